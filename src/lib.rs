@@ -1,0 +1,4 @@
+//! procpool
+mod builder;
+mod id;
+mod scheduler;

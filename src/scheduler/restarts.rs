@@ -1,0 +1,66 @@
+//! When a worker may be started again: back-off as data.
+
+use std::time::Duration;
+
+use super::Time;
+
+/// So many ends in a row are answered at once; a single crash costs no waiting.
+const FREE: u32 = 3;
+const FIRST_DELAY: Duration = Duration::from_millis(10);
+const LONGEST_DELAY: Duration = Duration::from_millis(500);
+/// So many starts may fail in a row before the pool gives up.
+const STARTS: u32 = 5;
+
+/// Counts ends in a row, so that a worker that cannot live is not started in a storm.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Restarts {
+    /// Deaths and failed starts since a task last finished.
+    ends: u32,
+    /// Failed starts since a worker last became ready.
+    failed_starts: u32,
+    not_before: Time,
+}
+
+impl Restarts {
+    pub(super) fn task_finished(&mut self) {
+        if self.ends > 0 {
+            self.ends = 0;
+            self.not_before = Time::ZERO;
+        }
+    }
+
+    pub(super) fn worker_ready(&mut self) {
+        self.failed_starts = 0;
+    }
+
+    pub(super) fn worker_died(&mut self, now: Time) {
+        self.ends = self.ends.saturating_add(1);
+        self.not_before = now + delay(self.ends);
+    }
+
+    pub(super) fn start_failed(&mut self, now: Time) {
+        self.failed_starts = self.failed_starts.saturating_add(1);
+        self.worker_died(now);
+    }
+
+    /// Whether starting has failed so often that trying on is pointless.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.failed_starts >= STARTS
+    }
+
+    pub(super) fn may_start(&self, now: Time) -> bool {
+        self.not_before <= now
+    }
+
+    pub(super) fn not_before(&self) -> Time {
+        self.not_before
+    }
+}
+
+/// How long to wait after the `ends`-th end in a row; also between the attempts of a task.
+pub(super) fn delay(ends: u32) -> Duration {
+    match ends.checked_sub(FREE) {
+        None | Some(0) => Duration::ZERO,
+        Some(late) => (FIRST_DELAY * 2_u32.pow((late - 1).min(10))).min(LONGEST_DELAY),
+    }
+}
