@@ -1,9 +1,276 @@
+//! The configuration of a pool.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use crate::child::{is_uninitialised_worker, report_missing_init};
+use crate::codec::encode;
+use crate::error::{BuildError, BuildErrorKind};
+use crate::executor::ProcessPoolExecutor;
+use crate::link::{Initializer, Launch};
+use crate::output::WorkerOutput;
+use crate::registry::{Callable, Registry};
+use crate::scheduler::{Config, Scheduler};
+use crate::supervisor::{self, Shared};
+
+/// The most tasks in the hands of one worker. It must leave room on the page of claims.
+const MAX_PIPELINE: usize = 256;
+
 /// What the death of a worker means to the pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnWorkerDeath {
     /// Only the task that ran on it fails; the worker is replaced.
     #[default]
     Replace,
-    /// Every pending task and every later submit fails, as in Python.
+    /// The pool is broken: every pending task and every later submit fails with
+    /// [`BrokenProcessPool`](crate::BrokenProcessPool), as in Python.
     Break,
+}
+
+/// Configures a [`ProcessPoolExecutor`]; see [`ProcessPoolExecutor::builder`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), procpool::BuildError> {
+/// use std::time::Duration;
+///
+/// let pool = procpool::ProcessPoolExecutor::builder()
+///     .max_workers(4)
+///     .queue_capacity(1_000)
+///     .grace_period(Duration::from_millis(200))
+///     .env("RUST_BACKTRACE", "1")
+///     .build()?;
+/// # drop(pool);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "call `build` to make a pool"]
+pub struct Builder {
+    max_workers: Option<usize>,
+    queue_capacity: usize,
+    on_worker_death: OnWorkerDeath,
+    grace_period: Duration,
+    start_timeout: Duration,
+    max_payload: usize,
+    command: Option<Vec<OsString>>,
+    env: Vec<(OsString, OsString)>,
+    output: WorkerOutput,
+    initializer: Option<Result<Arc<Initializer>, BuildErrorKind>>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            max_workers: None,
+            queue_capacity: 10_000,
+            on_worker_death: OnWorkerDeath::default(),
+            grace_period: Duration::from_secs(2),
+            start_timeout: Duration::from_secs(30),
+            max_payload: 1 << 30,
+            command: None,
+            env: Vec::new(),
+            output: WorkerOutput::default(),
+            initializer: None,
+        }
+    }
+}
+
+impl Builder {
+    /// The most workers at a time. They are started when there is work for them.
+    ///
+    /// Default: the number of CPUs that this process may use, its affinity mask and cgroup quota
+    /// counted ([`std::thread::available_parallelism`]). Zero is an error.
+    pub fn max_workers(mut self, count: usize) -> Self {
+        self.max_workers = Some(count);
+        self
+    }
+
+    /// How many tasks may wait to begin. When so many do, `submit` waits and `try_submit` refuses.
+    ///
+    /// Default: 10,000, enough to keep any number of cores busy, and little memory if the arguments
+    /// are small. With large arguments choose less, as each waiting task holds its own.
+    pub fn queue_capacity(mut self, tasks: usize) -> Self {
+        self.queue_capacity = tasks;
+        self
+    }
+
+    /// What the death of a worker means. Default: [`OnWorkerDeath::Replace`].
+    pub fn on_worker_death(mut self, reaction: OnWorkerDeath) -> Self {
+        self.on_worker_death = reaction;
+        self
+    }
+
+    /// How long a worker has between SIGTERM and SIGKILL when its task is aborted or times out, and
+    /// to leave when the pool is shut down. Default: 2 seconds.
+    pub fn grace_period(mut self, period: Duration) -> Self {
+        self.grace_period = period;
+        self
+    }
+
+    /// How long a worker may take from its spawning to the end of its initializer. If one takes
+    /// longer the pool is broken. Default: 30 seconds, as one second proved too short for loaded
+    /// machines.
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start_timeout = limit;
+        self
+    }
+
+    /// The most bytes that the arguments or the result of a task may take when they are encoded.
+    /// What is larger fails alone. Default: 1 GiB; the most is a little less than 4 GiB.
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = bytes.min((u32::MAX - (16 << 20)) as usize);
+        self
+    }
+
+    /// Sets an environment variable of the workers. They inherit the others.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts workers by this command instead of this process's own program. It must call
+    /// [`worker_main`](crate::worker_main), or [`init`](crate::init), in a program that has
+    /// registered the same functions.
+    ///
+    /// Takes a path, or a [`std::process::Command`], of which the program, the arguments and the
+    /// environment variables are used.
+    pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
+        let WorkerCommand { words, env } = command.into();
+        self.command = Some(words);
+        self.env.extend(env);
+        self
+    }
+
+    /// What becomes of the text that tasks print. Default: [`WorkerOutput::Inherit`].
+    pub fn worker_output(mut self, output: WorkerOutput) -> Self {
+        self.output = output;
+        self
+    }
+
+    /// A registered function that each worker calls once, before its first task; also each worker
+    /// that replaces another. Tasks find what it returned by
+    /// [`current().state()`](crate::Current::state). It may be `async`, and its result need not be
+    /// a serde type.
+    ///
+    /// If it panics, or returns `Err`, or does not end within the
+    /// [start timeout](Self::start_timeout), the pool is broken, and its message is in every error.
+    pub fn initializer<F, A, M>(mut self, function: F, args: A) -> Self
+    where
+        F: Callable<A, M>,
+        A: Serialize,
+    {
+        self.initializer = Some(prepare(function, &args));
+        self
+    }
+
+    /// Makes the pool. No worker is started before there is work for it.
+    ///
+    /// # Errors
+    ///
+    /// Outside of a tokio runtime; if `max_workers` is zero; if the initializer is not registered
+    /// or its arguments cannot be encoded; if two registered functions have the same name; and in a
+    /// worker that has not called [`init`](crate::init).
+    pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
+        if is_uninitialised_worker() {
+            report_missing_init();
+            return Err(BuildErrorKind::NotInitialised.into());
+        }
+        if let Some(name) = Registry::global().ambiguity() {
+            return Err(BuildErrorKind::AmbiguousFunction(name.to_owned()).into());
+        }
+        let runtime = Handle::try_current().map_err(|_| BuildErrorKind::NoRuntime)?;
+        let scheduler = Scheduler::new(self.scheduler_config()?);
+        let shared = Arc::new(Shared::new(scheduler, self.queue_capacity));
+        let launch = Arc::new(Launch {
+            command: self.command,
+            env: self.env,
+            initializer: self.initializer.transpose()?,
+            max_payload: self.max_payload,
+            output: self.output,
+            start_timeout: self.start_timeout,
+        });
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (closed, closing) = watch::channel(None);
+        runtime.spawn(supervisor::run(Arc::clone(&shared), launch, receiver, closed));
+        let capacity = self.queue_capacity;
+        Ok(ProcessPoolExecutor::from_parts(shared, commands, closing, self.max_payload, capacity))
+    }
+
+    fn scheduler_config(&self) -> Result<Config, BuildErrorKind> {
+        let max_workers = match self.max_workers {
+            Some(0) => return Err(BuildErrorKind::NoWorkers),
+            Some(count) => count,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        Ok(Config {
+            max_workers,
+            on_worker_death: self.on_worker_death,
+            start_timeout: self.start_timeout,
+            grace_period: self.grace_period,
+            max_pipeline: MAX_PIPELINE,
+        })
+    }
+}
+
+fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Arc<Initializer>, BuildErrorKind> {
+    let name = std::any::type_name::<F>();
+    let function = Registry::global().position::<F>();
+    let function = function.ok_or(BuildErrorKind::UnregisteredInitializer(name))?;
+    let arguments = encode(args, Vec::new(), usize::MAX);
+    let arguments =
+        arguments.map_err(|source| BuildErrorKind::Arguments { function: name, source })?;
+    Ok(Arc::new(Initializer { name, function, arguments: Bytes::from(arguments) }))
+}
+
+/// A program and its arguments; what [`Builder::worker_command`] takes.
+#[derive(Clone, Debug)]
+pub struct WorkerCommand {
+    words: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl WorkerCommand {
+    fn program(program: impl Into<OsString>) -> Self {
+        Self { words: vec![program.into()], env: Vec::new() }
+    }
+}
+
+impl From<&str> for WorkerCommand {
+    fn from(program: &str) -> Self {
+        Self::program(program)
+    }
+}
+
+impl From<String> for WorkerCommand {
+    fn from(program: String) -> Self {
+        Self::program(program)
+    }
+}
+
+impl From<&Path> for WorkerCommand {
+    fn from(program: &Path) -> Self {
+        Self::program(program)
+    }
+}
+
+impl From<PathBuf> for WorkerCommand {
+    fn from(program: PathBuf) -> Self {
+        Self::program(program)
+    }
+}
+
+impl From<std::process::Command> for WorkerCommand {
+    fn from(command: std::process::Command) -> Self {
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let env = command.get_envs().filter_map(|(key, value)| Some((key.into(), value?.into())));
+        Self { words: words.map(OsStr::to_owned).collect(), env: env.collect() }
+    }
 }

@@ -59,7 +59,8 @@ impl Queue {
         while let Some(entry) = self.delayed.first_entry()
             && entry.key().0 <= now
         {
-            self.push(entry.remove());
+            let task = entry.remove();
+            self.ready.insert(task.id, task);
         }
     }
 

@@ -1,0 +1,18 @@
+//! The worker's side: what happens in the child process.
+//!
+//! A worker is blocking std code. It reads a frame, runs the function, writes the reply, and only
+//! then looks at the next frame; so the first task without a reply is the only one that can be
+//! running. A second thread waits for the parent to go.
+
+mod context;
+mod panic;
+mod role;
+mod runtime;
+mod stream;
+mod worker;
+
+pub use self::context::{Current, StateError, current, try_current};
+pub use self::role::{init, worker_main};
+pub(crate) use self::role::{WORKER_FLAG, is_uninitialised_worker, report_missing_init};
+pub(crate) use self::runtime::block_on;
+pub(crate) use self::stream::Payload;

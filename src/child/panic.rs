@@ -1,0 +1,63 @@
+//! Catching a panic with all that is known about it.
+
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+
+use crate::wire::PanicReport;
+
+thread_local! {
+    /// `None` on threads that do not run tasks: what panics there is not a task's panic.
+    static LAST: RefCell<Option<Option<PanicReport>>> = const { RefCell::new(None) };
+}
+
+/// From now on panics on this thread are recorded, besides being printed as usual.
+pub(super) fn record_panics() {
+    LAST.set(Some(None));
+    let print = take_hook();
+    set_hook(Box::new(move |info| {
+        record(info);
+        print(info);
+    }));
+}
+
+fn record(info: &PanicHookInfo<'_>) {
+    // `try_*`: the hook must not panic, whatever state the thread is in.
+    let _ = LAST.try_with(|last| {
+        if let Ok(mut last) = last.try_borrow_mut()
+            && let Some(last) = last.as_mut()
+        {
+            *last = Some(PanicReport {
+                message: message(info.payload()),
+                location: info.location().map(ToString::to_string),
+                backtrace: Backtrace::force_capture().to_string(),
+            });
+        }
+    });
+}
+
+/// Runs user code.
+pub(super) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, PanicReport> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let recorded = LAST.with_borrow_mut(|last| last.as_mut().and_then(Option::take));
+        let report = recorded.unwrap_or_else(|| PanicReport {
+            message: message(&*payload),
+            location: None, // the task has replaced the hook
+            backtrace: String::new(),
+        });
+        // Its drop is user code that may panic again, and nobody would catch that.
+        std::mem::forget(payload);
+        report
+    })
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a payload that is not text".to_owned()
+    }
+}

@@ -1,0 +1,129 @@
+//! The worker's end of the frame pipes, blocking.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::Arc;
+
+use crate::wire::{Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, split_kind};
+
+const BUFFER: usize = 64 << 10;
+/// A larger buffer is given back to the system after use.
+const KEPT: usize = 1 << 20;
+
+/// Reads frames.
+pub(super) struct FrameReader {
+    pipe: BufReader<Arc<File>>,
+    frame: Vec<u8>,
+    max_frame: usize,
+}
+
+impl FrameReader {
+    /// Reads up to the end of the preamble.
+    pub(super) fn new(pipe: Arc<File>) -> io::Result<Self> {
+        let mut pipe = BufReader::with_capacity(BUFFER, pipe);
+        let mut search = PreambleSearch::default();
+        loop {
+            let piece = pipe.fill_buf()?;
+            if piece.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let (length, found) = (piece.len(), search.advance(piece));
+            pipe.consume(found.unwrap_or(length));
+            if found.is_some() {
+                return Ok(Self { pipe, frame: Vec::new(), max_frame: max_frame(0) });
+            }
+        }
+    }
+
+    pub(super) fn set_max_payload(&mut self, max_payload: usize) {
+        self.max_frame = max_frame(max_payload);
+    }
+
+    /// Waits for the next frame.
+    pub(super) fn read(&mut self) -> io::Result<Incoming<'_>> {
+        let mut prefix = [0; 4];
+        self.pipe.read_exact(&mut prefix)?;
+        let length = frame_length(prefix);
+        if length > self.max_frame {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.frame.clear();
+        self.frame.reserve(length);
+        let read = self.pipe.by_ref().take(length as u64).read_to_end(&mut self.frame)?;
+        if read < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Incoming { frame: &mut self.frame })
+    }
+}
+
+/// A frame that was read.
+pub(super) struct Incoming<'a> {
+    frame: &'a mut Vec<u8>,
+}
+
+impl Incoming<'_> {
+    pub(super) fn parse(&self) -> io::Result<(Kind, &[u8])> {
+        split_kind(self.frame)
+    }
+
+    /// The last `length` bytes, as something that can be freed once they are decoded.
+    pub(super) fn payload(&mut self, length: usize) -> Payload<'_> {
+        let start = self.frame.len() - length;
+        Payload { frame: self.frame, start }
+    }
+}
+
+/// The bytes of a task's arguments.
+#[derive(Debug)]
+pub(crate) struct Payload<'a> {
+    frame: &'a mut Vec<u8>,
+    start: usize,
+}
+
+impl<'a> Payload<'a> {
+    #[cfg(test)]
+    pub(crate) fn new(frame: &'a mut Vec<u8>) -> Self {
+        Self { frame, start: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.frame[self.start..]
+    }
+
+    /// Frees the memory of large arguments, so that they are not held twice while the task runs.
+    pub(crate) fn release(self) {
+        trim(self.frame);
+    }
+}
+
+/// Writes frames. Each is written whole before the next task begins.
+pub(super) struct FrameWriter {
+    pipe: File,
+    buffer: Vec<u8>,
+}
+
+impl FrameWriter {
+    /// The preamble goes out with the first frame.
+    pub(super) fn new(pipe: File) -> Self {
+        Self { pipe, buffer: PREAMBLE.to_vec() }
+    }
+
+    /// Where frames are put before they are written.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.pipe.write_all(&self.buffer)?;
+        self.buffer.clear();
+        trim(&mut self.buffer);
+        Ok(())
+    }
+}
+
+fn trim(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEPT {
+        *buffer = Vec::new();
+    }
+}

@@ -1,0 +1,202 @@
+//! The worker's life: hello, initializer, tasks, goodbye.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
+
+use super::context::{Current, set_current, set_state};
+use super::panic::{catch, record_panics};
+use super::stream::{FrameReader, FrameWriter};
+use crate::claim::begin;
+use crate::registry::{CallError, Function, InitError, Registry};
+use crate::sys::{SharedPage, kill_own_group, take_frame_pipes, wait_for_hangup};
+use crate::wire::{
+    Hello, InitFailure, Kind, Outcome, PanicReport, ReplyHeader, TaskHeader, VERSION, WorkerHello,
+    peek_version, put_frame, put_task_frame, set_length, split_header,
+};
+
+/// Serves the pool and ends the process.
+pub(super) fn run() -> ! {
+    let served = take_frame_pipes().and_then(|pipes| {
+        let input = Arc::new(pipes.input);
+        watch_parent(Arc::clone(&input))?;
+        serve(input, pipes.output)
+    });
+    match served {
+        Ok(()) => std::process::exit(0),
+        Err(error) => {
+            // The parent has gone, or the pipes have: nobody can be told any more.
+            eprintln!("procpool: a worker has lost its parent: {error}");
+            kill_own_group()
+        }
+    }
+}
+
+/// Starts the thread that ends this process when the parent goes, even in the middle of a task.
+/// The parent holds the other end of the pipe until this process has exited, so a hangup means that
+/// it is gone, however it went.
+fn watch_parent(input: Arc<File>) -> io::Result<()> {
+    const STACK: usize = 64 << 10;
+    let thread = thread::Builder::new().name("procpool-parent".to_owned()).stack_size(STACK);
+    thread.spawn(move || {
+        wait_for_hangup(input.as_fd());
+        kill_own_group();
+    })?;
+    Ok(())
+}
+
+fn serve(input: Arc<File>, output: File) -> io::Result<()> {
+    let mut reader = FrameReader::new(input)?;
+    let mut writer = FrameWriter::new(output);
+    let Some(mut worker) = Worker::start(&mut reader, &mut writer)? else { return Ok(()) };
+    while worker.step(&mut reader, &mut writer)? {}
+    put_frame(writer.buffer(), Kind::Goodbye, &(), 0)?;
+    writer.flush()
+}
+
+struct Worker {
+    hello: Hello,
+    /// What tasks name by position.
+    functions: Vec<&'static Function>,
+    claims: Option<SharedPage>,
+}
+
+impl Worker {
+    /// Shakes hands and runs the initializer. `None` if the worker cannot serve this parent, and
+    /// has said why.
+    fn start(reader: &mut FrameReader, writer: &mut FrameWriter) -> io::Result<Option<Self>> {
+        let mut incoming = reader.read()?;
+        let (_, body) = incoming.parse()?;
+        if peek_version(body)? != VERSION {
+            refuse(writer, Vec::new())?;
+            return Ok(None);
+        }
+        let (hello, args) = split_header::<Hello>(body)?;
+        let args = args.len();
+        let functions = match Registry::global().resolve(&hello.functions) {
+            Ok(functions) => functions,
+            Err(differences) => {
+                refuse(writer, differences)?;
+                return Ok(None);
+            }
+        };
+        let claims = hello.claims.and_then(|page| SharedPage::open(page).ok());
+        let answer =
+            WorkerHello { version: VERSION, claims: claims.is_some(), differences: Vec::new() };
+        put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
+        record_panics();
+        if let Some(initializer) = hello.initializer {
+            writer.flush()?; // it may take long
+            let function = named(&functions, initializer)?;
+            if let Err(failure) = initialise(function, incoming.payload(args).bytes()) {
+                put_frame(writer.buffer(), Kind::InitFailed, &failure, 0)?;
+                writer.flush()?;
+                return Ok(None);
+            }
+        }
+        put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
+        writer.flush()?;
+        reader.set_max_payload(usize::try_from(hello.max_payload).unwrap_or(usize::MAX));
+        Ok(Some(Self { hello, functions, claims }))
+    }
+
+    /// Takes one frame; false if it says to leave.
+    fn step(&mut self, reader: &mut FrameReader, writer: &mut FrameWriter) -> io::Result<bool> {
+        let mut incoming = reader.read()?;
+        let (kind, body) = incoming.parse()?;
+        match kind {
+            Kind::Stop => return Ok(false),
+            Kind::Task => {}
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        let (header, payload) = split_header::<TaskHeader>(body)?;
+        let length = payload.len();
+        if self.may_begin(header) {
+            let payload = incoming.payload(length);
+            let function = named(&self.functions, header.function)?;
+            set_current(Some(Current::new(header.task, self.hello.worker, header.attempt)));
+            self.execute(header, function, payload, writer)?;
+            set_current(None);
+            writer.flush()?;
+        }
+        Ok(true)
+    }
+
+    fn may_begin(&self, header: TaskHeader) -> bool {
+        match (header.slot, &self.claims) {
+            (Some(slot), Some(page)) => begin(page, slot),
+            _ => true,
+        }
+    }
+
+    /// Runs a task and leaves its reply in the writer's buffer.
+    fn execute(
+        &self,
+        header: TaskHeader,
+        function: &Function,
+        payload: super::stream::Payload<'_>,
+        writer: &mut FrameWriter,
+    ) -> io::Result<()> {
+        let limit = usize::try_from(self.hello.max_payload).unwrap_or(usize::MAX);
+        let out = writer.buffer();
+        let reply = ReplyHeader { task: header.task, outcome: Outcome::Returned };
+        put_task_frame(out, Kind::Reply, &reply, 0)?;
+        let buffer = std::mem::take(out);
+        let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
+        let (outcome, text) = match catch(|| call(payload, buffer, limit)) {
+            Ok(Ok(buffer)) => {
+                *out = buffer;
+                return set_length(out);
+            }
+            Ok(Err(CallError::Arguments(error))) => {
+                (Outcome::UndecodableArguments, error.to_string().into_bytes())
+            }
+            Ok(Err(CallError::Result(crate::codec::CodecError::TooLarge { .. }))) => {
+                (Outcome::ResultTooLarge, Vec::new())
+            }
+            Ok(Err(CallError::Result(error))) => {
+                (Outcome::UnencodableResult, error.to_string().into_bytes())
+            }
+            Err(report) => (Outcome::Panicked, encode_report(report, limit)),
+        };
+        put_task_frame(out, Kind::Reply, &ReplyHeader { task: header.task, outcome }, text.len())?;
+        out.extend_from_slice(&text);
+        Ok(())
+    }
+}
+
+/// A panic's message may be longer than a payload may be.
+fn encode_report(mut report: PanicReport, limit: usize) -> Vec<u8> {
+    const OVERHEAD: usize = 1024;
+    let room = limit.max(2 * OVERHEAD) - OVERHEAD;
+    truncate(&mut report.message, room);
+    truncate(&mut report.backtrace, room - report.message.len());
+    postcard::to_stdvec(&report).unwrap_or_default()
+}
+
+fn truncate(text: &mut String, room: usize) {
+    text.truncate(text.floor_char_boundary(room));
+}
+
+fn named(functions: &[&'static Function], position: u32) -> io::Result<&'static Function> {
+    functions.get(position as usize).copied().ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn initialise(function: &Function, args: &[u8]) -> Result<(), InitFailure> {
+    match catch(|| (function.initializer())(args)) {
+        Ok(Ok(state)) => {
+            set_state(state);
+            Ok(())
+        }
+        Ok(Err(InitError(message))) => Err(InitFailure::Failed(message)),
+        Err(report) => Err(InitFailure::Panicked(report)),
+    }
+}
+
+fn refuse(writer: &mut FrameWriter, differences: Vec<String>) -> io::Result<()> {
+    let answer = WorkerHello { version: VERSION, claims: false, differences };
+    put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
+    writer.flush()
+}

@@ -1,0 +1,518 @@
+//! Every error a user can meet.
+//!
+//! Errors answer questions (`is_panic`, `is_worker_death`, …) rather than force matches. All of
+//! them are `Clone + Send + Sync + 'static`.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::CodecError;
+use crate::id::{TaskId, WorkerId};
+use crate::sys::signal_name;
+use crate::wire::{InitFailure, PanicReport};
+
+/// Why a pool could not be built.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("failed to build the process pool: {0}")]
+pub struct BuildError(#[source] BuildErrorKind);
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum BuildErrorKind {
+    #[error(
+        "there is no tokio runtime here; build the pool inside one, e.g. in an async fn under \
+         `#[tokio::main]`"
+    )]
+    NoRuntime,
+    #[error("max_workers must be at least 1")]
+    NoWorkers,
+    #[error(
+        "this process was started as a worker, but `procpool::init()` was not called: make it the \
+         first statement of `main`"
+    )]
+    NotInitialised,
+    #[error("two functions have the same name and cannot be told apart: {0}")]
+    AmbiguousFunction(String),
+    #[error("{}", unregistered(.0))]
+    UnregisteredInitializer(&'static str),
+    #[error("the arguments of the initializer `{function}` cannot be encoded: {source}")]
+    Arguments { function: &'static str, source: CodecError },
+}
+
+fn unregistered(function: &str) -> String {
+    format!("the function `{function}` is not registered; add `procpool::register!({function});`")
+}
+
+impl From<BuildErrorKind> for BuildError {
+    fn from(kind: BuildErrorKind) -> Self {
+        Self(kind)
+    }
+}
+
+impl BuildError {
+    /// There is no tokio runtime to run the pool on.
+    pub fn is_no_runtime(&self) -> bool {
+        matches!(self.0, BuildErrorKind::NoRuntime)
+    }
+
+    /// The initializer is not a registered function.
+    pub fn is_unregistered(&self) -> bool {
+        matches!(self.0, BuildErrorKind::UnregisteredInitializer(_))
+    }
+
+    /// This process is a worker that has not called [`init`](crate::init).
+    pub fn is_not_initialised(&self) -> bool {
+        matches!(self.0, BuildErrorKind::NotInitialised)
+    }
+}
+
+/// What went wrong with a task.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("{}", unregistered(.0))]
+    Unregistered(&'static str),
+    #[error("the pool's queue is full ({capacity} tasks wait)")]
+    QueueFull { capacity: usize },
+    #[error("the pool has been shut down")]
+    ShutDown,
+    #[error("{0}")]
+    Broken(#[source] BrokenProcessPool),
+    #[error("{what} cannot be {action}: {source}")]
+    Codec { what: &'static str, action: &'static str, source: Arc<dyn std::error::Error + Send + Sync> },
+    #[error("{what} takes more than {limit} bytes; the limit is `Builder::max_payload`")]
+    TooLarge { what: &'static str, limit: usize },
+    #[error("{0}")]
+    Panicked(#[source] TaskPanic),
+    #[error("{0}")]
+    WorkerDied(#[source] WorkerDeath),
+    #[error("it was cancelled")]
+    Cancelled,
+    #[error("it ran longer than {0:?}")]
+    TimedOut(Duration),
+}
+
+impl Cause {
+    pub(crate) fn codec(what: &'static str, action: &'static str, error: CodecError) -> Self {
+        match error {
+            CodecError::TooLarge { limit } => Self::TooLarge { what, limit },
+            error => Self::Codec { what, action, source: Arc::new(error) },
+        }
+    }
+}
+
+/// A text from the other process, as an error.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Remote(pub(crate) String);
+
+/// A cause with its circumstances; the inside of the public error types.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(crate) function: &'static str,
+    /// `None` if the task was never accepted.
+    pub(crate) task: Option<TaskId>,
+    pub(crate) worker: Option<WorkerId>,
+    pub(crate) attempt: u32,
+    pub(crate) cause: Cause,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.task {
+            Some(task) => write!(f, "{task} (`{}`) failed", self.function)?,
+            None => write!(f, "failed to submit `{}`", self.function)?,
+        }
+        if let Some(worker) = self.worker {
+            write!(f, " in {worker}")?;
+        }
+        if self.attempt > 1 {
+            write!(f, " at attempt {}", self.attempt)?;
+        }
+        write!(f, ": {}", self.cause)
+    }
+}
+
+/// Declares a public error type around a [`Report`], with the predicates.
+macro_rules! task_errors {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(Arc<Report>);
+
+        impl $name {
+            pub(crate) fn new(report: Report) -> Self {
+                Self(Arc::new(report))
+            }
+
+            /// The task panicked; see [`panic`](Self::panic).
+            pub fn is_panic(&self) -> bool {
+                matches!(self.0.cause, Cause::Panicked(_))
+            }
+
+            /// The worker died while the task ran; see [`worker_death`](Self::worker_death).
+            pub fn is_worker_death(&self) -> bool {
+                matches!(self.0.cause, Cause::WorkerDied(_))
+            }
+
+            /// The task was cancelled or aborted.
+            pub fn is_cancelled(&self) -> bool {
+                matches!(self.0.cause, Cause::Cancelled)
+            }
+
+            /// The task ran longer than its timeout and was ended.
+            pub fn is_timeout(&self) -> bool {
+                matches!(self.0.cause, Cause::TimedOut(_))
+            }
+
+            /// The pool is broken; see [`broken`](Self::broken).
+            pub fn is_broken(&self) -> bool {
+                matches!(self.0.cause, Cause::Broken(_))
+            }
+
+            /// The queue was full, and nothing was handed to the pool.
+            pub fn is_queue_full(&self) -> bool {
+                matches!(self.0.cause, Cause::QueueFull { .. })
+            }
+
+            /// The pool was shut down before it accepted the task.
+            pub fn is_shut_down(&self) -> bool {
+                matches!(self.0.cause, Cause::ShutDown)
+            }
+
+            /// The function is not registered; the message says which line to add.
+            pub fn is_unregistered(&self) -> bool {
+                matches!(self.0.cause, Cause::Unregistered(_))
+            }
+
+            /// The arguments or the result could not be encoded or decoded.
+            pub fn is_codec(&self) -> bool {
+                matches!(self.0.cause, Cause::Codec { .. })
+            }
+
+            /// The arguments or the result are larger than
+            /// [`Builder::max_payload`](crate::Builder::max_payload).
+            pub fn is_too_large(&self) -> bool {
+                matches!(self.0.cause, Cause::TooLarge { .. })
+            }
+
+            /// The panic, if the task panicked.
+            pub fn panic(&self) -> Option<&TaskPanic> {
+                match &self.0.cause {
+                    Cause::Panicked(panic) => Some(panic),
+                    _ => None,
+                }
+            }
+
+            /// How the worker died, if it did, or if its death broke the pool.
+            pub fn worker_death(&self) -> Option<&WorkerDeath> {
+                match &self.0.cause {
+                    Cause::WorkerDied(death) => Some(death),
+                    Cause::Broken(broken) => broken.worker_death(),
+                    _ => None,
+                }
+            }
+
+            /// Why the pool is broken, if it is.
+            pub fn broken(&self) -> Option<&BrokenProcessPool> {
+                match &self.0.cause {
+                    Cause::Broken(broken) => Some(broken),
+                    _ => None,
+                }
+            }
+
+            /// The name of the task's function.
+            pub fn function(&self) -> &'static str {
+                self.0.function
+            }
+
+            /// The task, unless it was never accepted.
+            pub fn task_id(&self) -> Option<TaskId> {
+                self.0.task
+            }
+
+            /// How often the task was begun, or one if it never was.
+            pub fn attempts(&self) -> u32 {
+                self.0.attempt
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:?})"), self.0.to_string())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl std::error::Error for $name {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                std::error::Error::source(&self.0.cause)
+            }
+        }
+    )*};
+}
+
+task_errors! {
+    /// Why a task was not accepted.
+    ///
+    /// ```
+    /// # #[derive(Clone)] struct Pool;
+    /// fn overloaded(error: &procpool::SubmitError) -> bool {
+    ///     error.is_queue_full() // answer 503, try again later
+    /// }
+    /// ```
+    SubmitError
+    /// Why a task has no result.
+    ///
+    /// ```
+    /// fn explain(error: &procpool::TaskError) -> String {
+    ///     if let Some(death) = error.worker_death() {
+    ///         format!("pid {} died: {:?}\n{}", death.pid(), death.signal(), death.stderr_tail())
+    ///     } else if let Some(panic) = error.panic() {
+    ///         format!("{} at {:?}", panic.message(), panic.location())
+    ///     } else {
+    ///         error.to_string()
+    ///     }
+    /// }
+    /// ```
+    TaskError
+    /// A [`SubmitError`] or a [`TaskError`]: what [`run`](crate::ProcessPoolExecutor::run) can meet.
+    RunError
+}
+
+impl From<SubmitError> for RunError {
+    fn from(error: SubmitError) -> Self {
+        Self(error.0)
+    }
+}
+
+impl From<TaskError> for RunError {
+    fn from(error: TaskError) -> Self {
+        Self(error.0)
+    }
+}
+
+/// A panic in a task.
+#[derive(Clone, Debug)]
+pub struct TaskPanic(Arc<PanicReport>);
+
+impl TaskPanic {
+    pub(crate) fn new(report: PanicReport) -> Self {
+        Self(Arc::new(report))
+    }
+
+    /// What `panic!` was given. A payload that is no text is said to be one.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Where it happened, as `file:line:column`. `None` if the task has replaced the panic hook.
+    pub fn location(&self) -> Option<&str> {
+        self.0.location.as_deref()
+    }
+
+    /// The stack in the worker, as text.
+    pub fn backtrace(&self) -> &str {
+        &self.0.backtrace
+    }
+}
+
+impl fmt::Display for TaskPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.message())?;
+        match self.location() {
+            Some(location) => write!(f, " (at {location})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for TaskPanic {}
+
+/// How a worker process ended when it should not have.
+#[derive(Clone, Debug)]
+pub struct WorkerDeath(Arc<DeathReport>);
+
+#[derive(Clone, Debug)]
+pub(crate) struct DeathReport {
+    pub(crate) worker: WorkerId,
+    pub(crate) pid: u32,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) stderr_tail: String,
+    /// What the supervisor did to it, or what it did wrong.
+    pub(crate) remark: Option<String>,
+}
+
+impl WorkerDeath {
+    pub(crate) fn new(report: DeathReport) -> Self {
+        Self(Arc::new(report))
+    }
+
+    /// The worker's name in the pool.
+    pub fn worker_id(&self) -> WorkerId {
+        self.0.worker
+    }
+
+    /// The process id it had.
+    pub fn pid(&self) -> u32 {
+        self.0.pid
+    }
+
+    /// Its exit code, unless a signal ended it. An exit with code 0 is a death, too, if the pool
+    /// had not asked for it.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.0.exit_code
+    }
+
+    /// The signal that ended it, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        self.0.signal
+    }
+
+    /// The last lines of its standard error and standard output, at most 4 KiB.
+    pub fn stderr_tail(&self) -> &str {
+        &self.0.stderr_tail
+    }
+
+    /// SIGKILL from nowhere is how Linux ends a process that takes too much memory.
+    fn may_be_out_of_memory(&self) -> bool {
+        self.0.signal == Some(9) && self.0.remark.is_none()
+    }
+}
+
+impl fmt::Display for WorkerDeath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = &*self.0;
+        write!(f, "{} (pid {}) ", report.worker, report.pid)?;
+        match (report.signal, report.exit_code) {
+            (Some(signal), _) => {
+                write!(f, "was killed by signal {signal}")?;
+                if let Some(name) = signal_name(signal) {
+                    write!(f, " ({name})")?;
+                }
+            }
+            (None, Some(code)) => write!(f, "exited unexpectedly with code {code}")?,
+            (None, None) => f.write_str("died")?,
+        }
+        if self.may_be_out_of_memory() {
+            f.write_str("; was the machine out of memory?")?;
+        }
+        if let Some(remark) = &report.remark {
+            write!(f, "; {remark}")?;
+        }
+        match report.stderr_tail.trim_end() {
+            "" => Ok(()),
+            tail => write!(f, "; its last output was:\n{tail}"),
+        }
+    }
+}
+
+impl std::error::Error for WorkerDeath {}
+
+/// The pool cannot go on: its workers cannot be started or initialised, or one died under
+/// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break). The counterpart of Python's exception of
+/// the same name.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the process pool is broken: {0}")]
+pub struct BrokenProcessPool(#[source] pub(crate) BrokenCause);
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum BrokenCause {
+    #[error("{0}")]
+    WorkerDied(#[source] WorkerDeath),
+    #[error("{0}")]
+    Start(#[source] StartError),
+}
+
+impl BrokenProcessPool {
+    /// The death that broke the pool, if it was one.
+    pub fn worker_death(&self) -> Option<&WorkerDeath> {
+        match &self.0 {
+            BrokenCause::WorkerDied(death) | BrokenCause::Start(StartError::Died { death, .. }) => {
+                Some(death)
+            }
+            BrokenCause::Start(_) => None,
+        }
+    }
+
+    /// The initializer failed: it panicked, returned an error, or took too long.
+    pub fn is_initializer_failure(&self) -> bool {
+        matches!(&self.0, BrokenCause::Start(StartError::Initializer { .. }))
+    }
+}
+
+/// Why a worker did not become ready.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("failed to start the worker program `{program}`: {source}")]
+    Spawn { program: String, source: Arc<io::Error> },
+    #[error("{death}{hint}")]
+    Died {
+        #[source]
+        death: WorkerDeath,
+        hint: &'static str,
+    },
+    #[error(
+        "a worker reached user code instead of `procpool::init()`: make `procpool::init()` the \
+         first statement of `main`, and put `procpool::test_support!();` into test binaries"
+    )]
+    NotInitialised,
+    #[error("the worker program speaks version {theirs} of the protocol, this process version {ours}")]
+    Version { ours: u32, theirs: u32 },
+    #[error("the worker program was built with other functions:\n  {}", .0.join("\n  "))]
+    Functions(Vec<String>),
+    #[error("the initializer `{function}` {failure}")]
+    Initializer { function: &'static str, failure: InitializerFailure },
+    #[error("a worker (pid {pid}) was not ready within {limit:?}")]
+    Timeout { pid: u32, limit: Duration },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum InitializerFailure {
+    Failed { pid: u32, failure: InitFailure },
+    Timeout { pid: u32, limit: Duration },
+}
+
+impl fmt::Display for InitializerFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { pid, failure: InitFailure::Failed(message) } => {
+                write!(f, "failed in a worker (pid {pid}): {message}")
+            }
+            Self::Failed { pid, failure: InitFailure::Panicked(report) } => {
+                let panic = TaskPanic::new(report.clone());
+                write!(f, "{panic}, in a worker (pid {pid})")
+            }
+            Self::Timeout { pid, limit } => {
+                write!(f, "did not end within {limit:?} in a worker (pid {pid})")
+            }
+        }
+    }
+}
+
+impl StartError {
+    /// Whether every other worker would meet the same.
+    pub(crate) fn is_fatal(&self) -> bool {
+        match self {
+            Self::Spawn { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::Unsupported
+            ),
+            Self::Died { .. } => false,
+            Self::NotInitialised
+            | Self::Version { .. }
+            | Self::Functions(_)
+            | Self::Initializer { .. }
+            | Self::Timeout { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! The pool as its users hold it.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, oneshot, watch};
+
+use crate::builder::Builder;
+use crate::codec::encode;
+use crate::error::{BrokenProcessPool, BuildError, Cause, Report, RunError, SubmitError};
+use crate::handle::{TaskCell, TaskHandle};
+use crate::id::{TaskId, WorkerId};
+use crate::ledger::{Entry, ReplyTo};
+use crate::registry::{Registry, TaskFn};
+use crate::scheduler::{Stage, Task};
+use crate::supervisor::{Command, Commands, Shared};
+use crate::task::{Options, TaskBuilder};
+
+/// A pool of worker processes that run ordinary functions; the counterpart of Python's
+/// `concurrent.futures.ProcessPoolExecutor`.
+///
+/// It is a handle: cheap to clone, `Send + Sync`, and usable from any thread and any runtime. The
+/// pool itself is a task on the runtime that it was built on. When the last handle is dropped the
+/// pool finishes what it has and ends, as after `shutdown` without waiting.
+///
+/// ```
+/// use procpool::ProcessPoolExecutor;
+///
+/// fn power(base: u64, exponent: u32) -> u64 {
+///     base.pow(exponent)
+/// }
+///
+/// procpool::register!(power);
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procpool::init(); // a worker stops here
+///     tokio::runtime::Runtime::new()?.block_on(async {
+///         let pool = ProcessPoolExecutor::new()?;
+///         assert_eq!(pool.run(power, (2, 8)).await?, 256);
+///         pool.shutdown().await;
+///         Ok(())
+///     })
+/// }
+/// ```
+#[derive(Clone)]
+pub struct ProcessPoolExecutor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    commands: Commands,
+    closed: watch::Receiver<Option<ShutdownReport>>,
+    next_task: AtomicU64,
+    max_payload: usize,
+    queue_capacity: usize,
+}
+
+/// Why a pool accepts no more tasks.
+#[derive(Clone, Debug)]
+pub(crate) enum Refused {
+    ShutDown,
+    Broken(BrokenProcessPool),
+}
+
+impl ProcessPoolExecutor {
+    /// A pool with the default settings: as many workers as this process may use CPUs, started when
+    /// there is work for them.
+    ///
+    /// # Errors
+    ///
+    /// See [`Builder::build`].
+    pub fn new() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Configures a pool.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn from_parts(
+        shared: Arc<Shared>,
+        commands: Commands,
+        closed: watch::Receiver<Option<ShutdownReport>>,
+        max_payload: usize,
+        queue_capacity: usize,
+    ) -> Self {
+        let next_task = AtomicU64::new(1);
+        let inner = Inner { shared, commands, closed, next_task, max_payload, queue_capacity };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Waits until a worker is up and initialised, and starts one if there is none. Not needed
+    /// before submitting; it moves the time that the first worker takes, and the errors that it may
+    /// meet, to a place of your choice.
+    ///
+    /// # Errors
+    ///
+    /// If the pool is broken (the worker cannot be started or initialised) or shut down.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing: the worker still comes up.
+    pub async fn ready(&self) -> Result<(), SubmitError> {
+        let (waiter, ready) = oneshot::channel();
+        let _ = self.inner.commands.send(Command::WarmUp(waiter)); // or `waiter` is dropped
+        ready.await.map_err(|_| self.refusal("procpool::ProcessPoolExecutor::ready"))
+    }
+
+    /// Queues a task: `f` called with `args` in a worker. Waits while the queue is full, first come,
+    /// first served.
+    ///
+    /// One parameter is passed bare, several as a tuple, none as `()`.
+    ///
+    /// # Errors
+    ///
+    /// At once if `f` is not registered, if the arguments cannot be encoded or are too large, or if
+    /// the pool is shut down or broken; in the last two cases also while it waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while it waits for room, nothing has been submitted.
+    pub async fn submit<F, A, M>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, SubmitError>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        self.task(f, args).submit().await
+    }
+
+    /// As [`submit`](Self::submit), but never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit), and [`is_queue_full`](SubmitError::is_queue_full); then nothing
+    /// has been handed to the pool.
+    pub fn try_submit<F, A, M>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, SubmitError>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        self.task(f, args).try_submit()
+    }
+
+    /// Submits a task and awaits its result. The counterpart of Python's
+    /// `loop.run_in_executor(pool, f, *args)`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that [`submit`](Self::submit) or the task can meet.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the task; if it runs, its worker is ended and replaced, as by
+    /// [`TaskHandle::abort`]. So `tokio::time::timeout` around it bounds the work, not only the
+    /// waiting.
+    pub async fn run<F, A, M>(&self, f: F, args: A) -> Result<F::Output, RunError>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        self.task(f, args).run().await
+    }
+
+    /// A task with settings of its own; see [`TaskBuilder`].
+    pub fn task<F, A, M>(&self, f: F, args: A) -> TaskBuilder<'_, F, A, M>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        TaskBuilder::new(self, f, args)
+    }
+
+    /// Accepts no more tasks, waits until all that were accepted are over and every worker has left.
+    ///
+    /// It can be called any number of times, also at the same time.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future does not stop the shutdown, it only no longer waits for it.
+    pub async fn shutdown(&self) -> ShutdownReport {
+        self.shutdown_with(Shutdown::new()).await
+    }
+
+    /// As [`shutdown`](Self::shutdown), with a choice of what happens to tasks that are not over.
+    ///
+    /// The shutdown begins when this is called, not when the future is first polled.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future does not stop the shutdown, it only no longer waits for it.
+    pub fn shutdown_with(
+        &self,
+        how: Shutdown,
+    ) -> impl Future<Output = ShutdownReport> + Send + use<> {
+        self.inner.shut_down(how);
+        let mut closed = self.inner.closed.clone();
+        async move {
+            let current = *closed.borrow();
+            if !how.wait {
+                return current.unwrap_or_default();
+            }
+            // An error says that the runtime of the pool has gone, and with it the workers.
+            closed.wait_for(Option::is_some).await.map_or(None, |report| *report).unwrap_or_default()
+        }
+    }
+
+    /// The workers that have a process at this moment.
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        let view = self.inner.shared.view();
+        let workers = view.pids.iter().filter_map(|(&id, &pid)| {
+            let seen = view.scheduler.worker(id)?;
+            let state = match seen.stage {
+                Stage::Starting { .. } => WorkerState::Starting,
+                Stage::Ready if seen.busy => WorkerState::Busy,
+                Stage::Ready => WorkerState::Idle,
+                Stage::Stopping { .. } | Stage::Ending { .. } => WorkerState::Stopping,
+            };
+            Some(WorkerInfo { id, pid, state, tasks_completed: seen.tasks_completed })
+        });
+        workers.collect()
+    }
+
+    /// Counts of what has happened so far and of how things stand.
+    pub fn stats(&self) -> PoolStats {
+        let view = self.inner.shared.view();
+        let counts = view.scheduler.counts();
+        PoolStats {
+            submitted: counts.submitted,
+            completed: counts.completed,
+            failed: counts.failed,
+            cancelled: counts.cancelled,
+            waiting: view.scheduler.waiting(),
+            running: view.scheduler.running(),
+            workers: view.pids.len(),
+            worker_starts: counts.worker_starts,
+            worker_deaths: counts.worker_deaths,
+        }
+    }
+
+    /// The error for a pool that accepts no more.
+    fn refusal(&self, function: &'static str) -> SubmitError {
+        let cause = match self.inner.shared.refused.get() {
+            Some(Refused::Broken(broken)) => Cause::Broken(broken.clone()),
+            Some(Refused::ShutDown) | None => Cause::ShutDown,
+        };
+        submit_error(function, cause)
+    }
+
+    /// Encodes a task's arguments, if it can be accepted at all.
+    pub(crate) fn prepare<F: 'static>(
+        &self,
+        args: &impl Serialize,
+    ) -> Result<Prepared, SubmitError> {
+        let name = std::any::type_name::<F>();
+        let function = Registry::global().position::<F>();
+        let function = function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)))?;
+        if self.inner.shared.refused.get().is_some() {
+            return Err(self.refusal(name));
+        }
+        let arguments = encode(args, Vec::new(), self.inner.max_payload)
+            .map_err(|error| submit_error(name, Cause::codec("its arguments", "encoded", error)))?;
+        Ok(Prepared { name, function, arguments: Bytes::from(arguments) })
+    }
+
+    pub(crate) async fn room(&self, name: &'static str) -> Result<OwnedSemaphorePermit, SubmitError> {
+        let room = Arc::clone(&self.inner.shared.room).acquire_owned().await;
+        room.map_err(|_| self.refusal(name))
+    }
+
+    pub(crate) fn try_room(&self, name: &'static str) -> Result<OwnedSemaphorePermit, SubmitError> {
+        let room = Arc::clone(&self.inner.shared.room).try_acquire_owned();
+        room.map_err(|error| match error {
+            TryAcquireError::NoPermits => {
+                submit_error(name, Cause::QueueFull { capacity: self.inner.queue_capacity })
+            }
+            TryAcquireError::Closed => self.refusal(name),
+        })
+    }
+
+    /// Hands a task to the supervisor.
+    pub(crate) fn enqueue<R>(
+        &self,
+        prepared: Prepared,
+        room: OwnedSemaphorePermit,
+        options: Options,
+    ) -> Result<TaskHandle<R>, SubmitError> {
+        let Prepared { name, function, arguments } = prepared;
+        let id = TaskId(self.inner.next_task.fetch_add(1, Ordering::Relaxed));
+        let cell = TaskCell::new(id, name);
+        let Options { timeout, retries } = options;
+        let task = Task { id, attempt: 1, retries, timeout };
+        let reply = ReplyTo(Arc::clone(&cell));
+        let entry = Entry { reply, function, arguments, room: Some(room), timeout, sent: None };
+        match self.inner.commands.send(Command::Submit(task, entry)) {
+            Ok(()) => Ok(TaskHandle::new(cell, self.inner.commands.clone())),
+            Err(_) => Err(self.refusal(name)),
+        }
+    }
+}
+
+/// A task that is ready to be queued.
+pub(crate) struct Prepared {
+    pub(crate) name: &'static str,
+    function: u32,
+    arguments: Bytes,
+}
+
+fn submit_error(function: &'static str, cause: Cause) -> SubmitError {
+    SubmitError::new(Report { function, task: None, worker: None, attempt: 1, cause })
+}
+
+impl Inner {
+    fn shut_down(&self, how: Shutdown) {
+        self.shared.refuse(Refused::ShutDown);
+        let Shutdown { cancel_futures, time_limit, .. } = how;
+        // If it cannot be sent the pool has ended already.
+        let _ = self.commands.send(Command::ShutDown { cancel_futures, limit: time_limit });
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shut_down(Shutdown::new());
+    }
+}
+
+impl fmt::Debug for ProcessPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolExecutor").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// How a pool is shut down: Python's two flags, and a limit.
+///
+/// ```
+/// use std::time::Duration;
+/// use procpool::Shutdown;
+///
+/// // What runs may finish within 10 seconds, what waits is cancelled.
+/// let how = Shutdown::new().cancel_futures(true).time_limit(Duration::from_secs(10));
+/// # let _ = how;
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "hand it to `ProcessPoolExecutor::shutdown_with`"]
+pub struct Shutdown {
+    wait: bool,
+    cancel_futures: bool,
+    time_limit: Option<Duration>,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { wait: true, cancel_futures: false, time_limit: None }
+    }
+}
+
+impl Shutdown {
+    /// Waits, cancels nothing, and has no limit, as Python's `shutdown()`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether to wait until every task is over and every worker has left. Without waiting, queued
+    /// tasks still run while the runtime lives.
+    pub fn wait(mut self, wait: bool) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Whether to cancel tasks that have not begun.
+    pub fn cancel_futures(mut self, cancel: bool) -> Self {
+        self.cancel_futures = cancel;
+        self
+    }
+
+    /// After this time waiting tasks are cancelled and running ones are aborted.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
+    }
+}
+
+/// What became of a pool's tasks over its whole life; all zero for a pool that is not closed yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Tasks that ended with a result or an error.
+    pub finished: u64,
+    /// Tasks that were cancelled or aborted.
+    pub cancelled: u64,
+    /// Of the cancelled ones, those that ran when the time limit of a shutdown was over.
+    pub killed: u64,
+}
+
+/// A worker at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Its name in the pool.
+    pub id: WorkerId,
+    /// Its process id.
+    pub pid: u32,
+    /// What it is doing.
+    pub state: WorkerState,
+    /// The results it has delivered, errors that left it alive included.
+    pub tasks_completed: u64,
+}
+
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerState {
+    /// It starts or runs its initializer.
+    Starting,
+    /// It waits for a task.
+    Idle,
+    /// It runs a task.
+    Busy,
+    /// It leaves or is being ended.
+    Stopping,
+}
+
+/// A pool at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Tasks that were accepted so far.
+    pub submitted: u64,
+    /// Tasks that ran to their end so far: they returned or panicked.
+    pub completed: u64,
+    /// Tasks that failed because of their worker, their timeout or the pool so far.
+    pub failed: u64,
+    /// Tasks that were cancelled or aborted so far.
+    pub cancelled: u64,
+    /// Tasks that wait to begin now.
+    pub waiting: usize,
+    /// Tasks that run now.
+    pub running: usize,
+    /// Worker processes that exist now.
+    pub workers: usize,
+    /// Workers that were started so far.
+    pub worker_starts: u64,
+    /// Workers that died so far without having been told to.
+    pub worker_deaths: u64,
+}

@@ -1,0 +1,365 @@
+//! Awaiting, asking and cancelling one task.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::claim::{Claim, Revocation};
+use crate::codec::decode;
+use crate::error::{Cause, Report, TaskError};
+use crate::id::TaskId;
+use crate::supervisor::{Command, Commands};
+
+/// Where a task stands, in Python's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TaskStatus {
+    /// It has not begun; it can still be cancelled.
+    Pending,
+    /// It has begun in a worker.
+    Running,
+    /// It has a result or an error.
+    Finished,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// An encoded result, or why there is none.
+pub(crate) type Resolution = Result<Bytes, TaskError>;
+
+type Callback = Box<dyn FnOnce(&Resolution) + Send>;
+
+/// What the handle of a task and the supervisor share.
+///
+/// ```text
+///         send                 resolve
+/// Queued ──────▶ Sent ─────────────────────▶ Done
+///   │  ▲          │ │ cancel, if its claim     ▲
+///   │  └──────────┘ └ can be revoked ──────────┤
+///   │    requeue                               │
+///   └──────────────────────── cancel, resolve ─┘
+/// ```
+pub(crate) struct TaskCell {
+    id: TaskId,
+    function: &'static str,
+    state: Mutex<State>,
+}
+
+struct State {
+    stage: Stage,
+    waker: Option<Waker>,
+    callbacks: Vec<Callback>,
+}
+
+enum Stage {
+    Queued,
+    /// In the hands of a worker. Without a claim it counts as begun.
+    Sent(Option<Claim>),
+    /// Kept until the last handle is gone, so it can be looked at more than once.
+    Done(Resolution),
+}
+
+impl TaskCell {
+    pub(crate) fn new(id: TaskId, function: &'static str) -> Arc<Self> {
+        let state = State { stage: Stage::Queued, waker: None, callbacks: Vec::new() };
+        Arc::new(Self { id, function, state: Mutex::new(state) })
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
+    }
+
+    pub(crate) fn function(&self) -> &'static str {
+        self.function
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing can panic while it is held, so it is never really poisoned.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The supervisor sends the task; false if it has been cancelled in the meantime.
+    pub(crate) fn send(&self, claim: Option<Claim>) -> bool {
+        let mut state = self.lock();
+        let queued = matches!(state.stage, Stage::Queued);
+        if queued {
+            state.stage = Stage::Sent(claim);
+        }
+        queued
+    }
+
+    /// The supervisor has taken the task back.
+    pub(crate) fn requeue(&self) {
+        let mut state = self.lock();
+        if matches!(state.stage, Stage::Sent(_)) {
+            state.stage = Stage::Queued;
+        }
+    }
+
+    /// The supervisor wants the task back.
+    pub(crate) fn revoke(&self) -> Revocation {
+        match &self.lock().stage {
+            Stage::Sent(Some(claim)) => claim.revoke(),
+            Stage::Sent(None) => Revocation::Begun,
+            Stage::Queued | Stage::Done(_) => Revocation::AlreadyRevoked,
+        }
+    }
+
+    /// Whether the user has cancelled the task.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.status() == TaskStatus::Cancelled
+    }
+
+    /// Sets what became of the task. The first one counts.
+    pub(crate) fn resolve(&self, resolution: Resolution) {
+        self.finish(self.lock(), resolution);
+    }
+
+    /// As [`Self::resolve`], but makes the error only if it is needed.
+    pub(crate) fn resolve_late(&self, error: impl FnOnce() -> TaskError) {
+        let state = self.lock();
+        if !matches!(state.stage, Stage::Done(_)) {
+            self.finish(state, Err(error()));
+        }
+    }
+
+    fn finish(&self, mut state: MutexGuard<'_, State>, resolution: Resolution) {
+        if matches!(state.stage, Stage::Done(_)) {
+            return;
+        }
+        let callbacks = std::mem::take(&mut state.callbacks);
+        let for_callbacks = (!callbacks.is_empty()).then(|| resolution.clone());
+        state.stage = Stage::Done(resolution);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if let Some(resolution) = for_callbacks {
+            for callback in callbacks {
+                self.call(callback, &resolution);
+            }
+        }
+    }
+
+    fn call(&self, callback: Callback, resolution: &Resolution) {
+        if catch_unwind(AssertUnwindSafe(|| callback(resolution))).is_err() {
+            crate::log::error!("a done callback of {} ({}) panicked", self.id, self.function);
+        }
+    }
+
+    fn status(&self) -> TaskStatus {
+        match &self.lock().stage {
+            Stage::Queued => TaskStatus::Pending,
+            Stage::Sent(Some(claim)) if !claim.has_begun() => TaskStatus::Pending,
+            Stage::Sent(_) => TaskStatus::Running,
+            Stage::Done(Err(error)) if error.is_cancelled() => TaskStatus::Cancelled,
+            Stage::Done(_) => TaskStatus::Finished,
+        }
+    }
+
+    /// Cancels the task unless it has begun.
+    fn cancel(&self) -> Cancellation {
+        let state = self.lock();
+        match &state.stage {
+            Stage::Done(Err(error)) if error.is_cancelled() => Cancellation::Already,
+            Stage::Done(_) => Cancellation::TooLate,
+            Stage::Sent(None) => Cancellation::TooLate,
+            Stage::Sent(Some(claim)) if claim.revoke() == Revocation::Begun => Cancellation::TooLate,
+            Stage::Sent(Some(_)) | Stage::Queued => {
+                self.finish(state, Err(self.error(Cause::Cancelled)));
+                Cancellation::Now
+            }
+        }
+    }
+
+    fn error(&self, cause: Cause) -> TaskError {
+        let (function, task) = (self.function, Some(self.id));
+        TaskError::new(Report { function, task, worker: None, attempt: 1, cause })
+    }
+
+    fn poll(&self, waker: &Waker) -> Poll<Resolution> {
+        let mut state = self.lock();
+        if let Stage::Done(resolution) = &state.stage {
+            return Poll::Ready(resolution.clone());
+        }
+        match &mut state.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Poll::Pending
+    }
+
+    fn add_callback(&self, callback: Callback) {
+        let mut state = self.lock();
+        if let Stage::Done(resolution) = &state.stage {
+            let resolution = resolution.clone();
+            drop(state);
+            self.call(callback, &resolution);
+        } else {
+            state.callbacks.push(callback);
+        }
+    }
+
+    /// What the awaiting side makes of the result's bytes.
+    fn decode<R: DeserializeOwned>(&self, resolution: &Resolution) -> Result<R, TaskError> {
+        match resolution {
+            Ok(bytes) => decode(bytes)
+                .map_err(|error| self.error(Cause::codec("its result", "decoded", error))),
+            Err(error) => Err(error.clone()),
+        }
+    }
+}
+
+enum Cancellation {
+    Now,
+    Already,
+    TooLate,
+}
+
+/// Owned permission to await, observe and cancel one task; what
+/// [`submit`](crate::ProcessPoolExecutor::submit) returns.
+///
+/// It is a future of the task's result. As with [`tokio::task::JoinHandle`], dropping it detaches
+/// the task, which goes on; see [`abort_on_drop`](Self::abort_on_drop) for the opposite.
+///
+/// ```
+/// # fn square(x: u64) -> u64 { x * x }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+/// let handle = pool.submit(square, 12).await?;
+/// println!("{} is {:?}", handle.id(), handle.status());
+/// assert_eq!(handle.await?, 144);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// Awaiting `&mut handle` is cancel safe: if another branch of a `select!` is faster, the result is
+/// still there for the next await. A handle may even be awaited again after it was ready; each
+/// time the result is decoded anew.
+#[must_use = "dropping the handle detaches the task; its result is lost"]
+pub struct TaskHandle<R> {
+    cell: Arc<TaskCell>,
+    commands: Commands,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> TaskHandle<R> {
+    pub(crate) fn new(cell: Arc<TaskCell>, commands: Commands) -> Self {
+        Self { cell, commands, result: PhantomData }
+    }
+
+    /// The task's name in its pool.
+    pub fn id(&self) -> TaskId {
+        self.cell.id
+    }
+
+    /// Where the task stands at this moment.
+    pub fn status(&self) -> TaskStatus {
+        self.cell.status()
+    }
+
+    /// Whether the task is over: finished or cancelled.
+    pub fn is_done(&self) -> bool {
+        matches!(self.status(), TaskStatus::Finished | TaskStatus::Cancelled)
+    }
+
+    /// Cancels the task if it has not begun: it will never begin, also if it was already sent ahead
+    /// to a busy worker. Returns false if it runs or has finished, and true if it is cancelled now
+    /// or was before. This is the `cancel` of Python's futures.
+    pub fn cancel(&self) -> bool {
+        match self.cell.cancel() {
+            Cancellation::Now => {
+                let _ = self.commands.send(Command::Cancel(self.cell.id)); // or the pool is gone
+                true
+            }
+            Cancellation::Already => true,
+            Cancellation::TooLate => false,
+        }
+    }
+
+    /// Ends the task even if it runs, as Python's pools cannot. Its worker and what the task has
+    /// started get SIGTERM, and SIGKILL after the
+    /// [grace period](crate::Builder::grace_period). The worker is replaced; nobody else's task is
+    /// touched. The handle resolves, as cancelled, once the worker is gone, or with the result if
+    /// that was faster.
+    pub fn abort(&self) {
+        if !self.cancel() && !self.is_done() {
+            let _ = self.commands.send(Command::Abort(self.cell.id)); // or the pool is gone
+        }
+    }
+
+    /// Turns the handle into one that [aborts](Self::abort) the task when it is dropped.
+    pub fn abort_on_drop(self) -> AbortOnDrop<R> {
+        AbortOnDrop(self)
+    }
+}
+
+impl<R: DeserializeOwned> TaskHandle<R> {
+    /// Calls `callback` with the result once the task is over, at once if it is already.
+    ///
+    /// Callbacks are called in the order in which they were added, on the pool's supervisor or on
+    /// the thread that cancels; so they must be quick and must not block. They may submit, cancel
+    /// and add further callbacks. One that panics is logged, and the next is called, as in Python.
+    /// The result is decoded for each callback.
+    pub fn add_done_callback<F>(&self, callback: F)
+    where
+        F: FnOnce(Result<R, TaskError>) + Send + 'static,
+    {
+        let (id, function) = (self.cell.id, self.cell.function);
+        self.cell.add_callback(Box::new(move |resolution| {
+            callback(TaskCell::new(id, function).decode(resolution));
+        }));
+    }
+}
+
+impl<R: DeserializeOwned> Future for TaskHandle<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.cell.poll(cx.waker()).map(|resolution| self.cell.decode(&resolution))
+    }
+}
+
+impl<R> fmt::Debug for TaskHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskHandle")
+            .field("id", &self.cell.id)
+            .field("function", &self.cell.function)
+            .field("status", &self.status())
+            .finish()
+    }
+}
+
+/// A [`TaskHandle`] that aborts its task when it is dropped.
+#[must_use = "dropping it aborts the task"]
+#[derive(Debug)]
+pub struct AbortOnDrop<R>(TaskHandle<R>);
+
+impl<R> AbortOnDrop<R> {
+    /// The handle inside, for all it can be asked.
+    pub fn handle(&self) -> &TaskHandle<R> {
+        &self.0
+    }
+}
+
+impl<R: DeserializeOwned> Future for AbortOnDrop<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<R> Drop for AbortOnDrop<R> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,112 @@
+//! What the supervisor keeps of each task that is not over: its payload and who waits for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::claim::Slot;
+use crate::error::{Cause, Remote, Report, TaskError, TaskPanic};
+use crate::handle::{Resolution, TaskCell};
+use crate::id::{TaskId, WorkerId};
+use crate::wire::{Outcome, PanicReport, split_header};
+
+/// A task on its way.
+pub(crate) struct Entry {
+    pub(crate) reply: ReplyTo,
+    /// The function's position in the registry.
+    pub(crate) function: u32,
+    pub(crate) arguments: Bytes,
+    /// Its place in the bounded queue, until it begins.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+    pub(crate) timeout: Option<Duration>,
+    /// The last attempt to send it.
+    pub(crate) sent: Option<Sent>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) worker: WorkerId,
+    pub(crate) attempt: u32,
+    pub(crate) slot: Option<Slot>,
+}
+
+impl Entry {
+    /// A result, or a failure as the worker told it.
+    pub(crate) fn delivered(&self, outcome: Outcome, payload: Bytes, max_payload: usize) -> Resolution {
+        let remote = || Arc::new(Remote(String::from_utf8_lossy(&payload).into_owned()));
+        let cause = match outcome {
+            Outcome::Returned => return Ok(payload),
+            Outcome::Panicked => Cause::Panicked(TaskPanic::new(panic_report(&payload))),
+            Outcome::UndecodableArguments => Cause::Codec {
+                what: "the arguments",
+                action: "decoded in the worker",
+                source: remote(),
+            },
+            Outcome::UnencodableResult => {
+                Cause::Codec { what: "the result", action: "encoded in the worker", source: remote() }
+            }
+            Outcome::ResultTooLarge => Cause::TooLarge { what: "the result", limit: max_payload },
+        };
+        Err(self.failed(cause))
+    }
+
+    pub(crate) fn failed(&self, cause: Cause) -> TaskError {
+        let cell = &self.reply.0;
+        TaskError::new(Report {
+            function: cell.function(),
+            task: Some(cell.id()),
+            worker: self.sent.map(|sent| sent.worker),
+            attempt: self.sent.map_or(1, |sent| sent.attempt),
+            cause,
+        })
+    }
+}
+
+fn panic_report(payload: &[u8]) -> PanicReport {
+    split_header(payload).map(|(report, _)| report).unwrap_or_else(|_| PanicReport {
+        message: "its report could not be read".to_owned(),
+        location: None,
+        backtrace: String::new(),
+    })
+}
+
+/// The duty to resolve a task. If it is dropped, so that nobody could fulfil it any more (the
+/// runtime has gone, or the task met a pool that had just closed), the task resolves as shut down.
+pub(crate) struct ReplyTo(pub(crate) Arc<TaskCell>);
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        let (function, task) = (self.0.function(), Some(self.0.id()));
+        self.0.resolve_late(|| {
+            let cause = Cause::ShutDown;
+            TaskError::new(Report { function, task, worker: None, attempt: 1, cause })
+        });
+    }
+}
+
+/// All tasks that are not over.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    entries: HashMap<TaskId, Entry>,
+}
+
+impl Ledger {
+    pub(crate) fn insert(&mut self, task: TaskId, entry: Entry) {
+        self.entries.insert(task, entry);
+    }
+
+    pub(crate) fn get_mut(&mut self, task: TaskId) -> Option<&mut Entry> {
+        self.entries.get_mut(&task)
+    }
+
+    pub(crate) fn get(&self, task: TaskId) -> Option<&Entry> {
+        self.entries.get(&task)
+    }
+
+    pub(crate) fn remove(&mut self, task: TaskId) -> Option<Entry> {
+        self.entries.remove(&task)
+    }
+}

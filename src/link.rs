@@ -1,0 +1,628 @@
+//! One child and its pipes: orders go in, reports come out.
+//!
+//! A link is a task that spawns a worker, shakes hands with it, moves frames both ways, and ends by
+//! reaping it; its last report is always [`Report::Ended`]. If the supervisor goes, so does the
+//! worker.
+//!
+//! ```text
+//! spawned ─▶ preamble ─▶ WorkerHello ─▶ Ready ─▶ (replies) ─▶ Goodbye ─▶ exited ─▶ reaped
+//! ```
+//!
+//! At any point the process may just exit. Then all that it has written is read before the end is
+//! reported: a result that was written is delivered, whatever happened afterwards.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+
+use crate::child::WORKER_FLAG;
+use crate::error::{DeathReport, InitializerFailure, StartError, WorkerDeath};
+use crate::id::{TaskId, WorkerId};
+use crate::output::{WorkerOutput, drain};
+use crate::registry::{Registry, TestWorker};
+use crate::scheduler::KillReason;
+use crate::sys::{Reaper, SharedPage, SharedPageRef, own_executable, read_available};
+use crate::wire::{
+    Hello, InitFailure, Kind, Outcome, PREAMBLE, PreambleSearch, ReplyHeader, TaskHeader, VERSION,
+    WorkerHello, frame_codec, peek_version, put_frame, put_task_frame, split_header, split_kind,
+};
+
+/// Room that is made for each read.
+const READ: usize = 64 << 10;
+/// Payloads up to this size are copied together with their neighbours: one write for many frames,
+/// and no small result keeps a large buffer alive.
+const SMALL: usize = 4 << 10;
+/// A worker that has printed so much without a hello is none.
+const LONGEST_BANNER: usize = 1 << 20;
+
+/// How workers are started.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// Program and arguments; `None` for this process's own program.
+    pub(crate) command: Option<Vec<OsString>>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) initializer: Option<Arc<Initializer>>,
+    pub(crate) max_payload: usize,
+    pub(crate) output: WorkerOutput,
+    pub(crate) start_timeout: Duration,
+}
+
+/// What each worker runs before its first task.
+#[derive(Debug)]
+pub(crate) struct Initializer {
+    pub(crate) name: &'static str,
+    pub(crate) function: u32,
+    pub(crate) arguments: Bytes,
+}
+
+/// What the supervisor wants of a worker.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Task { header: TaskHeader, arguments: Bytes },
+    Stop,
+    Terminate,
+    Kill(KillReason),
+}
+
+/// What the supervisor is told of a worker.
+pub(crate) enum Report {
+    Spawned { pid: u32 },
+    /// It is initialised; with the page for claims if it can take part in them.
+    Ready(Option<SharedPage>),
+    Reply { task: TaskId, outcome: Outcome, payload: Bytes },
+    /// Its pipe is full.
+    Blocked,
+    Unblocked,
+    /// It is gone and reaped. Nothing comes after this.
+    Ended(Ended),
+}
+
+pub(crate) enum Ended {
+    /// It said goodbye.
+    Left,
+    Died(WorkerDeath),
+    NotStarted(StartError),
+}
+
+pub(crate) type Reports = mpsc::Sender<(WorkerId, Report)>;
+pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
+
+/// Runs a worker from its start to its end.
+pub(crate) async fn run(worker: WorkerId, launch: Arc<Launch>, orders: Orders, reports: Reports) {
+    let spawning = Arc::clone(&launch);
+    // Spawning a process blocks for a moment.
+    let spawned = tokio::task::spawn_blocking(move || Spawned::new(&spawning)).await;
+    let ended = match spawned.map_err(io::Error::other).flatten() {
+        Ok(spawned) => Link::new(worker, launch, reports.clone(), spawned).run(orders).await,
+        Err(error) => {
+            let program = launch.program_name();
+            Ended::NotStarted(StartError::Spawn { program, source: Arc::new(error) })
+        }
+    };
+    let _ = reports.send((worker, Report::Ended(ended))).await; // or the supervisor has gone
+}
+
+impl Launch {
+    fn program_name(&self) -> String {
+        let own = || std::env::current_exe().map(Into::into).unwrap_or_default();
+        let program = self.command.as_ref().and_then(|command| command.first().cloned());
+        program.unwrap_or_else(own).to_string_lossy().into_owned()
+    }
+
+    fn command(&self) -> io::Result<Command> {
+        let mut command = match &self.command {
+            Some(words) => {
+                let (program, args) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+                let mut command = Command::new(program);
+                command.args(args);
+                command
+            }
+            None => own_command()?,
+        };
+        command.arg(WORKER_FLAG).envs(self.env.iter().map(|(key, value)| (key, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0); // Ctrl-C belongs to the parent
+        Ok(command)
+    }
+
+    fn hello(&self, worker: WorkerId, claims: Option<SharedPageRef>) -> Hello {
+        Hello {
+            version: VERSION,
+            worker,
+            max_payload: self.max_payload as u64,
+            functions: Registry::global().names(),
+            initializer: self.initializer.as_ref().map(|initializer| initializer.function),
+            claims,
+        }
+    }
+
+    /// What to say of a worker that ended before its hello.
+    fn hint(&self) -> &'static str {
+        match self.command {
+            None => {
+                "\nit did not get as far as `procpool::init()`: make that the first statement of \
+                 `main`, and put `procpool::test_support!();` into test binaries"
+            }
+            Some(_) => "\nit was started by `worker_command`: does it call `procpool::worker_main()`?",
+        }
+    }
+}
+
+/// This process's own program, as a worker.
+fn own_command() -> io::Result<Command> {
+    let mut command = Command::new(own_executable()?);
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    if let Some(test) = TestWorker::name() {
+        // The test harness is told to run the one test that turns into the worker. What comes
+        // after `--` it takes for the names of further tests.
+        command.args([&*test, "--exact", "--nocapture", "--test-threads=1", "--"]);
+    }
+    Ok(command)
+}
+
+/// A child with its pipes.
+struct Spawned {
+    reaper: Reaper,
+    pid: u32,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+    /// The page for claims, and what the child opens it by.
+    claims: Option<(SharedPage, OwnedFd)>,
+}
+
+impl Spawned {
+    fn new(launch: &Launch) -> io::Result<Self> {
+        let mut child = launch.command()?.spawn()?;
+        let pid = child.id();
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let reaper = Reaper::new(child)?;
+        let (Some(pid), (Some(stdin), Some(stdout), Some(stderr))) = (pid, pipes) else {
+            return Err(io::Error::other("the child has no pipes"));
+        };
+        // Without it everything works, only slower.
+        let claims = SharedPage::create().ok();
+        Ok(Self { reaper, pid, stdin, stdout, stderr, claims })
+    }
+}
+
+/// How far a worker has come.
+enum Stage {
+    Preamble(PreambleSearch),
+    Hello,
+    /// With the page for claims, if both sides have it.
+    Initialising(Option<SharedPage>),
+    Serving,
+    Goodbye,
+    /// It was ended or ends because it cannot serve.
+    Failed(Failed),
+}
+
+enum Failed {
+    /// It never became ready, for this reason.
+    Start(StartError),
+    /// It broke the protocol.
+    Protocol(String),
+}
+
+struct Link {
+    worker: WorkerId,
+    launch: Arc<Launch>,
+    reports: Reports,
+    pid: u32,
+    reaper: Reaper,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    /// Ends with the last lines of the worker's output.
+    stderr: JoinHandle<String>,
+    exited: oneshot::Sender<()>,
+    claims: Option<(SharedPage, OwnedFd)>,
+    stage: Stage,
+    codec: LengthDelimitedCodec,
+    inbox: BytesMut,
+    outbox: Outbox,
+    /// Why the supervisor had it killed.
+    killed: Option<KillReason>,
+    /// It has got as far as its initializer, if there is one, or has been ready.
+    was_ready: bool,
+}
+
+impl Link {
+    fn new(worker: WorkerId, launch: Arc<Launch>, reports: Reports, spawned: Spawned) -> Self {
+        let Spawned { reaper, pid, stdin, stdout, stderr, claims } = spawned;
+        let (exited, exit) = oneshot::channel();
+        let output = launch.output.clone();
+        let stderr = tokio::spawn(drain(stderr, exit, worker, pid, output));
+        Self {
+            worker,
+            reports,
+            pid,
+            reaper,
+            stdin,
+            stdout,
+            stderr,
+            exited,
+            claims,
+            stage: Stage::Preamble(PreambleSearch::default()),
+            codec: frame_codec(launch.max_payload),
+            inbox: BytesMut::new(),
+            outbox: Outbox::default(),
+            killed: None,
+            was_ready: false,
+            launch,
+        }
+    }
+
+    async fn run(mut self, mut orders: Orders) -> Ended {
+        self.report(Report::Spawned { pid: self.pid }).await;
+        self.greet();
+        self.serve(&mut orders).await;
+        self.end().await
+    }
+
+    fn greet(&mut self) {
+        let page = self.claims.as_ref().map(|(_, fd)| SharedPageRef::new(fd));
+        let hello = self.launch.hello(self.worker, page);
+        let arguments = self.launch.initializer.as_ref().map(|init| init.arguments.clone());
+        let arguments = arguments.unwrap_or_default();
+        self.outbox.put_bytes(&PREAMBLE);
+        let put = put_frame(self.outbox.buffer(), Kind::Hello, &hello, arguments.len());
+        match put {
+            Ok(()) => self.outbox.put_payload(arguments),
+            Err(error) => self.fail_protocol(&error),
+        }
+    }
+
+    /// Moves frames until the process has exited.
+    async fn serve(&mut self, orders: &mut Orders) {
+        const BATCH: usize = 256;
+        let (mut batch, mut listening, mut reading) = (Vec::with_capacity(BATCH), true, true);
+        let mut blocked = self.is_blocked().await;
+        loop {
+            tokio::select! {
+                biased;
+                count = orders.recv_many(&mut batch, BATCH), if listening => {
+                    if count == 0 {
+                        self.reaper.kill(); // the supervisor has gone
+                        listening = false;
+                    }
+                    batch.drain(..).for_each(|order| self.obey(order));
+                    if !blocked {
+                        blocked = self.is_blocked().await;
+                    }
+                }
+                read = read_more(&mut self.stdout, &mut self.inbox), if reading => {
+                    self.receive().await;
+                    if !read {
+                        reading = false;
+                        self.silent();
+                    }
+                }
+                () = self.outbox.flush(&mut self.stdin), if blocked => {
+                    blocked = false;
+                    self.report(Report::Unblocked).await;
+                }
+                () = self.reaper.exited() => return,
+            }
+        }
+    }
+
+    /// Writes what the pipe takes at once; says, also to the supervisor, if that is not all.
+    async fn is_blocked(&mut self) -> bool {
+        let blocked = self.outbox.flush(&mut self.stdin).now_or_never().is_none();
+        if blocked {
+            self.report(Report::Blocked).await;
+        }
+        blocked
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Task { header, arguments } => {
+                let length = arguments.len();
+                match put_task_frame(self.outbox.buffer(), Kind::Task, &header, length) {
+                    Ok(()) => self.outbox.put_payload(arguments),
+                    Err(error) => self.fail_protocol(&error),
+                }
+            }
+            Order::Stop => {
+                if let Err(error) = put_frame(self.outbox.buffer(), Kind::Stop, &(), 0) {
+                    self.fail_protocol(&error);
+                }
+            }
+            Order::Terminate => self.reaper.terminate(),
+            Order::Kill(reason) => {
+                self.killed.get_or_insert(reason);
+                self.reaper.kill();
+            }
+        }
+    }
+
+    /// The worker has closed its output. If it has not said goodbye, it cannot serve any more, even
+    /// if it lives on.
+    fn silent(&mut self) {
+        if !matches!(self.stage, Stage::Goodbye) {
+            self.reaper.kill();
+        }
+    }
+
+    /// Handles all frames that have arrived.
+    async fn receive(&mut self) {
+        loop {
+            match self.next_report() {
+                Ok(Step::Report(report)) => self.report(report).await,
+                Ok(Step::Quiet) => {}
+                Ok(Step::Wait) => return,
+                Err(error) => {
+                    self.fail_protocol(&error);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn next_report(&mut self) -> io::Result<Step> {
+        match &mut self.stage {
+            Stage::Preamble(search) => {
+                let Some(skipped) = search.advance(&self.inbox) else {
+                    let rubbish = search.skipped() > LONGEST_BANNER;
+                    let text = rubbish.then(|| beginning(&self.inbox));
+                    self.inbox.clear();
+                    return match text {
+                        Some(text) => Err(io::Error::other(format!(
+                            "it printed a megabyte without a hello, such as {text:?}"
+                        ))),
+                        None => Ok(Step::Wait),
+                    };
+                };
+                let _ = self.inbox.split_to(skipped);
+                self.stage = Stage::Hello;
+                Ok(Step::Quiet)
+            }
+            Stage::Failed(_) => {
+                self.inbox.clear();
+                Ok(Step::Wait)
+            }
+            _ => match self.codec.decode(&mut self.inbox)? {
+                Some(frame) => self.understand(frame),
+                None => Ok(Step::Wait),
+            },
+        }
+    }
+
+    fn understand(&mut self, mut frame: BytesMut) -> io::Result<Step> {
+        let (kind, body) = split_kind(&frame)?;
+        match (&mut self.stage, kind) {
+            (Stage::Hello, Kind::NotInitialised) => self.refuse(StartError::NotInitialised),
+            (Stage::Hello, Kind::WorkerHello) => match accept(body)? {
+                Ok(claims) => {
+                    let page = self.claims.take().filter(|_| claims).map(|(page, _)| page);
+                    self.stage = Stage::Initialising(page);
+                }
+                Err(refusal) => self.refuse(refusal),
+            },
+            (Stage::Initialising(_), Kind::InitFailed) => {
+                let (failure, _) = split_header::<InitFailure>(body)?;
+                let failure = InitializerFailure::Failed { pid: self.pid, failure };
+                self.refuse(self.launch.initializer_failed(failure));
+            }
+            (Stage::Initialising(page), Kind::Ready) => {
+                let page = page.take();
+                self.stage = Stage::Serving;
+                self.was_ready = true;
+                return Ok(Step::Report(Report::Ready(page)));
+            }
+            (Stage::Serving, Kind::Reply) => {
+                let (header, payload) = split_header::<ReplyHeader>(body)?;
+                let length = payload.len();
+                let payload = if length <= SMALL {
+                    Bytes::copy_from_slice(payload)
+                } else {
+                    frame.split_off(frame.len() - length).freeze()
+                };
+                let ReplyHeader { task, outcome } = header;
+                return Ok(Step::Report(Report::Reply { task, outcome, payload }));
+            }
+            (Stage::Serving, Kind::Goodbye) => self.stage = Stage::Goodbye,
+            (_, kind) => {
+                let message = format!("it sent a {kind:?} frame at the wrong time");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+        }
+        Ok(Step::Quiet)
+    }
+
+    /// The worker cannot serve this pool.
+    fn refuse(&mut self, error: StartError) {
+        self.stage = Stage::Failed(Failed::Start(error));
+        self.reaper.kill();
+    }
+
+    fn fail_protocol(&mut self, error: &io::Error) {
+        self.stage = Stage::Failed(Failed::Protocol(error.to_string()));
+        self.reaper.kill();
+    }
+
+    /// Reads what the worker has left behind, and reaps it.
+    async fn end(mut self) -> Ended {
+        let _ = read_available(&self.stdout, &mut self.inbox);
+        self.receive().await;
+        let _ = self.exited.send(());
+        let stderr_tail = self.stderr.await.unwrap_or_default();
+        let status = self.reaper.reap().await;
+        if matches!(self.stage, Stage::Goodbye) {
+            return Ended::Left;
+        }
+        let remark = match (&self.stage, self.killed) {
+            (Stage::Failed(Failed::Protocol(remark)), _) => Some(remark.clone()),
+            (_, Some(reason)) => Some(reason.remark().to_owned()),
+            _ => None,
+        };
+        let death = death(self.worker, self.pid, status, stderr_tail, remark);
+        if self.was_ready {
+            return Ended::Died(death);
+        }
+        Ended::NotStarted(match self.stage {
+            Stage::Failed(Failed::Start(error)) => error,
+            Stage::Initialising(_) => match self.killed {
+                Some(KillReason::StartTimeout) => self.launch.timed_out(self.pid, true),
+                _ => StartError::Died { death, hint: "" },
+            },
+            _ => match self.killed {
+                Some(KillReason::StartTimeout) => self.launch.timed_out(self.pid, false),
+                _ => StartError::Died { death, hint: self.launch.hint() },
+            },
+        })
+    }
+
+    async fn report(&self, report: Report) {
+        let _ = self.reports.send((self.worker, report)).await; // or the supervisor has gone
+    }
+}
+
+/// What looking at the inbox led to.
+enum Step {
+    Report(Report),
+    /// There may be more to see.
+    Quiet,
+    /// More must be read first.
+    Wait,
+}
+
+impl Launch {
+    fn initializer_failed(&self, failure: InitializerFailure) -> StartError {
+        let function = self.initializer.as_ref().map_or("", |initializer| initializer.name);
+        StartError::Initializer { function, failure }
+    }
+
+    fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
+        let limit = self.start_timeout;
+        if initialising && self.initializer.is_some() {
+            return self.initializer_failed(InitializerFailure::Timeout { pid, limit });
+        }
+        StartError::Timeout { pid, limit }
+    }
+}
+
+impl KillReason {
+    fn remark(self) -> &'static str {
+        match self {
+            Self::StartTimeout => "it was not ready in time",
+            Self::Misbehaved => "it broke the protocol and was killed",
+            Self::GraceOver => "it was killed after the grace period",
+            Self::Broken => "it was killed because the pool is broken",
+        }
+    }
+}
+
+/// Reads what there is; false at the end.
+async fn read_more(stdout: &mut ChildStdout, inbox: &mut BytesMut) -> bool {
+    inbox.reserve(READ);
+    matches!(stdout.read_buf(inbox).await, Ok(1..))
+}
+
+/// Whether a worker fits, and takes part in claims.
+fn accept(body: &[u8]) -> io::Result<Result<bool, StartError>> {
+    let theirs = peek_version(body)?;
+    if theirs != VERSION {
+        return Ok(Err(StartError::Version { ours: VERSION, theirs }));
+    }
+    let (hello, _) = split_header::<WorkerHello>(body)?;
+    if hello.differences.is_empty() {
+        Ok(Ok(hello.claims))
+    } else {
+        Ok(Err(StartError::Functions(hello.differences)))
+    }
+}
+
+fn beginning(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned()
+}
+
+fn death(
+    worker: WorkerId,
+    pid: u32,
+    status: io::Result<ExitStatus>,
+    stderr_tail: String,
+    remark: Option<String>,
+) -> WorkerDeath {
+    let status = status.ok();
+    WorkerDeath::new(DeathReport {
+        worker,
+        pid,
+        exit_code: status.and_then(|status| status.code()),
+        signal: status.and_then(|status| status.signal()),
+        stderr_tail,
+        remark,
+    })
+}
+
+/// Bytes on their way to a worker: small things in one buffer, large payloads beside it.
+#[derive(Default)]
+struct Outbox {
+    segments: VecDeque<Bytes>,
+    /// Comes after the segments.
+    buffer: Vec<u8>,
+    /// How much of the buffer is written.
+    written: usize,
+}
+
+impl Outbox {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    fn put_bytes(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// A large payload is not copied.
+    fn put_payload(&mut self, payload: Bytes) {
+        if payload.len() <= SMALL {
+            self.put_bytes(&payload);
+        } else {
+            let before = std::mem::take(&mut self.buffer);
+            let before = Bytes::from(before).split_off(std::mem::take(&mut self.written));
+            self.segments.extend([before, payload]);
+        }
+    }
+
+    /// Writes everything. A failure means that the worker is going, which is seen elsewhere.
+    ///
+    /// Cancel safe: what was written is taken off at once.
+    async fn flush(&mut self, stdin: &mut ChildStdin) {
+        while let Some(segment) = self.segments.front_mut() {
+            match stdin.write(segment).await {
+                Ok(count) if count < segment.len() => {
+                    let _ = segment.split_to(count);
+                }
+                _ => {
+                    self.segments.pop_front();
+                }
+            }
+        }
+        while self.written < self.buffer.len() {
+            match stdin.write(&self.buffer[self.written..]).await {
+                Ok(count) => self.written += count,
+                Err(_) => break,
+            }
+        }
+        self.buffer.clear();
+        self.written = 0;
+    }
+}

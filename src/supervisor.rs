@@ -1,0 +1,448 @@
+//! The task that owns the workers. It decides nothing: it picks an event, hands it to the scheduler,
+//! and performs all actions before it picks the next.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_timer::Delay;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::claim::{ClaimBoard, Revocation, Slot};
+use crate::error::{BrokenCause, BrokenProcessPool, Cause, WorkerDeath};
+use crate::executor::{Refused, ShutdownReport};
+use crate::handle::Resolution;
+use crate::id::{TaskId, WorkerId};
+use crate::ledger::{Entry, Ledger, Sent};
+use crate::link::{self, Ended, Launch, Order, Report};
+use crate::log;
+use crate::scheduler::{Action, End, Failure, Refusal, Scheduler, Task, Time, Verdict};
+use crate::wire::{Outcome, TaskHeader};
+
+/// Unbounded, but bounded by what the senders hold: a submit holds a place in the bounded queue, and
+/// there is at most one cancel and one abort for each task.
+pub(crate) type Commands = mpsc::UnboundedSender<Command>;
+
+/// What a user wants.
+pub(crate) enum Command {
+    Submit(Task, Entry),
+    /// The task has been cancelled in its cell before it began.
+    Cancel(TaskId),
+    Abort(TaskId),
+    /// Bring up a worker, and say when it is initialised. Dropped if that will never be.
+    WarmUp(oneshot::Sender<()>),
+    ShutDown { cancel_futures: bool, limit: Option<Duration> },
+}
+
+/// What handles may look at. The supervisor alone changes it.
+pub(crate) struct View {
+    pub(crate) scheduler: Scheduler,
+    /// The process ids of the workers that have one.
+    pub(crate) pids: BTreeMap<WorkerId, u32>,
+}
+
+/// What the supervisor and the handles of a pool share.
+pub(crate) struct Shared {
+    view: Mutex<View>,
+    /// Places in the bounded queue; closed when the pool accepts no more.
+    pub(crate) room: Arc<Semaphore>,
+    /// Why it accepts no more.
+    pub(crate) refused: OnceLock<Refused>,
+}
+
+impl Shared {
+    pub(crate) fn new(scheduler: Scheduler, queue_capacity: usize) -> Self {
+        Self {
+            view: Mutex::new(View { scheduler, pids: BTreeMap::new() }),
+            room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
+            refused: OnceLock::new(),
+        }
+    }
+
+    /// Held for moments only, never across an await.
+    pub(crate) fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first reason counts.
+    pub(crate) fn refuse(&self, reason: Refused) {
+        let _ = self.refused.set(reason);
+        self.room.close();
+    }
+}
+
+/// How the supervisor reaches a worker.
+struct Worker {
+    orders: mpsc::UnboundedSender<Order>,
+    claims: Option<ClaimBoard>,
+}
+
+/// A task that is over, and what becomes of it once the view is unlocked: waking is quick, but
+/// callbacks are user code and may look at the view themselves.
+type Resolved = (Entry, Resolution);
+
+pub(crate) struct Supervisor {
+    shared: Arc<Shared>,
+    launch: Arc<Launch>,
+    max_payload: usize,
+    began: Instant,
+    ledger: Ledger,
+    workers: BTreeMap<WorkerId, Worker>,
+    resolved: Vec<Resolved>,
+    /// Who waits for a worker.
+    warming: Vec<oneshot::Sender<()>>,
+    /// The end of a worker that is being dealt with.
+    death: Option<BrokenCause>,
+    reports: mpsc::Sender<(WorkerId, Report)>,
+    closed: watch::Sender<Option<ShutdownReport>>,
+}
+
+/// The most events that are handled before waiting tasks are woken.
+const BATCH: usize = 256;
+
+/// Runs a pool to its end.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    launch: Arc<Launch>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    closed: watch::Sender<Option<ShutdownReport>>,
+) {
+    let (reports, mut incoming) = mpsc::channel(BATCH);
+    let mut supervisor = Supervisor::new(shared, launch, reports, closed);
+    let (mut new_commands, mut new_reports) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+    let mut timer = Timer::default();
+    while !supervisor.is_closed() {
+        tokio::select! {
+            biased;
+            _ = incoming.recv_many(&mut new_reports, BATCH) => {}
+            _ = commands.recv_many(&mut new_commands, BATCH) => {}
+            () = timer.elapsed() => {}
+        }
+        let next_timeout = supervisor.handle(&mut new_commands, &mut new_reports);
+        supervisor.resolve();
+        timer.set(next_timeout.map(|at| supervisor.began + at));
+    }
+}
+
+impl Supervisor {
+    fn new(
+        shared: Arc<Shared>,
+        launch: Arc<Launch>,
+        reports: mpsc::Sender<(WorkerId, Report)>,
+        closed: watch::Sender<Option<ShutdownReport>>,
+    ) -> Self {
+        Self {
+            shared,
+            max_payload: launch.max_payload,
+            launch,
+            began: Instant::now(),
+            ledger: Ledger::default(),
+            workers: BTreeMap::new(),
+            resolved: Vec::new(),
+            warming: Vec::new(),
+            death: None,
+            reports,
+            closed,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.borrow().is_some()
+    }
+
+    /// Handles a batch of events; returns when the scheduler wants to be called again.
+    fn handle(
+        &mut self,
+        commands: &mut Vec<Command>,
+        reports: &mut Vec<(WorkerId, Report)>,
+    ) -> Option<Time> {
+        let shared = Arc::clone(&self.shared);
+        let view = &mut *shared.view();
+        let now = self.began.elapsed();
+        for (worker, report) in reports.drain(..) {
+            self.on_report(view, now, worker, report);
+            self.perform(&mut view.scheduler, now);
+        }
+        for command in commands.drain(..) {
+            self.on_command(view, now, command);
+            self.perform(&mut view.scheduler, now);
+        }
+        if view.scheduler.next_timeout().is_some_and(|at| at <= now) {
+            view.scheduler.timeout(now);
+            self.perform(&mut view.scheduler, now);
+        }
+        view.scheduler.next_timeout()
+    }
+
+    /// Tells those who wait for tasks.
+    fn resolve(&mut self) {
+        for (entry, resolution) in self.resolved.drain(..) {
+            entry.reply.0.resolve(resolution);
+        }
+    }
+
+    // ----- events -----
+
+    fn on_command(&mut self, view: &mut View, now: Time, command: Command) {
+        match command {
+            Command::Submit(task, entry) => {
+                self.ledger.insert(task.id, entry);
+                view.scheduler.submit(now, task);
+            }
+            Command::Cancel(task) => view.scheduler.cancel(now, task),
+            Command::Abort(task) => view.scheduler.abort(now, task),
+            Command::WarmUp(waiter) => {
+                // A waiter that comes too late is dropped, which tells it so.
+                if self.shared.refused.get().is_none() {
+                    self.warming.push(waiter);
+                    view.scheduler.warm_up(now);
+                }
+            }
+            Command::ShutDown { cancel_futures, limit } => {
+                view.scheduler.shut_down(now, cancel_futures, limit);
+            }
+        }
+    }
+
+    fn on_report(&mut self, view: &mut View, now: Time, worker: WorkerId, report: Report) {
+        match report {
+            Report::Spawned { pid } => {
+                view.pids.insert(worker, pid);
+            }
+            Report::Ready(page) => {
+                let claims = page.map(ClaimBoard::new);
+                let recallable = claims.is_some();
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.claims = claims;
+                }
+                log::debug!("{worker} is ready");
+                view.scheduler.worker_ready(now, worker, recallable);
+            }
+            Report::Reply { task, outcome, payload } => {
+                self.skip_cancelled(&mut view.scheduler, now, worker, task);
+                if view.scheduler.task_finished(now, worker, task) == Verdict::Deliver {
+                    self.deliver(task, outcome, payload);
+                }
+            }
+            Report::Blocked => view.scheduler.worker_blocked(worker),
+            Report::Unblocked => view.scheduler.worker_unblocked(now, worker),
+            Report::Ended(ended) => self.on_ended(view, now, worker, ended),
+        }
+    }
+
+    /// The worker has passed over the tasks that were cancelled in its hands. It can be that their
+    /// commands have not been handled yet.
+    fn skip_cancelled(&mut self, scheduler: &mut Scheduler, now: Time, worker: WorkerId, done: TaskId) {
+        let passed = |task: &TaskId| *task != done && self.is_cancelled(*task);
+        let cancelled: Vec<TaskId> = scheduler.pipeline(worker).take_while(passed).collect();
+        for task in cancelled {
+            scheduler.cancel(now, task);
+            self.perform(scheduler, now);
+        }
+    }
+
+    fn is_cancelled(&self, task: TaskId) -> bool {
+        self.ledger.get(task).is_some_and(|entry| entry.reply.0.is_cancelled())
+    }
+
+    fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, ended: Ended) {
+        view.pids.remove(&worker);
+        let end = match ended {
+            Ended::Left => End::Left,
+            Ended::Died(death) => {
+                log::debug!("{death}");
+                self.death = Some(BrokenCause::WorkerDied(death));
+                End::Died { taken: self.take_back(&view.scheduler, worker, 0) }
+            }
+            Ended::NotStarted(error) => {
+                log::debug!("{worker} did not start: {error}");
+                let fatal = error.is_fatal();
+                self.death = Some(BrokenCause::Start(error));
+                End::StartFailed { fatal }
+            }
+        };
+        view.scheduler.worker_ended(now, worker, end);
+        self.perform(&mut view.scheduler, now);
+        self.workers.remove(&worker);
+        self.death = None;
+    }
+
+    /// Revokes what was sent to a worker, the last first, until one has begun or `keep` are left.
+    fn take_back(&self, scheduler: &Scheduler, worker: WorkerId, keep: usize) -> usize {
+        let revoked = |task: &TaskId| {
+            let entry = self.ledger.get(*task);
+            entry.is_none_or(|entry| entry.reply.0.revoke() != Revocation::Begun)
+        };
+        let length = scheduler.pipeline(worker).count();
+        let recallable = scheduler.pipeline(worker).rev().take(length.saturating_sub(keep));
+        recallable.take_while(revoked).count()
+    }
+
+    // ----- actions -----
+
+    fn perform(&mut self, scheduler: &mut Scheduler, now: Time) {
+        while let Some(action) = scheduler.poll_action() {
+            match action {
+                Action::Start(worker) => self.start(worker),
+                Action::Send { worker, task, attempt } => self.send(worker, task, attempt),
+                Action::Begin(task) => {
+                    if let Some(entry) = self.ledger.get_mut(task) {
+                        entry.room = None;
+                    }
+                }
+                Action::Recall(worker) => {
+                    let taken = self.take_back(scheduler, worker, 1);
+                    scheduler.recalled(now, worker, taken);
+                }
+                Action::Withdraw(task) => self.withdraw(task),
+                Action::Fail(task, failure) => self.fail(task, failure),
+                Action::Stop(worker) => self.order(worker, Order::Stop),
+                Action::Terminate(worker) => self.order(worker, Order::Terminate),
+                Action::Kill(worker, reason) => self.order(worker, Order::Kill(reason)),
+                Action::Warm => self.warming.drain(..).for_each(|waiter| {
+                    let _ = waiter.send(()); // or it has gone
+                }),
+                Action::Refuse(refusal) => self.refuse(refusal),
+                Action::Close => self.close(scheduler),
+            }
+        }
+    }
+
+    fn start(&mut self, worker: WorkerId) {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        self.workers.insert(worker, Worker { orders, claims: None });
+        let (launch, reports) = (Arc::clone(&self.launch), self.reports.clone());
+        tokio::spawn(link::run(worker, launch, receiver, reports));
+    }
+
+    fn send(&mut self, worker: WorkerId, task: TaskId, attempt: u32) {
+        let (Some(entry), Some(link)) = (self.ledger.get_mut(task), self.workers.get_mut(&worker))
+        else {
+            return;
+        };
+        let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
+        let slot = claim.as_ref().map(|claim| claim.slot());
+        entry.sent = Some(Sent { worker, attempt, slot });
+        if entry.reply.0.send(claim) {
+            let header = TaskHeader { task, function: entry.function, attempt, slot };
+            let arguments = entry.arguments.clone();
+            let _ = link.orders.send(Order::Task { header, arguments }); // or its end is on the way
+        }
+    }
+
+    fn order(&self, worker: WorkerId, order: Order) {
+        if let Some(worker) = self.workers.get(&worker) {
+            let _ = worker.orders.send(order); // or its end is on the way
+        }
+    }
+
+    fn withdraw(&mut self, task: TaskId) {
+        if let Some(entry) = self.ledger.get_mut(task) {
+            entry.reply.0.requeue();
+            if let Some(Sent { worker, slot: Some(slot), .. }) = entry.sent {
+                release(&mut self.workers, worker, slot);
+            }
+        }
+    }
+
+    fn take(&mut self, task: TaskId) -> Option<Entry> {
+        let entry = self.ledger.remove(task)?;
+        if let Some(Sent { worker, slot: Some(slot), .. }) = entry.sent {
+            release(&mut self.workers, worker, slot);
+        }
+        Some(entry)
+    }
+
+    fn deliver(&mut self, task: TaskId, outcome: Outcome, payload: bytes::Bytes) {
+        if let Some(entry) = self.take(task) {
+            let resolution = entry.delivered(outcome, payload, self.max_payload);
+            self.resolved.push((entry, resolution));
+        }
+    }
+
+    fn fail(&mut self, task: TaskId, failure: Failure) {
+        let Some(entry) = self.take(task) else { return };
+        let cause = match failure {
+            Failure::Died => self.death_cause(),
+            Failure::TimedOut => Cause::TimedOut(entry.timeout.unwrap_or_default()),
+            Failure::Cancelled => Cause::Cancelled,
+            Failure::Broken => match self.shared.refused.get() {
+                Some(Refused::Broken(broken)) => Cause::Broken(broken.clone()),
+                // It was shut down before it broke.
+                _ => self.broken_cause(),
+            },
+            Failure::ShutDown => Cause::ShutDown,
+        };
+        let error = entry.failed(cause);
+        self.resolved.push((entry, Err(error)));
+    }
+
+    fn death_cause(&self) -> Cause {
+        match &self.death {
+            Some(BrokenCause::WorkerDied(death)) => Cause::WorkerDied(WorkerDeath::clone(death)),
+            _ => self.broken_cause(),
+        }
+    }
+
+    fn broken_cause(&self) -> Cause {
+        match &self.death {
+            Some(cause) => Cause::Broken(BrokenProcessPool(cause.clone())),
+            None => Cause::ShutDown,
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.warming.clear();
+        self.shared.refuse(match (refusal, &self.death) {
+            (Refusal::Broken, Some(cause)) => Refused::Broken(BrokenProcessPool(cause.clone())),
+            _ => Refused::ShutDown,
+        });
+    }
+
+    fn close(&mut self, scheduler: &Scheduler) {
+        let counts = scheduler.counts();
+        self.closed.send_replace(Some(ShutdownReport {
+            finished: counts.completed + counts.failed,
+            cancelled: counts.cancelled,
+            killed: counts.killed,
+        }));
+    }
+}
+
+fn release(workers: &mut BTreeMap<WorkerId, Worker>, worker: WorkerId, slot: Slot) {
+    if let Some(claims) = workers.get_mut(&worker).and_then(|worker| worker.claims.as_mut()) {
+        claims.release(slot);
+    }
+}
+
+/// Wakes the supervisor at a time on the real clock: workers do not run on the runtime's clock,
+/// which a test may have paused.
+#[derive(Default)]
+struct Timer {
+    armed: Option<(Instant, Delay)>,
+}
+
+impl Timer {
+    fn set(&mut self, at: Option<Instant>) {
+        match (at, &mut self.armed) {
+            (None, armed) => *armed = None,
+            // An earlier alarm is left in place: it is cheaper to find nothing to do once than to
+            // move the alarm with every task.
+            (Some(at), Some((armed_at, _))) if *armed_at <= at => {}
+            (Some(at), armed) => {
+                let delay = Delay::new(at.saturating_duration_since(Instant::now()));
+                *armed = Some((at, delay));
+            }
+        }
+    }
+
+    /// Pending for ever while the timer is not set.
+    fn elapsed(&mut self) -> impl Future<Output = ()> {
+        std::future::poll_fn(|cx| match &mut self.armed {
+            Some((_, delay)) => Pin::new(delay).poll(cx).map(|()| self.armed = None),
+            None => std::task::Poll::Pending,
+        })
+    }
+}

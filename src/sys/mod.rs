@@ -1,0 +1,11 @@
+//! The operating system: the one place that knows platforms, and the only one with `unsafe`.
+//!
+//! Everything above sees the same names whatever is below.
+
+mod child;
+mod memory;
+mod pipe;
+
+pub(crate) use self::child::{Reaper, kill_own_group, own_executable, signal_name};
+pub(crate) use self::memory::{SharedPage, SharedPageRef};
+pub(crate) use self::pipe::{read_available, take_frame_pipes, wait_for_hangup};

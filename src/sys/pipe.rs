@@ -1,0 +1,101 @@
+//! Pipes: the worker's end of the frames, and looks past tokio's readiness.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use bytes::BytesMut;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::process::{Resource, getrlimit};
+use rustix::stdio::{dup2_stdin, dup2_stdout, stderr, stdin, stdout};
+
+/// The worker's end of its two frame pipes.
+#[derive(Debug)]
+pub(crate) struct FramePipes {
+    pub(crate) input: File,
+    pub(crate) output: File,
+}
+
+/// Takes the frame pipes away from descriptors 0 and 1, so that user code may read and print by
+/// whatever means: standard input becomes empty, standard output joins standard error.
+pub(crate) fn take_frame_pipes() -> io::Result<FramePipes> {
+    let input = move_out_of_the_way(stdin())?;
+    let output = move_out_of_the_way(stdout())?;
+    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    dup2_stdin(&null)?;
+    dup2_stdout(stderr())?;
+    Ok(FramePipes { input: input.into(), output: output.into() })
+}
+
+/// Copies a descriptor to a high number, where a task that closes "all the low ones", or uses a
+/// wrong number, is unlikely to hit it.
+fn move_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const RESERVE: u64 = 16;
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(1024).min(1024);
+    let high = i32::try_from(limit.saturating_sub(RESERVE)).unwrap_or(0).max(3);
+    Ok(fcntl_dupfd_cloexec(fd, high).or_else(|_| fcntl_dupfd_cloexec(fd, 3))?)
+}
+
+/// Blocks until the other end of a pipe is closed, or until this end is.
+pub(crate) fn wait_for_hangup(fd: BorrowedFd<'_>) {
+    loop {
+        // No event is asked for, so data does not wake the thread; a hangup is always reported.
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+        match poll(&mut fds, None) {
+            Ok(_) if fds[0].revents().is_empty() => {}
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
+/// Reads all that is in a non-blocking pipe at this moment. Unlike a read through tokio it does
+/// not depend on an event that the reactor may not have seen yet.
+pub(crate) fn read_available(fd: impl AsFd, buffer: &mut BytesMut) -> io::Result<()> {
+    let mut chunk = [0_u8; 4096];
+    loop {
+        match rustix::io::read(&fd, &mut chunk) {
+            Ok(0) | Err(Errno::AGAIN) => return Ok(()),
+            Ok(count) => buffer.extend_from_slice(&chunk[..count]),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::{ioctl_fionbio, write};
+    use rustix::pipe::pipe;
+
+    use super::*;
+
+    #[test]
+    fn a_hangup_is_seen_and_data_is_not() {
+        let (reader, writer) = pipe().unwrap();
+        write(&writer, b"data").unwrap();
+        let waiter = std::thread::spawn(move || wait_for_hangup(reader.as_fd()));
+        drop(writer);
+        waiter.join().unwrap();
+    }
+
+    #[test]
+    fn everything_written_is_available() {
+        let (reader, writer) = pipe().unwrap();
+        ioctl_fionbio(&reader, true).unwrap();
+        write(&writer, &[7; 10_000]).unwrap();
+        let mut buffer = BytesMut::new();
+        read_available(&reader, &mut buffer).unwrap();
+        assert_eq!(buffer.len(), 10_000);
+    }
+
+    #[test]
+    fn a_descriptor_moves_to_a_high_number() {
+        use std::os::fd::AsRawFd;
+
+        let (reader, _writer) = pipe().unwrap();
+        assert!(move_out_of_the_way(reader.as_fd()).unwrap().as_raw_fd() > 8);
+    }
+}

@@ -1,0 +1,338 @@
+//! Frames: what the two processes say to each other, as bytes.
+//!
+//! Each side first sends [`PREAMBLE`], and each skips whatever comes before it: a banner, a test
+//! harness's chatter. Then come frames:
+//!
+//! ```text
+//! ┌────────────┬──────────┬──────────────────┬─────────┐
+//! │ length u32 │ kind u8  │ header, postcard │ payload │
+//! └────────────┴──────────┴──────────────────┴─────────┘
+//!   of the rest, little-endian
+//! ```
+//!
+//! A payload is the bytes of a task's arguments or result. It is not part of the header, so that
+//! it is never copied through the header's codec.
+
+use std::io;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio_util::codec::LengthDelimitedCodec;
+
+use crate::claim::Slot;
+use crate::id::{TaskId, WorkerId};
+use crate::sys::SharedPageRef;
+
+/// Begins each side's stream. No text contains it.
+pub(crate) const PREAMBLE: [u8; 16] = *b"\xF5\x00procpool\xC0\x01\xFE\x1B\x00\xFF";
+
+/// Both sides must speak the same one.
+pub(crate) const VERSION: u32 = 1;
+
+const LENGTH: usize = 4;
+/// Room for everything in a frame but its payload. Only hellos come near it.
+const MAX_HEADER: usize = 16 << 20;
+/// The largest header of a frame that is sent for each task.
+const MAX_SMALL_HEADER: usize = 64;
+
+/// The kinds of frames, in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Supervisor → worker: [`Hello`], with the initializer's arguments as payload.
+    Hello = 1,
+    /// Supervisor → worker: [`TaskHeader`], with the arguments as payload.
+    Task = 2,
+    /// Supervisor → worker: leave.
+    Stop = 3,
+    /// Worker → supervisor: [`WorkerHello`].
+    WorkerHello = 16,
+    /// Worker → supervisor: initialised.
+    Ready = 17,
+    /// Worker → supervisor: [`InitFailure`].
+    InitFailed = 18,
+    /// Worker → supervisor: [`ReplyHeader`], with the result as payload.
+    Reply = 19,
+    /// Worker → supervisor: leaving as told.
+    Goodbye = 20,
+    /// Worker → supervisor: user code was reached because `init` was not called.
+    NotInitialised = 21,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        use Kind::*;
+        [Hello, Task, Stop, WorkerHello, Ready, InitFailed, Reply, Goodbye, NotInitialised]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// What a worker must know before its first task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// First, so that every version can read it.
+    pub(crate) version: u32,
+    pub(crate) worker: WorkerId,
+    pub(crate) max_payload: u64,
+    /// The functions that tasks name by their position here.
+    pub(crate) functions: Vec<FunctionName>,
+    /// Position of the initializer.
+    pub(crate) initializer: Option<u32>,
+    pub(crate) claims: Option<SharedPageRef>,
+}
+
+/// A function as both processes know it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct FunctionName {
+    pub(crate) name: String,
+    pub(crate) signature: String,
+}
+
+/// A worker's answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerHello {
+    pub(crate) version: u32,
+    /// Whether it can take part in claims.
+    pub(crate) claims: bool,
+    /// If there are any, the worker leaves.
+    pub(crate) differences: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TaskHeader {
+    pub(crate) task: TaskId,
+    pub(crate) function: u32,
+    pub(crate) attempt: u32,
+    /// The task begins only if this can be claimed.
+    pub(crate) slot: Option<Slot>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReplyHeader {
+    pub(crate) task: TaskId,
+    pub(crate) outcome: Outcome,
+}
+
+/// How a task ended, and what the payload of its reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// The result.
+    Returned,
+    /// A [`PanicReport`].
+    Panicked,
+    /// The error's text.
+    UndecodableArguments,
+    /// The error's text.
+    UnencodableResult,
+    /// Nothing.
+    ResultTooLarge,
+}
+
+/// A panic that was caught in a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PanicReport {
+    pub(crate) message: String,
+    pub(crate) location: Option<String>,
+    pub(crate) backtrace: String,
+}
+
+/// Why a worker could not be initialised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum InitFailure {
+    Panicked(PanicReport),
+    Failed(String),
+}
+
+/// Appends a frame without its payload; `payload` bytes must follow.
+pub(crate) fn put_frame(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    header: &impl Serialize,
+    payload: usize,
+) -> io::Result<()> {
+    let start = begin_frame(out, kind);
+    let buffer = std::mem::take(out);
+    *out = postcard::to_extend(header, buffer).map_err(io::Error::other)?;
+    end_frame(&mut out[start..], payload)
+}
+
+/// As [`put_frame`], for the small headers that are sent for each task.
+pub(crate) fn put_task_frame(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    header: &impl Serialize,
+    payload: usize,
+) -> io::Result<()> {
+    let mut scratch = [0; MAX_SMALL_HEADER];
+    let header = postcard::to_slice(header, &mut scratch).map_err(io::Error::other)?;
+    let start = begin_frame(out, kind);
+    out.extend_from_slice(header);
+    end_frame(&mut out[start..], payload)
+}
+
+fn begin_frame(out: &mut Vec<u8>, kind: Kind) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH]);
+    out.push(kind as u8);
+    start
+}
+
+fn end_frame(frame: &mut [u8], payload: usize) -> io::Result<()> {
+    let length = u32::try_from(frame.len() - LENGTH + payload).map_err(io::Error::other)?;
+    frame[..LENGTH].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// Corrects the length of a frame whose payload has been appended meanwhile.
+pub(crate) fn set_length(frame: &mut [u8]) -> io::Result<()> {
+    end_frame(frame, 0)
+}
+
+/// The largest frame that is accepted when payloads may have `max_payload` bytes.
+pub(crate) fn max_frame(max_payload: usize) -> usize {
+    max_payload.saturating_add(MAX_HEADER).min(u32::MAX as usize)
+}
+
+/// Cuts a stream into frames, and refuses one that is too long before taking memory for it.
+pub(crate) fn frame_codec(max_payload: usize) -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder()
+        .little_endian()
+        .length_field_length(LENGTH)
+        .max_frame_length(max_frame(max_payload))
+        .new_codec()
+}
+
+/// Reads a frame's length.
+pub(crate) fn frame_length(prefix: [u8; LENGTH]) -> usize {
+    u32::from_le_bytes(prefix) as usize
+}
+
+/// Takes the kind off a frame whose length has been taken off.
+pub(crate) fn split_kind(frame: &[u8]) -> io::Result<(Kind, &[u8])> {
+    let (byte, rest) = frame.split_first().ok_or_else(|| malformed("an empty frame"))?;
+    let kind = Kind::from_byte(*byte).ok_or_else(|| malformed("a frame of unknown kind"))?;
+    Ok((kind, rest))
+}
+
+/// Takes the header off a frame whose kind has been taken off; the payload is left.
+pub(crate) fn split_header<T: DeserializeOwned>(frame: &[u8]) -> io::Result<(T, &[u8])> {
+    postcard::take_from_bytes(frame).map_err(|_| malformed("a frame with a malformed header"))
+}
+
+/// Reads the version of a hello whose other contents may be unknown.
+pub(crate) fn peek_version(hello: &[u8]) -> io::Result<u32> {
+    Ok(split_header(hello)?.0)
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the other side sent {what}"))
+}
+
+/// Finds the preamble in a stream that arrives in pieces.
+#[derive(Debug, Default)]
+pub(crate) struct PreambleSearch {
+    matched: usize,
+    skipped: usize,
+}
+
+impl PreambleSearch {
+    /// Looks at the next piece; returns how many of its bytes belong to what comes before the
+    /// frames once the preamble is complete.
+    pub(crate) fn advance(&mut self, piece: &[u8]) -> Option<usize> {
+        for (index, byte) in piece.iter().enumerate() {
+            // The first byte of the preamble does not occur in it again, so this is complete.
+            if *byte == PREAMBLE[self.matched] {
+                self.matched += 1;
+            } else {
+                self.matched = usize::from(*byte == PREAMBLE[0]);
+            }
+            if self.matched == PREAMBLE.len() {
+                return Some(index + 1);
+            }
+        }
+        self.skipped += piece.len();
+        None
+    }
+
+    /// How many bytes were skipped in vain.
+    pub(crate) fn skipped(&self) -> usize {
+        self.skipped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use tokio_util::codec::Decoder;
+
+    use super::*;
+
+    const HEADER: TaskHeader = TaskHeader { task: TaskId(7), function: 3, attempt: 1, slot: None };
+
+    fn frame() -> Vec<u8> {
+        let mut out = Vec::new();
+        put_task_frame(&mut out, Kind::Task, &HEADER, 5).unwrap();
+        out.extend_from_slice(b"hello");
+        out
+    }
+
+    #[test]
+    fn a_frame_comes_back() {
+        let mut stream = BytesMut::from(&frame()[..]);
+        let frame = frame_codec(100).decode(&mut stream).unwrap().unwrap();
+        let (kind, rest) = split_kind(&frame).unwrap();
+        let (header, payload) = split_header::<TaskHeader>(rest).unwrap();
+        assert_eq!((kind, header, payload), (Kind::Task, HEADER, &b"hello"[..]));
+    }
+
+    #[test]
+    fn frames_can_arrive_byte_by_byte() {
+        let (mut codec, mut stream) = (frame_codec(100), BytesMut::new());
+        let (last, first) = frame().split_last().map(|(l, f)| (*l, f.to_vec())).unwrap();
+        for byte in first {
+            stream.extend_from_slice(&[byte]);
+            assert!(codec.decode(&mut stream).unwrap().is_none());
+        }
+        stream.extend_from_slice(&[last]);
+        assert!(codec.decode(&mut stream).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_takes_no_memory() {
+        let mut stream = BytesMut::from(&u32::MAX.to_le_bytes()[..]);
+        assert!(frame_codec(100).decode(&mut stream).is_err());
+        assert!(stream.capacity() < 1000);
+    }
+
+    #[test]
+    fn malformed_frames_are_errors() {
+        assert!(split_kind(&[]).is_err());
+        assert!(split_kind(&[0]).is_err());
+        assert!(split_header::<TaskHeader>(&[0xFF]).is_err());
+    }
+
+    #[test]
+    fn the_preamble_is_found_behind_any_chatter_in_any_pieces() {
+        let mut stream = b"running 1 test\n\xF5\x00proc".to_vec();
+        stream.extend_from_slice(&PREAMBLE);
+        let end = stream.len();
+        stream.extend_from_slice(b"frames");
+        for size in 1..stream.len() {
+            let (mut search, mut seen, mut found) = (PreambleSearch::default(), 0, None);
+            for piece in stream.chunks(size) {
+                found = search.advance(piece).map(|n| seen + n);
+                seen += piece.len();
+                if found.is_some() {
+                    break;
+                }
+            }
+            assert_eq!(found, Some(end), "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn the_preambles_first_byte_is_unique_in_it() {
+        assert!(!PREAMBLE[1..].contains(&PREAMBLE[0]));
+    }
+}
