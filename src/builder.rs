@@ -10,13 +10,14 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use crate::callable::Callable;
 use crate::child::{is_uninitialised_worker, report_missing_init};
 use crate::codec::encode;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::executor::ProcessPoolExecutor;
 use crate::link::{Initializer, Launch};
 use crate::output::WorkerOutput;
-use crate::registry::{Callable, Registry};
+use crate::registry::Registry;
 use crate::scheduler::{Config, Scheduler};
 use crate::supervisor::{self, Shared};
 

@@ -154,7 +154,7 @@ impl<R: DeserializeOwned> Future for Identified<R> {
 impl<R> fmt::Debug for AsCompleted<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids: BTreeSet<_> = self.pending.iter().map(|identified| identified.0.id()).collect();
-        f.debug_struct("AsCompleted").field("unfinished", &ids).finish()
+        f.debug_struct("AsCompleted").field("unfinished", &ids).finish_non_exhaustive()
     }
 }
 

@@ -79,7 +79,11 @@ pub(crate) enum Cause {
     #[error("{0}")]
     Broken(#[source] BrokenProcessPool),
     #[error("{what} cannot be {action}: {source}")]
-    Codec { what: &'static str, action: &'static str, source: Arc<dyn std::error::Error + Send + Sync> },
+    Codec {
+        what: &'static str,
+        action: &'static str,
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     #[error("{what} takes more than {limit} bytes; the limit is `Builder::max_payload`")]
     TooLarge { what: &'static str, limit: usize },
     #[error("{0}")]
@@ -141,10 +145,6 @@ macro_rules! task_errors {
         pub struct $name(Arc<Report>);
 
         impl $name {
-            pub(crate) fn new(report: Report) -> Self {
-                Self(Arc::new(report))
-            }
-
             /// The task panicked; see [`panic`](Self::panic).
             pub fn is_panic(&self) -> bool {
                 matches!(self.0.cause, Cause::Panicked(_))
@@ -283,6 +283,25 @@ task_errors! {
     TaskError
     /// A [`SubmitError`] or a [`TaskError`]: what [`run`](crate::ProcessPoolExecutor::run) can meet.
     RunError
+}
+
+impl SubmitError {
+    pub(crate) fn new(report: Report) -> Self {
+        Self(Arc::new(report))
+    }
+}
+
+impl TaskError {
+    pub(crate) fn new(report: Report) -> Self {
+        Self(Arc::new(report))
+    }
+}
+
+/// For tasks that are submitted on the user's behalf, by [`map`](crate::ProcessPoolExecutor::map).
+impl From<SubmitError> for TaskError {
+    fn from(error: SubmitError) -> Self {
+        Self(error.0)
+    }
 }
 
 impl From<SubmitError> for RunError {
@@ -463,7 +482,9 @@ pub(crate) enum StartError {
          first statement of `main`, and put `procpool::test_support!();` into test binaries"
     )]
     NotInitialised,
-    #[error("the worker program speaks version {theirs} of the protocol, this process version {ours}")]
+    #[error(
+        "the worker program speaks version {theirs} of the protocol, this process version {ours}"
+    )]
     Version { ours: u32, theirs: u32 },
     #[error("the worker program was built with other functions:\n  {}", .0.join("\n  "))]
     Functions(Vec<String>),

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
 use crate::builder::Builder;
+use crate::callable::TaskFn;
 use crate::codec::encode;
 use crate::error::{BrokenProcessPool, BuildError, Cause, Report, RunError, SubmitError};
 use crate::handle::{TaskCell, TaskHandle};
 use crate::id::{TaskId, WorkerId};
 use crate::ledger::{Entry, ReplyTo};
-use crate::registry::{Registry, TaskFn};
+use crate::map::Map;
+use crate::registry::Registry;
 use crate::scheduler::{Stage, Task};
 use crate::supervisor::{Command, Commands, Shared};
 use crate::task::{Options, TaskBuilder};
@@ -177,6 +179,32 @@ impl ProcessPoolExecutor {
         TaskBuilder::new(self, f, args)
     }
 
+    /// Calls `f` with each of the inputs; yields the results in the order of the inputs.
+    ///
+    /// The stream is lazy: it takes a bounded number of inputs ahead of the results, so inputs may
+    /// be endless. One that fails is an `Err` in its place, and the others go on. Dropping the
+    /// stream cancels what has not begun. Inputs of several parameters are tuples; where Python's
+    /// `map` takes several iterables, [`zip`](Iterator::zip) them.
+    ///
+    /// ```
+    /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// use futures::StreamExt;
+    ///
+    /// let squares: Vec<_> = pool.map(power, (0..10_000).map(|n| (n, 2))).collect().await;
+    /// # drop(squares);
+    /// # }
+    /// ```
+    pub fn map<F, A, M, I>(&self, f: F, inputs: I) -> Map<F, M, F::Output, I::IntoIter>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+        I: IntoIterator<Item = A>,
+    {
+        let _ = f; // its type says it all
+        Map::new(self.clone(), inputs.into_iter())
+    }
+
     /// Accepts no more tasks, waits until all that were accepted are over and every worker has left.
     ///
     /// It can be called any number of times, also at the same time.
@@ -207,7 +235,11 @@ impl ProcessPoolExecutor {
                 return current.unwrap_or_default();
             }
             // An error says that the runtime of the pool has gone, and with it the workers.
-            closed.wait_for(Option::is_some).await.map_or(None, |report| *report).unwrap_or_default()
+            closed
+                .wait_for(Option::is_some)
+                .await
+                .map_or(None, |report| *report)
+                .unwrap_or_default()
         }
     }
 
@@ -245,7 +277,7 @@ impl ProcessPoolExecutor {
     }
 
     /// The error for a pool that accepts no more.
-    fn refusal(&self, function: &'static str) -> SubmitError {
+    pub(crate) fn refusal(&self, function: &'static str) -> SubmitError {
         let cause = match self.inner.shared.refused.get() {
             Some(Refused::Broken(broken)) => Cause::Broken(broken.clone()),
             Some(Refused::ShutDown) | None => Cause::ShutDown,
@@ -269,13 +301,21 @@ impl ProcessPoolExecutor {
         Ok(Prepared { name, function, arguments: Bytes::from(arguments) })
     }
 
-    pub(crate) async fn room(&self, name: &'static str) -> Result<OwnedSemaphorePermit, SubmitError> {
-        let room = Arc::clone(&self.inner.shared.room).acquire_owned().await;
+    /// The places in the queue.
+    pub(crate) fn queue(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.inner.shared.room)
+    }
+
+    pub(crate) async fn room(
+        &self,
+        name: &'static str,
+    ) -> Result<OwnedSemaphorePermit, SubmitError> {
+        let room = self.queue().acquire_owned().await;
         room.map_err(|_| self.refusal(name))
     }
 
     pub(crate) fn try_room(&self, name: &'static str) -> Result<OwnedSemaphorePermit, SubmitError> {
-        let room = Arc::clone(&self.inner.shared.room).try_acquire_owned();
+        let room = self.queue().try_acquire_owned();
         room.map_err(|error| match error {
             TryAcquireError::NoPermits => {
                 submit_error(name, Cause::QueueFull { capacity: self.inner.queue_capacity })

@@ -169,9 +169,10 @@ impl TaskCell {
         let state = self.lock();
         match &state.stage {
             Stage::Done(Err(error)) if error.is_cancelled() => Cancellation::Already,
-            Stage::Done(_) => Cancellation::TooLate,
-            Stage::Sent(None) => Cancellation::TooLate,
-            Stage::Sent(Some(claim)) if claim.revoke() == Revocation::Begun => Cancellation::TooLate,
+            Stage::Done(_) | Stage::Sent(None) => Cancellation::TooLate,
+            Stage::Sent(Some(claim)) if claim.revoke() == Revocation::Begun => {
+                Cancellation::TooLate
+            }
             Stage::Sent(Some(_)) | Stage::Queued => {
                 self.finish(state, Err(self.error(Cause::Cancelled)));
                 Cancellation::Now
@@ -334,7 +335,7 @@ impl<R> fmt::Debug for TaskHandle<R> {
             .field("id", &self.cell.id)
             .field("function", &self.cell.function)
             .field("status", &self.status())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -35,7 +35,12 @@ pub(crate) struct Sent {
 
 impl Entry {
     /// A result, or a failure as the worker told it.
-    pub(crate) fn delivered(&self, outcome: Outcome, payload: Bytes, max_payload: usize) -> Resolution {
+    pub(crate) fn delivered(
+        &self,
+        outcome: Outcome,
+        payload: Bytes,
+        max_payload: usize,
+    ) -> Resolution {
         let remote = || Arc::new(Remote(String::from_utf8_lossy(&payload).into_owned()));
         let cause = match outcome {
             Outcome::Returned => return Ok(payload),
@@ -45,9 +50,11 @@ impl Entry {
                 action: "decoded in the worker",
                 source: remote(),
             },
-            Outcome::UnencodableResult => {
-                Cause::Codec { what: "the result", action: "encoded in the worker", source: remote() }
-            }
+            Outcome::UnencodableResult => Cause::Codec {
+                what: "the result",
+                action: "encoded in the worker",
+                source: remote(),
+            },
             Outcome::ResultTooLarge => Cause::TooLarge { what: "the result", limit: max_payload },
         };
         Err(self.failed(cause))
@@ -66,11 +73,15 @@ impl Entry {
 }
 
 fn panic_report(payload: &[u8]) -> PanicReport {
-    split_header(payload).map(|(report, _)| report).unwrap_or_else(|_| PanicReport {
+    split_header(payload).map_or_else(unreadable, |(report, _)| report)
+}
+
+fn unreadable(_: std::io::Error) -> PanicReport {
+    PanicReport {
         message: "its report could not be read".to_owned(),
         location: None,
         backtrace: String::new(),
-    })
+    }
 }
 
 /// The duty to resolve a task. If it is dropped, so that nobody could fulfil it any more (the

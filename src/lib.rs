@@ -6,6 +6,7 @@
 compile_error!("procpool supports Linux and other Unix systems; Windows is not supported yet");
 
 mod builder;
+mod callable;
 mod child;
 mod claim;
 mod codec;
@@ -17,7 +18,9 @@ mod id;
 mod ledger;
 mod link;
 mod log;
+mod map;
 mod output;
+mod probe;
 mod registry;
 mod scheduler;
 mod supervisor;
@@ -27,6 +30,7 @@ mod testing;
 mod wire;
 
 pub use crate::builder::{Builder, OnWorkerDeath, WorkerCommand};
+pub use crate::callable::{Callable, TaskFn, marker};
 pub use crate::child::{Current, StateError, current, init, try_current, worker_main};
 pub use crate::completion::{AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed};
 pub use crate::error::{
@@ -37,8 +41,8 @@ pub use crate::executor::{
 };
 pub use crate::handle::{AbortOnDrop, TaskHandle, TaskStatus};
 pub use crate::id::{TaskId, WorkerId};
+pub use crate::map::Map;
 pub use crate::output::{OutputLine, WorkerOutput};
-pub use crate::registry::{Async, Callable, Sync, TaskFn};
 pub use crate::task::TaskBuilder;
 
 /// For the macros only.
@@ -46,5 +50,6 @@ pub use crate::task::TaskBuilder;
 pub mod __private {
     pub use inventory;
 
-    pub use crate::registry::{Function, Probe, Registration, TestWorker, probes};
+    pub use crate::probe::{Probe, probes};
+    pub use crate::registry::{Function, Registration, TestWorker};
 }

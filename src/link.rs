@@ -79,10 +79,16 @@ pub(crate) enum Order {
 
 /// What the supervisor is told of a worker.
 pub(crate) enum Report {
-    Spawned { pid: u32 },
+    Spawned {
+        pid: u32,
+    },
     /// It is initialised; with the page for claims if it can take part in them.
     Ready(Option<SharedPage>),
-    Reply { task: TaskId, outcome: Outcome, payload: Bytes },
+    Reply {
+        task: TaskId,
+        outcome: Outcome,
+        payload: Bytes,
+    },
     /// Its pipe is full.
     Blocked,
     Unblocked,
@@ -156,7 +162,9 @@ impl Launch {
                 "\nit did not get as far as `procpool::init()`: make that the first statement of \
                  `main`, and put `procpool::test_support!();` into test binaries"
             }
-            Some(_) => "\nit was started by `worker_command`: does it call `procpool::worker_main()`?",
+            Some(_) => {
+                "\nit was started by `worker_command`: does it call `procpool::worker_main()`?"
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_timer::Delay;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::claim::{ClaimBoard, Revocation, Slot};
+use crate::claim::{Claim, ClaimBoard, Revocation, Slot};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause, WorkerDeath};
 use crate::executor::{Refused, ShutdownReport};
 use crate::handle::Resolution;
@@ -33,7 +33,10 @@ pub(crate) enum Command {
     Abort(TaskId),
     /// Bring up a worker, and say when it is initialised. Dropped if that will never be.
     WarmUp(oneshot::Sender<()>),
-    ShutDown { cancel_futures: bool, limit: Option<Duration> },
+    ShutDown {
+        cancel_futures: bool,
+        limit: Option<Duration>,
+    },
 }
 
 /// What handles may look at. The supervisor alone changes it.
@@ -111,7 +114,8 @@ pub(crate) async fn run(
 ) {
     let (reports, mut incoming) = mpsc::channel(BATCH);
     let mut supervisor = Supervisor::new(shared, launch, reports, closed);
-    let (mut new_commands, mut new_reports) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+    let (mut new_commands, mut new_reports) =
+        (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     let mut timer = Timer::default();
     while !supervisor.is_closed() {
         tokio::select! {
@@ -234,7 +238,13 @@ impl Supervisor {
 
     /// The worker has passed over the tasks that were cancelled in its hands. It can be that their
     /// commands have not been handled yet.
-    fn skip_cancelled(&mut self, scheduler: &mut Scheduler, now: Time, worker: WorkerId, done: TaskId) {
+    fn skip_cancelled(
+        &mut self,
+        scheduler: &mut Scheduler,
+        now: Time,
+        worker: WorkerId,
+        done: TaskId,
+    ) {
         let passed = |task: &TaskId| *task != done && self.is_cancelled(*task);
         let cancelled: Vec<TaskId> = scheduler.pipeline(worker).take_while(passed).collect();
         for task in cancelled {
@@ -323,7 +333,7 @@ impl Supervisor {
             return;
         };
         let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
-        let slot = claim.as_ref().map(|claim| claim.slot());
+        let slot = claim.as_ref().map(Claim::slot);
         entry.sent = Some(Sent { worker, attempt, slot });
         if entry.reply.0.send(claim) {
             let header = TaskHeader { task, function: entry.function, attempt, slot };

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::callable::TaskFn;
 use crate::error::{RunError, SubmitError};
 use crate::executor::ProcessPoolExecutor;
 use crate::handle::TaskHandle;
-use crate::registry::TaskFn;
 
 /// What a task may ask for.
 #[derive(Clone, Copy, Debug, Default)]

@@ -61,10 +61,18 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        use Kind::*;
-        [Hello, Task, Stop, WorkerHello, Ready, InitFailed, Reply, Goodbye, NotInitialised]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        const ALL: [Kind; 9] = [
+            Kind::Hello,
+            Kind::Task,
+            Kind::Stop,
+            Kind::WorkerHello,
+            Kind::Ready,
+            Kind::InitFailed,
+            Kind::Reply,
+            Kind::Goodbye,
+            Kind::NotInitialised,
+        ];
+        ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -1,7 +1,13 @@
 procpool::test_support!();
-fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
-fn boom(n: u32) -> u32 { panic!("boom {n}") }
-fn die() { std::process::exit(3) }
+fn power(base: u64, exponent: u32) -> u64 {
+    base.pow(exponent)
+}
+fn boom(n: u32) -> u32 {
+    panic!("boom {n}")
+}
+fn die() {
+    std::process::exit(3)
+}
 procpool::register!(power, boom, die);
 #[tokio::test]
 async fn runs() {

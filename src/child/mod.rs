@@ -12,7 +12,7 @@ mod stream;
 mod worker;
 
 pub use self::context::{Current, StateError, current, try_current};
-pub use self::role::{init, worker_main};
 pub(crate) use self::role::{WORKER_FLAG, is_uninitialised_worker, report_missing_init};
+pub use self::role::{init, worker_main};
 pub(crate) use self::runtime::block_on;
 pub(crate) use self::stream::Payload;

@@ -2,19 +2,20 @@
 
 use std::any::Any;
 use std::backtrace::Backtrace;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 
 use crate::wire::PanicReport;
 
 thread_local! {
-    /// `None` on threads that do not run tasks: what panics there is not a task's panic.
-    static LAST: RefCell<Option<Option<PanicReport>>> = const { RefCell::new(None) };
+    /// Whether this thread runs tasks: what panics on others is not a task's panic.
+    static RUNS_TASKS: Cell<bool> = const { Cell::new(false) };
+    static LAST: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
 }
 
 /// From now on panics on this thread are recorded, besides being printed as usual.
 pub(super) fn record_panics() {
-    LAST.set(Some(None));
+    RUNS_TASKS.set(true);
     let print = take_hook();
     set_hook(Box::new(move |info| {
         record(info);
@@ -24,24 +25,21 @@ pub(super) fn record_panics() {
 
 fn record(info: &PanicHookInfo<'_>) {
     // `try_*`: the hook must not panic, whatever state the thread is in.
-    let _ = LAST.try_with(|last| {
-        if let Ok(mut last) = last.try_borrow_mut()
-            && let Some(last) = last.as_mut()
-        {
-            *last = Some(PanicReport {
-                message: message(info.payload()),
-                location: info.location().map(ToString::to_string),
-                backtrace: Backtrace::force_capture().to_string(),
-            });
-        }
-    });
+    if !RUNS_TASKS.try_with(Cell::get).unwrap_or(false) {
+        return;
+    }
+    let report = PanicReport {
+        message: message(info.payload()),
+        location: info.location().map(ToString::to_string),
+        backtrace: Backtrace::force_capture().to_string(),
+    };
+    let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = Some(report)));
 }
 
 /// Runs user code.
 pub(super) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, PanicReport> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
-        let recorded = LAST.with_borrow_mut(|last| last.as_mut().and_then(Option::take));
-        let report = recorded.unwrap_or_else(|| PanicReport {
+        let report = LAST.take().unwrap_or_else(|| PanicReport {
             message: message(&*payload),
             location: None, // the task has replaced the hook
             backtrace: String::new(),

@@ -18,9 +18,12 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// pool and never returns; in every other process it does nothing.
 ///
 /// ```no_run
-/// fn main() {
+/// fn main() -> std::io::Result<()> {
 ///     procpool::init();
-///     // … build the runtime, use pools …
+///     tokio::runtime::Runtime::new()?.block_on(async {
+///         // … use pools …
+///         Ok(())
+///     })
 /// }
 /// ```
 ///

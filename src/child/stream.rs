@@ -81,10 +81,10 @@ pub(crate) struct Payload<'a> {
     start: usize,
 }
 
-impl<'a> Payload<'a> {
+impl Payload<'_> {
     #[cfg(test)]
-    pub(crate) fn new(frame: &'a mut Vec<u8>) -> Self {
-        Self { frame, start: 0 }
+    pub(crate) fn new(frame: &mut Vec<u8>) -> Payload<'_> {
+        Payload { frame, start: 0 }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

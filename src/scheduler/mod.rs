@@ -37,8 +37,8 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-pub(crate) use self::queue::Task;
 use self::queue::Queue;
+pub(crate) use self::queue::Task;
 use self::restarts::{Restarts, delay};
 pub(crate) use self::worker::Stage;
 use self::worker::{Recall, Sent, Sentence, Worker};
@@ -372,11 +372,7 @@ impl Scheduler {
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let workers = self.workers.values().filter_map(Worker::next_timeout);
         let restart = self.wants_worker().then(|| self.restarts.not_before());
-        workers
-            .chain(self.queue.next_due())
-            .chain(self.shutdown_limit)
-            .chain(restart)
-            .min()
+        workers.chain(self.queue.next_due()).chain(self.shutdown_limit).chain(restart).min()
     }
 
     // ----- getters -----
@@ -537,7 +533,8 @@ impl Scheduler {
     /// was sent ahead is recalled first, and if a part of it has begun, then the sentenced task
     /// has ended by itself and its result is on the way.
     fn execute_sentence(&mut self, now: Time, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id).filter(|w| w.is_ready() && w.is_sentenced()) else {
+        let Some(worker) = self.workers.get(&id).filter(|w| w.is_ready() && w.is_sentenced())
+        else {
             return;
         };
         if worker.ahead() == 0 {
@@ -553,7 +550,9 @@ impl Scheduler {
         let Some(worker) = self.workers.get(&id) else { return };
         match worker.stage {
             Stage::Starting { .. } => self.end_now(id, KillReason::StartTimeout),
-            Stage::Stopping { .. } | Stage::Ending { .. } => self.end_now(id, KillReason::GraceOver),
+            Stage::Stopping { .. } | Stage::Ending { .. } => {
+                self.end_now(id, KillReason::GraceOver);
+            }
             Stage::Ready if worker.timeout_at().is_some_and(|at| at <= now) => {
                 self.sentence(now, id, 0, Sentence::Timeout);
             }
@@ -623,7 +622,9 @@ impl Scheduler {
                 self.actions.push_back(Action::Withdraw(task.id));
                 self.queue.push(task);
             }
-            Phase::Draining { cancel: true } | Phase::Closed => self.fail(task.id, Failure::Cancelled),
+            Phase::Draining { cancel: true } | Phase::Closed => {
+                self.fail(task.id, Failure::Cancelled);
+            }
             Phase::Broken { .. } => self.fail(task.id, Failure::Broken),
         }
     }
@@ -665,7 +666,8 @@ impl Scheduler {
         for task in self.queue.drain() {
             self.fail(task, Failure::Cancelled);
         }
-        let ahead = self.workers.iter().filter(|(_, worker)| worker.is_ready() && worker.can_recall());
+        let ahead =
+            self.workers.iter().filter(|(_, worker)| worker.is_ready() && worker.can_recall());
         let ids: Vec<WorkerId> = ahead.map(|(id, _)| *id).collect();
         for id in ids {
             self.recall(id);
@@ -694,7 +696,8 @@ impl Scheduler {
     fn finish_shutdown(&mut self, now: Time) {
         match self.phase {
             Phase::Draining { .. } => {
-                let dry = self.queue.len() == 0 && self.workers.values().all(|w| w.head().is_none());
+                let dry =
+                    self.queue.len() == 0 && self.workers.values().all(|w| w.head().is_none());
                 if dry {
                     self.stop_workers(now);
                 }

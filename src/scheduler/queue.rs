@@ -77,8 +77,4 @@ impl Queue {
     pub(super) fn len(&self) -> usize {
         self.ready.len() + self.delayed.len()
     }
-
-    pub(super) fn oldest(&self) -> Option<TaskId> {
-        self.ready.first_key_value().map(|(id, _)| *id)
-    }
 }

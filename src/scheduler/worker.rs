@@ -187,7 +187,8 @@ impl Pace {
         if self.tasks == 0 {
             return 1;
         }
-        let per_task = (u128::from(self.busy) * u128::from(Self::UNIT) / u128::from(self.tasks)).max(1);
+        let per_task =
+            (u128::from(self.busy) * u128::from(Self::UNIT) / u128::from(self.tasks)).max(1);
         usize::try_from(window.as_nanos() / per_task).unwrap_or(usize::MAX)
     }
 }

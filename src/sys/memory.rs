@@ -51,7 +51,7 @@ impl SharedPage {
 
         let path = format!("/proc/{}/fd/{}", page.pid, page.fd);
         let fd = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-        if fstat(&fd)?.st_size != SIZE as i64 {
+        if u64::try_from(fstat(&fd)?.st_size) != Ok(SIZE as u64) {
             return Err(io::ErrorKind::InvalidData.into());
         }
         Self::map(&fd)

@@ -1,0 +1,238 @@
+//! `register!` and `task!`, and how they find out what a function can be.
+
+/// `register!` must find out what a function can be without naming its types. Method calls on a
+/// reference to a `Probe` do that: they take the first trait, counted from the outermost `&`, whose
+/// bounds hold.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Probe<F>(pub F);
+
+#[doc(hidden)]
+pub mod probes {
+    use std::any::{Any, type_name};
+    use std::fmt::Display;
+    use std::future::Future;
+
+    use serde::de::DeserializeOwned;
+
+    use super::Probe;
+    use crate::callable::{Callable, TaskFn};
+    use crate::child::block_on;
+    use crate::codec::{decode, encode};
+    use crate::registry::{CallError, InitCallOf, InitError, TaskCall, TaskCallOf};
+
+    type Task = (Option<TaskCallOf>, &'static str);
+
+    pub trait AsTask<A, M> {
+        fn task(&self) -> Task;
+    }
+
+    impl<F, A, M> AsTask<A, M> for &Probe<F>
+    where
+        F: TaskFn<A, M>,
+        A: DeserializeOwned,
+    {
+        fn task(&self) -> Task {
+            let function = self.0;
+            let call: TaskCall = Box::new(move |args, buffer, limit| {
+                let decoded = decode::<A>(args.bytes()).map_err(CallError::Arguments)?;
+                args.release();
+                encode(&function.execute(decoded), buffer, limit).map_err(CallError::Result)
+            });
+            (Some(TaskCallOf(call)), type_name::<fn(A) -> F::Output>())
+        }
+    }
+
+    pub trait NotATask {
+        fn task(&self) -> Task;
+    }
+
+    impl<F> NotATask for Probe<F> {
+        fn task(&self) -> Task {
+            (None, "initializer")
+        }
+    }
+
+    fn init_call<A: DeserializeOwned>(
+        call: impl Fn(A) -> Result<Box<dyn Any>, InitError> + Send + Sync + 'static,
+    ) -> InitCallOf {
+        InitCallOf(Box::new(move |args| {
+            let args = decode(args)
+                .map_err(|error| InitError(format!("its arguments cannot be decoded: {error}")))?;
+            call(args)
+        }))
+    }
+
+    fn outcome<T: 'static, E: Display>(result: Result<T, E>) -> Result<Box<dyn Any>, InitError> {
+        match result {
+            Ok(state) => Ok(Box::new(state)),
+            Err(error) => Err(InitError(error.to_string())),
+        }
+    }
+
+    pub trait AsyncFallible<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M, T, E> AsyncFallible<A, M> for &&&Probe<F>
+    where
+        F: Callable<A, M>,
+        A: DeserializeOwned,
+        F::Output: Future<Output = Result<T, E>>,
+        T: 'static,
+        E: Display,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| outcome(block_on(async { function.call(args).await })))
+        }
+    }
+
+    pub trait AsyncInfallible<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M> AsyncInfallible<A, M> for &&Probe<F>
+    where
+        F: Callable<A, M>,
+        A: DeserializeOwned,
+        F::Output: Future<Output: 'static>,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| Ok(Box::new(block_on(async { function.call(args).await }))))
+        }
+    }
+
+    pub trait Fallible<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M, T, E> Fallible<A, M> for &Probe<F>
+    where
+        F: Callable<A, M, Output = Result<T, E>>,
+        A: DeserializeOwned,
+        T: 'static,
+        E: Display,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| outcome(function.call(args)))
+        }
+    }
+
+    pub trait Infallible<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M> Infallible<A, M> for Probe<F>
+    where
+        F: Callable<A, M, Output: 'static>,
+        A: DeserializeOwned,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| Ok(Box::new(function.call(args))))
+        }
+    }
+}
+
+/// Names the functions that a worker may run.
+///
+/// Takes paths of `fn` items: plain or `async` functions of up to eight parameters, whose arguments
+/// and results are serde types. It works in any module, in any crate of the binary, and any number
+/// of times; a generic function is registered once for each type it is used with. The result of a
+/// function that serves only as an [initializer](crate::Builder::initializer) need not be a serde
+/// type.
+///
+/// ```
+/// fn power(base: u64, exponent: u32) -> u64 {
+///     base.pow(exponent)
+/// }
+///
+/// async fn fetch(url: String) -> Result<String, String> {
+///     # drop(url);
+///     Ok(String::new())
+/// }
+///
+/// procpool::register!(power, fetch);
+/// # fn main() {}
+/// ```
+///
+/// Functions are known by their path, so two of the same path (in two blocks of one function, say)
+/// are told apart only if they are made by [`task!`](crate::task). A pool is not built where that is
+/// violated.
+#[macro_export]
+macro_rules! register {
+    ($($function:path),+ $(,)?) => {
+        $($crate::__register!($function, ::core::option::Option::None);)+
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register {
+    ($function:path, $place:expr) => {
+        $crate::__private::inventory::submit! {
+            $crate::__private::Registration {
+                make: || {
+                    #[allow(unused_imports)] // which ones are needed depends on the function
+                    use $crate::__private::probes::{
+                        AsTask as _, AsyncFallible as _, AsyncInfallible as _, Fallible as _,
+                        Infallible as _, NotATask as _,
+                    };
+                    let probe = $crate::__private::Probe($function);
+                    $crate::__private::Function::new(
+                        $function,
+                        $place,
+                        (&&probe).task(),
+                        (&&&&probe).initializer(),
+                    )
+                },
+            }
+        }
+    };
+}
+
+/// Registers a non-capturing closure in place, and evaluates to a function that
+/// [`submit`](crate::ProcessPoolExecutor::submit) takes.
+///
+/// The types must be written out. An `async` closure is written `async |x: u64| -> u64 { … }`.
+///
+/// ```
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+/// let next = pool.run(procpool::task!(|x: u64| -> u64 { x + 1 }), 41).await?;
+/// assert_eq!(next, 42);
+/// # Ok(())
+/// # }
+/// ```
+#[macro_export]
+macro_rules! task {
+    (|$($arg:ident: $type:ty),* $(,)?| $(-> $result:ty)? $body:block) => {{
+        fn task($($arg: $type),*) $(-> $result)? $body
+        $crate::__register_here!(task);
+        task
+    }};
+    (async |$($arg:ident: $type:ty),* $(,)?| $(-> $result:ty)? $body:block) => {{
+        async fn task($($arg: $type),*) $(-> $result)? $body
+        $crate::__register_here!(task);
+        task
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register_here {
+    ($function:path) => {
+        $crate::__register!(
+            $function,
+            ::core::option::Option::Some(::core::concat!(
+                ::core::file!(),
+                ":",
+                ::core::line!(),
+                ":",
+                ::core::column!()
+            ))
+        );
+    };
+}
