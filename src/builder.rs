@@ -97,7 +97,7 @@ impl Builder {
     /// How many tasks may wait to begin. When so many do, `submit` waits and `try_submit` refuses.
     ///
     /// Default: 10,000, enough to keep any number of cores busy, and little memory if the arguments
-    /// are small. With large arguments choose less, as each waiting task holds its own.
+    /// are small. Zero is an error. With large arguments choose less, as each waiting task holds its own.
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.queue_capacity = tasks;
         self
@@ -176,7 +176,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Outside of a tokio runtime; if `max_workers` is zero; if the initializer is not registered
+    /// Outside of a tokio runtime; if `max_workers` or `queue_capacity` is zero; if the initializer is not registered
     /// or its arguments cannot be encoded; if two registered functions have the same name; and in a
     /// worker that has not called [`init`](crate::init).
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
@@ -207,6 +207,7 @@ impl Builder {
 
     fn scheduler_config(&self) -> Result<Config, BuildErrorKind> {
         let max_workers = match self.max_workers {
+            _ if self.queue_capacity == 0 => return Err(BuildErrorKind::NoQueue),
             Some(0) => return Err(BuildErrorKind::NoWorkers),
             Some(count) => count,
             None => std::thread::available_parallelism().map_or(1, usize::from),

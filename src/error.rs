@@ -27,6 +27,8 @@ pub(crate) enum BuildErrorKind {
     NoRuntime,
     #[error("max_workers must be at least 1")]
     NoWorkers,
+    #[error("queue_capacity must be at least 1")]
+    NoQueue,
     #[error(
         "this process was started as a worker, but `procpool::init()` was not called: make it the \
          first statement of `main`"
@@ -490,8 +492,8 @@ pub(crate) enum StartError {
     Functions(Vec<String>),
     #[error("the initializer `{function}` {failure}")]
     Initializer { function: &'static str, failure: InitializerFailure },
-    #[error("a worker (pid {pid}) was not ready within {limit:?}")]
-    Timeout { pid: u32, limit: Duration },
+    #[error("a worker (pid {pid}) was not ready within {limit:?}{hint}")]
+    Timeout { pid: u32, limit: Duration, hint: &'static str },
 }
 
 #[derive(Clone, Debug)]

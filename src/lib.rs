@@ -1,4 +1,95 @@
-//! procpool
+//! The process pool for tokio: await ordinary Rust functions that run in child processes.
+//!
+//! A service awaits `pool.run(f, args)`, and `f` runs in a child process, on another core, where a
+//! panic, a segfault, a leak or an endless loop cannot hurt the service. It is the counterpart of
+//! Python's `concurrent.futures.ProcessPoolExecutor`, written for async Rust.
+//!
+//! ```
+//! use futures::StreamExt;
+//! use procpool::ProcessPoolExecutor;
+//!
+//! fn smallest_factor(n: u64) -> Option<u64> {
+//!     (2..).take_while(|d| d * d <= n).find(|d| n % d == 0)
+//! }
+//!
+//! procpool::register!(smallest_factor); // names the functions a worker may run
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     procpool::init(); // a worker stops here and never returns
+//!     tokio_main()
+//! }
+//!
+//! #[tokio::main]
+//! async fn tokio_main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let pool = ProcessPoolExecutor::new()?; // up to as many workers as this process has CPUs
+//!     assert_eq!(pool.run(smallest_factor, 104_395_301).await?, Some(2_741));
+//!
+//!     let mut handles = Vec::new();
+//!     for n in [104_729, 999_983, 62_710_561] {
+//!         handles.push(pool.submit(smallest_factor, n).await?);
+//!     }
+//!     let mut done = procpool::as_completed(handles);
+//!     while let Some(finished) = done.next().await {
+//!         println!("{}: {:?}", finished.id, finished.result?);
+//!     }
+//!     pool.shutdown().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What is promised
+//!
+//! 1. Every task resolves exactly once, whatever dies and whenever. No handle hangs.
+//! 2. A task is begun at most once, unless [`retries`](TaskBuilder::retries) are asked for. One
+//!    that had provably not begun when its worker died is given to another worker.
+//! 3. A death is one task's business: it fails with pid, exit code or signal, and the last lines
+//!    of the worker's output; the worker is replaced. [`OnWorkerDeath::Break`] gives Python's
+//!    meaning instead.
+//! 4. A panic costs nothing but its task: message, location and backtrace come back, and the worker
+//!    lives. So does it after values that cannot be encoded or decoded, or are too large.
+//! 5. First in, first out, and no head-of-line blocking. Quick tasks are sent ahead to busy
+//!    workers, and are taken back if one turns out to be long: nobody notices.
+//! 6. Bounded by default: the queue has a capacity, and streams are lazy.
+//! 7. No orphans and no zombies: when the parent goes, even by SIGKILL, every worker goes at once,
+//!    and with a worker goes all of its process group.
+//! 8. A task may print, by whatever means; see [`WorkerOutput`].
+//! 9. Ctrl-C belongs to the parent: workers are in their own process groups.
+//! 10. Nothing blocks the runtime, and the pool works on current-thread, multi-threaded and
+//!     paused-clock runtimes.
+//!
+//! # The three lines to remember
+//!
+//! * [`register!`] names the functions that workers may run; [`task!`] does so in place.
+//! * [`init`] is the first statement of `main`: workers are further processes of the same program.
+//!   A separate worker program calls [`worker_main`] instead.
+//! * [`test_support!`] is written once in each test binary that uses pools.
+//!
+//! # Where to find what
+//!
+//! | to … | see |
+//! |---|---|
+//! | run one function and await it | [`ProcessPoolExecutor::run`] |
+//! | submit now and await later, ask, cancel | [`ProcessPoolExecutor::submit`], [`TaskHandle`] |
+//! | never wait for a full queue | [`ProcessPoolExecutor::try_submit`] |
+//! | limit running time, retry after deaths | [`ProcessPoolExecutor::task`] |
+//! | run over many inputs, in their order | [`ProcessPoolExecutor::map`] |
+//! | take results as they come | [`as_completed`] |
+//! | build something once per worker | [`Builder::initializer`], [`current`] |
+//! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
+//!
+//! # When not to use it
+//!
+//! Arguments and results are encoded and cross a pipe, and a round trip costs two process switches,
+//! some tens of microseconds. Where the code is trusted not to crash, hang or leak,
+//! [`tokio::task::spawn_blocking`] or rayon share memory and are cheaper. A process is the better
+//! choice for code that may take the service down (parsers in C, plugins), that must be killed when
+//! it takes too long (threads cannot be), or that wants an address space or an allocator of its own.
+//!
+//! # Platforms
+//!
+//! Linux is supported in full. Other Unix systems lack the shared page by which tasks are taken
+//! back from workers, so nothing is sent ahead there; they are not tested yet. Windows is not
+//! supported yet.
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

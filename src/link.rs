@@ -141,6 +141,7 @@ impl Launch {
         command.arg(WORKER_FLAG).envs(self.env.iter().map(|(key, value)| (key, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0); // Ctrl-C belongs to the parent
+        command.kill_on_drop(true); // for the moment before the `Reaper` takes over
         Ok(command)
     }
 
@@ -246,7 +247,8 @@ struct Link {
     outbox: Outbox,
     /// Why the supervisor had it killed.
     killed: Option<KillReason>,
-    /// It has got as far as its initializer, if there is one, or has been ready.
+    /// It was told to leave.
+    stopping: bool,
     was_ready: bool,
 }
 
@@ -271,6 +273,7 @@ impl Link {
             inbox: BytesMut::new(),
             outbox: Outbox::default(),
             killed: None,
+            stopping: false,
             was_ready: false,
             launch,
         }
@@ -349,6 +352,7 @@ impl Link {
                 }
             }
             Order::Stop => {
+                self.stopping = true;
                 if let Err(error) = put_frame(self.outbox.buffer(), Kind::Stop, &(), 0) {
                     self.fail_protocol(&error);
                 }
@@ -446,7 +450,7 @@ impl Link {
                 let ReplyHeader { task, outcome } = header;
                 return Ok(Step::Report(Report::Reply { task, outcome, payload }));
             }
-            (Stage::Serving, Kind::Goodbye) => self.stage = Stage::Goodbye,
+            (Stage::Serving, Kind::Goodbye) if self.stopping => self.stage = Stage::Goodbye,
             (_, kind) => {
                 let message = format!("it sent a {kind:?} frame at the wrong time");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -523,7 +527,8 @@ impl Launch {
         if initialising && self.initializer.is_some() {
             return self.initializer_failed(InitializerFailure::Timeout { pid, limit });
         }
-        StartError::Timeout { pid, limit }
+        let hint = if initialising { "" } else { self.hint() };
+        StartError::Timeout { pid, limit, hint }
     }
 }
 
@@ -540,7 +545,10 @@ impl KillReason {
 
 /// Reads what there is; false at the end.
 async fn read_more(stdout: &mut ChildStdout, inbox: &mut BytesMut) -> bool {
-    inbox.reserve(READ);
+    // Not in the middle of a large frame: its room has been made, and growing would copy it.
+    if inbox.is_empty() || inbox.len() == inbox.capacity() {
+        inbox.reserve(READ);
+    }
     matches!(stdout.read_buf(inbox).await, Ok(1..))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +11,7 @@ use tokio::process::ChildStderr;
 use tokio::sync::oneshot;
 
 use crate::id::WorkerId;
+use crate::log;
 use crate::sys::read_available;
 
 /// How much of it is kept for the error of a death.
@@ -151,10 +153,17 @@ impl Sink {
                 WorkerOutput::Null => {}
                 WorkerOutput::Lines(handler) => {
                     for line in String::from_utf8_lossy(&piece).lines() {
-                        handler(OutputLine { worker: self.worker, pid: self.pid, text: line });
+                        self.hand_over(handler, line);
                     }
                 }
             }
+        }
+    }
+
+    fn hand_over(&self, handler: &Arc<dyn Fn(OutputLine<'_>) + Send + Sync>, text: &str) {
+        let line = OutputLine { worker: self.worker, pid: self.pid, text };
+        if catch_unwind(AssertUnwindSafe(|| handler(line))).is_err() {
+            log::error!("the handler of worker output panicked");
         }
     }
 }

@@ -2,16 +2,17 @@
 //! and performs all actions before it picks the next.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_timer::Delay;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::claim::{Claim, ClaimBoard, Revocation, Slot};
-use crate::error::{BrokenCause, BrokenProcessPool, Cause, WorkerDeath};
+use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::executor::{Refused, ShutdownReport};
 use crate::handle::Resolution;
 use crate::id::{TaskId, WorkerId};
@@ -98,6 +99,8 @@ pub(crate) struct Supervisor {
     warming: Vec<oneshot::Sender<()>>,
     /// The end of a worker that is being dealt with.
     death: Option<BrokenCause>,
+    /// Set once the pool is broken.
+    broken: Option<BrokenProcessPool>,
     reports: mpsc::Sender<(WorkerId, Report)>,
     closed: watch::Sender<Option<ShutdownReport>>,
 }
@@ -117,16 +120,26 @@ pub(crate) async fn run(
     let (mut new_commands, mut new_reports) =
         (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     let mut timer = Timer::default();
+    let mut commanded = true;
     while !supervisor.is_closed() {
-        tokio::select! {
-            biased;
-            _ = incoming.recv_many(&mut new_reports, BATCH) => {}
-            _ = commands.recv_many(&mut new_commands, BATCH) => {}
-            () = timer.elapsed() => {}
-        }
+        // All sources are looked at each time, so none can starve another.
+        poll_fn(|cx| {
+            let reported = incoming.poll_recv_many(cx, &mut new_reports, BATCH).is_ready();
+            let ordered = commanded
+                && match commands.poll_recv_many(cx, &mut new_commands, BATCH) {
+                    Poll::Ready(count) => {
+                        commanded = count > 0; // or no handle is left
+                        true
+                    }
+                    Poll::Pending => false,
+                };
+            let elapsed = timer.poll(cx).is_ready();
+            if reported || ordered || elapsed { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
         let next_timeout = supervisor.handle(&mut new_commands, &mut new_reports);
         supervisor.resolve();
-        timer.set(next_timeout.map(|at| supervisor.began + at));
+        timer.set(next_timeout.and_then(|at| supervisor.began.checked_add(at)));
     }
 }
 
@@ -147,6 +160,7 @@ impl Supervisor {
             resolved: Vec::new(),
             warming: Vec::new(),
             death: None,
+            broken: None,
             reports,
             closed,
         }
@@ -375,40 +389,25 @@ impl Supervisor {
     fn fail(&mut self, task: TaskId, failure: Failure) {
         let Some(entry) = self.take(task) else { return };
         let cause = match failure {
-            Failure::Died => self.death_cause(),
+            Failure::Died => match &self.death {
+                Some(BrokenCause::WorkerDied(death)) => Cause::WorkerDied(death.clone()),
+                _ => Cause::ShutDown, // not reached: only a death fails a task so
+            },
             Failure::TimedOut => Cause::TimedOut(entry.timeout.unwrap_or_default()),
             Failure::Cancelled => Cause::Cancelled,
-            Failure::Broken => match self.shared.refused.get() {
-                Some(Refused::Broken(broken)) => Cause::Broken(broken.clone()),
-                // It was shut down before it broke.
-                _ => self.broken_cause(),
-            },
+            Failure::Broken => self.broken.clone().map_or(Cause::ShutDown, Cause::Broken),
             Failure::ShutDown => Cause::ShutDown,
         };
         let error = entry.failed(cause);
         self.resolved.push((entry, Err(error)));
     }
 
-    fn death_cause(&self) -> Cause {
-        match &self.death {
-            Some(BrokenCause::WorkerDied(death)) => Cause::WorkerDied(WorkerDeath::clone(death)),
-            _ => self.broken_cause(),
-        }
-    }
-
-    fn broken_cause(&self) -> Cause {
-        match &self.death {
-            Some(cause) => Cause::Broken(BrokenProcessPool(cause.clone())),
-            None => Cause::ShutDown,
-        }
-    }
-
     fn refuse(&mut self, refusal: Refusal) {
         self.warming.clear();
-        self.shared.refuse(match (refusal, &self.death) {
-            (Refusal::Broken, Some(cause)) => Refused::Broken(BrokenProcessPool(cause.clone())),
-            _ => Refused::ShutDown,
-        });
+        if refusal == Refusal::Broken {
+            self.broken = self.death.clone().map(BrokenProcessPool);
+        }
+        self.shared.refuse(self.broken.clone().map_or(Refused::ShutDown, Refused::Broken));
     }
 
     fn close(&mut self, scheduler: &Scheduler) {
@@ -449,10 +448,8 @@ impl Timer {
     }
 
     /// Pending for ever while the timer is not set.
-    fn elapsed(&mut self) -> impl Future<Output = ()> {
-        std::future::poll_fn(|cx| match &mut self.armed {
-            Some((_, delay)) => Pin::new(delay).poll(cx).map(|()| self.armed = None),
-            None => std::task::Poll::Pending,
-        })
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((_, delay)) = &mut self.armed else { return Poll::Pending };
+        Pin::new(delay).poll(cx).map(|()| self.armed = None)
     }
 }

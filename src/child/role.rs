@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::runtime::Handle;
+
 use crate::wire::{Kind, PREAMBLE, put_frame};
 
 /// The last argument of every worker. A program that does not call [`init`] will most likely refuse
@@ -31,7 +33,8 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// before it runs in every worker, too. If it is forgotten, the pool fails with an error that says
 /// so. Python has the same rule as `if __name__ == "__main__":`.
 pub fn init() {
-    if is_worker() {
+    // A task may call it again, by way of the program's own functions.
+    if is_uninitialised_worker() {
         worker_main();
     }
 }
@@ -52,7 +55,12 @@ pub fn init() {
 /// ```
 pub fn worker_main() -> ! {
     INITIALISED.store(true, Ordering::Release);
-    super::worker::run()
+    if Handle::try_current().is_err() {
+        super::worker::run();
+    }
+    // It was called inside `async fn main`. A thread of its own lets `async` tasks have a runtime.
+    let _ = std::thread::spawn(|| super::worker::run()).join();
+    std::process::abort() // not reached: the thread ends the process
 }
 
 fn is_worker() -> bool {

@@ -134,7 +134,7 @@ impl Worker {
     /// When the running task must end; `None` without a timeout or once it is being ended.
     pub(super) fn timeout_at(&self) -> Option<Time> {
         let head = self.head().filter(|head| head.sentence.is_none())?;
-        Some(self.head_since + head.task.timeout?)
+        Some(self.head_since.saturating_add(head.task.timeout?))
     }
 
     /// When the running task has lasted so long that those behind it must not wait any more.
