@@ -22,10 +22,10 @@
 //! #[tokio::main]
 //! async fn tokio_main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let pool = ProcessPoolExecutor::new()?; // up to as many workers as this process has CPUs
-//!     assert_eq!(pool.run(smallest_factor, 104_395_301).await?, Some(2_741));
+//!     assert_eq!(pool.run(smallest_factor, 62_710_561).await?, Some(7_919));
 //!
 //!     let mut handles = Vec::new();
-//!     for n in [104_729, 999_983, 62_710_561] {
+//!     for n in [104_729, 999_983, 104_395_303] {
 //!         handles.push(pool.submit(smallest_factor, n).await?);
 //!     }
 //!     let mut done = procpool::as_completed(handles);
