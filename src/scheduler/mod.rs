@@ -310,8 +310,8 @@ impl Scheduler {
             worker.recall = Recall::Answered;
             worker.take_back(taken)
         });
-        for task in tasks.into_iter().flatten() {
-            self.requeue(task);
+        for sent in tasks.into_iter().flatten() {
+            self.requeue(now, sent);
         }
         self.execute_sentence(now, id);
         self.advance(now);
@@ -332,10 +332,10 @@ impl Scheduler {
     pub(crate) fn worker_ended(&mut self, now: Time, id: WorkerId, end: End) {
         let taken = if let End::Died { taken } = end { taken } else { 0 };
         let Some(mut worker) = self.remove(id) else { return };
-        let unbegun: Vec<Task> = worker.take_back(taken).collect();
+        let unbegun = worker.take_back(taken);
         let begun = std::mem::take(&mut worker.pipeline);
-        for task in unbegun {
-            self.requeue(task);
+        for sent in unbegun {
+            self.requeue(now, sent);
         }
         self.mourn(now, &worker, end);
         for sent in begun {
@@ -596,7 +596,8 @@ impl Scheduler {
         }
     }
 
-    /// Decides about a task that was in the hands of a worker that is gone and may have begun.
+    /// Decides about a task that came back from a worker, and that may have begun or was to be
+    /// ended.
     fn end_sent(&mut self, now: Time, sent: Sent) {
         let Sent { mut task, sentence } = sent;
         let failure = match sentence {
@@ -615,8 +616,13 @@ impl Scheduler {
         self.queue.push_delayed(due, task);
     }
 
-    /// Puts a task that has not begun back in its place, unless nothing may begin any more.
-    fn requeue(&mut self, task: Task) {
+    /// Puts a task that has not begun back in its place, unless it is to be ended or nothing may
+    /// begin any more.
+    fn requeue(&mut self, now: Time, sent: Sent) {
+        if sent.sentence.is_some() {
+            return self.end_sent(now, sent);
+        }
+        let task = sent.task;
         match self.phase {
             Phase::Open | Phase::Draining { cancel: false } => {
                 self.actions.push_back(Action::Withdraw(task.id));

@@ -149,9 +149,9 @@ impl Worker {
     }
 
     /// Takes back the `count` tasks that were sent last.
-    pub(super) fn take_back(&mut self, count: usize) -> impl Iterator<Item = Task> + use<> {
+    pub(super) fn take_back(&mut self, count: usize) -> VecDeque<Sent> {
         let kept = self.pipeline.len().saturating_sub(count);
-        self.pipeline.split_off(kept).into_iter().map(|sent| sent.task)
+        self.pipeline.split_off(kept)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
