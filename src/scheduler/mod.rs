@@ -521,7 +521,7 @@ impl Scheduler {
     fn sentence(&mut self, now: Time, id: WorkerId, position: usize, sentence: Sentence) {
         self.update(id, |worker| {
             if let Some(sent) = worker.pipeline.get_mut(position) {
-                sent.sentence.get_or_insert(sentence);
+                sent.sentence = sent.sentence.max(Some(sentence));
             }
         });
         if position == 0 {

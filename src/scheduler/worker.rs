@@ -35,11 +35,11 @@ pub(crate) enum Stage {
     Ending { kill_at: Option<Time>, fault: bool },
 }
 
-/// Why a running task is being ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a running task is being ended. A later one outweighs those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sentence {
-    Abort,
     Timeout,
+    Abort,
 }
 
 /// Whether asking back what was sent ahead makes sense.
