@@ -602,6 +602,10 @@ impl Scheduler {
         let Sent { mut task, sentence } = sent;
         let failure = match sentence {
             _ if matches!(self.phase, Phase::Broken { .. }) => Failure::Broken,
+            Some(Sentence::CutShort) => {
+                self.counts.killed += 1;
+                return self.fail(task.id, Failure::Cancelled);
+            }
             Some(Sentence::Abort) => return self.fail(task.id, Failure::Cancelled),
             Some(Sentence::Timeout) => Failure::TimedOut,
             None => Failure::Died,
@@ -619,7 +623,7 @@ impl Scheduler {
     /// Puts a task that has not begun back in its place, unless it is to be ended or nothing may
     /// begin any more.
     fn requeue(&mut self, now: Time, sent: Sent) {
-        if sent.sentence.is_some() {
+        if matches!(sent.sentence, Some(Sentence::Timeout | Sentence::Abort)) {
             return self.end_sent(now, sent);
         }
         let task = sent.task;
@@ -689,11 +693,13 @@ impl Scheduler {
         let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
         for id in ids {
             let Some(worker) = self.workers.get(&id) else { continue };
-            if worker.head().is_some() {
-                self.counts.killed += u64::from(worker.is_ready());
-                self.sentence(now, id, 0, Sentence::Abort);
-            } else {
+            let tasks = worker.pipeline.len();
+            if tasks == 0 {
                 self.end_now(id, KillReason::GraceOver);
+            }
+            // The front one may have finished already, so those behind it may run.
+            for position in 0..tasks {
+                self.sentence(now, id, position, Sentence::CutShort);
             }
         }
     }

@@ -39,6 +39,8 @@ pub(crate) enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sentence {
     Timeout,
+    /// A shutdown's time limit.
+    CutShort,
     Abort,
 }
 
