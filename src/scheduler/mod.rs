@@ -239,7 +239,7 @@ impl Scheduler {
     pub(crate) fn warm_up(&mut self, now: Time) {
         if self.workers.values().any(Worker::is_ready) {
             self.actions.push_back(Action::Warm);
-        } else {
+        } else if self.phase == Phase::Open {
             self.warm_up = true;
         }
         self.dispatch(now);
