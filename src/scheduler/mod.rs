@@ -286,7 +286,8 @@ impl Scheduler {
 
     /// A worker sent the result of a task. It may also come from a worker that is being ended.
     pub(crate) fn task_finished(&mut self, now: Time, id: WorkerId, task: TaskId) -> Verdict {
-        let head = self.workers.get(&id).and_then(Worker::head);
+        let worker = self.workers.get(&id).filter(|worker| !worker.is_at_fault());
+        let head = worker.and_then(Worker::head);
         if head.is_none_or(|head| head.task.id != task) {
             self.misbehaved(id);
             return Verdict::Discard;

@@ -95,6 +95,11 @@ impl Worker {
         self.stage == Stage::Ready
     }
 
+    /// It is being ended because it broke the protocol or was too late.
+    pub(super) fn is_at_fault(&self) -> bool {
+        matches!(self.stage, Stage::Ending { fault: true, .. })
+    }
+
     pub(super) fn head(&self) -> Option<&Sent> {
         self.pipeline.front()
     }
