@@ -35,12 +35,12 @@ pub(crate) enum Stage {
     Ending { kill_at: Option<Time>, fault: bool },
 }
 
-/// Why a running task is being ended. A later one outweighs those before it.
+/// Why a running task is being ended. One further down outweighs those above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sentence {
-    Timeout,
     /// A shutdown's time limit.
     CutShort,
+    Timeout,
     Abort,
 }
 
