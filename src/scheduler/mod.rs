@@ -218,9 +218,11 @@ impl Scheduler {
 
     /// The task has been cancelled before it began, wherever it was; it will never begin.
     pub(crate) fn cancel(&mut self, now: Time, task: TaskId) {
-        let found = self.queue.remove(task).is_some() || self.drop_sent(now, task);
-        if found {
+        if self.queue.remove(task).is_some() {
             self.fail(task, Failure::Cancelled);
+        } else if let Some((id, position)) = self.find_sent(task) {
+            self.fail(task, Failure::Cancelled);
+            self.drop_sent(now, id, position);
         }
         self.advance(now);
     }
@@ -501,14 +503,12 @@ impl Scheduler {
     }
 
     /// Takes a cancelled task out of the pipeline it was sent to.
-    fn drop_sent(&mut self, now: Time, task: TaskId) -> bool {
-        let Some((id, position)) = self.find_sent(task) else { return false };
+    fn drop_sent(&mut self, now: Time, id: WorkerId, position: usize) {
         if position == 0 {
             self.drop_head(now, id);
         } else {
             self.update(id, |worker| worker.pipeline.remove(position));
         }
-        true
     }
 
     fn find_sent(&self, task: TaskId) -> Option<(WorkerId, usize)> {
