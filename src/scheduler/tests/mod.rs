@@ -1,1 +1,11 @@
+//! Scripts that read like a story, and random histories against a model.
 
+mod check;
+mod history;
+mod model;
+mod play;
+mod random;
+mod sabotage;
+mod script;
+mod scripts;
+mod simulation;

@@ -1,0 +1,343 @@
+//! What a scheduler may do, and how it must leave things.
+
+use super::model::{Desk, Entry, Model, Place, Stage};
+use super::simulation::{Claim, World};
+use crate::id::{TaskId, WorkerId};
+use crate::scheduler::worker::PATIENCE;
+use crate::scheduler::{Action, Failure, KillReason, Refusal, Scheduler, Time};
+
+/// `Err` says which promise was broken.
+pub(super) type Check = Result<(), String>;
+
+macro_rules! ensure {
+    ($holds:expr, $($promise:tt)+) => {
+        if !$holds {
+            return Err(format!($($promise)+));
+        }
+    };
+}
+pub(super) use ensure;
+
+/// One action on trial.
+pub(super) struct Trial<'a> {
+    pub(super) model: &'a Model,
+    pub(super) world: &'a World,
+    pub(super) now: Time,
+}
+
+impl Trial<'_> {
+    pub(super) fn action(&self, action: Action) -> Check {
+        let is_refusal = matches!(action, Action::Fail(_, Failure::ShutDown));
+        ensure!(!self.model.closed || is_refusal, "it comes after the end");
+        match action {
+            Action::Start(worker) => self.start(worker),
+            Action::Send {
+                worker,
+                task,
+                attempt,
+            } => self.send(worker, task, attempt),
+            Action::Begin(task) => self.begin(task),
+            Action::Recall(worker) => self.recall(worker),
+            Action::Withdraw(task) => self.withdraw(task),
+            Action::Fail(task, failure) => self.fail(task, failure),
+            Action::Stop(worker) => self.stop(worker),
+            Action::Terminate(worker) => self.terminate(worker),
+            Action::Kill(worker, reason) => self.kill(worker, reason),
+            Action::Warm => self.warm(),
+            Action::Refuse(refusal) => self.refuse(refusal),
+            Action::Close => self.close(),
+        }
+    }
+
+    fn task(&self, id: TaskId) -> Result<&Entry, String> {
+        self.model.task(id).ok_or(format!("unknown {id}"))
+    }
+
+    fn desk(&self, id: WorkerId) -> Result<&Desk, String> {
+        self.model.desk(id).ok_or(format!("unknown {id}"))
+    }
+
+    fn is_revoked(&self, task: TaskId) -> bool {
+        self.world.claim(task) == Some(Claim::Revoked)
+    }
+
+    fn start(&self, worker: WorkerId) -> Check {
+        let model = self.model;
+        ensure!(worker == model.next_worker(), "{worker} skips a number");
+        ensure!(!model.broken, "a broken pool starts {worker}");
+        let live = model.live().count();
+        ensure!(live < model.config.max_workers, "{worker} is one too many");
+        let is_starting = |desk: &&Desk| matches!(desk.stage, Stage::Starting { .. });
+        let starting = model.live().filter(is_starting).count();
+        let wanted = model.ready_tasks(self.now).count();
+        let wanted = wanted.max(usize::from(model.wants_warmth));
+        ensure!(starting < wanted, "nobody needs {worker}");
+        Ok(())
+    }
+
+    fn send(&self, worker: WorkerId, task: TaskId, attempt: u32) -> Check {
+        let entry = self.task(task)?;
+        let desk = self.desk(worker)?;
+        ensure!(entry.is_ready(self.now), "{task} is sent but does not wait");
+        let oldest = self.model.ready_tasks(self.now).next();
+        let oldest = oldest.map(|entry| entry.id);
+        ensure!(oldest == Some(task), "{task} jumps the queue");
+        ensure!(attempt == entry.attempt, "{task} has another attempt");
+        ensure!(desk.is_open(), "{worker} cannot take {task}");
+        let ahead = desk.pipeline.len();
+        ensure!(ahead < self.model.config.max_pipeline, "too many for {worker}");
+        ensure!(
+            ahead == 0 || desk.recallable,
+            "{task} cannot come back from {worker}"
+        );
+        Ok(())
+    }
+
+    fn begin(&self, task: TaskId) -> Check {
+        let entry = self.task(task)?;
+        let Place::Sent(worker) = entry.place else {
+            return Err(format!("{task} begins nowhere"));
+        };
+        let front = self.desk(worker)?.pipeline.front();
+        ensure!(front == Some(&task), "{task} begins before its turn");
+        ensure!(entry.since.is_none(), "{task} begins twice");
+        Ok(())
+    }
+
+    fn recall(&self, worker: WorkerId) -> Check {
+        let desk = self.desk(worker)?;
+        ensure!(desk.recallable, "{worker} gives nothing back");
+        ensure!(desk.pipeline.len() > 1, "{worker} has nothing to give back");
+        ensure!(desk.stage != Stage::Gone, "{worker} is gone");
+        Ok(())
+    }
+
+    fn withdraw(&self, task: TaskId) -> Check {
+        let entry = self.task(task)?;
+        let Place::Sent(worker) = entry.place else {
+            return Err(format!("{task} is withdrawn from nowhere"));
+        };
+        ensure!(!self.model.broken, "{task} waits in a broken pool");
+        ensure!(!self.model.cancels, "{task} waits to be cancelled");
+        ensure!(!entry.aborted, "{task} was aborted and waits again");
+        if entry.timed_out || !self.is_revoked(task) {
+            ensure!(self.is_over(task, worker), "{task} still runs");
+            ensure!(entry.retries > 0, "{task} is tried too often");
+        }
+        Ok(())
+    }
+
+    /// Whether a sent task cannot run any more.
+    fn is_over(&self, task: TaskId, worker: WorkerId) -> bool {
+        self.is_revoked(task) || self.model.is_gone(worker)
+    }
+
+    fn fail(&self, task: TaskId, failure: Failure) -> Check {
+        let entry = self.task(task)?;
+        let (sent, over) = match entry.place {
+            Place::Sent(worker) => (true, self.is_over(task, worker)),
+            Place::Resolved => return Err(format!("{task} is resolved twice")),
+            _ => (false, true),
+        };
+        ensure!(over, "{task} fails although it may still run");
+        let gives_up = entry.retries == 0 || self.model.cancels;
+        let revoked = self.is_revoked(task);
+        let is_right = match failure {
+            Failure::ShutDown => entry.place == Place::Refused && self.model.shut_down,
+            Failure::Broken => self.model.broken,
+            Failure::Cancelled => {
+                let waits = !sent || revoked;
+                let by_shutdown = self.model.cancels && (waits || entry.cut_short);
+                entry.cancelled || entry.aborted || by_shutdown
+            }
+            Failure::Died => sent && !revoked && !entry.is_sentenced() && gives_up,
+            Failure::TimedOut => sent && entry.timed_out && gives_up,
+        };
+        ensure!(is_right, "{task} cannot fail as {failure:?}");
+        let refused = entry.place == Place::Refused;
+        let says_so = matches!(failure, Failure::ShutDown | Failure::Broken);
+        ensure!(!refused || says_so, "{task} was never accepted");
+        Ok(())
+    }
+
+    fn stop(&self, worker: WorkerId) -> Check {
+        let desk = self.desk(worker)?;
+        let stays = matches!(desk.stage, Stage::Starting { .. } | Stage::Ready);
+        ensure!(stays, "{worker} is going already");
+        ensure!(self.model.shut_down, "{worker} has no reason to go");
+        ensure!(!self.model.has_unresolved(), "{worker} may be needed");
+        Ok(())
+    }
+
+    fn terminate(&self, worker: WorkerId) -> Check {
+        let desk = self.desk(worker)?;
+        ensure!(desk.stage == Stage::Ready, "{worker} is going already");
+        let Some(&head) = desk.pipeline.front() else {
+            return Err(format!("{worker} is terminated for nobody"));
+        };
+        let is_sentenced = self.task(head)?.is_sentenced();
+        ensure!(is_sentenced, "{head} is innocent on {worker}");
+        ensure!(desk.pipeline.len() == 1, "{worker} has innocent tasks");
+        Ok(())
+    }
+
+    fn kill(&self, worker: WorkerId, reason: KillReason) -> Check {
+        let desk = self.desk(worker)?;
+        let late = |deadline| deadline <= self.now;
+        let is_right = match (desk.stage, reason) {
+            (Stage::Killed { .. } | Stage::Gone, _) => false,
+            (_, KillReason::Misbehaved) => desk.misbehaved,
+            (_, KillReason::Broken) => self.model.broken,
+            (Stage::Starting { deadline }, KillReason::StartTimeout) => late(deadline),
+            (_, KillReason::StartTimeout) => false,
+            (Stage::Ending { deadline }, KillReason::GraceOver) if late(deadline) => true,
+            (_, KillReason::GraceOver) => self.model.cut_short && desk.pipeline.is_empty(),
+        };
+        ensure!(is_right, "{worker} is killed without a reason: {reason:?}");
+        Ok(())
+    }
+
+    fn warm(&self) -> Check {
+        let ready = self.model.live().any(|desk| desk.stage == Stage::Ready);
+        ensure!(ready, "nobody is warm");
+        Ok(())
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Check {
+        let is_right = match refusal {
+            Refusal::ShutDown => self.model.shut_down && !self.model.refused,
+            Refusal::Broken => self.model.must_break && !self.model.broken,
+        };
+        ensure!(is_right, "no reason for {refusal:?}");
+        Ok(())
+    }
+
+    fn close(&self) -> Check {
+        ensure!(self.model.shut_down, "closed without being asked");
+        ensure!(self.model.live().next().is_none(), "a worker is left");
+        ensure!(!self.model.has_unresolved(), "a task is left");
+        Ok(())
+    }
+}
+
+/// A task begins in truth.
+pub(super) fn beginning(model: &Model, world: &World, task: TaskId, attempt: u32) -> Check {
+    let entry = model.task(task).ok_or("an unknown task begins")?;
+    ensure!(entry.place != Place::Resolved, "{task} begins after its end");
+    ensure!(!world.is_cancelled(task), "{task} begins though cancelled");
+    ensure!(entry.begun < attempt, "{task} begins again by itself");
+    Ok(())
+}
+
+/// The scheduler has nothing more to say, for now.
+pub(super) fn settled(
+    model: &Model,
+    world: &World,
+    scheduler: &Scheduler,
+    now: Time,
+) -> Check {
+    ensure!(model.broken == model.must_break || model.closed, "the pool should break");
+    ensure!(model.refused || !model.shut_down || model.broken, "no refusal");
+    counts(model, scheduler)?;
+    for desk in model.live() {
+        let pipeline = scheduler.pipeline(desk.id);
+        let same = desk.pipeline.iter().copied().eq(pipeline);
+        ensure!(same, "{} has other tasks", desk.id);
+        hands(model, world, desk)?;
+    }
+    nobody_idles(model, world)?;
+    closing(model)?;
+    alarms(model, world, scheduler, now)
+}
+
+fn counts(model: &Model, scheduler: &Scheduler) -> Check {
+    let counts = scheduler.counts();
+    let ours = (model.completed, model.failed, model.cancelled, model.deaths);
+    let theirs = (counts.completed, counts.failed, counts.cancelled, counts.worker_deaths);
+    ensure!(ours == theirs, "the counts are {theirs:?} and not {ours:?}");
+    let resolved = counts.completed + counts.failed + counts.cancelled;
+    let open = (scheduler.waiting() + scheduler.running()) as u64;
+    ensure!(counts.submitted == resolved + open, "a task is lost: {counts:?}");
+    ensure!(counts.killed <= counts.cancelled, "too many were killed");
+    Ok(())
+}
+
+/// What a worker has in its hands is in order.
+fn hands(model: &Model, world: &World, desk: &Desk) -> Check {
+    let Some(head) = desk.pipeline.front().and_then(|id| model.task(*id)) else {
+        return Ok(());
+    };
+    ensure!(head.since.is_some(), "{} has not begun", head.id);
+    if desk.stage == Stage::Ready && head.is_sentenced() {
+        let waits = has_begun_behind(world, desk);
+        ensure!(waits, "nobody ends {}", head.id);
+    }
+    Ok(())
+}
+
+/// A task behind the front one has begun, so the front one has finished.
+fn has_begun_behind(world: &World, desk: &Desk) -> bool {
+    let last = desk.pipeline.iter().skip(1).last();
+    last.is_some_and(|id| world.claim(*id) == Some(Claim::Begun))
+}
+
+fn nobody_idles(model: &Model, world: &World) -> Check {
+    let mut idle = model.live().filter(|desk| desk.is_open() && desk.pipeline.is_empty());
+    let Some(idle) = idle.next() else {
+        return Ok(());
+    };
+    let waits = model.tasks.iter().find(|task| task.place == Place::Queued);
+    if let Some(task) = waits {
+        return Err(format!("{} waits while {} is idle", task.id, idle.id));
+    }
+    for desk in model.live() {
+        let stuck = desk.pipeline.len() > 1 && !has_begun_behind(world, desk);
+        ensure!(!stuck, "{} could help {}", idle.id, desk.id);
+    }
+    Ok(())
+}
+
+fn closing(model: &Model) -> Check {
+    let done = model.shut_down && !model.has_unresolved();
+    if !done || model.closed {
+        return Ok(());
+    }
+    ensure!(model.live().next().is_some(), "the pool does not close");
+    let stays = |desk: &Desk| matches!(desk.stage, Stage::Starting { .. } | Stage::Ready);
+    ensure!(!model.live().any(stays), "a worker is not sent home");
+    Ok(())
+}
+
+/// The scheduler wants to hear from the clock before the first thing that time changes.
+fn alarms(model: &Model, world: &World, scheduler: &Scheduler, now: Time) -> Check {
+    let Some(due) = first_due(model, world, now) else {
+        return Ok(());
+    };
+    let alarm = scheduler.next_timeout();
+    let heard = alarm.is_some_and(|at| at <= due.max(now));
+    ensure!(heard, "the alarm is set to {alarm:?} and not to {due:?}");
+    Ok(())
+}
+
+fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
+    let desks = model.live().filter_map(|desk| due(model, world, desk));
+    let tasks = model.tasks.iter().filter_map(|task| match task.place {
+        Place::Delayed(due) if due > now => Some(due),
+        _ => None,
+    });
+    let limit = model.limit.filter(|_| !model.closed);
+    desks.chain(tasks).chain(limit).min()
+}
+
+fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {
+    match desk.stage {
+        Stage::Starting { deadline } | Stage::Ending { deadline } => Some(deadline),
+        Stage::Ready => {
+            let head = model.task(*desk.pipeline.front()?)?;
+            let recalls = desk.pipeline.len() > 1 && !has_begun_behind(world, desk);
+            let patience = head.since.filter(|_| recalls).map(|at| at + PATIENCE);
+            head.timeout_at().into_iter().chain(patience).min()
+        }
+        Stage::Killed { .. } | Stage::Gone => None,
+    }
+}

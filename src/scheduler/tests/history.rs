@@ -1,0 +1,299 @@
+//! Random histories: everything that can happen to a pool, in any order.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::check::{Check, ensure};
+use super::play::Play;
+use super::random::Random;
+use super::sabotage::Saboteur;
+use crate::builder::OnWorkerDeath;
+use crate::scheduler::Config;
+
+/// Something that happens. Numbers choose among what is there at that moment, so that a history
+/// from which an event is removed is a history too.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Event {
+    Submit {
+        timeout: Option<Duration>,
+        retries: u32,
+    },
+    /// A user takes a task back; the scheduler hears of it at once or later.
+    Cancel { task: usize, tell: bool },
+    /// The scheduler hears of all that was cancelled.
+    Tell,
+    Abort { task: usize },
+    WarmUp,
+    ShutDown {
+        cancel: bool,
+        limit: Option<Duration>,
+    },
+    Ready {
+        worker: usize,
+        recallable: bool,
+        stubborn: bool,
+    },
+    FailToStart { worker: usize, fatal: bool },
+    /// A worker begins tasks and writes results.
+    Work { worker: usize, steps: usize },
+    /// Results are read.
+    Read { worker: usize, results: usize },
+    Die { worker: usize },
+    Leave { worker: usize },
+    Misbehave { worker: usize, how: Misbehaviour },
+    Block { worker: usize },
+    Unblock { worker: usize },
+    /// Time passes and timers fire.
+    Wait(Duration),
+    /// Time passes, and the timers are late.
+    Oversleep(Duration),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Misbehaviour {
+    Garbage,
+    UnknownResult,
+    SecondResult,
+    ResultOutOfOrder,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    pub(super) config: Config,
+    pub(super) events: Vec<Event>,
+}
+
+impl History {
+    pub(super) fn from_seed(seed: u64) -> Self {
+        let mut random = Random::seeded(seed);
+        let flavour = Flavour {
+            recallable: random.one_in(4).then(|| random.one_in(2)),
+            hostile: random.one_in(3),
+            deadly: !random.one_in(3),
+            quick: random.one_in(2),
+        };
+        let config = config(&mut random);
+        let length = 10 + random.below(50);
+        let events = (0..length).map(|_| flavour.event(&mut random)).collect();
+        Self { config, events }
+    }
+
+    /// Plays it to its end, with or without somebody who spoils it.
+    pub(super) fn play(&self, saboteur: Option<Saboteur>) -> Check {
+        let mut play = Play::new(self.config.clone(), saboteur);
+        for (n, event) in self.events.iter().enumerate() {
+            let at = |broken| format!("event {n}: {broken}");
+            play.event(*event).map_err(at)?;
+        }
+        play.fair_end()
+    }
+
+    fn fails(&self) -> Option<String> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.play(None)));
+        outcome.unwrap_or(Err("panic".to_owned())).err()
+    }
+
+    /// Leaves out whatever the failure does not need.
+    fn shrink(&mut self) {
+        let mut n = self.events.len();
+        while n > 0 {
+            n -= 1;
+            let mut shorter = self.clone();
+            shorter.events.remove(n);
+            if shorter.fails().is_some() {
+                *self = shorter;
+            }
+        }
+    }
+}
+
+fn config(random: &mut Random) -> Config {
+    Config {
+        max_workers: 1 + random.below(4),
+        on_worker_death: random.pick(&[
+            OnWorkerDeath::Replace,
+            OnWorkerDeath::Replace,
+            OnWorkerDeath::Replace,
+            OnWorkerDeath::Break,
+        ]),
+        start_timeout: random.pick(&[Duration::from_millis(20), Duration::from_secs(1)]),
+        grace_period: random.pick(&[Duration::ZERO, Duration::from_millis(50)]),
+        max_pipeline: 1 + random.below(8),
+    }
+}
+
+/// What kind of a history it is.
+struct Flavour {
+    /// The same for all workers, if given.
+    recallable: Option<bool>,
+    hostile: bool,
+    deadly: bool,
+    quick: bool,
+}
+
+impl Flavour {
+    fn event(&self, random: &mut Random) -> Event {
+        let worker = random.below(8);
+        match random.below(100) {
+            0..25 => Self::submission(random),
+            25..32 => Self::user(random),
+            32..44 => Event::Ready {
+                worker,
+                recallable: self.recallable.unwrap_or(!random.one_in(6)),
+                stubborn: random.one_in(4),
+            },
+            44..62 => Event::Work {
+                worker,
+                steps: 1 + random.below(5),
+            },
+            62..78 => Event::Read {
+                worker,
+                results: 1 + random.below(4),
+            },
+            78..84 if self.deadly => Self::end(random, worker),
+            84..87 if self.hostile => Self::hostility(random, worker),
+            87..90 => Self::pipe(random, worker),
+            90 => Self::shutdown(random),
+            _ => self.time(random),
+        }
+    }
+
+    fn submission(random: &mut Random) -> Event {
+        let times = [0, 300, 2_000, 20_000].map(Duration::from_micros);
+        Event::Submit {
+            timeout: random.one_in(3).then(|| random.pick(&times)),
+            retries: if random.one_in(3) {
+                1 + u32::from(random.one_in(2)) * 5
+            } else {
+                0
+            },
+        }
+    }
+
+    fn user(random: &mut Random) -> Event {
+        let task = random.below(64);
+        match random.below(8) {
+            0..3 => Event::Cancel {
+                task,
+                tell: random.one_in(2),
+            },
+            3 => Event::Tell,
+            4..7 => Event::Abort { task },
+            _ => Event::WarmUp,
+        }
+    }
+
+    fn end(random: &mut Random, worker: usize) -> Event {
+        match random.below(8) {
+            0..5 => Event::Die { worker },
+            5 => Event::Leave { worker },
+            _ => Event::FailToStart {
+                worker,
+                fatal: random.one_in(8),
+            },
+        }
+    }
+
+    fn hostility(random: &mut Random, worker: usize) -> Event {
+        let how = random.pick(&[
+            Misbehaviour::Garbage,
+            Misbehaviour::UnknownResult,
+            Misbehaviour::SecondResult,
+            Misbehaviour::ResultOutOfOrder,
+        ]);
+        Event::Misbehave { worker, how }
+    }
+
+    fn pipe(random: &mut Random, worker: usize) -> Event {
+        if random.one_in(2) {
+            Event::Block { worker }
+        } else {
+            Event::Unblock { worker }
+        }
+    }
+
+    fn shutdown(random: &mut Random) -> Event {
+        let limits = [0, 5, 100].map(Duration::from_millis);
+        Event::ShutDown {
+            cancel: random.one_in(2),
+            limit: random.one_in(2).then(|| random.pick(&limits)),
+        }
+    }
+
+    fn time(&self, random: &mut Random) -> Event {
+        let short = [1, 50, 300, 1_000].map(Duration::from_micros);
+        let long = [2, 15, 60, 1_000].map(Duration::from_millis);
+        let is_short = self.quick || random.one_in(2);
+        let time = random.pick(if is_short { &short } else { &long });
+        if random.one_in(5) {
+            Event::Oversleep(time)
+        } else {
+            Event::Wait(time)
+        }
+    }
+}
+
+/// How many histories are played in all.
+fn histories() -> u64 {
+    let wanted = std::env::var("PROCPOOL_HISTORIES");
+    wanted.map_or(200_000, |number| number.parse().unwrap())
+}
+
+/// Plays one of `PARTS` parts of all histories, or the only one that was asked for.
+fn play_part(part: u64) {
+    if let Ok(seed) = std::env::var("PROCPOOL_SEED") {
+        return play_seed(seed.parse().unwrap());
+    }
+    for seed in (part..histories()).step_by(PARTS) {
+        play_seed(seed);
+    }
+}
+
+const PARTS: usize = 4;
+
+fn play_seed(seed: u64) {
+    let mut history = History::from_seed(seed);
+    if history.fails().is_none() {
+        return;
+    }
+    history.shrink();
+    let broken = history.fails().unwrap();
+    panic!("{broken}\nreplay with PROCPOOL_SEED={seed}\n{history:#?}");
+}
+
+#[test]
+fn every_history_keeps_the_promises() {
+    play_part(0);
+}
+
+#[test]
+fn every_second_history_keeps_the_promises() {
+    play_part(1);
+}
+
+#[test]
+fn every_third_history_keeps_the_promises() {
+    play_part(2);
+}
+
+#[test]
+fn every_fourth_history_keeps_the_promises() {
+    play_part(3);
+}
+
+/// Histories that never get anywhere would keep all promises.
+#[test]
+fn histories_are_eventful() -> Check {
+    let mut seen = super::play::Sights::default();
+    for seed in 0..500 {
+        let history = History::from_seed(seed);
+        let mut play = Play::new(history.config.clone(), None);
+        for event in &history.events {
+            play.event(*event)?;
+        }
+        play.fair_end()?;
+        seen.add(&play);
+    }
+    ensure!(seen.all_above(20), "too rare: {seen:?}");
+    Ok(())
+}

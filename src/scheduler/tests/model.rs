@@ -1,0 +1,356 @@
+//! What the pool's state must be, told from the actions alone.
+
+use std::collections::VecDeque;
+
+use super::simulation::index;
+use crate::builder::OnWorkerDeath;
+use crate::id::{TaskId, WorkerId};
+use crate::scheduler::restarts::delay;
+use crate::scheduler::{Config, End, Failure, KillReason, Task, Time};
+
+/// Failed starts in a row after which a pool gives up.
+const HOPELESS: u32 = 5;
+
+/// Where a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Submitted too late.
+    Refused,
+    Queued,
+    /// A retry that waits for its time.
+    Delayed(Time),
+    Sent(WorkerId),
+    Resolved,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) id: TaskId,
+    pub(super) place: Place,
+    pub(super) attempt: u32,
+    pub(super) retries: u32,
+    pub(super) timeout: Option<Time>,
+    /// Since when it counts as running.
+    pub(super) since: Option<Time>,
+    /// Its user said so, and the scheduler has heard of it.
+    pub(super) cancelled: bool,
+    pub(super) aborted: bool,
+    pub(super) timed_out: bool,
+    /// A shutdown's limit passed while a worker had it.
+    pub(super) cut_short: bool,
+    /// The last attempt that has begun in truth.
+    pub(super) begun: u32,
+}
+
+impl Entry {
+    pub(super) fn is_sentenced(&self) -> bool {
+        self.aborted || self.timed_out || self.cut_short
+    }
+
+    pub(super) fn is_ready(&self, now: Time) -> bool {
+        match self.place {
+            Place::Queued => true,
+            Place::Delayed(due) => due <= now,
+            _ => false,
+        }
+    }
+
+    pub(super) fn timeout_at(&self) -> Option<Time> {
+        let at = self.since?.saturating_add(self.timeout?);
+        (!self.is_sentenced()).then_some(at)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Starting { deadline: Time },
+    Ready,
+    /// Asked to leave, or terminated.
+    Ending { deadline: Time },
+    Killed { fault: bool },
+    Gone,
+}
+
+/// A worker as its actions and events have left it.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pub(super) id: WorkerId,
+    pub(super) stage: Stage,
+    pub(super) recallable: bool,
+    pub(super) blocked: bool,
+    pub(super) misbehaved: bool,
+    pub(super) pipeline: VecDeque<TaskId>,
+}
+
+impl Desk {
+    pub(super) fn is_open(&self) -> bool {
+        self.stage == Stage::Ready && !self.blocked
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    pub(super) config: Config,
+    pub(super) tasks: Vec<Entry>,
+    desks: Vec<Desk>,
+    /// Indices of the workers that are not gone.
+    live: Vec<usize>,
+    pub(super) refused: bool,
+    pub(super) shut_down: bool,
+    pub(super) cancels: bool,
+    pub(super) limit: Option<Time>,
+    pub(super) cut_short: bool,
+    pub(super) broken: bool,
+    /// Something happened that the pool cannot survive.
+    pub(super) must_break: bool,
+    pub(super) closed: bool,
+    pub(super) wants_warmth: bool,
+    failed_starts: u32,
+    pub(super) completed: u64,
+    pub(super) failed: u64,
+    pub(super) cancelled: u64,
+    pub(super) deaths: u64,
+}
+
+impl Model {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            tasks: Vec::new(),
+            desks: Vec::new(),
+            live: Vec::new(),
+            refused: false,
+            shut_down: false,
+            cancels: false,
+            limit: None,
+            cut_short: false,
+            broken: false,
+            must_break: false,
+            closed: false,
+            wants_warmth: false,
+            failed_starts: 0,
+            completed: 0,
+            failed: 0,
+            cancelled: 0,
+            deaths: 0,
+        }
+    }
+
+    // ----- what is where -----
+
+    pub(super) fn task(&self, id: TaskId) -> Option<&Entry> {
+        self.tasks.get(index(id.0))
+    }
+
+    pub(super) fn task_mut(&mut self, id: TaskId) -> &mut Entry {
+        &mut self.tasks[index(id.0)]
+    }
+
+    pub(super) fn desk(&self, id: WorkerId) -> Option<&Desk> {
+        self.desks.get(index(id.0))
+    }
+
+    pub(super) fn desk_mut(&mut self, id: WorkerId) -> &mut Desk {
+        &mut self.desks[index(id.0)]
+    }
+
+    pub(super) fn is_gone(&self, id: WorkerId) -> bool {
+        self.desk(id).is_none_or(|desk| desk.stage == Stage::Gone)
+    }
+
+    pub(super) fn live(&self) -> impl Iterator<Item = &Desk> {
+        self.live.iter().map(|n| &self.desks[*n])
+    }
+
+    pub(super) fn next_worker(&self) -> WorkerId {
+        WorkerId(self.desks.len() as u64 + 1)
+    }
+
+    pub(super) fn ready_tasks(&self, now: Time) -> impl Iterator<Item = &Entry> {
+        self.tasks.iter().filter(move |task| task.is_ready(now))
+    }
+
+    pub(super) fn has_unresolved(&self) -> bool {
+        let unresolved = |task: &Entry| task.place != Place::Resolved;
+        self.tasks.iter().any(unresolved)
+    }
+
+    /// An unresolved task, the `n`-th or one after it.
+    pub(super) fn choose(&self, n: usize) -> Option<TaskId> {
+        let count = self.tasks.len();
+        let around = (0..count).map(|step| &self.tasks[(n + step) % count]);
+        let mut unresolved = around.filter(|task| task.place != Place::Resolved);
+        unresolved.next().map(|task| task.id)
+    }
+
+    // ----- commands and events -----
+
+    pub(super) fn submit(&mut self, task: &Task) {
+        let place = if self.shut_down || self.broken {
+            Place::Refused
+        } else {
+            Place::Queued
+        };
+        self.tasks.push(Entry {
+            id: task.id,
+            place,
+            attempt: task.attempt,
+            retries: task.retries,
+            timeout: task.timeout,
+            since: None,
+            cancelled: false,
+            aborted: false,
+            timed_out: false,
+            cut_short: false,
+            begun: 0,
+        });
+    }
+
+    pub(super) fn abort(&mut self, id: TaskId) {
+        self.task_mut(id).aborted = true;
+    }
+
+    pub(super) fn shut_down(&mut self, now: Time, cancel: bool, limit: Option<Time>) {
+        self.shut_down = true;
+        self.cancels |= cancel;
+        self.wants_warmth = false;
+        let limit = limit.map(|limit| now + limit);
+        self.limit = self.limit.into_iter().chain(limit).min();
+    }
+
+    pub(super) fn worker_ready(&mut self, id: WorkerId, recallable: bool) {
+        let desk = self.desk_mut(id);
+        if matches!(desk.stage, Stage::Starting { .. }) {
+            desk.stage = Stage::Ready;
+            desk.recallable = recallable;
+            self.failed_starts = 0;
+            self.wants_warmth = false;
+        }
+    }
+
+    /// What is garbled after SIGKILL says nothing about what came before.
+    pub(super) fn misbehaved(&mut self, id: WorkerId) {
+        let desk = self.desk_mut(id);
+        desk.misbehaved |= !matches!(desk.stage, Stage::Killed { .. });
+    }
+
+    pub(super) fn finished(&mut self, worker: WorkerId, task: TaskId) {
+        self.take_out(worker, task);
+        self.task_mut(task).place = Place::Resolved;
+        self.completed += 1;
+    }
+
+    pub(super) fn ended(&mut self, id: WorkerId, end: End) {
+        let stage = std::mem::replace(&mut self.desk_mut(id).stage, Stage::Gone);
+        self.live.retain(|n| *n != index(id.0));
+        let was_told = matches!(
+            stage,
+            Stage::Ending { .. } | Stage::Killed { fault: false }
+        );
+        if was_told {
+            return;
+        }
+        if let End::StartFailed { fatal } = end {
+            self.failed_starts += 1;
+            let alone = !self.live().any(|desk| desk.stage == Stage::Ready);
+            let hopeless = alone && self.failed_starts >= HOPELESS;
+            let late = !matches!(stage, Stage::Starting { .. });
+            self.must_break |= fatal || late || hopeless;
+        } else {
+            self.deaths += 1;
+            self.must_break |= self.config.on_worker_death == OnWorkerDeath::Break;
+        }
+    }
+
+    /// The scheduler hears the time.
+    pub(super) fn timeout(&mut self, now: Time) {
+        let due = |task: &Entry| task.timeout_at().is_some_and(|at| at <= now);
+        for n in self.live.clone() {
+            let desk = &self.desks[n];
+            let Some(head) = desk.pipeline.front() else {
+                continue;
+            };
+            if desk.stage == Stage::Ready && due(&self.tasks[index(head.0)]) {
+                self.tasks[index(head.0)].timed_out = true;
+            }
+        }
+        for task in &mut self.tasks {
+            if task.is_ready(now) {
+                task.place = Place::Queued;
+            }
+        }
+        if self.limit.is_some_and(|limit| limit <= now) {
+            self.limit = None;
+            self.cancels = true;
+            self.cut_short = true;
+            let sent = |task: &&mut Entry| matches!(task.place, Place::Sent(_));
+            for task in self.tasks.iter_mut().filter(sent) {
+                task.cut_short = true;
+            }
+        }
+    }
+
+    // ----- actions -----
+
+    pub(super) fn start(&mut self, now: Time) {
+        self.live.push(self.desks.len());
+        self.desks.push(Desk {
+            id: self.next_worker(),
+            stage: Stage::Starting {
+                deadline: now + self.config.start_timeout,
+            },
+            recallable: false,
+            blocked: false,
+            misbehaved: false,
+            pipeline: VecDeque::new(),
+        });
+    }
+
+    pub(super) fn send(&mut self, worker: WorkerId, task: TaskId) {
+        self.task_mut(task).place = Place::Sent(worker);
+        self.desk_mut(worker).pipeline.push_back(task);
+    }
+
+    pub(super) fn withdraw(&mut self, worker: WorkerId, task: TaskId) {
+        self.take_out(worker, task);
+        self.task_mut(task).place = Place::Queued;
+    }
+
+    pub(super) fn retry(&mut self, now: Time, worker: WorkerId, task: TaskId) {
+        self.take_out(worker, task);
+        let entry = self.task_mut(task);
+        entry.place = match delay(entry.attempt) {
+            Time::ZERO => Place::Queued,
+            delay => Place::Delayed(now + delay),
+        };
+        entry.attempt += 1;
+        entry.retries -= 1;
+        entry.timed_out = false;
+    }
+
+    pub(super) fn fail(&mut self, id: TaskId, failure: Failure) {
+        if let Place::Sent(worker) = self.task_mut(id).place {
+            self.take_out(worker, id);
+        }
+        self.task_mut(id).place = Place::Resolved;
+        match failure {
+            Failure::Cancelled => self.cancelled += 1,
+            _ => self.failed += 1,
+        }
+    }
+
+    pub(super) fn told_to_end(&mut self, now: Time, id: WorkerId) {
+        let deadline = now + self.config.grace_period;
+        self.desk_mut(id).stage = Stage::Ending { deadline };
+    }
+
+    pub(super) fn killed(&mut self, id: WorkerId, reason: KillReason) {
+        let fault = matches!(reason, KillReason::Misbehaved | KillReason::StartTimeout);
+        self.desk_mut(id).stage = Stage::Killed { fault };
+    }
+
+    fn take_out(&mut self, worker: WorkerId, task: TaskId) {
+        self.desk_mut(worker).pipeline.retain(|id| *id != task);
+        self.task_mut(task).since = None;
+    }
+}

@@ -1,0 +1,580 @@
+//! A scheduler in a simulated world, watched by the model.
+
+use std::time::Duration;
+
+use super::check::{self, Check, Trial, ensure};
+use super::history::{Event, Misbehaviour};
+use super::model::{Model, Place, Stage};
+use super::sabotage::Saboteur;
+use super::simulation::{Claim, Process, World};
+use crate::id::{TaskId, WorkerId};
+use crate::scheduler::{Action, Config, End, Refusal, Scheduler, Task, Time, Verdict};
+
+/// Timers that are due at the same moment may follow from each other, but not for ever.
+const ALARMS: usize = 20;
+/// A fair world needs no more rounds than this.
+const ROUNDS: usize = 2_000;
+
+pub(super) struct Play {
+    scheduler: Scheduler,
+    pub(super) model: Model,
+    world: World,
+    now: Time,
+    /// Cancelled by their users; the scheduler has not heard of it.
+    untold: Vec<TaskId>,
+    saboteur: Option<Saboteur>,
+    sights: Sights,
+}
+
+impl Play {
+    pub(super) fn new(config: Config, saboteur: Option<Saboteur>) -> Self {
+        Self {
+            scheduler: Scheduler::new(config.clone()),
+            model: Model::new(config),
+            world: World::default(),
+            now: Time::ZERO,
+            untold: Vec::new(),
+            saboteur,
+            sights: Sights::default(),
+        }
+    }
+
+    // ----- what happens -----
+
+    pub(super) fn event(&mut self, event: Event) -> Check {
+        match event {
+            Event::Submit { timeout, retries } => self.submit(timeout, retries),
+            Event::Cancel { task, tell } => self.cancel(task, tell),
+            Event::Tell => self.tell_all(),
+            Event::Abort { task } => self.abort(task),
+            Event::WarmUp => self.warm_up(),
+            Event::ShutDown { cancel, limit } => self.shut_down(cancel, limit),
+            Event::Wait(time) => self.wait(time),
+            Event::Oversleep(time) => {
+                self.now += time;
+                Ok(())
+            }
+            _ => self.worker_event(event),
+        }
+    }
+
+    fn worker_event(&mut self, event: Event) -> Check {
+        let (Event::Ready { worker, .. }
+        | Event::FailToStart { worker, .. }
+        | Event::Work { worker, .. }
+        | Event::Read { worker, .. }
+        | Event::Die { worker }
+        | Event::Leave { worker }
+        | Event::Misbehave { worker, .. }
+        | Event::Block { worker }
+        | Event::Unblock { worker }) = event
+        else {
+            return Ok(());
+        };
+        let Some(worker) = self.world.choose(worker) else {
+            return Ok(());
+        };
+        let is_up = self.process(worker).up;
+        match event {
+            Event::Ready {
+                recallable,
+                stubborn,
+                ..
+            } if !is_up => self.ready(worker, recallable, stubborn),
+            Event::FailToStart { fatal, .. } if !is_up => {
+                self.end(worker, End::StartFailed { fatal })
+            }
+            Event::Work { steps, .. } => self.work(worker, steps),
+            Event::Read { results, .. } => self.read(worker, results),
+            Event::Die { .. } => self.die(worker),
+            Event::Leave { .. } if is_up => self.leave(worker),
+            Event::Misbehave { how, .. } => self.misbehave(worker, how),
+            Event::Block { .. } if is_up => self.set_blocked(worker, true),
+            Event::Unblock { .. } if is_up => self.set_blocked(worker, false),
+            _ => Ok(()),
+        }
+    }
+
+    // ----- users -----
+
+    fn submit(&mut self, timeout: Option<Duration>, retries: u32) -> Check {
+        let task = Task {
+            id: self.world.new_task(),
+            attempt: 1,
+            retries,
+            timeout,
+        };
+        self.model.submit(&task);
+        self.scheduler.submit(self.now, task);
+        self.settle()
+    }
+
+    fn cancel(&mut self, n: usize, tell: bool) -> Check {
+        let Some(task) = self.model.choose(n) else {
+            return Ok(());
+        };
+        if self.world.is_cancelled(task) || !self.can_cancel(task) {
+            return Ok(());
+        }
+        self.world.cancel(task);
+        self.untold.push(task);
+        if tell { self.tell(task) } else { Ok(()) }
+    }
+
+    /// Whether its user can take the task back before it begins.
+    fn can_cancel(&self, task: TaskId) -> bool {
+        match self.model.task(task).map(|task| task.place) {
+            Some(Place::Sent(worker)) => {
+                let desk = self.model.desk(worker);
+                desk.is_some_and(|desk| desk.recallable)
+                    && self.world.claim(task) != Some(Claim::Begun)
+            }
+            _ => true,
+        }
+    }
+
+    fn tell_all(&mut self) -> Check {
+        for task in self.untold.clone() {
+            self.tell(task)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, task: TaskId) -> Check {
+        self.untold.retain(|id| *id != task);
+        self.model.task_mut(task).cancelled = true;
+        self.scheduler.cancel(self.now, task);
+        self.settle()?;
+        let resolved = self.model.task(task).map(|task| task.place) == Some(Place::Resolved);
+        ensure!(resolved, "{task} was cancelled for nothing");
+        Ok(())
+    }
+
+    fn abort(&mut self, n: usize) -> Check {
+        let Some(task) = self.model.choose(n) else {
+            return Ok(());
+        };
+        self.model.task_mut(task).aborted = true;
+        self.scheduler.abort(self.now, task);
+        self.settle()?;
+        let place = self.model.task(task).map(|task| task.place);
+        let heard = matches!(place, Some(Place::Resolved | Place::Sent(_)));
+        ensure!(heard, "{task} was aborted for nothing");
+        Ok(())
+    }
+
+    fn warm_up(&mut self) -> Check {
+        let is_ready = self.model.live().any(|desk| desk.stage == Stage::Ready);
+        let is_open = !self.model.shut_down && !self.model.broken;
+        self.model.wants_warmth |= is_open && !is_ready;
+        self.scheduler.warm_up(self.now);
+        self.settle()
+    }
+
+    fn shut_down(&mut self, cancel: bool, limit: Option<Duration>) -> Check {
+        self.model.shut_down(self.now, cancel, limit);
+        self.scheduler.shut_down(self.now, cancel, limit);
+        self.settle()
+    }
+
+    // ----- workers -----
+
+    fn process(&mut self, worker: WorkerId) -> &mut Process {
+        self.world.process(worker).unwrap()
+    }
+
+    fn ready(&mut self, worker: WorkerId, recallable: bool, stubborn: bool) -> Check {
+        let process = self.process(worker);
+        process.up = true;
+        process.recallable = recallable;
+        process.stubborn = stubborn;
+        self.model.worker_ready(worker, recallable);
+        self.scheduler.worker_ready(self.now, worker, recallable);
+        self.settle()
+    }
+
+    fn work(&mut self, worker: WorkerId, steps: usize) -> Check {
+        for _ in 0..steps {
+            if let Some((task, attempt)) = self.world.step(worker) {
+                check::beginning(&self.model, &self.world, task, attempt)?;
+                self.model.task_mut(task).begun = attempt;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, worker: WorkerId, results: usize) -> Check {
+        for _ in 0..results {
+            if let Some(task) = self.process(worker).read_result() {
+                self.tell_before(worker, Some(task))?;
+                self.deliver(worker, task)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing that a worker has written is lost when it ends.
+    fn read_all(&mut self, worker: WorkerId) -> Check {
+        while self.process(worker).has_results() {
+            self.read(worker, 1)?;
+        }
+        self.tell_before(worker, None)
+    }
+
+    /// A result tells that the tasks before it will not begin: their users cancelled them.
+    fn tell_before(&mut self, worker: WorkerId, result: Option<TaskId>) -> Check {
+        while let Some(task) = self.untold_before(worker, result) {
+            self.tell(task)?;
+        }
+        Ok(())
+    }
+
+    fn untold_before(&self, worker: WorkerId, result: Option<TaskId>) -> Option<TaskId> {
+        let pipeline = self.scheduler.pipeline(worker);
+        let mut before = pipeline.take_while(|id| Some(*id) != result);
+        before.find(|id| self.untold.contains(id))
+    }
+
+    fn deliver(&mut self, worker: WorkerId, task: TaskId) -> Check {
+        let is_liar = self.model.desk(worker).is_none_or(|desk| desk.misbehaved);
+        let verdict = self.scheduler.task_finished(self.now, worker, task);
+        let delivered = self.overrule(verdict) == Verdict::Deliver;
+        ensure!(delivered != is_liar, "{task} of {worker}: {verdict:?}");
+        if delivered {
+            let place = self.model.task(task).map(|task| task.place);
+            ensure!(place == Some(Place::Sent(worker)), "{task} is not there");
+            self.model.finished(worker, task);
+        }
+        self.settle()
+    }
+
+    /// The worker sends a result that it cannot have.
+    fn forge(&mut self, worker: WorkerId, task: TaskId) -> Check {
+        self.model.misbehaved(worker);
+        let verdict = self.scheduler.task_finished(self.now, worker, task);
+        let discarded = self.overrule(verdict) == Verdict::Discard;
+        ensure!(discarded, "{task} is forged by {worker}");
+        self.settle()?;
+        self.expect_kill(worker)
+    }
+
+    fn misbehave(&mut self, worker: WorkerId, how: Misbehaviour) -> Check {
+        let forged = match how {
+            Misbehaviour::Garbage => {
+                self.model.misbehaved(worker);
+                self.scheduler.misbehaved(worker);
+                self.settle()?;
+                return self.expect_kill(worker);
+            }
+            Misbehaviour::UnknownResult => Some(TaskId(99_999)),
+            Misbehaviour::SecondResult => self.process(worker).last_result,
+            Misbehaviour::ResultOutOfOrder => self.scheduler.pipeline(worker).nth(1),
+        };
+        forged.map_or(Ok(()), |task| self.forge(worker, task))
+    }
+
+    fn expect_kill(&self, worker: WorkerId) -> Check {
+        let stage = self.model.desk(worker).map(|desk| desk.stage);
+        let killed = matches!(stage, Some(Stage::Killed { .. }));
+        ensure!(killed, "{worker} gets away with it");
+        Ok(())
+    }
+
+    fn set_blocked(&mut self, worker: WorkerId, blocked: bool) -> Check {
+        self.process(worker).blocked = blocked;
+        self.model.desk_mut(worker).blocked = blocked;
+        if blocked {
+            self.scheduler.worker_blocked(worker);
+        } else {
+            self.scheduler.worker_unblocked(self.now, worker);
+        }
+        self.settle()
+    }
+
+    fn die(&mut self, worker: WorkerId) -> Check {
+        self.read_all(worker)?;
+        if !self.process(worker).up {
+            return self.end(worker, End::StartFailed { fatal: false });
+        }
+        let pipeline = self.scheduler.pipeline(worker);
+        let taken = self.world.take_back(worker, pipeline);
+        let taken = match &self.saboteur {
+            Some(saboteur) => saboteur.miscount_spared(taken),
+            None => taken,
+        };
+        self.end(worker, End::Died { taken })
+    }
+
+    /// The worker says goodbye, asked or not. With tasks in its hands that is a death.
+    fn leave(&mut self, worker: WorkerId) -> Check {
+        if self.process(worker).running().is_some() {
+            return Ok(());
+        }
+        self.read_all(worker)?;
+        if self.scheduler.pipeline(worker).next().is_some() {
+            return self.die(worker);
+        }
+        self.end(worker, End::Left)
+    }
+
+    fn end(&mut self, worker: WorkerId, end: End) -> Check {
+        self.process(worker).alive = false;
+        self.model.ended(worker, end);
+        self.scheduler.worker_ended(self.now, worker, end);
+        self.settle()
+    }
+
+    // ----- the clock -----
+
+    fn alarm(&self) -> Option<Time> {
+        let deaf = self.saboteur.as_ref().is_some_and(Saboteur::is_deaf);
+        self.scheduler.next_timeout().filter(|_| !deaf)
+    }
+
+    fn wait(&mut self, time: Duration) -> Check {
+        let target = self.now + time;
+        let mut alarms = 0;
+        while let Some(at) = self.alarm().filter(|at| *at <= target) {
+            alarms = if at > self.now { 0 } else { alarms + 1 };
+            ensure!(alarms <= ALARMS, "the alarm does not stop");
+            self.now = self.now.max(at);
+            self.timeout()?;
+        }
+        self.now = target;
+        Ok(())
+    }
+
+    fn timeout(&mut self) -> Check {
+        self.model.timeout(self.now);
+        self.scheduler.timeout(self.now);
+        self.settle()
+    }
+
+    // ----- actions -----
+
+    fn settle(&mut self) -> Check {
+        if self.saboteur.is_some() {
+            self.settle_spoilt()?;
+        } else {
+            while let Some(action) = self.scheduler.poll_action() {
+                self.perform(action)?;
+            }
+        }
+        check::settled(&self.model, &self.world, &self.scheduler, self.now)
+    }
+
+    /// The saboteur sees as many actions at once as possible.
+    fn settle_spoilt(&mut self) -> Check {
+        loop {
+            let mut batch = Vec::new();
+            while let Some(action) = self.scheduler.poll_action() {
+                batch.push(action);
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            if let Some(saboteur) = &mut self.saboteur {
+                saboteur.spoil(&mut batch);
+            }
+            for action in batch {
+                self.perform(action)?;
+            }
+        }
+    }
+
+    fn overrule(&self, verdict: Verdict) -> Verdict {
+        match &self.saboteur {
+            Some(saboteur) => saboteur.overrule(verdict),
+            None => verdict,
+        }
+    }
+
+    fn perform(&mut self, action: Action) -> Check {
+        let trial = Trial {
+            model: &self.model,
+            world: &self.world,
+            now: self.now,
+        };
+        trial
+            .action(action)
+            .map_err(|broken| format!("{action:?}: {broken}"))?;
+        self.sights.action(action);
+        match action {
+            Action::Start(_) => {
+                self.world.start();
+                self.model.start(self.now);
+            }
+            Action::Send {
+                worker,
+                task,
+                attempt,
+            } => {
+                self.model.send(worker, task);
+                self.world.send(worker, task, attempt);
+            }
+            Action::Begin(task) => self.model.task_mut(task).since = Some(self.now),
+            Action::Recall(worker) => self.recall(worker),
+            Action::Withdraw(task) => self.withdraw(task),
+            Action::Fail(task, failure) => self.model.fail(task, failure),
+            Action::Stop(worker) => {
+                self.process(worker).asked_to_leave = true;
+                self.model.told_to_end(self.now, worker);
+            }
+            Action::Terminate(worker) => {
+                self.process(worker).terminated = true;
+                self.model.told_to_end(self.now, worker);
+            }
+            Action::Kill(worker, reason) => {
+                self.process(worker).killed = true;
+                self.model.killed(worker, reason);
+            }
+            Action::Warm => {}
+            Action::Refuse(Refusal::ShutDown) => self.model.refused = true,
+            Action::Refuse(Refusal::Broken) => self.model.broken = true,
+            Action::Close => self.model.closed = true,
+        }
+        Ok(())
+    }
+
+    fn recall(&mut self, worker: WorkerId) {
+        let pipeline = self.scheduler.pipeline(worker);
+        let taken = self.world.take_back(worker, pipeline);
+        let taken = match &self.saboteur {
+            Some(saboteur) => saboteur.miscount_recalled(taken),
+            None => taken,
+        };
+        self.scheduler.recalled(self.now, worker, taken);
+    }
+
+    fn withdraw(&mut self, task: TaskId) {
+        let entry = self.model.task(task).unwrap();
+        let Place::Sent(worker) = entry.place else {
+            return;
+        };
+        let unbegun = self.world.claim(task) == Some(Claim::Revoked);
+        if unbegun && !entry.timed_out {
+            self.model.withdraw(worker, task);
+        } else {
+            self.sights.retries += 1;
+            self.model.retry(self.now, worker, task);
+        }
+    }
+
+    // ----- the end -----
+
+    /// From here on nothing goes wrong: every task and then the pool must come to an end.
+    pub(super) fn fair_end(&mut self) -> Check {
+        self.fair_rounds(|model| !model.has_unresolved())?;
+        self.shut_down(false, None)?;
+        self.fair_rounds(|model| model.closed)?;
+        let left = self.world.alive().next();
+        ensure!(left.is_none(), "{left:?} is an orphan");
+        Ok(())
+    }
+
+    fn fair_rounds(&mut self, is_over: impl Fn(&Model) -> bool) -> Check {
+        for _ in 0..ROUNDS {
+            self.tell_all()?;
+            let workers: Vec<WorkerId> = self.world.alive().collect();
+            let mut busy = false;
+            for worker in workers {
+                busy |= self.fair_step(worker)?;
+            }
+            if busy {
+                continue;
+            }
+            if is_over(&self.model) {
+                return Ok(());
+            }
+            let Some(at) = self.alarm() else {
+                return Err("everything waits for nothing".to_owned());
+            };
+            self.now = self.now.max(at);
+            self.timeout()?;
+        }
+        Err("no end in sight".to_owned())
+    }
+
+    /// The worker does the next thing it should; false if there is none.
+    fn fair_step(&mut self, worker: WorkerId) -> Result<bool, String> {
+        let process = self.process(worker);
+        let obeys = !process.stubborn && (process.terminated || process.asked_to_leave);
+        if process.killed || (obeys && process.terminated) {
+            self.die(worker)?;
+        } else if obeys && process.up {
+            self.leave(worker)?;
+        } else if !process.up {
+            self.ready(worker, true, false)?;
+        } else if process.blocked {
+            self.set_blocked(worker, false)?;
+        } else if process.has_results() {
+            self.read(worker, 1)?;
+        } else if !self.world.is_idle(worker) {
+            self.work(worker, 1)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}
+
+/// What could be seen in histories.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sights {
+    sent_ahead: usize,
+    recalls: usize,
+    withdrawals: usize,
+    retries: usize,
+    terminations: usize,
+    kills: usize,
+    breaks: usize,
+    completed: usize,
+    cancelled: usize,
+    failed: usize,
+}
+
+impl Sights {
+    fn action(&mut self, action: Action) {
+        let count = match action {
+            Action::Send { .. } => &mut self.sent_ahead,
+            Action::Recall(_) => &mut self.recalls,
+            Action::Withdraw(_) => &mut self.withdrawals,
+            Action::Terminate(_) => &mut self.terminations,
+            Action::Kill(..) => &mut self.kills,
+            Action::Refuse(Refusal::Broken) => &mut self.breaks,
+            _ => return,
+        };
+        *count += 1;
+    }
+
+    pub(super) fn add(&mut self, play: &Play) {
+        let seen = &play.sights;
+        let count = |number: u64| usize::try_from(number).unwrap();
+        self.sent_ahead += seen.sent_ahead;
+        self.recalls += seen.recalls;
+        self.withdrawals += seen.withdrawals;
+        self.retries += seen.retries;
+        self.terminations += seen.terminations;
+        self.kills += seen.kills;
+        self.breaks += seen.breaks;
+        self.completed += count(play.model.completed);
+        self.cancelled += count(play.model.cancelled);
+        self.failed += count(play.model.failed);
+    }
+
+    pub(super) fn all_above(&self, least: usize) -> bool {
+        let counts = [
+            self.sent_ahead,
+            self.recalls,
+            self.withdrawals,
+            self.retries,
+            self.terminations,
+            self.kills,
+            self.breaks,
+            self.completed,
+            self.cancelled,
+            self.failed,
+        ];
+        counts.iter().all(|count| *count > least)
+    }
+}

@@ -1,0 +1,229 @@
+//! Proof that the histories find bugs: a saboteur stands between scheduler and world and makes it
+//! look as if the scheduler had one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::history::History;
+use crate::id::{TaskId, WorkerId};
+use crate::scheduler::{Action, Failure, KillReason, Refusal, Verdict};
+
+/// A bug that a scheduler might have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    ForgetsToFail,
+    FailsTwice,
+    BlamesDeath,
+    SendsTwice,
+    SendsYoungerFirst,
+    SendsToAnother,
+    ForgetsAttempts,
+    ForgetsToSend,
+    ForgetsToBegin,
+    BeginsTwice,
+    ForgetsToWithdraw,
+    ForgetsToRecall,
+    TerminatesInsteadOfRecalling,
+    TakesBackOneTooMany,
+    ForgetsToStart,
+    StartsOneTooMany,
+    ForgetsToStop,
+    ForgetsToTerminate,
+    ForgetsToKill,
+    KillsWithoutReason,
+    ForgetsToRefuse,
+    NeverCloses,
+    ClosesTooEarly,
+    RepeatsWhatDied,
+    BelievesLiars,
+    ForgetsTheClock,
+}
+
+const BUGS: [Bug; 26] = [
+    Bug::ForgetsToFail,
+    Bug::FailsTwice,
+    Bug::BlamesDeath,
+    Bug::SendsTwice,
+    Bug::SendsYoungerFirst,
+    Bug::SendsToAnother,
+    Bug::ForgetsAttempts,
+    Bug::ForgetsToSend,
+    Bug::ForgetsToBegin,
+    Bug::BeginsTwice,
+    Bug::ForgetsToWithdraw,
+    Bug::ForgetsToRecall,
+    Bug::TerminatesInsteadOfRecalling,
+    Bug::TakesBackOneTooMany,
+    Bug::ForgetsToStart,
+    Bug::StartsOneTooMany,
+    Bug::ForgetsToStop,
+    Bug::ForgetsToTerminate,
+    Bug::ForgetsToKill,
+    Bug::KillsWithoutReason,
+    Bug::ForgetsToRefuse,
+    Bug::NeverCloses,
+    Bug::ClosesTooEarly,
+    Bug::RepeatsWhatDied,
+    Bug::BelievesLiars,
+    Bug::ForgetsTheClock,
+];
+
+/// Every bug is found within so many histories.
+const ENOUGH: u64 = 500;
+
+#[derive(Clone, Debug)]
+pub(super) struct Saboteur {
+    bug: Bug,
+    /// How many chances are let go by first; `None` once the deed is done.
+    patience: Option<usize>,
+}
+
+impl Saboteur {
+    /// Changes what the scheduler said, once.
+    pub(super) fn spoil(&mut self, batch: &mut Vec<Action>) {
+        if self.bug == Bug::SendsYoungerFirst {
+            return swap_sends(batch);
+        }
+        let actions = std::mem::take(batch);
+        for action in actions {
+            match self.instead_of(action) {
+                Some(others) if self.takes_the_chance() => batch.extend(others),
+                _ => batch.push(action),
+            }
+        }
+    }
+
+    fn takes_the_chance(&mut self) -> bool {
+        let patience = self.patience;
+        self.patience = patience.and_then(|left| left.checked_sub(1));
+        patience == Some(0)
+    }
+
+    /// What the buggy scheduler says, if its bug is about this action.
+    fn instead_of(&self, action: Action) -> Option<Vec<Action>> {
+        Some(match (self.bug, action) {
+            (Bug::ForgetsToFail, Action::Fail(..))
+            | (Bug::ForgetsToSend, Action::Send { .. })
+            | (Bug::ForgetsToBegin, Action::Begin(_))
+            | (Bug::ForgetsToWithdraw, Action::Withdraw(_))
+            | (Bug::ForgetsToRecall, Action::Recall(_))
+            | (Bug::ForgetsToStart, Action::Start(_))
+            | (Bug::ForgetsToStop, Action::Stop(_))
+            | (Bug::ForgetsToTerminate, Action::Terminate(_))
+            | (Bug::ForgetsToKill, Action::Kill(..))
+            | (Bug::ForgetsToRefuse, Action::Refuse(_))
+            | (Bug::NeverCloses, Action::Close) => vec![],
+            (Bug::FailsTwice, Action::Fail(..))
+            | (Bug::SendsTwice, Action::Send { .. })
+            | (Bug::BeginsTwice, Action::Begin(_)) => vec![action, action],
+            (Bug::BlamesDeath, Action::Fail(task, Failure::Cancelled)) => {
+                vec![Action::Fail(task, Failure::Died)]
+            }
+            (_, Action::Send { .. }) => vec![self.misdirected(action)?],
+            (Bug::TerminatesInsteadOfRecalling, Action::Recall(worker)) => {
+                vec![Action::Terminate(worker)]
+            }
+            (Bug::StartsOneTooMany, Action::Start(WorkerId(id))) => {
+                vec![action, Action::Start(WorkerId(id + 1))]
+            }
+            (Bug::KillsWithoutReason, Action::Begin(_)) => {
+                vec![action, Action::Kill(WorkerId(1), KillReason::GraceOver)]
+            }
+            (Bug::ClosesTooEarly, Action::Refuse(Refusal::ShutDown)) => {
+                vec![action, Action::Close]
+            }
+            _ => return None,
+        })
+    }
+
+    fn misdirected(&self, action: Action) -> Option<Action> {
+        let Action::Send {
+            worker,
+            task,
+            attempt,
+        } = action
+        else {
+            return None;
+        };
+        let (worker, attempt) = match self.bug {
+            Bug::SendsToAnother => (WorkerId(worker.0 % 4 + 1), attempt),
+            Bug::ForgetsAttempts if attempt > 1 => (worker, 1),
+            _ => return None,
+        };
+        Some(Action::Send {
+            worker,
+            task,
+            attempt,
+        })
+    }
+
+    /// What the scheduler makes of the number of tasks that were recalled.
+    pub(super) fn miscount_recalled(&self, taken: usize) -> usize {
+        taken + usize::from(self.bug == Bug::TakesBackOneTooMany)
+    }
+
+    /// What the scheduler makes of the number of tasks that a death has not hurt.
+    pub(super) fn miscount_spared(&self, taken: usize) -> usize {
+        taken + usize::from(self.bug == Bug::RepeatsWhatDied)
+    }
+
+    pub(super) fn overrule(&self, verdict: Verdict) -> Verdict {
+        if self.bug == Bug::BelievesLiars {
+            return Verdict::Deliver;
+        }
+        verdict
+    }
+
+    pub(super) fn is_deaf(&self) -> bool {
+        self.bug == Bug::ForgetsTheClock
+    }
+}
+
+/// The first two tasks that are sent change places.
+fn swap_sends(batch: &mut [Action]) {
+    let sent = batch.iter().filter_map(|action| match action {
+        Action::Send { task, .. } => Some(*task),
+        _ => None,
+    });
+    let sent: Vec<TaskId> = sent.take(2).collect();
+    let [older, younger] = sent[..] else { return };
+    for action in batch {
+        if let Action::Send { task, .. } | Action::Begin(task) = action {
+            if *task == older {
+                *task = younger;
+            } else if *task == younger {
+                *task = older;
+            }
+        }
+    }
+}
+
+/// The first history in which the bug is found.
+fn found_in(bug: Bug) -> Option<u64> {
+    (0..ENOUGH).find(|&seed| {
+        let patience = Some(usize::try_from(seed).unwrap() % 3);
+        let history = History::from_seed(seed);
+        let play = || history.play(Some(Saboteur { bug, patience }));
+        let outcome = catch_unwind(AssertUnwindSafe(play));
+        outcome.is_err() || outcome.is_ok_and(|check| check.is_err())
+    })
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    let missed: Vec<Bug> = BUGS
+        .into_iter()
+        .filter(|bug| found_in(*bug).is_none())
+        .collect();
+    assert_eq!(missed, []);
+}
+
+#[test]
+fn a_saboteur_who_does_nothing_is_not_accused() {
+    for seed in 0..ENOUGH {
+        let idle = Saboteur {
+            bug: Bug::FailsTwice,
+            patience: None,
+        };
+        assert_eq!(History::from_seed(seed).play(Some(idle)), Ok(()));
+    }
+}

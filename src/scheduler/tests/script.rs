@@ -1,0 +1,362 @@
+//! A pool under a virtual clock, driven line by line.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::builder::OnWorkerDeath;
+use crate::id::{TaskId, WorkerId};
+use crate::scheduler::{
+    Action, Config, Counts, End, Failure, KillReason, Scheduler, Task, Time, Verdict,
+};
+
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Ids from here on belong to the tasks that the setup runs.
+const SETUP: u64 = 1_000;
+
+/// A scheduler and the least of a world around it. Unless a script says otherwise the front task
+/// of every worker has begun and those behind it have not.
+pub(super) struct Pool {
+    scheduler: Scheduler,
+    now: Time,
+    seen: Vec<Action>,
+    has_begun: BTreeMap<TaskId, bool>,
+}
+
+impl Pool {
+    /// A pool that has not started any worker yet.
+    pub(super) fn of(max_workers: usize) -> Self {
+        Self::with_policy(max_workers, OnWorkerDeath::Replace)
+    }
+
+    pub(super) fn that_breaks(max_workers: usize) -> Self {
+        Self::with_policy(max_workers, OnWorkerDeath::Break)
+    }
+
+    fn with_policy(max_workers: usize, on_worker_death: OnWorkerDeath) -> Self {
+        Self {
+            scheduler: Scheduler::new(Config {
+                max_workers,
+                on_worker_death,
+                start_timeout: START_TIMEOUT,
+                grace_period: GRACE,
+                max_pipeline: 4,
+            }),
+            now: Time::ZERO,
+            seen: Vec::new(),
+            has_begun: BTreeMap::new(),
+        }
+    }
+
+    /// All workers are up and idle, and their tasks have taken long so far.
+    pub(super) fn slow(max_workers: u64) -> Self {
+        Self::of(usize::try_from(max_workers).unwrap()).warmed(max_workers, secs(1))
+    }
+
+    /// All workers are up and idle, and their tasks have taken no time so far.
+    pub(super) fn quick(max_workers: u64) -> Self {
+        Self::of(usize::try_from(max_workers).unwrap()).warmed(max_workers, Duration::ZERO)
+    }
+
+    pub(super) fn warmed(mut self, workers: u64, task_time: Duration) -> Self {
+        for n in 1..=workers {
+            self.submit(SETUP + n);
+        }
+        for n in 1..=workers {
+            self.ready(n);
+        }
+        self.after(task_time);
+        for n in 1..=workers {
+            self.finishes(n, SETUP + n);
+        }
+        self.skip();
+        self
+    }
+
+    // ----- what the script compares -----
+
+    /// These were the actions since the last look, in this order.
+    #[track_caller]
+    pub(super) fn expect<const N: usize>(&mut self, expected: [Action; N]) {
+        assert_eq!(std::mem::take(&mut self.seen), expected);
+    }
+
+    #[track_caller]
+    pub(super) fn expect_nothing(&mut self) {
+        self.expect([]);
+    }
+
+    /// What has happened so far is not what the script is about.
+    pub(super) fn skip(&mut self) {
+        self.seen.clear();
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.scheduler.counts()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.scheduler.waiting()
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.scheduler.running()
+    }
+
+    pub(super) fn hands_of(&self, worker: u64) -> Vec<u64> {
+        let tasks = self.scheduler.pipeline(WorkerId(worker));
+        tasks.map(TaskId::get).collect()
+    }
+
+    /// How long until the clock is next of interest.
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        let at = self.scheduler.next_timeout()?;
+        Some(at.saturating_sub(self.now))
+    }
+
+    // ----- the user -----
+
+    pub(super) fn submit(&mut self, id: u64) {
+        self.submit_task(task(id));
+    }
+
+    pub(super) fn submit_task(&mut self, task: Task) {
+        self.scheduler.submit(self.now, task);
+        self.drain();
+    }
+
+    pub(super) fn cancel(&mut self, id: u64) {
+        self.scheduler.cancel(self.now, TaskId(id));
+        self.drain();
+    }
+
+    pub(super) fn abort(&mut self, id: u64) {
+        self.scheduler.abort(self.now, TaskId(id));
+        self.drain();
+    }
+
+    pub(super) fn warm_up(&mut self) {
+        self.scheduler.warm_up(self.now);
+        self.drain();
+    }
+
+    pub(super) fn shut_down(&mut self) {
+        self.shut_down_with(false, None);
+    }
+
+    pub(super) fn shut_down_cancelling(&mut self) {
+        self.shut_down_with(true, None);
+    }
+
+    pub(super) fn shut_down_within(&mut self, limit: Duration) {
+        self.shut_down_with(false, Some(limit));
+    }
+
+    fn shut_down_with(&mut self, cancel: bool, limit: Option<Duration>) {
+        self.scheduler.shut_down(self.now, cancel, limit);
+        self.drain();
+    }
+
+    // ----- the workers -----
+
+    pub(super) fn ready(&mut self, worker: u64) {
+        self.scheduler
+            .worker_ready(self.now, WorkerId(worker), true);
+        self.drain();
+    }
+
+    pub(super) fn ready_without_claims(&mut self, worker: u64) {
+        self.scheduler
+            .worker_ready(self.now, WorkerId(worker), false);
+        self.drain();
+    }
+
+    #[track_caller]
+    pub(super) fn finishes(&mut self, worker: u64, task: u64) {
+        assert_eq!(self.result(worker, task), Verdict::Deliver);
+    }
+
+    /// The worker sends a result that it cannot have.
+    #[track_caller]
+    pub(super) fn forges(&mut self, worker: u64, task: u64) {
+        assert_eq!(self.result(worker, task), Verdict::Discard);
+    }
+
+    fn result(&mut self, worker: u64, task: u64) -> Verdict {
+        let verdict = self
+            .scheduler
+            .task_finished(self.now, WorkerId(worker), TaskId(task));
+        self.drain();
+        verdict
+    }
+
+    pub(super) fn has_begun(&mut self, task: u64) {
+        self.has_begun.insert(TaskId(task), true);
+    }
+
+    pub(super) fn has_not_begun(&mut self, task: u64) {
+        self.has_begun.insert(TaskId(task), false);
+    }
+
+    pub(super) fn blocks(&mut self, worker: u64) {
+        self.scheduler.worker_blocked(WorkerId(worker));
+        self.drain();
+    }
+
+    pub(super) fn unblocks(&mut self, worker: u64) {
+        self.scheduler.worker_unblocked(self.now, WorkerId(worker));
+        self.drain();
+    }
+
+    pub(super) fn misbehaves(&mut self, worker: u64) {
+        self.scheduler.misbehaved(WorkerId(worker));
+        self.drain();
+    }
+
+    pub(super) fn dies(&mut self, worker: u64) {
+        let taken = self.unbegun(WorkerId(worker));
+        self.ends(worker, End::Died { taken });
+    }
+
+    pub(super) fn leaves(&mut self, worker: u64) {
+        self.ends(worker, End::Left);
+    }
+
+    pub(super) fn fails_to_start(&mut self, worker: u64) {
+        self.ends(worker, End::StartFailed { fatal: false });
+    }
+
+    pub(super) fn fails_to_start_for_good(&mut self, worker: u64) {
+        self.ends(worker, End::StartFailed { fatal: true });
+    }
+
+    fn ends(&mut self, worker: u64, end: End) {
+        self.scheduler.worker_ended(self.now, WorkerId(worker), end);
+        self.drain();
+    }
+
+    // ----- the clock -----
+
+    /// Time passes, and every timer on the way fires when it is due.
+    pub(super) fn after(&mut self, time: Duration) {
+        let target = self.now + time;
+        while let Some(at) = self.scheduler.next_timeout().filter(|at| *at <= target) {
+            assert!(at >= self.now, "a timer is due in the past");
+            self.now = at;
+            self.scheduler.timeout(self.now);
+            self.drain();
+        }
+        self.now = target;
+    }
+
+    /// A timer fires too late, when things may have changed.
+    pub(super) fn stale_timer(&mut self) {
+        self.scheduler.timeout(self.now);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.scheduler.poll_action() {
+            self.seen.push(action);
+            if let Action::Recall(worker) = action {
+                let taken = self.unbegun(worker);
+                self.scheduler.recalled(self.now, worker, taken);
+            }
+        }
+    }
+
+    fn unbegun(&self, worker: WorkerId) -> usize {
+        let front = self.scheduler.pipeline(worker).next();
+        let behind = self.scheduler.pipeline(worker).rev();
+        let begun = |task: &TaskId| {
+            let known = self.has_begun.get(task).copied();
+            known.unwrap_or(Some(*task) == front)
+        };
+        behind.take_while(|task| !begun(task)).count()
+    }
+}
+
+// ----- tasks -----
+
+pub(super) fn task(id: u64) -> Task {
+    Task {
+        id: TaskId(id),
+        attempt: 1,
+        retries: 0,
+        timeout: None,
+    }
+}
+
+pub(super) fn task_with_retries(id: u64, retries: u32) -> Task {
+    Task {
+        retries,
+        ..task(id)
+    }
+}
+
+pub(super) fn task_with_timeout(id: u64, timeout: Duration) -> Task {
+    Task {
+        timeout: Some(timeout),
+        ..task(id)
+    }
+}
+
+// ----- actions -----
+
+pub(super) fn start(worker: u64) -> Action {
+    Action::Start(WorkerId(worker))
+}
+
+pub(super) fn send(worker: u64, task: u64) -> Action {
+    send_again(worker, task, 1)
+}
+
+pub(super) fn send_again(worker: u64, task: u64, attempt: u32) -> Action {
+    Action::Send {
+        worker: WorkerId(worker),
+        task: TaskId(task),
+        attempt,
+    }
+}
+
+pub(super) fn begin(task: u64) -> Action {
+    Action::Begin(TaskId(task))
+}
+
+pub(super) fn recall(worker: u64) -> Action {
+    Action::Recall(WorkerId(worker))
+}
+
+pub(super) fn withdraw(task: u64) -> Action {
+    Action::Withdraw(TaskId(task))
+}
+
+pub(super) fn fail(task: u64, failure: Failure) -> Action {
+    Action::Fail(TaskId(task), failure)
+}
+
+pub(super) fn stop(worker: u64) -> Action {
+    Action::Stop(WorkerId(worker))
+}
+
+pub(super) fn terminate(worker: u64) -> Action {
+    Action::Terminate(WorkerId(worker))
+}
+
+pub(super) fn kill(worker: u64, reason: KillReason) -> Action {
+    Action::Kill(WorkerId(worker), reason)
+}
+
+// ----- times -----
+
+pub(super) fn micros(n: u64) -> Duration {
+    Duration::from_micros(n)
+}
+
+pub(super) fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+pub(super) fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}

@@ -1,0 +1,192 @@
+//! Who gets which task, and when.
+
+use crate::scheduler::tests::script::*;
+use crate::scheduler::worker::PATIENCE;
+use crate::scheduler::{Action, Failure};
+
+#[test]
+fn nothing_starts_without_a_task() {
+    let mut pool = Pool::of(4);
+    pool.after(secs(100));
+    pool.expect_nothing();
+}
+
+#[test]
+fn a_worker_starts_on_demand_and_is_used_again() {
+    let mut pool = Pool::of(4);
+    pool.submit(1);
+    pool.expect([start(1)]);
+    pool.ready(1);
+    pool.expect([Action::Warm, send(1, 1), begin(1)]);
+    pool.finishes(1, 1);
+    pool.expect_nothing();
+    pool.submit(2);
+    pool.expect([send(1, 2), begin(2)]);
+}
+
+#[test]
+fn many_blocked_tasks_start_exactly_max_workers() {
+    let mut pool = Pool::of(3);
+    for id in 1..=10 {
+        pool.submit(id);
+    }
+    pool.expect([start(1), start(2), start(3)]);
+    for worker in 1..=3 {
+        pool.ready(worker);
+        pool.expect([Action::Warm, send(worker, worker), begin(worker)]);
+    }
+    pool.after(secs(10));
+    pool.expect_nothing();
+    assert_eq!((pool.running(), pool.waiting()), (3, 7));
+}
+
+#[test]
+fn a_starting_worker_is_not_started_twice_for_one_task() {
+    let mut pool = Pool::of(2);
+    pool.submit(1);
+    pool.cancel(1);
+    pool.submit(2);
+    pool.expect([start(1), fail(1, Failure::Cancelled)]);
+}
+
+#[test]
+fn first_in_first_out() {
+    let mut pool = Pool::slow(1);
+    for id in 1..=3 {
+        pool.submit(id);
+    }
+    pool.expect([send(1, 1), begin(1)]);
+    pool.after(secs(1));
+    pool.finishes(1, 1);
+    pool.expect([send(1, 2), begin(2)]);
+    pool.after(secs(1));
+    pool.finishes(1, 2);
+    pool.expect([send(1, 3), begin(3)]);
+}
+
+#[test]
+fn nothing_is_sent_ahead_before_tasks_proved_quick() {
+    let mut pool = Pool::of(1);
+    for id in 1..=3 {
+        pool.submit(id);
+    }
+    pool.ready(1);
+    pool.expect([start(1), Action::Warm, send(1, 1), begin(1)]);
+    pool.after(micros(100));
+    pool.finishes(1, 1);
+    pool.expect([send(1, 2), begin(2), send(1, 3)]);
+}
+
+#[test]
+fn the_pipeline_is_bounded() {
+    let mut pool = Pool::quick(1);
+    for id in 1..=9 {
+        pool.submit(id);
+    }
+    assert_eq!(pool.hands_of(1), [1, 2, 3, 4]);
+    pool.finishes(1, 1);
+    assert_eq!(pool.hands_of(1), [2, 3, 4, 5]);
+}
+
+#[test]
+fn nothing_is_sent_ahead_to_a_worker_that_cannot_give_it_back() {
+    let mut pool = Pool::of(1);
+    for id in 1..=3 {
+        pool.submit(id);
+    }
+    pool.ready_without_claims(1);
+    pool.skip();
+    pool.finishes(1, 1);
+    pool.expect([send(1, 2), begin(2)]);
+}
+
+#[test]
+fn what_was_sent_ahead_is_recalled_from_a_task_that_turns_out_long() {
+    let mut pool = Pool::quick(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.expect([send(1, 1), begin(1), send(1, 2)]);
+    pool.after(PATIENCE);
+    pool.expect([recall(1), withdraw(2)]);
+    pool.after(secs(1));
+    pool.expect_nothing();
+    pool.finishes(1, 1);
+    pool.expect([send(1, 2), begin(2)]);
+}
+
+#[test]
+fn what_has_begun_is_not_recalled_and_not_asked_for_again() {
+    let mut pool = Pool::quick(1);
+    for id in 1..=3 {
+        pool.submit(id);
+    }
+    pool.has_begun(2);
+    pool.skip();
+    pool.after(secs(1));
+    pool.expect([recall(1), withdraw(3)]);
+    assert_eq!(pool.hands_of(1), [1, 2]);
+}
+
+#[test]
+fn an_idle_worker_gets_what_was_sent_ahead_to_a_busy_one() {
+    let mut pool = Pool::quick(2);
+    for id in 1..=4 {
+        pool.submit(id);
+    }
+    assert_eq!((pool.hands_of(1), pool.hands_of(2)), (vec![1, 3], vec![2, 4]));
+    pool.skip();
+    pool.finishes(1, 1);
+    pool.expect([begin(3)]);
+    pool.finishes(1, 3);
+    pool.expect([recall(2), withdraw(4), send(1, 4), begin(4)]);
+}
+
+#[test]
+fn a_new_worker_gets_what_was_sent_ahead_to_a_busy_one() {
+    let mut pool = Pool::of(2).warmed(1, micros(100));
+    pool.submit(1);
+    pool.submit(2);
+    pool.expect([send(1, 1), begin(1), start(2), send(1, 2)]);
+    pool.ready(2);
+    pool.expect([Action::Warm, recall(1), withdraw(2), send(2, 2), begin(2)]);
+}
+
+#[test]
+fn a_blocked_pipe_gets_nothing() {
+    let mut pool = Pool::slow(2);
+    pool.blocks(1);
+    pool.submit(1);
+    pool.expect([send(2, 1), begin(1)]);
+    pool.submit(2);
+    pool.expect_nothing();
+    pool.unblocks(1);
+    pool.expect([send(1, 2), begin(2)]);
+}
+
+#[test]
+fn warming_up_starts_one_worker() {
+    let mut pool = Pool::of(4);
+    pool.warm_up();
+    pool.warm_up();
+    pool.expect([start(1)]);
+    pool.ready(1);
+    pool.expect([Action::Warm]);
+    pool.warm_up();
+    pool.expect([Action::Warm]);
+}
+
+#[test]
+fn warming_up_after_a_shutdown_starts_nobody() {
+    let mut pool = Pool::of(2);
+    pool.submit(1);
+    pool.ready(1);
+    pool.dies(1);
+    pool.submit(2);
+    pool.shut_down();
+    pool.skip();
+    pool.ready(2);
+    pool.cancel(2);
+    pool.skip();
+    pool.warm_up();
+    pool.expect_nothing();
+}

@@ -1,0 +1,251 @@
+//! Cancelling, aborting, and running out of time.
+
+use std::time::Duration;
+
+use crate::scheduler::tests::script::*;
+use crate::scheduler::worker::PATIENCE;
+use crate::scheduler::{Failure, KillReason};
+
+#[test]
+fn cancelling_a_queued_task() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.skip();
+    pool.cancel(2);
+    pool.expect([fail(2, Failure::Cancelled)]);
+    assert_eq!(pool.counts().cancelled, 1);
+}
+
+#[test]
+fn cancelling_a_task_that_was_sent_ahead() {
+    let mut pool = Pool::quick(1);
+    for id in 1..=3 {
+        pool.submit(id);
+    }
+    pool.skip();
+    pool.cancel(2);
+    pool.expect([fail(2, Failure::Cancelled)]);
+    pool.finishes(1, 1);
+    pool.expect([begin(3)]);
+}
+
+#[test]
+fn cancelling_the_front_task_before_the_worker_takes_it() {
+    let mut pool = Pool::quick(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.skip();
+    pool.cancel(1);
+    pool.expect([fail(1, Failure::Cancelled), begin(2)]);
+    pool.cancel(2);
+    pool.expect([fail(2, Failure::Cancelled)]);
+    pool.submit(3);
+    pool.expect([send(1, 3), begin(3)]);
+}
+
+#[test]
+fn cancelling_a_retry_that_waits_for_its_time() {
+    let mut pool = Pool::slow(1);
+    pool.submit_task(task_with_retries(1, 9));
+    pool.dies(1);
+    pool.skip();
+    pool.cancel(1);
+    pool.expect([fail(1, Failure::Cancelled)]);
+    pool.cancel(1);
+    pool.expect_nothing();
+}
+
+#[test]
+fn aborting_a_queued_task() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.skip();
+    pool.abort(2);
+    pool.expect([fail(2, Failure::Cancelled)]);
+}
+
+#[test]
+fn aborting_a_running_task_replaces_its_worker() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.skip();
+    pool.abort(1);
+    pool.expect([terminate(1)]);
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Cancelled), start(2)]);
+    assert_eq!(pool.counts().worker_deaths, 0);
+}
+
+#[test]
+fn aborting_recalls_first_and_kills_after_the_grace_period() {
+    let mut pool = Pool::quick(1);
+    for id in 1..=3 {
+        pool.submit(id);
+    }
+    pool.skip();
+    pool.abort(1);
+    pool.expect([recall(1), withdraw(2), withdraw(3), terminate(1)]);
+    pool.after(GRACE);
+    pool.expect([kill(1, KillReason::GraceOver)]);
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Cancelled), start(2)]);
+}
+
+#[test]
+fn aborting_a_task_that_has_already_finished_hurts_nobody() {
+    let mut pool = Pool::quick(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.has_begun(2);
+    pool.skip();
+    pool.abort(1);
+    pool.expect([recall(1)]);
+    pool.finishes(1, 1);
+    pool.expect([begin(2)]);
+    pool.abort(1);
+    pool.after(secs(10));
+    pool.expect_nothing();
+}
+
+#[test]
+fn a_result_that_is_faster_than_the_signal_counts() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.abort(1);
+    pool.skip();
+    pool.finishes(1, 1);
+    pool.submit(2);
+    pool.expect_nothing();
+    pool.dies(1);
+    pool.expect([start(2)]);
+    assert_eq!(pool.counts().completed, 2);
+}
+
+#[test]
+fn an_abort_of_a_task_sent_ahead_waits_for_its_turn() {
+    let mut pool = Pool::quick(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.has_begun(2);
+    pool.skip();
+    pool.abort(2);
+    pool.expect_nothing();
+    pool.finishes(1, 1);
+    pool.expect([begin(2), terminate(1)]);
+}
+
+#[test]
+fn an_abort_survives_a_recall() {
+    let mut pool = Pool::quick(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.skip();
+    pool.abort(2);
+    pool.after(PATIENCE);
+    pool.expect([recall(1), fail(2, Failure::Cancelled)]);
+}
+
+#[test]
+fn an_abort_survives_a_death_before_the_task_began() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.has_not_begun(1);
+    pool.abort(1);
+    pool.skip();
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Cancelled)]);
+}
+
+#[test]
+fn an_abort_outweighs_a_timeout_with_retries() {
+    let mut pool = Pool::slow(1);
+    let task = task_with_retries(1, 3);
+    let timeout = Some(millis(5));
+    pool.submit_task(crate::scheduler::Task { timeout, ..task });
+    pool.after(millis(5));
+    pool.abort(1);
+    pool.skip();
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Cancelled)]);
+}
+
+#[test]
+fn a_task_that_runs_too_long_times_out() {
+    let mut pool = Pool::slow(1);
+    pool.submit_task(task_with_timeout(1, millis(5)));
+    pool.skip();
+    pool.after(micros(4_999));
+    pool.expect_nothing();
+    pool.after(micros(1));
+    pool.expect([terminate(1)]);
+    pool.dies(1);
+    pool.expect([fail(1, Failure::TimedOut)]);
+}
+
+#[test]
+fn a_timeout_counts_running_time_only() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.submit_task(task_with_timeout(2, millis(5)));
+    pool.skip();
+    pool.after(secs(100));
+    pool.finishes(1, 1);
+    pool.expect([send(1, 2), begin(2)]);
+    pool.after(millis(4));
+    pool.finishes(1, 2);
+    pool.after(secs(1));
+    pool.expect_nothing();
+}
+
+#[test]
+fn a_timeout_does_not_count_while_the_task_is_sent_ahead() {
+    let mut pool = Pool::quick(1);
+    pool.submit(1);
+    pool.submit_task(task_with_timeout(2, micros(1_500)));
+    pool.has_begun(2);
+    pool.skip();
+    pool.after(secs(1));
+    pool.expect([recall(1)]);
+    pool.finishes(1, 1);
+    pool.after(micros(1_499));
+    pool.expect([begin(2)]);
+    pool.after(micros(1));
+    pool.expect([terminate(1)]);
+}
+
+#[test]
+fn a_stale_timer_never_hits_the_next_task() {
+    let mut pool = Pool::slow(1);
+    pool.submit_task(task_with_timeout(1, millis(5)));
+    pool.submit_task(task_with_timeout(2, millis(5)));
+    pool.after(micros(4_999));
+    pool.finishes(1, 1);
+    pool.skip();
+    pool.stale_timer();
+    pool.after(micros(4_999));
+    pool.expect_nothing();
+    pool.after(micros(1));
+    pool.expect([terminate(1)]);
+}
+
+#[test]
+fn a_timeout_of_no_time_at_all_still_ends_the_task() {
+    let mut pool = Pool::slow(1);
+    pool.submit_task(task_with_timeout(1, Duration::ZERO));
+    pool.has_not_begun(1);
+    pool.after(Duration::ZERO);
+    pool.skip();
+    pool.dies(1);
+    pool.expect([fail(1, Failure::TimedOut)]);
+}
+
+#[test]
+fn a_timeout_may_be_as_long_as_it_likes() {
+    let mut pool = Pool::slow(1);
+    pool.submit_task(task_with_timeout(1, Duration::MAX));
+    pool.expect([send(1, 1), begin(1)]);
+    assert!(pool.next_timeout().is_none_or(|left| left > secs(1)));
+}

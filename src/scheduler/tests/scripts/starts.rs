@@ -1,0 +1,90 @@
+//! Workers that do not come up.
+
+use crate::scheduler::tests::script::*;
+use crate::scheduler::{Action, Failure, KillReason, Refusal};
+
+#[test]
+fn a_failed_start_is_tried_again() {
+    let mut pool = Pool::of(1);
+    pool.submit(1);
+    pool.fails_to_start(1);
+    pool.expect([start(1), start(2)]);
+    pool.ready(2);
+    pool.expect([Action::Warm, send(2, 1), begin(1)]);
+}
+
+#[test]
+fn a_fatal_failure_to_start_breaks_the_pool() {
+    let mut pool = Pool::of(2);
+    pool.submit(1);
+    pool.submit(2);
+    pool.skip();
+    pool.fails_to_start_for_good(1);
+    pool.expect([
+        Action::Refuse(Refusal::Broken),
+        fail(1, Failure::Broken),
+        fail(2, Failure::Broken),
+        kill(2, KillReason::Broken),
+    ]);
+}
+
+#[test]
+fn five_failed_starts_in_a_row_break_the_pool() {
+    let mut pool = Pool::of(1);
+    pool.submit(1);
+    for worker in 1..=4 {
+        pool.after(secs(1));
+        pool.expect([start(worker)]);
+        pool.fails_to_start(worker);
+    }
+    pool.after(secs(1));
+    pool.expect([start(5)]);
+    pool.fails_to_start(5);
+    pool.expect([Action::Refuse(Refusal::Broken), fail(1, Failure::Broken)]);
+}
+
+#[test]
+fn failed_starts_do_not_break_a_pool_in_which_others_live() {
+    let mut pool = Pool::of(2).warmed(1, secs(1));
+    pool.submit(1);
+    pool.submit(2);
+    pool.skip();
+    for worker in 2..=9 {
+        pool.fails_to_start(worker);
+        pool.after(secs(1));
+        pool.expect([start(worker + 1)]);
+    }
+    pool.finishes(1, 1);
+    pool.expect([send(1, 2), begin(2)]);
+}
+
+#[test]
+fn a_ready_worker_ends_a_row_of_failed_starts() {
+    let mut pool = Pool::of(1);
+    pool.submit(1);
+    for worker in 1..=4 {
+        pool.fails_to_start(worker);
+        pool.after(secs(1));
+    }
+    pool.ready(5);
+    pool.dies(5);
+    pool.submit(2);
+    pool.after(secs(1));
+    pool.skip();
+    pool.fails_to_start(6);
+    pool.after(secs(1));
+    pool.expect([start(7)]);
+}
+
+#[test]
+fn a_worker_that_does_not_come_up_in_time_breaks_the_pool() {
+    let mut pool = Pool::of(1);
+    pool.submit(1);
+    pool.skip();
+    pool.after(START_TIMEOUT - micros(1));
+    pool.expect_nothing();
+    pool.after(micros(1));
+    pool.expect([kill(1, KillReason::StartTimeout)]);
+    pool.fails_to_start(1);
+    pool.expect([Action::Refuse(Refusal::Broken), fail(1, Failure::Broken)]);
+}

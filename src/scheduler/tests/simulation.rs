@@ -1,0 +1,197 @@
+//! The truth: processes, what lies in their pipes, and who has claimed what.
+
+use std::collections::VecDeque;
+
+use crate::id::{TaskId, WorkerId};
+
+/// Who may still decide about a task that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Whoever comes first.
+    Offered,
+    /// The worker has begun it, and perhaps finished.
+    Begun,
+    /// It will not begin: its user or the scheduler took it back.
+    Revoked,
+}
+
+/// A task on its way to a worker.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    task: TaskId,
+    attempt: u32,
+    claim: Claim,
+}
+
+/// A child process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Process {
+    pub(super) alive: bool,
+    /// It has reported to be ready.
+    pub(super) up: bool,
+    /// Its tasks can be taken back.
+    pub(super) recallable: bool,
+    /// Ignores all but SIGKILL.
+    pub(super) stubborn: bool,
+    pub(super) asked_to_leave: bool,
+    pub(super) terminated: bool,
+    pub(super) killed: bool,
+    pub(super) blocked: bool,
+    /// Indices of sendings.
+    inbox: VecDeque<usize>,
+    running: Option<TaskId>,
+    /// Written, and not yet read by the supervisor.
+    results: VecDeque<TaskId>,
+    pub(super) last_result: Option<TaskId>,
+}
+
+impl Process {
+    pub(super) fn running(&self) -> Option<TaskId> {
+        self.running
+    }
+
+    pub(super) fn read_result(&mut self) -> Option<TaskId> {
+        self.last_result = Some(self.results.pop_front()?);
+        self.last_result
+    }
+
+    pub(super) fn has_results(&self) -> bool {
+        !self.results.is_empty()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct World {
+    /// By worker id.
+    processes: Vec<Process>,
+    sendings: Vec<Sending>,
+    /// The last sending of each task, by task id.
+    current: Vec<Option<usize>>,
+    /// What their users cancelled, by task id.
+    cancelled: Vec<bool>,
+}
+
+pub(super) fn index(id: u64) -> usize {
+    usize::try_from(id).unwrap().wrapping_sub(1)
+}
+
+impl World {
+    pub(super) fn start(&mut self) {
+        self.processes.push(Process {
+            alive: true,
+            ..Process::default()
+        });
+    }
+
+    pub(super) fn process(&mut self, id: WorkerId) -> Option<&mut Process> {
+        self.processes.get_mut(index(id.0))
+    }
+
+    pub(super) fn alive(&self) -> impl Iterator<Item = WorkerId> {
+        let alive = |(n, process): (usize, &Process)| process.alive.then_some(n as u64 + 1);
+        let ids = self.processes.iter().enumerate().filter_map(alive);
+        ids.map(WorkerId)
+    }
+
+    /// A living process, the `n`-th or one after it.
+    pub(super) fn choose(&self, n: usize) -> Option<WorkerId> {
+        let count = self.alive().count();
+        (count > 0).then(|| self.alive().nth(n % count))?
+    }
+
+    pub(super) fn new_task(&mut self) -> TaskId {
+        self.current.push(None);
+        self.cancelled.push(false);
+        TaskId(self.current.len() as u64)
+    }
+
+    pub(super) fn send(&mut self, worker: WorkerId, task: TaskId, attempt: u32) {
+        let cancelled = self.cancelled[index(task.0)];
+        let claim = if cancelled {
+            Claim::Revoked
+        } else {
+            Claim::Offered
+        };
+        self.current[index(task.0)] = Some(self.sendings.len());
+        if let Some(process) = self.processes.get_mut(index(worker.0)) {
+            process.inbox.push_back(self.sendings.len());
+        }
+        self.sendings.push(Sending {
+            task,
+            attempt,
+            claim,
+        });
+    }
+
+    pub(super) fn claim(&self, task: TaskId) -> Option<Claim> {
+        let sending = self.current.get(index(task.0)).copied()??;
+        Some(self.sendings[sending].claim)
+    }
+
+    fn set_claim(&mut self, task: TaskId, claim: Claim) {
+        if let Some(sending) = self.current[index(task.0)] {
+            self.sendings[sending].claim = claim;
+        }
+    }
+
+    /// The user takes the task back, wherever it is.
+    pub(super) fn cancel(&mut self, task: TaskId) {
+        self.cancelled[index(task.0)] = true;
+        self.set_claim(task, Claim::Revoked);
+    }
+
+    pub(super) fn is_cancelled(&self, task: TaskId) -> bool {
+        self.cancelled[index(task.0)]
+    }
+
+    /// Takes back from the end of a pipeline until something has begun, and counts.
+    pub(super) fn take_back(
+        &mut self,
+        worker: WorkerId,
+        pipeline: impl DoubleEndedIterator<Item = TaskId>,
+    ) -> usize {
+        if self.process(worker).is_none_or(|process| !process.recallable) {
+            return 0;
+        }
+        let mut taken = 0;
+        for task in pipeline.rev() {
+            if self.claim(task) == Some(Claim::Begun) {
+                break;
+            }
+            self.set_claim(task, Claim::Revoked);
+            taken += 1;
+        }
+        taken
+    }
+
+    /// The worker takes one step: it writes the result of what it runs, or begins the next task,
+    /// which is returned with its attempt.
+    pub(super) fn step(&mut self, worker: WorkerId) -> Option<(TaskId, u32)> {
+        let process = self.processes.get_mut(index(worker.0))?;
+        if !process.up || process.killed {
+            return None;
+        }
+        if let Some(task) = process.running.take() {
+            process.results.push_back(task);
+            return None;
+        }
+        while let Some(next) = process.inbox.pop_front() {
+            let sending = &mut self.sendings[next];
+            if sending.claim == Claim::Offered {
+                sending.claim = Claim::Begun;
+                process.running = Some(sending.task);
+                return Some((sending.task, sending.attempt));
+            }
+        }
+        None
+    }
+
+    /// Whether the process has nothing more to do or to say.
+    pub(super) fn is_idle(&self, worker: WorkerId) -> bool {
+        let process = &self.processes[index(worker.0)];
+        let waits = |next: &usize| self.sendings[*next].claim == Claim::Offered;
+        process.running.is_none()
+            && process.results.is_empty()
+            && !process.inbox.iter().any(waits)
+    }
+}
