@@ -4,7 +4,7 @@ use super::model::{Desk, Entry, Model, Place, Stage};
 use super::simulation::{Claim, World};
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::worker::PATIENCE;
-use crate::scheduler::{Action, Failure, KillReason, Refusal, Scheduler, Time};
+use crate::scheduler::{Action, Counts, Failure, KillReason, Refusal, Scheduler, Time};
 
 /// `Err` says which promise was broken.
 pub(super) type Check = Result<(), String>;
@@ -64,14 +64,8 @@ impl Trial<'_> {
     fn start(&self, worker: WorkerId) -> Check {
         let model = self.model;
         ensure!(worker == model.next_worker(), "{worker} skips a number");
-        ensure!(!model.broken, "a broken pool starts {worker}");
-        let live = model.live().count();
-        ensure!(live < model.config.max_workers, "{worker} is one too many");
-        let is_starting = |desk: &&Desk| matches!(desk.stage, Stage::Starting { .. });
-        let starting = model.live().filter(is_starting).count();
-        let wanted = model.ready_tasks(self.now).count();
-        let wanted = wanted.max(usize::from(model.wants_warmth));
-        ensure!(starting < wanted, "nobody needs {worker}");
+        ensure!(model.lacks_workers(self.now), "{worker} is one too many");
+        ensure!(model.not_before <= self.now, "{worker} comes too early");
         Ok(())
     }
 
@@ -85,7 +79,10 @@ impl Trial<'_> {
         ensure!(attempt == entry.attempt, "{task} has another attempt");
         ensure!(desk.is_open(), "{worker} cannot take {task}");
         let ahead = desk.pipeline.len();
-        ensure!(ahead < self.model.config.max_pipeline, "too many for {worker}");
+        ensure!(
+            ahead < self.model.config.max_pipeline,
+            "too many for {worker}"
+        );
         ensure!(
             ahead == 0 || desk.recallable,
             "{task} cannot come back from {worker}"
@@ -223,26 +220,37 @@ impl Trial<'_> {
 /// A task begins in truth.
 pub(super) fn beginning(model: &Model, world: &World, task: TaskId, attempt: u32) -> Check {
     let entry = model.task(task).ok_or("an unknown task begins")?;
-    ensure!(entry.place != Place::Resolved, "{task} begins after its end");
+    ensure!(
+        entry.place != Place::Resolved,
+        "{task} begins after its end"
+    );
     ensure!(!world.is_cancelled(task), "{task} begins though cancelled");
     ensure!(entry.begun < attempt, "{task} begins again by itself");
     Ok(())
 }
 
 /// The scheduler has nothing more to say, for now.
-pub(super) fn settled(
-    model: &Model,
-    world: &World,
-    scheduler: &Scheduler,
-    now: Time,
-) -> Check {
-    ensure!(model.broken == model.must_break || model.closed, "the pool should break");
-    ensure!(model.refused || !model.shut_down || model.broken, "no refusal");
+pub(super) fn settled(model: &Model, world: &World, scheduler: &Scheduler, now: Time) -> Check {
+    ensure!(
+        model.broken == model.must_break || model.closed,
+        "the pool should break"
+    );
+    ensure!(
+        model.refused || !model.shut_down || model.broken,
+        "no refusal"
+    );
     counts(model, scheduler)?;
     for desk in model.live() {
         let pipeline = scheduler.pipeline(desk.id);
         let same = desk.pipeline.iter().copied().eq(pipeline);
         ensure!(same, "{} has other tasks", desk.id);
+        let view = scheduler.worker(desk.id);
+        let is_busy = view.is_some_and(|view| view.busy);
+        ensure!(
+            is_busy != desk.pipeline.is_empty(),
+            "{} looks wrong",
+            desk.id
+        );
         hands(model, world, desk)?;
     }
     nobody_idles(model, world)?;
@@ -252,13 +260,22 @@ pub(super) fn settled(
 
 fn counts(model: &Model, scheduler: &Scheduler) -> Check {
     let counts = scheduler.counts();
-    let ours = (model.completed, model.failed, model.cancelled, model.deaths);
-    let theirs = (counts.completed, counts.failed, counts.cancelled, counts.worker_deaths);
-    ensure!(ours == theirs, "the counts are {theirs:?} and not {ours:?}");
+    let expected = Counts {
+        submitted: model.tasks.len() as u64,
+        completed: model.completed,
+        failed: model.failed,
+        cancelled: model.cancelled,
+        killed: model.killed,
+        worker_starts: model.next_worker().0 - 1,
+        worker_deaths: model.deaths,
+    };
+    ensure!(counts == expected, "{counts:?} and not {expected:?}");
     let resolved = counts.completed + counts.failed + counts.cancelled;
     let open = (scheduler.waiting() + scheduler.running()) as u64;
-    ensure!(counts.submitted == resolved + open, "a task is lost: {counts:?}");
-    ensure!(counts.killed <= counts.cancelled, "too many were killed");
+    ensure!(
+        counts.submitted == resolved + open,
+        "a task is lost: {counts:?}"
+    );
     Ok(())
 }
 
@@ -282,7 +299,9 @@ fn has_begun_behind(world: &World, desk: &Desk) -> bool {
 }
 
 fn nobody_idles(model: &Model, world: &World) -> Check {
-    let mut idle = model.live().filter(|desk| desk.is_open() && desk.pipeline.is_empty());
+    let mut idle = model
+        .live()
+        .filter(|desk| desk.is_open() && desk.pipeline.is_empty());
     let Some(idle) = idle.next() else {
         return Ok(());
     };
@@ -326,7 +345,8 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
         _ => None,
     });
     let limit = model.limit.filter(|_| !model.closed);
-    desks.chain(tasks).chain(limit).min()
+    let start = model.lacks_workers(now).then_some(model.not_before);
+    desks.chain(tasks).chain(limit).chain(start).min()
 }
 
 fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {

@@ -19,10 +19,15 @@ pub(super) enum Event {
         retries: u32,
     },
     /// A user takes a task back; the scheduler hears of it at once or later.
-    Cancel { task: usize, tell: bool },
+    Cancel {
+        task: usize,
+        tell: bool,
+    },
     /// The scheduler hears of all that was cancelled.
     Tell,
-    Abort { task: usize },
+    Abort {
+        task: usize,
+    },
     WarmUp,
     ShutDown {
         cancel: bool,
@@ -33,16 +38,36 @@ pub(super) enum Event {
         recallable: bool,
         stubborn: bool,
     },
-    FailToStart { worker: usize, fatal: bool },
+    FailToStart {
+        worker: usize,
+        fatal: bool,
+    },
     /// A worker begins tasks and writes results.
-    Work { worker: usize, steps: usize },
+    Work {
+        worker: usize,
+        steps: usize,
+    },
     /// Results are read.
-    Read { worker: usize, results: usize },
-    Die { worker: usize },
-    Leave { worker: usize },
-    Misbehave { worker: usize, how: Misbehaviour },
-    Block { worker: usize },
-    Unblock { worker: usize },
+    Read {
+        worker: usize,
+        results: usize,
+    },
+    Die {
+        worker: usize,
+    },
+    Leave {
+        worker: usize,
+    },
+    Misbehave {
+        worker: usize,
+        how: Misbehaviour,
+    },
+    Block {
+        worker: usize,
+    },
+    Unblock {
+        worker: usize,
+    },
     /// Time passes and timers fire.
     Wait(Duration),
     /// Time passes, and the timers are late.

@@ -63,11 +63,17 @@ impl Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    Starting { deadline: Time },
+    Starting {
+        deadline: Time,
+    },
     Ready,
     /// Asked to leave, or terminated.
-    Ending { deadline: Time },
-    Killed { fault: bool },
+    Ending {
+        deadline: Time,
+    },
+    Killed {
+        fault: bool,
+    },
     Gone,
 }
 
@@ -106,9 +112,14 @@ pub(super) struct Model {
     pub(super) closed: bool,
     pub(super) wants_warmth: bool,
     failed_starts: u32,
+    /// Deaths and failed starts since a task last finished.
+    ends: u32,
+    /// Until then no worker is started.
+    pub(super) not_before: Time,
     pub(super) completed: u64,
     pub(super) failed: u64,
     pub(super) cancelled: u64,
+    pub(super) killed: u64,
     pub(super) deaths: u64,
 }
 
@@ -129,9 +140,12 @@ impl Model {
             closed: false,
             wants_warmth: false,
             failed_starts: 0,
+            ends: 0,
+            not_before: Time::ZERO,
             completed: 0,
             failed: 0,
             cancelled: 0,
+            killed: 0,
             deaths: 0,
         }
     }
@@ -168,6 +182,15 @@ impl Model {
 
     pub(super) fn ready_tasks(&self, now: Time) -> impl Iterator<Item = &Entry> {
         self.tasks.iter().filter(move |task| task.is_ready(now))
+    }
+
+    /// Whether one more worker would have something to do and may exist.
+    pub(super) fn lacks_workers(&self, now: Time) -> bool {
+        let is_starting = |desk: &&Desk| matches!(desk.stage, Stage::Starting { .. });
+        let starting = self.live().filter(is_starting).count();
+        let wanted = self.ready_tasks(now).count();
+        let wanted = wanted.max(usize::from(self.wants_warmth));
+        !self.broken && self.live.len() < self.config.max_workers && starting < wanted
     }
 
     pub(super) fn has_unresolved(&self) -> bool {
@@ -238,18 +261,21 @@ impl Model {
         self.take_out(worker, task);
         self.task_mut(task).place = Place::Resolved;
         self.completed += 1;
+        if self.ends > 0 {
+            self.ends = 0;
+            self.not_before = Time::ZERO;
+        }
     }
 
-    pub(super) fn ended(&mut self, id: WorkerId, end: End) {
+    pub(super) fn ended(&mut self, now: Time, id: WorkerId, end: End) {
         let stage = std::mem::replace(&mut self.desk_mut(id).stage, Stage::Gone);
         self.live.retain(|n| *n != index(id.0));
-        let was_told = matches!(
-            stage,
-            Stage::Ending { .. } | Stage::Killed { fault: false }
-        );
+        let was_told = matches!(stage, Stage::Ending { .. } | Stage::Killed { fault: false });
         if was_told {
             return;
         }
+        self.ends += 1;
+        self.not_before = now + delay(self.ends);
         if let End::StartFailed { fatal } = end {
             self.failed_starts += 1;
             let alone = !self.live().any(|desk| desk.stage == Stage::Ready);
@@ -328,7 +354,10 @@ impl Model {
         entry.timed_out = false;
     }
 
-    pub(super) fn fail(&mut self, id: TaskId, failure: Failure) {
+    pub(super) fn fail(&mut self, id: TaskId, failure: Failure, is_unbegun: bool) {
+        let entry = self.task_mut(id);
+        let is_killed = entry.cut_short && !entry.aborted && !entry.timed_out && !is_unbegun;
+        self.killed += u64::from(is_killed && failure == Failure::Cancelled);
         if let Place::Sent(worker) = self.task_mut(id).place {
             self.take_out(worker, id);
         }

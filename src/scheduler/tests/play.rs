@@ -319,7 +319,7 @@ impl Play {
 
     fn end(&mut self, worker: WorkerId, end: End) -> Check {
         self.process(worker).alive = false;
-        self.model.ended(worker, end);
+        self.model.ended(self.now, worker, end);
         self.scheduler.worker_ended(self.now, worker, end);
         self.settle()
     }
@@ -415,7 +415,10 @@ impl Play {
             Action::Begin(task) => self.model.task_mut(task).since = Some(self.now),
             Action::Recall(worker) => self.recall(worker),
             Action::Withdraw(task) => self.withdraw(task),
-            Action::Fail(task, failure) => self.model.fail(task, failure),
+            Action::Fail(task, failure) => {
+                let unbegun = self.world.claim(task) == Some(Claim::Revoked);
+                self.model.fail(task, failure, unbegun);
+            }
             Action::Stop(worker) => {
                 self.process(worker).asked_to_leave = true;
                 self.model.told_to_end(self.now, worker);

@@ -150,7 +150,10 @@ impl World {
         worker: WorkerId,
         pipeline: impl DoubleEndedIterator<Item = TaskId>,
     ) -> usize {
-        if self.process(worker).is_none_or(|process| !process.recallable) {
+        if self
+            .process(worker)
+            .is_none_or(|process| !process.recallable)
+        {
             return 0;
         }
         let mut taken = 0;
@@ -190,8 +193,6 @@ impl World {
     pub(super) fn is_idle(&self, worker: WorkerId) -> bool {
         let process = &self.processes[index(worker.0)];
         let waits = |next: &usize| self.sendings[*next].claim == Claim::Offered;
-        process.running.is_none()
-            && process.results.is_empty()
-            && !process.inbox.iter().any(waits)
+        process.running.is_none() && process.results.is_empty() && !process.inbox.iter().any(waits)
     }
 }

@@ -11,12 +11,7 @@ fn a_death_fails_only_the_task_that_had_begun() {
     }
     pool.skip();
     pool.dies(1);
-    pool.expect([
-        withdraw(2),
-        withdraw(3),
-        fail(1, Failure::Died),
-        start(2),
-    ]);
+    pool.expect([withdraw(2), withdraw(3), fail(1, Failure::Died), start(2)]);
     pool.ready(2);
     pool.expect([Action::Warm, send(2, 2), begin(2)]);
 }

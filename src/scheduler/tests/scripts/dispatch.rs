@@ -133,7 +133,10 @@ fn an_idle_worker_gets_what_was_sent_ahead_to_a_busy_one() {
     for id in 1..=4 {
         pool.submit(id);
     }
-    assert_eq!((pool.hands_of(1), pool.hands_of(2)), (vec![1, 3], vec![2, 4]));
+    assert_eq!(
+        (pool.hands_of(1), pool.hands_of(2)),
+        (vec![1, 3], vec![2, 4])
+    );
     pool.skip();
     pool.finishes(1, 1);
     pool.expect([begin(3)]);

@@ -78,7 +78,10 @@ fn a_limit_ends_what_runs() {
     pool.dies(1);
     pool.expect([fail(1, Failure::Cancelled), Action::Close]);
     let counts = pool.counts();
-    assert_eq!((counts.completed, counts.cancelled, counts.killed), (1, 2, 1));
+    assert_eq!(
+        (counts.completed, counts.cancelled, counts.killed),
+        (1, 2, 1)
+    );
 }
 
 #[test]
@@ -133,10 +136,7 @@ fn a_limit_kills_a_worker_that_still_starts() {
     pool.shut_down_within(secs(3));
     pool.skip();
     pool.after(secs(3));
-    pool.expect([
-        fail(1, Failure::Cancelled),
-        kill(1, KillReason::GraceOver),
-    ]);
+    pool.expect([fail(1, Failure::Cancelled), kill(1, KillReason::GraceOver)]);
     pool.fails_to_start(1);
     pool.expect([Action::Close]);
 }
@@ -203,23 +203,14 @@ fn a_worker_that_dies_during_a_shutdown_is_replaced_for_what_waits() {
     pool.ready(2);
     pool.finishes(2, 2);
     pool.leaves(2);
-    pool.expect([
-        Action::Warm,
-        send(2, 2),
-        begin(2),
-        stop(2),
-        Action::Close,
-    ]);
+    pool.expect([Action::Warm, send(2, 2), begin(2), stop(2), Action::Close]);
 }
 
 #[test]
 fn a_broken_pool_closes_when_it_is_shut_down() {
     let mut pool = Pool::that_breaks(2).warmed(2, secs(1));
     pool.dies(1);
-    pool.expect([
-        Action::Refuse(Refusal::Broken),
-        kill(2, KillReason::Broken),
-    ]);
+    pool.expect([Action::Refuse(Refusal::Broken), kill(2, KillReason::Broken)]);
     pool.shut_down();
     pool.expect_nothing();
     pool.dies(2);
