@@ -33,45 +33,40 @@ pub(super) enum Event {
         cancel: bool,
         limit: Option<Duration>,
     },
-    Ready {
+    /// A worker does something, on purpose or not.
+    Worker {
         worker: usize,
-        recallable: bool,
-        stubborn: bool,
-    },
-    FailToStart {
-        worker: usize,
-        fatal: bool,
-    },
-    /// A worker begins tasks and writes results.
-    Work {
-        worker: usize,
-        steps: usize,
-    },
-    /// Results are read.
-    Read {
-        worker: usize,
-        results: usize,
-    },
-    Die {
-        worker: usize,
-    },
-    Leave {
-        worker: usize,
-    },
-    Misbehave {
-        worker: usize,
-        how: Misbehaviour,
-    },
-    Block {
-        worker: usize,
-    },
-    Unblock {
-        worker: usize,
+        deed: Deed,
     },
     /// Time passes and timers fire.
     Wait(Duration),
     /// Time passes, and the timers are late.
     Oversleep(Duration),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deed {
+    Ready {
+        recallable: bool,
+        stubborn: bool,
+    },
+    FailToStart {
+        fatal: bool,
+    },
+    /// Begins tasks and writes results.
+    Work {
+        steps: usize,
+    },
+    /// Has its results read.
+    Answer {
+        results: usize,
+    },
+    Die,
+    /// Says goodbye, asked or not.
+    Leave,
+    Misbehave(Misbehaviour),
+    Block,
+    Unblock,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -158,28 +153,34 @@ struct Flavour {
 
 impl Flavour {
     fn event(&self, random: &mut Random) -> Event {
-        let worker = random.below(8);
         match random.below(100) {
             0..25 => Self::submission(random),
             25..32 => Self::user(random),
-            32..44 => Event::Ready {
-                worker,
+            32..90 => Event::Worker {
+                worker: random.below(8),
+                deed: self.deed(random),
+            },
+            90 => Self::shutdown(random),
+            _ => self.time(random),
+        }
+    }
+
+    fn deed(&self, random: &mut Random) -> Deed {
+        match random.below(58) {
+            0..12 => Deed::Ready {
                 recallable: self.recallable.unwrap_or(!random.one_in(6)),
                 stubborn: random.one_in(4),
             },
-            44..62 => Event::Work {
-                worker,
-                steps: 1 + random.below(5),
-            },
-            62..78 => Event::Read {
-                worker,
+            12..19 if self.deadly => Self::end(random),
+            19..21 if self.hostile => Self::hostility(random),
+            21 => Deed::Block,
+            22..24 => Deed::Unblock,
+            24..41 => Deed::Answer {
                 results: 1 + random.below(4),
             },
-            78..84 if self.deadly => Self::end(random, worker),
-            84..87 if self.hostile => Self::hostility(random, worker),
-            87..90 => Self::pipe(random, worker),
-            90 => Self::shutdown(random),
-            _ => self.time(random),
+            _ => Deed::Work {
+                steps: 1 + random.below(4),
+            },
         }
     }
 
@@ -187,11 +188,7 @@ impl Flavour {
         let times = [0, 300, 2_000, 20_000].map(Duration::from_micros);
         Event::Submit {
             timeout: random.one_in(3).then(|| random.pick(&times)),
-            retries: if random.one_in(3) {
-                1 + u32::from(random.one_in(2)) * 5
-            } else {
-                0
-            },
+            retries: random.pick(&[0, 0, 1, 6]),
         }
     }
 
@@ -208,33 +205,23 @@ impl Flavour {
         }
     }
 
-    fn end(random: &mut Random, worker: usize) -> Event {
+    fn end(random: &mut Random) -> Deed {
         match random.below(8) {
-            0..5 => Event::Die { worker },
-            5 => Event::Leave { worker },
-            _ => Event::FailToStart {
-                worker,
+            0..5 => Deed::Die,
+            5 => Deed::Leave,
+            _ => Deed::FailToStart {
                 fatal: random.one_in(8),
             },
         }
     }
 
-    fn hostility(random: &mut Random, worker: usize) -> Event {
-        let how = random.pick(&[
+    fn hostility(random: &mut Random) -> Deed {
+        Deed::Misbehave(random.pick(&[
             Misbehaviour::Garbage,
             Misbehaviour::UnknownResult,
             Misbehaviour::SecondResult,
             Misbehaviour::ResultOutOfOrder,
-        ]);
-        Event::Misbehave { worker, how }
-    }
-
-    fn pipe(random: &mut Random, worker: usize) -> Event {
-        if random.one_in(2) {
-            Event::Block { worker }
-        } else {
-            Event::Unblock { worker }
-        }
+        ]))
     }
 
     fn shutdown(random: &mut Random) -> Event {

@@ -23,6 +23,10 @@ pub(super) enum Place {
     Resolved,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not a state"
+)]
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) id: TaskId,
@@ -94,6 +98,10 @@ impl Desk {
     }
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not a state"
+)]
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) config: Config,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::check::{self, Check, Trial, ensure};
-use super::history::{Event, Misbehaviour};
+use super::history::{Deed, Event, Misbehaviour};
 use super::model::{Model, Place, Stage};
 use super::sabotage::Saboteur;
 use super::simulation::{Claim, Process, World};
@@ -54,43 +54,28 @@ impl Play {
                 self.now += time;
                 Ok(())
             }
-            _ => self.worker_event(event),
+            Event::Worker { worker, deed } => match self.world.choose(worker) {
+                Some(worker) => self.deed(worker, deed),
+                None => Ok(()),
+            },
         }
     }
 
-    fn worker_event(&mut self, event: Event) -> Check {
-        let (Event::Ready { worker, .. }
-        | Event::FailToStart { worker, .. }
-        | Event::Work { worker, .. }
-        | Event::Read { worker, .. }
-        | Event::Die { worker }
-        | Event::Leave { worker }
-        | Event::Misbehave { worker, .. }
-        | Event::Block { worker }
-        | Event::Unblock { worker }) = event
-        else {
-            return Ok(());
-        };
-        let Some(worker) = self.world.choose(worker) else {
-            return Ok(());
-        };
+    fn deed(&mut self, worker: WorkerId, deed: Deed) -> Check {
         let is_up = self.process(worker).up;
-        match event {
-            Event::Ready {
+        match deed {
+            Deed::Ready {
                 recallable,
                 stubborn,
-                ..
             } if !is_up => self.ready(worker, recallable, stubborn),
-            Event::FailToStart { fatal, .. } if !is_up => {
-                self.end(worker, End::StartFailed { fatal })
-            }
-            Event::Work { steps, .. } => self.work(worker, steps),
-            Event::Read { results, .. } => self.read(worker, results),
-            Event::Die { .. } => self.die(worker),
-            Event::Leave { .. } if is_up => self.leave(worker),
-            Event::Misbehave { how, .. } => self.misbehave(worker, how),
-            Event::Block { .. } if is_up => self.set_blocked(worker, true),
-            Event::Unblock { .. } if is_up => self.set_blocked(worker, false),
+            Deed::FailToStart { fatal } if !is_up => self.end(worker, End::StartFailed { fatal }),
+            Deed::Work { steps } => self.work(worker, steps),
+            Deed::Answer { results } => self.read(worker, results),
+            Deed::Die => self.die(worker),
+            Deed::Leave if is_up => self.leave(worker),
+            Deed::Misbehave(how) => self.misbehave(worker, how),
+            Deed::Block if is_up => self.set_blocked(worker, true),
+            Deed::Unblock if is_up => self.set_blocked(worker, false),
             _ => Ok(()),
         }
     }
@@ -154,7 +139,7 @@ impl Play {
         let Some(task) = self.model.choose(n) else {
             return Ok(());
         };
-        self.model.task_mut(task).aborted = true;
+        self.model.abort(task);
         self.scheduler.abort(self.now, task);
         self.settle()?;
         let place = self.model.task(task).map(|task| task.place);
@@ -399,6 +384,11 @@ impl Play {
             .action(action)
             .map_err(|broken| format!("{action:?}: {broken}"))?;
         self.sights.action(action);
+        self.carry_out(action);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, action: Action) {
         match action {
             Action::Start(_) => {
                 self.world.start();
@@ -436,7 +426,6 @@ impl Play {
             Action::Refuse(Refusal::Broken) => self.model.broken = true,
             Action::Close => self.model.closed = true,
         }
-        Ok(())
     }
 
     fn recall(&mut self, worker: WorkerId) {
@@ -524,7 +513,7 @@ impl Play {
 /// What could be seen in histories.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sights {
-    sent_ahead: usize,
+    sends: usize,
     recalls: usize,
     withdrawals: usize,
     retries: usize,
@@ -539,7 +528,7 @@ pub(super) struct Sights {
 impl Sights {
     fn action(&mut self, action: Action) {
         let count = match action {
-            Action::Send { .. } => &mut self.sent_ahead,
+            Action::Send { .. } => &mut self.sends,
             Action::Recall(_) => &mut self.recalls,
             Action::Withdraw(_) => &mut self.withdrawals,
             Action::Terminate(_) => &mut self.terminations,
@@ -553,7 +542,7 @@ impl Sights {
     pub(super) fn add(&mut self, play: &Play) {
         let seen = &play.sights;
         let count = |number: u64| usize::try_from(number).unwrap();
-        self.sent_ahead += seen.sent_ahead;
+        self.sends += seen.sends;
         self.recalls += seen.recalls;
         self.withdrawals += seen.withdrawals;
         self.retries += seen.retries;
@@ -567,7 +556,7 @@ impl Sights {
 
     pub(super) fn all_above(&self, least: usize) -> bool {
         let counts = [
-            self.sent_ahead,
+            self.sends,
             self.recalls,
             self.withdrawals,
             self.retries,

@@ -24,6 +24,10 @@ struct Sending {
 }
 
 /// A child process.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not a state"
+)]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Process {
     pub(super) alive: bool,
