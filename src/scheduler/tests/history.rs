@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::check::{Check, ensure};
-use super::play::Play;
+use super::play::{Play, Sights};
 use super::random::Random;
 use super::sabotage::Saboteur;
 use crate::builder::OnWorkerDeath;
@@ -251,7 +251,10 @@ fn histories() -> u64 {
     wanted.map_or(200_000, |number| number.parse().unwrap())
 }
 
-/// Plays one of `PARTS` parts of all histories, or the only one that was asked for.
+/// The histories are played in so many parts at the same time.
+const PARTS: usize = 4;
+
+/// Plays every fourth history, or the only one that was asked for.
 fn play_part(part: u64) {
     if let Ok(seed) = std::env::var("PROCPOOL_SEED") {
         return play_seed(seed.parse().unwrap());
@@ -260,8 +263,6 @@ fn play_part(part: u64) {
         play_seed(seed);
     }
 }
-
-const PARTS: usize = 4;
 
 fn play_seed(seed: u64) {
     let mut history = History::from_seed(seed);
@@ -274,29 +275,29 @@ fn play_seed(seed: u64) {
 }
 
 #[test]
-fn every_history_keeps_the_promises() {
+fn the_first_quarter_of_histories_keeps_the_promises() {
     play_part(0);
 }
 
 #[test]
-fn every_second_history_keeps_the_promises() {
+fn the_second_quarter_of_histories_keeps_the_promises() {
     play_part(1);
 }
 
 #[test]
-fn every_third_history_keeps_the_promises() {
+fn the_third_quarter_of_histories_keeps_the_promises() {
     play_part(2);
 }
 
 #[test]
-fn every_fourth_history_keeps_the_promises() {
+fn the_last_quarter_of_histories_keeps_the_promises() {
     play_part(3);
 }
 
 /// Histories that never get anywhere would keep all promises.
 #[test]
 fn histories_are_eventful() -> Check {
-    let mut seen = super::play::Sights::default();
+    let mut seen = Sights::default();
     for seed in 0..500 {
         let history = History::from_seed(seed);
         let mut play = Play::new(history.config.clone(), None);

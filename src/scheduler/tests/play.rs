@@ -12,6 +12,8 @@ use crate::scheduler::{Action, Config, End, Refusal, Scheduler, Task, Time, Verd
 
 /// Timers that are due at the same moment may follow from each other, but not for ever.
 const ALARMS: usize = 20;
+/// One event has no more consequences than this.
+const ACTIONS: usize = 1_000;
 /// A fair world needs no more rounds than this.
 const ROUNDS: usize = 2_000;
 
@@ -338,33 +340,27 @@ impl Play {
     // ----- actions -----
 
     fn settle(&mut self) -> Check {
-        if self.saboteur.is_some() {
-            self.settle_spoilt()?;
-        } else {
-            while let Some(action) = self.scheduler.poll_action() {
+        let mut actions = 0;
+        while let Some(batch) = self.next_actions() {
+            for action in batch {
+                actions += 1;
+                ensure!(actions <= ACTIONS, "{action:?}: no end of actions");
                 self.perform(action)?;
             }
         }
         check::settled(&self.model, &self.world, &self.scheduler, self.now)
     }
 
-    /// The saboteur sees as many actions at once as possible.
-    fn settle_spoilt(&mut self) -> Check {
-        loop {
-            let mut batch = Vec::new();
+    /// The next action, or for a saboteur as many as there are.
+    fn next_actions(&mut self) -> Option<Vec<Action>> {
+        let mut batch = vec![self.scheduler.poll_action()?];
+        if let Some(saboteur) = &mut self.saboteur {
             while let Some(action) = self.scheduler.poll_action() {
                 batch.push(action);
             }
-            if batch.is_empty() {
-                return Ok(());
-            }
-            if let Some(saboteur) = &mut self.saboteur {
-                saboteur.spoil(&mut batch);
-            }
-            for action in batch {
-                self.perform(action)?;
-            }
+            saboteur.spoil(&mut batch);
         }
+        Some(batch)
     }
 
     fn overrule(&self, verdict: Verdict) -> Verdict {

@@ -11,6 +11,8 @@ use crate::scheduler::{
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// No script has more actions between two looks than this.
+const ACTIONS: usize = 1_000;
 /// Ids from here on belong to the tasks that the setup runs.
 const SETUP: u64 = 1_000;
 
@@ -258,6 +260,7 @@ impl Pool {
     fn drain(&mut self) {
         while let Some(action) = self.scheduler.poll_action() {
             self.seen.push(action);
+            assert!(self.seen.len() < ACTIONS, "no end of actions");
             if let Action::Recall(worker) = action {
                 let taken = self.unbegun(worker);
                 self.scheduler.recalled(self.now, worker, taken);
