@@ -115,6 +115,22 @@ fn what_was_sent_ahead_is_recalled_from_a_task_that_turns_out_long() {
 }
 
 #[test]
+fn one_long_task_outweighs_many_quick_ones() {
+    let mut pool = Pool::quick(1);
+    for id in 1..=50 {
+        pool.submit(id);
+        pool.finishes(1, id);
+    }
+    pool.submit(51);
+    pool.submit(52);
+    pool.skip();
+    pool.after(secs(1));
+    pool.expect([recall(1), withdraw(52)]);
+    pool.submit(53);
+    pool.expect_nothing();
+}
+
+#[test]
 fn what_has_begun_is_not_recalled_and_not_asked_for_again() {
     let mut pool = Pool::quick(1);
     for id in 1..=3 {
@@ -142,6 +158,28 @@ fn an_idle_worker_gets_what_was_sent_ahead_to_a_busy_one() {
     pool.expect([begin(3)]);
     pool.finishes(1, 3);
     pool.expect([recall(2), withdraw(4), send(1, 4), begin(4)]);
+}
+
+#[test]
+fn an_idle_worker_helps_where_most_was_sent_ahead() {
+    let mut pool = Pool::quick(3);
+    for id in 1..=8 {
+        pool.submit(id);
+    }
+    assert_eq!(pool.hands_of(2), [2, 5, 8]);
+    assert_eq!(pool.hands_of(3), [3, 6]);
+    for id in [1, 4, 7] {
+        pool.skip();
+        pool.finishes(1, id);
+    }
+    pool.expect([
+        recall(2),
+        withdraw(5),
+        withdraw(8),
+        send(1, 5),
+        begin(5),
+        send(1, 8),
+    ]);
 }
 
 #[test]
