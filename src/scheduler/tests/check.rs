@@ -65,6 +65,8 @@ impl Trial<'_> {
         let model = self.model;
         ensure!(worker == model.next_worker(), "{worker} skips a number");
         ensure!(model.lacks_workers(self.now), "{worker} is one too many");
+        let idle = model.live().find(|desk| desk.is_idle());
+        ensure!(idle.is_none(), "{worker} is not needed beside {idle:?}");
         ensure!(model.not_before <= self.now, "{worker} comes too early");
         Ok(())
     }
@@ -299,10 +301,7 @@ fn has_begun_behind(world: &World, desk: &Desk) -> bool {
 }
 
 fn nobody_idles(model: &Model, world: &World) -> Check {
-    let mut idle = model
-        .live()
-        .filter(|desk| desk.is_open() && desk.pipeline.is_empty());
-    let Some(idle) = idle.next() else {
+    let Some(idle) = model.live().find(|desk| desk.is_idle()) else {
         return Ok(());
     };
     let waits = model.tasks.iter().find(|task| task.place == Place::Queued);

@@ -96,6 +96,10 @@ impl Desk {
     pub(super) fn is_open(&self) -> bool {
         self.stage == Stage::Ready && !self.blocked
     }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_open() && self.pipeline.is_empty()
+    }
 }
 
 #[expect(
