@@ -50,11 +50,11 @@ impl Trial<'_> {
     }
 
     fn task(&self, id: TaskId) -> Result<&Entry, String> {
-        self.model.task(id).ok_or(format!("unknown {id}"))
+        self.model.task(id).ok_or_else(|| format!("unknown {id}"))
     }
 
     fn desk(&self, id: WorkerId) -> Result<&Desk, String> {
-        self.model.desk(id).ok_or(format!("unknown {id}"))
+        self.model.desk(id).ok_or_else(|| format!("unknown {id}"))
     }
 
     fn is_revoked(&self, task: TaskId) -> bool {
@@ -177,6 +177,8 @@ impl Trial<'_> {
         let is_sentenced = self.task(head)?.is_sentenced();
         ensure!(is_sentenced, "{head} is innocent on {worker}");
         ensure!(desk.pipeline.len() == 1, "{worker} has innocent tasks");
+        let victim = self.world.running(worker);
+        ensure!(victim.is_none_or(|id| id == head), "{victim:?} is hurt");
         Ok(())
     }
 

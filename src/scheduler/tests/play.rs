@@ -294,7 +294,7 @@ impl Play {
 
     /// The worker says goodbye, asked or not. With tasks in its hands that is a death.
     fn leave(&mut self, worker: WorkerId) -> Check {
-        if self.process(worker).running().is_some() {
+        if self.world.running(worker).is_some() {
             return Ok(());
         }
         self.read_all(worker)?;

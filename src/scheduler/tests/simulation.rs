@@ -50,10 +50,6 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn running(&self) -> Option<TaskId> {
-        self.running
-    }
-
     pub(super) fn read_result(&mut self) -> Option<TaskId> {
         self.last_result = Some(self.results.pop_front()?);
         self.last_result
@@ -191,6 +187,10 @@ impl World {
             }
         }
         None
+    }
+
+    pub(super) fn running(&self, worker: WorkerId) -> Option<TaskId> {
+        self.processes[index(worker.0)].running
     }
 
     /// Whether the process has nothing more to do or to say.

@@ -95,6 +95,15 @@ fn a_death_in_break_mode_fails_everything() {
 }
 
 #[test]
+fn a_broken_pool_tries_nothing_again() {
+    let mut pool = Pool::that_breaks(1).warmed(1, secs(1));
+    pool.submit_task(task_with_retries(1, 3));
+    pool.skip();
+    pool.dies(1);
+    pool.expect([Action::Refuse(Refusal::Broken), fail(1, Failure::Broken)]);
+}
+
+#[test]
 fn an_abort_does_not_break_a_pool_in_break_mode() {
     let mut pool = Pool::that_breaks(1).warmed(1, secs(1));
     pool.submit(1);
