@@ -31,11 +31,7 @@ impl Trial<'_> {
         ensure!(!self.model.closed || is_refusal, "it comes after the end");
         match action {
             Action::Start(worker) => self.start(worker),
-            Action::Send {
-                worker,
-                task,
-                attempt,
-            } => self.send(worker, task, attempt),
+            Action::Send { worker, task, attempt } => self.send(worker, task, attempt),
             Action::Begin(task) => self.begin(task),
             Action::Recall(worker) => self.recall(worker),
             Action::Withdraw(task) => self.withdraw(task),
@@ -81,14 +77,8 @@ impl Trial<'_> {
         ensure!(attempt == entry.attempt, "{task} has another attempt");
         ensure!(desk.is_open(), "{worker} cannot take {task}");
         let ahead = desk.pipeline.len();
-        ensure!(
-            ahead < self.model.config.max_pipeline,
-            "too many for {worker}"
-        );
-        ensure!(
-            ahead == 0 || desk.recallable,
-            "{task} cannot come back from {worker}"
-        );
+        ensure!(ahead < self.model.config.max_pipeline, "too many for {worker}");
+        ensure!(ahead == 0 || desk.recallable, "{task} cannot come back from {worker}");
         Ok(())
     }
 
@@ -224,10 +214,7 @@ impl Trial<'_> {
 /// A task begins in truth.
 pub(super) fn beginning(model: &Model, world: &World, task: TaskId, attempt: u32) -> Check {
     let entry = model.task(task).ok_or("an unknown task begins")?;
-    ensure!(
-        entry.place != Place::Resolved,
-        "{task} begins after its end"
-    );
+    ensure!(entry.place != Place::Resolved, "{task} begins after its end");
     ensure!(!world.is_cancelled(task), "{task} begins though cancelled");
     ensure!(entry.begun < attempt, "{task} begins again by itself");
     Ok(())
@@ -235,14 +222,8 @@ pub(super) fn beginning(model: &Model, world: &World, task: TaskId, attempt: u32
 
 /// The scheduler has nothing more to say, for now.
 pub(super) fn settled(model: &Model, world: &World, scheduler: &Scheduler, now: Time) -> Check {
-    ensure!(
-        model.broken == model.must_break || model.closed,
-        "the pool should break"
-    );
-    ensure!(
-        model.refused || !model.shut_down || model.broken,
-        "no refusal"
-    );
+    ensure!(model.broken == model.must_break || model.closed, "the pool should break");
+    ensure!(model.refused || !model.shut_down || model.broken, "no refusal");
     counts(model, scheduler)?;
     for desk in model.live() {
         let pipeline = scheduler.pipeline(desk.id);
@@ -250,11 +231,7 @@ pub(super) fn settled(model: &Model, world: &World, scheduler: &Scheduler, now: 
         ensure!(same, "{} has other tasks", desk.id);
         let view = scheduler.worker(desk.id);
         let is_busy = view.is_some_and(|view| view.busy);
-        ensure!(
-            is_busy != desk.pipeline.is_empty(),
-            "{} looks wrong",
-            desk.id
-        );
+        ensure!(is_busy != desk.pipeline.is_empty(), "{} looks wrong", desk.id);
         hands(model, world, desk)?;
     }
     nobody_idles(model, world)?;
@@ -276,10 +253,7 @@ fn counts(model: &Model, scheduler: &Scheduler) -> Check {
     ensure!(counts == expected, "{counts:?} and not {expected:?}");
     let resolved = counts.completed + counts.failed + counts.cancelled;
     let open = (scheduler.waiting() + scheduler.running()) as u64;
-    ensure!(
-        counts.submitted == resolved + open,
-        "a task is lost: {counts:?}"
-    );
+    ensure!(counts.submitted == resolved + open, "a task is lost: {counts:?}");
     Ok(())
 }
 

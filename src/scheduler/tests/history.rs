@@ -156,10 +156,7 @@ impl Flavour {
         match random.below(100) {
             0..25 => Self::submission(random),
             25..32 => Self::user(random),
-            32..90 => Event::Worker {
-                worker: random.below(8),
-                deed: self.deed(random),
-            },
+            32..90 => Event::Worker { worker: random.below(8), deed: self.deed(random) },
             90 => Self::shutdown(random),
             _ => self.time(random),
         }
@@ -175,12 +172,8 @@ impl Flavour {
             19..21 if self.hostile => Self::hostility(random),
             21 => Deed::Block,
             22..24 => Deed::Unblock,
-            24..41 => Deed::Answer {
-                results: 1 + random.below(4),
-            },
-            _ => Deed::Work {
-                steps: 1 + random.below(4),
-            },
+            24..41 => Deed::Answer { results: 1 + random.below(4) },
+            _ => Deed::Work { steps: 1 + random.below(4) },
         }
     }
 
@@ -195,10 +188,7 @@ impl Flavour {
     fn user(random: &mut Random) -> Event {
         let task = random.below(64);
         match random.below(8) {
-            0..3 => Event::Cancel {
-                task,
-                tell: random.one_in(2),
-            },
+            0..3 => Event::Cancel { task, tell: random.one_in(2) },
             3 => Event::Tell,
             4..7 => Event::Abort { task },
             _ => Event::WarmUp,
@@ -209,9 +199,7 @@ impl Flavour {
         match random.below(8) {
             0..5 => Deed::Die,
             5 => Deed::Leave,
-            _ => Deed::FailToStart {
-                fatal: random.one_in(8),
-            },
+            _ => Deed::FailToStart { fatal: random.one_in(8) },
         }
     }
 
@@ -237,11 +225,7 @@ impl Flavour {
         let long = [2, 15, 60, 1_000].map(Duration::from_millis);
         let is_short = self.quick || random.one_in(2);
         let time = random.pick(if is_short { &short } else { &long });
-        if random.one_in(5) {
-            Event::Oversleep(time)
-        } else {
-            Event::Wait(time)
-        }
+        if random.one_in(5) { Event::Oversleep(time) } else { Event::Wait(time) }
     }
 }
 

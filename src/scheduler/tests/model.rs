@@ -23,10 +23,7 @@ pub(super) enum Place {
     Resolved,
 }
 
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, not a state"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) id: TaskId,
@@ -102,10 +99,7 @@ impl Desk {
     }
 }
 
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, not a state"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) config: Config,
@@ -221,11 +215,7 @@ impl Model {
     // ----- commands and events -----
 
     pub(super) fn submit(&mut self, task: &Task) {
-        let place = if self.shut_down || self.broken {
-            Place::Refused
-        } else {
-            Place::Queued
-        };
+        let place = if self.shut_down || self.broken { Place::Refused } else { Place::Queued };
         self.tasks.push(Entry {
             id: task.id,
             place,
@@ -334,9 +324,7 @@ impl Model {
         self.live.push(self.desks.len());
         self.desks.push(Desk {
             id: self.next_worker(),
-            stage: Stage::Starting {
-                deadline: now + self.config.start_timeout,
-            },
+            stage: Stage::Starting { deadline: now + self.config.start_timeout },
             recallable: false,
             blocked: false,
             misbehaved: false,

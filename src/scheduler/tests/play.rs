@@ -66,10 +66,9 @@ impl Play {
     fn deed(&mut self, worker: WorkerId, deed: Deed) -> Check {
         let is_up = self.process(worker).up;
         match deed {
-            Deed::Ready {
-                recallable,
-                stubborn,
-            } if !is_up => self.ready(worker, recallable, stubborn),
+            Deed::Ready { recallable, stubborn } if !is_up => {
+                self.ready(worker, recallable, stubborn)
+            }
             Deed::FailToStart { fatal } if !is_up => self.end(worker, End::StartFailed { fatal }),
             Deed::Work { steps } => self.work(worker, steps),
             Deed::Answer { results } => self.read(worker, results),
@@ -85,12 +84,7 @@ impl Play {
     // ----- users -----
 
     fn submit(&mut self, timeout: Option<Duration>, retries: u32) -> Check {
-        let task = Task {
-            id: self.world.new_task(),
-            attempt: 1,
-            retries,
-            timeout,
-        };
+        let task = Task { id: self.world.new_task(), attempt: 1, retries, timeout };
         self.model.submit(&task);
         self.scheduler.submit(self.now, task);
         self.settle()
@@ -371,14 +365,8 @@ impl Play {
     }
 
     fn perform(&mut self, action: Action) -> Check {
-        let trial = Trial {
-            model: &self.model,
-            world: &self.world,
-            now: self.now,
-        };
-        trial
-            .action(action)
-            .map_err(|broken| format!("{action:?}: {broken}"))?;
+        let trial = Trial { model: &self.model, world: &self.world, now: self.now };
+        trial.action(action).map_err(|broken| format!("{action:?}: {broken}"))?;
         self.sights.action(action);
         self.carry_out(action);
         Ok(())
@@ -390,11 +378,7 @@ impl Play {
                 self.world.start();
                 self.model.start(self.now);
             }
-            Action::Send {
-                worker,
-                task,
-                attempt,
-            } => {
+            Action::Send { worker, task, attempt } => {
                 self.model.send(worker, task);
                 self.world.send(worker, task, attempt);
             }

@@ -136,12 +136,7 @@ impl Saboteur {
     }
 
     fn misdirected(&self, action: Action) -> Option<Action> {
-        let Action::Send {
-            worker,
-            task,
-            attempt,
-        } = action
-        else {
+        let Action::Send { worker, task, attempt } = action else {
             return None;
         };
         let (worker, attempt) = match self.bug {
@@ -149,11 +144,7 @@ impl Saboteur {
             Bug::ForgetsAttempts if attempt > 1 => (worker, 1),
             _ => return None,
         };
-        Some(Action::Send {
-            worker,
-            task,
-            attempt,
-        })
+        Some(Action::Send { worker, task, attempt })
     }
 
     /// What the scheduler makes of the number of tasks that were recalled.
@@ -210,20 +201,14 @@ fn found_in(bug: Bug) -> Option<u64> {
 
 #[test]
 fn every_planted_bug_is_found() {
-    let missed: Vec<Bug> = BUGS
-        .into_iter()
-        .filter(|bug| found_in(*bug).is_none())
-        .collect();
+    let missed: Vec<Bug> = BUGS.into_iter().filter(|bug| found_in(*bug).is_none()).collect();
     assert_eq!(missed, []);
 }
 
 #[test]
 fn a_saboteur_who_does_nothing_is_not_accused() {
     for seed in 0..ENOUGH {
-        let idle = Saboteur {
-            bug: Bug::FailsTwice,
-            patience: None,
-        };
+        let idle = Saboteur { bug: Bug::FailsTwice, patience: None };
         assert_eq!(History::from_seed(seed).play(Some(idle)), Ok(()));
     }
 }

@@ -162,14 +162,12 @@ impl Pool {
     // ----- the workers -----
 
     pub(super) fn ready(&mut self, worker: u64) {
-        self.scheduler
-            .worker_ready(self.now, WorkerId(worker), true);
+        self.scheduler.worker_ready(self.now, WorkerId(worker), true);
         self.drain();
     }
 
     pub(super) fn ready_without_claims(&mut self, worker: u64) {
-        self.scheduler
-            .worker_ready(self.now, WorkerId(worker), false);
+        self.scheduler.worker_ready(self.now, WorkerId(worker), false);
         self.drain();
     }
 
@@ -185,9 +183,7 @@ impl Pool {
     }
 
     fn result(&mut self, worker: u64, task: u64) -> Verdict {
-        let verdict = self
-            .scheduler
-            .task_finished(self.now, WorkerId(worker), TaskId(task));
+        let verdict = self.scheduler.task_finished(self.now, WorkerId(worker), TaskId(task));
         self.drain();
         verdict
     }
@@ -282,26 +278,15 @@ impl Pool {
 // ----- tasks -----
 
 pub(super) fn task(id: u64) -> Task {
-    Task {
-        id: TaskId(id),
-        attempt: 1,
-        retries: 0,
-        timeout: None,
-    }
+    Task { id: TaskId(id), attempt: 1, retries: 0, timeout: None }
 }
 
 pub(super) fn task_with_retries(id: u64, retries: u32) -> Task {
-    Task {
-        retries,
-        ..task(id)
-    }
+    Task { retries, ..task(id) }
 }
 
 pub(super) fn task_with_timeout(id: u64, timeout: Duration) -> Task {
-    Task {
-        timeout: Some(timeout),
-        ..task(id)
-    }
+    Task { timeout: Some(timeout), ..task(id) }
 }
 
 // ----- actions -----
@@ -315,11 +300,7 @@ pub(super) fn send(worker: u64, task: u64) -> Action {
 }
 
 pub(super) fn send_again(worker: u64, task: u64, attempt: u32) -> Action {
-    Action::Send {
-        worker: WorkerId(worker),
-        task: TaskId(task),
-        attempt,
-    }
+    Action::Send { worker: WorkerId(worker), task: TaskId(task), attempt }
 }
 
 pub(super) fn begin(task: u64) -> Action {

@@ -24,10 +24,7 @@ struct Sending {
 }
 
 /// A child process.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, not a state"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Process {
     pub(super) alive: bool,
@@ -77,10 +74,7 @@ pub(super) fn index(id: u64) -> usize {
 
 impl World {
     pub(super) fn start(&mut self) {
-        self.processes.push(Process {
-            alive: true,
-            ..Process::default()
-        });
+        self.processes.push(Process { alive: true, ..Process::default() });
     }
 
     pub(super) fn process(&mut self, id: WorkerId) -> Option<&mut Process> {
@@ -107,20 +101,12 @@ impl World {
 
     pub(super) fn send(&mut self, worker: WorkerId, task: TaskId, attempt: u32) {
         let cancelled = self.cancelled[index(task.0)];
-        let claim = if cancelled {
-            Claim::Revoked
-        } else {
-            Claim::Offered
-        };
+        let claim = if cancelled { Claim::Revoked } else { Claim::Offered };
         self.current[index(task.0)] = Some(self.sendings.len());
         if let Some(process) = self.processes.get_mut(index(worker.0)) {
             process.inbox.push_back(self.sendings.len());
         }
-        self.sendings.push(Sending {
-            task,
-            attempt,
-            claim,
-        });
+        self.sendings.push(Sending { task, attempt, claim });
     }
 
     pub(super) fn claim(&self, task: TaskId) -> Option<Claim> {
@@ -150,10 +136,7 @@ impl World {
         worker: WorkerId,
         pipeline: impl DoubleEndedIterator<Item = TaskId>,
     ) -> usize {
-        if self
-            .process(worker)
-            .is_none_or(|process| !process.recallable)
-        {
+        if self.process(worker).is_none_or(|process| !process.recallable) {
             return 0;
         }
         let mut taken = 0;

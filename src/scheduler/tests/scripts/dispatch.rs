@@ -149,10 +149,7 @@ fn an_idle_worker_gets_what_was_sent_ahead_to_a_busy_one() {
     for id in 1..=4 {
         pool.submit(id);
     }
-    assert_eq!(
-        (pool.hands_of(1), pool.hands_of(2)),
-        (vec![1, 3], vec![2, 4])
-    );
+    assert_eq!((pool.hands_of(1), pool.hands_of(2)), (vec![1, 3], vec![2, 4]));
     pool.skip();
     pool.finishes(1, 1);
     pool.expect([begin(3)]);
@@ -172,14 +169,7 @@ fn an_idle_worker_helps_where_most_was_sent_ahead() {
         pool.skip();
         pool.finishes(1, id);
     }
-    pool.expect([
-        recall(2),
-        withdraw(5),
-        withdraw(8),
-        send(1, 5),
-        begin(5),
-        send(1, 8),
-    ]);
+    pool.expect([recall(2), withdraw(5), withdraw(8), send(1, 5), begin(5), send(1, 8)]);
 }
 
 #[test]

@@ -78,10 +78,7 @@ fn a_limit_ends_what_runs() {
     pool.dies(1);
     pool.expect([fail(1, Failure::Cancelled), Action::Close]);
     let counts = pool.counts();
-    assert_eq!(
-        (counts.completed, counts.cancelled, counts.killed),
-        (1, 2, 1)
-    );
+    assert_eq!((counts.completed, counts.cancelled, counts.killed), (1, 2, 1));
 }
 
 #[test]
@@ -122,10 +119,7 @@ fn a_limit_kills_workers_that_do_not_leave() {
     pool.finishes(1, 1);
     pool.expect([stop(1), stop(2)]);
     pool.after(secs(1));
-    pool.expect([
-        kill(1, KillReason::GraceOver),
-        kill(2, KillReason::GraceOver),
-    ]);
+    pool.expect([kill(1, KillReason::GraceOver), kill(2, KillReason::GraceOver)]);
     assert_eq!(pool.counts().killed, 0);
 }
 
@@ -224,11 +218,7 @@ fn a_pool_that_breaks_during_its_shutdown_closes() {
     pool.shut_down();
     pool.skip();
     pool.dies(1);
-    pool.expect([
-        Action::Refuse(Refusal::Broken),
-        fail(1, Failure::Broken),
-        Action::Close,
-    ]);
+    pool.expect([Action::Refuse(Refusal::Broken), fail(1, Failure::Broken), Action::Close]);
 }
 
 #[test]
