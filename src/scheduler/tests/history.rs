@@ -80,6 +80,8 @@ pub(super) enum Misbehaviour {
 #[derive(Clone, Debug)]
 pub(super) struct History {
     pub(super) config: Config,
+    /// The front task of a pipeline is never recalled.
+    pub(super) keeps_front: bool,
     pub(super) events: Vec<Event>,
 }
 
@@ -95,12 +97,12 @@ impl History {
         let config = config(&mut random);
         let length = 10 + random.below(50);
         let events = (0..length).map(|_| flavour.event(&mut random)).collect();
-        Self { config, events }
+        Self { config, keeps_front: random.one_in(2), events }
     }
 
     /// Plays it to its end, with or without somebody who spoils it.
     pub(super) fn play(&self, saboteur: Option<Saboteur>) -> Check {
-        let mut play = Play::new(self.config.clone(), saboteur);
+        let mut play = Play::new(self, saboteur);
         for (n, event) in self.events.iter().enumerate() {
             let at = |broken| format!("event {n}: {broken}");
             play.event(*event).map_err(at)?;
@@ -284,7 +286,7 @@ fn histories_are_eventful() -> Check {
     let mut seen = Sights::default();
     for seed in 0..500 {
         let history = History::from_seed(seed);
-        let mut play = Play::new(history.config.clone(), None);
+        let mut play = Play::new(&history, None);
         for event in &history.events {
             play.event(*event)?;
         }

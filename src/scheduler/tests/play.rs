@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::check::{self, Check, Trial, ensure};
-use super::history::{Deed, Event, Misbehaviour};
+use super::history::{Deed, Event, History, Misbehaviour};
 use super::model::{Model, Place, Stage};
 use super::sabotage::Saboteur;
 use super::simulation::{Claim, Process, World};
 use crate::id::{TaskId, WorkerId};
-use crate::scheduler::{Action, Config, End, Refusal, Scheduler, Task, Time, Verdict};
+use crate::scheduler::{Action, End, Refusal, Scheduler, Task, Time, Verdict};
 
 /// Timers that are due at the same moment may follow from each other, but not for ever.
 const ALARMS: usize = 20;
@@ -22,6 +22,8 @@ pub(super) struct Play {
     pub(super) model: Model,
     world: World,
     now: Time,
+    /// The front task of a pipeline is never recalled, even if it has not begun.
+    keeps_front: bool,
     /// Cancelled by their users; the scheduler has not heard of it.
     untold: Vec<TaskId>,
     saboteur: Option<Saboteur>,
@@ -29,10 +31,11 @@ pub(super) struct Play {
 }
 
 impl Play {
-    pub(super) fn new(config: Config, saboteur: Option<Saboteur>) -> Self {
+    pub(super) fn new(history: &History, saboteur: Option<Saboteur>) -> Self {
         Self {
-            scheduler: Scheduler::new(config.clone()),
-            model: Model::new(config),
+            scheduler: Scheduler::new(history.config.clone()),
+            model: Model::new(history.config.clone()),
+            keeps_front: history.keeps_front,
             world: World::default(),
             now: Time::ZERO,
             untold: Vec::new(),
@@ -277,8 +280,8 @@ impl Play {
         if !self.process(worker).up {
             return self.end(worker, End::StartFailed { fatal: false });
         }
-        let pipeline = self.scheduler.pipeline(worker);
-        let taken = self.world.take_back(worker, pipeline);
+        let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
+        let taken = self.world.take_back(worker, &pipeline, 0);
         let taken = match &self.saboteur {
             Some(saboteur) => saboteur.miscount_spared(taken),
             None => taken,
@@ -409,8 +412,9 @@ impl Play {
     }
 
     fn recall(&mut self, worker: WorkerId) {
-        let pipeline = self.scheduler.pipeline(worker);
-        let taken = self.world.take_back(worker, pipeline);
+        let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
+        let keep = usize::from(self.keeps_front);
+        let taken = self.world.take_back(worker, &pipeline, keep);
         let taken = match &self.saboteur {
             Some(saboteur) => saboteur.miscount_recalled(taken),
             None => taken,

@@ -10,7 +10,7 @@ use crate::scheduler::{
 };
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
-pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// No script has more actions between two looks than this.
 const ACTIONS: usize = 1_000;
 /// Ids from here on belong to the tasks that the setup runs.

@@ -130,17 +130,19 @@ impl World {
         self.cancelled[index(task.0)]
     }
 
-    /// Takes back from the end of a pipeline until something has begun, and counts.
+    /// Takes back from the end of a pipeline until something has begun or `keep` are left, and
+    /// counts.
     pub(super) fn take_back(
         &mut self,
         worker: WorkerId,
-        pipeline: impl DoubleEndedIterator<Item = TaskId>,
+        pipeline: &[TaskId],
+        keep: usize,
     ) -> usize {
         if self.process(worker).is_none_or(|process| !process.recallable) {
             return 0;
         }
         let mut taken = 0;
-        for task in pipeline.rev() {
+        for &task in pipeline.iter().skip(keep).rev() {
             if self.claim(task) == Some(Claim::Begun) {
                 break;
             }
