@@ -129,7 +129,8 @@ impl fmt::Display for Report {
             Some(task) => write!(f, "{task} (`{}`) failed", self.function)?,
             None => write!(f, "failed to submit `{}`", self.function)?,
         }
-        if let Some(worker) = self.worker {
+        // A death names the worker itself.
+        if let (Some(worker), false) = (self.worker, matches!(self.cause, Cause::WorkerDied(_))) {
             write!(f, " in {worker}")?;
         }
         if self.attempt > 1 {

@@ -208,6 +208,9 @@ macro_rules! __register {
 /// ```
 #[macro_export]
 macro_rules! task {
+    // `||` is one token, so it takes rules of its own.
+    (|| $(-> $result:ty)? $body:block) => { $crate::task!(| | $(-> $result)? $body) };
+    (async || $(-> $result:ty)? $body:block) => { $crate::task!(async | | $(-> $result)? $body) };
     (|$($arg:ident: $type:ty),* $(,)?| $(-> $result:ty)? $body:block) => {{
         fn task($($arg: $type),*) $(-> $result)? $body
         $crate::__register_here!(task);
