@@ -11,6 +11,11 @@ use crate::child::block_on;
 /// types. One parameter is passed bare, several as a tuple, none as `()`.
 ///
 /// It is implemented for all such functions; `M` only keeps the implementations apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be registered",
+    note = "a registered function is a `fn` of up to eight parameters",
+    note = "its parameters are owned types that are `serde::Serialize + serde::de::DeserializeOwned`"
+)]
 pub trait Callable<A, M>: Copy + Send + Sync + 'static {
     /// What the call evaluates to; a future for an `async fn`.
     type Output;

@@ -8,6 +8,7 @@ use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use crate::callable::Callable;
 use crate::child::Payload;
 use crate::codec::CodecError;
 use crate::wire::FunctionName;
@@ -50,7 +51,7 @@ pub struct Function {
 
 impl Function {
     #[doc(hidden)]
-    pub fn new<F: 'static>(
+    pub fn new<F: Callable<A, M>, A, M>(
         _function: F,
         place: Option<&str>,
         (task, signature): (Option<TaskCallOf>, &str),
@@ -172,7 +173,7 @@ mod tests {
         base.pow(exponent)
     }
 
-    fn function<F: 'static>(f: F, name: &str, signature: &str) -> Function {
+    fn function<F: Callable<A, M>, A, M>(f: F, name: &str, signature: &str) -> Function {
         let mut function =
             Function::new(f, None, (&&Probe(power)).task(), (&&&&Probe(power)).initializer());
         function.name = FunctionName { name: name.into(), signature: signature.into() };
