@@ -239,7 +239,7 @@ impl Supervisor {
                 view.scheduler.worker_ready(now, worker, recallable);
             }
             Report::Reply { task, outcome, payload } => {
-                self.skip_cancelled(&mut view.scheduler, now, worker, task);
+                self.skip_cancelled(&mut view.scheduler, now, worker, Some(task));
                 if view.scheduler.task_finished(now, worker, task) == Verdict::Deliver {
                     self.deliver(task, outcome, payload);
                 }
@@ -250,17 +250,17 @@ impl Supervisor {
         }
     }
 
-    /// The worker has passed over the tasks that were cancelled in its hands. It can be that their
-    /// commands have not been handled yet.
+    /// The worker has passed over the tasks before `next` (over all, without one) that were cancelled
+    /// in its hands. It can be that their commands have not been handled yet.
     fn skip_cancelled(
         &mut self,
         scheduler: &mut Scheduler,
         now: Time,
         worker: WorkerId,
-        done: TaskId,
+        next: Option<TaskId>,
     ) {
-        let passed = |task: &TaskId| *task != done && self.is_cancelled(*task);
-        let cancelled: Vec<TaskId> = scheduler.pipeline(worker).take_while(passed).collect();
+        let passed = scheduler.pipeline(worker).take_while(|task| Some(*task) != next);
+        let cancelled: Vec<TaskId> = passed.filter(|task| self.is_cancelled(*task)).collect();
         for task in cancelled {
             scheduler.cancel(now, task);
             self.perform(scheduler, now);
@@ -273,6 +273,7 @@ impl Supervisor {
 
     fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, ended: Ended) {
         view.pids.remove(&worker);
+        self.skip_cancelled(&mut view.scheduler, now, worker, None);
         let end = match ended {
             Ended::Left => End::Left,
             Ended::Died(death) => {
