@@ -175,7 +175,7 @@ mod tests {
 
     fn function<F: Callable<A, M>, A, M>(f: F, name: &str, signature: &str) -> Function {
         let mut function =
-            Function::new(f, None, (&&Probe(power)).task(), (&&&&Probe(power)).initializer());
+            Function::new(f, None, (&&Probe(power)).task(), Probe(power).initializer());
         function.name = FunctionName { name: name.into(), signature: signature.into() };
         function
     }
