@@ -144,3 +144,8 @@ pub mod __private {
     pub use crate::probe::{Probe, probes};
     pub use crate::registry::{Function, Registration, TestWorker};
 }
+
+/// Compiles and runs the programs in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
