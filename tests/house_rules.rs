@@ -1,0 +1,155 @@
+//! Rules of this repository that no compiler checks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LONGEST_FILE: usize = 900;
+
+/// A source file with its path inside the repository.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    /// Where one of the words stands in code; comments may say what they like.
+    fn mentions(&self, words: &[&str]) -> Vec<String> {
+        let code = (1..).zip(self.text.lines().map(without_comment));
+        let found = code.flat_map(|(number, line)| {
+            let words = words.iter().filter(move |word| has_word(line, word));
+            words.map(move |word| format!("{}:{number}: `{word}`", self.path))
+        });
+        found.collect()
+    }
+}
+
+/// The line up to its `//`, unless that is part of a text such as an address.
+fn without_comment(line: &str) -> &str {
+    let comment = line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':'));
+    comment.map_or(line, |(at, _)| &line[..at])
+}
+
+/// Whether `word` occurs, and not just as a part of a longer word.
+fn has_word(line: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        !line[..at].ends_with(is_part) && !line[at + word.len()..].starts_with(is_part)
+    })
+}
+
+fn unfinished(source: &Source) -> Vec<String> {
+    source.mentions(&["todo!", "unimplemented!", "dbg!"])
+}
+
+fn unsafe_outside_of_sys(source: &Source) -> Vec<String> {
+    if source.path.starts_with("src/sys/") { Vec::new() } else { source.mentions(&["unsafe"]) }
+}
+
+fn impure_scheduler(source: &Source) -> Vec<String> {
+    let words = ["tokio", "bytes", "futures", "Instant", "SystemTime", "HashMap", "rand"];
+    if source.path.starts_with("src/scheduler/") { source.mentions(&words) } else { Vec::new() }
+}
+
+fn too_long(source: &Source) -> Vec<String> {
+    let lines = source.text.lines().count();
+    let verdict = format!("{}: {lines} lines, more than {LONGEST_FILE}", source.path);
+    (lines > LONGEST_FILE).then_some(verdict).into_iter().collect()
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// All of `src`.
+fn sources() -> Vec<Source> {
+    let mut files = Vec::new();
+    collect(&repository().join("src"), &mut files);
+    files.sort();
+    let sources: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let path = file.strip_prefix(repository()).unwrap().to_str().unwrap();
+            Source::new(path, &fs::read_to_string(file).unwrap())
+        })
+        .collect();
+    for place in ["src/lib.rs", "src/scheduler/mod.rs", "src/sys/mod.rs"] {
+        assert!(sources.iter().any(|source| source.path == place), "{place} has moved");
+    }
+    sources
+}
+
+#[track_caller]
+fn assert_none(rule: fn(&Source) -> Vec<String>) {
+    let violations: Vec<_> = sources().iter().flat_map(rule).collect();
+    assert!(violations.is_empty(), "\n{}", violations.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    assert_none(unfinished);
+}
+
+#[test]
+fn unsafe_stays_in_the_corner_of_the_operating_system() {
+    assert_none(unsafe_outside_of_sys);
+}
+
+#[test]
+fn the_scheduler_is_pure() {
+    assert_none(impure_scheduler);
+}
+
+#[test]
+fn files_are_short() {
+    assert_none(too_long);
+}
+
+#[test]
+fn the_changelog_has_a_place_for_what_is_new() {
+    let changelog = fs::read_to_string(repository().join("CHANGELOG.md")).unwrap();
+    assert!(changelog.lines().any(|line| line == "## Unreleased"), "{changelog}");
+}
+
+#[test]
+fn the_rules_see_what_they_look_for() {
+    let planted = [
+        (unfinished as fn(&Source) -> Vec<String>, "src/a.rs", "fn a() { todo!() }"),
+        (unfinished, "src/a.rs", "let url = \"http://a\"; dbg!(url);"),
+        (unsafe_outside_of_sys, "src/system.rs", "unsafe { a() }"),
+        (impure_scheduler, "src/scheduler/a.rs", "use std::time::{Duration, Instant};"),
+        (impure_scheduler, "src/scheduler/a.rs", "tokio::spawn(a)"),
+    ];
+    for (rule, path, text) in planted {
+        assert_eq!(rule(&Source::new(path, text)).len(), 1, "{text}");
+    }
+    assert_eq!(too_long(&Source::new("src/a.rs", &"\n".repeat(LONGEST_FILE + 1))).len(), 1);
+}
+
+#[test]
+fn the_rules_leave_alone_what_is_allowed() {
+    let allowed = [
+        (unfinished as fn(&Source) -> Vec<String>, "src/a.rs", "// todo!"),
+        (unsafe_outside_of_sys, "src/a.rs", "#![deny(unsafe_code)]"),
+        (unsafe_outside_of_sys, "src/sys/a.rs", "unsafe { a() }"),
+        (impure_scheduler, "src/link.rs", "use tokio::io;"),
+    ];
+    for (rule, path, text) in allowed {
+        assert_eq!(rule(&Source::new(path, text)), [""; 0], "{text}");
+    }
+    assert_eq!(too_long(&Source::new("src/a.rs", &"\n".repeat(LONGEST_FILE))), [""; 0]);
+}
