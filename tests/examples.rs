@@ -1,0 +1,156 @@
+//! The examples do what they say.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// The path of an example, built from the sources as they are now: cargo itself builds examples for a
+/// full `cargo test` only, and would leave old ones in place for `cargo test --test examples`.
+fn example(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let test = env::current_exe().unwrap();
+        let profile = test.parent().and_then(Path::parent).unwrap();
+        let mut build = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+        build.args(["build", "--quiet", "--example", "quickstart", "--example", "wordcount"]);
+        build.arg("--target-dir").arg(profile.parent().unwrap());
+        build.args(profile.ends_with("release").then_some("--release"));
+        build.args(cfg!(feature = "tracing").then_some("--features=tracing"));
+        assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+        profile.join("examples")
+    });
+    folder.join(name)
+}
+
+fn run<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Output {
+    Command::new(example(name)).args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    assert!(output.status.success(), "{output:?}");
+    str::from_utf8(&output.stdout).unwrap()
+}
+
+/// The lines of the quickstart that tell of a number, as the number and its factors.
+fn factored(text: &str) -> Vec<(u64, Vec<u64>)> {
+    let results = text.lines().filter_map(|line| {
+        let (left, factors) = line.split_once(" = ")?;
+        let (worker, n) = left.trim().split_once(":  ")?;
+        assert!(worker.starts_with("worker ") && worker.contains("(pid "), "{line}");
+        let factors = factors.split(" × ").map(|factor| factor.parse().unwrap());
+        Some((n.parse().unwrap(), factors.collect()))
+    });
+    results.collect()
+}
+
+#[test]
+fn the_quickstart_goes_on_after_a_panic_and_a_crash() {
+    let output = run::<&str>("quickstart", []);
+    let text = stdout(&output);
+    let results = factored(text);
+    assert_eq!(results.len(), 12, "{text}");
+    for (n, factors) in results {
+        assert_eq!(factors.iter().product::<u64>(), n, "{text}");
+    }
+    assert!(text.contains(" = 4294967279 × 4294967291\n"), "{text}");
+    assert!(
+        text.contains("panicked: 13 is an unlucky number (at examples/quickstart.rs:"),
+        "{text}"
+    );
+    assert!(text.contains("was killed by signal 6 (SIGABRT)"), "{text}");
+    assert!(text.contains("\n14 tasks in "), "{text}");
+    assert!(text.contains("\n  13 returned or panicked, 1 lost their worker\n"), "{text}");
+    assert!(text.ends_with(" workers were started, 1 died\n"), "{text}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn the_quickstart_finds_the_prime_factors_of_any_number() {
+    let known: [(u64, &[u64]); 12] = [
+        (2, &[2]),
+        (4, &[2, 2]),
+        (1369, &[37, 37]),
+        (1681, &[41, 41]),
+        (68_921, &[41, 41, 41]),
+        (1_373_653, &[829, 1657]), // passes for prime with the bases 2 and 3
+        (3_215_031_751, &[151, 751, 28_351]), // with 2, 3, 5 and 7
+        (3_825_123_056_546_413_051, &[149_491, 747_451, 34_233_211]), // with those up to 23
+        (18_446_744_030_759_878_681, &[4_294_967_291, 4_294_967_291]),
+        (9_223_372_036_854_775_808, &[2; 63]),
+        (18_446_744_073_709_551_557, &[18_446_744_073_709_551_557]),
+        (18_446_744_073_709_551_615, &[3, 5, 17, 257, 641, 65_537, 6_700_417]),
+    ];
+    let output = run("quickstart", known.map(|(n, _)| n.to_string()));
+    let mut results = factored(stdout(&output));
+    results.sort();
+    let mut known = known.map(|(n, factors)| (n, factors.to_vec()));
+    known.sort();
+    assert_eq!(results, known);
+}
+
+#[test]
+fn the_quickstart_explains_wrong_arguments() {
+    for wrong in ["1", "-5", "18446744073709551616", "ten"] {
+        let output = run("quickstart", ["35", wrong]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let message = format!("`{wrong}` is not a whole number from 2 to 18446744073709551615\n");
+        let text = str::from_utf8(&output.stderr).unwrap();
+        assert!(text.starts_with(&message) && text.contains("\nusage: "), "{text}");
+    }
+}
+
+/// A directory that goes with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("procpool-{name}-{}", std::process::id()));
+        fs::create_dir_all(path.join("deeper")).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0); // what is left in the temporary directory hurts nobody
+    }
+}
+
+#[test]
+fn the_word_count_counts_and_leaves_out_what_is_no_text() {
+    let scratch = Scratch::new("wordcount");
+    fs::write(scratch.0.join("a.txt"), "The cat, the dog.\nTHE END").unwrap();
+    fs::write(scratch.0.join("deeper/b.txt"), "the cat").unwrap();
+    fs::write(scratch.0.join("binary"), [0xff, 0xfe, 0x00]).unwrap();
+    let missing = scratch.0.join("missing");
+    let output = run("wordcount", [&scratch.0, &missing]);
+    let text = stdout(&output);
+    let counts: Vec<_> = text.lines().filter(|line| line.starts_with("  ")).collect();
+    assert_eq!(counts, ["        4  the", "        2  cat", "        1  dog", "        1  end"]);
+    assert!(text.contains("\n8 words in 2 files of 32 bytes\n"), "{text}");
+    assert!(text.contains("binary: stream did not contain valid UTF-8\n"), "{text}");
+    assert!(text.contains(&format!("left out {}: No such file", missing.display())), "{text}");
+    let progress = str::from_utf8(&output.stderr).unwrap();
+    assert!(
+        progress.contains("1 of 4 files\n") && progress.ends_with("4 of 4 files\n"),
+        "{progress}"
+    );
+}
+
+#[test]
+fn the_word_count_finds_texts_of_its_own() {
+    let output = run::<&str>("wordcount", []);
+    let text = stdout(&output);
+    assert_eq!(text.lines().filter(|line| line.starts_with("  ")).count(), 20, "{text}");
+    assert!(text.contains("  the\n"), "{text}");
+}
+
+#[test]
+fn the_word_count_fails_if_there_is_nothing_to_count() {
+    let output = run("wordcount", ["/nowhere"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("usage:"), "{output:?}");
+}
