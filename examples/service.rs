@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         eprintln!("usage: service [PORT [WORKERS [QUEUE]]]");
         return ExitCode::from(2);
     };
-    match serve(settings) {
+    match serve(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -81,7 +81,7 @@ impl Settings {
 }
 
 #[tokio::main]
-async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
+async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut builder = ProcessPoolExecutor::builder().queue_capacity(settings.queue);
     if let Some(workers) = settings.workers {
         builder = builder.max_workers(workers);
@@ -155,8 +155,8 @@ async fn get_crash(State(pool): State<ProcessPoolExecutor>) -> Result<Json<Value
 async fn get_stats(State(pool): State<ProcessPoolExecutor>) -> Json<Value> {
     let stats = pool.stats();
     let workers = pool.workers().into_iter().map(|worker| {
-        let (state, tasks) = (format!("{:?}", worker.state), worker.tasks_completed);
-        json!({ "pid": worker.pid, "state": state, "tasks_completed": tasks })
+        let doing = format!("{:?}", worker.state);
+        json!({ "pid": worker.pid, "state": doing, "tasks_completed": worker.tasks_completed })
     });
     Json(json!({
         "waiting": stats.waiting,

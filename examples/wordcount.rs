@@ -69,9 +69,11 @@ fn main() -> ExitCode {
     if given.is_empty() {
         files = texts_at_hand();
     } else {
-        given.into_iter().for_each(|path| find_files(path, &mut files));
+        for path in given {
+            find_files(path, &mut files);
+        }
     }
-    match count_all(files) {
+    match count_all(&files) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
             eprintln!("no text was found\nusage: wordcount [FILE or DIRECTORY]...");
@@ -95,8 +97,8 @@ fn texts_at_hand() -> Vec<PathBuf> {
     if files.is_empty() {
         files = entries(Path::new(env!("CARGO_MANIFEST_DIR")));
         files.retain(|path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            name.ends_with(".md") || name.starts_with("LICENSE")
+            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with("LICENSE") || path.extension().is_some_and(|end| end == "md")
         });
     }
     files
@@ -126,12 +128,12 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 
 /// Counts, and prints what it has found; false if there was nothing to count.
 #[tokio::main]
-async fn count_all(files: Vec<PathBuf>) -> Result<bool, Box<dyn Error>> {
+async fn count_all(files: &[PathBuf]) -> Result<bool, Box<dyn Error>> {
     let start = Instant::now();
     let pool = ProcessPoolExecutor::new()?;
     let (mut sum, mut complaints) = (Count::default(), Vec::new());
     // Files are handed out as results come in, so there may be any number of them.
-    let mut counts = pool.map(count_words, files.clone()).zip(futures::stream::iter(&files));
+    let mut counts = pool.map(count_words, files.to_vec()).zip(futures::stream::iter(files));
     let mut done = 0;
     while let Some((result, path)) = counts.next().await {
         match result {

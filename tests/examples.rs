@@ -1,5 +1,7 @@
 //! The examples do what they say.
 
+#![allow(clippy::unwrap_used)] // helpers are not seen as tests
+
 use std::env;
 use std::ffi::OsStr;
 use std::fs;

@@ -1,5 +1,7 @@
 //! Rules of this repository that no compiler checks.
 
+#![allow(clippy::unwrap_used)] // helpers are not seen as tests
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

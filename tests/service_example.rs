@@ -1,5 +1,8 @@
 //! `examples/service.rs`, as its clients see it.
 
+#![allow(clippy::unwrap_used)] // helpers are not seen as tests
+#![allow(clippy::similar_names)] // `status` and `stats` are what the service calls them
+
 use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The path of the example, built from the sources as they are now: cargo itself builds examples for
 /// a full `cargo test` only, and would leave an old one in place for `cargo test --test …`.
