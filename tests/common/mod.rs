@@ -1,0 +1,171 @@
+//! What several test files need: deadlines, gates, processes, and programs to be a worker.
+
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+/// Far more than anything takes, even on a loaded machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Turns a hang into a failure.
+#[track_caller]
+pub(crate) fn in_time<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let place = std::panic::Location::caller();
+    async move {
+        let done = tokio::time::timeout(LIMIT, future).await;
+        done.unwrap_or_else(|_| panic!("nothing came within {LIMIT:?} at {place}"))
+    }
+}
+
+/// For conditions of which no event tells.
+pub(crate) async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < LIMIT, "waited {LIMIT:?} in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+// ----- gates: tasks that tell when they run, and run until they are let go -----
+
+/// Where tasks that call [`hold`] arrive.
+pub(crate) struct Gate(TcpListener);
+
+impl Gate {
+    pub(crate) async fn new() -> Self {
+        Self(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap())
+    }
+
+    /// What [`hold`] is called with.
+    pub(crate) fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
+    /// Waits until the next task runs.
+    pub(crate) async fn arrival(&self) -> Held {
+        let (mut stream, _) = in_time(self.0.accept()).await.unwrap();
+        let pid = in_time(stream.read_u32()).await.unwrap();
+        Held { pid, stream }
+    }
+}
+
+/// A task that runs until this is dropped.
+pub(crate) struct Held {
+    pub(crate) pid: u32,
+    stream: tokio::net::TcpStream,
+}
+
+impl Held {
+    /// Waits until the task, or its process, is gone.
+    pub(crate) async fn gone(&mut self) {
+        let _ = in_time(self.stream.read_u8()).await; // a reset is as good as an end
+    }
+}
+
+/// A task that arrives at a gate, waits there until it is let go, and returns its worker's pid.
+pub(crate) fn hold(port: u16) -> u32 {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.write_all(&std::process::id().to_be_bytes()).unwrap();
+    let _ = stream.read(&mut [0]); // returns when the other end is dropped
+    std::process::id()
+}
+
+/// A task that returns its worker's pid.
+pub(crate) fn pid() -> u32 {
+    std::process::id()
+}
+
+procpool::register!(hold, pid);
+
+// ----- processes -----
+
+/// Whether a process is gone; a child of this one only when it is reaped, too.
+pub(crate) fn process_gone(pid: u32) -> bool {
+    match state_and_parent(pid) {
+        None => true,
+        Some((state, parent)) => "ZX".contains(state) && parent != std::process::id(),
+    }
+}
+
+/// The children of this process, those that nobody has reaped included.
+pub(crate) fn children() -> Vec<u32> {
+    processes().filter(|&pid| parent(pid) == Some(std::process::id())).collect()
+}
+
+/// The processes that have `name=value` in the environment that they were started with. Zombies
+/// have no environment.
+pub(crate) fn processes_with_env(name: &str, value: &str) -> Vec<u32> {
+    let wanted = format!("{name}={value}").into_bytes();
+    let has_it = |pid: &u32| {
+        std::fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == wanted))
+    };
+    processes().filter(has_it).collect()
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").unwrap();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    state_and_parent(pid).map(|(_, parent)| parent)
+}
+
+fn state_and_parent(pid: u32) -> Option<(char, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?; // the name before it may contain anything
+    let mut fields = fields.split_whitespace();
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+// ----- programs -----
+
+/// The program `tests/fixtures/NAME.rs`. `cargo test` builds it among the examples; `cargo test
+/// --test X` does not, so it is built here if it is missing or older than its sources.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let example = format!("fixture_{name}");
+    let program = profile.join("examples").join(&example);
+    if !is_fresh(&program) {
+        build_example(&example, profile);
+    }
+    program
+}
+
+fn is_fresh(program: &Path) -> bool {
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|found| found.modified()).ok();
+    let Ok(dependencies) = std::fs::read_to_string(program.with_extension("d")) else {
+        return false;
+    };
+    let (Some(built), Some((_, sources))) = (modified(program), dependencies.split_once(": "))
+    else {
+        return false;
+    };
+    sources.split_whitespace().all(|source| modified(source.as_ref()).is_some_and(|at| at <= built))
+}
+
+fn build_example(example: &str, profile: &Path) {
+    let name = match profile.file_name().and_then(|name| name.to_str()) {
+        None | Some("debug") => "dev",
+        Some(name) => name,
+    };
+    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--example", example, "--profile", name, "--target-dir"])
+        .arg(profile.parent().unwrap())
+        .status();
+    assert!(built.unwrap().success(), "failed to build {example}");
+}
