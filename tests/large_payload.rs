@@ -1,0 +1,118 @@
+//! Payloads of many megabytes. What is measured here is memory of the whole process, so the tests
+//! take turns.
+
+#![allow(clippy::needless_pass_by_value, reason = "the arguments of tasks are owned")]
+
+mod common;
+
+use procpool::ProcessPoolExecutor;
+use serde_bytes::ByteBuf;
+use tokio::sync::Mutex;
+
+use common::in_time;
+
+procpool::test_support!();
+
+const MEGABYTE: usize = 1 << 20;
+
+static TURN: Mutex<()> = Mutex::const_new(());
+
+const BLOCK: usize = 4096;
+
+/// A block of bytes that tells where it stands.
+fn block(index: usize) -> [u8; BLOCK] {
+    let mut block = [index.to_le_bytes()[0]; BLOCK];
+    block[..8].copy_from_slice(&index.to_le_bytes());
+    block
+}
+
+fn pattern(length: usize) -> ByteBuf {
+    let mut bytes = Vec::with_capacity(length);
+    for index in 0..length.div_ceil(BLOCK) {
+        let rest = length - bytes.len();
+        bytes.extend_from_slice(&block(index)[..rest.min(BLOCK)]);
+    }
+    ByteBuf::from(bytes)
+}
+
+fn is_pattern(bytes: &[u8]) -> bool {
+    bytes.chunks(BLOCK).enumerate().all(|(index, chunk)| block(index).starts_with(chunk))
+}
+
+fn checked(bytes: ByteBuf) -> ByteBuf {
+    assert!(is_pattern(&bytes));
+    bytes
+}
+
+fn produce(length: usize) -> ByteBuf {
+    pattern(length)
+}
+
+procpool::register!(checked, produce);
+
+/// A line of `/proc/self/status`, in bytes.
+fn memory(field: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
+    kilobytes.parse::<usize>().unwrap() * 1024
+}
+
+/// Makes `VmHWM` the present size.
+fn reset_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+#[tokio::test]
+async fn a_hundred_megabytes_go_there_and_back_without_several_copies() {
+    // scenario 21
+    const SIZE: usize = 100 * MEGABYTE;
+    let _turn = TURN.lock().await;
+    let pool = ProcessPoolExecutor::builder().max_workers(1).build().unwrap();
+    in_time(pool.ready()).await.unwrap();
+    let argument = pattern(SIZE);
+    reset_peak();
+    let before = memory("VmRSS"); // the argument is in it
+    let result = in_time(pool.run(checked, argument)).await.unwrap();
+    let growth = memory("VmHWM").saturating_sub(before);
+    assert!(result.len() == SIZE && is_pattern(&result));
+    // Of the four copies that this process may hold at a time, one was there before.
+    assert!(growth < 3 * SIZE, "grew by {} MB", growth / MEGABYTE);
+}
+
+#[tokio::test]
+async fn many_payloads_of_a_megabyte_in_parallel() {
+    // scenario 21
+    let _turn = TURN.lock().await;
+    let pool = ProcessPoolExecutor::builder().max_workers(3).build().unwrap();
+    let runs = (0..64).map(|index| {
+        let length = MEGABYTE + index;
+        let run = pool.run(checked, pattern(length));
+        async move {
+            let result = run.await.unwrap();
+            assert!(result.len() == length && is_pattern(&result));
+        }
+    });
+    in_time(futures::future::join_all(runs)).await;
+}
+
+#[tokio::test]
+async fn memory_of_dropped_results_is_freed_while_the_pool_lives() {
+    // scenario 18
+    const SIZE: usize = 50 * MEGABYTE;
+    let _turn = TURN.lock().await;
+    let pool = ProcessPoolExecutor::builder().max_workers(1).build().unwrap();
+    drop(in_time(pool.run(produce, SIZE)).await.unwrap());
+    let before = memory("VmRSS");
+    for _ in 0..5 {
+        drop(in_time(pool.run(produce, SIZE)).await.unwrap());
+    }
+    // A result that nobody awaits is freed with its handle.
+    for _ in 0..5 {
+        let handle = pool.submit(produce, SIZE).await.unwrap();
+        common::wait_until("the task is over", || handle.is_done()).await;
+        drop(handle);
+    }
+    let growth = memory("VmRSS").saturating_sub(before);
+    assert!(growth < 2 * SIZE, "grew by {} MB", growth / MEGABYTE);
+}
