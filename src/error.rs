@@ -333,7 +333,8 @@ impl TaskPanic {
         &self.0.message
     }
 
-    /// Where it happened, as `file:line:column`. `None` if the task has replaced the panic hook.
+    /// Where it happened, as `file:line:column`. `None` if it did not meet the panic hook: it was
+    /// resumed from elsewhere, or the task has replaced the hook.
     pub fn location(&self) -> Option<&str> {
         self.0.location.as_deref()
     }

@@ -39,9 +39,13 @@ fn record(info: &PanicHookInfo<'_>) {
 /// Runs user code.
 pub(super) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, PanicReport> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
-        let report = LAST.take().unwrap_or_else(|| PanicReport {
-            message: message(&*payload),
-            location: None, // the task has replaced the hook
+        let message = message(&*payload);
+        // The last panic on this thread may be one that user code caught, before this one came from
+        // elsewhere (another thread's panic, resumed here).
+        let recorded = LAST.take().filter(|report| report.message == message);
+        let report = recorded.unwrap_or_else(|| PanicReport {
+            message,
+            location: None, // it did not meet the hook
             backtrace: String::new(),
         });
         // Its drop is user code that may panic again, and nobody would catch that.
