@@ -96,6 +96,11 @@ pub(crate) fn process_gone(pid: u32) -> bool {
     }
 }
 
+/// Whether a process has exited, be it reaped or not.
+pub(crate) fn process_exited(pid: u32) -> bool {
+    state_and_parent(pid).is_none_or(|(state, _)| "ZX".contains(state))
+}
+
 /// The children of this process, those that nobody has reaped included.
 pub(crate) fn children() -> Vec<u32> {
     processes().filter(|&pid| parent(pid) == Some(std::process::id())).collect()
