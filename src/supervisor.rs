@@ -366,8 +366,11 @@ impl Supervisor {
     fn withdraw(&mut self, task: TaskId) {
         if let Some(entry) = self.ledger.get_mut(task) {
             entry.reply.0.requeue();
-            if let Some(Sent { worker, slot: Some(slot), .. }) = entry.sent {
-                release(&mut self.workers, worker, slot);
+            // The slot is given up now, and must not be given up again with the task.
+            if let Some(sent) = &mut entry.sent
+                && let Some(slot) = sent.slot.take()
+            {
+                release(&mut self.workers, sent.worker, slot);
             }
         }
     }
