@@ -88,7 +88,8 @@ async fn a_handle_wakes_the_task_that_polled_it_last() {
     let (first, last) = (Arc::new(Alarm::default()), Arc::new(Alarm::default()));
     for alarm in [&first, &last] {
         let waker = Waker::from(Arc::clone(alarm));
-        let polled = Future::poll(std::pin::Pin::new(&mut handle), &mut Context::from_waker(&waker));
+        let polled =
+            Future::poll(std::pin::Pin::new(&mut handle), &mut Context::from_waker(&waker));
         assert!(matches!(polled, Poll::Pending));
     }
     drop(held);
