@@ -230,6 +230,8 @@ async fn a_task_that_ends_during_the_grace_period_keeps_its_result() {
     let worker = held.pid;
     drop(held);
     assert_eq!(in_time(handle).await.unwrap(), worker);
+    // What is left of the worker does not hold up the next task for the rest of the period.
+    assert_ne!(in_time(pool.run(pid, ())).await.unwrap(), worker);
 }
 
 #[tokio::test]

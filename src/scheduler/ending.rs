@@ -59,6 +59,17 @@ impl Scheduler {
         }
     }
 
+    /// A worker that was told to end because of its task, and has finished it after all, needs no
+    /// more of its grace period; it would only be in the way of its replacement.
+    pub(super) fn end_if_spent(&mut self, id: WorkerId) {
+        let spent = |worker: &Worker| {
+            matches!(worker.stage, Stage::Ending { .. }) && worker.head().is_none()
+        };
+        if self.workers.get(&id).is_some_and(spent) {
+            self.end_now(id, KillReason::GraceOver);
+        }
+    }
+
     pub(super) fn end_now(&mut self, id: WorkerId, reason: KillReason) {
         let killed = |worker: &Worker| matches!(worker.stage, Stage::Ending { kill_at: None, .. });
         if self.workers.get(&id).is_none_or(killed) {
