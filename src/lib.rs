@@ -91,6 +91,7 @@
 //! back from workers, so nothing is sent ahead there; they are not tested yet. Windows is not
 //! supported yet.
 #![deny(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(unix))]
