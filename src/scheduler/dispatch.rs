@@ -89,6 +89,7 @@ impl Scheduler {
         self.update(id, |worker| worker.pipeline.pop_front());
         self.begin_head(now, id);
         self.execute_sentence(now, id);
+        self.end_if_spent(id);
     }
 
     /// Takes a cancelled task out of the pipeline it was sent to.

@@ -301,7 +301,6 @@ impl Scheduler {
         self.restarts.task_finished();
         self.update(id, |worker| worker.complete_head(now));
         self.drop_head(now, id);
-        self.end_if_spent(id);
         self.advance(now);
         Verdict::Deliver
     }

@@ -181,7 +181,8 @@ impl Trial<'_> {
             (_, KillReason::Broken) => self.model.broken,
             (Stage::Starting { deadline }, KillReason::StartTimeout) => late(deadline),
             (_, KillReason::StartTimeout) => false,
-            (Stage::Ending { deadline }, KillReason::GraceOver) if late(deadline) => true,
+            (Stage::Ending { deadline, .. }, KillReason::GraceOver) if late(deadline) => true,
+            (_, KillReason::GraceOver) if is_spent(desk) => true,
             (_, KillReason::GraceOver) => self.model.cut_short && desk.pipeline.is_empty(),
         };
         ensure!(is_right, "{worker} is killed without a reason: {reason:?}");
@@ -232,6 +233,7 @@ pub(super) fn settled(model: &Model, world: &World, scheduler: &Scheduler, now: 
         let view = scheduler.worker(desk.id);
         let is_busy = view.is_some_and(|view| view.busy);
         ensure!(is_busy != desk.pipeline.is_empty(), "{} looks wrong", desk.id);
+        ensure!(!is_spent(desk), "{} is in the way of its replacement", desk.id);
         hands(model, world, desk)?;
     }
     nobody_idles(model, world)?;
@@ -255,6 +257,11 @@ fn counts(model: &Model, scheduler: &Scheduler) -> Check {
     let open = (scheduler.waiting() + scheduler.running()) as u64;
     ensure!(counts.submitted == resolved + open, "a task is lost: {counts:?}");
     Ok(())
+}
+
+/// It was terminated because of a task that has ended after all.
+fn is_spent(desk: &Desk) -> bool {
+    matches!(desk.stage, Stage::Ending { terminated: true, .. }) && desk.pipeline.is_empty()
 }
 
 /// What a worker has in its hands is in order.
@@ -326,7 +333,7 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
 
 fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {
     match desk.stage {
-        Stage::Starting { deadline } | Stage::Ending { deadline } => Some(deadline),
+        Stage::Starting { deadline } | Stage::Ending { deadline, .. } => Some(deadline),
         Stage::Ready => {
             let head = model.task(*desk.pipeline.front()?)?;
             let recalls = desk.pipeline.len() > 1 && !has_begun_behind(world, desk);

@@ -68,9 +68,10 @@ pub(super) enum Stage {
         deadline: Time,
     },
     Ready,
-    /// Asked to leave, or terminated.
+    /// Asked to leave, or terminated because of its task.
     Ending {
         deadline: Time,
+        terminated: bool,
     },
     Killed {
         fault: bool,
@@ -368,9 +369,9 @@ impl Model {
         }
     }
 
-    pub(super) fn told_to_end(&mut self, now: Time, id: WorkerId) {
+    pub(super) fn told_to_end(&mut self, now: Time, id: WorkerId, terminated: bool) {
         let deadline = now + self.config.grace_period;
-        self.desk_mut(id).stage = Stage::Ending { deadline };
+        self.desk_mut(id).stage = Stage::Ending { deadline, terminated };
     }
 
     pub(super) fn killed(&mut self, id: WorkerId, reason: KillReason) {

@@ -394,11 +394,11 @@ impl Play {
             }
             Action::Stop(worker) => {
                 self.process(worker).asked_to_leave = true;
-                self.model.told_to_end(self.now, worker);
+                self.model.told_to_end(self.now, worker, false);
             }
             Action::Terminate(worker) => {
                 self.process(worker).terminated = true;
-                self.model.told_to_end(self.now, worker);
+                self.model.told_to_end(self.now, worker, true);
             }
             Action::Kill(worker, reason) => {
                 self.process(worker).killed = true;

@@ -117,6 +117,7 @@ fn a_result_that_is_faster_than_the_signal_counts() {
     pool.abort(1);
     pool.skip();
     pool.finishes(1, 1);
+    pool.expect([kill(1, KillReason::GraceOver)]);
     pool.submit(2);
     pool.expect_nothing();
     pool.dies(1);
