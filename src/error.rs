@@ -398,7 +398,7 @@ impl WorkerDeath {
         self.0.signal
     }
 
-    /// The last lines of its standard error and standard output, at most 4 KiB.
+    /// The last lines of its standard error and standard output, at most 16 KiB.
     pub fn stderr_tail(&self) -> &str {
         &self.0.stderr_tail
     }
@@ -431,12 +431,19 @@ impl fmt::Display for WorkerDeath {
         }
         match report.stderr_tail.trim_end() {
             "" => Ok(()),
-            tail => write!(f, "; its last output was:\n{tail}"),
+            tail => write!(f, "; its last output was:\n{}", last_lines(tail)),
         }
     }
 }
 
 impl std::error::Error for WorkerDeath {}
+
+/// As much of a worker's output as is put into a message.
+fn last_lines(text: &str) -> &str {
+    const LINES: usize = 20;
+    let start = text.rmatch_indices('\n').nth(LINES - 1).map_or(0, |(end, _)| end + 1);
+    &text[start..]
+}
 
 /// The pool cannot go on: its workers cannot be started or initialised, or one died under
 /// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break). The counterpart of Python's exception of

@@ -14,8 +14,8 @@ use crate::id::WorkerId;
 use crate::log;
 use crate::sys::read_available;
 
-/// How much of it is kept for the error of a death.
-const TAIL: usize = 4 << 10;
+/// How much of it is kept for the error of a death: a backtrace must not push out the panic before it.
+const TAIL: usize = 16 << 10;
 /// A longer line is passed on in pieces.
 const LONGEST_LINE: usize = 8 << 10;
 
