@@ -34,7 +34,9 @@ use crate::id::{TaskId, WorkerId};
 use crate::output::{WorkerOutput, drain};
 use crate::registry::{Registry, TestWorker};
 use crate::scheduler::KillReason;
-use crate::sys::{Reaper, SharedPage, SharedPageRef, own_executable, read_available};
+use crate::sys::{
+    Reaper, SharedPage, SharedPageRef, own_executable, read_available, require_io_driver,
+};
 use crate::wire::{
     Hello, InitFailure, Kind, Outcome, PREAMBLE, PreambleSearch, ReplyHeader, TaskHeader, VERSION,
     WorkerHello, frame_codec, peek_version, put_frame, put_task_frame, split_header, split_kind,
@@ -111,7 +113,8 @@ pub(crate) async fn run(worker: WorkerId, launch: Arc<Launch>, orders: Orders, r
     let spawning = Arc::clone(&launch);
     // Spawning a process blocks for a moment.
     let spawned = tokio::task::spawn_blocking(move || Spawned::new(&spawning)).await;
-    let ended = match spawned.map_err(io::Error::other).flatten() {
+    let panicked = |error| io::Error::new(io::ErrorKind::Unsupported, error);
+    let ended = match spawned.map_err(panicked).flatten() {
         Ok(spawned) => Link::new(worker, launch, reports.clone(), spawned).run(orders).await,
         Err(error) => {
             let program = launch.program_name();
@@ -197,6 +200,7 @@ struct Spawned {
 
 impl Spawned {
     fn new(launch: &Launch) -> io::Result<Self> {
+        require_io_driver()?;
         let mut child = launch.command()?.spawn()?;
         let pid = child.id();
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());

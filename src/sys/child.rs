@@ -24,6 +24,16 @@ pub(crate) fn own_executable() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// Without its IO driver tokio would panic half-way through spawning, and leave a child that nobody
+/// reaps.
+///
+/// # Panics
+///
+/// In a runtime without an IO driver; tokio has no other way to tell.
+pub(crate) fn require_io_driver() -> io::Result<()> {
+    tokio::net::unix::pipe::pipe().map(drop)
+}
+
 /// Ends this process and all of its group, at once.
 pub(crate) fn kill_own_group() -> ! {
     let _ = kill_current_process_group(Signal::KILL);

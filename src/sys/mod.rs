@@ -6,6 +6,8 @@ mod child;
 mod memory;
 mod pipe;
 
-pub(crate) use self::child::{Reaper, kill_own_group, own_executable, signal_name};
+pub(crate) use self::child::{
+    Reaper, kill_own_group, own_executable, require_io_driver, signal_name,
+};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
 pub(crate) use self::pipe::{read_available, take_frame_pipes, wait_for_hangup};
