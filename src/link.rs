@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
+use futures::future::OptionFuture;
+use futures_timer::Delay;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +49,8 @@ const READ: usize = 64 << 10;
 /// Payloads up to this size are copied together with their neighbours: one write for many frames,
 /// and no small result keeps a large buffer alive.
 const SMALL: usize = 4 << 10;
+/// How long a worker may live on with its output closed.
+const LAST_MOMENTS: Duration = Duration::from_millis(500);
 /// A worker that has printed so much without a hello is none.
 const LONGEST_BANNER: usize = 1 << 20;
 
@@ -308,6 +312,7 @@ impl Link {
         const BATCH: usize = 256;
         let (mut batch, mut listening, mut reading) = (Vec::with_capacity(BATCH), true, true);
         let mut blocked = self.is_blocked().await;
+        let mut overdue = OptionFuture::default();
         loop {
             tokio::select! {
                 biased;
@@ -325,12 +330,16 @@ impl Link {
                     self.receive().await;
                     if !read {
                         reading = false;
-                        self.silent();
+                        overdue = self.silent();
                     }
                 }
                 () = self.outbox.flush(&mut self.stdin), if blocked => {
                     blocked = false;
                     self.report(Report::Unblocked).await;
+                }
+                Some(()) = &mut overdue => {
+                    overdue = OptionFuture::default();
+                    self.fail_protocol(&io::Error::other("it closed its output and lived on"));
                 }
                 () = self.reaper.exited() => return,
             }
@@ -369,12 +378,11 @@ impl Link {
         }
     }
 
-    /// The worker has closed its output. If it has not said goodbye, it cannot serve any more, even
-    /// if it lives on.
-    fn silent(&mut self) {
-        if !matches!(self.stage, Stage::Goodbye) {
-            self.reaper.kill();
-        }
+    /// The worker has closed its output. If it has not said goodbye it cannot serve any more, so it
+    /// is killed if it lives on; most likely it is about to exit, and its exit code tells more.
+    fn silent(&self) -> OptionFuture<Delay> {
+        let said_goodbye = matches!(self.stage, Stage::Goodbye);
+        (!said_goodbye).then(|| Delay::new(LAST_MOMENTS)).into()
     }
 
     /// Handles all frames that have arrived.
