@@ -144,12 +144,11 @@ fn assert_signal(error: &RunError, number: i32, name: &str) {
 #[tokio::test]
 async fn a_task_that_aborts_fails_with_the_signal() {
     // scenarios 25 and 26
-    let pool = builder(1).env("RUST_BACKTRACE", "0").build().unwrap();
+    let pool = pool_of(1);
     let error = run_deadly(&pool, pool.run(abort, ())).await;
     assert_signal(&error, libc::SIGABRT, "SIGABRT");
     let error = run_deadly(&pool, pool.run(panic_twice, ())).await;
     assert_signal(&error, libc::SIGABRT, "SIGABRT");
-    assert!(death(&error).stderr_tail().contains("the first panic"), "{error}");
 }
 
 #[tokio::test]

@@ -135,17 +135,21 @@ fn state_and_parent(pid: u32) -> Option<(char, u32)> {
 
 // ----- programs -----
 
-/// The program `tests/fixtures/NAME.rs`. `cargo test` builds it among the examples; `cargo test
-/// --test X` does not, so it is built here if it is missing or older than its sources.
+/// The program `tests/fixtures/NAME.rs`, which `Cargo.toml` names as the example `fixture_NAME`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
+    example(&format!("fixture_{name}"))
+}
+
+/// An example program. `cargo test` builds all of them, `cargo test --test X` does not; so it is
+/// built here if it is missing or older than its sources.
+pub(crate) fn example(name: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
-    let example = format!("fixture_{name}");
-    let program = profile.join("examples").join(&example);
+    let program = profile.join("examples").join(name);
     if !is_fresh(&program) {
-        build_example(&example, profile);
+        build_example(name, profile);
     }
     program
 }

@@ -1,0 +1,93 @@
+//! Workers that are started by a command.
+
+mod common;
+
+use std::process::Command;
+
+use procpool::{ProcessPoolExecutor, SubmitError, WorkerOutput};
+
+use common::{example, fixture, in_time};
+
+procpool::test_support!();
+
+fn square(number: u64) -> u64 {
+    number.pow(2)
+}
+
+fn cube(number: u64) -> u64 {
+    number.pow(3)
+}
+
+fn fourth(number: u64) -> u64 {
+    number.pow(4)
+}
+
+fn variable(name: String) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+procpool::register!(square, cube, fourth, variable);
+
+/// Checks that the pool is broken after one start, and says why.
+async fn refusal(pool: ProcessPoolExecutor) -> SubmitError {
+    let error = in_time(pool.ready()).await.unwrap_err();
+    assert!(error.is_broken(), "{error}");
+    let submitted = in_time(pool.submit(square, 3)).await.unwrap_err();
+    assert!(submitted.is_broken(), "{submitted}");
+    in_time(pool.shutdown()).await;
+    assert_eq!((pool.stats().worker_starts, pool.stats().workers), (1, 0));
+    error
+}
+
+#[tokio::test]
+async fn a_worker_with_other_functions_is_refused_and_what_differs_is_listed() {
+    // scenario 37
+    let builder = ProcessPoolExecutor::builder().worker_command(example("other_worker"));
+    let text = refusal(builder.build().unwrap()).await.to_string();
+    assert!(text.contains("was built with other functions"), "{text}");
+    assert!(text.contains("`other_worker::fourth` is missing in the worker"), "{text}");
+    let difference = text.lines().find(|line| line.contains("`other_worker::square` is ")).unwrap();
+    assert!(difference.contains("u64") && difference.contains("u32"), "{difference}");
+    assert!(!text.contains("::cube"), "{text}");
+}
+
+#[tokio::test]
+async fn a_worker_without_functions_is_refused() {
+    // scenario 37
+    let builder = ProcessPoolExecutor::builder().worker_command(fixture("bare_worker"));
+    let text = refusal(builder.build().unwrap()).await.to_string();
+    for function in ["square", "cube", "fourth"] {
+        let line = format!("`other_worker::{function}` is missing in the worker");
+        assert!(text.contains(&line), "{text}");
+    }
+}
+
+/// How a test binary becomes a worker.
+const AS_WORKER: [&str; 5] =
+    ["procpool_worker", "--exact", "--nocapture", "--test-threads=1", "--"];
+
+#[tokio::test]
+async fn a_worker_command_with_the_same_functions_serves() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(AS_WORKER).env("PROCPOOL_TEST_OF", "the command");
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let pool = builder.worker_command(command).env("PROCPOOL_TEST_BY", "the pool").build().unwrap();
+    assert_eq!(in_time(pool.run(square, 12)).await.unwrap(), 144);
+    for (name, value) in [("PROCPOOL_TEST_OF", "the command"), ("PROCPOOL_TEST_BY", "the pool")] {
+        let found = in_time(pool.run(variable, name.to_owned())).await.unwrap();
+        assert_eq!(found.as_deref(), Some(value));
+    }
+}
+
+#[tokio::test]
+async fn a_banner_before_the_hello_does_no_harm() {
+    let mut command = Command::new("sh");
+    let script = "i=0; while [ $i -lt 1000 ]; do echo \"banner $i\"; i=$((i + 1)); done; \
+                  exec \"$PROGRAM\" \"$@\"";
+    command.args(["-c", script, "sh"]).args(AS_WORKER);
+    command.env("PROGRAM", std::env::current_exe().unwrap());
+    let builder = ProcessPoolExecutor::builder().max_workers(1).worker_output(WorkerOutput::Null);
+    let pool = builder.worker_command(command).build().unwrap();
+    assert_eq!(in_time(pool.run(square, 12)).await.unwrap(), 144);
+    assert_eq!(pool.stats().worker_starts, 1);
+}

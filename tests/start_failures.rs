@@ -1,0 +1,278 @@
+//! Pools that cannot be built, and workers that do not come up.
+//!
+//! What is looked at are all children of this process, so the tests take turns.
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use procpool::{Builder, ProcessPoolExecutor, SubmitError, WorkerOutput};
+use tokio::sync::Mutex;
+
+use common::{LIMIT, children, fixture, in_time, pid, processes_with_env, wait_until};
+
+procpool::test_support!();
+
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// More starts than this are a storm.
+const MOST_STARTS: u64 = 8;
+
+fn builder() -> Builder {
+    ProcessPoolExecutor::builder().max_workers(2).worker_output(WorkerOutput::Null)
+}
+
+/// A command that is not disturbed by the argument that every worker gets.
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    command
+}
+
+/// Checks that the pool breaks, for waiting tasks and new ones, and leaves nothing behind.
+async fn broken(builder: Builder) -> SubmitError {
+    let pool = builder.build().unwrap();
+    let queued: Vec<_> = (0..3).map(|_| pool.try_submit(pid, ()).unwrap()).collect();
+    let error = in_time(pool.ready()).await.unwrap_err();
+    assert!(error.is_broken() && !error.is_shut_down(), "{error}");
+    for handle in queued {
+        let id = handle.id();
+        let failed = in_time(handle).await.unwrap_err();
+        assert!(failed.is_broken() && failed.task_id() == Some(id), "{failed}");
+        assert_eq!(failed.broken().unwrap().to_string(), error.broken().unwrap().to_string());
+    }
+    assert!(in_time(pool.submit(pid, ())).await.unwrap_err().is_broken());
+    let starts = pool.stats().worker_starts;
+    assert!((1..=MOST_STARTS).contains(&starts), "{starts} starts");
+    in_time(pool.shutdown()).await;
+    assert_eq!(children(), [0; 0]);
+    assert_eq!((pool.stats().worker_starts, pool.stats().workers), (starts, 0));
+    error
+}
+
+#[track_caller]
+fn assert_says(error: &SubmitError, texts: &[&str]) {
+    let error = error.to_string();
+    for text in texts {
+        assert!(error.contains(text), "{text:?} is not in {error:?}");
+    }
+}
+
+// ----- programs that cannot be started -----
+
+#[tokio::test]
+async fn a_program_that_is_missing() {
+    // scenario 37
+    let _turn = TURN.lock().await;
+    let error = broken(builder().worker_command("/no/such/program")).await;
+    assert_says(&error, &["`/no/such/program`", "No such file"]);
+}
+
+fn file_with_mode(name: &str, content: &str, mode: u32) -> std::path::PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_executable() {
+    // scenario 37
+    let _turn = TURN.lock().await;
+    let program = file_with_mode("not_executable", "#!/bin/sh\n", 0o644);
+    let error = broken(builder().worker_command(program)).await;
+    assert_says(&error, &["not_executable`", "Permission denied"]);
+}
+
+#[tokio::test]
+async fn a_program_of_another_format() {
+    // scenario 37
+    let _turn = TURN.lock().await;
+    let program = file_with_mode("another_format", "\u{1}no program\n", 0o755);
+    let error = broken(builder().worker_command(program)).await;
+    assert_says(&error, &["another_format`", "Exec format error"]);
+}
+
+// ----- programs that are no workers -----
+
+#[tokio::test]
+async fn a_program_that_exits_at_once() {
+    // scenario 37
+    let _turn = TURN.lock().await;
+    for (program, code) in [("true", 0), ("false", 1)] {
+        let error = broken(builder().worker_command(program)).await;
+        let code_text = format!("exited unexpectedly with code {code}");
+        assert_says(&error, &[&code_text, "does it call `procpool::worker_main()`?"]);
+        assert_eq!(error.worker_death().unwrap().exit_code(), Some(code));
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_says_why_it_exits() {
+    let _turn = TURN.lock().await;
+    let error = broken(builder().worker_command(shell("echo no licence >&2; exit 4"))).await;
+    assert_says(&error, &["with code 4", "no licence"]);
+    assert!(error.worker_death().unwrap().stderr_tail().contains("no licence"));
+}
+
+#[tokio::test]
+async fn a_program_that_prints_rubbish() {
+    // scenario 37
+    let _turn = TURN.lock().await;
+    let error = broken(builder().worker_command(shell("exec yes rubbish"))).await;
+    assert_says(&error, &["a megabyte without a hello", "rubbish"]);
+}
+
+#[tokio::test]
+async fn a_program_that_echoes_what_it_is_told() {
+    // scenario 37
+    let _turn = TURN.lock().await;
+    let error = broken(builder().worker_command(shell("exec cat"))).await;
+    assert_says(&error, &["Hello frame at the wrong time"]);
+}
+
+#[tokio::test]
+async fn a_program_that_says_nothing() {
+    // scenario 37
+    let _turn = TURN.lock().await;
+    let silent = builder().worker_command(shell("exec sleep 1000"));
+    let error = broken(silent.start_timeout(Duration::from_millis(100))).await;
+    assert_says(&error, &["was not ready within 100ms"]);
+}
+
+#[tokio::test]
+async fn a_program_that_says_nothing_and_ignores_sigterm() {
+    let _turn = TURN.lock().await;
+    let silent = builder().worker_command(shell("trap '' TERM; sleep 1000; sleep 1000"));
+    let error = broken(silent.start_timeout(Duration::from_millis(100))).await;
+    assert_says(&error, &["was not ready within 100ms"]);
+}
+
+#[tokio::test]
+async fn a_program_that_closes_its_output_but_lives_on() {
+    let _turn = TURN.lock().await;
+    let silent = builder().worker_command(shell("exec >&-; exec sleep 1000"));
+    let error = broken(silent).await;
+    assert_says(&error, &["it closed its output and lived on"]);
+    assert!(!error.to_string().contains("memory"), "{error}");
+}
+
+// ----- a forgotten `init` -----
+
+/// Runs a fixture to its end, which must leave no process behind.
+async fn run_fixture(name: &'static str, args: &'static [&str]) -> (String, String) {
+    const MARK: &str = "PROCPOOL_TEST_MARK";
+    let value = format!("{} {name} {args:?}", std::process::id());
+    let mut command = tokio::process::Command::new(fixture(name));
+    command.args(args).env(MARK, &value).stdin(Stdio::null()).kill_on_drop(true);
+    let Output { status, stdout, stderr } = in_time(command.output()).await.unwrap();
+    wait_until("all are gone", || processes_with_env(MARK, &value).is_empty()).await;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    assert!(status.success(), "{status}\n{stdout}\n{stderr}");
+    (stdout, stderr)
+}
+
+#[tokio::test]
+async fn a_program_without_init_is_told_what_to_do() {
+    let _turn = TURN.lock().await;
+    let (stdout, stderr) = run_fixture("forgotten_init", &[]).await;
+    assert!(stdout.contains("broken (true)"), "{stdout}\n{stderr}");
+    assert!(stdout.contains("make `procpool::init()` the first statement of `main`"), "{stdout}");
+    assert!(stdout.contains("worker starts: 1\n"), "{stdout}");
+}
+
+#[tokio::test]
+async fn a_worker_without_init_may_not_build_a_pool() {
+    let _turn = TURN.lock().await;
+    let (stdout, stderr) = run_fixture("forgotten_init", &["--procpool-worker"]).await;
+    assert!(stderr.contains("refused (true)"), "{stderr}");
+    assert!(stderr.contains("`procpool::init()` was not called"), "{stderr}");
+    assert!(!stdout.contains("worker starts"), "{stdout}");
+}
+
+#[tokio::test]
+async fn init_may_be_called_inside_a_runtime() {
+    let _turn = TURN.lock().await;
+    let (stdout, stderr) = run_fixture("init_in_async_main", &[]).await;
+    assert_eq!(stdout, "42 100\n", "{stderr}");
+}
+
+// ----- pools that are not built -----
+
+#[test]
+fn a_pool_is_not_built_outside_of_a_runtime() {
+    let error = ProcessPoolExecutor::new().unwrap_err();
+    assert!(error.is_no_runtime(), "{error}");
+    assert!(error.to_string().contains("no tokio runtime"), "{error}");
+    assert!(builder().build().unwrap_err().is_no_runtime());
+}
+
+#[tokio::test]
+async fn a_pool_of_no_workers_or_no_queue_is_not_built() {
+    let error = builder().max_workers(0).build().unwrap_err();
+    assert!(error.to_string().contains("max_workers must be at least 1"), "{error}");
+    assert!(!error.is_no_runtime());
+    let error = builder().queue_capacity(0).build().unwrap_err();
+    assert!(error.to_string().contains("queue_capacity must be at least 1"), "{error}");
+}
+
+fn stranger() {}
+
+#[tokio::test]
+async fn a_pool_with_an_unregistered_initializer_is_not_built() {
+    let error = builder().initializer(stranger, ()).build().unwrap_err();
+    assert!(error.is_unregistered(), "{error}");
+    assert!(error.to_string().contains("register!(start_failures::stranger)"), "{error}");
+}
+
+// ----- runtimes that lack something -----
+
+/// Runs `test` on a thread of its own, as the runtime may have no timer to limit it.
+fn on_a_runtime<R: Send + 'static>(
+    runtime: tokio::runtime::Runtime,
+    test: impl Future<Output = R> + Send + 'static,
+) -> R {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(runtime.block_on(test)));
+    receiver.recv_timeout(LIMIT).expect("the test neither hangs nor panics")
+}
+
+#[test]
+fn a_runtime_without_io_breaks_the_pool_with_a_clear_error() {
+    let _turn = TURN.blocking_lock();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let text = on_a_runtime(runtime, async {
+        let pool = match builder().build() {
+            Ok(pool) => pool,
+            Err(error) => return error.to_string(),
+        };
+        let error = pool.run(pid, ()).await.unwrap_err();
+        assert!(error.is_broken(), "{error}");
+        assert_eq!(pool.stats().worker_starts, 1);
+        pool.shutdown().await;
+        error.to_string()
+    });
+    assert!(text.contains("enable_io"), "{text}");
+    let began = std::time::Instant::now();
+    while !children().is_empty() {
+        assert!(began.elapsed() < LIMIT, "children are left: {:?}", children());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_runtime_without_a_timer_is_enough() {
+    let _turn = TURN.blocking_lock();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let pid = on_a_runtime(runtime, async {
+        let pool = builder().build().unwrap();
+        let pid = pool.task(pid, ()).timeout(LIMIT).run().await.unwrap();
+        pool.shutdown().await;
+        pid
+    });
+    assert_ne!(pid, std::process::id());
+}
