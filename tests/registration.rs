@@ -4,6 +4,7 @@
 #![allow(
     clippy::needless_pass_by_value,
     clippy::too_many_arguments,
+    clippy::many_single_char_names,
     reason = "tasks own their arguments, and may have up to eight"
 )]
 
