@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::callable::Callable;
 use crate::child::{is_uninitialised_worker, report_missing_init};
-use crate::codec::encode;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::executor::ProcessPoolExecutor;
-use crate::link::{Initializer, Launch};
+use crate::launch::{Initializer, Launch};
 use crate::output::WorkerOutput;
+use crate::payload::Payload;
 use crate::registry::Registry;
 use crate::scheduler::{Config, Scheduler};
 use crate::supervisor::{self, Shared};
@@ -226,10 +225,10 @@ fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Arc<Initializer>,
     let name = std::any::type_name::<F>();
     let function = Registry::global().position::<F>();
     let function = function.ok_or(BuildErrorKind::UnregisteredInitializer(name))?;
-    let arguments = encode(args, Vec::new(), usize::MAX);
+    let arguments = Payload::encode(args, usize::MAX);
     let arguments =
         arguments.map_err(|source| BuildErrorKind::Arguments { function: name, source })?;
-    Ok(Arc::new(Initializer { name, function, arguments: Bytes::from(arguments) }))
+    Ok(Arc::new(Initializer { name, function, arguments }))
 }
 
 /// A program and its arguments; what [`Builder::worker_command`] takes.

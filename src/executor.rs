@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
 use crate::builder::Builder;
 use crate::callable::TaskFn;
-use crate::codec::encode;
 use crate::error::{BrokenProcessPool, BuildError, Cause, Report, RunError, SubmitError};
 use crate::handle::{TaskCell, TaskHandle};
 use crate::id::{TaskId, WorkerId};
 use crate::ledger::{Entry, ReplyTo};
 use crate::map::Map;
+use crate::payload::Payload;
 use crate::registry::Registry;
 use crate::scheduler::{Stage, Task};
 use crate::supervisor::{Command, Commands, Shared};
@@ -296,9 +295,9 @@ impl ProcessPoolExecutor {
         if self.inner.shared.refused.get().is_some() {
             return Err(self.refusal(name));
         }
-        let arguments = encode(args, Vec::new(), self.inner.max_payload)
+        let arguments = Payload::encode(args, self.inner.max_payload)
             .map_err(|error| submit_error(name, Cause::codec("its arguments", "encoded", error)))?;
-        Ok(Prepared { name, function, arguments: Bytes::from(arguments) })
+        Ok(Prepared { name, function, arguments })
     }
 
     /// The places in the queue.
@@ -349,7 +348,7 @@ impl ProcessPoolExecutor {
 pub(crate) struct Prepared {
     pub(crate) name: &'static str,
     function: u32,
-    arguments: Bytes,
+    arguments: Payload,
 }
 
 fn submit_error(function: &'static str, cause: Cause) -> SubmitError {

@@ -8,13 +8,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::claim::{Claim, Revocation};
 use crate::codec::decode;
 use crate::error::{Cause, Report, TaskError};
 use crate::id::TaskId;
+use crate::payload::Payload;
 use crate::supervisor::{Command, Commands};
 
 /// Where a task stands, in Python's words.
@@ -31,7 +31,7 @@ pub enum TaskStatus {
 }
 
 /// An encoded result, or why there is none.
-pub(crate) type Resolution = Result<Bytes, TaskError>;
+pub(crate) type Resolution = Result<Payload, TaskError>;
 
 type Callback = Box<dyn FnOnce(&Resolution) + Send>;
 

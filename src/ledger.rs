@@ -1,16 +1,17 @@
 //! What the supervisor keeps of each task that is not over: its payload and who waits for it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::claim::Slot;
 use crate::error::{Cause, Remote, Report, TaskError, TaskPanic};
 use crate::handle::{Resolution, TaskCell};
 use crate::id::{TaskId, WorkerId};
+use crate::payload::Payload;
 use crate::wire::{Outcome, PanicReport, split_header};
 
 /// A task on its way.
@@ -18,7 +19,7 @@ pub(crate) struct Entry {
     pub(crate) reply: ReplyTo,
     /// The function's position in the registry.
     pub(crate) function: u32,
-    pub(crate) arguments: Bytes,
+    pub(crate) arguments: Payload,
     /// Its place in the bounded queue, until it begins.
     pub(crate) room: Option<OwnedSemaphorePermit>,
     pub(crate) timeout: Option<Duration>,
@@ -38,7 +39,7 @@ impl Entry {
     pub(crate) fn delivered(
         &self,
         outcome: Outcome,
-        payload: Bytes,
+        payload: Payload,
         max_payload: usize,
     ) -> Resolution {
         let remote = || Arc::new(Remote(String::from_utf8_lossy(&payload).into_owned()));
@@ -101,7 +102,29 @@ impl Drop for ReplyTo {
 /// All tasks that are not over.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    entries: HashMap<TaskId, Entry>,
+    entries: HashMap<TaskId, Entry, BuildHasherDefault<IdHasher>>,
+}
+
+/// Ids are counted up by this process, so nobody can choose them to collide; spreading them is
+/// enough.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
+        self.0 = id.wrapping_mul(GOLDEN_RATIO).rotate_left(26);
+    }
 }
 
 impl Ledger {

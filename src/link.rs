@@ -11,73 +11,50 @@
 //! At any point the process may just exit. Then all that it has written is read before the end is
 //! reported: a result that was written is delivered, whatever happened afterwards.
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::FutureExt;
 use futures::future::OptionFuture;
 use futures_timer::Delay;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::io::AsyncReadExt;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
-use crate::child::WORKER_FLAG;
 use crate::error::{DeathReport, InitializerFailure, StartError, WorkerDeath};
 use crate::id::{TaskId, WorkerId};
-use crate::output::{WorkerOutput, drain};
-use crate::registry::{Registry, TestWorker};
+use crate::launch::Launch;
+use crate::outlet::Outlet;
+use crate::output::drain;
+use crate::payload::Payload;
 use crate::scheduler::KillReason;
-use crate::sys::{
-    Reaper, SharedPage, SharedPageRef, own_executable, read_available, require_io_driver,
-};
+use crate::sys::{Reaper, SharedPage, SharedPageRef, read_available, require_io_driver};
 use crate::wire::{
-    Hello, InitFailure, Kind, Outcome, PREAMBLE, PreambleSearch, ReplyHeader, TaskHeader, VERSION,
-    WorkerHello, frame_codec, peek_version, put_frame, put_task_frame, split_header, split_kind,
+    InitFailure, Kind, Outcome, PreambleSearch, ReplyHeader, VERSION, WorkerHello, frame_codec,
+    peek_version, split_header, split_kind,
 };
 
 /// Room that is made for each read.
 const READ: usize = 64 << 10;
-/// Payloads up to this size are copied together with their neighbours: one write for many frames,
-/// and no small result keeps a large buffer alive.
+/// Results up to this size are copied, so that none keeps a large buffer alive.
 const SMALL: usize = 4 << 10;
 /// How long a worker may live on with its output closed.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 /// A worker that has printed so much without a hello is none.
 const LONGEST_BANNER: usize = 1 << 20;
 
-/// How workers are started.
-#[derive(Debug)]
-pub(crate) struct Launch {
-    /// Program and arguments; `None` for this process's own program.
-    pub(crate) command: Option<Vec<OsString>>,
-    pub(crate) env: Vec<(OsString, OsString)>,
-    pub(crate) initializer: Option<Arc<Initializer>>,
-    pub(crate) max_payload: usize,
-    pub(crate) output: WorkerOutput,
-    pub(crate) start_timeout: Duration,
-}
-
-/// What each worker runs before its first task.
-#[derive(Debug)]
-pub(crate) struct Initializer {
-    pub(crate) name: &'static str,
-    pub(crate) function: u32,
-    pub(crate) arguments: Bytes,
-}
-
 /// What the supervisor wants of a worker.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Order {
-    Task { header: TaskHeader, arguments: Bytes },
+    /// Write what was put into its outlet.
+    Flush,
     Stop,
     Terminate,
     Kill(KillReason),
@@ -89,17 +66,21 @@ pub(crate) enum Report {
         pid: u32,
     },
     /// It is initialised; with the page for claims if it can take part in them.
-    Ready(Option<SharedPage>),
-    Reply {
-        task: TaskId,
-        outcome: Outcome,
-        payload: Bytes,
-    },
+    Ready(Outlet, Option<SharedPage>),
+    /// The replies that came in one piece.
+    Replies(Vec<Reply>),
     /// Its pipe is full.
     Blocked,
     Unblocked,
     /// It is gone and reaped. Nothing comes after this.
     Ended(Ended),
+}
+
+/// What became of a task.
+pub(crate) struct Reply {
+    pub(crate) task: TaskId,
+    pub(crate) outcome: Outcome,
+    pub(crate) payload: Payload,
 }
 
 pub(crate) enum Ended {
@@ -126,69 +107,6 @@ pub(crate) async fn run(worker: WorkerId, launch: Arc<Launch>, orders: Orders, r
         }
     };
     let _ = reports.send((worker, Report::Ended(ended))).await; // or the supervisor has gone
-}
-
-impl Launch {
-    fn program_name(&self) -> String {
-        let own = || std::env::current_exe().map(Into::into).unwrap_or_default();
-        let program = self.command.as_ref().and_then(|command| command.first().cloned());
-        program.unwrap_or_else(own).to_string_lossy().into_owned()
-    }
-
-    fn command(&self) -> io::Result<Command> {
-        let mut command = match &self.command {
-            Some(words) => {
-                let (program, args) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-                let mut command = Command::new(program);
-                command.args(args);
-                command
-            }
-            None => own_command()?,
-        };
-        command.arg(WORKER_FLAG).envs(self.env.iter().map(|(key, value)| (key, value)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.process_group(0); // Ctrl-C belongs to the parent
-        command.kill_on_drop(true); // for the moment before the `Reaper` takes over
-        Ok(command)
-    }
-
-    fn hello(&self, worker: WorkerId, claims: Option<SharedPageRef>) -> Hello {
-        Hello {
-            version: VERSION,
-            worker,
-            max_payload: self.max_payload as u64,
-            functions: Registry::global().names(),
-            initializer: self.initializer.as_ref().map(|initializer| initializer.function),
-            claims,
-        }
-    }
-
-    /// What to say of a worker that ended before its hello.
-    fn hint(&self) -> &'static str {
-        match self.command {
-            None => {
-                "\nit did not get as far as `procpool::init()`: make that the first statement of \
-                 `main`, and put `procpool::test_support!();` into test binaries"
-            }
-            Some(_) => {
-                "\nit was started by `worker_command`: does it call `procpool::worker_main()`?"
-            }
-        }
-    }
-}
-
-/// This process's own program, as a worker.
-fn own_command() -> io::Result<Command> {
-    let mut command = Command::new(own_executable()?);
-    if let Some(name) = std::env::args_os().next() {
-        command.arg0(name);
-    }
-    if let Some(test) = TestWorker::name() {
-        // The test harness is told to run the one test that turns into the worker. What comes
-        // after `--` it takes for the names of further tests.
-        command.args([&*test, "--exact", "--nocapture", "--test-threads=1", "--"]);
-    }
-    Ok(command)
 }
 
 /// A child with its pipes.
@@ -243,7 +161,7 @@ struct Link {
     reports: Reports,
     pid: u32,
     reaper: Reaper,
-    stdin: ChildStdin,
+    outlet: Outlet,
     stdout: ChildStdout,
     /// Ends with the last lines of the worker's output.
     stderr: JoinHandle<String>,
@@ -252,7 +170,6 @@ struct Link {
     stage: Stage,
     codec: LengthDelimitedCodec,
     inbox: BytesMut,
-    outbox: Outbox,
     /// Why the supervisor had it killed.
     killed: Option<KillReason>,
     /// It was told to leave.
@@ -271,7 +188,7 @@ impl Link {
             reports,
             pid,
             reaper,
-            stdin,
+            outlet: Outlet::new(stdin),
             stdout,
             stderr,
             exited,
@@ -279,7 +196,6 @@ impl Link {
             stage: Stage::Preamble(PreambleSearch::default()),
             codec: frame_codec(launch.max_payload),
             inbox: BytesMut::new(),
-            outbox: Outbox::default(),
             killed: None,
             stopping: false,
             was_ready: false,
@@ -298,12 +214,8 @@ impl Link {
         let page = self.claims.as_ref().map(|(_, fd)| SharedPageRef::new(fd));
         let hello = self.launch.hello(self.worker, page);
         let arguments = self.launch.initializer.as_ref().map(|init| init.arguments.clone());
-        let arguments = arguments.unwrap_or_default();
-        self.outbox.put_bytes(&PREAMBLE);
-        let put = put_frame(self.outbox.buffer(), Kind::Hello, &hello, arguments.len());
-        match put {
-            Ok(()) => self.outbox.put_payload(arguments),
-            Err(error) => self.fail_protocol(&error),
+        if let Err(error) = self.outlet.put(Kind::Hello, &hello, arguments.unwrap_or_default()) {
+            self.fail_protocol(&error);
         }
     }
 
@@ -333,7 +245,7 @@ impl Link {
                         overdue = self.silent();
                     }
                 }
-                () = self.outbox.flush(&mut self.stdin), if blocked => {
+                () = poll_fn(|cx| self.outlet.poll_flush(cx)), if blocked => {
                     blocked = false;
                     self.report(Report::Unblocked).await;
                 }
@@ -348,7 +260,7 @@ impl Link {
 
     /// Writes what the pipe takes at once; says, also to the supervisor, if that is not all.
     async fn is_blocked(&mut self) -> bool {
-        let blocked = self.outbox.flush(&mut self.stdin).now_or_never().is_none();
+        let blocked = !self.outlet.flush();
         if blocked {
             self.report(Report::Blocked).await;
         }
@@ -357,16 +269,10 @@ impl Link {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Task { header, arguments } => {
-                let length = arguments.len();
-                match put_task_frame(self.outbox.buffer(), Kind::Task, &header, length) {
-                    Ok(()) => self.outbox.put_payload(arguments),
-                    Err(error) => self.fail_protocol(&error),
-                }
-            }
+            Order::Flush => {} // done after each batch of orders
             Order::Stop => {
                 self.stopping = true;
-                if let Err(error) = put_frame(self.outbox.buffer(), Kind::Stop, &(), 0) {
+                if let Err(error) = self.outlet.put(Kind::Stop, &(), Payload::default()) {
                     self.fail_protocol(&error);
                 }
             }
@@ -387,20 +293,26 @@ impl Link {
 
     /// Handles all frames that have arrived.
     async fn receive(&mut self) {
+        let mut replies = Vec::new();
         loop {
-            match self.next_report() {
+            match self.next_step() {
+                Ok(Step::Reply(reply)) => replies.push(reply),
+                // Nothing but a protocol error or a goodbye comes after the first reply.
                 Ok(Step::Report(report)) => self.report(report).await,
                 Ok(Step::Quiet) => {}
-                Ok(Step::Wait) => return,
+                Ok(Step::Wait) => break,
                 Err(error) => {
                     self.fail_protocol(&error);
-                    return;
+                    break;
                 }
             }
         }
+        if !replies.is_empty() {
+            self.report(Report::Replies(replies)).await;
+        }
     }
 
-    fn next_report(&mut self) -> io::Result<Step> {
+    fn next_step(&mut self) -> io::Result<Step> {
         match &mut self.stage {
             Stage::Preamble(search) => {
                 let Some(skipped) = search.advance(&self.inbox) else {
@@ -449,18 +361,20 @@ impl Link {
                 let page = page.take();
                 self.stage = Stage::Serving;
                 self.was_ready = true;
-                return Ok(Step::Report(Report::Ready(page)));
+                return Ok(Step::Report(Report::Ready(self.outlet.clone(), page)));
             }
             (Stage::Serving, Kind::Reply) => {
                 let (header, payload) = split_header::<ReplyHeader>(body)?;
                 let length = payload.len();
-                let payload = if length <= SMALL {
-                    Bytes::copy_from_slice(payload)
+                let payload = if let Some(inline) = Payload::inline(payload) {
+                    inline
+                } else if length <= SMALL {
+                    Bytes::copy_from_slice(payload).into()
                 } else {
-                    frame.split_off(frame.len() - length).freeze()
+                    frame.split_off(frame.len() - length).freeze().into()
                 };
                 let ReplyHeader { task, outcome } = header;
-                return Ok(Step::Report(Report::Reply { task, outcome, payload }));
+                return Ok(Step::Reply(Reply { task, outcome, payload }));
             }
             (Stage::Serving, Kind::Goodbye) if self.stopping => self.stage = Stage::Goodbye,
             (_, kind) => {
@@ -521,27 +435,12 @@ impl Link {
 
 /// What looking at the inbox led to.
 enum Step {
+    Reply(Reply),
     Report(Report),
     /// There may be more to see.
     Quiet,
     /// More must be read first.
     Wait,
-}
-
-impl Launch {
-    fn initializer_failed(&self, failure: InitializerFailure) -> StartError {
-        let function = self.initializer.as_ref().map_or("", |initializer| initializer.name);
-        StartError::Initializer { function, failure }
-    }
-
-    fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
-        let limit = self.start_timeout;
-        if initialising && self.initializer.is_some() {
-            return self.initializer_failed(InitializerFailure::Timeout { pid, limit });
-        }
-        let hint = if initialising { "" } else { self.hint() };
-        StartError::Timeout { pid, limit, hint }
-    }
 }
 
 impl KillReason {
@@ -598,59 +497,4 @@ fn death(
         stderr_tail,
         remark,
     })
-}
-
-/// Bytes on their way to a worker: small things in one buffer, large payloads beside it.
-#[derive(Default)]
-struct Outbox {
-    segments: VecDeque<Bytes>,
-    /// Comes after the segments.
-    buffer: Vec<u8>,
-    /// How much of the buffer is written.
-    written: usize,
-}
-
-impl Outbox {
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
-    }
-
-    fn put_bytes(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// A large payload is not copied.
-    fn put_payload(&mut self, payload: Bytes) {
-        if payload.len() <= SMALL {
-            self.put_bytes(&payload);
-        } else {
-            let before = std::mem::take(&mut self.buffer);
-            let before = Bytes::from(before).split_off(std::mem::take(&mut self.written));
-            self.segments.extend([before, payload]);
-        }
-    }
-
-    /// Writes everything. A failure means that the worker is going, which is seen elsewhere.
-    ///
-    /// Cancel safe: what was written is taken off at once.
-    async fn flush(&mut self, stdin: &mut ChildStdin) {
-        while let Some(segment) = self.segments.front_mut() {
-            match stdin.write(segment).await {
-                Ok(count) if count < segment.len() => {
-                    let _ = segment.split_to(count);
-                }
-                _ => {
-                    self.segments.pop_front();
-                }
-            }
-        }
-        while self.written < self.buffer.len() {
-            match stdin.write(&self.buffer[self.written..]).await {
-                Ok(count) => self.written += count,
-                Err(_) => break,
-            }
-        }
-        self.buffer.clear();
-        self.written = 0;
-    }
 }

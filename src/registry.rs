@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use crate::callable::Callable;
-use crate::child::Payload;
+use crate::child::Arguments;
 use crate::codec::CodecError;
 use crate::wire::FunctionName;
 
 /// A task's function as the worker calls it: arguments in, result appended to the buffer.
 pub(crate) type TaskCall =
-    Box<dyn Fn(Payload<'_>, Vec<u8>, usize) -> Result<Vec<u8>, CallError> + Send + Sync>;
+    Box<dyn Fn(Arguments<'_>, Vec<u8>, usize) -> Result<Vec<u8>, CallError> + Send + Sync>;
 
 /// An initializer as the worker calls it.
 pub(crate) type InitCall = Box<dyn Fn(&[u8]) -> Result<Box<dyn Any>, InitError> + Send + Sync>;
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(registry.position::<fn()>(), None);
         let power = &registry.functions[0];
         let mut args = encode(&(2_u64, 10_u32), Vec::new(), 100).unwrap();
-        let result = power.task().unwrap()(Payload::new(&mut args), Vec::new(), 100).unwrap();
+        let result = power.task().unwrap()(Arguments::new(&mut args), Vec::new(), 100).unwrap();
         assert_eq!(decode::<u64>(&result).unwrap(), 1024);
     }
 
@@ -225,10 +225,10 @@ mod tests {
     fn undecodable_arguments_and_too_large_results_are_told_apart() {
         let registry = registry();
         let call = registry.functions[0].task().unwrap();
-        let result = call(Payload::new(&mut Vec::new()), Vec::new(), 9);
+        let result = call(Arguments::new(&mut Vec::new()), Vec::new(), 9);
         assert!(matches!(result, Err(CallError::Arguments(_))));
         let mut args = encode(&(2_u64, 60_u32), Vec::new(), 100).unwrap();
         let too_large = Err(CallError::Result(CodecError::TooLarge { limit: 3 }));
-        assert_eq!(call(Payload::new(&mut args), Vec::new(), 3), too_large);
+        assert_eq!(call(Arguments::new(&mut args), Vec::new(), 3), too_large);
     }
 }

@@ -1,7 +1,7 @@
 //! The task that owns the workers. It decides nothing: it picks an event, hands it to the scheduler,
 //! and performs all actions before it picks the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,9 +16,12 @@ use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::executor::{Refused, ShutdownReport};
 use crate::handle::Resolution;
 use crate::id::{TaskId, WorkerId};
+use crate::launch::Launch;
 use crate::ledger::{Entry, Ledger, Sent};
-use crate::link::{self, Ended, Launch, Order, Report};
+use crate::link::{self, Ended, Order, Reply, Report};
 use crate::log;
+use crate::outlet::Outlet;
+use crate::payload::Payload;
 use crate::scheduler::{Action, End, Failure, Refusal, Scheduler, Task, Time, Verdict};
 use crate::wire::{Outcome, TaskHeader};
 
@@ -80,6 +83,8 @@ impl Shared {
 /// How the supervisor reaches a worker.
 struct Worker {
     orders: mpsc::UnboundedSender<Order>,
+    /// Set once it is ready.
+    outlet: Option<Outlet>,
     claims: Option<ClaimBoard>,
 }
 
@@ -95,6 +100,8 @@ pub(crate) struct Supervisor {
     ledger: Ledger,
     workers: BTreeMap<WorkerId, Worker>,
     resolved: Vec<Resolved>,
+    /// Workers into whose outlets something was put.
+    unwritten: BTreeSet<WorkerId>,
     /// Who waits for a worker.
     warming: Vec<oneshot::Sender<()>>,
     /// The end of a worker that is being dealt with.
@@ -158,6 +165,7 @@ impl Supervisor {
             ledger: Ledger::default(),
             workers: BTreeMap::new(),
             resolved: Vec::new(),
+            unwritten: BTreeSet::new(),
             warming: Vec::new(),
             death: None,
             broken: None,
@@ -191,6 +199,7 @@ impl Supervisor {
             view.scheduler.timeout(now);
             self.perform(&mut view.scheduler, now);
         }
+        self.flush(&view.scheduler);
         view.scheduler.next_timeout()
     }
 
@@ -229,25 +238,33 @@ impl Supervisor {
             Report::Spawned { pid } => {
                 view.pids.insert(worker, pid);
             }
-            Report::Ready(page) => {
-                let claims = page.map(ClaimBoard::new);
-                let recallable = claims.is_some();
+            Report::Ready(outlet, page) => {
+                let recallable = page.is_some();
                 if let Some(worker) = self.workers.get_mut(&worker) {
-                    worker.claims = claims;
+                    worker.outlet = Some(outlet);
+                    worker.claims = page.map(ClaimBoard::new);
                 }
                 log::debug!("{worker} is ready");
                 view.scheduler.worker_ready(now, worker, recallable);
             }
-            Report::Reply { task, outcome, payload } => {
-                self.skip_cancelled(&mut view.scheduler, now, worker, Some(task));
-                if view.scheduler.task_finished(now, worker, task) == Verdict::Deliver {
-                    self.deliver(task, outcome, payload);
+            Report::Replies(replies) => {
+                for reply in replies {
+                    self.on_reply(&mut view.scheduler, now, worker, reply);
                 }
             }
             Report::Blocked => view.scheduler.worker_blocked(worker),
             Report::Unblocked => view.scheduler.worker_unblocked(now, worker),
             Report::Ended(ended) => self.on_ended(view, now, worker, ended),
         }
+    }
+
+    fn on_reply(&mut self, scheduler: &mut Scheduler, now: Time, worker: WorkerId, reply: Reply) {
+        let Reply { task, outcome, payload } = reply;
+        self.skip_cancelled(scheduler, now, worker, Some(task));
+        if scheduler.task_finished(now, worker, task) == Verdict::Deliver {
+            self.deliver(task, outcome, payload);
+        }
+        self.perform(scheduler, now);
     }
 
     /// The worker has passed over the tasks before `next` (over all, without one) that were cancelled
@@ -337,7 +354,7 @@ impl Supervisor {
 
     fn start(&mut self, worker: WorkerId) {
         let (orders, receiver) = mpsc::unbounded_channel();
-        self.workers.insert(worker, Worker { orders, claims: None });
+        self.workers.insert(worker, Worker { orders, outlet: None, claims: None });
         let (launch, reports) = (Arc::clone(&self.launch), self.reports.clone());
         tokio::spawn(link::run(worker, launch, receiver, reports));
     }
@@ -350,10 +367,25 @@ impl Supervisor {
         let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
         let slot = claim.as_ref().map(Claim::slot);
         entry.sent = Some(Sent { worker, attempt, slot });
-        if entry.reply.0.send(claim) {
+        if let (true, Some(outlet)) = (entry.reply.0.send(claim), &link.outlet) {
             let header = TaskHeader { task, function: entry.function, attempt, slot };
-            let arguments = entry.arguments.clone();
-            let _ = link.orders.send(Order::Task { header, arguments }); // or its end is on the way
+            match outlet.put_task(header, entry.arguments.clone()) {
+                Ok(()) => drop(self.unwritten.insert(worker)),
+                // Not reached: the header is small and the arguments were measured.
+                Err(error) => log::error!("{task} cannot be sent: {error}"),
+            }
+        }
+    }
+
+    /// Has all written that the last events led to.
+    fn flush(&mut self, scheduler: &Scheduler) {
+        for id in std::mem::take(&mut self.unwritten) {
+            let Some(worker) = self.workers.get(&id) else { continue };
+            let is_first = scheduler.pipeline(id).nth(1).is_none();
+            let written = is_first && worker.outlet.as_ref().is_some_and(Outlet::flush);
+            if !written {
+                self.order(id, Order::Flush);
+            }
         }
     }
 
@@ -383,7 +415,7 @@ impl Supervisor {
         Some(entry)
     }
 
-    fn deliver(&mut self, task: TaskId, outcome: Outcome, payload: bytes::Bytes) {
+    fn deliver(&mut self, task: TaskId, outcome: Outcome, payload: Payload) {
         if let Some(entry) = self.take(task) {
             let resolution = entry.delivered(outcome, payload, self.max_payload);
             self.resolved.push((entry, resolution));

@@ -15,4 +15,4 @@ pub use self::context::{Current, StateError, current, try_current};
 pub(crate) use self::role::{WORKER_FLAG, is_uninitialised_worker, report_missing_init};
 pub use self::role::{init, worker_main};
 pub(crate) use self::runtime::block_on;
-pub(crate) use self::stream::Payload;
+pub(crate) use self::stream::Arguments;

@@ -68,23 +68,23 @@ impl Incoming<'_> {
     }
 
     /// The last `length` bytes, as something that can be freed once they are decoded.
-    pub(super) fn payload(&mut self, length: usize) -> Payload<'_> {
+    pub(super) fn payload(&mut self, length: usize) -> Arguments<'_> {
         let start = self.frame.len() - length;
-        Payload { frame: self.frame, start }
+        Arguments { frame: self.frame, start }
     }
 }
 
 /// The bytes of a task's arguments.
 #[derive(Debug)]
-pub(crate) struct Payload<'a> {
+pub(crate) struct Arguments<'a> {
     frame: &'a mut Vec<u8>,
     start: usize,
 }
 
-impl Payload<'_> {
+impl Arguments<'_> {
     #[cfg(test)]
-    pub(crate) fn new(frame: &mut Vec<u8>) -> Payload<'_> {
-        Payload { frame, start: 0 }
+    pub(crate) fn new(frame: &mut Vec<u8>) -> Arguments<'_> {
+        Arguments { frame, start: 0 }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

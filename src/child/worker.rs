@@ -136,7 +136,7 @@ impl Worker {
         &self,
         header: TaskHeader,
         function: &Function,
-        payload: super::stream::Payload<'_>,
+        payload: super::stream::Arguments<'_>,
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
         let limit = usize::try_from(self.hello.max_payload).unwrap_or(usize::MAX);

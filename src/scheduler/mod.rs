@@ -424,19 +424,25 @@ impl Scheduler {
     /// The one way to change a worker: keeps `open` and `ahead` true.
     fn update<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
         let worker = self.workers.get_mut(&id)?;
-        self.open.remove(&(worker.pipeline.len(), id));
         self.ahead -= worker.ahead();
         let result = change(worker);
         self.ahead += worker.ahead();
-        if worker.has_room(self.config.max_pipeline) {
-            self.open.insert((worker.pipeline.len(), id));
+        let load = worker.has_room(self.config.max_pipeline).then_some(worker.pipeline.len());
+        if load != worker.listed {
+            if let Some(listed) = worker.listed {
+                self.open.remove(&(listed, id));
+            }
+            self.open.extend(load.map(|load| (load, id)));
+            worker.listed = load;
         }
         Some(result)
     }
 
     fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.workers.remove(&id)?;
-        self.open.remove(&(worker.pipeline.len(), id));
+        if let Some(listed) = worker.listed {
+            self.open.remove(&(listed, id));
+        }
         self.ahead -= worker.ahead();
         Some(worker)
     }

@@ -16,9 +16,9 @@ use std::time::Duration;
 use super::Time;
 use super::queue::Task;
 
-/// The work that may lie ahead of a worker's running task: it hides the round trip of the pipe
+/// In nanoseconds. The work that may lie ahead of a worker's running task: it hides the round trip of the pipe
 /// and bounds how far a task can be passed by younger ones.
-const WINDOW: Duration = Duration::from_micros(500);
+const WINDOW: u64 = 500_000;
 /// A task that runs longer than this gives back what was sent ahead behind it.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1);
 
@@ -74,6 +74,8 @@ pub(super) struct Worker {
     /// Since when the front of the pipeline counts as running.
     pub(super) head_since: Time,
     pub(super) tasks_completed: u64,
+    /// The load by which it stands in the index of open workers.
+    pub(super) listed: Option<usize>,
     pace: Pace,
 }
 
@@ -87,6 +89,7 @@ impl Worker {
             recall: Recall::Possible,
             head_since: Time::ZERO,
             tasks_completed: 0,
+            listed: None,
             pace: Pace::default(),
         }
     }
@@ -129,7 +132,7 @@ impl Worker {
     }
 
     fn credit(&self, limit: usize) -> usize {
-        if self.recallable { self.pace.tasks_in(WINDOW).clamp(1, limit) } else { 1 }
+        if self.recallable { self.pace.tasks_in_window.clamp(1, limit) } else { 1 }
     }
 
     /// Notes that the running task is done, and how long it took.
@@ -178,24 +181,20 @@ struct Pace {
     busy: u64,
     /// Tasks, decayed, in units of 1/1024.
     tasks: u64,
+    /// How many tasks fit into [`WINDOW`]; zero while nothing is known.
+    tasks_in_window: usize,
 }
 
 impl Pace {
     const UNIT: u64 = 1024;
+    /// An hour, in nanoseconds: far more than a window, and far from overflowing.
+    const LONGEST: u64 = 3_600_000_000_000;
 
     fn record(&mut self, took: Duration) {
-        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 2);
-        self.busy = (self.busy - self.busy / 32).saturating_add(took);
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).min(Self::LONGEST);
+        self.busy = self.busy - self.busy / 32 + took;
         self.tasks = self.tasks - self.tasks / 32 + Self::UNIT;
-    }
-
-    /// How many tasks fit into `window`, one if nothing is known.
-    fn tasks_in(&self, window: Duration) -> usize {
-        if self.tasks == 0 {
-            return 1;
-        }
-        let per_task =
-            (u128::from(self.busy) * u128::from(Self::UNIT) / u128::from(self.tasks)).max(1);
-        usize::try_from(window.as_nanos() / per_task).unwrap_or(usize::MAX)
+        let fit = WINDOW * self.tasks / (self.busy * Self::UNIT).max(1);
+        self.tasks_in_window = usize::try_from(fit).unwrap_or(usize::MAX);
     }
 }

@@ -1,0 +1,115 @@
+//! How workers are started, and what is said when that fails.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::child::WORKER_FLAG;
+use crate::error::{InitializerFailure, StartError};
+use crate::id::WorkerId;
+use crate::output::WorkerOutput;
+use crate::payload::Payload;
+use crate::registry::{Registry, TestWorker};
+use crate::sys::{SharedPageRef, own_executable};
+use crate::wire::{Hello, VERSION};
+
+/// How workers are started.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// Program and arguments; `None` for this process's own program.
+    pub(crate) command: Option<Vec<OsString>>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) initializer: Option<Arc<Initializer>>,
+    pub(crate) max_payload: usize,
+    pub(crate) output: WorkerOutput,
+    pub(crate) start_timeout: Duration,
+}
+
+/// What each worker runs before its first task.
+#[derive(Debug)]
+pub(crate) struct Initializer {
+    pub(crate) name: &'static str,
+    pub(crate) function: u32,
+    pub(crate) arguments: Payload,
+}
+
+impl Launch {
+    pub(crate) fn program_name(&self) -> String {
+        let own = || std::env::current_exe().map(Into::into).unwrap_or_default();
+        let program = self.command.as_ref().and_then(|command| command.first().cloned());
+        program.unwrap_or_else(own).to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn command(&self) -> io::Result<Command> {
+        let mut command = match &self.command {
+            Some(words) => {
+                let (program, args) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+                let mut command = Command::new(program);
+                command.args(args);
+                command
+            }
+            None => own_command()?,
+        };
+        command.arg(WORKER_FLAG).envs(self.env.iter().map(|(key, value)| (key, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0); // Ctrl-C belongs to the parent
+        command.kill_on_drop(true); // for the moment before the `Reaper` takes over
+        Ok(command)
+    }
+
+    pub(crate) fn hello(&self, worker: WorkerId, claims: Option<SharedPageRef>) -> Hello {
+        Hello {
+            version: VERSION,
+            worker,
+            max_payload: self.max_payload as u64,
+            functions: Registry::global().names(),
+            initializer: self.initializer.as_ref().map(|initializer| initializer.function),
+            claims,
+        }
+    }
+
+    /// What to say of a worker that ended before its hello.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self.command {
+            None => {
+                "\nit did not get as far as `procpool::init()`: make that the first statement of \
+                 `main`, and put `procpool::test_support!();` into test binaries"
+            }
+            Some(_) => {
+                "\nit was started by `worker_command`: does it call `procpool::worker_main()`?"
+            }
+        }
+    }
+
+    pub(crate) fn initializer_failed(&self, failure: InitializerFailure) -> StartError {
+        let function = self.initializer.as_ref().map_or("", |initializer| initializer.name);
+        StartError::Initializer { function, failure }
+    }
+
+    pub(crate) fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
+        let limit = self.start_timeout;
+        if initialising && self.initializer.is_some() {
+            return self.initializer_failed(InitializerFailure::Timeout { pid, limit });
+        }
+        let hint = if initialising { "" } else { self.hint() };
+        StartError::Timeout { pid, limit, hint }
+    }
+}
+
+/// This process's own program, as a worker.
+fn own_command() -> io::Result<Command> {
+    let mut command = Command::new(own_executable()?);
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    if let Some(test) = TestWorker::name() {
+        // The test harness is told to run the one test that turns into the worker. What comes
+        // after `--` it takes for the names of further tests.
+        command.args([&*test, "--exact", "--nocapture", "--test-threads=1", "--"]);
+    }
+    Ok(command)
+}

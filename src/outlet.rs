@@ -1,0 +1,109 @@
+//! The way into a worker: what waits to be written to its standard input.
+//!
+//! It is shared by the supervisor, which puts frames in, and the link, which writes them. For the
+//! first task of an idle worker the supervisor writes itself: that task's caller waits for it, and
+//! one task switch less is a good part of a round trip.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::io::AsyncWrite;
+use tokio::process::ChildStdin;
+
+use crate::payload::Payload;
+use crate::wire::{Kind, PREAMBLE, TaskHeader, put_frame, put_task_frame};
+
+/// Payloads up to this size are copied together with their neighbours: one write for many frames.
+const SMALL: usize = 4 << 10;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Outlet(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    stdin: ChildStdin,
+    /// Large payloads and what comes before them.
+    segments: VecDeque<Bytes>,
+    /// Comes after the segments.
+    buffer: Vec<u8>,
+    /// How much of the buffer is written.
+    written: usize,
+}
+
+impl Outlet {
+    /// Begins with the preamble.
+    pub(crate) fn new(stdin: ChildStdin) -> Self {
+        let (segments, buffer) = (VecDeque::new(), PREAMBLE.to_vec());
+        Self(Arc::new(Mutex::new(State { stdin, segments, buffer, written: 0 })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn put(
+        &self,
+        kind: Kind,
+        header: &impl Serialize,
+        payload: Payload,
+    ) -> io::Result<()> {
+        let mut state = self.lock();
+        put_frame(&mut state.buffer, kind, header, payload.len())?;
+        state.put_payload(payload);
+        Ok(())
+    }
+
+    pub(crate) fn put_task(&self, header: TaskHeader, arguments: Payload) -> io::Result<()> {
+        let mut state = self.lock();
+        put_task_frame(&mut state.buffer, Kind::Task, &header, arguments.len())?;
+        state.put_payload(arguments);
+        Ok(())
+    }
+
+    /// Writes what the pipe takes at once; false if that is not all.
+    pub(crate) fn flush(&self) -> bool {
+        self.poll_flush(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    /// Writes everything. A failure means that the worker is going, which is seen elsewhere.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_flush(cx)
+    }
+}
+
+impl State {
+    /// A large payload is not copied.
+    fn put_payload(&mut self, payload: Payload) {
+        if payload.len() <= SMALL {
+            self.buffer.extend_from_slice(&payload);
+        } else {
+            let before = Bytes::from(std::mem::take(&mut self.buffer));
+            let before = before.slice(std::mem::take(&mut self.written)..);
+            self.segments.extend([before, payload.into()]);
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(segment) = self.segments.front_mut() {
+            match ready!(Pin::new(&mut self.stdin).poll_write(cx, segment)) {
+                Ok(count) if count < segment.len() => drop(segment.split_to(count)),
+                _ => drop(self.segments.pop_front()),
+            }
+        }
+        while self.written < self.buffer.len() {
+            let rest = &self.buffer[self.written..];
+            match ready!(Pin::new(&mut self.stdin).poll_write(cx, rest)) {
+                Ok(count) => self.written += count,
+                Err(_) => break,
+            }
+        }
+        self.buffer.clear();
+        self.written = 0;
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,105 @@
+//! The bytes of arguments and results.
+
+use std::cell::Cell;
+use std::ops::Deref;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::codec::{CodecError, encode};
+
+/// Chosen so that a `Payload` is hardly larger than a `Bytes`.
+const INLINE: usize = 30;
+
+thread_local! {
+    /// Where values are encoded, so that only those too large to be kept inline allocate.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An encoded value. The arguments and results of most quick tasks are a few bytes, and an
+/// allocation for each of them would be a good part of their cost; so few bytes are kept in place.
+#[derive(Clone, Debug)]
+pub(crate) enum Payload {
+    Inline { length: u8, bytes: [u8; INLINE] },
+    Shared(Bytes),
+}
+
+impl Payload {
+    /// Encodes a value that may take up to `limit` bytes.
+    pub(crate) fn encode<T: Serialize + ?Sized>(
+        value: &T,
+        limit: usize,
+    ) -> Result<Self, CodecError> {
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        let encoded = encode(value, scratch, limit)?;
+        Ok(match Self::inline(&encoded) {
+            Some(inline) => {
+                SCRATCH.set(encoded);
+                inline
+            }
+            None => Self::Shared(encoded.into()),
+        })
+    }
+
+    /// Copies a few bytes; `None` if they are not few.
+    pub(crate) fn inline(source: &[u8]) -> Option<Self> {
+        let mut bytes = [0; INLINE];
+        bytes.get_mut(..source.len())?.copy_from_slice(source);
+        Some(Self::Inline { length: u8::try_from(source.len()).ok()?, bytes })
+    }
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self::Inline { length: 0, bytes: [0; INLINE] }
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self::Shared(bytes)
+    }
+}
+
+impl From<Payload> for Bytes {
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::Inline { .. } => Self::copy_from_slice(&payload),
+            Payload::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Inline { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_whatever_their_number() {
+        for length in [0, 1, INLINE - 1, INLINE, INLINE + 1, 1000] {
+            let source: Vec<u8> = (0..=255).cycle().take(length).collect();
+            let value: Vec<u8> = source.clone();
+            let payload = Payload::encode(&value, 2000).unwrap();
+            assert_eq!(crate::codec::decode::<Vec<u8>>(&payload).unwrap(), source);
+            assert_eq!(Bytes::from(payload.clone()), payload[..]);
+            assert_eq!(Payload::inline(&source).is_some(), length <= INLINE);
+        }
+    }
+
+    #[test]
+    fn a_payload_is_hardly_larger_than_bytes() {
+        assert!(size_of::<Payload>() <= size_of::<Bytes>() + size_of::<usize>());
+    }
+}
