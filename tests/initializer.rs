@@ -1,0 +1,245 @@
+//! What a worker does before its first task, and what it keeps for all of them.
+
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
+
+mod common;
+mod journal;
+
+procpool::test_support!();
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use procpool::{Builder, ProcessPoolExecutor};
+use rustix::process::{Pid, Signal, kill_process};
+
+use common::{Gate, hold, in_time, pid, process_gone, wait_until};
+use journal::{Journal, note_line};
+
+/// No serde type, and not even `Send`.
+struct Model {
+    name: String,
+    uses: Cell<u32>,
+}
+
+impl Model {
+    /// Notes the worker.
+    fn load(path: &str, name: String) -> Self {
+        note_line(path, &std::process::id().to_string());
+        Self { name, uses: Cell::new(0) }
+    }
+}
+
+fn load(path: String, name: String) -> Model {
+    Model::load(&path, name)
+}
+
+fn load_or_fail(path: String, name: String) -> Result<Model, std::num::ParseIntError> {
+    let model = Model::load(&path, name);
+    model.name.parse::<u32>()?;
+    Ok(model)
+}
+
+async fn load_later(path: String, name: String) -> Model {
+    tokio::task::yield_now().await;
+    Model::load(&path, name)
+}
+
+async fn load_later_or_fail(path: String, name: String) -> Result<Model, String> {
+    tokio::task::yield_now().await;
+    let model = Model::load(&path, name);
+    if model.name.is_empty() { Err("it has no name".to_owned()) } else { Ok(model) }
+}
+
+fn panic_at_start(path: String) -> Model {
+    let model = Model::load(&path, String::new());
+    panic!("the model {:?} is missing", model.name);
+}
+
+fn hang_at_start(path: String) -> Model {
+    let _model = Model::load(&path, String::new());
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The worker, the model's name, and how often it was used before.
+fn use_model() -> (u32, String, u32) {
+    let model: &Model = procpool::current().state().unwrap();
+    (std::process::id(), model.name.clone(), model.uses.replace(model.uses.get() + 1))
+}
+
+fn use_wrong_type() -> Result<u64, String> {
+    procpool::current().state::<u64>().copied().map_err(|error| error.to_string())
+}
+
+procpool::register!(load, load_or_fail, load_later, load_later_or_fail, panic_at_start);
+procpool::register!(hang_at_start, use_model, use_wrong_type);
+
+async fn assert_that_state_is_kept(builder: Builder, journal: &Journal, name: &str) {
+    let pool = builder.max_workers(1).build().unwrap();
+    let mut worker = None;
+    for uses in 0..3 {
+        let (pid, model, used_before) = in_time(pool.run(use_model, ())).await.unwrap();
+        assert_eq!((model.as_str(), used_before), (name, uses));
+        assert_eq!(*worker.get_or_insert(pid), pid);
+    }
+    in_time(pool.shutdown()).await;
+    assert_eq!(journal.numbers(), [worker.unwrap()], "it ran once");
+}
+
+#[tokio::test]
+async fn a_plain_initializer_makes_the_state() {
+    // scenario 39
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder();
+    let builder = builder.initializer(load, (journal.path(), "small".to_owned()));
+    assert_that_state_is_kept(builder, &journal, "small").await;
+}
+
+#[tokio::test]
+async fn a_fallible_initializer_makes_the_state_if_it_succeeds() {
+    // scenario 39
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder();
+    let builder = builder.initializer(load_or_fail, (journal.path(), "12".to_owned()));
+    assert_that_state_is_kept(builder, &journal, "12").await;
+}
+
+#[tokio::test]
+async fn an_async_initializer_makes_the_state() {
+    // scenario 39
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder();
+    let builder = builder.initializer(load_later, (journal.path(), "late".to_owned()));
+    assert_that_state_is_kept(builder, &journal, "late").await;
+}
+
+#[tokio::test]
+async fn an_async_fallible_initializer_makes_the_state_if_it_succeeds() {
+    // scenario 39
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder();
+    let builder = builder.initializer(load_later_or_fail, (journal.path(), "later".to_owned()));
+    assert_that_state_is_kept(builder, &journal, "later").await;
+}
+
+#[tokio::test]
+async fn the_initializer_runs_once_in_each_worker_and_again_in_a_replacement() {
+    // scenario 39
+    let (journal, gate) = (Journal::new(), Gate::new().await);
+    let builder = ProcessPoolExecutor::builder().max_workers(2);
+    let builder = builder.initializer(load, (journal.path(), "m".to_owned()));
+    let pool = builder.build().unwrap();
+    let victim = pool.submit(hold, gate.port()).await.unwrap();
+    let other = pool.submit(hold, gate.port()).await.unwrap();
+    let (first, second) = (gate.arrival().await, gate.arrival().await);
+    assert_eq!(journal.lines().len(), 2);
+    kill_process(Pid::from_raw(first.pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+    // One of the handles fails; which one depends on the order of arrival.
+    let (replacement, model, uses) = in_time(pool.run(use_model, ())).await.unwrap();
+    assert_eq!((&*model, uses), ("m", 0), "a state of its own");
+    let survivor = second.pid;
+    let mut expected = [first.pid, survivor, replacement];
+    drop(second);
+    let results = [in_time(victim).await, in_time(other).await];
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    in_time(pool.shutdown()).await;
+    let mut ran = journal.numbers();
+    ran.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(ran, expected);
+}
+
+/// Every way to meet a pool whose initializer fails with this message, and no process is left.
+async fn assert_broken(builder: Builder, journal: &Journal, message: &str) {
+    let pool = builder.max_workers(2).build().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        waiting.push(pool.submit(pid, ()).await.unwrap());
+    }
+    let mut errors = BTreeMap::new();
+    let error = in_time(pool.ready()).await.unwrap_err();
+    assert!(error.is_broken() && error.broken().unwrap().is_initializer_failure(), "{error}");
+    errors.insert("ready", error.to_string());
+    for handle in waiting {
+        let error = in_time(handle).await.unwrap_err();
+        assert!(error.is_broken() && error.broken().unwrap().is_initializer_failure(), "{error}");
+        errors.insert("await", error.to_string());
+    }
+    let error = in_time(pool.submit(pid, ())).await.unwrap_err();
+    assert!(error.is_broken(), "{error}");
+    errors.insert("submit", error.to_string());
+    let error = pool.try_submit(pid, ()).unwrap_err();
+    assert!(error.is_broken(), "{error}");
+    errors.insert("try_submit", error.to_string());
+    let error = in_time(pool.run(pid, ())).await.unwrap_err();
+    assert!(error.is_broken(), "{error}");
+    errors.insert("run", error.to_string());
+    for (place, error) in errors {
+        assert!(error.contains(message), "{place}: {error}");
+    }
+    in_time(pool.shutdown()).await;
+    let workers = journal.numbers();
+    assert!(matches!(workers.len(), 1..=2), "{workers:?}");
+    wait_until("the workers are gone", || workers.iter().all(|pid| process_gone(*pid))).await;
+}
+
+#[tokio::test]
+async fn an_initializer_that_panics_breaks_the_pool() {
+    // scenario 40
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder().initializer(panic_at_start, journal.path());
+    assert_broken(builder, &journal, "panicked: the model \"\" is missing (at ").await;
+}
+
+#[tokio::test]
+async fn an_initializer_that_returns_an_error_breaks_the_pool() {
+    // scenario 40
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder();
+    let builder = builder.initializer(load_or_fail, (journal.path(), "many".to_owned()));
+    assert_broken(builder, &journal, "invalid digit found in string").await;
+}
+
+#[tokio::test]
+async fn an_async_initializer_that_returns_an_error_breaks_the_pool() {
+    // scenario 40
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder();
+    let builder = builder.initializer(load_later_or_fail, (journal.path(), String::new()));
+    assert_broken(builder, &journal, "it has no name").await;
+}
+
+#[tokio::test]
+async fn an_initializer_that_hangs_breaks_the_pool() {
+    // scenario 40
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder().initializer(hang_at_start, journal.path());
+    let builder = builder.start_timeout(Duration::from_secs(3)); // it must get as far as that
+    assert_broken(builder, &journal, "hang_at_start` did not end within 3s").await;
+}
+
+#[tokio::test]
+async fn asking_for_a_state_of_another_type_says_which() {
+    // scenario 41
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder();
+    let builder = builder.initializer(load, (journal.path(), "m".to_owned()));
+    let pool = builder.max_workers(1).build().unwrap();
+    let error = in_time(pool.run(use_wrong_type, ())).await.unwrap().unwrap_err();
+    assert_eq!(error, "the initializer of this pool did not return a `u64`");
+    let (_, model, _) = in_time(pool.run(use_model, ())).await.unwrap();
+    assert_eq!(model, "m");
+}
+
+#[tokio::test]
+async fn asking_for_state_without_an_initializer_says_so() {
+    // scenario 41
+    let pool = ProcessPoolExecutor::builder().max_workers(1).build().unwrap();
+    let error = in_time(pool.run(use_wrong_type, ())).await.unwrap().unwrap_err();
+    assert!(error.contains("without an initializer"), "{error}");
+    let error = in_time(pool.run(use_model, ())).await.unwrap_err();
+    assert!(error.panic().unwrap().message().contains("NoInitializer"), "{error}");
+}
