@@ -11,7 +11,7 @@ use procpool::{ProcessPoolExecutor, Shutdown};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use common::{Gate, hold, in_time, pid, process_gone, wait_until};
+use common::{Gate, hold, in_time, pid, process_gone, processes_with_env, wait_until};
 use journal::{Journal, note};
 
 /// Cannot be interrupted but by signals.
@@ -308,19 +308,24 @@ async fn tasks_resolve_and_workers_go_when_a_multi_threaded_runtime_is_dropped()
 #[test]
 fn a_runtime_dropped_at_once_leaves_nothing() {
     // scenario 74: at the moment of the drop the worker is being started.
+    const NAME: &str = "PROCPOOL_TEST_MARK";
+    let mark = Journal::new().path(); // as unique as a mark must be
+    let other = Builder::new_current_thread().enable_all().build().unwrap();
     for steps in 0..30 {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let handle = runtime.block_on(async {
-            let handle = pool_of(1).submit(pid, ()).await.unwrap();
+            let pool = ProcessPoolExecutor::builder().env(NAME, &mark).build().unwrap();
+            let handle = pool.submit(pid, ()).await.unwrap();
             for _ in 0..steps {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_micros(200)).await;
             }
             handle
         });
         drop(runtime);
-        let other = Builder::new_current_thread().enable_all().build().unwrap();
         if let Err(error) = other.block_on(in_time(handle)) {
             assert!(error.is_shut_down(), "{error}");
         }
     }
+    let none = || processes_with_env(NAME, &mark).is_empty();
+    other.block_on(wait_until("no worker is left", none));
 }
