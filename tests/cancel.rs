@@ -1,5 +1,7 @@
 //! Tasks that are not wanted any more.
 
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
+
 mod common;
 mod journal;
 
@@ -40,6 +42,7 @@ fn hold_with_children(path: String, port: u16) {
     note_line(&path, line.trim());
     note_line(&path, &shell.id().to_string());
     hold(port);
+    shell.wait().unwrap();
 }
 
 procpool::register!(hold_in_spite_of_sigterm, hold_with_children);
@@ -196,7 +199,7 @@ async fn an_abort_that_races_the_result_never_hits_the_next_task() {
         assert_eq!(in_time(next).await.unwrap(), round);
     }
     pool.shutdown().await;
-    assert_eq!(journal.numbers(), Vec::from_iter(0..300));
+    assert_eq!(journal.numbers(), (0..300).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Many tasks, as they end.
 
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
+
 mod common;
 
 procpool::test_support!();
@@ -123,7 +125,7 @@ async fn a_deadline_reports_how_many_of_how_many_are_unfinished() {
     // scenario 53
     let (pool, gate) = (pool_of(4), Gate::new().await);
     let (mut handles, mut held) = holding::<4>(&pool, &gate).await;
-    let (_late, _later) = (held[1].take().unwrap(), held[3].take().unwrap());
+    let late = [held[1].take(), held[3].take()];
     drop(held);
     for index in [0, 2] {
         in_time(&mut handles[index]).await.unwrap();
@@ -143,7 +145,7 @@ async fn a_deadline_reports_how_many_of_how_many_are_unfinished() {
     // They go on, and can still be awaited.
     let left = done.into_unfinished();
     assert_eq!(left.iter().map(TaskHandle::id).collect::<Vec<_>>(), [ids[1], ids[3]]);
-    drop((_late, _later));
+    drop(late);
     for handle in left {
         in_time(handle).await.unwrap();
     }
@@ -204,7 +206,10 @@ async fn callbacks_are_called_in_the_order_in_which_they_were_added() {
     in_time(&mut handles[0]).await.unwrap();
     in_time(pool.shutdown()).await; // the callbacks are called by the supervisor
     let calls: Vec<_> = calls.iter().collect();
-    assert_eq!(calls.iter().map(|(number, _)| *number).collect::<Vec<_>>(), Vec::from_iter(0..10));
+    assert_eq!(
+        calls.iter().map(|(number, _)| *number).collect::<Vec<_>>(),
+        (0..10).collect::<Vec<_>>()
+    );
     assert!(calls.into_iter().all(|(_, result)| result.unwrap() == worker));
 }
 

@@ -256,7 +256,9 @@ async fn a_worker_killed_within_a_large_payload_fails_one_task() {
             tokio::task::yield_now().await;
         }
         let before = pool.workers();
-        before.iter().for_each(|worker| signal(worker.pid, Signal::KILL));
+        for worker in &before {
+            signal(worker.pid, Signal::KILL);
+        }
         match in_time(victim).await {
             Ok(length) => assert_eq!(length, SIZE),
             Err(error) => assert!(error.is_worker_death(), "{error}"),
@@ -408,10 +410,11 @@ async fn a_daemon_that_a_task_leaves_behind_holds_nothing_up() {
     fn leave_a_daemon() -> u32 {
         let script = "setsid sleep 1000 & echo $!";
         let mut shell = Command::new("sh");
-        let shell = shell.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut shell = shell.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        let stdout = shell.stdout.unwrap();
+        let stdout = shell.stdout.take().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        shell.wait().unwrap();
         line.trim().parse().unwrap()
     }
     procpool::register!(leave_a_daemon);

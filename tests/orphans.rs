@@ -60,7 +60,7 @@ async fn working_parent() -> (Parent, Vec<u32>, Vec<common::Held>) {
         assert!(matches!(what, "child" | "idle"), "{line}");
         pids.push(pid.parse().unwrap());
     }
-    assert_eq!(BTreeSet::from_iter(&pids).len(), 4);
+    assert_eq!(pids.iter().collect::<BTreeSet<_>>().len(), 4);
     assert!(pids.iter().all(|pid| !process_gone(*pid)));
     (parent, pids, held)
 }

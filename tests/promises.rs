@@ -136,7 +136,7 @@ async fn promise_2_a_task_that_had_not_begun_is_given_to_another_worker() {
     for handle in behind {
         in_time(handle).await.unwrap();
     }
-    assert_eq!(journal.numbers(), Vec::from_iter(0..50));
+    assert_eq!(journal.numbers(), (0..50).collect::<Vec<_>>());
 }
 
 // ----- 3 -----
@@ -271,7 +271,7 @@ async fn promise_5_first_in_first_out() {
     drop(held);
     in_time(first).await.unwrap();
     in_time(pool.shutdown()).await;
-    assert_eq!(journal.numbers(), Vec::from_iter(0..500));
+    assert_eq!(journal.numbers(), (0..500).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -71,17 +71,17 @@ async fn waiting_submits_go_on_in_order() {
     let mut submits = Vec::new();
     for number in 0..10 {
         let (pool, path) = (pool.clone(), journal.path());
-        submits.push(tokio::spawn(async move { pool.submit(note, (path, number)).await.unwrap() }));
+        submits.push(tokio::spawn(async move { pool.submit(note, (path, number)).await }));
         tokio::task::yield_now().await; // each has begun to wait before the next
     }
     let accepted = submits.iter().filter(|submit| submit.is_finished()).count();
     assert_eq!(accepted, 2, "there is room for two");
     drop(held);
     for (number, submit) in (0..).zip(submits) {
-        assert_eq!(in_time(in_time(submit).await.unwrap()).await.unwrap(), number);
+        assert_eq!(in_time(in_time(submit).await.unwrap().unwrap()).await.unwrap(), number);
     }
     in_time(running).await.unwrap();
-    assert_eq!(journal.numbers(), Vec::from_iter(0..10));
+    assert_eq!(journal.numbers(), (0..10).collect::<Vec<_>>());
 }
 
 #[tokio::test]

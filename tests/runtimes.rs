@@ -46,7 +46,7 @@ async fn under_a_paused_clock_tasks_run_and_no_time_limit_fires_early() {
         assert_eq!(task.run().await.unwrap(), 2 * number);
     }
     let doubled: Vec<u32> = pool.map(double, 0..100).map(Result::unwrap).collect().await;
-    assert_eq!(doubled, Vec::from_iter((0..100).map(double)));
+    assert_eq!(doubled, (0..100).map(double).collect::<Vec<_>>());
     assert_eq!(pool.run(double_later, 3).await.unwrap(), 6);
     let report = pool.shutdown_with(Shutdown::new().time_limit(Duration::from_secs(60))).await;
     assert_eq!((report.finished, report.killed), (151, 0));
@@ -141,7 +141,7 @@ fn ten_threads_and_two_runtimes_share_a_pool() {
                     }
                     let doubled = pool.map(double, first..first + 50).map(Result::unwrap);
                     let doubled: Vec<u32> = in_time(doubled.collect()).await;
-                    assert_eq!(doubled, Vec::from_iter((first..first + 50).map(double)));
+                    assert_eq!(doubled, (first..first + 50).map(double).collect::<Vec<_>>());
                 });
             });
         }

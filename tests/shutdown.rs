@@ -185,7 +185,7 @@ async fn tasks_still_run_after_a_shutdown_without_waiting_and_after_everything_i
     drop(held);
     wait_until("all have run", || journal.lines().len() == 10).await;
     wait_until("the worker is gone", || process_gone(worker)).await;
-    assert_eq!(journal.numbers(), Vec::from_iter(0..10));
+    assert_eq!(journal.numbers(), (0..10).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -313,14 +313,11 @@ fn a_runtime_dropped_at_once_leaves_nothing() {
     let other = Builder::new_current_thread().enable_all().build().unwrap();
     for steps in 0..30 {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let handle = runtime.block_on(async {
-            let pool = ProcessPoolExecutor::builder().env(NAME, &mark).build().unwrap();
-            let handle = pool.submit(pid, ()).await.unwrap();
-            for _ in 0..steps {
-                tokio::time::sleep(Duration::from_micros(200)).await;
-            }
-            handle
-        });
+        let builder = ProcessPoolExecutor::builder().env(NAME, &mark);
+        let pool = runtime.block_on(async { builder.build().unwrap() });
+        let handle = runtime.block_on(pool.submit(pid, ())).unwrap();
+        drop(pool);
+        runtime.block_on(async { tokio::time::sleep(steps * Duration::from_micros(200)).await });
         drop(runtime);
         if let Err(error) = other.block_on(in_time(handle)) {
             assert!(error.is_shut_down(), "{error}");

@@ -89,7 +89,7 @@ async fn a_stale_timer_never_hits_the_task_that_follows() {
         assert_eq!(in_time(next).await.unwrap(), round);
     }
     pool.shutdown().await;
-    assert_eq!(journal.numbers(), Vec::from_iter(0..60));
+    assert_eq!(journal.numbers(), (0..60).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! the worker ends.
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
