@@ -32,7 +32,7 @@ use crate::error::{DeathReport, InitializerFailure, StartError, WorkerDeath};
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
 use crate::outlet::Outlet;
-use crate::output::drain;
+use crate::output::{Drained, drain};
 use crate::payload::Payload;
 use crate::scheduler::KillReason;
 use crate::sys::{Reaper, SharedPage, SharedPageRef, read_available, require_io_driver};
@@ -47,6 +47,8 @@ const READ: usize = 64 << 10;
 const SMALL: usize = 4 << 10;
 /// How long a worker may live on with its output closed.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
+/// How long a worker that has left waits for its output to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A worker that has printed so much without a hello is none.
 const LONGEST_BANNER: usize = 1 << 20;
 
@@ -164,7 +166,7 @@ struct Link {
     outlet: Outlet,
     stdout: ChildStdout,
     /// Ends with the last lines of the worker's output.
-    stderr: JoinHandle<String>,
+    stderr: JoinHandle<Drained>,
     exited: oneshot::Sender<()>,
     claims: Option<(SharedPage, OwnedFd)>,
     stage: Stage,
@@ -401,11 +403,16 @@ impl Link {
         let _ = read_available(&self.stdout, &mut self.inbox);
         self.receive().await;
         let _ = self.exited.send(());
-        let stderr_tail = self.stderr.await.unwrap_or_default();
+        let drained = self.stderr.await.ok();
         let status = self.reaper.reap().await;
         if matches!(self.stage, Stage::Goodbye) {
+            // The program may end after a shutdown, and what was printed must not end with it.
+            if let Some(Drained { written, .. }) = drained {
+                futures::future::select(written, Delay::new(LAST_WORDS)).await;
+            }
             return Ended::Left;
         }
+        let stderr_tail = drained.map(|drained| drained.tail).unwrap_or_default();
         let remark = match (&self.stage, self.killed) {
             (Stage::Failed(Failed::Protocol(remark)), _) => Some(remark.clone()),
             (_, Some(reason)) => Some(reason.remark().to_owned()),

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::ChildStderr;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::id::WorkerId;
 use crate::log;
@@ -73,17 +74,25 @@ pub struct OutputLine<'a> {
     pub text: &'a str,
 }
 
-/// Reads a worker's standard error until it ends or the worker has exited, and returns its tail.
-/// After the exit nothing is waited for: a daemon that a task has left behind may hold the pipe
-/// open for ever, and this process's own standard error may be stuck.
+/// What a worker printed last.
+pub(crate) struct Drained {
+    pub(crate) tail: String,
+    /// Ends when all is where it goes, which may be never: this process's own standard error may
+    /// be stuck.
+    pub(crate) written: JoinHandle<()>,
+}
+
+/// Reads a worker's standard error until it ends or the worker has exited. After the exit nothing
+/// is waited for: a daemon that a task has left behind may hold the pipe open for ever.
 pub(crate) async fn drain(
     mut stderr: ChildStderr,
     mut exited: oneshot::Receiver<()>,
     worker: WorkerId,
     pid: u32,
     output: WorkerOutput,
-) -> String {
-    let mut output = Sink { worker, pid, output, line: BytesMut::new() };
+) -> Drained {
+    let (sink, mut lines) = (Sink { worker, pid, output }, Lines::default());
+    let mut unwritten = None;
     let (mut tail, mut chunk) = (Tail::default(), BytesMut::with_capacity(LONGEST_LINE));
     loop {
         tokio::select! {
@@ -92,56 +101,40 @@ pub(crate) async fn drain(
             read = stderr.read_buf(&mut chunk) => if !matches!(read, Ok(1..)) { break },
         }
         tail.push(&chunk);
-        let lines = output.lines(&chunk);
+        let mut writing = Box::pin(sink.clone().write(lines.split(&chunk)));
         chunk.clear();
         tokio::select! {
             biased;
-            () = output.write(lines) => {}
-            _ = &mut exited => break,
+            () = &mut writing => {}
+            _ = &mut exited => {
+                unwritten = Some(writing);
+                break;
+            }
         }
     }
     let _ = read_available(&stderr, &mut chunk);
     tail.push(&chunk);
-    let mut rest = output.lines(&chunk);
-    rest.push(output.unfinished());
-    // The rest is written as soon as that is possible, without holding up the report of the death.
-    tokio::spawn(async move { output.write(rest).await });
-    tail.into_string()
+    let mut rest = lines.split(&chunk);
+    rest.push(lines.unfinished());
+    let written = tokio::spawn(async move {
+        if let Some(writing) = unwritten {
+            writing.await;
+        }
+        sink.write(rest).await;
+    });
+    Drained { tail: tail.into_string(), written }
 }
 
 /// Where the lines go.
+#[derive(Clone)]
 struct Sink {
     worker: WorkerId,
     pid: u32,
     output: WorkerOutput,
-    /// The beginning of a line that is not finished.
-    line: BytesMut,
 }
 
 impl Sink {
-    /// Cuts what was read into pieces of whole lines.
-    fn lines(&mut self, chunk: &[u8]) -> Vec<Bytes> {
-        self.line.extend_from_slice(chunk);
-        let whole = self.line.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let mut pieces = Vec::new();
-        if whole > 0 {
-            pieces.push(self.line.split_to(whole).freeze());
-        }
-        if self.line.len() > LONGEST_LINE {
-            pieces.push(self.unfinished());
-        }
-        pieces
-    }
-
-    /// Ends a line that has no end, or is too long.
-    fn unfinished(&mut self) -> Bytes {
-        if !self.line.is_empty() {
-            self.line.extend_from_slice(b"\n");
-        }
-        self.line.split().freeze()
-    }
-
-    async fn write(&self, pieces: Vec<Bytes>) {
+    async fn write(self, pieces: Vec<Bytes>) {
         for piece in pieces {
             match &self.output {
                 WorkerOutput::Inherit => {
@@ -165,6 +158,34 @@ impl Sink {
         if catch_unwind(AssertUnwindSafe(|| handler(line))).is_err() {
             log::error!("the handler of worker output panicked");
         }
+    }
+}
+
+/// The beginning of a line that is not finished.
+#[derive(Default)]
+struct Lines(BytesMut);
+
+impl Lines {
+    /// Cuts what was read into pieces of whole lines.
+    fn split(&mut self, chunk: &[u8]) -> Vec<Bytes> {
+        self.0.extend_from_slice(chunk);
+        let whole = self.0.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut pieces = Vec::new();
+        if whole > 0 {
+            pieces.push(self.0.split_to(whole).freeze());
+        }
+        if self.0.len() > LONGEST_LINE {
+            pieces.push(self.unfinished());
+        }
+        pieces
+    }
+
+    /// Ends a line that has no end, or is too long.
+    fn unfinished(&mut self) -> Bytes {
+        if !self.0.is_empty() {
+            self.0.extend_from_slice(b"\n");
+        }
+        self.0.split().freeze()
     }
 }
 
@@ -216,11 +237,10 @@ mod tests {
 
     #[test]
     fn lines_are_passed_on_whole_and_long_ones_in_pieces() {
-        let (worker, output) = (WorkerId(1), WorkerOutput::Null);
-        let mut sink = Sink { worker, pid: 1, output, line: BytesMut::new() };
-        assert!(sink.lines(b"be").is_empty());
-        assert_eq!(sink.lines(b"gin\nmiddle\nen"), [&b"begin\nmiddle\n"[..]]);
-        assert_eq!(sink.unfinished(), &b"en\n"[..]);
-        assert_eq!(sink.lines(&vec![b'x'; LONGEST_LINE + 1]).len(), 1);
+        let mut lines = Lines::default();
+        assert!(lines.split(b"be").is_empty());
+        assert_eq!(lines.split(b"gin\nmiddle\nen"), [&b"begin\nmiddle\n"[..]]);
+        assert_eq!(lines.unfinished(), &b"en\n"[..]);
+        assert_eq!(lines.split(&vec![b'x'; LONGEST_LINE + 1]).len(), 1);
     }
 }
