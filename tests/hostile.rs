@@ -405,6 +405,23 @@ async fn nested_workers_go_when_the_outer_task_is_aborted() {
 }
 
 #[tokio::test]
+async fn the_children_of_a_killed_worker_go_with_it() {
+    fn hold_with_child(port: u16) {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        hold(port);
+        child.wait().unwrap();
+    }
+    procpool::register!(hold_with_child);
+    let (marked, gate) = (Marked::new(1), Gate::new().await);
+    let handle = marked.pool.submit(hold_with_child, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    assert!(processes_with_env(Marked::NAME, &marked.mark).len() >= 2);
+    signal(held.pid, Signal::KILL);
+    assert!(in_time(handle).await.unwrap_err().is_worker_death());
+    marked.end().await;
+}
+
+#[tokio::test]
 async fn a_daemon_that_a_task_leaves_behind_holds_nothing_up() {
     /// Leaves a process in a session of its own, which holds the worker's output open.
     fn leave_a_daemon() -> u32 {
