@@ -42,13 +42,13 @@ async fn under_a_paused_clock_tasks_run_and_no_time_limit_fires_early() {
     let pool = pool_of(2); // its workers have 30 seconds to start, and the clock does not count
     pool.ready().await.unwrap();
     for number in 0..50 {
-        let task = pool.task(double, number).timeout(Duration::from_secs(60));
+        let task = pool.task(double, number).timeout(Duration::from_mins(1));
         assert_eq!(task.run().await.unwrap(), 2 * number);
     }
     let doubled: Vec<u32> = pool.map(double, 0..100).map(Result::unwrap).collect().await;
     assert_eq!(doubled, (0..100).map(double).collect::<Vec<_>>());
     assert_eq!(pool.run(double_later, 3).await.unwrap(), 6);
-    let report = pool.shutdown_with(Shutdown::new().time_limit(Duration::from_secs(60))).await;
+    let report = pool.shutdown_with(Shutdown::new().time_limit(Duration::from_mins(1))).await;
     assert_eq!((report.finished, report.killed), (151, 0));
 }
 

@@ -338,7 +338,9 @@ async fn the_death_of_an_idle_worker_fails_no_task() {
         let pool = pool_of(2);
         for round in 1..=5 {
             let victims = idle_workers(&pool, 2).await;
-            victims.iter().for_each(|&pid| kill(pid));
+            for &pid in &victims {
+                kill(pid);
+            }
             if round % 2 == 0 {
                 wait_until("they are dead", || victims.iter().all(|&pid| process_exited(pid)))
                     .await;
