@@ -77,6 +77,7 @@ fn same_units(unit: (), marker: Unit) -> ((), Unit) {
     (unit, marker)
 }
 
+#[expect(clippy::option_option, reason = "an argument may be of any serde type")]
 fn same_option(option: Option<Option<u8>>) -> Option<Option<u8>> {
     option
 }

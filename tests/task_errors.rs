@@ -80,7 +80,7 @@ fn panic_with_string() {
 }
 
 fn unwrap_none() -> u32 {
-    None.unwrap()
+    "no number".parse().ok().unwrap()
 }
 
 async fn panic_after_await() {
