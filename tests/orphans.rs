@@ -125,9 +125,7 @@ async fn pools_leave_no_descriptors_threads_or_children_behind() {
         lines.push(line);
     }
     assert!(parent.child.wait().await.unwrap().success());
-    let [before, after] = &*lines else { panic!("{lines:?}") };
-    assert!(before.contains("children: 0"), "{before}");
-    assert_eq!(before.strip_prefix("before").unwrap(), after.strip_prefix("after").unwrap());
+    assert_eq!(lines, ["nothing leaked"]);
 }
 
 /// What this process has open, as (number, target).
