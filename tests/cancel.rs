@@ -221,7 +221,7 @@ async fn a_task_that_ignores_sigterm_is_killed_after_the_grace_period() {
 #[tokio::test]
 async fn a_task_that_ends_during_the_grace_period_keeps_its_result() {
     let pool = ProcessPoolExecutor::builder().max_workers(1);
-    let pool = pool.grace_period(Duration::from_secs(600)).build().unwrap();
+    let pool = pool.grace_period(Duration::from_mins(10)).build().unwrap();
     let gate = Gate::new().await;
     let handle = pool.submit(hold_in_spite_of_sigterm, gate.port()).await.unwrap();
     let held = gate.arrival().await;
