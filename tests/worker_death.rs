@@ -467,3 +467,23 @@ async fn a_task_that_survives_its_retries_has_a_result() {
     assert_eq!(error.attempts(), 1);
     assert_eq!(pool.stats().worker_deaths, 3);
 }
+
+/// Leaves a process behind in its group, says its pid, and exits.
+fn orphan_a_child(path: String) {
+    let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    std::fs::write(path, child.id().to_string()).unwrap();
+    std::process::exit(3);
+}
+
+procpool::register!(orphan_a_child);
+
+#[tokio::test]
+async fn what_a_task_has_started_goes_with_a_worker_that_exits() {
+    let pool = pool_of(1);
+    let path = std::env::temp_dir().join(format!("procpool-orphan-{}", std::process::id()));
+    let error = run_deadly(&pool, pool.run(orphan_a_child, path.display().to_string())).await;
+    assert_eq!(death(&error).exit_code(), Some(3));
+    let child = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    wait_until("the child goes", || process_gone(child)).await;
+}
