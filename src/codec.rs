@@ -4,14 +4,19 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::reason;
+
 /// Why a value could not be turned into bytes or back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CodecError {
     #[error("{0}")]
-    Postcard(#[from] postcard::Error),
-    #[error("it is larger than {limit} bytes")]
+    Postcard(postcard::Error),
+    /// What an implementation of `Serialize` or `Deserialize` says itself.
+    #[error("{0}")]
+    Custom(String),
+    #[error("more than {limit} bytes")]
     TooLarge { limit: usize },
-    #[error("{0} bytes are left over")]
+    #[error("bytes left over: {0}")]
     Trailing(usize),
 }
 
@@ -25,16 +30,24 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     match postcard::serialize_with_flavor(value, Capped { buffer, end }) {
         Ok(buffer) => Ok(buffer),
         Err(postcard::Error::SerializeBufferFull) => Err(CodecError::TooLarge { limit }),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(named(error, || reason::of_encoding(value))),
     }
 }
 
 /// Reads a value that must take up all of `bytes`.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    match postcard::take_from_bytes(bytes)? {
-        (value, []) => Ok(value),
-        (_, rest) => Err(CodecError::Trailing(rest.len())),
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(CodecError::Trailing(rest.len())),
+        Err(error) => Err(named(error, || reason::of_decoding::<T>(bytes))),
     }
+}
+
+/// An error of postcard's, with its reason if postcard has dropped that.
+fn named(error: postcard::Error, reason: impl FnOnce() -> Option<String>) -> CodecError {
+    let dropped = matches!(error, postcard::Error::SerdeSerCustom | postcard::Error::SerdeDeCustom);
+    let reason = if dropped { reason() } else { None };
+    reason.map_or(CodecError::Postcard(error), CodecError::Custom)
 }
 
 /// Grows like a `Vec`, but only up to `end`.
@@ -65,7 +78,55 @@ impl Flavor for Capped {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
     use super::*;
+
+    /// Cannot be encoded for a while.
+    struct Failing {
+        times: Cell<u32>,
+    }
+
+    impl Serialize for Failing {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.times.replace(self.times.get().saturating_sub(1)) {
+                0 => serializer.serialize_unit(),
+                times => Err(serde::ser::Error::custom(format!("{times} times"))),
+            }
+        }
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct Undecodable;
+
+    impl<'de> Deserialize<'de> for Undecodable {
+        fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            Err(serde::de::Error::custom("never"))
+        }
+    }
+
+    #[test]
+    fn custom_errors_keep_their_text() {
+        let error = encode(&Failing { times: Cell::new(2) }, Vec::new(), 100).unwrap_err();
+        assert_eq!(error, CodecError::Custom("1 times".to_owned()));
+        assert_eq!(error.to_string(), "1 times");
+        let error = decode::<(Undecodable,)>(&[]).unwrap_err();
+        assert_eq!(error, CodecError::Custom("never".to_owned()));
+    }
+
+    #[test]
+    fn an_error_that_is_gone_when_its_text_is_sought_is_still_an_error() {
+        let error = encode(&Failing { times: Cell::new(1) }, Vec::new(), 100).unwrap_err();
+        assert_eq!(error, CodecError::Postcard(postcard::Error::SerdeSerCustom));
+    }
+
+    #[test]
+    fn other_errors_are_postcards() {
+        let error = decode::<bool>(&[7]).unwrap_err();
+        assert_eq!(error, CodecError::Postcard(postcard::Error::DeserializeBadBool));
+    }
 
     #[test]
     fn a_value_comes_back() {

@@ -188,7 +188,8 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::Unregistered(_))
             }
 
-            /// The arguments or the result could not be encoded or decoded.
+            /// The arguments or the result could not be encoded or decoded. The message says why,
+            /// in the words of their `Serialize` or `Deserialize` if it was these that refused.
             pub fn is_codec(&self) -> bool {
                 matches!(self.0.cause, Cause::Codec { .. })
             }

@@ -116,6 +116,7 @@ mod outlet;
 mod output;
 mod payload;
 mod probe;
+mod reason;
 mod registry;
 mod scheduler;
 mod supervisor;

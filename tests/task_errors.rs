@@ -330,7 +330,21 @@ fn panic_with_long_message(length: usize) {
     panic!("{}", "y".repeat(length));
 }
 
-procpool::register!(length, text_of, panic_with_long_message);
+/// Says much about why it cannot be encoded.
+#[derive(Debug, Deserialize)]
+struct Verbose;
+
+impl Serialize for Verbose {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("z".repeat(20 << 20)))
+    }
+}
+
+fn verbose() -> Verbose {
+    Verbose
+}
+
+procpool::register!(length, text_of, panic_with_long_message, verbose);
 
 #[tokio::test]
 async fn arguments_over_the_limit_are_refused_at_once() {
@@ -372,6 +386,17 @@ async fn a_panic_message_over_the_limit_is_cut() {
         assert!(message.starts_with("yyy"));
         assert_eq!(pool.stats().worker_deaths, 0);
     }
+}
+
+#[tokio::test]
+async fn a_reason_over_the_limit_is_cut_and_the_worker_lives() {
+    let pool = builder().max_payload(SMALL).build().unwrap();
+    let before = in_time(pool.run(pid, ())).await.unwrap();
+    let error = in_time(pool.run(verbose, ())).await.unwrap_err();
+    assert!(error.is_codec(), "{:?}", error.worker_death());
+    let length = error.to_string().len();
+    assert!((100..SMALL + 1_000).contains(&length), "{length}");
+    assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), before);
 }
 
 // ----- the errors themselves -----
@@ -418,12 +443,16 @@ async fn the_sources_of_errors_are_complete() {
 }
 
 #[tokio::test]
-async fn a_failure_to_encode_names_its_own_reason() {
+async fn a_failure_to_encode_or_decode_names_its_own_reason() {
     let pool = pool();
-    let error = in_time(pool.run(take, Fragile(Fails::Encoding))).await.unwrap_err();
-    assert!(chain(&error).concat().contains("not to be encoded"), "{:?}", chain(&error));
-    let error = in_time(pool.run(take, Fragile(Fails::Decoding))).await.unwrap_err();
-    assert!(chain(&error).concat().contains("not to be decoded"), "{:?}", chain(&error));
+    for (fails, reason) in
+        [(Fails::Encoding, "not to be encoded"), (Fails::Decoding, "not to be decoded")]
+    {
+        let error = in_time(pool.run(take, Fragile(fails))).await.unwrap_err();
+        assert!(chain(&error).concat().contains(reason), "{:?}", chain(&error));
+        let error = in_time(pool.run(give, fails)).await.unwrap_err();
+        assert!(chain(&error).concat().contains(reason), "{:?}", chain(&error));
+    }
 }
 
 #[test]

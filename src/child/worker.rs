@@ -10,6 +10,7 @@ use super::context::{Current, set_current, set_state};
 use super::panic::{catch, record_panics};
 use super::stream::{FrameReader, FrameWriter};
 use crate::claim::begin;
+use crate::codec::CodecError;
 use crate::registry::{CallError, Function, InitError, Registry};
 use crate::sys::{SharedPage, kill_own_group, take_frame_pipes, wait_for_hangup};
 use crate::wire::{
@@ -151,13 +152,13 @@ impl Worker {
                 return set_length(out);
             }
             Ok(Err(CallError::Arguments(error))) => {
-                (Outcome::UndecodableArguments, error.to_string().into_bytes())
+                (Outcome::UndecodableArguments, encode_reason(&error, limit))
             }
-            Ok(Err(CallError::Result(crate::codec::CodecError::TooLarge { .. }))) => {
+            Ok(Err(CallError::Result(CodecError::TooLarge { .. }))) => {
                 (Outcome::ResultTooLarge, Vec::new())
             }
             Ok(Err(CallError::Result(error))) => {
-                (Outcome::UnencodableResult, error.to_string().into_bytes())
+                (Outcome::UnencodableResult, encode_reason(&error, limit))
             }
             Err(report) => (Outcome::Panicked, encode_report(report, limit)),
         };
@@ -167,13 +168,23 @@ impl Worker {
     }
 }
 
-/// A panic's message may be longer than a payload may be.
+fn encode_reason(error: &CodecError, limit: usize) -> Vec<u8> {
+    let mut reason = error.to_string();
+    truncate(&mut reason, room_for_text(limit));
+    reason.into_bytes()
+}
+
 fn encode_report(mut report: PanicReport, limit: usize) -> Vec<u8> {
-    const OVERHEAD: usize = 1024;
-    let room = limit.max(2 * OVERHEAD) - OVERHEAD;
+    let room = room_for_text(limit);
     truncate(&mut report.message, room);
     truncate(&mut report.backtrace, room - report.message.len());
     postcard::to_stdvec(&report).unwrap_or_default()
+}
+
+/// The message of a panic or an error may be longer than a payload may be.
+fn room_for_text(limit: usize) -> usize {
+    const OVERHEAD: usize = 1024;
+    limit.max(2 * OVERHEAD) - OVERHEAD
 }
 
 fn truncate(text: &mut String, room: usize) {
