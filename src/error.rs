@@ -74,20 +74,16 @@ impl BuildError {
 pub(crate) enum Cause {
     #[error("{}", unregistered(.0))]
     Unregistered(&'static str),
-    #[error("the pool's queue is full ({capacity} tasks wait)")]
+    #[error("the pool's queue is full (its capacity is {capacity})")]
     QueueFull { capacity: usize },
     #[error("the pool has been shut down")]
     ShutDown,
     #[error("{0}")]
     Broken(#[source] BrokenProcessPool),
     #[error("{what} cannot be {action}: {source}")]
-    Codec {
-        what: &'static str,
-        action: &'static str,
-        source: Arc<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("{what} takes more than {limit} bytes; the limit is `Builder::max_payload`")]
-    TooLarge { what: &'static str, limit: usize },
+    Codec { what: Value, action: &'static str, source: Arc<dyn std::error::Error + Send + Sync> },
+    #[error("{} more than {limit} bytes; the limit is `Builder::max_payload`", .what.takes())]
+    TooLarge { what: Value, limit: usize },
     #[error("{0}")]
     Panicked(#[source] TaskPanic),
     #[error("{0}")]
@@ -99,11 +95,36 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    pub(crate) fn codec(what: &'static str, action: &'static str, error: CodecError) -> Self {
+    pub(crate) fn codec(what: Value, action: &'static str, error: CodecError) -> Self {
         match error {
             CodecError::TooLarge { limit } => Self::TooLarge { what, limit },
             error => Self::Codec { what, action, source: Arc::new(error) },
         }
+    }
+}
+
+/// What of a task is encoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Value {
+    Arguments,
+    Result,
+}
+
+impl Value {
+    fn takes(self) -> &'static str {
+        match self {
+            Self::Arguments => "the arguments take",
+            Self::Result => "the result takes",
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arguments => "the arguments",
+            Self::Result => "the result",
+        })
     }
 }
 

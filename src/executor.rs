@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 
 use crate::builder::Builder;
 use crate::callable::TaskFn;
-use crate::error::{BrokenProcessPool, BuildError, Cause, Report, RunError, SubmitError};
+use crate::error::{BrokenProcessPool, BuildError, Cause, Report, RunError, SubmitError, Value};
 use crate::handle::{TaskCell, TaskHandle};
 use crate::id::{TaskId, WorkerId};
 use crate::ledger::{Entry, ReplyTo};
@@ -295,8 +295,9 @@ impl ProcessPoolExecutor {
         if self.inner.shared.refused.get().is_some() {
             return Err(self.refusal(name));
         }
-        let arguments = Payload::encode(args, self.inner.max_payload)
-            .map_err(|error| submit_error(name, Cause::codec("its arguments", "encoded", error)))?;
+        let arguments = Payload::encode(args, self.inner.max_payload).map_err(|error| {
+            submit_error(name, Cause::codec(Value::Arguments, "encoded", error))
+        })?;
         Ok(Prepared { name, function, arguments })
     }
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::claim::{Claim, Revocation};
 use crate::codec::decode;
-use crate::error::{Cause, Report, TaskError};
+use crate::error::{Cause, Report, TaskError, Value};
 use crate::id::TaskId;
 use crate::payload::Payload;
 use crate::supervisor::{Command, Commands};
@@ -212,7 +212,7 @@ impl TaskCell {
     fn decode<R: DeserializeOwned>(&self, resolution: &Resolution) -> Result<R, TaskError> {
         match resolution {
             Ok(bytes) => decode(bytes)
-                .map_err(|error| self.error(Cause::codec("its result", "decoded", error))),
+                .map_err(|error| self.error(Cause::codec(Value::Result, "decoded", error))),
             Err(error) => Err(error.clone()),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::claim::Slot;
-use crate::error::{Cause, Remote, Report, TaskError, TaskPanic};
+use crate::error::{Cause, Remote, Report, TaskError, TaskPanic, Value};
 use crate::handle::{Resolution, TaskCell};
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
@@ -47,16 +47,16 @@ impl Entry {
             Outcome::Returned => return Ok(payload),
             Outcome::Panicked => Cause::Panicked(TaskPanic::new(panic_report(&payload))),
             Outcome::UndecodableArguments => Cause::Codec {
-                what: "the arguments",
+                what: Value::Arguments,
                 action: "decoded in the worker",
                 source: remote(),
             },
             Outcome::UnencodableResult => Cause::Codec {
-                what: "the result",
+                what: Value::Result,
                 action: "encoded in the worker",
                 source: remote(),
             },
-            Outcome::ResultTooLarge => Cause::TooLarge { what: "the result", limit: max_payload },
+            Outcome::ResultTooLarge => Cause::TooLarge { what: Value::Result, limit: max_payload },
         };
         Err(self.failed(cause))
     }

@@ -58,7 +58,7 @@ pub mod probes {
     ) -> InitCallOf {
         InitCallOf(Box::new(move |args| {
             let args = decode(args)
-                .map_err(|error| InitError(format!("its arguments cannot be decoded: {error}")))?;
+                .map_err(|error| InitError(format!("the arguments cannot be decoded: {error}")))?;
             call(args)
         }))
     }

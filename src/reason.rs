@@ -18,11 +18,13 @@ use serde::ser::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why `value` cannot be encoded; `None` if this time it can.
+#[cold]
 pub(crate) fn of_encoding<T: Serialize + ?Sized>(value: &T) -> Option<String> {
     value.serialize(Nowhere).err().map(|reason| reason.0)
 }
 
 /// Why `bytes` cannot be decoded as a `T`; `None` if this time they can.
+#[cold]
 pub(crate) fn of_decoding<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     T::deserialize(&mut Source(bytes)).err().map(|reason| reason.0)
 }

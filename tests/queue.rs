@@ -38,7 +38,7 @@ async fn a_full_queue_refuses_what_cannot_wait() {
     for refused in &tries[2..] {
         let error = refused.as_ref().unwrap_err();
         assert!(error.is_queue_full(), "{error}");
-        assert!(error.to_string().contains("2 tasks wait"), "{error}");
+        assert!(error.to_string().contains("its capacity is 2"), "{error}");
     }
     wait_until("the pool has counted them", || pool.stats().waiting == 2).await;
     drop(held);

@@ -259,7 +259,7 @@ async fn arguments_that_cannot_be_encoded_fail_at_once_and_alone() {
     for _ in 0..100 {
         let error = pool.try_submit(take, Fragile(Fails::Encoding)).unwrap_err();
         assert!(error.is_codec() && !error.is_panic(), "{error}");
-        assert!(error.to_string().contains("its arguments cannot be encoded"), "{error}");
+        assert!(error.to_string().contains(": the arguments cannot be encoded: "), "{error}");
     }
     assert_eq!(pool.stats().submitted, 0);
     let mut handles = Vec::new();
@@ -291,7 +291,7 @@ async fn an_argument_that_cannot_be_decoded_fails_its_task_and_the_worker_lives(
     let error = in_time(pool.run(take, Fragile(Fails::Decoding))).await.unwrap_err();
     assert!(error.is_codec() && !error.is_worker_death(), "{error}");
     let text = error.to_string();
-    assert!(text.contains("the arguments cannot be decoded in the worker"), "{text}");
+    assert!(text.contains(": the arguments cannot be decoded in the worker: "), "{text}");
     let error = in_time(pool.run(take, Fragile(Fails::PanicDecoding))).await.unwrap_err();
     assert_eq!(panic_message(&error), "panicked while it was decoded");
     assert_eq!(in_time(pool.run(take, Fragile(Fails::Nowhere))).await.unwrap(), before);
@@ -304,12 +304,15 @@ async fn a_result_that_cannot_be_encoded_or_decoded_fails_its_task_and_the_worke
     let before = in_time(pool.run(pid, ())).await.unwrap();
     let error = in_time(pool.run(give, Fails::Encoding)).await.unwrap_err();
     assert!(error.is_codec(), "{error}");
-    assert!(error.to_string().contains("the result cannot be encoded in the worker"), "{error}");
+    assert!(
+        error.to_string().contains(": the result cannot be encoded in the worker: "),
+        "{error}"
+    );
     let error = in_time(pool.run(give, Fails::PanicEncoding)).await.unwrap_err();
     assert_eq!(panic_message(&error), "panicked while it was encoded");
     let error = in_time(pool.run(give, Fails::Decoding)).await.unwrap_err();
     assert!(error.is_codec(), "{error}");
-    assert!(error.to_string().contains("its result cannot be decoded"), "{error}");
+    assert!(error.to_string().contains(": the result cannot be decoded: "), "{error}");
     assert_eq!(in_time(pool.run(give, Fails::Nowhere)).await.unwrap(), Fragile(Fails::Nowhere));
     assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), before);
 }
@@ -351,7 +354,7 @@ async fn arguments_over_the_limit_are_refused_at_once() {
     let pool = builder().max_payload(SMALL).build().unwrap();
     let error = pool.try_submit(length, text_of(SMALL)).unwrap_err();
     assert!(error.is_too_large() && !error.is_codec(), "{error}");
-    assert!(error.to_string().contains("more than 10000 bytes"), "{error}");
+    assert!(error.to_string().contains(": the arguments take more than 10000 bytes; "), "{error}");
     assert_eq!(pool.stats().submitted, 0);
     // The length of a text takes two bytes of its own here.
     assert_eq!(in_time(pool.run(length, text_of(SMALL - 2))).await.unwrap(), SMALL - 2);
@@ -364,7 +367,10 @@ async fn a_result_over_the_limit_fails_its_task_and_the_worker_lives() {
     for size in [SMALL - 1, SMALL, 100 * SMALL] {
         let error = in_time(pool.run(text_of, size)).await.unwrap_err();
         assert!(error.is_too_large() && !error.is_worker_death(), "{error}");
-        assert!(error.to_string().contains("the limit is `Builder::max_payload`"), "{error}");
+        assert!(
+            error.to_string().contains(": the result takes more than 10000 bytes; "),
+            "{error}"
+        );
     }
     assert_eq!(in_time(pool.run(text_of, SMALL - 2)).await.unwrap().len(), SMALL - 2);
     assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), before);
