@@ -49,9 +49,14 @@ impl FrameReader {
         }
         self.frame.clear();
         self.frame.reserve(length);
-        let read = self.pipe.by_ref().take(length as u64).read_to_end(&mut self.frame)?;
-        if read < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        if let Some(buffered) = self.pipe.buffer().get(..length) {
+            self.frame.extend_from_slice(buffered);
+            self.pipe.consume(length);
+        } else {
+            let read = self.pipe.by_ref().take(length as u64).read_to_end(&mut self.frame)?;
+            if read < length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
         Ok(Incoming { frame: &mut self.frame })
     }
