@@ -227,7 +227,9 @@ impl<'de> Deserializer<'de> for &mut Source<'de> {
         deserialize_struct(_, &'static str, fields, &'static [&'static str]) |source, visitor| {
             source.deserialize_tuple(fields.len(), visitor)
         };
-        deserialize_enum(_, &'static str, _, &'static [&'static str]) |source, visitor| visitor.visit_enum(source);
+        deserialize_enum(_, &'static str, _, &'static [&'static str]) |source, visitor| {
+            visitor.visit_enum(source)
+        };
         deserialize_any() |_source, _visitor| Err(postcard::Error::WontImplement.into());
     }
 
