@@ -109,7 +109,8 @@ impl Builder {
     }
 
     /// How long a worker has between SIGTERM and SIGKILL when its task is aborted or times out, and
-    /// to leave when the pool is shut down. Default: 2 seconds.
+    /// to leave when the pool is shut down. Default: 2 seconds, enough to tidy up, and short enough
+    /// that a stuck worker does not hold up a shutdown for long.
     pub fn grace_period(mut self, period: Duration) -> Self {
         self.grace_period = period;
         self
@@ -124,13 +125,16 @@ impl Builder {
     }
 
     /// The most bytes that the arguments or the result of a task may take when they are encoded.
-    /// What is larger fails alone. Default: 1 GiB; the most is a little less than 4 GiB.
+    /// What is larger fails alone, with [`is_too_large`](crate::TaskError::is_too_large). Default:
+    /// 1 GiB, so that a mistake ends in an error before it ends the memory. The most is a little less
+    /// than 4 GiB, and more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.max_payload = bytes.min((u32::MAX - (16 << 20)) as usize);
         self
     }
 
-    /// Sets an environment variable of the workers. They inherit the others.
+    /// Sets an environment variable of the workers. They inherit the others. Of two values for one
+    /// variable the later one counts.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
@@ -175,9 +179,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Outside of a tokio runtime; if `max_workers` or `queue_capacity` is zero; if the initializer is not registered
-    /// or its arguments cannot be encoded; if two registered functions have the same name; and in a
-    /// worker that has not called [`init`](crate::init).
+    /// Outside of a tokio runtime; if `max_workers` or `queue_capacity` is zero; if the initializer is
+    /// not registered or its arguments cannot be encoded; if two registered functions have the same
+    /// name; and in a worker that has not called [`init`](crate::init).
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
         if is_uninitialised_worker() {
             report_missing_init();

@@ -95,6 +95,10 @@ impl<R: DeserializeOwned> Stream for AsCompleted<R> {
 }
 
 /// The stream that [`AsCompleted::within`] returns. It ends after its first error.
+///
+/// # Cancel safety
+///
+/// As [`AsCompleted`]: a task is yielded once, and never lost.
 #[must_use = "streams do nothing unless polled"]
 pub struct AsCompletedWithin<R> {
     done: AsCompleted<R>,

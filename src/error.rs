@@ -286,7 +286,6 @@ task_errors! {
     /// Why a task was not accepted.
     ///
     /// ```
-    /// # #[derive(Clone)] struct Pool;
     /// fn overloaded(error: &procpool::SubmitError) -> bool {
     ///     error.is_queue_full() // answer 503, try again later
     /// }
@@ -350,7 +349,8 @@ impl TaskPanic {
         Self(Arc::new(report))
     }
 
-    /// What `panic!` was given. A payload that is no text is said to be one.
+    /// What `panic!` was given. For a payload that is not text it is a phrase that says so. It is cut
+    /// at the end if it would not fit into [`Builder::max_payload`](crate::Builder::max_payload).
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -361,7 +361,8 @@ impl TaskPanic {
         self.0.location.as_deref()
     }
 
-    /// The stack in the worker, as text.
+    /// The stack in the worker, as text. Empty where [`location`](Self::location) is `None`; cut as
+    /// [`message`](Self::message) is, and after it.
     pub fn backtrace(&self) -> &str {
         &self.0.backtrace
     }

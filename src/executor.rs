@@ -473,7 +473,8 @@ pub enum WorkerState {
 pub struct PoolStats {
     /// Tasks that were accepted so far.
     pub submitted: u64,
-    /// Tasks that ran to their end so far: they returned or panicked.
+    /// Tasks that ran to their end so far: they returned or panicked, or their values could not be
+    /// decoded or encoded in the worker.
     pub completed: u64,
     /// Tasks that failed because of their worker, their timeout or the pool so far.
     pub failed: u64,

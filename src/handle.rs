@@ -339,7 +339,12 @@ impl<R> fmt::Debug for TaskHandle<R> {
     }
 }
 
-/// A [`TaskHandle`] that aborts its task when it is dropped.
+/// A [`TaskHandle`] that aborts its task when it is dropped; what
+/// [`abort_on_drop`](TaskHandle::abort_on_drop) returns.
+///
+/// # Cancel safety
+///
+/// Awaiting it by reference is cancel safe, as with [`TaskHandle`]; dropping it ends the task.
 #[must_use = "dropping it aborts the task"]
 #[derive(Debug)]
 pub struct AbortOnDrop<R>(TaskHandle<R>);

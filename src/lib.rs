@@ -77,6 +77,12 @@
 //! | build something once per worker | [`Builder::initializer`], [`current`] |
 //! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
 //!
+//! # Features
+//!
+//! `tracing` (off by default) emits events by the crate of that name, at level `DEBUG` for workers
+//! that become ready, fail to start, or die, and at level `ERROR` for panics in callbacks and in
+//! handlers of worker output. Without it the latter are printed to standard error.
+//!
 //! # When not to use it
 //!
 //! Arguments and results are encoded and cross a pipe, and a round trip costs two process switches,

@@ -93,6 +93,8 @@ pub(crate) enum Ended {
 }
 
 pub(crate) type Reports = mpsc::Sender<(WorkerId, Report)>;
+/// Unbounded, so that the supervisor never waits for a link, which may wait for the supervisor. For
+/// each worker there is at most one `Flush` for each task that it was sent, and a few others.
 pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
 
 /// Runs a worker from its start to its end.

@@ -21,6 +21,7 @@ use crate::wire::{Kind, PREAMBLE, TaskHeader, put_frame, put_task_frame};
 /// Payloads up to this size are copied together with their neighbours: one write for many frames.
 const SMALL: usize = 4 << 10;
 
+/// A worker's standard input and what waits to be written there.
 #[derive(Clone, Debug)]
 pub(crate) struct Outlet(Arc<Mutex<State>>);
 
@@ -46,6 +47,7 @@ impl Outlet {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Puts a frame behind the others; a flush writes it.
     pub(crate) fn put(
         &self,
         kind: Kind,
@@ -58,6 +60,7 @@ impl Outlet {
         Ok(())
     }
 
+    /// As [`Self::put`], for tasks.
     pub(crate) fn put_task(&self, header: TaskHeader, arguments: Payload) -> io::Result<()> {
         let mut state = self.lock();
         put_task_frame(&mut state.buffer, Kind::Task, &header, arguments.len())?;

@@ -160,8 +160,8 @@ pub mod probes {
 /// ```
 ///
 /// Functions are known by their path, so two of the same path (in two blocks of one function, say)
-/// are told apart only if they are made by [`task!`](crate::task). A pool is not built where that is
-/// violated.
+/// are told apart only if they are made by [`task!`](crate::task!). A pool is not built where that
+/// is violated.
 #[macro_export]
 macro_rules! register {
     ($($function:path),+ $(,)?) => {

@@ -62,7 +62,9 @@ where
     }
 
     /// How often the task may be begun again after its worker died under it or it timed out. After
-    /// the last attempt its error is that of the last one. Default: 0, a task is begun at most once.
+    /// the last attempt its error is that of the last one. Default: 0, a task is begun at most once,
+    /// as only you know whether it may be begun twice. The first retries come at once, later ones
+    /// after a back-off of up to half a second.
     ///
     /// A task sees by [`attempt`](crate::Current::attempt) which one it is.
     pub fn retries(mut self, count: u32) -> Self {

@@ -16,8 +16,8 @@ use std::time::Duration;
 use super::Time;
 use super::queue::Task;
 
-/// In nanoseconds. The work that may lie ahead of a worker's running task: it hides the round trip of the pipe
-/// and bounds how far a task can be passed by younger ones.
+/// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
+/// the pipe, and bounds how far a task can be passed by younger ones.
 const WINDOW: u64 = 500_000;
 /// A task that runs longer than this gives back what was sent ahead behind it.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1);
