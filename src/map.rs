@@ -108,6 +108,11 @@ where
             None => return Poll::Ready(None),
         };
         self.pending.pop_front();
+        if self.next.is_some() {
+            // Nobody polls the stream while the result is looked at; a place that it was given
+            // meanwhile would be missing to others.
+            self.room = PollSemaphore::new(self.pool.queue());
+        }
         Poll::Ready(Some(result))
     }
 }

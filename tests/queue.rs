@@ -5,6 +5,7 @@ mod journal;
 
 procpool::test_support!();
 
+use futures::StreamExt;
 use procpool::{ProcessPoolExecutor, TaskStatus};
 
 use common::{Gate, hold, in_time, pid, wait_until};
@@ -122,6 +123,17 @@ async fn a_submit_that_waits_when_the_pool_is_shut_down_is_told_so() {
     assert!(error.is_shut_down(), "{error}");
     drop(held);
     assert_eq!(in_time(shutdown).await.finished, 2);
+}
+
+#[tokio::test]
+async fn a_map_keeps_no_place_while_its_result_is_looked_at() {
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(1);
+    let pool = builder.build().unwrap();
+    let mut pids = pool.map(pid, std::iter::repeat_n((), 10));
+    while let Some(found) = in_time(pids.next()).await {
+        assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), found.unwrap());
+    }
+    in_time(pool.shutdown()).await;
 }
 
 #[tokio::test]
