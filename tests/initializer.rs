@@ -52,6 +52,14 @@ async fn load_later_or_fail(path: String, name: String) -> Result<Model, String>
     if model.name.is_empty() { Err("it has no name".to_owned()) } else { Ok(model) }
 }
 
+fn count_bytes(data: Vec<u8>) -> usize {
+    data.len()
+}
+
+fn bytes_counted() -> usize {
+    *procpool::current().state::<usize>().unwrap()
+}
+
 fn panic_at_start(path: String) -> Model {
     let model = Model::load(&path, String::new());
     panic!("the model {:?} is missing", model.name);
@@ -75,7 +83,7 @@ fn use_wrong_type() -> Result<u64, String> {
 }
 
 procpool::register!(load, load_or_fail, load_later, load_later_or_fail, panic_at_start);
-procpool::register!(hang_at_start, use_model, use_wrong_type);
+procpool::register!(hang_at_start, use_model, use_wrong_type, count_bytes, bytes_counted);
 
 async fn assert_that_state_is_kept(builder: Builder, journal: &Journal, name: &str) {
     let pool = builder.max_workers(1).build().unwrap();
@@ -96,6 +104,15 @@ async fn a_plain_initializer_makes_the_state() {
     let builder = ProcessPoolExecutor::builder();
     let builder = builder.initializer(load, (journal.path(), "small".to_owned()));
     assert_that_state_is_kept(builder, &journal, "small").await;
+}
+
+#[tokio::test]
+async fn the_arguments_of_an_initializer_may_be_large() {
+    const LENGTH: usize = 20 << 20;
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let pool = builder.initializer(count_bytes, vec![7_u8; LENGTH]).build().unwrap();
+    assert_eq!(in_time(pool.run(bytes_counted, ())).await.unwrap(), LENGTH);
+    in_time(pool.shutdown()).await;
 }
 
 #[tokio::test]

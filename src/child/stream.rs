@@ -30,7 +30,8 @@ impl FrameReader {
             let (length, found) = (piece.len(), search.advance(piece));
             pipe.consume(found.unwrap_or(length));
             if found.is_some() {
-                return Ok(Self { pipe, frame: Vec::new(), max_frame: max_frame(0) });
+                // The arguments of an initializer may be large, and the hello comes from the parent.
+                return Ok(Self { pipe, frame: Vec::new(), max_frame: max_frame(usize::MAX) });
             }
         }
     }
