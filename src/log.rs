@@ -1,12 +1,19 @@
 //! What the pool has to say when nobody asked: `tracing` events, or nothing without that feature.
 //! Only what must not go unnoticed is printed in its place.
 
+use std::io::Write;
+
+/// Unlike `eprintln!` it does not panic if standard error leads nowhere any more.
+pub(crate) fn print(message: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "procpool: {message}");
+}
+
 macro_rules! error {
     ($($message:tt)+) => {{
         #[cfg(feature = "tracing")]
         ::tracing::error!($($message)+);
         #[cfg(not(feature = "tracing"))]
-        eprintln!("procpool: {}", format_args!($($message)+));
+        $crate::log::print(format_args!($($message)+));
     }};
 }
 

@@ -309,3 +309,13 @@ async fn a_task_that_reads_standard_input_finds_it_empty() {
         assert_eq!(in_time(pool.run(read_stdin, ())).await.unwrap(), 0);
     }
 }
+
+#[tokio::test]
+async fn a_parent_without_anybody_to_complain_to_goes_on() {
+    let mut parent = tokio::process::Command::new(fixture("parent"));
+    let parent = parent.arg("complain").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut parent = parent.kill_on_drop(true).spawn().unwrap();
+    drop(parent.stderr.take()); // as if it was piped into a program that has gone
+    let output = in_time(parent.wait_with_output()).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "same worker: Ok(true)\n");
+}

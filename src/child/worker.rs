@@ -29,7 +29,7 @@ pub(super) fn run() -> ! {
         Ok(()) => std::process::exit(0),
         Err(error) => {
             // The parent has gone, or the pipes have: nobody can be told any more.
-            eprintln!("procpool: a worker has lost its parent: {error}");
+            crate::log::print(format_args!("a worker has lost its parent: {error}"));
             kill_own_group()
         }
     }
