@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionread};
 use rustix::process::{Resource, getrlimit};
 use rustix::stdio::{dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
@@ -51,18 +51,25 @@ pub(crate) fn wait_for_hangup(fd: BorrowedFd<'_>) {
     }
 }
 
-/// Reads all that is in a non-blocking pipe at this moment. Unlike a read through tokio it does
-/// not depend on an event that the reactor may not have seen yet.
+/// Reads what is in a non-blocking pipe at this moment, and no more: somebody may go on writing as
+/// fast as it is read. Unlike a read through tokio it does not depend on an event that the reactor
+/// may not have seen yet.
 pub(crate) fn read_available(fd: impl AsFd, buffer: &mut BytesMut) -> io::Result<()> {
+    let mut left = usize::try_from(ioctl_fionread(&fd)?).unwrap_or(usize::MAX);
     let mut chunk = [0_u8; 4096];
-    loop {
-        match rustix::io::read(&fd, &mut chunk) {
+    while left > 0 {
+        let wanted = left.min(chunk.len());
+        match rustix::io::read(&fd, &mut chunk[..wanted]) {
             Ok(0) | Err(Errno::AGAIN) => return Ok(()),
-            Ok(count) => buffer.extend_from_slice(&chunk[..count]),
+            Ok(count) => {
+                buffer.extend_from_slice(&chunk[..count]);
+                left -= count;
+            }
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -89,6 +96,29 @@ mod tests {
         let mut buffer = BytesMut::new();
         read_available(&reader, &mut buffer).unwrap();
         assert_eq!(buffer.len(), 10_000);
+    }
+
+    #[test]
+    fn what_is_written_meanwhile_is_not_waited_for() {
+        let (reader, writer) = pipe().unwrap();
+        ioctl_fionbio(&reader, true).unwrap();
+        let flood = || {
+            let writer = writer.try_clone().unwrap();
+            std::thread::spawn(move || while write(&writer, &[7; 32 << 10]).is_ok() {})
+        };
+        let floods = [flood(), flood(), flood()];
+        drop(writer);
+        while ioctl_fionread(&reader).unwrap() < 32 << 10 {
+            std::thread::yield_now();
+        }
+        let capacity = rustix::pipe::fcntl_getpipe_size(&reader).unwrap();
+        for _ in 0..1000 {
+            let mut buffer = BytesMut::new();
+            read_available(&reader, &mut buffer).unwrap();
+            assert!(buffer.len() <= capacity, "{}", buffer.len());
+        }
+        drop(reader);
+        floods.into_iter().for_each(|flood| flood.join().unwrap());
     }
 
     #[test]
