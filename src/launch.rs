@@ -2,11 +2,10 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::process::Stdio;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::process::Command;
 
 use crate::child::WORKER_FLAG;
 use crate::error::{InitializerFailure, StartError};
@@ -57,7 +56,6 @@ impl Launch {
         command.arg(WORKER_FLAG).envs(self.env.iter().map(|(key, value)| (key, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0); // Ctrl-C belongs to the parent
-        command.kill_on_drop(true); // for the moment before the `Reaper` takes over
         Ok(command)
     }
 

@@ -130,10 +130,14 @@ impl Spawned {
         let mut child = launch.command()?.spawn()?;
         let pid = child.id();
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        // From here on nothing that fails leaves the child behind.
         let reaper = Reaper::new(child)?;
-        let (Some(pid), (Some(stdin), Some(stdout), Some(stderr))) = (pid, pipes) else {
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(io::Error::other("the child has no pipes"));
         };
+        let stdin = ChildStdin::from_std(stdin)?;
+        let stdout = ChildStdout::from_std(stdout)?;
+        let stderr = ChildStderr::from_std(stderr)?;
         // Without it everything works, only slower.
         let claims = SharedPage::create().ok();
         Ok(Self { reaper, pid, stdin, stdout, stderr, claims })
@@ -406,7 +410,7 @@ impl Link {
         self.receive().await;
         let _ = self.exited.send(());
         let drained = self.stderr.await.ok();
-        let status = self.reaper.reap().await;
+        let status = self.reaper.reap();
         if matches!(self.stage, Stage::Goodbye) {
             // The program may end after a shutdown, and what was printed must not end with it.
             if let Some(Drained { written, .. }) = drained {

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use procpool::{ProcessPoolExecutor, Shutdown};
 use tokio::runtime::Builder;
 
-use common::{Gate, hold, in_time, pid, process_gone, wait_until};
+use common::{Gate, fixture, hold, in_time, pid, process_gone, wait_until};
 use journal::{Journal, note};
 
 fn spin() {
@@ -176,4 +176,11 @@ async fn submitting_and_cancelling_work_outside_of_any_runtime() {
     in_time(running).await.unwrap();
     assert_eq!(in_time(submitted).await.unwrap(), 2);
     assert_eq!(journal.numbers(), [2]);
+}
+
+#[tokio::test]
+async fn a_runtime_that_ends_while_a_worker_starts_leaves_no_process_behind() {
+    let mut parent = tokio::process::Command::new(fixture("parent"));
+    let mut parent = parent.arg("short-lived").kill_on_drop(true).spawn().unwrap();
+    assert!(in_time(parent.wait()).await.unwrap().success());
 }

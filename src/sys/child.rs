@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{Child, ExitStatus};
 
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_current_process_group, kill_process,
@@ -11,7 +11,6 @@ use rustix::process::{
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The running executable. On Linux it is named in a way that still finds the same build after the
@@ -24,8 +23,7 @@ pub(crate) fn own_executable() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// Without its IO driver tokio would panic half-way through spawning, and leave a child that nobody
-/// reaps.
+/// Without its IO driver tokio would panic only after the child was spawned.
 ///
 /// # Panics
 ///
@@ -107,35 +105,36 @@ fn has_exited(pid: Pid, options: WaitIdOptions) -> bool {
 /// has exited, or when the `Reaper` is dropped, the rest is killed and the child is reaped.
 #[derive(Debug)]
 pub(crate) struct Reaper {
-    pid: Pid,
     watch: ExitWatch,
+    group: Group,
+}
+
+/// What a [`Reaper`] owns even if there is no runtime to watch the child with.
+#[derive(Debug)]
+struct Group {
+    pid: Pid,
     /// `None` once it is reaped.
     child: Option<Child>,
 }
 
 impl Reaper {
     /// Takes over a child that was spawned with `process_group(0)` and that nobody has waited for.
+    /// If that fails the child is ended.
     pub(crate) fn new(child: Child) -> io::Result<Self> {
-        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { pid, watch: ExitWatch::new(pid)?, child: Some(child) })
+        let group = Group { pid, child: Some(child) };
+        Ok(Self { watch: ExitWatch::new(pid)?, group })
     }
 
     /// Asks the whole group to end.
     pub(crate) fn terminate(&self) {
-        self.signal(Signal::TERM);
+        self.group.signal(Signal::TERM);
     }
 
     /// Ends the whole group.
     pub(crate) fn kill(&self) {
-        self.signal(Signal::KILL);
-    }
-
-    fn signal(&self, signal: Signal) {
-        if self.child.is_some() {
-            let _ = kill_process_group(self.pid, signal);
-            let _ = kill_process(self.pid, signal); // in case it has changed its group
-        }
+        self.group.signal(Signal::KILL);
     }
 
     /// Waits until the child has exited; it is not reaped yet.
@@ -144,27 +143,36 @@ impl Reaper {
     ///
     /// Nothing is lost when the future is dropped.
     pub(crate) async fn exited(&mut self) {
-        self.watch.exited(self.pid).await;
+        self.watch.exited(self.group.pid).await;
     }
 
     /// Kills what is left of the group and reaps the child, which must have exited.
-    pub(crate) async fn reap(mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn reap(mut self) -> io::Result<ExitStatus> {
         self.kill();
-        let Some(mut child) = self.child.take() else { return Err(io::ErrorKind::NotFound.into()) };
-        child.wait().await
+        if !has_exited(self.group.pid, WaitIdOptions::NOHANG) {
+            return Err(io::ErrorKind::WouldBlock.into()); // the watch has ended with its runtime
+        }
+        self.group.child.take().ok_or(io::ErrorKind::NotFound)?.wait()
     }
 }
 
-impl Drop for Reaper {
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if self.child.is_some() {
+            let _ = kill_process_group(self.pid, signal);
+            let _ = kill_process(self.pid, signal); // in case it has changed its group
+        }
+    }
+}
+
+impl Drop for Group {
     fn drop(&mut self) {
-        self.kill();
+        self.signal(Signal::KILL);
         let Some(mut child) = self.child.take() else { return };
-        let pid = self.pid;
         // The runtime may be gone, so a short-lived thread waits for the killed child.
-        let _ = std::thread::Builder::new().name("procpool-reaper".to_owned()).spawn(move || {
-            while !has_exited(pid, WaitIdOptions::empty()) {}
-            let _ = child.try_wait();
-        });
+        let _ = std::thread::Builder::new()
+            .name("procpool-reaper".to_owned())
+            .spawn(move || child.wait());
     }
 }
 
@@ -173,7 +181,9 @@ mod tests {
     use super::*;
 
     fn sleeper() -> Reaper {
-        let mut command = tokio::process::Command::new("sleep");
+        use std::os::unix::process::CommandExt;
+
+        let mut command = std::process::Command::new("sleep");
         Reaper::new(command.arg("1000").process_group(0).spawn().unwrap()).unwrap()
     }
 
@@ -184,8 +194,8 @@ mod tests {
         let mut reaper = sleeper();
         reaper.kill();
         reaper.exited().await;
-        assert!(has_exited(reaper.pid, WaitIdOptions::NOHANG));
-        assert_eq!(reaper.reap().await.unwrap().signal(), Some(9));
+        assert!(has_exited(reaper.group.pid, WaitIdOptions::NOHANG));
+        assert_eq!(reaper.reap().unwrap().signal(), Some(9));
     }
 
     #[tokio::test]
@@ -194,14 +204,14 @@ mod tests {
         reaper.watch = ExitWatch::Signal(signal(SignalKind::child()).unwrap());
         reaper.terminate();
         reaper.exited().await;
-        reaper.reap().await.unwrap();
+        reaper.reap().unwrap();
     }
 
     #[test]
     fn a_dropped_child_is_killed_and_reaped_even_after_its_runtime() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let reaper = runtime.block_on(async { sleeper() });
-        let pid = reaper.pid;
+        let pid = reaper.group.pid;
         drop(runtime);
         drop(reaper);
         // An error says that there is no such child any more.
