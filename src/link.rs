@@ -11,10 +11,12 @@
 //! At any point the process may just exit. Then all that it has written is read before the end is
 //! reported: a result that was written is delivered, whatever happened afterwards.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use futures::future::OptionFuture;
 use futures_timer::Delay;
 use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
@@ -99,11 +102,7 @@ pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
 
 /// Runs a worker from its start to its end.
 pub(crate) async fn run(worker: WorkerId, launch: Arc<Launch>, orders: Orders, reports: Reports) {
-    let spawning = Arc::clone(&launch);
-    // Spawning a process blocks for a moment.
-    let spawned = tokio::task::spawn_blocking(move || Spawned::new(&spawning)).await;
-    let panicked = |error| io::Error::new(io::ErrorKind::Unsupported, error);
-    let ended = match spawned.map_err(panicked).flatten() {
+    let ended = match spawn(Arc::clone(&launch)).await {
         Ok(spawned) => Link::new(worker, launch, reports.clone(), spawned).run(orders).await,
         Err(error) => {
             let program = launch.program_name();
@@ -111,6 +110,26 @@ pub(crate) async fn run(worker: WorkerId, launch: Arc<Launch>, orders: Orders, r
         }
     };
     let _ = reports.send((worker, Report::Ended(ended))).await; // or the supervisor has gone
+}
+
+/// Spawning a process blocks for a moment. It has a thread of its own, because those that the
+/// runtime has for what blocks may all be taken for long.
+async fn spawn(launch: Arc<Launch>) -> io::Result<Spawned> {
+    let (sender, spawned) = oneshot::channel();
+    let runtime = Handle::current();
+    std::thread::Builder::new().name("procpool-spawner".to_owned()).spawn(move || {
+        let _entered = runtime.enter();
+        let spawned = catch_unwind(AssertUnwindSafe(|| Spawned::new(&launch)));
+        let _ = sender.send(spawned.unwrap_or_else(|panic| Err(unsupported(&*panic))));
+    })?;
+    spawned.await.unwrap_or_else(|_| Err(io::ErrorKind::Unsupported.into()))
+}
+
+/// This is how tokio says that a runtime lacks something.
+fn unsupported(panic: &(dyn Any + Send)) -> io::Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    io::Error::new(io::ErrorKind::Unsupported, text.unwrap_or_default())
 }
 
 /// A child with its pipes.

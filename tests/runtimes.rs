@@ -184,3 +184,16 @@ async fn a_runtime_that_ends_while_a_worker_starts_leaves_no_process_behind() {
     let mut parent = parent.arg("short-lived").kill_on_drop(true).spawn().unwrap();
     assert!(in_time(parent.wait()).await.unwrap().success());
 }
+
+#[test]
+fn workers_start_though_all_threads_for_what_blocks_are_taken() {
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    runtime.unwrap().block_on(async {
+        tokio::task::spawn_blocking(move || released.recv());
+        let pool = pool_of(1);
+        assert_eq!(in_time(pool.run(double, 4)).await.unwrap(), 8);
+        in_time(pool.shutdown()).await;
+        drop(release);
+    });
+}
