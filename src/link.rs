@@ -146,7 +146,9 @@ struct Spawned {
 impl Spawned {
     fn new(launch: &Launch) -> io::Result<Self> {
         require_io_driver()?;
-        let mut child = launch.command()?.spawn()?;
+        // If the runtime ended at this moment, tokio's `spawn` would fail after the child was there,
+        // and leave it behind; so the child is taken from the inner command before tokio's part.
+        let mut child = launch.command()?.as_std_mut().spawn()?;
         let pid = child.id();
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         // From here on nothing that fails leaves the child behind.
