@@ -149,7 +149,8 @@ impl TaskCell {
     }
 
     fn call(&self, callback: Callback, resolution: &Resolution) {
-        if catch_unwind(AssertUnwindSafe(|| callback(resolution))).is_err() {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| callback(resolution))) {
+            std::mem::forget(panic); // its drop is user code that may panic, too
             crate::log::error!("a done callback of {} ({}) panicked", self.id, self.function);
         }
     }

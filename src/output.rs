@@ -155,7 +155,8 @@ impl Sink {
 
     fn hand_over(&self, handler: &Arc<dyn Fn(OutputLine<'_>) + Send + Sync>, text: &str) {
         let line = OutputLine { worker: self.worker, pid: self.pid, text };
-        if catch_unwind(AssertUnwindSafe(|| handler(line))).is_err() {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(line))) {
+            std::mem::forget(panic); // its drop is user code that may panic, too
             log::error!("the handler of worker output panicked");
         }
     }

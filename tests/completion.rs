@@ -255,6 +255,25 @@ async fn a_callback_that_panics_does_not_keep_the_next_from_being_called() {
 }
 
 /// Submits the next task of a chain from the callback of the last one.
+/// Panics when it is dropped.
+struct Booby;
+
+impl Drop for Booby {
+    fn drop(&mut self) {
+        panic!("caught again");
+    }
+}
+
+#[tokio::test]
+async fn a_callback_whose_panic_panics_when_it_is_dropped_does_no_harm() {
+    let pool = pool_of(1);
+    let handle = pool.submit(pid, ()).await.unwrap();
+    handle.add_done_callback(|_| std::panic::panic_any(Booby));
+    in_time(handle).await.unwrap();
+    in_time(pool.run(pid, ())).await.unwrap();
+    in_time(pool.shutdown()).await;
+}
+
 fn continue_chain(
     pool: ProcessPoolExecutor,
     left: Result<u32, TaskError>,
