@@ -91,3 +91,13 @@ async fn a_banner_before_the_hello_does_no_harm() {
     assert_eq!(in_time(pool.run(square, 12)).await.unwrap(), 144);
     assert_eq!(pool.stats().worker_starts, 1);
 }
+
+#[test]
+fn a_worker_that_is_started_by_hand_does_no_harm_to_the_script_around_it() {
+    use std::os::unix::process::CommandExt;
+
+    let mut script = Command::new("sh");
+    script.args(["-c", "\"$0\" < /dev/null; echo $?"]).arg(fixture("bare_worker"));
+    let output = script.process_group(0).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{output:?}");
+}

@@ -11,8 +11,9 @@ use super::panic::{catch, record_panics};
 use super::stream::{FrameReader, FrameWriter};
 use crate::claim::begin;
 use crate::codec::CodecError;
+use crate::log::print;
 use crate::registry::{CallError, Function, InitError, Registry};
-use crate::sys::{SharedPage, kill_own_group, take_frame_pipes, wait_for_hangup};
+use crate::sys::{FramePipes, SharedPage, kill_own_group, take_frame_pipes, wait_for_hangup};
 use crate::wire::{
     Hello, InitFailure, Kind, Outcome, PanicReport, ReplyHeader, TaskHeader, VERSION, WorkerHello,
     peek_version, put_frame, put_task_frame, set_length, split_header,
@@ -20,16 +21,30 @@ use crate::wire::{
 
 /// Serves the pool and ends the process.
 pub(super) fn run() -> ! {
-    let served = take_frame_pipes().and_then(|pipes| {
-        let input = Arc::new(pipes.input);
-        watch_parent(Arc::clone(&input))?;
-        serve(input, pipes.output)
-    });
-    match served {
+    match take_frame_pipes().and_then(meet_parent) {
+        Ok((reader, output)) => run_for_parent(reader, output),
+        // Perhaps it was started by hand, and its group is that of a user's script.
+        Err(error) => {
+            print(format_args!("a worker, which a pool has to start, has no parent: {error}"));
+            std::process::exit(1)
+        }
+    }
+}
+
+/// Waits for a pool to begin to talk.
+fn meet_parent(pipes: FramePipes) -> io::Result<(FrameReader, File)> {
+    let input = Arc::new(pipes.input);
+    let reader = FrameReader::new(Arc::clone(&input))?;
+    watch_parent(input)?;
+    Ok((reader, pipes.output))
+}
+
+fn run_for_parent(reader: FrameReader, output: File) -> ! {
+    match serve(reader, output) {
         Ok(()) => std::process::exit(0),
         Err(error) => {
             // The parent has gone, or the pipes have: nobody can be told any more.
-            crate::log::print(format_args!("a worker has lost its parent: {error}"));
+            print(format_args!("a worker has lost its parent: {error}"));
             kill_own_group()
         }
     }
@@ -48,8 +63,7 @@ fn watch_parent(input: Arc<File>) -> io::Result<()> {
     Ok(())
 }
 
-fn serve(input: Arc<File>, output: File) -> io::Result<()> {
-    let mut reader = FrameReader::new(input)?;
+fn serve(mut reader: FrameReader, output: File) -> io::Result<()> {
     let mut writer = FrameWriter::new(output);
     let Some(mut worker) = Worker::start(&mut reader, &mut writer)? else { return Ok(()) };
     while worker.step(&mut reader, &mut writer)? {}

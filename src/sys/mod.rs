@@ -10,4 +10,4 @@ pub(crate) use self::child::{
     Reaper, kill_own_group, own_executable, require_io_driver, signal_name,
 };
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
-pub(crate) use self::pipe::{read_available, take_frame_pipes, wait_for_hangup};
+pub(crate) use self::pipe::{FramePipes, read_available, take_frame_pipes, wait_for_hangup};
