@@ -104,7 +104,7 @@ mod tests {
         ioctl_fionbio(&reader, true).unwrap();
         let flood = || {
             let writer = writer.try_clone().unwrap();
-            std::thread::spawn(move || while write(&writer, &[7; 32 << 10]).is_ok() {})
+            std::thread::spawn(move || while write(&writer, &[7; 8 << 10]).is_ok() {})
         };
         let floods = [flood(), flood(), flood()];
         drop(writer);
@@ -118,7 +118,9 @@ mod tests {
             assert!(buffer.len() <= capacity, "{}", buffer.len());
         }
         drop(reader);
-        floods.into_iter().for_each(|flood| flood.join().unwrap());
+        for flood in floods {
+            flood.join().unwrap();
+        }
     }
 
     #[test]
