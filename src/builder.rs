@@ -19,6 +19,7 @@ use crate::payload::Payload;
 use crate::registry::Registry;
 use crate::scheduler::{Config, Scheduler};
 use crate::supervisor::{self, Shared};
+use crate::wire::MAX_PAYLOAD;
 
 /// The most tasks in the hands of one worker. It must leave room on the page of claims.
 const MAX_PIPELINE: usize = 256;
@@ -129,7 +130,7 @@ impl Builder {
     /// 1 GiB, so that a mistake ends in an error before it ends the memory. The most is a little less
     /// than 4 GiB, and more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.max_payload = bytes.min((u32::MAX - (16 << 20)) as usize);
+        self.max_payload = bytes.min(MAX_PAYLOAD);
         self
     }
 

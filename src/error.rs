@@ -133,6 +133,9 @@ impl fmt::Display for Value {
 #[error("{0}")]
 pub(crate) struct Remote(pub(crate) String);
 
+/// Stands for a function in the errors of [`ready`](crate::ProcessPoolExecutor::ready).
+pub(crate) const READY: &str = "procpool::ProcessPoolExecutor::ready";
+
 /// A cause with its circumstances; the inside of the public error types.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
@@ -148,6 +151,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.task {
             Some(task) => write!(f, "{task} (`{}`) failed", self.function)?,
+            None if self.function == READY => f.write_str("no worker can become ready")?,
             None => write!(f, "failed to submit `{}`", self.function)?,
         }
         // A death names the worker itself.

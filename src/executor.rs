@@ -4,21 +4,24 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
 use crate::builder::Builder;
 use crate::callable::TaskFn;
-use crate::error::{BrokenProcessPool, BuildError, Cause, Report, RunError, SubmitError, Value};
+use crate::error::{
+    BrokenProcessPool, BuildError, Cause, READY, Report, RunError, SubmitError, Value,
+};
 use crate::handle::{TaskCell, TaskHandle};
-use crate::id::{TaskId, WorkerId};
+use crate::id::TaskId;
 use crate::ledger::{Entry, ReplyTo};
 use crate::map::Map;
 use crate::payload::Payload;
 use crate::registry::Registry;
-use crate::scheduler::{Stage, Task};
+use crate::scheduler::Task;
+use crate::shutdown::{Shutdown, ShutdownReport};
+use crate::snapshot::{PoolStats, WorkerInfo};
 use crate::supervisor::{Command, Commands, Shared};
 use crate::task::{Options, TaskBuilder};
 
@@ -111,7 +114,7 @@ impl ProcessPoolExecutor {
     pub async fn ready(&self) -> Result<(), SubmitError> {
         let (waiter, ready) = oneshot::channel();
         let _ = self.inner.commands.send(Command::WarmUp(waiter)); // or `waiter` is dropped
-        ready.await.map_err(|_| self.refusal("procpool::ProcessPoolExecutor::ready"))
+        ready.await.map_err(|_| self.refusal(READY))
     }
 
     /// Queues a task: `f` called with `args` in a worker. Waits while the queue is full, first come,
@@ -244,35 +247,12 @@ impl ProcessPoolExecutor {
 
     /// The workers that have a process at this moment.
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        let view = self.inner.shared.view();
-        let workers = view.pids.iter().filter_map(|(&id, &pid)| {
-            let seen = view.scheduler.worker(id)?;
-            let state = match seen.stage {
-                Stage::Starting { .. } => WorkerState::Starting,
-                Stage::Ready if seen.busy => WorkerState::Busy,
-                Stage::Ready => WorkerState::Idle,
-                Stage::Stopping { .. } | Stage::Ending { .. } => WorkerState::Stopping,
-            };
-            Some(WorkerInfo { id, pid, state, tasks_completed: seen.tasks_completed })
-        });
-        workers.collect()
+        self.inner.shared.view().workers()
     }
 
     /// Counts of what has happened so far and of how things stand.
     pub fn stats(&self) -> PoolStats {
-        let view = self.inner.shared.view();
-        let counts = view.scheduler.counts();
-        PoolStats {
-            submitted: counts.submitted,
-            completed: counts.completed,
-            failed: counts.failed,
-            cancelled: counts.cancelled,
-            waiting: view.scheduler.waiting(),
-            running: view.scheduler.running(),
-            workers: view.pids.len(),
-            worker_starts: counts.worker_starts,
-            worker_deaths: counts.worker_deaths,
-        }
+        self.inner.shared.view().stats()
     }
 
     /// The error for a pool that accepts no more.
@@ -337,7 +317,7 @@ impl ProcessPoolExecutor {
         let Options { timeout, retries } = options;
         let task = Task { id, attempt: 1, retries, timeout };
         let reply = ReplyTo(Arc::clone(&cell));
-        let entry = Entry { reply, function, arguments, room: Some(room), timeout, sent: None };
+        let entry = Entry { reply, function, arguments, room: Some(room), timeout, slot: None };
         match self.inner.commands.send(Command::Submit(task, entry)) {
             Ok(()) => Ok(TaskHandle::new(cell, self.inner.commands.clone())),
             Err(_) => Err(self.refusal(name)),
@@ -375,119 +355,4 @@ impl fmt::Debug for ProcessPoolExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessPoolExecutor").field("stats", &self.stats()).finish_non_exhaustive()
     }
-}
-
-/// How a pool is shut down: Python's two flags, and a limit.
-///
-/// ```
-/// use std::time::Duration;
-/// use procpool::Shutdown;
-///
-/// // What runs may finish within 10 seconds, what waits is cancelled.
-/// let how = Shutdown::new().cancel_futures(true).time_limit(Duration::from_secs(10));
-/// # let _ = how;
-/// ```
-#[derive(Clone, Copy, Debug)]
-#[must_use = "hand it to `ProcessPoolExecutor::shutdown_with`"]
-pub struct Shutdown {
-    wait: bool,
-    cancel_futures: bool,
-    time_limit: Option<Duration>,
-}
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self { wait: true, cancel_futures: false, time_limit: None }
-    }
-}
-
-impl Shutdown {
-    /// Waits, cancels nothing, and has no limit, as Python's `shutdown()`.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Whether to wait until every task is over and every worker has left. Without waiting, queued
-    /// tasks still run while the runtime lives.
-    pub fn wait(mut self, wait: bool) -> Self {
-        self.wait = wait;
-        self
-    }
-
-    /// Whether to cancel tasks that have not begun.
-    pub fn cancel_futures(mut self, cancel: bool) -> Self {
-        self.cancel_futures = cancel;
-        self
-    }
-
-    /// After this time waiting tasks are cancelled and running ones are aborted.
-    pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.time_limit = Some(limit);
-        self
-    }
-}
-
-/// What became of a pool's tasks over its whole life; all zero for a pool that is not closed yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// Tasks that ended with a result or an error.
-    pub finished: u64,
-    /// Tasks that were cancelled or aborted.
-    pub cancelled: u64,
-    /// Of the cancelled ones, those that ran when the time limit of a shutdown was over.
-    pub killed: u64,
-}
-
-/// A worker at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WorkerInfo {
-    /// Its name in the pool.
-    pub id: WorkerId,
-    /// Its process id.
-    pub pid: u32,
-    /// What it is doing.
-    pub state: WorkerState,
-    /// The results it has delivered, errors that left it alive included.
-    pub tasks_completed: u64,
-}
-
-/// What a worker is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WorkerState {
-    /// It starts or runs its initializer.
-    Starting,
-    /// It waits for a task.
-    Idle,
-    /// It runs a task.
-    Busy,
-    /// It leaves or is being ended.
-    Stopping,
-}
-
-/// A pool at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PoolStats {
-    /// Tasks that were accepted so far.
-    pub submitted: u64,
-    /// Tasks that ran to their end so far: they returned or panicked, or their values could not be
-    /// decoded or encoded in the worker.
-    pub completed: u64,
-    /// Tasks that failed because of their worker, their timeout or the pool so far.
-    pub failed: u64,
-    /// Tasks that were cancelled or aborted so far.
-    pub cancelled: u64,
-    /// Tasks that wait to begin now.
-    pub waiting: usize,
-    /// Tasks that run now.
-    pub running: usize,
-    /// Worker processes that exist now.
-    pub workers: usize,
-    /// Workers that were started so far.
-    pub worker_starts: u64,
-    /// Workers that died so far without having been told to.
-    pub worker_deaths: u64,
 }

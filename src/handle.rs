@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::claim::{Claim, Revocation};
 use crate::codec::decode;
 use crate::error::{Cause, Report, TaskError, Value};
-use crate::id::TaskId;
+use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
 use crate::supervisor::{Command, Commands};
 
@@ -53,6 +53,10 @@ pub(crate) struct TaskCell {
 
 struct State {
     stage: Stage,
+    /// The last worker it was sent to, and at which attempt.
+    sent: Option<(WorkerId, u32)>,
+    /// The supervisor has been asked to end it.
+    aborted: bool,
     waker: Option<Waker>,
     callbacks: Vec<Callback>,
 }
@@ -67,16 +71,14 @@ enum Stage {
 
 impl TaskCell {
     pub(crate) fn new(id: TaskId, function: &'static str) -> Arc<Self> {
-        let state = State { stage: Stage::Queued, waker: None, callbacks: Vec::new() };
+        let state = State {
+            stage: Stage::Queued,
+            sent: None,
+            aborted: false,
+            waker: None,
+            callbacks: Vec::new(),
+        };
         Arc::new(Self { id, function, state: Mutex::new(state) })
-    }
-
-    pub(crate) fn id(&self) -> TaskId {
-        self.id
-    }
-
-    pub(crate) fn function(&self) -> &'static str {
-        self.function
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,11 +87,12 @@ impl TaskCell {
     }
 
     /// The supervisor sends the task; false if it has been cancelled in the meantime.
-    pub(crate) fn send(&self, claim: Option<Claim>) -> bool {
+    pub(crate) fn send(&self, worker: WorkerId, attempt: u32, claim: Option<Claim>) -> bool {
         let mut state = self.lock();
         let queued = matches!(state.stage, Stage::Queued);
         if queued {
             state.stage = Stage::Sent(claim);
+            state.sent = Some((worker, attempt));
         }
         queued
     }
@@ -121,11 +124,12 @@ impl TaskCell {
         self.finish(self.lock(), resolution);
     }
 
-    /// As [`Self::resolve`], but makes the error only if it is needed.
-    pub(crate) fn resolve_late(&self, error: impl FnOnce() -> TaskError) {
+    /// Nobody is left who could resolve it otherwise.
+    pub(crate) fn give_up(&self) {
         let state = self.lock();
         if !matches!(state.stage, Stage::Done(_)) {
-            self.finish(state, Err(error()));
+            let error = self.report(&state, Cause::ShutDown);
+            self.finish(state, Err(error));
         }
     }
 
@@ -175,15 +179,30 @@ impl TaskCell {
                 Cancellation::TooLate
             }
             Stage::Sent(Some(_)) | Stage::Queued => {
-                self.finish(state, Err(self.error(Cause::Cancelled)));
+                let error = self.report(&state, Cause::Cancelled);
+                self.finish(state, Err(error));
                 Cancellation::Now
             }
         }
     }
 
-    fn error(&self, cause: Cause) -> TaskError {
+    /// Whether the supervisor has to be asked to end the task.
+    fn abort(&self) -> bool {
+        let mut state = self.lock();
+        let asked = std::mem::replace(&mut state.aborted, true);
+        !asked && !matches!(state.stage, Stage::Done(_))
+    }
+
+    /// An error of this task.
+    pub(crate) fn error(&self, cause: Cause) -> TaskError {
+        self.report(&self.lock(), cause)
+    }
+
+    fn report(&self, state: &State, cause: Cause) -> TaskError {
         let (function, task) = (self.function, Some(self.id));
-        TaskError::new(Report { function, task, worker: None, attempt: 1, cause })
+        let worker = state.sent.map(|(worker, _)| worker);
+        let attempt = state.sent.map_or(1, |(_, attempt)| attempt);
+        TaskError::new(Report { function, task, worker, attempt, cause })
     }
 
     fn poll(&self, waker: &Waker) -> Poll<Resolution> {
@@ -293,7 +312,7 @@ impl<R> TaskHandle<R> {
     /// touched. The handle resolves, as cancelled, once the worker is gone, or with the result if
     /// that was faster.
     pub fn abort(&self) {
-        if !self.cancel() && !self.is_done() {
+        if !self.cancel() && self.cell.abort() {
             let _ = self.commands.send(Command::Abort(self.cell.id)); // or the pool is gone
         }
     }
@@ -315,10 +334,9 @@ impl<R: DeserializeOwned> TaskHandle<R> {
     where
         F: FnOnce(Result<R, TaskError>) + Send + 'static,
     {
-        let (id, function) = (self.cell.id, self.cell.function);
-        self.cell.add_callback(Box::new(move |resolution| {
-            callback(TaskCell::new(id, function).decode(resolution));
-        }));
+        // The cell holds itself, but only until the task is over, and every task ends.
+        let cell = Arc::clone(&self.cell);
+        self.cell.add_callback(Box::new(move |resolution| callback(cell.decode(resolution))));
     }
 }
 

@@ -15,7 +15,7 @@ use crate::output::WorkerOutput;
 use crate::payload::Payload;
 use crate::registry::{Registry, TestWorker};
 use crate::sys::{SharedPageRef, own_executable};
-use crate::wire::{Hello, VERSION};
+use crate::wire::Hello;
 
 /// How workers are started.
 #[derive(Debug)]
@@ -61,14 +61,8 @@ impl Launch {
     }
 
     pub(crate) fn hello(&self, worker: WorkerId, claims: Option<SharedPageRef>) -> Hello {
-        Hello {
-            version: VERSION,
-            worker,
-            max_payload: self.max_payload as u64,
-            functions: Registry::global().names(),
-            initializer: self.initializer.as_ref().map(|initializer| initializer.function),
-            claims,
-        }
+        let initializer = self.initializer.as_ref().map(|initializer| initializer.function);
+        Hello::new(worker, self.max_payload, Registry::global().names(), initializer, claims)
     }
 
     /// What to say of a worker that ended before its hello.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::claim::Slot;
-use crate::error::{Cause, Remote, Report, TaskError, TaskPanic, Value};
+use crate::error::{Cause, Remote, TaskError, TaskPanic, Value};
 use crate::handle::{Resolution, TaskCell};
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
@@ -23,15 +23,8 @@ pub(crate) struct Entry {
     /// Its place in the bounded queue, until it begins.
     pub(crate) room: Option<OwnedSemaphorePermit>,
     pub(crate) timeout: Option<Duration>,
-    /// The last attempt to send it.
-    pub(crate) sent: Option<Sent>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sent {
-    pub(crate) worker: WorkerId,
-    pub(crate) attempt: u32,
-    pub(crate) slot: Option<Slot>,
+    /// Its word on the page of the worker that it was sent to.
+    pub(crate) slot: Option<(WorkerId, Slot)>,
 }
 
 impl Entry {
@@ -62,14 +55,11 @@ impl Entry {
     }
 
     pub(crate) fn failed(&self, cause: Cause) -> TaskError {
-        let cell = &self.reply.0;
-        TaskError::new(Report {
-            function: cell.function(),
-            task: Some(cell.id()),
-            worker: self.sent.map(|sent| sent.worker),
-            attempt: self.sent.map_or(1, |sent| sent.attempt),
-            cause,
-        })
+        self.cell().error(cause)
+    }
+
+    pub(crate) fn cell(&self) -> &TaskCell {
+        &self.reply.0
     }
 }
 
@@ -91,11 +81,7 @@ pub(crate) struct ReplyTo(pub(crate) Arc<TaskCell>);
 
 impl Drop for ReplyTo {
     fn drop(&mut self) {
-        let (function, task) = (self.0.function(), Some(self.0.id()));
-        self.0.resolve_late(|| {
-            let cause = Cause::ShutDown;
-            TaskError::new(Report { function, task, worker: None, attempt: 1, cause })
-        });
+        self.0.give_up();
     }
 }
 

@@ -125,6 +125,8 @@ mod probe;
 mod reason;
 mod registry;
 mod scheduler;
+mod shutdown;
+mod snapshot;
 mod supervisor;
 mod sys;
 mod task;
@@ -138,13 +140,13 @@ pub use crate::completion::{AsCompleted, AsCompletedWithin, Completed, Unfinishe
 pub use crate::error::{
     BrokenProcessPool, BuildError, RunError, SubmitError, TaskError, TaskPanic, WorkerDeath,
 };
-pub use crate::executor::{
-    PoolStats, ProcessPoolExecutor, Shutdown, ShutdownReport, WorkerInfo, WorkerState,
-};
+pub use crate::executor::ProcessPoolExecutor;
 pub use crate::handle::{AbortOnDrop, TaskHandle, TaskStatus};
 pub use crate::id::{TaskId, WorkerId};
 pub use crate::map::Map;
 pub use crate::output::{OutputLine, WorkerOutput};
+pub use crate::shutdown::{Shutdown, ShutdownReport};
+pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};
 pub use crate::task::TaskBuilder;
 
 /// For the macros only.

@@ -449,16 +449,13 @@ impl Link {
         if self.was_ready {
             return Ended::Died(death);
         }
+        let silent = matches!(self.stage, Stage::Preamble(_) | Stage::Hello);
         Ended::NotStarted(match self.stage {
             Stage::Failed(Failed::Start(error)) => error,
-            Stage::Initialising(_) => match self.killed {
-                Some(KillReason::StartTimeout) => self.launch.timed_out(self.pid, true),
-                _ => StartError::Died { death, hint: "" },
-            },
-            _ => match self.killed {
-                Some(KillReason::StartTimeout) => self.launch.timed_out(self.pid, false),
-                _ => StartError::Died { death, hint: self.launch.hint() },
-            },
+            _ if self.killed == Some(KillReason::StartTimeout) => {
+                self.launch.timed_out(self.pid, !silent)
+            }
+            _ => StartError::Died { death, hint: if silent { self.launch.hint() } else { "" } },
         })
     }
 
@@ -482,7 +479,7 @@ impl KillReason {
         match self {
             Self::StartTimeout => "it was not ready in time",
             Self::Misbehaved => "it broke the protocol and was killed",
-            Self::GraceOver => "it was killed after the grace period",
+            Self::GraceOver => "it was told to end, and killed",
             Self::Broken => "it was killed because the pool is broken",
         }
     }

@@ -13,20 +13,22 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::claim::{Claim, ClaimBoard, Revocation, Slot};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
-use crate::executor::{Refused, ShutdownReport};
+use crate::executor::Refused;
 use crate::handle::Resolution;
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
-use crate::ledger::{Entry, Ledger, Sent};
+use crate::ledger::{Entry, Ledger};
 use crate::link::{self, Ended, Order, Reply, Report};
 use crate::log;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
 use crate::scheduler::{Action, End, Failure, Refusal, Scheduler, Task, Time, Verdict};
+use crate::shutdown::ShutdownReport;
+use crate::snapshot::View;
 use crate::wire::{Outcome, TaskHeader};
 
 /// Unbounded, but bounded by what the senders hold: a submit holds a place in the bounded queue, and
-/// there is at most one cancel and one abort for each task.
+/// there is at most one cancel and one abort for each task. The others are few.
 pub(crate) type Commands = mpsc::UnboundedSender<Command>;
 
 /// What a user wants.
@@ -41,13 +43,6 @@ pub(crate) enum Command {
         cancel_futures: bool,
         limit: Option<Duration>,
     },
-}
-
-/// What handles may look at. The supervisor alone changes it.
-pub(crate) struct View {
-    pub(crate) scheduler: Scheduler,
-    /// The process ids of the workers that have one.
-    pub(crate) pids: BTreeMap<WorkerId, u32>,
 }
 
 /// What the supervisor and the handles of a pool share.
@@ -206,7 +201,7 @@ impl Supervisor {
     /// Tells those who wait for tasks.
     fn resolve(&mut self) {
         for (entry, resolution) in self.resolved.drain(..) {
-            entry.reply.0.resolve(resolution);
+            entry.cell().resolve(resolution);
         }
     }
 
@@ -236,6 +231,7 @@ impl Supervisor {
     fn on_report(&mut self, view: &mut View, now: Time, worker: WorkerId, report: Report) {
         match report {
             Report::Spawned { pid } => {
+                log::debug!("{worker} (pid {pid}) was started");
                 view.pids.insert(worker, pid);
             }
             Report::Ready(outlet, page) => {
@@ -285,14 +281,17 @@ impl Supervisor {
     }
 
     fn is_cancelled(&self, task: TaskId) -> bool {
-        self.ledger.get(task).is_some_and(|entry| entry.reply.0.is_cancelled())
+        self.ledger.get(task).is_some_and(|entry| entry.cell().is_cancelled())
     }
 
     fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, ended: Ended) {
         view.pids.remove(&worker);
         self.skip_cancelled(&mut view.scheduler, now, worker, None);
         let end = match ended {
-            Ended::Left => End::Left,
+            Ended::Left => {
+                log::debug!("{worker} has left");
+                End::Left
+            }
             Ended::Died(death) => {
                 log::debug!("{death}");
                 self.death = Some(BrokenCause::WorkerDied(death));
@@ -315,7 +314,7 @@ impl Supervisor {
     fn take_back(&self, scheduler: &Scheduler, worker: WorkerId, keep: usize) -> usize {
         let revoked = |task: &TaskId| {
             let entry = self.ledger.get(*task);
-            entry.is_none_or(|entry| entry.reply.0.revoke() != Revocation::Begun)
+            entry.is_none_or(|entry| entry.cell().revoke() != Revocation::Begun)
         };
         let length = scheduler.pipeline(worker).count();
         let recallable = scheduler.pipeline(worker).rev().take(length.saturating_sub(keep));
@@ -366,8 +365,9 @@ impl Supervisor {
         };
         let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
         let slot = claim.as_ref().map(Claim::slot);
-        entry.sent = Some(Sent { worker, attempt, slot });
-        if let (true, Some(outlet)) = (entry.reply.0.send(claim), &link.outlet) {
+        entry.slot = slot.map(|slot| (worker, slot));
+        let sent = entry.cell().send(worker, attempt, claim);
+        if let (true, Some(outlet)) = (sent, &link.outlet) {
             let header = TaskHeader { task, function: entry.function, attempt, slot };
             match outlet.put_task(header, entry.arguments.clone()) {
                 Ok(()) => drop(self.unwritten.insert(worker)),
@@ -397,19 +397,17 @@ impl Supervisor {
 
     fn withdraw(&mut self, task: TaskId) {
         if let Some(entry) = self.ledger.get_mut(task) {
-            entry.reply.0.requeue();
+            entry.cell().requeue();
             // The slot is given up now, and must not be given up again with the task.
-            if let Some(sent) = &mut entry.sent
-                && let Some(slot) = sent.slot.take()
-            {
-                release(&mut self.workers, sent.worker, slot);
+            if let Some((worker, slot)) = entry.slot.take() {
+                release(&mut self.workers, worker, slot);
             }
         }
     }
 
     fn take(&mut self, task: TaskId) -> Option<Entry> {
         let entry = self.ledger.remove(task)?;
-        if let Some(Sent { worker, slot: Some(slot), .. }) = entry.sent {
+        if let Some((worker, slot)) = entry.slot {
             release(&mut self.workers, worker, slot);
         }
         Some(entry)

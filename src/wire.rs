@@ -32,6 +32,8 @@ pub(crate) const VERSION: u32 = 1;
 const LENGTH: usize = 4;
 /// Room for everything in a frame but its payload. Only hellos come near it.
 const MAX_HEADER: usize = 16 << 20;
+/// The largest payload that fits into a frame together with any header.
+pub(crate) const MAX_PAYLOAD: usize = u32::MAX as usize - MAX_HEADER;
 /// The largest header of a frame that is sent for each task.
 const MAX_SMALL_HEADER: usize = 64;
 
@@ -82,12 +84,29 @@ pub(crate) struct Hello {
     /// First, so that every version can read it.
     pub(crate) version: u32,
     pub(crate) worker: WorkerId,
-    pub(crate) max_payload: u64,
+    max_payload: u64,
     /// The functions that tasks name by their position here.
     pub(crate) functions: Vec<FunctionName>,
     /// Position of the initializer.
     pub(crate) initializer: Option<u32>,
     pub(crate) claims: Option<SharedPageRef>,
+}
+
+impl Hello {
+    pub(crate) fn new(
+        worker: WorkerId,
+        max_payload: usize,
+        functions: Vec<FunctionName>,
+        initializer: Option<u32>,
+        claims: Option<SharedPageRef>,
+    ) -> Self {
+        let max_payload = max_payload as u64;
+        Self { version: VERSION, worker, max_payload, functions, initializer, claims }
+    }
+
+    pub(crate) fn max_payload(&self) -> usize {
+        usize::try_from(self.max_payload).unwrap_or(usize::MAX)
+    }
 }
 
 /// A function as both processes know it.

@@ -105,7 +105,8 @@ impl Worker {
         if let Some(initializer) = hello.initializer {
             writer.flush()?; // it may take long
             let function = named(&functions, initializer)?;
-            if let Err(failure) = initialise(function, incoming.payload(args).bytes()) {
+            let room = room_for_text(hello.max_payload());
+            if let Err(failure) = initialise(function, incoming.payload(args).bytes(), room) {
                 put_frame(writer.buffer(), Kind::InitFailed, &failure, 0)?;
                 writer.flush()?;
                 return Ok(None);
@@ -113,7 +114,7 @@ impl Worker {
         }
         put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
         writer.flush()?;
-        reader.set_max_payload(usize::try_from(hello.max_payload).unwrap_or(usize::MAX));
+        reader.set_max_payload(hello.max_payload());
         Ok(Some(Self { hello, functions, claims }))
     }
 
@@ -154,7 +155,7 @@ impl Worker {
         payload: super::stream::Arguments<'_>,
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
-        let limit = usize::try_from(self.hello.max_payload).unwrap_or(usize::MAX);
+        let limit = self.hello.max_payload();
         let out = writer.buffer();
         let reply = ReplyHeader { task: header.task, outcome: Outcome::Returned };
         put_task_frame(out, Kind::Reply, &reply, 0)?;
@@ -188,11 +189,14 @@ fn encode_reason(error: &CodecError, limit: usize) -> Vec<u8> {
     reason.into_bytes()
 }
 
-fn encode_report(mut report: PanicReport, limit: usize) -> Vec<u8> {
-    let room = room_for_text(limit);
+fn encode_report(report: PanicReport, limit: usize) -> Vec<u8> {
+    postcard::to_stdvec(&cut(report, room_for_text(limit))).unwrap_or_default()
+}
+
+fn cut(mut report: PanicReport, room: usize) -> PanicReport {
     truncate(&mut report.message, room);
     truncate(&mut report.backtrace, room - report.message.len());
-    postcard::to_stdvec(&report).unwrap_or_default()
+    report
 }
 
 /// The message of a panic or an error may be longer than a payload may be.
@@ -209,14 +213,17 @@ fn named(functions: &[&'static Function], position: u32) -> io::Result<&'static 
     functions.get(position as usize).copied().ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn initialise(function: &Function, args: &[u8]) -> Result<(), InitFailure> {
+fn initialise(function: &Function, args: &[u8], room: usize) -> Result<(), InitFailure> {
     match catch(|| (function.initializer())(args)) {
         Ok(Ok(state)) => {
             set_state(state);
             Ok(())
         }
-        Ok(Err(InitError(message))) => Err(InitFailure::Failed(message)),
-        Err(report) => Err(InitFailure::Panicked(report)),
+        Ok(Err(InitError(mut message))) => {
+            truncate(&mut message, room);
+            Err(InitFailure::Failed(message))
+        }
+        Err(report) => Err(InitFailure::Panicked(cut(report, room))),
     }
 }
 
