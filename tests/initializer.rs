@@ -260,3 +260,19 @@ async fn asking_for_state_without_an_initializer_says_so() {
     let error = in_time(pool.run(use_model, ())).await.unwrap_err();
     assert!(error.panic().unwrap().message().contains("NoInitializer"), "{error}");
 }
+
+fn fail_at_length() -> Result<u8, String> {
+    Err("at length ".repeat(2 << 20))
+}
+
+procpool::register!(fail_at_length);
+
+#[tokio::test]
+async fn an_initializer_may_fail_with_any_length_of_text() {
+    let builder = ProcessPoolExecutor::builder().max_workers(1).max_payload(1000);
+    let pool = builder.initializer(fail_at_length, ()).build().unwrap();
+    let error = in_time(pool.ready()).await.unwrap_err();
+    assert!(error.broken().unwrap().is_initializer_failure(), "{error}");
+    assert!(error.to_string().contains("at length at length"), "{error}");
+    assert!(error.to_string().len() < 10_000, "{}", error.to_string().len());
+}

@@ -472,3 +472,22 @@ fn errors_can_be_cloned_and_sent_anywhere() {
     check::<procpool::WorkerDeath>();
     check::<procpool::BrokenProcessPool>();
 }
+
+fn die_first_then_give(fails: Fails) -> Fragile {
+    if procpool::current().attempt() == 1 {
+        std::process::abort();
+    }
+    Fragile(fails)
+}
+
+procpool::register!(die_first_then_give);
+
+#[tokio::test]
+async fn an_error_that_is_met_while_awaiting_knows_attempt_and_worker() {
+    let pool = pool();
+    let task = pool.task(die_first_then_give, Fails::Decoding).retries(1);
+    let error = in_time(task.run()).await.unwrap_err();
+    assert!(error.is_codec(), "{error}");
+    assert_eq!(error.attempts(), 2);
+    assert!(error.to_string().contains("in worker 2 at attempt 2"), "{error}");
+}
