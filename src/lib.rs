@@ -80,8 +80,8 @@
 //! # Features
 //!
 //! `tracing` (off by default) emits events by the crate of that name, at level `DEBUG` for workers
-//! that become ready, fail to start, or die, and at level `ERROR` for panics in callbacks and in
-//! handlers of worker output. Without it the latter are printed to standard error.
+//! that start, become ready, fail to start, leave or die, and at level `ERROR` for panics in callbacks
+//! and in handlers of worker output. Without it the latter are printed to standard error.
 //!
 //! # When not to use it
 //!
