@@ -415,7 +415,9 @@ async fn the_children_of_a_killed_worker_go_with_it() {
     let (marked, gate) = (Marked::new(1), Gate::new().await);
     let handle = marked.pool.submit(hold_with_child, gate.port()).await.unwrap();
     let held = gate.arrival().await;
-    assert!(processes_with_env(Marked::NAME, &marked.mark).len() >= 2);
+    // A new program's environment can be read only a moment after its parent goes on.
+    let marks = || processes_with_env(Marked::NAME, &marked.mark).len();
+    wait_until("the child can be told by its mark", || marks() >= 2).await;
     signal(held.pid, Signal::KILL);
     assert!(in_time(handle).await.unwrap_err().is_worker_death());
     marked.end().await;
