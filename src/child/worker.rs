@@ -8,7 +8,7 @@ use std::thread;
 
 use super::context::{Current, set_current, set_state};
 use super::panic::{catch, record_panics};
-use super::stream::{FrameReader, FrameWriter};
+use super::stream::{Arguments, FrameReader, FrameWriter};
 use crate::claim::begin;
 use crate::codec::CodecError;
 use crate::log::print;
@@ -85,17 +85,13 @@ impl Worker {
         let mut incoming = reader.read()?;
         let (_, body) = incoming.parse()?;
         if peek_version(body)? != VERSION {
-            refuse(writer, Vec::new())?;
-            return Ok(None);
+            return refuse(writer, Vec::new());
         }
         let (hello, args) = split_header::<Hello>(body)?;
         let args = args.len();
         let functions = match Registry::global().resolve(&hello.functions) {
             Ok(functions) => functions,
-            Err(differences) => {
-                refuse(writer, differences)?;
-                return Ok(None);
-            }
+            Err(differences) => return refuse(writer, differences),
         };
         let claims = hello.claims.and_then(|page| SharedPage::open(page).ok());
         let answer =
@@ -106,7 +102,7 @@ impl Worker {
             writer.flush()?; // it may take long
             let function = named(&functions, initializer)?;
             let room = room_for_text(hello.max_payload());
-            if let Err(failure) = initialise(function, incoming.payload(args).bytes(), room) {
+            if let Err(failure) = initialise(function, incoming.payload(args), room) {
                 put_frame(writer.buffer(), Kind::InitFailed, &failure, 0)?;
                 writer.flush()?;
                 return Ok(None);
@@ -152,7 +148,7 @@ impl Worker {
         &self,
         header: TaskHeader,
         function: &Function,
-        payload: super::stream::Arguments<'_>,
+        payload: Arguments<'_>,
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
         let limit = self.hello.max_payload();
@@ -213,8 +209,10 @@ fn named(functions: &[&'static Function], position: u32) -> io::Result<&'static 
     functions.get(position as usize).copied().ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn initialise(function: &Function, args: &[u8], room: usize) -> Result<(), InitFailure> {
-    match catch(|| (function.initializer())(args)) {
+fn initialise(function: &Function, args: Arguments<'_>, room: usize) -> Result<(), InitFailure> {
+    let outcome = catch(|| (function.initializer())(args.bytes()));
+    args.release();
+    match outcome {
         Ok(Ok(state)) => {
             set_state(state);
             Ok(())
@@ -227,8 +225,10 @@ fn initialise(function: &Function, args: &[u8], room: usize) -> Result<(), InitF
     }
 }
 
-fn refuse(writer: &mut FrameWriter, differences: Vec<String>) -> io::Result<()> {
+/// Says why this is no worker for that parent.
+fn refuse(writer: &mut FrameWriter, differences: Vec<String>) -> io::Result<Option<Worker>> {
     let answer = WorkerHello { version: VERSION, claims: false, differences };
     put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
-    writer.flush()
+    writer.flush()?;
+    Ok(None)
 }
