@@ -431,7 +431,7 @@ impl WorkerDeath {
     }
 
     /// SIGKILL from nowhere is how Linux ends a process that takes too much memory.
-    fn may_be_out_of_memory(&self) -> bool {
+    fn was_killed_from_outside(&self) -> bool {
         self.0.signal == Some(9) && self.0.remark.is_none()
     }
 }
@@ -450,7 +450,7 @@ impl fmt::Display for WorkerDeath {
             (None, Some(code)) => write!(f, "exited unexpectedly with code {code}")?,
             (None, None) => f.write_str("died")?,
         }
-        if self.may_be_out_of_memory() {
+        if self.was_killed_from_outside() {
             f.write_str("; was the machine out of memory?")?;
         }
         if let Some(remark) = &report.remark {
@@ -573,5 +573,10 @@ impl StartError {
             | Self::Initializer { .. }
             | Self::Timeout { .. } => true,
         }
+    }
+
+    /// Whether somebody has sent it SIGKILL.
+    pub(crate) fn was_killed(&self) -> bool {
+        matches!(self, Self::Died { death, .. } if death.was_killed_from_outside())
     }
 }

@@ -22,7 +22,9 @@ use crate::link::{self, Ended, Order, Reply, Report};
 use crate::log;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
-use crate::scheduler::{Action, End, Failure, Refusal, Scheduler, Task, Time, Verdict};
+use crate::scheduler::{
+    Action, End, Failure, Refusal, Scheduler, StartFailure, Task, Time, Verdict,
+};
 use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
 use crate::wire::{Outcome, TaskHeader};
@@ -299,9 +301,13 @@ impl Supervisor {
             }
             Ended::NotStarted(error) => {
                 log::debug!("{worker} did not start: {error}");
-                let fatal = error.is_fatal();
+                let failure = match &error {
+                    error if error.is_fatal() => StartFailure::Fatal,
+                    error if error.was_killed() => StartFailure::Killed,
+                    _ => StartFailure::Own,
+                };
                 self.death = Some(BrokenCause::Start(error));
-                End::StartFailed { fatal }
+                End::StartFailed(failure)
             }
         };
         view.scheduler.worker_ended(now, worker, end);

@@ -444,3 +444,18 @@ async fn a_daemon_that_a_task_leaves_behind_holds_nothing_up() {
     assert!(process_gone(worker));
     signal(daemon, Signal::KILL);
 }
+
+#[tokio::test]
+async fn workers_killed_while_they_start_are_replaced() {
+    let gate = Gate::new().await;
+    let builder = ProcessPoolExecutor::builder().max_workers(1).initializer(hold, gate.port());
+    let pool = builder.build().unwrap();
+    let handle = pool.submit(pid, ()).await.unwrap();
+    for _ in 0..8 {
+        signal(gate.arrival().await.pid, Signal::KILL);
+    }
+    let last = gate.arrival().await;
+    let survivor = last.pid;
+    drop(last);
+    assert_eq!(in_time(handle).await.unwrap(), survivor);
+}

@@ -2,7 +2,7 @@
 
 use super::restarts::delay;
 use super::worker::{Sent, Sentence, Stage, Worker};
-use super::{Action, End, Failure, KillReason, Phase, Scheduler, Time};
+use super::{Action, End, Failure, KillReason, Phase, Scheduler, StartFailure, Time};
 use crate::builder::OnWorkerDeath;
 use crate::id::{TaskId, WorkerId};
 
@@ -85,11 +85,14 @@ impl Scheduler {
         match (worker.stage, end) {
             // It was told to.
             (Stage::Stopping { .. } | Stage::Ending { fault: false, .. }, _) => {}
-            (stage, End::StartFailed { fatal }) => {
-                self.restarts.start_failed(now);
+            (stage, End::StartFailed(failure)) => {
+                self.restarts.start_failed(now, failure);
                 let in_time = matches!(stage, Stage::Starting { .. });
                 let alone = !self.workers.values().any(Worker::is_ready);
-                if fatal || !in_time || (alone && self.restarts.is_hopeless()) {
+                if failure == StartFailure::Fatal
+                    || !in_time
+                    || (alone && self.restarts.is_hopeless())
+                {
                     self.break_down();
                 }
             }

@@ -131,8 +131,19 @@ pub(crate) enum End {
     /// It was ready, and ended without a goodbye. Of the tasks in its hands the last `taken` had
     /// provably not begun.
     Died { taken: usize },
-    /// It never became ready. A fatal cause would meet every other worker too.
-    StartFailed { fatal: bool },
+    /// It never became ready.
+    StartFailed(StartFailure),
+}
+
+/// What it says of other workers that one did not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartFailure {
+    /// The cause would meet every other one too.
+    Fatal,
+    /// Another one may fare better, but not many will be tried.
+    Own,
+    /// It was killed from outside. That may happen to anybody, so it counts little.
+    Killed,
 }
 
 /// Whether a result may be delivered.

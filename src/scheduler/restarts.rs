@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use super::Time;
+use super::{StartFailure, Time};
 
 /// So many ends in a row are answered at once; a single crash costs no waiting.
 const FREE: u32 = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_millis(500);
-/// So many starts may fail in a row before the pool gives up.
-const STARTS: u32 = 5;
+/// The weight of failed starts in a row at which the pool gives up: five that failed by themselves, or
+/// fifty that were killed, which with the delays takes more than twenty seconds.
+const HOPELESS: u32 = 50;
 
 /// Counts ends in a row, so that a worker that cannot live is not started in a storm.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Restarts {
     /// Deaths and failed starts since a task last finished.
     ends: u32,
-    /// Failed starts since a worker last became ready.
+    /// Failed starts since a worker last became ready, weighted.
     failed_starts: u32,
     not_before: Time,
 }
@@ -38,14 +39,14 @@ impl Restarts {
         self.not_before = now + delay(self.ends);
     }
 
-    pub(super) fn start_failed(&mut self, now: Time) {
-        self.failed_starts = self.failed_starts.saturating_add(1);
+    pub(super) fn start_failed(&mut self, now: Time, failure: StartFailure) {
+        self.failed_starts = self.failed_starts.saturating_add(weight(failure));
         self.worker_died(now);
     }
 
     /// Whether starting has failed so often that trying on is pointless.
     pub(super) fn is_hopeless(&self) -> bool {
-        self.failed_starts >= STARTS
+        self.failed_starts >= HOPELESS
     }
 
     pub(super) fn may_start(&self, now: Time) -> bool {
@@ -54,6 +55,13 @@ impl Restarts {
 
     pub(super) fn not_before(&self) -> Time {
         self.not_before
+    }
+}
+
+fn weight(failure: StartFailure) -> u32 {
+    match failure {
+        StartFailure::Fatal | StartFailure::Own => 10,
+        StartFailure::Killed => 1,
     }
 }
 

@@ -8,7 +8,7 @@ use super::play::{Play, Sights};
 use super::random::Random;
 use super::sabotage::Saboteur;
 use crate::builder::OnWorkerDeath;
-use crate::scheduler::Config;
+use crate::scheduler::{Config, StartFailure};
 
 /// Something that happens. Numbers choose among what is there at that moment, so that a history
 /// from which an event is removed is a history too.
@@ -51,7 +51,7 @@ pub(super) enum Deed {
         stubborn: bool,
     },
     FailToStart {
-        fatal: bool,
+        failure: StartFailure,
     },
     /// Begins tasks and writes results.
     Work {
@@ -201,7 +201,9 @@ impl Flavour {
         match random.below(8) {
             0..5 => Deed::Die,
             5 => Deed::Leave,
-            _ => Deed::FailToStart { fatal: random.one_in(8) },
+            _ if random.one_in(8) => Deed::FailToStart { failure: StartFailure::Fatal },
+            _ if random.one_in(3) => Deed::FailToStart { failure: StartFailure::Killed },
+            _ => Deed::FailToStart { failure: StartFailure::Own },
         }
     }
 

@@ -6,10 +6,10 @@ use super::simulation::index;
 use crate::builder::OnWorkerDeath;
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::restarts::delay;
-use crate::scheduler::{Config, End, Failure, KillReason, Task, Time};
+use crate::scheduler::{Config, End, Failure, KillReason, StartFailure, Task, Time};
 
-/// Failed starts in a row after which a pool gives up.
-const HOPELESS: u32 = 5;
+/// Failed starts in a row after which a pool gives up; one counts ten, or one if it was killed.
+const HOPELESS: u32 = 50;
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,8 +279,9 @@ impl Model {
         }
         self.ends += 1;
         self.not_before = now + delay(self.ends);
-        if let End::StartFailed { fatal } = end {
-            self.failed_starts += 1;
+        if let End::StartFailed(failure) = end {
+            let fatal = failure == StartFailure::Fatal;
+            self.failed_starts += if failure == StartFailure::Killed { 1 } else { 10 };
             let alone = !self.live().any(|desk| desk.stage == Stage::Ready);
             let hopeless = alone && self.failed_starts >= HOPELESS;
             let late = !matches!(stage, Stage::Starting { .. });

@@ -8,7 +8,7 @@ use super::model::{Model, Place, Stage};
 use super::sabotage::Saboteur;
 use super::simulation::{Claim, Process, World};
 use crate::id::{TaskId, WorkerId};
-use crate::scheduler::{Action, End, Refusal, Scheduler, Task, Time, Verdict};
+use crate::scheduler::{Action, End, Refusal, Scheduler, StartFailure, Task, Time, Verdict};
 
 /// Timers that are due at the same moment may follow from each other, but not for ever.
 const ALARMS: usize = 20;
@@ -72,7 +72,7 @@ impl Play {
             Deed::Ready { recallable, stubborn } if !is_up => {
                 self.ready(worker, recallable, stubborn)
             }
-            Deed::FailToStart { fatal } if !is_up => self.end(worker, End::StartFailed { fatal }),
+            Deed::FailToStart { failure } if !is_up => self.end(worker, End::StartFailed(failure)),
             Deed::Work { steps } => self.work(worker, steps),
             Deed::Answer { results } => self.read(worker, results),
             Deed::Die => self.die(worker),
@@ -278,7 +278,7 @@ impl Play {
     fn die(&mut self, worker: WorkerId) -> Check {
         self.read_all(worker)?;
         if !self.process(worker).up {
-            return self.end(worker, End::StartFailed { fatal: false });
+            return self.end(worker, End::StartFailed(StartFailure::Own));
         }
         let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
         let taken = self.world.take_back(worker, &pipeline, 0);

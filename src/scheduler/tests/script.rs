@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::builder::OnWorkerDeath;
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::{
-    Action, Config, Counts, End, Failure, KillReason, Scheduler, Task, Time, Verdict,
+    Action, Config, Counts, End, Failure, KillReason, Scheduler, StartFailure, Task, Time, Verdict,
 };
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -221,11 +221,16 @@ impl Pool {
     }
 
     pub(super) fn fails_to_start(&mut self, worker: u64) {
-        self.ends(worker, End::StartFailed { fatal: false });
+        self.ends(worker, End::StartFailed(StartFailure::Own));
+    }
+
+    /// It was killed from outside while it started.
+    pub(super) fn is_killed_at_start(&mut self, worker: u64) {
+        self.ends(worker, End::StartFailed(StartFailure::Killed));
     }
 
     pub(super) fn fails_to_start_for_good(&mut self, worker: u64) {
-        self.ends(worker, End::StartFailed { fatal: true });
+        self.ends(worker, End::StartFailed(StartFailure::Fatal));
     }
 
     fn ends(&mut self, worker: u64, end: End) {

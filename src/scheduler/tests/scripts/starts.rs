@@ -44,6 +44,21 @@ fn five_failed_starts_in_a_row_break_the_pool() {
 }
 
 #[test]
+fn workers_that_are_killed_while_they_start_are_replaced_for_long() {
+    let mut pool = Pool::of(1);
+    pool.submit(1);
+    for worker in 1..=49 {
+        pool.after(secs(1));
+        pool.expect([start(worker)]);
+        pool.is_killed_at_start(worker);
+    }
+    pool.after(secs(1));
+    pool.expect([start(50)]);
+    pool.is_killed_at_start(50);
+    pool.expect([Action::Refuse(Refusal::Broken), fail(1, Failure::Broken)]);
+}
+
+#[test]
 fn failed_starts_do_not_break_a_pool_in_which_others_live() {
     let mut pool = Pool::of(2).warmed(1, secs(1));
     pool.submit(1);
