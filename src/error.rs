@@ -431,7 +431,7 @@ impl WorkerDeath {
     }
 
     /// SIGKILL from nowhere is how Linux ends a process that takes too much memory.
-    fn was_killed_from_outside(&self) -> bool {
+    pub(crate) fn was_killed_from_outside(&self) -> bool {
         self.0.signal == Some(9) && self.0.remark.is_none()
     }
 }

@@ -450,12 +450,13 @@ impl Link {
             return Ended::Died(death);
         }
         let silent = matches!(self.stage, Stage::Preamble(_) | Stage::Hello);
+        let hint = if silent && !death.was_killed_from_outside() { self.launch.hint() } else { "" };
         Ended::NotStarted(match self.stage {
             Stage::Failed(Failed::Start(error)) => error,
             _ if self.killed == Some(KillReason::StartTimeout) => {
                 self.launch.timed_out(self.pid, !silent)
             }
-            _ => StartError::Died { death, hint: if silent { self.launch.hint() } else { "" } },
+            _ => StartError::Died { death, hint },
         })
     }
 
