@@ -197,3 +197,38 @@ fn workers_start_though_all_threads_for_what_blocks_are_taken() {
         drop(release);
     });
 }
+
+/// Lets this thread, and the processes that it starts, use one CPU only.
+#[expect(unsafe_code, reason = "calls C")]
+fn stay_on_one_cpu() {
+    // SAFETY: the set is plain data, and is read and written within its size only.
+    unsafe {
+        let mut cpus: libc::cpu_set_t = std::mem::zeroed();
+        assert_eq!(libc::sched_getaffinity(0, size_of_val(&cpus), &raw mut cpus), 0);
+        let first = (0..1024).find(|cpu| libc::CPU_ISSET(*cpu, &cpus)).unwrap();
+        libc::CPU_ZERO(&mut cpus);
+        libc::CPU_SET(first, &mut cpus);
+        assert_eq!(libc::sched_setaffinity(0, size_of_val(&cpus), &raw const cpus), 0);
+    }
+}
+
+#[test]
+fn there_are_no_more_workers_than_cpus_that_may_be_used() {
+    let runs = || async {
+        let (pool, gate) = (ProcessPoolExecutor::new().unwrap(), Gate::new().await);
+        let mut handles = Vec::new();
+        for _ in 0..3 {
+            handles.push(pool.submit(hold, gate.port()).await.unwrap());
+        }
+        let held = gate.arrival().await;
+        wait_until("the others wait", || pool.stats().waiting == 2).await;
+        assert_eq!(pool.stats().worker_starts, 1);
+        drop((held, handles, pool));
+    };
+    let limited = std::thread::spawn(move || {
+        stay_on_one_cpu();
+        let mut runtime = Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(runs());
+    });
+    limited.join().unwrap();
+}
