@@ -218,6 +218,9 @@ impl Builder {
         };
         Ok(Config {
             max_workers,
+            min_workers: 0,
+            idle_timeout: None,
+            max_tasks: None,
             on_worker_death: self.on_worker_death,
             start_timeout: self.start_timeout,
             grace_period: self.grace_period,

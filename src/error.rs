@@ -92,6 +92,8 @@ pub(crate) enum Cause {
     Cancelled,
     #[error("it ran longer than {0:?}")]
     TimedOut(Duration),
+    #[error("its deadline has passed")]
+    Expired,
 }
 
 impl Cause {
@@ -188,9 +190,9 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::Cancelled)
             }
 
-            /// The task ran longer than its timeout and was ended.
+            /// The task ran longer than its timeout and was ended, or its deadline has passed.
             pub fn is_timeout(&self) -> bool {
-                matches!(self.0.cause, Cause::TimedOut(_))
+                matches!(self.0.cause, Cause::TimedOut(_) | Cause::Expired)
             }
 
             /// The pool is broken; see [`broken`](Self::broken).

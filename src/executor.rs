@@ -315,7 +315,7 @@ impl ProcessPoolExecutor {
         let id = TaskId(self.inner.next_task.fetch_add(1, Ordering::Relaxed));
         let cell = TaskCell::new(id, name);
         let Options { timeout, retries } = options;
-        let task = Task { id, attempt: 1, retries, timeout };
+        let task = Task { retries, timeout, ..Task::new(id) };
         let reply = ReplyTo(Arc::clone(&cell));
         let entry = Entry { reply, function, arguments, room: Some(room), timeout, slot: None };
         match self.inner.commands.send(Command::Submit(task, entry)) {

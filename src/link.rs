@@ -481,6 +481,7 @@ impl KillReason {
             Self::StartTimeout => "it was not ready in time",
             Self::Misbehaved => "it broke the protocol and was killed",
             Self::GraceOver => "it was told to end, and killed",
+            Self::Wanted => "it was killed because all workers were to be",
             Self::Broken => "it was killed because the pool is broken",
         }
     }

@@ -339,13 +339,15 @@ impl Supervisor {
                         entry.room = None;
                     }
                 }
-                Action::Recall(worker) => {
-                    let taken = self.take_back(scheduler, worker, 1);
+                Action::Recall { worker, all } => {
+                    let keep = usize::from(!all);
+                    let taken = self.take_back(scheduler, worker, keep);
                     scheduler.recalled(now, worker, taken);
                 }
+                Action::Ask(worker) => scheduler.asked(now, worker, false),
                 Action::Withdraw(task) => self.withdraw(task),
                 Action::Fail(task, failure) => self.fail(task, failure),
-                Action::Stop(worker) => self.order(worker, Order::Stop),
+                Action::Stop(worker, _) => self.order(worker, Order::Stop),
                 Action::Terminate(worker) => self.order(worker, Order::Terminate),
                 Action::Kill(worker, reason) => self.order(worker, Order::Kill(reason)),
                 Action::Warm => self.warming.drain(..).for_each(|waiter| {
@@ -434,6 +436,7 @@ impl Supervisor {
                 _ => Cause::ShutDown, // not reached: only a death fails a task so
             },
             Failure::TimedOut => Cause::TimedOut(entry.timeout.unwrap_or_default()),
+            Failure::Expired => Cause::Expired,
             Failure::Cancelled => Cause::Cancelled,
             Failure::Broken => self.broken.clone().map_or(Cause::ShutDown, Cause::Broken),
             Failure::ShutDown => Cause::ShutDown,

@@ -1,7 +1,7 @@
 //! Which task goes to which worker, and when a worker is started.
 
-use super::worker::{Recall, Sent, Stage, Worker};
-use super::{Action, Phase, Scheduler, Time};
+use super::worker::{Sent, Stage, Worker};
+use super::{Action, Failure, Phase, Scheduler, Time};
 use crate::id::{TaskId, WorkerId};
 
 impl Scheduler {
@@ -9,23 +9,38 @@ impl Scheduler {
     /// ahead to busy ones that are quick.
     pub(super) fn dispatch(&mut self, now: Time) {
         self.queue.release_due(now);
-        while let Some(&(0, id)) = self.open.first()
-            && self.send_oldest(now, id)
-        {}
+        self.expire(now);
+        self.review_surplus();
+        if self.unanswered > 0 {
+            return;
+        }
+        self.hand_out(now, 0);
         self.start_workers(now);
-        while let Some(&(_, id)) = self.open.first()
-            && self.send_oldest(now, id)
-        {}
+        self.hand_out(now, usize::MAX);
         self.rebalance();
     }
 
-    /// Sends the oldest waiting task to a worker with room; false if none waits.
-    pub(super) fn send_oldest(&mut self, now: Time, id: WorkerId) -> bool {
-        let Some(task) = self.queue.pop() else { return false };
+    /// Sends tasks to workers with room that have at most `load`, the least loaded one first.
+    fn hand_out(&mut self, now: Time, load: usize) {
+        for id in self.queue.awaited() {
+            let has_room = |worker: &Worker| worker.listed.is_some_and(|listed| listed <= load);
+            while self.queue.awaits(id)
+                && self.workers.get(&id).is_some_and(has_room)
+                && self.send_first(now, id)
+            {}
+        }
+        while let Some(&(listed, id)) = self.open.first()
+            && listed <= load
+            && self.send_first(now, id)
+        {}
+    }
+
+    /// Sends a worker with room the first of the tasks that it may take; false if none waits.
+    fn send_first(&mut self, now: Time, id: WorkerId) -> bool {
+        let Some(task) = self.queue.pop_for(id) else { return false };
         let action = Action::Send { worker: id, task: task.id, attempt: task.attempt };
         self.actions.push_back(action);
         let load = self.update(id, |worker| {
-            worker.recall = Recall::Possible;
             worker.pipeline.push_back(Sent { task, sentence: None });
             worker.pipeline.len()
         });
@@ -51,11 +66,19 @@ impl Scheduler {
         if !matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
             return false;
         }
+        if self.workers.len() >= self.config.max_workers {
+            return false;
+        }
         let is_starting = |worker: &&Worker| matches!(worker.stage, Stage::Starting { .. });
-        let wanted = self.queue.ready().max(usize::from(self.warm_up));
-        wanted > 0
-            && self.workers.len() < self.config.max_workers
-            && self.workers.values().filter(is_starting).count() < wanted
+        let wanted = self.queue.wanted().max(usize::from(self.warm_up));
+        let too_few = self.phase == Phase::Open && self.serving() < self.least_workers();
+        too_few || self.workers.values().filter(is_starting).count() < wanted
+    }
+
+    /// Whether as many workers are up as are wanted without a task, or one at least.
+    pub(super) fn is_warm(&self) -> bool {
+        let up = |worker: &&Worker| worker.is_ready() && worker.serves();
+        self.workers.values().filter(up).count() >= self.least_workers().max(1)
     }
 
     /// An idle worker with nothing left in the queue gets what was sent ahead to a busy one.
@@ -64,40 +87,49 @@ impl Scheduler {
         if self.ahead == 0 || !idle {
             return;
         }
-        let candidates = self.workers.iter().filter(|(_, worker)| worker.can_recall());
-        if let Some((&id, _)) = candidates.max_by_key(|(_, worker)| worker.ahead()) {
+        let helpable = |worker: &Worker| worker.can_recall() && worker.movable() > 0;
+        let candidates = self.workers.iter().filter(|(_, worker)| helpable(worker));
+        if let Some((&id, _)) = candidates.max_by_key(|(_, worker)| worker.movable()) {
             self.recall(id);
         }
     }
 
     pub(super) fn recall(&mut self, id: WorkerId) {
-        self.update(id, |worker| worker.recall = Recall::Asked);
-        self.actions.push_back(Action::Recall(id));
+        let all = self.update(id, |worker| {
+            worker.recalling = true;
+            worker.leaving.is_some()
+        });
+        if let Some(all) = all {
+            self.unanswered += 1;
+            self.actions.push_back(Action::Recall { worker: id, all });
+        }
     }
 
-    /// The front task of a pipeline counts as running from now on.
+    /// The front task of a pipeline, if there is one, counts as running from now on.
     pub(super) fn begin_head(&mut self, now: Time, id: WorkerId) {
-        let head = self.workers.get(&id).and_then(Worker::head);
-        if let Some(head) = head {
-            self.actions.push_back(Action::Begin(head.task.id));
-            self.update(id, |worker| worker.head_since = now);
-        }
+        let head = self.update(id, |worker| worker.begin_head(now));
+        self.actions.extend(head.flatten().map(Action::Begin));
     }
 
     /// Takes the front task out; the next one becomes the running one.
     pub(super) fn drop_head(&mut self, now: Time, id: WorkerId) {
-        self.update(id, |worker| worker.pipeline.pop_front());
+        self.update(id, Worker::drop_head);
         self.begin_head(now, id);
         self.execute_sentence(now, id);
         self.end_if_spent(id);
+        self.leave_if_due(now, id);
     }
 
     /// Takes a cancelled task out of the pipeline it was sent to.
-    pub(super) fn drop_sent(&mut self, now: Time, id: WorkerId, position: usize) {
+    pub(super) fn cancel_sent(&mut self, now: Time, id: WorkerId, position: usize) {
+        let sent = self.workers.get(&id).and_then(|worker| worker.pipeline.get(position));
+        if let Some(task) = sent.map(|sent| sent.task.clone()) {
+            self.fail(&task, Failure::Cancelled);
+        }
         if position == 0 {
             self.drop_head(now, id);
         } else {
-            self.update(id, |worker| worker.pipeline.remove(position));
+            self.update(id, |worker| worker.remove(position));
         }
     }
 

@@ -1,10 +1,11 @@
 //! How tasks are ended while they run, and what follows from the end of a worker.
 
+use super::queue::Task;
 use super::restarts::delay;
-use super::worker::{Sent, Sentence, Stage, Worker};
+use super::worker::{Mercy, Sent, Sentence, Stage, Worker};
 use super::{Action, End, Failure, KillReason, Phase, Scheduler, StartFailure, Time};
 use crate::builder::OnWorkerDeath;
-use crate::id::{TaskId, WorkerId};
+use crate::id::WorkerId;
 
 impl Scheduler {
     /// Marks a sent task as one to be ended; that happens as soon as it is the running one.
@@ -22,23 +23,60 @@ impl Scheduler {
         });
         if position == 0 {
             self.execute_sentence(now, id);
+        } else if sentence == Sentence::Deadline
+            && self.workers.get(&id).is_some_and(Worker::can_recall)
+        {
+            self.recall(id);
         }
     }
 
     /// Ends the worker of a sentenced running task, but only once nobody else can be hurt: what
     /// was sent ahead is recalled first, and if a part of it has begun, then the sentenced task
-    /// has ended by itself and its result is on the way.
+    /// has ended by itself and its result is on the way. Then the task is asked to end by itself,
+    /// which spares the worker if it does.
     pub(super) fn execute_sentence(&mut self, now: Time, id: WorkerId) {
         let Some(worker) = self.workers.get(&id).filter(|w| w.is_ready() && w.is_sentenced())
         else {
             return;
         };
-        if worker.ahead() == 0 {
-            let kill_at = Some(now.saturating_add(self.config.grace_period));
-            self.update(id, |worker| worker.stage = Stage::Ending { kill_at, fault: false });
-            self.actions.push_back(Action::Terminate(id));
-        } else if worker.can_recall() {
+        if worker.can_recall() {
             self.recall(id);
+        } else if worker.recalling || worker.ahead() > 0 || worker.mercy != Mercy::NotAsked {
+            // The answer comes at once; or it has ended by itself, or has been asked to.
+        } else if worker.recallable {
+            self.update(id, |worker| worker.mercy = Mercy::Asked);
+            self.actions.push_back(Action::Ask(id));
+        } else {
+            self.terminate(now, id);
+        }
+    }
+
+    /// Sends a worker SIGTERM, and later SIGKILL.
+    pub(super) fn terminate(&mut self, now: Time, id: WorkerId) {
+        let grace_over = now.saturating_add(self.config.grace_period);
+        self.update(id, |worker| {
+            let kill_at = match worker.mercy {
+                Mercy::Granted { kill_at, .. } => kill_at,
+                Mercy::NotAsked | Mercy::Asked => grace_over,
+            };
+            worker.mercy = Mercy::NotAsked;
+            worker.stage = Stage::Ending { kill_at: Some(kill_at), fault: false };
+        });
+        self.queue.forget(id);
+        self.actions.push_back(Action::Terminate(id));
+    }
+
+    /// Ends all tasks whose deadline has passed.
+    pub(super) fn expire(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            if let Some(task) = self.queue.remove(id) {
+                self.fail(&task, Failure::Expired);
+            } else if let Some((worker, position)) = self.find_sent(id) {
+                self.sentence(now, worker, position, Sentence::Deadline);
+            }
         }
     }
 
@@ -52,10 +90,14 @@ impl Scheduler {
             Stage::Ready if worker.timeout_at().is_some_and(|at| at <= now) => {
                 self.sentence(now, id, 0, Sentence::Timeout);
             }
-            Stage::Ready => {
+            Stage::Ready if worker.mercy_ends_at().is_some_and(|at| at <= now) => {
+                self.terminate(now, id);
+            }
+            Stage::Ready if worker.patience_ends_at().is_some_and(|at| at <= now) => {
                 self.update(id, |worker| worker.lose_patience(now));
                 self.recall(id);
             }
+            Stage::Ready => {}
         }
     }
 
@@ -77,6 +119,7 @@ impl Scheduler {
         }
         let fault = matches!(reason, KillReason::Misbehaved | KillReason::StartTimeout);
         self.update(id, |worker| worker.stage = Stage::Ending { kill_at: None, fault });
+        self.queue.forget(id);
         self.actions.push_back(Action::Kill(id, reason));
     }
 
@@ -114,14 +157,16 @@ impl Scheduler {
             _ if matches!(self.phase, Phase::Broken { .. }) => Failure::Broken,
             Some(Sentence::CutShort) => {
                 self.counts.killed += 1;
-                return self.fail(task.id, Failure::Cancelled);
+                Failure::Cancelled
             }
-            Some(Sentence::Abort) => return self.fail(task.id, Failure::Cancelled),
+            Some(Sentence::Abort) => Failure::Cancelled,
+            Some(Sentence::Deadline) => Failure::Expired,
             Some(Sentence::Timeout) => Failure::TimedOut,
             None => Failure::Died,
         };
-        if task.retries == 0 || failure == Failure::Broken || self.cancels_waiting() {
-            return self.fail(task.id, failure);
+        let may_be_retried = matches!(failure, Failure::Died | Failure::TimedOut);
+        if task.retries == 0 || !may_be_retried || self.cancels_waiting() {
+            return self.fail(&task, failure);
         }
         task.retries -= 1;
         self.actions.push_back(Action::Withdraw(task.id));
@@ -133,27 +178,38 @@ impl Scheduler {
     /// Puts a task that has not begun back in its place, unless it is to be ended or nothing may
     /// begin any more.
     pub(super) fn requeue(&mut self, now: Time, sent: Sent) {
-        if matches!(sent.sentence, Some(Sentence::Timeout | Sentence::Abort)) {
+        use Sentence::{Abort, Deadline, Timeout};
+
+        if matches!(sent.sentence, Some(Timeout | Deadline | Abort)) {
             return self.end_sent(now, sent);
         }
-        let task = sent.task;
+        if self.runs_waiting() {
+            self.actions.push_back(Action::Withdraw(sent.task.id));
+        }
+        self.put_back(sent.task);
+    }
+
+    pub(super) fn put_back(&mut self, task: Task) {
         match self.phase {
-            Phase::Open | Phase::Draining { cancel: false } => {
-                self.actions.push_back(Action::Withdraw(task.id));
-                self.queue.push(task);
-            }
-            Phase::Draining { cancel: true } | Phase::Closed => {
-                self.fail(task.id, Failure::Cancelled);
-            }
-            Phase::Broken { .. } => self.fail(task.id, Failure::Broken),
+            _ if self.runs_waiting() => self.queue.push(task),
+            Phase::Broken { .. } => self.fail(&task, Failure::Broken),
+            _ => self.fail(&task, Failure::Cancelled),
         }
     }
 
-    pub(super) fn fail(&mut self, task: TaskId, failure: Failure) {
+    /// Whether what waits will be run.
+    fn runs_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Draining { cancel: false })
+    }
+
+    pub(super) fn fail(&mut self, task: &Task, failure: Failure) {
+        if let Some(deadline) = task.deadline {
+            self.deadlines.remove(&(deadline, task.id));
+        }
         match failure {
             Failure::Cancelled => self.counts.cancelled += 1,
             _ => self.counts.failed += 1,
         }
-        self.actions.push_back(Action::Fail(task, failure));
+        self.actions.push_back(Action::Fail(task.id, failure));
     }
 }

@@ -5,13 +5,16 @@
 //!
 //! The methods of [`Scheduler`] are of four kinds:
 //!
-//! * *commands* of the user: `submit`, `cancel`, `abort`, `warm_up`, `shut_down`;
-//! * *events* of the workers: `worker_*`, `task_finished`, `recalled`, and of the clock: `timeout`;
+//! * *commands* of the user: `open`, `submit`, `cancel`, `abort`, `warm_up`, `resize`, `recycle`,
+//!   `shut_down`, `end_workers`;
+//! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, and of the
+//!   clock: `timeout`;
 //! * *outputs*: `poll_action` and `next_timeout`;
 //! * *getters*.
 //!
 //! After each command or event the caller performs all actions until `poll_action` returns `None`,
-//! and only then hands in the next. An [`Action::Recall`] is answered at once by `recalled`.
+//! and only then hands in the next. An [`Action::Recall`] is answered at once by `recalled`, an
+//! [`Action::Ask`] by `asked`.
 //!
 //! A task's way:
 //!
@@ -30,6 +33,8 @@
 
 mod dispatch;
 mod ending;
+mod homes;
+mod leaving;
 mod queue;
 mod restarts;
 mod shutdown;
@@ -44,7 +49,7 @@ use self::queue::Queue;
 pub(crate) use self::queue::Task;
 use self::restarts::Restarts;
 pub(crate) use self::worker::Stage;
-use self::worker::{Recall, Sentence, Worker};
+use self::worker::{Mercy, Sentence, Worker};
 use crate::builder::OnWorkerDeath;
 use crate::id::{TaskId, WorkerId};
 
@@ -55,6 +60,12 @@ pub(crate) type Time = Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) max_workers: usize,
+    /// So many are kept, even without tasks.
+    pub(crate) min_workers: usize,
+    /// After so long without a task a worker leaves, if more than the least number are there.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// A worker leaves after so many tasks.
+    pub(crate) max_tasks: Option<u64>,
     pub(crate) on_worker_death: OnWorkerDeath,
     /// How long a worker may take from its spawning to the end of its initializer.
     pub(crate) start_timeout: Duration,
@@ -73,15 +84,18 @@ pub(crate) enum Action {
     Send { worker: WorkerId, task: TaskId, attempt: u32 },
     /// The task is its worker's running one now: it no longer counts as waiting.
     Begin(TaskId),
-    /// Take back what was sent ahead to a worker, the last first, until one has begun; answer with
-    /// [`Scheduler::recalled`].
-    Recall(WorkerId),
+    /// Take back what was sent ahead to a worker, the last first, until one has begun; also the front one
+    /// if `all` says so. A part of a running task may be taken back as well; that is told by
+    /// [`Scheduler::divided`]. Answer with [`Scheduler::recalled`].
+    Recall { worker: WorkerId, all: bool },
+    /// Let the running task of a worker know that it should end; answer with [`Scheduler::asked`].
+    Ask(WorkerId),
     /// The task is back in the queue and can be cancelled there.
     Withdraw(TaskId),
     /// The task is over without a result.
     Fail(TaskId, Failure),
-    /// Ask a worker without tasks to leave.
-    Stop(WorkerId),
+    /// Tell a worker without tasks to leave.
+    Stop(WorkerId, Leave),
     /// Send a worker SIGTERM.
     Terminate(WorkerId),
     /// Send a worker SIGKILL.
@@ -100,9 +114,33 @@ pub(crate) enum Failure {
     /// Its worker died while it ran.
     Died,
     TimedOut,
+    /// Its deadline has passed.
+    Expired,
     Cancelled,
     Broken,
     ShutDown,
+}
+
+/// Why a worker is told to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    ShutDown,
+    /// It had nothing to do for long.
+    Idle,
+    /// There are more workers than there may be.
+    Surplus,
+    /// It has run as many tasks as it may.
+    UsedUp,
+    /// It takes more memory than it may.
+    Memory,
+    Recycled,
+}
+
+/// How workers are ended that were not told to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Force {
+    Terminate,
+    Kill,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +151,8 @@ pub(crate) enum KillReason {
     Misbehaved,
     /// It was told to end and did not.
     GraceOver,
+    /// The user wants it.
+    Wanted,
     /// The pool is broken.
     Broken,
 }
@@ -191,8 +231,14 @@ pub(crate) struct Scheduler {
     open: BTreeSet<(usize, WorkerId)>,
     /// Tasks sent ahead, over all workers.
     ahead: usize,
+    /// Recalls without an answer; it comes before the next event, and nothing is sent until then.
+    unanswered: usize,
+    /// The deadlines of all tasks that are not over.
+    deadlines: BTreeSet<(Time, TaskId)>,
     /// At least one worker is wanted, even without a task.
     warm_up: bool,
+    /// There are more workers than there may be, and all of them are busy.
+    surplus: bool,
     shutdown_limit: Option<Time>,
     restarts: Restarts,
     next_worker: u64,
@@ -209,7 +255,10 @@ impl Scheduler {
             workers: BTreeMap::new(),
             open: BTreeSet::new(),
             ahead: 0,
+            unanswered: 0,
+            deadlines: BTreeSet::new(),
             warm_up: false,
+            surplus: false,
             shutdown_limit: None,
             restarts: Restarts::default(),
             next_worker: 1,
@@ -220,65 +269,81 @@ impl Scheduler {
 
     // ----- commands -----
 
+    /// Brings up the workers that are wanted even without a task.
+    pub(crate) fn open(&mut self, now: Time) {
+        self.dispatch(now);
+    }
+
     pub(crate) fn submit(&mut self, now: Time, task: Task) {
-        self.counts.submitted += 1;
+        self.accept(&task);
         match self.phase {
             Phase::Open => self.queue.push(task),
-            Phase::Broken { .. } => self.fail(task.id, Failure::Broken),
-            Phase::Draining { .. } | Phase::Closed => self.fail(task.id, Failure::ShutDown),
+            Phase::Broken { .. } => self.fail(&task, Failure::Broken),
+            Phase::Draining { .. } | Phase::Closed => self.fail(&task, Failure::ShutDown),
         }
-        self.dispatch(now);
+        self.advance(now);
     }
 
     /// The task has been cancelled before it began, wherever it was; it will never begin.
     pub(crate) fn cancel(&mut self, now: Time, task: TaskId) {
-        if self.queue.remove(task).is_some() {
-            self.fail(task, Failure::Cancelled);
+        if let Some(task) = self.queue.remove(task) {
+            self.fail(&task, Failure::Cancelled);
         } else if let Some((id, position)) = self.find_sent(task) {
-            self.fail(task, Failure::Cancelled);
-            self.drop_sent(now, id, position);
+            self.cancel_sent(now, id, position);
         }
         self.advance(now);
     }
 
     /// Ends a task even if it runs.
     pub(crate) fn abort(&mut self, now: Time, task: TaskId) {
-        if self.queue.remove(task).is_some() {
-            self.fail(task, Failure::Cancelled);
+        if let Some(task) = self.queue.remove(task) {
+            self.fail(&task, Failure::Cancelled);
         } else if let Some((id, position)) = self.find_sent(task) {
             self.sentence(now, id, position, Sentence::Abort);
         }
         self.advance(now);
     }
 
-    /// Makes sure that one worker comes up without waiting for a task.
+    /// Makes sure that the least number of workers, and at least one, comes up without waiting for a task.
     pub(crate) fn warm_up(&mut self, now: Time) {
-        if self.workers.values().any(Worker::is_ready) {
+        if self.is_warm() {
             self.actions.push_back(Action::Warm);
         } else if self.phase == Phase::Open {
             self.warm_up = true;
         }
-        self.dispatch(now);
+        self.advance(now);
+    }
+
+    /// Changes the most workers that there may be. If there are more, those without tasks leave, and of the
+    /// others those that run dry first.
+    pub(crate) fn resize(&mut self, now: Time, max_workers: usize) {
+        self.config.max_workers = max_workers;
+        self.dismiss_surplus(now);
+        self.advance(now);
+    }
+
+    /// Every worker of now is replaced once it has no task.
+    pub(crate) fn recycle(&mut self, now: Time) {
+        for id in self.worker_ids(Worker::serves) {
+            self.dismiss(now, id, Leave::Recycled);
+        }
+        self.advance(now);
     }
 
     /// Accepts no more tasks and runs the others to their end, or cancels them. What is left after
     /// `limit` is ended. Later calls can only tighten earlier ones.
     pub(crate) fn shut_down(&mut self, now: Time, cancel_futures: bool, limit: Option<Duration>) {
-        self.phase = match self.phase {
-            Phase::Open => {
-                self.actions.push_back(Action::Refuse(Refusal::ShutDown));
-                Phase::Draining { cancel: cancel_futures }
-            }
-            Phase::Draining { cancel } => Phase::Draining { cancel: cancel || cancel_futures },
-            Phase::Broken { .. } => Phase::Broken { shut_down: true },
-            Phase::Closed => Phase::Closed,
-        };
-        self.warm_up = false;
+        self.begin_shutdown(cancel_futures);
         let limit = limit.map(|limit| now.saturating_add(limit));
         self.shutdown_limit = self.shutdown_limit.into_iter().chain(limit).min();
-        if self.cancels_waiting() {
-            self.cancel_waiting();
-        }
+        self.advance(now);
+    }
+
+    /// Accepts no more tasks, cancels those that have not begun, and ends all workers whatever they do.
+    pub(crate) fn end_workers(&mut self, now: Time, force: Force) {
+        self.begin_shutdown(true);
+        self.shutdown_limit = None;
+        self.force_out(now, force);
         self.advance(now);
     }
 
@@ -293,10 +358,13 @@ impl Scheduler {
         self.update(id, |worker| {
             worker.stage = Stage::Ready;
             worker.recallable = recallable;
+            worker.since = now;
         });
         self.restarts.worker_ready();
-        self.warm_up = false;
-        self.actions.push_back(Action::Warm);
+        if self.is_warm() {
+            self.warm_up = false;
+            self.actions.push_back(Action::Warm);
+        }
         self.advance(now);
     }
 
@@ -304,9 +372,12 @@ impl Scheduler {
     pub(crate) fn task_finished(&mut self, now: Time, id: WorkerId, task: TaskId) -> Verdict {
         let worker = self.workers.get(&id).filter(|worker| !worker.is_at_fault());
         let head = worker.and_then(Worker::head);
-        if head.is_none_or(|head| head.task.id != task) {
-            self.misbehaved(id);
+        let Some(head) = head.filter(|head| head.task.id == task) else {
+            self.misbehaved(now, id);
             return Verdict::Discard;
+        };
+        if let Some(deadline) = head.task.deadline {
+            self.deadlines.remove(&(deadline, task));
         }
         self.counts.completed += 1;
         self.restarts.task_finished();
@@ -316,22 +387,55 @@ impl Scheduler {
         Verdict::Deliver
     }
 
+    /// A worker takes more memory than it may, and will not begin another task.
+    pub(crate) fn worker_over_memory(&mut self, now: Time, id: WorkerId) {
+        self.dismiss(now, id, Leave::Memory);
+        self.advance(now);
+    }
+
     /// A worker broke the protocol; nothing it says can be relied on any more.
-    pub(crate) fn misbehaved(&mut self, id: WorkerId) {
+    pub(crate) fn misbehaved(&mut self, now: Time, id: WorkerId) {
         self.end_now(id, KillReason::Misbehaved);
+        self.advance(now);
     }
 
     /// Answers [`Action::Recall`]: the last `taken` tasks in the worker's hands will not begin.
     pub(crate) fn recalled(&mut self, now: Time, id: WorkerId, taken: usize) {
-        let tasks = self.update(id, |worker| {
-            worker.recall = Recall::Answered;
-            worker.take_back(taken)
-        });
+        self.unanswered -= 1;
+        let tasks = self.update(id, |worker| worker.recalled(now, taken));
         for sent in tasks.into_iter().flatten() {
             self.requeue(now, sent);
         }
         self.execute_sentence(now, id);
+        self.leave_if_due(now, id);
         self.advance(now);
+    }
+
+    /// A part of a running task will not begin with it, and has become a task of its own.
+    pub(crate) fn divided(&mut self, id: WorkerId, part: Task) {
+        self.accept(&part);
+        let sentence = self.workers.get(&id).and_then(Worker::head).and_then(|head| head.sentence);
+        if sentence == Some(Sentence::Abort) {
+            self.fail(&part, Failure::Cancelled);
+        } else {
+            self.put_back(part);
+        }
+    }
+
+    /// Answers [`Action::Ask`]: whether the running task is known to look for it.
+    pub(crate) fn asked(&mut self, now: Time, id: WorkerId, cooperative: bool) {
+        let waits = |worker: &Worker| worker.is_sentenced() && worker.mercy == Mercy::Asked;
+        if !self.workers.get(&id).is_some_and(waits) {
+            return;
+        }
+        if cooperative {
+            let grace = self.config.grace_period;
+            let (ends, kill_at) = (now.saturating_add(grace / 2), now.saturating_add(grace));
+            self.update(id, |worker| worker.mercy = Mercy::Granted { ends, kill_at });
+        } else {
+            self.terminate(now, id);
+            self.advance(now);
+        }
     }
 
     /// A worker's pipe is full.
@@ -342,14 +446,14 @@ impl Scheduler {
     /// A worker's pipe is drained.
     pub(crate) fn worker_unblocked(&mut self, now: Time, id: WorkerId) {
         self.update(id, |worker| worker.blocked = false);
-        self.dispatch(now);
+        self.advance(now);
     }
 
     /// A worker's process is gone and has been reaped; it will send no more events.
     pub(crate) fn worker_ended(&mut self, now: Time, id: WorkerId, end: End) {
         let taken = if let End::Died { taken } = end { taken } else { 0 };
         let Some(mut worker) = self.remove(id) else { return };
-        let unbegun = worker.take_back(taken);
+        let unbegun = worker.take_back(now, taken);
         let begun = std::mem::take(&mut worker.pipeline);
         for sent in unbegun {
             self.requeue(now, sent);
@@ -363,15 +467,11 @@ impl Scheduler {
 
     /// The time that [`Self::next_timeout`] named has come.
     pub(crate) fn timeout(&mut self, now: Time) {
-        let due: Vec<WorkerId> = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| worker.next_timeout().is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
+        self.expire(now);
+        for id in self.worker_ids(|worker| worker.next_timeout().is_some_and(|at| at <= now)) {
             self.worker_timeout(now, id);
         }
+        self.dismiss_idle(now);
         if self.shutdown_limit.is_some_and(|limit| limit <= now) {
             self.shutdown_limit = None;
             self.cut_short(now);
@@ -389,7 +489,9 @@ impl Scheduler {
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let workers = self.workers.values().filter_map(Worker::next_timeout);
         let restart = self.wants_worker().then(|| self.restarts.not_before());
-        workers.chain(self.queue.next_due()).chain(self.shutdown_limit).chain(restart).min()
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let due = self.queue.next_due().into_iter().chain(deadline).chain(self.idle_until());
+        workers.chain(due).chain(self.shutdown_limit).chain(restart).min()
     }
 
     // ----- getters -----
@@ -424,6 +526,15 @@ impl Scheduler {
 
     // ----- policy -----
 
+    fn accept(&mut self, task: &Task) {
+        self.counts.submitted += 1;
+        self.deadlines.extend(task.deadline.map(|deadline| (deadline, task.id)));
+    }
+
+    fn worker_ids(&self, which: impl Fn(&Worker) -> bool) -> Vec<WorkerId> {
+        self.workers.iter().filter(|(_, worker)| which(worker)).map(|(id, _)| *id).collect()
+    }
+
     /// Brings everything forward that the last event made possible.
     fn advance(&mut self, now: Time) {
         self.dispatch(now);
@@ -438,7 +549,7 @@ impl Scheduler {
         self.ahead -= worker.ahead();
         let result = change(worker);
         self.ahead += worker.ahead();
-        let load = worker.has_room(self.config.max_pipeline).then_some(worker.pipeline.len());
+        let load = worker.has_room(&self.config, self.surplus).then_some(worker.pipeline.len());
         if load != worker.listed {
             if let Some(listed) = worker.listed {
                 self.open.remove(&(listed, id));
@@ -455,6 +566,7 @@ impl Scheduler {
             self.open.remove(&(listed, id));
         }
         self.ahead -= worker.ahead();
+        self.queue.forget(id);
         Some(worker)
     }
 }

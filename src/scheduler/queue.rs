@@ -1,34 +1,106 @@
-//! What waits: tasks in order of submission, and retries that sit out their back-off.
+//! What waits: tasks by priority and order of submission, those that wait for one certain worker, and
+//! retries that sit out their back-off.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Time;
-use crate::id::TaskId;
+use super::homes::Homes;
+use crate::id::{TaskId, WorkerId};
+
+/// Tasks of one key go to one worker.
+pub(crate) type Key = u64;
 
 /// A task as far as policy is concerned. It moves whole between queue and pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) id: TaskId,
+    /// Whose place in the order of submission it takes: its own, or that of the task it is a part of.
+    pub(crate) order: TaskId,
+    /// Higher ones come first.
+    pub(crate) priority: i32,
+    /// Tasks of the same key go to the same worker while it lives.
+    pub(crate) key: Option<Key>,
     /// Counts from one; a task that had not begun when its worker died keeps its number.
     pub(crate) attempt: u32,
     /// How often it may still be begun again after a death or a timeout.
     pub(crate) retries: u32,
     /// Running time that it may take.
     pub(crate) timeout: Option<Duration>,
+    /// When it must be over.
+    pub(crate) deadline: Option<Time>,
+    /// A part of it can be taken back while it runs.
+    pub(crate) divisible: bool,
 }
 
-/// The waiting tasks. Ids grow with submission, so the order of ids is first in, first out, and a
-/// task that comes back takes its old place.
+impl Task {
+    /// A task without any wishes.
+    pub(crate) fn new(id: TaskId) -> Self {
+        Self {
+            id,
+            order: id,
+            priority: 0,
+            key: None,
+            attempt: 1,
+            retries: 0,
+            timeout: None,
+            deadline: None,
+            divisible: false,
+        }
+    }
+
+    fn rank(&self) -> Rank {
+        Rank { priority: Reverse(self.priority), order: self.order, id: self.id }
+    }
+}
+
+/// The order in which tasks are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    priority: Reverse<i32>,
+    order: TaskId,
+    id: TaskId,
+}
+
+/// The waiting tasks. Ids grow with submission, so within a priority the order is first in, first out,
+/// and a task that comes back takes its old place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
-    ready: BTreeMap<TaskId, Task>,
+    /// Any worker may take them.
+    shared: BTreeMap<Rank, Task>,
+    /// The shared ones that have a key, which no worker has had yet.
+    homeless: BTreeMap<Key, BTreeSet<Rank>>,
+    /// Tasks whose key has a worker, by that worker. None of the maps is empty.
+    own: BTreeMap<WorkerId, BTreeMap<Rank, Task>>,
+    homes: Homes,
     delayed: BTreeMap<(Time, TaskId), Task>,
+    /// The ranks of those waiting tasks whose id does not tell it.
+    odd: BTreeMap<TaskId, Rank>,
+    /// How many of the shared ones have a key.
+    keyed: usize,
+    /// How many there are in `own`.
+    owned: usize,
 }
 
 impl Queue {
     pub(super) fn push(&mut self, task: Task) {
-        self.ready.insert(task.id, task);
+        let rank = task.rank();
+        if rank != Task::new(task.id).rank() {
+            self.odd.insert(task.id, rank);
+        }
+        let Some(key) = task.key else {
+            self.shared.insert(rank, task);
+            return;
+        };
+        if let Some(home) = self.homes.find(key) {
+            self.owned += 1;
+            self.own.entry(home).or_default().insert(rank, task);
+        } else {
+            self.keyed += 1;
+            self.homeless.entry(key).or_default().insert(rank);
+            self.shared.insert(rank, task);
+        }
     }
 
     /// Holds a task back until `due`.
@@ -36,22 +108,89 @@ impl Queue {
         self.delayed.insert((due, task.id), task);
     }
 
-    pub(super) fn pop(&mut self) -> Option<Task> {
-        self.ready.pop_first().map(|(_, task)| task)
+    /// The first of the tasks that this worker may take. If it has a key the worker is that key's home
+    /// from now on.
+    pub(super) fn pop_for(&mut self, worker: WorkerId) -> Option<Task> {
+        let shared = self.shared.first_key_value().map(|(rank, _)| *rank);
+        let own = self.own.get(&worker).and_then(BTreeMap::first_key_value).map(|(rank, _)| *rank);
+        let task = match (shared, own) {
+            (Some(shared), own) if own.is_none_or(|own| shared < own) => self.take_shared(shared),
+            (_, Some(own)) => self.take_own(worker, own),
+            _ => None,
+        }?;
+        self.odd.remove(&task.id);
+        if let Some(key) = task.key {
+            self.settle(key, worker);
+        }
+        Some(task)
+    }
+
+    fn take_shared(&mut self, rank: Rank) -> Option<Task> {
+        let task = self.shared.remove(&rank)?;
+        if let Some(key) = task.key
+            && let Some(ranks) = self.homeless.get_mut(&key)
+        {
+            self.keyed -= 1;
+            ranks.remove(&rank);
+            if ranks.is_empty() {
+                self.homeless.remove(&key);
+            }
+        }
+        Some(task)
+    }
+
+    fn take_own(&mut self, worker: WorkerId, rank: Rank) -> Option<Task> {
+        let tasks = self.own.get_mut(&worker)?;
+        let task = tasks.remove(&rank)?;
+        self.owned -= 1;
+        if tasks.is_empty() {
+            self.own.remove(&worker);
+        }
+        Some(task)
+    }
+
+    /// The other tasks of a key follow the first one to its worker.
+    fn settle(&mut self, key: Key, worker: WorkerId) {
+        self.homes.settle(key, worker);
+        let Some(ranks) = self.homeless.remove(&key) else { return };
+        self.keyed -= ranks.len();
+        self.owned += ranks.len();
+        let tasks = ranks.into_iter().filter_map(|rank| Some((rank, self.shared.remove(&rank)?)));
+        self.own.entry(worker).or_default().extend(tasks);
+    }
+
+    /// The worker takes no more tasks: those that waited for it may go to any other.
+    pub(super) fn forget(&mut self, worker: WorkerId) {
+        self.homes.forget(worker);
+        let tasks = self.own.remove(&worker).unwrap_or_default();
+        self.owned -= tasks.len();
+        for task in tasks.into_values() {
+            self.push(task);
+        }
     }
 
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
-        self.ready.remove(&id).or_else(|| {
+        let rank = self.odd.remove(&id).unwrap_or_else(|| Task::new(id).rank());
+        let task = self.take_shared(rank).or_else(|| {
+            let worker = *self.own.iter().find(|(_, tasks)| tasks.contains_key(&rank))?.0;
+            self.take_own(worker, rank)
+        });
+        task.or_else(|| {
             let key = *self.delayed.keys().find(|(_, delayed)| *delayed == id)?;
             self.delayed.remove(&key)
         })
     }
 
-    /// Empties the queue, delayed tasks included, in order of submission.
-    pub(super) fn drain(&mut self) -> Vec<TaskId> {
-        let delayed = std::mem::take(&mut self.delayed);
-        self.ready.extend(delayed.into_values().map(|task| (task.id, task)));
-        std::mem::take(&mut self.ready).into_keys().collect()
+    /// Empties the queue, delayed tasks included, in the order in which they would be sent.
+    pub(super) fn drain(&mut self) -> Vec<Task> {
+        let mut tasks = std::mem::take(&mut self.shared);
+        tasks.extend(std::mem::take(&mut self.own).into_values().flatten());
+        let delayed = std::mem::take(&mut self.delayed).into_values();
+        tasks.extend(delayed.map(|task| (task.rank(), task)));
+        self.homeless.clear();
+        self.odd.clear();
+        (self.keyed, self.owned) = (0, 0);
+        tasks.into_values().collect()
     }
 
     /// Moves every delayed task whose time has come among the ready ones.
@@ -60,7 +199,7 @@ impl Queue {
             && entry.key().0 <= now
         {
             let task = entry.remove();
-            self.ready.insert(task.id, task);
+            self.push(task);
         }
     }
 
@@ -68,13 +207,95 @@ impl Queue {
         self.delayed.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// Tasks that could be sent now.
-    pub(super) fn ready(&self) -> usize {
-        self.ready.len()
+    /// The workers that are waited for, whoever else is idle.
+    pub(super) fn awaited(&self) -> Vec<WorkerId> {
+        self.own.keys().copied().collect()
+    }
+
+    pub(super) fn awaits(&self, worker: WorkerId) -> bool {
+        self.own.contains_key(&worker)
+    }
+
+    /// How many further workers could take a task now. All tasks of one key want the same one.
+    pub(super) fn wanted(&self) -> usize {
+        self.shared.len() - self.keyed + self.homeless.len()
     }
 
     /// All that waits, delayed retries included.
     pub(super) fn len(&self) -> usize {
-        self.ready.len() + self.delayed.len()
+        self.shared.len() + self.owned + self.delayed.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key = 7;
+
+    fn task(id: u64) -> Task {
+        Task::new(TaskId(id))
+    }
+
+    fn keyed(id: u64) -> Task {
+        Task { key: Some(KEY), ..task(id) }
+    }
+
+    fn queue(tasks: impl IntoIterator<Item = Task>) -> Queue {
+        let mut queue = Queue::default();
+        tasks.into_iter().for_each(|task| queue.push(task));
+        queue
+    }
+
+    fn popped(queue: &mut Queue, worker: u64) -> Vec<u64> {
+        let pop = || queue.pop_for(WorkerId(worker));
+        std::iter::from_fn(pop).map(|task| task.id.get()).collect()
+    }
+
+    #[test]
+    fn a_higher_priority_comes_first_and_a_part_takes_the_place_of_its_whole() {
+        let urgent = Task { priority: 1, ..task(3) };
+        let part = Task { order: TaskId(1), ..task(5) };
+        let late = Task { priority: -1, ..task(2) };
+        let mut queue = queue([late, urgent, task(4), part]);
+        assert_eq!(queue.wanted(), 4);
+        assert_eq!(popped(&mut queue, 1), [3, 5, 4, 2]);
+    }
+
+    #[test]
+    fn tasks_of_a_key_follow_the_first_one() {
+        let mut queue = queue([keyed(1), task(2), keyed(3), task(4)]);
+        assert_eq!((queue.wanted(), queue.len()), (3, 4));
+        assert_eq!(queue.pop_for(WorkerId(1)).map(|task| task.id), Some(TaskId(1)));
+        queue.push(keyed(5));
+        assert_eq!((queue.wanted(), queue.len()), (2, 4));
+        assert_eq!(queue.awaited(), [WorkerId(1)]);
+        assert_eq!(popped(&mut queue, 2), [2, 4]);
+        assert_eq!(popped(&mut queue, 1), [3, 5]);
+        assert_eq!((queue.wanted(), queue.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_worker_that_goes_is_no_home() {
+        let mut queue = queue([keyed(1), keyed(2), task(3)]);
+        let _ = queue.pop_for(WorkerId(1));
+        queue.forget(WorkerId(1));
+        assert_eq!((queue.wanted(), queue.len()), (2, 2));
+        assert_eq!(popped(&mut queue, 2), [2, 3]);
+    }
+
+    #[test]
+    fn a_task_is_found_wherever_it_waits() {
+        let mut queue = queue([keyed(1), keyed(2), task(3), Task { priority: 5, ..task(4) }]);
+        let first = queue.pop_for(WorkerId(1)).map(|task| task.id);
+        let second = queue.pop_for(WorkerId(1)).map(|task| task.id);
+        assert_eq!((first, second), (Some(TaskId(4)), Some(TaskId(1))));
+        queue.push_delayed(Time::ZERO, task(5));
+        queue.push(Task { priority: -3, key: Some(1), ..task(6) });
+        for id in [2, 3, 5, 6] {
+            assert_eq!(queue.remove(TaskId(id)).map(|task| task.id), Some(TaskId(id)));
+            assert_eq!(queue.remove(TaskId(id)), None);
+        }
+        assert_eq!((queue.wanted(), queue.len()), (0, 0));
     }
 }

@@ -1,10 +1,26 @@
 //! The end of the pool: shut down, cut short, or broken.
 
 use super::worker::{Sentence, Stage, Worker};
-use super::{Action, Failure, KillReason, Phase, Refusal, Scheduler, Time};
-use crate::id::WorkerId;
+use super::{Action, Failure, Force, KillReason, Leave, Phase, Refusal, Scheduler, Time};
 
 impl Scheduler {
+    /// Accepts no more tasks, and cancels those that wait or not.
+    pub(super) fn begin_shutdown(&mut self, cancel_futures: bool) {
+        self.phase = match self.phase {
+            Phase::Open => {
+                self.actions.push_back(Action::Refuse(Refusal::ShutDown));
+                Phase::Draining { cancel: cancel_futures }
+            }
+            Phase::Draining { cancel } => Phase::Draining { cancel: cancel || cancel_futures },
+            Phase::Broken { .. } => Phase::Broken { shut_down: true },
+            Phase::Closed => Phase::Closed,
+        };
+        self.warm_up = false;
+        if self.cancels_waiting() {
+            self.cancel_waiting();
+        }
+    }
+
     /// Every task fails and every worker goes.
     pub(super) fn break_down(&mut self) {
         let shut_down = match self.phase {
@@ -15,10 +31,9 @@ impl Scheduler {
         self.phase = Phase::Broken { shut_down };
         self.actions.push_back(Action::Refuse(Refusal::Broken));
         for task in self.queue.drain() {
-            self.fail(task, Failure::Broken);
+            self.fail(&task, Failure::Broken);
         }
-        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
-        for id in ids {
+        for id in self.worker_ids(|_| true) {
             self.end_now(id, KillReason::Broken);
         }
     }
@@ -30,12 +45,9 @@ impl Scheduler {
     /// Cancels what has not begun, and recalls what was sent ahead so that it is cancelled too.
     pub(super) fn cancel_waiting(&mut self) {
         for task in self.queue.drain() {
-            self.fail(task, Failure::Cancelled);
+            self.fail(&task, Failure::Cancelled);
         }
-        let ahead =
-            self.workers.iter().filter(|(_, worker)| worker.is_ready() && worker.can_recall());
-        let ids: Vec<WorkerId> = ahead.map(|(id, _)| *id).collect();
-        for id in ids {
+        for id in self.worker_ids(|worker| worker.is_ready() && worker.can_recall()) {
             self.recall(id);
         }
     }
@@ -46,8 +58,7 @@ impl Scheduler {
             *cancel = true;
         }
         self.cancel_waiting();
-        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
-        for id in ids {
+        for id in self.worker_ids(|_| true) {
             let Some(worker) = self.workers.get(&id) else { continue };
             let tasks = worker.pipeline.len();
             if tasks == 0 {
@@ -56,6 +67,25 @@ impl Scheduler {
             // The front one may have finished already, so those behind it may run.
             for position in 0..tasks {
                 self.sentence(now, id, position, Sentence::CutShort);
+            }
+        }
+    }
+
+    /// Ends every worker without asking its task first.
+    pub(super) fn force_out(&mut self, now: Time, force: Force) {
+        for id in self.worker_ids(|_| true) {
+            self.update(id, |worker| {
+                for sent in &mut worker.pipeline {
+                    sent.sentence = sent.sentence.max(Some(Sentence::CutShort));
+                }
+            });
+            let stays = self.workers.get(&id).is_some_and(|worker| {
+                matches!(worker.stage, Stage::Starting { .. } | Stage::Ready)
+            });
+            match force {
+                Force::Terminate if stays => self.terminate(now, id),
+                Force::Terminate => {}
+                Force::Kill => self.end_now(id, KillReason::Wanted),
             }
         }
     }
@@ -84,13 +114,9 @@ impl Scheduler {
     }
 
     pub(super) fn stop_workers(&mut self, now: Time) {
-        let deadline = now.saturating_add(self.config.grace_period);
         let stays = |worker: &Worker| matches!(worker.stage, Stage::Ready | Stage::Starting { .. });
-        let staying = self.workers.iter().filter(|(_, worker)| stays(worker));
-        let ids: Vec<WorkerId> = staying.map(|(id, _)| *id).collect();
-        for id in ids {
-            self.update(id, |worker| worker.stage = Stage::Stopping { deadline });
-            self.actions.push_back(Action::Stop(id));
+        for id in self.worker_ids(stays) {
+            self.stop(now, id, Leave::ShutDown);
         }
     }
 }

@@ -9,12 +9,17 @@
 //!    │ start timeout          ▲                                                       │
 //!    └────────────────────────┘     (from every stage the process may also just die) ─┘
 //! ```
+//!
+//! A ready worker whose task is to be ended is first asked, and if that task is known to look for it, has
+//! [`Mercy`] before it is being ended. A ready worker with a [`Worker::leaving`] takes no more tasks, and
+//! stops when it has none left.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::Time;
 use super::queue::Task;
+use super::{Config, Leave, Time};
+use crate::id::TaskId;
 
 /// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
 /// the pipe, and bounds how far a task can be passed by younger ones.
@@ -41,17 +46,21 @@ pub(crate) enum Sentence {
     /// A shutdown's time limit.
     CutShort,
     Timeout,
+    Deadline,
     Abort,
 }
 
-/// Whether asking back what was sent ahead makes sense.
+/// Whether a sentenced running task has been asked to end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recall {
-    Possible,
-    /// Nothing may be sent before the answer.
+pub(super) enum Mercy {
+    NotAsked,
+    /// The answer comes at once.
     Asked,
-    /// What is left has begun; asking again is pointless until more is sent.
-    Answered,
+    /// It is known to look whether it is asked, so it has until `ends`; and until `kill_at` to die.
+    Granted {
+        ends: Time,
+        kill_at: Time,
+    },
 }
 
 /// A task that was sent to a worker.
@@ -70,10 +79,18 @@ pub(super) struct Worker {
     pub(super) blocked: bool,
     /// What was sent to it can be taken back until it begins.
     pub(super) recallable: bool,
-    pub(super) recall: Recall,
-    /// Since when the front of the pipeline counts as running.
-    pub(super) head_since: Time,
+    /// What was sent ahead has been asked back; nothing may be sent before the answer.
+    pub(super) recalling: bool,
+    /// So many tasks at the front were not given back when they were asked for last: they have begun.
+    begun: usize,
+    pub(super) mercy: Mercy,
+    /// Why it takes no more tasks and stops when it has none left.
+    pub(super) leaving: Option<Leave>,
+    /// Since when the front of the pipeline counts as running, or since when there is none.
+    pub(super) since: Time,
     pub(super) tasks_completed: u64,
+    /// How long the running task may take before what can be taken back is.
+    patience: Duration,
     /// The load by which it stands in the index of open workers.
     pub(super) listed: Option<usize>,
     pace: Pace,
@@ -86,9 +103,13 @@ impl Worker {
             pipeline: VecDeque::new(),
             blocked: false,
             recallable: false,
-            recall: Recall::Possible,
-            head_since: Time::ZERO,
+            recalling: false,
+            begun: 0,
+            mercy: Mercy::NotAsked,
+            leaving: None,
+            since: Time::ZERO,
             tasks_completed: 0,
+            patience: PATIENCE,
             listed: None,
             pace: Pace::default(),
         }
@@ -96,6 +117,15 @@ impl Worker {
 
     pub(super) fn is_ready(&self) -> bool {
         self.stage == Stage::Ready
+    }
+
+    /// It is up, or comes up, and stays.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.stage, Stage::Starting { .. } | Stage::Ready) && self.leaving.is_none()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_ready() && self.pipeline.is_empty()
     }
 
     /// It is being ended because it broke the protocol or was too late.
@@ -112,13 +142,28 @@ impl Worker {
         self.pipeline.len().saturating_sub(1)
     }
 
-    /// Whether one more task may be sent now; `limit` bounds the pipeline.
-    pub(super) fn has_room(&self, limit: usize) -> bool {
+    /// How many of those could be sent to another worker.
+    pub(super) fn movable(&self) -> usize {
+        let ahead = self.pipeline.iter().skip(self.begun.max(1));
+        ahead.filter(|sent| sent.task.key.is_none()).count()
+    }
+
+    /// Whether one more task may be sent now. While there are too many workers nothing is sent ahead, so
+    /// that some of them run dry.
+    pub(super) fn has_room(&self, config: &Config, surplus: bool) -> bool {
         self.is_ready()
+            && self.leaving.is_none()
             && !self.blocked
             && !self.is_sentenced()
-            && self.recall != Recall::Asked
-            && self.pipeline.len() < self.credit(limit)
+            && !self.recalling
+            && self.pipeline.len() < self.credit(if surplus { 1 } else { config.max_pipeline })
+            && !self.is_used_up(self.pipeline.len(), config)
+    }
+
+    /// Whether it has run as many tasks as it may, those in its hands counted as given.
+    pub(super) fn is_used_up(&self, in_hands: usize, config: &Config) -> bool {
+        let given = self.tasks_completed.saturating_add(in_hands as u64);
+        config.max_tasks.is_some_and(|most| given >= most)
     }
 
     /// Whether the running task is to be ended.
@@ -126,9 +171,16 @@ impl Worker {
         self.head().is_some_and(|head| head.sentence.is_some())
     }
 
-    /// Whether there is something to ask back that has not been asked for.
+    /// Whether there is something to ask back that has not been asked for: what was sent ahead, or a part
+    /// of the running task.
     pub(super) fn can_recall(&self) -> bool {
-        self.ahead() > 0 && self.recall == Recall::Possible
+        let ahead = self.pipeline.len() > self.begun.max(1);
+        !self.recalling && (ahead || (self.is_divisible() && self.begun == 0))
+    }
+
+    /// Whether a part of the running task can be taken back.
+    pub(super) fn is_divisible(&self) -> bool {
+        self.recallable && self.head().is_some_and(|head| head.task.divisible)
     }
 
     fn credit(&self, limit: usize) -> usize {
@@ -138,36 +190,81 @@ impl Worker {
     /// Notes that the running task is done, and how long it took.
     pub(super) fn complete_head(&mut self, now: Time) {
         self.tasks_completed += 1;
-        self.pace.record(now.saturating_sub(self.head_since));
+        self.pace.record(now.saturating_sub(self.since));
     }
 
     /// When the running task must end; `None` without a timeout or once it is being ended.
     pub(super) fn timeout_at(&self) -> Option<Time> {
         let head = self.head().filter(|head| head.sentence.is_none())?;
-        Some(self.head_since.saturating_add(head.task.timeout?))
+        Some(self.since.saturating_add(head.task.timeout?))
     }
 
-    /// When the running task has lasted so long that those behind it must not wait any more.
+    /// When the running task has lasted so long that those behind it, or its own other parts, must not
+    /// wait any more.
     pub(super) fn patience_ends_at(&self) -> Option<Time> {
-        self.can_recall().then(|| self.head_since + PATIENCE)
+        let recalls = self.can_recall() || (self.is_divisible() && !self.recalling);
+        recalls.then(|| self.since.saturating_add(self.patience))
+    }
+
+    /// The front task, if there is one, counts as running from now on.
+    pub(super) fn begin_head(&mut self, now: Time) -> Option<TaskId> {
+        self.since = now;
+        self.mercy = Mercy::NotAsked;
+        self.patience = PATIENCE;
+        Some(self.head()?.task.id)
+    }
+
+    /// When a running task that was asked to end by itself must have done so.
+    pub(super) fn mercy_ends_at(&self) -> Option<Time> {
+        match self.mercy {
+            Mercy::Granted { ends, .. } => Some(ends),
+            Mercy::NotAsked | Mercy::Asked => None,
+        }
     }
 
     /// The running task turned out to be long: believe that of the next ones too.
     pub(super) fn lose_patience(&mut self, now: Time) {
+        self.patience = self.patience.saturating_mul(2);
         self.pace = Pace::default();
-        self.pace.record(now.saturating_sub(self.head_since).max(PATIENCE));
+        self.pace.record(now.saturating_sub(self.since).max(PATIENCE));
+    }
+
+    /// Those behind the first one are the pipeline now.
+    pub(super) fn drop_head(&mut self) {
+        self.pipeline.pop_front();
+        self.begun = self.begun.saturating_sub(1);
+    }
+
+    /// Takes out one of those that were sent ahead.
+    pub(super) fn remove(&mut self, position: usize) {
+        self.pipeline.remove(position);
+        self.begun -= usize::from(position < self.begun);
+    }
+
+    /// The last `count` tasks have not begun and come back, the others have begun.
+    pub(super) fn recalled(&mut self, now: Time, count: usize) -> VecDeque<Sent> {
+        self.recalling = false;
+        let taken = self.take_back(now, count);
+        self.begun = self.pipeline.len();
+        taken
     }
 
     /// Takes back the `count` tasks that were sent last.
-    pub(super) fn take_back(&mut self, count: usize) -> VecDeque<Sent> {
+    pub(super) fn take_back(&mut self, now: Time, count: usize) -> VecDeque<Sent> {
         let kept = self.pipeline.len().saturating_sub(count);
+        if kept == 0 {
+            self.since = now;
+        }
         self.pipeline.split_off(kept)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
         match self.stage {
             Stage::Starting { deadline } | Stage::Stopping { deadline } => Some(deadline),
-            Stage::Ready => self.timeout_at().into_iter().chain(self.patience_ends_at()).min(),
+            Stage::Ready => {
+                let ends = [self.timeout_at(), self.patience_ends_at(), self.mercy_ends_at()];
+                ends.into_iter().flatten().min()
+            }
             Stage::Ending { kill_at, .. } => kill_at,
         }
     }

@@ -4,7 +4,7 @@ use super::model::{Desk, Entry, Model, Place, Stage};
 use super::simulation::{Claim, World};
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::worker::PATIENCE;
-use crate::scheduler::{Action, Counts, Failure, KillReason, Refusal, Scheduler, Time};
+use crate::scheduler::{Action, Counts, Failure, KillReason, Leave, Refusal, Scheduler, Time};
 
 /// `Err` says which promise was broken.
 pub(super) type Check = Result<(), String>;
@@ -33,10 +33,11 @@ impl Trial<'_> {
             Action::Start(worker) => self.start(worker),
             Action::Send { worker, task, attempt } => self.send(worker, task, attempt),
             Action::Begin(task) => self.begin(task),
-            Action::Recall(worker) => self.recall(worker),
+            Action::Recall { worker, all } => self.recall(worker, all),
+            Action::Ask(worker) => self.ask(worker),
             Action::Withdraw(task) => self.withdraw(task),
             Action::Fail(task, failure) => self.fail(task, failure),
-            Action::Stop(worker) => self.stop(worker),
+            Action::Stop(worker, why) => self.stop(worker, why),
             Action::Terminate(worker) => self.terminate(worker),
             Action::Kill(worker, reason) => self.kill(worker, reason),
             Action::Warm => self.warm(),
@@ -61,7 +62,7 @@ impl Trial<'_> {
         let model = self.model;
         ensure!(worker == model.next_worker(), "{worker} skips a number");
         ensure!(model.lacks_workers(self.now), "{worker} is one too many");
-        let idle = model.live().find(|desk| desk.is_idle());
+        let idle = model.live().find(|desk| desk.is_idle() && !model.lacks_reserve());
         ensure!(idle.is_none(), "{worker} is not needed beside {idle:?}");
         ensure!(model.not_before <= self.now, "{worker} comes too early");
         Ok(())
@@ -71,15 +72,28 @@ impl Trial<'_> {
         let entry = self.task(task)?;
         let desk = self.desk(worker)?;
         ensure!(entry.is_ready(self.now), "{task} is sent but does not wait");
-        let oldest = self.model.ready_tasks(self.now).next();
-        let oldest = oldest.map(|entry| entry.id);
-        ensure!(oldest == Some(task), "{task} jumps the queue");
+        let first = self.model.ready_for(worker, self.now).min_by_key(|entry| entry.rank());
+        let first = first.map(|entry| entry.id);
+        ensure!(first == Some(task), "{task} jumps the queue, {first:?} waits for {worker}");
+        ensure!(!self.is_expired(entry), "{task} is too late to begin");
         ensure!(attempt == entry.attempt, "{task} has another attempt");
         ensure!(desk.is_open(), "{worker} cannot take {task}");
         let ahead = desk.pipeline.len();
         ensure!(ahead < self.model.config.max_pipeline, "too many for {worker}");
         ensure!(ahead == 0 || desk.recallable, "{task} cannot come back from {worker}");
+        let surplus = self.model.serving() > self.model.config.max_workers;
+        ensure!(ahead == 0 || !surplus, "{worker} may have to go");
+        ensure!(!desk.is_used_up(ahead, &self.model.config), "{worker} has had enough");
         Ok(())
+    }
+
+    fn is_expired(&self, entry: &Entry) -> bool {
+        entry.deadline.is_some_and(|at| at <= self.now)
+    }
+
+    /// Whether there is a reason to end a task.
+    fn is_sentenced(&self, entry: &Entry) -> bool {
+        entry.is_sentenced() || self.is_expired(entry)
     }
 
     fn begin(&self, task: TaskId) -> Check {
@@ -93,11 +107,29 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn recall(&self, worker: WorkerId) -> Check {
+    fn recall(&self, worker: WorkerId, all: bool) -> Check {
         let desk = self.desk(worker)?;
         ensure!(desk.recallable, "{worker} gives nothing back");
-        ensure!(desk.pipeline.len() > 1, "{worker} has nothing to give back");
+        let Some(&head) = desk.pipeline.front() else {
+            return Err(format!("{worker} has nothing to give back"));
+        };
+        let leaves = !desk.serves();
+        ensure!(!all || leaves, "{worker} need not give back all");
+        let gives = desk.pipeline.len() > 1 || self.task(head)?.divisible || all;
+        ensure!(gives, "{worker} has nothing more to give back");
         ensure!(desk.stage != Stage::Gone, "{worker} is gone");
+        Ok(())
+    }
+
+    fn ask(&self, worker: WorkerId) -> Check {
+        let desk = self.desk(worker)?;
+        ensure!(desk.stage == Stage::Ready && desk.recallable, "{worker} cannot be asked");
+        let Some(&head) = desk.pipeline.front() else {
+            return Err(format!("nobody can be asked on {worker}"));
+        };
+        ensure!(self.is_sentenced(self.task(head)?), "{head} need not end");
+        ensure!(desk.pipeline.len() == 1, "{worker} has innocent tasks");
+        ensure!(desk.asked != Some(head), "{head} is asked twice");
         Ok(())
     }
 
@@ -109,6 +141,7 @@ impl Trial<'_> {
         ensure!(!self.model.broken, "{task} waits in a broken pool");
         ensure!(!self.model.cancels, "{task} waits to be cancelled");
         ensure!(!entry.aborted, "{task} was aborted and waits again");
+        ensure!(!entry.expired, "{task} is too late and waits again");
         if entry.timed_out || !self.is_revoked(task) {
             ensure!(self.is_over(task, worker), "{task} still runs");
             ensure!(entry.retries > 0, "{task} is tried too often");
@@ -141,6 +174,7 @@ impl Trial<'_> {
             }
             Failure::Died => sent && !revoked && !entry.is_sentenced() && gives_up,
             Failure::TimedOut => sent && entry.timed_out && gives_up,
+            Failure::Expired => self.is_expired(entry),
         };
         ensure!(is_right, "{task} cannot fail as {failure:?}");
         let refused = entry.place == Place::Refused;
@@ -149,23 +183,40 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn stop(&self, worker: WorkerId) -> Check {
-        let desk = self.desk(worker)?;
+    fn stop(&self, worker: WorkerId, why: Leave) -> Check {
+        let (model, desk) = (self.model, self.desk(worker)?);
         let stays = matches!(desk.stage, Stage::Starting { .. } | Stage::Ready);
         ensure!(stays, "{worker} is going already");
-        ensure!(self.model.shut_down, "{worker} has no reason to go");
-        ensure!(!self.model.has_unresolved(), "{worker} may be needed");
+        ensure!(desk.pipeline.is_empty(), "{worker} has tasks");
+        let is_right = match why {
+            Leave::ShutDown => model.shut_down && !model.has_unresolved(),
+            Leave::Idle => model.idle_until(desk).is_some_and(|at| at <= self.now),
+            Leave::Surplus => desk.serves() && model.serving() > model.config.max_workers,
+            Leave::UsedUp => desk.is_used_up(0, &model.config),
+            Leave::Memory => desk.bloated,
+            Leave::Recycled => desk.recycled,
+        };
+        ensure!(is_right, "{worker} has no reason to go: {why:?}");
         Ok(())
     }
 
     fn terminate(&self, worker: WorkerId) -> Check {
         let desk = self.desk(worker)?;
+        if self.model.forced {
+            let stays = matches!(desk.stage, Stage::Starting { .. } | Stage::Ready);
+            ensure!(stays, "{worker} is going already");
+            return Ok(());
+        }
         ensure!(desk.stage == Stage::Ready, "{worker} is going already");
         let Some(&head) = desk.pipeline.front() else {
             return Err(format!("{worker} is terminated for nobody"));
         };
-        let is_sentenced = self.task(head)?.is_sentenced();
+        let is_sentenced = self.is_sentenced(self.task(head)?);
         ensure!(is_sentenced, "{head} is innocent on {worker}");
+        let asked = !desk.recallable || desk.asked == Some(head);
+        ensure!(asked, "{head} was not asked to end by itself");
+        let mercy = self.model.mercy_ends(desk).is_some_and(|at| at > self.now);
+        ensure!(!mercy, "{head} has time to end by itself");
         ensure!(desk.pipeline.len() == 1, "{worker} has innocent tasks");
         let victim = self.world.running(worker);
         ensure!(victim.is_none_or(|id| id == head), "{victim:?} is hurt");
@@ -179,6 +230,7 @@ impl Trial<'_> {
             (Stage::Killed { .. } | Stage::Gone, _) => false,
             (_, KillReason::Misbehaved) => desk.misbehaved,
             (_, KillReason::Broken) => self.model.broken,
+            (_, KillReason::Wanted) => self.model.forced,
             (Stage::Starting { deadline }, KillReason::StartTimeout) => late(deadline),
             (_, KillReason::StartTimeout) => false,
             (Stage::Ending { deadline, .. }, KillReason::GraceOver) if late(deadline) => true,
@@ -190,8 +242,7 @@ impl Trial<'_> {
     }
 
     fn warm(&self) -> Check {
-        let ready = self.model.live().any(|desk| desk.stage == Stage::Ready);
-        ensure!(ready, "nobody is warm");
+        ensure!(self.model.is_warm(), "nobody is warm");
         Ok(())
     }
 
@@ -223,6 +274,7 @@ pub(super) fn beginning(model: &Model, world: &World, task: TaskId, attempt: u32
 
 /// The scheduler has nothing more to say, for now.
 pub(super) fn settled(model: &Model, world: &World, scheduler: &Scheduler, now: Time) -> Check {
+    sizes(model)?;
     ensure!(model.broken == model.must_break || model.closed, "the pool should break");
     ensure!(model.refused || !model.shut_down || model.broken, "no refusal");
     counts(model, scheduler)?;
@@ -259,6 +311,26 @@ fn counts(model: &Model, scheduler: &Scheduler) -> Check {
     Ok(())
 }
 
+/// Those that have to go go.
+fn sizes(model: &Model) -> Check {
+    let surplus = model.serving() > model.config.max_workers;
+    for desk in model.live() {
+        let starting = matches!(desk.stage, Stage::Starting { .. });
+        let idle = desk.stage == Stage::Ready && desk.pipeline.is_empty();
+        let used_up = idle && desk.is_used_up(0, &model.config);
+        let spare = (idle || starting) && (!desk.serves() || surplus);
+        ensure!(!used_up && !spare, "{} should leave", desk.id);
+    }
+    Ok(())
+}
+
+/// Nobody is missing that could be started at this moment.
+pub(super) fn staffed(model: &Model, now: Time) -> Check {
+    let missing = model.lacks_workers(now) && model.not_before <= now && !model.closed;
+    ensure!(!missing, "a worker is missing");
+    Ok(())
+}
+
 /// It was terminated because of a task that has ended after all.
 fn is_spent(desk: &Desk) -> bool {
     matches!(desk.stage, Stage::Ending { terminated: true, .. }) && desk.pipeline.is_empty()
@@ -271,7 +343,7 @@ fn hands(model: &Model, world: &World, desk: &Desk) -> Check {
     };
     ensure!(head.since.is_some(), "{} has not begun", head.id);
     if desk.stage == Stage::Ready && head.is_sentenced() {
-        let waits = has_begun_behind(world, desk);
+        let waits = has_begun_behind(world, desk) || desk.mercy.is_some();
         ensure!(waits, "nobody ends {}", head.id);
     }
     Ok(())
@@ -284,15 +356,20 @@ fn has_begun_behind(world: &World, desk: &Desk) -> bool {
 }
 
 fn nobody_idles(model: &Model, world: &World) -> Check {
+    for desk in model.live().filter(|desk| desk.is_idle()) {
+        let mut waiting = model.tasks.iter().filter(|task| task.place == Place::Queued);
+        let may_go = |task: &&Entry| model.home(task).is_none_or(|home| home == desk.id);
+        if let Some(task) = waiting.find(may_go) {
+            return Err(format!("{} waits while {} is idle", task.id, desk.id));
+        }
+    }
     let Some(idle) = model.live().find(|desk| desk.is_idle()) else {
         return Ok(());
     };
-    let waits = model.tasks.iter().find(|task| task.place == Place::Queued);
-    if let Some(task) = waits {
-        return Err(format!("{} waits while {} is idle", task.id, idle.id));
-    }
     for desk in model.live() {
-        let stuck = desk.pipeline.len() > 1 && !has_begun_behind(world, desk);
+        let mut behind = desk.pipeline.iter().skip(1).filter_map(|id| model.task(*id));
+        let waits = |task: &Entry| world.claim(task.id) == Some(Claim::Offered);
+        let stuck = behind.any(|task| task.key.is_none() && waits(task));
         ensure!(!stuck, "{} could help {}", idle.id, desk.id);
     }
     Ok(())
@@ -326,9 +403,12 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
         Place::Delayed(due) if due > now => Some(due),
         _ => None,
     });
+    let deadlines = model.tasks.iter().filter(|task| task.place != Place::Resolved);
+    let deadlines = deadlines.filter(|task| !task.expired).filter_map(|task| task.deadline);
+    let idle = model.live().filter_map(|desk| model.idle_until(desk));
     let limit = model.limit.filter(|_| !model.closed);
     let start = model.lacks_workers(now).then_some(model.not_before);
-    desks.chain(tasks).chain(limit).chain(start).min()
+    desks.chain(tasks).chain(deadlines).chain(idle).chain(limit).chain(start).min()
 }
 
 fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {
@@ -336,9 +416,12 @@ fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {
         Stage::Starting { deadline } | Stage::Ending { deadline, .. } => Some(deadline),
         Stage::Ready => {
             let head = model.task(*desk.pipeline.front()?)?;
+            let divides = desk.recallable && head.divisible && desk.recalled != Some(head.id);
             let recalls = desk.pipeline.len() > 1 && !has_begun_behind(world, desk);
+            let recalls = recalls || divides;
             let patience = head.since.filter(|_| recalls).map(|at| at + PATIENCE);
-            head.timeout_at().into_iter().chain(patience).min()
+            let mercy = model.mercy_ends(desk);
+            head.timeout_at().into_iter().chain(patience).chain(mercy).min()
         }
         Stage::Killed { .. } | Stage::Gone => None,
     }

@@ -8,16 +8,13 @@ use super::play::{Play, Sights};
 use super::random::Random;
 use super::sabotage::Saboteur;
 use crate::builder::OnWorkerDeath;
-use crate::scheduler::{Config, StartFailure};
+use crate::scheduler::{Config, Force, StartFailure};
 
 /// Something that happens. Numbers choose among what is there at that moment, so that a history
 /// from which an event is removed is a history too.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
-    Submit {
-        timeout: Option<Duration>,
-        retries: u32,
-    },
+    Submit(Wishes),
     /// A user takes a task back; the scheduler hears of it at once or later.
     Cancel {
         task: usize,
@@ -29,10 +26,15 @@ pub(super) enum Event {
         task: usize,
     },
     WarmUp,
+    Resize {
+        max_workers: usize,
+    },
+    Recycle,
     ShutDown {
         cancel: bool,
         limit: Option<Duration>,
     },
+    EndWorkers(Force),
     /// A worker does something, on purpose or not.
     Worker {
         worker: usize,
@@ -44,11 +46,24 @@ pub(super) enum Event {
     Oversleep(Duration),
 }
 
+/// What a task asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wishes {
+    pub(super) timeout: Option<Duration>,
+    pub(super) retries: u32,
+    pub(super) deadline: Option<Duration>,
+    pub(super) priority: i32,
+    pub(super) key: Option<u64>,
+    pub(super) parts: usize,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deed {
     Ready {
         recallable: bool,
         stubborn: bool,
+        /// Its tasks look whether they are asked to end.
+        looks: bool,
     },
     FailToStart {
         failure: StartFailure,
@@ -65,6 +80,8 @@ pub(super) enum Deed {
     /// Says goodbye, asked or not.
     Leave,
     Misbehave(Misbehaviour),
+    /// Takes too much memory.
+    Bloat,
     Block,
     Unblock,
 }
@@ -93,9 +110,10 @@ impl History {
             hostile: random.one_in(3),
             deadly: !random.one_in(3),
             quick: random.one_in(2),
+            picky: random.one_in(2),
         };
         let config = config(&mut random);
-        let length = 10 + random.below(50);
+        let length = 10 + random.below(60);
         let events = (0..length).map(|_| flavour.event(&mut random)).collect();
         Self { config, keeps_front: random.one_in(2), events }
     }
@@ -103,6 +121,7 @@ impl History {
     /// Plays it to its end, with or without somebody who spoils it.
     pub(super) fn play(&self, saboteur: Option<Saboteur>) -> Check {
         let mut play = Play::new(self, saboteur);
+        play.open()?;
         for (n, event) in self.events.iter().enumerate() {
             let at = |broken| format!("event {n}: {broken}");
             play.event(*event).map_err(at)?;
@@ -130,8 +149,12 @@ impl History {
 }
 
 fn config(random: &mut Random) -> Config {
+    let idle_timeouts = [0, 300, 20_000].map(Duration::from_micros);
     Config {
         max_workers: 1 + random.below(4),
+        min_workers: random.pick(&[0, 0, 0, 1, 2]),
+        idle_timeout: random.one_in(2).then(|| random.pick(&idle_timeouts)),
+        max_tasks: random.one_in(6).then(|| 1 + random.below(4) as u64),
         on_worker_death: random.pick(&[
             OnWorkerDeath::Replace,
             OnWorkerDeath::Replace,
@@ -151,40 +174,51 @@ struct Flavour {
     hostile: bool,
     deadly: bool,
     quick: bool,
+    /// Tasks have priorities and keys.
+    picky: bool,
 }
 
 impl Flavour {
     fn event(&self, random: &mut Random) -> Event {
         match random.below(100) {
-            0..25 => Self::submission(random),
+            0..25 => self.submission(random),
             25..32 => Self::user(random),
-            32..90 => Event::Worker { worker: random.below(8), deed: self.deed(random) },
-            90 => Self::shutdown(random),
+            32..87 => Event::Worker { worker: random.below(8), deed: self.deed(random) },
+            87 => Self::operator(random),
+            88 => Self::shutdown(random),
             _ => self.time(random),
         }
     }
 
     fn deed(&self, random: &mut Random) -> Deed {
-        match random.below(58) {
+        match random.below(59) {
             0..12 => Deed::Ready {
                 recallable: self.recallable.unwrap_or(!random.one_in(6)),
                 stubborn: random.one_in(4),
+                looks: random.one_in(2),
             },
             12..19 if self.deadly => Self::end(random),
             19..21 if self.hostile => Self::hostility(random),
             21 => Deed::Block,
             22..24 => Deed::Unblock,
             24..41 => Deed::Answer { results: 1 + random.below(4) },
+            41 => Deed::Bloat,
             _ => Deed::Work { steps: 1 + random.below(4) },
         }
     }
 
-    fn submission(random: &mut Random) -> Event {
+    fn submission(&self, random: &mut Random) -> Event {
         let times = [0, 300, 2_000, 20_000].map(Duration::from_micros);
-        Event::Submit {
-            timeout: random.one_in(3).then(|| random.pick(&times)),
-            retries: random.pick(&[0, 0, 1, 6]),
-        }
+        let parts = if random.one_in(4) { 2 + random.below(3) } else { 1 };
+        let whole = parts == 1;
+        Event::Submit(Wishes {
+            timeout: (whole && random.one_in(3)).then(|| random.pick(&times)),
+            retries: if whole { random.pick(&[0, 0, 1, 6]) } else { 0 },
+            deadline: random.one_in(10).then(|| random.pick(&times)),
+            priority: if self.picky { random.pick(&[-1, 0, 0, 2]) } else { 0 },
+            key: (whole && self.picky && random.one_in(2)).then(|| random.below(3) as u64),
+            parts,
+        })
     }
 
     fn user(random: &mut Random) -> Event {
@@ -216,7 +250,17 @@ impl Flavour {
         ]))
     }
 
+    fn operator(random: &mut Random) -> Event {
+        match random.below(4) {
+            0..2 => Event::Resize { max_workers: 1 + random.below(4) },
+            _ => Event::Recycle,
+        }
+    }
+
     fn shutdown(random: &mut Random) -> Event {
+        if random.one_in(4) {
+            return Event::EndWorkers(random.pick(&[Force::Terminate, Force::Kill]));
+        }
         let limits = [0, 5, 100].map(Duration::from_millis);
         Event::ShutDown {
             cancel: random.one_in(2),
@@ -286,9 +330,10 @@ fn the_last_quarter_of_histories_keeps_the_promises() {
 #[test]
 fn histories_are_eventful() -> Check {
     let mut seen = Sights::default();
-    for seed in 0..500 {
+    for seed in 0..4_000 {
         let history = History::from_seed(seed);
         let mut play = Play::new(&history, None);
+        play.open()?;
         for event in &history.events {
             play.event(*event)?;
         }

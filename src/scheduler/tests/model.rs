@@ -1,6 +1,7 @@
 //! What the pool's state must be, told from the actions alone.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::simulation::index;
 use crate::builder::OnWorkerDeath;
@@ -27,6 +28,11 @@ pub(super) enum Place {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) id: TaskId,
+    pub(super) order: TaskId,
+    pub(super) priority: i32,
+    pub(super) key: Option<u64>,
+    pub(super) deadline: Option<Time>,
+    pub(super) divisible: bool,
     pub(super) place: Place,
     pub(super) attempt: u32,
     pub(super) retries: u32,
@@ -37,6 +43,7 @@ pub(super) struct Entry {
     pub(super) cancelled: bool,
     pub(super) aborted: bool,
     pub(super) timed_out: bool,
+    pub(super) expired: bool,
     /// A shutdown's limit passed while a worker had it.
     pub(super) cut_short: bool,
     /// The last attempt that has begun in truth.
@@ -45,7 +52,12 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn is_sentenced(&self) -> bool {
-        self.aborted || self.timed_out || self.cut_short
+        self.aborted || self.timed_out || self.expired || self.cut_short
+    }
+
+    /// What is sent first stands first.
+    pub(super) fn rank(&self) -> (Reverse<i32>, TaskId, TaskId) {
+        (Reverse(self.priority), self.order, self.id)
     }
 
     pub(super) fn is_ready(&self, now: Time) -> bool {
@@ -87,12 +99,35 @@ pub(super) struct Desk {
     pub(super) recallable: bool,
     pub(super) blocked: bool,
     pub(super) misbehaved: bool,
+    /// It is to be replaced.
+    pub(super) recycled: bool,
+    /// It has said that it takes too much memory.
+    pub(super) bloated: bool,
+    /// The task that was asked to end.
+    pub(super) asked: Option<TaskId>,
+    /// When it was, if it will notice.
+    pub(super) mercy: Option<Time>,
+    /// The front task at the last recall.
+    pub(super) recalled: Option<TaskId>,
+    pub(super) completed: u64,
+    /// Since when it has had nothing to do.
+    pub(super) idle_since: Time,
     pub(super) pipeline: VecDeque<TaskId>,
 }
 
 impl Desk {
     pub(super) fn is_open(&self) -> bool {
-        self.stage == Stage::Ready && !self.blocked
+        self.stage == Stage::Ready && !self.blocked && self.serves()
+    }
+
+    /// It is there, or will be, and nothing says that it has to go.
+    pub(super) fn serves(&self) -> bool {
+        let stays = matches!(self.stage, Stage::Starting { .. } | Stage::Ready);
+        stays && !self.recycled && !self.bloated
+    }
+
+    pub(super) fn is_used_up(&self, in_hands: usize, config: &Config) -> bool {
+        config.max_tasks.is_some_and(|most| self.completed + in_hands as u64 >= most)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -108,11 +143,15 @@ pub(super) struct Model {
     desks: Vec<Desk>,
     /// Indices of the workers that are not gone.
     live: Vec<usize>,
+    /// Where the tasks of each key go.
+    homes: BTreeMap<u64, WorkerId>,
     pub(super) refused: bool,
     pub(super) shut_down: bool,
     pub(super) cancels: bool,
     pub(super) limit: Option<Time>,
     pub(super) cut_short: bool,
+    /// All workers are ended, whatever they do.
+    pub(super) forced: bool,
     pub(super) broken: bool,
     /// Something happened that the pool cannot survive.
     pub(super) must_break: bool,
@@ -142,6 +181,8 @@ impl Model {
             cancels: false,
             limit: None,
             cut_short: false,
+            forced: false,
+            homes: BTreeMap::new(),
             broken: false,
             must_break: false,
             closed: false,
@@ -191,13 +232,58 @@ impl Model {
         self.tasks.iter().filter(move |task| task.is_ready(now))
     }
 
+    /// The tasks that a worker may take now.
+    pub(super) fn ready_for(&self, worker: WorkerId, now: Time) -> impl Iterator<Item = &Entry> {
+        let fits = move |home: Option<WorkerId>| home.is_none_or(|home| home == worker);
+        self.ready_tasks(now).filter(move |task| fits(self.home(task)))
+    }
+
+    /// The worker that a task has to wait for.
+    pub(super) fn home(&self, task: &Entry) -> Option<WorkerId> {
+        let home = *self.homes.get(&task.key?)?;
+        let desk = self.desk(home)?;
+        (desk.stage == Stage::Ready && desk.serves()).then_some(home)
+    }
+
+    pub(super) fn serving(&self) -> usize {
+        self.live().filter(|desk| desk.serves()).count()
+    }
+
+    pub(super) fn least_workers(&self) -> usize {
+        self.config.min_workers.min(self.config.max_workers)
+    }
+
+    /// How many more workers than there are could take a task.
+    fn wanted(&self, now: Time) -> usize {
+        let homeless = || self.ready_tasks(now).filter(|task| self.home(task).is_none());
+        let keys: BTreeSet<u64> = homeless().filter_map(|task| task.key).collect();
+        homeless().filter(|task| task.key.is_none()).count() + keys.len()
+    }
+
     /// Whether one more worker would have something to do and may exist.
     pub(super) fn lacks_workers(&self, now: Time) -> bool {
         let is_starting = |desk: &&Desk| matches!(desk.stage, Stage::Starting { .. });
         let starting = self.live().filter(is_starting).count();
-        let wanted = self.ready_tasks(now).count();
-        let wanted = wanted.max(usize::from(self.wants_warmth));
-        !self.broken && self.live.len() < self.config.max_workers && starting < wanted
+        let wanted = self.wanted(now).max(usize::from(self.wants_warmth));
+        let open = !self.broken && self.live.len() < self.config.max_workers;
+        open && (starting < wanted || self.lacks_reserve())
+    }
+
+    /// Whether there are fewer workers than there should be even without a task.
+    pub(super) fn lacks_reserve(&self) -> bool {
+        !self.shut_down && !self.broken && self.serving() < self.least_workers()
+    }
+
+    pub(super) fn is_warm(&self) -> bool {
+        let up = self.live().filter(|desk| desk.stage == Stage::Ready && desk.serves()).count();
+        up >= self.least_workers().max(1)
+    }
+
+    /// When a worker that has nothing to do may go.
+    pub(super) fn idle_until(&self, desk: &Desk) -> Option<Time> {
+        let idle = desk.stage == Stage::Ready && desk.serves() && desk.pipeline.is_empty();
+        let spare = self.serving() > self.least_workers();
+        (idle && spare).then_some(desk.idle_since + self.config.idle_timeout?)
     }
 
     pub(super) fn has_unresolved(&self) -> bool {
@@ -219,6 +305,11 @@ impl Model {
         let place = if self.shut_down || self.broken { Place::Refused } else { Place::Queued };
         self.tasks.push(Entry {
             id: task.id,
+            order: task.order,
+            priority: task.priority,
+            key: task.key,
+            deadline: task.deadline,
+            divisible: task.divisible,
             place,
             attempt: task.attempt,
             retries: task.retries,
@@ -227,9 +318,18 @@ impl Model {
             cancelled: false,
             aborted: false,
             timed_out: false,
+            expired: false,
             cut_short: false,
             begun: 0,
         });
+    }
+
+    /// A part of a running task was taken back.
+    pub(super) fn submit_part(&mut self, part: &Task, aborted: bool) {
+        self.submit(part);
+        let entry = self.task_mut(part.id);
+        entry.place = Place::Queued;
+        entry.aborted = aborted;
     }
 
     pub(super) fn abort(&mut self, id: TaskId) {
@@ -244,14 +344,28 @@ impl Model {
         self.limit = self.limit.into_iter().chain(limit).min();
     }
 
-    pub(super) fn worker_ready(&mut self, id: WorkerId, recallable: bool) {
+    pub(super) fn worker_ready(&mut self, now: Time, id: WorkerId, recallable: bool) {
         let desk = self.desk_mut(id);
         if matches!(desk.stage, Stage::Starting { .. }) {
             desk.stage = Stage::Ready;
             desk.recallable = recallable;
+            desk.idle_since = now;
             self.failed_starts = 0;
-            self.wants_warmth = false;
+            self.wants_warmth &= !self.is_warm();
         }
+    }
+
+    pub(super) fn recycle(&mut self) {
+        for n in self.live.clone() {
+            let desk = &mut self.desks[n];
+            desk.recycled |= desk.serves();
+        }
+    }
+
+    /// Everything that workers have in their hands is to be ended.
+    pub(super) fn cut_short(&mut self) {
+        let sent = |task: &&mut Entry| matches!(task.place, Place::Sent(_));
+        self.tasks.iter_mut().filter(sent).for_each(|task| task.cut_short = true);
     }
 
     /// What is garbled after SIGKILL says nothing about what came before.
@@ -260,8 +374,9 @@ impl Model {
         desk.misbehaved |= !matches!(desk.stage, Stage::Killed { .. });
     }
 
-    pub(super) fn finished(&mut self, worker: WorkerId, task: TaskId) {
-        self.take_out(worker, task);
+    pub(super) fn finished(&mut self, now: Time, worker: WorkerId, task: TaskId) {
+        self.take_out(now, worker, task);
+        self.desk_mut(worker).completed += 1;
         self.task_mut(task).place = Place::Resolved;
         self.completed += 1;
         if self.ends > 0 {
@@ -294,6 +409,7 @@ impl Model {
 
     /// The scheduler hears the time.
     pub(super) fn timeout(&mut self, now: Time) {
+        self.expire(now);
         let due = |task: &Entry| task.timeout_at().is_some_and(|at| at <= now);
         for n in self.live.clone() {
             let desk = &self.desks[n];
@@ -313,10 +429,14 @@ impl Model {
             self.limit = None;
             self.cancels = true;
             self.cut_short = true;
-            let sent = |task: &&mut Entry| matches!(task.place, Place::Sent(_));
-            for task in self.tasks.iter_mut().filter(sent) {
-                task.cut_short = true;
-            }
+            self.cut_short();
+        }
+    }
+
+    /// The scheduler looks at the clock at every event.
+    pub(super) fn expire(&mut self, now: Time) {
+        for task in &mut self.tasks {
+            task.expired |= task.deadline.is_some_and(|at| at <= now);
         }
     }
 
@@ -330,22 +450,32 @@ impl Model {
             recallable: false,
             blocked: false,
             misbehaved: false,
+            recycled: false,
+            bloated: false,
+            asked: None,
+            mercy: None,
+            recalled: None,
+            completed: 0,
+            idle_since: now,
             pipeline: VecDeque::new(),
         });
     }
 
     pub(super) fn send(&mut self, worker: WorkerId, task: TaskId) {
+        if let Some(key) = self.task_mut(task).key {
+            self.homes.insert(key, worker);
+        }
         self.task_mut(task).place = Place::Sent(worker);
         self.desk_mut(worker).pipeline.push_back(task);
     }
 
-    pub(super) fn withdraw(&mut self, worker: WorkerId, task: TaskId) {
-        self.take_out(worker, task);
+    pub(super) fn withdraw(&mut self, now: Time, worker: WorkerId, task: TaskId) {
+        self.take_out(now, worker, task);
         self.task_mut(task).place = Place::Queued;
     }
 
     pub(super) fn retry(&mut self, now: Time, worker: WorkerId, task: TaskId) {
-        self.take_out(worker, task);
+        self.take_out(now, worker, task);
         let entry = self.task_mut(task);
         entry.place = match delay(entry.attempt) {
             Time::ZERO => Place::Queued,
@@ -356,12 +486,13 @@ impl Model {
         entry.timed_out = false;
     }
 
-    pub(super) fn fail(&mut self, id: TaskId, failure: Failure, is_unbegun: bool) {
+    pub(super) fn fail(&mut self, now: Time, id: TaskId, failure: Failure, is_unbegun: bool) {
         let entry = self.task_mut(id);
-        let is_killed = entry.cut_short && !entry.aborted && !entry.timed_out && !is_unbegun;
+        let other = entry.aborted || entry.timed_out || entry.expired;
+        let is_killed = entry.cut_short && !other && !is_unbegun;
         self.killed += u64::from(is_killed && failure == Failure::Cancelled);
         if let Place::Sent(worker) = self.task_mut(id).place {
-            self.take_out(worker, id);
+            self.take_out(now, worker, id);
         }
         self.task_mut(id).place = Place::Resolved;
         match failure {
@@ -371,7 +502,8 @@ impl Model {
     }
 
     pub(super) fn told_to_end(&mut self, now: Time, id: WorkerId, terminated: bool) {
-        let deadline = now + self.config.grace_period;
+        let since = self.desk_mut(id).mercy.take().unwrap_or(now);
+        let deadline = since + self.config.grace_period;
         self.desk_mut(id).stage = Stage::Ending { deadline, terminated };
     }
 
@@ -380,8 +512,25 @@ impl Model {
         self.desk_mut(id).stage = Stage::Killed { fault };
     }
 
-    fn take_out(&mut self, worker: WorkerId, task: TaskId) {
-        self.desk_mut(worker).pipeline.retain(|id| *id != task);
+    /// The running task was asked to end, and will notice or not.
+    pub(super) fn asked(&mut self, now: Time, id: WorkerId, notices: bool) {
+        let desk = self.desk_mut(id);
+        desk.asked = desk.pipeline.front().copied();
+        desk.mercy = notices.then_some(now);
+    }
+
+    /// Until when a task that was asked to end may do so.
+    pub(super) fn mercy_ends(&self, desk: &Desk) -> Option<Time> {
+        desk.mercy.map(|since| since + self.config.grace_period / 2)
+    }
+
+    fn take_out(&mut self, now: Time, worker: WorkerId, task: TaskId) {
+        let desk = self.desk_mut(worker);
+        if desk.pipeline.front() == Some(&task) {
+            desk.mercy = None;
+        }
+        desk.pipeline.retain(|id| *id != task);
+        desk.idle_since = now;
         self.task_mut(task).since = None;
     }
 }

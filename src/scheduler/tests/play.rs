@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::check::{self, Check, Trial, ensure};
-use super::history::{Deed, Event, History, Misbehaviour};
+use super::history::{Deed, Event, History, Misbehaviour, Wishes};
 use super::model::{Model, Place, Stage};
 use super::sabotage::Saboteur;
 use super::simulation::{Claim, Process, World};
 use crate::id::{TaskId, WorkerId};
-use crate::scheduler::{Action, End, Refusal, Scheduler, StartFailure, Task, Time, Verdict};
+use crate::scheduler::{
+    Action, End, Failure, Force, Refusal, Scheduler, StartFailure, Task, Time, Verdict,
+};
 
 /// Timers that are due at the same moment may follow from each other, but not for ever.
 const ALARMS: usize = 20;
@@ -46,14 +48,22 @@ impl Play {
 
     // ----- what happens -----
 
+    pub(super) fn open(&mut self) -> Check {
+        self.scheduler.open(self.now);
+        self.settle()
+    }
+
     pub(super) fn event(&mut self, event: Event) -> Check {
         match event {
-            Event::Submit { timeout, retries } => self.submit(timeout, retries),
+            Event::Submit(wishes) => self.submit(wishes),
             Event::Cancel { task, tell } => self.cancel(task, tell),
             Event::Tell => self.tell_all(),
             Event::Abort { task } => self.abort(task),
             Event::WarmUp => self.warm_up(),
+            Event::Resize { max_workers } => self.resize(max_workers),
+            Event::Recycle => self.recycle(),
             Event::ShutDown { cancel, limit } => self.shut_down(cancel, limit),
+            Event::EndWorkers(force) => self.end_workers(force),
             Event::Wait(time) => self.wait(time),
             Event::Oversleep(time) => {
                 self.now += time;
@@ -69,9 +79,12 @@ impl Play {
     fn deed(&mut self, worker: WorkerId, deed: Deed) -> Check {
         let is_up = self.process(worker).up;
         match deed {
-            Deed::Ready { recallable, stubborn } if !is_up => {
-                self.ready(worker, recallable, stubborn)
+            Deed::Ready { recallable, stubborn, looks } if !is_up => {
+                self.process(worker).stubborn = stubborn;
+                self.process(worker).looks = looks;
+                self.ready(worker, recallable)
             }
+            Deed::Bloat if is_up => self.bloat(worker),
             Deed::FailToStart { failure } if !is_up => self.end(worker, End::StartFailed(failure)),
             Deed::Work { steps } => self.work(worker, steps),
             Deed::Answer { results } => self.read(worker, results),
@@ -86,8 +99,12 @@ impl Play {
 
     // ----- users -----
 
-    fn submit(&mut self, timeout: Option<Duration>, retries: u32) -> Check {
-        let task = Task { id: self.world.new_task(), attempt: 1, retries, timeout };
+    fn submit(&mut self, wishes: Wishes) -> Check {
+        let Wishes { timeout, retries, deadline, priority, key, parts } = wishes;
+        let id = self.world.new_task(parts);
+        let deadline = deadline.map(|limit| self.now + limit);
+        let divisible = parts > 1;
+        let task = Task { timeout, retries, deadline, priority, key, divisible, ..Task::new(id) };
         self.model.submit(&task);
         self.scheduler.submit(self.now, task);
         self.settle()
@@ -148,10 +165,30 @@ impl Play {
     }
 
     fn warm_up(&mut self) -> Check {
-        let is_ready = self.model.live().any(|desk| desk.stage == Stage::Ready);
         let is_open = !self.model.shut_down && !self.model.broken;
-        self.model.wants_warmth |= is_open && !is_ready;
+        self.model.wants_warmth |= is_open && !self.model.is_warm();
         self.scheduler.warm_up(self.now);
+        self.settle()
+    }
+
+    fn resize(&mut self, max_workers: usize) -> Check {
+        self.model.config.max_workers = max_workers;
+        self.scheduler.resize(self.now, max_workers);
+        self.settle()
+    }
+
+    fn recycle(&mut self) -> Check {
+        self.model.recycle();
+        self.scheduler.recycle(self.now);
+        self.settle()
+    }
+
+    fn end_workers(&mut self, force: Force) -> Check {
+        self.model.shut_down(self.now, true, None);
+        self.model.limit = None;
+        self.model.forced = true;
+        self.model.cut_short();
+        self.scheduler.end_workers(self.now, force);
         self.settle()
     }
 
@@ -167,14 +204,17 @@ impl Play {
         self.world.process(worker).unwrap()
     }
 
-    fn ready(&mut self, worker: WorkerId, recallable: bool, stubborn: bool) -> Check {
+    fn ready(&mut self, worker: WorkerId, recallable: bool) -> Check {
         let process = self.process(worker);
         process.up = true;
         process.recallable = recallable;
-        process.stubborn = stubborn;
-        self.model.worker_ready(worker, recallable);
+        let stage = self.model.desk(worker).map(|desk| desk.stage);
+        self.model.worker_ready(self.now, worker, recallable);
         self.scheduler.worker_ready(self.now, worker, recallable);
-        self.settle()
+        match stage {
+            Some(Stage::Starting { .. }) => self.settle(),
+            _ => self.settle_quietly(),
+        }
     }
 
     fn work(&mut self, worker: WorkerId, steps: usize) -> Check {
@@ -185,6 +225,20 @@ impl Play {
             }
         }
         Ok(())
+    }
+
+    /// It says with its last result that it will begin nothing more. Where tasks cannot be taken back none
+    /// has been sent by then.
+    fn bloat(&mut self, worker: WorkerId) -> Check {
+        self.read_all(worker)?;
+        let lost = !self.process(worker).recallable && self.scheduler.pipeline(worker).count() > 0;
+        if lost || self.world.running(worker).is_some() {
+            return Ok(());
+        }
+        self.process(worker).bloated = true;
+        self.model.desk_mut(worker).bloated = true;
+        self.scheduler.worker_over_memory(self.now, worker);
+        self.settle()
     }
 
     fn read(&mut self, worker: WorkerId, results: usize) -> Check {
@@ -227,7 +281,7 @@ impl Play {
         if delivered {
             let place = self.model.task(task).map(|task| task.place);
             ensure!(place == Some(Place::Sent(worker)), "{task} is not there");
-            self.model.finished(worker, task);
+            self.model.finished(self.now, worker, task);
         }
         self.settle()
     }
@@ -246,7 +300,7 @@ impl Play {
         let forged = match how {
             Misbehaviour::Garbage => {
                 self.model.misbehaved(worker);
-                self.scheduler.misbehaved(worker);
+                self.scheduler.misbehaved(self.now, worker);
                 self.settle()?;
                 return self.expect_kill(worker);
             }
@@ -269,9 +323,9 @@ impl Play {
         self.model.desk_mut(worker).blocked = blocked;
         if blocked {
             self.scheduler.worker_blocked(worker);
-        } else {
-            self.scheduler.worker_unblocked(self.now, worker);
+            return self.settle_quietly();
         }
+        self.scheduler.worker_unblocked(self.now, worker);
         self.settle()
     }
 
@@ -282,11 +336,25 @@ impl Play {
         }
         let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
         let taken = self.world.take_back(worker, &pipeline, 0);
+        let taken = taken + self.rest_of_first(&pipeline, taken);
         let taken = match &self.saboteur {
             Some(saboteur) => saboteur.miscount_spared(taken),
             None => taken,
         };
         self.end(worker, End::Died { taken })
+    }
+
+    /// Of a task of several parts only the one that ran dies with the worker: one more is taken back.
+    fn rest_of_first(&mut self, pipeline: &[TaskId], taken: usize) -> usize {
+        let Some(&first) = pipeline.first().filter(|_| taken + 1 == pipeline.len()) else {
+            return 0;
+        };
+        let is_left = self.world.lose_first_part(first);
+        if is_left {
+            self.sights.lost_parts += 1;
+            self.model.task_mut(first).begun -= 1;
+        }
+        usize::from(is_left)
     }
 
     /// The worker says goodbye, asked or not. With tasks in its hands that is a death.
@@ -337,6 +405,19 @@ impl Play {
     // ----- actions -----
 
     fn settle(&mut self) -> Check {
+        self.perform_all()?;
+        self.model.expire(self.now);
+        check::staffed(&self.model, self.now)?;
+        check::settled(&self.model, &self.world, &self.scheduler, self.now)
+    }
+
+    /// After something that changes nothing for others: the scheduler has not looked at the clock.
+    fn settle_quietly(&mut self) -> Check {
+        self.perform_all()?;
+        check::settled(&self.model, &self.world, &self.scheduler, self.now)
+    }
+
+    fn perform_all(&mut self) -> Check {
         let mut actions = 0;
         while let Some(batch) = self.next_actions() {
             for action in batch {
@@ -345,7 +426,7 @@ impl Play {
                 self.perform(action)?;
             }
         }
-        check::settled(&self.model, &self.world, &self.scheduler, self.now)
+        Ok(())
     }
 
     /// The next action, or for a saboteur as many as there are.
@@ -370,6 +451,7 @@ impl Play {
     fn perform(&mut self, action: Action) -> Check {
         let trial = Trial { model: &self.model, world: &self.world, now: self.now };
         trial.action(action).map_err(|broken| format!("{action:?}: {broken}"))?;
+        eprintln!("{:?} {action:?}", self.now);
         self.sights.action(action);
         self.carry_out(action);
         Ok(())
@@ -386,19 +468,26 @@ impl Play {
                 self.world.send(worker, task, attempt);
             }
             Action::Begin(task) => self.model.task_mut(task).since = Some(self.now),
-            Action::Recall(worker) => self.recall(worker),
+            Action::Recall { worker, all } => self.recall(worker, all),
+            Action::Ask(worker) => {
+                let notices = self.world.ask(worker);
+                self.sights.mercies += usize::from(notices);
+                self.model.asked(self.now, worker, notices);
+                self.scheduler.asked(self.now, worker, notices);
+            }
             Action::Withdraw(task) => self.withdraw(task),
             Action::Fail(task, failure) => {
                 let unbegun = self.world.claim(task) == Some(Claim::Revoked);
-                self.model.fail(task, failure, unbegun);
+                self.model.fail(self.now, task, failure, unbegun);
             }
-            Action::Stop(worker) => {
+            Action::Stop(worker, _) => {
                 self.process(worker).asked_to_leave = true;
                 self.model.told_to_end(self.now, worker, false);
             }
             Action::Terminate(worker) => {
                 self.process(worker).terminated = true;
-                self.model.told_to_end(self.now, worker, true);
+                let runs = self.scheduler.pipeline(worker).next().is_some();
+                self.model.told_to_end(self.now, worker, runs);
             }
             Action::Kill(worker, reason) => {
                 self.process(worker).killed = true;
@@ -411,15 +500,35 @@ impl Play {
         }
     }
 
-    fn recall(&mut self, worker: WorkerId) {
+    fn recall(&mut self, worker: WorkerId, all: bool) {
         let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
-        let keep = usize::from(self.keeps_front);
+        if let Some(&first) = pipeline.first() {
+            self.model.desk_mut(worker).recalled = Some(first);
+            self.divide(worker, first);
+        }
+        let keep = usize::from(self.keeps_front && !all);
         let taken = self.world.take_back(worker, &pipeline, keep);
         let taken = match &self.saboteur {
             Some(saboteur) => saboteur.miscount_recalled(taken),
             None => taken,
         };
         self.scheduler.recalled(self.now, worker, taken);
+    }
+
+    /// What a task of several parts has not begun becomes a task of its own.
+    fn divide(&mut self, worker: WorkerId, whole: TaskId) {
+        let Some(parts) = self.world.divide(whole) else { return };
+        self.sights.divisions += 1;
+        let entry = self.model.task(whole).unwrap().clone();
+        let part = Task {
+            order: entry.order,
+            priority: entry.priority,
+            deadline: entry.deadline,
+            divisible: parts > 1,
+            ..Task::new(self.world.new_task(parts))
+        };
+        self.model.submit_part(&part, entry.aborted);
+        self.scheduler.divided(worker, part);
     }
 
     fn withdraw(&mut self, task: TaskId) {
@@ -429,7 +538,7 @@ impl Play {
         };
         let unbegun = self.world.claim(task) == Some(Claim::Revoked);
         if unbegun && !entry.timed_out {
-            self.model.withdraw(worker, task);
+            self.model.withdraw(self.now, worker, task);
         } else {
             self.sights.retries += 1;
             self.model.retry(self.now, worker, task);
@@ -480,7 +589,7 @@ impl Play {
         } else if obeys && process.up {
             self.leave(worker)?;
         } else if !process.up {
-            self.ready(worker, true, false)?;
+            self.ready(worker, true)?;
         } else if process.blocked {
             self.set_blocked(worker, false)?;
         } else if process.has_results() {
@@ -501,6 +610,12 @@ pub(super) struct Sights {
     recalls: usize,
     withdrawals: usize,
     retries: usize,
+    asks: usize,
+    mercies: usize,
+    divisions: usize,
+    lost_parts: usize,
+    expiries: usize,
+    leaves: [usize; 6],
     terminations: usize,
     kills: usize,
     breaks: usize,
@@ -513,7 +628,10 @@ impl Sights {
     fn action(&mut self, action: Action) {
         let count = match action {
             Action::Send { .. } => &mut self.sends,
-            Action::Recall(_) => &mut self.recalls,
+            Action::Recall { .. } => &mut self.recalls,
+            Action::Ask(_) => &mut self.asks,
+            Action::Fail(_, Failure::Expired) => &mut self.expiries,
+            Action::Stop(_, why) => &mut self.leaves[why as usize],
             Action::Withdraw(_) => &mut self.withdrawals,
             Action::Terminate(_) => &mut self.terminations,
             Action::Kill(..) => &mut self.kills,
@@ -530,6 +648,14 @@ impl Sights {
         self.recalls += seen.recalls;
         self.withdrawals += seen.withdrawals;
         self.retries += seen.retries;
+        self.asks += seen.asks;
+        self.mercies += seen.mercies;
+        self.divisions += seen.divisions;
+        self.lost_parts += seen.lost_parts;
+        self.expiries += seen.expiries;
+        for (sum, count) in self.leaves.iter_mut().zip(seen.leaves) {
+            *sum += count;
+        }
         self.terminations += seen.terminations;
         self.kills += seen.kills;
         self.breaks += seen.breaks;
@@ -544,6 +670,11 @@ impl Sights {
             self.recalls,
             self.withdrawals,
             self.retries,
+            self.asks,
+            self.mercies,
+            self.divisions,
+            self.lost_parts,
+            self.expiries,
             self.terminations,
             self.kills,
             self.breaks,
@@ -551,6 +682,6 @@ impl Sights {
             self.cancelled,
             self.failed,
         ];
-        counts.iter().all(|count| *count > least)
+        counts.iter().chain(&self.leaves).all(|count| *count > least)
     }
 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::history::History;
 use crate::id::{TaskId, WorkerId};
-use crate::scheduler::{Action, Failure, KillReason, Refusal, Verdict};
+use crate::scheduler::{Action, Failure, KillReason, Leave, Refusal, Verdict};
 
 /// A bug that a scheduler might have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +24,15 @@ enum Bug {
     ForgetsToRecall,
     TerminatesInsteadOfRecalling,
     TakesBackOneTooMany,
+    TakesTooLittle,
+    ForgetsToAsk,
+    NeverAsks,
+    ExpiresEarly,
     ForgetsToStart,
     StartsOneTooMany,
     ForgetsToStop,
+    StopsForAnotherReason,
+    StopsTheBusy,
     ForgetsToTerminate,
     ForgetsToKill,
     KillsWithoutReason,
@@ -38,7 +44,7 @@ enum Bug {
     ForgetsTheClock,
 }
 
-const BUGS: [Bug; 26] = [
+const BUGS: [Bug; 32] = [
     Bug::ForgetsToFail,
     Bug::FailsTwice,
     Bug::BlamesDeath,
@@ -53,9 +59,15 @@ const BUGS: [Bug; 26] = [
     Bug::ForgetsToRecall,
     Bug::TerminatesInsteadOfRecalling,
     Bug::TakesBackOneTooMany,
+    Bug::TakesTooLittle,
+    Bug::ForgetsToAsk,
+    Bug::NeverAsks,
+    Bug::ExpiresEarly,
     Bug::ForgetsToStart,
     Bug::StartsOneTooMany,
     Bug::ForgetsToStop,
+    Bug::StopsForAnotherReason,
+    Bug::StopsTheBusy,
     Bug::ForgetsToTerminate,
     Bug::ForgetsToKill,
     Bug::KillsWithoutReason,
@@ -105,9 +117,10 @@ impl Saboteur {
             | (Bug::ForgetsToSend, Action::Send { .. })
             | (Bug::ForgetsToBegin, Action::Begin(_))
             | (Bug::ForgetsToWithdraw, Action::Withdraw(_))
-            | (Bug::ForgetsToRecall, Action::Recall(_))
+            | (Bug::ForgetsToRecall, Action::Recall { .. })
+            | (Bug::ForgetsToAsk, Action::Ask(_))
             | (Bug::ForgetsToStart, Action::Start(_))
-            | (Bug::ForgetsToStop, Action::Stop(_))
+            | (Bug::ForgetsToStop, Action::Stop(..))
             | (Bug::ForgetsToTerminate, Action::Terminate(_))
             | (Bug::ForgetsToKill, Action::Kill(..))
             | (Bug::ForgetsToRefuse, Action::Refuse(_))
@@ -119,8 +132,20 @@ impl Saboteur {
                 vec![Action::Fail(task, Failure::Died)]
             }
             (_, Action::Send { .. }) => vec![self.misdirected(action)?],
-            (Bug::TerminatesInsteadOfRecalling, Action::Recall(worker)) => {
-                vec![Action::Terminate(worker)]
+            (Bug::TerminatesInsteadOfRecalling, Action::Recall { worker, .. })
+            | (Bug::NeverAsks, Action::Ask(worker)) => vec![Action::Terminate(worker)],
+            (Bug::TakesTooLittle, Action::Recall { worker, all: true }) => {
+                vec![Action::Recall { worker, all: false }]
+            }
+            (Bug::StopsForAnotherReason, Action::Stop(worker, why)) => {
+                let other = if why == Leave::Idle { Leave::Surplus } else { Leave::Idle };
+                vec![Action::Stop(worker, other)]
+            }
+            (Bug::StopsTheBusy, Action::Begin(_)) => {
+                vec![action, Action::Stop(WorkerId(1), Leave::Idle)]
+            }
+            (Bug::ExpiresEarly, Action::Begin(task)) => {
+                vec![action, Action::Fail(task, Failure::Expired)]
             }
             (Bug::StartsOneTooMany, Action::Start(WorkerId(id))) => {
                 vec![action, Action::Start(WorkerId(id + 1))]

@@ -1,12 +1,13 @@
 //! A pool under a virtual clock, driven line by line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::builder::OnWorkerDeath;
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::{
-    Action, Config, Counts, End, Failure, KillReason, Scheduler, StartFailure, Task, Time, Verdict,
+    Action, Config, Counts, End, Failure, KillReason, Leave, Scheduler, StartFailure, Task, Time,
+    Verdict,
 };
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -23,6 +24,8 @@ pub(super) struct Pool {
     now: Time,
     seen: Vec<Action>,
     has_begun: BTreeMap<TaskId, bool>,
+    /// Workers whose running task looks whether it is asked to end.
+    looks: BTreeSet<WorkerId>,
 }
 
 impl Pool {
@@ -39,6 +42,9 @@ impl Pool {
         Self {
             scheduler: Scheduler::new(Config {
                 max_workers,
+                min_workers: 0,
+                idle_timeout: None,
+                max_tasks: None,
                 on_worker_death,
                 start_timeout: START_TIMEOUT,
                 grace_period: GRACE,
@@ -47,6 +53,7 @@ impl Pool {
             now: Time::ZERO,
             seen: Vec::new(),
             has_begun: BTreeMap::new(),
+            looks: BTreeSet::new(),
         }
     }
 
@@ -207,7 +214,7 @@ impl Pool {
     }
 
     pub(super) fn misbehaves(&mut self, worker: u64) {
-        self.scheduler.misbehaved(WorkerId(worker));
+        self.scheduler.misbehaved(self.now, WorkerId(worker));
         self.drain();
     }
 
@@ -262,9 +269,16 @@ impl Pool {
         while let Some(action) = self.scheduler.poll_action() {
             self.seen.push(action);
             assert!(self.seen.len() < ACTIONS, "no end of actions");
-            if let Action::Recall(worker) = action {
-                let taken = self.unbegun(worker);
-                self.scheduler.recalled(self.now, worker, taken);
+            match action {
+                Action::Recall { worker, .. } => {
+                    let taken = self.unbegun(worker);
+                    self.scheduler.recalled(self.now, worker, taken);
+                }
+                Action::Ask(worker) => {
+                    let looks = self.looks.contains(&worker);
+                    self.scheduler.asked(self.now, worker, looks);
+                }
+                _ => {}
             }
         }
     }
@@ -283,7 +297,7 @@ impl Pool {
 // ----- tasks -----
 
 pub(super) fn task(id: u64) -> Task {
-    Task { id: TaskId(id), attempt: 1, retries: 0, timeout: None }
+    Task::new(TaskId(id))
 }
 
 pub(super) fn task_with_retries(id: u64, retries: u32) -> Task {
@@ -313,7 +327,11 @@ pub(super) fn begin(task: u64) -> Action {
 }
 
 pub(super) fn recall(worker: u64) -> Action {
-    Action::Recall(WorkerId(worker))
+    Action::Recall { worker: WorkerId(worker), all: false }
+}
+
+pub(super) fn ask(worker: u64) -> Action {
+    Action::Ask(WorkerId(worker))
 }
 
 pub(super) fn withdraw(task: u64) -> Action {
@@ -325,7 +343,11 @@ pub(super) fn fail(task: u64, failure: Failure) -> Action {
 }
 
 pub(super) fn stop(worker: u64) -> Action {
-    Action::Stop(WorkerId(worker))
+    stop_because(worker, Leave::ShutDown)
+}
+
+pub(super) fn stop_because(worker: u64, why: Leave) -> Action {
+    Action::Stop(WorkerId(worker), why)
 }
 
 pub(super) fn terminate(worker: u64) -> Action {

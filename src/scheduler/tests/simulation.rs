@@ -38,6 +38,12 @@ pub(super) struct Process {
     pub(super) terminated: bool,
     pub(super) killed: bool,
     pub(super) blocked: bool,
+    /// Its running task looks whether it is asked to end.
+    pub(super) looks: bool,
+    /// Its running task was asked to end.
+    pub(super) asked: bool,
+    /// It has said that it takes too much memory, and begins nothing more.
+    pub(super) bloated: bool,
     /// Indices of sendings.
     inbox: VecDeque<usize>,
     running: Option<TaskId>,
@@ -66,6 +72,8 @@ pub(super) struct World {
     current: Vec<Option<usize>>,
     /// What their users cancelled, by task id.
     cancelled: Vec<bool>,
+    /// Of how many parts each task that has not been resolved consists, by task id.
+    parts: Vec<usize>,
 }
 
 pub(super) fn index(id: u64) -> usize {
@@ -93,10 +101,29 @@ impl World {
         (count > 0).then(|| self.alive().nth(n % count))?
     }
 
-    pub(super) fn new_task(&mut self) -> TaskId {
+    pub(super) fn new_task(&mut self, parts: usize) -> TaskId {
         self.current.push(None);
         self.cancelled.push(false);
+        self.parts.push(parts);
         TaskId(self.current.len() as u64)
+    }
+
+    /// Takes back what has not begun of a running task of several parts: its number of parts.
+    pub(super) fn divide(&mut self, task: TaskId) -> Option<usize> {
+        if self.claim(task) != Some(Claim::Begun) || self.parts[index(task.0)] < 2 {
+            return None;
+        }
+        Some(std::mem::replace(&mut self.parts[index(task.0)], 1) - 1)
+    }
+
+    /// The first part of a running task died with its worker. What is left of it has not begun.
+    pub(super) fn lose_first_part(&mut self, task: TaskId) -> bool {
+        let rest = self.divide(task);
+        if let Some(rest) = rest {
+            self.parts[index(task.0)] = rest;
+            self.set_claim(task, Claim::Revoked);
+        }
+        rest.is_some()
     }
 
     pub(super) fn send(&mut self, worker: WorkerId, task: TaskId, attempt: u32) {
@@ -161,6 +188,10 @@ impl World {
         }
         if let Some(task) = process.running.take() {
             process.results.push_back(task);
+            process.asked = false;
+            return None;
+        }
+        if process.bloated {
             return None;
         }
         while let Some(next) = process.inbox.pop_front() {
@@ -182,6 +213,14 @@ impl World {
     pub(super) fn is_idle(&self, worker: WorkerId) -> bool {
         let process = &self.processes[index(worker.0)];
         let waits = |next: &usize| self.sendings[*next].claim == Claim::Offered;
-        process.running.is_none() && process.results.is_empty() && !process.inbox.iter().any(waits)
+        let waits = !process.bloated && process.inbox.iter().any(waits);
+        process.running.is_none() && process.results.is_empty() && !waits
+    }
+
+    /// The running task is asked to end; whether it will notice.
+    pub(super) fn ask(&mut self, worker: WorkerId) -> bool {
+        let process = &mut self.processes[index(worker.0)];
+        process.asked = process.running.is_some();
+        process.asked && process.looks
     }
 }

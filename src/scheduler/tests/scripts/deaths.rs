@@ -62,7 +62,7 @@ fn a_task_is_retried_after_a_timeout_and_may_then_succeed() {
     let task = task_with_timeout(1, millis(5));
     pool.submit_task(crate::scheduler::Task { retries: 1, ..task });
     pool.after(millis(5));
-    pool.expect([send(1, 1), begin(1), terminate(1)]);
+    pool.expect([send(1, 1), begin(1), ask(1), terminate(1)]);
     pool.dies(1);
     pool.expect([withdraw(1), start(2)]);
     pool.ready(2);

@@ -73,7 +73,7 @@ fn aborting_a_running_task_replaces_its_worker() {
     pool.submit(2);
     pool.skip();
     pool.abort(1);
-    pool.expect([terminate(1)]);
+    pool.expect([ask(1), terminate(1)]);
     pool.dies(1);
     pool.expect([fail(1, Failure::Cancelled), start(2)]);
     assert_eq!(pool.counts().worker_deaths, 0);
@@ -87,7 +87,7 @@ fn aborting_recalls_first_and_kills_after_the_grace_period() {
     }
     pool.skip();
     pool.abort(1);
-    pool.expect([recall(1), withdraw(2), withdraw(3), terminate(1)]);
+    pool.expect([recall(1), withdraw(2), withdraw(3), ask(1), terminate(1)]);
     pool.after(GRACE);
     pool.expect([kill(1, KillReason::GraceOver)]);
     pool.dies(1);
@@ -135,7 +135,7 @@ fn an_abort_of_a_task_sent_ahead_waits_for_its_turn() {
     pool.abort(2);
     pool.expect_nothing();
     pool.finishes(1, 1);
-    pool.expect([begin(2), terminate(1)]);
+    pool.expect([begin(2), ask(1), terminate(1)]);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_task_that_runs_too_long_times_out() {
     pool.after(micros(4_999));
     pool.expect_nothing();
     pool.after(micros(1));
-    pool.expect([terminate(1)]);
+    pool.expect([ask(1), terminate(1)]);
     pool.dies(1);
     pool.expect([fail(1, Failure::TimedOut)]);
 }
@@ -214,7 +214,7 @@ fn a_timeout_does_not_count_while_the_task_is_sent_ahead() {
     pool.after(micros(1_499));
     pool.expect([begin(2)]);
     pool.after(micros(1));
-    pool.expect([terminate(1)]);
+    pool.expect([ask(1), terminate(1)]);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_stale_timer_never_hits_the_next_task() {
     pool.after(micros(4_999));
     pool.expect_nothing();
     pool.after(micros(1));
-    pool.expect([terminate(1)]);
+    pool.expect([ask(1), terminate(1)]);
 }
 
 #[test]

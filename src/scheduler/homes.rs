@@ -1,0 +1,76 @@
+//! Which worker the tasks of a key go to.
+
+use std::collections::BTreeMap;
+
+use super::queue::Key;
+use crate::id::WorkerId;
+
+/// So many keys are remembered; of more, those that were used last.
+const REMEMBERED: usize = 10_000;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Homes {
+    /// With the time of the last use.
+    workers: BTreeMap<Key, (WorkerId, u64)>,
+    /// Keys by their last use.
+    uses: BTreeMap<u64, Key>,
+    /// Counts uses.
+    clock: u64,
+}
+
+impl Homes {
+    pub(super) fn find(&self, key: Key) -> Option<WorkerId> {
+        self.workers.get(&key).map(|(worker, _)| *worker)
+    }
+
+    /// The worker has got a task of that key.
+    pub(super) fn settle(&mut self, key: Key, worker: WorkerId) {
+        self.clock += 1;
+        if let Some((_, last)) = self.workers.insert(key, (worker, self.clock)) {
+            self.uses.remove(&last);
+        }
+        self.uses.insert(self.clock, key);
+        if self.workers.len() > REMEMBERED
+            && let Some((_, oldest)) = self.uses.pop_first()
+        {
+            self.workers.remove(&oldest);
+        }
+    }
+
+    pub(super) fn forget(&mut self, worker: WorkerId) {
+        if self.workers.is_empty() {
+            return;
+        }
+        self.workers.retain(|_, (home, _)| *home != worker);
+        self.uses.retain(|_, key| self.workers.contains_key(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_stays_where_it_was_last_used() {
+        let mut homes = Homes::default();
+        homes.settle(1, WorkerId(1));
+        homes.settle(2, WorkerId(2));
+        homes.settle(1, WorkerId(3));
+        assert_eq!((homes.find(1), homes.find(2)), (Some(WorkerId(3)), Some(WorkerId(2))));
+        homes.forget(WorkerId(3));
+        assert_eq!((homes.find(1), homes.find(2)), (None, Some(WorkerId(2))));
+        assert_eq!(homes.uses.len(), 1);
+    }
+
+    #[test]
+    fn the_keys_that_were_not_used_for_longest_are_forgotten() {
+        let mut homes = Homes::default();
+        homes.settle(u64::MAX, WorkerId(1));
+        for key in 0..REMEMBERED as u64 {
+            homes.settle(key, WorkerId(2));
+        }
+        assert_eq!(homes.find(u64::MAX), None);
+        assert_eq!(homes.find(0), Some(WorkerId(2)));
+        assert_eq!((homes.workers.len(), homes.uses.len()), (REMEMBERED, REMEMBERED));
+    }
+}

@@ -1,0 +1,114 @@
+//! Which workers leave on purpose while the pool goes on: those that are idle, too many, used up, too
+//! large, or to be replaced. None leaves before its running task is over.
+
+use super::worker::{Stage, Worker};
+use super::{Action, Leave, Scheduler, Time};
+use crate::id::WorkerId;
+
+impl Scheduler {
+    /// Workers that are up, or come up, and stay.
+    pub(super) fn serving(&self) -> usize {
+        self.workers.values().filter(|worker| worker.serves()).count()
+    }
+
+    /// So many workers are kept, even without tasks.
+    pub(super) fn least_workers(&self) -> usize {
+        self.config.min_workers.min(self.config.max_workers)
+    }
+
+    /// Tells a worker without tasks to leave.
+    pub(super) fn stop(&mut self, now: Time, id: WorkerId, why: Leave) {
+        let deadline = now.saturating_add(self.config.grace_period);
+        self.update(id, |worker| worker.stage = Stage::Stopping { deadline });
+        self.queue.forget(id);
+        self.actions.push_back(Action::Stop(id, why));
+    }
+
+    /// A worker gets no more tasks, and leaves when it has none left.
+    pub(super) fn dismiss(&mut self, now: Time, id: WorkerId, why: Leave) {
+        let Some(worker) = self.workers.get(&id).filter(|worker| worker.serves()) else { return };
+        let (runs, recallable) = (worker.head().is_some(), worker.recallable);
+        if !runs {
+            return self.stop(now, id, why);
+        }
+        self.update(id, |worker| worker.leaving = Some(why));
+        self.queue.forget(id);
+        if recallable {
+            self.recall(id);
+        }
+    }
+
+    /// A worker whose last task is over leaves if there is a reason.
+    pub(super) fn leave_if_due(&mut self, now: Time, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id).filter(|worker| worker.is_idle()) else { return };
+        let used_up = worker.is_used_up(0, &self.config).then_some(Leave::UsedUp);
+        let surplus = || self.is_surplus().then_some(Leave::Surplus);
+        if let Some(why) = worker.leaving.or(used_up).or_else(surplus) {
+            self.stop(now, id, why);
+        }
+    }
+
+    // ----- too many -----
+
+    fn is_surplus(&self) -> bool {
+        self.serving() > self.config.max_workers
+    }
+
+    /// There may be fewer workers now. Those that have nothing to do leave at once, the youngest first.
+    /// What the others were sent ahead is taken back, so that they can leave as soon as possible.
+    pub(super) fn dismiss_surplus(&mut self, now: Time) {
+        let idle = self.worker_ids(|worker| worker.serves() && worker.is_idle());
+        let starting = self.worker_ids(|worker| worker.serves() && !worker.is_ready());
+        for id in idle.into_iter().rev().chain(starting.into_iter().rev()) {
+            if self.is_surplus() {
+                self.stop(now, id, Leave::Surplus);
+            }
+        }
+        self.set_surplus(self.is_surplus());
+        if self.surplus {
+            for id in self.worker_ids(|worker| worker.is_ready() && worker.ahead() > 0) {
+                if self.workers.get(&id).is_some_and(Worker::can_recall) {
+                    self.recall(id);
+                }
+            }
+        }
+    }
+
+    /// Whether there are still too many.
+    pub(super) fn review_surplus(&mut self) {
+        if self.surplus && !self.is_surplus() {
+            self.set_surplus(false);
+        }
+    }
+
+    fn set_surplus(&mut self, surplus: bool) {
+        self.surplus = surplus;
+        for id in self.worker_ids(|_| true) {
+            self.update(id, |_| ()); // it may have room now, or none
+        }
+    }
+
+    // ----- nothing to do -----
+
+    /// When the next worker has been idle for too long.
+    pub(super) fn idle_until(&self) -> Option<Time> {
+        let limit = self.config.idle_timeout?;
+        if self.serving() <= self.least_workers() {
+            return None;
+        }
+        let idle = self.workers.values().filter(|worker| worker.is_idle());
+        idle.map(|worker| worker.since.saturating_add(limit)).min()
+    }
+
+    /// Workers that have been idle for too long leave, the youngest first, but not all.
+    pub(super) fn dismiss_idle(&mut self, now: Time) {
+        let Some(limit) = self.config.idle_timeout else { return };
+        let late = |worker: &Worker| worker.since.saturating_add(limit) <= now;
+        let idle = self.worker_ids(|worker| worker.is_idle() && late(worker));
+        for id in idle.into_iter().rev() {
+            if self.serving() > self.least_workers() {
+                self.stop(now, id, Leave::Idle);
+            }
+        }
+    }
+}
