@@ -6,11 +6,16 @@
 //! or the supervisor or the task's handle revokes it, and it will never begin:
 //!
 //! ```text
-//!            begin (worker)
-//! offered ──────────────────▶ begun
-//!    │        revoke (parent)
-//!    └──────────────────────▶ revoked
+//!            begin (worker)          look (worker)
+//! offered ──────────────────▶ begun ───────────────▶ looked
+//!    │        revoke (parent)   │                      │
+//!    └──────────────────────▶ revoked                  │
+//!                               │    ask (parent)      │
+//!                               └──────────▶ asked ◀───┘
 //! ```
+//!
+//! A task that has begun may look whether it is asked to end. That it has ever looked tells the
+//! parent that it will most likely look again, so that it is worth waiting for.
 //!
 //! After a worker's death the words tell which tasks had begun. A word carries the number of the
 //! sending, so a frame that is still in the pipe after its slot was given to another task cannot
@@ -26,6 +31,8 @@ use crate::sys::SharedPage;
 const OFFERED: u64 = 1;
 const BEGUN: u64 = 2;
 const REVOKED: u64 = 3;
+const LOOKED: u64 = 4;
+const ASKED: u64 = 5;
 
 /// Where a sent task's word stands, as told to the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,16 +43,38 @@ pub(crate) struct Slot {
 
 impl Slot {
     fn word(self, state: u64) -> u64 {
-        self.sending << 2 | state
+        self.sending << 3 | state
     }
 }
 
-/// The worker's side: claims the task; false if it was taken back.
-pub(crate) fn begin(page: &SharedPage, slot: Slot) -> bool {
-    page.words().get(usize::from(slot.index)).is_some_and(|word| {
-        let (offered, begun) = (slot.word(OFFERED), slot.word(BEGUN));
-        word.compare_exchange(offered, begun, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    })
+/// The worker's side: claims the task; `None` if it was taken back.
+pub(crate) fn begin(page: &SharedPage, slot: Slot) -> Option<Begun<'_>> {
+    let word = page.words().get(usize::from(slot.index))?;
+    let (offered, begun) = (slot.word(OFFERED), slot.word(BEGUN));
+    word.compare_exchange(offered, begun, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+    Some(Begun { word, slot })
+}
+
+/// The worker's side of a task that it has claimed. It does no harm once the task is over: then the
+/// word is another task's, and is left alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun<'a> {
+    word: &'a AtomicU64,
+    slot: Slot,
+}
+
+impl Begun<'_> {
+    /// Looks whether the task is asked to end.
+    pub(crate) fn is_asked(&self) -> bool {
+        let (begun, looked) = (self.slot.word(BEGUN), self.slot.word(LOOKED));
+        let mut word = self.word.load(Ordering::Acquire);
+        if word == begun {
+            let exchanged =
+                self.word.compare_exchange(begun, looked, Ordering::AcqRel, Ordering::Acquire);
+            word = exchanged.unwrap_or_else(|other| other);
+        }
+        word == self.slot.word(ASKED)
+    }
 }
 
 /// What became of a sent task that the parent wanted back.
@@ -57,6 +86,19 @@ pub(crate) enum Revocation {
     AlreadyRevoked,
     /// It runs, or has run.
     Begun,
+}
+
+/// What came of asking a task to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// It has looked before, so it can be expected to look again.
+    Cooperative,
+    /// It has never looked; if it does, it will see.
+    Unaware,
+    /// It was asked before; what was answered then holds.
+    Before,
+    /// It has not begun, or there is no word to ask it by.
+    Impossible,
 }
 
 /// The parent's side of one sent task.
@@ -90,6 +132,23 @@ impl Claim {
     pub(crate) fn has_begun(&self) -> bool {
         let word = self.word().load(Ordering::Acquire);
         word != self.slot.word(OFFERED) && word != self.slot.word(REVOKED)
+    }
+
+    /// Asks the running task to end.
+    pub(crate) fn ask(&self) -> Asked {
+        let asked = self.slot.word(ASKED);
+        // In this order, as a task that is seen to have begun may look at this very moment.
+        for (state, answer) in [(BEGUN, Asked::Unaware), (LOOKED, Asked::Cooperative)] {
+            let state = self.slot.word(state);
+            let exchanged =
+                self.word().compare_exchange(state, asked, Ordering::AcqRel, Ordering::Acquire);
+            match exchanged {
+                Ok(_) => return answer,
+                Err(word) if word == asked => return Asked::Before,
+                Err(_) => {}
+            }
+        }
+        Asked::Impossible
     }
 }
 
@@ -135,7 +194,7 @@ mod tests {
     fn a_begun_task_cannot_be_revoked() {
         let claim = board().offer().unwrap();
         assert!(!claim.has_begun());
-        assert!(begin(&claim.page, claim.slot()));
+        assert!(begin(&claim.page, claim.slot()).is_some());
         assert_eq!(claim.revoke(), Revocation::Begun);
         assert!(claim.has_begun());
     }
@@ -145,8 +204,68 @@ mod tests {
         let claim = board().offer().unwrap();
         assert_eq!(claim.revoke(), Revocation::Revoked);
         assert_eq!(claim.revoke(), Revocation::AlreadyRevoked);
-        assert!(!begin(&claim.page, claim.slot()));
+        assert!(begin(&claim.page, claim.slot()).is_none());
         assert!(!claim.has_begun());
+    }
+
+    #[test]
+    fn a_task_that_has_looked_is_cooperative_and_sees_that_it_is_asked() {
+        let claim = board().offer().unwrap();
+        let begun = begin(&claim.page, claim.slot()).unwrap();
+        assert!(!begun.is_asked());
+        assert!(!begun.is_asked());
+        assert_eq!(claim.ask(), Asked::Cooperative);
+        assert!(begun.is_asked());
+        assert!(begun.is_asked(), "it stays asked");
+        assert_eq!(claim.ask(), Asked::Before);
+    }
+
+    #[test]
+    fn a_task_that_has_never_looked_sees_it_all_the_same() {
+        let claim = board().offer().unwrap();
+        let begun = begin(&claim.page, claim.slot()).unwrap();
+        assert_eq!(claim.ask(), Asked::Unaware);
+        assert!(begun.is_asked());
+        assert_eq!(claim.ask(), Asked::Before);
+    }
+
+    #[test]
+    fn only_a_running_task_can_be_asked() {
+        let mut board = board();
+        let claim = board.offer().unwrap();
+        assert_eq!(claim.ask(), Asked::Impossible);
+        assert!(!claim.has_begun(), "asking has not changed it");
+        assert_eq!(claim.revoke(), Revocation::Revoked);
+        assert_eq!(claim.ask(), Asked::Impossible);
+        assert!(!claim.has_begun());
+    }
+
+    #[test]
+    fn a_task_that_has_looked_or_is_asked_counts_as_begun() {
+        let claim = board().offer().unwrap();
+        let begun = begin(&claim.page, claim.slot()).unwrap();
+        begun.is_asked();
+        assert!(claim.has_begun());
+        assert_eq!(claim.revoke(), Revocation::Begun);
+        claim.ask();
+        assert!(claim.has_begun());
+        assert_eq!(claim.revoke(), Revocation::Begun);
+        assert!(begin(&claim.page, claim.slot()).is_none(), "it does not begin again");
+    }
+
+    #[test]
+    fn a_task_that_is_over_neither_sees_nor_touches_the_next_one_in_its_slot() {
+        let mut board = board();
+        let old = board.offer().unwrap();
+        let over = begin(&old.page, old.slot()).unwrap();
+        board.release(old.slot());
+        let new = board.offer().unwrap();
+        let running = begin(&new.page, new.slot()).unwrap();
+        assert!(!over.is_asked());
+        assert_eq!(old.ask(), Asked::Impossible);
+        assert_eq!(new.ask(), Asked::Unaware, "the old one's look was not the new one's");
+        assert!(running.is_asked());
+        assert!(!over.is_asked());
     }
 
     #[test]
@@ -157,14 +276,14 @@ mod tests {
         board.release(stale.slot());
         let fresh = board.offer().unwrap();
         assert_eq!(fresh.slot().index, stale.slot().index);
-        assert!(!begin(&fresh.page, stale.slot()));
-        assert!(begin(&fresh.page, fresh.slot()));
+        assert!(begin(&fresh.page, stale.slot()).is_none());
+        assert!(begin(&fresh.page, fresh.slot()).is_some());
     }
 
     #[test]
     fn a_slot_beyond_the_page_claims_nothing() {
         let board = board();
-        assert!(!begin(&board.page, Slot { index: u16::MAX, sending: 1 }));
+        assert!(begin(&board.page, Slot { index: u16::MAX, sending: 1 }).is_none());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use serde::de::DeserializeOwned;
 
-use crate::claim::{Claim, Revocation};
+use crate::claim::{Asked, Claim, Revocation};
 use crate::codec::decode;
 use crate::error::{Cause, Report, TaskError, Value};
 use crate::id::{TaskId, WorkerId};
@@ -111,6 +111,15 @@ impl TaskCell {
             Stage::Sent(Some(claim)) => claim.revoke(),
             Stage::Sent(None) => Revocation::Begun,
             Stage::Queued | Stage::Done(_) => Revocation::AlreadyRevoked,
+        }
+    }
+
+    /// The supervisor asks the running task to end.
+    #[expect(dead_code, reason = "the scheduler does not ask yet")]
+    pub(crate) fn ask(&self) -> Asked {
+        match &self.lock().stage {
+            Stage::Sent(Some(claim)) => claim.ask(),
+            Stage::Sent(None) | Stage::Queued | Stage::Done(_) => Asked::Impossible,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::any::{Any, type_name};
 use std::cell::Cell;
+use std::fmt;
 
+use crate::claim::Begun;
 use crate::id::{TaskId, WorkerId};
 
 thread_local! {
@@ -15,19 +17,18 @@ type State = &'static dyn Any;
 
 /// The task that is running on this thread.
 ///
-/// Copied out of [`current`]; it does not change when the next task begins.
-#[derive(Clone, Copy, Debug)]
+/// Copied out of [`current`]; it does not change when the next task begins. Threads that the task
+/// starts are given a copy.
+#[derive(Clone, Copy)]
 pub struct Current {
-    task: TaskId,
-    worker: WorkerId,
-    attempt: u32,
+    pub(super) task: TaskId,
+    pub(super) worker: WorkerId,
+    pub(super) attempt: u32,
+    /// By which the parent can ask the task to end. `None` where the two share no memory.
+    pub(super) claim: Option<Begun<'static>>,
 }
 
 impl Current {
-    pub(super) fn new(task: TaskId, worker: WorkerId, attempt: u32) -> Self {
-        Self { task, worker, attempt }
-    }
-
     /// The task's id, the same as [`TaskHandle::id`](crate::TaskHandle::id) in the parent.
     pub fn id(&self) -> TaskId {
         self.task
@@ -41,6 +42,42 @@ impl Current {
     /// Counts from one; more only for tasks that asked for retries.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Whether the task is asked to end, because it was [aborted](crate::TaskHandle::abort), its
+    /// time is over, or the pool is. A task that looks now and then, and returns early, ends in good
+    /// order: what it returns is its result, and its worker lives on.
+    ///
+    /// A task that has looked before it is asked is trusted to look again: it has half of the
+    /// [grace period](crate::Builder::grace_period) to return. If it has not returned by then it
+    /// gets SIGTERM, and SIGKILL at the end of the grace period. A task that has never looked gets
+    /// SIGTERM at once.
+    ///
+    /// This is cheap enough for an inner loop, a few nanoseconds, and works on every thread that has
+    /// a copy of the `Current`. Once true it stays true while the task runs.
+    ///
+    /// Where pool and worker share no memory (on systems other than Linux, or without `/proc`) it is
+    /// always false, and every task is ended by the signals.
+    ///
+    /// ```
+    /// /// Counts the primes below `limit`; if it is asked to end, those that it has found.
+    /// fn count_primes(limit: u64) -> u64 {
+    ///     let current = procpool::current();
+    ///     let mut count = 0;
+    ///     for n in 2..limit {
+    ///         if current.is_cancelled() {
+    ///             break;
+    ///         }
+    ///         count += u64::from((2..n).take_while(|d| d * d <= n).all(|d| n % d != 0));
+    ///     }
+    ///     count
+    /// }
+    ///
+    /// procpool::register!(count_primes);
+    /// # fn main() {}
+    /// ```
+    pub fn is_cancelled(&self) -> bool {
+        self.claim.is_some_and(|claim| claim.is_asked())
     }
 
     /// What the [initializer](crate::Builder::initializer) of this worker returned.
@@ -72,6 +109,16 @@ impl Current {
     }
 }
 
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current")
+            .field("task", &self.task)
+            .field("worker", &self.worker)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why there is no such state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -92,7 +139,8 @@ pub enum StateError {
 ///
 /// # Panics
 ///
-/// Outside of a task, and on threads that a task has started; see [`try_current`].
+/// Outside of a task, and on threads that a task has started, which are to be given a copy; see
+/// [`try_current`].
 #[track_caller]
 pub fn current() -> Current {
     try_current().expect("procpool::current() was called outside of a task")

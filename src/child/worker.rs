@@ -75,7 +75,8 @@ struct Worker {
     hello: Hello,
     /// What tasks name by position.
     functions: Vec<&'static Function>,
-    claims: Option<SharedPage>,
+    /// Never unmapped: threads that outlive their task may still look at it.
+    claims: Option<&'static SharedPage>,
 }
 
 impl Worker {
@@ -94,6 +95,7 @@ impl Worker {
             Err(differences) => return refuse(writer, differences),
         };
         let claims = hello.claims.and_then(|page| SharedPage::open(page).ok());
+        let claims = claims.map(|page| &*Box::leak(Box::new(page)));
         let answer =
             WorkerHello { version: VERSION, claims: claims.is_some(), differences: Vec::new() };
         put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
@@ -125,10 +127,10 @@ impl Worker {
         }
         let (header, payload) = split_header::<TaskHeader>(body)?;
         let length = payload.len();
-        if self.may_begin(header) {
+        if let Some(current) = self.begin(header) {
             let payload = incoming.payload(length);
             let function = named(&self.functions, header.function)?;
-            set_current(Some(Current::new(header.task, self.hello.worker, header.attempt)));
+            set_current(Some(current));
             self.execute(header, function, payload, writer)?;
             set_current(None);
             writer.flush()?;
@@ -136,11 +138,14 @@ impl Worker {
         Ok(true)
     }
 
-    fn may_begin(&self, header: TaskHeader) -> bool {
-        match (header.slot, &self.claims) {
-            (Some(slot), Some(page)) => begin(page, slot),
-            _ => true,
-        }
+    /// `None` if the task was taken back.
+    fn begin(&self, header: TaskHeader) -> Option<Current> {
+        let TaskHeader { task, attempt, slot, .. } = header;
+        let claim = match (slot, self.claims) {
+            (Some(slot), Some(page)) => Some(begin(page, slot)?),
+            _ => None,
+        };
+        Some(Current { task, worker: self.hello.worker, attempt, claim })
     }
 
     /// Runs a task and leaves its reply in the writer's buffer.
