@@ -1,5 +1,6 @@
 //! Awaiting, asking and cancelling one task.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -15,6 +16,7 @@ use crate::codec::decode;
 use crate::error::{Cause, Report, TaskError, Value};
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
+use crate::progress::{Progress, ProgressStream, Reports};
 use crate::supervisor::{Command, Commands};
 
 /// Where a task stands, in Python's words.
@@ -59,6 +61,14 @@ struct State {
     aborted: bool,
     waker: Option<Waker>,
     callbacks: Vec<Callback>,
+    /// Most tasks have none.
+    reports: Option<Box<Reports>>,
+}
+
+impl State {
+    fn reports(&mut self) -> &mut Reports {
+        self.reports.get_or_insert_default()
+    }
 }
 
 enum Stage {
@@ -77,8 +87,13 @@ impl TaskCell {
             aborted: false,
             waker: None,
             callbacks: Vec::new(),
+            reports: None,
         };
         Arc::new(Self { id, function, state: Mutex::new(state) })
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -128,6 +143,45 @@ impl TaskCell {
         self.status() == TaskStatus::Cancelled
     }
 
+    /// The task has reported how far it has come: `done` of `total`, and a message.
+    pub(crate) fn report_progress(&self, done: u64, total: u64, message: String) {
+        let mut state = self.lock();
+        if matches!(state.stage, Stage::Done(_)) {
+            return;
+        }
+        let attempt = state.sent.map_or(1, |(_, attempt)| attempt);
+        let waiting = state.reports().put(Progress { done, total, message, attempt });
+        drop(state);
+        waiting.into_values().for_each(Waker::wake);
+    }
+
+    pub(crate) fn add_reader(&self) -> u64 {
+        self.lock().reports().add_reader()
+    }
+
+    pub(crate) fn remove_reader(&self, reader: u64) {
+        let waker = self.lock().reports().remove_reader(reader);
+        drop(waker); // only now that the cell is unlocked
+    }
+
+    /// The latest report and its number, unless it was seen; `None` if no more will come.
+    pub(crate) fn poll_progress(
+        &self,
+        reader: u64,
+        seen: u64,
+        waker: &Waker,
+    ) -> Poll<Option<(u64, Progress)>> {
+        let mut state = self.lock();
+        let unseen = state.reports().unseen(seen);
+        if unseen.is_some() || matches!(state.stage, Stage::Done(_)) {
+            return Poll::Ready(unseen);
+        }
+        let replaced = state.reports().wait(reader, waker);
+        drop(state);
+        drop(replaced); // only now that the cell is unlocked
+        Poll::Pending
+    }
+
     /// Sets what became of the task. The first one counts.
     pub(crate) fn resolve(&self, resolution: Resolution) {
         self.finish(self.lock(), resolution);
@@ -150,10 +204,12 @@ impl TaskCell {
         let for_callbacks = (!callbacks.is_empty()).then(|| resolution.clone());
         state.stage = Stage::Done(resolution);
         let waker = state.waker.take();
+        let readers = state.reports.as_mut().map(|reports| reports.take_waiting());
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
+        readers.into_iter().flat_map(BTreeMap::into_values).for_each(Waker::wake);
         if let Some(resolution) = for_callbacks {
             for callback in callbacks {
                 self.call(callback, &resolution);
@@ -299,6 +355,28 @@ impl<R> TaskHandle<R> {
     /// Whether the task is over: finished or cancelled.
     pub fn is_done(&self) -> bool {
         matches!(self.status(), TaskStatus::Finished | TaskStatus::Cancelled)
+    }
+
+    /// What the task [reports](crate::Current::progress) of itself, as a stream that ends when the
+    /// task is over. There may be several; each sees the latest report.
+    ///
+    /// ```
+    /// # fn convert(file: String) -> usize { file.len() }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::StreamExt;
+    ///
+    /// let handle = pool.submit(convert, "film.mkv".to_owned()).await?;
+    /// let mut progress = handle.progress();
+    /// while let Some(report) = progress.next().await {
+    ///     println!("{} of {}: {}", report.done, report.total, report.message);
+    /// }
+    /// let size = handle.await?;
+    /// # let _: usize = size;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn progress(&self) -> ProgressStream {
+        ProgressStream::new(Arc::clone(&self.cell))
     }
 
     /// Cancels the task if it has not begun: it will never begin, also if it was already sent ahead

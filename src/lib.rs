@@ -74,6 +74,8 @@
 //! | limit running time, retry after deaths | [`ProcessPoolExecutor::task`] |
 //! | run over many inputs, in their order | [`ProcessPoolExecutor::map`] |
 //! | take results as they come | [`as_completed`] |
+//! | show how far a task has come | [`Current::progress`], [`TaskHandle::progress`] |
+//! | let a task end early in good order | [`Current::is_cancelled`] |
 //! | build something once per worker | [`Builder::initializer`], [`current`] |
 //! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
 //!
@@ -122,6 +124,7 @@ mod outlet;
 mod output;
 mod payload;
 mod probe;
+mod progress;
 mod reason;
 mod registry;
 mod scheduler;
@@ -145,6 +148,7 @@ pub use crate::handle::{AbortOnDrop, TaskHandle, TaskStatus};
 pub use crate::id::{TaskId, WorkerId};
 pub use crate::map::Map;
 pub use crate::output::{OutputLine, WorkerOutput};
+pub use crate::progress::{Progress, ProgressStream};
 pub use crate::shutdown::{Shutdown, ShutdownReport};
 pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};
 pub use crate::task::TaskBuilder;

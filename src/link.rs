@@ -5,7 +5,7 @@
 //! worker.
 //!
 //! ```text
-//! spawned ─▶ preamble ─▶ WorkerHello ─▶ Ready ─▶ (replies) ─▶ Goodbye ─▶ exited ─▶ reaped
+//! spawned ─▶ preamble ─▶ WorkerHello ─▶ Ready ─▶ (messages) ─▶ Goodbye ─▶ exited ─▶ reaped
 //! ```
 //!
 //! At any point the process may just exit. Then all that it has written is read before the end is
@@ -40,8 +40,8 @@ use crate::payload::Payload;
 use crate::scheduler::KillReason;
 use crate::sys::{Reaper, SharedPage, SharedPageRef, read_available, require_io_driver};
 use crate::wire::{
-    InitFailure, Kind, Outcome, PreambleSearch, ReplyHeader, VERSION, WorkerHello, frame_codec,
-    peek_version, split_header, split_kind,
+    InitFailure, Kind, MAX_MESSAGE, Outcome, PreambleSearch, ProgressHeader, ReplyHeader, VERSION,
+    WorkerHello, frame_codec, peek_version, split_header, split_kind,
 };
 
 /// Room that is made for each read.
@@ -72,13 +72,27 @@ pub(crate) enum Report {
     },
     /// It is initialised; with the page for claims if it can take part in them.
     Ready(Outlet, Option<SharedPage>),
-    /// The replies that came in one piece.
-    Replies(Vec<Reply>),
+    /// What came in one piece, in order.
+    Messages(Vec<Message>),
     /// Its pipe is full.
     Blocked,
     Unblocked,
     /// It is gone and reaped. Nothing comes after this.
     Ended(Ended),
+}
+
+/// What a worker says of its tasks.
+pub(crate) enum Message {
+    Progress(Progress),
+    Reply(Reply),
+}
+
+/// How far a task has come.
+pub(crate) struct Progress {
+    pub(crate) task: TaskId,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+    pub(crate) text: String,
 }
 
 /// What became of a task.
@@ -322,11 +336,20 @@ impl Link {
 
     /// Handles all frames that have arrived.
     async fn receive(&mut self) {
-        let mut replies = Vec::new();
+        let mut messages = Vec::new();
         loop {
             match self.next_step() {
-                Ok(Step::Reply(reply)) => replies.push(reply),
-                // Nothing but a protocol error or a goodbye comes after the first reply.
+                Ok(Step::Message(message)) => {
+                    match (messages.last_mut(), message) {
+                        // Only the running task reports, and only its latest report counts. So
+                        // a worker that reports without limit keeps nobody busy but its link.
+                        (Some(last @ Message::Progress(_)), newer @ Message::Progress(_)) => {
+                            *last = newer;
+                        }
+                        (_, message) => messages.push(message),
+                    }
+                }
+                // Nothing but a protocol error or a goodbye comes after the first message.
                 Ok(Step::Report(report)) => self.report(report).await,
                 Ok(Step::Quiet) => {}
                 Ok(Step::Wait) => break,
@@ -336,8 +359,8 @@ impl Link {
                 }
             }
         }
-        if !replies.is_empty() {
-            self.report(Report::Replies(replies)).await;
+        if !messages.is_empty() {
+            self.report(Report::Messages(messages)).await;
         }
     }
 
@@ -403,7 +426,11 @@ impl Link {
                     frame.split_off(frame.len() - length).freeze().into()
                 };
                 let ReplyHeader { task, outcome } = header;
-                return Ok(Step::Reply(Reply { task, outcome, payload }));
+                return Ok(Step::Message(Message::Reply(Reply { task, outcome, payload })));
+            }
+            (Stage::Serving, Kind::Progress) => {
+                let progress = Message::Progress(read_progress(body)?);
+                return Ok(Step::Message(progress));
             }
             (Stage::Serving, Kind::Goodbye) if self.stopping => self.stage = Stage::Goodbye,
             (_, kind) => {
@@ -467,7 +494,7 @@ impl Link {
 
 /// What looking at the inbox led to.
 enum Step {
-    Reply(Reply),
+    Message(Message),
     Report(Report),
     /// There may be more to see.
     Quiet,
@@ -510,6 +537,16 @@ fn accept(body: &[u8]) -> io::Result<Result<bool, StartError>> {
     }
 }
 
+fn read_progress(body: &[u8]) -> io::Result<Progress> {
+    let (header, text) = split_header::<ProgressHeader>(body)?;
+    if text.len() > MAX_MESSAGE {
+        let message = "it reported progress with a message that is too long";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    let ProgressHeader { task, done, total } = header;
+    Ok(Progress { task, done, total, text: String::from_utf8_lossy(text).into_owned() })
+}
+
 fn beginning(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned()
 }
@@ -530,4 +567,37 @@ fn death(
         stderr_tail,
         remark,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::wire::put_frame;
+
+    use super::*;
+
+    /// A frame of progress without length and kind.
+    fn body(text: &[u8]) -> Vec<u8> {
+        let header = ProgressHeader { task: TaskId(7), done: 1, total: 2 };
+        let mut frame = Vec::new();
+        put_frame(&mut frame, Kind::Progress, &header, text.len()).unwrap();
+        [&frame[5..], text].concat()
+    }
+
+    #[test]
+    fn a_report_of_progress_comes_back() {
+        let Progress { task, done, total, text } = read_progress(&body(b"half")).unwrap();
+        assert_eq!((task, done, total, text.as_str()), (TaskId(7), 1, 2, "half"));
+    }
+
+    #[test]
+    fn what_a_worker_says_need_not_be_text() {
+        assert_eq!(read_progress(&body(b"\xFFok")).unwrap().text, "\u{FFFD}ok");
+    }
+
+    #[test]
+    fn no_message_is_longer_than_agreed() {
+        assert!(read_progress(&body(&[b'x'; MAX_MESSAGE])).is_ok());
+        assert!(read_progress(&body(&[b'x'; MAX_MESSAGE + 1])).is_err());
+        assert!(read_progress(&[0xFF]).is_err());
+    }
 }

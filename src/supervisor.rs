@@ -14,11 +14,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::claim::{Claim, ClaimBoard, Revocation, Slot};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::executor::Refused;
-use crate::handle::Resolution;
+use crate::handle::{Resolution, TaskCell};
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
 use crate::ledger::{Entry, Ledger};
-use crate::link::{self, Ended, Order, Reply, Report};
+use crate::link::{self, Ended, Message, Order, Progress, Reply, Report};
 use crate::log;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
@@ -96,6 +96,8 @@ pub(crate) struct Supervisor {
     began: Instant,
     ledger: Ledger,
     workers: BTreeMap<WorkerId, Worker>,
+    /// Tasks that have reported, with readers that are woken as those of `resolved`, and before them.
+    reported: Vec<(Arc<TaskCell>, Progress)>,
     resolved: Vec<Resolved>,
     /// Workers into whose outlets something was put.
     unwritten: BTreeSet<WorkerId>,
@@ -161,6 +163,7 @@ impl Supervisor {
             began: Instant::now(),
             ledger: Ledger::default(),
             workers: BTreeMap::new(),
+            reported: Vec::new(),
             resolved: Vec::new(),
             unwritten: BTreeSet::new(),
             warming: Vec::new(),
@@ -202,6 +205,9 @@ impl Supervisor {
 
     /// Tells those who wait for tasks.
     fn resolve(&mut self) {
+        for (cell, Progress { done, total, text, .. }) in self.reported.drain(..) {
+            cell.report_progress(done, total, text);
+        }
         for (entry, resolution) in self.resolved.drain(..) {
             entry.cell().resolve(resolution);
         }
@@ -245,14 +251,43 @@ impl Supervisor {
                 log::debug!("{worker} is ready");
                 view.scheduler.worker_ready(now, worker, recallable);
             }
-            Report::Replies(replies) => {
-                for reply in replies {
-                    self.on_reply(&mut view.scheduler, now, worker, reply);
+            Report::Messages(messages) => {
+                for message in messages {
+                    self.on_message(&mut view.scheduler, now, worker, message);
                 }
             }
             Report::Blocked => view.scheduler.worker_blocked(worker),
             Report::Unblocked => view.scheduler.worker_unblocked(now, worker),
             Report::Ended(ended) => self.on_ended(view, now, worker, ended),
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        scheduler: &mut Scheduler,
+        now: Time,
+        worker: WorkerId,
+        message: Message,
+    ) {
+        match message {
+            Message::Progress(progress) => self.on_progress(scheduler, now, worker, progress),
+            Message::Reply(reply) => self.on_reply(scheduler, now, worker, reply),
+        }
+    }
+
+    /// Only the running task can report. What comes of another one is not worth a punishment.
+    fn on_progress(
+        &mut self,
+        scheduler: &mut Scheduler,
+        now: Time,
+        worker: WorkerId,
+        progress: Progress,
+    ) {
+        self.skip_cancelled(scheduler, now, worker, Some(progress.task));
+        let running = scheduler.pipeline(worker).next();
+        let entry = running.filter(|task| *task == progress.task);
+        if let Some(entry) = entry.and_then(|task| self.ledger.get(task)) {
+            self.reported.push((Arc::clone(&entry.reply.0), progress));
         }
     }
 

@@ -37,6 +37,10 @@ pub(crate) const MAX_PAYLOAD: usize = u32::MAX as usize - MAX_HEADER;
 /// The largest header of a frame that is sent for each task.
 const MAX_SMALL_HEADER: usize = 64;
 
+/// The longest message of a report of progress, in bytes: enough for any line that is shown, and
+/// little for the parent to keep for each task.
+pub(crate) const MAX_MESSAGE: usize = 4 << 10;
+
 /// The kinds of frames, in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -59,11 +63,13 @@ pub(crate) enum Kind {
     Goodbye = 20,
     /// Worker → supervisor: user code was reached because `init` was not called.
     NotInitialised = 21,
+    /// Worker → supervisor: [`ProgressHeader`], with the message as payload.
+    Progress = 22,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 9] = [
+        const ALL: [Kind; 10] = [
             Kind::Hello,
             Kind::Task,
             Kind::Stop,
@@ -73,6 +79,7 @@ impl Kind {
             Kind::Reply,
             Kind::Goodbye,
             Kind::NotInitialised,
+            Kind::Progress,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -154,6 +161,14 @@ pub(crate) enum Outcome {
     UnencodableResult,
     /// Nothing.
     ResultTooLarge,
+}
+
+/// What a running task reports of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProgressHeader {
+    pub(crate) task: TaskId,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
 }
 
 /// A panic that was caught in a worker.

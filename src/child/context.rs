@@ -4,8 +4,10 @@ use std::any::{Any, type_name};
 use std::cell::Cell;
 use std::fmt;
 
+use super::progress::Uplink;
 use crate::claim::Begun;
 use crate::id::{TaskId, WorkerId};
+use crate::wire::ProgressHeader;
 
 thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
@@ -26,6 +28,9 @@ pub struct Current {
     pub(super) attempt: u32,
     /// By which the parent can ask the task to end. `None` where the two share no memory.
     pub(super) claim: Option<Begun<'static>>,
+    pub(super) uplink: &'static Uplink,
+    /// The task's number among those that this worker has run.
+    pub(super) run: u64,
 }
 
 impl Current {
@@ -78,6 +83,36 @@ impl Current {
     /// ```
     pub fn is_cancelled(&self) -> bool {
         self.claim.is_some_and(|claim| claim.is_asked())
+    }
+
+    /// Reports how far the task has come: `done` of `total`, in units of your own, and a text to
+    /// show. It arrives in the parent at [`TaskHandle::progress`](crate::TaskHandle::progress).
+    ///
+    /// Report as often as you like, from any thread that has a copy of the `Current`: a call only
+    /// puts the report down, which takes some tens of nanoseconds and never blocks. The first one is
+    /// sent at once, then at most one every 50 milliseconds. It is always the latest that is sent,
+    /// also if the task is silent from then on, and the last one arrives before the result does.
+    /// If the worker dies, one that was not sent yet is lost.
+    ///
+    /// A message is cut after 4 KiB. Reports that come from left-over threads after the task has
+    /// ended are dropped.
+    ///
+    /// ```
+    /// fn resize(images: Vec<String>) -> usize {
+    ///     let (current, total) = (procpool::current(), images.len());
+    ///     for (done, image) in images.iter().enumerate() {
+    ///         current.progress(done as u64, total as u64, image);
+    ///         // …
+    ///     }
+    ///     total
+    /// }
+    ///
+    /// procpool::register!(resize);
+    /// # fn main() {}
+    /// ```
+    pub fn progress(&self, done: u64, total: u64, message: impl AsRef<str>) {
+        let header = ProgressHeader { task: self.task, done, total };
+        self.uplink.report(self.run, header, message.as_ref());
     }
 
     /// What the [initializer](crate::Builder::initializer) of this worker returned.

@@ -2,10 +2,12 @@
 //!
 //! A worker is blocking std code. It reads a frame, runs the function, writes the reply, and only
 //! then looks at the next frame; so the first task without a reply is the only one that can be
-//! running. A second thread waits for the parent to go.
+//! running. A second thread waits for the parent to go; a third sends what tasks report of their
+//! progress, from the first report on.
 
 mod context;
 mod panic;
+mod progress;
 mod role;
 mod runtime;
 mod stream;

@@ -1,9 +1,10 @@
 //! The worker's end of the frame pipes, blocking.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
+use super::progress::Uplink;
 use crate::wire::{Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, split_kind};
 
 const BUFFER: usize = 64 << 10;
@@ -105,14 +106,14 @@ impl Arguments<'_> {
 
 /// Writes frames. Each is written whole before the next task begins.
 pub(super) struct FrameWriter {
-    pipe: File,
+    uplink: &'static Uplink,
     buffer: Vec<u8>,
 }
 
 impl FrameWriter {
     /// The preamble goes out with the first frame.
-    pub(super) fn new(pipe: File) -> Self {
-        Self { pipe, buffer: PREAMBLE.to_vec() }
+    pub(super) fn new(uplink: &'static Uplink) -> Self {
+        Self { uplink, buffer: PREAMBLE.to_vec() }
     }
 
     /// Where frames are put before they are written.
@@ -121,10 +122,21 @@ impl FrameWriter {
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.pipe.write_all(&self.buffer)?;
+        self.uplink.write(&self.buffer)?;
+        self.clear();
+        Ok(())
+    }
+
+    /// As `flush`, for a reply; what the task has reported comes before it.
+    pub(super) fn flush_reply(&mut self, run: u64) -> io::Result<()> {
+        self.uplink.end_run(run, &self.buffer)?;
+        self.clear();
+        Ok(())
+    }
+
+    fn clear(&mut self) {
         self.buffer.clear();
         trim(&mut self.buffer);
-        Ok(())
     }
 }
 

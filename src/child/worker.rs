@@ -8,6 +8,7 @@ use std::thread;
 
 use super::context::{Current, set_current, set_state};
 use super::panic::{catch, record_panics};
+use super::progress::Uplink;
 use super::stream::{Arguments, FrameReader, FrameWriter};
 use crate::claim::begin;
 use crate::codec::CodecError;
@@ -64,8 +65,9 @@ fn watch_parent(input: Arc<File>) -> io::Result<()> {
 }
 
 fn serve(mut reader: FrameReader, output: File) -> io::Result<()> {
-    let mut writer = FrameWriter::new(output);
-    let Some(mut worker) = Worker::start(&mut reader, &mut writer)? else { return Ok(()) };
+    let uplink = Box::leak(Box::new(Uplink::new(output)));
+    let mut writer = FrameWriter::new(uplink);
+    let Some(mut worker) = Worker::start(&mut reader, &mut writer, uplink)? else { return Ok(()) };
     while worker.step(&mut reader, &mut writer)? {}
     put_frame(writer.buffer(), Kind::Goodbye, &(), 0)?;
     writer.flush()
@@ -77,12 +79,19 @@ struct Worker {
     functions: Vec<&'static Function>,
     /// Never unmapped: threads that outlive their task may still look at it.
     claims: Option<&'static SharedPage>,
+    uplink: &'static Uplink,
+    /// Counts the tasks that began here.
+    runs: u64,
 }
 
 impl Worker {
     /// Shakes hands and runs the initializer. `None` if the worker cannot serve this parent, and
     /// has said why.
-    fn start(reader: &mut FrameReader, writer: &mut FrameWriter) -> io::Result<Option<Self>> {
+    fn start(
+        reader: &mut FrameReader,
+        writer: &mut FrameWriter,
+        uplink: &'static Uplink,
+    ) -> io::Result<Option<Self>> {
         let mut incoming = reader.read()?;
         let (_, body) = incoming.parse()?;
         if peek_version(body)? != VERSION {
@@ -113,7 +122,7 @@ impl Worker {
         put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
-        Ok(Some(Self { hello, functions, claims }))
+        Ok(Some(Self { hello, functions, claims, uplink, runs: 0 }))
     }
 
     /// Takes one frame; false if it says to leave.
@@ -133,19 +142,21 @@ impl Worker {
             set_current(Some(current));
             self.execute(header, function, payload, writer)?;
             set_current(None);
-            writer.flush()?;
+            writer.flush_reply(self.runs)?;
         }
         Ok(true)
     }
 
     /// `None` if the task was taken back.
-    fn begin(&self, header: TaskHeader) -> Option<Current> {
+    fn begin(&mut self, header: TaskHeader) -> Option<Current> {
         let TaskHeader { task, attempt, slot, .. } = header;
         let claim = match (slot, self.claims) {
             (Some(slot), Some(page)) => Some(begin(page, slot)?),
             _ => None,
         };
-        Some(Current { task, worker: self.hello.worker, attempt, claim })
+        self.runs += 1;
+        let (worker, uplink, run) = (self.hello.worker, self.uplink, self.runs);
+        Some(Current { task, worker, attempt, claim, uplink, run })
     }
 
     /// Runs a task and leaves its reply in the writer's buffer.

@@ -1,0 +1,334 @@
+//! The way out of a worker, on which tasks' reports of progress travel with their replies.
+//!
+//! A task may report as often as it likes, from any of its threads. Its report is only put down, and
+//! takes the place of one that was not sent yet; a thread of its own sends what was put down, at most
+//! once in an [`INTERVAL`]. So the latest report arrives even if the task then computes in silence.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::wire::{Kind, MAX_MESSAGE, ProgressHeader, put_task_frame};
+
+/// Between two reports of a task: short enough for a progress bar to move smoothly, and long enough
+/// for a thousand reporting workers to be no burden to their parent.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// The pipe to the parent, and what is reported.
+///
+/// Lives as long as the process, as threads that outlive their task may still report. Where both
+/// locks are held, that of the pipe was taken first.
+pub(super) struct Uplink {
+    /// Held while frames are written, which may block. A report is taken and written under one
+    /// lock, so none can be written after its task's reply.
+    pipe: Mutex<File>,
+    /// Held for moments only.
+    limiter: Mutex<Limiter>,
+    /// Signals that a report waits where none did.
+    news: Condvar,
+    /// Starts the thread that sends reports, with the first of them.
+    sender: Once,
+}
+
+impl Uplink {
+    pub(super) fn new(pipe: File) -> Self {
+        Self {
+            pipe: Mutex::new(pipe),
+            limiter: Mutex::default(),
+            news: Condvar::new(),
+            sender: Once::new(),
+        }
+    }
+
+    /// Writes whole frames.
+    pub(super) fn write(&self, frames: &[u8]) -> io::Result<()> {
+        lock(&self.pipe).write_all(frames)
+    }
+
+    /// Writes the reply of the task that is over, after its last report. What it reports from now on
+    /// is dropped.
+    pub(super) fn end_run(&self, run: u64, reply: &[u8]) -> io::Result<()> {
+        let mut pipe = lock(&self.pipe);
+        let last = lock(&self.limiter).end_run(run);
+        if let Some(report) = last {
+            pipe.write_all(&report.frame()?)?;
+        }
+        pipe.write_all(reply)
+    }
+
+    /// Puts a report down; it is sent as soon as may be.
+    pub(super) fn report(&'static self, run: u64, header: ProgressHeader, message: &str) {
+        let message = &message[..message.floor_char_boundary(MAX_MESSAGE)];
+        let is_new = lock(&self.limiter).put(run, header, message);
+        if is_new {
+            self.news.notify_one();
+            self.sender.call_once(|| self.start_sender());
+        }
+    }
+
+    /// Without the thread only the last report of each task is sent, together with the reply.
+    fn start_sender(&'static self) {
+        const STACK: usize = 64 << 10;
+        let thread = thread::Builder::new().name("procpool-progress".to_owned()).stack_size(STACK);
+        // If the pipe is broken the parent has gone, and this process goes, too.
+        let _ = thread.spawn(|| while self.send_next().is_ok() {});
+    }
+
+    fn send_next(&self) -> io::Result<()> {
+        self.wait_until_due();
+        let mut pipe = lock(&self.pipe);
+        let due = lock(&self.limiter).take(Instant::now()); // unless its task has ended meanwhile
+        due.map_or(Ok(()), |report| pipe.write_all(&report.frame()?))
+    }
+
+    fn wait_until_due(&self) {
+        let mut limiter = lock(&self.limiter);
+        loop {
+            limiter = match limiter.due(Instant::now()) {
+                Some(Duration::ZERO) => return,
+                Some(rest) => {
+                    let waited = self.news.wait_timeout(limiter, rest);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.news.wait(limiter).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing can panic while it is held, so it is never really poisoned.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a task has reported.
+#[derive(Debug, PartialEq, Eq)]
+struct Report {
+    header: ProgressHeader,
+    message: String,
+}
+
+impl Report {
+    fn frame(&self) -> io::Result<Vec<u8>> {
+        let mut frame = Vec::new();
+        put_task_frame(&mut frame, Kind::Progress, &self.header, self.message.len())?;
+        frame.extend_from_slice(self.message.as_bytes());
+        Ok(frame)
+    }
+}
+
+/// Decides which reports are sent, and when. It knows neither clock nor pipe.
+///
+/// A run is one task that is executed here. Runs are numbered from one, and follow one another.
+#[derive(Debug, Default)]
+struct Limiter {
+    /// The latest report, until it is sent.
+    waiting: Option<Report>,
+    /// When this run has last sent one.
+    sent: Option<Instant>,
+    /// The last run that is over.
+    over: u64,
+}
+
+impl Limiter {
+    /// Takes a report; true if no other one waited for its time.
+    fn put(&mut self, run: u64, header: ProgressHeader, message: &str) -> bool {
+        if run <= self.over {
+            return false;
+        }
+        if let Some(report) = &mut self.waiting {
+            report.header = header;
+            report.message.clear();
+            report.message.push_str(message);
+            return false;
+        }
+        self.waiting = Some(Report { header, message: message.to_owned() });
+        true
+    }
+
+    /// How long the report that waits has still to wait.
+    fn due(&self, now: Instant) -> Option<Duration> {
+        self.waiting.as_ref()?;
+        let next = self.sent.map_or(now, |sent| sent + INTERVAL);
+        Some(next.saturating_duration_since(now))
+    }
+
+    /// What is to be sent now.
+    fn take(&mut self, now: Instant) -> Option<Report> {
+        if !self.due(now)?.is_zero() {
+            return None;
+        }
+        self.sent = Some(now);
+        self.waiting.take()
+    }
+
+    /// Ends a run; returns what it has reported and not sent.
+    fn end_run(&mut self, run: u64) -> Option<Report> {
+        self.over = run;
+        self.sent = None;
+        self.waiting.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read, pipe};
+    use std::os::fd::OwnedFd;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::id::TaskId;
+    use crate::wire::{frame_length, split_header, split_kind};
+
+    use super::*;
+
+    fn header(done: u64) -> ProgressHeader {
+        ProgressHeader { task: TaskId(7), done, total: 10 }
+    }
+
+    fn done(report: Option<Report>) -> Option<u64> {
+        report.map(|report| report.header.done)
+    }
+
+    #[test]
+    fn the_first_report_is_due_at_once() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        assert_eq!(limiter.due(now), None);
+        assert!(limiter.put(1, header(1), "one"));
+        assert_eq!(limiter.due(now), Some(Duration::ZERO));
+        let report = Report { header: header(1), message: "one".to_owned() };
+        assert_eq!(limiter.take(now), Some(report));
+        assert_eq!(limiter.due(now), None, "there is nothing to wake up for");
+    }
+
+    #[test]
+    fn the_next_one_waits_for_the_interval_and_the_latest_wins() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        limiter.put(1, header(1), "");
+        limiter.take(now);
+        assert!(limiter.put(1, header(2), "two"));
+        assert!(!limiter.put(1, header(3), "three"));
+        assert_eq!(limiter.due(now), Some(INTERVAL));
+        assert_eq!(limiter.take(now + INTERVAL / 2), None);
+        assert_eq!(limiter.due(now + INTERVAL / 2), Some(INTERVAL / 2));
+        let report = Report { header: header(3), message: "three".to_owned() };
+        assert_eq!(limiter.take(now + INTERVAL), Some(report));
+        assert_eq!(limiter.take(now + 9 * INTERVAL), None);
+    }
+
+    #[test]
+    fn a_report_after_a_long_silence_is_due_at_once() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        limiter.put(1, header(1), "");
+        limiter.take(now);
+        limiter.put(1, header(2), "");
+        assert_eq!(done(limiter.take(now + 2 * INTERVAL)), Some(2));
+    }
+
+    #[test]
+    fn the_end_of_a_run_takes_what_waits_and_drops_what_comes_later() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        limiter.put(1, header(1), "");
+        limiter.take(now);
+        limiter.put(1, header(2), "");
+        assert_eq!(done(limiter.end_run(1)), Some(2));
+        assert!(!limiter.put(1, header(3), ""));
+        assert_eq!(limiter.due(now + INTERVAL), None);
+        assert!(limiter.put(2, header(1), ""), "the next run may report");
+        assert!(!limiter.put(1, header(4), ""));
+        assert_eq!(done(limiter.take(now)), Some(1), "and its first report is due at once");
+    }
+
+    fn uplink() -> (&'static Uplink, PipeReader) {
+        let (reader, writer) = pipe().unwrap();
+        (Box::leak(Box::new(Uplink::new(OwnedFd::from(writer).into()))), reader)
+    }
+
+    /// Reads one frame: its kind, the number in its header, and its payload.
+    fn read(pipe: &mut PipeReader) -> (Kind, u64, String) {
+        let mut prefix = [0; 4];
+        pipe.read_exact(&mut prefix).unwrap();
+        let mut frame = vec![0; frame_length(prefix)];
+        pipe.read_exact(&mut frame).unwrap();
+        let (kind, body) = split_kind(&frame).unwrap();
+        let (number, payload) = match kind {
+            Kind::Progress => {
+                let (header, payload) = split_header::<ProgressHeader>(body).unwrap();
+                (header.done, payload)
+            }
+            _ => split_header::<u64>(body).unwrap(),
+        };
+        (kind, number, String::from_utf8(payload.to_vec()).unwrap())
+    }
+
+    fn reply(run: u64, payload: &str) -> Vec<u8> {
+        let mut frame = Vec::new();
+        put_task_frame(&mut frame, Kind::Reply, &run, payload.len()).unwrap();
+        frame.extend_from_slice(payload.as_bytes());
+        frame
+    }
+
+    #[test]
+    fn reports_are_sent_while_the_task_is_silent() {
+        let (uplink, mut pipe) = uplink();
+        uplink.report(1, header(1), "first");
+        assert_eq!(read(&mut pipe), (Kind::Progress, 1, "first".to_owned()));
+        uplink.report(1, header(2), "second");
+        assert_eq!(read(&mut pipe), (Kind::Progress, 2, "second".to_owned()));
+    }
+
+    #[test]
+    fn the_last_report_is_written_before_the_reply_and_none_after_it() {
+        let (uplink, mut pipe) = uplink();
+        for run in 1..=100 {
+            for done in 1..=10 {
+                uplink.report(run, header(done), "");
+            }
+            uplink.end_run(run, &reply(run, "")).unwrap();
+            uplink.report(run, header(11), "too late");
+            let mut last = 0;
+            loop {
+                let (kind, number, _) = read(&mut pipe);
+                if kind == Kind::Reply {
+                    assert_eq!(number, run);
+                    break;
+                }
+                last = number;
+            }
+            assert_eq!(last, 10);
+        }
+    }
+
+    #[test]
+    fn frames_of_several_threads_do_not_mix() {
+        const RUNS: u64 = 200;
+        let (uplink, mut pipe) = uplink();
+        let reader = thread::spawn(move || {
+            for run in 1..=RUNS {
+                while read(&mut pipe) != (Kind::Reply, run, "r".repeat(30_000)) {}
+            }
+        });
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    (1..=RUNS).for_each(|run| uplink.report(run, header(run), &"p".repeat(3000)));
+                }
+            });
+            for run in 1..=RUNS {
+                uplink.end_run(run, &reply(run, &"r".repeat(30_000))).unwrap();
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        reader.join().unwrap();
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let (uplink, mut pipe) = uplink();
+        uplink.report(1, header(1), &"€".repeat(MAX_MESSAGE));
+        let (_, _, message) = read(&mut pipe);
+        assert_eq!(message, "€".repeat(MAX_MESSAGE / "€".len()));
+    }
+}
