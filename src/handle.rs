@@ -408,6 +408,11 @@ impl<R> TaskHandle<R> {
     pub fn abort_on_drop(self) -> AbortOnDrop<R> {
         AbortOnDrop(self)
     }
+
+    /// Ready once the task is over. Its result is not decoded.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<(), TaskError>> {
+        self.cell.poll(cx.waker()).map(|resolution| resolution.map(drop))
+    }
 }
 
 impl<R: DeserializeOwned> TaskHandle<R> {

@@ -76,6 +76,7 @@
 //! | take results as they come | [`as_completed`] |
 //! | show how far a task has come | [`Current::progress`], [`TaskHandle::progress`] |
 //! | let a task end early in good order | [`Current::is_cancelled`] |
+//! | wait for the first, for a failure, or for all | [`wait`] |
 //! | build something once per worker | [`Builder::initializer`], [`current`] |
 //! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
 //!
@@ -134,6 +135,7 @@ mod supervisor;
 mod sys;
 mod task;
 mod testing;
+mod wait;
 mod wire;
 
 pub use crate::builder::{Builder, OnWorkerDeath, WorkerCommand};
@@ -152,6 +154,7 @@ pub use crate::progress::{Progress, ProgressStream};
 pub use crate::shutdown::{Shutdown, ShutdownReport};
 pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};
 pub use crate::task::TaskBuilder;
+pub use crate::wait::{ReturnWhen, wait};
 
 /// For the macros only.
 #[doc(hidden)]
