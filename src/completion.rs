@@ -144,7 +144,7 @@ pub struct Unfinished {
 }
 
 /// A handle as a future that says whose result it is.
-struct Identified<R>(TaskHandle<R>);
+pub(crate) struct Identified<R>(pub(crate) TaskHandle<R>);
 
 impl<R: DeserializeOwned> Future for Identified<R> {
     type Output = Completed<R>;
@@ -155,10 +155,14 @@ impl<R: DeserializeOwned> Future for Identified<R> {
     }
 }
 
+pub(crate) fn ids<R>(tasks: &FuturesUnordered<Identified<R>>) -> BTreeSet<TaskId> {
+    tasks.iter().map(|identified| identified.0.id()).collect()
+}
+
 impl<R> fmt::Debug for AsCompleted<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: BTreeSet<_> = self.pending.iter().map(|identified| identified.0.id()).collect();
-        f.debug_struct("AsCompleted").field("unfinished", &ids).finish_non_exhaustive()
+        let mut text = f.debug_struct("AsCompleted");
+        text.field("unfinished", &ids(&self.pending)).finish_non_exhaustive()
     }
 }
 

@@ -77,6 +77,7 @@
 //! | show how far a task has come | [`Current::progress`], [`TaskHandle::progress`] |
 //! | let a task end early in good order | [`Current::is_cancelled`] |
 //! | wait for the first, for a failure, or for all | [`wait`] |
+//! | end tasks with their scope | [`TaskSet`] |
 //! | build something once per worker | [`Builder::initializer`], [`current`] |
 //! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
 //!
@@ -134,6 +135,7 @@ mod snapshot;
 mod supervisor;
 mod sys;
 mod task;
+mod task_set;
 mod testing;
 mod wait;
 mod wire;
@@ -154,6 +156,7 @@ pub use crate::progress::{Progress, ProgressStream};
 pub use crate::shutdown::{Shutdown, ShutdownReport};
 pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};
 pub use crate::task::TaskBuilder;
+pub use crate::task_set::TaskSet;
 pub use crate::wait::{ReturnWhen, wait};
 
 /// For the macros only.

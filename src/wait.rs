@@ -57,7 +57,8 @@ pub enum ReturnWhen {
 /// # Cancel safety
 ///
 /// The handles are owned. If the future is dropped they are dropped with it, which detaches their
-/// tasks and loses their results; so give it a limit rather than put it into a `select!`.
+/// tasks and loses their results; so give it a limit rather than put it into a `select!`, or use
+/// a [`TaskSet`](crate::TaskSet), which keeps its tasks.
 ///
 /// # Panics
 ///
