@@ -172,6 +172,62 @@ impl ProcessPoolExecutor {
         self.task(f, args).run().await
     }
 
+    /// As [`submit`](Self::submit), for threads outside of the runtime: blocks this thread while the
+    /// queue is full. The runtime of the pool must be driven meanwhile by another thread.
+    ///
+    /// ```
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// let thread = std::thread::spawn(move || {
+    ///     let handle = pool.blocking_submit(square, 12)?;
+    ///     println!("{} is on its way", handle.id());
+    ///     Ok::<u64, procpool::RunError>(handle.blocking_wait()?)
+    /// });
+    /// # drop(thread);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    ///
+    /// # Panics
+    ///
+    /// Within an asynchronous execution context, as
+    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels. Threads of
+    /// [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
+    #[track_caller]
+    pub fn blocking_submit<F, A, M>(
+        &self,
+        f: F,
+        args: A,
+    ) -> Result<TaskHandle<F::Output>, SubmitError>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        self.task(f, args).blocking_submit()
+    }
+
+    /// As [`run`](Self::run), for threads outside of the runtime: blocks this thread until the task
+    /// is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// As [`blocking_submit`](Self::blocking_submit).
+    #[track_caller]
+    pub fn blocking_run<F, A, M>(&self, f: F, args: A) -> Result<F::Output, RunError>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        self.task(f, args).blocking_run()
+    }
+
     /// A task with settings of its own; see [`TaskBuilder`].
     pub fn task<F, A, M>(&self, f: F, args: A) -> TaskBuilder<'_, F, A, M>
     where

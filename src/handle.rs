@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use serde::de::DeserializeOwned;
 
+use crate::blocking::block_on;
 use crate::claim::{Asked, Claim, Revocation};
 use crate::codec::decode;
 use crate::error::{Cause, Report, TaskError, Value};
@@ -416,6 +417,23 @@ impl<R> TaskHandle<R> {
 }
 
 impl<R: DeserializeOwned> TaskHandle<R> {
+    /// Blocks this thread until the task is over; for threads outside of the runtime, which cannot
+    /// await the handle. The runtime of the pool must be driven meanwhile by another thread.
+    ///
+    /// # Errors
+    ///
+    /// As awaiting the handle.
+    ///
+    /// # Panics
+    ///
+    /// Within an asynchronous execution context, as
+    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels. Threads of
+    /// [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
+    #[track_caller]
+    pub fn blocking_wait(self) -> Result<R, TaskError> {
+        block_on(self)
+    }
+
     /// Calls `callback` with the result once the task is over, at once if it is already.
     ///
     /// Callbacks are called in the order in which they were added, on the pool's supervisor or on

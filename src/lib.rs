@@ -71,6 +71,7 @@
 //! | run one function and await it | [`ProcessPoolExecutor::run`] |
 //! | submit now and await later, ask, cancel | [`ProcessPoolExecutor::submit`], [`TaskHandle`] |
 //! | never wait for a full queue | [`ProcessPoolExecutor::try_submit`] |
+//! | do so from a thread outside of the runtime | [`ProcessPoolExecutor::blocking_run`] |
 //! | limit running time, retry after deaths | [`ProcessPoolExecutor::task`] |
 //! | run over many inputs, in their order | [`ProcessPoolExecutor::map`] |
 //! | take results as they come | [`as_completed`] |
@@ -107,6 +108,7 @@
 #[cfg(not(unix))]
 compile_error!("procpool supports Linux and other Unix systems; Windows is not supported yet");
 
+mod blocking;
 mod builder;
 mod callable;
 mod child;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::blocking::block_on;
 use crate::callable::TaskFn;
 use crate::error::{RunError, SubmitError};
 use crate::executor::ProcessPoolExecutor;
@@ -111,6 +112,36 @@ where
     pub async fn run(self) -> Result<F::Output, RunError> {
         let handle = self.submit().await?;
         Ok(handle.abort_on_drop().await?)
+    }
+
+    /// As [`submit`](Self::submit), for threads outside of the runtime; see
+    /// [`ProcessPoolExecutor::blocking_submit`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPoolExecutor::submit`].
+    ///
+    /// # Panics
+    ///
+    /// As [`ProcessPoolExecutor::blocking_submit`].
+    #[track_caller]
+    pub fn blocking_submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
+        block_on(self.submit())
+    }
+
+    /// As [`run`](Self::run), for threads outside of the runtime; see
+    /// [`ProcessPoolExecutor::blocking_run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPoolExecutor::run`].
+    ///
+    /// # Panics
+    ///
+    /// As [`ProcessPoolExecutor::blocking_submit`].
+    #[track_caller]
+    pub fn blocking_run(self) -> Result<F::Output, RunError> {
+        block_on(self.run())
     }
 }
 
