@@ -326,6 +326,22 @@ enum Cancellation {
 /// # }
 /// ```
 ///
+/// Several parties can await one result by `shared` of the `futures` crate, if it is `Clone`; all errors
+/// are:
+///
+/// ```
+/// # fn square(x: u64) -> u64 { x * x }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+/// use futures::FutureExt;
+///
+/// let result = pool.submit(square, 12).await?.shared();
+/// let other = tokio::spawn(result.clone());
+/// assert_eq!(result.await?, 144);
+/// assert_eq!(other.await??, 144);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancel safety
 ///
 /// Awaiting `&mut handle` is cancel safe: if another branch of a `select!` is faster, the result is

@@ -8,8 +8,11 @@ procpool::test_support!();
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
-use procpool::{ProcessPoolExecutor, TaskStatus};
+use futures::FutureExt;
+use procpool::{ProcessPoolExecutor, Shutdown, TaskStatus};
+use rustix::process::{Pid, Signal, kill_process};
 
 use common::{Gate, hold, in_time, pid, process_gone, wait_until};
 use journal::{Journal, note};
@@ -61,6 +64,61 @@ async fn a_failed_task_counts_as_finished_and_cannot_be_cancelled() {
     assert_eq!(handle.status(), TaskStatus::Finished);
     assert!(!handle.cancel());
     assert!(in_time(handle).await.unwrap_err().is_panic());
+}
+
+#[tokio::test]
+async fn a_task_that_is_being_aborted_runs_until_its_worker_is_gone() {
+    // scenario 50
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let mut handle = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    handle.abort();
+    assert!(!handle.cancel() && !handle.is_done());
+    assert_eq!(handle.status(), TaskStatus::Running);
+    assert!(in_time(&mut handle).await.unwrap_err().is_cancelled());
+    assert!(process_gone(held.pid));
+    assert_eq!(handle.status(), TaskStatus::Cancelled);
+    assert!(handle.cancel(), "it is cancelled already");
+}
+
+#[tokio::test]
+async fn a_task_that_lost_its_worker_or_its_time_counts_as_finished() {
+    // scenario 50
+    fn exit() {
+        std::process::exit(3);
+    }
+    procpool::register!(exit);
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let mut dead = pool.submit(exit, ()).await.unwrap();
+    assert!(in_time(&mut dead).await.unwrap_err().is_worker_death());
+    assert_eq!((dead.status(), dead.cancel()), (TaskStatus::Finished, false));
+    let limit = Duration::from_millis(20);
+    let mut late = pool.task(hold, gate.port()).timeout(limit).submit().await.unwrap();
+    assert!(in_time(&mut late).await.unwrap_err().is_timeout());
+    assert_eq!((late.status(), late.cancel()), (TaskStatus::Finished, false));
+}
+
+#[tokio::test]
+async fn a_task_can_be_cancelled_before_there_is_a_worker() {
+    // scenario 50
+    let pool = pool_of(1);
+    let handle = pool.submit(pid, ()).await.unwrap(); // nothing else has run on this thread yet
+    assert_eq!(handle.status(), TaskStatus::Pending);
+    assert!(handle.cancel() && handle.cancel());
+    assert_eq!(handle.status(), TaskStatus::Cancelled);
+    assert_eq!(in_time(pool.shutdown()).await.cancelled, 1);
+}
+
+#[tokio::test]
+async fn a_task_cancelled_by_a_shutdown_is_cancelled() {
+    // scenario 50
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let _running = pool.submit(hold, gate.port()).await.unwrap();
+    let _held = gate.arrival().await;
+    let mut handle = pool.submit(pid, ()).await.unwrap();
+    drop(pool.shutdown_with(Shutdown::new().cancel_futures(true)));
+    assert!(in_time(&mut handle).await.unwrap_err().is_cancelled());
+    assert_eq!((handle.status(), handle.cancel()), (TaskStatus::Cancelled, true));
 }
 
 /// Counts how often it is woken.
@@ -141,6 +199,38 @@ async fn a_handle_awaited_twice_gives_its_result_twice() {
     assert_eq!(in_time(&mut handle).await.unwrap(), first);
     pool.shutdown().await;
     assert_eq!(in_time(handle).await.unwrap(), first, "also after the pool");
+}
+
+#[tokio::test]
+async fn a_shared_result_reaches_every_task_that_awaits_it() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let shared = pool.submit(hold, gate.port()).await.unwrap().shared();
+    let held = gate.arrival().await;
+    let parties = [tokio::spawn(shared.clone()), tokio::spawn(shared.clone())];
+    tokio::task::yield_now().await; // so that both wait
+    let worker = held.pid;
+    drop(held);
+    for party in parties {
+        assert_eq!(in_time(party).await.unwrap().unwrap(), worker);
+    }
+    assert_eq!(in_time(shared).await.unwrap(), worker, "also afterwards");
+}
+
+#[tokio::test]
+async fn a_shared_error_reaches_every_task_that_awaits_it() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let handle = pool.submit(hold, gate.port()).await.unwrap();
+    let (id, held) = (handle.id(), gate.arrival().await);
+    let shared = handle.shared();
+    let parties = [tokio::spawn(shared.clone()), tokio::spawn(shared)];
+    tokio::task::yield_now().await; // so that both wait
+    let victim = Pid::from_raw(held.pid.try_into().unwrap()).unwrap();
+    kill_process(victim, Signal::KILL).unwrap();
+    for party in parties {
+        let error = in_time(party).await.unwrap().unwrap_err();
+        assert_eq!(error.task_id(), Some(id));
+        assert_eq!(error.worker_death().unwrap().pid(), held.pid);
+    }
 }
 
 #[tokio::test]
