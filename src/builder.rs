@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::callable::Callable;
 use crate::child::{is_uninitialised_worker, report_missing_init};
 use crate::error::{BuildError, BuildErrorKind};
-use crate::executor::ProcessPoolExecutor;
+use crate::executor::{Limits, ProcessPoolExecutor};
 use crate::launch::{Initializer, Launch};
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
@@ -23,6 +23,9 @@ use crate::wire::MAX_PAYLOAD;
 
 /// The most tasks in the hands of one worker. It must leave room on the page of claims.
 const MAX_PIPELINE: usize = 256;
+/// What Windows can wait for at once (`MAXIMUM_WAIT_OBJECTS`), less what a pool needs for itself;
+/// Python has the same limit.
+const MAX_WINDOWS_WORKERS: usize = 61;
 
 /// What the death of a worker means to the pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -55,14 +58,17 @@ pub enum OnWorkerDeath {
 #[derive(Clone, Debug)]
 #[must_use = "call `build` to make a pool"]
 pub struct Builder {
+    name: String,
     max_workers: Option<usize>,
     queue_capacity: usize,
+    default_timeout: Option<Duration>,
     on_worker_death: OnWorkerDeath,
     grace_period: Duration,
     start_timeout: Duration,
     max_payload: usize,
     command: Option<Vec<OsString>>,
     env: Vec<(OsString, OsString)>,
+    current_dir: Option<PathBuf>,
     output: WorkerOutput,
     initializer: Option<Result<Arc<Initializer>, BuildErrorKind>>,
 }
@@ -70,14 +76,17 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         Self {
+            name: "procpool".to_owned(),
             max_workers: None,
             queue_capacity: 10_000,
+            default_timeout: None,
             on_worker_death: OnWorkerDeath::default(),
             grace_period: Duration::from_secs(2),
             start_timeout: Duration::from_secs(30),
             max_payload: 1 << 30,
             command: None,
             env: Vec::new(),
+            current_dir: None,
             output: WorkerOutput::default(),
             initializer: None,
         }
@@ -85,10 +94,18 @@ impl Default for Builder {
 }
 
 impl Builder {
+    /// The pool's name in what it [logs](crate#features) and in its `Debug`; see
+    /// [`ProcessPoolExecutor::name`]. Default: `procpool`. It need not be unique.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// The most workers at a time. They are started when there is work for them.
     ///
     /// Default: the number of CPUs that this process may use, its affinity mask and cgroup quota
-    /// counted ([`std::thread::available_parallelism`]). Zero is an error.
+    /// counted ([`std::thread::available_parallelism`]). Zero is an error; on Windows, which cannot
+    /// wait for more processes at once, so are more than 61.
     pub fn max_workers(mut self, count: usize) -> Self {
         self.max_workers = Some(count);
         self
@@ -100,6 +117,17 @@ impl Builder {
     /// are small. Zero is an error. With large arguments choose less, as each waiting task holds its own.
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.queue_capacity = tasks;
+        self
+    }
+
+    /// The [timeout](crate::TaskBuilder::timeout) of tasks that set none themselves, be it by
+    /// [`timeout(None)`](crate::TaskBuilder::timeout). Default: none, as only you know how long is
+    /// too long.
+    ///
+    /// A [`map`](ProcessPoolExecutor::map) is exempt: there a task may be many inputs in one, for which
+    /// a limit made for one would be too short.
+    pub fn default_timeout(mut self, limit: Duration) -> Self {
+        self.default_timeout = Some(limit);
         self
     }
 
@@ -141,16 +169,27 @@ impl Builder {
         self
     }
 
+    /// The directory that workers start in. Default: that of this process when they start.
+    ///
+    /// A relative path counts from the directory that this process is in now, and so does that of a
+    /// [`worker_command`](Self::worker_command). If the directory is missing or cannot be entered the
+    /// pool is broken as soon as a worker is started, with an error that names it.
+    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.current_dir = Some(absolute(directory.as_ref()));
+        self
+    }
+
     /// Starts workers by this command instead of this process's own program. It must call
     /// [`worker_main`](crate::worker_main), or [`init`](crate::init), in a program that has
-    /// registered the same functions.
+    /// registered the same functions. A bare name is looked for in `PATH`.
     ///
-    /// Takes a path, or a [`std::process::Command`], of which the program, the arguments and the
-    /// environment variables are used.
+    /// Takes a path, or a [`std::process::Command`], of which the program, the arguments, the
+    /// environment variables and the directory are used.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
-        let WorkerCommand { words, env } = command.into();
+        let WorkerCommand { words, env, current_dir } = command.into();
         self.command = Some(words);
         self.env.extend(env);
+        self.current_dir = current_dir.or(self.current_dir);
         self
     }
 
@@ -180,8 +219,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Outside of a tokio runtime; if `max_workers` or `queue_capacity` is zero; if the initializer is
-    /// not registered or its arguments cannot be encoded; if two registered functions have the same
+    /// Outside of a tokio runtime; if `queue_capacity` is zero; if `max_workers` is zero, or is too many
+    /// for the platform; if the initializer is not registered or its arguments cannot be encoded; if two registered functions have the same
     /// name; and in a worker that has not called [`init`](crate::init).
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
         if is_uninitialised_worker() {
@@ -193,10 +232,11 @@ impl Builder {
         }
         let runtime = Handle::try_current().map_err(|_| BuildErrorKind::NoRuntime)?;
         let scheduler = Scheduler::new(self.scheduler_config()?);
-        let shared = Arc::new(Shared::new(scheduler, self.queue_capacity));
+        let shared = Arc::new(Shared::new(self.name, scheduler, self.queue_capacity));
         let launch = Arc::new(Launch {
             command: self.command,
             env: self.env,
+            current_dir: self.current_dir,
             initializer: self.initializer.transpose()?,
             max_payload: self.max_payload,
             output: self.output,
@@ -205,16 +245,19 @@ impl Builder {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (closed, closing) = watch::channel(None);
         runtime.spawn(supervisor::run(Arc::clone(&shared), launch, receiver, closed));
-        let capacity = self.queue_capacity;
-        Ok(ProcessPoolExecutor::from_parts(shared, commands, closing, self.max_payload, capacity))
+        let limits = Limits {
+            max_payload: self.max_payload,
+            queue_capacity: self.queue_capacity,
+            default_timeout: self.default_timeout,
+        };
+        Ok(ProcessPoolExecutor::from_parts(shared, commands, closing, limits))
     }
 
     fn scheduler_config(&self) -> Result<Config, BuildErrorKind> {
         let max_workers = match self.max_workers {
             _ if self.queue_capacity == 0 => return Err(BuildErrorKind::NoQueue),
-            Some(0) => return Err(BuildErrorKind::NoWorkers),
-            Some(count) => count,
-            None => std::thread::available_parallelism().map_or(1, usize::from),
+            Some(count) => allowed_workers(count, cfg!(windows))?,
+            None => default_workers(cfg!(windows)),
         };
         Ok(Config {
             max_workers,
@@ -227,6 +270,27 @@ impl Builder {
             max_pipeline: MAX_PIPELINE,
         })
     }
+}
+
+/// The platform is an argument so that each one's rule is tested everywhere.
+fn allowed_workers(count: usize, windows: bool) -> Result<usize, BuildErrorKind> {
+    match count {
+        0 => Err(BuildErrorKind::NoWorkers),
+        _ if windows && count > MAX_WINDOWS_WORKERS => {
+            Err(BuildErrorKind::TooManyWorkers { most: MAX_WINDOWS_WORKERS })
+        }
+        _ => Ok(count),
+    }
+}
+
+fn default_workers(windows: bool) -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    if windows { cpus.min(MAX_WINDOWS_WORKERS) } else { cpus }
+}
+
+/// Without a directory to start from it stays as it is, and fails where it is used.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Arc<Initializer>, BuildErrorKind> {
@@ -244,12 +308,20 @@ fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Arc<Initializer>,
 pub struct WorkerCommand {
     words: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    current_dir: Option<PathBuf>,
 }
 
 impl WorkerCommand {
-    fn program(program: impl Into<OsString>) -> Self {
-        Self { words: vec![program.into()], env: Vec::new() }
+    fn program(program: impl AsRef<OsStr>) -> Self {
+        Self { words: vec![locate(program.as_ref())], env: Vec::new(), current_dir: None }
     }
+}
+
+/// A program is found where this process sees it, whichever directory workers start in.
+fn locate(program: &OsStr) -> OsString {
+    let path = Path::new(program);
+    let is_bare = path.file_name() == Some(program); // it is looked for in `PATH`
+    if is_bare { program.to_owned() } else { absolute(path).into() }
 }
 
 impl From<&str> for WorkerCommand {
@@ -278,8 +350,44 @@ impl From<PathBuf> for WorkerCommand {
 
 impl From<std::process::Command> for WorkerCommand {
     fn from(command: std::process::Command) -> Self {
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let args = command.get_args().map(OsStr::to_owned);
+        let words = std::iter::once(locate(command.get_program())).chain(args);
         let env = command.get_envs().filter_map(|(key, value)| Some((key.into(), value?.into())));
-        Self { words: words.map(OsStr::to_owned).collect(), env: env.collect() }
+        let current_dir = command.get_current_dir().map(absolute);
+        Self { words: words.collect(), env: env.collect(), current_dir }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_at_least_one_worker_and_at_most_what_the_platform_can_wait_for() {
+        for windows in [false, true] {
+            let error = allowed_workers(0, windows).unwrap_err();
+            assert_eq!(error.to_string(), "max_workers must be at least 1");
+            assert_eq!(allowed_workers(1, windows).unwrap(), 1);
+            assert_eq!(allowed_workers(61, windows).unwrap(), 61);
+        }
+        assert_eq!(allowed_workers(62, false).unwrap(), 62);
+        let error = allowed_workers(62, true).unwrap_err();
+        assert_eq!(error.to_string(), "max_workers must be at most 61 on this platform");
+    }
+
+    #[test]
+    fn the_default_number_of_workers_is_allowed() {
+        for windows in [false, true] {
+            allowed_workers(default_workers(windows), windows).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_paths_of_programs_are_made_absolute() {
+        assert_eq!(locate(OsStr::new("worker")), "worker");
+        assert_eq!(locate(OsStr::new("/bin/worker")), "/bin/worker");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(locate(OsStr::new("./worker")), here.join("worker"));
+        assert_eq!(locate(OsStr::new("bin/worker")), here.join("bin/worker"));
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum BuildErrorKind {
     NoRuntime,
     #[error("max_workers must be at least 1")]
     NoWorkers,
+    #[error("max_workers must be at most {most} on this platform")]
+    TooManyWorkers { most: usize },
     #[error("queue_capacity must be at least 1")]
     NoQueue,
     #[error(
@@ -564,6 +566,7 @@ impl StartError {
             Self::Spawn { source, .. } => matches!(
                 source.kind(),
                 io::ErrorKind::NotFound
+                    | io::ErrorKind::NotADirectory
                     | io::ErrorKind::PermissionDenied
                     | io::ErrorKind::InvalidInput
                     | io::ErrorKind::Unsupported

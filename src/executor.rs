@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
@@ -61,8 +62,14 @@ struct Inner {
     commands: Commands,
     closed: watch::Receiver<Option<ShutdownReport>>,
     next_task: AtomicU64,
-    max_payload: usize,
-    queue_capacity: usize,
+    limits: Limits,
+}
+
+/// What a pool allows its tasks.
+pub(crate) struct Limits {
+    pub(crate) max_payload: usize,
+    pub(crate) queue_capacity: usize,
+    pub(crate) default_timeout: Option<Duration>,
 }
 
 /// Why a pool accepts no more tasks.
@@ -92,12 +99,15 @@ impl ProcessPoolExecutor {
         shared: Arc<Shared>,
         commands: Commands,
         closed: watch::Receiver<Option<ShutdownReport>>,
-        max_payload: usize,
-        queue_capacity: usize,
+        limits: Limits,
     ) -> Self {
         let next_task = AtomicU64::new(1);
-        let inner = Inner { shared, commands, closed, next_task, max_payload, queue_capacity };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(Inner { shared, commands, closed, next_task, limits }) }
+    }
+
+    /// What [`Builder::name`] called it.
+    pub fn name(&self) -> &str {
+        &self.inner.shared.name
     }
 
     /// Waits until a worker is up and initialised, and starts one if there is none. Not needed
@@ -331,7 +341,7 @@ impl ProcessPoolExecutor {
         if self.inner.shared.refused.get().is_some() {
             return Err(self.refusal(name));
         }
-        let arguments = Payload::encode(args, self.inner.max_payload).map_err(|error| {
+        let arguments = Payload::encode(args, self.inner.limits.max_payload).map_err(|error| {
             submit_error(name, Cause::codec(Value::Arguments, "encoded", error))
         })?;
         Ok(Prepared { name, function, arguments })
@@ -354,10 +364,15 @@ impl ProcessPoolExecutor {
         let room = self.queue().try_acquire_owned();
         room.map_err(|error| match error {
             TryAcquireError::NoPermits => {
-                submit_error(name, Cause::QueueFull { capacity: self.inner.queue_capacity })
+                submit_error(name, Cause::QueueFull { capacity: self.inner.limits.queue_capacity })
             }
             TryAcquireError::Closed => self.refusal(name),
         })
+    }
+
+    /// What a task is given that asks for nothing.
+    pub(crate) fn default_options(&self) -> Options {
+        Options { timeout: self.inner.limits.default_timeout, ..Options::default() }
     }
 
     /// Hands a task to the supervisor.
@@ -409,6 +424,9 @@ impl Drop for Inner {
 
 impl fmt::Debug for ProcessPoolExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessPoolExecutor").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("ProcessPoolExecutor")
+            .field("name", &self.name())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }

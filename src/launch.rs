@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub(crate) struct Launch {
     /// Program and arguments; `None` for this process's own program.
     pub(crate) command: Option<Vec<OsString>>,
     pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) current_dir: Option<PathBuf>,
     pub(crate) initializer: Option<Arc<Initializer>>,
     pub(crate) max_payload: usize,
     pub(crate) output: WorkerOutput,
@@ -55,6 +57,10 @@ impl Launch {
             None => own_command()?,
         };
         command.arg(WORKER_FLAG).envs(self.env.iter().map(|(key, value)| (key, value)));
+        if let Some(directory) = &self.current_dir {
+            assert_enterable(directory)?;
+            command.current_dir(directory);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0); // Ctrl-C belongs to the parent
         Ok(command)
@@ -91,6 +97,15 @@ impl Launch {
         let hint = if initialising { "" } else { self.hint() };
         StartError::Timeout { pid, limit, hint }
     }
+}
+
+/// Spawning would fail with the same error, but as if it were the program that is missing.
+fn assert_enterable(directory: &Path) -> io::Result<()> {
+    let entered = std::fs::metadata(directory.join("."));
+    entered.map(drop).map_err(|error| {
+        let text = format!("its directory `{}` cannot be entered: {error}", directory.display());
+        io::Error::new(error.kind(), text)
+    })
 }
 
 /// This process's own program, as a worker.

@@ -49,6 +49,8 @@ pub(crate) enum Command {
 
 /// What the supervisor and the handles of a pool share.
 pub(crate) struct Shared {
+    /// The pool's name.
+    pub(crate) name: String,
     view: Mutex<View>,
     /// Places in the bounded queue; closed when the pool accepts no more.
     pub(crate) room: Arc<Semaphore>,
@@ -57,8 +59,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(scheduler: Scheduler, queue_capacity: usize) -> Self {
+    pub(crate) fn new(name: String, scheduler: Scheduler, queue_capacity: usize) -> Self {
         Self {
+            name,
             view: Mutex::new(View { scheduler, pids: BTreeMap::new() }),
             room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
             refused: OnceLock::new(),
@@ -239,7 +242,7 @@ impl Supervisor {
     fn on_report(&mut self, view: &mut View, now: Time, worker: WorkerId, report: Report) {
         match report {
             Report::Spawned { pid } => {
-                log::debug!("{worker} (pid {pid}) was started");
+                log::debug!("{}: {worker} (pid {pid}) was started", self.shared.name);
                 view.pids.insert(worker, pid);
             }
             Report::Ready(outlet, page) => {
@@ -248,7 +251,7 @@ impl Supervisor {
                     worker.outlet = Some(outlet);
                     worker.claims = page.map(ClaimBoard::new);
                 }
-                log::debug!("{worker} is ready");
+                log::debug!("{}: {worker} is ready", self.shared.name);
                 view.scheduler.worker_ready(now, worker, recallable);
             }
             Report::Messages(messages) => {
@@ -326,16 +329,16 @@ impl Supervisor {
         self.skip_cancelled(&mut view.scheduler, now, worker, None);
         let end = match ended {
             Ended::Left => {
-                log::debug!("{worker} has left");
+                log::debug!("{}: {worker} has left", self.shared.name);
                 End::Left
             }
             Ended::Died(death) => {
-                log::debug!("{death}");
+                log::debug!("{}: {death}", self.shared.name);
                 self.death = Some(BrokenCause::WorkerDied(death));
                 End::Died { taken: self.take_back(&view.scheduler, worker, 0) }
             }
             Ended::NotStarted(error) => {
-                log::debug!("{worker} did not start: {error}");
+                log::debug!("{}: {worker} did not start: {error}", self.shared.name);
                 let failure = match &error {
                     error if error.is_fatal() => StartFailure::Fatal,
                     error if error.was_killed() => StartFailure::Killed,
@@ -415,7 +418,7 @@ impl Supervisor {
             match outlet.put_task(header, entry.arguments.clone()) {
                 Ok(()) => drop(self.unwritten.insert(worker)),
                 // Not reached: the header is small and the arguments were measured.
-                Err(error) => log::error!("{task} cannot be sent: {error}"),
+                Err(error) => log::error!("{}: {task} cannot be sent: {error}", self.shared.name),
             }
         }
     }

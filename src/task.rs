@@ -51,14 +51,17 @@ where
     A: Serialize,
 {
     pub(crate) fn new(pool: &'a ProcessPoolExecutor, _: F, args: A) -> Self {
-        let options = Options::default();
+        let options = pool.default_options();
         Self { pool, function: PhantomData, args, options, marker: PhantomData }
     }
 
     /// Ends the task, and its worker, when it has run so long. Time in the queue does not count.
     /// The task fails with [`is_timeout`](crate::TaskError::is_timeout).
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.options.timeout = Some(limit);
+    ///
+    /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout), which `None` lifts for
+    /// this task.
+    pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.options.timeout = limit.into();
         self
     }
 

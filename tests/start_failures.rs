@@ -98,6 +98,38 @@ async fn a_program_of_another_format() {
 
 // ----- programs that are no workers -----
 
+/// Says from where it was started.
+fn teller(name: &str) -> std::path::PathBuf {
+    file_with_mode(name, "#!/bin/sh\necho \"started in $(pwd)\" >&2\nexit 3\n", 0o755)
+}
+
+#[tokio::test]
+async fn a_program_is_looked_for_from_here_whatever_directory_workers_start_in() {
+    let _turn = TURN.lock().await;
+    let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let program = teller("teller").canonicalize().unwrap();
+    // Only from here there is such a beginning.
+    let program = Path::new("src/..").join(up).join(program.strip_prefix("/").unwrap());
+    let error = broken(builder().worker_command(&*program).current_dir("/")).await;
+    assert_says(&error, &["started in /\n", "exited unexpectedly with code 3"]);
+    let mut command = Command::new(&program);
+    command.current_dir("/");
+    let error = broken(builder().worker_command(command)).await;
+    assert_says(&error, &["started in /\n"]);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_missing_or_none() {
+    let _turn = TURN.lock().await;
+    let missing = "/no/such/directory";
+    let error = broken(builder().current_dir(missing)).await;
+    assert_says(&error, &["its directory `/no/such/directory` cannot be entered: No such file"]);
+    let file = file_with_mode("no_directory", "", 0o755);
+    let error = broken(builder().current_dir(&file)).await;
+    assert_says(&error, &["no_directory` cannot be entered: Not a directory"]);
+}
+
 #[tokio::test]
 async fn a_program_that_exits_at_once() {
     // scenario 37

@@ -7,6 +7,7 @@ procpool::test_support!();
 
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use procpool::{ProcessPoolExecutor, TaskStatus};
 
 use common::{Gate, hold, in_time, pid, process_gone};
@@ -124,4 +125,46 @@ async fn run_with_a_timeout_reports_the_timeout() {
     let error = in_time(run).await.unwrap_err();
     assert!(error.is_timeout(), "{error}");
     in_time(pool.run(pid, ())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_default_timeout_ends_tasks_that_set_none_themselves() {
+    const LIMIT: Duration = Duration::from_millis(50);
+    let builder = ProcessPoolExecutor::builder().max_workers(1).default_timeout(LIMIT);
+    let pool = builder.build().unwrap();
+    let error = in_time(pool.run(loop_for_ever, ())).await.unwrap_err();
+    assert!(error.is_timeout() && error.to_string().contains("longer than 50ms"), "{error}");
+    for submitted in [
+        pool.submit(loop_for_ever, ()).await,
+        pool.try_submit(loop_for_ever, ()),
+        pool.task(loop_for_ever, ()).retries(1).submit().await,
+    ] {
+        assert!(in_time(submitted.unwrap()).await.unwrap_err().is_timeout());
+    }
+}
+
+#[tokio::test]
+async fn a_task_may_set_another_timeout_than_the_default_or_none() {
+    const LIMIT: Duration = Duration::from_millis(50);
+    let builder = ProcessPoolExecutor::builder().max_workers(2).default_timeout(LIMIT);
+    let (pool, gate) = (builder.build().unwrap(), Gate::new().await);
+    let own = pool.task(hold, gate.port()).timeout(Duration::from_mins(10)).submit();
+    let own = own.await.unwrap();
+    let none = pool.task(hold, gate.port()).timeout(None).submit().await.unwrap();
+    let held = [gate.arrival().await, gate.arrival().await];
+    tokio::time::sleep(3 * LIMIT).await;
+    assert_eq!([own.status(), none.status()], [TaskStatus::Running; 2]);
+    drop(held);
+    in_time(own).await.unwrap();
+    in_time(none).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_map_is_exempt_from_the_default_timeout() {
+    const LIMIT: Duration = Duration::from_millis(50);
+    let builder = ProcessPoolExecutor::builder().max_workers(1).default_timeout(LIMIT);
+    let pool = builder.build().unwrap();
+    let slow = 3 * u64::try_from(LIMIT.as_millis()).unwrap();
+    let results: Vec<_> = in_time(pool.map(sleep, [0, slow, 0]).collect()).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
 }
