@@ -502,6 +502,15 @@ impl BrokenProcessPool {
         }
     }
 
+    /// The process id of the worker that died, or did not become ready. `None` if there was no
+    /// process, or if any would have been the wrong one, as the program is.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.0 {
+            BrokenCause::WorkerDied(death) => Some(death.pid()),
+            BrokenCause::Start(error) => error.pid(),
+        }
+    }
+
     /// The initializer failed: it panicked, returned an error, or took too long.
     pub fn is_initializer_failure(&self) -> bool {
         matches!(&self.0, BrokenCause::Start(StartError::Initializer { .. }))
@@ -560,6 +569,21 @@ impl fmt::Display for InitializerFailure {
 }
 
 impl StartError {
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Died { death, .. } => Some(death.pid()),
+            Self::Timeout { pid, .. } => Some(*pid),
+            Self::Initializer { failure, .. } => match failure {
+                InitializerFailure::Failed { pid, .. }
+                | InitializerFailure::Timeout { pid, .. } => Some(*pid),
+            },
+            Self::Spawn { .. }
+            | Self::NotInitialised
+            | Self::Version { .. }
+            | Self::Functions(_) => None,
+        }
+    }
+
     /// Whether every other worker would meet the same.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {

@@ -8,10 +8,10 @@ mod journal;
 procpool::test_support!();
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use procpool::{Builder, ProcessPoolExecutor};
+use futures::StreamExt;
+use procpool::{Builder, ProcessPoolExecutor, RunError};
 use rustix::process::{Pid, Signal, kill_process};
 
 use common::{Gate, hold, in_time, pid, process_gone, wait_until};
@@ -65,6 +65,12 @@ fn panic_at_start(path: String) -> Model {
     panic!("the model {:?} is missing", model.name);
 }
 
+fn load_once(path: String) -> Result<Model, String> {
+    let model = Model::load(&path, String::new());
+    let starts = std::fs::read_to_string(&path).unwrap().lines().count();
+    if starts > 1 { Err("once is enough".to_owned()) } else { Ok(model) }
+}
+
 fn hang_at_start(path: String) -> Model {
     let _model = Model::load(&path, String::new());
     loop {
@@ -83,7 +89,14 @@ fn use_wrong_type() -> Result<u64, String> {
 }
 
 procpool::register!(load, load_or_fail, load_later, load_later_or_fail, panic_at_start);
-procpool::register!(hang_at_start, use_model, use_wrong_type, count_bytes, bytes_counted);
+procpool::register!(
+    load_once,
+    hang_at_start,
+    use_model,
+    use_wrong_type,
+    count_bytes,
+    bytes_counted
+);
 
 async fn assert_that_state_is_kept(builder: Builder, journal: &Journal, name: &str) {
     let pool = builder.max_workers(1).build().unwrap();
@@ -176,31 +189,47 @@ async fn assert_broken(builder: Builder, journal: &Journal, message: &str) {
     for _ in 0..3 {
         waiting.push(pool.submit(pid, ()).await.unwrap());
     }
-    let mut errors = BTreeMap::new();
-    let error = in_time(pool.ready()).await.unwrap_err();
-    assert!(error.is_broken() && error.broken().unwrap().is_initializer_failure(), "{error}");
-    errors.insert("ready", error.to_string());
+    let culprit = assert_names(&in_time(pool.ready()).await.unwrap_err().into(), message);
     for handle in waiting {
+        let id = handle.id();
         let error = in_time(handle).await.unwrap_err();
-        assert!(error.is_broken() && error.broken().unwrap().is_initializer_failure(), "{error}");
-        errors.insert("await", error.to_string());
+        assert_eq!(error.task_id(), Some(id), "an error of its own");
+        assert!(error.to_string().starts_with(&format!("{id} (`")), "{error}");
+        assert_eq!(assert_names(&error.into(), message), culprit);
     }
-    let error = in_time(pool.submit(pid, ())).await.unwrap_err();
-    assert!(error.is_broken(), "{error}");
-    errors.insert("submit", error.to_string());
-    let error = pool.try_submit(pid, ()).unwrap_err();
-    assert!(error.is_broken(), "{error}");
-    errors.insert("try_submit", error.to_string());
-    let error = in_time(pool.run(pid, ())).await.unwrap_err();
-    assert!(error.is_broken(), "{error}");
-    errors.insert("run", error.to_string());
-    for (place, error) in errors {
-        assert!(error.contains(message), "{place}: {error}");
+    for _ in 0..2 {
+        let submitted = in_time(pool.submit(pid, ())).await;
+        assert_eq!(assert_names(&submitted.unwrap_err().into(), message), culprit);
+        let submitted = pool.try_submit(pid, ());
+        assert_eq!(assert_names(&submitted.unwrap_err().into(), message), culprit);
+        let ran = in_time(pool.run(pid, ())).await;
+        assert_eq!(assert_names(&ran.unwrap_err(), message), culprit);
+        let mapped: Vec<_> = in_time(pool.map(pid, [(), ()]).collect()).await;
+        assert_eq!(mapped.len(), 2);
+        for result in mapped {
+            assert_eq!(assert_names(&result.unwrap_err().into(), message), culprit);
+        }
+        assert!(in_time(pool.ready()).await.unwrap_err().is_broken());
+        in_time(pool.shutdown()).await;
     }
-    in_time(pool.shutdown()).await;
     let workers = journal.numbers();
     assert!(matches!(workers.len(), 1..=2), "{workers:?}");
+    assert!(workers.contains(&culprit), "{culprit} is none of {workers:?}");
     wait_until("the workers are gone", || workers.iter().all(|pid| process_gone(*pid))).await;
+}
+
+/// Checks that an error has the message of the initializer, and returns the pid that it names.
+#[track_caller]
+fn assert_names(error: &RunError, message: &str) -> u32 {
+    assert!(error.is_broken() && !error.is_shut_down(), "{error}");
+    let broken = error.broken().unwrap();
+    assert!(broken.is_initializer_failure() && broken.worker_death().is_none(), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("the process pool is broken: the initializer `"), "{text}");
+    assert!(text.contains(message), "{text}");
+    let culprit = broken.pid().unwrap();
+    assert!(text.contains(&format!("(pid {culprit})")), "{text}");
+    culprit
 }
 
 #[tokio::test]
@@ -236,6 +265,27 @@ async fn an_initializer_that_hangs_breaks_the_pool() {
     let builder = ProcessPoolExecutor::builder().initializer(hang_at_start, journal.path());
     let builder = builder.start_timeout(Duration::from_secs(3)); // it must get as far as that
     assert_broken(builder, &journal, "hang_at_start` did not end within 3s").await;
+}
+
+#[tokio::test]
+async fn an_initializer_that_fails_in_a_replacement_breaks_the_pool() {
+    // scenario 40
+    let (journal, gate) = (Journal::new(), Gate::new().await);
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let pool = builder.initializer(load_once, journal.path()).build().unwrap();
+    let victim = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let waiting = pool.submit(pid, ()).await.unwrap();
+    kill_process(Pid::from_raw(held.pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+    let error = in_time(victim).await.unwrap_err();
+    assert!(error.is_worker_death() && !error.is_broken(), "its own death: {error}");
+    let error = in_time(waiting).await.unwrap_err();
+    let culprit = assert_names(&error.into(), "once is enough");
+    assert_eq!(journal.numbers(), [held.pid, culprit]);
+    let error = in_time(pool.run(pid, ())).await.unwrap_err();
+    assert_eq!(assert_names(&error, "once is enough"), culprit);
+    let report = in_time(pool.shutdown()).await;
+    assert_eq!((report.finished, report.cancelled), (2, 0), "each ended with an error");
 }
 
 #[tokio::test]

@@ -69,6 +69,7 @@ async fn a_program_that_is_missing() {
     let _turn = TURN.lock().await;
     let error = broken(builder().worker_command("/no/such/program")).await;
     assert_says(&error, &["`/no/such/program`", "No such file"]);
+    assert_eq!(error.broken().unwrap().pid(), None);
 }
 
 fn file_with_mode(name: &str, content: &str, mode: u32) -> std::path::PathBuf {

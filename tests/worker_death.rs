@@ -5,11 +5,14 @@
 
 mod common;
 
+use std::error::Error;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use procpool::{
-    OnWorkerDeath, ProcessPoolExecutor, RunError, TaskHandle, WorkerDeath, WorkerOutput,
+    BrokenProcessPool, OnWorkerDeath, ProcessPoolExecutor, RunError, TaskHandle, WorkerDeath,
+    WorkerOutput,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -288,13 +291,40 @@ async fn in_break_mode_a_death_fails_every_task_and_every_submit() {
         let error = in_time(pool.submit(pid, ())).await.unwrap_err();
         assert!(error.is_broken() && !error.is_shut_down(), "{error}");
         assert_eq!(error.broken().unwrap().worker_death().unwrap().pid(), victim.pid);
-        assert!(pool.try_submit(pid, ()).unwrap_err().is_broken());
-        assert!(in_time(pool.ready()).await.unwrap_err().is_broken());
+        for error in [
+            error.into(),
+            pool.try_submit(pid, ()).unwrap_err().into(),
+            in_time(pool.ready()).await.unwrap_err().into(),
+            in_time(pool.run(pid, ())).await.unwrap_err(),
+            in_time(pool.map(pid, [()]).next()).await.unwrap().unwrap_err().into(),
+        ] {
+            assert!(error.is_broken() && !error.is_shut_down(), "{error}");
+            assert_eq!(error.broken().unwrap().pid(), Some(victim.pid));
+            assert!(error.to_string().contains(&format!("pid {}", victim.pid)), "{error}");
+            assert!(error.to_string().contains("SIGKILL"), "{error}");
+        }
     }
-    in_time(pool.shutdown()).await;
+    let report = in_time(pool.shutdown()).await;
+    assert_eq!((report.finished, report.cancelled, report.killed), (6, 0, 0));
     assert!(process_gone(victim.pid) && process_gone(other.pid));
     assert!(pool.try_submit(pid, ()).unwrap_err().is_broken());
     assert_eq!(pool.stats().worker_starts, 2);
+}
+
+#[tokio::test]
+async fn in_break_mode_the_death_of_an_idle_worker_breaks_the_pool() {
+    // scenario 31
+    let pool = builder(1).on_worker_death(OnWorkerDeath::Break).build().unwrap();
+    let victim = in_time(pool.run(pid, ())).await.unwrap();
+    kill(victim);
+    wait_until("the pool has noticed", || pool.try_submit(pid, ()).is_err()).await;
+    let error = in_time(pool.run(pid, ())).await.unwrap_err();
+    let broken = error.source().unwrap().downcast_ref::<BrokenProcessPool>().unwrap();
+    assert_eq!(broken.pid(), Some(victim));
+    let chain = std::iter::successors(error.source(), |&error| error.source());
+    let last = chain.last().unwrap().downcast_ref::<WorkerDeath>().unwrap();
+    assert_eq!((last.pid(), last.signal()), (victim, Some(9)));
+    in_time(pool.shutdown()).await;
 }
 
 #[tokio::test]
