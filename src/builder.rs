@@ -19,7 +19,7 @@ use crate::payload::Payload;
 use crate::registry::Registry;
 use crate::scheduler::{Config, Scheduler};
 use crate::supervisor::{self, Shared};
-use crate::wire::MAX_PAYLOAD;
+use crate::wire::{MAX_PAYLOAD, MemoryLimits};
 
 /// The most tasks in the hands of one worker. It must leave room on the page of claims.
 const MAX_PIPELINE: usize = 256;
@@ -60,6 +60,10 @@ pub enum OnWorkerDeath {
 pub struct Builder {
     name: String,
     max_workers: Option<usize>,
+    min_workers: usize,
+    idle_timeout: Option<Duration>,
+    max_tasks_per_child: Option<u64>,
+    memory: MemoryLimits,
     queue_capacity: usize,
     default_timeout: Option<Duration>,
     on_worker_death: OnWorkerDeath,
@@ -78,6 +82,10 @@ impl Default for Builder {
         Self {
             name: "procpool".to_owned(),
             max_workers: None,
+            min_workers: 0,
+            idle_timeout: None,
+            max_tasks_per_child: None,
+            memory: MemoryLimits::default(),
             queue_capacity: 10_000,
             default_timeout: None,
             on_worker_death: OnWorkerDeath::default(),
@@ -101,13 +109,59 @@ impl Builder {
         self
     }
 
-    /// The most workers at a time. They are started when there is work for them.
+    /// The most workers at a time. They are started when there is work for them;
+    /// [`resize`](ProcessPoolExecutor::resize) changes the number later.
     ///
     /// Default: the number of CPUs that this process may use, its affinity mask and cgroup quota
     /// counted ([`std::thread::available_parallelism`]). Zero is an error; on Windows, which cannot
     /// wait for more processes at once, so are more than 61.
     pub fn max_workers(mut self, count: usize) -> Self {
         self.max_workers = Some(count);
+        self
+    }
+
+    /// So many workers are started when the pool is built, and kept: one that dies is replaced without
+    /// waiting for a task. Default: 0, so that a pool that is not used costs nothing. More than
+    /// `max_workers` is an error.
+    pub fn min_workers(mut self, count: usize) -> Self {
+        self.min_workers = count;
+        self
+    }
+
+    /// After so long without a task a worker leaves, unless only
+    /// [`min_workers`](Self::min_workers) are left. Default: never, as in Python: a start costs more than
+    /// an idle worker does.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = Some(limit);
+        self
+    }
+
+    /// A worker is replaced after it has run so many tasks: a bound on what leaks in them can do.
+    /// Default: never. Zero is an error. As Python's parameter of this name, but no task is ever lost or
+    /// late for it.
+    pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
+        self.max_tasks_per_child = Some(tasks);
+        self
+    }
+
+    /// A worker that has more bytes of memory in use when a task ends than this is replaced; it begins no
+    /// other task before. Default: no limit.
+    ///
+    /// It is looked at after each task, which costs about a microsecond. Memory that a task frees before it
+    /// ends is not seen; for that there is [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux.
+    pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
+        self.memory.soft = Some(bytes);
+        self
+    }
+
+    /// A worker cannot allocate more bytes than this, whatever it runs: Rust code that needs more is aborted,
+    /// so that its task fails by the [death](crate::TaskError::is_worker_death) of its worker, whose last
+    /// words are "memory allocation of … bytes failed". Default: no limit.
+    ///
+    /// It is the system's limit on private writable memory (`RLIMIT_DATA`), which what a task starts
+    /// inherits. Leave room for the worker itself: its program, its threads, and its allocator's reserves.
+    pub fn hard_memory_limit(mut self, bytes: u64) -> Self {
+        self.memory.hard = Some(bytes);
         self
     }
 
@@ -137,9 +191,12 @@ impl Builder {
         self
     }
 
-    /// How long a worker has between SIGTERM and SIGKILL when its task is aborted or times out, and
-    /// to leave when the pool is shut down. Default: 2 seconds, enough to tidy up, and short enough
-    /// that a stuck worker does not hold up a shutdown for long.
+    /// How long a task that is aborted or times out has to end, and a worker to leave when it is told to;
+    /// then comes SIGKILL. Default: 2 seconds, enough to tidy up, and short enough that a stuck worker does
+    /// not hold up a shutdown for long.
+    ///
+    /// A task that looks at [`is_cancelled`](crate::Current::is_cancelled) has the first half of it to end by
+    /// itself, which spares its worker; then comes SIGTERM. Another one gets SIGTERM at once.
     pub fn grace_period(mut self, period: Duration) -> Self {
         self.grace_period = period;
         self
@@ -215,13 +272,15 @@ impl Builder {
         self
     }
 
-    /// Makes the pool. No worker is started before there is work for it.
+    /// Makes the pool. Beyond [`min_workers`](Self::min_workers) no worker is started before there is work
+    /// for it.
     ///
     /// # Errors
     ///
-    /// Outside of a tokio runtime; if `queue_capacity` is zero; if `max_workers` is zero, or is too many
-    /// for the platform; if the initializer is not registered or its arguments cannot be encoded; if two registered functions have the same
-    /// name; and in a worker that has not called [`init`](crate::init).
+    /// Outside of a tokio runtime; if `queue_capacity`, `max_workers` or `max_tasks_per_child` is zero; if
+    /// `max_workers` is too many for the platform, or less than `min_workers`; if the initializer is not
+    /// registered or its arguments cannot be encoded; if two registered functions have the same name; and
+    /// in a worker that has not called [`init`](crate::init).
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
         if is_uninitialised_worker() {
             report_missing_init();
@@ -239,6 +298,7 @@ impl Builder {
             current_dir: self.current_dir,
             initializer: self.initializer.transpose()?,
             max_payload: self.max_payload,
+            memory: self.memory,
             output: self.output,
             start_timeout: self.start_timeout,
         });
@@ -259,11 +319,18 @@ impl Builder {
             Some(count) => allowed_workers(count, cfg!(windows))?,
             None => default_workers(cfg!(windows)),
         };
+        if self.min_workers > max_workers {
+            let (min, max) = (self.min_workers, max_workers);
+            return Err(BuildErrorKind::MinOverMax { min, max });
+        }
+        if self.max_tasks_per_child == Some(0) {
+            return Err(BuildErrorKind::NoTasks);
+        }
         Ok(Config {
             max_workers,
-            min_workers: 0,
-            idle_timeout: None,
-            max_tasks: None,
+            min_workers: self.min_workers,
+            idle_timeout: self.idle_timeout,
+            max_tasks: self.max_tasks_per_child,
             on_worker_death: self.on_worker_death,
             start_timeout: self.start_timeout,
             grace_period: self.grace_period,
@@ -273,7 +340,7 @@ impl Builder {
 }
 
 /// The platform is an argument so that each one's rule is tested everywhere.
-fn allowed_workers(count: usize, windows: bool) -> Result<usize, BuildErrorKind> {
+pub(crate) fn allowed_workers(count: usize, windows: bool) -> Result<usize, BuildErrorKind> {
     match count {
         0 => Err(BuildErrorKind::NoWorkers),
         _ if windows && count > MAX_WINDOWS_WORKERS => {

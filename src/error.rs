@@ -29,6 +29,10 @@ pub(crate) enum BuildErrorKind {
     NoWorkers,
     #[error("max_workers must be at most {most} on this platform")]
     TooManyWorkers { most: usize },
+    #[error("min_workers ({min}) must not be more than max_workers ({max})")]
+    MinOverMax { min: usize, max: usize },
+    #[error("max_tasks_per_child must be at least 1")]
+    NoTasks,
     #[error("queue_capacity must be at least 1")]
     NoQueue,
     #[error(
@@ -70,6 +74,11 @@ impl BuildError {
         matches!(self.0, BuildErrorKind::NotInitialised)
     }
 }
+
+/// Why a pool could not be resized.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("failed to resize the process pool: {0}")]
+pub struct ResizeError(#[source] pub(crate) BuildErrorKind);
 
 /// What went wrong with a task.
 #[derive(Clone, Debug, thiserror::Error)]

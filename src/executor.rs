@@ -2,17 +2,20 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::future::{Either, select};
+use futures_timer::Delay;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
-use crate::builder::Builder;
+use crate::builder::{Builder, allowed_workers};
 use crate::callable::TaskFn;
 use crate::error::{
-    BrokenProcessPool, BuildError, Cause, READY, Report, RunError, SubmitError, Value,
+    BrokenProcessPool, BuildError, Cause, READY, Report, ResizeError, RunError, SubmitError, Value,
 };
 use crate::handle::{TaskCell, TaskHandle};
 use crate::id::TaskId;
@@ -20,7 +23,7 @@ use crate::ledger::{Entry, ReplyTo};
 use crate::map::Map;
 use crate::payload::Payload;
 use crate::registry::Registry;
-use crate::scheduler::Task;
+use crate::scheduler::{Force, Task};
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::snapshot::{PoolStats, WorkerInfo};
 use crate::supervisor::{Command, Commands, Shared};
@@ -110,9 +113,9 @@ impl ProcessPoolExecutor {
         &self.inner.shared.name
     }
 
-    /// Waits until a worker is up and initialised, and starts one if there is none. Not needed
-    /// before submitting; it moves the time that the first worker takes, and the errors that it may
-    /// meet, to a place of your choice.
+    /// Waits until [`min_workers`](Builder::min_workers) workers are up and initialised, or one if that is
+    /// zero, and starts it. Not needed before submitting; it moves the time that the first workers take,
+    /// and the errors that they may meet, to a place of your choice.
     ///
     /// # Errors
     ///
@@ -296,18 +299,72 @@ impl ProcessPoolExecutor {
         how: Shutdown,
     ) -> impl Future<Output = ShutdownReport> + Send + use<> {
         self.inner.shut_down(how);
-        let mut closed = self.inner.closed.clone();
+        let ending = self.inner.closed.clone();
         async move {
-            let current = *closed.borrow();
-            if !how.wait {
-                return current.unwrap_or_default();
+            if how.wait {
+                return closed(ending).await;
             }
-            // An error says that the runtime of the pool has gone, and with it the workers.
-            closed
-                .wait_for(Option::is_some)
-                .await
-                .map_or(None, |report| *report)
-                .unwrap_or_default()
+            let report = *ending.borrow();
+            report.unwrap_or_default()
+        }
+    }
+
+    /// Ends the pool at once: accepts no more tasks, cancels those that have not begun, and sends SIGTERM to
+    /// every worker and what its task has started, and SIGKILL after the
+    /// [grace period](Builder::grace_period). Python's method of this name, but it escalates, and every
+    /// task resolves: those that ran as cancelled.
+    ///
+    /// It begins when this is called, and the future waits for the end. It does no harm to a pool that is
+    /// broken, shut down, or was never used, and may be called from a callback.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing but that nobody waits.
+    pub fn terminate_workers(&self) -> impl Future<Output = ShutdownReport> + Send + use<> {
+        self.end_workers(Force::Terminate)
+    }
+
+    /// As [`terminate_workers`](Self::terminate_workers), but with SIGKILL from the start.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing but that nobody waits.
+    pub fn kill_workers(&self) -> impl Future<Output = ShutdownReport> + Send + use<> {
+        self.end_workers(Force::Kill)
+    }
+
+    fn end_workers(&self, force: Force) -> impl Future<Output = ShutdownReport> + Send + use<> {
+        self.inner.shared.refuse(Refused::ShutDown);
+        let _ = self.inner.commands.send(Command::EndWorkers(force)); // or it has ended already
+        closed(self.inner.closed.clone())
+    }
+
+    /// Changes the most workers that there may be. Of more than that, idle ones leave at once, and busy
+    /// ones as soon as their running tasks are over; no task is lost.
+    ///
+    /// # Errors
+    ///
+    /// If the number is zero, or too many for the platform; see [`Builder::max_workers`].
+    pub fn resize(&self, max_workers: usize) -> Result<(), ResizeError> {
+        let max_workers = allowed_workers(max_workers, cfg!(windows)).map_err(ResizeError)?;
+        let _ = self.inner.commands.send(Command::Resize(max_workers)); // or the pool has ended
+        Ok(())
+    }
+
+    /// Replaces every worker: to have them see a new file, or forget what they know. Idle ones leave at once,
+    /// busy ones as soon as their running tasks are over; no task is lost. New ones come when there is work
+    /// for them, or at once up to [`min_workers`](Builder::min_workers).
+    ///
+    /// It begins when this is called; the future waits until all workers of that moment are gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing but that nobody waits.
+    pub fn recycle(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (waiter, gone) = oneshot::channel();
+        let _ = self.inner.commands.send(Command::Recycle(waiter)); // or `waiter` is dropped
+        async {
+            let _ = gone.await; // nothing is sent: it is dropped when it is over
         }
     }
 
@@ -352,11 +409,23 @@ impl ProcessPoolExecutor {
         Arc::clone(&self.inner.shared.room)
     }
 
+    /// Waits for a place, but no longer than until a deadline.
     pub(crate) async fn room(
         &self,
         name: &'static str,
+        deadline: Option<Instant>,
     ) -> Result<OwnedSemaphorePermit, SubmitError> {
-        let room = self.queue().acquire_owned().await;
+        let room = self.queue().acquire_owned();
+        let room = match deadline {
+            None => room.await,
+            Some(deadline) => {
+                let time_is_up = Delay::new(deadline.saturating_duration_since(Instant::now()));
+                match select(pin!(room), time_is_up).await {
+                    Either::Left((room, _)) => room,
+                    Either::Right(_) => return Err(submit_error(name, Cause::Expired)),
+                }
+            }
+        };
         room.map_err(|_| self.refusal(name))
     }
 
@@ -385,8 +454,10 @@ impl ProcessPoolExecutor {
         let Prepared { name, function, arguments } = prepared;
         let id = TaskId(self.inner.next_task.fetch_add(1, Ordering::Relaxed));
         let cell = TaskCell::new(id, name);
-        let Options { timeout, retries } = options;
-        let task = Task { retries, timeout, ..Task::new(id) };
+        let Options { timeout, retries, deadline, priority, key } = options;
+        let began = self.inner.shared.began;
+        let deadline = deadline.map(|deadline| deadline.saturating_duration_since(began));
+        let task = Task { priority, key, retries, timeout, deadline, ..Task::new(id) };
         let reply = ReplyTo(Arc::clone(&cell));
         let entry = Entry { reply, function, arguments, room: Some(room), timeout, slot: None };
         match self.inner.commands.send(Command::Submit(task, entry)) {
@@ -401,6 +472,12 @@ pub(crate) struct Prepared {
     pub(crate) name: &'static str,
     function: u32,
     arguments: Payload,
+}
+
+/// Waits until a pool has ended. An error says that its runtime has gone, and with it the workers.
+async fn closed(mut closed: watch::Receiver<Option<ShutdownReport>>) -> ShutdownReport {
+    let report = closed.wait_for(Option::is_some).await;
+    report.map_or(None, |report| *report).unwrap_or_default()
 }
 
 fn submit_error(function: &'static str, cause: Cause) -> SubmitError {

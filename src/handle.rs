@@ -131,7 +131,6 @@ impl TaskCell {
     }
 
     /// The supervisor asks the running task to end.
-    #[expect(dead_code, reason = "the scheduler does not ask yet")]
     pub(crate) fn ask(&self) -> Asked {
         match &self.lock().stage {
             Stage::Sent(Some(claim)) => claim.ask(),

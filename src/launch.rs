@@ -16,7 +16,7 @@ use crate::output::WorkerOutput;
 use crate::payload::Payload;
 use crate::registry::{Registry, TestWorker};
 use crate::sys::{SharedPageRef, own_executable};
-use crate::wire::Hello;
+use crate::wire::{Hello, MemoryLimits};
 
 /// How workers are started.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(crate) struct Launch {
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) initializer: Option<Arc<Initializer>>,
     pub(crate) max_payload: usize,
+    pub(crate) memory: MemoryLimits,
     pub(crate) output: WorkerOutput,
     pub(crate) start_timeout: Duration,
 }
@@ -68,7 +69,8 @@ impl Launch {
 
     pub(crate) fn hello(&self, worker: WorkerId, claims: Option<SharedPageRef>) -> Hello {
         let initializer = self.initializer.as_ref().map(|initializer| initializer.function);
-        Hello::new(worker, self.max_payload, Registry::global().names(), initializer, claims)
+        let functions = Registry::global().names();
+        Hello::new(worker, self.max_payload, self.memory, functions, initializer, claims)
     }
 
     /// What to say of a worker that ended before its hello.

@@ -147,7 +147,8 @@ pub use crate::callable::{Callable, TaskFn, marker};
 pub use crate::child::{Current, StateError, current, init, try_current, worker_main};
 pub use crate::completion::{AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed};
 pub use crate::error::{
-    BrokenProcessPool, BuildError, RunError, SubmitError, TaskError, TaskPanic, WorkerDeath,
+    BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
+    WorkerDeath,
 };
 pub use crate::executor::ProcessPoolExecutor;
 pub use crate::handle::{AbortOnDrop, TaskHandle, TaskStatus};
@@ -157,7 +158,7 @@ pub use crate::output::{OutputLine, WorkerOutput};
 pub use crate::progress::{Progress, ProgressStream};
 pub use crate::shutdown::{Shutdown, ShutdownReport};
 pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};
-pub use crate::task::TaskBuilder;
+pub use crate::task::{Deadline, TaskBuilder};
 pub use crate::task_set::TaskSet;
 pub use crate::wait::{ReturnWhen, wait};
 

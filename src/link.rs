@@ -85,6 +85,8 @@ pub(crate) enum Report {
 pub(crate) enum Message {
     Progress(Progress),
     Reply(Reply),
+    /// It takes more memory than it may.
+    OverMemory,
 }
 
 /// How far a task has come.
@@ -432,6 +434,7 @@ impl Link {
                 let progress = Message::Progress(read_progress(body)?);
                 return Ok(Step::Message(progress));
             }
+            (Stage::Serving, Kind::OverMemory) => return Ok(Step::Message(Message::OverMemory)),
             (Stage::Serving, Kind::Goodbye) if self.stopping => self.stage = Stage::Goodbye,
             (_, kind) => {
                 let message = format!("it sent a {kind:?} frame at the wrong time");

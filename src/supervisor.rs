@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_timer::Delay;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::claim::{Claim, ClaimBoard, Revocation, Slot};
+use crate::claim::{Asked, Claim, ClaimBoard, Revocation, Slot};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::executor::Refused;
 use crate::handle::{Resolution, TaskCell};
@@ -23,7 +23,7 @@ use crate::log;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
 use crate::scheduler::{
-    Action, End, Failure, Refusal, Scheduler, StartFailure, Task, Time, Verdict,
+    Action, End, Failure, Force, Refusal, Scheduler, StartFailure, Task, Time, Verdict,
 };
 use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
@@ -41,16 +41,22 @@ pub(crate) enum Command {
     Abort(TaskId),
     /// Bring up a worker, and say when it is initialised. Dropped if that will never be.
     WarmUp(oneshot::Sender<()>),
+    Resize(usize),
+    /// Replace all workers, and say when the old ones are gone.
+    Recycle(oneshot::Sender<()>),
     ShutDown {
         cancel_futures: bool,
         limit: Option<Duration>,
     },
+    EndWorkers(Force),
 }
 
 /// What the supervisor and the handles of a pool share.
 pub(crate) struct Shared {
     /// The pool's name.
     pub(crate) name: String,
+    /// What the scheduler's time counts from.
+    pub(crate) began: Instant,
     view: Mutex<View>,
     /// Places in the bounded queue; closed when the pool accepts no more.
     pub(crate) room: Arc<Semaphore>,
@@ -62,6 +68,7 @@ impl Shared {
     pub(crate) fn new(name: String, scheduler: Scheduler, queue_capacity: usize) -> Self {
         Self {
             name,
+            began: Instant::now(),
             view: Mutex::new(View { scheduler, pids: BTreeMap::new() }),
             room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
             refused: OnceLock::new(),
@@ -96,7 +103,6 @@ pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     launch: Arc<Launch>,
     max_payload: usize,
-    began: Instant,
     ledger: Ledger,
     workers: BTreeMap<WorkerId, Worker>,
     /// Tasks that have reported, with readers that are woken as those of `resolved`, and before them.
@@ -106,6 +112,8 @@ pub(crate) struct Supervisor {
     unwritten: BTreeSet<WorkerId>,
     /// Who waits for a worker.
     warming: Vec<oneshot::Sender<()>>,
+    /// Who waits for workers to be replaced, and for the end of which one and all before it.
+    recycling: Vec<(WorkerId, oneshot::Sender<()>)>,
     /// The end of a worker that is being dealt with.
     death: Option<BrokenCause>,
     /// Set once the pool is broken.
@@ -129,7 +137,9 @@ pub(crate) async fn run(
     let (mut new_commands, mut new_reports) =
         (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     let mut timer = Timer::default();
+    let began = supervisor.shared.began;
     let mut commanded = true;
+    supervisor.open();
     while !supervisor.is_closed() {
         // All sources are looked at each time, so none can starve another.
         poll_fn(|cx| {
@@ -148,7 +158,7 @@ pub(crate) async fn run(
         .await;
         let next_timeout = supervisor.handle(&mut new_commands, &mut new_reports);
         supervisor.resolve();
-        timer.set(next_timeout.and_then(|at| supervisor.began.checked_add(at)));
+        timer.set(next_timeout.and_then(|at| began.checked_add(at)));
     }
 }
 
@@ -163,13 +173,13 @@ impl Supervisor {
             shared,
             max_payload: launch.max_payload,
             launch,
-            began: Instant::now(),
             ledger: Ledger::default(),
             workers: BTreeMap::new(),
             reported: Vec::new(),
             resolved: Vec::new(),
             unwritten: BTreeSet::new(),
             warming: Vec::new(),
+            recycling: Vec::new(),
             death: None,
             broken: None,
             reports,
@@ -181,6 +191,15 @@ impl Supervisor {
         self.closed.borrow().is_some()
     }
 
+    /// Brings up the first workers, if they are wanted without a task.
+    fn open(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let view = &mut *shared.view();
+        let now = shared.began.elapsed();
+        view.scheduler.open(now);
+        self.perform(&mut view.scheduler, now);
+    }
+
     /// Handles a batch of events; returns when the scheduler wants to be called again.
     fn handle(
         &mut self,
@@ -189,7 +208,7 @@ impl Supervisor {
     ) -> Option<Time> {
         let shared = Arc::clone(&self.shared);
         let view = &mut *shared.view();
-        let now = self.began.elapsed();
+        let now = shared.began.elapsed();
         for (worker, report) in reports.drain(..) {
             self.on_report(view, now, worker, report);
             self.perform(&mut view.scheduler, now);
@@ -233,9 +252,17 @@ impl Supervisor {
                     view.scheduler.warm_up(now);
                 }
             }
+            Command::Resize(max_workers) => view.scheduler.resize(now, max_workers),
+            Command::Recycle(waiter) => {
+                // Without a worker there is nobody to wait for.
+                let newest = self.workers.last_key_value().map(|(id, _)| *id);
+                self.recycling.extend(newest.map(|id| (id, waiter)));
+                view.scheduler.recycle(now);
+            }
             Command::ShutDown { cancel_futures, limit } => {
                 view.scheduler.shut_down(now, cancel_futures, limit);
             }
+            Command::EndWorkers(force) => view.scheduler.end_workers(now, force),
         }
     }
 
@@ -275,6 +302,10 @@ impl Supervisor {
         match message {
             Message::Progress(progress) => self.on_progress(scheduler, now, worker, progress),
             Message::Reply(reply) => self.on_reply(scheduler, now, worker, reply),
+            Message::OverMemory => {
+                scheduler.worker_over_memory(now, worker);
+                self.perform(scheduler, now);
+            }
         }
     }
 
@@ -351,6 +382,8 @@ impl Supervisor {
         view.scheduler.worker_ended(now, worker, end);
         self.perform(&mut view.scheduler, now);
         self.workers.remove(&worker);
+        let oldest = self.workers.first_key_value().map(|(id, _)| *id);
+        self.recycling.retain(|(newest, _)| oldest.is_some_and(|oldest| oldest <= *newest));
         self.death = None;
     }
 
@@ -363,6 +396,13 @@ impl Supervisor {
         let length = scheduler.pipeline(worker).count();
         let recallable = scheduler.pipeline(worker).rev().take(length.saturating_sub(keep));
         recallable.take_while(revoked).count()
+    }
+
+    /// Lets a worker's running task know that it should end; says whether it is known to look.
+    fn ask(&self, scheduler: &Scheduler, worker: WorkerId) -> bool {
+        let running = scheduler.pipeline(worker).next();
+        let entry = running.and_then(|task| self.ledger.get(task));
+        entry.is_some_and(|entry| entry.cell().ask() == Asked::Cooperative)
     }
 
     // ----- actions -----
@@ -382,7 +422,10 @@ impl Supervisor {
                     let taken = self.take_back(scheduler, worker, keep);
                     scheduler.recalled(now, worker, taken);
                 }
-                Action::Ask(worker) => scheduler.asked(now, worker, false),
+                Action::Ask(worker) => {
+                    let cooperative = self.ask(scheduler, worker);
+                    scheduler.asked(now, worker, cooperative);
+                }
                 Action::Withdraw(task) => self.withdraw(task),
                 Action::Fail(task, failure) => self.fail(task, failure),
                 Action::Stop(worker, _) => self.order(worker, Order::Stop),

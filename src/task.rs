@@ -1,8 +1,9 @@
 //! A task with settings of its own.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -17,6 +18,43 @@ use crate::handle::TaskHandle;
 pub(crate) struct Options {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: u32,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) priority: i32,
+    /// The hash of a sticky key.
+    pub(crate) key: Option<u64>,
+}
+
+/// When a task must be over: a [`Duration`] from its submission on, or an instant. What
+/// [`TaskBuilder::deadline`] takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(When);
+
+#[derive(Clone, Copy, Debug)]
+enum When {
+    After(Duration),
+    At(Instant),
+}
+
+impl Deadline {
+    /// Of a task that is submitted now; `None` if it is too far away to matter.
+    fn instant(self) -> Option<Instant> {
+        match self.0 {
+            When::After(limit) => Instant::now().checked_add(limit),
+            When::At(instant) => Some(instant),
+        }
+    }
+}
+
+impl From<Duration> for Deadline {
+    fn from(limit: Duration) -> Self {
+        Self(When::After(limit))
+    }
+}
+
+impl From<Instant> for Deadline {
+    fn from(instant: Instant) -> Self {
+        Self(When::At(instant))
+    }
 }
 
 /// Configures one task; see [`ProcessPoolExecutor::task`].
@@ -42,6 +80,7 @@ pub struct TaskBuilder<'a, F, A, M> {
     function: PhantomData<fn(F)>,
     args: A,
     options: Options,
+    deadline: Option<Deadline>,
     marker: PhantomData<fn(M)>,
 }
 
@@ -52,7 +91,7 @@ where
 {
     pub(crate) fn new(pool: &'a ProcessPoolExecutor, _: F, args: A) -> Self {
         let options = pool.default_options();
-        Self { pool, function: PhantomData, args, options, marker: PhantomData }
+        Self { pool, function: PhantomData, args, options, deadline: None, marker: PhantomData }
     }
 
     /// Ends the task, and its worker, when it has run so long. Time in the queue does not count.
@@ -62,6 +101,38 @@ where
     /// this task.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.options.timeout = limit.into();
+        self
+    }
+
+    /// When the task must be over, be it that it waits, is tried again, or runs: a [`Duration`] counted
+    /// from its submission, the wait for room in the queue included, or an [`Instant`]. It never begins
+    /// after that; if it runs it is ended as by a [`timeout`](Self::timeout). It fails with
+    /// [`is_timeout`](crate::TaskError::is_timeout), and is not tried again. Default: none.
+    pub fn deadline(mut self, deadline: impl Into<Deadline>) -> Self {
+        self.deadline = Some(deadline.into());
+        self
+    }
+
+    /// Tasks of a higher priority are begun first; those of the same one in order of submission.
+    /// Default: 0. It never interrupts a task that runs, and quick tasks that were sent ahead to their
+    /// workers, half a millisecond of work at most, may still come before it.
+    ///
+    /// A steady flow of higher priorities can hold up lower ones for ever.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    /// Tasks with equal keys run on the same worker while it lives, one after the other: so they find there
+    /// what earlier ones have left, such as a cache, or an open file. They wait for that worker even if
+    /// others are idle. When it is gone they go on with another one.
+    ///
+    /// The pool remembers the last 10,000 keys. Keys are compared by their hash, so now and then two
+    /// different ones may share a worker, which does no harm.
+    pub fn sticky(mut self, key: impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        self.options.key = Some(hasher.finish());
         self
     }
 
@@ -86,10 +157,11 @@ where
     ///
     /// If the future is dropped while it waits for room, nothing has been submitted.
     pub async fn submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
+        let deadline = self.deadline.and_then(Deadline::instant);
         let prepared = self.pool.prepare::<F>(&self.args)?;
         drop(self.args); // they need not live while the task waits for room
-        let room = self.pool.room(prepared.name).await?;
-        self.pool.enqueue(prepared, room, self.options)
+        let room = self.pool.room(prepared.name, deadline).await?;
+        self.pool.enqueue(prepared, room, Options { deadline, ..self.options })
     }
 
     /// Queues the task without waiting; see [`ProcessPoolExecutor::try_submit`].
@@ -98,9 +170,10 @@ where
     ///
     /// As [`ProcessPoolExecutor::try_submit`].
     pub fn try_submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
+        let deadline = self.deadline.and_then(Deadline::instant);
         let prepared = self.pool.prepare::<F>(&self.args)?;
         let room = self.pool.try_room(prepared.name)?;
-        self.pool.enqueue(prepared, room, self.options)
+        self.pool.enqueue(prepared, room, Options { deadline, ..self.options })
     }
 
     /// Queues the task and awaits its result; see [`ProcessPoolExecutor::run`].

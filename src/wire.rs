@@ -61,6 +61,9 @@ pub(crate) enum Kind {
     Reply = 19,
     /// Worker → supervisor: leaving as told.
     Goodbye = 20,
+    /// Worker → supervisor: it takes more memory than it may, and begins no more tasks that could go
+    /// to another worker.
+    OverMemory = 23,
     /// Worker → supervisor: user code was reached because `init` was not called.
     NotInitialised = 21,
     /// Worker → supervisor: [`ProgressHeader`], with the message as payload.
@@ -69,7 +72,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 10] = [
+        const ALL: [Kind; 11] = [
             Kind::Hello,
             Kind::Task,
             Kind::Stop,
@@ -80,6 +83,7 @@ impl Kind {
             Kind::Goodbye,
             Kind::NotInitialised,
             Kind::Progress,
+            Kind::OverMemory,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -92,6 +96,7 @@ pub(crate) struct Hello {
     pub(crate) version: u32,
     pub(crate) worker: WorkerId,
     max_payload: u64,
+    pub(crate) memory: MemoryLimits,
     /// The functions that tasks name by their position here.
     pub(crate) functions: Vec<FunctionName>,
     /// Position of the initializer.
@@ -99,16 +104,26 @@ pub(crate) struct Hello {
     pub(crate) claims: Option<SharedPageRef>,
 }
 
+/// In bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemoryLimits {
+    /// A worker that takes more after a task is replaced.
+    pub(crate) soft: Option<u64>,
+    /// Allocations beyond this fail.
+    pub(crate) hard: Option<u64>,
+}
+
 impl Hello {
     pub(crate) fn new(
         worker: WorkerId,
         max_payload: usize,
+        memory: MemoryLimits,
         functions: Vec<FunctionName>,
         initializer: Option<u32>,
         claims: Option<SharedPageRef>,
     ) -> Self {
         let max_payload = max_payload as u64;
-        Self { version: VERSION, worker, max_payload, functions, initializer, claims }
+        Self { version: VERSION, worker, max_payload, memory, functions, initializer, claims }
     }
 
     pub(crate) fn max_payload(&self) -> usize {

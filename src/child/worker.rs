@@ -14,7 +14,10 @@ use crate::claim::begin;
 use crate::codec::CodecError;
 use crate::log::print;
 use crate::registry::{CallError, Function, InitError, Registry};
-use crate::sys::{FramePipes, SharedPage, kill_own_group, take_frame_pipes, wait_for_hangup};
+use crate::sys::{
+    FramePipes, MemoryGauge, SharedPage, kill_own_group, limit_memory, take_frame_pipes,
+    wait_for_hangup,
+};
 use crate::wire::{
     Hello, InitFailure, Kind, Outcome, PanicReport, ReplyHeader, TaskHeader, VERSION, WorkerHello,
     peek_version, put_frame, put_task_frame, set_length, split_header,
@@ -82,6 +85,10 @@ struct Worker {
     uplink: &'static Uplink,
     /// Counts the tasks that began here.
     runs: u64,
+    /// Measures the memory, if there is a limit.
+    gauge: Option<MemoryGauge>,
+    /// It has told that it takes too much memory.
+    over_memory: bool,
 }
 
 impl Worker {
@@ -109,6 +116,10 @@ impl Worker {
             WorkerHello { version: VERSION, claims: claims.is_some(), differences: Vec::new() };
         put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
         record_panics();
+        if let Some(most) = hello.memory.hard {
+            limit_memory(most)?;
+        }
+        let gauge = hello.memory.soft.and_then(|_| MemoryGauge::new().ok());
         if let Some(initializer) = hello.initializer {
             writer.flush()?; // it may take long
             let function = named(&functions, initializer)?;
@@ -122,7 +133,8 @@ impl Worker {
         put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
-        Ok(Some(Self { hello, functions, claims, uplink, runs: 0 }))
+        let (runs, over_memory) = (0, false);
+        Ok(Some(Self { hello, functions, claims, uplink, runs, gauge, over_memory }))
     }
 
     /// Takes one frame; false if it says to leave.
@@ -142,6 +154,7 @@ impl Worker {
             set_current(Some(current));
             self.execute(header, function, payload, writer)?;
             set_current(None);
+            self.check_memory(writer)?;
             writer.flush_reply(self.runs)?;
         }
         Ok(true)
@@ -151,12 +164,23 @@ impl Worker {
     fn begin(&mut self, header: TaskHeader) -> Option<Current> {
         let TaskHeader { task, attempt, slot, .. } = header;
         let claim = match (slot, self.claims) {
+            (Some(_), Some(_)) if self.over_memory => return None,
             (Some(slot), Some(page)) => Some(begin(page, slot)?),
             _ => None,
         };
         self.runs += 1;
         let (worker, uplink, run) = (self.hello.worker, self.uplink, self.runs);
         Some(Current { task, worker, attempt, claim, uplink, run })
+    }
+
+    /// Tells once if the task has left too much memory behind.
+    fn check_memory(&mut self, writer: &mut FrameWriter) -> io::Result<()> {
+        let taken = self.gauge.as_ref().and_then(|gauge| gauge.resident().ok());
+        if taken <= self.hello.memory.soft || self.over_memory {
+            return Ok(());
+        }
+        self.over_memory = true;
+        put_frame(writer.buffer(), Kind::OverMemory, &(), 0)
     }
 
     /// Runs a task and leaves its reply in the writer's buffer.

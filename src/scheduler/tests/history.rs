@@ -168,6 +168,7 @@ fn config(random: &mut Random) -> Config {
 }
 
 /// What kind of a history it is.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 struct Flavour {
     /// The same for all workers, if given.
     recallable: Option<bool>,

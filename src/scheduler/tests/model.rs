@@ -92,6 +92,7 @@ pub(super) enum Stage {
 }
 
 /// A worker as its actions and events have left it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
     pub(super) id: WorkerId,

@@ -104,7 +104,7 @@ impl Play {
         let id = self.world.new_task(parts);
         let deadline = deadline.map(|limit| self.now + limit);
         let divisible = parts > 1;
-        let task = Task { timeout, retries, deadline, priority, key, divisible, ..Task::new(id) };
+        let task = Task { priority, key, retries, timeout, deadline, divisible, ..Task::new(id) };
         self.model.submit(&task);
         self.scheduler.submit(self.now, task);
         self.settle()
