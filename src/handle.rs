@@ -409,11 +409,12 @@ impl<R> TaskHandle<R> {
         }
     }
 
-    /// Ends the task even if it runs, as Python's pools cannot. Its worker and what the task has
-    /// started get SIGTERM, and SIGKILL after the
-    /// [grace period](crate::Builder::grace_period). The worker is replaced; nobody else's task is
-    /// touched. The handle resolves, as cancelled, once the worker is gone, or with the result if
-    /// that was faster.
+    /// Ends the task even if it runs, as Python's pools cannot. A task that looks whether it
+    /// [is cancelled](crate::Current::is_cancelled) is asked first; if it returns, the handle
+    /// resolves with its result, and its worker lives on. Otherwise its worker and what the task has
+    /// started get SIGTERM, and SIGKILL after the [grace period](crate::Builder::grace_period). The
+    /// worker is replaced; nobody else's task is touched. The handle resolves, as cancelled, once
+    /// the worker is gone, or with the result if that was faster.
     pub fn abort(&self) {
         if !self.cancel() && self.cell.abort() {
             let _ = self.commands.send(Command::Abort(self.cell.id)); // or the pool is gone

@@ -95,7 +95,8 @@ where
     }
 
     /// Ends the task, and its worker, when it has run so long. Time in the queue does not count.
-    /// The task fails with [`is_timeout`](crate::TaskError::is_timeout).
+    /// The task fails with [`is_timeout`](crate::TaskError::is_timeout), unless it sees that it
+    /// [is asked](crate::Current::is_cancelled) to end, and returns: then that is its result.
     ///
     /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout), which `None` lifts for
     /// this task.
