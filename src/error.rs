@@ -146,15 +146,47 @@ impl fmt::Display for Value {
 #[error("{0}")]
 pub(crate) struct Remote(pub(crate) String);
 
-/// Stands for a function in the errors of [`ready`](crate::ProcessPoolExecutor::ready).
-pub(crate) const READY: &str = "procpool::ProcessPoolExecutor::ready";
+/// What a [`Report`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A call of this function that was never accepted.
+    Submission(&'static str),
+    /// An accepted call of this function.
+    Task(TaskId, &'static str),
+    /// [`ready`](crate::ProcessPoolExecutor::ready).
+    Readiness,
+}
+
+impl Subject {
+    fn function(self) -> &'static str {
+        match self {
+            Self::Submission(function) | Self::Task(_, function) => function,
+            Self::Readiness => "procpool::ProcessPoolExecutor::ready",
+        }
+    }
+
+    fn task(self) -> Option<TaskId> {
+        match self {
+            Self::Task(task, _) => Some(task),
+            Self::Submission(_) | Self::Readiness => None,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Submission(function) => write!(f, "failed to submit `{function}`"),
+            Self::Task(task, function) => write!(f, "{task} (`{function}`) failed"),
+            Self::Readiness => f.write_str("no worker can become ready"),
+        }
+    }
+}
 
 /// A cause with its circumstances; the inside of the public error types.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
-    pub(crate) function: &'static str,
-    /// `None` if the task was never accepted.
-    pub(crate) task: Option<TaskId>,
+    pub(crate) subject: Subject,
     pub(crate) worker: Option<WorkerId>,
     pub(crate) attempt: u32,
     pub(crate) cause: Cause,
@@ -162,11 +194,7 @@ pub(crate) struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.task {
-            Some(task) => write!(f, "{task} (`{}`) failed", self.function)?,
-            None if self.function == READY => f.write_str("no worker can become ready")?,
-            None => write!(f, "failed to submit `{}`", self.function)?,
-        }
+        write!(f, "{}", self.subject)?;
         // A death names the worker itself.
         if let (Some(worker), false) = (self.worker, matches!(self.cause, Cause::WorkerDied(_))) {
             write!(f, " in {worker}")?;
@@ -265,12 +293,12 @@ macro_rules! task_errors {
 
             /// The name of the task's function.
             pub fn function(&self) -> &'static str {
-                self.0.function
+                self.0.subject.function()
             }
 
             /// The task, unless it was never accepted.
             pub fn task_id(&self) -> Option<TaskId> {
-                self.0.task
+                self.0.subject.task()
             }
 
             /// How often the task was begun, or one if it never was.

@@ -15,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 use crate::builder::{Builder, allowed_workers};
 use crate::callable::TaskFn;
 use crate::error::{
-    BrokenProcessPool, BuildError, Cause, READY, Report, ResizeError, RunError, SubmitError, Value,
+    BrokenProcessPool, BuildError, Cause, Report, ResizeError, RunError, Subject, SubmitError,
+    Value,
 };
 use crate::handle::{TaskCell, TaskHandle};
 use crate::id::TaskId;
@@ -127,7 +128,7 @@ impl ProcessPoolExecutor {
     pub async fn ready(&self) -> Result<(), SubmitError> {
         let (waiter, ready) = oneshot::channel();
         let _ = self.inner.commands.send(Command::WarmUp(waiter)); // or `waiter` is dropped
-        ready.await.map_err(|_| self.refusal(READY))
+        ready.await.map_err(|_| self.refused(Subject::Readiness))
     }
 
     /// Queues a task: `f` called with `args` in a worker. Waits while the queue is full, first come,
@@ -378,13 +379,17 @@ impl ProcessPoolExecutor {
         self.inner.shared.view().stats()
     }
 
-    /// The error for a pool that accepts no more.
+    /// The error for a task that comes to a pool that accepts no more.
     pub(crate) fn refusal(&self, function: &'static str) -> SubmitError {
+        self.refused(Subject::Submission(function))
+    }
+
+    fn refused(&self, subject: Subject) -> SubmitError {
         let cause = match self.inner.shared.refused.get() {
             Some(Refused::Broken(broken)) => Cause::Broken(broken.clone()),
             Some(Refused::ShutDown) | None => Cause::ShutDown,
         };
-        submit_error(function, cause)
+        error_of(subject, cause)
     }
 
     /// Encodes a task's arguments, if it can be accepted at all.
@@ -481,7 +486,11 @@ async fn closed(mut closed: watch::Receiver<Option<ShutdownReport>>) -> Shutdown
 }
 
 fn submit_error(function: &'static str, cause: Cause) -> SubmitError {
-    SubmitError::new(Report { function, task: None, worker: None, attempt: 1, cause })
+    error_of(Subject::Submission(function), cause)
+}
+
+fn error_of(subject: Subject, cause: Cause) -> SubmitError {
+    SubmitError::new(Report { subject, worker: None, attempt: 1, cause })
 }
 
 impl Inner {

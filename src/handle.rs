@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::blocking::block_on;
 use crate::claim::{Asked, Claim, Revocation};
 use crate::codec::decode;
-use crate::error::{Cause, Report, TaskError, Value};
+use crate::error::{Cause, Report, Subject, TaskError, Value};
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
 use crate::progress::{Progress, ProgressStream, Reports};
@@ -264,10 +264,10 @@ impl TaskCell {
     }
 
     fn report(&self, state: &State, cause: Cause) -> TaskError {
-        let (function, task) = (self.function, Some(self.id));
+        let subject = Subject::Task(self.id, self.function);
         let worker = state.sent.map(|(worker, _)| worker);
         let attempt = state.sent.map_or(1, |(_, attempt)| attempt);
-        TaskError::new(Report { function, task, worker, attempt, cause })
+        TaskError::new(Report { subject, worker, attempt, cause })
     }
 
     fn poll(&self, waker: &Waker) -> Poll<Resolution> {
