@@ -9,11 +9,13 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use crate::callable::Callable;
+use crate::callable::{Callable, TaskFn};
 use crate::child::{is_uninitialised_worker, report_missing_init};
+use crate::codec::CodecError;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::executor::{Limits, ProcessPoolExecutor};
-use crate::launch::{Initializer, Launch};
+use crate::exit::ExitHook;
+use crate::launch::{Call, Launch};
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
 use crate::registry::Registry;
@@ -74,7 +76,8 @@ pub struct Builder {
     env: Vec<(OsString, OsString)>,
     current_dir: Option<PathBuf>,
     output: WorkerOutput,
-    initializer: Option<Result<Arc<Initializer>, BuildErrorKind>>,
+    initializer: Option<Result<Arc<Call>, BuildErrorKind>>,
+    exit_hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
 }
 
 impl Default for Builder {
@@ -97,6 +100,7 @@ impl Default for Builder {
             current_dir: None,
             output: WorkerOutput::default(),
             initializer: None,
+            exit_hook: None,
         }
     }
 }
@@ -268,7 +272,45 @@ impl Builder {
         F: Callable<A, M>,
         A: Serialize,
     {
-        self.initializer = Some(prepare(function, &args));
+        self.initializer = Some(prepare(function, &args).map(Arc::new));
+        self
+    }
+
+    /// A registered function that each worker calls once when it leaves because the pool asks it to,
+    /// after its last task. It may be `async`, and finds what the [initializer](Self::initializer)
+    /// returned by [`procpool::state()`](crate::state). What it returns is in the report of the
+    /// shutdown, for each worker: [`ShutdownReport::exit_results`](crate::ShutdownReport::exit_results).
+    ///
+    /// It must end within the [grace period](Self::grace_period); if it does not its worker is
+    /// killed, and has no result. It is not called in a worker that dies or is killed, so it is a
+    /// place to collect and to tidy up, not one that data may depend on.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// fn open() -> Cell<u64> {
+    ///     Cell::new(0)
+    /// }
+    ///
+    /// fn total(unit: u64) -> u64 {
+    ///     procpool::state::<Cell<u64>>().map_or(0, |count| count.get() * unit)
+    /// }
+    ///
+    /// procpool::register!(open, total);
+    ///
+    /// fn pool() -> Result<procpool::ProcessPoolExecutor, procpool::BuildError> {
+    ///     let builder = procpool::ProcessPoolExecutor::builder();
+    ///     builder.initializer(open, ()).exit_hook(total, 1_000).build()
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn exit_hook<F, A, M>(mut self, function: F, args: A) -> Self
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        let hook = prepare(function, &args).map(ExitHook::new::<F::Output>);
+        self.exit_hook = Some(hook.map(Arc::new));
         self
     }
 
@@ -278,9 +320,9 @@ impl Builder {
     /// # Errors
     ///
     /// Outside of a tokio runtime; if `queue_capacity`, `max_workers` or `max_tasks_per_child` is zero; if
-    /// `max_workers` is too many for the platform, or less than `min_workers`; if the initializer is not
-    /// registered or its arguments cannot be encoded; if two registered functions have the same name; and
-    /// in a worker that has not called [`init`](crate::init).
+    /// `max_workers` is too many for the platform, or less than `min_workers`; if the initializer or the
+    /// exit hook is not registered or its arguments cannot be encoded; if two registered functions have
+    /// the same name; and in a worker that has not called [`init`](crate::init).
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
         if is_uninitialised_worker() {
             report_missing_init();
@@ -297,6 +339,7 @@ impl Builder {
             env: self.env,
             current_dir: self.current_dir,
             initializer: self.initializer.transpose()?,
+            exit_hook: prepared_hook(self.exit_hook, self.max_payload)?,
             max_payload: self.max_payload,
             memory: self.memory,
             output: self.output,
@@ -360,14 +403,29 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Arc<Initializer>, BuildErrorKind> {
+fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Call, BuildErrorKind> {
     let name = std::any::type_name::<F>();
     let function = Registry::global().position::<F>();
-    let function = function.ok_or(BuildErrorKind::UnregisteredInitializer(name))?;
+    let function = function.ok_or(BuildErrorKind::Unregistered(name))?;
     let arguments = Payload::encode(args, usize::MAX);
     let arguments =
         arguments.map_err(|source| BuildErrorKind::Arguments { function: name, source })?;
-    Ok(Arc::new(Initializer { name, function, arguments }))
+    Ok(Call { name, function, arguments })
+}
+
+/// A worker takes no larger payload, not even with its last frame.
+fn prepared_hook(
+    hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
+    limit: usize,
+) -> Result<Option<Arc<ExitHook>>, BuildErrorKind> {
+    let hook = hook.transpose()?;
+    match &hook {
+        Some(hook) if hook.call.arguments.len() > limit => {
+            let source = CodecError::TooLarge { limit };
+            Err(BuildErrorKind::Arguments { function: hook.call.name, source })
+        }
+        _ => Ok(hook),
+    }
 }
 
 /// A program and its arguments; what [`Builder::worker_command`] takes.

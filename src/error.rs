@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::codec::CodecError;
 use crate::id::{TaskId, WorkerId};
 use crate::sys::signal_name;
-use crate::wire::{InitFailure, PanicReport};
+use crate::wire::{InitFailure, Outcome, PanicReport, split_header};
 
 /// Why a pool could not be built.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -43,8 +43,8 @@ pub(crate) enum BuildErrorKind {
     #[error("two functions have the same name and cannot be told apart: {0}")]
     AmbiguousFunction(String),
     #[error("{}", unregistered(.0))]
-    UnregisteredInitializer(&'static str),
-    #[error("the arguments of the initializer `{function}` cannot be encoded: {source}")]
+    Unregistered(&'static str),
+    #[error("the arguments of `{function}` cannot be encoded: {source}")]
     Arguments { function: &'static str, source: CodecError },
 }
 
@@ -64,9 +64,9 @@ impl BuildError {
         matches!(self.0, BuildErrorKind::NoRuntime)
     }
 
-    /// The initializer is not a registered function.
+    /// The initializer or the exit hook is not a registered function.
     pub fn is_unregistered(&self) -> bool {
-        matches!(self.0, BuildErrorKind::UnregisteredInitializer(_))
+        matches!(self.0, BuildErrorKind::Unregistered(_))
     }
 
     /// This process is a worker that has not called [`init`](crate::init).
@@ -114,6 +114,33 @@ impl Cause {
             error => Self::Codec { what, action, source: Arc::new(error) },
         }
     }
+
+    /// What a worker says of a call; `None` if the payload is its result.
+    pub(crate) fn told(outcome: Outcome, payload: &[u8], max_payload: usize) -> Option<Self> {
+        let codec = |what, action| {
+            let source = Arc::new(Remote(String::from_utf8_lossy(payload).into_owned()));
+            Self::Codec { what, action, source }
+        };
+        Some(match outcome {
+            Outcome::Returned => return None,
+            Outcome::Panicked => Self::Panicked(TaskPanic::new(panic_report(payload))),
+            Outcome::UndecodableArguments => codec(Value::Arguments, "decoded in the worker"),
+            Outcome::UnencodableResult => codec(Value::Result, "encoded in the worker"),
+            Outcome::ResultTooLarge => Self::TooLarge { what: Value::Result, limit: max_payload },
+        })
+    }
+}
+
+fn panic_report(payload: &[u8]) -> PanicReport {
+    split_header(payload).map_or_else(unreadable, |(report, _)| report)
+}
+
+fn unreadable(_: io::Error) -> PanicReport {
+    PanicReport {
+        message: "its report could not be read".to_owned(),
+        location: None,
+        backtrace: String::new(),
+    }
 }
 
 /// What of a task is encoded.
@@ -144,7 +171,7 @@ impl fmt::Display for Value {
 /// A text from the other process, as an error.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Remote(pub(crate) String);
+struct Remote(String);
 
 /// What a [`Report`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,12 +182,16 @@ pub(crate) enum Subject {
     Task(TaskId, &'static str),
     /// [`ready`](crate::ProcessPoolExecutor::ready).
     Readiness,
+    /// The call of this function by a worker that left.
+    ExitHook(&'static str),
 }
 
 impl Subject {
     fn function(self) -> &'static str {
         match self {
-            Self::Submission(function) | Self::Task(_, function) => function,
+            Self::Submission(function) | Self::Task(_, function) | Self::ExitHook(function) => {
+                function
+            }
             Self::Readiness => "procpool::ProcessPoolExecutor::ready",
         }
     }
@@ -168,7 +199,7 @@ impl Subject {
     fn task(self) -> Option<TaskId> {
         match self {
             Self::Task(task, _) => Some(task),
-            Self::Submission(_) | Self::Readiness => None,
+            Self::Submission(_) | Self::Readiness | Self::ExitHook(_) => None,
         }
     }
 }
@@ -179,6 +210,7 @@ impl fmt::Display for Subject {
             Self::Submission(function) => write!(f, "failed to submit `{function}`"),
             Self::Task(task, function) => write!(f, "{task} (`{function}`) failed"),
             Self::Readiness => f.write_str("no worker can become ready"),
+            Self::ExitHook(function) => write!(f, "the exit hook `{function}` failed"),
         }
     }
 }
@@ -291,12 +323,12 @@ macro_rules! task_errors {
                 }
             }
 
-            /// The name of the task's function.
+            /// The name of the function that was called or was to be called.
             pub fn function(&self) -> &'static str {
                 self.0.subject.function()
             }
 
-            /// The task, unless it was never accepted.
+            /// The task, if this is about one that was accepted.
             pub fn task_id(&self) -> Option<TaskId> {
                 self.0.subject.task()
             }

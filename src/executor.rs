@@ -305,8 +305,7 @@ impl ProcessPoolExecutor {
             if how.wait {
                 return closed(ending).await;
             }
-            let report = *ending.borrow();
-            report.unwrap_or_default()
+            ending.borrow().clone().unwrap_or_default()
         }
     }
 
@@ -482,7 +481,7 @@ pub(crate) struct Prepared {
 /// Waits until a pool has ended. An error says that its runtime has gone, and with it the workers.
 async fn closed(mut closed: watch::Receiver<Option<ShutdownReport>>) -> ShutdownReport {
     let report = closed.wait_for(Option::is_some).await;
-    report.map_or(None, |report| *report).unwrap_or_default()
+    report.map_or(None, |report| report.clone()).unwrap_or_default()
 }
 
 fn submit_error(function: &'static str, cause: Cause) -> SubmitError {

@@ -11,12 +11,13 @@ use tokio::process::Command;
 
 use crate::child::WORKER_FLAG;
 use crate::error::{InitializerFailure, StartError};
+use crate::exit::ExitHook;
 use crate::id::WorkerId;
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
 use crate::registry::{Registry, TestWorker};
 use crate::sys::{SharedPageRef, own_executable};
-use crate::wire::{Hello, MemoryLimits};
+use crate::wire::{Hello, MemoryLimits, Stop};
 
 /// How workers are started.
 #[derive(Debug)]
@@ -25,16 +26,17 @@ pub(crate) struct Launch {
     pub(crate) command: Option<Vec<OsString>>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) current_dir: Option<PathBuf>,
-    pub(crate) initializer: Option<Arc<Initializer>>,
+    pub(crate) initializer: Option<Arc<Call>>,
+    pub(crate) exit_hook: Option<Arc<ExitHook>>,
     pub(crate) max_payload: usize,
     pub(crate) memory: MemoryLimits,
     pub(crate) output: WorkerOutput,
     pub(crate) start_timeout: Duration,
 }
 
-/// What each worker runs before its first task.
+/// A call that each worker makes once.
 #[derive(Debug)]
-pub(crate) struct Initializer {
+pub(crate) struct Call {
     pub(crate) name: &'static str,
     pub(crate) function: u32,
     pub(crate) arguments: Payload,
@@ -71,6 +73,12 @@ impl Launch {
         let initializer = self.initializer.as_ref().map(|initializer| initializer.function);
         let functions = Registry::global().names();
         Hello::new(worker, self.max_payload, self.memory, functions, initializer, claims)
+    }
+
+    pub(crate) fn stop(&self) -> (Stop, Payload) {
+        let call = self.exit_hook.as_ref().map(|hook| &hook.call);
+        let arguments = call.map(|call| call.arguments.clone()).unwrap_or_default();
+        (Stop { exit_hook: call.map(|call| call.function) }, arguments)
     }
 
     /// What to say of a worker that ended before its hello.

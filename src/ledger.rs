@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::claim::Slot;
-use crate::error::{Cause, Remote, TaskError, TaskPanic, Value};
+use crate::error::{Cause, TaskError};
 use crate::handle::{Resolution, TaskCell};
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
-use crate::wire::{Outcome, PanicReport, split_header};
+use crate::wire::Outcome;
 
 /// A task on its way.
 pub(crate) struct Entry {
@@ -35,23 +35,10 @@ impl Entry {
         payload: Payload,
         max_payload: usize,
     ) -> Resolution {
-        let remote = || Arc::new(Remote(String::from_utf8_lossy(&payload).into_owned()));
-        let cause = match outcome {
-            Outcome::Returned => return Ok(payload),
-            Outcome::Panicked => Cause::Panicked(TaskPanic::new(panic_report(&payload))),
-            Outcome::UndecodableArguments => Cause::Codec {
-                what: Value::Arguments,
-                action: "decoded in the worker",
-                source: remote(),
-            },
-            Outcome::UnencodableResult => Cause::Codec {
-                what: Value::Result,
-                action: "encoded in the worker",
-                source: remote(),
-            },
-            Outcome::ResultTooLarge => Cause::TooLarge { what: Value::Result, limit: max_payload },
-        };
-        Err(self.failed(cause))
+        match Cause::told(outcome, &payload, max_payload) {
+            None => Ok(payload),
+            Some(cause) => Err(self.failed(cause)),
+        }
     }
 
     pub(crate) fn failed(&self, cause: Cause) -> TaskError {
@@ -60,18 +47,6 @@ impl Entry {
 
     pub(crate) fn cell(&self) -> &TaskCell {
         &self.reply.0
-    }
-}
-
-fn panic_report(payload: &[u8]) -> PanicReport {
-    split_header(payload).map_or_else(unreadable, |(report, _)| report)
-}
-
-fn unreadable(_: std::io::Error) -> PanicReport {
-    PanicReport {
-        message: "its report could not be read".to_owned(),
-        location: None,
-        backtrace: String::new(),
     }
 }
 

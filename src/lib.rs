@@ -80,6 +80,7 @@
 //! | wait for the first, for a failure, or for all | [`wait`] |
 //! | end tasks with their scope | [`TaskSet`] |
 //! | build something once per worker | [`Builder::initializer`], [`current`] |
+//! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
 //! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
 //!
 //! # Features
@@ -117,6 +118,7 @@ mod codec;
 mod completion;
 mod error;
 mod executor;
+mod exit;
 mod handle;
 mod id;
 mod launch;
@@ -144,13 +146,14 @@ mod wire;
 
 pub use crate::builder::{Builder, OnWorkerDeath, WorkerCommand};
 pub use crate::callable::{Callable, TaskFn, marker};
-pub use crate::child::{Current, StateError, current, init, try_current, worker_main};
+pub use crate::child::{Current, StateError, current, init, state, try_current, worker_main};
 pub use crate::completion::{AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed};
 pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,
 };
 pub use crate::executor::ProcessPoolExecutor;
+pub use crate::exit::{ExitResult, ExitTypeError};
 pub use crate::handle::{AbortOnDrop, TaskHandle, TaskStatus};
 pub use crate::id::{TaskId, WorkerId};
 pub use crate::map::Map;

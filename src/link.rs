@@ -40,8 +40,8 @@ use crate::payload::Payload;
 use crate::scheduler::KillReason;
 use crate::sys::{Reaper, SharedPage, SharedPageRef, read_available, require_io_driver};
 use crate::wire::{
-    InitFailure, Kind, MAX_MESSAGE, Outcome, PreambleSearch, ProgressHeader, ReplyHeader, VERSION,
-    WorkerHello, frame_codec, peek_version, split_header, split_kind,
+    Goodbye, InitFailure, Kind, MAX_MESSAGE, Outcome, PreambleSearch, ProgressHeader, ReplyHeader,
+    VERSION, WorkerHello, frame_codec, peek_version, split_header, split_kind,
 };
 
 /// Room that is made for each read.
@@ -104,9 +104,15 @@ pub(crate) struct Reply {
     pub(crate) payload: Payload,
 }
 
+/// What a worker's exit hook came to.
+pub(crate) struct ExitReply {
+    pub(crate) outcome: Outcome,
+    pub(crate) payload: Payload,
+}
+
 pub(crate) enum Ended {
     /// It said goodbye.
-    Left,
+    Left(Option<ExitReply>),
     Died(WorkerDeath),
     NotStarted(StartError),
 }
@@ -188,7 +194,7 @@ enum Stage {
     /// With the page for claims, if both sides have it.
     Initialising(Option<SharedPage>),
     Serving,
-    Goodbye,
+    Goodbye(Option<ExitReply>),
     /// It was ended or ends because it cannot serve.
     Failed(Failed),
 }
@@ -317,7 +323,8 @@ impl Link {
             Order::Flush => {} // done after each batch of orders
             Order::Stop => {
                 self.stopping = true;
-                if let Err(error) = self.outlet.put(Kind::Stop, &(), Payload::default()) {
+                let (stop, arguments) = self.launch.stop();
+                if let Err(error) = self.outlet.put(Kind::Stop, &stop, arguments) {
                     self.fail_protocol(&error);
                 }
             }
@@ -332,7 +339,7 @@ impl Link {
     /// The worker has closed its output. If it has not said goodbye it cannot serve any more, so it
     /// is killed if it lives on; most likely it is about to exit, and its exit code tells more.
     fn silent(&self) -> OptionFuture<Delay> {
-        let said_goodbye = matches!(self.stage, Stage::Goodbye);
+        let said_goodbye = matches!(self.stage, Stage::Goodbye(_));
         (!said_goodbye).then(|| Delay::new(LAST_MOMENTS)).into()
     }
 
@@ -395,7 +402,7 @@ impl Link {
         }
     }
 
-    fn understand(&mut self, mut frame: BytesMut) -> io::Result<Step> {
+    fn understand(&mut self, frame: BytesMut) -> io::Result<Step> {
         let (kind, body) = split_kind(&frame)?;
         match (&mut self.stage, kind) {
             (Stage::Hello, Kind::NotInitialised) => self.refuse(StartError::NotInitialised),
@@ -420,13 +427,7 @@ impl Link {
             (Stage::Serving, Kind::Reply) => {
                 let (header, payload) = split_header::<ReplyHeader>(body)?;
                 let length = payload.len();
-                let payload = if let Some(inline) = Payload::inline(payload) {
-                    inline
-                } else if length <= SMALL {
-                    Bytes::copy_from_slice(payload).into()
-                } else {
-                    frame.split_off(frame.len() - length).freeze().into()
-                };
+                let payload = keep_payload(frame, length);
                 let ReplyHeader { task, outcome } = header;
                 return Ok(Step::Message(Message::Reply(Reply { task, outcome, payload })));
             }
@@ -435,7 +436,17 @@ impl Link {
                 return Ok(Step::Message(progress));
             }
             (Stage::Serving, Kind::OverMemory) => return Ok(Step::Message(Message::OverMemory)),
-            (Stage::Serving, Kind::Goodbye) if self.stopping => self.stage = Stage::Goodbye,
+            (Stage::Serving, Kind::Goodbye) if self.stopping => {
+                let (goodbye, payload) = split_header::<Goodbye>(body)?;
+                if goodbye.exit_hook.is_some() != self.launch.exit_hook.is_some() {
+                    let message = "its goodbye does not say what the exit hook came to";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+                let length = payload.len();
+                let payload = keep_payload(frame, length);
+                let exit_reply = goodbye.exit_hook.map(|outcome| ExitReply { outcome, payload });
+                self.stage = Stage::Goodbye(exit_reply);
+            }
             (_, kind) => {
                 let message = format!("it sent a {kind:?} frame at the wrong time");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -462,12 +473,12 @@ impl Link {
         let _ = self.exited.send(());
         let drained = self.stderr.await.ok();
         let status = self.reaper.reap();
-        if matches!(self.stage, Stage::Goodbye) {
+        if let Stage::Goodbye(exit_reply) = self.stage {
             // The program may end after a shutdown, and what was printed must not end with it.
             if let Some(Drained { written, .. }) = drained {
                 futures::future::select(written, Delay::new(LAST_WORDS)).await;
             }
-            return Ended::Left;
+            return Ended::Left(exit_reply);
         }
         let stderr_tail = drained.map(|drained| drained.tail).unwrap_or_default();
         let remark = match (&self.stage, self.killed) {
@@ -524,6 +535,18 @@ async fn read_more(stdout: &mut ChildStdout, inbox: &mut BytesMut) -> bool {
         inbox.reserve(READ);
     }
     matches!(stdout.read_buf(inbox).await, Ok(1..))
+}
+
+/// The last `length` bytes of a frame.
+fn keep_payload(mut frame: BytesMut, length: usize) -> Payload {
+    let start = frame.len() - length;
+    if let Some(inline) = Payload::inline(&frame[start..]) {
+        inline
+    } else if length <= SMALL {
+        Bytes::copy_from_slice(&frame[start..]).into()
+    } else {
+        frame.split_off(start).freeze().into()
+    }
 }
 
 /// Whether a worker fits, and takes part in claims.

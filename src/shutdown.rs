@@ -1,6 +1,11 @@
 //! How a pool ends, and what became of its tasks.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::exit::{ExitResult, ExitTypeError, Exits};
 
 /// How a pool is shut down: Python's two flags, and a limit.
 ///
@@ -53,7 +58,7 @@ impl Shutdown {
 }
 
 /// What became of a pool's tasks over its whole life; all zero for a pool that is not closed yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
     /// Tasks that ended with a result or an error.
@@ -62,4 +67,62 @@ pub struct ShutdownReport {
     pub cancelled: u64,
     /// Of the cancelled ones, those that ran when the time limit of a shutdown was over.
     pub killed: u64,
+    pub(crate) exits: Arc<Exits>,
+}
+
+impl ShutdownReport {
+    /// What the [exit hook](crate::Builder::exit_hook) returned in each worker that left because the
+    /// pool asked it to, in the order in which they left. `R` is the type that the hook returns.
+    ///
+    /// A hook that panicked, or whose result could not be encoded, is an `Err` in its place. Workers
+    /// that died or were killed have none. Of a pool that has seen many workers the latest 10,000 are
+    /// kept. Without a hook, and for a pool that is not closed yet, there are none.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// fn open() -> Cell<u64> {
+    ///     Cell::new(0)
+    /// }
+    ///
+    /// fn work(amount: u64) {
+    ///     let done: &Cell<u64> = procpool::state().expect("the pool has an initializer");
+    ///     done.set(done.get() + amount);
+    /// }
+    ///
+    /// fn total() -> u64 {
+    ///     procpool::state().map_or(0, Cell::get)
+    /// }
+    ///
+    /// procpool::register!(open, work, total);
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #     procpool::init();
+    /// #     tokio::runtime::Runtime::new()?.block_on(run())
+    /// # }
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = procpool::ProcessPoolExecutor::builder();
+    /// let pool = builder.initializer(open, ()).exit_hook(total, ()).build()?;
+    /// for amount in [1, 2, 3] {
+    ///     pool.run(work, amount).await?;
+    /// }
+    /// let report = pool.shutdown().await;
+    /// let mut sum = 0;
+    /// for exit in report.exit_results::<u64>()? {
+    ///     sum += exit.result?;
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the hook returns another type.
+    pub fn exit_results<R>(&self) -> Result<Vec<ExitResult<R>>, ExitTypeError>
+    where
+        R: DeserializeOwned + 'static,
+    {
+        self.exits.decode()
+    }
 }

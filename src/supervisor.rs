@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::claim::{Asked, Claim, ClaimBoard, Revocation, Slot};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::executor::Refused;
+use crate::exit::Exits;
 use crate::handle::{Resolution, TaskCell};
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
@@ -119,6 +120,8 @@ pub(crate) struct Supervisor {
     /// Set once the pool is broken.
     broken: Option<BrokenProcessPool>,
     reports: mpsc::Sender<(WorkerId, Report)>,
+    /// What workers said when they left.
+    exits: Exits,
     closed: watch::Sender<Option<ShutdownReport>>,
 }
 
@@ -172,6 +175,7 @@ impl Supervisor {
         Self {
             shared,
             max_payload: launch.max_payload,
+            exits: Exits::new(launch.exit_hook.clone()),
             launch,
             ledger: Ledger::default(),
             workers: BTreeMap::new(),
@@ -356,11 +360,14 @@ impl Supervisor {
     }
 
     fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, ended: Ended) {
-        view.pids.remove(&worker);
+        let pid = view.pids.remove(&worker);
         self.skip_cancelled(&mut view.scheduler, now, worker, None);
         let end = match ended {
-            Ended::Left => {
+            Ended::Left(exit_reply) => {
                 log::debug!("{}: {worker} has left", self.shared.name);
+                if let (Some(pid), Some(reply)) = (pid, exit_reply) {
+                    self.exits.push(worker, pid, reply, self.max_payload);
+                }
                 End::Left
             }
             Ended::Died(death) => {
@@ -540,6 +547,7 @@ impl Supervisor {
             finished: counts.completed + counts.failed,
             cancelled: counts.cancelled,
             killed: counts.killed,
+            exits: Arc::new(std::mem::take(&mut self.exits)),
         }));
     }
 }

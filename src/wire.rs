@@ -49,7 +49,7 @@ pub(crate) enum Kind {
     Hello = 1,
     /// Supervisor → worker: [`TaskHeader`], with the arguments as payload.
     Task = 2,
-    /// Supervisor → worker: leave.
+    /// Supervisor → worker: leave. [`Stop`], with the exit hook's arguments as payload.
     Stop = 3,
     /// Worker → supervisor: [`WorkerHello`].
     WorkerHello = 16,
@@ -59,7 +59,7 @@ pub(crate) enum Kind {
     InitFailed = 18,
     /// Worker → supervisor: [`ReplyHeader`], with the result as payload.
     Reply = 19,
-    /// Worker → supervisor: leaving as told.
+    /// Worker → supervisor: leaving as told. [`Goodbye`], with the exit hook's result as payload.
     Goodbye = 20,
     /// Worker → supervisor: it takes more memory than it may, and begins no more tasks that could go
     /// to another worker.
@@ -163,7 +163,21 @@ pub(crate) struct ReplyHeader {
     pub(crate) outcome: Outcome,
 }
 
-/// How a task ended, and what the payload of its reply is.
+/// What a worker is told when it has to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stop {
+    /// Position of the exit hook.
+    pub(crate) exit_hook: Option<u32>,
+}
+
+/// A worker's last words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Goodbye {
+    /// How the exit hook ended.
+    pub(crate) exit_hook: Option<Outcome>,
+}
+
+/// How a call ended, and what the payload of its reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
     /// The result.

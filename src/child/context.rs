@@ -115,7 +115,8 @@ impl Current {
         self.uplink.report(self.run, header, message.as_ref());
     }
 
-    /// What the [initializer](crate::Builder::initializer) of this worker returned.
+    /// What the [initializer](crate::Builder::initializer) of this worker returned, as from
+    /// [`state`].
     ///
     /// ```
     /// struct Model(Vec<f64>);
@@ -139,8 +140,7 @@ impl Current {
     /// If the pool has no initializer, if it returned something of another type, or if this is not
     /// the thread that runs the task.
     pub fn state<T: 'static>(&self) -> Result<&'static T, StateError> {
-        let state = STATE.get().ok_or(StateError::NoInitializer)?;
-        state.downcast_ref().ok_or(StateError::OtherType { wanted: type_name::<T>() })
+        state()
     }
 }
 
@@ -152,6 +152,38 @@ impl fmt::Debug for Current {
             .field("attempt", &self.attempt)
             .finish_non_exhaustive()
     }
+}
+
+/// What the [initializer](crate::Builder::initializer) of this worker returned; for tasks, and for
+/// the [exit hook](crate::Builder::exit_hook), which is no task and has no [`current`].
+///
+/// ```
+/// use std::cell::Cell;
+///
+/// fn open() -> Cell<u64> {
+///     Cell::new(0) // any type: it stays in the worker, and only one thread uses it
+/// }
+///
+/// fn count_task() {
+///     let count: &Cell<u64> = procpool::state().expect("the pool has an initializer");
+///     count.set(count.get() + 1);
+/// }
+///
+/// fn total() -> u64 {
+///     procpool::state::<Cell<u64>>().map_or(0, Cell::get)
+/// }
+///
+/// procpool::register!(open, count_task, total);
+/// # fn main() {}
+/// ```
+///
+/// # Errors
+///
+/// If the pool has no initializer, if it returned something of another type, or if this is not the
+/// thread that runs the tasks.
+pub fn state<T: 'static>() -> Result<&'static T, StateError> {
+    let state = STATE.get().ok_or(StateError::NoInitializer)?;
+    state.downcast_ref().ok_or(StateError::OtherType { wanted: type_name::<T>() })
 }
 
 /// Why there is no such state.

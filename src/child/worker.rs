@@ -1,4 +1,4 @@
-//! The worker's life: hello, initializer, tasks, goodbye.
+//! The worker's life: hello, initializer, tasks, exit hook, goodbye.
 
 use std::fs::File;
 use std::io;
@@ -19,8 +19,8 @@ use crate::sys::{
     wait_for_hangup,
 };
 use crate::wire::{
-    Hello, InitFailure, Kind, Outcome, PanicReport, ReplyHeader, TaskHeader, VERSION, WorkerHello,
-    peek_version, put_frame, put_task_frame, set_length, split_header,
+    Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport, ReplyHeader, Stop, TaskHeader,
+    VERSION, WorkerHello, peek_version, put_frame, put_task_frame, set_length, split_header,
 };
 
 /// Serves the pool and ends the process.
@@ -72,8 +72,7 @@ fn serve(mut reader: FrameReader, output: File) -> io::Result<()> {
     let mut writer = FrameWriter::new(uplink);
     let Some(mut worker) = Worker::start(&mut reader, &mut writer, uplink)? else { return Ok(()) };
     while worker.step(&mut reader, &mut writer)? {}
-    put_frame(writer.buffer(), Kind::Goodbye, &(), 0)?;
-    writer.flush()
+    Ok(())
 }
 
 struct Worker {
@@ -142,7 +141,12 @@ impl Worker {
         let mut incoming = reader.read()?;
         let (kind, body) = incoming.parse()?;
         match kind {
-            Kind::Stop => return Ok(false),
+            Kind::Stop => {
+                let (stop, payload) = split_header::<Stop>(body)?;
+                let length = payload.len();
+                self.leave(stop, incoming.payload(length), writer)?;
+                return Ok(false);
+            }
             Kind::Task => {}
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
@@ -191,10 +195,44 @@ impl Worker {
         payload: Arguments<'_>,
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
-        let limit = self.hello.max_payload();
+        let put_header = |out: &mut Vec<u8>, outcome, length| {
+            let header = ReplyHeader { task: header.task, outcome };
+            put_task_frame(out, Kind::Reply, &header, length)
+        };
+        self.call(function, payload, writer.buffer(), put_header)
+    }
+
+    /// Runs the exit hook, if there is one, and says goodbye.
+    fn leave(
+        &self,
+        stop: Stop,
+        payload: Arguments<'_>,
+        writer: &mut FrameWriter,
+    ) -> io::Result<()> {
         let out = writer.buffer();
-        let reply = ReplyHeader { task: header.task, outcome: Outcome::Returned };
-        put_task_frame(out, Kind::Reply, &reply, 0)?;
+        match stop.exit_hook {
+            Some(hook) => {
+                let put_header = |out: &mut Vec<u8>, outcome, length| {
+                    let goodbye = Goodbye { exit_hook: Some(outcome) };
+                    put_task_frame(out, Kind::Goodbye, &goodbye, length)
+                };
+                self.call(named(&self.functions, hook)?, payload, out, put_header)?;
+            }
+            None => put_task_frame(out, Kind::Goodbye, &Goodbye { exit_hook: None }, 0)?,
+        }
+        writer.flush()
+    }
+
+    /// Calls a function and leaves a frame with what came of it in `out`, which is empty.
+    fn call(
+        &self,
+        function: &Function,
+        payload: Arguments<'_>,
+        out: &mut Vec<u8>,
+        put_header: impl Fn(&mut Vec<u8>, Outcome, usize) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let limit = self.hello.max_payload();
+        put_header(out, Outcome::Returned, 0)?;
         let buffer = std::mem::take(out);
         let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
         let (outcome, text) = match catch(|| call(payload, buffer, limit)) {
@@ -213,7 +251,7 @@ impl Worker {
             }
             Err(report) => (Outcome::Panicked, encode_report(report, limit)),
         };
-        put_task_frame(out, Kind::Reply, &ReplyHeader { task: header.task, outcome }, text.len())?;
+        put_header(out, outcome, text.len())?;
         out.extend_from_slice(&text);
         Ok(())
     }
