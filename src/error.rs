@@ -396,6 +396,10 @@ impl TaskError {
     pub(crate) fn new(report: Report) -> Self {
         Self(Arc::new(report))
     }
+
+    pub(crate) fn cause(&self) -> &Cause {
+        &self.0.cause
+    }
 }
 
 /// For tasks that are submitted on the user's behalf, by [`map`](crate::ProcessPoolExecutor::map).

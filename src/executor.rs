@@ -28,6 +28,7 @@ use crate::scheduler::{Force, Task};
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::snapshot::{PoolStats, WorkerInfo};
 use crate::supervisor::{Command, Commands, Shared};
+use crate::sys::resident_memory;
 use crate::task::{Options, TaskBuilder};
 
 /// A pool of worker processes that run ordinary functions; the counterpart of Python's
@@ -369,11 +370,24 @@ impl ProcessPoolExecutor {
     }
 
     /// The workers that have a process at this moment.
+    ///
+    /// ```
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// for worker in pool.workers() {
+    ///     let megabytes = worker.memory.map(|bytes| bytes >> 20);
+    ///     println!("pid {} is {:?} and takes {megabytes:?} MiB", worker.pid, worker.state);
+    /// }
+    /// # }
+    /// ```
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        self.inner.shared.view().workers()
+        let mut workers = self.inner.shared.view().workers();
+        for worker in &mut workers {
+            worker.memory = resident_memory(worker.pid);
+        }
+        workers
     }
 
-    /// Counts of what has happened so far and of how things stand.
+    /// Counts and durations of what has happened so far, and how things stand; see [`PoolStats`].
     pub fn stats(&self) -> PoolStats {
         self.inner.shared.view().stats()
     }
@@ -463,7 +477,15 @@ impl ProcessPoolExecutor {
         let deadline = deadline.map(|deadline| deadline.saturating_duration_since(began));
         let task = Task { priority, key, retries, timeout, deadline, ..Task::new(id) };
         let reply = ReplyTo(Arc::clone(&cell));
-        let entry = Entry { reply, function, arguments, room: Some(room), timeout, slot: None };
+        let entry = Entry {
+            reply,
+            function,
+            arguments,
+            room: Some(room),
+            timeout,
+            slot: None,
+            accepted: 0,
+        };
         match self.inner.commands.send(Command::Submit(task, entry)) {
             Ok(()) => Ok(TaskHandle::new(cell, self.inner.commands.clone())),
             Err(_) => Err(self.refusal(name)),

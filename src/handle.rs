@@ -113,6 +113,11 @@ impl TaskCell {
         queued
     }
 
+    /// The last attempt at which it was sent to a worker.
+    pub(crate) fn attempt(&self) -> Option<u32> {
+        self.lock().sent.map(|(_, attempt)| attempt)
+    }
+
     /// The supervisor has taken the task back.
     pub(crate) fn requeue(&self) {
         let mut state = self.lock();

@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     /// The function's position in the registry.
     pub(crate) function: u32,
     pub(crate) arguments: Payload,
+    /// When the supervisor took it over, in nanoseconds: half the size of a [`Time`](crate::scheduler::Time).
+    pub(crate) accepted: u64,
     /// Its place in the bounded queue, until it begins.
     pub(crate) room: Option<OwnedSemaphorePermit>,
     pub(crate) timeout: Option<Duration>,

@@ -101,6 +101,8 @@ pub(crate) struct Progress {
 pub(crate) struct Reply {
     pub(crate) task: TaskId,
     pub(crate) outcome: Outcome,
+    /// How long it ran, as the worker says, in nanoseconds.
+    pub(crate) run_time: u64,
     pub(crate) payload: Payload,
 }
 
@@ -428,8 +430,9 @@ impl Link {
                 let (header, payload) = split_header::<ReplyHeader>(body)?;
                 let length = payload.len();
                 let payload = keep_payload(frame, length);
-                let ReplyHeader { task, outcome } = header;
-                return Ok(Step::Message(Message::Reply(Reply { task, outcome, payload })));
+                let ReplyHeader { run_time, task, outcome } = header;
+                let reply = Reply { task, outcome, run_time, payload };
+                return Ok(Step::Message(Message::Reply(reply)));
             }
             (Stage::Serving, Kind::Progress) => {
                 let progress = Message::Progress(read_progress(body)?);

@@ -21,6 +21,8 @@ use crate::launch::Launch;
 use crate::ledger::{Entry, Ledger};
 use crate::link::{self, Ended, Message, Order, Progress, Reply, Report};
 use crate::log;
+use crate::metrics::nanos;
+use crate::observer::Observer;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
 use crate::scheduler::{
@@ -67,10 +69,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(name: String, scheduler: Scheduler, queue_capacity: usize) -> Self {
+        let view = View::new(scheduler, name.clone());
         Self {
             name,
-            began: Instant::now(),
-            view: Mutex::new(View { scheduler, pids: BTreeMap::new() }),
+            began: view.began,
+            view: Mutex::new(view),
             room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
             refused: OnceLock::new(),
         }
@@ -201,7 +204,7 @@ impl Supervisor {
         let view = &mut *shared.view();
         let now = shared.began.elapsed();
         view.scheduler.open(now);
-        self.perform(&mut view.scheduler, now);
+        self.perform(view, now);
     }
 
     /// Handles a batch of events; returns when the scheduler wants to be called again.
@@ -215,15 +218,15 @@ impl Supervisor {
         let now = shared.began.elapsed();
         for (worker, report) in reports.drain(..) {
             self.on_report(view, now, worker, report);
-            self.perform(&mut view.scheduler, now);
+            self.perform(view, now);
         }
         for command in commands.drain(..) {
             self.on_command(view, now, command);
-            self.perform(&mut view.scheduler, now);
+            self.perform(view, now);
         }
         if view.scheduler.next_timeout().is_some_and(|at| at <= now) {
             view.scheduler.timeout(now);
-            self.perform(&mut view.scheduler, now);
+            self.perform(view, now);
         }
         self.flush(&view.scheduler);
         view.scheduler.next_timeout()
@@ -243,7 +246,8 @@ impl Supervisor {
 
     fn on_command(&mut self, view: &mut View, now: Time, command: Command) {
         match command {
-            Command::Submit(task, entry) => {
+            Command::Submit(task, mut entry) => {
+                entry.accepted = nanos(now);
                 self.ledger.insert(task.id, entry);
                 view.scheduler.submit(now, task);
             }
@@ -273,8 +277,7 @@ impl Supervisor {
     fn on_report(&mut self, view: &mut View, now: Time, worker: WorkerId, report: Report) {
         match report {
             Report::Spawned { pid } => {
-                log::debug!("{}: {worker} (pid {pid}) was started", self.shared.name);
-                view.pids.insert(worker, pid);
+                view.observer.worker_started(now, worker, pid);
             }
             Report::Ready(outlet, page) => {
                 let recallable = page.is_some();
@@ -282,12 +285,12 @@ impl Supervisor {
                     worker.outlet = Some(outlet);
                     worker.claims = page.map(ClaimBoard::new);
                 }
-                log::debug!("{}: {worker} is ready", self.shared.name);
+                view.observer.worker_ready(now, worker);
                 view.scheduler.worker_ready(now, worker, recallable);
             }
             Report::Messages(messages) => {
                 for message in messages {
-                    self.on_message(&mut view.scheduler, now, worker, message);
+                    self.on_message(view, now, worker, message);
                 }
             }
             Report::Blocked => view.scheduler.worker_blocked(worker),
@@ -296,62 +299,51 @@ impl Supervisor {
         }
     }
 
-    fn on_message(
-        &mut self,
-        scheduler: &mut Scheduler,
-        now: Time,
-        worker: WorkerId,
-        message: Message,
-    ) {
+    fn on_message(&mut self, view: &mut View, now: Time, worker: WorkerId, message: Message) {
         match message {
-            Message::Progress(progress) => self.on_progress(scheduler, now, worker, progress),
-            Message::Reply(reply) => self.on_reply(scheduler, now, worker, reply),
+            Message::Progress(progress) => self.on_progress(view, now, worker, progress),
+            Message::Reply(reply) => self.on_reply(view, now, worker, reply),
             Message::OverMemory => {
-                scheduler.worker_over_memory(now, worker);
-                self.perform(scheduler, now);
+                view.scheduler.worker_over_memory(now, worker);
+                self.perform(view, now);
             }
         }
     }
 
     /// Only the running task can report. What comes of another one is not worth a punishment.
-    fn on_progress(
-        &mut self,
-        scheduler: &mut Scheduler,
-        now: Time,
-        worker: WorkerId,
-        progress: Progress,
-    ) {
-        self.skip_cancelled(scheduler, now, worker, Some(progress.task));
-        let running = scheduler.pipeline(worker).next();
+    fn on_progress(&mut self, view: &mut View, now: Time, worker: WorkerId, progress: Progress) {
+        self.skip_cancelled(view, now, worker, Some(progress.task));
+        let running = view.scheduler.pipeline(worker).next();
         let entry = running.filter(|task| *task == progress.task);
         if let Some(entry) = entry.and_then(|task| self.ledger.get(task)) {
             self.reported.push((Arc::clone(&entry.reply.0), progress));
         }
     }
 
-    fn on_reply(&mut self, scheduler: &mut Scheduler, now: Time, worker: WorkerId, reply: Reply) {
-        let Reply { task, outcome, payload } = reply;
-        self.skip_cancelled(scheduler, now, worker, Some(task));
-        if scheduler.task_finished(now, worker, task) == Verdict::Deliver {
-            self.deliver(task, outcome, payload);
+    fn on_reply(&mut self, view: &mut View, now: Time, worker: WorkerId, reply: Reply) {
+        let Reply { task, outcome, run_time, payload } = reply;
+        self.skip_cancelled(view, now, worker, Some(task));
+        if view.scheduler.task_finished(now, worker, task) == Verdict::Deliver {
+            view.observer.task_replied(worker, run_time);
+            self.deliver(&mut view.observer, task, outcome, payload);
         }
-        self.perform(scheduler, now);
+        self.perform(view, now);
     }
 
     /// The worker has passed over the tasks before `next` (over all, without one) that were cancelled
     /// in its hands. It can be that their commands have not been handled yet.
     fn skip_cancelled(
         &mut self,
-        scheduler: &mut Scheduler,
+        view: &mut View,
         now: Time,
         worker: WorkerId,
         next: Option<TaskId>,
     ) {
-        let passed = scheduler.pipeline(worker).take_while(|task| Some(*task) != next);
+        let passed = view.scheduler.pipeline(worker).take_while(|task| Some(*task) != next);
         let cancelled: Vec<TaskId> = passed.filter(|task| self.is_cancelled(*task)).collect();
         for task in cancelled {
-            scheduler.cancel(now, task);
-            self.perform(scheduler, now);
+            view.scheduler.cancel(now, task);
+            self.perform(view, now);
         }
     }
 
@@ -360,23 +352,21 @@ impl Supervisor {
     }
 
     fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, ended: Ended) {
-        let pid = view.pids.remove(&worker);
-        self.skip_cancelled(&mut view.scheduler, now, worker, None);
+        self.skip_cancelled(view, now, worker, None);
+        let seen = view.scheduler.worker(worker);
+        let process = view.observer.worker_ended(now, worker, seen, &ended);
         let end = match ended {
             Ended::Left(exit_reply) => {
-                log::debug!("{}: {worker} has left", self.shared.name);
-                if let (Some(pid), Some(reply)) = (pid, exit_reply) {
-                    self.exits.push(worker, pid, reply, self.max_payload);
+                if let (Some(process), Some(reply)) = (process, exit_reply) {
+                    self.exits.push(worker, process.pid, reply, self.max_payload);
                 }
                 End::Left
             }
             Ended::Died(death) => {
-                log::debug!("{}: {death}", self.shared.name);
                 self.death = Some(BrokenCause::WorkerDied(death));
                 End::Died { taken: self.take_back(&view.scheduler, worker, 0) }
             }
             Ended::NotStarted(error) => {
-                log::debug!("{}: {worker} did not start: {error}", self.shared.name);
                 let failure = match &error {
                     error if error.is_fatal() => StartFailure::Fatal,
                     error if error.was_killed() => StartFailure::Killed,
@@ -387,7 +377,7 @@ impl Supervisor {
             }
         };
         view.scheduler.worker_ended(now, worker, end);
-        self.perform(&mut view.scheduler, now);
+        self.perform(view, now);
         self.workers.remove(&worker);
         let oldest = self.workers.first_key_value().map(|(id, _)| *id);
         self.recycling.retain(|(newest, _)| oldest.is_some_and(|oldest| oldest <= *newest));
@@ -414,35 +404,36 @@ impl Supervisor {
 
     // ----- actions -----
 
-    fn perform(&mut self, scheduler: &mut Scheduler, now: Time) {
-        while let Some(action) = scheduler.poll_action() {
+    fn perform(&mut self, view: &mut View, now: Time) {
+        while let Some(action) = view.scheduler.poll_action() {
             match action {
                 Action::Start(worker) => self.start(worker),
-                Action::Send { worker, task, attempt } => self.send(worker, task, attempt),
-                Action::Begin(task) => {
-                    if let Some(entry) = self.ledger.get_mut(task) {
-                        entry.room = None;
-                    }
+                Action::Send { worker, task, attempt } => {
+                    self.send(&mut view.observer, worker, task, attempt);
                 }
+                Action::Begin(task) => self.begin(&mut view.observer, now, task),
                 Action::Recall { worker, all } => {
                     let keep = usize::from(!all);
-                    let taken = self.take_back(scheduler, worker, keep);
-                    scheduler.recalled(now, worker, taken);
+                    let taken = self.take_back(&view.scheduler, worker, keep);
+                    view.scheduler.recalled(now, worker, taken);
                 }
                 Action::Ask(worker) => {
-                    let cooperative = self.ask(scheduler, worker);
-                    scheduler.asked(now, worker, cooperative);
+                    let cooperative = self.ask(&view.scheduler, worker);
+                    view.scheduler.asked(now, worker, cooperative);
                 }
                 Action::Withdraw(task) => self.withdraw(task),
-                Action::Fail(task, failure) => self.fail(task, failure),
-                Action::Stop(worker, _) => self.order(worker, Order::Stop),
+                Action::Fail(task, failure) => self.fail(&mut view.observer, task, failure),
+                Action::Stop(worker, _) => {
+                    view.observer.worker_stopped(now, worker);
+                    self.order(worker, Order::Stop);
+                }
                 Action::Terminate(worker) => self.order(worker, Order::Terminate),
                 Action::Kill(worker, reason) => self.order(worker, Order::Kill(reason)),
                 Action::Warm => self.warming.drain(..).for_each(|waiter| {
                     let _ = waiter.send(()); // or it has gone
                 }),
                 Action::Refuse(refusal) => self.refuse(refusal),
-                Action::Close => self.close(scheduler),
+                Action::Close => self.close(&view.scheduler),
             }
         }
     }
@@ -454,11 +445,15 @@ impl Supervisor {
         tokio::spawn(link::run(worker, launch, receiver, reports));
     }
 
-    fn send(&mut self, worker: WorkerId, task: TaskId, attempt: u32) {
+    fn send(&mut self, observer: &mut Observer, worker: WorkerId, task: TaskId, attempt: u32) {
         let (Some(entry), Some(link)) = (self.ledger.get_mut(task), self.workers.get_mut(&worker))
         else {
             return;
         };
+        // What was taken back is sent again at the same attempt.
+        if attempt > 1 && entry.cell().attempt() < Some(attempt) {
+            observer.task_retried();
+        }
         let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
         let slot = claim.as_ref().map(Claim::slot);
         entry.slot = slot.map(|slot| (worker, slot));
@@ -470,6 +465,13 @@ impl Supervisor {
                 // Not reached: the header is small and the arguments were measured.
                 Err(error) => log::error!("{}: {task} cannot be sent: {error}", self.shared.name),
             }
+        }
+    }
+
+    fn begin(&mut self, observer: &mut Observer, now: Time, task: TaskId) {
+        let Some(entry) = self.ledger.get_mut(task) else { return };
+        if entry.room.take().is_some() {
+            observer.task_begun(now, entry.accepted);
         }
     }
 
@@ -509,14 +511,20 @@ impl Supervisor {
         Some(entry)
     }
 
-    fn deliver(&mut self, task: TaskId, outcome: Outcome, payload: Payload) {
+    fn deliver(
+        &mut self,
+        observer: &mut Observer,
+        task: TaskId,
+        outcome: Outcome,
+        payload: Payload,
+    ) {
         if let Some(entry) = self.take(task) {
             let resolution = entry.delivered(outcome, payload, self.max_payload);
-            self.resolved.push((entry, resolution));
+            self.finish(observer, entry, resolution);
         }
     }
 
-    fn fail(&mut self, task: TaskId, failure: Failure) {
+    fn fail(&mut self, observer: &mut Observer, task: TaskId, failure: Failure) {
         let Some(entry) = self.take(task) else { return };
         let cause = match failure {
             Failure::Died => match &self.death {
@@ -530,7 +538,12 @@ impl Supervisor {
             Failure::ShutDown => Cause::ShutDown,
         };
         let error = entry.failed(cause);
-        self.resolved.push((entry, Err(error)));
+        self.finish(observer, entry, Err(error));
+    }
+
+    fn finish(&mut self, observer: &mut Observer, entry: Entry, resolution: Resolution) {
+        observer.task_finished(&resolution);
+        self.resolved.push((entry, resolution));
     }
 
     fn refuse(&mut self, refusal: Refusal) {

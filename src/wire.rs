@@ -14,6 +14,8 @@
 //! it is never copied through the header's codec.
 
 use std::io;
+use std::ops::Range;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -159,6 +161,9 @@ pub(crate) struct TaskHeader {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReplyHeader {
+    /// In nanoseconds. First and of fixed length, so that it can be set when the rest is written.
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) run_time: u64,
     pub(crate) task: TaskId,
     pub(crate) outcome: Outcome,
 }
@@ -258,6 +263,13 @@ fn end_frame(frame: &mut [u8], payload: usize) -> io::Result<()> {
 /// Corrects the length of a frame whose payload has been appended meanwhile.
 pub(crate) fn set_length(frame: &mut [u8]) -> io::Result<()> {
     end_frame(frame, 0)
+}
+
+/// Sets the run time in a frame that begins with a [`ReplyHeader`].
+pub(crate) fn set_run_time(reply: &mut [u8], run_time: Duration) {
+    const PLACE: Range<usize> = LENGTH + 1..LENGTH + 1 + size_of::<u64>();
+    let nanos = u64::try_from(run_time.as_nanos()).unwrap_or(u64::MAX);
+    reply[PLACE].copy_from_slice(&nanos.to_le_bytes());
 }
 
 /// The largest frame that is accepted when payloads may have `max_payload` bytes.
@@ -367,6 +379,18 @@ mod tests {
         }
         stream.extend_from_slice(&[last]);
         assert!(codec.decode(&mut stream).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_run_time_of_a_reply_can_be_set_when_its_payload_is_there() {
+        let header = ReplyHeader { run_time: 0, task: TaskId(300), outcome: Outcome::Panicked };
+        let mut out = Vec::new();
+        put_task_frame(&mut out, Kind::Reply, &header, 5).unwrap();
+        out.extend_from_slice(b"hello");
+        set_run_time(&mut out, Duration::from_nanos(70_000));
+        let (_, rest) = split_kind(&out[LENGTH..]).unwrap();
+        let (changed, payload) = split_header::<ReplyHeader>(rest).unwrap();
+        assert_eq!((changed, payload), (ReplyHeader { run_time: 70_000, ..header }, &b"hello"[..]));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use super::context::{Current, set_current, set_state};
 use super::panic::{catch, record_panics};
@@ -20,7 +21,8 @@ use crate::sys::{
 };
 use crate::wire::{
     Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport, ReplyHeader, Stop, TaskHeader,
-    VERSION, WorkerHello, peek_version, put_frame, put_task_frame, set_length, split_header,
+    VERSION, WorkerHello, peek_version, put_frame, put_task_frame, set_length, set_run_time,
+    split_header,
 };
 
 /// Serves the pool and ends the process.
@@ -196,10 +198,13 @@ impl Worker {
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
         let put_header = |out: &mut Vec<u8>, outcome, length| {
-            let header = ReplyHeader { task: header.task, outcome };
+            let header = ReplyHeader { run_time: 0, task: header.task, outcome };
             put_task_frame(out, Kind::Reply, &header, length)
         };
-        self.call(function, payload, writer.buffer(), put_header)
+        let began = Instant::now();
+        self.call(function, payload, writer.buffer(), put_header)?;
+        set_run_time(writer.buffer(), began.elapsed());
+        Ok(())
     }
 
     /// Runs the exit hook, if there is one, and says goodbye.

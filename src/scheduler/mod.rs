@@ -515,6 +515,7 @@ impl Scheduler {
         Some(WorkerView {
             stage: worker.stage,
             busy: worker.head().is_some(),
+            running_since: worker.head().map(|_| worker.since),
             tasks_completed: worker.tasks_completed,
         })
     }
@@ -577,5 +578,7 @@ impl Scheduler {
 pub(crate) struct WorkerView {
     pub(crate) stage: Stage,
     pub(crate) busy: bool,
+    /// Since when its running task counts as running.
+    pub(crate) running_since: Option<Time>,
     pub(crate) tasks_completed: u64,
 }

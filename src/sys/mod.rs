@@ -8,7 +8,7 @@ mod memory;
 mod pipe;
 
 pub(crate) use self::child::{
-    Reaper, kill_own_group, own_executable, require_io_driver, signal_name,
+    Reaper, kill_own_group, own_executable, require_io_driver, resident_memory, signal_name,
 };
 pub(crate) use self::limits::{MemoryGauge, limit_memory};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
