@@ -18,6 +18,7 @@ use crate::error::{
     BrokenProcessPool, BuildError, Cause, Report, ResizeError, RunError, Subject, SubmitError,
     Value,
 };
+use crate::events::Events;
 use crate::handle::{TaskCell, TaskHandle};
 use crate::id::TaskId;
 use crate::ledger::{Entry, ReplyTo};
@@ -390,6 +391,34 @@ impl ProcessPoolExecutor {
     /// Counts and durations of what has happened so far, and how things stand; see [`PoolStats`].
     pub fn stats(&self) -> PoolStats {
         self.inner.shared.view().stats()
+    }
+
+    /// What happens in the pool from now on, as a stream: workers that come and go, tasks that begin
+    /// and end. Any number of readers can have one; see [`Events`].
+    ///
+    /// ```
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # procpool::register!(square);
+    /// use futures::StreamExt;
+    /// use procpool::{PoolEvent, ProcessPoolExecutor};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #     procpool::init();
+    /// #     tokio::runtime::Runtime::new()?.block_on(run())
+    /// # }
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let events = pool.events();
+    /// pool.run(square, 12).await?;
+    /// pool.shutdown().await;
+    /// let story: Vec<PoolEvent> = events.collect().await; // it ends with the pool
+    /// assert!(matches!(story[0], PoolEvent::TaskQueued { .. }));
+    /// assert!(matches!(story.last(), Some(PoolEvent::WorkerLeft { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(&self) -> Events {
+        self.inner.shared.view().observer.feed.subscribe()
     }
 
     /// The error for a task that comes to a pool that accepts no more.

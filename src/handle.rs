@@ -113,6 +113,16 @@ impl TaskCell {
         queued
     }
 
+    pub(crate) fn function(&self) -> &'static str {
+        self.function
+    }
+
+    /// The worker in whose hands the task is, and at which attempt.
+    pub(crate) fn holder(&self) -> Option<(WorkerId, u32)> {
+        let state = self.lock();
+        state.sent.filter(|_| matches!(state.stage, Stage::Sent(_)))
+    }
+
     /// The last attempt at which it was sent to a worker.
     pub(crate) fn attempt(&self) -> Option<u32> {
         self.lock().sent.map(|(_, attempt)| attempt)

@@ -81,6 +81,7 @@
 //! | end tasks with their scope | [`TaskSet`] |
 //! | build something once per worker | [`Builder::initializer`], [`current`] |
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
+//! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
 //! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
 //!
 //! # Features
@@ -117,6 +118,7 @@ mod claim;
 mod codec;
 mod completion;
 mod error;
+mod events;
 mod executor;
 mod exit;
 mod handle;
@@ -154,6 +156,7 @@ pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,
 };
+pub use crate::events::{Events, PoolEvent};
 pub use crate::executor::ProcessPoolExecutor;
 pub use crate::exit::{ExitResult, ExitTypeError};
 pub use crate::handle::{AbortOnDrop, TaskHandle, TaskStatus};

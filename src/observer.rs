@@ -1,13 +1,16 @@
-//! What happens in a pool, told to those who look on: its log and its metrics.
+//! What happens in a pool, told to those who look on: its log, its metrics, and readers of events.
 
 use std::collections::BTreeMap;
 
+use crate::error::BrokenProcessPool;
+use crate::events::{Feed, PoolEvent};
 use crate::handle::Resolution;
-use crate::id::WorkerId;
+use crate::id::{TaskId, WorkerId};
+use crate::ledger::Entry;
 use crate::link::Ended;
 use crate::log;
 use crate::metrics::{Metrics, TaskOutcome, nanos};
-use crate::scheduler::{Time, WorkerView};
+use crate::scheduler::{Stage, Time, WorkerView};
 
 /// Is told of everything that happens, by the supervisor and in that order.
 pub(crate) struct Observer {
@@ -16,6 +19,7 @@ pub(crate) struct Observer {
     /// Of the workers that have one.
     pub(crate) processes: BTreeMap<WorkerId, Process>,
     pub(crate) metrics: Metrics,
+    pub(crate) feed: Feed,
 }
 
 /// The process of a worker.
@@ -27,18 +31,21 @@ pub(crate) struct Process {
 
 impl Observer {
     pub(crate) fn new(name: String) -> Self {
-        Self { name, processes: BTreeMap::new(), metrics: Metrics::default() }
+        let (processes, metrics) = (BTreeMap::new(), Metrics::default());
+        Self { name, processes, metrics, feed: Feed::default() }
     }
 
     // ----- workers -----
 
     pub(crate) fn worker_started(&mut self, now: Time, worker: WorkerId, pid: u32) {
         log::debug!("{}: {worker} (pid {pid}) was started", self.name);
+        self.feed.send(|| PoolEvent::WorkerStarted { worker, pid });
         self.processes.insert(worker, Process { pid, started: now });
     }
 
     pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId) {
         log::debug!("{}: {worker} is ready", self.name);
+        self.feed.send(|| PoolEvent::WorkerReady { worker });
         self.metrics.worker_ready(now, worker);
     }
 
@@ -62,15 +69,37 @@ impl Observer {
                 log::debug!("{}: {worker} did not start: {error}", self.name);
             }
         }
+        self.feed.send(|| match ended {
+            Ended::Left(_) => PoolEvent::WorkerLeft { worker },
+            Ended::Died(death) if seen.is_some_and(was_told_to_go) => {
+                PoolEvent::WorkerKilled { death: death.clone() }
+            }
+            Ended::Died(death) => PoolEvent::WorkerDied { death: death.clone() },
+            Ended::NotStarted(error) => {
+                PoolEvent::WorkerNotStarted { worker, reason: error.to_string() }
+            }
+        });
         self.metrics.worker_left(now, worker, seen.and_then(|seen| seen.running_since));
         self.processes.remove(&worker)
     }
 
     // ----- tasks -----
 
-    /// It is its worker's running one now, for the first time since it was accepted.
-    pub(crate) fn task_begun(&mut self, now: Time, accepted: u64) {
-        self.metrics.wait_time.record(nanos(now).saturating_sub(accepted));
+    pub(crate) fn task_queued(&mut self, task: TaskId, entry: &Entry) {
+        self.feed.send(|| PoolEvent::TaskQueued { task, function: entry.cell().function() });
+    }
+
+    /// It is its worker's running one now. `first` tells the first time from those after it was
+    /// taken back or retried.
+    pub(crate) fn task_started(&mut self, now: Time, task: TaskId, entry: &Entry, first: bool) {
+        if first {
+            self.metrics.wait_time.record(nanos(now).saturating_sub(entry.accepted));
+        }
+        if self.feed.is_read()
+            && let Some((worker, attempt)) = entry.cell().holder()
+        {
+            self.feed.send(|| PoolEvent::TaskStarted { task, worker, attempt });
+        }
     }
 
     /// A worker has told what became of a task.
@@ -79,11 +108,28 @@ impl Observer {
     }
 
     /// It is given to a worker again after an attempt that failed.
-    pub(crate) fn task_retried(&mut self) {
+    pub(crate) fn task_retried(&mut self, task: TaskId, attempt: u32) {
         self.metrics.retries += 1;
+        self.feed.send(|| PoolEvent::TaskRetried { task, attempt });
     }
 
-    pub(crate) fn task_finished(&mut self, resolution: &Resolution) {
-        self.metrics.outcomes.count(TaskOutcome::of(resolution));
+    pub(crate) fn task_finished(&mut self, task: TaskId, resolution: &Resolution) {
+        let outcome = TaskOutcome::of(resolution);
+        self.metrics.outcomes.count(outcome);
+        self.feed.send(|| PoolEvent::TaskFinished { task, outcome });
     }
+
+    // ----- the pool -----
+
+    /// It accepts no more.
+    pub(crate) fn pool_refuses(&mut self, broken: Option<&BrokenProcessPool>) {
+        self.feed.send(|| match broken {
+            Some(error) => PoolEvent::PoolBroken { error: error.clone() },
+            None => PoolEvent::PoolShutDown,
+        });
+    }
+}
+
+fn was_told_to_go(seen: WorkerView) -> bool {
+    matches!(seen.stage, Stage::Stopping { .. } | Stage::Ending { fault: false, .. })
 }

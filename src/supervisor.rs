@@ -131,15 +131,22 @@ pub(crate) struct Supervisor {
 /// The most events that are handled before waiting tasks are woken.
 const BATCH: usize = 256;
 
-/// Runs a pool to its end.
-pub(crate) async fn run(
+/// Runs a pool to its end. The pool also ends if the future is dropped, be it polled or not.
+pub(crate) fn run(
     shared: Arc<Shared>,
     launch: Arc<Launch>,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<Command>,
     closed: watch::Sender<Option<ShutdownReport>>,
+) -> impl Future<Output = ()> + Send {
+    let (reports, incoming) = mpsc::channel(BATCH);
+    supervise(Supervisor::new(shared, launch, reports, closed), commands, incoming)
+}
+
+async fn supervise(
+    mut supervisor: Supervisor,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    mut incoming: mpsc::Receiver<(WorkerId, Report)>,
 ) {
-    let (reports, mut incoming) = mpsc::channel(BATCH);
-    let mut supervisor = Supervisor::new(shared, launch, reports, closed);
     let (mut new_commands, mut new_reports) =
         (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     let mut timer = Timer::default();
@@ -216,6 +223,7 @@ impl Supervisor {
         let shared = Arc::clone(&self.shared);
         let view = &mut *shared.view();
         let now = shared.began.elapsed();
+        view.observer.feed.look_for_readers();
         for (worker, report) in reports.drain(..) {
             self.on_report(view, now, worker, report);
             self.perform(view, now);
@@ -248,6 +256,7 @@ impl Supervisor {
         match command {
             Command::Submit(task, mut entry) => {
                 entry.accepted = nanos(now);
+                view.observer.task_queued(task.id, &entry);
                 self.ledger.insert(task.id, entry);
                 view.scheduler.submit(now, task);
             }
@@ -432,7 +441,7 @@ impl Supervisor {
                 Action::Warm => self.warming.drain(..).for_each(|waiter| {
                     let _ = waiter.send(()); // or it has gone
                 }),
-                Action::Refuse(refusal) => self.refuse(refusal),
+                Action::Refuse(refusal) => self.refuse(&mut view.observer, refusal),
                 Action::Close => self.close(&view.scheduler),
             }
         }
@@ -452,7 +461,7 @@ impl Supervisor {
         };
         // What was taken back is sent again at the same attempt.
         if attempt > 1 && entry.cell().attempt() < Some(attempt) {
-            observer.task_retried();
+            observer.task_retried(task, attempt);
         }
         let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
         let slot = claim.as_ref().map(Claim::slot);
@@ -470,9 +479,8 @@ impl Supervisor {
 
     fn begin(&mut self, observer: &mut Observer, now: Time, task: TaskId) {
         let Some(entry) = self.ledger.get_mut(task) else { return };
-        if entry.room.take().is_some() {
-            observer.task_begun(now, entry.accepted);
-        }
+        let first = entry.room.take().is_some();
+        observer.task_started(now, task, entry, first);
     }
 
     /// Has all written that the last events led to.
@@ -520,7 +528,7 @@ impl Supervisor {
     ) {
         if let Some(entry) = self.take(task) {
             let resolution = entry.delivered(outcome, payload, self.max_payload);
-            self.finish(observer, entry, resolution);
+            self.finish(observer, task, entry, resolution);
         }
     }
 
@@ -538,19 +546,26 @@ impl Supervisor {
             Failure::ShutDown => Cause::ShutDown,
         };
         let error = entry.failed(cause);
-        self.finish(observer, entry, Err(error));
+        self.finish(observer, task, entry, Err(error));
     }
 
-    fn finish(&mut self, observer: &mut Observer, entry: Entry, resolution: Resolution) {
-        observer.task_finished(&resolution);
+    fn finish(
+        &mut self,
+        observer: &mut Observer,
+        task: TaskId,
+        entry: Entry,
+        resolution: Resolution,
+    ) {
+        observer.task_finished(task, &resolution);
         self.resolved.push((entry, resolution));
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    fn refuse(&mut self, observer: &mut Observer, refusal: Refusal) {
         self.warming.clear();
         if refusal == Refusal::Broken {
             self.broken = self.death.clone().map(BrokenProcessPool);
         }
+        observer.pool_refuses(self.broken.as_ref());
         self.shared.refuse(self.broken.clone().map_or(Refused::ShutDown, Refused::Broken));
     }
 
@@ -562,6 +577,13 @@ impl Supervisor {
             killed: counts.killed,
             exits: Arc::new(std::mem::take(&mut self.exits)),
         }));
+    }
+}
+
+impl Drop for Supervisor {
+    /// Also when the runtime ends.
+    fn drop(&mut self) {
+        self.shared.view().observer.feed.close();
     }
 }
 

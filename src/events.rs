@@ -1,0 +1,278 @@
+//! What happens in a pool, as a stream.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::stream::{self, BoxStream, Stream, StreamExt};
+use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
+
+use crate::error::{BrokenProcessPool, WorkerDeath};
+use crate::id::{TaskId, WorkerId};
+use crate::metrics::TaskOutcome;
+
+/// How far a reader may lag behind: some milliseconds of the quickest tasks, minutes of slow ones,
+/// and less than a hundred kilobytes.
+const CAPACITY: usize = 1024;
+
+/// Something that happened in a pool; what [`Events`] yields.
+///
+/// A task's story is `TaskQueued`, at most one `TaskStarted` for each time that a worker turned to
+/// it, and exactly one `TaskFinished`. A worker's is `WorkerStarted`, then `WorkerReady` if it came
+/// so far, and one of `WorkerLeft`, `WorkerDied`, `WorkerKilled` and `WorkerNotStarted`; the latter
+/// comes alone if there was not even a process.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PoolEvent {
+    /// A worker's process was started.
+    #[non_exhaustive]
+    WorkerStarted {
+        /// The worker.
+        worker: WorkerId,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A worker is initialised and takes tasks.
+    #[non_exhaustive]
+    WorkerReady {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker has left as the pool had asked it to, and its process is gone.
+    #[non_exhaustive]
+    WorkerLeft {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker has died without having been told to go.
+    #[non_exhaustive]
+    WorkerDied {
+        /// Who, and how.
+        death: WorkerDeath,
+    },
+    /// A worker that the pool had told to go has ended without a goodbye: its task was aborted or ran
+    /// too long, the pool is broken, or it did not leave in time.
+    #[non_exhaustive]
+    WorkerKilled {
+        /// Who, and how.
+        death: WorkerDeath,
+    },
+    /// A worker has ended before it was initialised, or could not be started at all.
+    #[non_exhaustive]
+    WorkerNotStarted {
+        /// The worker.
+        worker: WorkerId,
+        /// Why, for people to read.
+        reason: String,
+    },
+    /// The pool has accepted a task.
+    #[non_exhaustive]
+    TaskQueued {
+        /// The task.
+        task: TaskId,
+        /// The name of its function.
+        function: &'static str,
+    },
+    /// A worker has nothing else to do before a task, and begins it. If the worker dies at this very
+    /// moment the task may have to be started again by another one, at the same attempt.
+    #[non_exhaustive]
+    TaskStarted {
+        /// The task.
+        task: TaskId,
+        /// Who runs it.
+        worker: WorkerId,
+        /// Counts from one.
+        attempt: u32,
+    },
+    /// A task is sent to a worker again, after an attempt that failed.
+    #[non_exhaustive]
+    TaskRetried {
+        /// The task.
+        task: TaskId,
+        /// The attempt that begins: two or more.
+        attempt: u32,
+    },
+    /// A task is over. Its handle resolves at about the same time.
+    #[non_exhaustive]
+    TaskFinished {
+        /// The task.
+        task: TaskId,
+        /// How it ended.
+        outcome: TaskOutcome,
+    },
+    /// The pool is broken: all of its tasks fail and it accepts no more.
+    #[non_exhaustive]
+    PoolBroken {
+        /// Why.
+        error: BrokenProcessPool,
+    },
+    /// The pool is shut down, by a call or because its last handle was dropped: it accepts no more
+    /// tasks. When all is over the stream ends.
+    #[non_exhaustive]
+    PoolShutDown,
+    /// The reader was too slow, and so many events are lost to it. What follows is complete again.
+    Missed(u64),
+}
+
+/// A stream of what happens in a pool from now on; what
+/// [`ProcessPoolExecutor::events`](crate::ProcessPoolExecutor::events) returns.
+///
+/// It yields in the order in which things happened, as the pool's supervisor came to know them. It
+/// ends when the pool has ended, or the runtime that the pool was built on. It does not keep the pool
+/// going.
+///
+/// A reader is never waited for. One that lags more than about a thousand events behind loses the
+/// oldest, and [`PoolEvent::Missed`] says how many.
+///
+/// ```
+/// use futures::StreamExt;
+/// use procpool::{PoolEvent, ProcessPoolExecutor, TaskOutcome};
+///
+/// fn watch(pool: &ProcessPoolExecutor) {
+///     let mut events = pool.events();
+///     tokio::spawn(async move {
+///         while let Some(event) = events.next().await {
+///             match event {
+///                 PoolEvent::WorkerDied { death, .. } => eprintln!("{death}"),
+///                 PoolEvent::TaskFinished { task, outcome: TaskOutcome::TimedOut, .. } => {
+///                     eprintln!("{task} ran too long");
+///                 }
+///                 PoolEvent::Missed(count) => eprintln!("{count} events were missed"),
+///                 _ => {}
+///             }
+///         }
+///     });
+/// }
+/// ```
+#[must_use = "streams do nothing unless they are polled"]
+pub struct Events(BoxStream<'static, PoolEvent>);
+
+impl Events {
+    fn new(receiver: Receiver<PoolEvent>) -> Self {
+        Self(stream::unfold(receiver, next).fuse().boxed())
+    }
+}
+
+async fn next(mut receiver: Receiver<PoolEvent>) -> Option<(PoolEvent, Receiver<PoolEvent>)> {
+    let event = match receiver.recv().await {
+        Ok(event) => event,
+        Err(RecvError::Lagged(count)) => PoolEvent::Missed(count),
+        Err(RecvError::Closed) => return None,
+    };
+    Some((event, receiver))
+}
+
+impl Stream for Events {
+    type Item = PoolEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PoolEvent>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+/// Where events go.
+#[derive(Default)]
+pub(crate) enum Feed {
+    /// Nobody reads; there is not even a place to keep them.
+    #[default]
+    Unread,
+    Read(Sender<PoolEvent>),
+    /// Nothing will happen any more.
+    Closed,
+}
+
+impl Feed {
+    pub(crate) fn subscribe(&mut self) -> Events {
+        Events::new(match self {
+            Self::Unread => {
+                let (sender, receiver) = broadcast::channel(CAPACITY);
+                *self = Self::Read(sender);
+                receiver
+            }
+            Self::Read(sender) => sender.subscribe(),
+            Self::Closed => broadcast::channel(1).1,
+        })
+    }
+
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Self::Read(_))
+    }
+
+    pub(crate) fn send(&self, event: impl FnOnce() -> PoolEvent) {
+        if let Self::Read(sender) = self {
+            let _ = sender.send(event()); // or the last reader has just gone
+        }
+    }
+
+    /// Notices that all readers have gone. This takes a lock, so it is not done for each event.
+    pub(crate) fn look_for_readers(&mut self) {
+        if matches!(self, Self::Read(sender) if sender.receiver_count() == 0) {
+            *self = Self::Unread;
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        *self = Self::Closed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// The next event if there is one already.
+    fn seen(events: &mut Events) -> Option<PoolEvent> {
+        events.next().now_or_never().flatten()
+    }
+
+    #[test]
+    fn nothing_is_made_for_nobody() {
+        let mut feed = Feed::default();
+        feed.send(|| unreachable!("nobody reads"));
+        let events = feed.subscribe();
+        assert!(feed.is_read());
+        drop(events);
+        feed.look_for_readers();
+        assert!(!feed.is_read());
+        feed.send(|| unreachable!("nobody reads any more"));
+    }
+
+    #[test]
+    fn a_reader_that_lags_is_told_how_much_it_missed_and_goes_on() {
+        let mut feed = Feed::default();
+        let (mut slow, mut quick) = (feed.subscribe(), feed.subscribe());
+        for number in 0..CAPACITY as u64 + 10 {
+            feed.send(|| PoolEvent::WorkerLeft { worker: WorkerId(number) });
+            assert!(matches!(seen(&mut quick), Some(PoolEvent::WorkerLeft { .. })));
+        }
+        assert!(matches!(seen(&mut slow), Some(PoolEvent::Missed(10))));
+        for number in 10..CAPACITY as u64 + 10 {
+            let event = seen(&mut slow);
+            let expected = WorkerId(number);
+            let is_next = |worker| worker == expected;
+            assert!(matches!(event, Some(PoolEvent::WorkerLeft { worker }) if is_next(worker)));
+        }
+        assert!(slow.next().now_or_never().is_none(), "there will be more");
+    }
+
+    #[test]
+    fn what_was_sent_is_read_before_the_end() {
+        let mut feed = Feed::default();
+        let mut events = feed.subscribe();
+        feed.send(|| PoolEvent::PoolShutDown);
+        feed.close();
+        assert!(matches!(events.next().now_or_never(), Some(Some(PoolEvent::PoolShutDown))));
+        for _ in 0..2 {
+            assert!(matches!(events.next().now_or_never(), Some(None)));
+        }
+        assert!(matches!(feed.subscribe().next().now_or_never(), Some(None)), "one too late");
+    }
+}
