@@ -43,6 +43,8 @@ pub enum PoolEvent {
     WorkerLeft {
         /// The worker.
         worker: WorkerId,
+        /// Why.
+        reason: LeaveReason,
     },
     /// A worker has died without having been told to go.
     #[non_exhaustive]
@@ -112,6 +114,25 @@ pub enum PoolEvent {
     PoolShutDown,
     /// The reader was too slow, and so many events are lost to it. What follows is complete again.
     Missed(u64),
+}
+
+/// Why a worker was told to leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum LeaveReason {
+    /// The pool ends.
+    ShutDown,
+    /// It had nothing to do for the [idle timeout](crate::Builder::idle_timeout).
+    Idle,
+    /// There are more workers than there may be since a
+    /// [resize](crate::ProcessPoolExecutor::resize).
+    Surplus,
+    /// It has run [as many tasks as it may](crate::Builder::max_tasks_per_child).
+    UsedUp,
+    /// It takes [more memory than it may](crate::Builder::max_memory_per_child).
+    Memory,
+    /// The pool was told to [recycle](crate::ProcessPoolExecutor::recycle) its workers.
+    Recycled,
 }
 
 /// A stream of what happens in a pool from now on; what
@@ -250,7 +271,10 @@ mod tests {
         let mut feed = Feed::default();
         let (mut slow, mut quick) = (feed.subscribe(), feed.subscribe());
         for number in 0..CAPACITY as u64 + 10 {
-            feed.send(|| PoolEvent::WorkerLeft { worker: WorkerId(number) });
+            feed.send(|| PoolEvent::WorkerLeft {
+                worker: WorkerId(number),
+                reason: LeaveReason::Idle,
+            });
             assert!(matches!(seen(&mut quick), Some(PoolEvent::WorkerLeft { .. })));
         }
         assert!(matches!(seen(&mut slow), Some(PoolEvent::Missed(10))));
@@ -258,7 +282,7 @@ mod tests {
             let event = seen(&mut slow);
             let expected = WorkerId(number);
             let is_next = |worker| worker == expected;
-            assert!(matches!(event, Some(PoolEvent::WorkerLeft { worker }) if is_next(worker)));
+            assert!(matches!(event, Some(PoolEvent::WorkerLeft { worker, .. }) if is_next(worker)));
         }
         assert!(slow.next().now_or_never().is_none(), "there will be more");
     }

@@ -156,7 +156,7 @@ pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,
 };
-pub use crate::events::{Events, PoolEvent};
+pub use crate::events::{Events, LeaveReason, PoolEvent};
 pub use crate::executor::ProcessPoolExecutor;
 pub use crate::exit::{ExitResult, ExitTypeError};
 pub use crate::handle::{AbortOnDrop, TaskHandle, TaskStatus};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::BrokenProcessPool;
-use crate::events::{Feed, PoolEvent};
+use crate::events::{Feed, LeaveReason, PoolEvent};
 use crate::handle::Resolution;
 use crate::id::{TaskId, WorkerId};
 use crate::ledger::Entry;
@@ -70,7 +70,9 @@ impl Observer {
             }
         }
         self.feed.send(|| match ended {
-            Ended::Left(_) => PoolEvent::WorkerLeft { worker },
+            Ended::Left(_) => {
+                PoolEvent::WorkerLeft { worker, reason: seen.map_or(LeaveReason::ShutDown, reason) }
+            }
             Ended::Died(death) if seen.is_some_and(was_told_to_go) => {
                 PoolEvent::WorkerKilled { death: death.clone() }
             }
@@ -127,6 +129,13 @@ impl Observer {
             Some(error) => PoolEvent::PoolBroken { error: error.clone() },
             None => PoolEvent::PoolShutDown,
         });
+    }
+}
+
+fn reason(seen: WorkerView) -> LeaveReason {
+    match seen.stage {
+        Stage::Stopping { reason, .. } => reason,
+        _ => LeaveReason::ShutDown, // not reached: only a worker that was told so leaves
     }
 }
 

@@ -2,7 +2,8 @@
 //! large, or to be replaced. None leaves before its running task is over.
 
 use super::worker::{Stage, Worker};
-use super::{Action, Leave, Scheduler, Time};
+use super::{Action, Scheduler, Time};
+use crate::events::LeaveReason;
 use crate::id::WorkerId;
 
 impl Scheduler {
@@ -17,21 +18,21 @@ impl Scheduler {
     }
 
     /// Tells a worker without tasks to leave.
-    pub(super) fn stop(&mut self, now: Time, id: WorkerId, why: Leave) {
+    pub(super) fn stop(&mut self, now: Time, id: WorkerId, reason: LeaveReason) {
         let deadline = now.saturating_add(self.config.grace_period);
-        self.update(id, |worker| worker.stage = Stage::Stopping { deadline });
+        self.update(id, |worker| worker.stage = Stage::Stopping { deadline, reason });
         self.queue.forget(id);
-        self.actions.push_back(Action::Stop(id, why));
+        self.actions.push_back(Action::Stop(id, reason));
     }
 
     /// A worker gets no more tasks, and leaves when it has none left.
-    pub(super) fn dismiss(&mut self, now: Time, id: WorkerId, why: Leave) {
+    pub(super) fn dismiss(&mut self, now: Time, id: WorkerId, reason: LeaveReason) {
         let Some(worker) = self.workers.get(&id).filter(|worker| worker.serves()) else { return };
         let (runs, recallable) = (worker.head().is_some(), worker.recallable);
         if !runs {
-            return self.stop(now, id, why);
+            return self.stop(now, id, reason);
         }
-        self.update(id, |worker| worker.leaving = Some(why));
+        self.update(id, |worker| worker.leaving = Some(reason));
         self.queue.forget(id);
         if recallable {
             self.recall(id);
@@ -41,10 +42,10 @@ impl Scheduler {
     /// A worker whose last task is over leaves if there is a reason.
     pub(super) fn leave_if_due(&mut self, now: Time, id: WorkerId) {
         let Some(worker) = self.workers.get(&id).filter(|worker| worker.is_idle()) else { return };
-        let used_up = worker.is_used_up(0, &self.config).then_some(Leave::UsedUp);
-        let surplus = || self.is_surplus().then_some(Leave::Surplus);
-        if let Some(why) = worker.leaving.or(used_up).or_else(surplus) {
-            self.stop(now, id, why);
+        let used_up = worker.is_used_up(0, &self.config).then_some(LeaveReason::UsedUp);
+        let surplus = || self.is_surplus().then_some(LeaveReason::Surplus);
+        if let Some(reason) = worker.leaving.or(used_up).or_else(surplus) {
+            self.stop(now, id, reason);
         }
     }
 
@@ -61,7 +62,7 @@ impl Scheduler {
         let starting = self.worker_ids(|worker| worker.serves() && !worker.is_ready());
         for id in idle.into_iter().rev().chain(starting.into_iter().rev()) {
             if self.is_surplus() {
-                self.stop(now, id, Leave::Surplus);
+                self.stop(now, id, LeaveReason::Surplus);
             }
         }
         self.set_surplus(self.is_surplus());
@@ -107,7 +108,7 @@ impl Scheduler {
         let idle = self.worker_ids(|worker| worker.is_idle() && late(worker));
         for id in idle.into_iter().rev() {
             if self.serving() > self.least_workers() {
-                self.stop(now, id, Leave::Idle);
+                self.stop(now, id, LeaveReason::Idle);
             }
         }
     }

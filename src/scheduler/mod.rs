@@ -51,6 +51,7 @@ use self::restarts::Restarts;
 pub(crate) use self::worker::Stage;
 use self::worker::{Mercy, Sentence, Worker};
 use crate::builder::OnWorkerDeath;
+use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
 
 /// Time since the pool began.
@@ -95,7 +96,7 @@ pub(crate) enum Action {
     /// The task is over without a result.
     Fail(TaskId, Failure),
     /// Tell a worker without tasks to leave.
-    Stop(WorkerId, Leave),
+    Stop(WorkerId, LeaveReason),
     /// Send a worker SIGTERM.
     Terminate(WorkerId),
     /// Send a worker SIGKILL.
@@ -119,21 +120,6 @@ pub(crate) enum Failure {
     Cancelled,
     Broken,
     ShutDown,
-}
-
-/// Why a worker is told to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leave {
-    ShutDown,
-    /// It had nothing to do for long.
-    Idle,
-    /// There are more workers than there may be.
-    Surplus,
-    /// It has run as many tasks as it may.
-    UsedUp,
-    /// It takes more memory than it may.
-    Memory,
-    Recycled,
 }
 
 /// How workers are ended that were not told to leave.
@@ -325,7 +311,7 @@ impl Scheduler {
     /// Every worker of now is replaced once it has no task.
     pub(crate) fn recycle(&mut self, now: Time) {
         for id in self.worker_ids(Worker::serves) {
-            self.dismiss(now, id, Leave::Recycled);
+            self.dismiss(now, id, LeaveReason::Recycled);
         }
         self.advance(now);
     }
@@ -389,7 +375,7 @@ impl Scheduler {
 
     /// A worker takes more memory than it may, and will not begin another task.
     pub(crate) fn worker_over_memory(&mut self, now: Time, id: WorkerId) {
-        self.dismiss(now, id, Leave::Memory);
+        self.dismiss(now, id, LeaveReason::Memory);
         self.advance(now);
     }
 

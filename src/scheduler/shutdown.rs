@@ -1,7 +1,8 @@
 //! The end of the pool: shut down, cut short, or broken.
 
 use super::worker::{Sentence, Stage, Worker};
-use super::{Action, Failure, Force, KillReason, Leave, Phase, Refusal, Scheduler, Time};
+use super::{Action, Failure, Force, KillReason, Phase, Refusal, Scheduler, Time};
+use crate::events::LeaveReason;
 
 impl Scheduler {
     /// Accepts no more tasks, and cancels those that wait or not.
@@ -116,7 +117,7 @@ impl Scheduler {
     pub(super) fn stop_workers(&mut self, now: Time) {
         let stays = |worker: &Worker| matches!(worker.stage, Stage::Ready | Stage::Starting { .. });
         for id in self.worker_ids(stays) {
-            self.stop(now, id, Leave::ShutDown);
+            self.stop(now, id, LeaveReason::ShutDown);
         }
     }
 }

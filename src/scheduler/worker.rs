@@ -18,7 +18,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::queue::Task;
-use super::{Config, Leave, Time};
+use super::{Config, Time};
+use crate::events::LeaveReason;
 use crate::id::TaskId;
 
 /// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
@@ -34,7 +35,7 @@ pub(crate) enum Stage {
     /// Runs what it is sent.
     Ready,
     /// Told to leave, has no tasks; its time is up at `deadline`.
-    Stopping { deadline: Time },
+    Stopping { deadline: Time, reason: LeaveReason },
     /// Being ended by signals; `kill_at` is `None` once SIGKILL is sent. `fault` tells a worker that
     /// has itself to blame from one that ends because of its task or of the pool.
     Ending { kill_at: Option<Time>, fault: bool },
@@ -85,7 +86,7 @@ pub(super) struct Worker {
     begun: usize,
     pub(super) mercy: Mercy,
     /// Why it takes no more tasks and stops when it has none left.
-    pub(super) leaving: Option<Leave>,
+    pub(super) leaving: Option<LeaveReason>,
     /// Since when the front of the pipeline counts as running, or since when there is none.
     pub(super) since: Time,
     pub(super) tasks_completed: u64,
@@ -260,7 +261,7 @@ impl Worker {
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
         match self.stage {
-            Stage::Starting { deadline } | Stage::Stopping { deadline } => Some(deadline),
+            Stage::Starting { deadline } | Stage::Stopping { deadline, .. } => Some(deadline),
             Stage::Ready => {
                 let ends = [self.timeout_at(), self.patience_ends_at(), self.mercy_ends_at()];
                 ends.into_iter().flatten().min()

@@ -2,9 +2,10 @@
 
 use super::model::{Desk, Entry, Model, Place, Stage};
 use super::simulation::{Claim, World};
+use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::worker::PATIENCE;
-use crate::scheduler::{Action, Counts, Failure, KillReason, Leave, Refusal, Scheduler, Time};
+use crate::scheduler::{Action, Counts, Failure, KillReason, Refusal, Scheduler, Time};
 
 /// `Err` says which promise was broken.
 pub(super) type Check = Result<(), String>;
@@ -183,18 +184,18 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn stop(&self, worker: WorkerId, why: Leave) -> Check {
+    fn stop(&self, worker: WorkerId, why: LeaveReason) -> Check {
         let (model, desk) = (self.model, self.desk(worker)?);
         let stays = matches!(desk.stage, Stage::Starting { .. } | Stage::Ready);
         ensure!(stays, "{worker} is going already");
         ensure!(desk.pipeline.is_empty(), "{worker} has tasks");
         let is_right = match why {
-            Leave::ShutDown => model.shut_down && !model.has_unresolved(),
-            Leave::Idle => model.idle_until(desk).is_some_and(|at| at <= self.now),
-            Leave::Surplus => desk.serves() && model.serving() > model.config.max_workers,
-            Leave::UsedUp => desk.is_used_up(0, &model.config),
-            Leave::Memory => desk.bloated,
-            Leave::Recycled => desk.recycled,
+            LeaveReason::ShutDown => model.shut_down && !model.has_unresolved(),
+            LeaveReason::Idle => model.idle_until(desk).is_some_and(|at| at <= self.now),
+            LeaveReason::Surplus => desk.serves() && model.serving() > model.config.max_workers,
+            LeaveReason::UsedUp => desk.is_used_up(0, &model.config),
+            LeaveReason::Memory => desk.bloated,
+            LeaveReason::Recycled => desk.recycled,
         };
         ensure!(is_right, "{worker} has no reason to go: {why:?}");
         Ok(())

@@ -78,7 +78,7 @@ pub(super) enum Deed {
     },
     Die,
     /// Says goodbye, asked or not.
-    Leave,
+    LeaveReason,
     Misbehave(Misbehaviour),
     /// Takes too much memory.
     Bloat,
@@ -235,7 +235,7 @@ impl Flavour {
     fn end(random: &mut Random) -> Deed {
         match random.below(8) {
             0..5 => Deed::Die,
-            5 => Deed::Leave,
+            5 => Deed::LeaveReason,
             _ if random.one_in(8) => Deed::FailToStart { failure: StartFailure::Fatal },
             _ if random.one_in(3) => Deed::FailToStart { failure: StartFailure::Killed },
             _ => Deed::FailToStart { failure: StartFailure::Own },

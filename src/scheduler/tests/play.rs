@@ -89,7 +89,7 @@ impl Play {
             Deed::Work { steps } => self.work(worker, steps),
             Deed::Answer { results } => self.read(worker, results),
             Deed::Die => self.die(worker),
-            Deed::Leave if is_up => self.leave(worker),
+            Deed::LeaveReason if is_up => self.leave(worker),
             Deed::Misbehave(how) => self.misbehave(worker, how),
             Deed::Block if is_up => self.set_blocked(worker, true),
             Deed::Unblock if is_up => self.set_blocked(worker, false),

@@ -4,8 +4,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::history::History;
+use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
-use crate::scheduler::{Action, Failure, KillReason, Leave, Refusal, Verdict};
+use crate::scheduler::{Action, Failure, KillReason, Refusal, Verdict};
 
 /// A bug that a scheduler might have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,11 +139,12 @@ impl Saboteur {
                 vec![Action::Recall { worker, all: false }]
             }
             (Bug::StopsForAnotherReason, Action::Stop(worker, why)) => {
-                let other = if why == Leave::Idle { Leave::Surplus } else { Leave::Idle };
+                let other =
+                    if why == LeaveReason::Idle { LeaveReason::Surplus } else { LeaveReason::Idle };
                 vec![Action::Stop(worker, other)]
             }
             (Bug::StopsTheBusy, Action::Begin(_)) => {
-                vec![action, Action::Stop(WorkerId(1), Leave::Idle)]
+                vec![action, Action::Stop(WorkerId(1), LeaveReason::Idle)]
             }
             (Bug::ExpiresEarly, Action::Begin(task)) => {
                 vec![action, Action::Fail(task, Failure::Expired)]

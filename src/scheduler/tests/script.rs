@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::builder::OnWorkerDeath;
+use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::{
-    Action, Config, Counts, End, Failure, KillReason, Leave, Scheduler, StartFailure, Task, Time,
-    Verdict,
+    Action, Config, Counts, End, Failure, KillReason, Scheduler, StartFailure, Task, Time, Verdict,
 };
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -343,10 +343,10 @@ pub(super) fn fail(task: u64, failure: Failure) -> Action {
 }
 
 pub(super) fn stop(worker: u64) -> Action {
-    stop_because(worker, Leave::ShutDown)
+    stop_because(worker, LeaveReason::ShutDown)
 }
 
-pub(super) fn stop_because(worker: u64, why: Leave) -> Action {
+pub(super) fn stop_because(worker: u64, why: LeaveReason) -> Action {
     Action::Stop(WorkerId(worker), why)
 }
 
