@@ -120,7 +120,7 @@ impl Worker {
         if let Some(most) = hello.memory.hard {
             limit_memory(most)?;
         }
-        let gauge = hello.memory.soft.and_then(|_| MemoryGauge::new().ok());
+        let gauge = hello.memory.soft.and_then(|_| MemoryGauge::of_this_process().ok());
         if let Some(initializer) = hello.initializer {
             writer.flush()?; // it may take long
             let function = named(&functions, initializer)?;

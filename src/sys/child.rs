@@ -59,20 +59,6 @@ pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| known.as_raw() == signal).map(|(_, name)| *name)
 }
 
-/// The bytes of memory that a process has in RAM at this moment; `None` if it is gone.
-#[cfg(target_os = "linux")]
-pub(crate) fn resident_memory(pid: u32) -> Option<u64> {
-    let sizes = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = sizes.split_whitespace().nth(1)?.parse().ok()?;
-    pages.checked_mul(rustix::param::page_size() as u64)
-}
-
-/// Not known here.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn resident_memory(_pid: u32) -> Option<u64> {
-    None
-}
-
 /// Sees a child exit without reaping it. Until it is reaped its pid, which is also the id of its
 /// process group, cannot be given to anybody else, so it is safe to signal.
 #[derive(Debug)]
@@ -233,17 +219,6 @@ mod tests {
         while waitid(WaitId::Pid(pid), options).is_ok() {
             std::thread::yield_now();
         }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn memory_is_that_of_the_process() {
-        let before = resident_memory(std::process::id()).unwrap();
-        let block = vec![1_u8; 64 << 20];
-        let after = resident_memory(std::process::id()).unwrap();
-        assert!(before >= 100_000 && after >= 64 << 20, "{before}, {after}");
-        drop(std::hint::black_box(block));
-        assert_eq!(resident_memory(u32::MAX), None);
     }
 
     #[test]

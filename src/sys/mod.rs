@@ -3,13 +3,13 @@
 //! Everything above sees the same names whatever is below.
 
 mod child;
-mod limits;
 mod memory;
 mod pipe;
+mod resources;
 
 pub(crate) use self::child::{
-    Reaper, kill_own_group, own_executable, require_io_driver, resident_memory, signal_name,
+    Reaper, kill_own_group, own_executable, require_io_driver, signal_name,
 };
-pub(crate) use self::limits::{MemoryGauge, limit_memory};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
 pub(crate) use self::pipe::{FramePipes, read_available, take_frame_pipes, wait_for_hangup};
+pub(crate) use self::resources::{MemoryGauge, limit_memory, resident_memory};

@@ -1,4 +1,4 @@
-//! How much memory this process takes, and the most that it may.
+//! How much memory processes take, and the most that they may.
 
 use std::fs::File;
 use std::io;
@@ -7,23 +7,32 @@ use std::os::unix::fs::FileExt;
 use rustix::param::page_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Reads how much memory this process has in use; only on Linux.
+/// Reads how much memory a process has in use. Only on Linux.
 #[derive(Debug)]
 pub(crate) struct MemoryGauge(File);
 
 impl MemoryGauge {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn of_this_process() -> io::Result<Self> {
         File::open("/proc/self/statm").map(Self)
     }
 
-    /// Resident bytes.
+    fn of_process(pid: u32) -> io::Result<Self> {
+        File::open(format!("/proc/{pid}/statm")).map(Self)
+    }
+
+    /// The bytes that are in RAM at this moment.
     pub(crate) fn resident(&self) -> io::Result<u64> {
         let mut text = [0; 128];
         let length = self.0.read_at(&mut text, 0)?;
         let text = str::from_utf8(&text[..length]).map_err(io::Error::other)?;
         let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-        Ok(pages.ok_or(io::ErrorKind::InvalidData)? * page_size() as u64)
+        Ok(pages.ok_or(io::ErrorKind::InvalidData)?.saturating_mul(page_size() as u64))
     }
+}
+
+/// As the gauge of that process tells; `None` if it is gone, or there is no gauge.
+pub(crate) fn resident_memory(pid: u32) -> Option<u64> {
+    MemoryGauge::of_process(pid).and_then(|gauge| gauge.resident()).ok()
 }
 
 /// Has this process's allocations fail beyond so many bytes; a stricter limit stays.
@@ -37,9 +46,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gauge_sees_memory_that_is_in_use() {
+    fn memory_that_is_in_use_is_seen() {
         let block = vec![1_u8; 64 << 20];
-        let resident = MemoryGauge::new().unwrap().resident().unwrap();
+        let resident = resident_memory(std::process::id()).unwrap();
         assert!(resident >= block.len() as u64, "{resident}");
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_memory() {
+        assert_eq!(resident_memory(u32::MAX), None);
     }
 }
