@@ -49,6 +49,7 @@ impl View {
         let workers = self.workers();
         let in_state = |state| workers.iter().filter(|worker| worker.state == state).count();
         let running_since = |worker| self.scheduler.worker(worker)?.running_since;
+        let (min_workers, max_workers) = self.scheduler.size();
         PoolStats {
             submitted: counts.submitted,
             completed: counts.completed,
@@ -60,12 +61,15 @@ impl View {
             running: self.scheduler.running(),
             wait_time: metrics.wait_time.clone(),
             run_time: metrics.run_time.clone(),
+            max_workers,
+            min_workers,
             workers: workers.len(),
             workers_starting: in_state(WorkerState::Starting),
             workers_idle: in_state(WorkerState::Idle),
             workers_busy: in_state(WorkerState::Busy),
             workers_stopping: in_state(WorkerState::Stopping),
             worker_starts: counts.worker_starts,
+            worker_restarts: counts.worker_restarts,
             worker_deaths: counts.worker_deaths,
             utilisation: metrics.utilisation(self.began.elapsed(), running_since),
         }
@@ -143,6 +147,11 @@ pub struct PoolStats {
     /// How long tasks ran, as measured in the worker, with decoding and encoding. The `completed`
     /// ones only: of what was killed or died there is no such measure.
     pub run_time: DurationHistogram,
+    /// The most workers that there may be now; see
+    /// [`resize`](crate::ProcessPoolExecutor::resize).
+    pub max_workers: usize,
+    /// So many are kept without tasks.
+    pub min_workers: usize,
     /// Worker processes that exist now; the next four in sum.
     pub workers: usize,
     /// Workers that start or run their initializer now.
@@ -155,6 +164,9 @@ pub struct PoolStats {
     pub workers_stopping: usize,
     /// Workers that were started so far.
     pub worker_starts: u64,
+    /// Those of them that took the place of a worker that had died, was ended with its task, or was used
+    /// up.
+    pub worker_restarts: u64,
     /// Workers that died so far without having been told to.
     pub worker_deaths: u64,
     /// The share of their time that workers spent running tasks so far, from 0 to 1. Their time

@@ -55,6 +55,10 @@ impl Scheduler {
             let id = WorkerId(self.next_worker);
             self.next_worker += 1;
             self.counts.worker_starts += 1;
+            if self.vacancies > 0 {
+                self.vacancies -= 1;
+                self.counts.worker_restarts += 1;
+            }
             let deadline = now.saturating_add(self.config.start_timeout);
             self.workers.insert(id, Worker::starting(deadline));
             self.actions.push_back(Action::Start(id));

@@ -204,6 +204,8 @@ pub(crate) struct Counts {
     /// Tasks whose workers were made to end by a shutdown's time limit.
     pub(crate) killed: u64,
     pub(crate) worker_starts: u64,
+    /// Those of the starts that took the place of a worker that had ended.
+    pub(crate) worker_restarts: u64,
     pub(crate) worker_deaths: u64,
 }
 
@@ -227,6 +229,8 @@ pub(crate) struct Scheduler {
     surplus: bool,
     shutdown_limit: Option<Time>,
     restarts: Restarts,
+    /// Workers that have ended, were not too many, and have not been replaced.
+    vacancies: u64,
     next_worker: u64,
     counts: Counts,
     actions: VecDeque<Action>,
@@ -247,6 +251,7 @@ impl Scheduler {
             surplus: false,
             shutdown_limit: None,
             restarts: Restarts::default(),
+            vacancies: 0,
             next_worker: 1,
             counts: Counts::default(),
             actions: VecDeque::new(),
@@ -446,6 +451,7 @@ impl Scheduler {
             self.requeue(now, sent);
         }
         self.mourn(now, &worker, end);
+        self.vacancies += u64::from(worker.leaves_a_vacancy());
         for sent in begun {
             self.end_sent(now, sent);
         }
@@ -490,6 +496,11 @@ impl Scheduler {
     /// Tasks that wait to begin, those sent ahead included.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.len() + self.ahead
+    }
+
+    /// The least and the most workers that there may be.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.least_workers(), self.config.max_workers)
     }
 
     pub(crate) fn running(&self) -> usize {

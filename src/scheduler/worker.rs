@@ -129,6 +129,13 @@ impl Worker {
         self.is_ready() && self.pipeline.is_empty()
     }
 
+    /// Whether one less is there after its end than should be.
+    pub(super) fn leaves_a_vacancy(&self) -> bool {
+        use LeaveReason::{Idle, ShutDown, Surplus};
+
+        !matches!(self.stage, Stage::Stopping { reason: Idle | ShutDown | Surplus, .. })
+    }
+
     /// It is being ended because it broke the protocol or was too late.
     pub(super) fn is_at_fault(&self) -> bool {
         matches!(self.stage, Stage::Ending { fault: true, .. })

@@ -303,6 +303,7 @@ fn counts(model: &Model, scheduler: &Scheduler) -> Check {
         cancelled: model.cancelled,
         killed: model.killed,
         worker_starts: model.next_worker().0 - 1,
+        worker_restarts: model.restarts,
         worker_deaths: model.deaths,
     };
     ensure!(counts == expected, "{counts:?} and not {expected:?}");

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::simulation::index;
 use crate::builder::OnWorkerDeath;
+use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::restarts::delay;
 use crate::scheduler::{Config, End, Failure, KillReason, StartFailure, Task, Time};
@@ -84,6 +85,8 @@ pub(super) enum Stage {
     Ending {
         deadline: Time,
         terminated: bool,
+        /// Others could use one in its place.
+        wanted: bool,
     },
     Killed {
         fault: bool,
@@ -168,6 +171,9 @@ pub(super) struct Model {
     pub(super) cancelled: u64,
     pub(super) killed: u64,
     pub(super) deaths: u64,
+    pub(super) restarts: u64,
+    /// Workers that were wanted, have ended, and were not replaced.
+    vacancies: u64,
 }
 
 impl Model {
@@ -196,6 +202,8 @@ impl Model {
             cancelled: 0,
             killed: 0,
             deaths: 0,
+            restarts: 0,
+            vacancies: 0,
         }
     }
 
@@ -388,6 +396,7 @@ impl Model {
 
     pub(super) fn ended(&mut self, now: Time, id: WorkerId, end: End) {
         let stage = std::mem::replace(&mut self.desk_mut(id).stage, Stage::Gone);
+        self.vacancies += u64::from(!matches!(stage, Stage::Ending { wanted: false, .. }));
         self.live.retain(|n| *n != index(id.0));
         let was_told = matches!(stage, Stage::Ending { .. } | Stage::Killed { fault: false });
         if was_told {
@@ -444,6 +453,10 @@ impl Model {
     // ----- actions -----
 
     pub(super) fn start(&mut self, now: Time) {
+        if self.vacancies > 0 {
+            self.vacancies -= 1;
+            self.restarts += 1;
+        }
         self.live.push(self.desks.len());
         self.desks.push(Desk {
             id: self.next_worker(),
@@ -502,10 +515,19 @@ impl Model {
         }
     }
 
+    pub(super) fn told_to_leave(&mut self, now: Time, id: WorkerId, reason: LeaveReason) {
+        use LeaveReason::{Idle, ShutDown, Surplus};
+
+        let deadline = now + self.config.grace_period;
+        let wanted = !matches!(reason, Idle | ShutDown | Surplus);
+        self.desk_mut(id).stage = Stage::Ending { deadline, terminated: false, wanted };
+    }
+
+    /// `terminated` tells whether that is because of its task.
     pub(super) fn told_to_end(&mut self, now: Time, id: WorkerId, terminated: bool) {
         let since = self.desk_mut(id).mercy.take().unwrap_or(now);
         let deadline = since + self.config.grace_period;
-        self.desk_mut(id).stage = Stage::Ending { deadline, terminated };
+        self.desk_mut(id).stage = Stage::Ending { deadline, terminated, wanted: true };
     }
 
     pub(super) fn killed(&mut self, id: WorkerId, reason: KillReason) {

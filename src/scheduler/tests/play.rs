@@ -480,9 +480,9 @@ impl Play {
                 let unbegun = self.world.claim(task) == Some(Claim::Revoked);
                 self.model.fail(self.now, task, failure, unbegun);
             }
-            Action::Stop(worker, _) => {
+            Action::Stop(worker, reason) => {
                 self.process(worker).asked_to_leave = true;
-                self.model.told_to_end(self.now, worker, false);
+                self.model.told_to_leave(self.now, worker, reason);
             }
             Action::Terminate(worker) => {
                 self.process(worker).terminated = true;
