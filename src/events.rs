@@ -94,7 +94,8 @@ pub enum PoolEvent {
         /// The attempt that begins: two or more.
         attempt: u32,
     },
-    /// A task is over. Its handle resolves at about the same time.
+    /// A task is over. This is told before its handle resolves, unless the handle itself has
+    /// cancelled the task.
     #[non_exhaustive]
     TaskFinished {
         /// The task.
@@ -197,49 +198,81 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Where events go.
+/// Where events go. It is a part of what is locked while a batch is handled, so they are collected
+/// here and sent afterwards: to send is to wake readers, and a waker may be anybody's code.
 #[derive(Default)]
-pub(crate) enum Feed {
-    /// Nobody reads; there is not even a place to keep them.
+pub(crate) struct Feed {
+    readers: Readers,
+    /// As many as the events of a batch led to; none without a reader.
+    collected: Vec<PoolEvent>,
+}
+
+#[derive(Default)]
+enum Readers {
+    /// There is not even a place to keep events.
     #[default]
-    Unread,
-    Read(Sender<PoolEvent>),
+    None,
+    Some(Sender<PoolEvent>),
     /// Nothing will happen any more.
     Closed,
 }
 
 impl Feed {
     pub(crate) fn subscribe(&mut self) -> Events {
-        Events::new(match self {
-            Self::Unread => {
+        Events::new(match &self.readers {
+            Readers::None => {
                 let (sender, receiver) = broadcast::channel(CAPACITY);
-                *self = Self::Read(sender);
+                self.readers = Readers::Some(sender);
                 receiver
             }
-            Self::Read(sender) => sender.subscribe(),
-            Self::Closed => broadcast::channel(1).1,
+            Readers::Some(sender) => sender.subscribe(),
+            Readers::Closed => broadcast::channel(1).1,
         })
     }
 
     pub(crate) fn is_read(&self) -> bool {
-        matches!(self, Self::Read(_))
+        matches!(self.readers, Readers::Some(_))
     }
 
-    pub(crate) fn send(&self, event: impl FnOnce() -> PoolEvent) {
-        if let Self::Read(sender) = self {
-            let _ = sender.send(event()); // or the last reader has just gone
+    pub(crate) fn push(&mut self, event: impl FnOnce() -> PoolEvent) {
+        if self.is_read() {
+            self.collected.push(event());
         }
     }
 
-    /// Notices that all readers have gone. This takes a lock, so it is not done for each event.
-    pub(crate) fn look_for_readers(&mut self) {
-        if matches!(self, Self::Read(sender) if sender.receiver_count() == 0) {
-            *self = Self::Unread;
+    /// Takes what was collected, to be sent once nothing is locked. Notices that all readers have
+    /// gone.
+    pub(crate) fn take_news(&mut self) -> News {
+        let Readers::Some(sender) = &self.readers else { return News::default() };
+        let news =
+            News { sender: Some(sender.clone()), events: std::mem::take(&mut self.collected) };
+        if sender.receiver_count() == 0 {
+            self.readers = Readers::None;
         }
+        news
     }
 
-    pub(crate) fn close(&mut self) {
-        *self = Self::Closed;
+    /// The streams end once the result is dropped, which also wakes readers.
+    #[must_use]
+    pub(crate) fn close(&mut self) -> impl Sized + use<> {
+        std::mem::replace(&mut self.readers, Readers::Closed)
+    }
+}
+
+/// Events that are to be sent.
+#[derive(Default)]
+pub(crate) struct News {
+    sender: Option<Sender<PoolEvent>>,
+    events: Vec<PoolEvent>,
+}
+
+impl News {
+    pub(crate) fn send(self) {
+        if let Some(sender) = self.sender {
+            for event in self.events {
+                let _ = sender.send(event); // or the last reader has just gone
+            }
+        }
     }
 }
 
@@ -257,13 +290,13 @@ mod tests {
     #[test]
     fn nothing_is_made_for_nobody() {
         let mut feed = Feed::default();
-        feed.send(|| unreachable!("nobody reads"));
+        feed.push(|| unreachable!("nobody reads"));
         let events = feed.subscribe();
         assert!(feed.is_read());
         drop(events);
-        feed.look_for_readers();
+        feed.take_news().send();
         assert!(!feed.is_read());
-        feed.send(|| unreachable!("nobody reads any more"));
+        feed.push(|| unreachable!("nobody reads any more"));
     }
 
     #[test]
@@ -271,10 +304,12 @@ mod tests {
         let mut feed = Feed::default();
         let (mut slow, mut quick) = (feed.subscribe(), feed.subscribe());
         for number in 0..CAPACITY as u64 + 10 {
-            feed.send(|| PoolEvent::WorkerLeft {
+            feed.push(|| PoolEvent::WorkerLeft {
                 worker: WorkerId(number),
                 reason: LeaveReason::Idle,
             });
+            assert!(seen(&mut quick).is_none(), "not while something is locked");
+            feed.take_news().send();
             assert!(matches!(seen(&mut quick), Some(PoolEvent::WorkerLeft { .. })));
         }
         assert!(matches!(seen(&mut slow), Some(PoolEvent::Missed(10))));
@@ -291,9 +326,12 @@ mod tests {
     fn what_was_sent_is_read_before_the_end() {
         let mut feed = Feed::default();
         let mut events = feed.subscribe();
-        feed.send(|| PoolEvent::PoolShutDown);
-        feed.close();
+        feed.push(|| PoolEvent::PoolShutDown);
+        feed.take_news().send();
+        let end = feed.close();
         assert!(matches!(events.next().now_or_never(), Some(Some(PoolEvent::PoolShutDown))));
+        assert!(events.next().now_or_never().is_none(), "not yet");
+        drop(end);
         for _ in 0..2 {
             assert!(matches!(events.next().now_or_never(), Some(None)));
         }

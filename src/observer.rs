@@ -39,13 +39,13 @@ impl Observer {
 
     pub(crate) fn worker_started(&mut self, now: Time, worker: WorkerId, pid: u32) {
         log::debug!("{}: {worker} (pid {pid}) was started", self.name);
-        self.feed.send(|| PoolEvent::WorkerStarted { worker, pid });
+        self.feed.push(|| PoolEvent::WorkerStarted { worker, pid });
         self.processes.insert(worker, Process { pid, started: now });
     }
 
     pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId) {
         log::debug!("{}: {worker} is ready", self.name);
-        self.feed.send(|| PoolEvent::WorkerReady { worker });
+        self.feed.push(|| PoolEvent::WorkerReady { worker });
         self.metrics.worker_ready(now, worker);
     }
 
@@ -69,7 +69,7 @@ impl Observer {
                 log::debug!("{}: {worker} did not start: {error}", self.name);
             }
         }
-        self.feed.send(|| match ended {
+        self.feed.push(|| match ended {
             Ended::Left(_) => {
                 PoolEvent::WorkerLeft { worker, reason: seen.map_or(LeaveReason::ShutDown, reason) }
             }
@@ -88,7 +88,7 @@ impl Observer {
     // ----- tasks -----
 
     pub(crate) fn task_queued(&mut self, task: TaskId, entry: &Entry) {
-        self.feed.send(|| PoolEvent::TaskQueued { task, function: entry.cell().function() });
+        self.feed.push(|| PoolEvent::TaskQueued { task, function: entry.cell().function() });
     }
 
     /// It is its worker's running one now. `first` tells the first time from those after it was
@@ -100,7 +100,7 @@ impl Observer {
         if self.feed.is_read()
             && let Some((worker, attempt)) = entry.cell().holder()
         {
-            self.feed.send(|| PoolEvent::TaskStarted { task, worker, attempt });
+            self.feed.push(|| PoolEvent::TaskStarted { task, worker, attempt });
         }
     }
 
@@ -112,20 +112,20 @@ impl Observer {
     /// It is given to a worker again after an attempt that failed.
     pub(crate) fn task_retried(&mut self, task: TaskId, attempt: u32) {
         self.metrics.retries += 1;
-        self.feed.send(|| PoolEvent::TaskRetried { task, attempt });
+        self.feed.push(|| PoolEvent::TaskRetried { task, attempt });
     }
 
     pub(crate) fn task_finished(&mut self, task: TaskId, resolution: &Resolution) {
         let outcome = TaskOutcome::of(resolution);
         self.metrics.outcomes.count(outcome);
-        self.feed.send(|| PoolEvent::TaskFinished { task, outcome });
+        self.feed.push(|| PoolEvent::TaskFinished { task, outcome });
     }
 
     // ----- the pool -----
 
     /// It accepts no more.
     pub(crate) fn pool_refuses(&mut self, broken: Option<&BrokenProcessPool>) {
-        self.feed.send(|| match broken {
+        self.feed.push(|| match broken {
             Some(error) => PoolEvent::PoolBroken { error: error.clone() },
             None => PoolEvent::PoolShutDown,
         });

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::claim::{Asked, Claim, ClaimBoard, Revocation, Slot};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
+use crate::events::News;
 use crate::executor::Refused;
 use crate::exit::Exits;
 use crate::handle::{Resolution, TaskCell};
@@ -112,6 +113,8 @@ pub(crate) struct Supervisor {
     /// Tasks that have reported, with readers that are woken as those of `resolved`, and before them.
     reported: Vec<(Arc<TaskCell>, Progress)>,
     resolved: Vec<Resolved>,
+    /// What is told before them.
+    news: News,
     /// Workers into whose outlets something was put.
     unwritten: BTreeSet<WorkerId>,
     /// Who waits for a worker.
@@ -191,6 +194,7 @@ impl Supervisor {
             workers: BTreeMap::new(),
             reported: Vec::new(),
             resolved: Vec::new(),
+            news: News::default(),
             unwritten: BTreeSet::new(),
             warming: Vec::new(),
             recycling: Vec::new(),
@@ -223,7 +227,6 @@ impl Supervisor {
         let shared = Arc::clone(&self.shared);
         let view = &mut *shared.view();
         let now = shared.began.elapsed();
-        view.observer.feed.look_for_readers();
         for (worker, report) in reports.drain(..) {
             self.on_report(view, now, worker, report);
             self.perform(view, now);
@@ -237,14 +240,16 @@ impl Supervisor {
             self.perform(view, now);
         }
         self.flush(&view.scheduler);
+        self.news = view.observer.feed.take_news();
         view.scheduler.next_timeout()
     }
 
-    /// Tells those who wait for tasks.
+    /// Tells those who look on and those who wait for tasks.
     fn resolve(&mut self) {
         for (cell, Progress { done, total, text, .. }) in self.reported.drain(..) {
             cell.report_progress(done, total, text);
         }
+        std::mem::take(&mut self.news).send();
         for (entry, resolution) in self.resolved.drain(..) {
             entry.cell().resolve(resolution);
         }
@@ -583,7 +588,8 @@ impl Supervisor {
 impl Drop for Supervisor {
     /// Also when the runtime ends.
     fn drop(&mut self) {
-        self.shared.view().observer.feed.close();
+        let end = self.shared.view().observer.feed.close();
+        drop(end);
     }
 }
 

@@ -5,6 +5,8 @@ mod common;
 procpool::test_support!();
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -387,6 +389,31 @@ async fn readers_may_come_and_go() {
         "worker 1 left",
     ];
     assert_eq!(story(&pool, events).await, expected);
+}
+
+/// Looks at the pool when it is woken.
+struct Looker(ProcessPoolExecutor, mpsc::Sender<usize>);
+
+impl Wake for Looker {
+    fn wake(self: Arc<Self>) {
+        let _ = self.1.send(self.0.stats().running + self.0.workers().len());
+    }
+}
+
+#[tokio::test]
+async fn a_waker_may_look_at_the_pool() {
+    let (sender, looks) = mpsc::channel();
+    let pool = pool_of(1);
+    let mut events = pool.events();
+    let waker = Arc::new(Looker(pool.clone(), sender)).into();
+    assert!(events.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+    in_time(pool.run(pid, ())).await.unwrap();
+    assert!(looks.try_recv().is_ok(), "it was woken, and before the task's handle");
+    assert!(events.poll_next_unpin(&mut Context::from_waker(&waker)).is_ready());
+    while events.poll_next_unpin(&mut Context::from_waker(&waker)).is_ready() {}
+    in_time(pool.shutdown()).await;
+    drop(waker);
+    wait_until("the end wakes it, too", || looks.try_iter().count() > 0).await;
 }
 
 #[test]
