@@ -20,18 +20,24 @@ pub(crate) enum CodecError {
     Trailing(usize),
 }
 
-/// Appends a value's bytes to `buffer`; no more than `limit` of them.
+/// Appends a value's bytes to `buffer`; no more than `limit` of them. After an error nothing has been
+/// appended.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
-    buffer: Vec<u8>,
+    buffer: &mut Vec<u8>,
     limit: usize,
-) -> Result<Vec<u8>, CodecError> {
-    let end = buffer.len().saturating_add(limit);
-    match postcard::serialize_with_flavor(value, Capped { buffer, end }) {
-        Ok(buffer) => Ok(buffer),
-        Err(postcard::Error::SerializeBufferFull) => Err(CodecError::TooLarge { limit }),
-        Err(error) => Err(named(error, || reason::of_encoding(value))),
-    }
+) -> Result<(), CodecError> {
+    let start = buffer.len();
+    let end = start.saturating_add(limit);
+    let error = match postcard::serialize_with_flavor(value, Capped { buffer, end }) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    buffer.truncate(start);
+    Err(match error {
+        postcard::Error::SerializeBufferFull => CodecError::TooLarge { limit },
+        error => named(error, || reason::of_encoding(value)),
+    })
 }
 
 /// Reads a value that must take up all of `bytes`.
@@ -51,13 +57,13 @@ fn named(error: postcard::Error, reason: impl FnOnce() -> Option<String>) -> Cod
 }
 
 /// Grows like a `Vec`, but only up to `end`.
-struct Capped {
-    buffer: Vec<u8>,
+struct Capped<'a> {
+    buffer: &'a mut Vec<u8>,
     end: usize,
 }
 
-impl Flavor for Capped {
-    type Output = Vec<u8>;
+impl Flavor for Capped<'_> {
+    type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.try_extend(&[byte])
@@ -71,8 +77,8 @@ impl Flavor for Capped {
         Ok(())
     }
 
-    fn finalize(self) -> postcard::Result<Vec<u8>> {
-        Ok(self.buffer)
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
@@ -109,7 +115,7 @@ mod tests {
 
     #[test]
     fn custom_errors_keep_their_text() {
-        let error = encode(&Failing { times: Cell::new(2) }, Vec::new(), 100).unwrap_err();
+        let error = encode(&Failing { times: Cell::new(2) }, &mut Vec::new(), 100).unwrap_err();
         assert_eq!(error, CodecError::Custom("1 times".to_owned()));
         assert_eq!(error.to_string(), "1 times");
         let error = decode::<(Undecodable,)>(&[]).unwrap_err();
@@ -118,7 +124,7 @@ mod tests {
 
     #[test]
     fn an_error_that_is_gone_when_its_text_is_sought_is_still_an_error() {
-        let error = encode(&Failing { times: Cell::new(1) }, Vec::new(), 100).unwrap_err();
+        let error = encode(&Failing { times: Cell::new(1) }, &mut Vec::new(), 100).unwrap_err();
         assert_eq!(error, CodecError::Postcard(postcard::Error::SerdeSerCustom));
     }
 
@@ -130,20 +136,24 @@ mod tests {
 
     #[test]
     fn a_value_comes_back() {
-        let bytes = encode(&(7_u64, "seven"), Vec::new(), 100).unwrap();
+        let mut bytes = Vec::new();
+        encode(&(7_u64, "seven"), &mut bytes, 100).unwrap();
         assert_eq!(decode::<(u64, String)>(&bytes).unwrap(), (7, "seven".to_owned()));
     }
 
     #[test]
     fn what_stands_before_is_kept_and_does_not_count() {
-        let bytes = encode(&1_u8, vec![0xAA; 50], 1).unwrap();
+        let mut bytes = vec![0xAA; 50];
+        encode(&1_u8, &mut bytes, 1).unwrap();
         assert_eq!(bytes.len(), 51);
     }
 
     #[test]
     fn a_value_over_the_limit_is_refused() {
-        let error = encode(&vec![0_u8; 100], Vec::new(), 99).unwrap_err();
+        let mut bytes = vec![0xAA];
+        let error = encode(&vec![0_u8; 100], &mut bytes, 99).unwrap_err();
         assert_eq!(error, CodecError::TooLarge { limit: 99 });
+        assert_eq!(bytes, [0xAA]);
     }
 
     #[test]

@@ -32,13 +32,13 @@ impl Payload {
     ) -> Result<Self, CodecError> {
         let mut scratch = SCRATCH.take();
         scratch.clear();
-        let encoded = encode(value, scratch, limit)?;
-        Ok(match Self::inline(&encoded) {
+        encode(value, &mut scratch, limit)?;
+        Ok(match Self::inline(&scratch) {
             Some(inline) => {
-                SCRATCH.set(encoded);
+                SCRATCH.set(scratch);
                 inline
             }
-            None => Self::Shared(encoded.into()),
+            None => Self::Shared(scratch.into()),
         })
     }
 

@@ -15,7 +15,7 @@ use crate::wire::FunctionName;
 
 /// A task's function as the worker calls it: arguments in, result appended to the buffer.
 pub(crate) type TaskCall =
-    Box<dyn Fn(Arguments<'_>, Vec<u8>, usize) -> Result<Vec<u8>, CallError> + Send + Sync>;
+    Box<dyn Fn(Arguments<'_>, &mut Vec<u8>, usize) -> Result<(), CallError> + Send + Sync>;
 
 /// An initializer as the worker calls it.
 pub(crate) type InitCall = Box<dyn Fn(&[u8]) -> Result<Box<dyn Any>, InitError> + Send + Sync>;
@@ -189,8 +189,9 @@ mod tests {
         let registry = registry();
         assert_eq!(registry.position::<fn()>(), None);
         let power = &registry.functions[0];
-        let mut args = encode(&(2_u64, 10_u32), Vec::new(), 100).unwrap();
-        let result = power.task().unwrap()(Arguments::new(&mut args), Vec::new(), 100).unwrap();
+        let (mut args, mut result) = (Vec::new(), Vec::new());
+        encode(&(2_u64, 10_u32), &mut args, 100).unwrap();
+        power.task().unwrap()(Arguments::new(&mut args), &mut result, 100).unwrap();
         assert_eq!(decode::<u64>(&result).unwrap(), 1024);
     }
 
@@ -225,10 +226,11 @@ mod tests {
     fn undecodable_arguments_and_too_large_results_are_told_apart() {
         let registry = registry();
         let call = registry.functions[0].task().unwrap();
-        let result = call(Arguments::new(&mut Vec::new()), Vec::new(), 9);
+        let (mut args, mut out) = (Vec::new(), Vec::new());
+        let result = call(Arguments::new(&mut args), &mut out, 9);
         assert!(matches!(result, Err(CallError::Arguments(_))));
-        let mut args = encode(&(2_u64, 60_u32), Vec::new(), 100).unwrap();
+        encode(&(2_u64, 60_u32), &mut args, 100).unwrap();
         let too_large = Err(CallError::Result(CodecError::TooLarge { limit: 3 }));
-        assert_eq!(call(Arguments::new(&mut args), Vec::new(), 3), too_large);
+        assert_eq!(call(Arguments::new(&mut args), &mut out, 3), too_large);
     }
 }

@@ -14,7 +14,7 @@ use super::stream::{Arguments, FrameReader, FrameWriter};
 use crate::claim::begin;
 use crate::codec::CodecError;
 use crate::log::print;
-use crate::registry::{CallError, Function, InitError, Registry};
+use crate::registry::{CallError, Function, InitError, Registry, TaskCall};
 use crate::sys::{
     FramePipes, MemoryGauge, SharedPage, kill_own_group, limit_memory, take_frame_pipes,
     wait_for_hangup,
@@ -238,27 +238,37 @@ impl Worker {
     ) -> io::Result<()> {
         let limit = self.hello.max_payload();
         put_header(out, Outcome::Returned, 0)?;
-        let buffer = std::mem::take(out);
         let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
-        let (outcome, text) = match catch(|| call(payload, buffer, limit)) {
-            Ok(Ok(buffer)) => {
-                *out = buffer;
-                return set_length(out);
-            }
-            Ok(Err(CallError::Arguments(error))) => {
-                (Outcome::UndecodableArguments, encode_reason(&error, limit))
-            }
-            Ok(Err(CallError::Result(CodecError::TooLarge { .. }))) => {
-                (Outcome::ResultTooLarge, Vec::new())
-            }
-            Ok(Err(CallError::Result(error))) => {
-                (Outcome::UnencodableResult, encode_reason(&error, limit))
-            }
-            Err(report) => (Outcome::Panicked, encode_report(report, limit)),
+        let Err((outcome, text)) = attempt(call, payload, out, limit) else {
+            return set_length(out);
         };
+        out.clear();
         put_header(out, outcome, text.len())?;
         out.extend_from_slice(&text);
         Ok(())
+    }
+}
+
+/// Calls a function and appends its result to `out`; or says why there is none, with what the reply
+/// has to tell of that. What a panic leaves in `out` is for the caller to take off.
+fn attempt(
+    call: &TaskCall,
+    args: Arguments<'_>,
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), (Outcome, Vec<u8>)> {
+    match catch(|| call(args, out, limit)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(CallError::Arguments(error))) => {
+            Err((Outcome::UndecodableArguments, encode_reason(&error, limit)))
+        }
+        Ok(Err(CallError::Result(CodecError::TooLarge { .. }))) => {
+            Err((Outcome::ResultTooLarge, Vec::new()))
+        }
+        Ok(Err(CallError::Result(error))) => {
+            Err((Outcome::UnencodableResult, encode_reason(&error, limit)))
+        }
+        Err(report) => Err((Outcome::Panicked, encode_report(report, limit))),
     }
 }
 
