@@ -332,7 +332,9 @@ impl Builder {
             return Err(BuildErrorKind::AmbiguousFunction(name.to_owned()).into());
         }
         let runtime = Handle::try_current().map_err(|_| BuildErrorKind::NoRuntime)?;
-        let scheduler = Scheduler::new(self.scheduler_config()?);
+        let config = self.scheduler_config()?;
+        let max_workers = config.max_workers;
+        let scheduler = Scheduler::new(config);
         let shared = Arc::new(Shared::new(self.name, scheduler, self.queue_capacity));
         let launch = Arc::new(Launch {
             command: self.command,
@@ -349,6 +351,7 @@ impl Builder {
         let (closed, closing) = watch::channel(None);
         runtime.spawn(supervisor::run(Arc::clone(&shared), launch, receiver, closed));
         let limits = Limits {
+            max_workers,
             max_payload: self.max_payload,
             queue_capacity: self.queue_capacity,
             default_timeout: self.default_timeout,

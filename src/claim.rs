@@ -1,9 +1,9 @@
 //! The word that decides whether a task begins.
 //!
 //! A task that was sent ahead to a busy worker can still be cancelled or given to another one. For
-//! that both processes share a page of memory, and in it each sent task has a word. The supervisor
-//! offers the task there, and then either the worker claims it by one atomic exchange, and runs it,
-//! or the supervisor or the task's handle revokes it, and it will never begin:
+//! that both processes share some memory, and in it each sent task has a word. The supervisor offers
+//! the task there, and then either the worker claims it by one atomic exchange, and runs it, or the
+//! supervisor or the task's handle revokes it, and it will never begin:
 //!
 //! ```text
 //!            begin (worker)          look (worker)
@@ -17,15 +17,26 @@
 //! A task that has begun may look whether it is asked to end. That it has ever looked tells the
 //! parent that it will most likely look again, so that it is worth waiting for.
 //!
-//! After a worker's death the words tell which tasks had begun. A word carries the number of the
-//! sending, so a frame that is still in the pipe after its slot was given to another task cannot
-//! claim that one.
+//! A chunk is a task that consists of items, which the worker claims one by one in the same word.
+//! The parent can take back all that have not begun at any moment: it marks the word as stopped, and
+//! no item begins any more.
+//!
+//! After a worker's death the words tell which tasks had begun, and which items. A word carries the
+//! number of the sending, so a frame that is still in the pipe after its slot was given to another
+//! task cannot claim that one.
+//!
+//! ```text
+//! ┌─────────────┬─────────────────┬──────────┬────────────┬──────────┐
+//! │ sending: 32 │ items begun: 24 │ (unused) │ stopped: 1 │ state: 3 │
+//! └─────────────┴─────────────────┴──────────┴────────────┴──────────┘
+//! ```
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::record;
 use crate::sys::SharedPage;
 
 const OFFERED: u64 = 1;
@@ -33,47 +44,87 @@ const BEGUN: u64 = 2;
 const REVOKED: u64 = 3;
 const LOOKED: u64 = 4;
 const ASKED: u64 = 5;
+const STATE: u64 = 7;
+/// The items that had not begun when it was set will never begin.
+const STOPPED: u64 = 1 << 3;
+const ITEM: u64 = 1 << 8;
+const ITEMS: u64 = (1 << 24) - 1;
+
+/// The words for claims; those behind them are for records.
+pub(crate) const WORDS: usize = 512;
+
+/// Limits what an exchange is tried again for. An honest worker begins far fewer items meanwhile, and
+/// another one gains nothing by changing the word all the time.
+const TRIES: usize = 10_000;
 
 /// Where a sent task's word stands, as told to the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Slot {
     index: u16,
-    sending: u64,
+    /// A frame is in a pipe for some hundreds of sendings at most, so it does not matter that the
+    /// numbers begin anew some day.
+    sending: u32,
 }
 
 impl Slot {
     fn word(self, state: u64) -> u64 {
-        self.sending << 3 | state
+        u64::from(self.sending) << 32 | state
+    }
+
+    pub(crate) fn sending(self) -> u32 {
+        self.sending
     }
 }
 
-/// The worker's side: claims the task; `None` if it was taken back.
+/// The worker's side: claims the task, or the first item of a chunk; `None` if it was taken back.
 pub(crate) fn begin(page: &SharedPage, slot: Slot) -> Option<Begun<'_>> {
-    let word = page.words().get(usize::from(slot.index))?;
-    let (offered, begun) = (slot.word(OFFERED), slot.word(BEGUN));
+    let word = page.words()[..WORDS].get(usize::from(slot.index))?;
+    let (offered, begun) = (slot.word(OFFERED), slot.word(BEGUN | ITEM));
     word.compare_exchange(offered, begun, Ordering::AcqRel, Ordering::Relaxed).ok()?;
-    Some(Begun { word, slot })
+    Some(Begun { word, slot, items: 1 })
 }
 
-/// The worker's side of a task that it has claimed. It does no harm once the task is over: then the
-/// word is another task's, and is left alone.
+/// The worker's side of a task, or of an item, that it has claimed. It does no harm once that is over:
+/// then the word is another one's, and is left alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begun<'a> {
     word: &'a AtomicU64,
     slot: Slot,
+    /// How many items have begun, this one included; one if it is no chunk.
+    items: u32,
 }
 
 impl Begun<'_> {
     /// Looks whether the task is asked to end.
     pub(crate) fn is_asked(&self) -> bool {
-        let (begun, looked) = (self.slot.word(BEGUN), self.slot.word(LOOKED));
         let mut word = self.word.load(Ordering::Acquire);
-        if word == begun {
+        // Once at most, unless the parent changes the word at this very moment.
+        while word & !STOPPED == self.in_state(BEGUN) {
+            let looked = word & !STATE | LOOKED;
             let exchanged =
-                self.word.compare_exchange(begun, looked, Ordering::AcqRel, Ordering::Acquire);
-            word = exchanged.unwrap_or_else(|other| other);
+                self.word.compare_exchange(word, looked, Ordering::AcqRel, Ordering::Acquire);
+            word = exchanged.map_or_else(|other| other, |_| looked);
         }
-        word == self.slot.word(ASKED)
+        word & !STOPPED == self.in_state(ASKED)
+    }
+
+    /// Claims the next item of the chunk; `None` if it was taken back.
+    pub(crate) fn next(self) -> Option<Self> {
+        let mut word = self.in_state(BEGUN);
+        loop {
+            let next = word + ITEM;
+            let exchanged =
+                self.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed);
+            match exchanged {
+                Ok(_) => return Some(Self { items: self.items + 1, ..self }),
+                Err(looked) if word != looked && looked == self.in_state(LOOKED) => word = looked,
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn in_state(&self, state: u64) -> u64 {
+        self.slot.word(state) | u64::from(self.items) * ITEM
     }
 }
 
@@ -86,6 +137,15 @@ pub(crate) enum Revocation {
     AlreadyRevoked,
     /// It runs, or has run.
     Begun,
+}
+
+/// Which items of a chunk have begun when the others are taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// So many.
+    After(u32),
+    /// Nothing was taken back, and each of them may have begun.
+    Never,
 }
 
 /// What came of asking a task to end.
@@ -136,19 +196,47 @@ impl Claim {
 
     /// Asks the running task to end.
     pub(crate) fn ask(&self) -> Asked {
-        let asked = self.slot.word(ASKED);
-        // In this order, as a task that is seen to have begun may look at this very moment.
-        for (state, answer) in [(BEGUN, Asked::Unaware), (LOOKED, Asked::Cooperative)] {
-            let state = self.slot.word(state);
-            let exchanged =
-                self.word().compare_exchange(state, asked, Ordering::AcqRel, Ordering::Acquire);
-            match exchanged {
-                Ok(_) => return answer,
-                Err(word) if word == asked => return Asked::Before,
-                Err(_) => {}
+        let before = self.change_begun(|word| word & !STATE | ASKED);
+        match before.map(|word| word & STATE) {
+            Some(BEGUN) => Asked::Unaware,
+            Some(LOOKED) => Asked::Cooperative,
+            Some(_) => Asked::Before,
+            None => Asked::Impossible,
+        }
+    }
+
+    /// Takes back all items of a chunk that have not begun, if it has begun itself.
+    pub(crate) fn stop(&self) -> Stopped {
+        let before = self.change_begun(|word| word | STOPPED);
+        let items = before.and_then(|word| u32::try_from((word / ITEM) & ITEMS).ok());
+        items.map_or(Stopped::Never, Stopped::After)
+    }
+
+    /// Changes the word of a task that has begun; returns what it was.
+    fn change_begun(&self, change: impl Fn(u64) -> u64) -> Option<u64> {
+        for _ in 0..TRIES {
+            let word = self.word().load(Ordering::Acquire);
+            let items = word & (ITEMS * ITEM);
+            let has_begun = |state| word & !STOPPED == self.slot.word(state) | items;
+            if ![BEGUN, LOOKED, ASKED].into_iter().any(has_begun) {
+                return None;
+            }
+            let exchanged = self.word().compare_exchange_weak(
+                word,
+                change(word),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if exchanged.is_ok() {
+                return Some(word);
             }
         }
-        Asked::Impossible
+        None
+    }
+
+    /// What the worker has recorded of a chunk.
+    pub(crate) fn read_record(&self) -> Option<record::Entries> {
+        record::read(&self.page, self.slot.sending)
     }
 }
 
@@ -157,19 +245,19 @@ impl Claim {
 pub(crate) struct ClaimBoard {
     page: Arc<SharedPage>,
     free: Vec<u16>,
-    sendings: u64,
+    sendings: u32,
 }
 
 impl ClaimBoard {
     pub(crate) fn new(page: SharedPage) -> Self {
-        let words = u16::try_from(page.words().len()).unwrap_or(u16::MAX);
+        let words = u16::try_from(WORDS).unwrap_or(u16::MAX);
         Self { page: Arc::new(page), free: (0..words).rev().collect(), sendings: 0 }
     }
 
     /// Offers a task. `None` if every word is taken.
     pub(crate) fn offer(&mut self) -> Option<Claim> {
         let index = self.free.pop()?;
-        self.sendings += 1;
+        self.sendings = self.sendings.wrapping_add(1);
         let slot = Slot { index, sending: self.sendings };
         let claim = Claim { page: Arc::clone(&self.page), slot };
         claim.word().store(slot.word(OFFERED), Ordering::Release);
@@ -283,15 +371,91 @@ mod tests {
     #[test]
     fn a_slot_beyond_the_page_claims_nothing() {
         let board = board();
-        assert!(begin(&board.page, Slot { index: u16::MAX, sending: 1 }).is_none());
+        for index in [512, u16::MAX] {
+            assert!(begin(&board.page, Slot { index, sending: 1 }).is_none());
+        }
     }
 
     #[test]
     fn the_words_run_out_and_come_back() {
         let mut board = board();
         let claims: Vec<_> = std::iter::from_fn(|| board.offer()).collect();
-        assert_eq!(claims.len(), board.page.words().len());
+        assert_eq!(claims.len(), WORDS);
         board.release(claims[3].slot());
         assert!(board.offer().is_some());
+    }
+
+    #[test]
+    fn items_begin_one_by_one_until_the_rest_is_taken_back() {
+        let claim = board().offer().unwrap();
+        assert_eq!(claim.stop(), Stopped::Never, "it has not begun");
+        let first = begin(&claim.page, claim.slot()).unwrap();
+        let third = first.next().unwrap().next().unwrap();
+        assert_eq!(claim.stop(), Stopped::After(3));
+        assert!(third.next().is_none());
+        assert_eq!(claim.stop(), Stopped::After(3));
+        assert_eq!(claim.revoke(), Revocation::Begun);
+    }
+
+    #[test]
+    fn an_item_that_is_over_leaves_the_next_one_alone() {
+        let claim = board().offer().unwrap();
+        let first = begin(&claim.page, claim.slot()).unwrap();
+        let second = first.next().unwrap();
+        assert!(!first.is_asked());
+        assert_eq!(claim.ask(), Asked::Unaware, "only the first one has looked");
+        assert!(!first.is_asked() && second.is_asked());
+        assert!(second.next().is_none());
+    }
+
+    #[test]
+    fn a_chunk_whose_items_look_goes_on_and_can_be_stopped_and_asked() {
+        let claim = board().offer().unwrap();
+        let mut item = begin(&claim.page, claim.slot()).unwrap();
+        for _ in 0..3 {
+            assert!(!item.is_asked());
+            item = item.next().unwrap();
+        }
+        assert_eq!(claim.stop(), Stopped::After(4));
+        assert!(!item.is_asked());
+        assert_eq!(claim.ask(), Asked::Cooperative);
+        assert!(item.is_asked());
+    }
+
+    #[test]
+    fn an_item_begins_or_is_taken_back_and_never_both() {
+        for round in 0..200 {
+            let claim = board().offer().unwrap();
+            let mut item = begin(&claim.page, claim.slot()).unwrap();
+            let (ran, stopped) = std::thread::scope(|scope| {
+                let worker = scope.spawn(move || {
+                    while item.items < 10_000 {
+                        if item.items % 3 == 0 {
+                            item.is_asked();
+                        }
+                        let Some(next) = item.next() else { break };
+                        item = next;
+                    }
+                    item.items
+                });
+                for _ in 0..round {
+                    std::hint::spin_loop();
+                }
+                let stopped = claim.stop();
+                (worker.join().unwrap(), stopped)
+            });
+            assert_eq!(stopped, Stopped::After(ran));
+        }
+    }
+
+    #[test]
+    fn what_a_worker_writes_into_the_word_cannot_confuse_the_parent() {
+        for rubbish in [0, u64::MAX, 0xFFFF_FF00, 2, 1 << 32 | 7, 1 << 32 | 2 | 0x30] {
+            let claim = board().offer().unwrap();
+            claim.word().store(rubbish, Ordering::Relaxed);
+            assert_eq!(claim.stop(), Stopped::Never, "{rubbish:x}");
+            assert!(claim.has_begun());
+            assert_eq!(claim.revoke(), Revocation::Begun);
+        }
     }
 }

@@ -105,6 +105,8 @@ pub(crate) enum Cause {
     TimedOut(Duration),
     #[error("its deadline has passed")]
     Expired,
+    #[error("the map was not done within {0:?}")]
+    MapTimedOut(Duration),
 }
 
 impl Cause {
@@ -261,9 +263,14 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::Cancelled)
             }
 
-            /// The task ran longer than its timeout and was ended, or its deadline has passed.
+            /// The task ran longer than its timeout and was ended, or its deadline has passed; or all of
+            /// a [`map`](crate::ProcessPoolExecutor::map) took longer than
+            /// [its limit](crate::Map::timeout).
             pub fn is_timeout(&self) -> bool {
-                matches!(self.0.cause, Cause::TimedOut(_) | Cause::Expired)
+                matches!(
+                    self.0.cause,
+                    Cause::TimedOut(_) | Cause::Expired | Cause::MapTimedOut(_)
+                )
             }
 
             /// The pool is broken; see [`broken`](Self::broken).
@@ -399,6 +406,12 @@ impl TaskError {
 
     pub(crate) fn cause(&self) -> &Cause {
         &self.0.cause
+    }
+
+    /// The same error of another task, which was together with this one.
+    pub(crate) fn of(&self, task: TaskId) -> Self {
+        let subject = Subject::Task(task, self.0.subject.function());
+        Self::new(Report { subject, ..Report::clone(&self.0) })
     }
 }
 

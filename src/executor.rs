@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
+use futures::stream::{self, Stream};
 use futures_timer::Delay;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
@@ -20,6 +21,7 @@ use crate::error::{
 };
 use crate::events::Events;
 use crate::handle::{TaskCell, TaskHandle};
+use crate::harvest::Harvest;
 use crate::id::TaskId;
 use crate::ledger::{Entry, ReplyTo};
 use crate::map::Map;
@@ -73,6 +75,7 @@ struct Inner {
 
 /// What a pool allows its tasks.
 pub(crate) struct Limits {
+    pub(crate) max_workers: usize,
     pub(crate) max_payload: usize,
     pub(crate) queue_capacity: usize,
     pub(crate) default_timeout: Option<Duration>,
@@ -260,6 +263,10 @@ impl ProcessPoolExecutor {
     /// stream cancels what has not begun. Inputs of several parameters are tuples; where Python's
     /// `map` takes several iterables, [`zip`](Iterator::zip) them.
     ///
+    /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
+    /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
+    /// [`with_index`](Map::with_index).
+    ///
     /// ```
     /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
     /// # async fn example(pool: procpool::ProcessPoolExecutor) {
@@ -269,14 +276,45 @@ impl ProcessPoolExecutor {
     /// # drop(squares);
     /// # }
     /// ```
-    pub fn map<F, A, M, I>(&self, f: F, inputs: I) -> Map<F, M, F::Output, I::IntoIter>
+    pub fn map<F, A, M, I>(
+        &self,
+        f: F,
+        inputs: I,
+    ) -> Map<F, M, F::Output, stream::Iter<I::IntoIter>>
     where
         F: TaskFn<A, M>,
         A: Serialize,
         I: IntoIterator<Item = A>,
     {
         let _ = f; // its type says it all
-        Map::new(self.clone(), inputs.into_iter())
+        Map::new(self.clone(), stream::iter(inputs))
+    }
+
+    /// As [`map`](Self::map), for inputs that come from a stream. Those that are there are not kept
+    /// waiting for others to fill a chunk.
+    ///
+    /// ```
+    /// # fn parse(line: String) -> usize { line.len() }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// use futures::StreamExt;
+    /// use futures::channel::mpsc;
+    ///
+    /// let (lines, incoming) = mpsc::channel::<String>(100);
+    /// let mut parsed = pool.map_stream(parse, incoming);
+    /// # drop(lines);
+    /// while let Some(result) = parsed.next().await {
+    ///     println!("{result:?}");
+    /// }
+    /// # }
+    /// ```
+    pub fn map_stream<F, A, M, S>(&self, f: F, inputs: S) -> Map<F, M, F::Output, Pin<Box<S>>>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+        S: Stream<Item = A>,
+    {
+        let _ = f; // its type says it all
+        Map::new(self.clone(), Box::pin(inputs))
     }
 
     /// Accepts no more tasks, waits until all that were accepted are over and every worker has left.
@@ -440,8 +478,7 @@ impl ProcessPoolExecutor {
         args: &impl Serialize,
     ) -> Result<Prepared, SubmitError> {
         let name = std::any::type_name::<F>();
-        let function = Registry::global().position::<F>();
-        let function = function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)))?;
+        let function = self.function::<F>()?;
         if self.inner.shared.refused.get().is_some() {
             return Err(self.refusal(name));
         }
@@ -449,6 +486,26 @@ impl ProcessPoolExecutor {
             submit_error(name, Cause::codec(Value::Arguments, "encoded", error))
         })?;
         Ok(Prepared { name, function, arguments })
+    }
+
+    /// The position of a function that tasks name it by.
+    #[allow(clippy::unused_self, reason = "the pool is who asks")]
+    pub(crate) fn function<F: 'static>(&self) -> Result<u32, SubmitError> {
+        let name = std::any::type_name::<F>();
+        let function = Registry::global().position::<F>();
+        function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)))
+    }
+
+    pub(crate) fn max_workers(&self) -> usize {
+        self.inner.limits.max_workers
+    }
+
+    pub(crate) fn max_payload(&self) -> usize {
+        self.inner.limits.max_payload
+    }
+
+    pub(crate) fn commands(&self) -> Commands {
+        self.inner.commands.clone()
     }
 
     /// The places in the queue.
@@ -514,11 +571,30 @@ impl ProcessPoolExecutor {
             timeout,
             slot: None,
             accepted: 0,
+            harvest: None,
         };
         match self.inner.commands.send(Command::Submit(task, entry)) {
             Ok(()) => Ok(TaskHandle::new(cell, self.inner.commands.clone())),
             Err(_) => Err(self.refusal(name)),
         }
+    }
+
+    /// Hands items of a map to the supervisor, as one task. They have consecutive ids, so that each part
+    /// can become a task of its own.
+    pub(crate) fn enqueue_chunk(
+        &self,
+        harvest: &Arc<Harvest>,
+        function: u32,
+        (first, count): (u64, u32),
+        items: Payload,
+        room: OwnedSemaphorePermit,
+    ) {
+        let id = TaskId(self.inner.next_task.fetch_add(u64::from(count), Ordering::Relaxed));
+        let cell = harvest.add(id, first, count);
+        let entry = Entry::chunk(cell, harvest, function, items, Some(room));
+        let task = Task::chunk(id, count);
+        // If it cannot be sent the pool has ended, and the dropped entry says so.
+        let _ = self.inner.commands.send(Command::Submit(task, entry));
     }
 }
 
@@ -535,7 +611,7 @@ async fn closed(mut closed: watch::Receiver<Option<ShutdownReport>>) -> Shutdown
     report.map_or(None, |report| report.clone()).unwrap_or_default()
 }
 
-fn submit_error(function: &'static str, cause: Cause) -> SubmitError {
+pub(crate) fn submit_error(function: &'static str, cause: Cause) -> SubmitError {
     error_of(Subject::Submission(function), cause)
 }
 

@@ -36,7 +36,7 @@ pub enum TaskStatus {
 /// An encoded result, or why there is none.
 pub(crate) type Resolution = Result<Payload, TaskError>;
 
-type Callback = Box<dyn FnOnce(&Resolution) + Send>;
+pub(crate) type Callback = Box<dyn FnOnce(&Resolution) + Send>;
 
 /// What the handle of a task and the supervisor share.
 ///
@@ -142,6 +142,15 @@ impl TaskCell {
             Stage::Sent(Some(claim)) => claim.revoke(),
             Stage::Sent(None) => Revocation::Begun,
             Stage::Queued | Stage::Done(_) => Revocation::AlreadyRevoked,
+        }
+    }
+
+    /// What was agreed with the worker that has the task, if it is in the hands of one that takes part
+    /// in claims.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        match &self.lock().stage {
+            Stage::Sent(claim) => claim.clone(),
+            Stage::Queued | Stage::Done(_) => None,
         }
     }
 
@@ -297,7 +306,7 @@ impl TaskCell {
         Poll::Pending
     }
 
-    fn add_callback(&self, callback: Callback) {
+    pub(crate) fn add_callback(&self, callback: Callback) {
         let mut state = self.lock();
         if let Stage::Done(resolution) = &state.stage {
             let resolution = resolution.clone();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::claim::Slot;
 use crate::error::{Cause, TaskError};
 use crate::handle::{Resolution, TaskCell};
+use crate::harvest::Harvest;
 use crate::id::{TaskId, WorkerId};
+use crate::outlet::Outlet;
 use crate::payload::Payload;
-use crate::wire::Outcome;
+use crate::wire::{ChunkHeader, Kind, Outcome, TaskHeader};
 
 /// A task on its way.
 pub(crate) struct Entry {
@@ -27,9 +30,42 @@ pub(crate) struct Entry {
     pub(crate) timeout: Option<Duration>,
     /// Its word on the page of the worker that it was sent to.
     pub(crate) slot: Option<(WorkerId, Slot)>,
+    /// Set if it is a chunk: where the results of its items go.
+    pub(crate) harvest: Option<Arc<Harvest>>,
 }
 
 impl Entry {
+    /// An entry for items of a map.
+    pub(crate) fn chunk(
+        cell: Arc<TaskCell>,
+        harvest: &Arc<Harvest>,
+        function: u32,
+        arguments: Payload,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        let (reply, harvest) = (ReplyTo(cell), Some(Arc::clone(harvest)));
+        let (timeout, slot, accepted) = (None, None, 0);
+        Self { reply, function, arguments, room, timeout, slot, accepted, harvest }
+    }
+
+    /// Puts the frame of a task into a worker's outlet.
+    pub(crate) fn put(
+        &self,
+        outlet: &Outlet,
+        task: TaskId,
+        attempt: u32,
+        slot: Option<Slot>,
+    ) -> io::Result<()> {
+        let (function, arguments) = (self.function, self.arguments.clone());
+        if let Some(harvest) = &self.harvest {
+            let header = ChunkHeader { task, function, count: harvest.count(task), slot };
+            outlet.put_task(Kind::Chunk, &header, arguments)
+        } else {
+            let header = TaskHeader { task, function, attempt, slot };
+            outlet.put_task(Kind::Task, &header, arguments)
+        }
+    }
+
     /// A result, or a failure as the worker told it.
     pub(crate) fn delivered(
         &self,

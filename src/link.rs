@@ -40,8 +40,9 @@ use crate::payload::Payload;
 use crate::scheduler::KillReason;
 use crate::sys::{Reaper, SharedPage, SharedPageRef, read_available, require_io_driver};
 use crate::wire::{
-    Goodbye, InitFailure, Kind, MAX_MESSAGE, Outcome, PreambleSearch, ProgressHeader, ReplyHeader,
-    VERSION, WorkerHello, frame_codec, peek_version, split_header, split_kind,
+    ChunkReplyHeader, Goodbye, InitFailure, Kind, MAX_MESSAGE, Outcome, PreambleSearch,
+    ProgressHeader, ReplyHeader, VERSION, WorkerHello, frame_codec, peek_version, split_header,
+    split_kind,
 };
 
 /// Room that is made for each read.
@@ -97,13 +98,19 @@ pub(crate) struct Progress {
     pub(crate) text: String,
 }
 
-/// What became of a task.
-pub(crate) struct Reply {
-    pub(crate) task: TaskId,
-    pub(crate) outcome: Outcome,
-    /// How long it ran, as the worker says, in nanoseconds.
-    pub(crate) run_time: u64,
-    pub(crate) payload: Payload,
+/// What became of a task, or of items of a chunk.
+pub(crate) enum Reply {
+    Task {
+        task: TaskId,
+        outcome: Outcome,
+        /// How long it ran, as the worker says, in nanoseconds.
+        run_time: u64,
+        payload: Payload,
+    },
+    Chunk {
+        header: ChunkReplyHeader,
+        entries: Payload,
+    },
 }
 
 /// What a worker's exit hook came to.
@@ -431,8 +438,14 @@ impl Link {
                 let length = payload.len();
                 let payload = keep_payload(frame, length);
                 let ReplyHeader { run_time, task, outcome } = header;
-                let reply = Reply { task, outcome, run_time, payload };
+                let reply = Reply::Task { task, outcome, run_time, payload };
                 return Ok(Step::Message(Message::Reply(reply)));
+            }
+            (Stage::Serving, Kind::ChunkReply) => {
+                let (header, entries) = split_header::<ChunkReplyHeader>(body)?;
+                let length = entries.len();
+                let entries = keep_payload(frame, length);
+                return Ok(Step::Message(Message::Reply(Reply::Chunk { header, entries })));
             }
             (Stage::Serving, Kind::Progress) => {
                 let progress = Message::Progress(read_progress(body)?);

@@ -126,7 +126,7 @@ impl TaskOutcome {
             Cause::Codec { .. } => Self::Codec,
             Cause::TooLarge { .. } => Self::TooLarge,
             Cause::WorkerDied(_) => Self::WorkerDied,
-            Cause::TimedOut(_) => Self::TimedOut,
+            Cause::TimedOut(_) | Cause::MapTimedOut(_) => Self::TimedOut,
             Cause::Expired => Self::Expired,
             Cause::Cancelled => Self::Cancelled,
             Cause::Broken(_) => Self::Broken,

@@ -16,7 +16,7 @@ use tokio::io::AsyncWrite;
 use tokio::process::ChildStdin;
 
 use crate::payload::Payload;
-use crate::wire::{Kind, PREAMBLE, TaskHeader, put_frame, put_task_frame};
+use crate::wire::{Kind, PREAMBLE, put_frame, put_task_frame};
 
 /// Payloads up to this size are copied together with their neighbours: one write for many frames.
 const SMALL: usize = 4 << 10;
@@ -60,10 +60,15 @@ impl Outlet {
         Ok(())
     }
 
-    /// As [`Self::put`], for tasks.
-    pub(crate) fn put_task(&self, header: TaskHeader, arguments: Payload) -> io::Result<()> {
+    /// As [`Self::put`], for tasks and chunks.
+    pub(crate) fn put_task(
+        &self,
+        kind: Kind,
+        header: &impl Serialize,
+        arguments: Payload,
+    ) -> io::Result<()> {
         let mut state = self.lock();
-        put_task_frame(&mut state.buffer, Kind::Task, &header, arguments.len())?;
+        put_task_frame(&mut state.buffer, kind, header, arguments.len())?;
         state.put_payload(arguments);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The bytes of arguments and results.
 
 use std::cell::Cell;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -47,6 +47,17 @@ impl Payload {
         let mut bytes = [0; INLINE];
         bytes.get_mut(..source.len())?.copy_from_slice(source);
         Some(Self::Inline { length: u8::try_from(source.len()).ok()?, bytes })
+    }
+}
+
+impl Payload {
+    /// The bytes of a range, which must be inside; long ones are shared.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
+        let bytes = &self[range];
+        Self::inline(bytes).unwrap_or_else(|| match self {
+            Self::Inline { .. } => Self::default(), // not reached: a part is not longer
+            Self::Shared(shared) => Self::Shared(shared.slice_ref(bytes)),
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The task that owns the workers. It decides nothing: it picks an event, hands it to the scheduler,
 //! and performs all actions before it picks the next.
 
+mod chunks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,6 +19,7 @@ use crate::events::News;
 use crate::executor::Refused;
 use crate::exit::Exits;
 use crate::handle::{Resolution, TaskCell};
+use crate::harvest::Harvest;
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
 use crate::ledger::{Entry, Ledger};
@@ -31,7 +34,7 @@ use crate::scheduler::{
 };
 use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
-use crate::wire::{Outcome, TaskHeader};
+use crate::wire::{ChunkReplyHeader, Outcome};
 
 /// Unbounded, but bounded by what the senders hold: a submit holds a place in the bounded queue, and
 /// there is at most one cancel and one abort for each task. The others are few.
@@ -115,6 +118,8 @@ pub(crate) struct Supervisor {
     resolved: Vec<Resolved>,
     /// What is told before them.
     news: News,
+    /// Maps whose streams have results to look at.
+    ripe: Vec<Arc<Harvest>>,
     /// Workers into whose outlets something was put.
     unwritten: BTreeSet<WorkerId>,
     /// Who waits for a worker.
@@ -195,6 +200,7 @@ impl Supervisor {
             reported: Vec::new(),
             resolved: Vec::new(),
             news: News::default(),
+            ripe: Vec::new(),
             unwritten: BTreeSet::new(),
             warming: Vec::new(),
             recycling: Vec::new(),
@@ -252,6 +258,9 @@ impl Supervisor {
         std::mem::take(&mut self.news).send();
         for (entry, resolution) in self.resolved.drain(..) {
             entry.cell().resolve(resolution);
+        }
+        for harvest in self.ripe.drain(..) {
+            harvest.wake();
         }
     }
 
@@ -335,11 +344,21 @@ impl Supervisor {
     }
 
     fn on_reply(&mut self, view: &mut View, now: Time, worker: WorkerId, reply: Reply) {
-        let Reply { task, outcome, run_time, payload } = reply;
+        let (Reply::Task { task, .. } | Reply::Chunk { header: ChunkReplyHeader { task, .. }, .. }) =
+            reply;
         self.skip_cancelled(view, now, worker, Some(task));
-        if view.scheduler.task_finished(now, worker, task) == Verdict::Deliver {
-            view.observer.task_replied(worker, run_time);
-            self.deliver(&mut view.observer, task, outcome, payload);
+        let is_chunk = self.ledger.get(task).is_some_and(|entry| entry.harvest.is_some());
+        match reply {
+            Reply::Task { outcome, run_time, payload, .. } if !is_chunk => {
+                if view.scheduler.task_finished(now, worker, task) == Verdict::Deliver {
+                    view.observer.task_replied(worker, run_time);
+                    self.deliver(&mut view.observer, task, outcome, payload);
+                }
+            }
+            Reply::Chunk { header, entries } if is_chunk => {
+                self.on_chunk_reply(view, now, worker, &header, entries);
+            }
+            Reply::Task { .. } | Reply::Chunk { .. } => view.scheduler.misbehaved(now, worker),
         }
         self.perform(view, now);
     }
@@ -378,6 +397,7 @@ impl Supervisor {
             }
             Ended::Died(death) => {
                 self.death = Some(BrokenCause::WorkerDied(death));
+                self.divide_last(view, worker);
                 End::Died { taken: self.take_back(&view.scheduler, worker, 0) }
             }
             Ended::NotStarted(error) => {
@@ -429,6 +449,9 @@ impl Supervisor {
                 Action::Recall { worker, all } => {
                     let keep = usize::from(!all);
                     let taken = self.take_back(&view.scheduler, worker, keep);
+                    if view.scheduler.pipeline(worker).count() == taken + 1 {
+                        self.divide(view, worker);
+                    }
                     view.scheduler.recalled(now, worker, taken);
                 }
                 Action::Ask(worker) => {
@@ -473,8 +496,7 @@ impl Supervisor {
         entry.slot = slot.map(|slot| (worker, slot));
         let sent = entry.cell().send(worker, attempt, claim);
         if let (true, Some(outlet)) = (sent, &link.outlet) {
-            let header = TaskHeader { task, function: entry.function, attempt, slot };
-            match outlet.put_task(header, entry.arguments.clone()) {
+            match entry.put(outlet, task, attempt, slot) {
                 Ok(()) => drop(self.unwritten.insert(worker)),
                 // Not reached: the header is small and the arguments were measured.
                 Err(error) => log::error!("{}: {task} cannot be sent: {error}", self.shared.name),

@@ -11,7 +11,14 @@
 //! ```
 //!
 //! A payload is the bytes of a task's arguments or result. It is not part of the header, so that
-//! it is never copied through the header's codec.
+//! it is never copied through the header's codec. That of a chunk is a sequence of items, the
+//! arguments of one call each, and that of its replies a sequence of entries, one for each result:
+//!
+//! ```text
+//! ┌────────────┬───────┐    ┌────────────┬────────────┬───────┐
+//! │ length u32 │ bytes │    │ outcome u8 │ length u32 │ bytes │
+//! └────────────┴───────┘    └────────────┴────────────┴───────┘
+//! ```
 
 use std::io;
 use std::ops::Range;
@@ -23,6 +30,7 @@ use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::claim::Slot;
 use crate::id::{TaskId, WorkerId};
+use crate::payload::Payload;
 use crate::sys::SharedPageRef;
 
 /// Begins each side's stream. No text contains it.
@@ -53,6 +61,8 @@ pub(crate) enum Kind {
     Task = 2,
     /// Supervisor → worker: leave. [`Stop`], with the exit hook's arguments as payload.
     Stop = 3,
+    /// Supervisor → worker: [`ChunkHeader`], with the items as payload.
+    Chunk = 4,
     /// Worker → supervisor: [`WorkerHello`].
     WorkerHello = 16,
     /// Worker → supervisor: initialised.
@@ -70,14 +80,17 @@ pub(crate) enum Kind {
     NotInitialised = 21,
     /// Worker → supervisor: [`ProgressHeader`], with the message as payload.
     Progress = 22,
+    /// Worker → supervisor: [`ChunkReplyHeader`], with entries as payload.
+    ChunkReply = 24,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 11] = [
+        const ALL: [Kind; 13] = [
             Kind::Hello,
             Kind::Task,
             Kind::Stop,
+            Kind::Chunk,
             Kind::WorkerHello,
             Kind::Ready,
             Kind::InitFailed,
@@ -86,6 +99,7 @@ impl Kind {
             Kind::NotInitialised,
             Kind::Progress,
             Kind::OverMemory,
+            Kind::ChunkReply,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -168,6 +182,31 @@ pub(crate) struct ReplyHeader {
     pub(crate) outcome: Outcome,
 }
 
+/// Calls of one function, which are one task until something happens to one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChunkHeader {
+    /// Also the name of the first item; the others have those that follow.
+    pub(crate) task: TaskId,
+    pub(crate) function: u32,
+    pub(crate) count: u32,
+    /// Each item begins only if this can be claimed.
+    pub(crate) slot: Option<Slot>,
+}
+
+/// Results of a chunk, in the order of the items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChunkReplyHeader {
+    pub(crate) task: TaskId,
+    /// The item that the first entry is of.
+    pub(crate) base: u32,
+    /// How many entries there are.
+    pub(crate) count: u32,
+    /// How long these items took together, in nanoseconds.
+    pub(crate) nanos: u64,
+    /// Set if the chunk is done: how long it took as a whole.
+    pub(crate) run_time: Option<u64>,
+}
+
 /// What a worker is told when it has to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stop {
@@ -184,9 +223,10 @@ pub(crate) struct Goodbye {
 
 /// How a call ended, and what the payload of its reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
 pub(crate) enum Outcome {
     /// The result.
-    Returned,
+    Returned = 0,
     /// A [`PanicReport`].
     Panicked,
     /// The error's text.
@@ -195,6 +235,19 @@ pub(crate) enum Outcome {
     UnencodableResult,
     /// Nothing.
     ResultTooLarge,
+}
+
+impl Outcome {
+    fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Returned,
+            1 => Self::Panicked,
+            2 => Self::UndecodableArguments,
+            3 => Self::UnencodableResult,
+            4 => Self::ResultTooLarge,
+            _ => return None,
+        })
+    }
 }
 
 /// What a running task reports of itself.
@@ -270,6 +323,65 @@ pub(crate) fn set_run_time(reply: &mut [u8], run_time: Duration) {
     const PLACE: Range<usize> = LENGTH + 1..LENGTH + 1 + size_of::<u64>();
     let nanos = u64::try_from(run_time.as_nanos()).unwrap_or(u64::MAX);
     reply[PLACE].copy_from_slice(&nanos.to_le_bytes());
+}
+
+/// Begins an item; its bytes must follow, and [`end_item`].
+pub(crate) fn begin_item(out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH]);
+    start
+}
+
+/// Sets the length of the item that began at `start`.
+pub(crate) fn end_item(out: &mut [u8], start: usize) -> io::Result<()> {
+    end_frame(&mut out[start..], 0)
+}
+
+/// Takes an item off the front; returns it and what is left.
+pub(crate) fn split_item(items: &[u8]) -> io::Result<(&[u8], &[u8])> {
+    let short = || malformed("an item that is cut short");
+    let (length, rest) = items.split_first_chunk().ok_or_else(short)?;
+    rest.split_at_checked(frame_length(*length)).ok_or_else(short)
+}
+
+/// The items from `begin` to `end`.
+pub(crate) fn slice_items(items: &Payload, begin: u32, end: u32) -> Payload {
+    let mut rest = &items[..];
+    let mut skip = |count| {
+        for _ in 0..count {
+            rest = split_item(rest).map_or(&[], |(_, rest)| rest);
+        }
+        items.len() - rest.len()
+    };
+    let start = skip(begin);
+    items.slice(start..skip(end.saturating_sub(begin)))
+}
+
+/// Begins an entry; the bytes of its result must follow, and [`end_entry`].
+pub(crate) fn begin_entry(out: &mut Vec<u8>) -> usize {
+    out.push(Outcome::Returned as u8);
+    begin_item(out)
+}
+
+/// Puts other bytes in the place of those that follow `begin_entry`, which has returned `start`.
+pub(crate) fn replace_entry(out: &mut Vec<u8>, start: usize, bytes: &[u8]) {
+    out.truncate(start + LENGTH);
+    out.extend_from_slice(bytes);
+}
+
+/// Sets outcome and length of the entry for which `begin_entry` has returned `start`.
+pub(crate) fn end_entry(out: &mut [u8], start: usize, outcome: Outcome) -> io::Result<()> {
+    out[start - 1] = outcome as u8;
+    end_item(out, start)
+}
+
+/// Takes an entry off the front; returns outcome, bytes and what is left.
+pub(crate) fn split_entry(entries: &[u8]) -> io::Result<(Outcome, &[u8], &[u8])> {
+    let (&byte, rest) = entries.split_first().ok_or_else(|| malformed("too few results"))?;
+    let outcome =
+        Outcome::from_byte(byte).ok_or_else(|| malformed("a result of unknown outcome"))?;
+    let (bytes, rest) = split_item(rest)?;
+    Ok((outcome, bytes, rest))
 }
 
 /// The largest frame that is accepted when payloads may have `max_payload` bytes.
@@ -405,6 +517,27 @@ mod tests {
         assert!(split_kind(&[]).is_err());
         assert!(split_kind(&[0]).is_err());
         assert!(split_header::<TaskHeader>(&[0xFF]).is_err());
+    }
+
+    #[test]
+    fn entries_come_back_one_by_one() {
+        let mut out = Vec::new();
+        for (text, outcome) in [(&b"one"[..], Outcome::Returned), (b"", Outcome::ResultTooLarge)] {
+            let start = begin_entry(&mut out);
+            out.extend_from_slice(text);
+            end_entry(&mut out, start, outcome).unwrap();
+        }
+        let (outcome, bytes, rest) = split_entry(&out).unwrap();
+        assert_eq!((outcome, bytes), (Outcome::Returned, &b"one"[..]));
+        assert_eq!(split_entry(rest).unwrap(), (Outcome::ResultTooLarge, &b""[..], &b""[..]));
+    }
+
+    #[test]
+    fn malformed_entries_are_errors() {
+        let bad: [&[u8]; 4] = [b"", b"\x00\x01\x00", b"\x00\x02\x00\x00\x00a", b"\xFF\0\0\0\0"];
+        for bytes in bad {
+            assert!(split_entry(bytes).is_err(), "{bytes:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! running. A second thread waits for the parent to go; a third sends what tasks report of their
 //! progress, from the first report on.
 
+mod chunk;
 mod context;
 mod panic;
 mod progress;

@@ -5,7 +5,7 @@
 //! once in an [`INTERVAL`]. So the latest report arrives even if the task then computes in silence.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,20 +42,20 @@ impl Uplink {
         }
     }
 
-    /// Writes whole frames.
-    pub(super) fn write(&self, frames: &[u8]) -> io::Result<()> {
-        lock(&self.pipe).write_all(frames)
+    /// Writes whole frames; `payload` is the end of the last one.
+    pub(super) fn write(&self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
+        write_both(&mut lock(&self.pipe), frames, payload)
     }
 
     /// Writes the reply of the task that is over, after its last report. What it reports from now on
     /// is dropped.
-    pub(super) fn end_run(&self, run: u64, reply: &[u8]) -> io::Result<()> {
+    pub(super) fn end_run(&self, run: u64, reply: &[u8], payload: &[u8]) -> io::Result<()> {
         let mut pipe = lock(&self.pipe);
         let last = lock(&self.limiter).end_run(run);
         if let Some(report) = last {
             pipe.write_all(&report.frame()?)?;
         }
-        pipe.write_all(reply)
+        write_both(&mut pipe, reply, payload)
     }
 
     /// Puts a report down; it is sent as soon as may be.
@@ -96,6 +96,22 @@ impl Uplink {
             }
         }
     }
+}
+
+/// By one system call, if the pipe takes it.
+fn write_both(pipe: &mut File, head: &[u8], tail: &[u8]) -> io::Result<()> {
+    let slices = [IoSlice::new(head), IoSlice::new(tail)];
+    let written = loop {
+        match pipe.write_vectored(&slices) {
+            Ok(written) => break written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    };
+    let (head_written, tail_written) =
+        (written.min(head.len()), written.saturating_sub(head.len()));
+    pipe.write_all(&head[head_written..])?;
+    pipe.write_all(&tail[tail_written..])
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -285,7 +301,7 @@ mod tests {
             for done in 1..=10 {
                 uplink.report(run, header(done), "");
             }
-            uplink.end_run(run, &reply(run, "")).unwrap();
+            uplink.end_run(run, &reply(run, ""), &[]).unwrap();
             uplink.report(run, header(11), "too late");
             let mut last = 0;
             loop {
@@ -317,7 +333,9 @@ mod tests {
                 }
             });
             for run in 1..=RUNS {
-                uplink.end_run(run, &reply(run, &"r".repeat(30_000))).unwrap();
+                let reply = reply(run, &"r".repeat(30_000));
+                let (head, tail) = reply.split_at(1000);
+                uplink.end_run(run, head, tail).unwrap();
             }
             ended.store(true, Ordering::Relaxed);
         });

@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::progress::Uplink;
-use crate::wire::{Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, split_kind};
+use crate::wire::{
+    Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, split_item, split_kind,
+};
 
 const BUFFER: usize = 64 << 10;
 /// A larger buffer is given back to the system after use.
@@ -76,8 +79,31 @@ impl Incoming<'_> {
 
     /// The last `length` bytes, as something that can be freed once they are decoded.
     pub(super) fn payload(&mut self, length: usize) -> Arguments<'_> {
-        let start = self.frame.len() - length;
-        Arguments { frame: self.frame, start }
+        let bytes = self.frame.len() - length..self.frame.len();
+        Arguments { frame: self.frame, bytes }
+    }
+
+    /// As [`Self::payload`], for those of a chunk.
+    pub(super) fn items(&mut self, length: usize) -> Items<'_> {
+        let next = self.frame.len() - length;
+        Items { frame: self.frame, next }
+    }
+}
+
+/// The arguments of a chunk's calls.
+pub(super) struct Items<'a> {
+    frame: &'a mut Vec<u8>,
+    next: usize,
+}
+
+impl Items<'_> {
+    pub(super) fn next(&mut self) -> io::Result<Arguments<'_>> {
+        let items = self.frame.get(self.next..).unwrap_or_default();
+        let (item, rest) = split_item(items)?;
+        let end = self.frame.len() - rest.len();
+        let bytes = end - item.len()..end;
+        self.next = end;
+        Ok(Arguments { frame: self.frame, bytes })
     }
 }
 
@@ -85,22 +111,26 @@ impl Incoming<'_> {
 #[derive(Debug)]
 pub(crate) struct Arguments<'a> {
     frame: &'a mut Vec<u8>,
-    start: usize,
+    bytes: Range<usize>,
 }
 
 impl Arguments<'_> {
     #[cfg(test)]
     pub(crate) fn new(frame: &mut Vec<u8>) -> Arguments<'_> {
-        Arguments { frame, start: 0 }
+        let bytes = 0..frame.len();
+        Arguments { frame, bytes }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.frame[self.start..]
+        &self.frame[self.bytes.clone()]
     }
 
-    /// Frees the memory of large arguments, so that they are not held twice while the task runs.
+    /// Frees the memory of large arguments, so that they are not held twice while the task runs. In
+    /// a chunk others may follow, which are still needed.
     pub(crate) fn release(self) {
-        trim(self.frame);
+        if self.bytes.end == self.frame.len() {
+            trim(self.frame);
+        }
     }
 }
 
@@ -122,14 +152,20 @@ impl FrameWriter {
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.uplink.write(&self.buffer)?;
-        self.clear();
-        Ok(())
+        self.flush_with(None, &[])
     }
 
     /// As `flush`, for a reply; what the task has reported comes before it.
     pub(super) fn flush_reply(&mut self, run: u64) -> io::Result<()> {
-        self.uplink.end_run(run, &self.buffer)?;
+        self.flush_with(Some(run), &[])
+    }
+
+    /// As `flush`, with bytes behind what is in the buffer; a reply if `run` says whose.
+    pub(super) fn flush_with(&mut self, run: Option<u64>, payload: &[u8]) -> io::Result<()> {
+        match run {
+            Some(run) => self.uplink.end_run(run, &self.buffer, payload)?,
+            None => self.uplink.write(&self.buffer, payload)?,
+        }
         self.clear();
         Ok(())
     }
@@ -140,7 +176,7 @@ impl FrameWriter {
     }
 }
 
-fn trim(buffer: &mut Vec<u8>) {
+pub(super) fn trim(buffer: &mut Vec<u8>) {
     if buffer.capacity() > KEPT {
         *buffer = Vec::new();
     }

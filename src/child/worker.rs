@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_state};
 use super::panic::{catch, record_panics};
 use super::progress::Uplink;
-use super::stream::{Arguments, FrameReader, FrameWriter};
+use super::stream::{Arguments, FrameReader, FrameWriter, Items};
 use crate::claim::begin;
 use crate::codec::CodecError;
 use crate::log::print;
@@ -20,9 +21,9 @@ use crate::sys::{
     wait_for_hangup,
 };
 use crate::wire::{
-    Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport, ReplyHeader, Stop, TaskHeader,
-    VERSION, WorkerHello, peek_version, put_frame, put_task_frame, set_length, set_run_time,
-    split_header,
+    ChunkHeader, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport, ReplyHeader, Stop,
+    TaskHeader, VERSION, WorkerHello, peek_version, put_frame, put_task_frame, set_length,
+    set_run_time, split_header,
 };
 
 /// Serves the pool and ends the process.
@@ -90,6 +91,8 @@ struct Worker {
     gauge: Option<MemoryGauge>,
     /// It has told that it takes too much memory.
     over_memory: bool,
+    /// Where the results of a chunk are put.
+    entries: Vec<u8>,
 }
 
 impl Worker {
@@ -134,8 +137,8 @@ impl Worker {
         put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
-        let (runs, over_memory) = (0, false);
-        Ok(Some(Self { hello, functions, claims, uplink, runs, gauge, over_memory }))
+        let (runs, over_memory, entries) = (0, false, Vec::new());
+        Ok(Some(Self { hello, functions, claims, uplink, runs, gauge, over_memory, entries }))
     }
 
     /// Takes one frame; false if it says to leave.
@@ -149,13 +152,28 @@ impl Worker {
                 self.leave(stop, incoming.payload(length), writer)?;
                 return Ok(false);
             }
-            Kind::Task => {}
+            Kind::Task => {
+                let (header, payload) = split_header::<TaskHeader>(body)?;
+                let length = payload.len();
+                self.run_task(header, incoming.payload(length), writer)?;
+            }
+            Kind::Chunk => {
+                let (header, payload) = split_header::<ChunkHeader>(body)?;
+                let length = payload.len();
+                self.run_chunk(header, incoming.items(length), writer)?;
+            }
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
-        let (header, payload) = split_header::<TaskHeader>(body)?;
-        let length = payload.len();
+        Ok(true)
+    }
+
+    fn run_task(
+        &mut self,
+        header: TaskHeader,
+        payload: Arguments<'_>,
+        writer: &mut FrameWriter,
+    ) -> io::Result<()> {
         if let Some(current) = self.begin(header) {
-            let payload = incoming.payload(length);
             let function = named(&self.functions, header.function)?;
             set_current(Some(current));
             self.execute(header, function, payload, writer)?;
@@ -163,7 +181,34 @@ impl Worker {
             self.check_memory(writer)?;
             writer.flush_reply(self.runs)?;
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Runs the items of a chunk one after the other, as long as they can be claimed.
+    fn run_chunk(
+        &mut self,
+        header: ChunkHeader,
+        mut items: Items<'_>,
+        writer: &mut FrameWriter,
+    ) -> io::Result<()> {
+        let function = named(&self.functions, header.function)?;
+        let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
+        let (worker, uplink, limit) = (self.hello.worker, self.uplink, self.hello.max_payload());
+        self.runs += 1;
+        let run = self.runs;
+        let mut chunk = ChunkRun::new(header, self.claims, std::mem::take(&mut self.entries));
+        while let Some((task, claim)) = chunk.begin_item() {
+            set_current(Some(Current { task, worker, attempt: 1, claim, uplink, run }));
+            let args = items.next()?;
+            chunk.finish_item(writer, |out| attempt(call, args, out, limit))?;
+        }
+        set_current(None);
+        if chunk.has_begun() {
+            self.check_memory(writer)?;
+            chunk.finish(writer, run)?;
+        }
+        self.entries = chunk.into_buffer();
+        Ok(())
     }
 
     /// `None` if the task was taken back.

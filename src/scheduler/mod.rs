@@ -403,7 +403,6 @@ impl Scheduler {
     }
 
     /// A part of a running task will not begin with it, and has become a task of its own.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no task is divisible yet"))]
     pub(crate) fn divided(&mut self, id: WorkerId, part: Task) {
         self.accept(&part);
         let sentence = self.workers.get(&id).and_then(Worker::head).and_then(|head| head.sentence);

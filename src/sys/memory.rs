@@ -1,4 +1,4 @@
-//! A page of memory that two processes share.
+//! Memory that two processes share.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -7,11 +7,11 @@ use std::sync::atomic::AtomicU64;
 
 use serde::{Deserialize, Serialize};
 
-/// The smallest page of the platforms that are supported.
-const SIZE: usize = 4096;
+/// A multiple of every usual page size. What is never touched takes no memory.
+const SIZE: usize = 64 << 10;
 const WORDS: usize = SIZE / size_of::<AtomicU64>();
 
-/// A page of atomic words, zero at first, that lives as long as one of its two sides.
+/// Atomic words, zero at first, that live as long as one of their two sides.
 #[derive(Debug)]
 pub(crate) struct SharedPage {
     words: NonNull<[AtomicU64; WORDS]>,

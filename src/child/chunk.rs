@@ -1,0 +1,137 @@
+//! How the worker runs a chunk, and how the parent learns how far it has come.
+
+use std::io;
+use std::time::Instant;
+
+use super::stream::{FrameWriter, trim};
+use crate::claim::{Begun, Slot, begin};
+use crate::id::TaskId;
+use crate::metrics::nanos;
+use crate::record::Recorder;
+use crate::sys::SharedPage;
+use crate::wire::{
+    ChunkHeader, ChunkReplyHeader, Kind, Outcome, begin_entry, end_entry, put_task_frame,
+    replace_entry,
+};
+
+/// A chunk that is being run. After each item its result is where it survives this process: in the
+/// record, or, if that has no room, in the pipe.
+pub(super) struct ChunkRun {
+    header: ChunkHeader,
+    shared: Option<Shared>,
+    /// The entries that have not been sent.
+    entries: Vec<u8>,
+    /// How many items were sent.
+    base: u32,
+    /// How many items are done.
+    done: u32,
+    began: Instant,
+    /// When the first item began that has not been sent.
+    since: Instant,
+}
+
+/// Where items are claimed and their results recorded.
+struct Shared {
+    page: &'static SharedPage,
+    slot: Slot,
+    recorder: Recorder<'static>,
+    /// The claim of the last item that began.
+    claim: Option<Begun<'static>>,
+}
+
+impl Shared {
+    /// Claims the next item.
+    fn begin_item(&mut self) -> Option<Begun<'static>> {
+        self.claim = match self.claim {
+            None => begin(self.page, self.slot),
+            Some(claim) => claim.next(),
+        };
+        self.claim
+    }
+}
+
+impl ChunkRun {
+    pub(super) fn new(
+        header: ChunkHeader,
+        page: Option<&'static SharedPage>,
+        buffer: Vec<u8>,
+    ) -> Self {
+        let shared = page.zip(header.slot).map(|(page, slot)| {
+            let recorder = Recorder::new(page, slot);
+            Shared { page, slot, recorder, claim: None }
+        });
+        let began = Instant::now();
+        Self { header, shared, entries: buffer, base: 0, done: 0, began, since: began }
+    }
+
+    /// Claims the next item and returns its name; `None` if there is none or it was taken back.
+    pub(super) fn begin_item(&mut self) -> Option<(TaskId, Option<Begun<'static>>)> {
+        if self.done == self.header.count {
+            return None;
+        }
+        let claim = match &mut self.shared {
+            Some(shared) => Some(shared.begin_item()?),
+            None => None,
+        };
+        Some((TaskId(self.header.task.0 + u64::from(self.done)), claim))
+    }
+
+    /// Makes the entry of the item that was begun.
+    pub(super) fn finish_item(
+        &mut self,
+        writer: &mut FrameWriter,
+        run: impl FnOnce(&mut Vec<u8>) -> Result<(), (Outcome, Vec<u8>)>,
+    ) -> io::Result<()> {
+        let (known, start) = (self.entries.len(), begin_entry(&mut self.entries));
+        let outcome = match run(&mut self.entries) {
+            Ok(()) => Outcome::Returned,
+            Err((outcome, text)) => {
+                replace_entry(&mut self.entries, start, &text);
+                outcome
+            }
+        };
+        end_entry(&mut self.entries, start, outcome)?;
+        self.done += 1;
+        let shared = self.shared.as_ref();
+        let recorded = shared.is_some_and(|shared| shared.recorder.publish(&self.entries, known));
+        if recorded { Ok(()) } else { self.send(writer, None) }
+    }
+
+    /// Whether an item has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.done > 0
+    }
+
+    /// Says that no more items will be run. They were one run as far as reports are concerned.
+    pub(super) fn finish(&mut self, writer: &mut FrameWriter, run: u64) -> io::Result<()> {
+        self.send(writer, Some(run))
+    }
+
+    /// Gives the buffer back, which is empty.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.entries
+    }
+
+    /// Sends the entries; they are the last ones of a run that is over.
+    fn send(&mut self, writer: &mut FrameWriter, over: Option<u64>) -> io::Result<()> {
+        let now = Instant::now();
+        let header = ChunkReplyHeader {
+            task: self.header.task,
+            base: self.base,
+            count: self.done - self.base,
+            nanos: nanos(now - self.since),
+            run_time: over.map(|_| nanos(now - self.began)),
+        };
+        put_task_frame(writer.buffer(), Kind::ChunkReply, &header, self.entries.len())?;
+        writer.flush_with(over, &self.entries)?;
+        self.entries.clear();
+        trim(&mut self.entries);
+        (self.base, self.since) = (self.done, now);
+        if let Some(shared) = &mut self.shared
+            && over.is_none()
+        {
+            shared.recorder.restart(self.base);
+        }
+        Ok(())
+    }
+}
