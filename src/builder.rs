@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -351,7 +352,7 @@ impl Builder {
         let (closed, closing) = watch::channel(None);
         runtime.spawn(supervisor::run(Arc::clone(&shared), launch, receiver, closed));
         let limits = Limits {
-            max_workers,
+            max_workers: AtomicUsize::new(max_workers),
             max_payload: self.max_payload,
             queue_capacity: self.queue_capacity,
             default_timeout: self.default_timeout,

@@ -124,7 +124,7 @@ impl Begun<'_> {
     }
 
     fn in_state(&self, state: u64) -> u64 {
-        self.slot.word(state) | u64::from(self.items) * ITEM
+        self.slot.word(state) | (u64::from(self.items) * ITEM)
     }
 }
 
@@ -430,7 +430,7 @@ mod tests {
             let (ran, stopped) = std::thread::scope(|scope| {
                 let worker = scope.spawn(move || {
                     while item.items < 10_000 {
-                        if item.items % 3 == 0 {
+                        if item.items.is_multiple_of(3) {
                             item.is_asked();
                         }
                         let Some(next) = item.next() else { break };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
@@ -75,7 +75,8 @@ struct Inner {
 
 /// What a pool allows its tasks.
 pub(crate) struct Limits {
-    pub(crate) max_workers: usize,
+    /// Changes with [`resize`](ProcessPoolExecutor::resize).
+    pub(crate) max_workers: AtomicUsize,
     pub(crate) max_payload: usize,
     pub(crate) queue_capacity: usize,
     pub(crate) default_timeout: Option<Duration>,
@@ -387,6 +388,7 @@ impl ProcessPoolExecutor {
     /// If the number is zero, or too many for the platform; see [`Builder::max_workers`].
     pub fn resize(&self, max_workers: usize) -> Result<(), ResizeError> {
         let max_workers = allowed_workers(max_workers, cfg!(windows)).map_err(ResizeError)?;
+        self.inner.limits.max_workers.store(max_workers, Ordering::Relaxed);
         let _ = self.inner.commands.send(Command::Resize(max_workers)); // or the pool has ended
         Ok(())
     }
@@ -478,7 +480,7 @@ impl ProcessPoolExecutor {
         args: &impl Serialize,
     ) -> Result<Prepared, SubmitError> {
         let name = std::any::type_name::<F>();
-        let function = self.function::<F>()?;
+        let function = position_of::<F>()?;
         if self.inner.shared.refused.get().is_some() {
             return Err(self.refusal(name));
         }
@@ -488,16 +490,8 @@ impl ProcessPoolExecutor {
         Ok(Prepared { name, function, arguments })
     }
 
-    /// The position of a function that tasks name it by.
-    #[allow(clippy::unused_self, reason = "the pool is who asks")]
-    pub(crate) fn function<F: 'static>(&self) -> Result<u32, SubmitError> {
-        let name = std::any::type_name::<F>();
-        let function = Registry::global().position::<F>();
-        function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)))
-    }
-
     pub(crate) fn max_workers(&self) -> usize {
-        self.inner.limits.max_workers
+        self.inner.limits.max_workers.load(Ordering::Relaxed)
     }
 
     pub(crate) fn max_payload(&self) -> usize {
@@ -609,6 +603,13 @@ pub(crate) struct Prepared {
 async fn closed(mut closed: watch::Receiver<Option<ShutdownReport>>) -> ShutdownReport {
     let report = closed.wait_for(Option::is_some).await;
     report.map_or(None, |report| report.clone()).unwrap_or_default()
+}
+
+/// The position of a function that tasks name it by.
+pub(crate) fn position_of<F: 'static>() -> Result<u32, SubmitError> {
+    let name = std::any::type_name::<F>();
+    let function = Registry::global().position::<F>();
+    function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)))
 }
 
 pub(crate) fn submit_error(function: &'static str, cause: Cause) -> SubmitError {

@@ -45,7 +45,7 @@ impl Entry {
     ) -> Self {
         let (reply, harvest) = (ReplyTo(cell), Some(Arc::clone(harvest)));
         let (timeout, slot, accepted) = (None, None, 0);
-        Self { reply, function, arguments, room, timeout, slot, accepted, harvest }
+        Self { reply, function, arguments, accepted, room, timeout, slot, harvest }
     }
 
     /// Puts the frame of a task into a worker's outlet.

@@ -24,6 +24,14 @@ use crate::sys::SharedPage;
 const WORD: usize = size_of::<u64>();
 const FIELD: u64 = (1 << 24) - 1;
 
+/// The lowest bits of a chunk's number. Those that are left out would differ only after many more
+/// sendings than a reader can be late by.
+const TAG: u64 = 0xFFFF << 48;
+
+fn tag(sending: u32) -> u64 {
+    u64::from(sending) << 48
+}
+
 /// The most items that a chunk can have.
 pub(crate) const MAX_ITEMS: u32 = (1 << 24) - 1;
 
@@ -46,7 +54,7 @@ pub(crate) struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// Begins the record of a chunk that has not begun.
     pub(crate) fn new(page: &'a SharedPage, slot: Slot) -> Self {
-        let mut recorder = Self { page, head: u64::from(slot.sending() as u16) << 48 };
+        let mut recorder = Self { page, head: tag(slot.sending()) };
         recorder.restart(0);
         recorder
     }
@@ -98,7 +106,7 @@ pub(crate) fn read(page: &SharedPage, sending: u32) -> Option<Entries> {
     let word = published(page).load(Ordering::Acquire);
     let (head, length) = (word & !FIELD, usize::try_from(word & FIELD).ok()?);
     let region = region(page);
-    if word >> 48 != u64::from(sending as u16) || length > region.len() * WORD {
+    if word & TAG != tag(sending) || length > region.len() * WORD {
         return None;
     }
     let words = region[..length.div_ceil(WORD)].iter();
@@ -120,19 +128,21 @@ mod tests {
         ClaimBoard::new(SharedPage::create().unwrap().0).offer().unwrap().slot()
     }
 
-    fn entries(base: u32, bytes: &[u8]) -> Option<Entries> {
-        Some(Entries { base, bytes: bytes.to_vec() })
+    /// What is read of the chunk that was sent first.
+    fn first(page: &SharedPage) -> (u32, Vec<u8>) {
+        let Entries { base, bytes } = read(page, 1).unwrap();
+        (base, bytes)
     }
 
     #[test]
     fn entries_can_be_read_as_soon_as_they_are_published() {
         let (page, _) = SharedPage::create().unwrap();
         let recorder = Recorder::new(&page, slot());
-        assert_eq!(read(&page, 1), entries(0, b""));
+        assert_eq!(first(&page), (0, vec![]));
         let text = b"some entries of different lengths";
         for end in 1..=text.len() {
             assert!(recorder.publish(&text[..end], end - 1));
-            assert_eq!(read(&page, 1), entries(0, &text[..end]));
+            assert_eq!(first(&page), (0, text[..end].to_vec()));
         }
         assert_eq!(read(&page, 2), None, "of another chunk");
     }
@@ -143,9 +153,9 @@ mod tests {
         let mut recorder = Recorder::new(&page, slot());
         assert!(recorder.publish(b"sent by a frame", 0));
         recorder.restart(7);
-        assert_eq!(read(&page, 1), entries(7, b""));
+        assert_eq!(first(&page), (7, vec![]));
         assert!(recorder.publish(b"new", 0));
-        assert_eq!(read(&page, 1), entries(7, b"new"));
+        assert_eq!(first(&page), (7, b"new".to_vec()));
     }
 
     #[test]
@@ -154,7 +164,7 @@ mod tests {
         let recorder = Recorder::new(&page, slot());
         let room = region(&page).len() * WORD;
         assert!(!recorder.publish(&vec![7; room + 1], 0));
-        assert_eq!(read(&page, 1), entries(0, b""));
+        assert_eq!(first(&page), (0, vec![]));
         assert!(recorder.publish(&vec![7; room], 0));
         assert_eq!(read(&page, 1).unwrap().bytes.len(), room);
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use futures::{FutureExt, StreamExt};
 use procpool::{ProcessPoolExecutor, TaskError, TaskId, WorkerOutput};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use common::{Gate, hold, in_time, process_gone, wait_until};
@@ -36,10 +37,7 @@ fn act(path: String, number: u32, deed: Deed) -> u32 {
         Deed::Panic => panic!("item {number} panics"),
         Deed::Exit => std::process::exit(3),
         Deed::Abort => std::process::abort(),
-        Deed::Kill => {
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
-                .unwrap()
-        }
+        Deed::Kill => kill_process(getpid(), Signal::KILL).unwrap(),
         Deed::Hold(port) => drop(hold(port)),
     }
     number
@@ -458,8 +456,8 @@ async fn a_worker_that_is_gone_is_replaced_for_the_rest_of_its_chunk() {
     let mut stream = pool.map(act, items).chunksize(10);
     assert!(stream.next().now_or_never().is_none());
     let held = gate.arrival().await;
-    let pid = rustix::process::Pid::from_raw(held.pid.try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let pid = Pid::from_raw(held.pid.try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
     let results: Results = in_time(stream.collect()).await;
     for (n, result) in (0..).zip(results) {
         match result {

@@ -17,7 +17,7 @@ use super::intake::{Intake, Sealed};
 use super::pace::Pace;
 use super::yields::Yields;
 use crate::error::{Cause, Report, Subject, SubmitError, TaskError, Value};
-use crate::executor::{ProcessPoolExecutor, submit_error};
+use crate::executor::{ProcessPoolExecutor, position_of, submit_error};
 use crate::handle::TaskHandle;
 use crate::harvest::{Content, Harvest, Part, Unfinished};
 
@@ -73,7 +73,7 @@ impl<R, S> Flow<R, S> {
         let name = std::any::type_name::<F>();
         Self {
             name,
-            function: pool.function::<F>(),
+            function: position_of::<F>(),
             inputs: Some(inputs),
             intake: Intake::default(),
             sealed: None,
