@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
 use procpool::{ProcessPoolExecutor, TaskHandle, WorkerState};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -165,6 +166,36 @@ async fn workers_killed_at_random_lose_no_handle_and_run_no_task_twice() {
     in_time(pool.run(pid, ())).await.unwrap();
     let report = marked.end().await;
     assert_eq!((report.finished, report.cancelled), (tasks + 1, 0));
+}
+
+#[tokio::test]
+async fn workers_killed_at_random_cost_a_map_one_item_each() {
+    const ITEMS: u32 = 2000;
+    let (marked, journal) = (Marked::new(3), Journal::new());
+    let pool = &marked.pool;
+    in_time(pool.ready()).await.unwrap();
+    let killer = Killer::start(pool, 3);
+    let inputs = (0..ITEMS).map(|number| (journal.path(), number));
+    let mut stream = pool.map(note_slowly, inputs).chunksize(8).unordered().with_index();
+    let mut results = BTreeMap::new();
+    while let Some((index, result)) = in_time(stream.next()).await {
+        assert!(results.insert(u32::try_from(index).unwrap(), result).is_none());
+    }
+    killer.stop();
+    assert_eq!(results.len(), ITEMS as usize);
+    let (counts, mut died) = (journal.counts(), 0);
+    for (number, result) in results {
+        let ran = counts.get(&number).copied().unwrap_or_default();
+        match result {
+            Ok(result) => assert_eq!((result, ran), (number, 1)),
+            Err(error) => {
+                assert!(error.is_worker_death() && ran <= 1, "{ran} times: {error}");
+                died += 1;
+            }
+        }
+    }
+    assert!(died <= pool.stats().worker_deaths);
+    marked.end().await;
 }
 
 #[tokio::test]
