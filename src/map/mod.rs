@@ -41,6 +41,10 @@ use crate::executor::ProcessPoolExecutor;
 ///
 /// Dropping the stream cancels all items that have not begun; those that run are left to finish.
 ///
+/// Each item has a [`TaskId`](crate::TaskId) of its own, which its error and
+/// [`current`](crate::current) tell; in [`stats`](ProcessPoolExecutor::stats) and
+/// [`events`](ProcessPoolExecutor::events) a chunk is one task, and takes one place in the queue.
+///
 /// ```
 /// # fn thumbnail(file: String) -> Vec<u8> { file.into_bytes() }
 /// # async fn example(pool: procpool::ProcessPoolExecutor, files: Vec<String>) {
@@ -89,7 +93,7 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
         self
     }
 
-    /// How many items go to a worker at a time. Default: as many as make a tenth of a millisecond of
+    /// How many items go to a worker at a time. Default: as many as make a fifth of a millisecond of
     /// work, judged by the slowest of late, so that slow items go alone.
     ///
     /// Only what it costs to hand over an item depends on it. It is an upper limit: a chunk is smaller

@@ -2,9 +2,9 @@
 
 use crate::record::MAX_ITEMS;
 
-/// In nanoseconds. The work that a chunk shall hold: much more than a task costs beside its work,
-/// and little enough that a worker has another chunk at hand when it is done with one.
-const WORK: u64 = 100_000;
+/// In nanoseconds. The work that a chunk shall hold: much more than a task costs beside its work, and
+/// so little that the scheduler sends the next one ahead while one runs.
+const WORK: u64 = 200_000;
 /// A chunk is full when its arguments take so many bytes: more would save nothing.
 pub(super) const FULL: usize = 1 << 20;
 /// The bytes that an automatic chunk shall have at most, results included.
@@ -144,7 +144,7 @@ mod tests {
             pace.done(size, size as usize * 6, u64::from(size) * 50);
         }
         let size = pace.chunk_size();
-        assert!((1000..=2000).contains(&size), "{size}");
+        assert!((3000..=4000).contains(&size), "{size}");
         pace.done(size, 100, u64::from(size) * 1_000_000);
         assert_eq!(pace.chunk_size(), 1);
         assert_eq!(pace.look_ahead(), 256);
@@ -155,7 +155,7 @@ mod tests {
         let mut pace = Pace::new(2);
         for _ in 0..10 {
             pace.made(1, 5);
-            pace.done(1, 6, 200_000);
+            pace.done(1, 6, 150_000);
             assert_eq!(pace.chunk_size(), 1);
         }
     }
