@@ -7,6 +7,7 @@
 //! * **round trip**: a trivial task on an idle pool, against a 64-byte ping-pong between two
 //!   processes over two pipes with blocking reads and writes.
 //! * **no-op tasks**: submitted one by one from one task, then all results awaited; two workers.
+//! * **map of no-ops**: with default settings, results in order; two workers.
 //! * **first result**: from `ProcessPoolExecutor::new()` on, against a bare spawn of this binary up
 //!   to its first byte.
 //! * **echo**: a payload there and back, against copying it there and back in memory.
@@ -25,6 +26,7 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
+use futures::StreamExt;
 use procpool::{ProcessPoolExecutor, TaskHandle};
 use serde_bytes::ByteBuf;
 use tokio::runtime::{self, Runtime};
@@ -78,6 +80,15 @@ fn cases(quick: bool) -> Vec<Case> {
             aim: Some(Aim::PerSecond(500_000.0)),
             blocks: scale(9),
             prepare: Box::new(move || no_ops(flavour, scale(300_000))),
+        });
+    }
+    for flavour in [Flavour::CurrentThread, Flavour::Spawned] {
+        cases.push(Case {
+            name: format!("map of no-ops, {}", flavour.name()),
+            unit: Unit::PerSecond,
+            aim: Some(Aim::PerSecond(10_000_000.0)),
+            blocks: scale(9),
+            prepare: Box::new(move || map_no_ops(flavour, scale(5_000_000))),
         });
     }
     for flavour in [Flavour::CurrentThread, Flavour::Spawned] {
@@ -194,6 +205,26 @@ fn no_ops(flavour: Flavour, tasks: usize) -> Measure {
                 assert_eq!(handle.await.expect("a result"), n);
             }
             start.elapsed().as_secs_f64() / tasks as f64
+        });
+        Block { reference: Vec::new(), ours: vec![ours] }
+    })
+}
+
+fn map_no_ops(flavour: Flavour, items: usize) -> Measure {
+    let bed = Bed::new(flavour);
+    let pool = bed.pool();
+    Box::new(move || {
+        let pool = pool.clone();
+        let ours = bed.run(async move {
+            let start = Instant::now();
+            let mut results = pool.map(noop, 0..items as u64);
+            let mut n = 0;
+            while let Some(result) = results.next().await {
+                assert_eq!(result.expect("a result"), n);
+                n += 1;
+            }
+            assert_eq!(n, items as u64);
+            start.elapsed().as_secs_f64() / items as f64
         });
         Block { reference: Vec::new(), ours: vec![ours] }
     })

@@ -73,7 +73,7 @@
 //! | never wait for a full queue | [`ProcessPoolExecutor::try_submit`] |
 //! | do so from a thread outside of the runtime | [`ProcessPoolExecutor::blocking_run`] |
 //! | limit running time, retry after deaths | [`ProcessPoolExecutor::task`] |
-//! | run over many inputs, in their order | [`ProcessPoolExecutor::map`] |
+//! | run over many inputs, in their order or not | [`ProcessPoolExecutor::map`], [`Map`] |
 //! | take results as they come | [`as_completed`] |
 //! | show how far a task has come | [`Current::progress`], [`TaskHandle::progress`] |
 //! | let a task end early in good order | [`Current::is_cancelled`] |
