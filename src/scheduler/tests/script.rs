@@ -7,7 +7,8 @@ use crate::builder::OnWorkerDeath;
 use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::{
-    Action, Config, Counts, End, Failure, KillReason, Scheduler, StartFailure, Task, Time, Verdict,
+    Action, Config, Counts, End, Failure, Force, KillReason, Scheduler, StartFailure, Task, Time,
+    Verdict,
 };
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -26,35 +27,32 @@ pub(super) struct Pool {
     has_begun: BTreeMap<TaskId, bool>,
     /// Workers whose running task looks whether it is asked to end.
     looks: BTreeSet<WorkerId>,
+    /// What a worker's running task gives up when it is asked back next.
+    parts: BTreeMap<WorkerId, Task>,
 }
 
 impl Pool {
     /// A pool that has not started any worker yet.
     pub(super) fn of(max_workers: usize) -> Self {
-        Self::with_policy(max_workers, OnWorkerDeath::Replace)
+        Self::with(config(max_workers))
     }
 
     pub(super) fn that_breaks(max_workers: usize) -> Self {
-        Self::with_policy(max_workers, OnWorkerDeath::Break)
+        Self::with(Config { on_worker_death: OnWorkerDeath::Break, ..config(max_workers) })
     }
 
-    fn with_policy(max_workers: usize, on_worker_death: OnWorkerDeath) -> Self {
-        Self {
-            scheduler: Scheduler::new(Config {
-                max_workers,
-                min_workers: 0,
-                idle_timeout: None,
-                max_tasks: None,
-                on_worker_death,
-                start_timeout: START_TIMEOUT,
-                grace_period: GRACE,
-                max_pipeline: 4,
-            }),
+    pub(super) fn with(config: Config) -> Self {
+        let mut pool = Self {
+            scheduler: Scheduler::new(config),
             now: Time::ZERO,
             seen: Vec::new(),
             has_begun: BTreeMap::new(),
             looks: BTreeSet::new(),
-        }
+            parts: BTreeMap::new(),
+        };
+        pool.scheduler.open(pool.now);
+        pool.drain();
+        pool
     }
 
     /// All workers are up and idle, and their tasks have taken long so far.
@@ -134,6 +132,12 @@ impl Pool {
         self.drain();
     }
 
+    /// The task must be over after that time.
+    pub(super) fn submit_within(&mut self, limit: Duration, mut task: Task) {
+        task.deadline = Some(self.now + limit);
+        self.submit_task(task);
+    }
+
     pub(super) fn cancel(&mut self, id: u64) {
         self.scheduler.cancel(self.now, TaskId(id));
         self.drain();
@@ -146,6 +150,26 @@ impl Pool {
 
     pub(super) fn warm_up(&mut self) {
         self.scheduler.warm_up(self.now);
+        self.drain();
+    }
+
+    pub(super) fn resize(&mut self, max_workers: usize) {
+        self.scheduler.resize(self.now, max_workers);
+        self.drain();
+    }
+
+    pub(super) fn recycle(&mut self) {
+        self.scheduler.recycle(self.now);
+        self.drain();
+    }
+
+    pub(super) fn terminate_workers(&mut self) {
+        self.scheduler.end_workers(self.now, Force::Terminate);
+        self.drain();
+    }
+
+    pub(super) fn kill_workers(&mut self) {
+        self.scheduler.end_workers(self.now, Force::Kill);
         self.drain();
     }
 
@@ -201,6 +225,21 @@ impl Pool {
 
     pub(super) fn has_not_begun(&mut self, task: u64) {
         self.has_begun.insert(TaskId(task), false);
+    }
+
+    /// Its running task has looked whether it is asked to end.
+    pub(super) fn looks(&mut self, worker: u64) {
+        self.looks.insert(WorkerId(worker));
+    }
+
+    /// When it is asked for it next, its running task gives up a part of itself.
+    pub(super) fn divides(&mut self, worker: u64, part: Task) {
+        self.parts.insert(WorkerId(worker), part);
+    }
+
+    pub(super) fn is_over_memory(&mut self, worker: u64) {
+        self.scheduler.worker_over_memory(self.now, WorkerId(worker));
+        self.drain();
     }
 
     pub(super) fn blocks(&mut self, worker: u64) {
@@ -271,6 +310,9 @@ impl Pool {
             assert!(self.seen.len() < ACTIONS, "no end of actions");
             match action {
                 Action::Recall { worker, .. } => {
+                    if let Some(part) = self.parts.remove(&worker) {
+                        self.scheduler.divided(worker, part);
+                    }
                     let taken = self.unbegun(worker);
                     self.scheduler.recalled(self.now, worker, taken);
                 }
@@ -294,6 +336,20 @@ impl Pool {
     }
 }
 
+/// Nothing but what every pool must have.
+pub(super) fn config(max_workers: usize) -> Config {
+    Config {
+        max_workers,
+        min_workers: 0,
+        idle_timeout: None,
+        max_tasks: None,
+        on_worker_death: OnWorkerDeath::Replace,
+        start_timeout: START_TIMEOUT,
+        grace_period: GRACE,
+        max_pipeline: 4,
+    }
+}
+
 // ----- tasks -----
 
 pub(super) fn task(id: u64) -> Task {
@@ -306,6 +362,18 @@ pub(super) fn task_with_retries(id: u64, retries: u32) -> Task {
 
 pub(super) fn task_with_timeout(id: u64, timeout: Duration) -> Task {
     Task { timeout: Some(timeout), ..task(id) }
+}
+
+pub(super) fn task_with_priority(id: u64, priority: i32) -> Task {
+    Task { priority, ..task(id) }
+}
+
+pub(super) fn sticky_task(id: u64, key: u64) -> Task {
+    Task { key: Some(key), ..task(id) }
+}
+
+pub(super) fn divisible_task(id: u64) -> Task {
+    Task { divisible: true, ..task(id) }
 }
 
 // ----- actions -----
@@ -328,6 +396,10 @@ pub(super) fn begin(task: u64) -> Action {
 
 pub(super) fn recall(worker: u64) -> Action {
     Action::Recall { worker: WorkerId(worker), all: false }
+}
+
+pub(super) fn recall_all(worker: u64) -> Action {
+    Action::Recall { worker: WorkerId(worker), all: true }
 }
 
 pub(super) fn ask(worker: u64) -> Action {
@@ -360,14 +432,14 @@ pub(super) fn kill(worker: u64, reason: KillReason) -> Action {
 
 // ----- times -----
 
-pub(super) fn micros(n: u64) -> Duration {
+pub(super) const fn micros(n: u64) -> Duration {
     Duration::from_micros(n)
 }
 
-pub(super) fn millis(n: u64) -> Duration {
+pub(super) const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-pub(super) fn secs(n: u64) -> Duration {
+pub(super) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }

@@ -3,5 +3,6 @@
 mod deaths;
 mod dispatch;
 mod ending_tasks;
+mod leaving;
 mod shutdown;
 mod starts;

@@ -1,8 +1,9 @@
 //! Who gets which task, and when.
 
+use crate::id::TaskId;
 use crate::scheduler::tests::script::*;
 use crate::scheduler::worker::PATIENCE;
-use crate::scheduler::{Action, Failure};
+use crate::scheduler::{Action, Failure, Task};
 
 #[test]
 fn nothing_starts_without_a_task() {
@@ -220,4 +221,175 @@ fn warming_up_after_a_shutdown_starts_nobody() {
     pool.skip();
     pool.warm_up();
     pool.expect_nothing();
+}
+
+#[test]
+fn higher_priorities_come_first_and_each_in_its_order() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.submit_task(task_with_priority(3, 1));
+    pool.submit_task(task_with_priority(4, -1));
+    pool.submit_task(task_with_priority(5, 1));
+    pool.skip();
+    for (done, next) in [(1, 3), (3, 5), (5, 2), (2, 4)] {
+        pool.after(secs(1));
+        pool.finishes(1, done);
+        pool.expect([send(1, next), begin(next)]);
+    }
+}
+
+#[test]
+fn what_was_taken_back_lets_a_higher_priority_pass() {
+    let mut pool = Pool::quick(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.submit_task(task_with_priority(3, 1));
+    assert_eq!(pool.hands_of(1), [1, 2, 3]);
+    pool.after(PATIENCE);
+    pool.skip();
+    pool.finishes(1, 1);
+    pool.expect([send(1, 3), begin(3)]);
+}
+
+#[test]
+fn tasks_of_a_key_wait_for_the_worker_of_the_first_one() {
+    let mut pool = Pool::slow(2);
+    pool.submit_task(sticky_task(1, 7));
+    pool.expect([send(1, 1), begin(1)]);
+    pool.submit_task(sticky_task(2, 7));
+    pool.expect_nothing();
+    pool.submit(3);
+    pool.expect([send(2, 3), begin(3)]);
+    pool.finishes(2, 3);
+    pool.expect_nothing();
+    pool.after(secs(1));
+    pool.finishes(1, 1);
+    pool.expect([send(1, 2), begin(2)]);
+    pool.after(secs(1));
+    pool.finishes(1, 2);
+    pool.submit(4);
+    pool.submit_task(sticky_task(5, 7));
+    pool.expect([send(1, 4), begin(4)]);
+}
+
+#[test]
+fn tasks_of_different_keys_go_to_different_workers() {
+    let mut pool = Pool::slow(2);
+    for (id, key) in [(1, 7), (2, 8), (3, 8), (4, 7)] {
+        pool.submit_task(sticky_task(id, key));
+    }
+    pool.expect([send(1, 1), begin(1), send(2, 2), begin(2)]);
+    pool.after(secs(1));
+    pool.finishes(1, 1);
+    pool.expect([send(1, 4), begin(4)]);
+}
+
+#[test]
+fn a_key_needs_only_one_worker() {
+    let mut pool = Pool::of(4);
+    for id in 1..=3 {
+        pool.submit_task(sticky_task(id, 7));
+    }
+    pool.expect([start(1)]);
+}
+
+#[test]
+fn tasks_of_a_key_are_sent_ahead_to_their_worker_and_left_there() {
+    let mut pool = Pool::quick(2);
+    pool.submit_task(sticky_task(1, 7));
+    pool.submit_task(sticky_task(2, 7));
+    pool.expect([send(1, 1), begin(1), send(1, 2)]);
+    pool.after(PATIENCE);
+    pool.expect([recall(1), withdraw(2)]);
+    pool.finishes(1, 1);
+    pool.expect([send(1, 2), begin(2)]);
+}
+
+#[test]
+fn a_key_has_priorities_of_its_own() {
+    let mut pool = Pool::slow(1);
+    pool.submit_task(sticky_task(1, 7));
+    pool.submit_task(sticky_task(2, 7));
+    pool.submit_task(task_with_priority(3, 1));
+    pool.submit_task(Task { priority: 2, ..sticky_task(4, 7) });
+    pool.skip();
+    for (done, next) in [(1, 4), (4, 3), (3, 2)] {
+        pool.after(secs(1));
+        pool.finishes(1, done);
+        pool.expect([send(1, next), begin(next)]);
+    }
+}
+
+#[test]
+fn tasks_of_a_key_go_on_with_another_worker_when_theirs_dies() {
+    let mut pool = Pool::slow(3);
+    for id in 1..=3 {
+        pool.submit_task(sticky_task(id, 7));
+    }
+    pool.skip();
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Died), send(2, 2), begin(2)]);
+    pool.finishes(2, 2);
+    pool.expect([send(2, 3), begin(3)]);
+}
+
+#[test]
+fn a_retried_task_of_a_key_goes_to_another_worker() {
+    let mut pool = Pool::slow(2);
+    pool.submit_task(Task { retries: 1, ..sticky_task(1, 7) });
+    pool.skip();
+    pool.dies(1);
+    pool.expect([withdraw(1), send_again(2, 1, 2), begin(1)]);
+}
+
+#[test]
+fn cancelling_a_task_that_waits_for_its_worker() {
+    let mut pool = Pool::slow(2);
+    for id in 1..=3 {
+        pool.submit_task(sticky_task(id, 7));
+    }
+    pool.skip();
+    pool.cancel(2);
+    pool.abort(3);
+    pool.expect([fail(2, Failure::Cancelled), fail(3, Failure::Cancelled)]);
+    pool.finishes(1, 1);
+    pool.expect_nothing();
+}
+
+#[test]
+fn a_part_of_a_long_task_goes_to_an_idle_worker() {
+    let mut pool = Pool::slow(2);
+    pool.submit_task(divisible_task(1));
+    pool.divides(1, Task { order: TaskId(1), ..divisible_task(9) });
+    pool.skip();
+    pool.after(PATIENCE);
+    pool.expect([recall(1), send(2, 9), begin(9)]);
+}
+
+#[test]
+fn a_long_task_is_asked_for_a_part_less_and_less_often() {
+    let mut pool = Pool::slow(1);
+    pool.submit_task(divisible_task(1));
+    pool.skip();
+    for _ in 0..5 {
+        let next = pool.next_timeout().unwrap();
+        pool.after(next);
+        pool.expect([recall(1)]);
+    }
+    assert_eq!(pool.next_timeout(), Some(16 * PATIENCE));
+    pool.finishes(1, 1);
+    assert_eq!(pool.next_timeout(), None);
+}
+
+#[test]
+fn a_part_takes_the_place_of_the_whole() {
+    let mut pool = Pool::slow(1);
+    pool.submit_task(divisible_task(1));
+    pool.submit(2);
+    pool.divides(1, Task { order: TaskId(1), ..task(9) });
+    pool.after(PATIENCE);
+    pool.skip();
+    pool.finishes(1, 1);
+    pool.expect([send(1, 9), begin(9)]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::scheduler::tests::script::*;
 use crate::scheduler::worker::PATIENCE;
-use crate::scheduler::{Failure, KillReason};
+use crate::scheduler::{Failure, KillReason, Task};
 
 #[test]
 fn cancelling_a_queued_task() {
@@ -165,7 +165,7 @@ fn an_abort_outweighs_a_timeout_with_retries() {
     let mut pool = Pool::slow(1);
     let task = task_with_retries(1, 3);
     let timeout = Some(millis(5));
-    pool.submit_task(crate::scheduler::Task { timeout, ..task });
+    pool.submit_task(Task { timeout, ..task });
     pool.after(millis(5));
     pool.abort(1);
     pool.skip();
@@ -249,4 +249,168 @@ fn a_timeout_may_be_as_long_as_it_likes() {
     pool.submit_task(task_with_timeout(1, Duration::MAX));
     pool.expect([send(1, 1), begin(1)]);
     assert!(pool.next_timeout().is_none_or(|left| left > secs(1)));
+}
+
+#[test]
+fn a_task_that_looks_is_given_half_of_the_grace_period() {
+    let mut pool = Pool::slow(1);
+    pool.looks(1);
+    pool.submit(1);
+    pool.skip();
+    pool.abort(1);
+    pool.expect([ask(1)]);
+    pool.after(micros(2_499_999));
+    pool.expect_nothing();
+    pool.after(micros(1));
+    pool.expect([terminate(1)]);
+    pool.after(GRACE / 2);
+    pool.expect([kill(1, KillReason::GraceOver)]);
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Cancelled)]);
+}
+
+#[test]
+fn a_task_that_ends_when_it_is_asked_keeps_its_worker() {
+    let mut pool = Pool::slow(1);
+    pool.looks(1);
+    pool.submit_task(task_with_timeout(1, millis(5)));
+    pool.submit(2);
+    pool.after(millis(5));
+    pool.after(secs(2));
+    pool.expect([send(1, 1), begin(1), ask(1)]);
+    pool.finishes(1, 1);
+    pool.expect([send(1, 2), begin(2)]);
+    pool.after(10 * GRACE);
+    pool.expect_nothing();
+    assert_eq!(pool.counts().failed, 0);
+}
+
+#[test]
+fn a_task_is_asked_once() {
+    let mut pool = Pool::slow(1);
+    pool.looks(1);
+    pool.submit_task(task_with_timeout(1, millis(5)));
+    pool.after(millis(5));
+    pool.skip();
+    pool.after(secs(1));
+    pool.abort(1);
+    pool.expect_nothing();
+    assert_eq!(pool.next_timeout(), Some(millis(1_500)));
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Cancelled)]);
+}
+
+#[test]
+fn a_worker_gets_nothing_while_its_task_is_asked_to_end() {
+    let mut pool = Pool::quick(1);
+    pool.looks(1);
+    pool.submit(1);
+    pool.abort(1);
+    pool.submit(2);
+    pool.expect([send(1, 1), begin(1), ask(1)]);
+}
+
+#[test]
+fn a_task_that_cannot_be_asked_gets_the_signal_at_once() {
+    let mut pool = Pool::of(1);
+    pool.submit(1);
+    pool.ready_without_claims(1);
+    pool.skip();
+    pool.abort(1);
+    pool.expect([terminate(1)]);
+}
+
+#[test]
+fn a_deadline_that_passes_in_the_queue() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.submit_within(millis(5), task(2));
+    pool.skip();
+    pool.after(micros(4_999));
+    pool.expect_nothing();
+    pool.after(micros(1));
+    pool.expect([fail(2, Failure::Expired)]);
+    assert_eq!(pool.counts().failed, 1);
+}
+
+#[test]
+fn a_deadline_that_has_passed_before() {
+    let mut pool = Pool::slow(1);
+    pool.submit_within(Duration::ZERO, task(1));
+    pool.expect([fail(1, Failure::Expired)]);
+    pool.submit_task(Task { deadline: Some(Duration::ZERO), ..task(2) });
+    pool.expect([fail(2, Failure::Expired)]);
+}
+
+#[test]
+fn a_deadline_that_passes_while_the_task_runs() {
+    let mut pool = Pool::slow(1);
+    pool.submit_within(millis(5), task_with_retries(1, 3));
+    pool.skip();
+    pool.after(millis(5));
+    pool.expect([ask(1), terminate(1)]);
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Expired)]);
+}
+
+#[test]
+fn a_deadline_that_passes_while_the_task_is_sent_ahead() {
+    let mut pool = Pool::quick(1);
+    pool.submit(1);
+    pool.submit_within(micros(500), task(2));
+    pool.submit(3);
+    pool.skip();
+    pool.after(micros(500));
+    pool.expect([recall(1), fail(2, Failure::Expired), withdraw(3), send(1, 3)]);
+}
+
+#[test]
+fn a_deadline_that_passes_when_a_task_sent_ahead_has_begun() {
+    let mut pool = Pool::quick(1);
+    pool.submit(1);
+    pool.submit_within(micros(500), task(2));
+    pool.has_begun(2);
+    pool.skip();
+    pool.after(micros(500));
+    pool.expect([recall(1)]);
+    pool.finishes(1, 1);
+    pool.expect([begin(2), ask(1), terminate(1)]);
+    pool.finishes(1, 2);
+    pool.expect([kill(1, KillReason::GraceOver)]);
+}
+
+#[test]
+fn a_deadline_that_passes_while_a_retry_waits_for_its_time() {
+    let mut pool = Pool::slow(4);
+    pool.submit_within(millis(1), task_with_retries(1, 9));
+    for worker in 1..=4 {
+        pool.dies(worker);
+    }
+    pool.skip();
+    pool.after(millis(1));
+    pool.expect([fail(1, Failure::Expired)]);
+}
+
+#[test]
+fn a_deadline_outweighs_a_timeout_with_retries() {
+    let mut pool = Pool::slow(1);
+    let task = Task { retries: 1, ..task_with_timeout(1, millis(5)) };
+    pool.submit_within(millis(6), task);
+    pool.after(millis(6));
+    pool.skip();
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Expired)]);
+}
+
+#[test]
+fn a_deadline_leaves_nothing_behind() {
+    let mut pool = Pool::slow(1);
+    pool.submit_within(secs(9), task(1));
+    pool.submit_within(secs(9), task(2));
+    pool.submit_within(secs(9), task(3));
+    pool.cancel(3);
+    pool.finishes(1, 1);
+    assert_eq!(pool.next_timeout(), Some(secs(9)));
+    pool.dies(1);
+    assert_eq!(pool.next_timeout(), None);
 }

@@ -236,3 +236,115 @@ fn a_submission_after_the_shutdown_fails() {
     pool.expect([fail(3, Failure::ShutDown)]);
     assert_eq!((pool.counts().submitted, pool.counts().failed), (4, 2));
 }
+
+#[test]
+fn terminating_all_workers_escalates() {
+    let mut pool = Pool::slow(3);
+    pool.looks(1);
+    for id in 1..=2 {
+        pool.submit(id);
+    }
+    pool.skip();
+    pool.terminate_workers();
+    pool.expect([REFUSE, terminate(1), terminate(2), terminate(3)]);
+    pool.dies(3);
+    pool.expect_nothing();
+    pool.after(GRACE);
+    pool.expect([kill(1, KillReason::GraceOver), kill(2, KillReason::GraceOver)]);
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Cancelled)]);
+    pool.dies(2);
+    pool.expect([fail(2, Failure::Cancelled), Action::Close]);
+    let counts = pool.counts();
+    assert_eq!((counts.cancelled, counts.killed, counts.worker_deaths), (2, 2, 0));
+}
+
+#[test]
+fn killing_all_workers_cancels_what_has_not_begun() {
+    let mut pool = Pool::quick(1);
+    for id in 1..=5 {
+        pool.submit(id);
+    }
+    pool.skip();
+    pool.kill_workers();
+    let cancelled = [5, 2, 3, 4].map(|id| fail(id, Failure::Cancelled));
+    let [queued, ahead @ ..] = cancelled;
+    let [second, third, fourth] = ahead;
+    let kill = kill(1, KillReason::Wanted);
+    pool.expect([REFUSE, queued, recall(1), kill, second, third, fourth]);
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Cancelled), Action::Close]);
+    let counts = pool.counts();
+    assert_eq!((counts.cancelled, counts.killed), (5, 1));
+}
+
+#[test]
+fn terminating_and_then_killing_is_faster() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.terminate_workers();
+    pool.skip();
+    pool.after(secs(1));
+    pool.terminate_workers();
+    pool.expect_nothing();
+    assert_eq!(pool.next_timeout(), Some(secs(4)), "a second time changes nothing");
+    pool.kill_workers();
+    pool.expect([kill(1, KillReason::Wanted)]);
+    pool.kill_workers();
+    pool.terminate_workers();
+    pool.expect_nothing();
+    assert_eq!(pool.next_timeout(), None);
+}
+
+#[test]
+fn killing_workers_that_leave_or_start() {
+    let mut pool = Pool::slow(1);
+    pool.shut_down();
+    pool.skip();
+    pool.terminate_workers();
+    pool.expect_nothing();
+    pool.kill_workers();
+    pool.expect([kill(1, KillReason::Wanted)]);
+    pool.dies(1);
+    pool.expect([Action::Close]);
+
+    let mut pool = Pool::of(1);
+    pool.submit(1);
+    pool.terminate_workers();
+    pool.expect([start(1), REFUSE, fail(1, Failure::Cancelled), terminate(1)]);
+    pool.fails_to_start(1);
+    pool.expect([Action::Close]);
+}
+
+#[test]
+fn killing_the_workers_of_a_pool_that_has_none() {
+    let mut pool = Pool::of(1);
+    pool.kill_workers();
+    pool.expect([REFUSE, Action::Close]);
+    pool.terminate_workers();
+    pool.expect_nothing();
+}
+
+#[test]
+fn killing_the_workers_of_a_broken_pool_closes_it() {
+    let mut pool = Pool::that_breaks(2).warmed(2, secs(1));
+    pool.submit(1);
+    pool.dies(2);
+    pool.skip();
+    pool.kill_workers();
+    pool.expect_nothing();
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Broken), Action::Close]);
+}
+
+#[test]
+fn a_result_that_is_faster_than_the_end_of_all_workers_counts() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.terminate_workers();
+    pool.skip();
+    pool.finishes(1, 1);
+    pool.expect([kill(1, KillReason::GraceOver)]);
+    pool.dies(1);
+    assert_eq!((pool.counts().completed, pool.counts().killed), (2, 0));
+}
