@@ -85,6 +85,13 @@ impl Scheduler {
         self.workers.values().filter(up).count() >= self.least_workers().max(1)
     }
 
+    pub(super) fn tell_if_warm(&mut self) {
+        if self.is_warm() {
+            self.warm_up = false;
+            self.actions.push_back(Action::Warm);
+        }
+    }
+
     /// An idle worker with nothing left in the queue gets what was sent ahead to a busy one.
     pub(super) fn rebalance(&mut self) {
         let idle = self.open.first().is_some_and(|(load, _)| *load == 0);

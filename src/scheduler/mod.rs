@@ -310,6 +310,9 @@ impl Scheduler {
     pub(crate) fn resize(&mut self, now: Time, max_workers: usize) {
         self.config.max_workers = max_workers;
         self.dismiss_surplus(now);
+        if self.warm_up {
+            self.tell_if_warm(); // fewer may be enough now
+        }
         self.advance(now);
     }
 
@@ -352,10 +355,7 @@ impl Scheduler {
             worker.since = now;
         });
         self.restarts.worker_ready();
-        if self.is_warm() {
-            self.warm_up = false;
-            self.actions.push_back(Action::Warm);
-        }
+        self.tell_if_warm();
         self.advance(now);
     }
 

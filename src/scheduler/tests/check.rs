@@ -330,6 +330,8 @@ fn sizes(model: &Model) -> Check {
 pub(super) fn staffed(model: &Model, now: Time) -> Check {
     let missing = model.lacks_workers(now) && model.not_before <= now && !model.closed;
     ensure!(!missing, "a worker is missing");
+    let waits = model.wants_warmth && !model.broken;
+    ensure!(!waits || !model.is_warm(), "who waits for workers does not hear of them");
     Ok(())
 }
 

@@ -360,7 +360,6 @@ impl Model {
             desk.recallable = recallable;
             desk.idle_since = now;
             self.failed_starts = 0;
-            self.wants_warmth &= !self.is_warm();
         }
     }
 

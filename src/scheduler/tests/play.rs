@@ -493,7 +493,7 @@ impl Play {
                 self.process(worker).killed = true;
                 self.model.killed(worker, reason);
             }
-            Action::Warm => {}
+            Action::Warm => self.model.wants_warmth = false,
             Action::Refuse(Refusal::ShutDown) => self.model.refused = true,
             Action::Refuse(Refusal::Broken) => self.model.broken = true,
             Action::Close => self.model.closed = true,

@@ -31,6 +31,7 @@ enum Bug {
     ExpiresEarly,
     ForgetsToStart,
     StartsOneTooMany,
+    ForgetsToTellOfWarmth,
     ForgetsToStop,
     StopsForAnotherReason,
     StopsTheBusy,
@@ -45,7 +46,7 @@ enum Bug {
     ForgetsTheClock,
 }
 
-const BUGS: [Bug; 32] = [
+const BUGS: [Bug; 33] = [
     Bug::ForgetsToFail,
     Bug::FailsTwice,
     Bug::BlamesDeath,
@@ -66,6 +67,7 @@ const BUGS: [Bug; 32] = [
     Bug::ExpiresEarly,
     Bug::ForgetsToStart,
     Bug::StartsOneTooMany,
+    Bug::ForgetsToTellOfWarmth,
     Bug::ForgetsToStop,
     Bug::StopsForAnotherReason,
     Bug::StopsTheBusy,
@@ -121,6 +123,7 @@ impl Saboteur {
             | (Bug::ForgetsToRecall, Action::Recall { .. })
             | (Bug::ForgetsToAsk, Action::Ask(_))
             | (Bug::ForgetsToStart, Action::Start(_))
+            | (Bug::ForgetsToTellOfWarmth, Action::Warm)
             | (Bug::ForgetsToStop, Action::Stop(..))
             | (Bug::ForgetsToTerminate, Action::Terminate(_))
             | (Bug::ForgetsToKill, Action::Kill(..))

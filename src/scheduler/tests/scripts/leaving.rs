@@ -258,6 +258,19 @@ fn a_pool_may_become_smaller_than_its_least_number_and_grow_again() {
     pool.expect([start(3)]);
 }
 
+#[test]
+fn who_waits_for_the_least_workers_hears_that_they_are_fewer_now() {
+    let mut pool = elastic(3, 3);
+    for worker in 1..=2 {
+        pool.ready(worker);
+        pool.submit(worker);
+    }
+    pool.warm_up();
+    pool.skip();
+    pool.resize(2);
+    pool.expect([stop_because(3, LeaveReason::Surplus), Action::Warm]);
+}
+
 // ----- replaced -----
 
 #[test]
