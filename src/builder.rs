@@ -153,7 +153,8 @@ impl Builder {
     /// other task before. Default: no limit.
     ///
     /// It is looked at after each task, which costs about a microsecond. Memory that a task frees before it
-    /// ends is not seen; for that there is [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux.
+    /// ends is not seen, nor are its arguments and its result; for that there is
+    /// [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux.
     pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
         self.memory.soft = Some(bytes);
         self

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 use procpool::{Builder, ProcessPoolExecutor};
+use serde_bytes::ByteBuf;
 
 use common::{in_time, pid, process_gone};
 use journal::{Journal, note_line};
@@ -44,6 +45,14 @@ fn note_and_leak(path: String, number: u32, bytes: usize) -> u32 {
     number
 }
 
+fn produce(bytes: usize) -> ByteBuf {
+    ByteBuf::from(block(bytes))
+}
+
+fn length(bytes: ByteBuf) -> usize {
+    bytes.len()
+}
+
 fn allocate(bytes: usize) -> usize {
     std::hint::black_box(Vec::<u8>::with_capacity(bytes)).capacity()
 }
@@ -58,7 +67,16 @@ fn limit_of_child() -> String {
     String::from_utf8(shell.stdout).unwrap()
 }
 
-procpool::register!(leak, use_and_free, note_and_leak, allocate, try_to_allocate, limit_of_child);
+procpool::register!(
+    leak,
+    use_and_free,
+    note_and_leak,
+    produce,
+    length,
+    allocate,
+    try_to_allocate,
+    limit_of_child
+);
 
 fn builder(workers: usize) -> Builder {
     // A backtrace would come after the last words of a worker that cannot allocate.
@@ -99,6 +117,16 @@ async fn a_worker_under_the_limit_is_kept() {
         let freed = in_time(pool.run(use_and_free, BLOCK)).await.unwrap();
         assert_eq!(freed, first, "it frees what it takes");
     }
+}
+
+#[tokio::test]
+async fn large_arguments_and_results_are_not_what_a_task_leaves_behind() {
+    let pool = builder(1).max_memory_per_child(LIMIT).build().unwrap();
+    let first = in_time(pool.run(pid, ())).await.unwrap();
+    assert_eq!(in_time(pool.run(length, ByteBuf::from(block(BLOCK)))).await.unwrap(), BLOCK);
+    assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), first);
+    assert_eq!(in_time(pool.run(produce, BLOCK)).await.unwrap().len(), BLOCK);
+    assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), first);
 }
 
 #[tokio::test]

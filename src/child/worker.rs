@@ -178,8 +178,8 @@ impl Worker {
             set_current(Some(current));
             self.execute(header, function, payload, writer)?;
             set_current(None);
-            self.check_memory(writer)?;
             writer.flush_reply(self.runs)?;
+            self.check_memory(writer)?;
         }
         Ok(())
     }
@@ -224,14 +224,16 @@ impl Worker {
         Some(Current { task, worker, attempt, claim, uplink, run })
     }
 
-    /// Tells once if the task has left too much memory behind.
+    /// Tells once if the task has left too much memory behind; its reply does not count, so this comes
+    /// after it was written.
     fn check_memory(&mut self, writer: &mut FrameWriter) -> io::Result<()> {
         let taken = self.gauge.as_ref().and_then(|gauge| gauge.resident().ok());
         if taken <= self.hello.memory.soft || self.over_memory {
             return Ok(());
         }
         self.over_memory = true;
-        put_frame(writer.buffer(), Kind::OverMemory, &(), 0)
+        put_frame(writer.buffer(), Kind::OverMemory, &(), 0)?;
+        writer.flush()
     }
 
     /// Runs a task and leaves its reply in the writer's buffer.
