@@ -13,7 +13,7 @@ use futures::StreamExt;
 use procpool::{ProcessPoolExecutor, TaskError, WorkerId, WorkerOutput};
 use serde::{Deserialize, Serialize};
 
-mod primes;
+mod factoring;
 
 const NUMBERS: [u64; 12] = [
     18_446_743_979_220_271_189, // the two largest primes below 2^32, multiplied
@@ -42,7 +42,7 @@ struct Factored {
 /// An ordinary function. It runs in a worker process, once for each number.
 fn factor(n: u64) -> Factored {
     let worker = procpool::current().worker_id();
-    Factored { n, factors: primes::factors(n), worker, pid: std::process::id() }
+    Factored { n, factors: factoring::factors(n), worker, pid: std::process::id() }
 }
 
 /// A task with a bug.

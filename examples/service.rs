@@ -26,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-mod primes;
+mod factoring;
 
 /// A request that takes longer is given up, and its task is ended.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ fn crash() {
     std::process::abort()
 }
 
-procpool::register!(primes::factors, slow, crash);
+procpool::register!(factoring::factors, slow, crash);
 
 fn main() -> ExitCode {
     procpool::init(); // a worker process stops here and never returns
@@ -129,7 +129,7 @@ async fn get_factors(
     State(pool): State<ProcessPoolExecutor>,
     Path(n): Path<u64>,
 ) -> Result<Json<Value>, Failure> {
-    let factors = offload(&pool, primes::factors, n).await?;
+    let factors = offload(&pool, factoring::factors, n).await?;
     Ok(Json(json!({ "n": n, "factors": factors })))
 }
 
