@@ -5,9 +5,17 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The examples that are tested here.
+const NAMES: [&str; 9] =
+    ["quickstart", "wordcount", "primes", "pi", "factors", "risky", "model", "restart", "progress"];
 
 /// The path of an example, built from the sources as they are now: cargo itself builds examples for a
 /// full `cargo test` only, and would leave old ones in place for `cargo test --test examples`.
@@ -17,7 +25,7 @@ fn example(name: &str) -> PathBuf {
         let test = env::current_exe().unwrap();
         let profile = test.parent().and_then(Path::parent).unwrap();
         let mut build = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-        build.args(["build", "--quiet", "--example", "quickstart", "--example", "wordcount"]);
+        build.args(["build", "--quiet"]).args(NAMES.map(|name| format!("--example={name}")));
         build.arg("--target-dir").arg(profile.parent().unwrap());
         build.args(profile.ends_with("release").then_some("--release"));
         build.args(cfg!(feature = "tracing").then_some("--features=tracing"));
@@ -155,4 +163,136 @@ fn the_word_count_fails_if_there_is_nothing_to_count() {
     let output = run("wordcount", ["/nowhere"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("usage:"), "{output:?}");
+}
+
+/// The number before `word` in a text.
+#[track_caller]
+fn number_before(text: &str, word: &str) -> u64 {
+    let (left, _) = text.split_once(word).expect(text);
+    left.split_whitespace().next_back().unwrap().parse().expect(text)
+}
+
+#[test]
+fn the_examples_explain_wrong_arguments() {
+    // The word count takes any text for a path, and the quickstart says more.
+    for name in &NAMES[2..] {
+        let output = run(name, ["-1"]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let usage = format!("usage: {name} [");
+        assert!(str::from_utf8(&output.stderr).unwrap().starts_with(&usage), "{output:?}");
+    }
+}
+
+#[test]
+fn the_primes_are_as_many_in_ranges_as_one_after_the_other() {
+    let output = run("primes", ["100000"]);
+    let lines: Vec<_> = stdout(&output).lines().collect();
+    assert!(lines[0].starts_with("9592 primes below 100000, counted one after the"), "{lines:?}");
+    assert!(lines[1].starts_with("9592 primes below 100000, counted by "), "{lines:?}");
+    assert!(lines[2].starts_with("speed-up "), "{lines:?}");
+}
+
+#[test]
+fn the_estimate_of_pi_is_the_same_in_every_run() {
+    let [first, second] = [(); 2].map(|()| run("pi", ["20", "10000"]));
+    let [first, second] = [stdout(&first), stdout(&second)];
+    assert!(first.starts_with("pi is about 3.1"), "{first}");
+    assert_eq!(first.lines().next(), second.lines().next());
+    let (left, _) = first.split_once(" standard errors\n").unwrap();
+    let errors: f64 = left.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(errors < 3.0, "{first}");
+}
+
+#[test]
+fn the_smallest_factors_are_shown_once_each() {
+    let output = run("factors", ["62710561", "10403", "97", "18446744073709551614", "2"]);
+    let text = stdout(&output);
+    let mut found = Vec::new();
+    for (line, rank) in text.lines().skip(1).zip(1..=5) {
+        let (columns, result) = line.rsplit_once("   ").expect(text);
+        let columns: Vec<_> = columns.split_whitespace().collect();
+        assert_eq!(columns[1], format!("{rank}."), "{text}");
+        found.push((columns[0].to_owned(), result.to_owned()));
+    }
+    found.sort();
+    let known = [
+        ("1.", "62710561 = 7919 × 7919"),
+        ("2.", "10403 = 101 × 103"),
+        ("3.", "97 is prime"),
+        ("4.", "18446744073709551614 = 2 × 9223372036854775807"),
+        ("5.", "2 is prime"),
+    ];
+    assert_eq!(found, known.map(|(place, result)| (place.to_owned(), result.to_owned())));
+}
+
+#[test]
+fn the_risky_tasks_fail_each_in_its_own_way_and_alone() {
+    let output = run("risky", ["10"]);
+    let text = stdout(&output);
+    for (task, result) in
+        [(1, "1"), (3, "9"), (6, "36"), (8, "64"), (9, "81 at attempt 2"), (10, "100")]
+    {
+        assert!(text.contains(&format!("task {task} returned {result}\n")), "{text}");
+    }
+    let failure = |task| {
+        let start = format!("task {task} (`risky::risky`) failed");
+        let (_, rest) = text.split_once(&start).expect(text);
+        rest.split("\ntask ").next().unwrap()
+    };
+    assert!(failure(2).contains("is_panic: \"2 is not to my taste\" at Some(\"examples/risky.rs:"));
+    assert!(failure(4).contains("has overflowed its stack\n"), "{text}");
+    assert!(failure(4).contains(", signal Some(6), exit code None"), "{text}");
+    assert!(failure(5).contains("it ran longer than 10s\n    is_timeout: at attempt 1"), "{text}");
+    assert!(failure(7).contains("memory allocation of "), "{text}");
+    assert!(failure(7).contains("is_worker_death: pid "), "{text}");
+    assert!(text.ends_with(" workers were started, 3 died\n"), "{text}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn the_model_is_loaded_once_in_each_worker() {
+    let output = run("model", ["2000", "300"]);
+    let text = stdout(&output);
+    assert!(number_before(text, " of 300 points were") > 270, "{text}");
+    let workers: Vec<_> = text.lines().filter(|line| line.starts_with("pid ")).collect();
+    assert!(!workers.is_empty() && workers.iter().all(|line| line.contains(": loaded 1 time,")));
+    let uses: u64 = workers.iter().map(|line| number_before(line, " times")).sum();
+    assert_eq!(uses, 300, "{text}");
+}
+
+#[test]
+fn the_restarting_pool_has_new_workers_after_a_hundred_tasks() {
+    let output = run("restart", ["250"]);
+    let text = stdout(&output);
+    let workers = text.lines().filter(|line| line.starts_with("pid "));
+    let tasks: Vec<_> = workers.map(|line| number_before(line, " tasks,")).collect();
+    assert!(tasks.len() >= 3 && tasks.iter().all(|count| *count <= 100), "{text}");
+    assert_eq!(tasks.iter().sum::<u64>(), 250, "{text}");
+    assert!(number_before(text, " workers were started") >= tasks.len() as u64, "{text}");
+    assert!(text.contains("\n62 MiB were leaked in 250 tasks, but no worker had more"), "{text}");
+}
+
+#[test]
+fn the_search_shows_how_far_it_is() {
+    let output = run("progress", ["100000"]);
+    let text = stdout(&output);
+    assert!(text.starts_with("below 100000, 77031 takes most steps: 350 ("), "{text}");
+    let progress = str::from_utf8(&output.stderr).unwrap();
+    assert!(progress.contains(" %  ") && progress.contains(" takes "), "{progress}");
+}
+
+#[test]
+fn the_search_says_what_it_has_found_when_it_is_interrupted() {
+    let mut search = Command::new(example("progress"));
+    let mut search =
+        search.arg("1000000000000").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut progress = BufReader::new(search.stderr.take().unwrap());
+    assert!(progress.skip_until(b'\n').unwrap() > 0); // the task has reported, so it runs
+    kill_process(Pid::from_child(&search), Signal::INT).unwrap();
+    let rest = thread::spawn(move || progress.read_to_end(&mut Vec::new()));
+    let output = search.wait_with_output().unwrap();
+    rest.join().unwrap().unwrap();
+    let text = stdout(&output);
+    assert!(text.starts_with("interrupted\nbelow "), "{text}");
+    assert!(text.contains(" takes most steps: "), "{text}");
 }
