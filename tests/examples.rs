@@ -14,8 +14,18 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The examples that are tested here.
-const NAMES: [&str; 9] =
-    ["quickstart", "wordcount", "primes", "pi", "factors", "risky", "model", "restart", "progress"];
+const NAMES: [&str; 10] = [
+    "quickstart",
+    "wordcount",
+    "primes",
+    "pi",
+    "factors",
+    "risky",
+    "model",
+    "restart",
+    "progress",
+    "csv_totals",
+];
 
 /// The path of an example, built from the sources as they are now: cargo itself builds examples for a
 /// full `cargo test` only, and would leave old ones in place for `cargo test --test examples`.
@@ -295,4 +305,22 @@ fn the_search_says_what_it_has_found_when_it_is_interrupted() {
     let text = stdout(&output);
     assert!(text.starts_with("interrupted\nbelow "), "{text}");
     assert!(text.contains(" takes most steps: "), "{text}");
+}
+
+#[test]
+fn the_totals_of_all_parts_are_those_of_the_whole() {
+    let output = run("csv_totals", ["2"]);
+    let text = stdout(&output);
+    assert!(text.contains(" did it in 4 parts in "), "{text}");
+    let cities: Vec<Vec<&str>> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("city"))
+        .skip(1)
+        .map(|line| line.split_whitespace().collect())
+        .take_while(|columns: &Vec<_>| columns.len() == 5)
+        .collect();
+    assert!(cities.len() == 8 && cities.is_sorted(), "{text}");
+    let sales: u64 = cities.iter().map(|columns| columns[1].parse::<u64>().unwrap()).sum();
+    assert_eq!(sales, number_before(text, " lines were written"), "{text}");
+    assert!(text.lines().next_back().unwrap().starts_with("speed-up "), "{text}");
 }
