@@ -16,8 +16,6 @@ pub(crate) type Key = u64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) id: TaskId,
-    /// Whose place in the order of submission it takes: its own, or that of the task it is a part of.
-    pub(crate) order: TaskId,
     /// Higher ones come first.
     pub(crate) priority: i32,
     /// Tasks of the same key go to the same worker while it lives.
@@ -39,7 +37,6 @@ impl Task {
     pub(crate) fn new(id: TaskId) -> Self {
         Self {
             id,
-            order: id,
             priority: 0,
             key: None,
             attempt: 1,
@@ -51,7 +48,7 @@ impl Task {
     }
 
     fn rank(&self) -> Rank {
-        Rank { priority: Reverse(self.priority), order: self.order, id: self.id }
+        Rank { priority: Reverse(self.priority), id: self.id }
     }
 }
 
@@ -59,12 +56,12 @@ impl Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     priority: Reverse<i32>,
-    order: TaskId,
     id: TaskId,
 }
 
 /// The waiting tasks. Ids grow with submission, so within a priority the order is first in, first out,
-/// and a task that comes back takes its old place.
+/// and a task that comes back takes its old place. A part of a divided task has an id between that of
+/// the whole and that of the next task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     /// Any worker may take them.
@@ -75,8 +72,8 @@ pub(super) struct Queue {
     own: BTreeMap<WorkerId, BTreeMap<Rank, Task>>,
     homes: Homes,
     delayed: BTreeMap<(Time, TaskId), Task>,
-    /// The ranks of those waiting tasks whose id does not tell it.
-    odd: BTreeMap<TaskId, Rank>,
+    /// The priorities of those waiting tasks that have one.
+    priorities: BTreeMap<TaskId, i32>,
     /// How many of the shared ones have a key.
     keyed: usize,
     /// How many there are in `own`.
@@ -86,8 +83,8 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn push(&mut self, task: Task) {
         let rank = task.rank();
-        if rank != Task::new(task.id).rank() {
-            self.odd.insert(task.id, rank);
+        if task.priority != 0 {
+            self.priorities.insert(task.id, task.priority);
         }
         let Some(key) = task.key else {
             self.shared.insert(rank, task);
@@ -118,7 +115,9 @@ impl Queue {
             (_, Some(own)) => self.take_own(worker, own),
             _ => None,
         }?;
-        self.odd.remove(&task.id);
+        if task.priority != 0 {
+            self.priorities.remove(&task.id);
+        }
         if let Some(key) = task.key {
             self.settle(key, worker);
         }
@@ -170,7 +169,8 @@ impl Queue {
     }
 
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
-        let rank = self.odd.remove(&id).unwrap_or_else(|| Task::new(id).rank());
+        let priority = self.priorities.remove(&id).unwrap_or_default();
+        let rank = Rank { priority: Reverse(priority), id };
         let task = self.take_shared(rank).or_else(|| {
             let worker = *self.own.iter().find(|(_, tasks)| tasks.contains_key(&rank))?.0;
             self.take_own(worker, rank)
@@ -188,7 +188,7 @@ impl Queue {
         let delayed = std::mem::take(&mut self.delayed).into_values();
         tasks.extend(delayed.map(|task| (task.rank(), task)));
         self.homeless.clear();
-        self.odd.clear();
+        self.priorities.clear();
         (self.keyed, self.owned) = (0, 0);
         tasks.into_values().collect()
     }
@@ -253,13 +253,12 @@ mod tests {
     }
 
     #[test]
-    fn a_higher_priority_comes_first_and_a_part_takes_the_place_of_its_whole() {
+    fn a_higher_priority_comes_first_and_an_older_task_before_a_younger_one() {
         let urgent = Task { priority: 1, ..task(3) };
-        let part = Task { order: TaskId(1), ..task(5) };
         let late = Task { priority: -1, ..task(2) };
-        let mut queue = queue([late, urgent, task(4), part]);
+        let mut queue = queue([late, urgent, task(4), task(1)]);
         assert_eq!(queue.wanted(), 4);
-        assert_eq!(popped(&mut queue, 1), [3, 5, 4, 2]);
+        assert_eq!(popped(&mut queue, 1), [3, 1, 4, 2]);
     }
 
     #[test]

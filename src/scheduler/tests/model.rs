@@ -29,7 +29,6 @@ pub(super) enum Place {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) id: TaskId,
-    pub(super) order: TaskId,
     pub(super) priority: i32,
     pub(super) key: Option<u64>,
     pub(super) deadline: Option<Time>,
@@ -57,8 +56,8 @@ impl Entry {
     }
 
     /// What is sent first stands first.
-    pub(super) fn rank(&self) -> (Reverse<i32>, TaskId, TaskId) {
-        (Reverse(self.priority), self.order, self.id)
+    pub(super) fn rank(&self) -> (Reverse<i32>, TaskId) {
+        (Reverse(self.priority), self.id)
     }
 
     pub(super) fn is_ready(&self, now: Time) -> bool {
@@ -314,7 +313,6 @@ impl Model {
         let place = if self.shut_down || self.broken { Place::Refused } else { Place::Queued };
         self.tasks.push(Entry {
             id: task.id,
-            order: task.order,
             priority: task.priority,
             key: task.key,
             deadline: task.deadline,

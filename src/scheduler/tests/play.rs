@@ -521,7 +521,6 @@ impl Play {
         self.sights.divisions += 1;
         let entry = self.model.task(whole).unwrap().clone();
         let part = Task {
-            order: entry.order,
             priority: entry.priority,
             deadline: entry.deadline,
             divisible: parts > 1,

@@ -1,6 +1,5 @@
 //! Who gets which task, and when.
 
-use crate::id::TaskId;
 use crate::scheduler::tests::script::*;
 use crate::scheduler::worker::PATIENCE;
 use crate::scheduler::{Action, Failure, Task};
@@ -361,7 +360,7 @@ fn cancelling_a_task_that_waits_for_its_worker() {
 fn a_part_of_a_long_task_goes_to_an_idle_worker() {
     let mut pool = Pool::slow(2);
     pool.submit_task(divisible_task(1));
-    pool.divides(1, Task { order: TaskId(1), ..divisible_task(9) });
+    pool.divides(1, divisible_task(9));
     pool.skip();
     pool.after(PATIENCE);
     pool.expect([recall(1), send(2, 9), begin(9)]);
@@ -386,10 +385,10 @@ fn a_long_task_is_asked_for_a_part_less_and_less_often() {
 fn a_part_takes_the_place_of_the_whole() {
     let mut pool = Pool::slow(1);
     pool.submit_task(divisible_task(1));
-    pool.submit(2);
-    pool.divides(1, Task { order: TaskId(1), ..task(9) });
+    pool.submit(9);
+    pool.divides(1, task(2));
     pool.after(PATIENCE);
     pool.skip();
     pool.finishes(1, 1);
-    pool.expect([send(1, 9), begin(9)]);
+    pool.expect([send(1, 2), begin(2)]);
 }
