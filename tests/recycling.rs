@@ -203,7 +203,11 @@ async fn what_waits_runs_in_new_workers_even_if_it_was_sent_ahead() {
     let running = pool.submit(hold, gate.port()).await.unwrap();
     let behind = submit(&pool, 20).await;
     let held = gate.arrival().await;
+    let last = pool.submit(pid, ()).await.unwrap();
     let recycled = pool.recycle();
+    assert!(last.cancel());
+    // The pool hears of things in their order.
+    wait_until("the pool has heard", || pool.stats().cancelled == 1).await;
     let old = held.pid;
     drop(held);
     assert_eq!(in_time(running).await.unwrap(), old);
