@@ -233,7 +233,8 @@ impl Harvest {
             return Vec::new();
         }
         let Some(chunk) = state.chunks.get_mut(&task) else { return Vec::new() };
-        let (first, count) = (chunk.first, chunk.count);
+        // Its first item has begun, whatever the worker says; so no part has the name of the whole.
+        let (first, count, keep) = (chunk.first, chunk.count, keep.max(1));
         chunk.count = count.min(keep);
         // In two, so that a chunk that turns out to be slow is soon with many workers, and what is
         // sent again and again gets less each time.
@@ -363,6 +364,12 @@ mod tests {
         cell.resolve(Err(cell.error(Cause::Cancelled)));
         assert_eq!(parts(&harvest), [(100, 10, 2, 0), (102, 12, 1, 0)]);
         assert_eq!(harvest.lock().chunks.len(), 2);
+    }
+
+    #[test]
+    fn no_part_has_the_name_of_the_whole() {
+        let divisions = harvest().divide(TASK, 0);
+        assert!(divisions.iter().all(|part| part.task != TASK && part.begin > 0));
     }
 
     #[test]

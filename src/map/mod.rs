@@ -43,7 +43,8 @@ use crate::executor::ProcessPoolExecutor;
 ///
 /// Each item has a [`TaskId`](crate::TaskId) of its own, which its error and
 /// [`current`](crate::current) tell; in [`stats`](ProcessPoolExecutor::stats) and
-/// [`events`](ProcessPoolExecutor::events) a chunk is one task, and takes one place in the queue.
+/// [`events`](ProcessPoolExecutor::events) a chunk is one task, and takes one place in the queue. What
+/// items report by [`progress`](crate::Current::progress) is not passed on.
 ///
 /// ```
 /// # fn thumbnail(file: String) -> Vec<u8> { file.into_bytes() }
