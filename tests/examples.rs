@@ -14,7 +14,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The examples that are tested here.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "quickstart",
     "wordcount",
     "primes",
@@ -25,6 +25,8 @@ const NAMES: [&str; 10] = [
     "restart",
     "progress",
     "csv_totals",
+    "squares",
+    "thumbnails",
 ];
 
 /// The path of an example, built from the sources as they are now: cargo itself builds examples for a
@@ -323,4 +325,25 @@ fn the_totals_of_all_parts_are_those_of_the_whole() {
     let sales: u64 = cities.iter().map(|columns| columns[1].parse::<u64>().unwrap()).sum();
     assert_eq!(sales, number_before(text, " lines were written"), "{text}");
     assert!(text.lines().next_back().unwrap().starts_with("speed-up "), "{text}");
+}
+
+#[test]
+fn the_squares_are_the_same_by_all_ways() {
+    let output = run("squares", ["30"]);
+    let text = stdout(&output);
+    assert!(text.contains("\nsquare_by_adding, 30 numbers "), "{text}");
+    assert!(text.contains("\nsquare, 300 numbers "), "{text}");
+    assert_eq!(text.matches("  chunks of 1000  ").count(), 2, "{text}");
+    assert!(text.ends_with("all results were those of the loop\n"), "{text}");
+}
+
+#[test]
+fn a_corrupt_picture_costs_its_own_thumbnail_only() {
+    let output = run("thumbnails", ["6", "200"]);
+    let text = stdout(&output);
+    for name in ["0000.png", "0001.jpeg", "0003.jpeg", "0004.png", "0005.jpeg"] {
+        assert!(text.contains(&format!("\n{name}: 128 × 96\n")), "{text}");
+    }
+    assert!(text.contains("\n0002.png: FAILED, it is no picture: "), "{text}");
+    assert!(text.contains("\n5 of 6 thumbnails were made in "), "{text}");
 }
