@@ -33,12 +33,12 @@ struct Point {
 }
 
 impl Point {
-    /// Somewhere on one of three arms of a spiral, give or take a little.
+    /// Somewhere on one of three arms of a spiral, give or take so much that they touch.
     #[expect(clippy::cast_precision_loss, reason = "there are three classes")]
     fn random(random: &mut Random) -> Self {
         let class = random.below(CLASSES);
         let radius = random.fraction();
-        let angle = TAU * (radius + class as f64 / CLASSES as f64) + random.fraction() * 0.5;
+        let angle = TAU * (radius + class as f64 / CLASSES as f64) + random.fraction() * 2.3;
         Self { x: radius * angle.cos(), y: radius * angle.sin(), class }
     }
 

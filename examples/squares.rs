@@ -23,7 +23,7 @@ fn square(n: u64) -> u64 {
     n * n
 }
 
-/// The same by adding: some ten microseconds, which is worth another process.
+/// The same by adding: some tens of microseconds, which is worth another process.
 fn square_by_adding(n: u64) -> u64 {
     (0..n).fold(0, |sum, _| black_box(sum + n))
 }

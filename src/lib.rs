@@ -83,6 +83,7 @@
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
 //! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
 //! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
+//! | find the counterpart of what Python has | [Coming from Python](guide::coming_from_python) |
 //!
 //! # Features
 //!
@@ -97,6 +98,7 @@
 //! [`tokio::task::spawn_blocking`] or rayon share memory and are cheaper. A process is the better
 //! choice for code that may take the service down (parsers in C, plugins), that must be killed when
 //! it takes too long (threads cannot be), or that wants an address space or an allocator of its own.
+//! A chapter on [choosing](guide::choosing) compares them, with numbers and cases.
 //!
 //! # Platforms
 //!
@@ -121,6 +123,7 @@ mod error;
 mod events;
 mod executor;
 mod exit;
+pub mod guide;
 mod handle;
 mod harvest;
 mod id;

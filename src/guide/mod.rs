@@ -1,0 +1,7 @@
+//! Chapters to read: for those who know another tool, and for those who have to choose one.
+
+#[doc = include_str!("coming_from_python.md")]
+pub mod coming_from_python {}
+
+#[doc = include_str!("choosing.md")]
+pub mod choosing {}
