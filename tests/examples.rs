@@ -265,7 +265,7 @@ fn the_risky_tasks_fail_each_in_its_own_way_and_alone() {
 fn the_model_is_loaded_once_in_each_worker() {
     let output = run("model", ["2000", "300"]);
     let text = stdout(&output);
-    assert!(number_before(text, " of 300 points were") > 270, "{text}");
+    assert!(number_before(text, " of 300 points were") > 240, "{text}");
     let workers: Vec<_> = text.lines().filter(|line| line.starts_with("pid ")).collect();
     assert!(!workers.is_empty() && workers.iter().all(|line| line.contains(": loaded 1 time,")));
     let uses: u64 = workers.iter().map(|line| number_before(line, " times")).sum();
