@@ -331,7 +331,7 @@ fn the_totals_of_all_parts_are_those_of_the_whole() {
 fn the_squares_are_the_same_by_all_ways() {
     let output = run("squares", ["30"]);
     let text = stdout(&output);
-    assert!(text.contains("\nsquare_by_adding, 30 numbers "), "{text}");
+    assert!(text.contains("\nsquare_by_looking, 30 numbers "), "{text}");
     assert!(text.contains("\nsquare, 300 numbers "), "{text}");
     assert_eq!(text.matches("  chunks of 1000  ").count(), 2, "{text}");
     assert!(text.ends_with("all results were those of the loop\n"), "{text}");
