@@ -3,8 +3,8 @@
 use crate::record::MAX_ITEMS;
 
 /// In nanoseconds. The work that a chunk shall hold: much more than a task costs beside its work, and
-/// so little that the scheduler sends the next one ahead while one runs.
-const WORK: u64 = 200_000;
+/// a little less than the scheduler has patience for before it divides the chunk.
+const WORK: u64 = 700_000;
 /// A chunk is full when its arguments take so many bytes: more would save nothing.
 pub(super) const FULL: usize = 1 << 20;
 /// The bytes that an automatic chunk shall have at most, results included.
@@ -29,7 +29,7 @@ pub(super) struct Pace {
     chunk_size: Option<usize>,
     /// The same.
     buffer_size: Option<usize>,
-    work: Peak,
+    work: Mean,
     arguments: Peak,
     results: Peak,
     /// The items of the last chunk that was measured.
@@ -58,6 +58,31 @@ impl Peak {
     }
 }
 
+/// The average per item in the last chunks. A slow item does not have to make a large impression: its
+/// chunk is divided. And on a loaded machine every tenth chunk is slow for reasons of its own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean {
+    sum: u64,
+    /// In units of 1/1024.
+    items: u64,
+}
+
+impl Mean {
+    /// Far more than a chunk can take, and far from overflowing: an hour, in nanoseconds.
+    const MOST: u64 = 3_600_000_000_000;
+    const UNIT: u64 = 1024;
+
+    fn record(&mut self, sum: u64, items: u32) {
+        self.sum = self.sum - self.sum / 8 + sum.min(Self::MOST);
+        self.items = self.items - self.items / 8 + u64::from(items) * Self::UNIT;
+    }
+
+    /// How many items come to `sum`.
+    fn fit(self, sum: u64) -> u64 {
+        sum.saturating_mul(self.items) / Self::UNIT / self.sum.max(1)
+    }
+}
+
 impl Pace {
     pub(super) fn new(workers: usize) -> Self {
         let peak = Peak::default();
@@ -65,7 +90,7 @@ impl Pace {
             workers: workers.max(1),
             chunk_size: None,
             buffer_size: None,
-            work: peak,
+            work: Mean::default(),
             arguments: peak,
             results: peak,
             measured: 0,
@@ -135,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_grow_with_quick_items_and_shrink_at_once_with_slow_ones() {
+    fn chunks_grow_with_quick_items_and_shrink_with_slow_ones() {
         let mut pace = Pace::new(2);
         assert_eq!(pace.chunk_size(), 1);
         for _ in 0..10 {
@@ -144,8 +169,13 @@ mod tests {
             pace.done(size, size as usize * 6, u64::from(size) * 50);
         }
         let size = pace.chunk_size();
-        assert!((3000..=4000).contains(&size), "{size}");
+        assert!((8000..=8192).contains(&size), "{size}");
         pace.done(size, 100, u64::from(size) * 1_000_000);
+        assert!(pace.chunk_size() < 20, "{}", pace.chunk_size());
+        for _ in 0..50 {
+            let size = pace.chunk_size();
+            pace.done(size, 100, u64::from(size) * 1_000_000);
+        }
         assert_eq!(pace.chunk_size(), 1);
         assert_eq!(pace.look_ahead(), 256);
     }
@@ -155,7 +185,7 @@ mod tests {
         let mut pace = Pace::new(2);
         for _ in 0..10 {
             pace.made(1, 5);
-            pace.done(1, 6, 150_000);
+            pace.done(1, 6, 500_000);
             assert_eq!(pace.chunk_size(), 1);
         }
     }

@@ -17,7 +17,7 @@ impl Scheduler {
         self.hand_out(now, 0);
         self.start_workers(now);
         self.hand_out(now, usize::MAX);
-        self.rebalance();
+        self.rebalance(now);
     }
 
     /// Sends tasks to workers with room that have at most `load`, the least loaded one first.
@@ -92,17 +92,30 @@ impl Scheduler {
         }
     }
 
-    /// An idle worker with nothing left in the queue gets what was sent ahead to a busy one.
-    pub(super) fn rebalance(&mut self) {
-        let idle = self.open.first().is_some_and(|(load, _)| *load == 0);
-        if self.ahead == 0 || !idle {
+    /// An idle worker with nothing left in the queue gets what was sent ahead to a busy one, or a part of
+    /// what that one runs.
+    fn rebalance(&mut self, now: Time) {
+        if !self.has_idle() {
             return;
         }
-        let helpable = |worker: &Worker| worker.can_recall() && worker.movable() > 0;
+        let helpable = |worker: &Worker| {
+            let divides = worker.divides_at().is_some_and(|at| at <= now);
+            divides || (worker.can_recall() && worker.movable() > 0)
+        };
         let candidates = self.workers.iter().filter(|(_, worker)| helpable(worker));
         if let Some((&id, _)) = candidates.max_by_key(|(_, worker)| worker.movable()) {
             self.recall(id);
         }
+    }
+
+    fn has_idle(&self) -> bool {
+        self.open.first().is_some_and(|(load, _)| *load == 0)
+    }
+
+    /// When a busy worker is next to be helped by an idle one.
+    pub(super) fn help_at(&self) -> Option<Time> {
+        let helped = || self.workers.values().filter_map(Worker::divides_at).min();
+        self.has_idle().then(helped).flatten()
     }
 
     pub(super) fn recall(&mut self, id: WorkerId) {

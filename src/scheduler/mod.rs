@@ -482,7 +482,8 @@ impl Scheduler {
         let workers = self.workers.values().filter_map(Worker::next_timeout);
         let restart = self.wants_worker().then(|| self.restarts.not_before());
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let due = self.queue.next_due().into_iter().chain(deadline).chain(self.idle_until());
+        let due = self.queue.next_due().into_iter().chain(deadline);
+        let due = due.chain(self.idle_until()).chain(self.help_at());
         workers.chain(due).chain(self.shutdown_limit).chain(restart).min()
     }
 

@@ -27,6 +27,9 @@ use crate::id::TaskId;
 const WINDOW: u64 = 500_000;
 /// A task that runs longer than this gives back what was sent ahead behind it.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1);
+/// The same for a divisible task while nobody else is idle. It holds many quick parts that together take
+/// nearly that long, and on a loaded machine much longer; dividing it too early would gain nothing.
+pub(super) const LONG_PATIENCE: Duration = Duration::from_millis(4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -84,6 +87,8 @@ pub(super) struct Worker {
     pub(super) recalling: bool,
     /// So many tasks at the front were not given back when they were asked for last: they have begun.
     begun: usize,
+    /// The running task has been asked for the parts of it that have not begun.
+    divided: bool,
     pub(super) mercy: Mercy,
     /// Why it takes no more tasks and stops when it has none left.
     pub(super) leaving: Option<LeaveReason>,
@@ -106,6 +111,7 @@ impl Worker {
             recallable: false,
             recalling: false,
             begun: 0,
+            divided: false,
             mercy: Mercy::NotAsked,
             leaving: None,
             since: Time::ZERO,
@@ -143,6 +149,11 @@ impl Worker {
 
     pub(super) fn head(&self) -> Option<&Sent> {
         self.pipeline.front()
+    }
+
+    /// Whether it has not been asked for a part yet.
+    fn is_whole(&self) -> bool {
+        self.is_divisible() && !self.divided
     }
 
     /// How many tasks were sent ahead, behind the running one.
@@ -183,7 +194,7 @@ impl Worker {
     /// of the running task.
     pub(super) fn can_recall(&self) -> bool {
         let ahead = self.pipeline.len() > self.begun.max(1);
-        !self.recalling && (ahead || (self.is_divisible() && self.begun == 0))
+        !self.recalling && (ahead || self.is_whole())
     }
 
     /// Whether a part of the running task can be taken back.
@@ -192,7 +203,9 @@ impl Worker {
     }
 
     fn credit(&self, limit: usize) -> usize {
-        if self.recallable { self.pace.tasks_in_window.clamp(1, limit) } else { 1 }
+        // What waits behind a divisible task never waits for long: that one runs out of patience.
+        let least = if self.is_whole() { 2 } else { 1 };
+        if self.recallable { self.pace.tasks_in_window.max(least).min(limit) } else { 1 }
     }
 
     /// Notes that the running task is done, and how long it took.
@@ -214,11 +227,18 @@ impl Worker {
         recalls.then(|| self.since.saturating_add(self.patience))
     }
 
+    /// When others that are idle may take a part of the running task.
+    pub(super) fn divides_at(&self) -> Option<Time> {
+        let divides = self.is_ready() && self.is_whole() && !self.recalling;
+        divides.then(|| self.since.saturating_add(PATIENCE))
+    }
+
     /// The front task, if there is one, counts as running from now on.
     pub(super) fn begin_head(&mut self, now: Time) -> Option<TaskId> {
         self.since = now;
         self.mercy = Mercy::NotAsked;
-        self.patience = PATIENCE;
+        self.divided = false;
+        self.patience = if self.is_divisible() { LONG_PATIENCE } else { PATIENCE };
         Some(self.head()?.task.id)
     }
 
@@ -252,6 +272,7 @@ impl Worker {
     /// The last `count` tasks have not begun and come back, the others have begun.
     pub(super) fn recalled(&mut self, now: Time, count: usize) -> VecDeque<Sent> {
         self.recalling = false;
+        self.divided = true;
         let taken = self.take_back(now, count);
         self.begun = self.pipeline.len();
         taken

@@ -4,7 +4,7 @@ use super::model::{Desk, Entry, Model, Place, Stage};
 use super::simulation::{Claim, World};
 use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
-use crate::scheduler::worker::PATIENCE;
+use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
 use crate::scheduler::{Action, Counts, Failure, KillReason, Refusal, Scheduler, Time};
 
 /// `Err` says which promise was broken.
@@ -422,8 +422,10 @@ fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {
             let head = model.task(*desk.pipeline.front()?)?;
             let divides = desk.recallable && head.divisible && desk.recalled != Some(head.id);
             let recalls = desk.pipeline.len() > 1 && !has_begun_behind(world, desk);
-            let recalls = recalls || divides;
-            let patience = head.since.filter(|_| recalls).map(|at| at + PATIENCE);
+            let idle = model.live().any(Desk::is_idle);
+            let helped = divides && idle;
+            let patience = if head.divisible && !helped { LONG_PATIENCE } else { PATIENCE };
+            let patience = head.since.filter(|_| recalls || divides).map(|at| at + patience);
             let mercy = model.mercy_ends(desk);
             head.timeout_at().into_iter().chain(patience).chain(mercy).min()
         }

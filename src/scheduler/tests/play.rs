@@ -451,7 +451,6 @@ impl Play {
     fn perform(&mut self, action: Action) -> Check {
         let trial = Trial { model: &self.model, world: &self.world, now: self.now };
         trial.action(action).map_err(|broken| format!("{action:?}: {broken}"))?;
-        eprintln!("{:?} {action:?}", self.now);
         self.sights.action(action);
         self.carry_out(action);
         Ok(())

@@ -1,7 +1,7 @@
 //! Who gets which task, and when.
 
 use crate::scheduler::tests::script::*;
-use crate::scheduler::worker::PATIENCE;
+use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
 use crate::scheduler::{Action, Failure, Task};
 
 #[test]
@@ -376,7 +376,7 @@ fn a_long_task_is_asked_for_a_part_less_and_less_often() {
         pool.after(next);
         pool.expect([recall(1)]);
     }
-    assert_eq!(pool.next_timeout(), Some(16 * PATIENCE));
+    assert_eq!(pool.next_timeout(), Some(16 * LONG_PATIENCE));
     pool.finishes(1, 1);
     assert_eq!(pool.next_timeout(), None);
 }
@@ -387,7 +387,7 @@ fn a_part_takes_the_place_of_the_whole() {
     pool.submit_task(divisible_task(1));
     pool.submit(9);
     pool.divides(1, task(2));
-    pool.after(PATIENCE);
+    pool.after(LONG_PATIENCE);
     pool.skip();
     pool.finishes(1, 1);
     pool.expect([send(1, 2), begin(2)]);
