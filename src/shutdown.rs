@@ -65,7 +65,8 @@ pub struct ShutdownReport {
     pub finished: u64,
     /// Tasks that were cancelled or aborted.
     pub cancelled: u64,
-    /// Of the cancelled ones, those that ran when the time limit of a shutdown was over.
+    /// Of the cancelled ones, those that ran when the time limit of a shutdown was over, or when
+    /// [all workers were ended](crate::ProcessPoolExecutor::terminate_workers).
     pub killed: u64,
     pub(crate) exits: Arc<Exits>,
 }

@@ -201,7 +201,7 @@ pub(crate) struct Counts {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
-    /// Tasks whose workers were made to end by a shutdown's time limit.
+    /// Tasks whose workers were made to end by a shutdown's time limit, or by an end of all workers.
     pub(crate) killed: u64,
     pub(crate) worker_starts: u64,
     /// Those of the starts that took the place of a worker that had ended.
