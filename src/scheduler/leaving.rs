@@ -55,12 +55,13 @@ impl Scheduler {
         self.serving() > self.config.max_workers
     }
 
-    /// There may be fewer workers now. Those that have nothing to do leave at once, the youngest first.
+    /// There may be fewer workers now. Those that have nothing to do leave at once, first those that are not
+    /// even up, and the youngest first.
     /// What the others were sent ahead is taken back, so that they can leave as soon as possible.
     pub(super) fn dismiss_surplus(&mut self, now: Time) {
         let idle = self.worker_ids(|worker| worker.serves() && worker.is_idle());
         let starting = self.worker_ids(|worker| worker.serves() && !worker.is_ready());
-        for id in idle.into_iter().rev().chain(starting.into_iter().rev()) {
+        for id in starting.into_iter().rev().chain(idle.into_iter().rev()) {
             if self.is_surplus() {
                 self.stop(now, id, LeaveReason::Surplus);
             }

@@ -380,6 +380,10 @@ impl Scheduler {
 
     /// A worker takes more memory than it may, and will not begin another task.
     pub(crate) fn worker_over_memory(&mut self, now: Time, id: WorkerId) {
+        // It says so after a task only; one that says so at once would be replaced again and again.
+        if self.workers.get(&id).is_some_and(|worker| worker.tasks_completed == 0) {
+            return self.misbehaved(now, id);
+        }
         self.dismiss(now, id, LeaveReason::Memory);
         self.advance(now);
     }

@@ -235,10 +235,21 @@ impl Play {
         if lost || self.world.running(worker).is_some() {
             return Ok(());
         }
+        if self.model.desk(worker).is_none_or(|desk| desk.completed == 0) {
+            return self.bloat_at_once(worker);
+        }
         self.process(worker).bloated = true;
         self.model.desk_mut(worker).bloated = true;
         self.scheduler.worker_over_memory(self.now, worker);
         self.settle()
+    }
+
+    /// Who has run nothing cannot have taken much, and lies.
+    fn bloat_at_once(&mut self, worker: WorkerId) -> Check {
+        self.model.misbehaved(worker);
+        self.scheduler.worker_over_memory(self.now, worker);
+        self.settle()?;
+        self.expect_kill(worker)
     }
 
     fn read(&mut self, worker: WorkerId, results: usize) -> Check {
