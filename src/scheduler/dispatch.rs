@@ -1,6 +1,6 @@
 //! Which task goes to which worker, and when a worker is started.
 
-use super::worker::{Sent, Stage, Worker};
+use super::worker::{Recall, Sent, Stage, Worker};
 use super::{Action, Failure, Phase, Scheduler, Time};
 use crate::id::{TaskId, WorkerId};
 
@@ -120,7 +120,7 @@ impl Scheduler {
 
     pub(super) fn recall(&mut self, id: WorkerId) {
         let all = self.update(id, |worker| {
-            worker.recalling = true;
+            worker.recall = Recall::Asked;
             worker.leaving.is_some()
         });
         if let Some(all) = all {

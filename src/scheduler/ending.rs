@@ -2,7 +2,7 @@
 
 use super::queue::Task;
 use super::restarts::delay;
-use super::worker::{Mercy, Sent, Sentence, Stage, Worker};
+use super::worker::{Mercy, Recall, Sent, Sentence, Stage, Worker};
 use super::{Action, End, Failure, KillReason, Phase, Scheduler, StartFailure, Time};
 use crate::builder::OnWorkerDeath;
 use crate::id::WorkerId;
@@ -41,7 +41,10 @@ impl Scheduler {
         };
         if worker.can_recall() {
             self.recall(id);
-        } else if worker.recalling || worker.ahead() > 0 || worker.mercy != Mercy::NotAsked {
+        } else if worker.recall == Recall::Asked
+            || worker.ahead() > 0
+            || worker.mercy != Mercy::NotAsked
+        {
             // The answer comes at once; or it has ended by itself, or has been asked to.
         } else if worker.recallable {
             self.update(id, |worker| worker.mercy = Mercy::Asked);

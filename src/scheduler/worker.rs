@@ -67,6 +67,15 @@ pub(super) enum Mercy {
     },
 }
 
+/// Whether what has not begun was asked back, parts of the running task included, since that one began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recall {
+    None,
+    /// Nothing may be sent before the answer.
+    Asked,
+    Answered,
+}
+
 /// A task that was sent to a worker.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
@@ -83,12 +92,9 @@ pub(super) struct Worker {
     pub(super) blocked: bool,
     /// What was sent to it can be taken back until it begins.
     pub(super) recallable: bool,
-    /// What was sent ahead has been asked back; nothing may be sent before the answer.
-    pub(super) recalling: bool,
+    pub(super) recall: Recall,
     /// So many tasks at the front were not given back when they were asked for last: they have begun.
     begun: usize,
-    /// The running task has been asked for the parts of it that have not begun.
-    divided: bool,
     pub(super) mercy: Mercy,
     /// Why it takes no more tasks and stops when it has none left.
     pub(super) leaving: Option<LeaveReason>,
@@ -109,9 +115,8 @@ impl Worker {
             pipeline: VecDeque::new(),
             blocked: false,
             recallable: false,
-            recalling: false,
+            recall: Recall::None,
             begun: 0,
-            divided: false,
             mercy: Mercy::NotAsked,
             leaving: None,
             since: Time::ZERO,
@@ -153,7 +158,7 @@ impl Worker {
 
     /// Whether it has not been asked for a part yet.
     fn is_whole(&self) -> bool {
-        self.is_divisible() && !self.divided
+        self.is_divisible() && self.recall == Recall::None
     }
 
     /// How many tasks were sent ahead, behind the running one.
@@ -174,7 +179,7 @@ impl Worker {
             && self.leaving.is_none()
             && !self.blocked
             && !self.is_sentenced()
-            && !self.recalling
+            && self.recall != Recall::Asked
             && self.pipeline.len() < self.credit(if surplus { 1 } else { config.max_pipeline })
             && !self.is_used_up(self.pipeline.len(), config)
     }
@@ -194,7 +199,7 @@ impl Worker {
     /// of the running task.
     pub(super) fn can_recall(&self) -> bool {
         let ahead = self.pipeline.len() > self.begun.max(1);
-        !self.recalling && (ahead || self.is_whole())
+        self.recall != Recall::Asked && (ahead || self.is_whole())
     }
 
     /// Whether a part of the running task can be taken back.
@@ -223,13 +228,13 @@ impl Worker {
     /// When the running task has lasted so long that those behind it, or its own other parts, must not
     /// wait any more.
     pub(super) fn patience_ends_at(&self) -> Option<Time> {
-        let recalls = self.can_recall() || (self.is_divisible() && !self.recalling);
+        let recalls = self.can_recall() || (self.is_divisible() && self.recall != Recall::Asked);
         recalls.then(|| self.since.saturating_add(self.patience))
     }
 
     /// When others that are idle may take a part of the running task.
     pub(super) fn divides_at(&self) -> Option<Time> {
-        let divides = self.is_ready() && self.is_whole() && !self.recalling;
+        let divides = self.is_ready() && self.is_whole();
         divides.then(|| self.since.saturating_add(PATIENCE))
     }
 
@@ -237,7 +242,9 @@ impl Worker {
     pub(super) fn begin_head(&mut self, now: Time) -> Option<TaskId> {
         self.since = now;
         self.mercy = Mercy::NotAsked;
-        self.divided = false;
+        if self.recall == Recall::Answered {
+            self.recall = Recall::None;
+        }
         self.patience = if self.is_divisible() { LONG_PATIENCE } else { PATIENCE };
         Some(self.head()?.task.id)
     }
@@ -271,8 +278,7 @@ impl Worker {
 
     /// The last `count` tasks have not begun and come back, the others have begun.
     pub(super) fn recalled(&mut self, now: Time, count: usize) -> VecDeque<Sent> {
-        self.recalling = false;
-        self.divided = true;
+        self.recall = Recall::Answered;
         let taken = self.take_back(now, count);
         self.begun = self.pipeline.len();
         taken
