@@ -588,12 +588,12 @@ impl Supervisor {
     }
 
     fn refuse(&mut self, observer: &mut Observer, refusal: Refusal) {
-        self.warming.clear();
         if refusal == Refusal::Broken {
             self.broken = self.death.clone().map(BrokenProcessPool);
         }
         observer.pool_refuses(self.broken.as_ref());
         self.shared.refuse(self.broken.clone().map_or(Refused::ShutDown, Refused::Broken));
+        self.warming.clear(); // only now, as who wakes asks for the reason at once
     }
 
     fn close(&mut self, scheduler: &Scheduler) {

@@ -6,10 +6,13 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use procpool::{Builder, ProcessPoolExecutor, SubmitError, WorkerOutput};
+use procpool::{Builder, ProcessPoolExecutor, SubmitError, TaskHandle, WorkerOutput};
 use tokio::sync::Mutex;
 
 use common::{LIMIT, children, fixture, in_time, pid, processes_with_env, wait_until};
@@ -59,6 +62,35 @@ fn assert_says(error: &SubmitError, texts: &[&str]) {
     for text in texts {
         assert!(error.contains(text), "{text:?} is not in {error:?}");
     }
+}
+
+/// What a pool says to a task at the moment when its waker is woken.
+struct Asks {
+    pool: ProcessPoolExecutor,
+    answer: std::sync::Mutex<Option<Result<TaskHandle<u32>, SubmitError>>>,
+}
+
+impl Wake for Asks {
+    fn wake(self: Arc<Self>) {
+        self.answer.lock().unwrap().get_or_insert_with(|| self.pool.try_submit(pid, ()));
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_readiness_is_woken_only_when_the_reason_is_known() {
+    // scenario 37
+    let _turn = TURN.lock().await;
+    let pool = builder().worker_command("/no/such/program").build().unwrap();
+    let asks = Arc::new(Asks { pool: pool.clone(), answer: std::sync::Mutex::default() });
+    let waker = Waker::from(Arc::clone(&asks));
+    {
+        let mut ready = pin!(pool.ready());
+        assert!(ready.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        wait_until("the waker is woken", || asks.answer.lock().unwrap().is_some()).await;
+    }
+    let answer = asks.answer.lock().unwrap().take().unwrap();
+    assert!(answer.unwrap_err().is_broken());
+    in_time(pool.shutdown()).await;
 }
 
 // ----- programs that cannot be started -----
