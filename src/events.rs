@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::stream::{self, BoxStream, Stream, StreamExt};
+use futures::stream::{self, Stream, StreamExt};
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 
 use crate::error::{BrokenProcessPool, WorkerDeath};
@@ -166,12 +166,16 @@ pub enum LeaveReason {
 ///     });
 /// }
 /// ```
-#[must_use = "streams do nothing unless they are polled"]
-pub struct Events(BoxStream<'static, PoolEvent>);
+///
+/// # Cancel safety
+///
+/// `next` is cancel safe: no event is lost by it, and none comes twice.
+#[must_use = "streams do nothing unless polled"]
+pub struct Events(Pin<Box<dyn Stream<Item = PoolEvent> + Send + Sync>>);
 
 impl Events {
     fn new(receiver: Receiver<PoolEvent>) -> Self {
-        Self(stream::unfold(receiver, next).fuse().boxed())
+        Self(Box::pin(stream::unfold(receiver, next).fuse()))
     }
 }
 
