@@ -94,6 +94,7 @@ procpool::register!(
     hang_at_start,
     use_model,
     use_wrong_type,
+    use_model_elsewhere,
     count_bytes,
     bytes_counted
 );
@@ -309,6 +310,23 @@ async fn asking_for_state_without_an_initializer_says_so() {
     assert!(error.contains("without an initializer"), "{error}");
     let error = in_time(pool.run(use_model, ())).await.unwrap_err();
     assert!(error.panic().unwrap().message().contains("NoInitializer"), "{error}");
+}
+
+fn use_model_elsewhere() -> Result<(), String> {
+    let elsewhere = std::thread::spawn(|| procpool::state::<Model>().map(|_| ()));
+    let found = elsewhere.join().expect("the thread does not panic");
+    found.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn asking_for_state_on_another_thread_says_so() {
+    // scenario 41
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder();
+    let builder = builder.initializer(load, (journal.path(), "m".to_owned()));
+    let pool = builder.max_workers(1).build().unwrap();
+    let error = in_time(pool.run(use_model_elsewhere, ())).await.unwrap().unwrap_err();
+    assert!(error.contains("another one"), "{error}");
 }
 
 fn fail_at_length() -> Result<u8, String> {

@@ -3,6 +3,7 @@
 use std::any::{Any, type_name};
 use std::cell::Cell;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::progress::Uplink;
 use crate::claim::Begun;
@@ -13,6 +14,9 @@ thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
     static STATE: Cell<Option<State>> = const { Cell::new(None) };
 }
+
+/// Whether some thread of this process has a [`STATE`].
+static HAS_STATE: AtomicBool = AtomicBool::new(false);
 
 /// The worker's state. It is needed as long as the process lives, so it is never freed.
 type State = &'static dyn Any;
@@ -182,17 +186,33 @@ impl fmt::Debug for Current {
 /// If the pool has no initializer, if it returned something of another type, or if this is not the
 /// thread that runs the tasks.
 pub fn state<T: 'static>() -> Result<&'static T, StateError> {
-    let state = STATE.get().ok_or(StateError::NoInitializer)?;
+    let state = STATE.get().ok_or_else(missing_state)?;
     state.downcast_ref().ok_or(StateError::OtherType { wanted: type_name::<T>() })
+}
+
+#[cold]
+fn missing_state() -> StateError {
+    if HAS_STATE.load(Ordering::Relaxed) {
+        StateError::OtherThread
+    } else {
+        StateError::NoInitializer
+    }
 }
 
 /// Why there is no such state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
-    /// The pool was built without [`Builder::initializer`](crate::Builder::initializer).
+    /// The pool was built without [`Builder::initializer`](crate::Builder::initializer), or this is no
+    /// worker.
     #[error("this worker has no state: the pool was built without an initializer")]
     NoInitializer,
+    /// This is not the thread that runs the worker's tasks. The state need not be `Sync`, so it is
+    /// found there only; threads that a task starts are to be given what they need of it.
+    #[error(
+        "the state of this worker is on the thread that runs its tasks, and this is another one"
+    )]
+    OtherThread,
     /// The initializer returned something else. A `Result` is unwrapped before it becomes the
     /// state, and a future is awaited.
     #[error("the initializer of this pool did not return a `{wanted}`")]
@@ -224,4 +244,5 @@ pub(super) fn set_current(current: Option<Current>) {
 
 pub(super) fn set_state(state: Box<dyn Any>) {
     STATE.set(Some(Box::leak(state)));
+    HAS_STATE.store(true, Ordering::Relaxed);
 }
