@@ -14,7 +14,7 @@ use crate::sys::signal_name;
 use crate::wire::{InitFailure, Outcome, PanicReport, split_header};
 
 /// Why a pool could not be built.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("failed to build the process pool: {0}")]
 pub struct BuildError(#[source] BuildErrorKind);
 
@@ -52,6 +52,19 @@ fn unregistered(function: &str) -> String {
     format!("the function `{function}` is not registered; add `procpool::register!({function});`")
 }
 
+// A `main` that returns an error, and `unwrap`, print its `Debug`: so that has to say what to do.
+macro_rules! debug_as_text {
+    ($($name:ident)*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:?})"), self.to_string())
+            }
+        }
+    )*};
+}
+
+debug_as_text! { BuildError ResizeError SubmitError TaskError RunError BrokenProcessPool }
+
 impl From<BuildErrorKind> for BuildError {
     fn from(kind: BuildErrorKind) -> Self {
         Self(kind)
@@ -76,7 +89,7 @@ impl BuildError {
 }
 
 /// Why a pool could not be resized.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("failed to resize the process pool: {0}")]
 pub struct ResizeError(#[source] pub(crate) BuildErrorKind);
 
@@ -346,12 +359,6 @@ macro_rules! task_errors {
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({:?})"), self.0.to_string())
-            }
-        }
-
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
@@ -565,7 +572,7 @@ fn last_lines(text: &str) -> &str {
 /// The pool cannot go on: its workers cannot be started or initialised, or one died under
 /// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break). The counterpart of Python's exception of
 /// the same name.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("the process pool is broken: {0}")]
 pub struct BrokenProcessPool(#[source] pub(crate) BrokenCause);
 
