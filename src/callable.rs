@@ -61,7 +61,9 @@ impl_callable!(
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a task with the arguments `{A}`",
     note = "a task is a `fn` of up to eight parameters; arguments and result are owned serde types",
-    note = "one argument is passed bare, several as a tuple, none as `()`"
+    note = "one argument is passed bare, several as a tuple, none as `()`",
+    note = "many error types are no serde types, such as `std::io::Error` and `anyhow::Error`: return \
+            their text, or a type of your own"
 )]
 pub trait TaskFn<A, M>: Copy + Send + Sync + 'static {
     /// The result, awaited if the function is `async`.

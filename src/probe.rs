@@ -167,6 +167,11 @@ macro_rules! register {
     ($($function:path),+ $(,)?) => {
         $($crate::__register!($function, ::core::option::Option::None);)+
     };
+    ($($other:tt)*) => {
+        ::core::compile_error!(
+            "`register!` takes paths of functions; a closure is registered in place by `task!`"
+        );
+    };
 }
 
 #[doc(hidden)]
@@ -197,7 +202,8 @@ macro_rules! __register {
 /// Registers a non-capturing closure in place, and evaluates to a function that
 /// [`submit`](crate::ProcessPoolExecutor::submit) takes.
 ///
-/// The types must be written out. An `async` closure is written `async |x: u64| -> u64 { … }`.
+/// The types must be written out. What it needs comes by its arguments: the compiler refuses one that
+/// captures ("can't capture dynamic environment in a fn item"). An `async` closure is written `async |x: u64| -> u64 { … }`.
 ///
 /// ```
 /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
