@@ -522,7 +522,8 @@ impl WorkerDeath {
         self.0.signal
     }
 
-    /// The last lines of its standard error and standard output, at most 16 KiB.
+    /// The last lines of its standard error and standard output, at most 16 KiB. The error's own text
+    /// has fewer of them, and no backtraces.
     pub fn stderr_tail(&self) -> &str {
         &self.0.stderr_tail
     }
@@ -562,11 +563,17 @@ impl fmt::Display for WorkerDeath {
 
 impl std::error::Error for WorkerDeath {}
 
-/// As much of a worker's output as is put into a message.
-fn last_lines(text: &str) -> &str {
+/// As much of a worker's output as is put into a message. Without backtraces: their frames would push
+/// out the message that they belong to.
+fn last_lines(text: &str) -> String {
     const LINES: usize = 20;
-    let start = text.rmatch_indices('\n').nth(LINES - 1).map_or(0, |(end, _)| end + 1);
-    &text[start..]
+    let mut in_backtrace = false;
+    let lines = text.lines().filter(|line| {
+        in_backtrace = *line == "stack backtrace:" || in_backtrace && line.starts_with(' ');
+        !in_backtrace
+    });
+    let lines: Vec<_> = lines.collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 /// The pool cannot go on: its workers cannot be started or initialised, or one died under
@@ -700,5 +707,24 @@ impl StartError {
     /// Whether somebody has sent it SIGKILL.
     pub(crate) fn was_killed(&self) -> bool {
         matches!(self, Self::Died { death, .. } if death.was_killed_from_outside())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_worker_are_quoted() {
+        let lines: Vec<_> = (0..30).map(|number| number.to_string()).collect();
+        assert_eq!(last_lines(&lines.join("\n")), lines[10..].join("\n"));
+        assert_eq!(last_lines("one"), "one");
+    }
+
+    #[test]
+    fn a_backtrace_does_not_push_out_what_it_belongs_to() {
+        let frames = "  7: function\n             at ./src/main.rs:1:2\n".repeat(30);
+        let text = format!("allocation failed\nstack backtrace:\n{frames}note: that is all\n  end");
+        assert_eq!(last_lines(&text), "allocation failed\nnote: that is all\n  end");
     }
 }
