@@ -455,6 +455,8 @@ impl Supervisor {
                     view.scheduler.recalled(now, worker, taken);
                 }
                 Action::Ask(worker) => {
+                    // No item of a chunk that is asked begins any more, so they must not count as its own.
+                    self.divide(view, worker);
                     let cooperative = self.ask(&view.scheduler, worker);
                     view.scheduler.asked(now, worker, cooperative);
                 }

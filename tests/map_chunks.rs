@@ -6,13 +6,14 @@ mod common;
 mod journal;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use procpool::{ProcessPoolExecutor, TaskError, TaskId, WorkerOutput};
+use procpool::{ProcessPoolExecutor, Shutdown, TaskError, TaskId, WorkerOutput};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use common::{Gate, hold, in_time, process_gone, wait_until};
+use common::{Gate, LIMIT, hold, in_time, process_gone, process_stopped, wait_until};
 use journal::{Journal, note};
 
 procpool::test_support!();
@@ -27,6 +28,8 @@ enum Deed {
     Abort,
     Kill,
     Hold(u16),
+    /// Arrives at a gate, and ends when it is asked to.
+    Look(u16),
 }
 
 /// Notes its number, so that it can be seen how often it ran, and does something.
@@ -39,8 +42,18 @@ fn act(path: String, number: u32, deed: Deed) -> u32 {
         Deed::Abort => std::process::abort(),
         Deed::Kill => kill_process(getpid(), Signal::KILL).unwrap(),
         Deed::Hold(port) => drop(hold(port)),
+        Deed::Look(port) => look(port),
     }
     number
+}
+
+fn look(port: u16) {
+    let current = procpool::current();
+    current.is_cancelled(); // from now on it is known to look
+    std::thread::spawn(move || hold(port));
+    while !current.is_cancelled() {
+        std::thread::yield_now();
+    }
 }
 
 procpool::register!(act);
@@ -437,7 +450,7 @@ async fn a_shutdown_that_cancels_leaves_each_item_with_a_result_or_an_error() {
     let mut stream = pool.map(act, items).chunksize(20);
     assert!(stream.next().now_or_never().is_none());
     let held = gate.arrival().await;
-    let shutdown = pool.shutdown_with(procpool::Shutdown::new().cancel_futures(true));
+    let shutdown = pool.shutdown_with(Shutdown::new().cancel_futures(true));
     for n in 0..10 {
         assert_eq!(in_time(stream.next()).await.unwrap().unwrap(), n);
     }
@@ -447,6 +460,32 @@ async fn a_shutdown_that_cancels_leaves_each_item_with_a_result_or_an_error() {
     assert_eq!(rest.len(), 90);
     assert_eq!(rest[0].as_ref().unwrap(), &10);
     assert!(rest[20..].iter().all(|item| item.as_ref().is_err_and(TaskError::is_cancelled)));
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_asked_to_end_is_no_broken_protocol() {
+    let (journal, gate) = (Journal::new(), Gate::new().await);
+    let pool =
+        ProcessPoolExecutor::builder().max_workers(1).grace_period(2 * LIMIT).build().unwrap();
+    let worker = in_time(pool.run(common::pid, ())).await.unwrap();
+    let process = Pid::from_raw(worker.try_into().unwrap()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    wait_until("the worker has stopped", || process_stopped(worker)).await;
+    let items = inputs(&journal, 10, &[(0, Deed::Look(gate.port()))]);
+    let mut stream = pool.map(act, items).chunksize(10);
+    assert!(stream.next().now_or_never().is_none());
+    // Now that it has not begun in time its items are not asked back again for as long as this lasts.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    kill_process(process, Signal::CONT).unwrap();
+    let _held = gate.arrival().await;
+    let now = Shutdown::new().time_limit(Duration::ZERO);
+    in_time(pool.shutdown_with(now)).await;
+    let results: Results = in_time(stream.collect()).await;
+    assert_eq!(*results[0].as_ref().unwrap(), 0);
+    assert_eq!(results.len(), 10);
+    assert!(results[1..].iter().all(|item| item.as_ref().is_err_and(TaskError::is_cancelled)));
+    assert_eq!(pool.stats().worker_deaths, 0);
+    assert_eq!(journal.numbers(), [0]);
 }
 
 #[tokio::test]

@@ -101,6 +101,11 @@ pub(crate) fn process_exited(pid: u32) -> bool {
     state_and_parent(pid).is_none_or(|(state, _)| "ZX".contains(state))
 }
 
+/// Whether a process is stopped by a signal.
+pub(crate) fn process_stopped(pid: u32) -> bool {
+    state_and_parent(pid).is_some_and(|(state, _)| state == 'T')
+}
+
 /// The children of this process, those that nobody has reaped included.
 pub(crate) fn children() -> Vec<u32> {
     processes().filter(|&pid| parent(pid) == Some(std::process::id())).collect()
