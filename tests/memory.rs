@@ -9,6 +9,7 @@ procpool::test_support!();
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::StreamExt;
 use futures::future::join_all;
 use procpool::{Builder, ProcessPoolExecutor};
 use serde_bytes::ByteBuf;
@@ -141,6 +142,11 @@ async fn no_task_is_lost_or_begins_in_a_worker_that_is_too_large() {
     for (number, handle) in (0..).zip(join_all(submitted).await) {
         assert_eq!(in_time(handle.unwrap()).await.unwrap(), number);
     }
+    each_ran_in_a_worker_that_was_not_too_large(&journal, TASKS);
+    assert_eq!(pool.stats().worker_deaths, 0);
+}
+
+fn each_ran_in_a_worker_that_was_not_too_large(journal: &Journal, tasks: u32) {
     let (mut ran, mut last) = (Vec::new(), BTreeMap::new());
     for line in journal.lines() {
         let words: Vec<usize> = line.split(' ').map(|word| word.parse().unwrap()).collect();
@@ -150,7 +156,32 @@ async fn no_task_is_lost_or_begins_in_a_worker_that_is_too_large() {
         ran.push(u32::try_from(number).unwrap());
     }
     ran.sort_unstable();
-    assert_eq!(ran, (0..TASKS).collect::<Vec<_>>());
+    assert_eq!(ran, (0..tasks).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn no_chunk_is_lost_or_begins_in_a_worker_that_is_too_large() {
+    // scenario 45
+    const ITEMS: u32 = 600;
+    let (pool, journal) = (builder(2).max_memory_per_child(LIMIT).build().unwrap(), Journal::new());
+    let inputs = (0..ITEMS).map(|number| {
+        let bytes = if number % 100 == 50 { BLOCK } else { 0 };
+        (journal.path(), number, bytes)
+    });
+    let results: Vec<_> = in_time(pool.map(note_and_leak, inputs).chunksize(1).collect()).await;
+    for (number, result) in (0..).zip(results) {
+        assert_eq!(result.unwrap(), number);
+    }
+    each_ran_in_a_worker_that_was_not_too_large(&journal, ITEMS);
+    assert_eq!(pool.stats().worker_deaths, 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_its_first_chunk_makes_too_large_has_not_lied() {
+    // scenario 45
+    let pool = builder(2).max_memory_per_child(1).build().unwrap();
+    let results: Vec<_> = in_time(pool.map(leak, [1; 30]).chunksize(3).collect()).await;
+    assert!(results.len() == 30 && results.iter().all(Result::is_ok));
     assert_eq!(pool.stats().worker_deaths, 0);
 }
 

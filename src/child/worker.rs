@@ -12,7 +12,7 @@ use super::context::{Current, set_current, set_state};
 use super::panic::{catch, record_panics};
 use super::progress::Uplink;
 use super::stream::{Arguments, FrameReader, FrameWriter, Items};
-use crate::claim::begin;
+use crate::claim::{Slot, begin};
 use crate::codec::CodecError;
 use crate::log::print;
 use crate::registry::{CallError, Function, InitError, Registry, TaskCall};
@@ -191,6 +191,9 @@ impl Worker {
         mut items: Items<'_>,
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
+        if self.leaves_it_alone(header.slot) {
+            return Ok(());
+        }
         let function = named(&self.functions, header.function)?;
         let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
         let (worker, uplink, limit) = (self.hello.worker, self.uplink, self.hello.max_payload());
@@ -203,25 +206,30 @@ impl Worker {
             chunk.finish_item(writer, |out| attempt(call, args, out, limit))?;
         }
         set_current(None);
-        if chunk.has_begun() {
-            self.check_memory(writer)?;
+        let has_begun = chunk.has_begun();
+        if has_begun {
             chunk.finish(writer, run)?;
         }
         self.entries = chunk.into_buffer();
-        Ok(())
+        if has_begun { self.check_memory(writer) } else { Ok(()) }
     }
 
     /// `None` if the task was taken back.
     fn begin(&mut self, header: TaskHeader) -> Option<Current> {
         let TaskHeader { task, attempt, slot, .. } = header;
         let claim = match (slot, self.claims) {
-            (Some(_), Some(_)) if self.over_memory => return None,
+            _ if self.leaves_it_alone(slot) => return None,
             (Some(slot), Some(page)) => Some(begin(page, slot)?),
             _ => None,
         };
         self.runs += 1;
         let (worker, uplink, run) = (self.hello.worker, self.uplink, self.runs);
         Some(Current { task, worker, attempt, claim, uplink, run })
+    }
+
+    /// Whether it is too large to begin what can be taken back.
+    fn leaves_it_alone(&self, slot: Option<Slot>) -> bool {
+        self.over_memory && slot.is_some() && self.claims.is_some()
     }
 
     /// Tells once if the task has left too much memory behind; its reply does not count, so this comes
