@@ -144,6 +144,9 @@ impl Builder {
     /// A worker is replaced after it has run so many tasks: a bound on what leaks in them can do.
     /// Default: never. Zero is an error. As Python's parameter of this name, but no task is ever lost or
     /// late for it.
+    ///
+    /// An input of a [`map`](ProcessPoolExecutor::map) is a task here, too, unless you set a
+    /// [`chunksize`](crate::Map::chunksize): then a chunk is one.
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
         self.max_tasks_per_child = Some(tasks);
         self
@@ -357,6 +360,7 @@ impl Builder {
             max_payload: self.max_payload,
             queue_capacity: self.queue_capacity,
             default_timeout: self.default_timeout,
+            counts_tasks: self.max_tasks_per_child.is_some(),
         };
         Ok(ProcessPoolExecutor::from_parts(shared, commands, closing, limits))
     }

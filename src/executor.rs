@@ -80,6 +80,8 @@ pub(crate) struct Limits {
     pub(crate) max_payload: usize,
     pub(crate) queue_capacity: usize,
     pub(crate) default_timeout: Option<Duration>,
+    /// Whether it matters how many tasks a worker has run.
+    pub(crate) counts_tasks: bool,
 }
 
 /// Why a pool accepts no more tasks.
@@ -496,6 +498,10 @@ impl ProcessPoolExecutor {
 
     pub(crate) fn max_payload(&self) -> usize {
         self.inner.limits.max_payload
+    }
+
+    pub(crate) fn counts_tasks(&self) -> bool {
+        self.inner.limits.counts_tasks
     }
 
     pub(crate) fn commands(&self) -> Commands {

@@ -10,6 +10,7 @@ procpool::test_support!();
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 
+use futures::StreamExt;
 use futures::future::join_all;
 use procpool::{Builder, ProcessPoolExecutor, Shutdown, TaskHandle, TaskStatus};
 
@@ -130,6 +131,20 @@ async fn many_tasks_in_workers_of_one_task_each_run_once() {
     assert_eq!(results(handles).await, (0..60).collect::<Vec<_>>());
     assert!(journal.counts().values().all(|times| *times == 1));
     assert_eq!(pool.stats().worker_starts, 60);
+}
+
+#[tokio::test]
+async fn the_items_of_a_map_count_one_by_one() {
+    const ITEMS: usize = 3000; // more than are taken before their pace is known
+    let pool = builder(1).max_tasks_per_child(500).build().unwrap();
+    let ran = pool.map(pid, std::iter::repeat_n((), ITEMS)).map(Result::unwrap);
+    let mut counts = BTreeMap::<u32, usize>::new();
+    in_time(ran.for_each(|pid| {
+        *counts.entry(pid).or_default() += 1;
+        std::future::ready(())
+    }))
+    .await;
+    assert!(counts.values().all(|count| *count == 500), "{counts:?}");
 }
 
 #[tokio::test]

@@ -71,6 +71,10 @@ struct Limit {
 impl<R, S> Flow<R, S> {
     pub(super) fn new<F: 'static>(pool: ProcessPoolExecutor, inputs: S) -> Self {
         let name = std::any::type_name::<F>();
+        let mut pace = Pace::new(pool.max_workers());
+        if pool.counts_tasks() {
+            pace.set_chunk_size(1);
+        }
         Self {
             name,
             function: position_of::<F>(),
@@ -78,7 +82,7 @@ impl<R, S> Flow<R, S> {
             intake: Intake::default(),
             sealed: None,
             room: PollSemaphore::new(pool.queue()),
-            pace: Pace::new(pool.max_workers()),
+            pace,
             harvest: Harvest::new(name),
             parts: Vec::new(),
             yields: Yields::new(name, pool.max_payload()),

@@ -95,7 +95,8 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     }
 
     /// How many items go to a worker at a time. Default: as many as make a fifth of a millisecond of
-    /// work, judged by the slowest of late, so that slow items go alone.
+    /// work, judged by the slowest of late, so that slow items go alone; one if the pool has
+    /// [`max_tasks_per_child`](crate::Builder::max_tasks_per_child), to which a chunk is one task.
     ///
     /// Only what it costs to hand over an item depends on it. It is an upper limit: a chunk is smaller
     /// if there are no more inputs at the moment, or if the arguments in it take a megabyte; and it
