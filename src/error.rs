@@ -296,7 +296,7 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::QueueFull { .. })
             }
 
-            /// The pool was shut down before it accepted the task.
+            /// The pool was shut down before it accepted the task, or its runtime has gone.
             pub fn is_shut_down(&self) -> bool {
                 matches!(self.0.cause, Cause::ShutDown)
             }
@@ -351,6 +351,11 @@ macro_rules! task_errors {
             /// The task, if this is about one that was accepted.
             pub fn task_id(&self) -> Option<TaskId> {
                 self.0.subject.task()
+            }
+
+            /// The worker that the task was sent to last, if it was sent to one.
+            pub fn worker_id(&self) -> Option<WorkerId> {
+                self.0.worker
             }
 
             /// How often the task was begun, or one if it never was.
@@ -501,7 +506,7 @@ impl WorkerDeath {
         Self(Arc::new(report))
     }
 
-    /// The worker's name in the pool.
+    /// The worker's id in the pool.
     pub fn worker_id(&self) -> WorkerId {
         self.0.worker
     }

@@ -150,6 +150,7 @@ async fn a_panic_brings_message_location_and_backtrace_and_the_worker_lives() {
     assert!(panic.backtrace().contains("panic_saying"), "{}", panic.backtrace());
     let text = error.to_string();
     assert!(text.contains("said so") && text.contains(&place), "{text}");
+    assert_eq!(error.worker_id(), Some(pool.workers()[0].id));
     assert!(text.contains("task_errors::panic_saying"), "{text}");
     assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), before);
     assert_eq!(pool.stats().worker_deaths, 0);
