@@ -125,7 +125,7 @@ impl Builder {
         self
     }
 
-    /// So many workers are started when the pool is built, and kept: one that dies is replaced without
+    /// This many workers are started when the pool is built, and kept: one that dies is replaced without
     /// waiting for a task. Default: 0, so that a pool that is not used costs nothing. More than
     /// `max_workers` is an error.
     pub fn min_workers(mut self, count: usize) -> Self {
@@ -133,7 +133,7 @@ impl Builder {
         self
     }
 
-    /// After so long without a task a worker leaves, unless only
+    /// A worker that has had no task for this long leaves, unless only
     /// [`min_workers`](Self::min_workers) are left. Default: never, as in Python: a start costs more than
     /// an idle worker does.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
@@ -141,9 +141,9 @@ impl Builder {
         self
     }
 
-    /// A worker is replaced after it has run so many tasks: a bound on what leaks in them can do.
-    /// Default: never. Zero is an error. As Python's parameter of this name, but no task is ever lost or
-    /// late for it.
+    /// A worker is replaced after it has run this many tasks: a bound on what leaks in them can do.
+    /// Default: never. Zero is an error. It is Python's parameter of this name, but no task is ever lost
+    /// or delayed by it.
     ///
     /// An input of a [`map`](ProcessPoolExecutor::map) is a task here, too, unless you set a
     /// [`chunksize`](crate::Map::chunksize): then a chunk is one.
@@ -183,9 +183,8 @@ impl Builder {
         self
     }
 
-    /// The [timeout](crate::TaskBuilder::timeout) of tasks that set none themselves, be it by
-    /// [`timeout(None)`](crate::TaskBuilder::timeout). Default: none, as only you know how long is
-    /// too long.
+    /// The [timeout](crate::TaskBuilder::timeout) of tasks that do not set one themselves; `timeout(None)`
+    /// exempts a task. Default: none, as only you know how long is too long.
     ///
     /// A [`map`](ProcessPoolExecutor::map) is exempt: there a task may be many inputs in one, for which
     /// a limit made for one would be too short.

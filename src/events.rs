@@ -94,8 +94,8 @@ pub enum PoolEvent {
         /// The attempt that begins: two or more.
         attempt: u32,
     },
-    /// A task is over. This is told before its handle resolves, unless the handle itself has
-    /// cancelled the task.
+    /// A task is over. This comes before its handle resolves, unless the handle itself has cancelled
+    /// the task.
     #[non_exhaustive]
     TaskFinished {
         /// The task.
@@ -113,7 +113,7 @@ pub enum PoolEvent {
     /// tasks. When all is over the stream ends.
     #[non_exhaustive]
     PoolShutDown,
-    /// The reader was too slow, and so many events are lost to it. What follows is complete again.
+    /// The reader was too slow, and this many events are lost to it. What follows is complete again.
     Missed(u64),
 }
 

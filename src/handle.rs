@@ -382,7 +382,7 @@ impl<R> TaskHandle<R> {
         Self { cell, commands, result: PhantomData }
     }
 
-    /// The task's name in its pool.
+    /// The task's id, unique in its pool.
     pub fn id(&self) -> TaskId {
         self.cell.id
     }

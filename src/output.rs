@@ -70,7 +70,7 @@ pub struct OutputLine<'a> {
     pub worker: WorkerId,
     /// Its process id.
     pub pid: u32,
-    /// The line without its end. What is no UTF-8 is replaced; a very long line comes in pieces.
+    /// The line without its end. What is not UTF-8 is replaced; a very long line comes in pieces.
     pub text: &'a str,
 }
 

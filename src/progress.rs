@@ -33,7 +33,7 @@ pub struct Progress {
 /// task is over by then, and ends after the last one once the task is over, however it ended. If a
 /// task is retried, the reports of its attempts follow one another in the same stream.
 ///
-/// It does not borrow the handle, and holds the task neither alive nor back: it can be moved to a
+/// It does not borrow the handle, and neither keeps the task alive nor holds it up: it can be moved to a
 /// task of its own, read as slowly as you like, and dropped at any time.
 ///
 /// # Cancel safety

@@ -80,7 +80,7 @@ impl View {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerInfo {
-    /// Its name in the pool.
+    /// Its id in the pool.
     pub id: WorkerId,
     /// Its process id.
     pub pid: u32,
@@ -129,7 +129,7 @@ pub struct PoolStats {
     /// Tasks that ran to their end so far: they returned or panicked, or their values could not be
     /// decoded or encoded in the worker.
     pub completed: u64,
-    /// Tasks that failed because of their worker, their timeout or the pool so far.
+    /// Tasks that failed so far because of their worker, their timeout or deadline, or the pool.
     pub failed: u64,
     /// Tasks that were cancelled or aborted so far.
     pub cancelled: u64,
@@ -150,7 +150,8 @@ pub struct PoolStats {
     /// The most workers that there may be now; see
     /// [`resize`](crate::ProcessPoolExecutor::resize).
     pub max_workers: usize,
-    /// So many are kept without tasks.
+    /// The workers that are kept even without tasks; see
+    /// [`Builder::min_workers`](crate::Builder::min_workers).
     pub min_workers: usize,
     /// Worker processes that exist now; the next four in sum.
     pub workers: usize,

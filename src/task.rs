@@ -24,8 +24,24 @@ pub(crate) struct Options {
     pub(crate) key: Option<u64>,
 }
 
-/// When a task must be over: a [`Duration`] from its submission on, or an instant. What
-/// [`TaskBuilder::deadline`] takes.
+/// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the standard
+/// library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
+///
+/// Both are measured on the real clock, even if that of the tokio runtime is paused.
+///
+/// ```
+/// # fn render(page: u32) -> u32 { page }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+/// use std::time::{Duration, Instant};
+///
+/// // All pages within ten seconds, however many there are; none takes more than two.
+/// let end = Instant::now() + Duration::from_secs(10);
+/// for page in 1..=100 {
+///     pool.task(render, page).deadline(end).timeout(Duration::from_secs(2)).run().await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(When);
 
@@ -94,7 +110,7 @@ where
         Self { pool, function: PhantomData, args, options, deadline: None, marker: PhantomData }
     }
 
-    /// Ends the task, and its worker, when it has run so long. Time in the queue does not count.
+    /// Ends the task, and its worker, when it has run this long. Time in the queue does not count.
     /// The task fails with [`is_timeout`](crate::TaskError::is_timeout), unless it sees that it
     /// [is asked](crate::Current::is_cancelled) to end, and returns: then that is its result.
     ///
@@ -152,7 +168,8 @@ where
     ///
     /// # Errors
     ///
-    /// As [`ProcessPoolExecutor::submit`].
+    /// As [`ProcessPoolExecutor::submit`], and [`is_timeout`](SubmitError::is_timeout) if its
+    /// [deadline](Self::deadline) passes while it waits for room in the queue.
     ///
     /// # Cancel safety
     ///
@@ -196,7 +213,7 @@ where
     ///
     /// # Errors
     ///
-    /// As [`ProcessPoolExecutor::submit`].
+    /// As [`submit`](Self::submit).
     ///
     /// # Panics
     ///

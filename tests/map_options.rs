@@ -51,6 +51,22 @@ async fn let_time_pass(limit: Duration) {
 }
 
 #[tokio::test]
+async fn what_is_chosen_after_the_first_results_counts_from_then_on() {
+    let pool = pool(2);
+    let mut map = pool.map(double, 0..1_000).chunksize(10);
+    let mut results = Vec::new();
+    for _ in 0..5 {
+        results.push(in_time(map.next()).await.unwrap().unwrap());
+    }
+    let map = map.unordered().chunksize(3).buffersize(7).timeout(LONG).with_index();
+    let rest: Vec<(usize, _)> = in_time(map.collect()).await;
+    assert!(rest.iter().all(|(index, result)| *result.as_ref().unwrap() as usize == 2 * index));
+    results.extend(rest.into_iter().map(|(_, result)| result.unwrap()));
+    results.sort_unstable();
+    assert_eq!(results, (0..1_000).map(double).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn the_size_of_chunks_does_not_change_the_results() {
     // scenario 6
     let (pool, expected) = (pool(2), (0..40).map(double).collect::<Vec<_>>());

@@ -54,7 +54,7 @@ impl Current {
     }
 
     /// Whether the task is asked to end, because it was [aborted](crate::TaskHandle::abort), its
-    /// time is over, or the pool is. A task that looks now and then, and returns early, ends in good
+    /// time is up, or the pool is ended. A task that looks now and then, and returns early, ends in good
     /// order: what it returns is its result, and its worker lives on.
     ///
     /// A task that has looked before it is asked is trusted to look again: it has half of the
@@ -226,8 +226,8 @@ pub enum StateError {
 ///
 /// # Panics
 ///
-/// Outside of a task, and on threads that a task has started, which are to be given a copy; see
-/// [`try_current`].
+/// Outside of a task (the initializer and the exit hook are none), and on threads that a task has
+/// started, which are to be given a copy; see [`try_current`].
 #[track_caller]
 pub fn current() -> Current {
     try_current().expect("procpool::current() was called outside of a task")

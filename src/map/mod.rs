@@ -28,14 +28,15 @@ use crate::error::TaskError;
 use crate::executor::ProcessPoolExecutor;
 
 /// The stream that [`ProcessPoolExecutor::map`] and [`ProcessPoolExecutor::map_stream`] return; also
-/// its builder: the other methods are to be called before it is polled.
+/// its builder: the other methods are to be called before it is polled. One that is called later counts
+/// from then on.
 ///
 /// It is lazy. While it is not polled it takes no inputs, and it takes no more than a bounded number
 /// ahead of the results that it has yielded; see [`buffersize`](Self::buffersize). A panic of the
 /// inputs reaches whoever polls.
 ///
 /// Quick items go to the workers in chunks, because to hand over a task costs more than to call a
-/// trivial function. Nobody has to know: an item that fails, by whatever means, fails alone; each
+/// trivial function. It does not show: an item that fails, by whatever means, fails alone; each
 /// runs at most once; and when a chunk takes longer than a millisecond, its results so far are
 /// delivered, and other workers may take what has not begun.
 ///
