@@ -66,6 +66,24 @@ impl<R> AsCompleted<R> {
     /// The time counts from now, on the clock of the runtime; [`Unfinished`] says how many tasks
     /// are left. They go on; [`AsCompletedWithin::into_unfinished`] gives their handles back.
     ///
+    /// ```
+    /// # async fn example(handles: Vec<procpool::TaskHandle<u64>>) {
+    /// use futures::StreamExt;
+    /// use std::time::Duration;
+    ///
+    /// let mut done = procpool::as_completed(handles).within(Duration::from_secs(5));
+    /// while let Some(next) = done.next().await {
+    ///     match next {
+    ///         Ok(finished) => println!("{}: {:?}", finished.id, finished.result),
+    ///         Err(unfinished) => println!("{unfinished}"), // it is the last item
+    ///     }
+    /// }
+    /// for handle in done.into_unfinished() {
+    ///     handle.abort();
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with a timer.

@@ -383,7 +383,18 @@ impl ProcessPoolExecutor {
     }
 
     /// Changes the most workers that there may be. Of more than that, idle ones leave at once, and busy
-    /// ones as soon as their running tasks are over; no task is lost.
+    /// ones as soon as their running tasks are over; no task is lost. On a pool that has
+    /// ended it does nothing. [`stats`](Self::stats) shows the new number a moment later.
+    ///
+    /// A number below [`min_workers`](Builder::min_workers) counts instead of that one, until it is raised
+    /// again.
+    ///
+    /// ```
+    /// # fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::ResizeError> {
+    /// pool.resize(2)?; // at night
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

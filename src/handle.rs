@@ -511,6 +511,17 @@ impl<R> fmt::Debug for TaskHandle<R> {
 /// A [`TaskHandle`] that aborts its task when it is dropped; what
 /// [`abort_on_drop`](TaskHandle::abort_on_drop) returns.
 ///
+/// ```
+/// # fn search(text: String) -> usize { text.len() }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+/// let task = pool.submit(search, "needle".to_owned()).await?.abort_on_drop();
+/// println!("{} is {:?}", task.handle().id(), task.handle().status());
+/// let found = task.await?; // if this future is dropped here, the search ends
+/// # let _: usize = found;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancel safety
 ///
 /// Awaiting it by reference is cancel safe, as with [`TaskHandle`]; dropping it ends the task.

@@ -144,6 +144,16 @@ where
     /// what earlier ones have left, such as a cache, or an open file. They wait for that worker even if
     /// others are idle. When it is gone they go on with another one.
     ///
+    /// ```
+    /// # fn reply(session: u64, text: String) -> String { format!("{session}: {text}") }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+    /// let session = 7;
+    /// let greeting = pool.task(reply, (session, "hello".to_owned())).sticky(session).run().await?;
+    /// # drop(greeting);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// The pool remembers the last 10,000 keys. Keys are compared by their hash, so now and then two
     /// different ones may share a worker, which does no harm.
     pub fn sticky(mut self, key: impl Hash) -> Self {
