@@ -17,6 +17,8 @@ use crate::payload::Payload;
 /// A pool may live for long and replace its workers often; this many results are for its user to
 /// add up, and more would be a leak.
 const KEPT: usize = 10_000;
+/// The bytes that they may have together, if they are more than one.
+const KEPT_BYTES: usize = 64 << 20;
 
 /// What each worker runs after its last task.
 #[derive(Debug)]
@@ -62,17 +64,21 @@ pub struct ExitTypeError {
 pub(crate) struct Exits {
     hook: Option<Arc<ExitHook>>,
     left: VecDeque<Exit>,
+    /// The sum of their sizes.
+    bytes: usize,
 }
 
 struct Exit {
     worker: WorkerId,
     pid: u32,
+    /// As it came, in bytes.
+    size: usize,
     result: Result<Payload, TaskError>,
 }
 
 impl Exits {
     pub(crate) fn new(hook: Option<Arc<ExitHook>>) -> Self {
-        Self { hook, left: VecDeque::new() }
+        Self { hook, left: VecDeque::new(), bytes: 0 }
     }
 
     pub(crate) fn push(
@@ -82,15 +88,19 @@ impl Exits {
         reply: ExitReply,
         max_payload: usize,
     ) {
-        if self.left.len() == KEPT {
-            self.left.pop_front();
-        }
         let ExitReply { outcome, payload } = reply;
+        let size = payload.len();
+        self.bytes = self.bytes.saturating_add(size);
+        while (self.left.len() >= KEPT || self.bytes > KEPT_BYTES)
+            && let Some(oldest) = self.left.pop_front()
+        {
+            self.bytes -= oldest.size;
+        }
         let result = match Cause::told(outcome, &payload, max_payload) {
             None => Ok(payload),
             Some(cause) => Err(self.error(worker, cause)),
         };
-        self.left.push_back(Exit { worker, pid, result });
+        self.left.push_back(Exit { worker, pid, size, result });
     }
 
     pub(crate) fn decode<R>(&self) -> Result<Vec<ExitResult<R>>, ExitTypeError>
@@ -101,7 +111,7 @@ impl Exits {
             return Err(ExitTypeError { wanted: type_name::<R>(), actual: hook.result_name });
         }
         let results = self.left.iter().map(|exit| {
-            let Exit { worker, pid, result } = exit;
+            let Exit { worker, pid, result, .. } = exit;
             let result = result.clone().and_then(|bytes| {
                 let decoded = decode(&bytes);
                 decoded.map_err(|error| {
@@ -169,6 +179,24 @@ mod tests {
         let results = exits.decode::<u32>().unwrap();
         assert_eq!(results.len(), KEPT);
         assert_eq!(results[0].worker, WorkerId(2));
+    }
+
+    #[test]
+    fn large_results_are_kept_as_long_as_there_is_room() {
+        let mut exits = exits();
+        let large = KEPT_BYTES / 4 + 1;
+        let sizes = [1, large, large, large, large, 2 * KEPT_BYTES, 1];
+        let kept: Vec<_> = (0..)
+            .zip(sizes)
+            .map(|(number, size)| {
+                let payload = bytes::Bytes::from(vec![0; size]).into();
+                let reply = ExitReply { outcome: Outcome::Returned, payload };
+                exits.push(WorkerId(number), 1, reply, usize::MAX);
+                exits.left.len()
+            })
+            .collect();
+        assert_eq!(kept, [1, 2, 3, 4, 3, 1, 1]);
+        assert_eq!(exits.bytes, 1);
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl ShutdownReport {
     ///
     /// A hook that panicked, or whose result could not be encoded, is an `Err` in its place. Workers
     /// that died or were killed have none. Of a pool that has seen many workers the latest 10,000 are
-    /// kept. Without a hook, and for a pool that is not closed yet, there are none.
+    /// kept, or fewer if they take more than 64 MiB together. Without a hook, and for a pool that is
+    /// not closed yet, there are none.
     ///
     /// ```
     /// use std::cell::Cell;
