@@ -29,10 +29,20 @@ impl Scheduler {
                 && self.send_first(now, id)
             {}
         }
-        while let Some(&(listed, id)) = self.open.first()
-            && listed <= load
+        while let Some(id) = self.next_open(load)
             && self.send_first(now, id)
         {}
+    }
+
+    /// The least loaded worker with room that has at most `load`; for a new key, of several idle ones
+    /// that with the fewest keys.
+    fn next_open(&self, load: usize) -> Option<WorkerId> {
+        let &(least, first) = self.open.first().filter(|(least, _)| *least <= load)?;
+        if least > 0 || !self.queue.settles() {
+            return Some(first);
+        }
+        let idle = self.open.iter().take_while(|(load, _)| *load == 0);
+        idle.map(|(_, id)| *id).min_by_key(|id| self.queue.keys_of(*id))
     }
 
     /// Sends a worker with room the first of the tasks that it may take; false if none waits.

@@ -14,6 +14,8 @@ pub(super) struct Homes {
     workers: BTreeMap<Key, (WorkerId, u64)>,
     /// Keys by their last use.
     uses: BTreeMap<u64, Key>,
+    /// How many keys each worker is the home of.
+    counts: BTreeMap<WorkerId, usize>,
     /// Counts uses.
     clock: u64,
 }
@@ -26,19 +28,32 @@ impl Homes {
     /// The worker has got a task of that key.
     pub(super) fn settle(&mut self, key: Key, worker: WorkerId) {
         self.clock += 1;
-        if let Some((_, last)) = self.workers.insert(key, (worker, self.clock)) {
-            self.uses.remove(&last);
-        }
+        self.remove(key);
+        self.workers.insert(key, (worker, self.clock));
         self.uses.insert(self.clock, key);
+        *self.counts.entry(worker).or_default() += 1;
         if self.workers.len() > REMEMBERED
-            && let Some((_, oldest)) = self.uses.pop_first()
+            && let Some((_, oldest)) = self.uses.first_key_value()
         {
-            self.workers.remove(&oldest);
+            self.remove(*oldest);
         }
     }
 
+    fn remove(&mut self, key: Key) {
+        let Some((worker, last)) = self.workers.remove(&key) else { return };
+        self.uses.remove(&last);
+        if let Some(count) = self.counts.get_mut(&worker) {
+            *count -= 1;
+        }
+    }
+
+    /// How many keys have their home there.
+    pub(super) fn count(&self, worker: WorkerId) -> usize {
+        self.counts.get(&worker).copied().unwrap_or_default()
+    }
+
     pub(super) fn forget(&mut self, worker: WorkerId) {
-        if self.workers.is_empty() {
+        if self.counts.remove(&worker).is_none() {
             return;
         }
         self.workers.retain(|_, (home, _)| *home != worker);
@@ -60,6 +75,7 @@ mod tests {
         homes.forget(WorkerId(3));
         assert_eq!((homes.find(1), homes.find(2)), (None, Some(WorkerId(2))));
         assert_eq!(homes.uses.len(), 1);
+        assert_eq!((homes.count(WorkerId(3)), homes.count(WorkerId(2))), (0, 1));
     }
 
     #[test]
@@ -72,5 +88,6 @@ mod tests {
         assert_eq!(homes.find(u64::MAX), None);
         assert_eq!(homes.find(0), Some(WorkerId(2)));
         assert_eq!((homes.workers.len(), homes.uses.len()), (REMEMBERED, REMEMBERED));
+        assert_eq!((homes.count(WorkerId(1)), homes.count(WorkerId(2))), (0, REMEMBERED));
     }
 }

@@ -207,6 +207,16 @@ impl Queue {
         self.delayed.first_key_value().map(|((due, _), _)| *due)
     }
 
+    /// Whether the first of the tasks that any worker may take makes its worker the home of a key.
+    pub(super) fn settles(&self) -> bool {
+        self.shared.first_key_value().is_some_and(|(_, task)| task.key.is_some())
+    }
+
+    /// How many keys have their home there.
+    pub(super) fn keys_of(&self, worker: WorkerId) -> usize {
+        self.homes.count(worker)
+    }
+
     /// The workers that are waited for, whoever else is idle.
     pub(super) fn awaited(&self) -> Vec<WorkerId> {
         self.own.keys().copied().collect()
