@@ -100,6 +100,8 @@ pub enum PoolEvent {
     TaskFinished {
         /// The task.
         task: TaskId,
+        /// The name of its function.
+        function: &'static str,
         /// How it ended.
         outcome: TaskOutcome,
     },

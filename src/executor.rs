@@ -1,7 +1,6 @@
 //! The pool as its users hold it.
 
 use std::fmt;
-use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 
 use crate::builder::{Builder, allowed_workers};
 use crate::callable::TaskFn;
+use crate::ending::Ending;
 use crate::error::{
     BrokenProcessPool, BuildError, Cause, Report, ResizeError, RunError, Subject, SubmitError,
     Value,
@@ -338,18 +338,15 @@ impl ProcessPoolExecutor {
     /// # Cancel safety
     ///
     /// A dropped future does not stop the shutdown, it only no longer waits for it.
-    pub fn shutdown_with(
-        &self,
-        how: Shutdown,
-    ) -> impl Future<Output = ShutdownReport> + Send + use<> {
+    pub fn shutdown_with(&self, how: Shutdown) -> Ending<ShutdownReport> {
         self.inner.shut_down(how);
         let ending = self.inner.closed.clone();
-        async move {
+        Ending::new(async move {
             if how.wait {
                 return closed(ending).await;
             }
             ending.borrow().clone().unwrap_or_default()
-        }
+        })
     }
 
     /// Ends the pool at once: accepts no more tasks, cancels those that have not begun, and sends SIGTERM to
@@ -363,7 +360,7 @@ impl ProcessPoolExecutor {
     /// # Cancel safety
     ///
     /// A dropped future changes nothing but that nobody waits.
-    pub fn terminate_workers(&self) -> impl Future<Output = ShutdownReport> + Send + use<> {
+    pub fn terminate_workers(&self) -> Ending<ShutdownReport> {
         self.end_workers(Force::Terminate)
     }
 
@@ -372,14 +369,14 @@ impl ProcessPoolExecutor {
     /// # Cancel safety
     ///
     /// A dropped future changes nothing but that nobody waits.
-    pub fn kill_workers(&self) -> impl Future<Output = ShutdownReport> + Send + use<> {
+    pub fn kill_workers(&self) -> Ending<ShutdownReport> {
         self.end_workers(Force::Kill)
     }
 
-    fn end_workers(&self, force: Force) -> impl Future<Output = ShutdownReport> + Send + use<> {
+    fn end_workers(&self, force: Force) -> Ending<ShutdownReport> {
         self.inner.shared.refuse(Refused::ShutDown);
         let _ = self.inner.commands.send(Command::EndWorkers(force)); // or it has ended already
-        closed(self.inner.closed.clone())
+        Ending::new(closed(self.inner.closed.clone()))
     }
 
     /// Changes the most workers that there may be. Of more than that, idle ones leave at once, and busy
@@ -415,12 +412,12 @@ impl ProcessPoolExecutor {
     /// # Cancel safety
     ///
     /// A dropped future changes nothing but that nobody waits.
-    pub fn recycle(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub fn recycle(&self) -> Ending<()> {
         let (waiter, gone) = oneshot::channel();
         let _ = self.inner.commands.send(Command::Recycle(waiter)); // or `waiter` is dropped
-        async {
+        Ending::new(async {
             let _ = gone.await; // nothing is sent: it is dropped when it is over
-        }
+        })
     }
 
     /// The workers that have a process at this moment.

@@ -119,6 +119,7 @@ mod child;
 mod claim;
 mod codec;
 mod completion;
+mod ending;
 mod error;
 mod events;
 mod executor;
@@ -157,6 +158,7 @@ pub use crate::builder::{Builder, OnWorkerDeath, WorkerCommand};
 pub use crate::callable::{Callable, TaskFn, marker};
 pub use crate::child::{Current, StateError, current, init, state, try_current, worker_main};
 pub use crate::completion::{AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed};
+pub use crate::ending::Ending;
 pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,

@@ -115,10 +115,13 @@ impl Observer {
         self.feed.push(|| PoolEvent::TaskRetried { task, attempt });
     }
 
-    pub(crate) fn task_finished(&mut self, task: TaskId, resolution: &Resolution) {
+    pub(crate) fn task_finished(&mut self, task: TaskId, entry: &Entry, resolution: &Resolution) {
         let outcome = TaskOutcome::of(resolution);
         self.metrics.outcomes.count(outcome);
-        self.feed.push(|| PoolEvent::TaskFinished { task, outcome });
+        self.feed.push(|| {
+            let function = entry.cell().function();
+            PoolEvent::TaskFinished { task, function, outcome }
+        });
     }
 
     // ----- the pool -----

@@ -585,7 +585,7 @@ impl Supervisor {
         entry: Entry,
         resolution: Resolution,
     ) {
-        observer.task_finished(task, &resolution);
+        observer.task_finished(task, &entry, &resolution);
         self.resolved.push((entry, resolution));
     }
 

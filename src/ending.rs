@@ -1,0 +1,45 @@
+//! Waiting for what has begun already.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+
+/// The end of something that has begun already: of a pool that was
+/// [shut down](crate::ProcessPoolExecutor::shutdown_with), or of the workers that are to be
+/// [replaced](crate::ProcessPoolExecutor::recycle).
+///
+/// Unlike most futures it need not be polled. Await it to wait for the end, or drop it.
+///
+/// ```
+/// # fn example(pool: procpool::ProcessPoolExecutor) {
+/// drop(pool.recycle()); // begins, and nobody waits
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropping it changes nothing but that nobody waits.
+pub struct Ending<T>(BoxFuture<'static, T>);
+
+impl<T> Ending<T> {
+    pub(crate) fn new(end: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Box::pin(end))
+    }
+}
+
+impl<T> Future for Ending<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<T> fmt::Debug for Ending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ending").finish_non_exhaustive()
+    }
+}
