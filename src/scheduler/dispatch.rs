@@ -148,6 +148,7 @@ impl Scheduler {
     /// Takes the front task out; the next one becomes the running one.
     pub(super) fn drop_head(&mut self, now: Time, id: WorkerId) {
         self.update(id, Worker::drop_head);
+        self.release_keys(id);
         self.begin_head(now, id);
         self.execute_sentence(now, id);
         self.end_if_spent(id);

@@ -65,7 +65,7 @@ impl Scheduler {
             worker.mercy = Mercy::NotAsked;
             worker.stage = Stage::Ending { kill_at: Some(kill_at), fault: false };
         });
-        self.queue.forget(id);
+        self.release_keys(id);
         self.actions.push_back(Action::Terminate(id));
     }
 
@@ -122,7 +122,7 @@ impl Scheduler {
         }
         let fault = matches!(reason, KillReason::Misbehaved | KillReason::StartTimeout);
         self.update(id, |worker| worker.stage = Stage::Ending { kill_at: None, fault });
-        self.queue.forget(id);
+        self.release_keys(id);
         self.actions.push_back(Action::Kill(id, reason));
     }
 

@@ -52,12 +52,16 @@ impl Homes {
         self.counts.get(&worker).copied().unwrap_or_default()
     }
 
-    pub(super) fn forget(&mut self, worker: WorkerId) {
-        if self.counts.remove(&worker).is_none() {
-            return;
+    /// Forgets the keys of a worker, but not those that are `kept`.
+    pub(super) fn forget(&mut self, worker: WorkerId, kept: &[Key]) {
+        if self.count(worker) > 0 {
+            let keys = self.workers.iter().filter(|(_, (home, _))| *home == worker);
+            let keys: Vec<Key> = keys.map(|(key, _)| *key).collect();
+            keys.into_iter().filter(|key| !kept.contains(key)).for_each(|key| self.remove(key));
         }
-        self.workers.retain(|_, (home, _)| *home != worker);
-        self.uses.retain(|_, key| self.workers.contains_key(key));
+        if self.count(worker) == 0 {
+            self.counts.remove(&worker);
+        }
     }
 }
 
@@ -72,7 +76,7 @@ mod tests {
         homes.settle(2, WorkerId(2));
         homes.settle(1, WorkerId(3));
         assert_eq!((homes.find(1), homes.find(2)), (Some(WorkerId(3)), Some(WorkerId(2))));
-        homes.forget(WorkerId(3));
+        homes.forget(WorkerId(3), &[]);
         assert_eq!((homes.find(1), homes.find(2)), (None, Some(WorkerId(2))));
         assert_eq!(homes.uses.len(), 1);
         assert_eq!((homes.count(WorkerId(3)), homes.count(WorkerId(2))), (0, 1));

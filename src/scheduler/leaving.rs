@@ -21,8 +21,16 @@ impl Scheduler {
     pub(super) fn stop(&mut self, now: Time, id: WorkerId, reason: LeaveReason) {
         let deadline = now.saturating_add(self.config.grace_period);
         self.update(id, |worker| worker.stage = Stage::Stopping { deadline, reason });
-        self.queue.forget(id);
+        self.release_keys(id);
         self.actions.push_back(Action::Stop(id, reason));
+    }
+
+    /// A worker that takes no more tasks is no home any more, but for the keys of those that it still has:
+    /// two tasks of one key never run at the same time.
+    pub(super) fn release_keys(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get(&id).filter(|worker| !worker.serves()) {
+            self.queue.forget(id, &worker.keys());
+        }
     }
 
     /// A worker gets no more tasks, and leaves when it has none left.
@@ -33,7 +41,7 @@ impl Scheduler {
             return self.stop(now, id, reason);
         }
         self.update(id, |worker| worker.leaving = Some(reason));
-        self.queue.forget(id);
+        self.release_keys(id);
         if recallable {
             self.recall(id);
         }

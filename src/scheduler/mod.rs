@@ -398,6 +398,7 @@ impl Scheduler {
     pub(crate) fn recalled(&mut self, now: Time, id: WorkerId, taken: usize) {
         self.unanswered -= 1;
         let tasks = self.update(id, |worker| worker.recalled(now, taken));
+        self.release_keys(id);
         for sent in tasks.into_iter().flatten() {
             self.requeue(now, sent);
         }
@@ -569,7 +570,7 @@ impl Scheduler {
             self.open.remove(&(listed, id));
         }
         self.ahead -= worker.ahead();
-        self.queue.forget(id);
+        self.queue.forget(id, &[]);
         Some(worker)
     }
 }

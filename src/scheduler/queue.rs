@@ -158,9 +158,10 @@ impl Queue {
         self.own.entry(worker).or_default().extend(tasks);
     }
 
-    /// The worker takes no more tasks: those that waited for it may go to any other.
-    pub(super) fn forget(&mut self, worker: WorkerId) {
-        self.homes.forget(worker);
+    /// The worker takes no more tasks: those that waited for it may go to any other, but for those of the
+    /// `busy` keys, of which it still has a task.
+    pub(super) fn forget(&mut self, worker: WorkerId, busy: &[Key]) {
+        self.homes.forget(worker, busy);
         let tasks = self.own.remove(&worker).unwrap_or_default();
         self.owned -= tasks.len();
         for task in tasks.into_values() {
@@ -288,7 +289,7 @@ mod tests {
     fn a_worker_that_goes_is_no_home() {
         let mut queue = queue([keyed(1), keyed(2), task(3)]);
         let _ = queue.pop_for(WorkerId(1));
-        queue.forget(WorkerId(1));
+        queue.forget(WorkerId(1), &[]);
         assert_eq!((queue.wanted(), queue.len()), (2, 2));
         assert_eq!(popped(&mut queue, 2), [2, 3]);
     }

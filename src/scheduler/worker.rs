@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::queue::Task;
+use super::queue::{Key, Task};
 use super::{Config, Time};
 use crate::events::LeaveReason;
 use crate::id::TaskId;
@@ -154,6 +154,11 @@ impl Worker {
 
     pub(super) fn head(&self) -> Option<&Sent> {
         self.pipeline.front()
+    }
+
+    /// The keys of the tasks in its hands.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.pipeline.iter().filter_map(|sent| sent.task.key).collect()
     }
 
     /// Whether it has not been asked for a part yet.

@@ -77,6 +77,8 @@ impl Trial<'_> {
         let first = first.map(|entry| entry.id);
         ensure!(first == Some(task), "{task} jumps the queue, {first:?} waits for {worker}");
         ensure!(!self.is_expired(entry), "{task} is too late to begin");
+        let rival = self.model.rival(worker, entry);
+        ensure!(rival.is_none(), "{rival:?} of the same key may run beside {task}");
         ensure!(attempt == entry.attempt, "{task} has another attempt");
         ensure!(desk.is_open(), "{worker} cannot take {task}");
         let ahead = desk.pipeline.len();

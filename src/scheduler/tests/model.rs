@@ -250,7 +250,16 @@ impl Model {
     pub(super) fn home(&self, task: &Entry) -> Option<WorkerId> {
         let home = *self.homes.get(&task.key?)?;
         let desk = self.desk(home)?;
-        (desk.stage == Stage::Ready && desk.serves()).then_some(home)
+        let serves = desk.stage == Stage::Ready && desk.serves();
+        let has_one = || desk.pipeline.iter().any(|id| self.tasks[index(id.0)].key == task.key);
+        (serves || (desk.stage != Stage::Gone && has_one())).then_some(home)
+    }
+
+    /// A task of the same key that another worker has.
+    pub(super) fn rival(&self, worker: WorkerId, task: &Entry) -> Option<TaskId> {
+        let others = self.live().filter(|desk| desk.id != worker);
+        let mut sent = others.flat_map(|desk| desk.pipeline.iter().copied());
+        sent.find(|id| task.key.is_some() && self.tasks[index(id.0)].key == task.key)
     }
 
     pub(super) fn serving(&self) -> usize {
