@@ -131,7 +131,7 @@ impl Scheduler {
     pub(super) fn recall(&mut self, id: WorkerId) {
         let all = self.update(id, |worker| {
             worker.recall = Recall::Asked;
-            worker.leaving.is_some()
+            worker.gives_all_back()
         });
         if let Some(all) = all {
             self.unanswered += 1;
@@ -165,6 +165,7 @@ impl Scheduler {
             self.drop_head(now, id);
         } else {
             self.update(id, |worker| worker.remove(position));
+            self.release_keys(id);
         }
     }
 

@@ -39,18 +39,23 @@ impl Scheduler {
         else {
             return;
         };
-        if worker.can_recall() {
-            self.recall(id);
-        } else if worker.recall == Recall::Asked
-            || worker.ahead() > 0
-            || worker.mercy != Mercy::NotAsked
-        {
-            // The answer comes at once; or it has ended by itself, or has been asked to.
-        } else if worker.recallable {
-            self.update(id, |worker| worker.mercy = Mercy::Asked);
-            self.actions.push_back(Action::Ask(id));
-        } else {
-            self.terminate(now, id);
+        if worker.recall == Recall::Asked {
+            return; // the answer comes at once, and leads here again
+        }
+        let recalls = worker.gives_all_back() || worker.can_recall();
+        match worker.mercy {
+            _ if !worker.recallable => self.terminate(now, id),
+            Mercy::Unheard if recalls => {
+                self.update(id, |worker| worker.mercy = Mercy::NotAsked);
+                self.recall(id);
+            }
+            // What is behind it has begun, so it has ended by itself.
+            Mercy::Unheard | Mercy::NotAsked if worker.ahead() > 0 => {}
+            Mercy::Unheard | Mercy::NotAsked => {
+                self.update(id, |worker| worker.mercy = Mercy::Asked);
+                self.actions.push_back(Action::Ask(id));
+            }
+            Mercy::Asked | Mercy::Granted { .. } => {}
         }
     }
 
@@ -60,9 +65,9 @@ impl Scheduler {
         self.update(id, |worker| {
             let kill_at = match worker.mercy {
                 Mercy::Granted { kill_at, .. } => kill_at,
-                Mercy::NotAsked | Mercy::Asked => grace_over,
+                Mercy::Unheard | Mercy::NotAsked | Mercy::Asked => grace_over,
             };
-            worker.mercy = Mercy::NotAsked;
+            worker.mercy = Mercy::Unheard;
             worker.stage = Stage::Ending { kill_at: Some(kill_at), fault: false };
         });
         self.release_keys(id);

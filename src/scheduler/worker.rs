@@ -57,6 +57,8 @@ pub(crate) enum Sentence {
 /// Whether a sentenced running task has been asked to end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mercy {
+    /// It is not even known whether it has begun.
+    Unheard,
     NotAsked,
     /// The answer comes at once.
     Asked,
@@ -117,7 +119,7 @@ impl Worker {
             recallable: false,
             recall: Recall::None,
             begun: 0,
-            mercy: Mercy::NotAsked,
+            mercy: Mercy::Unheard,
             leaving: None,
             since: Time::ZERO,
             tasks_completed: 0,
@@ -195,6 +197,13 @@ impl Worker {
         config.max_tasks.is_some_and(|most| given >= most)
     }
 
+    /// Whether to ask back even the front task: the worker leaves, or that task is not wanted any more. One
+    /// that ran too long must have begun, or its worker does not do anything.
+    pub(super) fn gives_all_back(&self) -> bool {
+        let sentence = self.head().and_then(|head| head.sentence);
+        self.leaving.is_some() || sentence.is_some_and(|sentence| sentence != Sentence::Timeout)
+    }
+
     /// Whether the running task is to be ended.
     pub(super) fn is_sentenced(&self) -> bool {
         self.head().is_some_and(|head| head.sentence.is_some())
@@ -246,7 +255,7 @@ impl Worker {
     /// The front task, if there is one, counts as running from now on.
     pub(super) fn begin_head(&mut self, now: Time) -> Option<TaskId> {
         self.since = now;
-        self.mercy = Mercy::NotAsked;
+        self.mercy = Mercy::Unheard;
         if self.recall == Recall::Answered {
             self.recall = Recall::None;
         }
@@ -258,7 +267,7 @@ impl Worker {
     pub(super) fn mercy_ends_at(&self) -> Option<Time> {
         match self.mercy {
             Mercy::Granted { ends, .. } => Some(ends),
-            Mercy::NotAsked | Mercy::Asked => None,
+            Mercy::Unheard | Mercy::NotAsked | Mercy::Asked => None,
         }
     }
 

@@ -116,9 +116,10 @@ impl Trial<'_> {
         let Some(&head) = desk.pipeline.front() else {
             return Err(format!("{worker} has nothing to give back"));
         };
-        let leaves = !desk.serves();
+        let leaves = !desk.serves() || self.is_sentenced(self.task(head)?);
         ensure!(!all || leaves, "{worker} need not give back all");
-        let gives = desk.pipeline.len() > 1 || self.task(head)?.divisible || all;
+        let entry = self.task(head)?;
+        let gives = desk.pipeline.len() > 1 || entry.divisible || all || entry.timed_out;
         ensure!(gives, "{worker} has nothing more to give back");
         ensure!(desk.stage != Stage::Gone, "{worker} is gone");
         Ok(())

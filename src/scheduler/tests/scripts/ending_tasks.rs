@@ -73,7 +73,7 @@ fn aborting_a_running_task_replaces_its_worker() {
     pool.submit(2);
     pool.skip();
     pool.abort(1);
-    pool.expect([ask(1), terminate(1)]);
+    pool.expect([recall_all(1), ask(1), terminate(1)]);
     pool.dies(1);
     pool.expect([fail(1, Failure::Cancelled), start(2)]);
     assert_eq!(pool.counts().worker_deaths, 0);
@@ -87,7 +87,7 @@ fn aborting_recalls_first_and_kills_after_the_grace_period() {
     }
     pool.skip();
     pool.abort(1);
-    pool.expect([recall(1), withdraw(2), withdraw(3), ask(1), terminate(1)]);
+    pool.expect([recall_all(1), withdraw(2), withdraw(3), ask(1), terminate(1)]);
     pool.after(GRACE);
     pool.expect([kill(1, KillReason::GraceOver)]);
     pool.dies(1);
@@ -102,7 +102,7 @@ fn aborting_a_task_that_has_already_finished_hurts_nobody() {
     pool.has_begun(2);
     pool.skip();
     pool.abort(1);
-    pool.expect([recall(1)]);
+    pool.expect([recall_all(1)]);
     pool.finishes(1, 1);
     pool.expect([begin(2)]);
     pool.abort(1);
@@ -135,7 +135,7 @@ fn an_abort_of_a_task_sent_ahead_waits_for_its_turn() {
     pool.abort(2);
     pool.expect_nothing();
     pool.finishes(1, 1);
-    pool.expect([begin(2), ask(1), terminate(1)]);
+    pool.expect([begin(2), recall_all(1), ask(1), terminate(1)]);
 }
 
 #[test]
@@ -150,14 +150,35 @@ fn an_abort_survives_a_recall() {
 }
 
 #[test]
-fn an_abort_survives_a_death_before_the_task_began() {
+fn aborting_a_task_that_was_sent_and_has_not_begun_costs_no_worker() {
     let mut pool = Pool::slow(1);
     pool.submit(1);
     pool.has_not_begun(1);
-    pool.abort(1);
     pool.skip();
-    pool.dies(1);
-    pool.expect([fail(1, Failure::Cancelled)]);
+    pool.abort(1);
+    pool.expect([recall_all(1), fail(1, Failure::Cancelled)]);
+    pool.submit(2);
+    pool.expect([send(1, 2), begin(2)]);
+}
+
+#[test]
+fn a_deadline_that_passes_before_the_task_begins_costs_no_worker() {
+    let mut pool = Pool::slow(1);
+    pool.submit_within(secs(1), task(1));
+    pool.has_not_begun(1);
+    pool.skip();
+    pool.after(secs(1));
+    pool.expect([recall_all(1), fail(1, Failure::Expired)]);
+}
+
+#[test]
+fn a_timeout_of_a_task_that_does_not_begin_ends_its_worker() {
+    let mut pool = Pool::slow(1);
+    pool.submit_task(task_with_timeout(1, secs(1)));
+    pool.has_not_begun(1);
+    pool.skip();
+    pool.after(secs(1));
+    pool.expect([ask(1), terminate(1)]);
 }
 
 #[test]
@@ -258,7 +279,7 @@ fn a_task_that_looks_is_given_half_of_the_grace_period() {
     pool.submit(1);
     pool.skip();
     pool.abort(1);
-    pool.expect([ask(1)]);
+    pool.expect([recall_all(1), ask(1)]);
     pool.after(micros(2_499_999));
     pool.expect_nothing();
     pool.after(micros(1));
@@ -307,7 +328,7 @@ fn a_worker_gets_nothing_while_its_task_is_asked_to_end() {
     pool.submit(1);
     pool.abort(1);
     pool.submit(2);
-    pool.expect([send(1, 1), begin(1), ask(1)]);
+    pool.expect([send(1, 1), begin(1), recall_all(1), ask(1)]);
 }
 
 #[test]
@@ -348,7 +369,7 @@ fn a_deadline_that_passes_while_the_task_runs() {
     pool.submit_within(millis(5), task_with_retries(1, 3));
     pool.skip();
     pool.after(millis(5));
-    pool.expect([ask(1), terminate(1)]);
+    pool.expect([recall_all(1), ask(1), terminate(1)]);
     pool.dies(1);
     pool.expect([fail(1, Failure::Expired)]);
 }
@@ -374,7 +395,7 @@ fn a_deadline_that_passes_when_a_task_sent_ahead_has_begun() {
     pool.after(micros(500));
     pool.expect([recall(1)]);
     pool.finishes(1, 1);
-    pool.expect([begin(2), ask(1), terminate(1)]);
+    pool.expect([begin(2), recall_all(1), ask(1), terminate(1)]);
     pool.finishes(1, 2);
     pool.expect([kill(1, KillReason::GraceOver)]);
 }

@@ -324,7 +324,7 @@ fn a_task_of_a_recycled_worker_can_still_be_aborted() {
     pool.recycle();
     pool.skip();
     pool.abort(1);
-    pool.expect([ask(1), terminate(1)]);
+    pool.expect([recall_all(1), ask(1), terminate(1)]);
     pool.dies(1);
     pool.expect([fail(1, Failure::Cancelled)]);
 }

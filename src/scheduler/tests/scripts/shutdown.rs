@@ -72,7 +72,7 @@ fn a_limit_ends_what_runs() {
     pool.shut_down_within(secs(3));
     pool.skip();
     pool.after(secs(3));
-    pool.expect([fail(2, Failure::Cancelled), ask(1), terminate(1)]);
+    pool.expect([fail(2, Failure::Cancelled), recall_all(1), ask(1), terminate(1)]);
     pool.after(GRACE);
     pool.expect([kill(1, KillReason::GraceOver)]);
     pool.dies(1);
@@ -91,7 +91,7 @@ fn a_limit_ends_what_runs_behind_a_result_on_its_way() {
     pool.after(secs(3));
     pool.skip();
     pool.finishes(1, 1);
-    pool.expect([begin(2), ask(1), terminate(1)]);
+    pool.expect([begin(2), recall_all(1), ask(1), terminate(1)]);
     pool.dies(1);
     pool.expect([fail(2, Failure::Cancelled), Action::Close]);
     assert_eq!(pool.counts().killed, 1);
