@@ -195,7 +195,9 @@ impl ProcessPoolExecutor {
     }
 
     /// As [`submit`](Self::submit), for threads outside of the runtime: blocks this thread while the
-    /// queue is full. The runtime of the pool must be driven meanwhile by another thread.
+    /// queue is full. The runtime of the pool must be driven meanwhile by another thread. What has no
+    /// blocking form of its own, such as `shutdown`, is awaited there by
+    /// [`Handle::block_on`](tokio::runtime::Handle::block_on).
     ///
     /// ```
     /// # fn square(x: u64) -> u64 { x * x }

@@ -154,6 +154,11 @@ where
     /// # }
     /// ```
     ///
+    /// A new key goes where its first task goes: to an idle worker, of several to that with the fewest
+    /// keys, or to a new one. Workers are started only when nobody is idle, so keys that come one by one
+    /// to a pool that has nothing to do share a worker;
+    /// [`min_workers`](crate::Builder::min_workers) spreads them.
+    ///
     /// The pool remembers the last 10,000 keys. Keys are compared by their hash, so now and then two
     /// different ones may share a worker, which does no harm.
     pub fn sticky(mut self, key: impl Hash) -> Self {
