@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures::{FutureExt, StreamExt};
 use procpool::{ProcessPoolExecutor, TaskError};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use common::{Gate, hold, in_time, wait_until};
 
@@ -20,11 +21,27 @@ fn checked(n: u32) -> u32 {
     n
 }
 
+/// Does not like to be decoded if it is a three.
+#[derive(Debug, Serialize)]
+struct Fussy(u32);
+
+impl<'de> Deserialize<'de> for Fussy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let n = u32::deserialize(deserializer)?;
+        assert_ne!(n, 3, "threes are not decoded");
+        Ok(Self(n))
+    }
+}
+
+fn fussy(n: u32) -> Fussy {
+    Fussy(n)
+}
+
 fn say_timed_out(n: u32) -> Result<u32, String> {
     if n == 1 { Err("timed out".to_owned()) } else { Ok(n) }
 }
 
-procpool::register!(power, checked, say_timed_out, hold);
+procpool::register!(power, checked, fussy, say_timed_out, hold);
 
 fn pool() -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(2).build().unwrap()
@@ -103,6 +120,19 @@ async fn a_panic_of_the_inputs_reaches_the_consumer() {
     let all = AssertUnwindSafe(pool.map(power, inputs).collect::<Vec<_>>());
     assert!(in_time(all.catch_unwind()).await.is_err());
     assert_eq!(in_time(pool.run(power, (2, 3))).await.unwrap(), 8);
+}
+
+#[tokio::test]
+async fn a_result_whose_decoding_panics_costs_its_own_item_only() {
+    let pool = pool();
+    let mut results = pool.map(fussy, 0..5).chunksize(5);
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let next = AssertUnwindSafe(in_time(results.next())).catch_unwind().await;
+        seen.push(next.ok().map(|item| item.unwrap().unwrap().0));
+    }
+    assert_eq!(seen, [Some(0), Some(1), Some(2), None, Some(4)]);
+    assert!(in_time(results.next()).await.is_none());
 }
 
 #[tokio::test]

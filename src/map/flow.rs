@@ -53,6 +53,9 @@ pub(super) struct Flow<R, S> {
     expiry: Expiry,
 }
 
+/// A result with the number of its input.
+type Item<R> = (u64, Result<R, TaskError>);
+
 /// Whether the time is up.
 enum Expiry {
     No,
@@ -118,8 +121,8 @@ impl<R, S> Flow<R, S> {
         R: DeserializeOwned,
     {
         let sated = self.take_inputs(cx);
-        if let Some(item) = self.yields.pop() {
-            return Poll::Ready(Some(self.yielding(item)));
+        if let Some(item) = self.pop(Yields::pop) {
+            return Poll::Ready(Some(item));
         }
         // From here on not for each item, but for each part.
         if self.poll_limit(cx).is_ready() {
@@ -131,8 +134,8 @@ impl<R, S> Flow<R, S> {
             return Poll::Pending;
         }
         loop {
-            if let Some(item) = self.yields.pop_next_part() {
-                return Poll::Ready(Some(self.yielding(item)));
+            if let Some(item) = self.pop(Yields::pop_next_part) {
+                return Poll::Ready(Some(item));
             }
             if self.harvest.poll_parts(cx, &mut self.parts).is_pending() {
                 break;
@@ -158,9 +161,13 @@ impl<R, S> Flow<R, S> {
         Poll::Pending
     }
 
-    fn yielding(&mut self, item: (u64, Result<R, TaskError>)) -> (u64, Result<R, TaskError>) {
-        self.yielded += 1;
-        if self.sealed.is_some() {
+    #[inline]
+    fn pop(&mut self, pop: impl Fn(&mut Yields<R>) -> Option<Item<R>>) -> Option<Item<R>> {
+        self.yielded += 1; // counts even if the item's `Deserialize` panics
+        let item = pop(&mut self.yields);
+        if item.is_none() {
+            self.yielded -= 1;
+        } else if self.sealed.is_some() {
             // Nobody polls the stream while the result is looked at; a place that it was given
             // meanwhile would be missing to others.
             self.room = PollSemaphore::new(self.pool.queue());

@@ -91,8 +91,13 @@ impl<R: DeserializeOwned> Yields<R> {
     /// The next item of the same part, if there is one.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(u64, Result<R, TaskError>)> {
-        let part = self.current.as_mut()?;
+        let part = self.current.as_mut().filter(|part| part.count > 0)?;
         let (number, task) = (part.first, part.task);
+        // Before it is decoded: a `Deserialize` may panic, and that must cost its own item only.
+        part.first += 1;
+        part.task = TaskId(task.0 + 1);
+        part.count -= 1;
+        self.next = number + 1;
         let result = match &part.content {
             Content::Entries { worker, bytes, .. } => {
                 match split_entry(bytes.get(self.position..).unwrap_or_default()) {
@@ -116,13 +121,9 @@ impl<R: DeserializeOwned> Yields<R> {
             Content::Failed(error) => Err(error.of(task)),
             Content::Refused(error) => Err(error.clone()),
         };
-        part.first += 1;
-        part.task = TaskId(task.0 + 1);
-        part.count -= 1;
         if part.count == 0 {
             self.current = None;
         }
-        self.next = number + 1;
         Some((number, result))
     }
 }
