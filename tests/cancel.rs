@@ -12,7 +12,7 @@ use std::time::Duration;
 use procpool::{ProcessPoolExecutor, TaskHandle, TaskStatus};
 
 use common::{Gate, hold, in_time, pid, process_gone, wait_until};
-use journal::{Journal, note, note_line};
+use journal::{Journal, hold_with_children, note};
 
 fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
@@ -26,23 +26,6 @@ fn hold_in_spite_of_sigterm(port: u16) -> u32 {
         libc::signal(libc::SIGTERM, libc::SIG_IGN)
     };
     hold(port)
-}
-
-/// Has two children, one behind the other, and notes their pids.
-fn hold_with_children(path: String, port: u16) {
-    let script = "sleep 1000 & echo $!; wait";
-    let mut shell = std::process::Command::new("sh")
-        .args(["-c", script])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let stdout = shell.stdout.take().unwrap();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
-    note_line(&path, line.trim());
-    note_line(&path, &shell.id().to_string());
-    hold(port);
-    shell.wait().unwrap();
 }
 
 procpool::register!(hold_in_spite_of_sigterm, hold_with_children);

@@ -16,22 +16,9 @@ use procpool::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 
-use common::{Gate, LIMIT, hold, in_time, pid, wait_until};
-
-fn panic_now() {
-    panic!("now");
-}
-
-fn exit_now() {
-    std::process::exit(3);
-}
-
-fn exit_at_first_attempt() -> u32 {
-    match procpool::current().attempt() {
-        1 => std::process::exit(3),
-        attempt => attempt,
-    }
-}
+use common::{
+    Gate, LIMIT, exit_at_first_attempt, exit_now, hold, in_time, panic_now, pid, wait_until,
+};
 
 fn fail_to_start() -> Result<(), String> {
     Err("not today".to_owned())

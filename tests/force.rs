@@ -19,7 +19,7 @@ use procpool::{Builder, OnWorkerDeath, ProcessPoolExecutor, ShutdownReport, Task
 use tokio::sync::oneshot;
 
 use common::{Gate, Held, LIMIT, hold, in_time, pid, process_gone, wait_until};
-use journal::{Journal, note, note_line};
+use journal::{Journal, hold_with_children, note};
 
 /// Either way to end all workers.
 type End = fn(&ProcessPoolExecutor) -> Pin<Box<dyn Future<Output = ShutdownReport> + Send>>;
@@ -53,23 +53,6 @@ fn hold_and_note_sigterm(path: String, port: u16) {
     loop {
         std::thread::park();
     }
-}
-
-/// Has two children, one behind the other, and notes their pids.
-fn hold_with_children(path: String, port: u16) {
-    let script = "sleep 1000 & echo $!; wait";
-    let mut shell = std::process::Command::new("sh")
-        .args(["-c", script])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let stdout = shell.stdout.take().unwrap();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
-    note_line(&path, line.trim());
-    note_line(&path, &shell.id().to_string());
-    hold(port);
-    shell.wait().unwrap();
 }
 
 fn fail_to_start() -> Result<(), String> {

@@ -6,13 +6,12 @@ mod common;
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
 
 use futures::StreamExt;
 use procpool::{ProcessPoolExecutor, TaskError, WorkerOutput};
 use serde::{Deserialize, Serialize};
 
-use common::{in_time, pid};
+use common::{frame_pipe, in_time, pid};
 
 procpool::test_support!();
 
@@ -28,20 +27,6 @@ struct Forgery {
     entries: Vec<u8>,
     /// Whether the frame is said to be of the chunk that the item belongs to.
     own: bool,
-}
-
-/// The pipe that this worker writes its frames to: that with the highest number.
-fn frame_pipe() -> PathBuf {
-    let is_write_end = |fd: &u32| {
-        let target = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();
-        target.to_string_lossy().starts_with("pipe:") && flags.ends_with('1')
-    };
-    let fds = std::fs::read_dir("/proc/self/fd").unwrap();
-    let fds = fds.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap());
-    let fd = fds.filter(is_write_end).max().unwrap();
-    format!("/proc/self/fd/{fd}").into()
 }
 
 fn item(number: u8, forgery: Option<Forgery>) -> u8 {

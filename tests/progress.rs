@@ -6,14 +6,13 @@ procpool::test_support!();
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
 use procpool::{ProcessPoolExecutor, Progress, ProgressStream, current};
 
-use common::{Gate, hold, in_time, pid};
+use common::{Gate, frame_pipe, hold, in_time, pid};
 
 fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
@@ -288,20 +287,6 @@ async fn a_thread_that_outlives_its_task_reports_for_nobody() {
     }
     in_time(pool.run(stop, ())).await.unwrap();
     assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), worker);
-}
-
-/// The pipe that this worker writes its frames to: that with the highest number.
-fn frame_pipe() -> PathBuf {
-    let is_write_end = |fd: &u32| {
-        let target = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();
-        target.to_string_lossy().starts_with("pipe:") && flags.ends_with('1')
-    };
-    let fds = std::fs::read_dir("/proc/self/fd").unwrap();
-    let fds = fds.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap());
-    let fd = fds.filter(is_write_end).max().unwrap();
-    format!("/proc/self/fd/{fd}").into()
 }
 
 /// Writes a frame of progress past the product, as only a hostile task can.

@@ -12,22 +12,9 @@ use std::time::{Duration, Instant};
 use procpool::{Builder, PoolStats, ProcessPoolExecutor, Shutdown, TaskOutcomes, WorkerState};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use common::{Gate, LIMIT, hold, in_time, pid, wait_until};
-
-fn panic_now() {
-    panic!("now");
-}
-
-fn exit_now() {
-    std::process::exit(3);
-}
-
-fn exit_at_first_attempt() -> u32 {
-    match procpool::current().attempt() {
-        1 => std::process::exit(3),
-        attempt => attempt,
-    }
-}
+use common::{
+    Gate, LIMIT, exit_at_first_attempt, exit_now, hold, in_time, panic_now, pid, wait_until,
+};
 
 fn bytes(count: usize) -> Vec<u8> {
     vec![1; count]

@@ -84,6 +84,35 @@ pub(crate) fn pid() -> u32 {
     std::process::id()
 }
 
+/// The pipe that this worker writes its frames to: that with the highest number.
+pub(crate) fn frame_pipe() -> PathBuf {
+    let is_write_end = |fd: &u32| {
+        let target = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();
+        target.to_string_lossy().starts_with("pipe:") && flags.ends_with('1')
+    };
+    let fds = std::fs::read_dir("/proc/self/fd").unwrap();
+    let fds = fds.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap());
+    let fd = fds.filter(is_write_end).max().unwrap();
+    format!("/proc/self/fd/{fd}").into()
+}
+
+pub(crate) fn panic_now() {
+    panic!("now");
+}
+
+pub(crate) fn exit_now() {
+    std::process::exit(3);
+}
+
+pub(crate) fn exit_at_first_attempt() -> u32 {
+    match procpool::current().attempt() {
+        1 => std::process::exit(3),
+        attempt => attempt,
+    }
+}
+
 procpool::register!(hold, pid);
 
 // ----- processes -----

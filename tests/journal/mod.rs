@@ -65,3 +65,20 @@ pub(crate) fn note_line(path: &str, line: &str) {
 }
 
 procpool::register!(note);
+
+/// Has two children, one behind the other, and notes their pids.
+pub(crate) fn hold_with_children(path: String, port: u16) {
+    let script = "sleep 1000 & echo $!; wait";
+    let mut shell = std::process::Command::new("sh")
+        .args(["-c", script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let stdout = shell.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    note_line(&path, line.trim());
+    note_line(&path, &shell.id().to_string());
+    crate::common::hold(port);
+    shell.wait().unwrap();
+}
