@@ -37,7 +37,7 @@ use crate::executor::ProcessPoolExecutor;
 ///
 /// Quick items go to the workers in chunks, because to hand over a task costs more than to call a
 /// trivial function. It does not show: an item that fails, by whatever means, fails alone; each
-/// runs at most once; and when a chunk takes longer than a millisecond, its results so far are
+/// runs at most once; and when a chunk takes longer than some milliseconds, its results so far are
 /// delivered, and other workers may take what has not begun.
 ///
 /// Dropping the stream cancels all items that have not begun; those that run are left to finish.
@@ -95,8 +95,8 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
         self
     }
 
-    /// How many items go to a worker at a time. Default: as many as make a fifth of a millisecond of
-    /// work, judged by the slowest of late, so that slow items go alone; one if the pool has
+    /// How many items go to a worker at a time. Default: as many as make two thirds of a millisecond of
+    /// work, judged by the average of late, so that slow items go alone; one if the pool has
     /// [`max_tasks_per_child`](crate::Builder::max_tasks_per_child), to which a chunk is one task.
     ///
     /// Only what it costs to hand over an item depends on it. It is an upper limit: a chunk is smaller

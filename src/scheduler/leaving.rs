@@ -64,8 +64,7 @@ impl Scheduler {
     }
 
     /// There may be fewer workers now. Those that have nothing to do leave at once, first those that are not
-    /// even up, and the youngest first.
-    /// What the others were sent ahead is taken back, so that they can leave as soon as possible.
+    /// even up, and the youngest first. What the others were sent ahead is taken back, so that they can leave as soon as possible.
     pub(super) fn dismiss_surplus(&mut self, now: Time) {
         let idle = self.worker_ids(|worker| worker.serves() && worker.is_idle());
         let starting = self.worker_ids(|worker| worker.serves() && !worker.is_ready());
