@@ -19,6 +19,7 @@ use crate::exit::ExitHook;
 use crate::launch::{Call, Launch};
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
+use crate::program::Program;
 use crate::registry::Registry;
 use crate::scheduler::{Config, Scheduler};
 use crate::supervisor::{self, Shared};
@@ -73,9 +74,7 @@ pub struct Builder {
     grace_period: Duration,
     start_timeout: Duration,
     max_payload: usize,
-    command: Option<Vec<OsString>>,
-    env: Vec<(OsString, OsString)>,
-    current_dir: Option<PathBuf>,
+    program: Program,
     output: WorkerOutput,
     initializer: Option<Result<Arc<Call>, BuildErrorKind>>,
     exit_hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
@@ -96,9 +95,7 @@ impl Default for Builder {
             grace_period: Duration::from_secs(2),
             start_timeout: Duration::from_secs(30),
             max_payload: 1 << 30,
-            command: None,
-            env: Vec::new(),
-            current_dir: None,
+            program: Program::default(),
             output: WorkerOutput::default(),
             initializer: None,
             exit_hook: None,
@@ -230,7 +227,7 @@ impl Builder {
     /// Sets an environment variable of the workers. They inherit the others. Of two values for one
     /// variable the later one counts.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.program.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -240,7 +237,7 @@ impl Builder {
     /// [`worker_command`](Self::worker_command). If the directory is missing or cannot be entered the
     /// pool is broken as soon as a worker is started, with an error that names it.
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.current_dir = Some(absolute(directory.as_ref()));
+        self.program.current_dir = Some(absolute(directory.as_ref()));
         self
     }
 
@@ -252,9 +249,9 @@ impl Builder {
     /// environment variables and the directory are used.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
         let WorkerCommand { words, env, current_dir } = command.into();
-        self.command = Some(words);
-        self.env.extend(env);
-        self.current_dir = current_dir.or(self.current_dir);
+        self.program.command = Some(words);
+        self.program.env.extend(env);
+        self.program.current_dir = current_dir.or(self.program.current_dir);
         self
     }
 
@@ -341,9 +338,7 @@ impl Builder {
         let scheduler = Scheduler::new(config);
         let shared = Arc::new(Shared::new(self.name, scheduler, self.queue_capacity));
         let launch = Arc::new(Launch {
-            command: self.command,
-            env: self.env,
-            current_dir: self.current_dir,
+            program: self.program,
             initializer: self.initializer.transpose()?,
             exit_hook: prepared_hook(self.exit_hook, self.max_payload)?,
             max_payload: self.max_payload,

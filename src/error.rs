@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::CodecError;
+use crate::handshake::Refusal;
 use crate::id::{TaskId, WorkerId};
 use crate::sys::signal_name;
 use crate::wire::{InitFailure, Outcome, PanicReport, split_header};
@@ -633,17 +634,8 @@ pub(crate) enum StartError {
         death: WorkerDeath,
         hint: &'static str,
     },
-    #[error(
-        "a worker reached user code instead of `procpool::init()`: make `procpool::init()` the \
-         first statement of `main`, and put `procpool::test_support!();` into test binaries"
-    )]
-    NotInitialised,
-    #[error(
-        "the worker program speaks version {theirs} of the protocol, this process version {ours}"
-    )]
-    Version { ours: u32, theirs: u32 },
-    #[error("the worker program was built with other functions:\n  {}", .0.join("\n  "))]
-    Functions(Vec<String>),
+    #[error("{0}")]
+    Refused(#[source] Refusal),
     #[error("the initializer `{function}` {failure}")]
     Initializer { function: &'static str, failure: InitializerFailure },
     #[error("a worker (pid {pid}) was not ready within {limit:?}{hint}")]
@@ -682,10 +674,7 @@ impl StartError {
                 InitializerFailure::Failed { pid, .. }
                 | InitializerFailure::Timeout { pid, .. } => Some(*pid),
             },
-            Self::Spawn { .. }
-            | Self::NotInitialised
-            | Self::Version { .. }
-            | Self::Functions(_) => None,
+            Self::Spawn { .. } | Self::Refused(_) => None,
         }
     }
 
@@ -701,11 +690,7 @@ impl StartError {
                     | io::ErrorKind::Unsupported
             ),
             Self::Died { .. } => false,
-            Self::NotInitialised
-            | Self::Version { .. }
-            | Self::Functions(_)
-            | Self::Initializer { .. }
-            | Self::Timeout { .. } => true,
+            Self::Refused(_) | Self::Initializer { .. } | Self::Timeout { .. } => true,
         }
     }
 

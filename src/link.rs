@@ -11,13 +11,11 @@
 //! At any point the process may just exit. Then all that it has written is read before the end is
 //! reported: a result that was written is delivered, whatever happened afterwards.
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitStatus;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,23 +24,26 @@ use futures::future::OptionFuture;
 use futures_timer::Delay;
 use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
-use crate::error::{DeathReport, InitializerFailure, StartError, WorkerDeath};
+use crate::child::Role;
+use crate::error::{DeathReport, StartError, WorkerDeath};
+use crate::handshake::{Handshake, Heard, misplaced};
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
 use crate::outlet::Outlet;
 use crate::output::{Drained, drain};
 use crate::payload::Payload;
+use crate::program::start_child;
 use crate::scheduler::KillReason;
-use crate::sys::{Reaper, SharedPage, SharedPageRef, read_available, require_io_driver};
+use crate::sys::{
+    ChildProcess, Reaper, SharedPage, SharedPageRef, read_available, require_io_driver,
+};
 use crate::wire::{
-    ChunkReplyHeader, Goodbye, InitFailure, Kind, MAX_MESSAGE, Outcome, PreambleSearch,
-    ProgressHeader, ReplyHeader, VERSION, WorkerHello, frame_codec, peek_version, split_header,
-    split_kind,
+    ChunkReplyHeader, Goodbye, Kind, MAX_MESSAGE, Outcome, ProgressHeader, ReplyHeader,
+    frame_codec, split_header, split_kind,
 };
 
 /// Room that is made for each read.
@@ -53,8 +54,6 @@ const SMALL: usize = 4 << 10;
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 /// How long a worker that has left waits for its output to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// A worker that has printed so much without a hello is none.
-const LONGEST_BANNER: usize = 1 << 20;
 
 /// What the supervisor wants of a worker.
 #[derive(Clone, Copy, Debug)]
@@ -133,40 +132,19 @@ pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
 
 /// Runs a worker from its start to its end.
 pub(crate) async fn run(worker: WorkerId, launch: Arc<Launch>, orders: Orders, reports: Reports) {
-    let ended = match spawn(Arc::clone(&launch)).await {
+    let ended = match spawn(&launch).await {
         Ok(spawned) => Link::new(worker, launch, reports.clone(), spawned).run(orders).await,
         Err(error) => {
-            let program = launch.program_name();
+            let program = launch.program.name();
             Ended::NotStarted(StartError::Spawn { program, source: Arc::new(error) })
         }
     };
     let _ = reports.send((worker, Report::Ended(ended))).await; // or the supervisor has gone
 }
 
-/// Spawning a process blocks for a moment. It has a thread of its own, because those that the
-/// runtime has for what blocks may all be taken for long.
-async fn spawn(launch: Arc<Launch>) -> io::Result<Spawned> {
-    let (sender, spawned) = oneshot::channel();
-    let runtime = Handle::current();
-    std::thread::Builder::new().name("procpool-spawner".to_owned()).spawn(move || {
-        let _entered = runtime.enter();
-        let spawned = catch_unwind(AssertUnwindSafe(|| Spawned::new(&launch)));
-        let _ = sender.send(spawned.unwrap_or_else(|panic| Err(unsupported(&*panic))));
-    })?;
-    spawned.await.unwrap_or_else(|_| Err(io::ErrorKind::Unsupported.into()))
-}
-
-/// This is how tokio says that a runtime lacks something.
-fn unsupported(panic: &(dyn Any + Send)) -> io::Error {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    io::Error::new(io::ErrorKind::Unsupported, text.unwrap_or_default())
-}
-
 /// A child with its pipes.
 struct Spawned {
     reaper: Reaper,
-    pid: u32,
     stdin: ChildStdin,
     stdout: ChildStdout,
     stderr: ChildStderr,
@@ -174,16 +152,23 @@ struct Spawned {
     claims: Option<(SharedPage, OwnedFd)>,
 }
 
+async fn spawn(launch: &Arc<Launch>) -> io::Result<Spawned> {
+    let launch = Arc::clone(launch);
+    start_child(move || Spawned::new(&launch)).await
+}
+
 impl Spawned {
     fn new(launch: &Launch) -> io::Result<Self> {
         require_io_driver()?;
-        // If the runtime ended at this moment, tokio's `spawn` would fail after the child was there,
-        // and leave it behind; so the child is taken from the inner command before tokio's part.
-        let mut child = launch.command()?.as_std_mut().spawn()?;
-        let pid = child.id();
+        let mut command = launch.program.command(Role::Worker)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0); // Ctrl-C belongs to the parent
+        // Not by tokio: if the runtime ended at this moment, its `spawn` would fail after the child was
+        // there, and leave it behind.
+        let mut child = command.spawn()?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         // From here on nothing that fails leaves the child behind.
-        let reaper = Reaper::new(child)?;
+        let reaper = Reaper::new(ChildProcess::new(child, true)?)?;
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(io::Error::other("the child has no pipes"));
         };
@@ -192,16 +177,13 @@ impl Spawned {
         let stderr = ChildStderr::from_std(stderr)?;
         // Without it everything works, only slower.
         let claims = SharedPage::create().ok();
-        Ok(Self { reaper, pid, stdin, stdout, stderr, claims })
+        Ok(Self { reaper, stdin, stdout, stderr, claims })
     }
 }
 
 /// How far a worker has come.
 enum Stage {
-    Preamble(PreambleSearch),
-    Hello,
-    /// With the page for claims, if both sides have it.
-    Initialising(Option<SharedPage>),
+    Starting(Handshake),
     Serving,
     Goodbye(Option<ExitReply>),
     /// It was ended or ends because it cannot serve.
@@ -239,7 +221,8 @@ struct Link {
 
 impl Link {
     fn new(worker: WorkerId, launch: Arc<Launch>, reports: Reports, spawned: Spawned) -> Self {
-        let Spawned { reaper, pid, stdin, stdout, stderr, claims } = spawned;
+        let Spawned { reaper, stdin, stdout, stderr, claims } = spawned;
+        let pid = reaper.child().pid();
         let (exited, exit) = oneshot::channel();
         let output = launch.output.clone();
         let stderr = tokio::spawn(drain(stderr, exit, worker, pid, output));
@@ -253,7 +236,7 @@ impl Link {
             stderr,
             exited,
             claims,
-            stage: Stage::Preamble(PreambleSearch::default()),
+            stage: Stage::Starting(Handshake::default()),
             codec: frame_codec(launch.max_payload),
             inbox: BytesMut::new(),
             killed: None,
@@ -290,7 +273,7 @@ impl Link {
                 biased;
                 count = orders.recv_many(&mut batch, BATCH), if listening => {
                     if count == 0 {
-                        self.reaper.kill(); // the supervisor has gone
+                        self.reaper.child().kill(); // the supervisor has gone
                         listening = false;
                     }
                     batch.drain(..).for_each(|order| self.obey(order));
@@ -337,10 +320,10 @@ impl Link {
                     self.fail_protocol(&error);
                 }
             }
-            Order::Terminate => self.reaper.terminate(),
+            Order::Terminate => self.reaper.child().terminate(),
             Order::Kill(reason) => {
                 self.killed.get_or_insert(reason);
-                self.reaper.kill();
+                self.reaper.child().kill();
             }
         }
     }
@@ -384,55 +367,43 @@ impl Link {
 
     fn next_step(&mut self) -> io::Result<Step> {
         match &mut self.stage {
-            Stage::Preamble(search) => {
-                let Some(skipped) = search.advance(&self.inbox) else {
-                    let rubbish = search.skipped() > LONGEST_BANNER;
-                    let text = rubbish.then(|| beginning(&self.inbox));
-                    self.inbox.clear();
-                    return match text {
-                        Some(text) => Err(io::Error::other(format!(
-                            "it printed a megabyte without a hello, such as {text:?}"
-                        ))),
-                        None => Ok(Step::Wait),
-                    };
-                };
-                let _ = self.inbox.split_to(skipped);
-                self.stage = Stage::Hello;
-                Ok(Step::Quiet)
+            Stage::Starting(handshake) => {
+                let heard = handshake.advance(&mut self.inbox, &mut self.codec)?;
+                Ok(self.start(heard))
             }
             Stage::Failed(_) => {
                 self.inbox.clear();
                 Ok(Step::Wait)
             }
-            _ => match self.codec.decode(&mut self.inbox)? {
+            Stage::Serving | Stage::Goodbye(_) => match self.codec.decode(&mut self.inbox)? {
                 Some(frame) => self.understand(frame),
                 None => Ok(Step::Wait),
             },
         }
     }
 
+    fn start(&mut self, heard: Heard) -> Step {
+        match heard {
+            Heard::Quiet => Step::Quiet,
+            Heard::Wait => Step::Wait,
+            Heard::Ready { claims } => {
+                let page = self.claims.take().filter(|_| claims).map(|(page, _)| page);
+                self.stage = Stage::Serving;
+                self.was_ready = true;
+                Step::Report(Report::Ready(self.outlet.clone(), page))
+            }
+            Heard::Refused(refusal) => {
+                // The worker cannot serve this pool.
+                self.stage = Stage::Failed(Failed::Start(self.launch.refused(self.pid, refusal)));
+                self.reaper.child().kill();
+                Step::Quiet
+            }
+        }
+    }
+
     fn understand(&mut self, frame: BytesMut) -> io::Result<Step> {
         let (kind, body) = split_kind(&frame)?;
         match (&mut self.stage, kind) {
-            (Stage::Hello, Kind::NotInitialised) => self.refuse(StartError::NotInitialised),
-            (Stage::Hello, Kind::WorkerHello) => match accept(body)? {
-                Ok(claims) => {
-                    let page = self.claims.take().filter(|_| claims).map(|(page, _)| page);
-                    self.stage = Stage::Initialising(page);
-                }
-                Err(refusal) => self.refuse(refusal),
-            },
-            (Stage::Initialising(_), Kind::InitFailed) => {
-                let (failure, _) = split_header::<InitFailure>(body)?;
-                let failure = InitializerFailure::Failed { pid: self.pid, failure };
-                self.refuse(self.launch.initializer_failed(failure));
-            }
-            (Stage::Initialising(page), Kind::Ready) => {
-                let page = page.take();
-                self.stage = Stage::Serving;
-                self.was_ready = true;
-                return Ok(Step::Report(Report::Ready(self.outlet.clone(), page)));
-            }
             (Stage::Serving, Kind::Reply) => {
                 let (header, payload) = split_header::<ReplyHeader>(body)?;
                 let length = payload.len();
@@ -463,23 +434,14 @@ impl Link {
                 let exit_reply = goodbye.exit_hook.map(|outcome| ExitReply { outcome, payload });
                 self.stage = Stage::Goodbye(exit_reply);
             }
-            (_, kind) => {
-                let message = format!("it sent a {kind:?} frame at the wrong time");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
+            (_, kind) => return Err(misplaced(kind)),
         }
         Ok(Step::Quiet)
     }
 
-    /// The worker cannot serve this pool.
-    fn refuse(&mut self, error: StartError) {
-        self.stage = Stage::Failed(Failed::Start(error));
-        self.reaper.kill();
-    }
-
     fn fail_protocol(&mut self, error: &io::Error) {
         self.stage = Stage::Failed(Failed::Protocol(error.to_string()));
-        self.reaper.kill();
+        self.reaper.child().kill();
     }
 
     /// Reads what the worker has left behind, and reaps it.
@@ -488,7 +450,7 @@ impl Link {
         self.receive().await;
         let _ = self.exited.send(());
         let drained = self.stderr.await.ok();
-        let status = self.reaper.reap();
+        let status = self.reaper.child().reap();
         if let Stage::Goodbye(exit_reply) = self.stage {
             // The program may end after a shutdown, and what was printed must not end with it.
             if let Some(Drained { written, .. }) = drained {
@@ -506,8 +468,12 @@ impl Link {
         if self.was_ready {
             return Ended::Died(death);
         }
-        let silent = matches!(self.stage, Stage::Preamble(_) | Stage::Hello);
-        let hint = if silent && !death.was_killed_from_outside() { self.launch.hint() } else { "" };
+        let silent = matches!(&self.stage, Stage::Starting(handshake) if handshake.is_silent());
+        let hint = if silent && !death.was_killed_from_outside() {
+            self.launch.program.hint()
+        } else {
+            ""
+        };
         Ended::NotStarted(match self.stage {
             Stage::Failed(Failed::Start(error)) => error,
             _ if self.killed == Some(KillReason::StartTimeout) => {
@@ -565,20 +531,6 @@ fn keep_payload(mut frame: BytesMut, length: usize) -> Payload {
     }
 }
 
-/// Whether a worker fits, and takes part in claims.
-fn accept(body: &[u8]) -> io::Result<Result<bool, StartError>> {
-    let theirs = peek_version(body)?;
-    if theirs != VERSION {
-        return Ok(Err(StartError::Version { ours: VERSION, theirs }));
-    }
-    let (hello, _) = split_header::<WorkerHello>(body)?;
-    if hello.differences.is_empty() {
-        Ok(Ok(hello.claims))
-    } else {
-        Ok(Err(StartError::Functions(hello.differences)))
-    }
-}
-
 fn read_progress(body: &[u8]) -> io::Result<Progress> {
     let (header, text) = split_header::<ProgressHeader>(body)?;
     if text.len() > MAX_MESSAGE {
@@ -587,10 +539,6 @@ fn read_progress(body: &[u8]) -> io::Result<Progress> {
     }
     let ProgressHeader { task, done, total } = header;
     Ok(Progress { task, done, total, text: String::from_utf8_lossy(text).into_owned() })
-}
-
-fn beginning(text: &[u8]) -> String {
-    String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned()
 }
 
 fn death(

@@ -15,7 +15,7 @@ mod stream;
 mod worker;
 
 pub use self::context::{Current, StateError, current, state, try_current};
-pub(crate) use self::role::{WORKER_FLAG, is_uninitialised_worker, report_missing_init};
+pub(crate) use self::role::{Role, is_uninitialised_worker, report_missing_init};
 pub use self::role::{init, worker_main};
 pub(crate) use self::runtime::block_on;
 pub(crate) use self::stream::Arguments;

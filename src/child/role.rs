@@ -5,12 +5,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::runtime::Handle;
 
+use crate::sys::write_to_stdin;
 use crate::wire::{Kind, PREAMBLE, put_frame};
 
-/// The last argument of every worker. A program that does not call [`init`] will most likely refuse
-/// such an option at once, as the standard test harness does; and unlike an environment variable it
-/// is not inherited by the processes that a task starts.
-pub(crate) const WORKER_FLAG: &str = "--procpool-worker";
+/// What this program was started as by another procpool process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A worker of a pool.
+    Worker,
+    /// The process that forks the workers of a pool.
+    ForkServer,
+    /// A [`Process`](crate::Process).
+    Process,
+}
+
+impl Role {
+    const ALL: [Self; 3] = [Self::Worker, Self::ForkServer, Self::Process];
+
+    /// The last argument of every such process. A program that does not call [`init`] will most likely
+    /// refuse such an option at once, as the standard test harness does; and unlike an environment
+    /// variable it is not inherited by the processes that a task starts.
+    pub(crate) fn flag(self) -> &'static str {
+        match self {
+            Self::Worker => "--procpool-worker",
+            Self::ForkServer => "--procpool-forkserver",
+            Self::Process => "--procpool-process",
+        }
+    }
+
+    /// That of this process; `None` for one that the user has started.
+    fn of_this_process() -> Option<Self> {
+        let last = std::env::args_os().next_back()?;
+        Self::ALL.into_iter().find(|role| last == role.flag())
+    }
+}
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
@@ -56,28 +84,39 @@ pub fn init() {
 pub fn worker_main() -> ! {
     INITIALISED.store(true, Ordering::Release);
     if Handle::try_current().is_err() {
-        super::worker::run();
+        play();
     }
     // It was called inside `async fn main`. A thread of its own lets `async` tasks have a runtime.
-    let _ = std::thread::spawn(|| super::worker::run()).join();
+    let _ = std::thread::spawn(|| play()).join();
     std::process::abort() // not reached: the thread ends the process
 }
 
-fn is_worker() -> bool {
-    std::env::args_os().next_back().is_some_and(|last| last == WORKER_FLAG)
+fn play() -> ! {
+    match Role::of_this_process() {
+        // Without a flag it was started by hand, and the worker says so.
+        Some(Role::Worker) | None => super::worker::run(),
+        Some(Role::ForkServer) => std::process::abort(),
+        Some(Role::Process) => std::process::abort(),
+    }
 }
 
 /// Whether this process was meant to be a worker but has gone on to user code.
 pub(crate) fn is_uninitialised_worker() -> bool {
-    is_worker() && !INITIALISED.load(Ordering::Acquire)
+    Role::of_this_process().is_some() && !INITIALISED.load(Ordering::Acquire)
 }
 
-/// Tells the parent, which waits at the other end of standard output, what was forgotten.
+/// Tells the parent, which waits for a hello, what was forgotten.
 pub(crate) fn report_missing_init() {
     let mut message = PREAMBLE.to_vec();
-    if put_frame(&mut message, Kind::NotInitialised, &(), 0).is_ok() {
-        let mut stdout = std::io::stdout().lock();
-        // If the parent cannot be told, it still sees this process end without a hello.
-        let _ = stdout.write_all(&message).and_then(|()| stdout.flush());
+    if put_frame(&mut message, Kind::NotInitialised, &(), 0).is_err() {
+        return;
     }
+    // If the parent cannot be told, it still sees this process end without a hello.
+    let _ = match Role::of_this_process() {
+        Some(Role::ForkServer | Role::Process) => write_to_stdin(&message),
+        Some(Role::Worker) | None => {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(&message).and_then(|()| stdout.flush())
+        }
+    };
 }

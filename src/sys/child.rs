@@ -2,12 +2,15 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_current_process_group, kill_process,
-    kill_process_group, pidfd_open, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, getpid,
+    kill_current_process_group, kill_process, kill_process_group, pidfd_open, pidfd_send_signal,
+    waitid,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -32,9 +35,12 @@ pub(crate) fn require_io_driver() -> io::Result<()> {
     tokio::net::unix::pipe::pipe().map(drop)
 }
 
-/// Ends this process and all of its group, at once.
+/// Ends this process at once, and all of its group if that is its own.
 pub(crate) fn kill_own_group() -> ! {
-    let _ = kill_current_process_group(Signal::KILL);
+    let _ = match getpgrp() == getpid() {
+        true => kill_current_process_group(Signal::KILL),
+        false => kill_process(getpid(), Signal::KILL),
+    };
     std::process::abort() // not reached: SIGKILL cannot be refused
 }
 
@@ -59,35 +65,197 @@ pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| known.as_raw() == signal).map(|(_, name)| *name)
 }
 
-/// Sees a child exit without reaping it. Until it is reaped its pid, which is also the id of its
-/// process group, cannot be given to anybody else, so it is safe to signal.
+/// A process that this one has started, from its start until it is reaped. Until then its pid, which
+/// may also be the id of its process group, cannot be given to anybody else, so it is safe to signal.
+///
+/// Nobody of a group that it leads outlives it: when it is reaped the rest is killed.
 #[derive(Debug)]
-enum ExitWatch {
+pub(crate) struct ChildProcess {
+    pid: Pid,
+    /// Readable once it has exited. Not on every system.
+    pidfd: Option<Arc<OwnedFd>>,
+    leads_group: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not reaped. `None` if that is for somebody else to do: the process that has forked it.
+    Running(Option<Child>),
+    Reaped(ExitStatus),
+}
+
+impl ChildProcess {
+    /// Takes over a child that nobody has waited for. If that fails the child is ended.
+    pub(crate) fn new(child: Child, leads_group: bool) -> io::Result<Self> {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).ok().map(Arc::new);
+        Ok(Self { pid, pidfd, leads_group, state: Mutex::new(State::Running(Some(child))) })
+    }
+
+    /// A process that another one has forked for this one, and will not reap before it is asked to. It
+    /// leads its process group.
+    pub(crate) fn forked(pid: u32) -> io::Result<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+        let pidfd = Some(Arc::new(pidfd_open(pid, PidfdFlags::NONBLOCK)?));
+        Ok(Self { pid, pidfd, leads_group: true, state: Mutex::new(State::Running(None)) })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Readable once the process has exited; `None` where the system has no such thing.
+    pub(crate) fn pidfd(&self) -> Option<&Arc<OwnedFd>> {
+        self.pidfd.as_ref()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing can panic while it is held, so it is never really poisoned.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the process, with its group, to end.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// What Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    /// Ends the process, with its group.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Does nothing once it is reaped.
+    fn signal(&self, signal: Signal) {
+        match &*self.lock() {
+            State::Running(Some(_)) => self.signal_own(signal),
+            State::Running(None) => self.signal_forked(signal),
+            State::Reaped(_) => {}
+        }
+    }
+
+    fn signal_own(&self, signal: Signal) {
+        if self.leads_group {
+            let _ = kill_process_group(self.pid, signal);
+        }
+        // It may have changed its group, and must not get the signal twice.
+        if !self.leads_group || getpgid(Some(self.pid)) != Ok(self.pid) {
+            let _ = kill_process(self.pid, signal);
+        }
+    }
+
+    /// If the one who has forked it has died it may have been reaped by now, and its pid be that of
+    /// another process. The pidfd tells.
+    fn signal_forked(&self, signal: Signal) {
+        let reached = self.pidfd.as_ref().map(|pidfd| pidfd_send_signal(pidfd, signal));
+        if let Some(Ok(())) = reached {
+            let _ = kill_process_group(self.pid, signal);
+        }
+    }
+
+    /// How the process ended, if it has; it is not reaped by that.
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        match &*self.lock() {
+            State::Running(Some(_)) => exit_status(self.pid),
+            State::Running(None) => None,
+            State::Reaped(status) => Some(*status),
+        }
+    }
+
+    /// Kills what is left of the group and reaps the process, which must have exited.
+    pub(crate) fn reap(&self) -> io::Result<ExitStatus> {
+        let mut state = self.lock();
+        match &mut *state {
+            State::Running(Some(child)) => {
+                self.signal_own(Signal::KILL);
+                if !has_exited(self.pid) {
+                    return Err(io::ErrorKind::WouldBlock.into()); // a watch has ended with its runtime
+                }
+                let status = child.wait()?;
+                *state = State::Reaped(status);
+                Ok(status)
+            }
+            State::Running(None) => Err(io::ErrorKind::Unsupported.into()),
+            State::Reaped(status) => Ok(*status),
+        }
+    }
+
+    /// Somebody else has reaped it.
+    pub(crate) fn was_reaped(&self, status: ExitStatus) {
+        *self.lock() = State::Reaped(status);
+    }
+
+    /// Waits for the end in a thread of its own, and reaps; for when there is no runtime to wait on.
+    pub(crate) fn reap_in_background(self: Arc<Self>, reaped: impl FnOnce() + Send + 'static) {
+        // Without a thread it stays a zombie until this process ends.
+        let _ = std::thread::Builder::new().name("procpool-reaper".to_owned()).spawn(move || {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(self.pid), options) {}
+            let _ = self.reap();
+            reaped();
+        });
+    }
+}
+
+/// How a child ended, if it has; leaves it to be reaped.
+fn exit_status(pid: Pid) -> Option<ExitStatus> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    let status = waitid(WaitId::Pid(pid), options).ok()??;
+    // As `wait` lays it out.
+    let raw = match (status.terminating_signal(), status.exit_status()) {
+        (Some(signal), _) => signal,
+        (None, code) => code.unwrap_or_default() << 8,
+    };
+    Some(ExitStatus::from_raw(raw))
+}
+
+/// Whether a child has exited; leaves it to be reaped.
+fn has_exited(pid: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    !matches!(waitid(WaitId::Pid(pid), options), Ok(None) | Err(rustix::io::Errno::INTR))
+}
+
+/// Sees a process exit without reaping it.
+#[derive(Debug)]
+pub(crate) enum ExitWatch {
     /// Readable once the process has exited.
-    Pidfd(AsyncFd<OwnedFd>),
+    Pidfd(AsyncFd<Arc<OwnedFd>>),
     /// Where there is no pidfd: looks again at each SIGCHLD.
-    Signal(tokio::signal::unix::Signal),
+    Signal(Pid, tokio::signal::unix::Signal),
 }
 
 impl ExitWatch {
-    fn new(pid: Pid) -> io::Result<Self> {
-        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::NONBLOCK) else {
-            return Ok(Self::Signal(signal(SignalKind::child())?));
+    pub(crate) fn new(child: &ChildProcess) -> io::Result<Self> {
+        let Some(pidfd) = child.pidfd() else {
+            return Ok(Self::Signal(child.pid, signal(SignalKind::child())?));
         };
-        // SAFETY: the `AsyncFd` owns the descriptor; nobody else closes or replaces it, and an
+        // SAFETY: the `AsyncFd` keeps the descriptor open; nobody closes or replaces it, and an
         // `OwnedFd` is always the same one.
         #[expect(unsafe_code, reason = "registers a descriptor with the reactor")]
-        let watched = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
+        let watched =
+            unsafe { AsyncFd::register_with_interest(Arc::clone(pidfd), Interest::READABLE) };
         Ok(Self::Pidfd(watched?))
     }
 
-    async fn exited(&mut self, pid: Pid) {
+    /// Waits until the process has exited; it is not reaped yet.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub(crate) async fn exited(&mut self) {
         match self {
             Self::Pidfd(fd) => {
                 let _ = fd.readable().await;
             }
-            Self::Signal(child_signals) => {
-                while !has_exited(pid, WaitIdOptions::NOHANG) {
+            Self::Signal(pid, child_signals) => {
+                while !has_exited(*pid) {
                     child_signals.recv().await;
                 }
             }
@@ -95,46 +263,27 @@ impl ExitWatch {
     }
 }
 
-/// Whether a child has exited; leaves it to be reaped.
-fn has_exited(pid: Pid, options: WaitIdOptions) -> bool {
-    let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    !matches!(waitid(WaitId::Pid(pid), options), Ok(None) | Err(rustix::io::Errno::INTR))
-}
-
 /// Owns a child that leads its own process group. Nobody of the group outlives it: when the child
 /// has exited, or when the `Reaper` is dropped, the rest is killed and the child is reaped.
 #[derive(Debug)]
 pub(crate) struct Reaper {
     watch: ExitWatch,
-    group: Group,
+    child: KilledOnDrop,
 }
 
 /// What a [`Reaper`] owns even if there is no runtime to watch the child with.
 #[derive(Debug)]
-struct Group {
-    pid: Pid,
-    /// `None` once it is reaped.
-    child: Option<Child>,
-}
+struct KilledOnDrop(Arc<ChildProcess>);
 
 impl Reaper {
-    /// Takes over a child that was spawned with `process_group(0)` and that nobody has waited for.
     /// If that fails the child is ended.
-    pub(crate) fn new(child: Child) -> io::Result<Self> {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-        let group = Group { pid, child: Some(child) };
-        Ok(Self { watch: ExitWatch::new(pid)?, group })
+    pub(crate) fn new(child: ChildProcess) -> io::Result<Self> {
+        let child = KilledOnDrop(Arc::new(child));
+        Ok(Self { watch: ExitWatch::new(&child.0)?, child })
     }
 
-    /// Asks the whole group to end.
-    pub(crate) fn terminate(&self) {
-        self.group.signal(Signal::TERM);
-    }
-
-    /// Ends the whole group.
-    pub(crate) fn kill(&self) {
-        self.group.signal(Signal::KILL);
+    pub(crate) fn child(&self) -> &ChildProcess {
+        &self.child.0
     }
 
     /// Waits until the child has exited; it is not reaped yet.
@@ -143,36 +292,20 @@ impl Reaper {
     ///
     /// Nothing is lost when the future is dropped.
     pub(crate) async fn exited(&mut self) {
-        self.watch.exited(self.group.pid).await;
-    }
-
-    /// Kills what is left of the group and reaps the child, which must have exited.
-    pub(crate) fn reap(mut self) -> io::Result<ExitStatus> {
-        self.kill();
-        if !has_exited(self.group.pid, WaitIdOptions::NOHANG) {
-            return Err(io::ErrorKind::WouldBlock.into()); // the watch has ended with its runtime
-        }
-        self.group.child.take().ok_or(io::ErrorKind::NotFound)?.wait()
+        self.watch.exited().await;
     }
 }
 
-impl Group {
-    fn signal(&self, signal: Signal) {
-        if self.child.is_some() {
-            let _ = kill_process_group(self.pid, signal);
-            let _ = kill_process(self.pid, signal); // in case it has changed its group
-        }
-    }
-}
-
-impl Drop for Group {
+impl Drop for KilledOnDrop {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
-        let Some(mut child) = self.child.take() else { return };
-        // The runtime may be gone, so a short-lived thread waits for the killed child.
-        let _ = std::thread::Builder::new()
-            .name("procpool-reaper".to_owned())
-            .spawn(move || child.wait());
+        let state = self.0.lock();
+        let is_own = matches!(*state, State::Running(Some(_)));
+        drop(state);
+        self.0.kill();
+        if is_own {
+            // The runtime may be gone, so a short-lived thread waits for the killed child.
+            Arc::clone(&self.0).reap_in_background(|| {});
+        }
     }
 }
 
@@ -180,38 +313,66 @@ impl Drop for Group {
 mod tests {
     use super::*;
 
-    fn sleeper() -> Reaper {
+    fn sleeper() -> ChildProcess {
         use std::os::unix::process::CommandExt;
 
         let mut command = std::process::Command::new("sleep");
-        Reaper::new(command.arg("1000").process_group(0).spawn().unwrap()).unwrap()
+        ChildProcess::new(command.arg("1000").process_group(0).spawn().unwrap(), true).unwrap()
     }
 
     #[tokio::test]
     async fn an_exit_is_seen_before_the_child_is_reaped() {
-        use std::os::unix::process::ExitStatusExt;
-
-        let mut reaper = sleeper();
-        reaper.kill();
+        let mut reaper = Reaper::new(sleeper()).unwrap();
+        assert_eq!(reaper.child().status(), None);
+        reaper.child().kill();
         reaper.exited().await;
-        assert!(has_exited(reaper.group.pid, WaitIdOptions::NOHANG));
-        assert_eq!(reaper.reap().unwrap().signal(), Some(9));
+        assert!(has_exited(reaper.child().pid));
+        assert_eq!(reaper.child().status().unwrap().signal(), Some(9));
+        assert_eq!(reaper.child().reap().unwrap().signal(), Some(9));
+        assert_eq!(reaper.child().status().unwrap().signal(), Some(9));
     }
 
     #[tokio::test]
     async fn an_exit_is_seen_without_a_pidfd() {
-        let mut reaper = sleeper();
-        reaper.watch = ExitWatch::Signal(signal(SignalKind::child()).unwrap());
-        reaper.terminate();
-        reaper.exited().await;
-        reaper.reap().unwrap();
+        let child = sleeper();
+        let mut watch = ExitWatch::Signal(child.pid, signal(SignalKind::child()).unwrap());
+        child.terminate();
+        watch.exited().await;
+        child.reap().unwrap();
+    }
+
+    #[test]
+    fn a_code_is_told_from_a_signal_before_the_child_is_reaped() {
+        for (script, code, signal) in [("exit 8", Some(8), None), ("kill -TERM $$", None, Some(15))]
+        {
+            let shell = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let child = ChildProcess::new(shell, false).unwrap();
+            while child.status().is_none() {
+                std::thread::yield_now();
+            }
+            let seen = child.status().unwrap();
+            assert_eq!((seen.code(), seen.signal()), (code, signal));
+            assert_eq!(child.reap().unwrap(), seen);
+        }
+    }
+
+    #[test]
+    fn what_is_reaped_is_not_signalled() {
+        let child = sleeper();
+        child.was_reaped(ExitStatus::from_raw(0));
+        child.kill();
+        assert!(!has_exited(child.pid));
+        *child.lock() = State::Running(None); // but it can be asked by its pidfd
+        child.kill();
+        waitid(WaitId::Pid(child.pid), WaitIdOptions::EXITED).unwrap();
+        child.kill(); // reaches nobody
     }
 
     #[test]
     fn a_dropped_child_is_killed_and_reaped_even_after_its_runtime() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let reaper = runtime.block_on(async { sleeper() });
-        let pid = reaper.group.pid;
+        let reaper = runtime.block_on(async { Reaper::new(sleeper()).unwrap() });
+        let pid = reaper.child().pid;
         drop(runtime);
         drop(reaper);
         // An error says that there is no such child any more.

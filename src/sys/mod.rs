@@ -6,10 +6,15 @@ mod child;
 mod memory;
 mod pipe;
 mod resources;
+mod socket;
 
 pub(crate) use self::child::{
-    Reaper, kill_own_group, own_executable, require_io_driver, signal_name,
+    ChildProcess, Reaper, kill_own_group, own_executable, require_io_driver, signal_name,
 };
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
-pub(crate) use self::pipe::{FramePipes, read_available, take_frame_pipes, wait_for_hangup};
+pub(crate) use self::pipe::{
+    FramePipes, read_available, take_control_socket, take_frame_pipes, wait_for_hangup,
+    write_to_stdin,
+};
 pub(crate) use self::resources::{MemoryGauge, limit_memory, resident_memory};
+pub(crate) use self::socket::{control_socket, receive_with_fds, send_with_fds};

@@ -1,7 +1,7 @@
 //! Pipes: the worker's end of the frames, and looks past tokio's readiness.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::BytesMut;
@@ -21,12 +21,25 @@ pub(crate) struct FramePipes {
 /// Takes the frame pipes away from descriptors 0 and 1, so that user code may read and print by
 /// whatever means: standard input becomes empty, standard output joins standard error.
 pub(crate) fn take_frame_pipes() -> io::Result<FramePipes> {
-    let input = move_out_of_the_way(stdin())?;
     let output = move_out_of_the_way(stdout())?;
+    let input = take_control_socket()?;
+    Ok(FramePipes { input: input.into(), output: output.into() })
+}
+
+/// Takes what connects this process to its parent away from descriptor 0, as [`take_frame_pipes`]
+/// does, for those whose standard output is not part of that.
+pub(crate) fn take_control_socket() -> io::Result<OwnedFd> {
+    let input = move_out_of_the_way(stdin())?;
     let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     dup2_stdin(&null)?;
     dup2_stdout(stderr())?;
-    Ok(FramePipes { input: input.into(), output: output.into() })
+    Ok(input)
+}
+
+/// Writes to descriptor 0, which is a socket in a process that has its parent there.
+pub(crate) fn write_to_stdin(bytes: &[u8]) -> io::Result<()> {
+    let socket = stdin().try_clone_to_owned()?;
+    File::from(socket).write_all(bytes)
 }
 
 /// Copies a descriptor to a high number, where a task that closes "all the low ones", or uses a

@@ -1,0 +1,111 @@
+//! The program that child processes run, and how one is started without being left behind.
+
+use std::any::Any;
+use std::ffi::OsString;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::child::Role;
+use crate::registry::TestWorker;
+use crate::sys::own_executable;
+
+/// A program with its circumstances.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Program {
+    /// Program and arguments; `None` for this process's own program.
+    pub(crate) command: Option<Vec<OsString>>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) current_dir: Option<PathBuf>,
+}
+
+impl Program {
+    pub(crate) fn name(&self) -> String {
+        let own = || std::env::current_exe().map(Into::into).unwrap_or_default();
+        let program = self.command.as_ref().and_then(|command| command.first().cloned());
+        program.unwrap_or_else(own).to_string_lossy().into_owned()
+    }
+
+    /// The command that starts it in a role. Its standard streams and its group are left to the caller.
+    pub(crate) fn command(&self, role: Role) -> io::Result<Command> {
+        let mut command = match &self.command {
+            Some(words) => {
+                let (program, args) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+                let mut command = Command::new(program);
+                command.args(args);
+                command
+            }
+            None => own_command()?,
+        };
+        command.arg(role.flag()).envs(self.env.iter().map(|(key, value)| (key, value)));
+        if let Some(directory) = &self.current_dir {
+            assert_enterable(directory)?;
+            command.current_dir(directory);
+        }
+        Ok(command)
+    }
+
+    /// What to say of a process that ended before its hello.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self.command {
+            None => {
+                "\nit did not get as far as `procpool::init()`: make that the first statement of \
+                 `main`, and put `procpool::test_support!();` into test binaries"
+            }
+            Some(_) => {
+                "\nit was started by `worker_command`: does it call `procpool::worker_main()`?"
+            }
+        }
+    }
+}
+
+/// Spawning would fail with the same error, but as if it were the program that is missing.
+fn assert_enterable(directory: &Path) -> io::Result<()> {
+    let entered = std::fs::metadata(directory.join("."));
+    entered.map(drop).map_err(|error| {
+        let text = format!("its directory `{}` cannot be entered: {error}", directory.display());
+        io::Error::new(error.kind(), text)
+    })
+}
+
+/// This process's own program, as a child.
+fn own_command() -> io::Result<Command> {
+    use std::os::unix::process::CommandExt;
+
+    let mut command = Command::new(own_executable()?);
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    if let Some(test) = TestWorker::name() {
+        // The test harness is told to run the one test that turns into the worker. What comes
+        // after `--` it takes for the names of further tests.
+        command.args([&*test, "--exact", "--nocapture", "--test-threads=1", "--"]);
+    }
+    Ok(command)
+}
+
+/// Runs what starts a child process, which blocks for a moment. It has a thread of its own, because
+/// those that the runtime has for what blocks may all be taken for long.
+pub(crate) async fn start_child<T: Send + 'static>(
+    start: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (sender, started) = oneshot::channel();
+    let runtime = Handle::current();
+    std::thread::Builder::new().name("procpool-spawner".to_owned()).spawn(move || {
+        let _entered = runtime.enter();
+        let started = catch_unwind(AssertUnwindSafe(start));
+        let _ = sender.send(started.unwrap_or_else(|panic| Err(unsupported(&*panic))));
+    })?;
+    started.await.unwrap_or_else(|_| Err(io::ErrorKind::Unsupported.into()))
+}
+
+/// This is how tokio says that a runtime lacks something.
+fn unsupported(panic: &(dyn Any + Send)) -> io::Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    io::Error::new(io::ErrorKind::Unsupported, text.unwrap_or_default())
+}
