@@ -16,6 +16,7 @@ use crate::codec::CodecError;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::executor::{Limits, ProcessPoolExecutor};
 use crate::exit::ExitHook;
+use crate::forkserver::{ForkServer, ServerLaunch};
 use crate::launch::{Call, Launch};
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
@@ -40,6 +41,25 @@ pub enum OnWorkerDeath {
     /// The pool is broken: every pending task and every later submit fails with
     /// [`BrokenProcessPool`](crate::BrokenProcessPool), as in Python.
     Break,
+}
+
+/// How workers are started; the counterpart of Python's start methods of the same names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// Each worker is a fresh start of the program: about a millisecond, on every platform.
+    #[default]
+    Spawn,
+    /// A server process, which is started like a worker but has only one thread, runs the
+    /// [`preload`](Builder::preload) once and then forks the workers: a fraction of a millisecond each,
+    /// and what was preloaded is in the memory of all of them, but takes it only once, as long as
+    /// they only read it. The server runs as long as the pool does.
+    ///
+    /// For Linux 5.3 or later; elsewhere no worker can be started, and the pool is broken by that. There
+    /// is no `fork` of this process itself, which has threads and a runtime: the copy of a process has
+    /// only one of its threads, and the locks that the others held stay locked in it for ever. A
+    /// [chapter](crate::guide::start_methods) says more and compares the two.
+    ForkServer,
 }
 
 /// Configures a [`ProcessPoolExecutor`]; see [`ProcessPoolExecutor::builder`].
@@ -75,6 +95,8 @@ pub struct Builder {
     start_timeout: Duration,
     max_payload: usize,
     program: Program,
+    start_method: StartMethod,
+    preload: Option<Result<Arc<Call>, BuildErrorKind>>,
     output: WorkerOutput,
     initializer: Option<Result<Arc<Call>, BuildErrorKind>>,
     exit_hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
@@ -96,6 +118,8 @@ impl Default for Builder {
             start_timeout: Duration::from_secs(30),
             max_payload: 1 << 30,
             program: Program::default(),
+            start_method: StartMethod::default(),
+            preload: None,
             output: WorkerOutput::default(),
             initializer: None,
             exit_hook: None,
@@ -261,6 +285,61 @@ impl Builder {
         self
     }
 
+    /// How workers are started. Default: [`StartMethod::Spawn`], which works everywhere.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
+        self
+    }
+
+    /// A registered function that is called once before workers are forked, to build what all of them
+    /// need: a model, an index, a dictionary. Tasks find what it returned by
+    /// [`procpool::preloaded()`](crate::preloaded); its result need not be a serde type.
+    ///
+    /// With [`StartMethod::ForkServer`] it is called in the server, and again only if the server has
+    /// died. With [`StartMethod::Spawn`] there is no such place, so each worker calls it, before the
+    /// [initializer](Self::initializer): the same program works, at the price of time and memory.
+    ///
+    /// A fork copies memory, descriptors and one thread. So the function must not leave behind threads
+    /// or a runtime, which is seen and refused with an error that says so, nor anything that workers
+    /// must not share, such as a connection: that is what the initializer is for, which each worker calls
+    /// for itself. It must not be `async`.
+    ///
+    /// If it panics, or returns `Err`, or does not end within the
+    /// [start timeout](Self::start_timeout), the pool is broken, and its message is in every error.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// use procpool::{ProcessPoolExecutor, StartMethod};
+    ///
+    /// type Dictionary = HashMap<String, u32>;
+    ///
+    /// fn load(words: u32) -> Dictionary {
+    ///     (0..words).map(|n| (format!("word {n}"), n)).collect() // in earnest, from a file
+    /// }
+    ///
+    /// fn look_up(word: String) -> Option<u32> {
+    ///     let dictionary: &Dictionary = procpool::preloaded().expect("the pool has a preload");
+    ///     dictionary.get(&word).copied()
+    /// }
+    ///
+    /// procpool::register!(load, look_up);
+    ///
+    /// fn pool() -> Result<ProcessPoolExecutor, procpool::BuildError> {
+    ///     let builder = ProcessPoolExecutor::builder().start_method(StartMethod::ForkServer);
+    ///     builder.preload(load, 1_000_000).build()
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn preload<F, A, M>(mut self, function: F, args: A) -> Self
+    where
+        F: Callable<A, M>,
+        A: Serialize,
+    {
+        self.preload = Some(prepare(function, &args).map(Arc::new));
+        self
+    }
+
     /// A registered function that each worker calls once, before its first task; also each worker
     /// that replaces another. Tasks find what it returned by
     /// [`current().state()`](crate::Current::state). It may be `async`, and its result need not be
@@ -337,8 +416,21 @@ impl Builder {
         let max_workers = config.max_workers;
         let scheduler = Scheduler::new(config);
         let shared = Arc::new(Shared::new(self.name, scheduler, self.queue_capacity));
+        let preload = self.preload.transpose()?;
+        let fork_server = (self.start_method == StartMethod::ForkServer).then(|| {
+            let (server, work) = ForkServer::new(ServerLaunch {
+                program: self.program.clone(),
+                preload: preload.clone(),
+                output: self.output.clone(),
+                start_timeout: self.start_timeout,
+            });
+            runtime.spawn(work);
+            server
+        });
         let launch = Arc::new(Launch {
             program: self.program,
+            fork_server,
+            preload,
             initializer: self.initializer.transpose()?,
             exit_hook: prepared_hook(self.exit_hook, self.max_payload)?,
             max_payload: self.max_payload,

@@ -493,6 +493,8 @@ pub struct WorkerDeath(Arc<DeathReport>);
 
 #[derive(Clone, Debug)]
 pub(crate) struct DeathReport {
+    pub(crate) deceased: Deceased,
+    /// That which has died, or for which the fork server was started.
     pub(crate) worker: WorkerId,
     pub(crate) pid: u32,
     pub(crate) exit_code: Option<i32>,
@@ -500,6 +502,13 @@ pub(crate) struct DeathReport {
     pub(crate) stderr_tail: String,
     /// What the supervisor did to it, or what it did wrong.
     pub(crate) remark: Option<String>,
+}
+
+/// Who has died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deceased {
+    Worker,
+    ForkServer,
 }
 
 impl WorkerDeath {
@@ -543,7 +552,11 @@ impl WorkerDeath {
 impl fmt::Display for WorkerDeath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = &*self.0;
-        write!(f, "{} (pid {}) ", report.worker, report.pid)?;
+        match report.deceased {
+            Deceased::Worker => write!(f, "{}", report.worker)?,
+            Deceased::ForkServer => f.write_str("the fork server")?,
+        }
+        write!(f, " (pid {}) ", report.pid)?;
         match (report.signal, report.exit_code) {
             (Some(signal), _) => {
                 write!(f, "was killed by signal {signal}")?;
@@ -621,6 +634,15 @@ impl BrokenProcessPool {
     pub fn is_initializer_failure(&self) -> bool {
         matches!(&self.0, BrokenCause::Start(StartError::Initializer { .. }))
     }
+
+    /// The [preload](crate::Builder::preload) failed: it panicked, returned an error, took too long, or
+    /// has left threads behind, so that no workers can be forked.
+    pub fn is_preload_failure(&self) -> bool {
+        matches!(
+            &self.0,
+            BrokenCause::Start(StartError::Preload { .. } | StartError::CannotFork { .. })
+        )
+    }
 }
 
 /// Why a worker did not become ready.
@@ -638,28 +660,59 @@ pub(crate) enum StartError {
     Refused(#[source] Refusal),
     #[error("the initializer `{function}` {failure}")]
     Initializer { function: &'static str, failure: InitializerFailure },
-    #[error("a worker (pid {pid}) was not ready within {limit:?}{hint}")]
-    Timeout { pid: u32, limit: Duration, hint: &'static str },
+    #[error("the preload `{function}` {failure}")]
+    Preload { function: &'static str, failure: InitializerFailure },
+    #[error("{place} cannot fork workers: {reason}")]
+    CannotFork { place: Place, reason: String },
+    #[error("{place} was not ready within {limit:?}{hint}")]
+    Timeout { place: Place, limit: Duration, hint: &'static str },
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum InitializerFailure {
-    Failed { pid: u32, failure: InitFailure },
-    Timeout { pid: u32, limit: Duration },
+    Failed { place: Place, failure: InitFailure },
+    Timeout { place: Place, limit: Duration },
+}
+
+/// The process where something has failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    deceased: Deceased,
+    pid: u32,
+}
+
+impl Place {
+    pub(crate) fn worker(pid: u32) -> Self {
+        Self { deceased: Deceased::Worker, pid }
+    }
+
+    pub(crate) fn fork_server(pid: u32) -> Self {
+        Self { deceased: Deceased::ForkServer, pid }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.deceased {
+            Deceased::Worker => write!(f, "a worker (pid {})", self.pid),
+            Deceased::ForkServer => write!(f, "the fork server (pid {})", self.pid),
+        }
+    }
 }
 
 impl fmt::Display for InitializerFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed { pid, failure: InitFailure::Failed(message) } => {
-                write!(f, "failed in a worker (pid {pid}): {message}")
-            }
-            Self::Failed { pid, failure: InitFailure::Panicked(report) } => {
+            Self::Failed { place, failure: InitFailure::Panicked(report) } => {
                 let panic = TaskPanic::new(report.clone());
-                write!(f, "{panic}, in a worker (pid {pid})")
+                write!(f, "{panic}, in {place}")
             }
-            Self::Timeout { pid, limit } => {
-                write!(f, "did not end within {limit:?} in a worker (pid {pid})")
+            Self::Failed {
+                place,
+                failure: InitFailure::Failed(message) | InitFailure::CannotFork(message),
+            } => write!(f, "failed in {place}: {message}"),
+            Self::Timeout { place, limit } => {
+                write!(f, "did not end within {limit:?} in {place}")
             }
         }
     }
@@ -669,10 +722,10 @@ impl StartError {
     fn pid(&self) -> Option<u32> {
         match self {
             Self::Died { death, .. } => Some(death.pid()),
-            Self::Timeout { pid, .. } => Some(*pid),
-            Self::Initializer { failure, .. } => match failure {
-                InitializerFailure::Failed { pid, .. }
-                | InitializerFailure::Timeout { pid, .. } => Some(*pid),
+            Self::Timeout { place, .. } | Self::CannotFork { place, .. } => Some(place.pid),
+            Self::Initializer { failure, .. } | Self::Preload { failure, .. } => match failure {
+                InitializerFailure::Failed { place, .. }
+                | InitializerFailure::Timeout { place, .. } => Some(place.pid),
             },
             Self::Spawn { .. } | Self::Refused(_) => None,
         }
@@ -690,7 +743,11 @@ impl StartError {
                     | io::ErrorKind::Unsupported
             ),
             Self::Died { .. } => false,
-            Self::Refused(_) | Self::Initializer { .. } | Self::Timeout { .. } => true,
+            Self::Refused(_)
+            | Self::Initializer { .. }
+            | Self::Preload { .. }
+            | Self::CannotFork { .. }
+            | Self::Timeout { .. } => true,
         }
     }
 

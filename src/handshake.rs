@@ -52,9 +52,12 @@ pub(crate) enum Refusal {
     Version { ours: u32, theirs: u32 },
     #[error("its program was built with other functions:\n  {}", .0.join("\n  "))]
     Functions(Vec<String>),
-    /// What it had to run first has failed.
-    #[error("{0:?}")]
-    Initialisation(InitFailure),
+    /// Its initializer has failed.
+    #[error("its initializer has failed")]
+    Initializer(InitFailure),
+    /// What was to be built before its initializer has failed.
+    #[error("its preload has failed")]
+    Preload(InitFailure),
 }
 
 impl Default for Handshake {
@@ -99,7 +102,11 @@ impl Handshake {
             }),
             (Self::Initialising { .. }, Kind::InitFailed) => {
                 let (failure, _) = split_header::<InitFailure>(body)?;
-                Ok(Heard::Refused(Refusal::Initialisation(failure)))
+                Ok(Heard::Refused(Refusal::Initializer(failure)))
+            }
+            (Self::Initialising { .. }, Kind::PreloadFailed) => {
+                let (failure, _) = split_header::<InitFailure>(body)?;
+                Ok(Heard::Refused(Refusal::Preload(failure)))
             }
             (&&mut Self::Initialising { claims }, Kind::Ready) => Ok(Heard::Ready { claims }),
             (_, kind) => Err(misplaced(kind)),

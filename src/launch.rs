@@ -1,10 +1,14 @@
 //! How the workers of a pool are started, and what is said when that fails.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{InitializerFailure, StartError};
+use bytes::Bytes;
+
+use crate::error::{InitializerFailure, Place, StartError};
 use crate::exit::ExitHook;
+use crate::forkserver::ForkServer;
 use crate::handshake::Refusal;
 use crate::id::WorkerId;
 use crate::output::WorkerOutput;
@@ -12,12 +16,15 @@ use crate::payload::Payload;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::sys::SharedPageRef;
-use crate::wire::{Hello, MemoryLimits, Stop};
+use crate::wire::{Hello, InitFailure, MemoryLimits, PreloadHeader, Stop};
 
 /// How the workers of a pool are started.
 #[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) program: Program,
+    /// Forks them; `None` if each is started by itself.
+    pub(crate) fork_server: Option<ForkServer>,
+    pub(crate) preload: Option<Arc<Call>>,
     pub(crate) initializer: Option<Arc<Call>>,
     pub(crate) exit_hook: Option<Arc<ExitHook>>,
     pub(crate) max_payload: usize,
@@ -35,10 +42,30 @@ pub(crate) struct Call {
 }
 
 impl Launch {
-    pub(crate) fn hello(&self, worker: WorkerId, claims: Option<SharedPageRef>) -> Hello {
-        let initializer = self.initializer.as_ref().map(|initializer| initializer.function);
-        let functions = Registry::global().names();
-        Hello::new(worker, self.max_payload, self.memory, functions, initializer, claims)
+    /// The hello, with what comes behind it.
+    pub(crate) fn hello(
+        &self,
+        worker: WorkerId,
+        claims: Option<SharedPageRef>,
+    ) -> (Hello, Payload) {
+        let is_forked = self.fork_server.is_some();
+        let functions = (!is_forked).then(|| Registry::global().names());
+        let preload = self.preload.as_deref().filter(|_| !is_forked);
+        let header = preload.map(|call| PreloadHeader {
+            function: call.function,
+            length: call.arguments.len() as u64,
+        });
+        let initializer = self.initializer.as_deref();
+        let position = initializer.map(|call| call.function);
+        let hello =
+            Hello::new(worker, self.max_payload, self.memory, functions, header, position, claims);
+        let first = preload.map(|call| call.arguments.clone());
+        let second = initializer.map(|call| call.arguments.clone());
+        let arguments = match (first, second) {
+            (Some(first), Some(second)) => Bytes::from([&first[..], &second[..]].concat()).into(),
+            (first, second) => first.or(second).unwrap_or_default(),
+        };
+        (hello, arguments)
     }
 
     pub(crate) fn stop(&self) -> (Stop, Payload) {
@@ -47,27 +74,67 @@ impl Launch {
         (Stop { exit_hook: call.map(|call| call.function) }, arguments)
     }
 
-    /// What to say of a worker that cannot serve.
-    pub(crate) fn refused(&self, pid: u32, refusal: Refusal) -> StartError {
-        match refusal {
-            Refusal::Initialisation(failure) => {
-                self.initializer_failed(InitializerFailure::Failed { pid, failure })
-            }
-            refusal => StartError::Refused(refusal),
-        }
+    /// What to say of a worker that could not be started.
+    pub(crate) fn failed(&self, error: io::Error) -> StartError {
+        StartError::Spawn { program: self.program.name(), source: Arc::new(error) }
     }
 
-    fn initializer_failed(&self, failure: InitializerFailure) -> StartError {
-        let function = self.initializer.as_ref().map_or("", |initializer| initializer.name);
-        StartError::Initializer { function, failure }
+    /// What to say of a worker that cannot serve.
+    pub(crate) fn refused(&self, pid: u32, refusal: Refusal) -> StartError {
+        let initializer = self.initializer.as_deref();
+        refused(Place::worker(pid), initializer, self.preload.as_deref(), refusal)
     }
 
     pub(crate) fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
+        let place = Place::worker(pid);
         let limit = self.start_timeout;
-        if initialising && self.initializer.is_some() {
-            return self.initializer_failed(InitializerFailure::Timeout { pid, limit });
+        match self.initializer.as_deref().filter(|_| initialising) {
+            Some(Call { name: function, .. }) => {
+                let failure = InitializerFailure::Timeout { place, limit };
+                StartError::Initializer { function, failure }
+            }
+            None if initialising => timed_out(place, limit, self.preload.as_deref(), ""),
+            None => timed_out(place, limit, None, self.program.hint()),
         }
-        let hint = if initialising { "" } else { self.program.hint() };
-        StartError::Timeout { pid, limit, hint }
+    }
+}
+
+/// What to say of a process that cannot serve.
+pub(crate) fn refused(
+    place: Place,
+    initializer: Option<&Call>,
+    preload: Option<&Call>,
+    refusal: Refusal,
+) -> StartError {
+    let name = |call: Option<&Call>| call.map_or("", |call| call.name);
+    match refusal {
+        Refusal::Preload(InitFailure::CannotFork(reason)) => {
+            StartError::CannotFork { place, reason }
+        }
+        Refusal::Preload(failure) => {
+            let failure = InitializerFailure::Failed { place, failure };
+            StartError::Preload { function: name(preload), failure }
+        }
+        Refusal::Initializer(failure) => {
+            let failure = InitializerFailure::Failed { place, failure };
+            StartError::Initializer { function: name(initializer), failure }
+        }
+        refusal => StartError::Refused(refusal),
+    }
+}
+
+/// What to say of a process that takes too long, perhaps in its preload.
+pub(crate) fn timed_out(
+    place: Place,
+    limit: Duration,
+    preload: Option<&Call>,
+    hint: &'static str,
+) -> StartError {
+    match preload {
+        Some(Call { name: function, .. }) => {
+            let failure = InitializerFailure::Timeout { place, limit };
+            StartError::Preload { function, failure }
+        }
+        None => StartError::Timeout { place, limit, hint },
     }
 }

@@ -124,6 +124,7 @@ mod error;
 mod events;
 mod executor;
 mod exit;
+mod forkserver;
 pub mod guide;
 mod handle;
 mod handshake;
@@ -156,9 +157,11 @@ mod testing;
 mod wait;
 mod wire;
 
-pub use crate::builder::{Builder, OnWorkerDeath, WorkerCommand};
+pub use crate::builder::{Builder, OnWorkerDeath, StartMethod, WorkerCommand};
 pub use crate::callable::{Callable, TaskFn, marker};
-pub use crate::child::{Current, StateError, current, init, state, try_current, worker_main};
+pub use crate::child::{
+    Current, StateError, current, init, preloaded, state, try_current, worker_main,
+};
 pub use crate::completion::{AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed};
 pub use crate::ending::Ending;
 pub use crate::error::{

@@ -15,6 +15,7 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,8 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::child::Role;
-use crate::error::{DeathReport, StartError, WorkerDeath};
+use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
+use crate::forkserver::{ForkServer, Forked};
 use crate::handshake::{Handshake, Heard, misplaced};
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
@@ -39,7 +41,8 @@ use crate::payload::Payload;
 use crate::program::start_child;
 use crate::scheduler::KillReason;
 use crate::sys::{
-    ChildProcess, Reaper, SharedPage, SharedPageRef, read_available, require_io_driver,
+    ChildProcess, ParentPipes, Reaper, SharedPage, SharedPageRef, read_available,
+    require_io_driver, worker_pipes,
 };
 use crate::wire::{
     ChunkReplyHeader, Goodbye, Kind, MAX_MESSAGE, Outcome, ProgressHeader, ReplyHeader,
@@ -131,13 +134,15 @@ pub(crate) type Reports = mpsc::Sender<(WorkerId, Report)>;
 pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
 
 /// Runs a worker from its start to its end.
-pub(crate) async fn run(worker: WorkerId, launch: Arc<Launch>, orders: Orders, reports: Reports) {
-    let ended = match spawn(&launch).await {
+pub(crate) async fn run(
+    worker: WorkerId,
+    launch: Arc<Launch>,
+    mut orders: Orders,
+    reports: Reports,
+) {
+    let ended = match spawn(worker, &launch, &mut orders).await {
         Ok(spawned) => Link::new(worker, launch, reports.clone(), spawned).run(orders).await,
-        Err(error) => {
-            let program = launch.program.name();
-            Ended::NotStarted(StartError::Spawn { program, source: Arc::new(error) })
-        }
+        Err(error) => Ended::NotStarted(error),
     };
     let _ = reports.send((worker, Report::Ended(ended))).await; // or the supervisor has gone
 }
@@ -145,6 +150,8 @@ pub(crate) async fn run(worker: WorkerId, launch: Arc<Launch>, orders: Orders, r
 /// A child with its pipes.
 struct Spawned {
     reaper: Reaper,
+    /// Set if the fork server has to reap it.
+    forked: Option<Forked>,
     stdin: ChildStdin,
     stdout: ChildStdout,
     stderr: ChildStderr,
@@ -152,12 +159,66 @@ struct Spawned {
     claims: Option<(SharedPage, OwnedFd)>,
 }
 
-async fn spawn(launch: &Arc<Launch>) -> io::Result<Spawned> {
-    let launch = Arc::clone(launch);
-    start_child(move || Spawned::new(&launch)).await
+async fn spawn(
+    worker: WorkerId,
+    launch: &Arc<Launch>,
+    orders: &mut Orders,
+) -> Result<Spawned, StartError> {
+    match &launch.fork_server {
+        Some(server) => fork(worker, launch, server, orders).await,
+        None => {
+            let own = Arc::clone(launch);
+            start_child(move || Spawned::new(&own)).await.map_err(|error| launch.failed(error))
+        }
+    }
+}
+
+/// This may take as long as the server needs to start, so it can be given up.
+async fn fork(
+    worker: WorkerId,
+    launch: &Launch,
+    server: &ForkServer,
+    orders: &mut Orders,
+) -> Result<Spawned, StartError> {
+    let (ours, theirs) = worker_pipes().map_err(|error| launch.failed(error))?;
+    let mut forking = pin!(server.fork(worker, theirs));
+    loop {
+        tokio::select! {
+            biased;
+            forked = &mut forking => {
+                let forked = forked.unwrap_or_else(|| Err(launch.failed(interrupted())))?;
+                return match Spawned::forked(forked, ours) {
+                    Ok(spawned) => Ok(spawned),
+                    Err(error) => {
+                        // Without its pipes it ends at once.
+                        server.reap(forked).await;
+                        Err(launch.failed(error))
+                    }
+                };
+            }
+            order = orders.recv() => match order {
+                // The server has the same time, and says more about what took so long.
+                Some(Order::Flush | Order::Kill(KillReason::StartTimeout)) => {}
+                _ => return Err(launch.failed(interrupted())),
+            },
+        }
+    }
+}
+
+fn interrupted() -> io::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "it was told to end before it was there")
 }
 
 impl Spawned {
+    fn forked(forked: Forked, pipes: ParentPipes) -> io::Result<Self> {
+        let reaper = Reaper::new(ChildProcess::forked(forked.pid)?)?;
+        let stdin = ChildStdin::from_std(pipes.stdin)?;
+        let stdout = ChildStdout::from_std(pipes.stdout)?;
+        let stderr = ChildStderr::from_std(pipes.stderr)?;
+        let claims = SharedPage::create().ok();
+        Ok(Self { reaper, forked: Some(forked), stdin, stdout, stderr, claims })
+    }
+
     fn new(launch: &Launch) -> io::Result<Self> {
         require_io_driver()?;
         let mut command = launch.program.command(Role::Worker)?;
@@ -177,7 +238,7 @@ impl Spawned {
         let stderr = ChildStderr::from_std(stderr)?;
         // Without it everything works, only slower.
         let claims = SharedPage::create().ok();
-        Ok(Self { reaper, stdin, stdout, stderr, claims })
+        Ok(Self { reaper, forked: None, stdin, stdout, stderr, claims })
     }
 }
 
@@ -203,11 +264,13 @@ struct Link {
     reports: Reports,
     pid: u32,
     reaper: Reaper,
+    forked: Option<Forked>,
     outlet: Outlet,
     stdout: ChildStdout,
     /// Ends with the last lines of the worker's output.
     stderr: JoinHandle<Drained>,
-    exited: oneshot::Sender<()>,
+    /// Dropped once it has exited.
+    exited: Option<oneshot::Sender<()>>,
     claims: Option<(SharedPage, OwnedFd)>,
     stage: Stage,
     codec: LengthDelimitedCodec,
@@ -221,7 +284,7 @@ struct Link {
 
 impl Link {
     fn new(worker: WorkerId, launch: Arc<Launch>, reports: Reports, spawned: Spawned) -> Self {
-        let Spawned { reaper, stdin, stdout, stderr, claims } = spawned;
+        let Spawned { reaper, forked, stdin, stdout, stderr, claims } = spawned;
         let pid = reaper.child().pid();
         let (exited, exit) = oneshot::channel();
         let output = launch.output.clone();
@@ -231,10 +294,11 @@ impl Link {
             reports,
             pid,
             reaper,
+            forked,
             outlet: Outlet::new(stdin),
             stdout,
             stderr,
-            exited,
+            exited: Some(exited),
             claims,
             stage: Stage::Starting(Handshake::default()),
             codec: frame_codec(launch.max_payload),
@@ -255,9 +319,8 @@ impl Link {
 
     fn greet(&mut self) {
         let page = self.claims.as_ref().map(|(_, fd)| SharedPageRef::new(fd));
-        let hello = self.launch.hello(self.worker, page);
-        let arguments = self.launch.initializer.as_ref().map(|init| init.arguments.clone());
-        if let Err(error) = self.outlet.put(Kind::Hello, &hello, arguments.unwrap_or_default()) {
+        let (hello, arguments) = self.launch.hello(self.worker, page);
+        if let Err(error) = self.outlet.put(Kind::Hello, &hello, arguments) {
             self.fail_protocol(&error);
         }
     }
@@ -448,9 +511,9 @@ impl Link {
     async fn end(mut self) -> Ended {
         let _ = read_available(&self.stdout, &mut self.inbox);
         self.receive().await;
-        let _ = self.exited.send(());
-        let drained = self.stderr.await.ok();
-        let status = self.reaper.child().reap();
+        drop(self.exited.take());
+        let drained = (&mut self.stderr).await.ok();
+        let status = self.reap().await;
         if let Stage::Goodbye(exit_reply) = self.stage {
             // The program may end after a shutdown, and what was printed must not end with it.
             if let Some(Drained { written, .. }) = drained {
@@ -481,6 +544,20 @@ impl Link {
             }
             _ => StartError::Died { death, hint },
         })
+    }
+
+    /// `None` if nobody knows how it has ended.
+    async fn reap(&self) -> Option<ExitStatus> {
+        let child = self.reaper.child();
+        match (self.forked, &self.launch.fork_server) {
+            (Some(forked), Some(server)) => {
+                child.kill(); // what is left of its group
+                let status = server.reap(forked).await?;
+                child.was_reaped(status);
+                Some(status)
+            }
+            _ => child.reap().ok(),
+        }
     }
 
     async fn report(&self, report: Report) {
@@ -544,12 +621,12 @@ fn read_progress(body: &[u8]) -> io::Result<Progress> {
 fn death(
     worker: WorkerId,
     pid: u32,
-    status: io::Result<ExitStatus>,
+    status: Option<ExitStatus>,
     stderr_tail: String,
     remark: Option<String>,
 ) -> WorkerDeath {
-    let status = status.ok();
     WorkerDeath::new(DeathReport {
+        deceased: Deceased::Worker,
         worker,
         pid,
         exit_code: status.and_then(|status| status.code()),

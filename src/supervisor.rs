@@ -133,6 +133,8 @@ pub(crate) struct Supervisor {
     reports: mpsc::Sender<(WorkerId, Report)>,
     /// What workers said when they left.
     exits: Exits,
+    /// Set once nothing is left to do.
+    report: Option<ShutdownReport>,
     closed: watch::Sender<Option<ShutdownReport>>,
 }
 
@@ -161,7 +163,7 @@ async fn supervise(
     let began = supervisor.shared.began;
     let mut commanded = true;
     supervisor.open();
-    while !supervisor.is_closed() {
+    while supervisor.report.is_none() {
         // All sources are looked at each time, so none can starve another.
         poll_fn(|cx| {
             let reported = incoming.poll_recv_many(cx, &mut new_reports, BATCH).is_ready();
@@ -181,6 +183,10 @@ async fn supervise(
         supervisor.resolve();
         timer.set(next_timeout.and_then(|at| began.checked_add(at)));
     }
+    if let Some(server) = &supervisor.launch.fork_server {
+        server.stop().await;
+    }
+    supervisor.closed.send_replace(supervisor.report.take());
 }
 
 impl Supervisor {
@@ -207,12 +213,9 @@ impl Supervisor {
             death: None,
             broken: None,
             reports,
+            report: None,
             closed,
         }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.borrow().is_some()
     }
 
     /// Brings up the first workers, if they are wanted without a task.
@@ -600,12 +603,12 @@ impl Supervisor {
 
     fn close(&mut self, scheduler: &Scheduler) {
         let counts = scheduler.counts();
-        self.closed.send_replace(Some(ShutdownReport {
+        self.report = Some(ShutdownReport {
             finished: counts.completed + counts.failed,
             cancelled: counts.cancelled,
             killed: counts.killed,
             exits: Arc::new(std::mem::take(&mut self.exits)),
-        }));
+        });
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) enum Kind {
     Ready = 17,
     /// Worker → supervisor: [`InitFailure`].
     InitFailed = 18,
+    /// Worker or fork server → supervisor: [`InitFailure`] of the preload.
+    PreloadFailed = 25,
     /// Worker → supervisor: [`ReplyHeader`], with the result as payload.
     Reply = 19,
     /// Worker → supervisor: leaving as told. [`Goodbye`], with the exit hook's result as payload.
@@ -86,7 +88,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 13] = [
+        const ALL: [Kind; 14] = [
             Kind::Hello,
             Kind::Task,
             Kind::Stop,
@@ -94,6 +96,7 @@ impl Kind {
             Kind::WorkerHello,
             Kind::Ready,
             Kind::InitFailed,
+            Kind::PreloadFailed,
             Kind::Reply,
             Kind::Goodbye,
             Kind::NotInitialised,
@@ -114,10 +117,31 @@ pub(crate) struct Hello {
     max_payload: u64,
     pub(crate) memory: MemoryLimits,
     /// The functions that tasks name by their position here.
-    pub(crate) functions: Vec<FunctionName>,
+    /// `None`: those that the server that has forked the worker was told.
+    pub(crate) functions: Option<Vec<FunctionName>>,
+    /// If it is to be run in the worker itself. Its arguments are the beginning of the payload.
+    pub(crate) preload: Option<PreloadHeader>,
     /// Position of the initializer.
     pub(crate) initializer: Option<u32>,
     pub(crate) claims: Option<SharedPageRef>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PreloadHeader {
+    pub(crate) function: u32,
+    /// How many bytes its arguments take.
+    pub(crate) length: u64,
+}
+
+/// What a fork server must know; the preload's arguments are the payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServerHello {
+    /// First, so that every version can read it.
+    pub(crate) version: u32,
+    /// The functions that tasks name by their position here.
+    pub(crate) functions: Vec<FunctionName>,
+    /// Position of the preload.
+    pub(crate) preload: Option<u32>,
 }
 
 /// In bytes.
@@ -134,12 +158,13 @@ impl Hello {
         worker: WorkerId,
         max_payload: usize,
         memory: MemoryLimits,
-        functions: Vec<FunctionName>,
+        functions: Option<Vec<FunctionName>>,
+        preload: Option<PreloadHeader>,
         initializer: Option<u32>,
         claims: Option<SharedPageRef>,
     ) -> Self {
-        let max_payload = max_payload as u64;
-        Self { version: VERSION, worker, max_payload, memory, functions, initializer, claims }
+        let (version, max_payload) = (VERSION, max_payload as u64);
+        Self { version, worker, max_payload, memory, functions, preload, initializer, claims }
     }
 
     pub(crate) fn max_payload(&self) -> usize {
@@ -271,6 +296,8 @@ pub(crate) struct PanicReport {
 pub(crate) enum InitFailure {
     Panicked(PanicReport),
     Failed(String),
+    /// It has not failed, but after it this process cannot be forked.
+    CannotFork(String),
 }
 
 /// Appends a frame without its payload; `payload` bytes must follow.

@@ -13,6 +13,7 @@ use crate::wire::ProgressHeader;
 thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
     static STATE: Cell<Option<State>> = const { Cell::new(None) };
+    static PRELOADED: Cell<Option<State>> = const { Cell::new(None) };
 }
 
 /// Whether some thread of this process has a [`STATE`].
@@ -186,16 +187,47 @@ impl fmt::Debug for Current {
 /// If the pool has no initializer, if it returned something of another type, or if this is not the
 /// thread that runs the tasks.
 pub fn state<T: 'static>() -> Result<&'static T, StateError> {
-    let state = STATE.get().ok_or_else(missing_state)?;
+    let state = STATE.get().ok_or_else(|| missing(StateError::NoInitializer))?;
     state.downcast_ref().ok_or(StateError::OtherType { wanted: type_name::<T>() })
 }
 
+/// What the [preload](crate::Builder::preload) of this pool returned; for tasks, for the
+/// [initializer](crate::Builder::initializer), and for the [exit hook](crate::Builder::exit_hook).
+///
+/// With [`StartMethod::ForkServer`](crate::StartMethod::ForkServer) all workers share its memory, as
+/// long as they only read it.
+///
+/// ```
+/// fn build_table(size: u32) -> Vec<u32> {
+///     (0..size).map(|n| n * n).collect()
+/// }
+///
+/// fn look_up(n: usize) -> u32 {
+///     let table: &Vec<u32> = procpool::preloaded().expect("the pool has a preload");
+///     table[n]
+/// }
+///
+/// procpool::register!(build_table, look_up);
+/// # fn main() {}
+/// ```
+///
+/// # Errors
+///
+/// If the pool has no preload, if it returned something of another type, or if this is not the thread
+/// that runs the tasks.
+pub fn preloaded<T: 'static>() -> Result<&'static T, StateError> {
+    let value = PRELOADED.get().ok_or_else(|| missing(StateError::NoPreload))?;
+    value.downcast_ref().ok_or(StateError::OtherPreload { wanted: type_name::<T>() })
+}
+
+/// There is nothing on this thread; perhaps there is on another.
 #[cold]
-fn missing_state() -> StateError {
-    if HAS_STATE.load(Ordering::Relaxed) {
+fn missing(otherwise: StateError) -> StateError {
+    let is_tasks_thread = STATE.get().is_some() || PRELOADED.get().is_some();
+    if HAS_STATE.load(Ordering::Relaxed) && !is_tasks_thread {
         StateError::OtherThread
     } else {
-        StateError::NoInitializer
+        otherwise
     }
 }
 
@@ -213,6 +245,15 @@ pub enum StateError {
         "the state of this worker is on the thread that runs its tasks, and this is another one"
     )]
     OtherThread,
+    /// The pool was built without [`Builder::preload`](crate::Builder::preload), or this is no worker.
+    #[error("nothing was preloaded for this worker: the pool was built without a preload")]
+    NoPreload,
+    /// The preload returned something else. A `Result` is unwrapped before it is kept.
+    #[error("the preload of this pool did not return a `{wanted}`")]
+    OtherPreload {
+        /// The type that was asked for.
+        wanted: &'static str,
+    },
     /// The initializer returned something else. A `Result` is unwrapped before it becomes the
     /// state, and a future is awaited.
     #[error("the initializer of this pool did not return a `{wanted}`")]
@@ -240,6 +281,11 @@ pub fn try_current() -> Option<Current> {
 
 pub(super) fn set_current(current: Option<Current>) {
     CURRENT.set(current);
+}
+
+pub(super) fn set_preloaded(value: Box<dyn Any>) {
+    PRELOADED.set(Some(Box::leak(value)));
+    HAS_STATE.store(true, Ordering::Relaxed);
 }
 
 pub(super) fn set_state(state: Box<dyn Any>) {

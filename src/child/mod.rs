@@ -7,14 +7,16 @@
 
 mod chunk;
 mod context;
+mod forkserver;
 mod panic;
+mod prepare;
 mod progress;
 mod role;
 mod runtime;
 mod stream;
 mod worker;
 
-pub use self::context::{Current, StateError, current, state, try_current};
+pub use self::context::{Current, StateError, current, preloaded, state, try_current};
 pub(crate) use self::role::{Role, is_uninitialised_worker, report_missing_init};
 pub use self::role::{init, worker_main};
 pub(crate) use self::runtime::block_on;

@@ -15,7 +15,9 @@ thread_local! {
 
 /// From now on panics on this thread are recorded, besides being printed as usual.
 pub(super) fn record_panics() {
-    RUNS_TASKS.set(true);
+    if RUNS_TASKS.replace(true) {
+        return; // in the process that this one was forked from
+    }
     let print = take_hook();
     set_hook(Box::new(move |info| {
         record(info);

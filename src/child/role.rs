@@ -95,7 +95,7 @@ fn play() -> ! {
     match Role::of_this_process() {
         // Without a flag it was started by hand, and the worker says so.
         Some(Role::Worker) | None => super::worker::run(),
-        Some(Role::ForkServer) => std::process::abort(),
+        Some(Role::ForkServer) => super::forkserver::run(),
         Some(Role::Process) => std::process::abort(),
     }
 }

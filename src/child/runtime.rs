@@ -1,10 +1,12 @@
 //! A runtime for `async` tasks, built when the first one comes.
 
+use std::cell::Cell;
 use std::future::Future;
 
 use tokio::runtime::{Builder, Runtime};
 
 thread_local! {
+    static USED: Cell<bool> = const { Cell::new(false) };
     static RUNTIME: Runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -17,5 +19,11 @@ thread_local! {
 ///
 /// If no runtime can be built; the worker reports that as the task's panic.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    USED.set(true);
     RUNTIME.with(|runtime| runtime.block_on(future))
+}
+
+/// Whether something was awaited on this thread.
+pub(super) fn was_used() -> bool {
+    USED.get()
 }

@@ -83,6 +83,12 @@ impl Incoming<'_> {
         Arguments { frame: self.frame, bytes }
     }
 
+    /// The first `length` of the last `payload` bytes.
+    pub(super) fn payload_start(&mut self, payload: usize, length: usize) -> Arguments<'_> {
+        let start = self.frame.len() - payload;
+        Arguments { frame: self.frame, bytes: start..start + length }
+    }
+
     /// As [`Self::payload`], for those of a chunk.
     pub(super) fn items(&mut self, length: usize) -> Items<'_> {
         let next = self.frame.len() - length;

@@ -8,28 +8,55 @@ use std::thread;
 use std::time::Instant;
 
 use super::chunk::ChunkRun;
-use super::context::{Current, set_current, set_state};
+use super::context::{Current, set_current};
 use super::panic::{catch, record_panics};
+use super::prepare::{initialise, preload};
 use super::progress::Uplink;
-use super::stream::{Arguments, FrameReader, FrameWriter, Items};
+use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
 use crate::claim::{Slot, begin};
 use crate::codec::CodecError;
 use crate::log::print;
-use crate::registry::{CallError, Function, InitError, Registry, TaskCall};
+use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::sys::{
-    FramePipes, MemoryGauge, SharedPage, kill_own_group, limit_memory, take_frame_pipes,
-    wait_for_hangup,
+    FramePipes, MemoryGauge, SharedPage, WorkerPipes, kill_own_group, limit_memory,
+    take_frame_pipes, wait_for_hangup,
 };
 use crate::wire::{
-    ChunkHeader, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport, ReplyHeader, Stop,
-    TaskHeader, VERSION, WorkerHello, peek_version, put_frame, put_task_frame, set_length,
-    set_run_time, split_header,
+    ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport,
+    PreloadHeader, ReplyHeader, Stop, TaskHeader, VERSION, WorkerHello, peek_version, put_frame,
+    put_task_frame, set_length, set_run_time, split_header,
 };
 
 /// Serves the pool and ends the process.
 pub(super) fn run() -> ! {
-    match take_frame_pipes().and_then(meet_parent) {
-        Ok((reader, output)) => run_for_parent(reader, output),
+    run_with(take_frame_pipes(), Functions::Asked)
+}
+
+/// As [`run`], in a process that was forked for it.
+pub(super) fn run_forked(pipes: WorkerPipes, functions: Vec<&'static Function>) -> ! {
+    run_with(pipes.take(), Functions::Inherited(functions))
+}
+
+/// Where the functions come from that tasks name by position.
+enum Functions {
+    /// The parent asks for them.
+    Asked,
+    /// The parent has asked the process for them that has forked this one.
+    Inherited(Vec<&'static Function>),
+}
+
+impl Functions {
+    fn find(self, wanted: Option<&[FunctionName]>) -> Result<Vec<&'static Function>, Vec<String>> {
+        match self {
+            Self::Asked => Registry::global().resolve(wanted.unwrap_or_default()),
+            Self::Inherited(functions) => Ok(functions),
+        }
+    }
+}
+
+fn run_with(pipes: io::Result<FramePipes>, functions: Functions) -> ! {
+    match pipes.and_then(meet_parent) {
+        Ok((reader, output)) => run_for_parent(reader, output, functions),
         // Perhaps it was started by hand, and its group is that of a user's script.
         Err(error) => {
             print(format_args!("a worker, which a pool has to start, has no parent: {error}"));
@@ -46,8 +73,8 @@ fn meet_parent(pipes: FramePipes) -> io::Result<(FrameReader, File)> {
     Ok((reader, pipes.output))
 }
 
-fn run_for_parent(reader: FrameReader, output: File) -> ! {
-    match serve(reader, output) {
+fn run_for_parent(reader: FrameReader, output: File, functions: Functions) -> ! {
+    match serve(reader, output, functions) {
         Ok(()) => std::process::exit(0),
         Err(error) => {
             // The parent has gone, or the pipes have: nobody can be told any more.
@@ -70,10 +97,12 @@ fn watch_parent(input: Arc<File>) -> io::Result<()> {
     Ok(())
 }
 
-fn serve(mut reader: FrameReader, output: File) -> io::Result<()> {
+fn serve(mut reader: FrameReader, output: File, functions: Functions) -> io::Result<()> {
     let uplink = Box::leak(Box::new(Uplink::new(output)));
     let mut writer = FrameWriter::new(uplink);
-    let Some(mut worker) = Worker::start(&mut reader, &mut writer, uplink)? else { return Ok(()) };
+    let Some(mut worker) = Worker::start(&mut reader, &mut writer, uplink, functions)? else {
+        return Ok(());
+    };
     while worker.step(&mut reader, &mut writer)? {}
     Ok(())
 }
@@ -102,6 +131,7 @@ impl Worker {
         reader: &mut FrameReader,
         writer: &mut FrameWriter,
         uplink: &'static Uplink,
+        functions: Functions,
     ) -> io::Result<Option<Self>> {
         let mut incoming = reader.read()?;
         let (_, body) = incoming.parse()?;
@@ -110,7 +140,7 @@ impl Worker {
         }
         let (hello, args) = split_header::<Hello>(body)?;
         let args = args.len();
-        let functions = match Registry::global().resolve(&hello.functions) {
+        let functions = match functions.find(hello.functions.as_deref()) {
             Ok(functions) => functions,
             Err(differences) => return refuse(writer, differences),
         };
@@ -124,15 +154,13 @@ impl Worker {
             limit_memory(most)?;
         }
         let gauge = hello.memory.soft.and_then(|_| MemoryGauge::of_this_process().ok());
-        if let Some(initializer) = hello.initializer {
+        if hello.preload.is_some() || hello.initializer.is_some() {
             writer.flush()?; // it may take long
-            let function = named(&functions, initializer)?;
-            let room = room_for_text(hello.max_payload());
-            if let Err(failure) = initialise(function, incoming.payload(args), room) {
-                put_frame(writer.buffer(), Kind::InitFailed, &failure, 0)?;
-                writer.flush()?;
-                return Ok(None);
-            }
+        }
+        if let Err((kind, failure)) = prepare(&hello, &functions, &mut incoming, args) {
+            put_frame(writer.buffer(), kind, &failure, 0)?;
+            writer.flush()?;
+            return Ok(None);
         }
         put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
         writer.flush()?;
@@ -357,19 +385,37 @@ fn named(functions: &[&'static Function], position: u32) -> io::Result<&'static 
     functions.get(position as usize).copied().ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn initialise(function: &Function, args: Arguments<'_>, room: usize) -> Result<(), InitFailure> {
-    let outcome = catch(|| (function.initializer())(args.bytes()));
-    args.release();
-    match outcome {
-        Ok(Ok(state)) => {
-            set_state(state);
-            Ok(())
-        }
-        Ok(Err(InitError(mut message))) => {
-            truncate(&mut message, room);
-            Err(InitFailure::Failed(message))
-        }
-        Err(report) => Err(InitFailure::Panicked(cut(report, room))),
+/// Runs what comes before the first task; says what has failed, if anything has.
+fn prepare(
+    hello: &Hello,
+    functions: &[&'static Function],
+    incoming: &mut Incoming<'_>,
+    payload: usize,
+) -> Result<(), (Kind, InitFailure)> {
+    let room = room_for_text(hello.max_payload());
+    let mut rest = payload;
+    if let Some(PreloadHeader { function, length }) = hello.preload {
+        let length = usize::try_from(length).unwrap_or(payload).min(payload);
+        rest -= length;
+        preload(functions, function, incoming.payload_start(payload, length))
+            .map_err(|failure| (Kind::PreloadFailed, cut_failure(failure, room)))?;
+    }
+    if let Some(function) = hello.initializer {
+        initialise(functions, function, incoming.payload(rest))
+            .map_err(|failure| (Kind::InitFailed, cut_failure(failure, room)))?;
+    }
+    Ok(())
+}
+
+fn cut_failure(failure: InitFailure, room: usize) -> InitFailure {
+    let cut_text = |mut text| {
+        truncate(&mut text, room);
+        text
+    };
+    match failure {
+        InitFailure::Panicked(report) => InitFailure::Panicked(cut(report, room)),
+        InitFailure::Failed(text) => InitFailure::Failed(cut_text(text)),
+        InitFailure::CannotFork(text) => InitFailure::CannotFork(cut_text(text)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything above sees the same names whatever is below.
 
 mod child;
+mod fork;
 mod memory;
 mod pipe;
 mod resources;
@@ -11,10 +12,11 @@ mod socket;
 pub(crate) use self::child::{
     ChildProcess, Reaper, kill_own_group, own_executable, require_io_driver, signal_name,
 };
+pub(crate) use self::fork::{Fork, SingleThreaded, flush_output, has_event_poll, reap_child};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
 pub(crate) use self::pipe::{
-    FramePipes, read_available, take_control_socket, take_frame_pipes, wait_for_hangup,
-    write_to_stdin,
+    FramePipes, ParentPipes, WorkerPipes, read_available, take_control_socket, take_frame_pipes,
+    wait_for_hangup, worker_pipes, write_to_stdin,
 };
 pub(crate) use self::resources::{MemoryGauge, limit_memory, resident_memory};
 pub(crate) use self::socket::{control_socket, receive_with_fds, send_with_fds};

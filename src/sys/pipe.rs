@@ -3,19 +3,71 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionread};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, getrlimit};
-use rustix::stdio::{dup2_stdin, dup2_stdout, stderr, stdin, stdout};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
 /// The worker's end of its two frame pipes.
 #[derive(Debug)]
 pub(crate) struct FramePipes {
     pub(crate) input: File,
     pub(crate) output: File,
+}
+
+/// A worker's ends of its pipes.
+#[derive(Debug)]
+pub(crate) struct WorkerPipes {
+    pub(crate) input: OwnedFd,
+    pub(crate) output: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+}
+
+impl WorkerPipes {
+    /// Makes them those of this process, of which standard input leads nowhere already.
+    pub(crate) fn take(self) -> io::Result<FramePipes> {
+        let input = move_out_of_the_way(self.input.as_fd())?;
+        let output = move_out_of_the_way(self.output.as_fd())?;
+        dup2_stdout(&self.stderr)?;
+        dup2_stderr(&self.stderr)?;
+        Ok(FramePipes { input: input.into(), output: output.into() })
+    }
+
+    pub(crate) fn as_fds(&self) -> [BorrowedFd<'_>; 3] {
+        [self.input.as_fd(), self.output.as_fd(), self.stderr.as_fd()]
+    }
+}
+
+/// The other ends of [`WorkerPipes`].
+#[derive(Debug)]
+pub(crate) struct ParentPipes {
+    pub(crate) stdin: ChildStdin,
+    pub(crate) stdout: ChildStdout,
+    pub(crate) stderr: ChildStderr,
+}
+
+/// The pipes of a worker that is not started by a command, which would make them.
+pub(crate) fn worker_pipes() -> io::Result<(ParentPipes, WorkerPipes)> {
+    let (input, stdin) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (stdout, output) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (errors, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+    let ours = ParentPipes { stdin: stdin.into(), stdout: stdout.into(), stderr: errors.into() };
+    Ok((ours, WorkerPipes { input, output, stderr }))
+}
+
+impl TryFrom<Vec<OwnedFd>> for WorkerPipes {
+    type Error = io::Error;
+
+    fn try_from(fds: Vec<OwnedFd>) -> io::Result<Self> {
+        let fds = <[OwnedFd; 3]>::try_from(fds);
+        let [input, output, stderr] = fds.map_err(|_| io::ErrorKind::InvalidData)?;
+        Ok(Self { input, output, stderr })
+    }
 }
 
 /// Takes the frame pipes away from descriptors 0 and 1, so that user code may read and print by

@@ -1,0 +1,196 @@
+//! The fork server: a process with one thread that forks the workers of a pool.
+//!
+//! It runs the preload once. What that has built is in the memory of each worker from its start, and
+//! takes memory only once, as long as nobody writes to it.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::panic::record_panics;
+use super::prepare::preload;
+use super::stream::FrameReader;
+use super::worker;
+use crate::forkserver::protocol::{Answer, Request, SIZE};
+use crate::log::print;
+use crate::registry::{Function, Registry, TestWorker};
+use crate::sys::{
+    Fork, SingleThreaded, WorkerPipes, flush_output, has_event_poll, kill_own_group, reap_child,
+    receive_with_fds, take_control_socket,
+};
+use crate::wire::{
+    InitFailure, Kind, PREAMBLE, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
+    split_header,
+};
+
+/// Serves the pool and ends the process.
+pub(super) fn run() -> ! {
+    match take_control_socket().and_then(|socket| start(Arc::new(socket.into()))) {
+        Ok(Some(server)) => server.run(),
+        Ok(None) => std::process::exit(0),
+        Err(error) => {
+            print(format_args!("a fork server, which a pool has to start, has no parent: {error}"));
+            std::process::exit(1)
+        }
+    }
+}
+
+/// Shakes hands and runs the preload. `None` if this process cannot serve the pool, and has said why.
+fn start(socket: Arc<File>) -> io::Result<Option<Server>> {
+    let mut reader = FrameReader::new(Arc::clone(&socket))?;
+    let mut incoming = reader.read()?;
+    let (_, body) = incoming.parse()?;
+    if peek_version(body)? != VERSION {
+        return refuse(&socket, Vec::new());
+    }
+    let (hello, args) = split_header::<ServerHello>(body)?;
+    let args = args.len();
+    let functions = match Registry::global().resolve(&hello.functions) {
+        Ok(functions) => functions,
+        Err(differences) => return refuse(&socket, differences),
+    };
+    greet(&socket, Vec::new())?;
+    record_panics();
+    let prepared = single_threaded_at_start().and_then(|()| match hello.preload {
+        Some(position) => preload(&functions, position, incoming.payload(args)),
+        None => Ok(()),
+    });
+    match prepared.and_then(|()| single_threaded()) {
+        Ok(proof) => {
+            send(&socket, Kind::Ready, &())?;
+            drop(reader);
+            Ok(Some(Server { socket, functions, proof }))
+        }
+        Err(failure) => {
+            send(&socket, Kind::PreloadFailed, &failure)?;
+            Ok(None)
+        }
+    }
+}
+
+fn greet(socket: &File, differences: Vec<String>) -> io::Result<()> {
+    let answer = WorkerHello { version: VERSION, claims: false, differences };
+    let mut message = PREAMBLE.to_vec();
+    put_frame(&mut message, Kind::WorkerHello, &answer, 0)?;
+    { socket }.write_all(&message)
+}
+
+fn refuse(socket: &File, differences: Vec<String>) -> io::Result<Option<Server>> {
+    greet(socket, differences)?;
+    Ok(None)
+}
+
+fn send(mut socket: &File, kind: Kind, header: &impl serde::Serialize) -> io::Result<()> {
+    let mut message = Vec::new();
+    put_frame(&mut message, kind, header, 0)?;
+    socket.write_all(&message)
+}
+
+/// A test harness runs the test that turns into the server on a thread of its own, for which its main
+/// thread waits.
+fn most_threads() -> usize {
+    if TestWorker::name().is_some() { 2 } else { 1 }
+}
+
+fn single_threaded_at_start() -> Result<(), InitFailure> {
+    match SingleThreaded::prove(most_threads()) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(count)) => Err(InitFailure::CannotFork(format!(
+            "it had {count} threads when it came to `procpool::init()`, which has to be the first \
+             statement of `main`, and not of an `async` one"
+        ))),
+        Err(error) => Err(unknown_threads(&error)),
+    }
+}
+
+/// After the preload.
+fn single_threaded() -> Result<SingleThreaded, InitFailure> {
+    flush_output();
+    if has_event_poll().unwrap_or_default() {
+        let text = "the preload has left a runtime behind, or another holder of an epoll descriptor, \
+                    which workers would share; make it in the initializer, which runs in each worker";
+        return Err(InitFailure::CannotFork(text.to_owned()));
+    }
+    match SingleThreaded::prove(most_threads()) {
+        Ok(Ok(proof)) => Ok(proof),
+        Ok(Err(count)) => {
+            let count = count - most_threads();
+            Err(InitFailure::CannotFork(format!(
+                "the preload has started threads ({count} are there), and a fork does not copy them; \
+                 start them in the initializer, which runs in each worker"
+            )))
+        }
+        Err(error) => Err(unknown_threads(&error)),
+    }
+}
+
+fn unknown_threads(error: &io::Error) -> InitFailure {
+    InitFailure::CannotFork(format!("its threads cannot be counted: {error}"))
+}
+
+struct Server {
+    /// The one reference to it, so that it is closed in each worker.
+    socket: Arc<File>,
+    functions: Vec<&'static Function>,
+    proof: SingleThreaded,
+}
+
+impl Server {
+    /// Answers until the pool has gone; its workers see that for themselves.
+    fn run(self) -> ! {
+        loop {
+            match self.step() {
+                Ok(Step::Served) => {}
+                Ok(Step::Worker(pipes)) => {
+                    let Self { socket, functions, .. } = self;
+                    drop(socket);
+                    worker::run_forked(pipes, functions)
+                }
+                // A child that a worker has left behind may still hold this process's output.
+                Err(_) => kill_own_group(),
+            }
+        }
+    }
+
+    fn step(&self) -> io::Result<Step> {
+        let (request, fds) = self.receive()?;
+        let answered = match request {
+            Request::Fork => {
+                let pipes = WorkerPipes::try_from(fds)?;
+                match self.proof.fork() {
+                    Ok(Fork::Child) => return Ok(Step::Worker(pipes)),
+                    Ok(Fork::Parent { child }) => {
+                        Ok(Answer::Forked { pid: child.as_raw_pid().unsigned_abs() })
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Request::Reap { pid } => reap_child(pid).map(|status| Answer::Reaped { status }),
+        };
+        let answer = answered.unwrap_or_else(|error| Answer::Failed {
+            errno: error.raw_os_error().unwrap_or_default(),
+        });
+        { &*self.socket }.write_all(&answer.to_bytes())?;
+        Ok(Step::Served)
+    }
+
+    fn receive(&self) -> io::Result<(Request, Vec<OwnedFd>)> {
+        let (mut bytes, mut length, mut fds) = ([0; SIZE], 0, Vec::new());
+        while length < SIZE {
+            let (received, more) = receive_with_fds(&*self.socket, &mut bytes[length..])?;
+            if received == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            length += received;
+            fds.extend(more);
+        }
+        Ok((Request::from_bytes(bytes)?, fds))
+    }
+}
+
+enum Step {
+    Served,
+    /// This process is a new worker, with these pipes.
+    Worker(WorkerPipes),
+}

@@ -1,0 +1,482 @@
+//! The fork server as the pool sees it.
+//!
+//! A task owns the server: it starts it with the first request, passes requests on, hands out the
+//! answers, and starts another one if it has died and is needed again. Workers that it has forked
+//! live on without it; only how they end is not known then.
+//!
+//! ```text
+//!          request               Ready
+//! (none) ──────────▶ starting ──────────▶ serving
+//!    ▲                  │ refused,           │ died, silent for too long:
+//!    └──────────────────┴ died, too late ────┘ whoever waits is told
+//! ```
+
+pub(crate) mod protocol;
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use futures_timer::Delay;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::process::ChildStderr;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::codec::LengthDelimitedCodec;
+
+use self::protocol::{Answer, Request, SIZE};
+use crate::child::Role;
+use crate::error::{DeathReport, Deceased, Place, StartError, WorkerDeath};
+use crate::handshake::{Handshake, Heard};
+use crate::id::WorkerId;
+use crate::launch::{Call, refused, timed_out};
+use crate::log;
+use crate::output::{Drained, WorkerOutput, drain};
+use crate::program::{Program, start_child};
+use crate::registry::Registry;
+use crate::sys::{
+    ChildProcess, Reaper, WorkerPipes, control_socket, require_io_driver, send_with_fds,
+};
+use crate::wire::{Kind, PREAMBLE, ServerHello, VERSION, frame_codec, put_frame};
+
+/// How the server is started.
+#[derive(Debug)]
+pub(crate) struct ServerLaunch {
+    pub(crate) program: Program,
+    pub(crate) preload: Option<Arc<Call>>,
+    pub(crate) output: WorkerOutput,
+    /// For the start, and for each answer.
+    pub(crate) start_timeout: Duration,
+}
+
+/// Reaches the task that owns the server; that ends with the last of these.
+#[derive(Clone, Debug)]
+pub(crate) struct ForkServer {
+    /// Unbounded: there are at most two for each worker, and one at the end.
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// Names a worker to the server that has forked it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forked {
+    pub(crate) pid: u32,
+    /// Which of the servers, as another one may have a child with that pid.
+    server: u64,
+}
+
+#[derive(Debug)]
+enum Order {
+    Fork(WorkerId, WorkerPipes, oneshot::Sender<Result<Forked, StartError>>),
+    Reap(Forked, oneshot::Sender<ExitStatus>),
+    Stop(oneshot::Sender<()>),
+}
+
+impl ForkServer {
+    /// Begins with no server.
+    pub(crate) fn new(launch: ServerLaunch) -> (Self, impl Future<Output = ()> + Send) {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        (Self { orders }, run(launch, receiver))
+    }
+
+    /// Has a worker forked that has these pipes. `None` if the runtime is ending.
+    pub(crate) async fn fork(
+        &self,
+        worker: WorkerId,
+        pipes: WorkerPipes,
+    ) -> Option<Result<Forked, StartError>> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(Order::Fork(worker, pipes, reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// Has a worker reaped that has exited. `None` if the server that has forked it is gone.
+    pub(crate) async fn reap(&self, worker: Forked) -> Option<ExitStatus> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(Order::Reap(worker, reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// Ends the server, and returns when it is reaped.
+    pub(crate) async fn stop(&self) {
+        let (stopped, end) = oneshot::channel();
+        if self.orders.send(Order::Stop(stopped)).is_ok() {
+            let _ = end.await; // or the runtime is ending
+        }
+    }
+}
+
+async fn run(launch: ServerLaunch, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut servers = 0;
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Fork(worker, pipes, reply) => {
+                servers += 1;
+                match Server::start(&launch, servers, worker).await {
+                    Ok(mut server) => {
+                        server.take(Order::Fork(worker, pipes, reply));
+                        server.run(&mut orders).await;
+                    }
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Order::Reap(..) => {} // by dropping the reply it is told that the server is gone
+            Order::Stop(stopped) => drop(stopped.send(())),
+        }
+    }
+}
+
+/// A server that was started.
+struct Server<'a> {
+    launch: &'a ServerLaunch,
+    number: u64,
+    /// For which it was started.
+    worker: WorkerId,
+    reaper: Reaper,
+    socket: UnixStream,
+    /// Ends with the last lines of its output.
+    stderr: JoinHandle<Drained>,
+    /// Dropped once it has exited.
+    exited: Option<oneshot::Sender<()>>,
+    stage: Stage,
+    inbox: BytesMut,
+    /// What is left to be written of the hello.
+    hello: BytesMut,
+    /// Orders that were not passed on yet.
+    unsent: VecDeque<Order>,
+    /// Orders whose answers are to come, in this order.
+    sent: VecDeque<Order>,
+    /// When the oldest of them was sent, or the last answer came; at first, when the server was started.
+    silent_since: Instant,
+    /// Rings when the server may have been silent for too long. Set once at a time, as most answers
+    /// come at once and setting an alarm costs more than they do.
+    alarm: Option<Delay>,
+}
+
+enum Stage {
+    Starting(Handshake, LengthDelimitedCodec),
+    Serving,
+    /// Why it is being ended.
+    Failed(StartError),
+}
+
+impl<'a> Server<'a> {
+    async fn start(
+        launch: &'a ServerLaunch,
+        number: u64,
+        worker: WorkerId,
+    ) -> Result<Self, StartError> {
+        let program = launch.program.clone();
+        let started = start_child(move || spawn(&program)).await;
+        let (reaper, socket, stderr) = started.map_err(|error| spawn_error(launch, error))?;
+        let pid = reaper.child().pid();
+        log::debug!("the fork server has started with pid {pid}");
+        let (exited, exit) = oneshot::channel();
+        let stderr = tokio::spawn(drain(stderr, exit, worker, pid, launch.output.clone()));
+        let hello = hello(launch).map_err(|error| spawn_error(launch, error))?;
+        Ok(Self {
+            launch,
+            number,
+            worker,
+            reaper,
+            socket,
+            stderr,
+            exited: Some(exited),
+            stage: Stage::Starting(Handshake::default(), frame_codec(0)),
+            inbox: BytesMut::new(),
+            hello,
+            unsent: VecDeque::new(),
+            sent: VecDeque::new(),
+            silent_since: Instant::now(),
+            alarm: Some(Delay::new(launch.start_timeout)),
+        })
+    }
+
+    /// Serves until the server ends, or nobody needs it any more.
+    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
+        let mut stopped = None;
+        while !matches!(self.stage, Stage::Failed(_)) {
+            let writes = !self.hello.is_empty() || (self.is_serving() && !self.unsent.is_empty());
+            tokio::select! {
+                biased;
+                ready = self.socket.readable() => if ready.is_err() || !self.receive() { break },
+                () = self.reaper.exited() => break,
+                ready = self.socket.writable(), if writes => if ready.is_err() || !self.send() { break },
+                order = orders.recv() => match order {
+                    Some(Order::Stop(reply)) => {
+                        stopped = Some(reply);
+                        break;
+                    }
+                    Some(order) => self.take(order),
+                    None => break,
+                },
+                () = ring(&mut self.alarm) => self.check_patience(),
+            }
+        }
+        self.end().await;
+        // If somebody waits: it is gone.
+        if let Some(reply) = stopped {
+            let _ = reply.send(()); // or nobody waits any more
+        }
+    }
+
+    fn is_serving(&self) -> bool {
+        matches!(self.stage, Stage::Serving)
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Reap(worker, _) if worker.server != self.number => {} // as if it were gone
+            order => self.unsent.push_back(order),
+        }
+        if self.is_serving() && !self.send() {
+            self.reaper.child().kill(); // its exit is seen next
+        }
+    }
+
+    /// Writes what can be written; false if the connection is broken.
+    fn send(&mut self) -> bool {
+        while !self.hello.is_empty() {
+            match self.socket.try_write(&self.hello) {
+                Ok(count) => self.hello.advance(count),
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        while self.is_serving()
+            && let Some(order) = self.unsent.pop_front()
+        {
+            match self.pass_on(&order) {
+                Ok(SIZE) => self.await_answer(order),
+                Ok(_) => return false,
+                Err(error) => {
+                    self.unsent.push_front(order);
+                    return error.kind() == io::ErrorKind::WouldBlock;
+                }
+            }
+        }
+        true
+    }
+
+    fn pass_on(&self, order: &Order) -> io::Result<usize> {
+        let write = |request: Request, fds: &[_]| {
+            let message = request.to_bytes();
+            self.socket
+                .try_io(Interest::WRITABLE, || send_with_fds(self.socket.as_fd(), &message, fds))
+        };
+        match order {
+            Order::Fork(_, pipes, _) => write(Request::Fork, &pipes.as_fds()),
+            Order::Reap(worker, _) => write(Request::Reap { pid: worker.pid }, &[]),
+            Order::Stop(_) => Ok(0), // not reached: it is not passed on
+        }
+    }
+
+    fn await_answer(&mut self, order: Order) {
+        if self.sent.is_empty() {
+            self.silent_since = Instant::now();
+        }
+        if self.alarm.is_none() {
+            self.alarm = Some(Delay::new(self.launch.start_timeout));
+        }
+        self.sent.push_back(order);
+    }
+
+    /// Handles what has arrived; false at the end of the connection.
+    fn receive(&mut self) -> bool {
+        loop {
+            match self.socket.try_read_buf(&mut self.inbox) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(_) => return false,
+            }
+            if let Err(error) = self.understand() {
+                let death = self.death(None, String::new(), Some(error.to_string()));
+                self.stage = Stage::Failed(StartError::Died { death, hint: "" });
+                return false;
+            }
+        }
+    }
+
+    fn understand(&mut self) -> io::Result<()> {
+        while let Stage::Starting(handshake, codec) = &mut self.stage {
+            match handshake.advance(&mut self.inbox, codec)? {
+                Heard::Quiet => {}
+                Heard::Wait => return Ok(()),
+                Heard::Ready { .. } => {
+                    self.stage = Stage::Serving;
+                    self.send();
+                }
+                Heard::Refused(refusal) => {
+                    let place = Place::fork_server(self.reaper.child().pid());
+                    let preload = self.launch.preload.as_deref();
+                    self.stage = Stage::Failed(refused(place, None, preload, refusal));
+                }
+            }
+        }
+        while self.is_serving() && self.inbox.len() >= SIZE {
+            let mut bytes = [0; SIZE];
+            self.inbox.copy_to_slice(&mut bytes);
+            self.hand_out(Answer::from_bytes(bytes)?)?;
+        }
+        Ok(())
+    }
+
+    fn hand_out(&mut self, answer: Answer) -> io::Result<()> {
+        self.silent_since = Instant::now();
+        match (self.sent.pop_front(), answer) {
+            (Some(Order::Fork(_, _, reply)), Answer::Forked { pid }) => {
+                let forked = Forked { pid, server: self.number };
+                if reply.send(Ok(forked)).is_err() {
+                    self.abandon(forked);
+                }
+            }
+            (Some(Order::Fork(_, _, reply)), Answer::Failed { errno }) => {
+                let error = spawn_error(self.launch, io::Error::from_raw_os_error(errno));
+                let _ = reply.send(Err(error)); // or nobody waits any more
+            }
+            (Some(Order::Reap(_, reply)), Answer::Reaped { status }) => {
+                let _ = reply.send(ExitStatus::from_raw(status));
+            }
+            // It was not there any more, which the dropped reply tells.
+            (Some(Order::Reap(..)), Answer::Failed { .. }) => {}
+            _ => return Err(io::Error::other("it gave an answer to another question")),
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for this worker any more. It has no parent to talk to, and ends by itself at
+    /// once; it is killed all the same before it is waited for.
+    fn abandon(&mut self, worker: Forked) {
+        if let Ok(child) = ChildProcess::forked(worker.pid) {
+            child.kill();
+        }
+        let (nobody, _) = oneshot::channel();
+        self.unsent.push_back(Order::Reap(worker, nobody));
+        self.send();
+    }
+
+    fn check_patience(&mut self) {
+        self.alarm = None;
+        if self.is_serving() && self.sent.is_empty() {
+            return; // set again with the next order
+        }
+        let limit = self.launch.start_timeout;
+        let left = limit.saturating_sub(self.silent_since.elapsed());
+        if left.is_zero() {
+            self.stage = Stage::Failed(self.too_late());
+        } else {
+            self.alarm = Some(Delay::new(left));
+        }
+    }
+
+    fn too_late(&self) -> StartError {
+        let place = Place::fork_server(self.reaper.child().pid());
+        let limit = self.launch.start_timeout;
+        let hint = self.launch.program.hint();
+        match &self.stage {
+            Stage::Starting(handshake, _) if handshake.is_silent() => {
+                timed_out(place, limit, None, hint)
+            }
+            Stage::Starting(..) => timed_out(place, limit, self.launch.preload.as_deref(), ""),
+            Stage::Serving | Stage::Failed(_) => timed_out(place, limit, None, ""),
+        }
+    }
+
+    /// Ends the server, if it has not ended yet, and tells all who wait.
+    async fn end(mut self) {
+        let killed = self.reaper.child().status().is_none();
+        self.reaper.child().kill();
+        self.reaper.exited().await;
+        self.receive(); // what it had answered before
+        drop(self.exited.take()); // so that its output is not waited for any longer
+        let tail = (&mut self.stderr).await.map(|drained| drained.tail).unwrap_or_default();
+        let status = self.reaper.child().reap().ok();
+        let error = match std::mem::replace(&mut self.stage, Stage::Serving) {
+            Stage::Failed(error) => error,
+            stage => {
+                let remark = killed.then(|| "it was told to end".to_owned());
+                let death = self.death(status, tail, remark);
+                let silent =
+                    matches!(stage, Stage::Starting(handshake, _) if handshake.is_silent());
+                let outside = death.was_killed_from_outside();
+                let hint = if silent && !outside { self.launch.program.hint() } else { "" };
+                StartError::Died { death, hint }
+            }
+        };
+        log::debug!("the fork server is gone: {error}");
+        for order in self.sent.drain(..).chain(self.unsent.drain(..)) {
+            if let Order::Fork(_, _, reply) = order {
+                let _ = reply.send(Err(error.clone())); // or nobody waits any more
+            }
+        }
+    }
+
+    fn death(
+        &self,
+        status: Option<ExitStatus>,
+        stderr_tail: String,
+        remark: Option<String>,
+    ) -> WorkerDeath {
+        WorkerDeath::new(DeathReport {
+            deceased: Deceased::ForkServer,
+            worker: self.worker,
+            pid: self.reaper.child().pid(),
+            exit_code: status.and_then(|status| status.code()),
+            signal: status.and_then(|status| status.signal()),
+            stderr_tail,
+            remark,
+        })
+    }
+}
+
+fn spawn_error(launch: &ServerLaunch, error: io::Error) -> StartError {
+    StartError::Spawn { program: launch.program.name(), source: Arc::new(error) }
+}
+
+/// Starts the process.
+fn spawn(program: &Program) -> io::Result<(Reaper, UnixStream, ChildStderr)> {
+    require_io_driver()?;
+    let (ours, theirs) = control_socket()?;
+    let mut command = program.command(Role::ForkServer)?;
+    // What is printed before `init` leads nowhere; from then on it joins standard error.
+    command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.process_group(0);
+    let mut child = command.spawn()?;
+    let stderr = child.stderr.take();
+    // From here on nothing that fails leaves the child behind.
+    let reaper = Reaper::new(ChildProcess::new(child, true)?)?;
+    let stderr = stderr.ok_or_else(|| io::Error::other("the child has no pipe"))?;
+    Ok((reaper, connect(ours)?, ChildStderr::from_std(stderr)?))
+}
+
+fn connect(socket: OwnedFd) -> io::Result<UnixStream> {
+    UnixStream::from_std(socket.into())
+}
+
+fn hello(launch: &ServerLaunch) -> io::Result<BytesMut> {
+    let call = launch.preload.as_deref();
+    let hello = ServerHello {
+        version: VERSION,
+        functions: Registry::global().names(),
+        preload: call.map(|call| call.function),
+    };
+    let arguments = call.map(|call| &call.arguments[..]).unwrap_or_default();
+    let mut message = PREAMBLE.to_vec();
+    put_frame(&mut message, Kind::Hello, &hello, arguments.len())?;
+    message.extend_from_slice(arguments);
+    Ok(BytesMut::from(&message[..]))
+}
+
+/// Pending for ever while it is not set.
+async fn ring(alarm: &mut Option<Delay>) {
+    match alarm {
+        Some(delay) => delay.await,
+        None => pending().await,
+    }
+}
