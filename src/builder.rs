@@ -434,6 +434,7 @@ impl Builder {
             initializer: self.initializer.transpose()?,
             exit_hook: prepared_hook(self.exit_hook, self.max_payload)?,
             max_payload: self.max_payload,
+            max_tasks: self.max_tasks_per_child,
             memory: self.memory,
             output: self.output,
             start_timeout: self.start_timeout,

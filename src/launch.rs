@@ -16,7 +16,7 @@ use crate::payload::Payload;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::sys::SharedPageRef;
-use crate::wire::{Hello, InitFailure, MemoryLimits, PreloadHeader, Stop};
+use crate::wire::{Hello, InitFailure, MemoryLimits, PreloadHeader, Stop, VERSION};
 
 /// How the workers of a pool are started.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(crate) struct Launch {
     pub(crate) initializer: Option<Arc<Call>>,
     pub(crate) exit_hook: Option<Arc<ExitHook>>,
     pub(crate) max_payload: usize,
+    pub(crate) max_tasks: Option<u64>,
     pub(crate) memory: MemoryLimits,
     pub(crate) output: WorkerOutput,
     pub(crate) start_timeout: Duration,
@@ -42,6 +43,12 @@ pub(crate) struct Call {
 }
 
 impl Launch {
+    /// After how many tasks workers leave by themselves. With an exit hook they wait to be told to, as
+    /// that is when they are told of the hook.
+    pub(crate) fn leaves_after(&self) -> Option<u64> {
+        self.max_tasks.filter(|_| self.exit_hook.is_none())
+    }
+
     /// The hello, with what comes behind it.
     pub(crate) fn hello(
         &self,
@@ -56,9 +63,17 @@ impl Launch {
             length: call.arguments.len() as u64,
         });
         let initializer = self.initializer.as_deref();
-        let position = initializer.map(|call| call.function);
-        let hello =
-            Hello::new(worker, self.max_payload, self.memory, functions, header, position, claims);
+        let hello = Hello {
+            version: VERSION,
+            worker,
+            max_payload: self.max_payload as u64,
+            memory: self.memory,
+            max_tasks: self.leaves_after(),
+            functions,
+            preload: header,
+            initializer: initializer.map(|call| call.function),
+            claims,
+        };
         let first = preload.map(|call| call.arguments.clone());
         let second = initializer.map(|call| call.arguments.clone());
         let arguments = match (first, second) {

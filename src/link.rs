@@ -277,6 +277,8 @@ struct Link {
     inbox: BytesMut,
     /// Why the supervisor had it killed.
     killed: Option<KillReason>,
+    /// How many tasks it has answered.
+    replies: u64,
     /// It was told to leave.
     stopping: bool,
     was_ready: bool,
@@ -304,6 +306,7 @@ impl Link {
             codec: frame_codec(launch.max_payload),
             inbox: BytesMut::new(),
             killed: None,
+            replies: 0,
             stopping: false,
             was_ready: false,
             launch,
@@ -466,10 +469,12 @@ impl Link {
 
     fn understand(&mut self, frame: BytesMut) -> io::Result<Step> {
         let (kind, body) = split_kind(&frame)?;
+        let may_leave = self.stopping || self.is_used_up();
         match (&mut self.stage, kind) {
             (Stage::Serving, Kind::Reply) => {
                 let (header, payload) = split_header::<ReplyHeader>(body)?;
                 let length = payload.len();
+                self.replies += 1;
                 let payload = keep_payload(frame, length);
                 let ReplyHeader { run_time, task, outcome } = header;
                 let reply = Reply::Task { task, outcome, run_time, payload };
@@ -478,6 +483,7 @@ impl Link {
             (Stage::Serving, Kind::ChunkReply) => {
                 let (header, entries) = split_header::<ChunkReplyHeader>(body)?;
                 let length = entries.len();
+                self.replies += u64::from(header.run_time.is_some());
                 let entries = keep_payload(frame, length);
                 return Ok(Step::Message(Message::Reply(Reply::Chunk { header, entries })));
             }
@@ -486,7 +492,7 @@ impl Link {
                 return Ok(Step::Message(progress));
             }
             (Stage::Serving, Kind::OverMemory) => return Ok(Step::Message(Message::OverMemory)),
-            (Stage::Serving, Kind::Goodbye) if self.stopping => {
+            (Stage::Serving, Kind::Goodbye) if may_leave => {
                 let (goodbye, payload) = split_header::<Goodbye>(body)?;
                 if goodbye.exit_hook.is_some() != self.launch.exit_hook.is_some() {
                     let message = "its goodbye does not say what the exit hook came to";
@@ -502,6 +508,11 @@ impl Link {
         Ok(Step::Quiet)
     }
 
+    /// Then it leaves without being told to. It has no task any more, as it gets no more than these.
+    fn is_used_up(&self) -> bool {
+        self.launch.leaves_after() == Some(self.replies)
+    }
+
     fn fail_protocol(&mut self, error: &io::Error) {
         self.stage = Stage::Failed(Failed::Protocol(error.to_string()));
         self.reaper.child().kill();
@@ -513,14 +524,10 @@ impl Link {
         self.receive().await;
         drop(self.exited.take());
         let drained = (&mut self.stderr).await.ok();
-        let status = self.reap().await;
-        if let Stage::Goodbye(exit_reply) = self.stage {
-            // The program may end after a shutdown, and what was printed must not end with it.
-            if let Some(Drained { written, .. }) = drained {
-                futures::future::select(written, Delay::new(LAST_WORDS)).await;
-            }
-            return Ended::Left(exit_reply);
+        if matches!(self.stage, Stage::Goodbye(_)) {
+            return self.end_well(drained).await;
         }
+        let status = self.reap().await;
         let stderr_tail = drained.map(|drained| drained.tail).unwrap_or_default();
         let remark = match (&self.stage, self.killed) {
             (Stage::Failed(Failed::Protocol(remark)), _) => Some(remark.clone()),
@@ -544,6 +551,27 @@ impl Link {
             }
             _ => StartError::Died { death, hint },
         })
+    }
+
+    /// It has said goodbye, so nobody asks how its process has ended.
+    async fn end_well(self, drained: Option<Drained>) -> Ended {
+        let child = self.reaper.child();
+        match (self.forked, &self.launch.fork_server) {
+            (Some(forked), Some(server)) => {
+                child.kill(); // what is left of its group
+                child.was_reaped(ExitStatus::default());
+                server.reap_later(forked);
+            }
+            _ => drop(child.reap()),
+        }
+        // The program may end after a shutdown, and what was printed must not end with it.
+        if let Some(written) = drained.and_then(|drained| drained.written) {
+            futures::future::select(written, Delay::new(LAST_WORDS)).await;
+        }
+        match self.stage {
+            Stage::Goodbye(exit_reply) => Ended::Left(exit_reply),
+            _ => Ended::Left(None), // not reached
+        }
     }
 
     /// `None` if nobody knows how it has ended.

@@ -77,9 +77,9 @@ pub struct OutputLine<'a> {
 /// What a worker printed last.
 pub(crate) struct Drained {
     pub(crate) tail: String,
-    /// Ends when all is where it goes, which may be never: this process's own standard error may
-    /// be stuck.
-    pub(crate) written: JoinHandle<()>,
+    /// If there was something left to be written. Ends when all is where it goes, which may be never:
+    /// this process's own standard error may be stuck.
+    pub(crate) written: Option<JoinHandle<()>>,
 }
 
 /// Reads a worker's standard error until it ends or the worker has exited. After the exit nothing
@@ -115,13 +115,15 @@ pub(crate) async fn drain(
     let _ = read_available(&stderr, &mut chunk);
     tail.push(&chunk);
     let mut rest = lines.split(&chunk);
-    rest.push(lines.unfinished());
-    let written = tokio::spawn(async move {
+    rest.extend(Some(lines.unfinished()).filter(|piece| !piece.is_empty()));
+    let is_all = unwritten.is_none() && rest.is_empty();
+    let write_rest = async move {
         if let Some(writing) = unwritten {
             writing.await;
         }
         sink.write(rest).await;
-    });
+    };
+    let written = (!is_all).then(|| tokio::spawn(write_rest));
     Drained { tail: tail.into_string(), written }
 }
 

@@ -114,9 +114,11 @@ pub(crate) struct Hello {
     /// First, so that every version can read it.
     pub(crate) version: u32,
     pub(crate) worker: WorkerId,
-    max_payload: u64,
+    pub(crate) max_payload: u64,
     pub(crate) memory: MemoryLimits,
     /// The functions that tasks name by their position here.
+    /// After so many tasks the worker leaves without being told to.
+    pub(crate) max_tasks: Option<u64>,
     /// `None`: those that the server that has forked the worker was told.
     pub(crate) functions: Option<Vec<FunctionName>>,
     /// If it is to be run in the worker itself. Its arguments are the beginning of the payload.
@@ -154,19 +156,6 @@ pub(crate) struct MemoryLimits {
 }
 
 impl Hello {
-    pub(crate) fn new(
-        worker: WorkerId,
-        max_payload: usize,
-        memory: MemoryLimits,
-        functions: Option<Vec<FunctionName>>,
-        preload: Option<PreloadHeader>,
-        initializer: Option<u32>,
-        claims: Option<SharedPageRef>,
-    ) -> Self {
-        let (version, max_payload) = (VERSION, max_payload as u64);
-        Self { version, worker, max_payload, memory, functions, preload, initializer, claims }
-    }
-
     pub(crate) fn max_payload(&self) -> usize {
         usize::try_from(self.max_payload).unwrap_or(usize::MAX)
     }

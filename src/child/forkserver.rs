@@ -16,8 +16,8 @@ use crate::forkserver::protocol::{Answer, Request, SIZE};
 use crate::log::print;
 use crate::registry::{Function, Registry, TestWorker};
 use crate::sys::{
-    Fork, SingleThreaded, WorkerPipes, flush_output, has_event_poll, kill_own_group, reap_child,
-    receive_with_fds, take_control_socket,
+    Fork, Lifeline, SingleThreaded, WorkerPipes, flush_output, has_event_poll, kill_own_group,
+    reap_child, receive_with_fds, take_control_socket,
 };
 use crate::wire::{
     InitFailure, Kind, PREAMBLE, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
@@ -26,7 +26,7 @@ use crate::wire::{
 
 /// Serves the pool and ends the process.
 pub(super) fn run() -> ! {
-    match take_control_socket().and_then(|socket| start(Arc::new(socket.into()))) {
+    match meet_parent().and_then(start) {
         Ok(Some(server)) => server.run(),
         Ok(None) => std::process::exit(0),
         Err(error) => {
@@ -36,8 +36,34 @@ pub(super) fn run() -> ! {
     }
 }
 
+/// Waits for a pool to begin to talk. From then on this process ends with the pool's.
+fn meet_parent() -> io::Result<Connection> {
+    let socket = take_control_socket()?;
+    let (_, mut fds) = receive_with_fds(&socket, &mut [0])?;
+    let reader = fds.pop().ok_or(io::ErrorKind::UnexpectedEof)?;
+    let own = Lifeline::hold(&reader)?;
+    Ok(Connection { socket: Arc::new(socket.into()), lifeline: reader, _own: own })
+}
+
+/// What connects this process to the pool.
+struct Connection {
+    /// There is one reference to it while workers are forked, so that it is closed in each of them.
+    socket: Arc<File>,
+    /// By which workers will end with the pool's process.
+    lifeline: OwnedFd,
+    _own: Lifeline,
+}
+
+impl Connection {
+    /// Closes everything else.
+    fn into_lifeline(self) -> OwnedFd {
+        self.lifeline
+    }
+}
+
 /// Shakes hands and runs the preload. `None` if this process cannot serve the pool, and has said why.
-fn start(socket: Arc<File>) -> io::Result<Option<Server>> {
+fn start(connection: Connection) -> io::Result<Option<Server>> {
+    let socket = Arc::clone(&connection.socket);
     let mut reader = FrameReader::new(Arc::clone(&socket))?;
     let mut incoming = reader.read()?;
     let (_, body) = incoming.parse()?;
@@ -59,8 +85,8 @@ fn start(socket: Arc<File>) -> io::Result<Option<Server>> {
     match prepared.and_then(|()| single_threaded()) {
         Ok(proof) => {
             send(&socket, Kind::Ready, &())?;
-            drop(reader);
-            Ok(Some(Server { socket, functions, proof }))
+            drop((reader, socket));
+            Ok(Some(Server { connection, functions, proof }))
         }
         Err(failure) => {
             send(&socket, Kind::PreloadFailed, &failure)?;
@@ -130,8 +156,7 @@ fn unknown_threads(error: &io::Error) -> InitFailure {
 }
 
 struct Server {
-    /// The one reference to it, so that it is closed in each worker.
-    socket: Arc<File>,
+    connection: Connection,
     functions: Vec<&'static Function>,
     proof: SingleThreaded,
 }
@@ -143,9 +168,9 @@ impl Server {
             match self.step() {
                 Ok(Step::Served) => {}
                 Ok(Step::Worker(pipes)) => {
-                    let Self { socket, functions, .. } = self;
-                    drop(socket);
-                    worker::run_forked(pipes, functions)
+                    let Self { connection, functions, .. } = self;
+                    let lifeline = connection.into_lifeline();
+                    worker::run_forked(pipes, &lifeline, functions)
                 }
                 // A child that a worker has left behind may still hold this process's output.
                 Err(_) => kill_own_group(),
@@ -171,14 +196,15 @@ impl Server {
         let answer = answered.unwrap_or_else(|error| Answer::Failed {
             errno: error.raw_os_error().unwrap_or_default(),
         });
-        { &*self.socket }.write_all(&answer.to_bytes())?;
+        { &*self.connection.socket }.write_all(&answer.to_bytes())?;
         Ok(Step::Served)
     }
 
     fn receive(&self) -> io::Result<(Request, Vec<OwnedFd>)> {
         let (mut bytes, mut length, mut fds) = ([0; SIZE], 0, Vec::new());
         while length < SIZE {
-            let (received, more) = receive_with_fds(&*self.socket, &mut bytes[length..])?;
+            let (received, more) =
+                receive_with_fds(&*self.connection.socket, &mut bytes[length..])?;
             if received == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::codec::CodecError;
 use crate::log::print;
 use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::sys::{
-    FramePipes, MemoryGauge, SharedPage, WorkerPipes, kill_own_group, limit_memory,
+    FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, kill_own_group, limit_memory,
     take_frame_pipes, wait_for_hangup,
 };
 use crate::wire::{
@@ -29,12 +29,24 @@ use crate::wire::{
 
 /// Serves the pool and ends the process.
 pub(super) fn run() -> ! {
-    run_with(take_frame_pipes(), Functions::Asked)
+    match take_frame_pipes().and_then(meet_parent) {
+        Ok((reader, output)) => run_for_parent(reader, output, Functions::Asked),
+        Err(error) => die_alone(&error),
+    }
 }
 
 /// As [`run`], in a process that was forked for it.
-pub(super) fn run_forked(pipes: WorkerPipes, functions: Vec<&'static Function>) -> ! {
-    run_with(pipes.take(), Functions::Inherited(functions))
+pub(super) fn run_forked(
+    pipes: WorkerPipes,
+    lifeline: &OwnedFd,
+    functions: Vec<&'static Function>,
+) -> ! {
+    match pipes.take().and_then(|pipes| meet_distant_parent(pipes, lifeline)) {
+        Ok((reader, output, _lifeline)) => {
+            run_for_parent(reader, output, Functions::Inherited(functions))
+        }
+        Err(error) => die_alone(&error),
+    }
 }
 
 /// Where the functions come from that tasks name by position.
@@ -54,15 +66,10 @@ impl Functions {
     }
 }
 
-fn run_with(pipes: io::Result<FramePipes>, functions: Functions) -> ! {
-    match pipes.and_then(meet_parent) {
-        Ok((reader, output)) => run_for_parent(reader, output, functions),
-        // Perhaps it was started by hand, and its group is that of a user's script.
-        Err(error) => {
-            print(format_args!("a worker, which a pool has to start, has no parent: {error}"));
-            std::process::exit(1)
-        }
-    }
+/// Perhaps it was started by hand, and its group is that of a user's script.
+fn die_alone(error: &io::Error) -> ! {
+    print(format_args!("a worker, which a pool has to start, has no parent: {error}"));
+    std::process::exit(1)
 }
 
 /// Waits for a pool to begin to talk.
@@ -71,6 +78,16 @@ fn meet_parent(pipes: FramePipes) -> io::Result<(FrameReader, File)> {
     let reader = FrameReader::new(Arc::clone(&input))?;
     watch_parent(input)?;
     Ok((reader, pipes.output))
+}
+
+/// As [`meet_parent`], in a process that was forked, and may be one of many: a thread would cost it
+/// more than everything else does.
+fn meet_distant_parent(
+    pipes: FramePipes,
+    lifeline: &OwnedFd,
+) -> io::Result<(FrameReader, File, Lifeline)> {
+    let lifeline = Lifeline::hold(lifeline)?;
+    Ok((FrameReader::new(Arc::new(pipes.input))?, pipes.output, lifeline))
 }
 
 fn run_for_parent(reader: FrameReader, output: File, functions: Functions) -> ! {
@@ -116,6 +133,8 @@ struct Worker {
     uplink: &'static Uplink,
     /// Counts the tasks that began here.
     runs: u64,
+    /// Counts those that were answered.
+    replies: u64,
     /// Measures the memory, if there is a limit.
     gauge: Option<MemoryGauge>,
     /// It has told that it takes too much memory.
@@ -165,8 +184,17 @@ impl Worker {
         put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
-        let (runs, over_memory, entries) = (0, false, Vec::new());
-        Ok(Some(Self { hello, functions, claims, uplink, runs, gauge, over_memory, entries }))
+        Ok(Some(Self {
+            hello,
+            functions,
+            claims,
+            uplink,
+            runs: 0,
+            replies: 0,
+            gauge,
+            over_memory: false,
+            entries: Vec::new(),
+        }))
     }
 
     /// Takes one frame; false if it says to leave.
@@ -192,7 +220,7 @@ impl Worker {
             }
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
-        Ok(true)
+        Ok(!self.is_used_up())
     }
 
     fn run_task(
@@ -206,6 +234,10 @@ impl Worker {
             set_current(Some(current));
             self.execute(header, function, payload, writer)?;
             set_current(None);
+            self.replies += 1;
+            if self.is_used_up() {
+                put_goodbye(writer.buffer())?; // in one piece with the reply
+            }
             writer.flush_reply(self.runs)?;
             self.check_memory(writer)?;
         }
@@ -239,7 +271,20 @@ impl Worker {
             chunk.finish(writer, run)?;
         }
         self.entries = chunk.into_buffer();
-        if has_begun { self.check_memory(writer) } else { Ok(()) }
+        if !has_begun {
+            return Ok(());
+        }
+        self.replies += 1;
+        if self.is_used_up() {
+            put_goodbye(writer.buffer())?;
+            writer.flush()?;
+        }
+        self.check_memory(writer)
+    }
+
+    /// Whether this was its last task, and it leaves without being told to.
+    fn is_used_up(&self) -> bool {
+        self.hello.max_tasks == Some(self.replies)
     }
 
     /// `None` if the task was taken back.
@@ -264,7 +309,7 @@ impl Worker {
     /// after it was written.
     fn check_memory(&mut self, writer: &mut FrameWriter) -> io::Result<()> {
         let taken = self.gauge.as_ref().and_then(|gauge| gauge.resident().ok());
-        if taken <= self.hello.memory.soft || self.over_memory {
+        if taken <= self.hello.memory.soft || self.over_memory || self.is_used_up() {
             return Ok(());
         }
         self.over_memory = true;
@@ -306,7 +351,7 @@ impl Worker {
                 };
                 self.call(named(&self.functions, hook)?, payload, out, put_header)?;
             }
-            None => put_task_frame(out, Kind::Goodbye, &Goodbye { exit_hook: None }, 0)?,
+            None => put_goodbye(out)?,
         }
         writer.flush()
     }
@@ -330,6 +375,11 @@ impl Worker {
         out.extend_from_slice(&text);
         Ok(())
     }
+}
+
+/// Of a worker that has no exit hook.
+fn put_goodbye(out: &mut Vec<u8>) -> io::Result<()> {
+    put_task_frame(out, Kind::Goodbye, &Goodbye { exit_hook: None }, 0)
 }
 
 /// Calls a function and appends its result to `out`; or says why there is none, with what the reply

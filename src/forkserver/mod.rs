@@ -42,7 +42,7 @@ use crate::output::{Drained, WorkerOutput, drain};
 use crate::program::{Program, start_child};
 use crate::registry::Registry;
 use crate::sys::{
-    ChildProcess, Reaper, WorkerPipes, control_socket, require_io_driver, send_with_fds,
+    self, ChildProcess, Reaper, WorkerPipes, control_socket, require_io_driver, send_with_fds,
 };
 use crate::wire::{Kind, PREAMBLE, ServerHello, VERSION, frame_codec, put_frame};
 
@@ -103,6 +103,11 @@ impl ForkServer {
         answer.await.ok()
     }
 
+    /// Has a worker reaped that has exited; nobody asks how.
+    pub(crate) fn reap_later(&self, worker: Forked) {
+        let _ = self.orders.send(Order::Reap(worker, oneshot::channel().0)); // or it has gone
+    }
+
     /// Ends the server, and returns when it is reaped.
     pub(crate) async fn stop(&self) {
         let (stopped, end) = oneshot::channel();
@@ -114,11 +119,13 @@ impl ForkServer {
 
 async fn run(launch: ServerLaunch, mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut servers = 0;
+    // Closed with this task, or this process; then all end that hold the other end.
+    let mut lifeline = None;
     while let Some(order) = orders.recv().await {
         match order {
             Order::Fork(worker, pipes, reply) => {
                 servers += 1;
-                match Server::start(&launch, servers, worker).await {
+                match Server::start(&launch, servers, worker, &mut lifeline).await {
                     Ok(mut server) => {
                         server.take(Order::Fork(worker, pipes, reply));
                         server.run(&mut orders).await;
@@ -171,9 +178,17 @@ impl<'a> Server<'a> {
         launch: &'a ServerLaunch,
         number: u64,
         worker: WorkerId,
+        lifeline: &mut Option<Arc<(OwnedFd, OwnedFd)>>,
     ) -> Result<Self, StartError> {
-        let program = launch.program.clone();
-        let started = start_child(move || spawn(&program)).await;
+        let (program, old) = (launch.program.clone(), lifeline.clone());
+        let started = start_child(move || {
+            let lifeline = old.map_or_else(|| sys::lifeline().map(Arc::new), Ok)?;
+            Ok((spawn(&program, &lifeline.1)?, lifeline))
+        });
+        let started = started.await.map(|(started, new)| {
+            *lifeline = Some(new);
+            started
+        });
         let (reaper, socket, stderr) = started.map_err(|error| spawn_error(launch, error))?;
         let pid = reaper.child().pid();
         log::debug!("the fork server has started with pid {pid}");
@@ -201,7 +216,7 @@ impl<'a> Server<'a> {
     /// Serves until the server ends, or nobody needs it any more.
     async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
         let mut stopped = None;
-        while !matches!(self.stage, Stage::Failed(_)) {
+        while !self.is_done(stopped.is_some()) {
             let writes = !self.hello.is_empty() || (self.is_serving() && !self.unsent.is_empty());
             tokio::select! {
                 biased;
@@ -209,10 +224,7 @@ impl<'a> Server<'a> {
                 () = self.reaper.exited() => break,
                 ready = self.socket.writable(), if writes => if ready.is_err() || !self.send() { break },
                 order = orders.recv() => match order {
-                    Some(Order::Stop(reply)) => {
-                        stopped = Some(reply);
-                        break;
-                    }
+                    Some(Order::Stop(reply)) => stopped = Some(reply),
                     Some(order) => self.take(order),
                     None => break,
                 },
@@ -223,6 +235,15 @@ impl<'a> Server<'a> {
         // If somebody waits: it is gone.
         if let Some(reply) = stopped {
             let _ = reply.send(()); // or nobody waits any more
+        }
+    }
+
+    /// If it is to stop, what was asked before is done before.
+    fn is_done(&self, stopping: bool) -> bool {
+        match self.stage {
+            Stage::Starting(..) => stopping,
+            Stage::Serving => stopping && self.sent.is_empty() && self.unsent.is_empty(),
+            Stage::Failed(_) => true,
         }
     }
 
@@ -281,7 +302,7 @@ impl<'a> Server<'a> {
             self.silent_since = Instant::now();
         }
         if self.alarm.is_none() {
-            self.alarm = Some(Delay::new(self.launch.start_timeout));
+            self.alarm = Some(Delay::new(self.patience()));
         }
         self.sent.push_back(order);
     }
@@ -356,9 +377,15 @@ impl<'a> Server<'a> {
         if let Ok(child) = ChildProcess::forked(worker.pid) {
             child.kill();
         }
-        let (nobody, _) = oneshot::channel();
-        self.unsent.push_back(Order::Reap(worker, nobody));
+        self.unsent.push_back(Order::Reap(worker, oneshot::channel().0));
         self.send();
+    }
+
+    /// How long it may take to start, or to answer, which it does at once unless it hangs.
+    fn patience(&self) -> Duration {
+        const ANSWER: Duration = Duration::from_secs(10);
+        let limit = self.launch.start_timeout;
+        if self.is_serving() { limit.min(ANSWER) } else { limit }
     }
 
     fn check_patience(&mut self) {
@@ -366,8 +393,7 @@ impl<'a> Server<'a> {
         if self.is_serving() && self.sent.is_empty() {
             return; // set again with the next order
         }
-        let limit = self.launch.start_timeout;
-        let left = limit.saturating_sub(self.silent_since.elapsed());
+        let left = self.patience().saturating_sub(self.silent_since.elapsed());
         if left.is_zero() {
             self.stage = Stage::Failed(self.too_late());
         } else {
@@ -377,7 +403,7 @@ impl<'a> Server<'a> {
 
     fn too_late(&self) -> StartError {
         let place = Place::fork_server(self.reaper.child().pid());
-        let limit = self.launch.start_timeout;
+        let limit = self.patience();
         let hint = self.launch.program.hint();
         match &self.stage {
             Stage::Starting(handshake, _) if handshake.is_silent() => {
@@ -440,9 +466,10 @@ fn spawn_error(launch: &ServerLaunch, error: io::Error) -> StartError {
 }
 
 /// Starts the process.
-fn spawn(program: &Program) -> io::Result<(Reaper, UnixStream, ChildStderr)> {
+fn spawn(program: &Program, lifeline: &OwnedFd) -> io::Result<(Reaper, UnixStream, ChildStderr)> {
     require_io_driver()?;
     let (ours, theirs) = control_socket()?;
+    send_with_fds(&ours, &[0], &[lifeline.as_fd()])?;
     let mut command = program.command(Role::ForkServer)?;
     // What is printed before `init` leads nowhere; from then on it joins standard error.
     command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());

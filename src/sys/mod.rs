@@ -4,6 +4,7 @@
 
 mod child;
 mod fork;
+mod lifeline;
 mod memory;
 mod pipe;
 mod resources;
@@ -13,6 +14,7 @@ pub(crate) use self::child::{
     ChildProcess, Reaper, kill_own_group, own_executable, require_io_driver, signal_name,
 };
 pub(crate) use self::fork::{Fork, SingleThreaded, flush_output, has_event_poll, reap_child};
+pub(crate) use self::lifeline::{Lifeline, lifeline};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
 pub(crate) use self::pipe::{
     FramePipes, ParentPipes, WorkerPipes, read_available, take_control_socket, take_frame_pipes,
