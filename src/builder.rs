@@ -178,7 +178,8 @@ impl Builder {
     ///
     /// It is looked at after each task, which costs about a microsecond. Memory that a task frees before it
     /// ends is not seen, nor are its arguments and its result; for that there is
-    /// [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux.
+    /// [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux. What a forked worker has in common with
+    /// the server from the start does not count.
     pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
         self.memory.soft = Some(bytes);
         self
@@ -189,7 +190,7 @@ impl Builder {
     /// words are "memory allocation of … bytes failed". Default: no limit.
     ///
     /// It is the system's limit on private writable memory (`RLIMIT_DATA`), which what a task starts
-    /// inherits. Leave room for the worker itself: its program, its threads, and its allocator's reserves.
+    /// inherits, and in which what was [preloaded](Self::preload) counts as well. Leave room for the worker itself: its program, its threads, and its allocator's reserves.
     pub fn hard_memory_limit(mut self, bytes: u64) -> Self {
         self.memory.hard = Some(bytes);
         self

@@ -164,13 +164,11 @@ async fn spawn(
     launch: &Arc<Launch>,
     orders: &mut Orders,
 ) -> Result<Spawned, StartError> {
-    match &launch.fork_server {
-        Some(server) => fork(worker, launch, server, orders).await,
-        None => {
-            let own = Arc::clone(launch);
-            start_child(move || Spawned::new(&own)).await.map_err(|error| launch.failed(error))
-        }
+    if let Some(server) = &launch.fork_server {
+        return fork(worker, launch, server, orders).await;
     }
+    let own = Arc::clone(launch);
+    start_child(move || Spawned::new(&own)).await.map_err(|error| launch.failed(error))
 }
 
 /// This may take as long as the server needs to start, so it can be given up.

@@ -135,12 +135,31 @@ struct Worker {
     runs: u64,
     /// Counts those that were answered.
     replies: u64,
-    /// Measures the memory, if there is a limit.
-    gauge: Option<MemoryGauge>,
+    memory: Option<MemoryLimit>,
     /// It has told that it takes too much memory.
     over_memory: bool,
     /// Where the results of a chunk are put.
     entries: Vec<u8>,
+}
+
+/// How much memory this worker may leave in use when a task is over.
+struct MemoryLimit {
+    gauge: MemoryGauge,
+    most: u64,
+}
+
+impl MemoryLimit {
+    /// What a forked worker has in use already is shared with the server and its siblings, and no
+    /// other worker would have less.
+    fn new(most: u64, is_forked: bool) -> io::Result<Self> {
+        let gauge = MemoryGauge::of_this_process()?;
+        let inherited = if is_forked { gauge.resident()? } else { 0 };
+        Ok(Self { gauge, most: most.saturating_add(inherited) })
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.gauge.resident().is_ok_and(|resident| resident > self.most)
+    }
 }
 
 impl Worker {
@@ -159,6 +178,7 @@ impl Worker {
         }
         let (hello, args) = split_header::<Hello>(body)?;
         let args = args.len();
+        let is_forked = matches!(functions, Functions::Inherited(_));
         let functions = match functions.find(hello.functions.as_deref()) {
             Ok(functions) => functions,
             Err(differences) => return refuse(writer, differences),
@@ -172,7 +192,7 @@ impl Worker {
         if let Some(most) = hello.memory.hard {
             limit_memory(most)?;
         }
-        let gauge = hello.memory.soft.and_then(|_| MemoryGauge::of_this_process().ok());
+        let memory = hello.memory.soft.and_then(|most| MemoryLimit::new(most, is_forked).ok());
         if hello.preload.is_some() || hello.initializer.is_some() {
             writer.flush()?; // it may take long
         }
@@ -191,7 +211,7 @@ impl Worker {
             uplink,
             runs: 0,
             replies: 0,
-            gauge,
+            memory,
             over_memory: false,
             entries: Vec::new(),
         }))
@@ -308,8 +328,8 @@ impl Worker {
     /// Tells once if the task has left too much memory behind; its reply does not count, so this comes
     /// after it was written.
     fn check_memory(&mut self, writer: &mut FrameWriter) -> io::Result<()> {
-        let taken = self.gauge.as_ref().and_then(|gauge| gauge.resident().ok());
-        if taken <= self.hello.memory.soft || self.over_memory || self.is_used_up() {
+        let exceeded = self.memory.as_ref().is_some_and(MemoryLimit::is_exceeded);
+        if !exceeded || self.over_memory || self.is_used_up() {
             return Ok(());
         }
         self.over_memory = true;

@@ -37,9 +37,10 @@ pub(crate) fn require_io_driver() -> io::Result<()> {
 
 /// Ends this process at once, and all of its group if that is its own.
 pub(crate) fn kill_own_group() -> ! {
-    let _ = match getpgrp() == getpid() {
-        true => kill_current_process_group(Signal::KILL),
-        false => kill_process(getpid(), Signal::KILL),
+    let _ = if getpgrp() == getpid() {
+        kill_current_process_group(Signal::KILL)
+    } else {
+        kill_process(getpid(), Signal::KILL)
     };
     std::process::abort() // not reached: SIGKILL cannot be refused
 }

@@ -38,6 +38,7 @@ impl SingleThreaded {
     }
 
     /// Forks this process. The child leads a process group of its own.
+    #[expect(clippy::unused_self, reason = "a proof is what it asks for")]
     pub(crate) fn fork(&self) -> io::Result<Fork> {
         // SAFETY: a copy of a process with one thread may do whatever the original may. Other threads
         // there are only those that `prove` was told of, which are asleep outside of any lock.
