@@ -614,7 +614,8 @@ impl BrokenProcessPool {
     /// The death that broke the pool, if it was one.
     pub fn worker_death(&self) -> Option<&WorkerDeath> {
         match &self.0 {
-            BrokenCause::WorkerDied(death) | BrokenCause::Start(StartError::Died { death, .. }) => {
+            BrokenCause::WorkerDied(death)
+            | BrokenCause::Start(StartError::Died { death, .. } | StartError::ServerLost(death)) => {
                 Some(death)
             }
             BrokenCause::Start(_) => None,
@@ -660,6 +661,9 @@ pub(crate) enum StartError {
     Refused(#[source] Refusal),
     #[error("the initializer `{function}` {failure}")]
     Initializer { function: &'static str, failure: InitializerFailure },
+    /// The fork server was up, and has not forked the worker. Another one will be started.
+    #[error("{0}")]
+    ServerLost(#[source] WorkerDeath),
     #[error("the preload `{function}` {failure}")]
     Preload { function: &'static str, failure: InitializerFailure },
     #[error("{place} cannot fork workers: {reason}")]
@@ -721,7 +725,7 @@ impl fmt::Display for InitializerFailure {
 impl StartError {
     fn pid(&self) -> Option<u32> {
         match self {
-            Self::Died { death, .. } => Some(death.pid()),
+            Self::Died { death, .. } | Self::ServerLost(death) => Some(death.pid()),
             Self::Timeout { place, .. } | Self::CannotFork { place, .. } => Some(place.pid),
             Self::Initializer { failure, .. } | Self::Preload { failure, .. } => match failure {
                 InitializerFailure::Failed { place, .. }
@@ -742,7 +746,7 @@ impl StartError {
                     | io::ErrorKind::InvalidInput
                     | io::ErrorKind::Unsupported
             ),
-            Self::Died { .. } => false,
+            Self::Died { .. } | Self::ServerLost(_) => false,
             Self::Refused(_)
             | Self::Initializer { .. }
             | Self::Preload { .. }
@@ -751,9 +755,14 @@ impl StartError {
         }
     }
 
-    /// Whether somebody has sent it SIGKILL.
-    pub(crate) fn was_killed(&self) -> bool {
-        matches!(self, Self::Died { death, .. } if death.was_killed_from_outside())
+    /// Whether it says little about the next start: somebody has sent it SIGKILL, or what was to start
+    /// it has died, and many workers at once may have met that.
+    pub(crate) fn is_accident(&self) -> bool {
+        match self {
+            Self::Died { death, .. } => death.was_killed_from_outside(),
+            Self::ServerLost(_) => true,
+            _ => false,
+        }
     }
 }
 

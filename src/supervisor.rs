@@ -406,7 +406,7 @@ impl Supervisor {
             Ended::NotStarted(error) => {
                 let failure = match &error {
                     error if error.is_fatal() => StartFailure::Fatal,
-                    error if error.was_killed() => StartFailure::Killed,
+                    error if error.is_accident() => StartFailure::Killed,
                     _ => StartFailure::Own,
                 };
                 self.death = Some(BrokenCause::Start(error));

@@ -272,6 +272,11 @@ impl<'a> Server<'a> {
         while self.is_serving()
             && let Some(order) = self.unsent.pop_front()
         {
+            if let Order::Fork(_, _, reply) = &order
+                && reply.is_closed()
+            {
+                continue; // it was given up
+            }
             match self.pass_on(&order) {
                 Ok(SIZE) => self.await_answer(order),
                 Ok(_) => return false,
@@ -317,8 +322,7 @@ impl<'a> Server<'a> {
                 Err(_) => return false,
             }
             if let Err(error) = self.understand() {
-                let death = self.death(None, String::new(), Some(error.to_string()));
-                self.stage = Stage::Failed(StartError::Died { death, hint: "" });
+                self.stage = Stage::Failed(self.lost(&error.to_string()));
                 return false;
             }
         }
@@ -403,15 +407,19 @@ impl<'a> Server<'a> {
 
     fn too_late(&self) -> StartError {
         let place = Place::fork_server(self.reaper.child().pid());
-        let limit = self.patience();
-        let hint = self.launch.program.hint();
+        let (limit, preload) = (self.patience(), self.launch.preload.as_deref());
         match &self.stage {
             Stage::Starting(handshake, _) if handshake.is_silent() => {
-                timed_out(place, limit, None, hint)
+                timed_out(place, limit, None, self.launch.program.hint())
             }
-            Stage::Starting(..) => timed_out(place, limit, self.launch.preload.as_deref(), ""),
-            Stage::Serving | Stage::Failed(_) => timed_out(place, limit, None, ""),
+            Stage::Starting(..) => timed_out(place, limit, preload, ""),
+            Stage::Serving | Stage::Failed(_) => self.lost(&format!("it was silent for {limit:?}")),
         }
+    }
+
+    /// It is ended for what it has done.
+    fn lost(&self, remark: &str) -> StartError {
+        StartError::ServerLost(self.death(None, String::new(), Some(remark.to_owned())))
     }
 
     /// Ends the server, if it has not ended yet, and tells all who wait.
@@ -423,15 +431,14 @@ impl<'a> Server<'a> {
         drop(self.exited.take()); // so that its output is not waited for any longer
         let tail = (&mut self.stderr).await.map(|drained| drained.tail).unwrap_or_default();
         let status = self.reaper.child().reap().ok();
+        let remark = killed.then(|| "it was told to end".to_owned());
+        let death = self.death(status, tail, remark);
         let error = match std::mem::replace(&mut self.stage, Stage::Serving) {
             Stage::Failed(error) => error,
-            stage => {
-                let remark = killed.then(|| "it was told to end".to_owned());
-                let death = self.death(status, tail, remark);
-                let silent =
-                    matches!(stage, Stage::Starting(handshake, _) if handshake.is_silent());
-                let outside = death.was_killed_from_outside();
-                let hint = if silent && !outside { self.launch.program.hint() } else { "" };
+            Stage::Serving => StartError::ServerLost(death),
+            Stage::Starting(handshake, _) => {
+                let hinted = handshake.is_silent() && !death.was_killed_from_outside();
+                let hint = if hinted { self.launch.program.hint() } else { "" };
                 StartError::Died { death, hint }
             }
         };
