@@ -17,7 +17,7 @@ pub mod probes {
 
     use super::Probe;
     use crate::callable::{Callable, TaskFn};
-    use crate::child::block_on;
+    use crate::child::{Arguments, block_on};
     use crate::codec::{decode, encode};
     use crate::registry::{CallError, InitCallOf, InitError, TaskCall, TaskCallOf};
 
@@ -56,10 +56,11 @@ pub mod probes {
     fn init_call<A: DeserializeOwned>(
         call: impl Fn(A) -> Result<Box<dyn Any>, InitError> + Send + Sync + 'static,
     ) -> InitCallOf {
-        InitCallOf(Box::new(move |args| {
-            let args = decode(args)
+        InitCallOf(Box::new(move |args: Arguments<'_>| {
+            let decoded = decode(args.bytes())
                 .map_err(|error| InitError(format!("the arguments cannot be decoded: {error}")))?;
-            call(args)
+            args.release();
+            call(decoded)
         }))
     }
 
@@ -70,11 +71,18 @@ pub mod probes {
         }
     }
 
+    /// As [`outcome`], for errors without a text.
+    fn opaque<T: 'static, E>(result: Result<T, E>) -> Result<Box<dyn Any>, InitError> {
+        outcome(
+            result.map_err(|_| format!("it returned an error of the type `{}`", type_name::<E>())),
+        )
+    }
+
     pub trait AsyncFallible<A, M> {
         fn initializer(&self) -> InitCallOf;
     }
 
-    impl<F, A, M, T, E> AsyncFallible<A, M> for &&&Probe<F>
+    impl<F, A, M, T, E> AsyncFallible<A, M> for &&&&&Probe<F>
     where
         F: Callable<A, M>,
         A: DeserializeOwned,
@@ -88,11 +96,28 @@ pub mod probes {
         }
     }
 
+    pub trait AsyncOpaque<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M, T, E> AsyncOpaque<A, M> for &&&&Probe<F>
+    where
+        F: Callable<A, M>,
+        A: DeserializeOwned,
+        F::Output: Future<Output = Result<T, E>>,
+        T: 'static,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| opaque(block_on(async { function.call(args).await })))
+        }
+    }
+
     pub trait AsyncInfallible<A, M> {
         fn initializer(&self) -> InitCallOf;
     }
 
-    impl<F, A, M> AsyncInfallible<A, M> for &&Probe<F>
+    impl<F, A, M> AsyncInfallible<A, M> for &&&Probe<F>
     where
         F: Callable<A, M>,
         A: DeserializeOwned,
@@ -108,7 +133,7 @@ pub mod probes {
         fn initializer(&self) -> InitCallOf;
     }
 
-    impl<F, A, M, T, E> Fallible<A, M> for &Probe<F>
+    impl<F, A, M, T, E> Fallible<A, M> for &&Probe<F>
     where
         F: Callable<A, M, Output = Result<T, E>>,
         A: DeserializeOwned,
@@ -118,6 +143,22 @@ pub mod probes {
         fn initializer(&self) -> InitCallOf {
             let function = self.0;
             init_call(move |args| outcome(function.call(args)))
+        }
+    }
+
+    pub trait Opaque<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M, T, E> Opaque<A, M> for &Probe<F>
+    where
+        F: Callable<A, M, Output = Result<T, E>>,
+        A: DeserializeOwned,
+        T: 'static,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| opaque(function.call(args)))
         }
     }
 
@@ -183,15 +224,15 @@ macro_rules! __register {
                 make: || {
                     #[allow(unused_imports)] // which ones are needed depends on the function
                     use $crate::__private::probes::{
-                        AsTask as _, AsyncFallible as _, AsyncInfallible as _, Fallible as _,
-                        Infallible as _, NotATask as _,
+                        AsTask as _, AsyncFallible as _, AsyncInfallible as _, AsyncOpaque as _,
+                        Fallible as _, Infallible as _, NotATask as _, Opaque as _,
                     };
                     let probe = $crate::__private::Probe($function);
                     $crate::__private::Function::new(
                         $function,
                         $place,
                         (&&probe).task(),
-                        (&&&&probe).initializer(),
+                        (&&&&&&probe).initializer(),
                     )
                 },
             }

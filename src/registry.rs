@@ -18,7 +18,8 @@ pub(crate) type TaskCall =
     Box<dyn Fn(Arguments<'_>, &mut Vec<u8>, usize) -> Result<(), CallError> + Send + Sync>;
 
 /// An initializer as the worker calls it.
-pub(crate) type InitCall = Box<dyn Fn(&[u8]) -> Result<Box<dyn Any>, InitError> + Send + Sync>;
+pub(crate) type InitCall =
+    Box<dyn Fn(Arguments<'_>) -> Result<Box<dyn Any>, InitError> + Send + Sync>;
 
 /// Why a call has no result that can be sent.
 #[derive(Debug, PartialEq, Eq)]

@@ -52,6 +52,19 @@ async fn load_later_or_fail(path: String, name: String) -> Result<Model, String>
     if model.name.is_empty() { Err("it has no name".to_owned()) } else { Ok(model) }
 }
 
+/// No text comes with it.
+struct Mute;
+
+fn fail_without_a_text(path: String) -> Result<Model, Mute> {
+    Model::load(&path, String::new());
+    Err(Mute)
+}
+
+async fn fail_later_without_a_text(path: String) -> Result<Model, Mute> {
+    tokio::task::yield_now().await;
+    fail_without_a_text(path)
+}
+
 fn count_bytes(data: Vec<u8>) -> usize {
     data.len()
 }
@@ -89,6 +102,7 @@ fn use_wrong_type() -> Result<u64, String> {
 }
 
 procpool::register!(load, load_or_fail, load_later, load_later_or_fail, panic_at_start);
+procpool::register!(fail_without_a_text, fail_later_without_a_text);
 procpool::register!(
     load_once,
     hang_at_start,
@@ -257,6 +271,19 @@ async fn an_async_initializer_that_returns_an_error_breaks_the_pool() {
     let builder = ProcessPoolExecutor::builder();
     let builder = builder.initializer(load_later_or_fail, (journal.path(), String::new()));
     assert_broken(builder, &journal, "it has no name").await;
+}
+
+#[tokio::test]
+async fn an_error_without_a_text_breaks_the_pool_and_is_told_by_its_type() {
+    // scenario 40
+    const MESSAGE: &str = "it returned an error of the type `initializer::Mute`";
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder().initializer(fail_without_a_text, journal.path());
+    assert_broken(builder, &journal, MESSAGE).await;
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder();
+    let builder = builder.initializer(fail_later_without_a_text, journal.path());
+    assert_broken(builder, &journal, MESSAGE).await;
 }
 
 #[tokio::test]

@@ -45,9 +45,7 @@ fn build(
     let Some(function) = functions.get(position as usize) else {
         return Err(InitFailure::Failed("it is not known here".to_owned()));
     };
-    let outcome = catch(|| (function.initializer())(args.bytes()));
-    args.release();
-    match outcome {
+    match catch(|| (function.initializer())(args)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(InitError(message))) => Err(InitFailure::Failed(message)),
         Err(report) => Err(InitFailure::Panicked(report)),
