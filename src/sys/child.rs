@@ -133,9 +133,10 @@ impl ChildProcess {
         self.signal(Signal::KILL);
     }
 
-    /// Does nothing once it is reaped.
+    /// Does nothing once it is reaped, be it by somebody else who waits for any child of this process.
     fn signal(&self, signal: Signal) {
         match &*self.lock() {
+            State::Running(Some(_)) if was_stolen(self.pid) => {}
             State::Running(Some(_)) => self.signal_own(signal),
             State::Running(None) => self.signal_forked(signal),
             State::Reaped(_) => {}
@@ -148,7 +149,10 @@ impl ChildProcess {
         }
         // It may have changed its group, and must not get the signal twice.
         if !self.leads_group || getpgid(Some(self.pid)) != Ok(self.pid) {
-            let _ = kill_process(self.pid, signal);
+            let _ = match &self.pidfd {
+                Some(pidfd) => pidfd_send_signal(pidfd, signal),
+                None => kill_process(self.pid, signal),
+            };
         }
     }
 
@@ -164,9 +168,22 @@ impl ChildProcess {
     /// How the process ended, if it has; it is not reaped by that.
     pub(crate) fn status(&self) -> Option<ExitStatus> {
         match &*self.lock() {
-            State::Running(Some(_)) => exit_status(self.pid),
+            State::Running(Some(_)) => exit_status(self.pid).ok().flatten(),
             State::Running(None) => None,
             State::Reaped(status) => Some(*status),
+        }
+    }
+
+    /// How the process ended, if it has, as Python's `exitcode` tells it: `-N` for signal N, and
+    /// [`UNKNOWN_CODE`] if somebody else has reaped it.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        match &*self.lock() {
+            State::Running(Some(_)) => match exit_status(self.pid) {
+                Ok(status) => status.map(python_code),
+                Err(_) => Some(UNKNOWN_CODE),
+            },
+            State::Running(None) => None,
+            State::Reaped(status) => Some(python_code(*status)),
         }
     }
 
@@ -175,10 +192,14 @@ impl ChildProcess {
         let mut state = self.lock();
         match &mut *state {
             State::Running(Some(child)) => {
-                self.signal_own(Signal::KILL);
+                if was_stolen(self.pid) {
+                    *state = State::Reaped(ExitStatus::from_raw(UNKNOWN_CODE << 8));
+                    return Err(rustix::io::Errno::CHILD.into());
+                }
                 if !has_exited(self.pid) {
                     return Err(io::ErrorKind::WouldBlock.into()); // a watch has ended with its runtime
                 }
+                self.signal_own(Signal::KILL);
                 let status = child.wait()?;
                 *state = State::Reaped(status);
                 Ok(status)
@@ -205,22 +226,53 @@ impl ChildProcess {
     }
 }
 
-/// How a child ended, if it has; leaves it to be reaped.
-fn exit_status(pid: Pid) -> Option<ExitStatus> {
+/// What Python reports of a child that somebody else has waited for.
+const UNKNOWN_CODE: i32 = 255;
+
+fn python_code(status: ExitStatus) -> i32 {
+    status.signal().map_or_else(|| status.code().unwrap_or(UNKNOWN_CODE), |signal| -signal)
+}
+
+/// How a child ended, if it has; leaves it to be reaped. An error says that it is no child any more.
+fn exit_status(pid: Pid) -> rustix::io::Result<Option<ExitStatus>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    let status = waitid(WaitId::Pid(pid), options).ok()??;
+    let Some(status) = waitid(WaitId::Pid(pid), options)? else { return Ok(None) };
     // As `wait` lays it out.
     let raw = match (status.terminating_signal(), status.exit_status()) {
         (Some(signal), _) => signal,
         (None, code) => code.unwrap_or_default() << 8,
     };
-    Some(ExitStatus::from_raw(raw))
+    Ok(Some(ExitStatus::from_raw(raw)))
+}
+
+/// Whether a child that was not reaped here is none any more.
+fn was_stolen(pid: Pid) -> bool {
+    matches!(exit_status(pid), Err(rustix::io::Errno::CHILD))
 }
 
 /// Whether a child has exited; leaves it to be reaped.
 fn has_exited(pid: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     !matches!(waitid(WaitId::Pid(pid), options), Ok(None) | Err(rustix::io::Errno::INTR))
+}
+
+/// Registers a descriptor with the runtime's reactor.
+///
+/// # Panics
+///
+/// Outside of a runtime with an IO driver.
+pub(crate) fn watch_readable(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: the `AsyncFd` keeps the descriptor open; nobody closes or replaces it, and an
+    // `OwnedFd` is always the same one.
+    #[expect(unsafe_code, reason = "registers a descriptor with the reactor")]
+    let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    Ok(watched?)
+}
+
+/// A descriptor that is readable once a process, which is alive, has ended. Not on every system.
+pub(crate) fn open_process(pid: u32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
 }
 
 /// Sees a process exit without reaping it.
@@ -237,12 +289,7 @@ impl ExitWatch {
         let Some(pidfd) = child.pidfd() else {
             return Ok(Self::Signal(child.pid, signal(SignalKind::child())?));
         };
-        // SAFETY: the `AsyncFd` keeps the descriptor open; nobody closes or replaces it, and an
-        // `OwnedFd` is always the same one.
-        #[expect(unsafe_code, reason = "registers a descriptor with the reactor")]
-        let watched =
-            unsafe { AsyncFd::register_with_interest(Arc::clone(pidfd), Interest::READABLE) };
-        Ok(Self::Pidfd(watched?))
+        Ok(Self::Pidfd(watch_readable(Arc::clone(pidfd))?))
     }
 
     /// Waits until the process has exited; it is not reaped yet.
@@ -367,6 +414,30 @@ mod tests {
         child.kill();
         waitid(WaitId::Pid(child.pid), WaitIdOptions::EXITED).unwrap();
         child.kill(); // reaches nobody
+    }
+
+    #[test]
+    fn what_somebody_else_has_reaped_is_not_signalled() {
+        let child = sleeper();
+        child.kill();
+        waitid(WaitId::Pid(child.pid), WaitIdOptions::EXITED).unwrap();
+        assert!(was_stolen(child.pid));
+        assert_eq!((child.status(), child.exit_code()), (None, Some(255)));
+        child.kill(); // reaches nobody
+        assert_eq!(child.reap().unwrap_err().raw_os_error(), Some(10)); // ECHILD
+        assert_eq!(child.exit_code(), Some(255));
+    }
+
+    #[test]
+    fn what_has_not_exited_is_neither_reaped_nor_killed() {
+        let child = sleeper();
+        assert_eq!(child.reap().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!((child.status(), child.exit_code()), (None, None));
+        child.terminate();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(child.pid), options).unwrap();
+        assert_eq!(child.exit_code(), Some(-15));
+        child.reap().unwrap();
     }
 
     #[test]

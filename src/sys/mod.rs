@@ -7,18 +7,22 @@ mod fork;
 mod lifeline;
 mod memory;
 mod pipe;
+mod random;
 mod resources;
 mod socket;
 
 pub(crate) use self::child::{
-    ChildProcess, Reaper, kill_own_group, own_executable, require_io_driver, signal_name,
+    ChildProcess, ExitWatch, Reaper, kill_own_group, open_process, own_executable,
+    require_io_driver, signal_name, watch_readable,
 };
 pub(crate) use self::fork::{Fork, SingleThreaded, flush_output, has_event_poll, reap_child};
 pub(crate) use self::lifeline::{Lifeline, lifeline};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
 pub(crate) use self::pipe::{
-    FramePipes, ParentPipes, WorkerPipes, read_available, take_control_socket, take_frame_pipes,
-    wait_for_hangup, worker_pipes, write_to_stdin,
+    FramePipes, ParentPipes, WorkerPipes, has_hung_up, is_readable, own_standard_streams,
+    read_available, set_standard_streams, take_control_socket, take_frame_pipes, wait_for_hangup,
+    worker_pipes, write_to_stdin,
 };
+pub(crate) use self::random::random_bytes;
 pub(crate) use self::resources::{MemoryGauge, limit_memory, resident_memory};
 pub(crate) use self::socket::{control_socket, receive_with_fds, send_with_fds};

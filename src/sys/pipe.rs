@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use bytes::BytesMut;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionread};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -88,6 +88,17 @@ pub(crate) fn take_control_socket() -> io::Result<OwnedFd> {
     Ok(input)
 }
 
+/// Makes other descriptors this process's standard input and output.
+pub(crate) fn set_standard_streams(input: OwnedFd, output: OwnedFd) -> io::Result<()> {
+    dup2_stdin(&input)?;
+    Ok(dup2_stdout(&output)?)
+}
+
+/// This process's own standard input and output, to be handed on.
+pub(crate) fn own_standard_streams() -> (BorrowedFd<'static>, BorrowedFd<'static>) {
+    (stdin(), stdout())
+}
+
 /// Writes to descriptor 0, which is a socket in a process that has its parent there.
 pub(crate) fn write_to_stdin(bytes: &[u8]) -> io::Result<()> {
     let socket = stdin().try_clone_to_owned()?;
@@ -114,6 +125,22 @@ pub(crate) fn wait_for_hangup(fd: BorrowedFd<'_>) {
             Ok(_) | Err(_) => return,
         }
     }
+}
+
+/// Whether the other end is closed.
+pub(crate) fn has_hung_up(fd: impl AsFd) -> bool {
+    !events(fd, PollFlags::empty()).is_empty()
+}
+
+/// Whether a read would not block.
+pub(crate) fn is_readable(fd: impl AsFd) -> bool {
+    !events(fd, PollFlags::IN).is_empty()
+}
+
+fn events(fd: impl AsFd, wanted: PollFlags) -> PollFlags {
+    let mut fds = [PollFd::new(&fd, wanted)];
+    while let Err(Errno::INTR) = poll(&mut fds, Some(&Timespec::default())) {}
+    fds[0].revents()
 }
 
 /// Reads what is in a non-blocking pipe at this moment, and no more: somebody may go on writing as
@@ -151,6 +178,16 @@ mod tests {
         let waiter = std::thread::spawn(move || wait_for_hangup(reader.as_fd()));
         drop(writer);
         waiter.join().unwrap();
+    }
+
+    #[test]
+    fn looking_at_a_pipe_does_not_block() {
+        let (reader, writer) = pipe().unwrap();
+        assert!(!has_hung_up(&reader) && !is_readable(&reader));
+        write(&writer, b"data").unwrap();
+        assert!(!has_hung_up(&reader) && is_readable(&reader));
+        drop(writer);
+        assert!(has_hung_up(&reader));
     }
 
     #[test]
