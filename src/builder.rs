@@ -416,7 +416,7 @@ impl Builder {
         let config = self.scheduler_config()?;
         let max_workers = config.max_workers;
         let scheduler = Scheduler::new(config);
-        let shared = Arc::new(Shared::new(self.name, scheduler, self.queue_capacity));
+        let shared = Arc::new(Shared::new(self.name.clone(), scheduler, self.queue_capacity));
         let preload = self.preload.transpose()?;
         let fork_server = (self.start_method == StartMethod::ForkServer).then(|| {
             let (server, work) = ForkServer::new(ServerLaunch {
@@ -429,6 +429,7 @@ impl Builder {
             server
         });
         let launch = Arc::new(Launch {
+            name: self.name,
             program: self.program,
             fork_server,
             preload,

@@ -49,7 +49,7 @@ pub(crate) enum BuildErrorKind {
     Arguments { function: &'static str, source: CodecError },
 }
 
-fn unregistered(function: &str) -> String {
+pub(crate) fn unregistered(function: &str) -> String {
     format!("the function `{function}` is not registered; add `procpool::register!({function});`")
 }
 
@@ -147,7 +147,7 @@ impl Cause {
     }
 }
 
-fn panic_report(payload: &[u8]) -> PanicReport {
+pub(crate) fn panic_report(payload: &[u8]) -> PanicReport {
     split_header(payload).map_or_else(unreadable, |(report, _)| report)
 }
 
@@ -167,7 +167,7 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    fn takes(self) -> &'static str {
+    pub(crate) fn takes(self) -> &'static str {
         match self {
             Self::Arguments => "the arguments take",
             Self::Result => "the result takes",

@@ -13,6 +13,7 @@ use crate::handshake::Refusal;
 use crate::id::WorkerId;
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
+use crate::process::Identity;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::sys::SharedPageRef;
@@ -21,6 +22,8 @@ use crate::wire::{Hello, InitFailure, MemoryLimits, PreloadHeader, Stop, VERSION
 /// How the workers of a pool are started.
 #[derive(Debug)]
 pub(crate) struct Launch {
+    /// The pool's.
+    pub(crate) name: String,
     pub(crate) program: Program,
     /// Forks them; `None` if each is started by itself.
     pub(crate) fork_server: Option<ForkServer>,
@@ -66,6 +69,7 @@ impl Launch {
         let hello = Hello {
             version: VERSION,
             worker,
+            identity: Identity::of_worker(&self.name, worker),
             max_payload: self.max_payload as u64,
             memory: self.memory,
             max_tasks: self.leaves_after(),

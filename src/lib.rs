@@ -141,6 +141,7 @@ mod outlet;
 mod output;
 mod payload;
 mod probe;
+mod process;
 mod program;
 mod progress;
 mod reason;
@@ -178,6 +179,10 @@ pub use crate::map::Map;
 pub use crate::map::shape;
 pub use crate::metrics::{DurationHistogram, TaskOutcome, TaskOutcomes};
 pub use crate::output::{OutputLine, WorkerOutput};
+pub use crate::process::{
+    AuthKey, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError, ProcessHandle,
+    ProcessStdio, Sentinel, active_children, current_process, parent_process,
+};
 pub use crate::progress::{Progress, ProgressStream};
 pub use crate::shutdown::{Shutdown, ShutdownReport};
 pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};

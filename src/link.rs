@@ -23,7 +23,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::future::OptionFuture;
 use futures_timer::Delay;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -614,7 +614,7 @@ impl KillReason {
 }
 
 /// Reads what there is; false at the end.
-async fn read_more(stdout: &mut ChildStdout, inbox: &mut BytesMut) -> bool {
+pub(crate) async fn read_more(stdout: &mut (impl AsyncRead + Unpin), inbox: &mut BytesMut) -> bool {
     // Not in the middle of a large frame: its room has been made, and growing would copy it.
     if inbox.is_empty() || inbox.len() == inbox.capacity() {
         inbox.reserve(READ);
@@ -623,7 +623,7 @@ async fn read_more(stdout: &mut ChildStdout, inbox: &mut BytesMut) -> bool {
 }
 
 /// The last `length` bytes of a frame.
-fn keep_payload(mut frame: BytesMut, length: usize) -> Payload {
+pub(crate) fn keep_payload(mut frame: BytesMut, length: usize) -> Payload {
     let start = frame.len() - length;
     if let Some(inline) = Payload::inline(&frame[start..]) {
         inline

@@ -3,9 +3,10 @@
 
 use std::io::Write;
 
-/// Unlike `eprintln!` it does not panic if standard error leads nowhere any more.
+/// Unlike `eprintln!` it does not panic if standard error leads nowhere any more, and it writes all at
+/// once, so that what several processes print is not mixed.
 pub(crate) fn print(message: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "procpool: {message}");
+    let _ = std::io::stderr().write_all(format!("procpool: {message}\n").as_bytes());
 }
 
 macro_rules! error {

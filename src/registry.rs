@@ -68,6 +68,10 @@ impl Function {
         Self { type_id: TypeId::of::<F>(), name, task, initializer: initializer.0 }
     }
 
+    pub(crate) fn name(&self) -> &FunctionName {
+        &self.name
+    }
+
     pub(crate) fn task(&self) -> Option<&TaskCall> {
         self.task.as_ref()
     }
@@ -132,6 +136,10 @@ impl Registry {
     /// The position of a function that tasks name it by.
     pub(crate) fn position<F: 'static>(&self) -> Option<u32> {
         self.by_type.get(&TypeId::of::<F>()).copied()
+    }
+
+    pub(crate) fn find<F: 'static>(&self) -> Option<&Function> {
+        self.functions.get(self.position::<F>()? as usize)
     }
 
     /// What the other process is told in the handshake.

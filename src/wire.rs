@@ -31,6 +31,7 @@ use tokio_util::codec::LengthDelimitedCodec;
 use crate::claim::Slot;
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
+use crate::process::Identity;
 use crate::sys::SharedPageRef;
 
 /// Begins each side's stream. No text contains it.
@@ -114,6 +115,7 @@ pub(crate) struct Hello {
     /// First, so that every version can read it.
     pub(crate) version: u32,
     pub(crate) worker: WorkerId,
+    pub(crate) identity: Identity,
     pub(crate) max_payload: u64,
     pub(crate) memory: MemoryLimits,
     /// The functions that tasks name by their position here.
@@ -156,6 +158,37 @@ pub(crate) struct MemoryLimits {
 }
 
 impl Hello {
+    pub(crate) fn max_payload(&self) -> usize {
+        usize::try_from(self.max_payload).unwrap_or(usize::MAX)
+    }
+}
+
+/// What a [`Process`](crate::Process) is told; its arguments are the payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessHello {
+    /// First, so that every version can read it.
+    version: u32,
+    max_payload: u64,
+    pub(crate) function: FunctionName,
+    /// Whether the result is wanted, not just an exit code.
+    pub(crate) typed: bool,
+    /// Whether it must not outlive its parent.
+    pub(crate) ends_with_parent: bool,
+    pub(crate) identity: Identity,
+}
+
+impl ProcessHello {
+    pub(crate) fn new(
+        function: FunctionName,
+        typed: bool,
+        max_payload: usize,
+        identity: Identity,
+        ends_with_parent: bool,
+    ) -> Self {
+        let max_payload = max_payload as u64;
+        Self { version: VERSION, max_payload, function, typed, ends_with_parent, identity }
+    }
+
     pub(crate) fn max_payload(&self) -> usize {
         usize::try_from(self.max_payload).unwrap_or(usize::MAX)
     }

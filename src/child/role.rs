@@ -96,7 +96,7 @@ fn play() -> ! {
         // Without a flag it was started by hand, and the worker says so.
         Some(Role::Worker) | None => super::worker::run(),
         Some(Role::ForkServer) => super::forkserver::run(),
-        Some(Role::Process) => std::process::abort(),
+        Some(Role::Process) => super::process::run(),
     }
 }
 

@@ -40,6 +40,11 @@ impl FrameReader {
         }
     }
 
+    /// What it reads from.
+    pub(super) fn pipe(&self) -> Arc<File> {
+        Arc::clone(self.pipe.get_ref())
+    }
+
     pub(super) fn set_max_payload(&mut self, max_payload: usize) {
         self.max_frame = max_frame(max_payload);
     }

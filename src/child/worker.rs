@@ -16,6 +16,7 @@ use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
 use crate::claim::{Slot, begin};
 use crate::codec::CodecError;
 use crate::log::print;
+use crate::process::{ParentLink, adopt};
 use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, kill_own_group, limit_memory,
@@ -104,7 +105,7 @@ fn run_for_parent(reader: FrameReader, output: File, functions: Functions) -> ! 
 /// Starts the thread that ends this process when the parent goes, even in the middle of a task.
 /// The parent holds the other end of the pipe until this process has exited, so a hangup means that
 /// it is gone, however it went.
-fn watch_parent(input: Arc<File>) -> io::Result<()> {
+pub(super) fn watch_parent(input: Arc<File>) -> io::Result<()> {
     const STACK: usize = 64 << 10;
     let thread = thread::Builder::new().name("procpool-parent".to_owned()).stack_size(STACK);
     thread.spawn(move || {
@@ -171,6 +172,7 @@ impl Worker {
         uplink: &'static Uplink,
         functions: Functions,
     ) -> io::Result<Option<Self>> {
+        let input = reader.pipe();
         let mut incoming = reader.read()?;
         let (_, body) = incoming.parse()?;
         if peek_version(body)? != VERSION {
@@ -192,6 +194,7 @@ impl Worker {
         if let Some(most) = hello.memory.hard {
             limit_memory(most)?;
         }
+        adopt(hello.identity.clone(), ParentLink { input, is_silent: false });
         let memory = hello.memory.soft.and_then(|most| MemoryLimit::new(most, is_forked).ok());
         if hello.preload.is_some() || hello.initializer.is_some() {
             writer.flush()?; // it may take long
@@ -350,7 +353,7 @@ impl Worker {
             put_task_frame(out, Kind::Reply, &header, length)
         };
         let began = Instant::now();
-        self.call(function, payload, writer.buffer(), put_header)?;
+        call(function, payload, writer.buffer(), self.hello.max_payload(), put_header)?;
         set_run_time(writer.buffer(), began.elapsed());
         Ok(())
     }
@@ -369,32 +372,33 @@ impl Worker {
                     let goodbye = Goodbye { exit_hook: Some(outcome) };
                     put_task_frame(out, Kind::Goodbye, &goodbye, length)
                 };
-                self.call(named(&self.functions, hook)?, payload, out, put_header)?;
+                let (hook, limit) = (named(&self.functions, hook)?, self.hello.max_payload());
+                call(hook, payload, out, limit, put_header)?;
             }
             None => put_goodbye(out)?,
         }
         writer.flush()
     }
+}
 
-    /// Calls a function and leaves a frame with what came of it in `out`, which is empty.
-    fn call(
-        &self,
-        function: &Function,
-        payload: Arguments<'_>,
-        out: &mut Vec<u8>,
-        put_header: impl Fn(&mut Vec<u8>, Outcome, usize) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let limit = self.hello.max_payload();
-        put_header(out, Outcome::Returned, 0)?;
-        let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
-        let Err((outcome, text)) = attempt(call, payload, out, limit) else {
-            return set_length(out);
-        };
-        out.clear();
-        put_header(out, outcome, text.len())?;
-        out.extend_from_slice(&text);
-        Ok(())
-    }
+/// Calls a function and leaves a frame with what came of it in `out`, which is empty.
+pub(super) fn call(
+    function: &Function,
+    payload: Arguments<'_>,
+    out: &mut Vec<u8>,
+    limit: usize,
+    put_header: impl Fn(&mut Vec<u8>, Outcome, usize) -> io::Result<()>,
+) -> io::Result<Outcome> {
+    put_header(out, Outcome::Returned, 0)?;
+    let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
+    let Err((outcome, text)) = attempt(call, payload, out, limit) else {
+        set_length(out)?;
+        return Ok(Outcome::Returned);
+    };
+    out.clear();
+    put_header(out, outcome, text.len())?;
+    out.extend_from_slice(&text);
+    Ok(outcome)
 }
 
 /// Of a worker that has no exit hook.

@@ -1,0 +1,137 @@
+//! The life of a [`Process`](crate::Process): hello, its function, its end.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::panic::{catch, record_panics};
+use super::progress::Uplink;
+use super::stream::{Arguments, FrameReader, FrameWriter};
+use super::worker::{call, watch_parent};
+use crate::error::TaskPanic;
+use crate::id::TaskId;
+use crate::log::print;
+use crate::process::{ParentLink, adopt, current_process};
+use crate::registry::{Function, InitError, Registry};
+use crate::sys::{receive_with_fds, set_standard_streams, take_control_socket};
+use crate::wire::{
+    Kind, Outcome, PanicReport, ProcessHello, ReplyHeader, VERSION, WorkerHello, peek_version,
+    put_frame, put_task_frame, split_header,
+};
+
+/// What a process ends with that has failed.
+const FAILURE: i32 = 1;
+
+/// Runs the function and ends the process.
+pub(super) fn run() -> ! {
+    match take_control_socket().and_then(serve) {
+        Ok(code) => std::process::exit(code),
+        // Perhaps it was started by hand, or its parent has gone before it could say what to run.
+        Err(error) => {
+            print(format_args!(
+                "a process, which a `Process` has to start, has no parent: {error}"
+            ));
+            std::process::exit(FAILURE)
+        }
+    }
+}
+
+/// Returns the exit code.
+fn serve(socket: OwnedFd) -> io::Result<i32> {
+    take_standard_streams(&socket)?;
+    let socket = Arc::new(File::from(socket));
+    let uplink = Box::leak(Box::new(Uplink::new(socket.try_clone()?)));
+    let mut writer = FrameWriter::new(uplink);
+    let mut reader = FrameReader::new(Arc::clone(&socket))?;
+    let mut incoming = reader.read()?;
+    let (_, body) = incoming.parse()?;
+    if peek_version(body)? != VERSION {
+        return refuse(&mut writer, Vec::new());
+    }
+    let (hello, arguments) = split_header::<ProcessHello>(body)?;
+    let arguments = arguments.len();
+    let function = match Registry::global().resolve(std::slice::from_ref(&hello.function)) {
+        Ok(functions) => functions[0],
+        Err(differences) => return refuse(&mut writer, differences),
+    };
+    let link = ParentLink { input: Arc::clone(&socket), is_silent: true };
+    adopt(hello.identity.clone(), link);
+    if hello.ends_with_parent {
+        watch_parent(socket)?;
+    }
+    record_panics();
+    put_frame(writer.buffer(), Kind::WorkerHello, &answer(Vec::new()), 0)?;
+    put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
+    writer.flush()?;
+    let arguments = incoming.payload(arguments);
+    if hello.typed {
+        run_for_result(function, arguments, hello.max_payload(), &mut writer)
+    } else {
+        Ok(run_for_code(function, arguments))
+    }
+}
+
+/// Those that it was started with are in use for something else.
+fn take_standard_streams(socket: &OwnedFd) -> io::Result<()> {
+    let (_, streams) = receive_with_fds(socket, &mut [0])?;
+    match <[OwnedFd; 2]>::try_from(streams) {
+        Ok([stdin, stdout]) => set_standard_streams(stdin, stdout),
+        Err(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn run_for_code(function: &Function, arguments: Arguments<'_>) -> i32 {
+    match catch(|| (function.initializer())(arguments)) {
+        Ok(Ok(value)) => {
+            std::mem::forget(value); // its drop is user code that may panic, and the end is near
+            0
+        }
+        Ok(Err(InitError(message))) => {
+            print(format_args!("process `{}` failed: {message}", current_process().name()));
+            FAILURE
+        }
+        Err(report) => {
+            print_panic(report);
+            FAILURE
+        }
+    }
+}
+
+/// What the panic hook leaves out unless `RUST_BACKTRACE` is set.
+fn print_panic(report: PanicReport) {
+    let panic = TaskPanic::new(report);
+    let (name, backtrace) = (current_process().name(), panic.backtrace());
+    let printed = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
+    if printed || backtrace.is_empty() {
+        print(format_args!("process `{name}` {panic}"));
+    } else {
+        print(format_args!("process `{name}` {panic}\nstack backtrace:\n{backtrace}"));
+    }
+}
+
+fn run_for_result(
+    function: &Function,
+    arguments: Arguments<'_>,
+    limit: usize,
+    writer: &mut FrameWriter,
+) -> io::Result<i32> {
+    let put_header = |out: &mut Vec<u8>, outcome, length| {
+        let header = ReplyHeader { run_time: 0, task: TaskId(0), outcome };
+        put_task_frame(out, Kind::Reply, &header, length)
+    };
+    let outcome = call(function, arguments, writer.buffer(), limit, put_header)?;
+    let _ = writer.flush(); // if the parent has gone nobody wants it
+    Ok(if outcome == Outcome::Returned { 0 } else { FAILURE })
+}
+
+fn answer(differences: Vec<String>) -> WorkerHello {
+    WorkerHello { version: VERSION, claims: false, differences }
+}
+
+/// Says why this is no process for that parent.
+fn refuse(writer: &mut FrameWriter, differences: Vec<String>) -> io::Result<i32> {
+    put_frame(writer.buffer(), Kind::WorkerHello, &answer(differences), 0)?;
+    writer.flush()?;
+    Ok(FAILURE)
+}

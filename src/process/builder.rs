@@ -1,0 +1,227 @@
+//! How a process is to be.
+
+use std::any::type_name;
+use std::ffi::OsStr;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Process;
+use super::error::{Cause, StartFailure};
+use super::handle::ProcessHandle;
+use super::identity::{AuthKey, children_are_daemons, current_process, next_path};
+use super::monitor::{Call, Plan};
+use super::shared::Shared;
+use super::stdio::{ProcessStdio, Streams};
+use crate::callable::{Callable, TaskFn};
+use crate::error::Value;
+use crate::payload::Payload;
+use crate::program::Program;
+use crate::registry::Registry;
+use crate::wire::MAX_PAYLOAD;
+
+/// Configures a [`Process`]; see [`Process::builder`].
+///
+/// ```
+/// # fn work(_: u32) {}
+/// # procpool::register!(work);
+/// use procpool::{Process, ProcessStdio};
+///
+/// let process = Process::builder(work, 12)
+///     .name("night shift")
+///     .daemon(true)
+///     .stdout(ProcessStdio::Piped)
+///     .build();
+/// assert_eq!(process.name(), "night shift");
+/// ```
+#[derive(Clone)]
+#[must_use = "call `build` or `spawn` to make a process"]
+pub struct ProcessBuilder<F, A> {
+    function: PhantomData<F>,
+    args: A,
+    name: Option<String>,
+    daemon: Option<bool>,
+    authkey: Option<AuthKey>,
+    streams: Streams,
+    program: Program,
+    start_timeout: Duration,
+    max_payload: usize,
+}
+
+impl<F, A> ProcessBuilder<F, A> {
+    pub(super) fn new(_: F, args: A) -> Self {
+        Self {
+            function: PhantomData,
+            args,
+            name: None,
+            daemon: None,
+            authkey: None,
+            streams: Streams::default(),
+            program: Program::default(),
+            start_timeout: Duration::from_secs(30),
+            max_payload: 1 << 30,
+        }
+    }
+
+    /// The name of the process in messages, and in the process itself:
+    /// [`current_process().name()`](crate::current_process). It need not be unique.
+    ///
+    /// Default: `Process-1`, `Process-2` and so on, and `Process-1:2` for the second one that `Process-1`
+    /// makes. In a worker of a pool it is `Process-w3:1`. Each process has such a number, whatever its
+    /// name is.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Whether it is a daemon in Python's sense: it ends with the process that has started it, however that
+    /// ends, and with all of its process group; and it may have no [`Process`] of its own. It may have a
+    /// pool, whose workers end with it.
+    ///
+    /// One that is no daemon outlives the process that has started it. Python waits at the end of a
+    /// program for those; Rust has no place for that, so do it where `main` ends:
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), procpool::ProcessError> {
+    /// for process in procpool::active_children() {
+    ///     if !process.daemon() {
+    ///         process.join().await?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Default: as the process in which it is made. In a worker of a pool `true`, so that what a task
+    /// has started goes with it. If it is [spawned](Self::spawn) for its result `false`: it may have
+    /// children, but it ends with the process that wants the result in any case.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = Some(daemon);
+        self
+    }
+
+    /// The key that it has in common with its relatives. Default: that of the process in which it is
+    /// made; see [`AuthKey`].
+    pub fn authkey(mut self, key: AuthKey) -> Self {
+        self.authkey = Some(key);
+        self
+    }
+
+    /// Its standard input. Default: [`ProcessStdio::Null`], as in Python, whose children have none.
+    ///
+    /// With [`ProcessStdio::Inherit`] it stays in the process group of this process, because only
+    /// the foreground group may read from a terminal: so Ctrl-C reaches it, too, and what it has
+    /// started does not go with it.
+    pub fn stdin(mut self, stdin: ProcessStdio) -> Self {
+        self.streams.stdin = stdin;
+        self
+    }
+
+    /// Its standard output. Default: [`ProcessStdio::Inherit`]. What is printed before
+    /// [`init`](crate::init) is lost.
+    pub fn stdout(mut self, stdout: ProcessStdio) -> Self {
+        self.streams.stdout = stdout;
+        self
+    }
+
+    /// Its standard error. Default: [`ProcessStdio::Inherit`].
+    pub fn stderr(mut self, stderr: ProcessStdio) -> Self {
+        self.streams.stderr = stderr;
+        self
+    }
+
+    /// Sets an environment variable. It inherits the others. Of two values for one variable the later
+    /// one counts.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.program.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// The directory that it starts in. Default: that of this process at that time. A relative path
+    /// counts from the directory that this process is in now.
+    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        let directory = directory.as_ref();
+        let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+        self.program.current_dir = Some(absolute);
+        self
+    }
+
+    /// How long it may take until it is about to call the function; then it is killed, and has failed
+    /// to start. Default: 30 seconds, as one second proved too short for loaded machines.
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start_timeout = limit;
+        self
+    }
+
+    /// The most bytes that the arguments or the result may take when they are encoded. Default:
+    /// 1 GiB, so that a mistake ends in an error before it ends the memory. The most is a little less
+    /// than 4 GiB, and more is taken as that.
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = bytes.min(MAX_PAYLOAD);
+        self
+    }
+
+    /// Makes the process; [`start`](Process::start) starts it. It has an exit code and no result.
+    pub fn build<M>(self) -> Process
+    where
+        F: Callable<A, M>,
+        A: Serialize,
+    {
+        let daemon = self.daemon.unwrap_or_else(children_are_daemons);
+        self.make(daemon, false)
+    }
+
+    /// Makes the process and starts it for its result; see [`Process::spawn`].
+    pub fn spawn<M>(self) -> ProcessHandle<F::Output>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        let daemon = self.daemon.unwrap_or(false);
+        let max_payload = self.max_payload;
+        ProcessHandle::start(self.make(daemon, true), max_payload)
+    }
+
+    fn make(self, daemon: bool, typed: bool) -> Process
+    where
+        F: 'static,
+        A: Serialize,
+    {
+        let path = next_path();
+        let name = self.name.unwrap_or_else(|| format!("Process-{path}"));
+        let authkey = self.authkey.unwrap_or_else(|| current_process().authkey());
+        let plan = Plan {
+            function: type_name::<F>(),
+            call: call::<F, A>(&self.args, self.max_payload),
+            typed,
+            path,
+            streams: self.streams,
+            program: self.program,
+            start_timeout: self.start_timeout,
+            max_payload: self.max_payload,
+        };
+        Process(Arc::new(Shared::new(name, daemon, authkey, plan)))
+    }
+}
+
+fn call<F: 'static, A: Serialize>(args: &A, limit: usize) -> Result<Call, Cause> {
+    let function = Registry::global().find::<F>();
+    let function = function.ok_or(StartFailure::Unregistered(type_name::<F>()))?;
+    let arguments = Payload::encode(args, limit);
+    let arguments = arguments.map_err(|error| Cause::codec(Value::Arguments, "encoded", error))?;
+    Ok(Call { function: function.name().clone(), arguments })
+}
+
+impl<F, A> fmt::Debug for ProcessBuilder<F, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessBuilder")
+            .field("function", &type_name::<F>())
+            .field("name", &self.name)
+            .field("daemon", &self.daemon)
+            .finish_non_exhaustive()
+    }
+}

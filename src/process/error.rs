@@ -1,0 +1,293 @@
+//! Why a process could not be started, or has no result.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::CodecError;
+use crate::error::{TaskPanic, Value, panic_report, unregistered};
+use crate::handshake::Refusal;
+use crate::sys::signal_name;
+use crate::wire::Outcome;
+
+/// Why something that was asked of a [`Process`](crate::Process) could not be done, or why a
+/// [`ProcessHandle`](crate::ProcessHandle) has no result.
+///
+/// ```
+/// fn explain(error: &procpool::ProcessError) -> String {
+///     if let Some(panic) = error.panic() {
+///         format!("{} at {:?}", panic.message(), panic.location())
+///     } else if let Some(code) = error.exitcode() {
+///         format!("it ended with {code} and no result")
+///     } else {
+///         error.to_string()
+///     }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct ProcessError(Arc<Report>);
+
+#[derive(Debug)]
+struct Report {
+    name: String,
+    /// Empty if it is not known.
+    function: &'static str,
+    cause: Cause,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Cause {
+    #[error("failed to start: {0}")]
+    Start(#[source] StartFailure),
+    #[error("has not been started")]
+    NotStarted,
+    #[error("was started before, and a process can be started only once")]
+    AlreadyStarted,
+    #[error("cannot be closed while it is running; join it first")]
+    Running,
+    #[error("is closed")]
+    Closed,
+    #[error("failed: {0}")]
+    Panicked(#[source] TaskPanic),
+    #[error("ended without a result: {}", ending(*.0))]
+    Ended(i32),
+    #[error("failed: {what} cannot be {action}: {source}")]
+    Codec { what: Value, action: &'static str, source: Arc<dyn std::error::Error + Send + Sync> },
+    #[error(
+        "failed: {} more than {limit} bytes; the limit is `ProcessBuilder::max_payload`",
+        .what.takes()
+    )]
+    TooLarge { what: Value, limit: usize },
+    #[error("failed: {0}")]
+    Protocol(String),
+    #[error("cannot be waited for: {0}")]
+    Descriptor(#[source] Arc<io::Error>),
+}
+
+/// Why a process does not run its function.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum StartFailure {
+    #[error("{}", unregistered(.0))]
+    Unregistered(&'static str),
+    #[error("two functions have the same name and cannot be told apart: {0}")]
+    AmbiguousFunction(String),
+    #[error(
+        "there is no tokio runtime here; start it inside one, e.g. in an async fn under \
+         `#[tokio::main]`"
+    )]
+    NoRuntime,
+    #[error("the tokio runtime that was to start it has ended")]
+    RuntimeEnded,
+    #[error(
+        "daemons may have no children, and `{0}` is one; make it with \
+         `ProcessBuilder::daemon(false)`"
+    )]
+    DaemonChild(&'static str),
+    #[error(
+        "this process was started by procpool itself, but `procpool::init()` was not called: make it \
+         the first statement of `main`"
+    )]
+    NotInitialised,
+    #[error("the program `{program}` cannot be run: {source}")]
+    Spawn { program: String, source: Arc<io::Error> },
+    #[error("{0}")]
+    Refused(#[source] Refusal),
+    #[error("it (pid {pid}) {}{hint}", ending(*.code))]
+    Died { pid: u32, code: i32, hint: &'static str },
+    #[error("it (pid {pid}) was not ready within {limit:?}{hint}")]
+    Timeout { pid: u32, limit: Duration, hint: &'static str },
+    #[error("{0}")]
+    Protocol(String),
+}
+
+/// What an exit code says.
+fn ending(code: i32) -> String {
+    match (code, signal_name(-code)) {
+        (0.., _) => format!("exited with code {code}"),
+        (_, Some(name)) => format!("was killed by signal {} ({name})", -code),
+        (_, None) => format!("was killed by signal {}", -code),
+    }
+}
+
+impl Cause {
+    pub(super) fn codec(what: Value, action: &'static str, error: CodecError) -> Self {
+        match error {
+            CodecError::TooLarge { limit } => Self::TooLarge { what, limit },
+            error => Self::Codec { what, action, source: Arc::new(error) },
+        }
+    }
+
+    /// What the process says of its call; `None` if the payload is its result.
+    pub(super) fn told(outcome: Outcome, payload: &[u8], limit: usize) -> Option<Self> {
+        let codec = |what, action| {
+            let text = String::from_utf8_lossy(payload).into_owned();
+            Self::codec(what, action, CodecError::Custom(text))
+        };
+        Some(match outcome {
+            Outcome::Returned => return None,
+            Outcome::Panicked => Self::Panicked(TaskPanic::new(panic_report(payload))),
+            Outcome::UndecodableArguments => codec(Value::Arguments, "decoded in it"),
+            Outcome::UnencodableResult => codec(Value::Result, "encoded in it"),
+            Outcome::ResultTooLarge => Self::TooLarge { what: Value::Result, limit },
+        })
+    }
+}
+
+impl From<StartFailure> for Cause {
+    fn from(failure: StartFailure) -> Self {
+        Self::Start(failure)
+    }
+}
+
+impl ProcessError {
+    pub(super) fn new(name: &str, function: &'static str, cause: impl Into<Cause>) -> Self {
+        Self(Arc::new(Report { name: name.to_owned(), function, cause: cause.into() }))
+    }
+
+    fn start_failure(&self) -> Option<&StartFailure> {
+        match &self.0.cause {
+            Cause::Start(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// The process does not run its function: a reason that [`start`](crate::Process::start) returns,
+    /// such as a program that cannot be run, a forgotten [`init`](crate::init), or no runtime.
+    pub fn is_start_failure(&self) -> bool {
+        self.start_failure().is_some()
+    }
+
+    /// The function is not registered; the message says which line to add.
+    pub fn is_unregistered(&self) -> bool {
+        matches!(self.start_failure(), Some(StartFailure::Unregistered(_)))
+    }
+
+    /// There was no tokio runtime to start it on.
+    pub fn is_no_runtime(&self) -> bool {
+        matches!(self.start_failure(), Some(StartFailure::NoRuntime))
+    }
+
+    /// A [daemon](crate::ProcessBuilder::daemon) has tried to start a process.
+    pub fn is_daemon_child(&self) -> bool {
+        matches!(self.start_failure(), Some(StartFailure::DaemonChild(_)))
+    }
+
+    /// This process, or the one that was started, has not called [`init`](crate::init).
+    pub fn is_not_initialised(&self) -> bool {
+        matches!(
+            self.start_failure(),
+            Some(StartFailure::NotInitialised | StartFailure::Refused(Refusal::NotInitialised))
+        )
+    }
+
+    /// The process was not ready within its
+    /// [start timeout](crate::ProcessBuilder::start_timeout).
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.start_failure(), Some(StartFailure::Timeout { .. }))
+    }
+
+    /// The process has not been started.
+    pub fn is_not_started(&self) -> bool {
+        matches!(self.0.cause, Cause::NotStarted)
+    }
+
+    /// The process was started before.
+    pub fn is_already_started(&self) -> bool {
+        matches!(self.0.cause, Cause::AlreadyStarted)
+    }
+
+    /// The process was to be closed, and is still running.
+    pub fn is_running(&self) -> bool {
+        matches!(self.0.cause, Cause::Running)
+    }
+
+    /// The process is closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.0.cause, Cause::Closed)
+    }
+
+    /// The function panicked; see [`panic`](Self::panic).
+    pub fn is_panic(&self) -> bool {
+        self.panic().is_some()
+    }
+
+    /// The process has ended without a result; see [`exitcode`](Self::exitcode).
+    pub fn is_death(&self) -> bool {
+        matches!(self.0.cause, Cause::Ended(_))
+    }
+
+    /// The arguments or the result could not be encoded or decoded.
+    pub fn is_codec(&self) -> bool {
+        matches!(self.0.cause, Cause::Codec { .. })
+    }
+
+    /// The arguments or the result are larger than
+    /// [`max_payload`](crate::ProcessBuilder::max_payload).
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.0.cause, Cause::TooLarge { .. })
+    }
+
+    /// The panic, if the function panicked.
+    pub fn panic(&self) -> Option<&TaskPanic> {
+        match &self.0.cause {
+            Cause::Panicked(panic) => Some(panic),
+            _ => None,
+        }
+    }
+
+    /// The [exit code](crate::Process::exitcode), if the process has ended without a result, or before
+    /// it was ready.
+    pub fn exitcode(&self) -> Option<i32> {
+        match &self.0.cause {
+            Cause::Ended(code) | Cause::Start(StartFailure::Died { code, .. }) => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// The [name](crate::Process::name) of the process.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The name of its function. Empty if it is not known, as that of a
+    /// [parent process](crate::parent_process).
+    pub fn function(&self) -> &'static str {
+        self.0.function
+    }
+}
+
+impl fmt::Display for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { name, function, cause } = &*self.0;
+        match *function {
+            "" => write!(f, "process `{name}` {cause}"),
+            function => write!(f, "process `{name}` (`{function}`) {cause}"),
+        }
+    }
+}
+
+// A `main` that returns an error, and `unwrap`, print its `Debug`: so that has to say what to do.
+impl fmt::Debug for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProcessError({:?})", self.to_string())
+    }
+}
+
+impl std::error::Error for ProcessError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_are_told_in_words() {
+        assert_eq!(ending(8), "exited with code 8");
+        assert_eq!(ending(-9), "was killed by signal 9 (SIGKILL)");
+        assert_eq!(ending(-40), "was killed by signal 40");
+    }
+}

@@ -1,0 +1,127 @@
+//! Awaiting the result of a function that has a process to itself.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use serde::de::DeserializeOwned;
+
+use super::Process;
+use super::error::{Cause, ProcessError};
+use super::shared::Reply;
+use crate::codec::decode;
+use crate::error::Value;
+
+/// Awaits what a function returns that runs in a process of its own; see [`Process::spawn`].
+///
+/// It is ready when the process has ended and is reaped, so everything that it has printed is there.
+/// Dropping it detaches the process, as dropping a [`tokio::task::JoinHandle`] does:
+/// the function runs on, but not beyond the end of this process.
+///
+/// # Cancel safety
+///
+/// Awaiting `&mut handle` is cancel safe: if another branch of a `select!` is faster, the result is
+/// still there for the next await. It may even be awaited again after it was ready; each time the
+/// result is decoded anew.
+#[must_use = "dropping the handle detaches the process; its result is lost"]
+pub struct ProcessHandle<R> {
+    process: Process,
+    max_payload: usize,
+    ended: Pin<Box<dyn Future<Output = Result<i32, ProcessError>> + Send + Sync>>,
+    /// Once `ended` is ready.
+    end: Option<Result<i32, ProcessError>>,
+    kills: bool,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> ProcessHandle<R> {
+    pub(super) fn start(process: Process, max_payload: usize) -> Self {
+        if let Err(error) = process.0.begin() {
+            process.0.refuse(error);
+        }
+        let ended = Box::pin(process.0.ended());
+        Self { process, max_payload, ended, end: None, kills: false, result: PhantomData }
+    }
+
+    /// The process, for its pid, its name, and for signals. To [join](Process::join) it gives its exit
+    /// code: 0 if the function has returned, 1 if it has panicked.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Turns the handle into one that [kills](Process::kill) the process when it is dropped.
+    ///
+    /// ```
+    /// # fn search(text: String) -> usize { text.len() }
+    /// # procpool::register!(search);
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let search = procpool::Process::spawn(search, "needle".to_owned()).kill_on_drop();
+    /// // If it takes too long it is gone.
+    /// let found = tokio::time::timeout(Duration::from_secs(5), search).await??;
+    /// # let _: usize = found;
+    /// # Ok(())
+    /// # }
+    /// # fn main() {}
+    /// ```
+    pub fn kill_on_drop(mut self) -> Self {
+        self.kills = true;
+        self
+    }
+}
+
+impl<R: DeserializeOwned> ProcessHandle<R> {
+    fn result(&self, code: i32) -> Result<R, ProcessError> {
+        let inner = self.process.0.lock();
+        let cause = match inner.reply() {
+            None => Cause::Ended(code),
+            Some(Reply::Nonsense(error)) => Cause::Protocol(error.clone()),
+            Some(Reply::Told(outcome, payload)) => {
+                let (outcome, payload) = (*outcome, payload.clone());
+                drop(inner); // decoding is user code
+                match Cause::told(outcome, &payload, self.max_payload) {
+                    Some(cause) => cause,
+                    None => match decode(&payload) {
+                        Ok(result) => return Ok(result),
+                        Err(error) => Cause::codec(Value::Result, "decoded", error),
+                    },
+                }
+            }
+        };
+        Err(self.process.0.error(cause))
+    }
+}
+
+impl<R: DeserializeOwned> Future for ProcessHandle<R> {
+    type Output = Result<R, ProcessError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let end = match &self.end {
+            Some(end) => end.clone(),
+            None => {
+                // It may wait for the end of its input.
+                drop(self.process.0.prepare_to_join());
+                let end = ready!(self.ended.as_mut().poll(cx));
+                self.end.insert(end).clone()
+            }
+        };
+        Poll::Ready(end.and_then(|code| self.result(code)))
+    }
+}
+
+impl<R> fmt::Debug for ProcessHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessHandle").field("process", &self.process).finish_non_exhaustive()
+    }
+}
+
+impl<R> Drop for ProcessHandle<R> {
+    fn drop(&mut self) {
+        if self.kills {
+            drop(self.process.kill()); // or it was never started
+        }
+    }
+}

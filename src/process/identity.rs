@@ -1,0 +1,355 @@
+//! Who a process is among its relatives: names, daemons, and the key that they share.
+
+use std::fmt;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::parent_id;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Cause, ProcessError};
+use super::sentinel::Sentinel;
+use super::within;
+use crate::id::WorkerId;
+use crate::sys::{has_hung_up, is_readable, open_process, random_bytes};
+
+/// What a child process is told about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    /// The numbers of its ancestors and its own, such as `1:2`; empty in the main process.
+    path: String,
+    daemon: bool,
+    /// What its own children are unless they are told otherwise.
+    children_are_daemons: bool,
+    authkey: Secret,
+    parent: Option<Relative>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Relative {
+    name: String,
+    pid: u32,
+}
+
+impl Identity {
+    /// That of a child of this process.
+    pub(super) fn of_child(name: &str, path: &str, daemon: bool, authkey: &AuthKey) -> Self {
+        let own = own();
+        Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            daemon,
+            children_are_daemons: daemon,
+            authkey: Secret(authkey.0.clone()),
+            parent: Some(Relative { name: own.identity.name.clone(), pid: std::process::id() }),
+        }
+    }
+
+    /// That of a worker of a pool of this process. What its tasks start goes with it; but it is no
+    /// daemon, so they may start something.
+    pub(crate) fn of_worker(pool: &str, worker: WorkerId) -> Self {
+        let number = worker.get();
+        let path = own().path_below(&format!("w{number}"));
+        let name = format!("{pool}-worker-{number}");
+        let identity = Self::of_child(&name, &path, false, &current_process().authkey());
+        Self { children_are_daemons: true, ..identity }
+    }
+
+    fn of_main_process() -> Self {
+        // Without randomness there is no secret, and nobody can prove to have it.
+        let authkey = random_bytes::<32>().map(Vec::from).unwrap_or_default();
+        Self {
+            name: "MainProcess".to_owned(),
+            path: String::new(),
+            daemon: false,
+            children_are_daemons: false,
+            authkey: Secret(authkey),
+            parent: None,
+        }
+    }
+}
+
+/// Bytes that are not printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Secret(Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
+}
+
+/// What this process knows of itself. It lives as long as the process.
+struct Own {
+    identity: Identity,
+    authkey: Mutex<AuthKey>,
+    /// How many [`Process`](super::Process)es were made here.
+    made: AtomicU64,
+    parent: Option<ParentLink>,
+    /// Readable once the parent has ended; opened when it is asked for.
+    parent_end: OnceLock<Option<OwnedFd>>,
+}
+
+/// What comes from the parent, as long as that lives.
+pub(crate) struct ParentLink {
+    pub(crate) input: Arc<File>,
+    /// Nothing more comes, so it is readable only once the parent has ended.
+    pub(crate) is_silent: bool,
+}
+
+impl ParentLink {
+    /// What is readable once the parent has ended.
+    fn open_end(&self, parent: u32) -> Option<OwnedFd> {
+        // If the parent lives now then what was opened by its pid is it.
+        let process = open_process(parent).filter(|_| !has_hung_up(&self.input));
+        process.or_else(|| self.is_silent.then(|| self.input.try_clone().ok().map(Into::into))?)
+    }
+}
+
+static OWN: Mutex<Option<&'static Own>> = Mutex::new(None);
+
+fn own() -> &'static Own {
+    lock(&OWN).get_or_insert_with(|| Own::new(Identity::of_main_process(), None))
+}
+
+/// Tells this process who it is, and by what it can see the end of its parent.
+pub(crate) fn adopt(identity: Identity, parent: ParentLink) {
+    *lock(&OWN) = Some(Own::new(identity, Some(parent)));
+}
+
+impl Own {
+    fn new(identity: Identity, parent: Option<ParentLink>) -> &'static Self {
+        let authkey = Mutex::new(AuthKey(identity.authkey.0.clone()));
+        let (made, parent_end) = (AtomicU64::new(0), OnceLock::new());
+        Box::leak(Box::new(Self { identity, authkey, made, parent, parent_end }))
+    }
+
+    fn path_below(&self, last: &str) -> String {
+        match &*self.identity.path {
+            "" => last.to_owned(),
+            path => format!("{path}:{last}"),
+        }
+    }
+}
+
+/// The path of the next process that is made here.
+pub(super) fn next_path() -> String {
+    let own = own();
+    own.path_below(&(own.made.fetch_add(1, Ordering::Relaxed) + 1).to_string())
+}
+
+/// What the children of this process are unless they are told otherwise.
+pub(super) fn children_are_daemons() -> bool {
+    own().identity.children_are_daemons
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing can panic while it is held, so it is never really poisoned.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A secret that a process shares with its descendants; Python's `authkey`.
+///
+/// The main process has 32 random bytes, and each child inherits those of the process that makes it. They
+/// travel over a socket that nobody else has: never in the arguments or the environment of a process,
+/// where others could read them. Nothing in this crate needs the key; it is for what relatives do
+/// among themselves, such as proving over a network connection that they are relatives.
+///
+/// ```
+/// let key = procpool::current_process().authkey();
+/// assert_eq!(key.as_bytes().len(), 32);
+/// assert_eq!(format!("{key:?}"), "AuthKey(..)");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthKey(Vec<u8>);
+
+impl AuthKey {
+    /// A key of one's own choice, of any length.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The secret.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AuthKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthKey(..)")
+    }
+}
+
+/// The process in which it is called: one that the user has started, a [`Process`](crate::Process), or a
+/// worker of a pool. Python's function of the same name.
+///
+/// ```
+/// let this = procpool::current_process();
+/// assert_eq!(this.name(), "MainProcess");
+/// assert_eq!(this.pid(), std::process::id());
+/// assert!(!this.daemon());
+/// ```
+pub fn current_process() -> CurrentProcess {
+    CurrentProcess(own())
+}
+
+/// What [`current_process`] returns.
+#[derive(Clone, Copy)]
+pub struct CurrentProcess(&'static Own);
+
+impl CurrentProcess {
+    /// `MainProcess` in a process that the user has started; the [name](crate::Process::name) of a
+    /// [`Process`](crate::Process); the pool's name and the worker's number, as in `procpool-worker-3`, in
+    /// a worker.
+    pub fn name(self) -> &'static str {
+        &self.0.identity.name
+    }
+
+    /// Its process id.
+    pub fn pid(self) -> u32 {
+        std::process::id()
+    }
+
+    /// Whether it is a [daemon](crate::ProcessBuilder::daemon), which may have no children. A worker
+    /// of a pool is none.
+    pub fn daemon(self) -> bool {
+        self.0.identity.daemon
+    }
+
+    /// The key that processes which are made from now on inherit.
+    pub fn authkey(self) -> AuthKey {
+        lock(&self.0.authkey).clone()
+    }
+
+    /// Changes the key of this process; those of others stay as they are.
+    pub fn set_authkey(self, key: AuthKey) {
+        *lock(&self.0.authkey) = key;
+    }
+}
+
+impl fmt::Debug for CurrentProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CurrentProcess")
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .field("daemon", &self.daemon())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The process that has started this one; `None` in a process that the user has started. Python's
+/// function of the same name.
+///
+/// It works in a [`Process`](crate::Process) and in the workers of a pool.
+pub fn parent_process() -> Option<ParentProcess> {
+    let own = own();
+    let relative = own.identity.parent.as_ref()?;
+    let open = || own.parent.as_ref()?.open_end(relative.pid);
+    Some(ParentProcess { relative, end: own.parent_end.get_or_init(open).as_ref() })
+}
+
+/// What [`parent_process`] returns.
+///
+/// ```
+/// /// Works until there is nobody left to work for.
+/// fn serve() {
+///     let parent = procpool::parent_process().expect("it is called in a child process");
+///     while parent.is_alive() {
+///         // …
+///     }
+/// }
+///
+/// procpool::register!(serve);
+/// # fn main() {}
+/// ```
+#[derive(Clone, Copy)]
+pub struct ParentProcess {
+    relative: &'static Relative,
+    end: Option<&'static OwnedFd>,
+}
+
+impl ParentProcess {
+    /// Its [name](CurrentProcess::name).
+    pub fn name(self) -> &'static str {
+        &self.relative.name
+    }
+
+    /// Its process id. Once it is not alive any more this may be that of another process.
+    pub fn pid(self) -> u32 {
+        self.relative.pid
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_alive(self) -> bool {
+        match self.end {
+            Some(end) => !is_readable(end),
+            None => parent_id() == self.pid(),
+        }
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`sentinel`](Self::sentinel).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with an IO driver.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn join(self) -> Result<(), ProcessError> {
+        self.sentinel()?.await;
+        Ok(())
+    }
+
+    /// As [`join`](Self::join), but waits no longer than this; says whether the parent has ended. The
+    /// time is real time, also on a runtime whose clock is paused.
+    ///
+    /// # Errors
+    ///
+    /// As [`sentinel`](Self::sentinel).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with an IO driver.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn join_timeout(self, limit: Duration) -> Result<bool, ProcessError> {
+        Ok(within(limit, self.sentinel()?).await.is_some())
+    }
+
+    /// A descriptor that is ready once it has ended, and can be awaited.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many open descriptors; and in the worker of a pool on systems without `pidfd`.
+    pub fn sentinel(self) -> Result<Sentinel, ProcessError> {
+        let end = self.end.ok_or_else(|| std::io::ErrorKind::Unsupported.into());
+        let sentinel = end.and_then(Sentinel::of);
+        sentinel.map_err(|source| self.error(Cause::Descriptor(Arc::new(source))))
+    }
+
+    fn error(self, cause: Cause) -> ProcessError {
+        ProcessError::new(self.name(), "", cause)
+    }
+}
+
+impl fmt::Debug for ParentProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParentProcess")
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .field("is_alive", &self.is_alive())
+            .finish_non_exhaustive()
+    }
+}

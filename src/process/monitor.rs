@@ -1,0 +1,359 @@
+//! One process from its start to its end: a task that spawns it, shakes hands with it, takes the result
+//! of a typed call, and reaps it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_timer::Delay;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::process::ChildStderr;
+use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+
+use super::error::{Cause, StartFailure};
+use super::identity::{AuthKey, Identity};
+use super::shared::{Reply, Shared, Spawned};
+use super::stdio::{Pipes, Streams};
+use crate::child::Role;
+use crate::handshake::{Handshake, Heard, Refusal, misplaced};
+use crate::link::{keep_payload, read_more};
+use crate::payload::Payload;
+use crate::program::{Program, start_child};
+use crate::sys::{
+    ChildProcess, ExitWatch, control_socket, read_available, require_io_driver, send_with_fds,
+};
+use crate::wire::{
+    FunctionName, Kind, PREAMBLE, ProcessHello, ReplyHeader, frame_codec, put_frame, split_header,
+    split_kind,
+};
+
+/// How a process is started, and what it runs.
+pub(super) struct Plan {
+    pub(super) function: &'static str,
+    /// What it runs, or why it cannot.
+    pub(super) call: Result<Call, Cause>,
+    /// Whether the result is wanted, not just an exit code.
+    pub(super) typed: bool,
+    /// The numbers that it is known by.
+    pub(super) path: String,
+    pub(super) streams: Streams,
+    pub(super) program: Program,
+    pub(super) start_timeout: Duration,
+    pub(super) max_payload: usize,
+}
+
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) function: FunctionName,
+    pub(super) arguments: Payload,
+}
+
+/// Runs a process from its start to its end.
+pub(super) async fn run(shared: Arc<Shared>, plan: Plan, authkey: AuthKey) {
+    let mut watch = Watch { shared, holds: Holds::Nothing };
+    let shared = &Arc::clone(&watch.shared);
+    let Ok(Call { function, arguments }) = plan.call else { return }; // it was looked at before
+    let identity = Identity::of_child(&shared.name, &plan.path, shared.daemon, &authkey);
+    let ends_with_parent = shared.daemon || plan.typed;
+    let hello =
+        ProcessHello::new(function, plan.typed, plan.max_payload, identity, ends_with_parent);
+    let (program, hint) = (plan.program.name(), plan.program.hint());
+    let started = match start_child(move || Start::new(&plan.program, plan.streams)).await {
+        Ok(started) => started,
+        Err(source) => {
+            let source = Arc::new(source);
+            watch.fail(StartFailure::Spawn { program, source }, None);
+            return;
+        }
+    };
+    let Some((spawned, pipes, mut conversation)) = started.accept(plan.max_payload) else { return };
+    watch.holds = Holds::Starting(spawned.clone());
+    shared.spawned(&spawned, pipes);
+    let ready = conversation.shake_hands(&hello, arguments, plan.start_timeout).await;
+    if let Err(obstacle) = ready {
+        spawned.child.kill();
+        conversation.exit.exited().await;
+        if let Some(code) = reap(&spawned) {
+            let pid = spawned.child.pid();
+            let failure = obstacle.describe(pid, code, plan.start_timeout, hint);
+            watch.fail(failure, Some((pid, code)));
+        }
+        return;
+    }
+    let reply = if plan.typed {
+        watch.holds = Holds::Calling(spawned.clone());
+        shared.running(spawned.clone(), None);
+        conversation.take_reply(&spawned).await
+    } else {
+        watch.holds = Holds::Running(spawned.clone());
+        let Conversation { stream, mut exit, .. } = conversation;
+        shared.running(spawned.clone(), stream.into_std().map(OwnedFd::from).ok());
+        exit.exited().await;
+        None
+    };
+    if let Some(code) = reap(&spawned) {
+        watch.finish(&spawned, code, reply);
+    }
+}
+
+/// `None` if it lives: then its end was waited for on a runtime that has ended first.
+fn reap(spawned: &Spawned) -> Option<i32> {
+    let _ = spawned.child.reap(); // if somebody else has done so its code is unknown
+    spawned.child.exit_code()
+}
+
+/// Sees to it that a process is reaped, and who waits for it is told, if the monitor is dropped with its
+/// runtime.
+struct Watch {
+    shared: Arc<Shared>,
+    holds: Holds,
+}
+
+enum Holds {
+    Nothing,
+    Starting(Spawned),
+    /// A typed call, whose result nobody could take.
+    Calling(Spawned),
+    Running(Spawned),
+    /// Everything was said.
+    Over,
+}
+
+impl Watch {
+    fn fail(mut self, failure: StartFailure, remains: Option<(u32, i32)>) {
+        self.holds = Holds::Over;
+        self.shared.failed(failure, remains);
+    }
+
+    fn finish(mut self, spawned: &Spawned, code: i32, reply: Option<Reply>) {
+        self.holds = Holds::Over;
+        self.shared.finished(spawned, code, reply);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        match std::mem::replace(&mut self.holds, Holds::Over) {
+            Holds::Nothing => shared.failed(StartFailure::RuntimeEnded, None),
+            Holds::Starting(spawned) => {
+                spawned.child.kill();
+                reap_later(spawned, move |spawned, code| {
+                    let remains = (spawned.child.pid(), code);
+                    shared.failed(StartFailure::RuntimeEnded, Some(remains));
+                });
+            }
+            Holds::Calling(spawned) => {
+                spawned.child.kill();
+                reap_later(spawned, move |spawned, code| shared.finished(spawned, code, None));
+            }
+            Holds::Running(spawned) => {
+                reap_later(spawned, move |spawned, code| shared.finished(spawned, code, None));
+            }
+            Holds::Over => {}
+        }
+    }
+}
+
+fn reap_later(spawned: Spawned, reaped: impl FnOnce(&Spawned, i32) + Send + 'static) {
+    let child = Arc::clone(&spawned.child);
+    child.reap_in_background(move || {
+        if let Some(code) = spawned.child.exit_code() {
+            reaped(&spawned, code);
+        }
+    });
+}
+
+/// A process that was just spawned, with what connects the two.
+struct Start {
+    newborn: Newborn,
+    exit: ExitWatch,
+    stream: UnixStream,
+    pipes: Pipes,
+}
+
+/// Kills the process if it is dropped: then the runtime has ended meanwhile.
+struct Newborn(Option<Spawned>);
+
+impl Drop for Newborn {
+    fn drop(&mut self) {
+        if let Some(spawned) = self.0.take() {
+            spawned.child.kill();
+            Arc::clone(&spawned.child).reap_in_background(|| {});
+        }
+    }
+}
+
+impl Start {
+    fn new(program: &Program, streams: Streams) -> io::Result<Self> {
+        require_io_driver()?;
+        let (ours, theirs) = control_socket()?;
+        let (mut pipes, handed) = Pipes::open(streams)?;
+        // Its real streams come by the socket, so that what is printed before `init` reaches nobody.
+        send_with_fds(&ours, &[0], &[handed[0].as_fd(), handed[1].as_fd()])?;
+        let leads_group = streams.need_own_group();
+        let mut command = program.command(Role::Process)?;
+        command.stdin(theirs).stdout(Stdio::null()).stderr(streams.stderr());
+        if leads_group {
+            command.process_group(0); // Ctrl-C belongs to the parent
+        }
+        let mut child = command.spawn()?;
+        drop(command); // it has the child's end of the socket
+        let stderr = child.stderr.take();
+        // From here on nothing that fails leaves the child behind.
+        let spawned = Spawned::new(ChildProcess::new(child, leads_group)?)?;
+        let newborn = Newborn(Some(spawned.clone()));
+        pipes.stderr = stderr.map(ChildStderr::from_std).transpose()?;
+        let stream = UnixStream::from_std(ours.into())?;
+        Ok(Self { newborn, exit: ExitWatch::new(&spawned.child)?, stream, pipes })
+    }
+
+    /// Now somebody sees to it.
+    fn accept(mut self, max_payload: usize) -> Option<(Spawned, Pipes, Conversation)> {
+        let spawned = self.newborn.0.take()?;
+        let codec = frame_codec(max_payload);
+        let Self { exit, stream, pipes, .. } = self;
+        let inbox = BytesMut::new();
+        Some((spawned, pipes, Conversation { stream, exit, codec, inbox }))
+    }
+}
+
+/// What the two say to each other.
+struct Conversation {
+    stream: UnixStream,
+    exit: ExitWatch,
+    codec: LengthDelimitedCodec,
+    inbox: BytesMut,
+}
+
+/// Why a process was not ready.
+enum Obstacle {
+    Refused(Refusal),
+    Protocol(io::Error),
+    Timeout { silent: bool },
+    Exited { silent: bool },
+}
+
+impl Obstacle {
+    fn describe(self, pid: u32, code: i32, limit: Duration, hint: &'static str) -> StartFailure {
+        let hint_if = |silent| if silent { hint } else { "" };
+        match self {
+            Self::Refused(refusal) => StartFailure::Refused(refusal),
+            Self::Protocol(error) => StartFailure::Protocol(error.to_string()),
+            Self::Timeout { silent } => StartFailure::Timeout { pid, limit, hint: hint_if(silent) },
+            // A signal was sent by somebody; an exit is a matter of the program.
+            Self::Exited { silent } => {
+                StartFailure::Died { pid, code, hint: hint_if(silent && code >= 0) }
+            }
+        }
+    }
+}
+
+impl Conversation {
+    /// Hands over what the process is to do, and waits until it is about to do so.
+    async fn shake_hands(
+        &mut self,
+        hello: &ProcessHello,
+        arguments: Payload,
+        limit: Duration,
+    ) -> Result<(), Obstacle> {
+        let mut greeting = PREAMBLE.to_vec();
+        put_frame(&mut greeting, Kind::Hello, hello, arguments.len())
+            .map_err(Obstacle::Protocol)?;
+        let mut greeting = Buf::chain(Bytes::from(greeting), Bytes::from(arguments));
+        let (mut handshake, mut overdue) = (Handshake::default(), Delay::new(limit));
+        let (mut reader, mut writer) = self.stream.split();
+        let (mut reading, mut writing) = (true, true);
+        loop {
+            let exited = tokio::select! {
+                biased;
+                read = read_more(&mut reader, &mut self.inbox), if reading => {
+                    reading = read;
+                    false
+                }
+                written = writer.write_all_buf(&mut greeting), if writing => {
+                    drop(written); // if it does not listen it is about to exit
+                    writing = false;
+                    false
+                }
+                () = self.exit.exited() => true,
+                () = &mut overdue => {
+                    return Err(Obstacle::Timeout { silent: handshake.is_silent() });
+                }
+            };
+            if exited {
+                let _ = read_available(reader.as_ref(), &mut self.inbox);
+            }
+            if listen(&mut handshake, &mut self.inbox, &mut self.codec)? {
+                return Ok(());
+            }
+            if exited {
+                return Err(Obstacle::Exited { silent: handshake.is_silent() });
+            }
+        }
+    }
+
+    /// Waits for the end of a typed call; returns what was said of it.
+    async fn take_reply(&mut self, spawned: &Spawned) -> Option<Reply> {
+        let (mut reply, mut reading) = (None, true);
+        loop {
+            let exited = tokio::select! {
+                biased;
+                read = read_more(&mut self.stream, &mut self.inbox), if reading => {
+                    reading = read;
+                    false
+                }
+                () = self.exit.exited() => true,
+            };
+            if exited {
+                let _ = read_available(&self.stream, &mut self.inbox);
+            }
+            match self.next_reply() {
+                Ok(None) => {}
+                Ok(told) if reply.is_none() => reply = told,
+                nonsense => {
+                    let error = nonsense.err().unwrap_or_else(|| misplaced(Kind::Reply));
+                    reply = Some(Reply::Nonsense(error.to_string()));
+                    reading = false;
+                    self.inbox.clear();
+                    spawned.child.kill();
+                }
+            }
+            if exited {
+                return reply;
+            }
+        }
+    }
+
+    fn next_reply(&mut self) -> io::Result<Option<Reply>> {
+        let Some(frame) = self.codec.decode(&mut self.inbox)? else { return Ok(None) };
+        let (kind, body) = split_kind(&frame)?;
+        if kind != Kind::Reply {
+            return Err(misplaced(kind));
+        }
+        let (header, payload) = split_header::<ReplyHeader>(body)?;
+        let length = payload.len();
+        Ok(Some(Reply::Told(header.outcome, keep_payload(frame, length))))
+    }
+}
+
+/// Whether the process is ready, as far as has arrived.
+fn listen(
+    handshake: &mut Handshake,
+    inbox: &mut BytesMut,
+    codec: &mut LengthDelimitedCodec,
+) -> Result<bool, Obstacle> {
+    loop {
+        match handshake.advance(inbox, codec).map_err(Obstacle::Protocol)? {
+            Heard::Quiet => {}
+            Heard::Wait => return Ok(false),
+            Heard::Ready { .. } => return Ok(true),
+            Heard::Refused(refusal) => return Err(Obstacle::Refused(refusal)),
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! What the handles of a process and its monitor share.
+//!
+//! ```text
+//! made ─▶ starting ─▶ running ─▶ ended
+//!             └─────▶ failed
+//! ```
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::error::{Cause, ProcessError, StartFailure};
+use super::identity::{AuthKey, current_process};
+use super::monitor::{self, Plan};
+use super::stdio::Pipes;
+use crate::child::{is_uninitialised_worker, report_missing_init};
+use crate::payload::Payload;
+use crate::registry::Registry;
+use crate::sys::{ChildProcess, control_socket};
+use crate::wire::Outcome;
+
+/// Those that were started and not reaped yet, in the order of their starts.
+static ACTIVE: Mutex<BTreeMap<u64, Arc<Shared>>> = Mutex::new(BTreeMap::new());
+
+pub(super) fn active() -> Vec<Arc<Shared>> {
+    let active: Vec<_> = lock(&ACTIVE).values().map(Arc::clone).collect();
+    active.into_iter().filter(|shared| shared.lock().is_alive()).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing can panic while it is held, so it is never really poisoned.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) struct Shared {
+    pub(super) name: String,
+    pub(super) daemon: bool,
+    pub(super) function: &'static str,
+    inner: Mutex<Inner>,
+    /// Told after every change of the stage.
+    changes: watch::Sender<()>,
+}
+
+pub(super) struct Inner {
+    stage: Stage,
+    closed: bool,
+    pub(super) authkey: AuthKey,
+    pub(super) pipes: Pipes,
+    /// Of a typed call.
+    reply: Option<Reply>,
+}
+
+enum Stage {
+    Made(Box<Plan>),
+    /// Until it has said that it is ready.
+    Starting {
+        child: Option<Spawned>,
+        /// What it was sent before it was there.
+        signal: Option<Signal>,
+    },
+    Running {
+        child: Spawned,
+        /// This process's end of the socket. A daemon ends when it is closed, so it is kept even if the
+        /// monitor has gone with its runtime.
+        _socket: Option<OwnedFd>,
+    },
+    Ended {
+        pid: u32,
+        code: i32,
+        end: Option<Arc<OwnedFd>>,
+    },
+    Failed {
+        error: ProcessError,
+        /// Its pid, and its exit code, if there was a process.
+        remains: Option<(u32, i32)>,
+    },
+}
+
+/// A process that was started.
+#[derive(Clone)]
+pub(super) struct Spawned {
+    pub(super) child: Arc<ChildProcess>,
+    /// Readable once it has ended.
+    pub(super) end: Arc<OwnedFd>,
+    /// Where there is no pidfd: it has ended when this is dropped, with the last copy of this.
+    _closes_end: Option<Arc<OwnedFd>>,
+}
+
+/// What can be sent to a process.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Signal {
+    Terminate,
+    Kill,
+    Interrupt,
+}
+
+/// What a process said of its typed call.
+pub(super) enum Reply {
+    Told(Outcome, Payload),
+    /// It broke the protocol.
+    Nonsense(String),
+}
+
+impl Inner {
+    fn child(&self) -> Option<&Spawned> {
+        match &self.stage {
+            Stage::Starting { child, .. } => child.as_ref(),
+            Stage::Running { child, .. } => Some(child),
+            Stage::Made(_) | Stage::Ended { .. } | Stage::Failed { .. } => None,
+        }
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        match &self.stage {
+            Stage::Ended { pid, .. } => Some(*pid),
+            Stage::Failed { remains, .. } => remains.map(|(pid, _)| pid),
+            _ => self.child().map(|spawned| spawned.child.pid()),
+        }
+    }
+
+    /// What the system says, whatever the monitor has seen of it yet.
+    pub(super) fn exitcode(&self) -> Option<i32> {
+        match &self.stage {
+            Stage::Ended { code, .. } => Some(*code),
+            Stage::Failed { remains, .. } => remains.map(|(_, code)| code),
+            _ => self.child().and_then(|spawned| spawned.child.exit_code()),
+        }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.child().is_some_and(|spawned| spawned.child.exit_code().is_none())
+    }
+
+    /// The reply of a typed call that is over.
+    pub(super) fn reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(name: String, daemon: bool, authkey: AuthKey, plan: Plan) -> Self {
+        let function = plan.function;
+        let (stage, pipes) = (Stage::Made(Box::new(plan)), Pipes::default());
+        let inner = Inner { stage, closed: false, authkey, pipes, reply: None };
+        Self { name, daemon, function, inner: Mutex::new(inner), changes: watch::Sender::new(()) }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+
+    pub(super) fn error(&self, cause: impl Into<Cause>) -> ProcessError {
+        ProcessError::new(&self.name, self.function, cause)
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Inner>, ProcessError> {
+        let inner = self.lock();
+        if inner.closed { Err(self.error(Cause::Closed)) } else { Ok(inner) }
+    }
+
+    // ----- what the handles do -----
+
+    /// Starts it in the background.
+    pub(super) fn begin(self: &Arc<Self>) -> Result<(), ProcessError> {
+        let mut inner = self.open()?;
+        match &inner.stage {
+            Stage::Made(plan) => self.may_start(plan)?,
+            Stage::Failed { error, .. } => return Err(error.clone()),
+            _ => return Err(self.error(Cause::AlreadyStarted)),
+        }
+        let runtime = Handle::try_current().map_err(|_| self.error(StartFailure::NoRuntime))?;
+        let starting = Stage::Starting { child: None, signal: None };
+        if let Stage::Made(plan) = std::mem::replace(&mut inner.stage, starting) {
+            let authkey = inner.authkey.clone();
+            drop(inner); // a runtime that has ended drops what it is given, and that looks at this
+            runtime.spawn(monitor::run(Arc::clone(self), *plan, authkey));
+        }
+        Ok(())
+    }
+
+    fn may_start(&self, plan: &Plan) -> Result<(), ProcessError> {
+        if is_uninitialised_worker() {
+            report_missing_init();
+            return Err(self.error(StartFailure::NotInitialised));
+        }
+        if let Some(name) = Registry::global().ambiguity() {
+            return Err(self.error(StartFailure::AmbiguousFunction(name.to_owned())));
+        }
+        if let Err(cause) = &plan.call {
+            return Err(self.error(cause.clone()));
+        }
+        match current_process() {
+            this if this.daemon() => Err(self.error(StartFailure::DaemonChild(this.name()))),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn started(&self) -> Result<(), ProcessError> {
+        let look = |inner: &Inner| match &inner.stage {
+            Stage::Made(_) | Stage::Starting { .. } => None,
+            Stage::Failed { error, .. } => Some(Err(error.clone())),
+            Stage::Running { .. } | Stage::Ended { .. } => Some(Ok(())),
+        };
+        self.wait_for(look).await
+    }
+
+    /// Waits until it is reaped.
+    pub(super) fn ended(
+        self: &Arc<Self>,
+    ) -> impl Future<Output = Result<i32, ProcessError>> + Send + Sync + 'static {
+        let shared = Arc::clone(self);
+        async move {
+            let look = |inner: &Inner| match &inner.stage {
+                Stage::Ended { code, .. } => Some(Ok(*code)),
+                Stage::Failed { error, .. } => Some(Err(error.clone())),
+                _ => None,
+            };
+            shared.wait_for(look).await
+        }
+    }
+
+    async fn wait_for<T>(&self, look: impl Fn(&Inner) -> Option<T>) -> T {
+        let mut changes = self.changes.subscribe();
+        loop {
+            let seen = look(&self.lock());
+            match seen {
+                Some(seen) => return seen,
+                None => drop(changes.changed().await), // its sender is here
+            }
+        }
+    }
+
+    /// Whether there is something to wait for; its standard input is closed if nobody has taken it, as
+    /// it may wait for that.
+    pub(super) fn prepare_to_join(&self) -> Result<(), ProcessError> {
+        let mut inner = self.open()?;
+        match &inner.stage {
+            Stage::Made(_) => Err(self.error(Cause::NotStarted)),
+            _ => {
+                inner.pipes.stdin = None;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
+        let mut inner = self.open()?;
+        match &mut inner.stage {
+            Stage::Made(_) => return Err(self.error(Cause::NotStarted)),
+            // It gets the strongest.
+            Stage::Starting { child: None, signal: Some(Signal::Kill) } => {}
+            Stage::Starting { child: None, signal: early } => *early = Some(signal),
+            _ => inner.child().into_iter().for_each(|spawned| spawned.send(signal)),
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_authkey(&self, key: AuthKey) -> Result<(), ProcessError> {
+        let mut inner = self.open()?;
+        if !matches!(inner.stage, Stage::Made(_)) {
+            return Err(self.error(Cause::AlreadyStarted));
+        }
+        inner.authkey = key;
+        Ok(())
+    }
+
+    /// What tells of its end.
+    pub(super) fn end(&self) -> Result<Arc<OwnedFd>, ProcessError> {
+        let inner = self.open()?;
+        match (&inner.stage, inner.child()) {
+            (_, Some(spawned)) => Ok(Arc::clone(&spawned.end)),
+            (Stage::Ended { end: Some(end), .. }, _) => Ok(Arc::clone(end)),
+            (Stage::Failed { error, .. }, _) => Err(error.clone()),
+            _ => Err(self.error(Cause::NotStarted)),
+        }
+    }
+
+    pub(super) fn close(&self) -> Result<(), ProcessError> {
+        let mut inner = self.lock();
+        if inner.is_alive() || matches!(inner.stage, Stage::Starting { .. }) {
+            return Err(self.error(Cause::Running));
+        }
+        inner.closed = true;
+        inner.pipes = Pipes::default();
+        if let Stage::Ended { end, .. } = &mut inner.stage {
+            *end = None;
+        }
+        Ok(())
+    }
+
+    /// It will never start, for this reason.
+    pub(super) fn refuse(&self, error: ProcessError) {
+        self.set_stage(Stage::Failed { error, remains: None });
+    }
+
+    // ----- what the monitor does -----
+
+    fn set_stage(&self, stage: Stage) {
+        let last = std::mem::replace(&mut self.lock().stage, stage);
+        drop(last); // not under the lock
+        self.changes.send_replace(());
+    }
+
+    /// There is a process; it has not said hello.
+    pub(super) fn spawned(self: &Arc<Self>, spawned: &Spawned, pipes: Pipes) {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let mut inner = self.lock();
+        inner.pipes = pipes;
+        if let Stage::Starting { child, signal } = &mut inner.stage {
+            *child = Some(spawned.clone());
+            signal.take().into_iter().for_each(|signal| spawned.send(signal));
+        }
+        drop(inner);
+        lock(&ACTIVE).insert(COUNT.fetch_add(1, Ordering::Relaxed), Arc::clone(self));
+    }
+
+    /// It is about to run its function.
+    pub(super) fn running(&self, child: Spawned, socket: Option<OwnedFd>) {
+        self.set_stage(Stage::Running { child, _socket: socket });
+    }
+
+    pub(super) fn failed(self: &Arc<Self>, failure: StartFailure, remains: Option<(u32, i32)>) {
+        let error = self.error(failure);
+        self.set_stage(Stage::Failed { error, remains });
+        self.forget();
+    }
+
+    /// It has ended, with this exit code, and is reaped.
+    pub(super) fn finished(self: &Arc<Self>, child: &Spawned, code: i32, reply: Option<Reply>) {
+        let (pid, mut inner) = (child.child.pid(), self.lock());
+        let end = (!inner.closed).then(|| Arc::clone(&child.end));
+        inner.reply = reply;
+        inner.pipes.stdin = None;
+        drop(inner);
+        self.set_stage(Stage::Ended { pid, code, end });
+        self.forget();
+    }
+
+    fn forget(self: &Arc<Self>) {
+        let mut active = lock(&ACTIVE);
+        active.retain(|_, shared| !Arc::ptr_eq(shared, self));
+    }
+}
+
+impl Spawned {
+    pub(super) fn new(child: ChildProcess) -> io::Result<Self> {
+        let (end, closes_end) = match child.pidfd() {
+            Some(pidfd) => (Arc::clone(pidfd), None),
+            // Nothing is ever written to it, so it is readable once its other end is closed.
+            None => {
+                let (end, other) = control_socket()?;
+                (Arc::new(end), Some(Arc::new(other)))
+            }
+        };
+        Ok(Self { child: Arc::new(child), end, _closes_end: closes_end })
+    }
+
+    fn send(&self, signal: Signal) {
+        match signal {
+            Signal::Terminate => self.child.terminate(),
+            Signal::Kill => self.child.kill(),
+            Signal::Interrupt => self.child.interrupt(),
+        }
+    }
+}
