@@ -8,13 +8,14 @@ use std::rc::Rc;
 
 use futures::stream::Iter;
 use procpool::{
-    AbortOnDrop, AsCompleted, AsCompletedWithin, BrokenProcessPool, BuildError, Builder, Completed,
-    Current, Deadline, DurationHistogram, Events, ExitResult, ExitTypeError, LeaveReason, Map,
-    OnWorkerDeath, OutputLine, PoolEvent, PoolStats, ProcessPoolExecutor, Progress, ProgressStream,
-    ResizeError, ReturnWhen, RunError, Shutdown, ShutdownReport, StateError, SubmitError,
-    TaskBuilder, TaskError, TaskHandle, TaskId, TaskOutcome, TaskOutcomes, TaskPanic, TaskSet,
-    TaskStatus, Unfinished, WorkerCommand, WorkerDeath, WorkerId, WorkerInfo, WorkerOutput,
-    WorkerState,
+    AbortOnDrop, AsCompleted, AsCompletedWithin, AuthKey, BrokenProcessPool, BuildError, Builder,
+    Completed, Current, CurrentProcess, Deadline, DurationHistogram, Events, ExitResult,
+    ExitTypeError, LeaveReason, Map, OnWorkerDeath, OutputLine, ParentProcess, PoolEvent,
+    PoolStats, Process, ProcessBuilder, ProcessError, ProcessHandle, ProcessPoolExecutor,
+    ProcessStdio, Progress, ProgressStream, ResizeError, ReturnWhen, RunError, Sentinel, Shutdown,
+    ShutdownReport, StateError, SubmitError, TaskBuilder, TaskError, TaskHandle, TaskId,
+    TaskOutcome, TaskOutcomes, TaskPanic, TaskSet, TaskStatus, Unfinished, WorkerCommand,
+    WorkerDeath, WorkerId, WorkerInfo, WorkerOutput, WorkerState,
 };
 
 procpool::test_support!();
@@ -45,6 +46,12 @@ fn handles_and_their_settings() {
     value::<Deadline>();
     value::<ReturnWhen>();
     value::<Current>();
+    value::<Process>();
+    value::<ProcessBuilder<fn(), u64>>();
+    value::<ProcessStdio>();
+    value::<AuthKey>();
+    value::<CurrentProcess>();
+    value::<ParentProcess>();
 }
 
 #[test]
@@ -56,6 +63,8 @@ fn what_is_polled_may_be_shared_and_moved_whatever_the_result_is() {
     polled::<TaskSet<Local>>();
     polled::<ProgressStream>();
     polled::<Events>();
+    polled::<ProcessHandle<Local>>();
+    polled::<Sentinel>();
 }
 
 #[test]
@@ -92,6 +101,7 @@ fn errors() {
     error::<StateError>();
     error::<ExitTypeError>();
     error::<Unfinished>();
+    error::<ProcessError>();
 }
 
 /// As sendable as its inputs.
@@ -124,4 +134,13 @@ async fn what_a_pool_returns() {
     future(&pool.shutdown_with(Shutdown::new().wait(false)));
     future(&pool.terminate_workers());
     future(&pool.kill_workers());
+}
+
+#[tokio::test]
+async fn what_a_process_returns() {
+    let process = Process::new(square, 1);
+    future(&process.start());
+    future(&process.join());
+    future(&process.join_timeout(std::time::Duration::ZERO));
+    future(&Process::spawn(square, 1));
 }

@@ -7,7 +7,7 @@ procpool::test_support!();
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use procpool::{AuthKey, Process, active_children};
+use procpool::{AuthKey, Process, ProcessStdio, active_children};
 
 use common::{Gate, children, hold, in_time, pid, process_gone};
 
@@ -352,7 +352,8 @@ async fn a_hundred_at_once_are_all_reaped() {
     let mut joins = Vec::new();
     for number in 0..100 {
         joins.push(tokio::spawn(async move {
-            let process = Process::new(sum, (1, 2 + number % 2));
+            let builder = Process::builder(sum, (1, 2 + number % 2));
+            let process = builder.stderr(ProcessStdio::Null).build();
             process.start().await.unwrap();
             let code = process.join().await.unwrap();
             (number, process.pid().unwrap(), code)

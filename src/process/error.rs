@@ -40,6 +40,8 @@ struct Report {
 pub(super) enum Cause {
     #[error("failed to start: {0}")]
     Start(#[source] StartFailure),
+    #[error("was ended, as the tokio runtime that saw to it has ended")]
+    RuntimeEnded,
     #[error("has not been started")]
     NotStarted,
     #[error("was started before, and a process can be started only once")]
@@ -77,8 +79,6 @@ pub(super) enum StartFailure {
          `#[tokio::main]`"
     )]
     NoRuntime,
-    #[error("the tokio runtime that was to start it has ended")]
-    RuntimeEnded,
     #[error(
         "daemons may have no children, and `{0}` is one; make it with \
          `ProcessBuilder::daemon(false)`"
@@ -163,9 +163,10 @@ impl ProcessError {
         matches!(self.start_failure(), Some(StartFailure::Unregistered(_)))
     }
 
-    /// There was no tokio runtime to start it on.
+    /// There was no tokio runtime to start it on, or that has ended before the process had started, or had
+    /// a result.
     pub fn is_no_runtime(&self) -> bool {
-        matches!(self.start_failure(), Some(StartFailure::NoRuntime))
+        matches!(self.0.cause, Cause::Start(StartFailure::NoRuntime) | Cause::RuntimeEnded)
     }
 
     /// A [daemon](crate::ProcessBuilder::daemon) has tried to start a process.

@@ -99,14 +99,13 @@ impl<R: DeserializeOwned> Future for ProcessHandle<R> {
     type Output = Result<R, ProcessError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let end = match &self.end {
-            Some(end) => end.clone(),
-            None => {
-                // It may wait for the end of its input.
-                drop(self.process.0.prepare_to_join());
-                let end = ready!(self.ended.as_mut().poll(cx));
-                self.end.insert(end).clone()
-            }
+        let end = if let Some(end) = &self.end {
+            end.clone()
+        } else {
+            // It may wait for the end of its input.
+            drop(self.process.0.prepare_to_join());
+            let end = ready!(self.ended.as_mut().poll(cx));
+            self.end.insert(end).clone()
         };
         Poll::Ready(end.and_then(|code| self.result(code)))
     }

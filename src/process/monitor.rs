@@ -54,8 +54,7 @@ pub(super) struct Call {
 }
 
 /// Runs a process from its start to its end.
-pub(super) async fn run(shared: Arc<Shared>, plan: Plan, authkey: AuthKey) {
-    let mut watch = Watch { shared, holds: Holds::Nothing };
+pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
     let shared = &Arc::clone(&watch.shared);
     let Ok(Call { function, arguments }) = plan.call else { return }; // it was looked at before
     let identity = Identity::of_child(&shared.name, &plan.path, shared.daemon, &authkey);
@@ -72,7 +71,7 @@ pub(super) async fn run(shared: Arc<Shared>, plan: Plan, authkey: AuthKey) {
         }
     };
     let Some((spawned, pipes, mut conversation)) = started.accept(plan.max_payload) else { return };
-    watch.holds = Holds::Starting(spawned.clone());
+    watch.holds = Holds::Bound(spawned.clone());
     shared.spawned(&spawned, pipes);
     let ready = conversation.shake_hands(&hello, arguments, plan.start_timeout).await;
     if let Err(obstacle) = ready {
@@ -86,11 +85,10 @@ pub(super) async fn run(shared: Arc<Shared>, plan: Plan, authkey: AuthKey) {
         return;
     }
     let reply = if plan.typed {
-        watch.holds = Holds::Calling(spawned.clone());
         shared.running(spawned.clone(), None);
         conversation.take_reply(&spawned).await
     } else {
-        watch.holds = Holds::Running(spawned.clone());
+        watch.holds = Holds::Free(spawned.clone());
         let Conversation { stream, mut exit, .. } = conversation;
         shared.running(spawned.clone(), stream.into_std().map(OwnedFd::from).ok());
         exit.exited().await;
@@ -109,22 +107,26 @@ fn reap(spawned: &Spawned) -> Option<i32> {
 
 /// Sees to it that a process is reaped, and who waits for it is told, if the monitor is dropped with its
 /// runtime.
-struct Watch {
+pub(super) struct Watch {
     shared: Arc<Shared>,
     holds: Holds,
 }
 
 enum Holds {
     Nothing,
-    Starting(Spawned),
-    /// A typed call, whose result nobody could take.
-    Calling(Spawned),
-    Running(Spawned),
+    /// It has not begun, or nobody could take its result.
+    Bound(Spawned),
+    /// It runs on.
+    Free(Spawned),
     /// Everything was said.
     Over,
 }
 
 impl Watch {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, holds: Holds::Nothing }
+    }
+
     fn fail(mut self, failure: StartFailure, remains: Option<(u32, i32)>) {
         self.holds = Holds::Over;
         self.shared.failed(failure, remains);
@@ -140,19 +142,15 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let shared = Arc::clone(&self.shared);
         match std::mem::replace(&mut self.holds, Holds::Over) {
-            Holds::Nothing => shared.failed(StartFailure::RuntimeEnded, None),
-            Holds::Starting(spawned) => {
+            Holds::Nothing => shared.failed(Cause::RuntimeEnded, None),
+            Holds::Bound(spawned) => {
                 spawned.child.kill();
                 reap_later(spawned, move |spawned, code| {
                     let remains = (spawned.child.pid(), code);
-                    shared.failed(StartFailure::RuntimeEnded, Some(remains));
+                    shared.failed(Cause::RuntimeEnded, Some(remains));
                 });
             }
-            Holds::Calling(spawned) => {
-                spawned.child.kill();
-                reap_later(spawned, move |spawned, code| shared.finished(spawned, code, None));
-            }
-            Holds::Running(spawned) => {
+            Holds::Free(spawned) => {
                 reap_later(spawned, move |spawned, code| shared.finished(spawned, code, None));
             }
             Holds::Over => {}

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! made ─▶ starting ─▶ running ─▶ ended
-//!             └─────▶ failed
+//!    └────────┴──────────┴─▶ failed
 //! ```
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::error::{Cause, ProcessError, StartFailure};
 use super::identity::{AuthKey, current_process};
-use super::monitor::{self, Plan};
+use super::monitor::{self, Plan, Watch};
 use super::stdio::Pipes;
 use crate::child::{is_uninitialised_worker, report_missing_init};
 use crate::payload::Payload;
@@ -179,7 +179,7 @@ impl Shared {
         if let Stage::Made(plan) = std::mem::replace(&mut inner.stage, starting) {
             let authkey = inner.authkey.clone();
             drop(inner); // a runtime that has ended drops what it is given, and that looks at this
-            runtime.spawn(monitor::run(Arc::clone(self), *plan, authkey));
+            runtime.spawn(monitor::run(Watch::new(Arc::clone(self)), *plan, authkey));
         }
         Ok(())
     }
@@ -240,13 +240,11 @@ impl Shared {
     /// it may wait for that.
     pub(super) fn prepare_to_join(&self) -> Result<(), ProcessError> {
         let mut inner = self.open()?;
-        match &inner.stage {
-            Stage::Made(_) => Err(self.error(Cause::NotStarted)),
-            _ => {
-                inner.pipes.stdin = None;
-                Ok(())
-            }
+        if matches!(inner.stage, Stage::Made(_)) {
+            return Err(self.error(Cause::NotStarted));
         }
+        inner.pipes.stdin = None;
+        Ok(())
     }
 
     pub(super) fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
@@ -325,8 +323,8 @@ impl Shared {
         self.set_stage(Stage::Running { child, _socket: socket });
     }
 
-    pub(super) fn failed(self: &Arc<Self>, failure: StartFailure, remains: Option<(u32, i32)>) {
-        let error = self.error(failure);
+    pub(super) fn failed(self: &Arc<Self>, cause: impl Into<Cause>, remains: Option<(u32, i32)>) {
+        let error = self.error(cause);
         self.set_stage(Stage::Failed { error, remains });
         self.forget();
     }
@@ -350,15 +348,18 @@ impl Shared {
 
 impl Spawned {
     pub(super) fn new(child: ChildProcess) -> io::Result<Self> {
-        let (end, closes_end) = match child.pidfd() {
-            Some(pidfd) => (Arc::clone(pidfd), None),
-            // Nothing is ever written to it, so it is readable once its other end is closed.
-            None => {
-                let (end, other) = control_socket()?;
-                (Arc::new(end), Some(Arc::new(other)))
-            }
-        };
-        Ok(Self { child: Arc::new(child), end, _closes_end: closes_end })
+        let child = Arc::new(child);
+        if let Some(pidfd) = child.pidfd() {
+            let end = Arc::clone(pidfd);
+            return Ok(Self { child, end, _closes_end: None });
+        }
+        // Nothing is ever written to it, so it is readable once its other end is closed.
+        let ends = control_socket().inspect_err(|_| {
+            child.kill();
+            Arc::clone(&child).reap_in_background(|| {});
+        });
+        let (end, other) = ends?;
+        Ok(Self { child, end: Arc::new(end), _closes_end: Some(Arc::new(other)) })
     }
 
     fn send(&self, signal: Signal) {

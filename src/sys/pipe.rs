@@ -89,9 +89,9 @@ pub(crate) fn take_control_socket() -> io::Result<OwnedFd> {
 }
 
 /// Makes other descriptors this process's standard input and output.
-pub(crate) fn set_standard_streams(input: OwnedFd, output: OwnedFd) -> io::Result<()> {
-    dup2_stdin(&input)?;
-    Ok(dup2_stdout(&output)?)
+pub(crate) fn set_standard_streams(input: impl AsFd, output: impl AsFd) -> io::Result<()> {
+    dup2_stdin(input)?;
+    Ok(dup2_stdout(output)?)
 }
 
 /// This process's own standard input and output, to be handed on.

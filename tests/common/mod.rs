@@ -52,9 +52,15 @@ impl Gate {
 
     /// Waits until the next task runs.
     pub(crate) async fn arrival(&self) -> Held {
+        let (pid, stream) = self.accept().await;
+        Held { pid, stream }
+    }
+
+    /// As [`arrival`](Self::arrival), for tasks that have more to say.
+    pub(crate) async fn accept(&self) -> (u32, tokio::net::TcpStream) {
         let (mut stream, _) = in_time(self.0.accept()).await.unwrap();
         let pid = in_time(stream.read_u32()).await.unwrap();
-        Held { pid, stream }
+        (pid, stream)
     }
 }
 
