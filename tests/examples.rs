@@ -14,7 +14,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The examples that are tested here.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "quickstart",
     "wordcount",
     "primes",
@@ -27,6 +27,8 @@ const NAMES: [&str; 12] = [
     "csv_totals",
     "squares",
     "thumbnails",
+    "process",
+    "throwaway",
 ];
 
 /// The path of an example, built from the sources as they are now: cargo itself builds examples for a
@@ -346,4 +348,36 @@ fn a_corrupt_picture_costs_its_own_thumbnail_only() {
     }
     assert!(text.contains("\n0002.png: FAILED, it is no picture: "), "{text}");
     assert!(text.contains("\n5 of 6 thumbnails were made in "), "{text}");
+}
+
+#[test]
+fn processes_have_names_exit_codes_and_early_ends() {
+    let output = run::<&str>("process", []);
+    let expected = "\
+hello Bob, this is Process-1
+  my parent is MainProcess
+hello Eve, this is night shift
+  my parent is MainProcess
+Process-3: alive false, exit code None
+Process-3: alive true, exit code None
+Process-3: alive false, exit code Some(-15)
+Process-4: alive false, exit code Some(8)
+Process-5: alive false, exit code Some(1)
+";
+    assert_eq!(stdout(&output), expected);
+    let errors = str::from_utf8(&output.stderr).unwrap();
+    assert_eq!(errors, "procpool: process `Process-5` failed: there is nothing to be done\n");
+}
+
+#[test]
+fn a_process_that_is_thrown_away_costs_only_its_result() {
+    let output = run::<&str>("throwaway", []);
+    let expected = "\
+a text: 6 characters
+crash: it ended with -6
+hang: no answer within 3s
+panic: it panicked: I do not like it
+another text: 12 characters
+";
+    assert_eq!(stdout(&output), expected);
 }

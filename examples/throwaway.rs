@@ -1,0 +1,56 @@
+//! One call in a process that is thrown away: whatever the function does, it costs nothing but its
+//! result.
+//!
+//! ```console
+//! $ cargo run --release --example throwaway
+//! ```
+
+#![allow(clippy::needless_pass_by_value, reason = "processes own their arguments")]
+
+use std::time::Duration;
+
+use procpool::{Process, ProcessError};
+use tokio::time::timeout;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Measures a text, by code that is not to be trusted.
+fn measure(text: String) -> usize {
+    match &*text {
+        "crash" => std::process::abort(),
+        "hang" => loop {
+            std::thread::park();
+        },
+        "panic" => panic!("I do not like it"),
+        _ => text.chars().count(),
+    }
+}
+
+procpool::register!(measure);
+
+fn main() {
+    procpool::init();
+    run();
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run() {
+    for text in ["a text", "crash", "hang", "panic", "another text"] {
+        // If the time is up the call is dropped, and its process with it.
+        let call = Process::spawn(measure, text.to_owned()).kill_on_drop();
+        match timeout(PATIENCE, call).await {
+            Ok(Ok(length)) => println!("{text}: {length} characters"),
+            Ok(Err(error)) => println!("{text}: {}", explain(&error)),
+            Err(_) => println!("{text}: no answer within {PATIENCE:?}"),
+        }
+    }
+}
+
+fn explain(error: &ProcessError) -> String {
+    match (error.panic(), error.exitcode()) {
+        (Some(panic), _) => format!("it panicked: {}", panic.message()),
+        (None, Some(code)) => format!("it ended with {code}"),
+        (None, None) => error.to_string(),
+    }
+}
