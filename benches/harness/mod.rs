@@ -1,9 +1,11 @@
 //! Runs cases in turn, a small block of each at a time, so that a noisy moment of the machine hits
 //! all of them and both sides of every comparison. Prints one table.
 
+#![allow(dead_code, reason = "each benchmark uses its own part of this")]
+
 use std::time::Duration;
 
-/// Durations of single operations, in seconds.
+/// Durations of single operations, in seconds; for [`Unit::Memory`] bytes.
 pub(crate) struct Block {
     /// What the machine allows, measured next to `ours`; empty if there is nothing to compare with.
     pub(crate) reference: Vec<f64>,
@@ -23,7 +25,7 @@ pub(crate) struct Case {
     pub(crate) prepare: Box<dyn FnOnce() -> Measure>,
 }
 
-/// How the duration of an operation is shown.
+/// How a measured value is shown.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
     /// Median and 99th percentile.
@@ -31,6 +33,7 @@ pub(crate) enum Unit {
     PerSecond,
     /// For operations that move so many bytes.
     Throughput(usize),
+    Memory,
 }
 
 #[derive(Clone, Copy)]
@@ -38,6 +41,8 @@ pub(crate) enum Aim {
     /// Median ratio to the reference.
     Ratio(f64),
     PerSecond(f64),
+    /// Median seconds, or bytes.
+    AtMost(f64),
 }
 
 /// What the command line asks for.
@@ -100,13 +105,14 @@ impl Row {
         let met = self.aim.map(|aim| match aim {
             Aim::Ratio(most) => median(&ratios) <= most,
             Aim::PerSecond(least) => 1.0 / median(&ours) >= least,
+            Aim::AtMost(most) => median(&ours) <= most,
         });
         [
             self.name.clone(),
             self.unit.show(&reference),
             self.unit.show(&ours),
             spread(&ratios, |ratio| format!("{ratio:.2}")),
-            self.aim.map_or_else(String::new, Aim::show),
+            self.aim.map_or_else(String::new, |aim| aim.show(self.unit)),
             met.map_or("", |met| if met { "yes" } else { "NO" }).to_owned(),
         ]
     }
@@ -119,26 +125,31 @@ impl Block {
 }
 
 impl Unit {
-    fn show(self, seconds: &[f64]) -> String {
+    fn show(self, values: &[f64]) -> String {
         match self {
-            _ if seconds.is_empty() => "–".to_owned(),
+            _ if values.is_empty() => "–".to_owned(),
             Self::Latency => {
-                let shown = [0.5, 0.99].map(|part| show_time(percentile(seconds, part)));
+                let shown = [0.5, 0.99].map(|part| show_time(percentile(values, part)));
                 format!("p50 {}  p99 {}", shown[0], shown[1])
             }
-            Self::PerSecond => rates(seconds, |second| format!("{:.0}k/s", 1e-3 / second)),
+            Self::PerSecond => rates(values, |second| show_rate(1.0 / second)),
             Self::Throughput(bytes) => {
-                rates(seconds, |second| format!("{:.0} MB/s", bytes as f64 * 1e-6 / second))
+                rates(values, |second| format!("{:.0} MB/s", bytes as f64 * 1e-6 / second))
             }
+            Self::Memory => spread(values, show_memory),
         }
     }
 }
 
 impl Aim {
-    fn show(self) -> String {
+    fn show(self, unit: Unit) -> String {
         match self {
             Self::Ratio(most) => format!("<= {most}"),
-            Self::PerSecond(least) => format!(">= {:.0}k/s", least / 1e3),
+            Self::PerSecond(least) => format!(">= {}", show_rate(least)),
+            Self::AtMost(bytes) if matches!(unit, Unit::Memory) => {
+                format!("<= {}", show_memory(bytes))
+            }
+            Self::AtMost(seconds) => format!("<= {}", show_time(seconds)),
         }
     }
 }
@@ -155,6 +166,18 @@ fn spread(values: &[f64], show: impl Fn(f64) -> String) -> String {
     }
     let [low, middle, high] = [0.0, 0.5, 1.0].map(|part| show(percentile(values, part)));
     format!("{middle} ({low}..{high})")
+}
+
+fn show_rate(per_second: f64) -> String {
+    if per_second < 1e4 {
+        format!("{per_second:.0}/s")
+    } else {
+        format!("{:.0}k/s", per_second / 1e3)
+    }
+}
+
+fn show_memory(bytes: f64) -> String {
+    format!("{:.1} MB", bytes / 1e6)
 }
 
 fn show_time(seconds: f64) -> String {
