@@ -14,7 +14,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The examples that are tested here.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "quickstart",
     "wordcount",
     "primes",
@@ -29,6 +29,7 @@ const NAMES: [&str; 14] = [
     "thumbnails",
     "process",
     "throwaway",
+    "forkserver",
 ];
 
 /// The path of an example, built from the sources as they are now: cargo itself builds examples for a
@@ -380,4 +381,22 @@ panic: it panicked: I do not like it
 another text: 12 characters
 ";
     assert_eq!(stdout(&output), expected);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn forked_workers_share_the_table() {
+    let output = run("forkserver", ["5000000"]);
+    let text = stdout(&output);
+    assert!(text.contains(": a table of 20.0 MB\n"), "{text}");
+    assert!(text.contains("\n20000 of 20000 numbers were factored correctly in "), "{text}");
+    let workers: Vec<_> = text.lines().filter(|line| line.starts_with("pid ")).collect();
+    assert_eq!(workers.len(), 4, "{text}");
+    let answers: u64 = workers.iter().map(|line| number_before(line, " answers,")).sum();
+    assert_eq!(answers, 20_000, "{text}");
+    for worker in workers {
+        let (_, own) = worker.split_once(" MB, of which ").expect(text);
+        let own: f64 = own.strip_suffix(" MB are its own").expect(text).parse().unwrap();
+        assert!(own < 10.0, "{text}");
+    }
 }
