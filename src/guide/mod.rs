@@ -5,3 +5,6 @@ pub mod coming_from_python {}
 
 #[doc = include_str!("choosing.md")]
 pub mod choosing {}
+
+#[doc = include_str!("start_methods.md")]
+pub mod start_methods {}
