@@ -17,7 +17,7 @@ use crate::log::print;
 use crate::registry::{Function, Registry, TestWorker};
 use crate::sys::{
     Fork, Lifeline, SingleThreaded, WorkerPipes, flush_output, has_event_poll, kill_own_group,
-    reap_child, receive_with_fds, take_control_socket,
+    reap_child, receive_with_fds, take_control_socket, use_huge_pages,
 };
 use crate::wire::{
     InitFailure, Kind, PREAMBLE, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
@@ -82,7 +82,7 @@ fn start(connection: Connection) -> io::Result<Option<Server>> {
         Some(position) => preload(&functions, position, incoming.payload(args)),
         None => Ok(()),
     });
-    match prepared.and_then(|()| single_threaded()) {
+    match prepared.and_then(|()| ready_to_fork()) {
         Ok(proof) => {
             send(&socket, Kind::Ready, &())?;
             drop((reader, socket));
@@ -131,8 +131,9 @@ fn single_threaded_at_start() -> Result<(), InitFailure> {
 }
 
 /// After the preload.
-fn single_threaded() -> Result<SingleThreaded, InitFailure> {
+fn ready_to_fork() -> Result<SingleThreaded, InitFailure> {
     flush_output();
+    use_huge_pages();
     if has_event_poll().unwrap_or_default() {
         let text = "the preload has left a runtime behind, or another holder of an epoll descriptor, \
                     which workers would share; make it in the initializer, which runs in each worker";

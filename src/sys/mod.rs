@@ -15,7 +15,9 @@ pub(crate) use self::child::{
     ChildProcess, ExitWatch, Reaper, kill_own_group, open_process, own_executable,
     require_io_driver, signal_name, watch_readable,
 };
-pub(crate) use self::fork::{Fork, SingleThreaded, flush_output, has_event_poll, reap_child};
+pub(crate) use self::fork::{
+    Fork, SingleThreaded, flush_output, has_event_poll, reap_child, use_huge_pages,
+};
 pub(crate) use self::lifeline::{Lifeline, lifeline};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
 pub(crate) use self::pipe::{
