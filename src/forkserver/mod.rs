@@ -18,11 +18,13 @@ use std::future::pending;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
+use futures::future::select;
 use futures_timer::Delay;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -52,7 +54,7 @@ pub(crate) struct ServerLaunch {
     pub(crate) program: Program,
     pub(crate) preload: Option<Arc<Call>>,
     pub(crate) output: WorkerOutput,
-    /// For the start, and for each answer.
+    /// For the start; each answer has half of it, and not more than ten seconds.
     pub(crate) start_timeout: Duration,
 }
 
@@ -169,8 +171,13 @@ struct Server<'a> {
 enum Stage {
     Starting(Handshake, LengthDelimitedCodec),
     Serving,
-    /// Why it is being ended.
+    /// It cannot serve, and no other could.
     Failed(StartError),
+    /// It has misbehaved, before or after it was up, and must be killed; another one may do better.
+    Condemned {
+        serving: bool,
+        remark: String,
+    },
 }
 
 impl<'a> Server<'a> {
@@ -215,14 +222,33 @@ impl<'a> Server<'a> {
 
     /// Serves until the server ends, or nobody needs it any more.
     async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
+        let stopped = self.serve(orders).await;
+        self.end().await;
+        // If somebody waits: it is gone.
+        if let Some(reply) = stopped {
+            let _ = reply.send(()); // or nobody waits any more
+        }
+    }
+
+    /// Returns who is to be told that it is gone.
+    async fn serve(
+        &mut self,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> Option<oneshot::Sender<()>> {
         let mut stopped = None;
         while !self.is_done(stopped.is_some()) {
             let writes = !self.hello.is_empty() || (self.is_serving() && !self.unsent.is_empty());
             tokio::select! {
                 biased;
-                ready = self.socket.readable() => if ready.is_err() || !self.receive() { break },
+                ready = self.socket.readable() => if ready.is_err() || !self.receive() {
+                    self.last_moments().await;
+                    break;
+                },
                 () = self.reaper.exited() => break,
-                ready = self.socket.writable(), if writes => if ready.is_err() || !self.send() { break },
+                ready = self.socket.writable(), if writes => if ready.is_err() || !self.send() {
+                    self.last_moments().await;
+                    break;
+                },
                 order = orders.recv() => match order {
                     Some(Order::Stop(reply)) => stopped = Some(reply),
                     Some(order) => self.take(order),
@@ -231,10 +257,14 @@ impl<'a> Server<'a> {
                 () = ring(&mut self.alarm) => self.check_patience(),
             }
         }
-        self.end().await;
-        // If somebody waits: it is gone.
-        if let Some(reply) = stopped {
-            let _ = reply.send(()); // or nobody waits any more
+        stopped
+    }
+
+    /// The connection has ended. Most likely the process is about to exit, which tells more.
+    async fn last_moments(&mut self) {
+        const LAST_MOMENTS: Duration = Duration::from_millis(500);
+        if matches!(self.stage, Stage::Starting(..) | Stage::Serving) {
+            select(pin!(self.reaper.exited()), Delay::new(LAST_MOMENTS)).await;
         }
     }
 
@@ -243,7 +273,7 @@ impl<'a> Server<'a> {
         match self.stage {
             Stage::Starting(..) => stopping,
             Stage::Serving => stopping && self.sent.is_empty() && self.unsent.is_empty(),
-            Stage::Failed(_) => true,
+            Stage::Failed(_) | Stage::Condemned { .. } => true,
         }
     }
 
@@ -256,8 +286,8 @@ impl<'a> Server<'a> {
             Order::Reap(worker, _) if worker.server != self.number => {} // as if it were gone
             order => self.unsent.push_back(order),
         }
-        if self.is_serving() && !self.send() {
-            self.reaper.child().kill(); // its exit is seen next
+        if self.is_serving() {
+            self.send(); // if the connection is broken, that is seen next
         }
     }
 
@@ -322,7 +352,8 @@ impl<'a> Server<'a> {
                 Err(_) => return false,
             }
             if let Err(error) = self.understand() {
-                self.stage = Stage::Failed(self.lost(&error.to_string()));
+                let serving = self.is_serving();
+                self.stage = Stage::Condemned { serving, remark: error.to_string() };
                 return false;
             }
         }
@@ -335,6 +366,7 @@ impl<'a> Server<'a> {
                 Heard::Wait => return Ok(()),
                 Heard::Ready { .. } => {
                     self.stage = Stage::Serving;
+                    self.alarm = None; // it was set for the start, which may take longer
                     self.send();
                 }
                 Heard::Refused(refusal) => {
@@ -385,11 +417,12 @@ impl<'a> Server<'a> {
         self.send();
     }
 
-    /// How long it may take to start, or to answer, which it does at once unless it hangs.
+    /// How long it may take to start, or to answer, which it does at once unless it hangs. A worker
+    /// that waits for an answer must not have used up its own time by then, which would break the pool.
     fn patience(&self) -> Duration {
         const ANSWER: Duration = Duration::from_secs(10);
         let limit = self.launch.start_timeout;
-        if self.is_serving() { limit.min(ANSWER) } else { limit }
+        if self.is_serving() { ANSWER.min(limit / 2) } else { limit }
     }
 
     fn check_patience(&mut self) {
@@ -399,27 +432,25 @@ impl<'a> Server<'a> {
         }
         let left = self.patience().saturating_sub(self.silent_since.elapsed());
         if left.is_zero() {
-            self.stage = Stage::Failed(self.too_late());
+            self.stage = self.too_late();
         } else {
             self.alarm = Some(Delay::new(left));
         }
     }
 
-    fn too_late(&self) -> StartError {
+    fn too_late(&self) -> Stage {
         let place = Place::fork_server(self.reaper.child().pid());
         let (limit, preload) = (self.patience(), self.launch.preload.as_deref());
         match &self.stage {
             Stage::Starting(handshake, _) if handshake.is_silent() => {
-                timed_out(place, limit, None, self.launch.program.hint())
+                Stage::Failed(timed_out(place, limit, None, self.launch.program.hint()))
             }
-            Stage::Starting(..) => timed_out(place, limit, preload, ""),
-            Stage::Serving | Stage::Failed(_) => self.lost(&format!("it was silent for {limit:?}")),
+            Stage::Starting(..) => Stage::Failed(timed_out(place, limit, preload, "")),
+            _ => {
+                let remark = format!("it did not answer within {limit:?}");
+                Stage::Condemned { serving: true, remark }
+            }
         }
-    }
-
-    /// It is ended for what it has done.
-    fn lost(&self, remark: &str) -> StartError {
-        StartError::ServerLost(self.death(None, String::new(), Some(remark.to_owned())))
     }
 
     /// Ends the server, if it has not ended yet, and tells all who wait.
@@ -432,20 +463,31 @@ impl<'a> Server<'a> {
         let tail = (&mut self.stderr).await.map(|drained| drained.tail).unwrap_or_default();
         let status = self.reaper.child().reap().ok();
         let remark = killed.then(|| "it was told to end".to_owned());
-        let death = self.death(status, tail, remark);
-        let error = match std::mem::replace(&mut self.stage, Stage::Serving) {
-            Stage::Failed(error) => error,
-            Stage::Serving => StartError::ServerLost(death),
-            Stage::Starting(handshake, _) => {
-                let hinted = handshake.is_silent() && !death.was_killed_from_outside();
-                let hint = if hinted { self.launch.program.hint() } else { "" };
-                StartError::Died { death, hint }
-            }
-        };
+        let error = self.verdict(|condemned| self.death(status, tail, condemned.or(remark)));
         log::debug!("the fork server is gone: {error}");
         for order in self.sent.drain(..).chain(self.unsent.drain(..)) {
             if let Order::Fork(_, _, reply) = order {
                 let _ = reply.send(Err(error.clone())); // or nobody waits any more
+            }
+        }
+    }
+
+    /// What those are told who wait for a worker.
+    fn verdict(&self, death: impl FnOnce(Option<String>) -> WorkerDeath) -> StartError {
+        match &self.stage {
+            Stage::Failed(error) => error.clone(),
+            Stage::Serving => StartError::ServerLost(death(None)),
+            Stage::Condemned { serving: true, remark } => {
+                StartError::ServerLost(death(Some(remark.clone())))
+            }
+            Stage::Condemned { serving: false, remark } => {
+                StartError::Died { death: death(Some(remark.clone())), hint: "" }
+            }
+            Stage::Starting(handshake, _) => {
+                let death = death(None);
+                let hinted = handshake.is_silent() && !death.was_killed_from_outside();
+                let hint = if hinted { self.launch.program.hint() } else { "" };
+                StartError::Died { death, hint }
             }
         }
     }
