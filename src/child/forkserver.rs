@@ -12,7 +12,7 @@ use super::panic::record_panics;
 use super::prepare::preload;
 use super::stream::FrameReader;
 use super::worker;
-use crate::forkserver::protocol::{Answer, Request, SIZE};
+use crate::forkserver::protocol::{Answer, MOST_TEXT, Request, SIZE};
 use crate::log::print;
 use crate::registry::{Function, Registry, TestWorker};
 use crate::sys::{
@@ -89,7 +89,7 @@ fn start(connection: Connection) -> io::Result<Option<Server>> {
             Ok(Some(Server { connection, functions, proof }))
         }
         Err(failure) => {
-            send(&socket, Kind::PreloadFailed, &failure)?;
+            send(&socket, Kind::PreloadFailed, &worker::cut_failure(failure, MOST_TEXT))?;
             Ok(None)
         }
     }

@@ -466,22 +466,24 @@ fn prepare(
     incoming: &mut Incoming<'_>,
     payload: usize,
 ) -> Result<(), (Kind, InitFailure)> {
-    let room = room_for_text(hello.max_payload());
+    let limit = hello.max_payload();
     let mut rest = payload;
     if let Some(PreloadHeader { function, length }) = hello.preload {
         let length = usize::try_from(length).unwrap_or(payload).min(payload);
         rest -= length;
         preload(functions, function, incoming.payload_start(payload, length))
-            .map_err(|failure| (Kind::PreloadFailed, cut_failure(failure, room)))?;
+            .map_err(|failure| (Kind::PreloadFailed, cut_failure(failure, limit)))?;
     }
     if let Some(function) = hello.initializer {
         initialise(functions, function, incoming.payload(rest))
-            .map_err(|failure| (Kind::InitFailed, cut_failure(failure, room)))?;
+            .map_err(|failure| (Kind::InitFailed, cut_failure(failure, limit)))?;
     }
     Ok(())
 }
 
-fn cut_failure(failure: InitFailure, room: usize) -> InitFailure {
+/// Makes it fit into a frame whose payload may have so many bytes.
+pub(super) fn cut_failure(failure: InitFailure, limit: usize) -> InitFailure {
+    let room = room_for_text(limit);
     let cut_text = |mut text| {
         truncate(&mut text, room);
         text

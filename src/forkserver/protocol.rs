@@ -3,6 +3,8 @@
 
 use std::io;
 
+/// How much the server says of a failure while it shakes hands, in bytes.
+pub(crate) const MOST_TEXT: usize = 1 << 20;
 /// A message's size in bytes.
 pub(crate) const SIZE: usize = 8;
 
