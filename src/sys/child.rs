@@ -16,6 +16,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::pipe::is_readable;
+
 /// The running executable. On Linux it is named in a way that still finds the same build after the
 /// file has been replaced or deleted.
 pub(crate) fn own_executable() -> io::Result<PathBuf> {
@@ -159,9 +161,11 @@ impl ChildProcess {
     /// If the one who has forked it has died it may have been reaped by now, and its pid be that of
     /// another process. The pidfd tells.
     fn signal_forked(&self, signal: Signal) {
-        let reached = self.pidfd.as_ref().map(|pidfd| pidfd_send_signal(pidfd, signal));
-        if let Some(Ok(())) = reached {
-            let _ = kill_process_group(self.pid, signal);
+        let Some(pidfd) = &self.pidfd else { return };
+        if !is_readable(pidfd) {
+            self.signal_own(signal);
+        } else if pidfd_send_signal(pidfd, signal).is_ok() {
+            let _ = kill_process_group(self.pid, signal); // it is a zombie, but its group may live
         }
     }
 
