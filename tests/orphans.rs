@@ -89,6 +89,66 @@ async fn when_the_parent_is_terminated_its_workers_and_their_children_go() {
     assert_all_go(&pids).await;
 }
 
+/// A parent with workers that a server has forked: as in [`working_parent`], and one that has joined
+/// the parent's group. The pids of all of them, and of the server.
+async fn forking_parent() -> (Parent, Vec<u32>, Vec<common::Held>) {
+    let gate = Gate::new().await;
+    let mut parent = Parent::start("forked-work", gate.port());
+    let held = vec![gate.arrival().await, gate.arrival().await, gate.arrival().await];
+    let mut pids: Vec<u32> = held.iter().map(|held| held.pid).collect();
+    for _ in 0..4 {
+        let line = parent.line().await;
+        let (what, number) = line.split_once(' ').unwrap();
+        match what {
+            "threads" => assert_eq!(number, "1", "a server has one thread"),
+            "child" | "idle" | "server" => pids.push(number.parse().unwrap()),
+            _ => panic!("{line}"),
+        }
+    }
+    assert_eq!(pids.iter().collect::<BTreeSet<_>>().len(), 6);
+    assert!(pids.iter().all(|pid| !process_gone(*pid)));
+    (parent, pids, held)
+}
+
+#[tokio::test]
+async fn when_the_parent_is_killed_its_fork_server_and_forked_workers_go() {
+    let (mut parent, pids, _held) = forking_parent().await;
+    kill_process(parent.pid, Signal::KILL).unwrap();
+    in_time(parent.child.wait()).await.unwrap();
+    assert_all_go(&pids).await;
+}
+
+#[tokio::test]
+async fn forked_workers_go_with_the_parent_though_their_server_has_died_before() {
+    let (mut parent, pids, _held) = forking_parent().await;
+    let outside = |pid: &&u32| group(**pid) == u32::try_from(parent.pid.as_raw_pid()).unwrap();
+    assert_eq!(pids.iter().filter(outside).count(), 1);
+    let server = *pids.iter().find(|pid| parent_of(**pid) == parent.child.id()).unwrap();
+    kill_process(Pid::from_raw(server.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+    wait_until("the server is reaped", || process_gone(server)).await;
+    assert!(pids.iter().all(|pid| *pid == server || !process_gone(*pid)));
+    kill_process(parent.pid, Signal::KILL).unwrap();
+    in_time(parent.child.wait()).await.unwrap();
+    assert_all_go(&pids).await;
+}
+
+#[tokio::test]
+async fn when_the_parent_is_killed_a_fork_server_in_its_preload_goes() {
+    let gate = Gate::new().await;
+    let mut parent = Parent::start("preload", gate.port());
+    let (held, child) = (gate.arrival().await, parent.number("child").await);
+    assert!(!process_gone(held.pid) && !process_gone(child));
+    kill_process(parent.pid, Signal::KILL).unwrap();
+    in_time(parent.child.wait()).await.unwrap();
+    assert_all_go(&[held.pid, child]).await;
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// The process group of a process.
 fn group(pid: u32) -> u32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -99,8 +159,17 @@ fn group(pid: u32) -> u32 {
 #[tokio::test]
 async fn an_interrupt_of_the_foreground_group_reaches_the_parent_only() {
     // scenario 78
+    assert_not_interrupted("interrupt").await;
+}
+
+#[tokio::test]
+async fn an_interrupt_of_the_foreground_group_reaches_no_fork_server() {
+    assert_not_interrupted("forked-interrupt").await;
+}
+
+async fn assert_not_interrupted(what: &str) {
     let gate = Gate::new().await;
-    let mut parent = Parent::start("interrupt", gate.port());
+    let mut parent = Parent::start(what, gate.port());
     let held = gate.arrival().await;
     let (busy, idle) = (held.pid, parent.number("idle").await);
     for worker in [busy, idle] {
@@ -109,6 +178,9 @@ async fn an_interrupt_of_the_foreground_group_reaches_the_parent_only() {
     kill_process_group(parent.pid, Signal::INT).unwrap();
     assert_eq!(parent.line().await, "interrupted");
     assert!(!process_gone(busy) && !process_gone(idle));
+    let server = parent_of(busy).filter(|pid| Some(*pid) != parent.child.id());
+    assert!(server.is_none_or(|pid| !process_gone(pid) && group(pid) == pid));
+    assert_eq!(server.is_some(), what == "forked-interrupt");
     drop(held);
     assert_eq!(parent.number("busy").await, busy, "the task was not disturbed");
     assert!(in_time(parent.child.wait()).await.unwrap().success());
@@ -117,8 +189,17 @@ async fn an_interrupt_of_the_foreground_group_reaches_the_parent_only() {
 #[tokio::test]
 async fn pools_leave_no_descriptors_threads_or_children_behind() {
     // scenario 79
+    assert_nothing_leaks("pools").await;
+}
+
+#[tokio::test]
+async fn fork_servers_leave_no_descriptors_threads_or_children_behind() {
+    assert_nothing_leaks("forked-pools").await;
+}
+
+async fn assert_nothing_leaks(what: &str) {
     let count = if cfg!(debug_assertions) { 200 } else { 1000 };
-    let mut parent = Parent::start("pools", count);
+    let mut parent = Parent::start(what, count);
     let mut lines = Vec::new();
     // Not `in_time`: it may take its time.
     while let Some(line) = parent.lines.next_line().await.unwrap() {
