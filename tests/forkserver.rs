@@ -97,6 +97,29 @@ async fn each_pool_has_one_server_which_is_its_workers_parent() {
 }
 
 #[tokio::test]
+async fn many_workers_can_be_forked_at_once() {
+    const WORKERS: usize = 50;
+    let (pool, gate) = (pool_of(WORKERS), Gate::new().await);
+    let mut handles = Vec::new();
+    for _ in 0..WORKERS {
+        handles.push(pool.submit(hold, gate.port()).await.unwrap());
+    }
+    let mut held = Vec::new();
+    for _ in 0..WORKERS {
+        held.push(gate.arrival().await);
+    }
+    let workers: BTreeSet<_> = held.drain(..).map(|held| held.pid).collect();
+    assert_eq!(workers.len(), WORKERS);
+    let parents: BTreeSet<_> = workers.iter().map(|pid| parent(*pid)).collect();
+    assert_eq!(parents.len(), 1);
+    for handle in handles {
+        in_time(handle).await.unwrap();
+    }
+    in_time(pool.shutdown()).await;
+    assert!(workers.iter().all(|pid| process_gone(*pid)));
+}
+
+#[tokio::test]
 async fn no_server_is_started_before_it_is_needed() {
     let pool = builder().env("PROCPOOL_TEST_LAZY", "1").build().unwrap();
     in_time(pool.shutdown()).await;
@@ -547,6 +570,16 @@ async fn a_program_that_forgets_init_is_told_so() {
     assert!(error.is_broken(), "{error}");
     let text = error.to_string();
     assert!(text.contains("reached user code instead of `procpool::init()`"), "{text}");
+}
+
+#[tokio::test]
+async fn a_program_that_has_threads_before_init_cannot_be_forked() {
+    let mut command = tokio::process::Command::new(fixture("init_in_async_main"));
+    let output = in_time(command.arg("fork").kill_on_drop(true).output()).await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("cannot fork workers: it had "), "{text}");
+    assert!(text.contains("threads when it came to `procpool::init()`"), "{text}");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use common::{
     Gate, children, hold, in_time, pid, process_exited, process_gone, process_stopped, wait_until,
 };
-use journal::{Journal, note};
+use journal::{Journal, hold_with_children, note};
 
 fn builder(workers: usize) -> Builder {
     let builder = ProcessPoolExecutor::builder().start_method(StartMethod::ForkServer);
@@ -31,7 +31,7 @@ fn places() -> (u32, u32) {
     (std::process::id(), parent_id())
 }
 
-procpool::register!(places);
+procpool::register!(places, hold_with_children);
 
 /// Does not mind if it has gone; but nobody else is to get it.
 fn signal_child(pid: u32, signal: Signal) {
@@ -167,6 +167,21 @@ async fn a_worker_that_outlives_its_server_and_dies_costs_its_task() {
 }
 
 #[tokio::test]
+async fn the_children_of_a_task_go_with_it_though_the_server_has_died() {
+    let builder = builder(1).grace_period(Duration::from_millis(100));
+    let (pool, gate, journal) = (builder.build().unwrap(), Gate::new().await, Journal::new());
+    let (_, server) = in_time(pool.run(places, ())).await.unwrap();
+    let handle = pool.submit(hold_with_children, (journal.path(), gate.port())).await.unwrap();
+    let _held = gate.arrival().await;
+    kill_server(server).await;
+    handle.abort();
+    assert!(in_time(handle).await.unwrap_err().is_cancelled());
+    let children = journal.numbers();
+    assert_eq!(children.len(), 2);
+    wait_until("its children are gone", || children.iter().all(|pid| process_exited(*pid))).await;
+}
+
+#[tokio::test]
 async fn a_worker_that_outlives_its_server_can_be_ended() {
     let builder = builder(1).grace_period(Duration::from_millis(100));
     let (pool, gate) = (builder.build().unwrap(), Gate::new().await);
@@ -179,14 +194,14 @@ async fn a_worker_that_outlives_its_server_can_be_ended() {
     wait_until("it is gone", || process_exited(held.pid)).await;
     let handle = pool.submit(hold, gate.port()).await.unwrap();
     let held = gate.arrival().await;
-    kill_server(in_time(async { children_of_pool(&pool) }).await).await;
+    kill_server(server_of(&pool)).await;
     in_time(pool.kill_workers()).await;
     assert!(in_time(handle).await.unwrap_err().is_cancelled());
     assert!(process_exited(held.pid));
 }
 
 /// The server of a pool that has a worker.
-fn children_of_pool(pool: &ProcessPoolExecutor) -> u32 {
+fn server_of(pool: &ProcessPoolExecutor) -> u32 {
     let worker = pool.workers()[0].pid;
     let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
@@ -209,7 +224,7 @@ async fn a_server_that_does_not_fork_in_time_is_replaced() {
         (builder(2).start_timeout(START_TIMEOUT).build().unwrap(), Gate::new().await);
     let first = pool.submit(hold, gate.port()).await.unwrap();
     let held = gate.arrival().await;
-    let server = children_of_pool(&pool);
+    let server = server_of(&pool);
     stop_server(server).await;
     let since = Instant::now();
     let (_, other) = in_time(pool.run(places, ())).await.unwrap();
@@ -226,7 +241,7 @@ async fn a_server_that_does_not_reap_in_time_is_replaced() {
     let (pool, gate) = (builder.build().unwrap(), Gate::new().await);
     let handle = pool.submit(hold, gate.port()).await.unwrap();
     let held = gate.arrival().await;
-    let server = children_of_pool(&pool);
+    let server = server_of(&pool);
     stop_server(server).await;
     kill(held.pid);
     assert!(in_time(handle).await.unwrap_err().is_worker_death());

@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Command;
 
-use procpool::{ProcessPoolExecutor, SubmitError, WorkerOutput};
+use procpool::{ProcessPoolExecutor, StartMethod, SubmitError, WorkerOutput};
 
 use common::{example, fixture, in_time};
 
@@ -28,6 +28,8 @@ fn variable(name: String) -> Option<String> {
 
 procpool::register!(square, cube, fourth, variable);
 
+const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
+
 /// Checks that the pool is broken after one start, and says why.
 async fn refusal(pool: ProcessPoolExecutor) -> SubmitError {
     let error = in_time(pool.ready()).await.unwrap_err();
@@ -42,13 +44,17 @@ async fn refusal(pool: ProcessPoolExecutor) -> SubmitError {
 #[tokio::test]
 async fn a_worker_with_other_functions_is_refused_and_what_differs_is_listed() {
     // scenario 37
-    let builder = ProcessPoolExecutor::builder().worker_command(example("other_worker"));
-    let text = refusal(builder.build().unwrap()).await.to_string();
-    assert!(text.contains("was built with other functions"), "{text}");
-    assert!(text.contains("`other_worker::fourth` is missing in the worker"), "{text}");
-    let difference = text.lines().find(|line| line.contains("`other_worker::square` is ")).unwrap();
-    assert!(difference.contains("u64") && difference.contains("u32"), "{difference}");
-    assert!(!text.contains("::cube"), "{text}");
+    for method in METHODS {
+        let builder = ProcessPoolExecutor::builder().start_method(method);
+        let pool = builder.worker_command(example("other_worker")).build().unwrap();
+        let text = refusal(pool).await.to_string();
+        assert!(text.contains("was built with other functions"), "{text}");
+        assert!(text.contains("`other_worker::fourth` is missing in the worker"), "{text}");
+        let mut lines = text.lines();
+        let difference = lines.find(|line| line.contains("`other_worker::square` is ")).unwrap();
+        assert!(difference.contains("u64") && difference.contains("u32"), "{difference}");
+        assert!(!text.contains("::cube"), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -68,14 +74,18 @@ const AS_WORKER: [&str; 5] =
 
 #[tokio::test]
 async fn a_worker_command_with_the_same_functions_serves() {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(AS_WORKER).env("PROCPOOL_TEST_OF", "the command");
-    let builder = ProcessPoolExecutor::builder().max_workers(1);
-    let pool = builder.worker_command(command).env("PROCPOOL_TEST_BY", "the pool").build().unwrap();
-    assert_eq!(in_time(pool.run(square, 12)).await.unwrap(), 144);
-    for (name, value) in [("PROCPOOL_TEST_OF", "the command"), ("PROCPOOL_TEST_BY", "the pool")] {
-        let found = in_time(pool.run(variable, name.to_owned())).await.unwrap();
-        assert_eq!(found.as_deref(), Some(value));
+    for method in METHODS {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(AS_WORKER).env("PROCPOOL_TEST_OF", "the command");
+        let builder = ProcessPoolExecutor::builder().max_workers(1).start_method(method);
+        let builder = builder.worker_command(command).env("PROCPOOL_TEST_BY", "the pool");
+        let pool = builder.build().unwrap();
+        assert_eq!(in_time(pool.run(square, 12)).await.unwrap(), 144);
+        for (name, value) in [("PROCPOOL_TEST_OF", "the command"), ("PROCPOOL_TEST_BY", "the pool")]
+        {
+            let found = in_time(pool.run(variable, name.to_owned())).await.unwrap();
+            assert_eq!(found.as_deref(), Some(value));
+        }
     }
 }
 
