@@ -340,8 +340,19 @@ async fn a_stopped_worker_cannot_hold_up_an_abort_or_a_shutdown() {
 
 #[tokio::test]
 async fn a_pool_with_too_few_descriptors_works_or_says_so() {
+    assert_works_or_says_so("descriptors", 40).await;
+}
+
+#[tokio::test]
+async fn a_fork_server_with_too_few_descriptors_works_or_says_so() {
+    for limit in [20, 30, 40] {
+        assert_works_or_says_so("forked-descriptors", limit).await;
+    }
+}
+
+async fn assert_works_or_says_so(what: &str, limit: u16) {
     let output = tokio::process::Command::new(fixture("parent"))
-        .args(["descriptors", "40"])
+        .args([what, &limit.to_string()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
