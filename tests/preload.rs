@@ -188,7 +188,7 @@ const MEGABYTE: u64 = 1 << 20;
 const TABLE: u64 = 64 * MEGABYTE;
 
 fn build_table() -> Vec<u8> {
-    vec![1; TABLE as usize]
+    vec![1; usize::try_from(TABLE).unwrap()]
 }
 
 /// The private memory of this worker after it has read the whole table, which it has but for that.
@@ -502,7 +502,7 @@ async fn what_it_prints_appears_once() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&lines);
     let output = WorkerOutput::lines(move |line| {
-        sink.lock().unwrap().push((line.pid, line.text.to_owned()))
+        sink.lock().unwrap().push((line.pid, line.text.to_owned()));
     });
     let builder = forked().worker_output(output).max_tasks_per_child(1);
     let pool = builder.preload(print_unfinished, ()).build().unwrap();
