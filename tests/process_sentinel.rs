@@ -147,3 +147,27 @@ fn it_needs_no_runtime_once_the_process_has_ended() {
         sentinel.now_or_never().unwrap();
     }
 }
+
+#[test]
+fn it_outlives_the_runtime_that_it_was_awaited_on() {
+    let first = tokio::runtime::Runtime::new().unwrap();
+    let (process, held) = first.block_on(async {
+        let gate = Gate::new().await;
+        holding(&gate).await
+    });
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut sentinel = process.sentinel().unwrap();
+    other.block_on(async {
+        tokio::select! {
+            () = &mut sentinel => panic!("it is held"),
+            () = tokio::task::yield_now() => {}
+        }
+    });
+    drop(other);
+    first.block_on(async {
+        let ended = tokio::spawn(sentinel);
+        tokio::task::yield_now().await;
+        drop(held);
+        in_time(ended).await.unwrap();
+    });
+}

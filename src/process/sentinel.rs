@@ -72,19 +72,20 @@ impl Future for Sentinel {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if is_readable(&this.fd) {
-            return Poll::Ready(());
+        while !is_readable(&this.fd) {
+            if this.watch.is_none() {
+                this.watch = watch_readable(Arc::clone(&this.fd)).ok();
+            }
+            let Some(watch) = &this.watch else {
+                cx.waker().wake_by_ref(); // the reactor takes no more; it may do so later
+                return Poll::Pending;
+            };
+            match ready!(watch.poll_read_ready(cx)) {
+                Ok(mut guard) => guard.clear_ready(), // it said nothing
+                Err(_) => this.watch = None, // its runtime has ended; perhaps this is another one
+            }
         }
-        if this.watch.is_none() {
-            this.watch = watch_readable(Arc::clone(&this.fd)).ok();
-        }
-        match &this.watch {
-            // An error says that the runtime ends; then nobody will be polled again.
-            Some(watch) => drop(ready!(watch.poll_read_ready(cx))),
-            // The reactor takes no more; it may do so later.
-            None => cx.waker().wake_by_ref(),
-        }
-        if is_readable(&this.fd) { Poll::Ready(()) } else { Poll::Pending }
+        Poll::Ready(())
     }
 }
 
