@@ -5,6 +5,7 @@ mod common;
 procpool::test_support!();
 
 use std::io::Read;
+use std::time::Duration;
 
 use procpool::{Process, ProcessStdio};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -160,5 +161,25 @@ async fn much_that_is_printed_waits_to_be_read() {
     let mut text = String::new();
     in_time(process.take_stdout().unwrap().read_to_string(&mut text)).await.unwrap();
     assert_eq!(text.lines().count(), COUNT);
+    assert_eq!(in_time(process.join()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn joining_a_process_that_is_still_starting_closes_its_input() {
+    let builder = Process::builder(close_input_and_wait, ());
+    let handle = builder.stdin(ProcessStdio::Piped).spawn();
+    assert_eq!(in_time(handle.process().join()).await.unwrap(), 0);
+    in_time(handle).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_looking_leaves_the_input_open() {
+    let builder = Process::builder(shout, ());
+    let process = builder.stdin(ProcessStdio::Piped).stdout(ProcessStdio::Piped).build();
+    in_time(process.start()).await.unwrap();
+    assert_eq!(process.join_timeout(Duration::ZERO).await.unwrap(), None);
+    let mut stdin = process.take_stdin().expect("it is still there");
+    in_time(stdin.write_all(b"hello")).await.unwrap();
+    drop(stdin);
     assert_eq!(in_time(process.join()).await.unwrap(), 0);
 }

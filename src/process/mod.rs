@@ -168,10 +168,10 @@ impl Process {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn join_timeout(&self, limit: Duration) -> Result<Option<i32>, ProcessError> {
-        self.0.prepare_to_join()?;
         if limit.is_zero() {
-            return Ok(self.exitcode());
+            return self.0.look();
         }
+        self.0.prepare_to_join()?;
         within(limit, self.0.ended()).await.transpose()
     }
 

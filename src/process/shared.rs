@@ -52,6 +52,8 @@ pub(super) struct Inner {
     closed: bool,
     pub(super) authkey: AuthKey,
     pub(super) pipes: Pipes,
+    /// Somebody waits for its end, perhaps since before there were pipes.
+    is_joined: bool,
     /// Of a typed call.
     reply: Option<Reply>,
 }
@@ -147,7 +149,7 @@ impl Shared {
     pub(super) fn new(name: String, daemon: bool, authkey: AuthKey, plan: Plan) -> Self {
         let function = plan.function;
         let (stage, pipes) = (Stage::Made(Box::new(plan)), Pipes::default());
-        let inner = Inner { stage, closed: false, authkey, pipes, reply: None };
+        let inner = Inner { stage, closed: false, authkey, pipes, is_joined: false, reply: None };
         Self { name, daemon, function, inner: Mutex::new(inner), changes: watch::Sender::new(()) }
     }
 
@@ -236,15 +238,30 @@ impl Shared {
         }
     }
 
+    /// Its exit code, if there is something to wait for.
+    pub(super) fn look(&self) -> Result<Option<i32>, ProcessError> {
+        let inner = self.begun()?;
+        match &inner.stage {
+            Stage::Failed { error, .. } => Err(error.clone()),
+            _ => Ok(inner.exitcode()),
+        }
+    }
+
     /// Whether there is something to wait for; its standard input is closed if nobody has taken it, as
     /// it may wait for that.
     pub(super) fn prepare_to_join(&self) -> Result<(), ProcessError> {
-        let mut inner = self.open()?;
-        if matches!(inner.stage, Stage::Made(_)) {
-            return Err(self.error(Cause::NotStarted));
-        }
+        let mut inner = self.begun()?;
+        inner.is_joined = true;
         inner.pipes.stdin = None;
         Ok(())
+    }
+
+    fn begun(&self) -> Result<MutexGuard<'_, Inner>, ProcessError> {
+        let inner = self.open()?;
+        match inner.stage {
+            Stage::Made(_) => Err(self.error(Cause::NotStarted)),
+            _ => Ok(inner),
+        }
     }
 
     pub(super) fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
@@ -310,6 +327,9 @@ impl Shared {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let mut inner = self.lock();
         inner.pipes = pipes;
+        if inner.is_joined {
+            inner.pipes.stdin = None;
+        }
         if let Stage::Starting { child, signal } = &mut inner.stage {
             *child = Some(spawned.clone());
             signal.take().into_iter().for_each(|signal| spawned.send(signal));
