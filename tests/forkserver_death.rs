@@ -9,7 +9,7 @@ mod journal;
 procpool::test_support!();
 
 use std::os::unix::process::parent_id;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
@@ -226,9 +226,8 @@ async fn a_server_that_does_not_fork_in_time_is_replaced() {
     let held = gate.arrival().await;
     let server = server_of(&pool);
     stop_server(server).await;
-    let since = Instant::now();
+    // If the worker's own time were over first the pool would be broken.
     let (_, other) = in_time(pool.run(places, ())).await.unwrap();
-    assert!(since.elapsed() < START_TIMEOUT - Duration::from_millis(500), "{:?}", since.elapsed());
     assert_ne!(other, server);
     assert!(process_gone(server));
     drop(held);
