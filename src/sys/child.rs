@@ -413,10 +413,10 @@ mod tests {
         let child = sleeper();
         child.was_reaped(ExitStatus::from_raw(0));
         child.kill();
-        assert!(!has_exited(child.pid));
         *child.lock() = State::Running(None); // but it can be asked by its pidfd
-        child.kill();
-        waitid(WaitId::Pid(child.pid), WaitIdOptions::EXITED).unwrap();
+        child.terminate();
+        let status = waitid(WaitId::Pid(child.pid), WaitIdOptions::EXITED).unwrap().unwrap();
+        assert_eq!(status.terminating_signal(), Some(15), "the first signal was not sent");
         child.kill(); // reaches nobody
     }
 
