@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use common::{Gate, fixture, hold, in_time, process_gone, wait_until};
+use common::{Gate, fixture, hold, in_time, process_gone, process_stopped, wait_until};
 
 /// The fixture, and what it prints.
 struct Parent {
@@ -127,6 +127,29 @@ async fn forked_workers_go_with_the_parent_though_their_server_has_died_before()
     kill_process(Pid::from_raw(server.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
     wait_until("the server is reaped", || process_gone(server)).await;
     assert!(pids.iter().all(|pid| *pid == server || !process_gone(*pid)));
+    kill_process(parent.pid, Signal::KILL).unwrap();
+    in_time(parent.child.wait()).await.unwrap();
+    assert_all_go(&pids).await;
+}
+
+#[tokio::test]
+async fn a_forked_worker_that_has_closed_all_its_descriptors_goes_with_the_parent() {
+    let gate = Gate::new().await;
+    let mut parent = Parent::start("forked-closed", gate.port());
+    let held = gate.arrival().await;
+    assert_eq!(parent.line().await, "closed");
+    let server = parent_of(held.pid).unwrap();
+    kill_process(parent.pid, Signal::KILL).unwrap();
+    in_time(parent.child.wait()).await.unwrap();
+    assert_all_go(&[held.pid, server]).await;
+}
+
+#[tokio::test]
+async fn a_fork_server_that_is_stopped_goes_with_the_parent() {
+    let (mut parent, pids, _held) = forking_parent().await;
+    let server = *pids.iter().find(|pid| parent_of(**pid) == parent.child.id()).unwrap();
+    kill_process(Pid::from_raw(server.try_into().unwrap()).unwrap(), Signal::STOP).unwrap();
+    wait_until("the server is stopped", || process_stopped(server)).await;
     kill_process(parent.pid, Signal::KILL).unwrap();
     in_time(parent.child.wait()).await.unwrap();
     assert_all_go(&pids).await;

@@ -3,6 +3,7 @@
 //! It runs the preload once. What that has built is in the memory of each worker from its start, and
 //! takes memory only once, as long as nobody writes to it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -16,8 +17,8 @@ use crate::forkserver::protocol::{Answer, MOST_TEXT, Request, SIZE};
 use crate::log::print;
 use crate::registry::{Function, Registry, TestWorker};
 use crate::sys::{
-    Fork, Lifeline, SingleThreaded, WorkerPipes, flush_output, has_event_poll, kill_own_group,
-    reap_child, receive_with_fds, take_control_socket, use_huge_pages,
+    Fork, Lifeline, SingleThreaded, WorkerPipes, flush_output, has_event_poll, kill_group,
+    kill_own_group, reap_child, receive_with_fds, take_control_socket, use_huge_pages,
 };
 use crate::wire::{
     InitFailure, Kind, PREAMBLE, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
@@ -37,12 +38,12 @@ pub(super) fn run() -> ! {
 }
 
 /// Waits for a pool to begin to talk. From then on this process ends with the pool's.
-fn meet_parent() -> io::Result<Connection> {
+fn meet_parent() -> io::Result<(Connection, Lifeline)> {
     let socket = take_control_socket()?;
     let (_, mut fds) = receive_with_fds(&socket, &mut [0])?;
     let reader = fds.pop().ok_or(io::ErrorKind::UnexpectedEof)?;
     let own = Lifeline::hold(&reader)?;
-    Ok(Connection { socket: Arc::new(socket.into()), lifeline: reader, _own: own })
+    Ok((Connection { socket: Arc::new(socket.into()), lifeline: reader }, own))
 }
 
 /// What connects this process to the pool.
@@ -51,7 +52,6 @@ struct Connection {
     socket: Arc<File>,
     /// By which workers will end with the pool's process.
     lifeline: OwnedFd,
-    _own: Lifeline,
 }
 
 impl Connection {
@@ -62,7 +62,7 @@ impl Connection {
 }
 
 /// Shakes hands and runs the preload. `None` if this process cannot serve the pool, and has said why.
-fn start(connection: Connection) -> io::Result<Option<Server>> {
+fn start((connection, own): (Connection, Lifeline)) -> io::Result<Option<Server>> {
     let socket = Arc::clone(&connection.socket);
     let mut reader = FrameReader::new(Arc::clone(&socket))?;
     let mut incoming = reader.read()?;
@@ -85,8 +85,10 @@ fn start(connection: Connection) -> io::Result<Option<Server>> {
     match prepared.and_then(|()| ready_to_fork()) {
         Ok(proof) => {
             send(&socket, Kind::Ready, &())?;
-            drop((reader, socket));
-            Ok(Some(Server { connection, functions, proof }))
+            // From now on it sees the end by its socket, and has to live to see to its workers.
+            let wakes = Lifeline::wake(&connection.lifeline)?;
+            drop((reader, socket, own));
+            Ok(Some(Server { connection, functions, proof, workers: BTreeSet::new(), wakes }))
         }
         Err(failure) => {
             send(&socket, Kind::PreloadFailed, &worker::cut_failure(failure, MOST_TEXT))?;
@@ -160,45 +162,64 @@ struct Server {
     connection: Connection,
     functions: Vec<&'static Function>,
     proof: SingleThreaded,
+    /// Those that were not reaped, so that these pids are theirs.
+    workers: BTreeSet<u32>,
+    /// Lets it go on when the pool's process has ended, should it be stopped.
+    wakes: Lifeline,
 }
 
 impl Server {
-    /// Answers until the pool has gone; its workers see that for themselves.
-    fn run(self) -> ! {
+    /// Answers until the pool has gone.
+    fn run(mut self) -> ! {
         loop {
             match self.step() {
-                Ok(Step::Served) => {}
+                Ok(Step::Served | Step::Forked(_)) => {}
                 Ok(Step::Worker(pipes)) => {
-                    let Self { connection, functions, .. } = self;
+                    let Self { connection, functions, wakes, .. } = self;
+                    drop(wakes);
                     let lifeline = connection.into_lifeline();
                     worker::run_forked(pipes, &lifeline, functions)
                 }
-                // A child that a worker has left behind may still hold this process's output.
-                Err(_) => kill_own_group(),
+                Err(_) => self.end(),
             }
         }
     }
 
-    fn step(&self) -> io::Result<Step> {
+    /// Workers see for themselves that the pool has gone, unless a task has closed their lifeline.
+    fn end(self) -> ! {
+        self.workers.into_iter().for_each(kill_group);
+        kill_own_group()
+    }
+
+    fn step(&mut self) -> io::Result<Step> {
         let (request, fds) = self.receive()?;
         let answered = match request {
-            Request::Fork => {
-                let pipes = WorkerPipes::try_from(fds)?;
-                match self.proof.fork() {
-                    Ok(Fork::Child) => return Ok(Step::Worker(pipes)),
-                    Ok(Fork::Parent { child }) => {
-                        Ok(Answer::Forked { pid: child.as_raw_pid().unsigned_abs() })
-                    }
-                    Err(error) => Err(error),
-                }
+            Request::Fork => match WorkerPipes::try_from(fds).and_then(|pipes| self.fork(pipes)) {
+                Ok(Step::Forked(pid)) => Ok(Answer::Forked { pid }),
+                Ok(other) => return Ok(other),
+                Err(error) => Err(error),
+            },
+            Request::Reap { pid } => {
+                let status = reap_child(pid);
+                self.workers.remove(&pid);
+                status.map(|status| Answer::Reaped { status })
             }
-            Request::Reap { pid } => reap_child(pid).map(|status| Answer::Reaped { status }),
         };
         let answer = answered.unwrap_or_else(|error| Answer::Failed {
             errno: error.raw_os_error().unwrap_or_default(),
         });
         { &*self.connection.socket }.write_all(&answer.to_bytes())?;
         Ok(Step::Served)
+    }
+
+    fn fork(&mut self, pipes: WorkerPipes) -> io::Result<Step> {
+        match self.proof.fork()? {
+            Fork::Child => Ok(Step::Worker(pipes)),
+            Fork::Parent { child } => {
+                self.workers.insert(child);
+                Ok(Step::Forked(child))
+            }
+        }
     }
 
     fn receive(&self) -> io::Result<(Request, Vec<OwnedFd>)> {
@@ -218,6 +239,8 @@ impl Server {
 
 enum Step {
     Served,
+    /// There is a new worker.
+    Forked(u32),
     /// This process is a new worker, with these pipes.
     Worker(WorkerPipes),
 }

@@ -6,12 +6,17 @@ use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, WaitOptions, getpid, setpgid, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, setpgid, waitpid,
+};
 
 /// A process that was forked, as seen from the two sides.
 #[derive(Debug)]
 pub(crate) enum Fork {
-    Parent { child: Pid },
+    /// With the child's pid.
+    Parent {
+        child: u32,
+    },
     Child,
 }
 
@@ -55,7 +60,7 @@ impl SingleThreaded {
                 let child = child.ok_or_else(io::Error::last_os_error)?;
                 // In both, as nobody knows which of the two runs first.
                 let _ = setpgid(Some(child), Some(child));
-                Ok(Fork::Parent { child })
+                Ok(Fork::Parent { child: child.as_raw_pid().unsigned_abs() })
             }
         }
     }
@@ -143,6 +148,14 @@ fn private_block(line: &str) -> Option<Range<usize>> {
     let is_memory = fields.get(1) == Some(&"rw-p") && fields.get(4) == Some(&"0");
     let is_stack = fields.get(5) == Some(&"[stack]");
     (is_memory && !is_stack).then_some(start?..end?)
+}
+
+/// Ends a child that was forked and not reaped, and its group, even if the two have parted.
+pub(crate) fn kill_group(child: u32) {
+    if let Some(pid) = i32::try_from(child).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = kill_process(pid, Signal::KILL);
+    }
 }
 
 /// Reaps a child that has exited, and returns how, in the form of `wait`.

@@ -20,7 +20,7 @@ pub(crate) fn lifeline() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((writer, reader))
 }
 
-/// Ends this process, and the group that it leads, as long as a [`Lifeline`] lives.
+/// Has the system send a signal when the other end of the lifeline is closed, as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
     _process: File,
@@ -28,13 +28,22 @@ pub(crate) struct Lifeline {
 }
 
 impl Lifeline {
-    /// Has the system send SIGKILL when the other end of the lifeline is closed.
+    /// SIGKILL, to this process and to the group that it leads.
     pub(crate) fn hold(reader: &OwnedFd) -> io::Result<Self> {
+        Self::signal(reader, libc::SIGKILL)
+    }
+
+    /// SIGCONT, for a process that sees the end by itself unless it is stopped.
+    pub(crate) fn wake(reader: &OwnedFd) -> io::Result<Self> {
+        Self::signal(reader, libc::SIGCONT)
+    }
+
+    fn signal(reader: &OwnedFd, signal: i32) -> io::Result<Self> {
         let pid = rustix::process::getpid().as_raw_pid();
         // The process may leave its group, so it is to get the signal by itself, too.
         let line = Self {
-            _process: signal_on_hangup(reader, pid)?,
-            _group: signal_on_hangup(reader, -pid)?,
+            _process: signal_on_hangup(reader, pid, signal)?,
+            _group: signal_on_hangup(reader, -pid, signal)?,
         };
         if has_hung_up(reader)? {
             kill_own_group(); // before there was anybody to signal
@@ -44,13 +53,13 @@ impl Lifeline {
 }
 
 /// `receiver` is as for `F_SETOWN`: a process, or, negative, a group.
-fn signal_on_hangup(reader: &OwnedFd, receiver: i32) -> io::Result<File> {
+fn signal_on_hangup(reader: &OwnedFd, receiver: i32, signal: i32) -> io::Result<File> {
     // The owner and the signal belong to an open file, which processes that were forked share; so this
     // one opens its own.
     let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     control(&file, libc::F_SETOWN, receiver)?;
-    control(&file, F_SETSIG, libc::SIGKILL)?;
+    control(&file, F_SETSIG, signal)?;
     control(&file, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)?;
     Ok(file)
 }

@@ -65,7 +65,7 @@ impl TryFrom<Vec<OwnedFd>> for WorkerPipes {
 
     fn try_from(fds: Vec<OwnedFd>) -> io::Result<Self> {
         let fds = <[OwnedFd; 3]>::try_from(fds);
-        let [input, output, stderr] = fds.map_err(|_| io::ErrorKind::InvalidData)?;
+        let [input, output, stderr] = fds.map_err(|_| Errno::MFILE)?; // the rest had no room
         Ok(Self { input, output, stderr })
     }
 }
