@@ -303,7 +303,8 @@ impl Builder {
     /// A fork copies memory, descriptors and one thread. So the function must not leave behind threads
     /// or a runtime, which is seen and refused with an error that says so, nor anything that workers
     /// must not share, such as a connection: that is what the initializer is for, which each worker calls
-    /// for itself. It must not be `async`.
+    /// for itself. It must not be `async`. What it registers to be done at the exit of its process (by C's
+    /// `atexit`) is not done in forked workers, nor is what tasks register there.
     ///
     /// If it panics, or returns `Err`, or does not end within the
     /// [start timeout](Self::start_timeout), the pool is broken, and its message is in every error.

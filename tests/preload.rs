@@ -477,6 +477,35 @@ async fn threads_and_runtimes_that_have_ended_do_no_harm() {
     assert_eq!(in_time(pool.run(number, ())).await.unwrap(), Ok(7));
 }
 
+// ----- what it leaves to be done at the exit -----
+
+static TIDIED: OnceLock<String> = OnceLock::new();
+
+extern "C" fn tidy_up() {
+    note_line(TIDIED.get().unwrap(), "tidied up");
+}
+
+/// Has something done at the exit of its process.
+fn load_with_exit_handler(path: String) {
+    TIDIED.set(path).unwrap();
+    // SAFETY: the handler is a function that lives as long as the process, and does not unwind.
+    assert_eq!(unsafe { libc::atexit(tidy_up) }, 0);
+}
+
+procpool::register!(load_with_exit_handler);
+
+#[tokio::test]
+async fn what_it_leaves_to_the_exit_is_not_done_at_the_exit_of_each_worker() {
+    let journal = Journal::new();
+    let pool = forked().preload(load_with_exit_handler, journal.path()).max_tasks_per_child(1);
+    let pool = pool.build().unwrap();
+    for _ in 0..3 {
+        in_time(pool.run(pid, ())).await.unwrap();
+    }
+    in_time(pool.shutdown()).await;
+    assert_eq!(journal.lines(), [""; 0]);
+}
+
 // ----- what it prints -----
 
 /// Leaves unfinished lines in the buffers of Rust and C.

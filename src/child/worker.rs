@@ -19,8 +19,8 @@ use crate::log::print;
 use crate::process::{ParentLink, adopt};
 use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::sys::{
-    FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, kill_own_group, limit_memory,
-    take_frame_pipes, wait_for_hangup,
+    FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, exit_forked, kill_own_group,
+    limit_memory, take_frame_pipes, wait_for_hangup,
 };
 use crate::wire::{
     ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport,
@@ -59,6 +59,11 @@ enum Functions {
 }
 
 impl Functions {
+    /// Then this process was forked, too.
+    fn is_inherited(&self) -> bool {
+        matches!(self, Self::Inherited(_))
+    }
+
     fn find(self, wanted: Option<&[FunctionName]>) -> Result<Vec<&'static Function>, Vec<String>> {
         match self {
             Self::Asked => Registry::global().resolve(wanted.unwrap_or_default()),
@@ -92,7 +97,9 @@ fn meet_distant_parent(
 }
 
 fn run_for_parent(reader: FrameReader, output: File, functions: Functions) -> ! {
+    let is_forked = functions.is_inherited();
     match serve(reader, output, functions) {
+        Ok(()) if is_forked => exit_forked(),
         Ok(()) => std::process::exit(0),
         Err(error) => {
             // The parent has gone, or the pipes have: nobody can be told any more.
@@ -180,7 +187,7 @@ impl Worker {
         }
         let (hello, args) = split_header::<Hello>(body)?;
         let args = args.len();
-        let is_forked = matches!(functions, Functions::Inherited(_));
+        let is_forked = functions.is_inherited();
         let functions = match functions.find(hello.functions.as_deref()) {
             Ok(functions) => functions,
             Err(differences) => return refuse(writer, differences),

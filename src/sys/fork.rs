@@ -150,6 +150,17 @@ fn private_block(line: &str) -> Option<Range<usize>> {
     (is_memory && !is_stack).then_some(start?..end?)
 }
 
+/// Ends this process, which was forked, without what the one that has forked it has registered to be done
+/// at its exit.
+pub(crate) fn exit_forked() -> ! {
+    flush_output();
+    // SAFETY: it does not return, and runs nothing of this process's.
+    #[expect(unsafe_code, reason = "calls C")]
+    unsafe {
+        libc::_exit(0)
+    }
+}
+
 /// Ends a child that was forked and not reaped, and its group, even if the two have parted.
 pub(crate) fn kill_group(child: u32) {
     if let Some(pid) = i32::try_from(child).ok().and_then(Pid::from_raw) {
