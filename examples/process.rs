@@ -3,11 +3,12 @@
 //!
 //! ```console
 //! $ cargo run --release --example process
+//! $ cargo run --release --example process -- 3    # seconds until one of them is told to end
 //! ```
 
 #![allow(clippy::needless_pass_by_value, reason = "processes own their arguments")]
 
-use std::process::exit;
+use std::process::{ExitCode, exit};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -34,13 +35,25 @@ fn fail() -> Result<(), String> {
 
 procpool::register!(greet, give_up, wait_long, fail);
 
-fn main() -> Result<(), ProcessError> {
-    procpool::init();
-    run()
+fn main() -> ExitCode {
+    procpool::init(); // a child process stops here and never returns
+
+    let seconds = std::env::args().nth(1).map_or(Ok(0), |arg| arg.parse());
+    let Ok(seconds) = seconds else {
+        eprintln!("usage: process [SECONDS]");
+        return ExitCode::from(2);
+    };
+    match run(Duration::from_secs(seconds)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[tokio::main]
-async fn run() -> Result<(), ProcessError> {
+async fn run(patience: Duration) -> Result<(), ProcessError> {
     let process = Process::new(greet, "Bob".to_owned());
     process.start().await?;
     process.join().await?;
@@ -53,7 +66,9 @@ async fn run() -> Result<(), ProcessError> {
     tell(&process);
     process.start().await?;
     tell(&process);
-    process.terminate()?;
+    if process.join_timeout(patience).await?.is_none() {
+        process.terminate()?;
+    }
     process.join().await?;
     tell(&process);
 

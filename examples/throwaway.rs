@@ -3,17 +3,16 @@
 //!
 //! ```console
 //! $ cargo run --release --example throwaway
+//! $ cargo run --release --example throwaway -- 10    # seconds that an answer may take
 //! ```
 
 #![allow(clippy::needless_pass_by_value, reason = "processes own their arguments")]
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use procpool::{Process, ProcessError};
 use tokio::time::timeout;
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Measures a text, by code that is not to be trusted.
 fn measure(text: String) -> usize {
@@ -29,20 +28,27 @@ fn measure(text: String) -> usize {
 
 procpool::register!(measure);
 
-fn main() {
-    procpool::init();
-    run();
+fn main() -> ExitCode {
+    procpool::init(); // a child process stops here and never returns
+
+    let seconds = std::env::args().nth(1).map_or(Ok(3), |arg| arg.parse());
+    let Ok(seconds) = seconds else {
+        eprintln!("usage: throwaway [SECONDS]");
+        return ExitCode::from(2);
+    };
+    run(Duration::from_secs(seconds));
+    ExitCode::SUCCESS
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run() {
+async fn run(patience: Duration) {
     for text in ["a text", "crash", "hang", "panic", "another text"] {
         // If the time is up the call is dropped, and its process with it.
         let call = Process::spawn(measure, text.to_owned()).kill_on_drop();
-        match timeout(PATIENCE, call).await {
+        match timeout(patience, call).await {
             Ok(Ok(length)) => println!("{text}: {length} characters"),
             Ok(Err(error)) => println!("{text}: {}", explain(&error)),
-            Err(_) => println!("{text}: no answer within {PATIENCE:?}"),
+            Err(_) => println!("{text}: no answer within {patience:?}"),
         }
     }
 }
