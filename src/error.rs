@@ -50,6 +50,10 @@ pub(crate) enum BuildErrorKind {
 }
 
 pub(crate) fn unregistered(function: &str) -> String {
+    if function.ends_with("{{closure}}") {
+        let example = "procpool::task!(|x: u64| -> u64 { x + 1 })";
+        return format!("the closure `{function}` is not registered; write it as in `{example}`");
+    }
     format!("the function `{function}` is not registered; add `procpool::register!({function});`")
 }
 

@@ -139,6 +139,12 @@ async fn an_unregistered_function_is_refused_at_once_and_the_pool_is_fine() {
     assert_eq!(in_time(pool.run(power, (2, 3))).await.unwrap(), 8);
 }
 
+#[tokio::test]
+async fn a_closure_that_is_not_registered_is_told_how_to_be() {
+    let error = in_time(pool_of(1).run(|x: u64| x + 1, 1)).await.unwrap_err().to_string();
+    assert!(error.contains("the closure `submit::") && error.contains("task!(|x: u64|"), "{error}");
+}
+
 // ----- how many workers -----
 
 #[tokio::test]
