@@ -453,12 +453,12 @@ procpool::register!(leave_a_runtime, leave_a_multi_threaded_runtime);
 async fn threads_that_are_left_behind_are_refused() {
     for count in [1, 3] {
         let text = refusal(forked().preload(leave_threads, count)).await;
-        let expected = format!("the preload has started threads ({count} are there)");
+        let expected = format!("the preload has left threads behind ({count})");
         assert!(text.contains(&expected), "{text}");
         assert!(text.contains("start them in the initializer"), "{text}");
     }
     let text = refusal(forked().preload(leave_a_busy_thread, ())).await;
-    assert!(text.contains("the preload has started threads (1 are there)"), "{text}");
+    assert!(text.contains("the preload has left threads behind (1)"), "{text}");
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ fn ready_to_fork() -> Result<SingleThreaded, InitFailure> {
         Ok(Err(count)) => {
             let count = count - most_threads();
             Err(InitFailure::CannotFork(format!(
-                "the preload has started threads ({count} are there), and a fork does not copy them; \
+                "the preload has left threads behind ({count}), and a fork does not copy them; \
                  start them in the initializer, which runs in each worker"
             )))
         }
