@@ -46,8 +46,6 @@ const ONE_BYTE: &str = "bench-child-one-byte";
 /// Best for two CPUs: while a process ends another one can be started.
 const WORKERS: usize = 8;
 const MEGABYTE: usize = 1_000_000;
-/// Has the C library ask for huge pages for what it allocates.
-const HUGE_PAGES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
 
 fn noop(x: u64) -> u64 {
     x
@@ -95,8 +93,9 @@ fn main() -> io::Result<()> {
     if !has_python {
         println!("skipped what is against Python: there is no `python3` of version 3.11 or later");
     }
-    let huge_pages = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
-    println!("transparent huge pages: {}", huge_pages.as_deref().unwrap_or("none").trim());
+    // What was preloaded is in huge pages from 6.1 on.
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease");
+    println!("Linux {}", release.as_deref().unwrap_or("of an unknown version").trim());
     Ok(())
 }
 
@@ -152,30 +151,22 @@ fn new_workers(bed: &Bed) -> Vec<Case> {
             })
         }),
     });
-    for (suffix, huge_pages) in [("", None), (" in huge pages", Some(HUGE_PAGES))] {
-        let (bed, table) = (bed.clone(), bed.table());
-        cases.push(Case {
-            name: format!("new worker, ForkServer, {}{suffix}", bed.preloaded()),
-            unit: Unit::Latency,
-            aim: None,
-            blocks: bed.scale(10),
-            prepare: Box::new(move || {
-                let with_table = |method| {
-                    let builder = builder(method).preload(build_table, table);
-                    let builder = match huge_pages {
-                        Some((key, value)) => builder.env(key, value),
-                        None => builder,
-                    };
-                    NewWorker::new(&bed, builder)
-                };
-                let (mut spawned, mut forked) = (with_table(Spawn), with_table(ForkServer));
-                Box::new(move || Block {
-                    reference: vec![spawned.measure()],
-                    ours: vec![forked.measure()],
-                })
-            }),
-        });
-    }
+    let bed = bed.clone();
+    cases.push(Case {
+        name: format!("new worker, ForkServer, {}", bed.preloaded()),
+        unit: Unit::Latency,
+        aim: None,
+        blocks: bed.scale(10),
+        prepare: Box::new(move || {
+            let with_table =
+                |method| NewWorker::new(&bed, builder(method).preload(build_table, bed.table()));
+            let (mut spawned, mut forked) = (with_table(Spawn), with_table(ForkServer));
+            Box::new(move || Block {
+                reference: vec![spawned.measure()],
+                ours: vec![forked.measure()],
+            })
+        }),
+    });
     cases
 }
 
