@@ -57,12 +57,16 @@
 //! 10. Nothing blocks the runtime, and the pool works on current-thread, multi-threaded and
 //!     paused-clock runtimes.
 //!
+//! These are promises of pools. A [`Process`] is yours: one that is [spawned](Process::spawn) for its
+//! result, or is a [daemon](ProcessBuilder::daemon), ends with its parent, and any other lives on. However
+//! it ends, its handles are told, and it leaves no zombie.
+//!
 //! # The three lines to remember
 //!
-//! * [`register!`] names the functions that workers may run; [`task!`] does so in place.
-//! * [`init`] is the first statement of `main`: workers are further processes of the same program.
+//! * [`register!`] names the functions that workers, or a [`Process`], may run; [`task!`] does so in place.
+//! * [`init`] is the first statement of `main`: all of these are further processes of the same program.
 //!   A separate worker program calls [`worker_main`] instead.
-//! * [`test_support!`] is written once in each test binary that uses pools.
+//! * [`test_support!`] is written once in each test binary that uses pools or processes.
 //!
 //! # Where to find what
 //!
@@ -80,15 +84,23 @@
 //! | wait for the first, for a failure, or for all | [`wait`] |
 //! | end tasks with their scope | [`TaskSet`] |
 //! | build something once per worker | [`Builder::initializer`], [`current`] |
+//! | build something once for all workers, share a large table | [`StartMethod::ForkServer`], [`Builder::preload`], [`preloaded`] |
+//! | choose where workers come from | [Start methods](guide::start_methods) |
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
 //! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
 //! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
+//! | run one function in a process of its own, for its result | [`Process::spawn`] |
+//! | start a process, signal it, join it, as in Python | [`Process`] |
+//! | talk to a process by pipes | [`ProcessStdio::Piped`], [`Process::take_stdout`] |
+//! | wait for a process and for something else | [`Process::sentinel`] |
+//! | see who this process is, and who has started it | [`current_process`], [`parent_process`] |
+//! | see what this process has started | [`active_children`], [`ProcessPoolExecutor::workers`] |
 //! | find the counterpart of what Python has | [Coming from Python](guide::coming_from_python) |
 //!
 //! # Features
 //!
 //! `tracing` (off by default) emits events by the crate of that name, at level `DEBUG` for workers
-//! that start, become ready, fail to start, leave or die, and at level `ERROR` for panics in callbacks
+//! that start, become ready, fail to start, leave or die, and for fork servers, and at level `ERROR` for panics in callbacks
 //! and in handlers of worker output. Without it the latter are printed to standard error.
 //!
 //! # When not to use it
@@ -98,11 +110,12 @@
 //! [`tokio::task::spawn_blocking`] or rayon share memory and are cheaper. A process is the better
 //! choice for code that may take the service down (parsers in C, plugins), that must be killed when
 //! it takes too long (threads cannot be), or that wants an address space or an allocator of its own.
-//! A chapter on [choosing](guide::choosing) compares them, with numbers and cases.
+//! A chapter on [choosing](guide::choosing) compares them, with numbers and cases, and pools with single
+//! processes.
 //!
 //! # Platforms
 //!
-//! Linux is supported in full. Other Unix systems lack the shared page by which tasks are taken
+//! Linux is supported in full; [`StartMethod::ForkServer`] needs Linux 5.3 or later. Other Unix systems lack the shared page by which tasks are taken
 //! back from workers, so nothing is sent ahead there; they are not tested yet. Windows is not
 //! supported yet.
 #![deny(missing_docs)]

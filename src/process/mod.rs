@@ -73,8 +73,8 @@ use crate::callable::{Callable, TaskFn};
 /// [spawned](Self::spawn) for its result is killed.
 ///
 /// It leads a process group of its own, so Ctrl-C belongs to this process, signals reach what it has
-/// started, and nobody of the group outlives it; except if it [inherits](ProcessBuilder::stdin) the
-/// standard input.
+/// started, and nobody of the group outlives it as long as this process is there to see to that; except
+/// if it [inherits](ProcessBuilder::stdin) the standard input.
 #[derive(Clone)]
 pub struct Process(Arc<Shared>);
 
