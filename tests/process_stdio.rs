@@ -183,3 +183,27 @@ async fn only_looking_leaves_the_input_open() {
     drop(stdin);
     assert_eq!(in_time(process.join()).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_process_that_is_wanted_for_its_result_has_its_pipes_once_it_has_started() {
+    let builder = Process::builder(shout, ());
+    let handle = builder.stdin(ProcessStdio::Piped).stdout(ProcessStdio::Piped).spawn();
+    in_time(handle.started()).await.unwrap();
+    let mut stdin = handle.process().take_stdin().unwrap();
+    let mut stdout = handle.process().take_stdout().unwrap();
+    in_time(stdin.write_all(b"hello")).await.unwrap();
+    drop(stdin);
+    let mut text = String::new();
+    in_time(stdout.read_to_string(&mut text)).await.unwrap();
+    assert_eq!(text, "HELLO");
+    in_time(handle.started()).await.unwrap();
+    in_time(handle).await.unwrap();
+}
+
+#[tokio::test]
+async fn waiting_for_a_start_that_fails_tells_why() {
+    let handle = Process::builder(shout, ()).current_dir("/nowhere").spawn();
+    let error = in_time(handle.started()).await.unwrap_err();
+    assert!(error.is_start_failure() && error.to_string().contains("/nowhere"), "{error}");
+    assert_eq!(in_time(handle).await.unwrap_err().to_string(), error.to_string());
+}

@@ -51,6 +51,37 @@ impl<R> ProcessHandle<R> {
         &self.process
     }
 
+    /// Waits until the process is about to call the function, as [`Process::start`] does. From then on its
+    /// pipes are there.
+    ///
+    /// ```
+    /// # fn convert() -> usize { 0 }
+    /// # procpool::register!(convert);
+    /// # async fn example() -> Result<(), procpool::ProcessError> {
+    /// use procpool::{Process, ProcessStdio};
+    ///
+    /// let handle = Process::builder(convert, ()).stdout(ProcessStdio::Piped).spawn();
+    /// handle.started().await?;
+    /// let mut stdout = handle.process().take_stdout().expect("it is a pipe");
+    /// let copy = tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });
+    /// let converted = handle.await?;
+    /// # drop((copy, converted));
+    /// # Ok(())
+    /// # }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Process::start`]. Awaiting the handle gives the same error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn started(&self) -> Result<(), ProcessError> {
+        self.process.0.started().await
+    }
+
     /// Turns the handle into one that [kills](Process::kill) the process when it is dropped.
     ///
     /// ```
