@@ -188,8 +188,7 @@ async fn fork(
                 return match Spawned::forked(forked, ours) {
                     Ok(spawned) => Ok(spawned),
                     Err(error) => {
-                        // Without its pipes it ends at once.
-                        server.reap(forked).await;
+                        server.reap_later(forked); // without its pipes it ends at once
                         Err(launch.failed(error))
                     }
                 };
@@ -209,7 +208,7 @@ fn interrupted() -> io::Error {
 
 impl Spawned {
     fn forked(forked: Forked, pipes: ParentPipes) -> io::Result<Self> {
-        let reaper = Reaper::new(ChildProcess::forked(forked.pid)?)?;
+        let reaper = Reaper::new(ChildProcess::forked(forked.pid, forked.parent)?)?;
         let stdin = ChildStdin::from_std(pipes.stdin)?;
         let stdout = ChildStdout::from_std(pipes.stdout)?;
         let stderr = ChildStderr::from_std(pipes.stderr)?;

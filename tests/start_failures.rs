@@ -5,6 +5,7 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::pin::pin;
 use std::process::{Command, Output, Stdio};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use procpool::{Builder, ProcessPoolExecutor, SubmitError, TaskHandle, WorkerOutput};
+use procpool::{Builder, ProcessPoolExecutor, StartMethod, SubmitError, TaskHandle, WorkerOutput};
 use tokio::sync::Mutex;
 
 use common::{LIMIT, children, fixture, in_time, pid, processes_with_env, wait_until};
@@ -223,6 +224,40 @@ async fn a_program_that_closes_its_output_but_lives_on() {
     let error = broken(silent).await;
     assert_says(&error, &["it closed its output and lived on"]);
     assert!(!error.to_string().contains("memory"), "{error}");
+}
+
+// ----- programs that are no fork servers -----
+
+/// The first words of a child; then its end of the socket is its standard output.
+const PREAMBLE: &str = r"exec >&0; printf '\365\000procpool\300\001\376\033\000\377'";
+/// That a server is ready to fork.
+const READY: &str = r"printf '\004\000\000\000\020\001\000\000\001\000\000\000\021'";
+
+fn server(script: &str) -> Builder {
+    let command = shell(&format!("{PREAMBLE}; {script}"));
+    builder().start_method(StartMethod::ForkServer).worker_command(command)
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_and_goes_on_talking() {
+    let _turn = TURN.lock().await;
+    let error = broken(server(r"printf '\001\000\000\000\025'; exec yes rubbish")).await;
+    assert_says(&error, &["make `procpool::init()` the first statement"]);
+}
+
+#[tokio::test]
+async fn a_server_that_claims_to_have_forked_somebody_elses_process() {
+    let _turn = TURN.lock().await;
+    let mut other = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+    let answer: String = other.id().to_le_bytes().map(|byte| format!("\\{byte:03o}")).concat();
+    let script = format!(r"{READY}; printf '{answer}\001\000\000\000'; exec sleep 1000");
+    let quick = server(&script).start_timeout(Duration::from_millis(300));
+    let pool = quick.max_workers(1).build().unwrap();
+    let _ready = tokio::time::timeout(Duration::from_millis(500), pool.ready()).await;
+    in_time(pool.kill_workers()).await;
+    assert_eq!(other.try_wait().unwrap(), None, "it was signalled");
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 // ----- a forgotten `init` -----

@@ -69,6 +69,8 @@ pub(crate) struct ForkServer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Forked {
     pub(crate) pid: u32,
+    /// The pid of the server.
+    pub(crate) parent: u32,
     /// Which of the servers, as another one may have a child with that pid.
     server: u64,
 }
@@ -356,6 +358,9 @@ impl<'a> Server<'a> {
                 self.stage = Stage::Condemned { serving, remark: error.to_string() };
                 return false;
             }
+            if matches!(self.stage, Stage::Failed(_)) {
+                return false; // it may go on talking for ever
+            }
         }
     }
 
@@ -388,7 +393,8 @@ impl<'a> Server<'a> {
         self.silent_since = Instant::now();
         match (self.sent.pop_front(), answer) {
             (Some(Order::Fork(_, _, reply)), Answer::Forked { pid }) => {
-                let forked = Forked { pid, server: self.number };
+                let parent = self.reaper.child().pid();
+                let forked = Forked { pid, parent, server: self.number };
                 if reply.send(Ok(forked)).is_err() {
                     self.abandon(forked);
                 }
@@ -410,7 +416,7 @@ impl<'a> Server<'a> {
     /// Nobody waits for this worker any more. It has no parent to talk to, and ends by itself at
     /// once; it is killed all the same before it is waited for.
     fn abandon(&mut self, worker: Forked) {
-        if let Ok(child) = ChildProcess::forked(worker.pid) {
+        if let Ok(child) = ChildProcess::forked(worker.pid, worker.parent) {
             child.kill();
         }
         self.unsent.push_back(Order::Reap(worker, oneshot::channel().0));

@@ -97,12 +97,17 @@ impl ChildProcess {
         Ok(Self { pid, pidfd, leads_group, state: Mutex::new(State::Running(Some(child))) })
     }
 
-    /// A process that another one has forked for this one, and will not reap before it is asked to. It
-    /// leads its process group.
-    pub(crate) fn forked(pid: u32) -> io::Result<Self> {
+    /// A process that another one, which was not reaped yet, has forked for this one and will not
+    /// reap before it is asked to. It leads its process group.
+    pub(crate) fn forked(pid: u32, parent: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
         let pidfd = Some(Arc::new(pidfd_open(pid, PidfdFlags::NONBLOCK)?));
+        // Looked at only now that the pid belongs to the descriptor: nobody else is to be signalled,
+        // whatever the other one says, and whoever has that pid if it has died.
+        if parent_of(pid)? != Some(parent) {
+            return Err(io::Error::other("it is no child of the fork server"));
+        }
         Ok(Self { pid, pidfd, leads_group: true, state: Mutex::new(State::Running(None)) })
     }
 
@@ -258,6 +263,14 @@ fn was_stolen(pid: Pid) -> bool {
 fn has_exited(pid: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     !matches!(waitid(WaitId::Pid(pid), options), Ok(None) | Err(rustix::io::Errno::INTR))
+}
+
+/// The parent of any process.
+fn parent_of(pid: Pid) -> io::Result<Option<u32>> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()))?;
+    // Its name, in brackets, may contain anything.
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
+    Ok(fields.and_then(|mut fields| fields.nth(1)?.parse().ok()))
 }
 
 /// Registers a descriptor with the runtime's reactor.
@@ -456,6 +469,17 @@ mod tests {
         while waitid(WaitId::Pid(pid), options).is_ok() {
             std::thread::yield_now();
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nobody_but_a_child_of_the_one_that_forks_is_taken_over() {
+        let (child, this) = (sleeper(), std::process::id());
+        assert!(ChildProcess::forked(child.pid(), this).is_ok());
+        assert!(ChildProcess::forked(child.pid(), child.pid()).is_err());
+        assert!(ChildProcess::forked(this, this).is_err());
+        child.kill();
+        Arc::new(child).reap_in_background(|| {});
     }
 
     #[test]
