@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -258,6 +259,43 @@ async fn a_server_that_claims_to_have_forked_somebody_elses_process() {
     assert_eq!(other.try_wait().unwrap(), None, "it was signalled");
     other.kill().unwrap();
     other.wait().unwrap();
+}
+
+/// Leaves room for two descriptors.
+fn take_all_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let lowest = std::fs::File::open("/dev/null").unwrap();
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = Some(u64::try_from(lowest.as_raw_fd()).unwrap() + 2);
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+fn forbid_processes() {
+    use rustix::process::{Resource, Rlimit, Uid, setrlimit};
+
+    let nobody = Uid::from_raw(65534); // root is not limited
+    let _ = rustix::thread::set_thread_res_uid(nobody, nobody, nobody); // or this is not root
+    setrlimit(Resource::Nproc, Rlimit { current: Some(0), maximum: Some(0) }).unwrap();
+}
+
+procpool::register!(take_all_descriptors, forbid_processes);
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_that_may_not_fork() {
+    let _turn = TURN.lock().await;
+    let forked = builder().start_method(StartMethod::ForkServer);
+    let error = broken(forked.preload(forbid_processes, ())).await;
+    assert_says(&error, &["Resource temporarily unavailable"]);
+}
+
+#[tokio::test]
+async fn a_server_that_has_no_room_for_the_pipes_of_a_worker() {
+    let _turn = TURN.lock().await;
+    let forked = builder().start_method(StartMethod::ForkServer);
+    let error = broken(forked.preload(take_all_descriptors, ())).await;
+    assert_says(&error, &["Too many open files"]);
 }
 
 // ----- a forgotten `init` -----

@@ -55,9 +55,9 @@ impl SingleThreaded {
                 let _ = setpgid(None, None); // the parent sees to it as well
                 Ok(Fork::Child)
             }
+            ..0 => Err(io::Error::last_os_error()),
             pid => {
-                let child = Pid::from_raw(pid).filter(|_| pid > 0);
-                let child = child.ok_or_else(io::Error::last_os_error)?;
+                let child = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?; // never 0 here
                 // In both, as nobody knows which of the two runs first.
                 let _ = setpgid(Some(child), Some(child));
                 Ok(Fork::Parent { child: child.as_raw_pid().unsigned_abs() })
