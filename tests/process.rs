@@ -365,3 +365,38 @@ async fn a_hundred_at_once_are_all_reaped() {
         assert!(process_gone(id) && !children().contains(&id));
     }
 }
+
+#[cfg(target_os = "linux")]
+fn hold_for_ever() {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Lets a runtime end while a process runs, at a time when no thread can be started. Returns how the
+/// process has ended, as far as somebody who joins it on another runtime is told.
+#[cfg(target_os = "linux")]
+fn lose_the_runtime_and_all_threads() -> Option<i32> {
+    // The number of threads of root is not limited.
+    let nobody = rustix::process::Uid::from_raw(65534);
+    let _ = rustix::thread::set_thread_res_uid(nobody, nobody, nobody); // or this is not root
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (lost, other) = (runtime(), runtime());
+    let process = Process::builder(hold_for_ever, ()).daemon(true).build();
+    lost.block_on(process.start()).unwrap();
+    let limit = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Nproc, limit).unwrap();
+    assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+    drop(lost);
+    other.block_on(process.join()).ok()
+}
+
+#[cfg(target_os = "linux")]
+procpool::register!(hold_for_ever, lose_the_runtime_and_all_threads);
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_joins_is_told_of_the_end_even_if_nobody_can_wait_for_it() {
+    let handle = Process::spawn(lose_the_runtime_and_all_threads, ()).kill_on_drop();
+    assert_eq!(in_time(handle).await.unwrap(), Some(-9));
+}

@@ -225,14 +225,37 @@ impl ChildProcess {
 
     /// Waits for the end in a thread of its own, and reaps; for when there is no runtime to wait on.
     pub(crate) fn reap_in_background(self: Arc<Self>, reaped: impl FnOnce() + Send + 'static) {
-        // Without a thread it stays a zombie until this process ends.
-        let _ = std::thread::Builder::new().name("procpool-reaper".to_owned()).spawn(move || {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(self.pid), options) {}
-            let _ = self.reap();
-            reaped();
+        let end = EndOfChild { child: self, reaped: Some(reaped) };
+        let thread = std::thread::Builder::new().name("procpool-reaper".to_owned());
+        let _ = thread.spawn(move || {
+            wait_for_exit(end.child.pid);
+            drop(end);
         });
     }
+}
+
+/// Reaps a child when it is dropped, and then says so. It is killed before that if it lives: then there
+/// is no thread left in which it could be waited for any longer, and who waits must not do so for ever.
+struct EndOfChild<F: FnOnce()> {
+    child: Arc<ChildProcess>,
+    reaped: Option<F>,
+}
+
+impl<F: FnOnce()> Drop for EndOfChild<F> {
+    fn drop(&mut self) {
+        self.child.kill();
+        wait_for_exit(self.child.pid);
+        let _ = self.child.reap(); // or somebody else has
+        if let Some(reaped) = self.reaped.take() {
+            reaped();
+        }
+    }
+}
+
+/// Blocks until a child has exited; leaves it to be reaped.
+fn wait_for_exit(pid: Pid) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
 }
 
 /// What Python reports of a child that somebody else has waited for.
