@@ -62,7 +62,7 @@ impl Connection {
 }
 
 /// Shakes hands and runs the preload. `None` if this process cannot serve the pool, and has said why.
-fn start((connection, own): (Connection, Lifeline)) -> io::Result<Option<Server>> {
+fn start((connection, line): (Connection, Lifeline)) -> io::Result<Option<Server>> {
     let socket = Arc::clone(&connection.socket);
     let mut reader = FrameReader::new(Arc::clone(&socket))?;
     let mut incoming = reader.read()?;
@@ -86,9 +86,9 @@ fn start((connection, own): (Connection, Lifeline)) -> io::Result<Option<Server>
         Ok(proof) => {
             send(&socket, Kind::Ready, &())?;
             // From now on it sees the end by its socket, and has to live to see to its workers.
-            let wakes = Lifeline::wake(&connection.lifeline)?;
-            drop((reader, socket, own));
-            Ok(Some(Server { connection, functions, proof, workers: BTreeSet::new(), wakes }))
+            line.only_wake()?;
+            drop((reader, socket));
+            Ok(Some(Server { connection, functions, proof, workers: BTreeSet::new(), line }))
         }
         Err(failure) => {
             send(&socket, Kind::PreloadFailed, &worker::cut_failure(failure, MOST_TEXT))?;
@@ -165,7 +165,7 @@ struct Server {
     /// Those that were not reaped, so that these pids are theirs.
     workers: BTreeSet<u32>,
     /// Lets it go on when the pool's process has ended, should it be stopped.
-    wakes: Lifeline,
+    line: Lifeline,
 }
 
 impl Server {
@@ -175,8 +175,8 @@ impl Server {
             match self.step() {
                 Ok(Step::Served | Step::Forked(_)) => {}
                 Ok(Step::Worker(pipes)) => {
-                    let Self { connection, functions, wakes, .. } = self;
-                    drop(wakes);
+                    let Self { connection, functions, line, .. } = self;
+                    drop(line);
                     let lifeline = connection.into_lifeline();
                     worker::run_forked(pipes, &lifeline, functions)
                 }

@@ -87,13 +87,17 @@ fn meet_parent(pipes: FramePipes) -> io::Result<(FrameReader, File)> {
 }
 
 /// As [`meet_parent`], in a process that was forked, and may be one of many: a thread would cost it
-/// more than everything else does.
+/// more than everything else does, so it has one only if the preload has changed the user.
 fn meet_distant_parent(
     pipes: FramePipes,
     lifeline: &OwnedFd,
-) -> io::Result<(FrameReader, File, Lifeline)> {
-    let lifeline = Lifeline::hold(lifeline)?;
-    Ok((FrameReader::new(Arc::new(pipes.input))?, pipes.output, lifeline))
+) -> io::Result<(FrameReader, File, Option<Lifeline>)> {
+    let (lifeline, input) = (Lifeline::hold(lifeline).ok(), Arc::new(pipes.input));
+    let reader = FrameReader::new(Arc::clone(&input))?;
+    if lifeline.is_none() {
+        watch_parent(input)?;
+    }
+    Ok((reader, pipes.output, lifeline))
 }
 
 fn run_for_parent(reader: FrameReader, output: File, functions: Functions) -> ! {

@@ -2,13 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::child::kill_own_group;
+use super::pipe::has_hung_up;
 
 /// Which signal `O_ASYNC` sends; Linux only.
 const F_SETSIG: i32 = 10;
@@ -20,46 +20,46 @@ pub(crate) fn lifeline() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((writer, reader))
 }
 
-/// Has the system send a signal when the other end of the lifeline is closed, as long as this lives.
+/// Has the system send this process a signal when the other end of the lifeline is closed, as long as
+/// this lives.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
-    _process: File,
-    _group: File,
+    process: File,
+    group: File,
 }
 
 impl Lifeline {
     /// SIGKILL, to this process and to the group that it leads.
     pub(crate) fn hold(reader: &OwnedFd) -> io::Result<Self> {
-        Self::signal(reader, libc::SIGKILL)
-    }
-
-    /// SIGCONT, for a process that sees the end by itself unless it is stopped.
-    pub(crate) fn wake(reader: &OwnedFd) -> io::Result<Self> {
-        Self::signal(reader, libc::SIGCONT)
-    }
-
-    fn signal(reader: &OwnedFd, signal: i32) -> io::Result<Self> {
         let pid = rustix::process::getpid().as_raw_pid();
         // The process may leave its group, so it is to get the signal by itself, too.
-        let line = Self {
-            _process: signal_on_hangup(reader, pid, signal)?,
-            _group: signal_on_hangup(reader, -pid, signal)?,
-        };
-        if has_hung_up(reader)? {
+        let (process, group) = (owned_by(reader, pid)?, owned_by(reader, -pid)?);
+        let line = Self { process, group };
+        if has_hung_up(reader) {
             kill_own_group(); // before there was anybody to signal
         }
         Ok(line)
     }
+
+    /// From now on it is SIGCONT, for a process that sees the end by itself unless it is stopped.
+    pub(crate) fn only_wake(&self) -> io::Result<()> {
+        self.set_signal(libc::SIGCONT)
+    }
+
+    fn set_signal(&self, signal: i32) -> io::Result<()> {
+        control(&self.process, F_SETSIG, signal)?;
+        control(&self.group, F_SETSIG, signal)
+    }
 }
 
-/// `receiver` is as for `F_SETOWN`: a process, or, negative, a group.
-fn signal_on_hangup(reader: &OwnedFd, receiver: i32, signal: i32) -> io::Result<File> {
+/// `owner` is as for `F_SETOWN`: a process, or, negative, a group.
+fn owned_by(reader: &OwnedFd, owner: i32) -> io::Result<File> {
     // The owner and the signal belong to an open file, which processes that were forked share; so this
-    // one opens its own.
+    // one opens its own. The pipe is that of who has made it, so this fails after a change of user.
     let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    control(&file, libc::F_SETOWN, receiver)?;
-    control(&file, F_SETSIG, signal)?;
+    control(&file, libc::F_SETOWN, owner)?;
+    control(&file, F_SETSIG, libc::SIGKILL)?; // before it can be sent any other
     control(&file, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)?;
     Ok(file)
 }
@@ -73,12 +73,6 @@ fn control(file: &File, command: i32, argument: i32) -> io::Result<()> {
     }
 }
 
-fn has_hung_up(reader: &OwnedFd) -> io::Result<bool> {
-    let mut fds = [PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::empty())];
-    poll(&mut fds, Some(&Timespec::default()))?;
-    Ok(!fds[0].revents().is_empty())
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -86,9 +80,9 @@ mod tests {
     #[test]
     fn an_end_is_seen_and_life_is_not() {
         let (writer, reader) = lifeline().unwrap();
-        assert!(!has_hung_up(&reader).unwrap());
+        assert!(!has_hung_up(&reader));
         drop(writer);
-        assert!(has_hung_up(&reader).unwrap());
+        assert!(has_hung_up(&reader));
     }
 
     #[test]
