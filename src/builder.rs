@@ -421,6 +421,7 @@ impl Builder {
         let preload = self.preload.transpose()?;
         let fork_server = (self.start_method == StartMethod::ForkServer).then(|| {
             let (server, work) = ForkServer::new(ServerLaunch {
+                name: self.name.clone(),
                 program: self.program.clone(),
                 preload: preload.clone(),
                 output: self.output.clone(),

@@ -143,6 +143,7 @@ mod handle;
 mod handshake;
 mod harvest;
 mod id;
+mod inbox;
 mod launch;
 mod ledger;
 mod link;

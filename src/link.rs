@@ -20,10 +20,9 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures::future::OptionFuture;
 use futures_timer::Delay;
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -34,6 +33,7 @@ use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
 use crate::forkserver::{ForkServer, Forked};
 use crate::handshake::{Handshake, Heard, misplaced};
 use crate::id::{TaskId, WorkerId};
+use crate::inbox::{keep_payload, read_more};
 use crate::launch::Launch;
 use crate::outlet::Outlet;
 use crate::output::{Drained, drain};
@@ -49,10 +49,6 @@ use crate::wire::{
     frame_codec, split_header, split_kind,
 };
 
-/// Room that is made for each read.
-const READ: usize = 64 << 10;
-/// Results up to this size are copied, so that none keeps a large buffer alive.
-const SMALL: usize = 4 << 10;
 /// How long a worker may live on with its output closed.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 /// How long a worker that has left waits for its output to be written.
@@ -609,27 +605,6 @@ impl KillReason {
             Self::Wanted => "it was killed because all workers were to be",
             Self::Broken => "it was killed because the pool is broken",
         }
-    }
-}
-
-/// Reads what there is; false at the end.
-pub(crate) async fn read_more(stdout: &mut (impl AsyncRead + Unpin), inbox: &mut BytesMut) -> bool {
-    // Not in the middle of a large frame: its room has been made, and growing would copy it.
-    if inbox.is_empty() || inbox.len() == inbox.capacity() {
-        inbox.reserve(READ);
-    }
-    matches!(stdout.read_buf(inbox).await, Ok(1..))
-}
-
-/// The last `length` bytes of a frame.
-pub(crate) fn keep_payload(mut frame: BytesMut, length: usize) -> Payload {
-    let start = frame.len() - length;
-    if let Some(inline) = Payload::inline(&frame[start..]) {
-        inline
-    } else if length <= SMALL {
-        Bytes::copy_from_slice(&frame[start..]).into()
-    } else {
-        frame.split_off(start).freeze().into()
     }
 }
 

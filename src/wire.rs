@@ -142,6 +142,8 @@ pub(crate) struct PreloadHeader {
 pub(crate) struct ServerHello {
     /// First, so that every version can read it.
     pub(crate) version: u32,
+    /// That of the worker for which the server was started: the preload finds what it would find there.
+    pub(crate) identity: Identity,
     /// The functions that tasks name by their position here.
     pub(crate) functions: Vec<FunctionName>,
     /// Position of the preload.

@@ -477,6 +477,58 @@ async fn threads_and_runtimes_that_have_ended_do_no_harm() {
     assert_eq!(in_time(pool.run(number, ())).await.unwrap(), Ok(7));
 }
 
+// ----- where it is -----
+
+/// The name of the process, the pid of its parent, and the key that they share.
+type Whereabouts = (String, Option<u32>, Vec<u8>);
+
+fn whereabouts() -> Whereabouts {
+    let (this, parent) = (procpool::current_process(), procpool::parent_process());
+    let key = this.authkey().as_bytes().to_vec();
+    (this.name().to_owned(), parent.map(procpool::ParentProcess::pid), key)
+}
+
+fn preloaded_whereabouts() -> Whereabouts {
+    procpool::preloaded::<Whereabouts>().unwrap().clone()
+}
+
+procpool::register!(whereabouts, preloaded_whereabouts);
+
+#[tokio::test]
+async fn it_knows_its_relatives_as_a_worker_does() {
+    for method in METHODS {
+        let pool = builder(method).name("family").preload(whereabouts, ()).build().unwrap();
+        let (name, parent, key) = in_time(pool.run(preloaded_whereabouts, ())).await.unwrap();
+        assert!(name.starts_with("family-worker-"), "{name}");
+        assert_eq!(parent, Some(std::process::id()));
+        assert_eq!(key, procpool::current_process().authkey().as_bytes());
+    }
+}
+
+/// Gives up root.
+fn become_nobody() {
+    let nobody = rustix::process::Uid::from_raw(65534);
+    rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+}
+
+fn user() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+procpool::register!(become_nobody, user);
+
+#[tokio::test]
+async fn it_may_change_the_user() {
+    if user() != 0 {
+        return println!("skipped: only root may become somebody else");
+    }
+    let pool = forked().preload(become_nobody, ()).max_tasks_per_child(2).build().unwrap();
+    for _ in 0..6 {
+        assert_eq!(in_time(pool.run(user, ())).await.unwrap(), 65534);
+    }
+    in_time(pool.shutdown()).await;
+}
+
 // ----- what it leaves to be done at the exit -----
 
 static TIDIED: OnceLock<String> = OnceLock::new();

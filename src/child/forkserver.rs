@@ -15,10 +15,11 @@ use super::stream::FrameReader;
 use super::worker;
 use crate::forkserver::protocol::{Answer, MOST_TEXT, Request, SIZE};
 use crate::log::print;
+use crate::process::{ParentLink, adopt};
 use crate::registry::{Function, Registry, TestWorker};
 use crate::sys::{
-    Fork, Lifeline, SingleThreaded, WorkerPipes, flush_output, has_event_poll, kill_group,
-    kill_own_group, reap_child, receive_with_fds, take_control_socket, use_huge_pages,
+    Fork, Lifeline, SingleThreaded, WorkerPipes, flush_output, has_event_poll, keep_exits,
+    kill_group, kill_own_group, reap_child, receive_with_fds, take_control_socket, use_huge_pages,
 };
 use crate::wire::{
     InitFailure, Kind, PREAMBLE, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
@@ -43,7 +44,7 @@ fn meet_parent() -> io::Result<(Connection, Lifeline)> {
     let (_, mut fds) = receive_with_fds(&socket, &mut [0])?;
     let reader = fds.pop().ok_or(io::ErrorKind::UnexpectedEof)?;
     let own = Lifeline::hold(&reader)?;
-    Ok((Connection { socket: Arc::new(socket.into()), lifeline: reader }, own))
+    Ok((Connection { socket: Arc::new(socket.into()), lifeline: Arc::new(reader.into()) }, own))
 }
 
 /// What connects this process to the pool.
@@ -51,12 +52,12 @@ struct Connection {
     /// There is one reference to it while workers are forked, so that it is closed in each of them.
     socket: Arc<File>,
     /// By which workers will end with the pool's process.
-    lifeline: OwnedFd,
+    lifeline: Arc<File>,
 }
 
 impl Connection {
     /// Closes everything else.
-    fn into_lifeline(self) -> OwnedFd {
+    fn into_lifeline(self) -> Arc<File> {
         self.lifeline
     }
 }
@@ -77,6 +78,8 @@ fn start((connection, line): (Connection, Lifeline)) -> io::Result<Option<Server
         Err(differences) => return refuse(&socket, differences),
     };
     greet(&socket, Vec::new())?;
+    let input = Arc::clone(&connection.lifeline);
+    adopt(hello.identity, ParentLink { input, is_silent: true });
     record_panics();
     let prepared = single_threaded_at_start().and_then(|()| match hello.preload {
         Some(position) => preload(&functions, position, incoming.payload(args)),
@@ -136,6 +139,7 @@ fn single_threaded_at_start() -> Result<(), InitFailure> {
 fn ready_to_fork() -> Result<SingleThreaded, InitFailure> {
     flush_output();
     use_huge_pages();
+    keep_exits();
     if has_event_poll().unwrap_or_default() {
         let text = "the preload has left a runtime behind, or another holder of an epoll descriptor, \
                     which workers would share; make it in the initializer, which runs in each worker";

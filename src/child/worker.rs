@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -39,7 +39,7 @@ pub(super) fn run() -> ! {
 /// As [`run`], in a process that was forked for it.
 pub(super) fn run_forked(
     pipes: WorkerPipes,
-    lifeline: &OwnedFd,
+    lifeline: &File,
     functions: Vec<&'static Function>,
 ) -> ! {
     match pipes.take().and_then(|pipes| meet_distant_parent(pipes, lifeline)) {
@@ -90,7 +90,7 @@ fn meet_parent(pipes: FramePipes) -> io::Result<(FrameReader, File)> {
 /// more than everything else does, so it has one only if the preload has changed the user.
 fn meet_distant_parent(
     pipes: FramePipes,
-    lifeline: &OwnedFd,
+    lifeline: &File,
 ) -> io::Result<(FrameReader, File, Option<Lifeline>)> {
     let (lifeline, input) = (Lifeline::hold(lifeline).ok(), Arc::new(pipes.input));
     let reader = FrameReader::new(Arc::clone(&input))?;

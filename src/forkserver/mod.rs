@@ -41,6 +41,7 @@ use crate::id::WorkerId;
 use crate::launch::{Call, refused, timed_out};
 use crate::log;
 use crate::output::{Drained, WorkerOutput, drain};
+use crate::process::Identity;
 use crate::program::{Program, start_child};
 use crate::registry::Registry;
 use crate::sys::{
@@ -51,6 +52,8 @@ use crate::wire::{Kind, PREAMBLE, ServerHello, VERSION, frame_codec, put_frame};
 /// How the server is started.
 #[derive(Debug)]
 pub(crate) struct ServerLaunch {
+    /// The pool's.
+    pub(crate) name: String,
     pub(crate) program: Program,
     pub(crate) preload: Option<Arc<Call>>,
     pub(crate) output: WorkerOutput,
@@ -203,7 +206,7 @@ impl<'a> Server<'a> {
         log::debug!("the fork server has started with pid {pid}");
         let (exited, exit) = oneshot::channel();
         let stderr = tokio::spawn(drain(stderr, exit, worker, pid, launch.output.clone()));
-        let hello = hello(launch).map_err(|error| spawn_error(launch, error))?;
+        let hello = hello(launch, worker).map_err(|error| spawn_error(launch, error))?;
         Ok(Self {
             launch,
             number,
@@ -534,17 +537,14 @@ fn spawn(program: &Program, lifeline: &OwnedFd) -> io::Result<(Reaper, UnixStrea
     // From here on nothing that fails leaves the child behind.
     let reaper = Reaper::new(ChildProcess::new(child, true)?)?;
     let stderr = stderr.ok_or_else(|| io::Error::other("the child has no pipe"))?;
-    Ok((reaper, connect(ours)?, ChildStderr::from_std(stderr)?))
+    Ok((reaper, UnixStream::from_std(ours.into())?, ChildStderr::from_std(stderr)?))
 }
 
-fn connect(socket: OwnedFd) -> io::Result<UnixStream> {
-    UnixStream::from_std(socket.into())
-}
-
-fn hello(launch: &ServerLaunch) -> io::Result<BytesMut> {
+fn hello(launch: &ServerLaunch, worker: WorkerId) -> io::Result<BytesMut> {
     let call = launch.preload.as_deref();
     let hello = ServerHello {
         version: VERSION,
+        identity: Identity::of_worker(&launch.name, worker),
         functions: Registry::global().names(),
         preload: call.map(|call| call.function),
     };

@@ -21,7 +21,7 @@ use super::shared::{Reply, Shared, Spawned};
 use super::stdio::{Pipes, Streams};
 use crate::child::Role;
 use crate::handshake::{Handshake, Heard, Refusal, misplaced};
-use crate::link::{keep_payload, read_more};
+use crate::inbox::{keep_payload, read_more};
 use crate::payload::Payload;
 use crate::program::{Program, start_child};
 use crate::sys::{

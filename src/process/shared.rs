@@ -355,8 +355,10 @@ impl Shared {
         let end = (!inner.closed).then(|| Arc::clone(&child.end));
         inner.reply = reply;
         inner.pipes.stdin = None;
+        let last = std::mem::replace(&mut inner.stage, Stage::Ended { pid, code, end });
         drop(inner);
-        self.set_stage(Stage::Ended { pid, code, end });
+        drop(last); // not under the lock
+        self.changes.send_replace(());
         self.forget();
     }
 

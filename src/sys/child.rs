@@ -284,8 +284,7 @@ fn was_stolen(pid: Pid) -> bool {
 
 /// Whether a child has exited; leaves it to be reaped.
 fn has_exited(pid: Pid) -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    !matches!(waitid(WaitId::Pid(pid), options), Ok(None) | Err(rustix::io::Errno::INTR))
+    !matches!(exit_status(pid), Ok(None) | Err(rustix::io::Errno::INTR))
 }
 
 /// The parent of any process.

@@ -83,6 +83,13 @@ fn other_threads() -> io::Result<Vec<char>> {
     Ok(states)
 }
 
+/// Has children of this process wait to be reaped, also if who has started it does not care for its own.
+pub(crate) fn keep_exits() {
+    // SAFETY: this sets the default, so no code of this process is called on the signal.
+    #[expect(unsafe_code, reason = "rustix has nothing for handlers of signals")]
+    let _ = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Whether this process has an epoll descriptor, by which a runtime waits for its events. Copies of
 /// it in other processes would be one and the same.
 pub(crate) fn has_event_poll() -> io::Result<bool> {

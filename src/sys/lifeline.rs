@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -30,10 +30,10 @@ pub(crate) struct Lifeline {
 
 impl Lifeline {
     /// SIGKILL, to this process and to the group that it leads.
-    pub(crate) fn hold(reader: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn hold(reader: impl AsFd) -> io::Result<Self> {
         let pid = rustix::process::getpid().as_raw_pid();
         // The process may leave its group, so it is to get the signal by itself, too.
-        let (process, group) = (owned_by(reader, pid)?, owned_by(reader, -pid)?);
+        let (process, group) = (owned_by(&reader, pid)?, owned_by(&reader, -pid)?);
         let line = Self { process, group };
         if has_hung_up(reader) {
             kill_own_group(); // before there was anybody to signal
@@ -53,10 +53,10 @@ impl Lifeline {
 }
 
 /// `owner` is as for `F_SETOWN`: a process, or, negative, a group.
-fn owned_by(reader: &OwnedFd, owner: i32) -> io::Result<File> {
+fn owned_by(reader: impl AsFd, owner: i32) -> io::Result<File> {
     // The owner and the signal belong to an open file, which processes that were forked share; so this
     // one opens its own. The pipe is that of who has made it, so this fails after a change of user.
-    let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+    let path = format!("/proc/self/fd/{}", reader.as_fd().as_raw_fd());
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     control(&file, libc::F_SETOWN, owner)?;
     control(&file, F_SETSIG, libc::SIGKILL)?; // before it can be sent any other

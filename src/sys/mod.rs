@@ -16,8 +16,8 @@ pub(crate) use self::child::{
     require_io_driver, signal_name, watch_readable,
 };
 pub(crate) use self::fork::{
-    Fork, SingleThreaded, exit_forked, flush_output, has_event_poll, kill_group, reap_child,
-    use_huge_pages,
+    Fork, SingleThreaded, exit_forked, flush_output, has_event_poll, keep_exits, kill_group,
+    reap_child, use_huge_pages,
 };
 pub(crate) use self::lifeline::{Lifeline, lifeline};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};

@@ -1,0 +1,32 @@
+//! What arrives from a child, before anybody has looked at it.
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::payload::Payload;
+
+/// Room that is made for each read.
+const READ: usize = 64 << 10;
+/// Results up to this size are copied, so that none keeps a large buffer alive.
+const SMALL: usize = 4 << 10;
+
+/// Reads what there is; false at the end.
+pub(crate) async fn read_more(stdout: &mut (impl AsyncRead + Unpin), inbox: &mut BytesMut) -> bool {
+    // Not in the middle of a large frame: its room has been made, and growing would copy it.
+    if inbox.is_empty() || inbox.len() == inbox.capacity() {
+        inbox.reserve(READ);
+    }
+    matches!(stdout.read_buf(inbox).await, Ok(1..))
+}
+
+/// The last `length` bytes of a frame.
+pub(crate) fn keep_payload(mut frame: BytesMut, length: usize) -> Payload {
+    let start = frame.len() - length;
+    if let Some(inline) = Payload::inline(&frame[start..]) {
+        inline
+    } else if length <= SMALL {
+        Bytes::copy_from_slice(&frame[start..]).into()
+    } else {
+        frame.split_off(start).freeze().into()
+    }
+}
