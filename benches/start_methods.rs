@@ -44,7 +44,7 @@ use harness::{Aim, Block, Case, Measure, Options, Unit};
 
 const ONE_BYTE: &str = "bench-child-one-byte";
 /// Best for two CPUs: while a process ends another one can be started.
-const WORKERS: usize = 8;
+const WORKERS: usize = 16;
 const MEGABYTE: usize = 1_000_000;
 
 fn noop(x: u64) -> u64 {
