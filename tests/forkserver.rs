@@ -119,18 +119,28 @@ async fn many_workers_can_be_forked_at_once() {
     assert!(workers.iter().all(|pid| process_gone(*pid)));
 }
 
+/// By which a test knows its own processes.
+const MARK: &str = "PROCPOOL_TEST_MARK";
+
+fn mark() -> String {
+    let test = std::thread::current().name().map(str::to_owned);
+    format!("{} {}", std::process::id(), test.unwrap_or_default())
+}
+
 #[tokio::test]
 async fn no_server_is_started_before_it_is_needed() {
-    let pool = builder().env("PROCPOOL_TEST_LAZY", "1").build().unwrap();
+    let mark = mark();
+    let pool = builder().env(MARK, &mark).build().unwrap();
     in_time(pool.shutdown()).await;
-    assert_eq!(processes_with_env("PROCPOOL_TEST_LAZY", "1"), []);
+    assert_eq!(processes_with_env(MARK, &mark), []);
 }
 
 #[tokio::test]
 async fn a_process_for_every_task() {
     const TASKS: usize = 300;
     let builder = builder().max_workers(3).max_tasks_per_child(1);
-    let pool = builder.env("PROCPOOL_TEST_SANDBOX", "1").build().unwrap();
+    let mark = mark();
+    let pool = builder.env(MARK, &mark).build().unwrap();
     let server = in_time(pool.run(parent_id, ())).await.unwrap();
     let stream = pool.map(pid, vec![(); TASKS]).unordered();
     let workers: Vec<_> = in_time(stream.map(Result::unwrap).collect()).await;
@@ -144,7 +154,7 @@ async fn a_process_for_every_task() {
     in_time(pool.shutdown()).await;
     assert_eq!((pool.stats().worker_deaths, pool.stats().completed), (0, TASKS as u64 + 2));
     assert!(process_gone(server) && workers.iter().all(|pid| process_gone(*pid)));
-    assert_eq!(processes_with_env("PROCPOOL_TEST_SANDBOX", "1"), []);
+    assert_eq!(processes_with_env(MARK, &mark), []);
 }
 
 /// What this process has open, but for the list itself.
