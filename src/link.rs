@@ -41,8 +41,7 @@ use crate::payload::Payload;
 use crate::program::start_child;
 use crate::scheduler::KillReason;
 use crate::sys::{
-    ChildProcess, ParentPipes, Reaper, SharedPage, SharedPageRef, read_available,
-    require_io_driver, worker_pipes,
+    ChildProcess, ParentPipes, Reaper, SharedPage, SharedPageRef, read_available, require_io_driver,
 };
 use crate::wire::{
     ChunkReplyHeader, Goodbye, Kind, MAX_MESSAGE, Outcome, ProgressHeader, ReplyHeader,
@@ -174,14 +173,14 @@ async fn fork(
     server: &ForkServer,
     orders: &mut Orders,
 ) -> Result<Spawned, StartError> {
-    let (ours, theirs) = worker_pipes().map_err(|error| launch.failed(error))?;
-    let mut forking = pin!(server.fork(worker, theirs));
+    let mut forking = pin!(server.fork(worker));
     loop {
         tokio::select! {
             biased;
             forked = &mut forking => {
-                let forked = forked.unwrap_or_else(|| Err(launch.failed(interrupted())))?;
-                return match Spawned::forked(forked, ours) {
+                let (forked, pipes) =
+                    forked.unwrap_or_else(|| Err(launch.failed(interrupted())))?;
+                return match Spawned::forked(forked, pipes) {
                     Ok(spawned) => Ok(spawned),
                     Err(error) => {
                         server.reap_later(forked); // without its pipes it ends at once

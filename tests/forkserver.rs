@@ -267,7 +267,7 @@ async fn tasks_can_be_cancelled_aborted_and_timed_out() {
 
 static MARKS: AtomicI32 = AtomicI32::new(-1);
 
-extern "C" fn mark(_: i32) {
+extern "C" fn note_signal(_: i32) {
     // SAFETY: `write` may be called by a signal handler, and the text has this length.
     unsafe { libc::write(MARKS.load(Ordering::Relaxed), c"x".as_ptr().cast(), 1) };
 }
@@ -277,7 +277,7 @@ fn spin_and_mark(path: String, port: u16) {
     let file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
     MARKS.store(std::os::fd::IntoRawFd::into_raw_fd(file), Ordering::Relaxed);
     // SAFETY: the handler does only what handlers may.
-    unsafe { libc::signal(libc::SIGTERM, mark as *const () as libc::sighandler_t) };
+    unsafe { libc::signal(libc::SIGTERM, note_signal as *const () as libc::sighandler_t) };
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     std::io::Write::write_all(&mut stream, &std::process::id().to_be_bytes()).unwrap();
     loop {

@@ -220,6 +220,15 @@ async fn fork_servers_leave_no_descriptors_threads_or_children_behind() {
     assert_nothing_leaks("forked-pools").await;
 }
 
+#[tokio::test]
+async fn workers_that_wait_for_the_preload_take_no_descriptors() {
+    let gate = Gate::new().await;
+    let mut parent = Parent::start("forked-many", gate.port());
+    drop(gate.arrival().await);
+    assert_eq!(parent.line().await, "40 starts");
+    assert!(in_time(parent.child.wait()).await.unwrap().success());
+}
+
 async fn assert_nothing_leaks(what: &str) {
     let count = if cfg!(debug_assertions) { 200 } else { 1000 };
     let mut parent = Parent::start(what, count);

@@ -45,7 +45,8 @@ use crate::process::Identity;
 use crate::program::{Program, start_child};
 use crate::registry::Registry;
 use crate::sys::{
-    self, ChildProcess, Reaper, WorkerPipes, control_socket, require_io_driver, send_with_fds,
+    self, ChildProcess, ParentPipes, Reaper, WorkerPipes, control_socket, require_io_driver,
+    send_with_fds, worker_pipes,
 };
 use crate::wire::{Kind, PREAMBLE, ServerHello, VERSION, frame_codec, put_frame};
 
@@ -80,10 +81,23 @@ pub(crate) struct Forked {
 
 #[derive(Debug)]
 enum Order {
-    Fork(WorkerId, WorkerPipes, oneshot::Sender<Result<Forked, StartError>>),
+    Fork(Fork),
     Reap(Forked, oneshot::Sender<ExitStatus>),
     Stop(oneshot::Sender<()>),
 }
+
+/// A worker that is wanted.
+#[derive(Debug)]
+struct Fork {
+    worker: WorkerId,
+    /// Made only when it is passed on: many may wait for the server to start, and descriptors are few.
+    pipes: Option<Box<(ParentPipes, WorkerPipes)>>,
+    reply: oneshot::Sender<Result<(Forked, ParentPipes), StartError>>,
+}
+
+/// The most requests that wait for their answers. It bounds the descriptors that are under way, and is
+/// enough to keep the server busy.
+const MOST_SENT: usize = 16;
 
 impl ForkServer {
     /// Begins with no server.
@@ -92,14 +106,14 @@ impl ForkServer {
         (Self { orders }, run(launch, receiver))
     }
 
-    /// Has a worker forked that has these pipes. `None` if the runtime is ending.
+    /// Has a worker forked, and returns this process's ends of its pipes. `None` if the runtime is
+    /// ending.
     pub(crate) async fn fork(
         &self,
         worker: WorkerId,
-        pipes: WorkerPipes,
-    ) -> Option<Result<Forked, StartError>> {
+    ) -> Option<Result<(Forked, ParentPipes), StartError>> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(Order::Fork(worker, pipes, reply)).ok()?;
+        self.orders.send(Order::Fork(Fork { worker, pipes: None, reply })).ok()?;
         answer.await.ok()
     }
 
@@ -130,14 +144,14 @@ async fn run(launch: ServerLaunch, mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut lifeline = None;
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Fork(worker, pipes, reply) => {
+            Order::Fork(fork) => {
                 servers += 1;
-                match Server::start(&launch, servers, worker, &mut lifeline).await {
+                match Server::start(&launch, servers, fork.worker, &mut lifeline).await {
                     Ok(mut server) => {
-                        server.take(Order::Fork(worker, pipes, reply));
+                        server.take(Order::Fork(fork));
                         server.run(&mut orders).await;
                     }
-                    Err(error) => drop(reply.send(Err(error))),
+                    Err(error) => drop(fork.reply.send(Err(error))),
                 }
             }
             Order::Reap(..) => {} // by dropping the reply it is told that the server is gone
@@ -242,7 +256,7 @@ impl<'a> Server<'a> {
     ) -> Option<oneshot::Sender<()>> {
         let mut stopped = None;
         while !self.is_done(stopped.is_some()) {
-            let writes = !self.hello.is_empty() || (self.is_serving() && !self.unsent.is_empty());
+            let writes = !self.hello.is_empty() || (self.may_send() && !self.unsent.is_empty());
             tokio::select! {
                 biased;
                 ready = self.socket.readable() => if ready.is_err() || !self.receive() {
@@ -286,6 +300,10 @@ impl<'a> Server<'a> {
         matches!(self.stage, Stage::Serving)
     }
 
+    fn may_send(&self) -> bool {
+        self.is_serving() && self.sent.len() < MOST_SENT
+    }
+
     fn take(&mut self, order: Order) {
         match order {
             Order::Reap(worker, _) if worker.server != self.number => {} // as if it were gone
@@ -304,14 +322,10 @@ impl<'a> Server<'a> {
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }
         }
-        while self.is_serving()
+        while self.may_send()
             && let Some(order) = self.unsent.pop_front()
         {
-            if let Order::Fork(_, _, reply) = &order
-                && reply.is_closed()
-            {
-                continue; // it was given up
-            }
+            let Some(order) = self.equip(order) else { continue };
             match self.pass_on(&order) {
                 Ok(SIZE) => self.await_answer(order),
                 Ok(_) => return false,
@@ -324,6 +338,24 @@ impl<'a> Server<'a> {
         true
     }
 
+    /// Gives a worker that is wanted its pipes. `None` if it was given up, or is now.
+    fn equip(&self, order: Order) -> Option<Order> {
+        let Order::Fork(mut fork) = order else { return Some(order) };
+        if fork.reply.is_closed() {
+            return None;
+        }
+        if fork.pipes.is_none() {
+            match worker_pipes() {
+                Ok(pipes) => fork.pipes = Some(Box::new(pipes)),
+                Err(error) => {
+                    let _ = fork.reply.send(Err(spawn_error(self.launch, error)));
+                    return None;
+                }
+            }
+        }
+        Some(Order::Fork(fork))
+    }
+
     fn pass_on(&self, order: &Order) -> io::Result<usize> {
         let write = |request: Request, fds: &[_]| {
             let message = request.to_bytes();
@@ -331,9 +363,9 @@ impl<'a> Server<'a> {
                 .try_io(Interest::WRITABLE, || send_with_fds(self.socket.as_fd(), &message, fds))
         };
         match order {
-            Order::Fork(_, pipes, _) => write(Request::Fork, &pipes.as_fds()),
+            Order::Fork(Fork { pipes: Some(pipes), .. }) => write(Request::Fork, &pipes.1.as_fds()),
             Order::Reap(worker, _) => write(Request::Reap { pid: worker.pid }, &[]),
-            Order::Stop(_) => Ok(0), // not reached: it is not passed on
+            Order::Fork(_) | Order::Stop(_) => Ok(0), // not reached: they are not passed on so
         }
     }
 
@@ -389,22 +421,27 @@ impl<'a> Server<'a> {
             self.inbox.copy_to_slice(&mut bytes);
             self.hand_out(Answer::from_bytes(bytes)?)?;
         }
+        if self.is_serving() {
+            self.send(); // there is room for more
+        }
         Ok(())
     }
 
     fn hand_out(&mut self, answer: Answer) -> io::Result<()> {
         self.silent_since = Instant::now();
         match (self.sent.pop_front(), answer) {
-            (Some(Order::Fork(_, _, reply)), Answer::Forked { pid }) => {
+            (Some(Order::Fork(Fork { pipes: Some(pipes), reply, .. })), Answer::Forked { pid }) => {
                 let parent = self.reaper.child().pid();
                 let forked = Forked { pid, parent, server: self.number };
-                if reply.send(Ok(forked)).is_err() {
+                let (ours, theirs) = *pipes;
+                drop(theirs); // the worker has its own copies, and their end must be seen
+                if reply.send(Ok((forked, ours))).is_err() {
                     self.abandon(forked);
                 }
             }
-            (Some(Order::Fork(_, _, reply)), Answer::Failed { errno }) => {
+            (Some(Order::Fork(fork)), Answer::Failed { errno }) => {
                 let error = spawn_error(self.launch, io::Error::from_raw_os_error(errno));
-                let _ = reply.send(Err(error)); // or nobody waits any more
+                let _ = fork.reply.send(Err(error)); // or nobody waits any more
             }
             (Some(Order::Reap(_, reply)), Answer::Reaped { status }) => {
                 let _ = reply.send(ExitStatus::from_raw(status));
@@ -475,8 +512,8 @@ impl<'a> Server<'a> {
         let error = self.verdict(|condemned| self.death(status, tail, condemned.or(remark)));
         log::debug!("the fork server is gone: {error}");
         for order in self.sent.drain(..).chain(self.unsent.drain(..)) {
-            if let Order::Fork(_, _, reply) = order {
-                let _ = reply.send(Err(error.clone())); // or nobody waits any more
+            if let Order::Fork(fork) = order {
+                let _ = fork.reply.send(Err(error.clone())); // or nobody waits any more
             }
         }
     }
