@@ -225,7 +225,7 @@ async fn workers_that_wait_for_the_preload_take_no_descriptors() {
     let gate = Gate::new().await;
     let mut parent = Parent::start("forked-many", gate.port());
     drop(gate.arrival().await);
-    assert_eq!(parent.line().await, "40 starts");
+    assert_eq!(parent.line().await, "150 starts");
     assert!(in_time(parent.child.wait()).await.unwrap().success());
 }
 
