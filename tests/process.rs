@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use procpool::{AuthKey, Process, ProcessStdio, active_children};
 
-use common::{Gate, children, hold, in_time, pid, process_gone};
+use common::{Gate, children, fixture, hold, in_time, pid, process_gone};
 
 fn never_registered() {}
 
@@ -267,10 +267,10 @@ async fn a_directory_that_is_missing_is_named() {
 
 #[tokio::test]
 async fn what_does_not_become_ready_is_killed() {
-    let process = Process::builder(pid, ()).start_timeout(Duration::ZERO).build();
-    let error = in_time(process.start()).await.unwrap_err();
-    assert!(error.is_timeout() && error.is_start_failure(), "{error}");
-    assert!(process_gone(process.pid().unwrap()));
+    let mut command = tokio::process::Command::new(fixture("late_init"));
+    let output = in_time(command.kill_on_drop(true).output()).await.unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(stdout, "timeout true, failure true\nSome(-9), alive false\n");
 }
 
 // ----- closing -----
