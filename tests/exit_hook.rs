@@ -15,7 +15,7 @@ use procpool::{Builder, ExitResult, OutputLine, ProcessPoolExecutor, Shutdown, W
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize, Serializer};
 
-use common::{Gate, Held, LIMIT, hold, in_time, pid, process_gone, wait_until};
+use common::{Gate, LIMIT, fill, hold, in_time, pid, process_gone, wait_until};
 use journal::{Journal, note_line};
 
 fn open_counter() -> Cell<u64> {
@@ -96,16 +96,6 @@ procpool::register!(exit_by_itself);
 /// With a grace period that no hook overruns, however loaded the machine is.
 fn builder(workers: usize) -> Builder {
     ProcessPoolExecutor::builder().max_workers(workers).grace_period(LIMIT)
-}
-
-/// Holds one task in each of so many workers.
-async fn fill(pool: &ProcessPoolExecutor, gate: &Gate, workers: usize) -> Vec<Held> {
-    let mut held = Vec::new();
-    for _ in 0..workers {
-        drop(pool.submit(hold, gate.port()).await.unwrap());
-        held.push(gate.arrival().await);
-    }
-    held
 }
 
 fn pids<R>(exits: &[ExitResult<R>]) -> BTreeSet<u32> {

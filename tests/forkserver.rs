@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use common::{
-    Gate, Held, children, exit_now, fixture, hold, in_time, panic_now, pid, process_exited,
+    Gate, Held, children, exit_now, fill, fixture, hold, in_time, panic_now, pid, process_exited,
     process_gone, processes_with_env, wait_until,
 };
 use journal::{Journal, hold_with_children};
@@ -59,16 +59,6 @@ fn group(pid: u32) -> u32 {
 
 fn kill(pid: u32) {
     kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
-}
-
-/// Holds a task in each of so many workers.
-async fn fill(pool: &ProcessPoolExecutor, gate: &Gate, workers: usize) -> Vec<Held> {
-    let mut held = Vec::new();
-    for _ in 0..workers {
-        drop(pool.submit(hold, gate.port()).await.unwrap());
-        held.push(gate.arrival().await);
-    }
-    held
 }
 
 // ----- the server and its workers -----

@@ -180,15 +180,20 @@ async fn of_concurrent_starts_one_succeeds() {
     assert_eq!(in_time(process.join()).await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn a_start_that_is_dropped_has_started_it() {
-    let gate = Gate::new().await;
-    let process = Process::new(hold, gate.port());
+/// Drops the start after its first poll.
+async fn begin_to_start(process: &Process) {
     tokio::select! {
         biased;
         _ = process.start() => panic!("it takes longer than one poll"),
         () = std::future::ready(()) => {}
     }
+}
+
+#[tokio::test]
+async fn a_start_that_is_dropped_has_started_it() {
+    let gate = Gate::new().await;
+    let process = Process::new(hold, gate.port());
+    begin_to_start(&process).await;
     assert!(process.start().await.unwrap_err().is_already_started());
     drop(gate.arrival().await);
     assert_eq!(in_time(process.join()).await.unwrap(), 0);
@@ -198,11 +203,7 @@ async fn a_start_that_is_dropped_has_started_it() {
 async fn a_signal_that_comes_early_is_not_lost() {
     let gate = Gate::new().await;
     let process = Process::new(hold, gate.port());
-    tokio::select! {
-        biased;
-        _ = process.start() => panic!("it takes longer than one poll"),
-        () = std::future::ready(()) => {}
-    }
+    begin_to_start(&process).await;
     process.kill().unwrap();
     let error = in_time(process.join()).await.unwrap_err();
     assert!(error.is_start_failure(), "{error}");

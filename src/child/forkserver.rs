@@ -55,13 +55,6 @@ struct Connection {
     lifeline: Arc<File>,
 }
 
-impl Connection {
-    /// Closes everything else.
-    fn into_lifeline(self) -> Arc<File> {
-        self.lifeline
-    }
-}
-
 /// Shakes hands and runs the preload. `None` if this process cannot serve the pool, and has said why.
 fn start((connection, line): (Connection, Lifeline)) -> io::Result<Option<Server>> {
     let socket = Arc::clone(&connection.socket);
@@ -180,9 +173,8 @@ impl Server {
                 Ok(Step::Served | Step::Forked(_)) => {}
                 Ok(Step::Worker(pipes)) => {
                     let Self { connection, functions, line, .. } = self;
-                    drop(line);
-                    let lifeline = connection.into_lifeline();
-                    worker::run_forked(pipes, &lifeline, functions)
+                    drop((connection.socket, line));
+                    worker::run_forked(pipes, &connection.lifeline, functions)
                 }
                 Err(_) => self.end(),
             }

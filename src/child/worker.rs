@@ -342,8 +342,8 @@ impl Worker {
     /// Tells once if the task has left too much memory behind; its reply does not count, so this comes
     /// after it was written.
     fn check_memory(&mut self, writer: &mut FrameWriter) -> io::Result<()> {
-        let exceeded = self.memory.as_ref().is_some_and(MemoryLimit::is_exceeded);
-        if !exceeded || self.over_memory || self.is_used_up() {
+        let is_leaving = self.over_memory || self.is_used_up();
+        if is_leaving || !self.memory.as_ref().is_some_and(MemoryLimit::is_exceeded) {
             return Ok(());
         }
         self.over_memory = true;

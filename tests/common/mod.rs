@@ -77,6 +77,20 @@ impl Held {
     }
 }
 
+/// Holds a task in each of so many workers.
+pub(crate) async fn fill(
+    pool: &procpool::ProcessPoolExecutor,
+    gate: &Gate,
+    workers: usize,
+) -> Vec<Held> {
+    let mut held = Vec::new();
+    for _ in 0..workers {
+        drop(pool.submit(hold, gate.port()).await.unwrap());
+        held.push(gate.arrival().await);
+    }
+    held
+}
+
 /// A task that arrives at a gate, waits there until it is let go, and returns its worker's pid.
 pub(crate) fn hold(port: u16) -> u32 {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
