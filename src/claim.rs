@@ -249,9 +249,9 @@ pub(crate) struct ClaimBoard {
 }
 
 impl ClaimBoard {
-    pub(crate) fn new(page: SharedPage) -> Self {
+    pub(crate) fn new(page: Arc<SharedPage>) -> Self {
         let words = u16::try_from(WORDS).unwrap_or(u16::MAX);
-        Self { page: Arc::new(page), free: (0..words).rev().collect(), sendings: 0 }
+        Self { page, free: (0..words).rev().collect(), sendings: 0 }
     }
 
     /// Offers a task. `None` if every word is taken.
@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     fn board() -> ClaimBoard {
-        ClaimBoard::new(SharedPage::create().unwrap().0)
+        ClaimBoard::new(Arc::new(SharedPage::create().unwrap().0))
     }
 
     #[test]

@@ -10,13 +10,16 @@ const READ: usize = 64 << 10;
 /// Results up to this size are copied, so that none keeps a large buffer alive.
 const SMALL: usize = 4 << 10;
 
-/// Reads what there is; false at the end.
-pub(crate) async fn read_more(stdout: &mut (impl AsyncRead + Unpin), inbox: &mut BytesMut) -> bool {
+/// Reads what there is; returns how many bytes that was, 0 at the end.
+pub(crate) async fn read_more(
+    stdout: &mut (impl AsyncRead + Unpin),
+    inbox: &mut BytesMut,
+) -> usize {
     // Not in the middle of a large frame: its room has been made, and growing would copy it.
     if inbox.is_empty() || inbox.len() == inbox.capacity() {
         inbox.reserve(READ);
     }
-    matches!(stdout.read_buf(inbox).await, Ok(1..))
+    stdout.read_buf(inbox).await.unwrap_or(0)
 }
 
 /// The last `length` bytes of a frame.

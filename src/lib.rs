@@ -170,7 +170,9 @@ mod task;
 mod task_set;
 mod testing;
 mod wait;
+mod window;
 mod wire;
+mod words;
 
 pub use crate::builder::{Builder, OnWorkerDeath, StartMethod, WorkerCommand};
 pub use crate::callable::{Callable, TaskFn, marker};

@@ -43,6 +43,7 @@ use crate::scheduler::KillReason;
 use crate::sys::{
     ChildProcess, ParentPipes, Reaper, SharedPage, SharedPageRef, read_available, require_io_driver,
 };
+use crate::window::Watch;
 use crate::wire::{
     ChunkReplyHeader, Goodbye, Kind, MAX_MESSAGE, Outcome, ProgressHeader, ReplyHeader,
     frame_codec, split_header, split_kind,
@@ -69,7 +70,7 @@ pub(crate) enum Report {
         pid: u32,
     },
     /// It is initialised; with the page for claims if it can take part in them.
-    Ready(Outlet, Option<SharedPage>),
+    Ready(Outlet, Option<Arc<SharedPage>>),
     /// What came in one piece, in order.
     Messages(Vec<Message>),
     /// Its pipe is full.
@@ -264,6 +265,8 @@ struct Link {
     /// Dropped once it has exited.
     exited: Option<oneshot::Sender<()>>,
     claims: Option<(SharedPage, OwnedFd)>,
+    /// Where it shows what it has not written yet.
+    window: Option<Watch>,
     stage: Stage,
     codec: LengthDelimitedCodec,
     inbox: BytesMut,
@@ -294,6 +297,7 @@ impl Link {
             stderr,
             exited: Some(exited),
             claims,
+            window: None,
             stage: Stage::Starting(Handshake::default()),
             codec: frame_codec(launch.max_payload),
             inbox: BytesMut::new(),
@@ -327,6 +331,7 @@ impl Link {
         let mut blocked = self.is_blocked().await;
         let mut overdue = OptionFuture::default();
         loop {
+            let seen = self.look().await;
             tokio::select! {
                 biased;
                 count = orders.recv_many(&mut batch, BATCH), if listening => {
@@ -339,9 +344,12 @@ impl Link {
                         blocked = self.is_blocked().await;
                     }
                 }
-                read = read_more(&mut self.stdout, &mut self.inbox), if reading => {
+                count = read_more(&mut self.stdout, &mut self.inbox), if reading => {
+                    if let Some(window) = &mut self.window {
+                        window.receive(&mut self.inbox, count);
+                    }
                     self.receive().await;
-                    if !read {
+                    if count == 0 {
                         reading = false;
                         overdue = self.silent();
                     }
@@ -355,8 +363,18 @@ impl Link {
                     self.fail_protocol(&io::Error::other("it closed its output and lived on"));
                 }
                 () = self.reaper.exited() => return,
+                () = std::future::ready(()), if seen => {}
             }
         }
+    }
+
+    /// Looks for replies that the worker has not written; if there are any it is not to be waited.
+    async fn look(&mut self) -> bool {
+        let seen = self.window.as_mut().is_some_and(|window| window.look(&mut self.inbox));
+        if seen {
+            self.receive().await;
+        }
+        seen
     }
 
     /// Writes what the pipe takes at once; says, also to the supervisor, if that is not all.
@@ -445,7 +463,9 @@ impl Link {
             Heard::Quiet => Step::Quiet,
             Heard::Wait => Step::Wait,
             Heard::Ready { claims } => {
-                let page = self.claims.take().filter(|_| claims).map(|(page, _)| page);
+                let page = self.claims.take().filter(|_| claims).map(|(page, _)| Arc::new(page));
+                let received = self.inbox.len();
+                self.window = page.clone().map(|page| Watch::new(page, received));
                 self.stage = Stage::Serving;
                 self.was_ready = true;
                 Step::Report(Report::Ready(self.outlet.clone(), page))
@@ -512,7 +532,13 @@ impl Link {
 
     /// Reads what the worker has left behind, and reaps it.
     async fn end(mut self) -> Ended {
+        let before = self.inbox.len();
         let _ = read_available(&self.stdout, &mut self.inbox);
+        let count = self.inbox.len() - before;
+        if let Some(window) = &mut self.window {
+            window.receive(&mut self.inbox, count);
+            window.take(&mut self.inbox);
+        }
         self.receive().await;
         drop(self.exited.take());
         let drained = (&mut self.stderr).await.ok();

@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::claim::{self, Slot};
 use crate::sys::SharedPage;
+use crate::window;
+use crate::words::{self, WORD};
 
-const WORD: usize = size_of::<u64>();
 const FIELD: u64 = (1 << 24) - 1;
 
 /// The lowest bits of a chunk's number. Those that are left out would differ only after many more
@@ -40,7 +41,8 @@ fn published(page: &SharedPage) -> &AtomicU64 {
 }
 
 fn region(page: &SharedPage) -> &[AtomicU64] {
-    &page.words()[claim::WORDS + 1..]
+    let words = page.words();
+    &words[claim::WORDS + 1..words.len() - window::WORDS]
 }
 
 /// The worker's side of a record.
@@ -70,25 +72,11 @@ impl<'a> Recorder<'a> {
     /// Publishes all `entries` since the last restart; those before `known` have been already. False
     /// if there is no room for them.
     pub(crate) fn publish(&self, entries: &[u8], known: usize) -> bool {
-        let region = region(self.page);
-        if entries.len() > region.len() * WORD {
-            return false;
+        let has_room = words::store(region(self.page), entries, known);
+        if has_room {
+            published(self.page).store(self.head | entries.len() as u64, Ordering::Release);
         }
-        let first = known / WORD;
-        let (words, rest) = entries[first * WORD..].as_chunks::<WORD>();
-        let mut region = region[first..].iter();
-        for (bytes, word) in words.iter().zip(region.by_ref()) {
-            word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
-        }
-        if !rest.is_empty()
-            && let Some(word) = region.next()
-        {
-            let mut bytes = [0; WORD];
-            bytes[..rest.len()].copy_from_slice(rest);
-            word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
-        }
-        published(self.page).store(self.head | entries.len() as u64, Ordering::Release);
-        true
+        has_room
     }
 }
 
@@ -109,10 +97,8 @@ pub(crate) fn read(page: &SharedPage, sending: u32) -> Option<Entries> {
     if word & TAG != tag(sending) || length > region.len() * WORD {
         return None;
     }
-    let words = region[..length.div_ceil(WORD)].iter();
-    let mut bytes: Vec<u8> =
-        words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
-    bytes.truncate(length);
+    let mut bytes = Vec::with_capacity(length);
+    words::load(region, 0, length, &mut bytes);
     fence(Ordering::Acquire);
     let still = published(page).load(Ordering::Relaxed) & !FIELD == head;
     let base = u32::try_from(head >> 24 & FIELD).ok()?;
@@ -121,11 +107,13 @@ pub(crate) fn read(page: &SharedPage, sending: u32) -> Option<Entries> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::claim::ClaimBoard;
 
     fn slot() -> Slot {
-        ClaimBoard::new(SharedPage::create().unwrap().0).offer().unwrap().slot()
+        ClaimBoard::new(Arc::new(SharedPage::create().unwrap().0)).offer().unwrap().slot()
     }
 
     /// What is read of the chunk that was sent first.

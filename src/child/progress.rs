@@ -10,6 +10,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::sys::SharedPage;
+use crate::window::Display;
 use crate::wire::{Kind, MAX_MESSAGE, ProgressHeader, put_task_frame};
 
 /// Between two reports of a task: short enough for a progress bar to move smoothly, and long enough
@@ -23,7 +25,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Uplink {
     /// Held while frames are written, which may block. A report is taken and written under one
     /// lock, so none can be written after its task's reply.
-    pipe: Mutex<File>,
+    pipe: Mutex<Pipe>,
     /// Held for moments only.
     limiter: Mutex<Limiter>,
     /// Signals that a report waits where none did.
@@ -35,27 +37,48 @@ pub(super) struct Uplink {
 impl Uplink {
     pub(super) fn new(pipe: File) -> Self {
         Self {
-            pipe: Mutex::new(pipe),
+            pipe: Mutex::new(Pipe { file: pipe, unwritten: Vec::new(), display: None }),
             limiter: Mutex::default(),
             news: Condvar::new(),
             sender: Once::new(),
         }
     }
 
+    /// From now on replies may be kept back, as the parent sees them all the same.
+    pub(super) fn set_display(&self, page: &'static SharedPage) {
+        lock(&self.pipe).display = Some(Display::new(page));
+    }
+
     /// Writes whole frames; `payload` is the end of the last one.
     pub(super) fn write(&self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
-        write_both(&mut lock(&self.pipe), frames, payload)
+        lock(&self.pipe).write(frames, payload)
+    }
+
+    /// Writes what was kept back.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        let mut pipe = lock(&self.pipe);
+        if pipe.unwritten.is_empty() { Ok(()) } else { pipe.write(&[], &[]) }
     }
 
     /// Writes the reply of the task that is over, after its last report. What it reports from now on
     /// is dropped.
     pub(super) fn end_run(&self, run: u64, reply: &[u8], payload: &[u8]) -> io::Result<()> {
+        self.end(run)?.write(reply, payload)
+    }
+
+    /// As [`Self::end_run`], but the reply may be kept back, to be written with later ones. The caller flushes before
+    /// it waits.
+    pub(super) fn end_run_soon(&self, run: u64, reply: &[u8]) -> io::Result<()> {
+        self.end(run)?.write_soon(reply)
+    }
+
+    fn end(&self, run: u64) -> io::Result<MutexGuard<'_, Pipe>> {
         let mut pipe = lock(&self.pipe);
         let last = lock(&self.limiter).end_run(run);
         if let Some(report) = last {
-            pipe.write_all(&report.frame()?)?;
+            pipe.unwritten.extend_from_slice(&report.frame()?);
         }
-        write_both(&mut pipe, reply, payload)
+        Ok(pipe)
     }
 
     /// Puts a report down; it is sent as soon as may be.
@@ -80,7 +103,7 @@ impl Uplink {
         self.wait_until_due();
         let mut pipe = lock(&self.pipe);
         let due = lock(&self.limiter).take(Instant::now()); // unless its task has ended meanwhile
-        due.map_or(Ok(()), |report| pipe.write_all(&report.frame()?))
+        due.map_or(Ok(()), |report| pipe.write(&report.frame()?, &[]))
     }
 
     fn wait_until_due(&self) {
@@ -98,20 +121,49 @@ impl Uplink {
     }
 }
 
+/// The pipe to the parent, and what was kept back.
+struct Pipe {
+    file: File,
+    unwritten: Vec<u8>,
+    /// Where the parent sees that. Without it nothing is kept back.
+    display: Option<Display>,
+}
+
+impl Pipe {
+    fn write(&mut self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
+        if let Some(display) = &self.display {
+            display.wake();
+        }
+        write_all(&mut self.file, [&self.unwritten, frames, payload])?;
+        if let Some(display) = &mut self.display {
+            display.written(self.unwritten.len() + frames.len() + payload.len());
+        }
+        self.unwritten.clear();
+        Ok(())
+    }
+
+    fn write_soon(&mut self, reply: &[u8]) -> io::Result<()> {
+        let Some(display) = &mut self.display else { return self.write(reply, &[]) };
+        self.unwritten.extend_from_slice(reply);
+        if display.show(&self.unwritten) { Ok(()) } else { self.write(&[], &[]) }
+    }
+}
+
 /// By one system call, if the pipe takes it.
-fn write_both(pipe: &mut File, head: &[u8], tail: &[u8]) -> io::Result<()> {
-    let slices = [IoSlice::new(head), IoSlice::new(tail)];
-    let written = loop {
-        match pipe.write_vectored(&slices) {
-            Ok(written) => break written,
+fn write_all(pipe: &mut File, pieces: [&[u8]; 3]) -> io::Result<()> {
+    let mut slices = pieces.map(IoSlice::new);
+    let mut rest = &mut slices[..];
+    IoSlice::advance_slices(&mut rest, 0); // those that are empty
+    while let [first, others @ ..] = &*rest {
+        let is_last = others.iter().all(|piece| piece.is_empty());
+        let written = if is_last { pipe.write(first) } else { pipe.write_vectored(rest) };
+        match written {
+            Ok(count) => IoSlice::advance_slices(&mut rest, count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-    };
-    let (head_written, tail_written) =
-        (written.min(head.len()), written.saturating_sub(head.len()));
-    pipe.write_all(&head[head_written..])?;
-    pipe.write_all(&tail[tail_written..])
+    }
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,6 +11,8 @@ use crate::wire::{
 };
 
 const BUFFER: usize = 64 << 10;
+/// Larger replies are not kept back.
+const SMALL: usize = 1 << 10;
 /// A larger buffer is given back to the system after use.
 const KEPT: usize = 1 << 20;
 
@@ -49,6 +51,13 @@ impl FrameReader {
         self.max_frame = max_frame(max_payload);
     }
 
+    /// Whether the next frame is here, so that reading it does not wait.
+    pub(super) fn has_next(&self) -> bool {
+        let here = self.pipe.buffer();
+        let next = here.split_first_chunk();
+        next.is_some_and(|(length, rest)| rest.len() >= frame_length(*length))
+    }
+
     /// Waits for the next frame.
     pub(super) fn read(&mut self) -> io::Result<Incoming<'_>> {
         let mut prefix = [0; 4];
@@ -68,13 +77,16 @@ impl FrameReader {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        Ok(Incoming { frame: &mut self.frame })
+        let is_last = !self.has_next();
+        Ok(Incoming { frame: &mut self.frame, is_last })
     }
 }
 
 /// A frame that was read.
 pub(super) struct Incoming<'a> {
     frame: &'a mut Vec<u8>,
+    /// The next one may have to be waited for.
+    pub(super) is_last: bool,
 }
 
 impl Incoming<'_> {
@@ -145,7 +157,7 @@ impl Arguments<'_> {
     }
 }
 
-/// Writes frames. Each is written whole before the next task begins.
+/// Writes frames. Before the next task begins each is written, or the parent can see it.
 pub(super) struct FrameWriter {
     uplink: &'static Uplink,
     buffer: Vec<u8>,
@@ -166,9 +178,20 @@ impl FrameWriter {
         self.flush_with(None, &[])
     }
 
-    /// As `flush`, for a reply; what the task has reported comes before it.
-    pub(super) fn flush_reply(&mut self, run: u64) -> io::Result<()> {
+    /// As `flush`, for a reply; what the task has reported comes before it. It may be written later if
+    /// something is to be done at once; see [`Self::write_kept`].
+    pub(super) fn flush_reply(&mut self, run: u64, goes_on: bool) -> io::Result<()> {
+        if goes_on && self.buffer.len() <= SMALL {
+            self.uplink.end_run_soon(run, &self.buffer)?;
+            self.buffer.clear();
+            return Ok(());
+        }
         self.flush_with(Some(run), &[])
+    }
+
+    /// Writes the replies that were kept back; to be called before waiting.
+    pub(super) fn write_kept(&self) -> io::Result<()> {
+        self.uplink.flush()
     }
 
     /// As `flush`, with bytes behind what is in the buffer; a reply if `run` says whose.

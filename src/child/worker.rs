@@ -152,6 +152,8 @@ struct Worker {
     over_memory: bool,
     /// Where the results of a chunk are put.
     entries: Vec<u8>,
+    /// When the last task ended, if the next one begins just then: clocks are not free either.
+    clock: Option<Instant>,
 }
 
 /// How much memory this worker may leave in use when a task is over.
@@ -218,6 +220,7 @@ impl Worker {
         put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
+        claims.inspect(|page| uplink.set_display(page)); // it counts from here on
         Ok(Some(Self {
             hello,
             functions,
@@ -228,11 +231,16 @@ impl Worker {
             memory,
             over_memory: false,
             entries: Vec::new(),
+            clock: None,
         }))
     }
 
     /// Takes one frame; false if it says to leave.
     fn step(&mut self, reader: &mut FrameReader, writer: &mut FrameWriter) -> io::Result<bool> {
+        if !reader.has_next() {
+            writer.write_kept()?;
+            self.clock = None;
+        }
         let mut incoming = reader.read()?;
         let (kind, body) = incoming.parse()?;
         match kind {
@@ -244,8 +252,8 @@ impl Worker {
             }
             Kind::Task => {
                 let (header, payload) = split_header::<TaskHeader>(body)?;
-                let length = payload.len();
-                self.run_task(header, incoming.payload(length), writer)?;
+                let (length, is_last) = (payload.len(), incoming.is_last);
+                self.run_task(header, incoming.payload(length), is_last, writer)?;
             }
             Kind::Chunk => {
                 let (header, payload) = split_header::<ChunkHeader>(body)?;
@@ -261,18 +269,23 @@ impl Worker {
         &mut self,
         header: TaskHeader,
         payload: Arguments<'_>,
+        is_last: bool,
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
         if let Some(current) = self.begin(header) {
             let function = named(&self.functions, header.function)?;
+            let began = self.clock.unwrap_or_else(Instant::now);
             set_current(Some(current));
             self.execute(header, function, payload, writer)?;
             set_current(None);
+            let ended = Instant::now();
+            set_run_time(writer.buffer(), ended - began);
+            self.clock = Some(ended);
             self.replies += 1;
             if self.is_used_up() {
                 put_goodbye(writer.buffer())?; // in one piece with the reply
             }
-            writer.flush_reply(self.runs)?;
+            writer.flush_reply(self.runs, !is_last && !self.is_used_up())?;
             self.check_memory(writer)?;
         }
         Ok(())
@@ -291,6 +304,7 @@ impl Worker {
         let function = named(&self.functions, header.function)?;
         let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
         let (worker, uplink, limit) = (self.hello.worker, self.uplink, self.hello.max_payload());
+        self.clock = None;
         self.runs += 1;
         let run = self.runs;
         let mut chunk = ChunkRun::new(header, self.claims, std::mem::take(&mut self.entries));
@@ -363,9 +377,7 @@ impl Worker {
             let header = ReplyHeader { run_time: 0, task: header.task, outcome };
             put_task_frame(out, Kind::Reply, &header, length)
         };
-        let began = Instant::now();
         call(function, payload, writer.buffer(), self.hello.max_payload(), put_header)?;
-        set_run_time(writer.buffer(), began.elapsed());
         Ok(())
     }
 

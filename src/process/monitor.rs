@@ -270,8 +270,8 @@ impl Conversation {
         loop {
             let exited = tokio::select! {
                 biased;
-                read = read_more(&mut reader, &mut self.inbox), if reading => {
-                    reading = read;
+                count = read_more(&mut reader, &mut self.inbox), if reading => {
+                    reading = count > 0;
                     false
                 }
                 written = writer.write_all_buf(&mut greeting), if writing => {
@@ -302,8 +302,8 @@ impl Conversation {
         loop {
             let exited = tokio::select! {
                 biased;
-                read = read_more(&mut self.stream, &mut self.inbox), if reading => {
-                    reading = read;
+                count = read_more(&mut self.stream, &mut self.inbox), if reading => {
+                    reading = count > 0;
                     false
                 }
                 () = self.exit.exited() => true,
