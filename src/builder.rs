@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::callable::{Callable, TaskFn};
 use crate::child::{is_uninitialised_worker, report_missing_init};
@@ -417,7 +417,8 @@ impl Builder {
         let config = self.scheduler_config()?;
         let max_workers = config.max_workers;
         let scheduler = Scheduler::new(config);
-        let shared = Arc::new(Shared::new(self.name.clone(), scheduler, self.queue_capacity));
+        let (shared, receiver) = Shared::new(self.name.clone(), scheduler, self.queue_capacity);
+        let shared = Arc::new(shared);
         let preload = self.preload.transpose()?;
         let fork_server = (self.start_method == StartMethod::ForkServer).then(|| {
             let (server, work) = ForkServer::new(ServerLaunch {
@@ -443,7 +444,6 @@ impl Builder {
             output: self.output,
             start_timeout: self.start_timeout,
         });
-        let (commands, receiver) = mpsc::unbounded_channel();
         let (closed, closing) = watch::channel(None);
         runtime.spawn(supervisor::run(Arc::clone(&shared), launch, receiver, closed));
         let limits = Limits {
@@ -453,7 +453,7 @@ impl Builder {
             default_timeout: self.default_timeout,
             counts_tasks: self.max_tasks_per_child.is_some(),
         };
-        Ok(ProcessPoolExecutor::from_parts(shared, commands, closing, limits))
+        Ok(ProcessPoolExecutor::from_parts(shared, closing, limits))
     }
 
     fn scheduler_config(&self) -> Result<Config, BuildErrorKind> {

@@ -10,27 +10,28 @@ use futures::future::{Either, select};
 use futures::stream::{self, Stream};
 use futures_timer::Delay;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot, watch};
 
 use crate::builder::{Builder, allowed_workers};
 use crate::callable::TaskFn;
+use crate::cell::TaskCell;
 use crate::ending::Ending;
 use crate::error::{
     BrokenProcessPool, BuildError, Cause, Report, ResizeError, RunError, Subject, SubmitError,
     Value,
 };
 use crate::events::Events;
-use crate::handle::{TaskCell, TaskHandle};
+use crate::handle::TaskHandle;
 use crate::harvest::Harvest;
 use crate::id::TaskId;
-use crate::ledger::{Entry, ReplyTo};
+use crate::ledger::Entry;
 use crate::map::Map;
 use crate::payload::Payload;
 use crate::registry::Registry;
 use crate::scheduler::{Force, Task};
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::snapshot::{PoolStats, WorkerInfo};
-use crate::supervisor::{Command, Commands, Shared};
+use crate::supervisor::{Command, Shared};
 use crate::sys::resident_memory;
 use crate::task::{Options, TaskBuilder};
 
@@ -67,7 +68,6 @@ pub struct ProcessPoolExecutor {
 
 struct Inner {
     shared: Arc<Shared>,
-    commands: Commands,
     closed: watch::Receiver<Option<ShutdownReport>>,
     next_task: AtomicU64,
     limits: Limits,
@@ -109,12 +109,11 @@ impl ProcessPoolExecutor {
 
     pub(crate) fn from_parts(
         shared: Arc<Shared>,
-        commands: Commands,
         closed: watch::Receiver<Option<ShutdownReport>>,
         limits: Limits,
     ) -> Self {
         let next_task = AtomicU64::new(1);
-        Self { inner: Arc::new(Inner { shared, commands, closed, next_task, limits }) }
+        Self { inner: Arc::new(Inner { shared, closed, next_task, limits }) }
     }
 
     /// What [`Builder::name`] called it.
@@ -135,7 +134,7 @@ impl ProcessPoolExecutor {
     /// A dropped future changes nothing: the worker still comes up.
     pub async fn ready(&self) -> Result<(), SubmitError> {
         let (waiter, ready) = oneshot::channel();
-        let _ = self.inner.commands.send(Command::WarmUp(waiter)); // or `waiter` is dropped
+        self.inner.shared.send(Command::WarmUp(waiter)); // or `waiter` is dropped
         ready.await.map_err(|_| self.refused(Subject::Readiness))
     }
 
@@ -377,7 +376,7 @@ impl ProcessPoolExecutor {
 
     fn end_workers(&self, force: Force) -> Ending<ShutdownReport> {
         self.inner.shared.refuse(Refused::ShutDown);
-        let _ = self.inner.commands.send(Command::EndWorkers(force)); // or it has ended already
+        self.inner.shared.send(Command::EndWorkers(force)); // or it has ended already
         Ending::new(closed(self.inner.closed.clone()))
     }
 
@@ -401,7 +400,7 @@ impl ProcessPoolExecutor {
     pub fn resize(&self, max_workers: usize) -> Result<(), ResizeError> {
         let max_workers = allowed_workers(max_workers, cfg!(windows)).map_err(ResizeError)?;
         self.inner.limits.max_workers.store(max_workers, Ordering::Relaxed);
-        let _ = self.inner.commands.send(Command::Resize(max_workers)); // or the pool has ended
+        self.inner.shared.send(Command::Resize(max_workers)); // or the pool has ended
         Ok(())
     }
 
@@ -416,7 +415,7 @@ impl ProcessPoolExecutor {
     /// A dropped future changes nothing but that nobody waits.
     pub fn recycle(&self) -> Ending<()> {
         let (waiter, gone) = oneshot::channel();
-        let _ = self.inner.commands.send(Command::Recycle(waiter)); // or `waiter` is dropped
+        self.inner.shared.send(Command::Recycle(waiter)); // or `waiter` is dropped
         Ending::new(async {
             let _ = gone.await; // nothing is sent: it is dropped when it is over
         })
@@ -514,8 +513,8 @@ impl ProcessPoolExecutor {
         self.inner.limits.counts_tasks
     }
 
-    pub(crate) fn commands(&self) -> Commands {
-        self.inner.commands.clone()
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.inner.shared)
     }
 
     /// The places in the queue.
@@ -523,29 +522,36 @@ impl ProcessPoolExecutor {
         Arc::clone(&self.inner.shared.room)
     }
 
-    /// Waits for a place, but no longer than until a deadline.
-    pub(crate) async fn room(
+    /// Takes a place in the queue for a task that is [enqueued](Self::enqueue) at once. Waits for it, but no
+    /// longer than until a deadline.
+    pub(crate) async fn take_place(
         &self,
         name: &'static str,
         deadline: Option<Instant>,
-    ) -> Result<OwnedSemaphorePermit, SubmitError> {
-        let room = self.queue().acquire_owned();
-        let room = match deadline {
-            None => room.await,
+    ) -> Result<(), SubmitError> {
+        // Who submits without a pause lets others run now and then, above all the supervisor.
+        tokio::task::consume_budget().await;
+        let room = &self.inner.shared.room;
+        if let Ok(place) = room.try_acquire() {
+            place.forget();
+            return Ok(());
+        }
+        let place = match deadline {
+            None => room.acquire().await,
             Some(deadline) => {
                 let time_is_up = Delay::new(deadline.saturating_duration_since(Instant::now()));
-                match select(pin!(room), time_is_up).await {
-                    Either::Left((room, _)) => room,
+                match select(pin!(room.acquire()), time_is_up).await {
+                    Either::Left((place, _)) => place,
                     Either::Right(_) => return Err(submit_error(name, Cause::Expired)),
                 }
             }
         };
-        room.map_err(|_| self.refusal(name))
+        place.map(SemaphorePermit::forget).map_err(|_| self.refusal(name))
     }
 
-    pub(crate) fn try_room(&self, name: &'static str) -> Result<OwnedSemaphorePermit, SubmitError> {
-        let room = self.queue().try_acquire_owned();
-        room.map_err(|error| match error {
+    pub(crate) fn try_take_place(&self, name: &'static str) -> Result<(), SubmitError> {
+        let place = self.inner.shared.room.try_acquire().map(SemaphorePermit::forget);
+        place.map_err(|error| match error {
             TryAcquireError::NoPermits => {
                 submit_error(name, Cause::QueueFull { capacity: self.inner.limits.queue_capacity })
             }
@@ -558,53 +564,38 @@ impl ProcessPoolExecutor {
         Options { timeout: self.inner.limits.default_timeout, ..Options::default() }
     }
 
-    /// Hands a task to the supervisor.
+    /// Hands a task to the supervisor; its place in the queue has been taken.
     pub(crate) fn enqueue<R>(
         &self,
         prepared: Prepared,
-        room: OwnedSemaphorePermit,
         options: Options,
     ) -> Result<TaskHandle<R>, SubmitError> {
         let Prepared { name, function, arguments } = prepared;
         let id = TaskId(self.inner.next_task.fetch_add(1, Ordering::Relaxed));
-        let cell = TaskCell::new(id, name);
         let Options { timeout, retries, deadline, priority, key } = options;
         let began = self.inner.shared.began;
         let deadline = deadline.map(|deadline| deadline.saturating_duration_since(began));
         let task = Task { priority, key, retries, timeout, deadline, ..Task::new(id) };
-        let reply = ReplyTo(Arc::clone(&cell));
-        let entry = Entry {
-            reply,
-            function,
-            arguments,
-            room: Some(room),
-            timeout,
-            slot: None,
-            accepted: 0,
-            harvest: None,
-        };
-        match self.inner.commands.send(Command::Submit(task, entry)) {
-            Ok(()) => Ok(TaskHandle::new(cell, self.inner.commands.clone())),
-            Err(_) => Err(self.refusal(name)),
+        let cell = TaskCell::new(id, function, arguments, timeout);
+        if self.inner.shared.send(Command::Submit(task, Entry::new(Arc::clone(&cell)))) {
+            Ok(TaskHandle::new(cell, self.shared()))
+        } else {
+            Err(self.refusal(name))
         }
     }
 
-    /// Hands items of a map to the supervisor, as one task. They have consecutive ids, so that each part
-    /// can become a task of its own.
+    /// Hands items of a map to the supervisor, as one task, whose place in the queue has been taken. They have
+    /// consecutive ids, so that each part can become a task of its own.
     pub(crate) fn enqueue_chunk(
         &self,
         harvest: &Arc<Harvest>,
-        function: u32,
         (first, count): (u64, u32),
         items: Payload,
-        room: OwnedSemaphorePermit,
     ) {
         let id = TaskId(self.inner.next_task.fetch_add(u64::from(count), Ordering::Relaxed));
-        let cell = harvest.add(id, first, count);
-        let entry = Entry::chunk(cell, harvest, function, items, Some(room));
-        let task = Task::chunk(id, count);
+        let cell = harvest.add(id, (first, count), items);
         // If it cannot be sent the pool has ended, and the dropped entry says so.
-        let _ = self.inner.commands.send(Command::Submit(task, entry));
+        self.inner.shared.send(Command::Submit(Task::chunk(id, count), Entry::new(cell)));
     }
 }
 
@@ -641,7 +632,7 @@ impl Inner {
         self.shared.refuse(Refused::ShutDown);
         let Shutdown { cancel_futures, time_limit, .. } = how;
         // If it cannot be sent the pool has ended already.
-        let _ = self.commands.send(Command::ShutDown { cancel_futures, limit: time_limit });
+        self.shared.send(Command::ShutDown { cancel_futures, limit: time_limit });
     }
 }
 

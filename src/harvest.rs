@@ -15,16 +15,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::cell::{Resolution, TaskCell};
 use crate::error::TaskError;
-use crate::handle::{Resolution, TaskCell};
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
 use crate::record::Entries;
-use crate::wire::{ChunkReplyHeader, split_entry};
+use crate::wire::{ChunkReplyHeader, slice_items, split_entry};
 
 /// See the [module](self).
 pub(crate) struct Harvest {
-    function: &'static str,
+    /// The position of the function.
+    function: u32,
     state: Mutex<State>,
 }
 
@@ -102,7 +103,7 @@ pub(crate) enum Receipt {
 }
 
 impl Harvest {
-    pub(crate) fn new(function: &'static str) -> Arc<Self> {
+    pub(crate) fn new(function: u32) -> Arc<Self> {
         let (chunks, parts) = (BTreeMap::new(), Vec::new());
         let state = State { chunks, parts, waker: None, closed: false };
         Arc::new(Self { function, state: Mutex::new(state) })
@@ -115,18 +116,23 @@ impl Harvest {
     // ----- the stream's side -----
 
     /// Adds a chunk, which is about to be queued. Its first item is named as the chunk.
-    pub(crate) fn add(self: &Arc<Self>, task: TaskId, first: u64, count: u32) -> Arc<TaskCell> {
-        self.insert(&mut self.lock(), task, first, count)
+    pub(crate) fn add(
+        self: &Arc<Self>,
+        task: TaskId,
+        (first, count): (u64, u32),
+        items: Payload,
+    ) -> Arc<TaskCell> {
+        let cell = TaskCell::chunk(task, self.function, items, self, true);
+        self.insert(&mut self.lock(), (first, count), cell)
     }
 
     fn insert(
         self: &Arc<Self>,
         state: &mut State,
-        task: TaskId,
-        first: u64,
-        count: u32,
+        (first, count): (u64, u32),
+        cell: Arc<TaskCell>,
     ) -> Arc<TaskCell> {
-        let cell = TaskCell::new(task, self.function);
+        let task = cell.id();
         let harvest = Arc::clone(self);
         // Each holds the other, but only until the chunk is over, and every task ends.
         cell.add_callback(Box::new(move |resolution| harvest.over(task, resolution)));
@@ -235,6 +241,7 @@ impl Harvest {
         let Some(chunk) = state.chunks.get_mut(&task) else { return Vec::new() };
         // Its first item has begun, whatever the worker says; so no part has the name of the whole.
         let (first, count, keep) = (chunk.first, chunk.count, keep.max(1));
+        let items = chunk.cell.arguments();
         chunk.count = count.min(keep);
         // In two, so that a chunk that turns out to be slow is soon with many workers, and what is
         // sent again and again gets less each time.
@@ -245,7 +252,9 @@ impl Harvest {
             .map(|(begin, end)| {
                 let task = TaskId(task.0 + u64::from(begin));
                 let first = first + u64::from(begin);
-                let cell = self.insert(&mut state, task, first, end - begin);
+                let items = slice_items(&items, begin, end);
+                let cell = TaskCell::chunk(task, self.function, items, self, false);
+                let cell = self.insert(&mut state, (first, end - begin), cell);
                 Division { task, begin, end, cell }
             })
             .collect()
@@ -305,8 +314,8 @@ mod tests {
     const TASK: TaskId = TaskId(10);
 
     fn harvest() -> Arc<Harvest> {
-        let harvest = Harvest::new("f");
-        harvest.add(TASK, 100, 8);
+        let harvest = Harvest::new(0);
+        harvest.add(TASK, (100, 8), Payload::default());
         harvest
     }
 

@@ -1,63 +1,41 @@
-//! What the supervisor keeps of each task that is not over: its payload and who waits for it.
+//! What the supervisor keeps of each task that is not over.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
-
+use crate::cell::{Resolution, TaskCell};
 use crate::claim::Slot;
 use crate::error::{Cause, TaskError};
-use crate::handle::{Resolution, TaskCell};
-use crate::harvest::Harvest;
-use crate::id::{TaskId, WorkerId};
+use crate::id::TaskId;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
 use crate::wire::{ChunkHeader, Kind, Outcome, TaskHeader};
 
-/// A task on its way.
-pub(crate) struct Entry {
-    pub(crate) reply: ReplyTo,
-    /// The function's position in the registry.
-    pub(crate) function: u32,
-    pub(crate) arguments: Payload,
-    /// When the supervisor took it over, in nanoseconds: half the size of a [`Time`](crate::scheduler::Time).
-    pub(crate) accepted: u64,
-    /// Its place in the bounded queue, until it begins.
-    pub(crate) room: Option<OwnedSemaphorePermit>,
-    pub(crate) timeout: Option<Duration>,
-    /// Its word on the page of the worker that it was sent to.
-    pub(crate) slot: Option<(WorkerId, Slot)>,
-    /// Set if it is a chunk: where the results of its items go.
-    pub(crate) harvest: Option<Arc<Harvest>>,
-}
+/// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil that any more
+/// (the runtime has gone, or the task met a pool that had just closed), the task resolves as shut down.
+pub(crate) struct Entry(Arc<TaskCell>);
 
 impl Entry {
-    /// An entry for items of a map.
-    pub(crate) fn chunk(
-        cell: Arc<TaskCell>,
-        harvest: &Arc<Harvest>,
-        function: u32,
-        arguments: Payload,
-        room: Option<OwnedSemaphorePermit>,
-    ) -> Self {
-        let (reply, harvest) = (ReplyTo(cell), Some(Arc::clone(harvest)));
-        let (timeout, slot, accepted) = (None, None, 0);
-        Self { reply, function, arguments, accepted, room, timeout, slot, harvest }
+    pub(crate) fn new(cell: Arc<TaskCell>) -> Self {
+        Self(cell)
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<TaskCell> {
+        &self.0
     }
 
     /// Puts the frame of a task into a worker's outlet.
     pub(crate) fn put(
         &self,
         outlet: &Outlet,
-        task: TaskId,
         attempt: u32,
         slot: Option<Slot>,
+        arguments: Payload,
     ) -> io::Result<()> {
-        let (function, arguments) = (self.function, self.arguments.clone());
-        if let Some(harvest) = &self.harvest {
+        let (task, function) = (self.0.id(), self.0.function());
+        if let Some(harvest) = self.0.harvest() {
             let header = ChunkHeader { task, function, count: harvest.count(task), slot };
             outlet.put_task(Kind::Chunk, &header, arguments)
         } else {
@@ -80,34 +58,51 @@ impl Entry {
     }
 
     pub(crate) fn failed(&self, cause: Cause) -> TaskError {
-        self.cell().error(cause)
-    }
-
-    pub(crate) fn cell(&self) -> &TaskCell {
-        &self.reply.0
+        self.0.error(cause)
     }
 }
 
-/// The duty to resolve a task. If it is dropped, so that nobody could fulfil it any more (the
-/// runtime has gone, or the task met a pool that had just closed), the task resolves as shut down.
-pub(crate) struct ReplyTo(pub(crate) Arc<TaskCell>);
-
-impl Drop for ReplyTo {
+impl Drop for Entry {
     fn drop(&mut self) {
         self.0.give_up();
     }
 }
 
-/// All tasks that are not over.
+/// How many neighbours share a page of the ledger.
+const PAGE: usize = 64;
+
+/// All tasks that are not over. Ids are counted up, so they are kept in pages of neighbours: that takes
+/// little more than a pointer for each, and nothing moves when there are many.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    entries: HashMap<TaskId, Entry, BuildHasherDefault<IdHasher>>,
+    pages: HashMap<u64, Box<Page>, BuildHasherDefault<IdHasher>>,
+    /// One that is empty, for the next that is needed.
+    spare: Option<Box<Page>>,
+}
+
+struct Page {
+    count: usize,
+    entries: [Option<Entry>; PAGE],
+}
+
+impl Page {
+    fn new() -> Box<Self> {
+        Box::new(Self { count: 0, entries: [const { None }; PAGE] })
+    }
+}
+
+/// The number of a task's page, and its place there.
+fn place(task: TaskId) -> (u64, usize) {
+    let page = PAGE as u64;
+    #[expect(clippy::cast_possible_truncation, reason = "less than the size of a page")]
+    let place = (task.0 % page) as usize;
+    (task.0 / page, place)
 }
 
 /// Ids are counted up by this process, so nobody can choose them to collide; spreading them is
 /// enough.
 #[derive(Default)]
-struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
@@ -127,19 +122,53 @@ impl Hasher for IdHasher {
 }
 
 impl Ledger {
-    pub(crate) fn insert(&mut self, task: TaskId, entry: Entry) {
-        self.entries.insert(task, entry);
-    }
-
-    pub(crate) fn get_mut(&mut self, task: TaskId) -> Option<&mut Entry> {
-        self.entries.get_mut(&task)
+    pub(crate) fn insert(&mut self, entry: Entry) {
+        let (number, place) = place(entry.cell().id());
+        let page = self.pages.entry(number);
+        let page = page.or_insert_with(|| self.spare.take().unwrap_or_else(Page::new));
+        page.count += usize::from(page.entries[place].is_none());
+        page.entries[place] = Some(entry);
     }
 
     pub(crate) fn get(&self, task: TaskId) -> Option<&Entry> {
-        self.entries.get(&task)
+        let (number, place) = place(task);
+        self.pages.get(&number)?.entries[place].as_ref()
     }
 
     pub(crate) fn remove(&mut self, task: TaskId) -> Option<Entry> {
-        self.entries.remove(&task)
+        let (number, place) = place(task);
+        let page = self.pages.get_mut(&number)?;
+        let entry = page.entries[place].take()?;
+        page.count -= 1;
+        if page.count == 0 {
+            self.spare = self.pages.remove(&number);
+        }
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: u64) -> Entry {
+        Entry::new(TaskCell::new(TaskId(id), 0, Payload::default(), None))
+    }
+
+    #[test]
+    fn tasks_are_found_and_removed_wherever_they_are() {
+        const STEP: u64 = 7;
+        let ids = || (1..1000).map(|number| TaskId(number * STEP));
+        let mut ledger = Ledger::default();
+        for id in ids() {
+            ledger.insert(entry(id.0));
+        }
+        assert!(ledger.get(TaskId(1)).is_none() && ledger.remove(TaskId(1)).is_none());
+        for id in ids() {
+            assert_eq!(ledger.get(id).unwrap().cell().id(), id);
+            assert_eq!(ledger.remove(id).unwrap().cell().id(), id);
+            assert!(ledger.get(id).is_none() && ledger.remove(id).is_none());
+        }
+        assert!(ledger.pages.is_empty(), "nothing is kept of tasks that are over");
     }
 }

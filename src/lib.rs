@@ -128,6 +128,7 @@ compile_error!("procpool supports Linux and other Unix systems; Windows is not s
 mod blocking;
 mod builder;
 mod callable;
+mod cell;
 mod child;
 mod claim;
 mod codec;

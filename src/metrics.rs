@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::cell::Resolution;
 use crate::error::Cause;
-use crate::handle::Resolution;
 use crate::id::WorkerId;
 use crate::scheduler::Time;
 

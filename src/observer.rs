@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::cell::{Resolution, TaskCell};
 use crate::error::BrokenProcessPool;
 use crate::events::{Feed, LeaveReason, PoolEvent};
-use crate::handle::Resolution;
 use crate::id::{TaskId, WorkerId};
-use crate::ledger::Entry;
 use crate::link::Ended;
 use crate::log;
 use crate::metrics::{Metrics, TaskOutcome, nanos};
@@ -87,19 +86,20 @@ impl Observer {
 
     // ----- tasks -----
 
-    pub(crate) fn task_queued(&mut self, task: TaskId, entry: &Entry) {
-        self.feed.push(|| PoolEvent::TaskQueued { task, function: entry.cell().function() });
+    pub(crate) fn task_queued(&mut self, cell: &TaskCell) {
+        self.feed.push(|| PoolEvent::TaskQueued { task: cell.id(), function: cell.name() });
     }
 
     /// It is its worker's running one now. `first` tells the first time from those after it was
     /// taken back or retried.
-    pub(crate) fn task_started(&mut self, now: Time, task: TaskId, entry: &Entry, first: bool) {
+    pub(crate) fn task_started(&mut self, now: Time, cell: &TaskCell, first: bool) {
         if first {
-            self.metrics.wait_time.record(nanos(now).saturating_sub(entry.accepted));
+            self.metrics.wait_time.record(nanos(now).saturating_sub(cell.accepted()));
         }
         if self.feed.is_read()
-            && let Some((worker, attempt)) = entry.cell().holder()
+            && let Some((worker, attempt)) = cell.holder()
         {
+            let task = cell.id();
             self.feed.push(|| PoolEvent::TaskStarted { task, worker, attempt });
         }
     }
@@ -115,12 +115,13 @@ impl Observer {
         self.feed.push(|| PoolEvent::TaskRetried { task, attempt });
     }
 
-    pub(crate) fn task_finished(&mut self, task: TaskId, entry: &Entry, resolution: &Resolution) {
+    pub(crate) fn task_finished(&mut self, cell: &TaskCell, resolution: &Resolution) {
         let outcome = TaskOutcome::of(resolution);
         self.metrics.outcomes.count(outcome);
-        self.feed.push(|| {
-            let function = entry.cell().function();
-            PoolEvent::TaskFinished { task, function, outcome }
+        self.feed.push(|| PoolEvent::TaskFinished {
+            task: cell.id(),
+            function: cell.name(),
+            outcome,
         });
     }
 

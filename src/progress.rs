@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::stream::Stream;
 
-use crate::handle::TaskCell;
+use crate::cell::TaskCell;
 
 /// How far a task has come, as it [reported](crate::Current::progress) itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

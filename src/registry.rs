@@ -6,11 +6,13 @@
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::OnceLock;
 
 use crate::callable::Callable;
 use crate::child::Arguments;
 use crate::codec::CodecError;
+use crate::ledger::IdHasher;
 use crate::wire::FunctionName;
 
 /// A task's function as the worker calls it: arguments in, result appended to the buffer.
@@ -44,6 +46,8 @@ pub struct InitCallOf(pub(crate) InitCall);
 #[doc(hidden)]
 pub struct Function {
     type_id: TypeId,
+    /// What errors call it.
+    path: &'static str,
     name: FunctionName,
     /// `None` if its result is no serde type, as an initializer's need not be.
     task: Option<TaskCall>,
@@ -65,7 +69,7 @@ impl Function {
         };
         let name = FunctionName { name, signature: signature.to_owned() };
         let task = task.map(|call| call.0);
-        Self { type_id: TypeId::of::<F>(), name, task, initializer: initializer.0 }
+        Self { type_id: TypeId::of::<F>(), path, name, task, initializer: initializer.0 }
     }
 
     pub(crate) fn name(&self) -> &FunctionName {
@@ -113,7 +117,7 @@ impl TestWorker {
 pub(crate) struct Registry {
     /// In order of name.
     functions: Vec<Function>,
-    by_type: HashMap<TypeId, u32>,
+    by_type: HashMap<TypeId, u32, BuildHasherDefault<IdHasher>>,
 }
 
 impl Registry {
@@ -136,6 +140,11 @@ impl Registry {
     /// The position of a function that tasks name it by.
     pub(crate) fn position<F: 'static>(&self) -> Option<u32> {
         self.by_type.get(&TypeId::of::<F>()).copied()
+    }
+
+    /// What errors call the function with this position.
+    pub(crate) fn path(&self, position: u32) -> &'static str {
+        self.functions.get(position as usize).map_or("", |function| function.path)
     }
 
     pub(crate) fn find<F: 'static>(&self) -> Option<&Function> {

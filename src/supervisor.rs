@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use futures_timer::Delay;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::claim::{Asked, Claim, ClaimBoard, Revocation, Slot};
+use crate::cell::{Resolution, TaskCell};
+use crate::claim::{Asked, Claim, ClaimBoard, Revocation};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::events::News;
 use crate::executor::Refused;
 use crate::exit::Exits;
-use crate::handle::{Resolution, TaskCell};
 use crate::harvest::Harvest;
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
@@ -36,11 +36,8 @@ use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
 use crate::wire::{ChunkReplyHeader, Outcome};
 
-/// Unbounded, but bounded by what the senders hold: a submit holds a place in the bounded queue, and
-/// there is at most one cancel and one abort for each task. The others are few.
-pub(crate) type Commands = mpsc::UnboundedSender<Command>;
-
-/// What a user wants.
+/// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit holds a place
+/// in the bounded queue, and there is at most one cancel and one abort for each task. The others are few.
 pub(crate) enum Command {
     Submit(Task, Entry),
     /// The task has been cancelled in its cell before it began.
@@ -62,6 +59,7 @@ pub(crate) enum Command {
 pub(crate) struct Shared {
     /// The pool's name.
     pub(crate) name: String,
+    commands: mpsc::UnboundedSender<Command>,
     /// What the scheduler's time counts from.
     pub(crate) began: Instant,
     view: Mutex<View>,
@@ -72,15 +70,28 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(name: String, scheduler: Scheduler, queue_capacity: usize) -> Self {
+    /// Also returns the end of the commands' channel that is the supervisor's.
+    pub(crate) fn new(
+        name: String,
+        scheduler: Scheduler,
+        queue_capacity: usize,
+    ) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let view = View::new(scheduler, name.clone());
-        Self {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let shared = Self {
             name,
+            commands,
             began: view.began,
             view: Mutex::new(view),
             room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
             refused: OnceLock::new(),
-        }
+        };
+        (shared, receiver)
+    }
+
+    /// False if the pool has ended.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        self.commands.send(command).is_ok()
     }
 
     /// Held for moments only, never across an await.
@@ -120,6 +131,8 @@ pub(crate) struct Supervisor {
     news: News,
     /// Maps whose streams have results to look at.
     ripe: Vec<Arc<Harvest>>,
+    /// Places in the queue that are to be given back.
+    places: usize,
     /// Workers into whose outlets something was put.
     unwritten: BTreeSet<WorkerId>,
     /// Who waits for a worker.
@@ -161,20 +174,12 @@ async fn supervise(
         (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     let mut timer = Timer::default();
     let began = supervisor.shared.began;
-    let mut commanded = true;
     supervisor.open();
     while supervisor.report.is_none() {
         // All sources are looked at each time, so none can starve another.
         poll_fn(|cx| {
             let reported = incoming.poll_recv_many(cx, &mut new_reports, BATCH).is_ready();
-            let ordered = commanded
-                && match commands.poll_recv_many(cx, &mut new_commands, BATCH) {
-                    Poll::Ready(count) => {
-                        commanded = count > 0; // or no handle is left
-                        true
-                    }
-                    Poll::Pending => false,
-                };
+            let ordered = commands.poll_recv_many(cx, &mut new_commands, BATCH).is_ready();
             let elapsed = timer.poll(cx).is_ready();
             if reported || ordered || elapsed { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -207,6 +212,7 @@ impl Supervisor {
             resolved: Vec::new(),
             news: News::default(),
             ripe: Vec::new(),
+            places: 0,
             unwritten: BTreeSet::new(),
             warming: Vec::new(),
             recycling: Vec::new(),
@@ -249,6 +255,9 @@ impl Supervisor {
             self.perform(view, now);
         }
         self.flush(&view.scheduler);
+        if self.places > 0 {
+            self.shared.room.add_permits(std::mem::take(&mut self.places));
+        }
         self.news = view.observer.feed.take_news();
         view.scheduler.next_timeout()
     }
@@ -271,10 +280,10 @@ impl Supervisor {
 
     fn on_command(&mut self, view: &mut View, now: Time, command: Command) {
         match command {
-            Command::Submit(task, mut entry) => {
-                entry.accepted = nanos(now);
-                view.observer.task_queued(task.id, &entry);
-                self.ledger.insert(task.id, entry);
+            Command::Submit(task, entry) => {
+                entry.cell().accept(nanos(now));
+                view.observer.task_queued(entry.cell());
+                self.ledger.insert(entry);
                 view.scheduler.submit(now, task);
             }
             Command::Cancel(task) => view.scheduler.cancel(now, task),
@@ -342,7 +351,7 @@ impl Supervisor {
         let running = view.scheduler.pipeline(worker).next();
         let entry = running.filter(|task| *task == progress.task);
         if let Some(entry) = entry.and_then(|task| self.ledger.get(task)) {
-            self.reported.push((Arc::clone(&entry.reply.0), progress));
+            self.reported.push((Arc::clone(entry.cell()), progress));
         }
     }
 
@@ -350,7 +359,7 @@ impl Supervisor {
         let (Reply::Task { task, .. } | Reply::Chunk { header: ChunkReplyHeader { task, .. }, .. }) =
             reply;
         self.skip_cancelled(view, now, worker, Some(task));
-        let is_chunk = self.ledger.get(task).is_some_and(|entry| entry.harvest.is_some());
+        let is_chunk = self.ledger.get(task).is_some_and(|entry| entry.cell().harvest().is_some());
         match reply {
             Reply::Task { outcome, run_time, payload, .. } if !is_chunk => {
                 if view.scheduler.task_finished(now, worker, task) == Verdict::Deliver {
@@ -375,6 +384,9 @@ impl Supervisor {
         worker: WorkerId,
         next: Option<TaskId>,
     ) {
+        if next.is_some() && view.scheduler.pipeline(worker).next() == next {
+            return; // as it is nearly always
+        }
         let passed = view.scheduler.pipeline(worker).take_while(|task| Some(*task) != next);
         let cancelled: Vec<TaskId> = passed.filter(|task| self.is_cancelled(*task)).collect();
         for task in cancelled {
@@ -488,7 +500,7 @@ impl Supervisor {
     }
 
     fn send(&mut self, observer: &mut Observer, worker: WorkerId, task: TaskId, attempt: u32) {
-        let (Some(entry), Some(link)) = (self.ledger.get_mut(task), self.workers.get_mut(&worker))
+        let (Some(entry), Some(link)) = (self.ledger.get(task), self.workers.get_mut(&worker))
         else {
             return;
         };
@@ -498,10 +510,9 @@ impl Supervisor {
         }
         let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
         let slot = claim.as_ref().map(Claim::slot);
-        entry.slot = slot.map(|slot| (worker, slot));
-        let sent = entry.cell().send(worker, attempt, claim);
-        if let (true, Some(outlet)) = (sent, &link.outlet) {
-            match entry.put(outlet, task, attempt, slot) {
+        let arguments = entry.cell().send(worker, attempt, claim);
+        if let (Some(arguments), Some(outlet)) = (arguments, &link.outlet) {
+            match entry.put(outlet, attempt, slot, arguments) {
                 Ok(()) => drop(self.unwritten.insert(worker)),
                 // Not reached: the header is small and the arguments were measured.
                 Err(error) => log::error!("{}: {task} cannot be sent: {error}", self.shared.name),
@@ -510,9 +521,10 @@ impl Supervisor {
     }
 
     fn begin(&mut self, observer: &mut Observer, now: Time, task: TaskId) {
-        let Some(entry) = self.ledger.get_mut(task) else { return };
-        let first = entry.room.take().is_some();
-        observer.task_started(now, task, entry, first);
+        let Some(entry) = self.ledger.get(task) else { return };
+        let first = entry.cell().give_up_place();
+        self.places += usize::from(first);
+        observer.task_started(now, entry.cell(), first);
     }
 
     /// Has all written that the last events led to.
@@ -534,20 +546,16 @@ impl Supervisor {
     }
 
     fn withdraw(&mut self, task: TaskId) {
-        if let Some(entry) = self.ledger.get_mut(task) {
+        if let Some(entry) = self.ledger.get(task) {
             entry.cell().requeue();
-            // The slot is given up now, and must not be given up again with the task.
-            if let Some((worker, slot)) = entry.slot.take() {
-                release(&mut self.workers, worker, slot);
-            }
+            release(&mut self.workers, entry);
         }
     }
 
     fn take(&mut self, task: TaskId) -> Option<Entry> {
         let entry = self.ledger.remove(task)?;
-        if let Some((worker, slot)) = entry.slot {
-            release(&mut self.workers, worker, slot);
-        }
+        release(&mut self.workers, &entry);
+        self.places += usize::from(entry.cell().give_up_place());
         Some(entry)
     }
 
@@ -560,7 +568,7 @@ impl Supervisor {
     ) {
         if let Some(entry) = self.take(task) {
             let resolution = entry.delivered(outcome, payload, self.max_payload);
-            self.finish(observer, task, entry, resolution);
+            self.finish(observer, entry, resolution);
         }
     }
 
@@ -571,24 +579,18 @@ impl Supervisor {
                 Some(BrokenCause::WorkerDied(death)) => Cause::WorkerDied(death.clone()),
                 _ => Cause::ShutDown, // not reached: only a death fails a task so
             },
-            Failure::TimedOut => Cause::TimedOut(entry.timeout.unwrap_or_default()),
+            Failure::TimedOut => Cause::TimedOut(entry.cell().timeout().unwrap_or_default()),
             Failure::Expired => Cause::Expired,
             Failure::Cancelled => Cause::Cancelled,
             Failure::Broken => self.broken.clone().map_or(Cause::ShutDown, Cause::Broken),
             Failure::ShutDown => Cause::ShutDown,
         };
         let error = entry.failed(cause);
-        self.finish(observer, task, entry, Err(error));
+        self.finish(observer, entry, Err(error));
     }
 
-    fn finish(
-        &mut self,
-        observer: &mut Observer,
-        task: TaskId,
-        entry: Entry,
-        resolution: Resolution,
-    ) {
-        observer.task_finished(task, &entry, &resolution);
+    fn finish(&mut self, observer: &mut Observer, entry: Entry, resolution: Resolution) {
+        observer.task_finished(entry.cell(), &resolution);
         self.resolved.push((entry, resolution));
     }
 
@@ -620,8 +622,11 @@ impl Drop for Supervisor {
     }
 }
 
-fn release(workers: &mut BTreeMap<WorkerId, Worker>, worker: WorkerId, slot: Slot) {
-    if let Some(claims) = workers.get_mut(&worker).and_then(|worker| worker.claims.as_mut()) {
+/// Frees the word of a task that is done with its worker.
+fn release(workers: &mut BTreeMap<WorkerId, Worker>, entry: &Entry) {
+    if let Some((worker, slot)) = entry.cell().take_claim()
+        && let Some(claims) = workers.get_mut(&worker).and_then(|worker| worker.claims.as_mut())
+    {
         claims.release(slot);
     }
 }

@@ -193,8 +193,8 @@ where
         let deadline = self.deadline.and_then(Deadline::instant);
         let prepared = self.pool.prepare::<F>(&self.args)?;
         drop(self.args); // they need not live while the task waits for room
-        let room = self.pool.room(prepared.name, deadline).await?;
-        self.pool.enqueue(prepared, room, Options { deadline, ..self.options })
+        self.pool.take_place(prepared.name, deadline).await?;
+        self.pool.enqueue(prepared, Options { deadline, ..self.options })
     }
 
     /// Queues the task without waiting; see [`ProcessPoolExecutor::try_submit`].
@@ -205,8 +205,8 @@ where
     pub fn try_submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
         let deadline = self.deadline.and_then(Deadline::instant);
         let prepared = self.pool.prepare::<F>(&self.args)?;
-        let room = self.pool.try_room(prepared.name)?;
-        self.pool.enqueue(prepared, room, Options { deadline, ..self.options })
+        self.pool.try_take_place(prepared.name)?;
+        self.pool.enqueue(prepared, Options { deadline, ..self.options })
     }
 
     /// Queues the task and awaits its result; see [`ProcessPoolExecutor::run`].

@@ -237,8 +237,8 @@ mod tests {
     #[test]
     fn what_has_no_room_has_to_be_written() {
         let (mut display, mut watch, mut inbox) = sides();
-        assert!(display.show(&[7; ROOM]));
-        assert!(!display.show(&[7; ROOM + 1]));
+        assert!(display.show(&vec![7; ROOM]));
+        assert!(!display.show(&vec![7; ROOM + 1]));
         assert!(watch.look(&mut inbox));
         assert_eq!(inbox.len(), ROOM);
     }

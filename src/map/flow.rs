@@ -73,20 +73,21 @@ struct Limit {
 
 impl<R, S> Flow<R, S> {
     pub(super) fn new<F: 'static>(pool: ProcessPoolExecutor, inputs: S) -> Self {
-        let name = std::any::type_name::<F>();
+        let (name, function) = (std::any::type_name::<F>(), position_of::<F>());
+        let harvest = Harvest::new(function.as_ref().map_or(0, |function| *function));
         let mut pace = Pace::new(pool.max_workers());
         if pool.counts_tasks() {
             pace.set_chunk_size(1);
         }
         Self {
             name,
-            function: position_of::<F>(),
+            function,
             inputs: Some(inputs),
             intake: Intake::default(),
             sealed: None,
             room: PollSemaphore::new(pool.queue()),
             pace,
-            harvest: Harvest::new(name),
+            harvest,
             parts: Vec::new(),
             yields: Yields::new(name, pool.max_payload()),
             taken: 0,
@@ -256,13 +257,12 @@ impl<R, S> Flow<R, S> {
             return true;
         }
         let Poll::Ready(room) = self.room.poll_acquire(cx) else { return false };
-        let (Some((first, chunk)), Ok(function)) = (self.sealed.take(), &self.function) else {
-            return true;
-        };
+        let Some((first, chunk)) = self.sealed.take() else { return true };
         match room {
             Some(room) => {
                 let Sealed { items, count } = chunk;
-                self.pool.enqueue_chunk(&self.harvest, *function, (first, count), items, room);
+                room.forget();
+                self.pool.enqueue_chunk(&self.harvest, (first, count), items);
             }
             None => self.refuse(first, chunk.count, self.pool.refusal(self.name)),
         }
@@ -317,7 +317,7 @@ impl<R, S> Flow<R, S> {
     fn close(&self, abort: bool) -> Vec<Unfinished> {
         let chunks = self.harvest.close();
         for chunk in &chunks {
-            let handle = TaskHandle::<()>::new(Arc::clone(&chunk.cell), self.pool.commands());
+            let handle = TaskHandle::<()>::new(chunk.cell.clone(), self.pool.shared());
             if handle.cancel() {
                 continue;
             }

@@ -10,7 +10,7 @@ use crate::ledger::Entry;
 use crate::payload::Payload;
 use crate::scheduler::{Scheduler, Task, Time, Verdict};
 use crate::snapshot::View;
-use crate::wire::{ChunkReplyHeader, Outcome, slice_items};
+use crate::wire::{ChunkReplyHeader, Outcome};
 
 impl Supervisor {
     pub(super) fn on_chunk_reply(
@@ -77,7 +77,7 @@ impl Supervisor {
         worker: WorkerId,
     ) -> Option<(TaskId, Arc<Harvest>)> {
         let task = scheduler.pipeline(worker).next()?;
-        Some((task, self.ledger.get(task)?.harvest.clone()?))
+        Some((task, Arc::clone(self.ledger.get(task)?.cell().harvest()?)))
     }
 
     /// Leaves a chunk the items that have begun, and queues the others again.
@@ -91,12 +91,9 @@ impl Supervisor {
     ) {
         let keep = begun.max(harvest.done(task));
         for division in harvest.divide(task, keep) {
-            let Some(whole) = self.ledger.get(task) else { continue };
             let (part, count) = (division.task, division.end - division.begin);
-            let arguments = slice_items(&whole.arguments, division.begin, division.end);
-            let entry = Entry::chunk(division.cell, harvest, whole.function, arguments, None);
-            view.observer.task_queued(part, &entry);
-            self.ledger.insert(part, entry);
+            view.observer.task_queued(&division.cell);
+            self.ledger.insert(Entry::new(division.cell));
             view.scheduler.divided(worker, Task::chunk(part, count));
         }
     }
