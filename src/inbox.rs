@@ -8,7 +8,7 @@ use crate::payload::Payload;
 /// Room that is made for each read.
 const READ: usize = 64 << 10;
 /// Results up to this size are copied, so that none keeps a large buffer alive.
-const SMALL: usize = 4 << 10;
+pub(crate) const SMALL: usize = 4 << 10;
 
 /// Reads what there is; returns how many bytes that was, 0 at the end.
 pub(crate) async fn read_more(
@@ -22,13 +22,16 @@ pub(crate) async fn read_more(
     stdout.read_buf(inbox).await.unwrap_or(0)
 }
 
+/// A result that is no larger than [`SMALL`].
+pub(crate) fn small_payload(bytes: &[u8]) -> Payload {
+    Payload::inline(bytes).unwrap_or_else(|| Bytes::copy_from_slice(bytes).into())
+}
+
 /// The last `length` bytes of a frame.
 pub(crate) fn keep_payload(mut frame: BytesMut, length: usize) -> Payload {
     let start = frame.len() - length;
-    if let Some(inline) = Payload::inline(&frame[start..]) {
-        inline
-    } else if length <= SMALL {
-        Bytes::copy_from_slice(&frame[start..]).into()
+    if length <= SMALL {
+        small_payload(&frame[start..])
     } else {
         frame.split_off(start).freeze().into()
     }

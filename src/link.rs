@@ -20,7 +20,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use futures::future::OptionFuture;
 use futures_timer::Delay;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
@@ -33,7 +33,7 @@ use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
 use crate::forkserver::{ForkServer, Forked};
 use crate::handshake::{Handshake, Heard, misplaced};
 use crate::id::{TaskId, WorkerId};
-use crate::inbox::{keep_payload, read_more};
+use crate::inbox::{SMALL, keep_payload, read_more, small_payload};
 use crate::launch::Launch;
 use crate::outlet::Outlet;
 use crate::output::{Drained, drain};
@@ -45,8 +45,8 @@ use crate::sys::{
 };
 use crate::window::Watch;
 use crate::wire::{
-    ChunkReplyHeader, Goodbye, Kind, MAX_MESSAGE, Outcome, ProgressHeader, ReplyHeader,
-    frame_codec, split_header, split_kind,
+    ChunkReplyHeader, Goodbye, Kind, LENGTH, MAX_MESSAGE, Outcome, ProgressHeader, ReplyHeader,
+    frame_codec, frame_length, split_header, split_kind,
 };
 
 /// How long a worker may live on with its output closed.
@@ -270,6 +270,8 @@ struct Link {
     stage: Stage,
     codec: LengthDelimitedCodec,
     inbox: BytesMut,
+    /// The codec has seen the beginning of a frame, and not its end.
+    inside: bool,
     /// Why the supervisor had it killed.
     killed: Option<KillReason>,
     /// How many tasks it has answered.
@@ -301,6 +303,7 @@ impl Link {
             stage: Stage::Starting(Handshake::default()),
             codec: frame_codec(launch.max_payload),
             inbox: BytesMut::new(),
+            inside: false,
             killed: None,
             replies: 0,
             stopping: false,
@@ -451,11 +454,37 @@ impl Link {
                 self.inbox.clear();
                 Ok(Step::Wait)
             }
-            Stage::Serving | Stage::Goodbye(_) => match self.codec.decode(&mut self.inbox)? {
-                Some(frame) => self.understand(frame),
-                None => Ok(Step::Wait),
-            },
+            Stage::Serving | Stage::Goodbye(_) => {
+                if let Some(reply) = self.next_small_reply()? {
+                    return Ok(Step::Message(Message::Reply(reply)));
+                }
+                // The codec takes the length off as soon as it is there, and then waits for the rest.
+                let begins = self.inside || frame_start(&self.inbox).is_some();
+                let frame = self.codec.decode(&mut self.inbox)?;
+                self.inside = begins && frame.is_none();
+                frame.map_or(Ok(Step::Wait), |frame| self.understand(frame))
+            }
         }
+    }
+
+    /// The reply of a task, if that comes next, is small, and is here as a whole: what a pool of quick tasks
+    /// gets most, without the cost of a frame of its own.
+    fn next_small_reply(&mut self) -> io::Result<Option<Reply>> {
+        if self.inside || !matches!(self.stage, Stage::Serving) {
+            return Ok(None);
+        }
+        let small = frame_start(&self.inbox).filter(|(length, _)| *length <= SMALL);
+        let Some(frame) = small.and_then(|(length, rest)| rest.get(..length)) else {
+            return Ok(None);
+        };
+        let (Kind::Reply, body) = split_kind(frame)? else { return Ok(None) };
+        let (header, payload) = split_header::<ReplyHeader>(body)?;
+        let payload = small_payload(payload);
+        let length = LENGTH + frame.len();
+        self.inbox.advance(length);
+        self.replies += 1;
+        let ReplyHeader { run_time, task, outcome } = header;
+        Ok(Some(Reply::Task { task, outcome, run_time, payload }))
     }
 
     fn start(&mut self, heard: Heard) -> Step {
@@ -631,6 +660,12 @@ impl KillReason {
             Self::Broken => "it was killed because the pool is broken",
         }
     }
+}
+
+/// The length of the next frame and what is here of it and those behind it.
+fn frame_start(inbox: &[u8]) -> Option<(usize, &[u8])> {
+    let (length, rest) = inbox.split_first_chunk::<LENGTH>()?;
+    Some((frame_length(*length), rest))
 }
 
 fn read_progress(body: &[u8]) -> io::Result<Progress> {

@@ -40,7 +40,8 @@ pub(crate) const PREAMBLE: [u8; 16] = *b"\xF5\x00procpool\xC0\x01\xFE\x1B\x00\xF
 /// Both sides must speak the same one.
 pub(crate) const VERSION: u32 = 1;
 
-const LENGTH: usize = 4;
+/// How many bytes say how long a frame is.
+pub(crate) const LENGTH: usize = 4;
 /// Room for everything in a frame but its payload. Only hellos come near it.
 const MAX_HEADER: usize = 16 << 20;
 /// The largest payload that fits into a frame together with any header.
