@@ -8,6 +8,7 @@
 mod chunk;
 mod context;
 mod forkserver;
+mod input;
 mod panic;
 mod prepare;
 mod process;

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::input::Input;
 use super::progress::Uplink;
 use crate::wire::{
     Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, split_item, split_kind,
@@ -18,7 +19,7 @@ const KEPT: usize = 1 << 20;
 
 /// Reads frames.
 pub(super) struct FrameReader {
-    pipe: BufReader<Arc<File>>,
+    pipe: BufReader<Input>,
     frame: Vec<u8>,
     max_frame: usize,
 }
@@ -26,7 +27,7 @@ pub(super) struct FrameReader {
 impl FrameReader {
     /// Reads up to the end of the preamble.
     pub(super) fn new(pipe: Arc<File>) -> io::Result<Self> {
-        let mut pipe = BufReader::with_capacity(BUFFER, pipe);
+        let mut pipe = BufReader::with_capacity(BUFFER, Input::new(pipe));
         let mut search = PreambleSearch::default();
         loop {
             let piece = pipe.fill_buf()?;
@@ -44,7 +45,7 @@ impl FrameReader {
 
     /// What it reads from.
     pub(super) fn pipe(&self) -> Arc<File> {
-        Arc::clone(self.pipe.get_ref())
+        self.pipe.get_ref().pipe()
     }
 
     pub(super) fn set_max_payload(&mut self, max_payload: usize) {

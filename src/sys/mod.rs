@@ -23,8 +23,8 @@ pub(crate) use self::lifeline::{Lifeline, lifeline};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
 pub(crate) use self::pipe::{
     FramePipes, ParentPipes, WorkerPipes, has_hung_up, is_readable, own_standard_streams,
-    read_available, set_standard_streams, take_control_socket, take_frame_pipes, wait_for_hangup,
-    worker_pipes, write_to_stdin,
+    read_available, read_now, set_standard_streams, take_control_socket, take_frame_pipes,
+    wait_for_hangup, worker_pipes, write_to_stdin,
 };
 pub(crate) use self::random::random_bytes;
 pub(crate) use self::resources::{MemoryGauge, limit_memory, resident_memory};

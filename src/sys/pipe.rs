@@ -127,6 +127,22 @@ pub(crate) fn wait_for_hangup(fd: BorrowedFd<'_>) {
     }
 }
 
+/// Reads what is in a pipe at this moment, be it blocking or not. `None` if there is nothing, or if the
+/// system cannot do that.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_now(fd: impl AsFd, buffer: &mut [u8]) -> Option<usize> {
+    use rustix::io::{ReadWriteFlags, preadv2};
+
+    const NO_OFFSET: u64 = u64::MAX;
+    let mut buffers = [io::IoSliceMut::new(buffer)];
+    preadv2(fd, &mut buffers, NO_OFFSET, ReadWriteFlags::NOWAIT).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn read_now(_: impl AsFd, _: &mut [u8]) -> Option<usize> {
+    None
+}
+
 /// Whether the other end is closed.
 pub(crate) fn has_hung_up(fd: impl AsFd) -> bool {
     !events(fd, PollFlags::empty()).is_empty()
