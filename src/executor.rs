@@ -28,7 +28,7 @@ use crate::ledger::Entry;
 use crate::map::Map;
 use crate::payload::Payload;
 use crate::registry::Registry;
-use crate::scheduler::{Force, Task};
+use crate::scheduler::{Force, Task, Wishes};
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::snapshot::{PoolStats, WorkerInfo};
 use crate::supervisor::{Command, Shared};
@@ -575,7 +575,8 @@ impl ProcessPoolExecutor {
         let Options { timeout, retries, deadline, priority, key } = options;
         let began = self.inner.shared.began;
         let deadline = deadline.map(|deadline| deadline.saturating_duration_since(began));
-        let task = Task { priority, key, retries, timeout, deadline, ..Task::new(id) };
+        let wishes = Wishes { priority, key, retries, timeout, deadline, ..Wishes::default() };
+        let task = Task::with(id, wishes);
         let cell = TaskCell::new(id, function, arguments, timeout);
         if self.inner.shared.send(Command::Submit(task, Entry::new(Arc::clone(&cell)))) {
             Ok(TaskHandle::new(cell, self.shared()))

@@ -1,6 +1,6 @@
 //! Which task goes to which worker, and when a worker is started.
 
-use super::worker::{Recall, Sent, Stage, Worker};
+use super::worker::{Recall, Worker};
 use super::{Action, Failure, Phase, Scheduler, Time};
 use crate::id::{TaskId, WorkerId};
 
@@ -22,41 +22,44 @@ impl Scheduler {
 
     /// Sends tasks to workers with room that have at most `load`, the least loaded one first.
     fn hand_out(&mut self, now: Time, load: usize) {
-        for id in self.queue.awaited() {
-            let has_room = |worker: &Worker| worker.listed.is_some_and(|listed| listed <= load);
-            while self.queue.awaits(id)
-                && self.workers.get(&id).is_some_and(has_room)
-                && self.send_first(now, id)
-            {}
+        if self.queue.is_dry() {
+            return;
+        }
+        for id in self.queue.callers() {
+            while self.is_called(id, load) && self.send_first(now, id) {}
+            if !self.is_called(id, usize::MAX) {
+                self.queue.dismiss_caller(id);
+            }
         }
         while let Some(id) = self.next_open(load)
             && self.send_first(now, id)
         {}
     }
 
+    /// Whether tasks wait for this worker, which has room and at most `load`.
+    fn is_called(&self, id: WorkerId, load: usize) -> bool {
+        let load_of = |worker: &Worker| worker.standing.load;
+        let has_room = self.workers.get(id).and_then(load_of).is_some_and(|least| least <= load);
+        has_room && self.queue.awaits(id)
+    }
+
     /// The least loaded worker with room that has at most `load`; for a new key, of several idle ones
     /// that with the fewest keys.
     fn next_open(&self, load: usize) -> Option<WorkerId> {
-        let &(least, first) = self.open.first().filter(|(least, _)| *least <= load)?;
+        let (least, first) = self.workers.first_open().filter(|(least, _)| *least <= load)?;
         if least > 0 || !self.queue.settles() {
             return Some(first);
         }
-        let idle = self.open.iter().take_while(|(load, _)| *load == 0);
-        idle.map(|(_, id)| *id).min_by_key(|id| self.queue.keys_of(*id))
+        self.workers.open_with(0).min_by_key(|id| self.queue.keys_of(*id))
     }
 
     /// Sends a worker with room the first of the tasks that it may take; false if none waits.
     fn send_first(&mut self, now: Time, id: WorkerId) -> bool {
         let Some(task) = self.queue.pop_for(id) else { return false };
-        let action = Action::Send { worker: id, task: task.id, attempt: task.attempt };
-        self.actions.push_back(action);
-        let load = self.update(id, |worker| {
-            worker.pipeline.push_back(Sent { task, sentence: None });
-            worker.pipeline.len()
-        });
-        if load == Some(1) {
-            self.begin_head(now, id);
-        }
+        let attempt = task.wishes().attempt;
+        self.actions.push_back(Action::Send { worker: id, task: task.id, attempt });
+        let begun = self.update(id, |worker| worker.push(now, task));
+        self.actions.extend(begun.flatten().map(Action::Begin));
         true
     }
 
@@ -70,7 +73,8 @@ impl Scheduler {
                 self.counts.worker_restarts += 1;
             }
             let deadline = now.saturating_add(self.config.start_timeout);
-            self.workers.insert(id, Worker::starting(deadline));
+            let worker = Worker::starting(deadline);
+            self.workers.push(id, worker, &self.config, self.surplus);
             self.actions.push_back(Action::Start(id));
         }
     }
@@ -83,16 +87,14 @@ impl Scheduler {
         if self.workers.len() >= self.config.max_workers {
             return false;
         }
-        let is_starting = |worker: &&Worker| matches!(worker.stage, Stage::Starting { .. });
         let wanted = self.queue.wanted().max(usize::from(self.warm_up));
         let too_few = self.phase == Phase::Open && self.serving() < self.least_workers();
-        too_few || self.workers.values().filter(is_starting).count() < wanted
+        too_few || self.workers.tally().starting < wanted
     }
 
     /// Whether as many workers are up as are wanted without a task, or one at least.
     pub(super) fn is_warm(&self) -> bool {
-        let up = |worker: &&Worker| worker.is_ready() && worker.serves();
-        self.workers.values().filter(up).count() >= self.least_workers().max(1)
+        self.workers.tally().up >= self.least_workers().max(1)
     }
 
     pub(super) fn tell_if_warm(&mut self) {
@@ -105,27 +107,27 @@ impl Scheduler {
     /// An idle worker with nothing left in the queue gets what was sent ahead to a busy one, or a part of
     /// what that one runs.
     fn rebalance(&mut self, now: Time) {
-        if !self.has_idle() {
+        let divides = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        let is_any_helpable =
+            self.workers.tally().helpable > 0 || divides(self.workers.divides_at());
+        if !is_any_helpable || !self.has_idle() {
             return;
         }
-        let helpable = |worker: &Worker| {
-            let divides = worker.divides_at().is_some_and(|at| at <= now);
-            divides || (worker.can_recall() && worker.movable() > 0)
-        };
-        let candidates = self.workers.iter().filter(|(_, worker)| helpable(worker));
-        if let Some((&id, _)) = candidates.max_by_key(|(_, worker)| worker.movable()) {
+        let is_helpable =
+            |worker: &Worker| worker.standing.tally.helpable > 0 || divides(worker.divides_at());
+        let candidates = self.workers.iter().filter(|(_, worker)| is_helpable(worker));
+        if let Some((id, _)) = candidates.max_by_key(|(_, worker)| worker.movable()) {
             self.recall(id);
         }
     }
 
     fn has_idle(&self) -> bool {
-        self.open.first().is_some_and(|(load, _)| *load == 0)
+        self.workers.first_open().is_some_and(|(load, _)| load == 0)
     }
 
     /// When a busy worker is next to be helped by an idle one.
     pub(super) fn help_at(&self) -> Option<Time> {
-        let helped = || self.workers.values().filter_map(Worker::divides_at).min();
-        self.has_idle().then(helped).flatten()
+        self.workers.divides_at().filter(|_| self.has_idle())
     }
 
     pub(super) fn recall(&mut self, id: WorkerId) {
@@ -139,17 +141,16 @@ impl Scheduler {
         }
     }
 
-    /// The front task of a pipeline, if there is one, counts as running from now on.
-    pub(super) fn begin_head(&mut self, now: Time, id: WorkerId) {
-        let head = self.update(id, |worker| worker.begin_head(now));
-        self.actions.extend(head.flatten().map(Action::Begin));
-    }
-
     /// Takes the front task out; the next one becomes the running one.
     pub(super) fn drop_head(&mut self, now: Time, id: WorkerId) {
-        self.update(id, Worker::drop_head);
+        let next = self.update(id, |worker| worker.drop_head(now));
+        self.head_dropped(now, id, next.flatten());
+    }
+
+    /// The front task has been taken out, and the next one has become the running one.
+    pub(super) fn head_dropped(&mut self, now: Time, id: WorkerId, next: Option<TaskId>) {
         self.release_keys(id);
-        self.begin_head(now, id);
+        self.actions.extend(next.map(Action::Begin));
         self.execute_sentence(now, id);
         self.end_if_spent(id);
         self.leave_if_due(now, id);
@@ -157,7 +158,7 @@ impl Scheduler {
 
     /// Takes a cancelled task out of the pipeline it was sent to.
     pub(super) fn cancel_sent(&mut self, now: Time, id: WorkerId, position: usize) {
-        let sent = self.workers.get(&id).and_then(|worker| worker.pipeline.get(position));
+        let sent = self.workers.get(id).and_then(|worker| worker.pipeline.get(position));
         if let Some(task) = sent.map(|sent| sent.task.clone()) {
             self.fail(&task, Failure::Cancelled);
         }
@@ -172,7 +173,7 @@ impl Scheduler {
     pub(super) fn find_sent(&self, task: TaskId) -> Option<(WorkerId, usize)> {
         self.workers.iter().find_map(|(id, worker)| {
             let position = worker.pipeline.iter().position(|sent| sent.task.id == task)?;
-            Some((*id, position))
+            Some((id, position))
         })
     }
 }

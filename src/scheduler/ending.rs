@@ -1,7 +1,7 @@
 //! How tasks are ended while they run, and what follows from the end of a worker.
 
-use super::queue::Task;
 use super::restarts::delay;
+use super::task::Task;
 use super::worker::{Mercy, Recall, Sent, Sentence, Stage, Worker};
 use super::{Action, End, Failure, KillReason, Phase, Scheduler, StartFailure, Time};
 use crate::builder::OnWorkerDeath;
@@ -24,7 +24,7 @@ impl Scheduler {
         if position == 0 {
             self.execute_sentence(now, id);
         } else if sentence == Sentence::Deadline
-            && self.workers.get(&id).is_some_and(Worker::can_recall)
+            && self.workers.get(id).is_some_and(Worker::can_recall)
         {
             self.recall(id);
         }
@@ -35,8 +35,7 @@ impl Scheduler {
     /// has ended by itself and its result is on the way. Then the task is asked to end by itself,
     /// which spares the worker if it does.
     pub(super) fn execute_sentence(&mut self, now: Time, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id).filter(|w| w.is_ready() && w.is_sentenced())
-        else {
+        let Some(worker) = self.workers.get(id).filter(|w| w.is_ready() && w.is_sentenced()) else {
             return;
         };
         if worker.recall == Recall::Asked {
@@ -89,7 +88,7 @@ impl Scheduler {
     }
 
     pub(super) fn worker_timeout(&mut self, now: Time, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.workers.get(id) else { return };
         match worker.stage {
             Stage::Starting { .. } => self.end_now(id, KillReason::StartTimeout),
             Stage::Stopping { .. } | Stage::Ending { .. } => {
@@ -115,14 +114,14 @@ impl Scheduler {
         let spent = |worker: &Worker| {
             matches!(worker.stage, Stage::Ending { .. }) && worker.head().is_none()
         };
-        if self.workers.get(&id).is_some_and(spent) {
+        if self.workers.get(id).is_some_and(spent) {
             self.end_now(id, KillReason::GraceOver);
         }
     }
 
     pub(super) fn end_now(&mut self, id: WorkerId, reason: KillReason) {
         let killed = |worker: &Worker| matches!(worker.stage, Stage::Ending { kill_at: None, .. });
-        if self.workers.get(&id).is_none_or(killed) {
+        if self.workers.get(id).is_none_or(killed) {
             return;
         }
         let fault = matches!(reason, KillReason::Misbehaved | KillReason::StartTimeout);
@@ -139,7 +138,7 @@ impl Scheduler {
             (stage, End::StartFailed(failure)) => {
                 self.restarts.start_failed(now, failure);
                 let in_time = matches!(stage, Stage::Starting { .. });
-                let alone = !self.workers.values().any(Worker::is_ready);
+                let alone = self.workers.tally().ready == 0;
                 if failure == StartFailure::Fatal
                     || !in_time
                     || (alone && self.restarts.is_hopeless())
@@ -173,13 +172,13 @@ impl Scheduler {
             None => Failure::Died,
         };
         let may_be_retried = matches!(failure, Failure::Died | Failure::TimedOut);
-        if task.retries == 0 || !may_be_retried || self.cancels_waiting() {
+        let (attempt, retries) = (task.wishes().attempt, task.wishes().retries);
+        if retries == 0 || !may_be_retried || self.cancels_waiting() {
             return self.fail(&task, failure);
         }
-        task.retries -= 1;
+        task.retry();
         self.actions.push_back(Action::Withdraw(task.id));
-        let due = now + delay(task.attempt);
-        task.attempt += 1;
+        let due = now + delay(attempt);
         self.queue.push_delayed(due, task);
     }
 
@@ -211,7 +210,7 @@ impl Scheduler {
     }
 
     pub(super) fn fail(&mut self, task: &Task, failure: Failure) {
-        if let Some(deadline) = task.deadline {
+        if let Some(deadline) = task.wishes().deadline {
             self.deadlines.remove(&(deadline, task.id));
         }
         match failure {

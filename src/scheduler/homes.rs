@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::queue::Key;
+use super::task::Key;
 use crate::id::WorkerId;
 
 /// So many keys are remembered; of more, those that were used last.

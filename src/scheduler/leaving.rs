@@ -9,7 +9,7 @@ use crate::id::WorkerId;
 impl Scheduler {
     /// Workers that are up, or come up, and stay.
     pub(super) fn serving(&self) -> usize {
-        self.workers.values().filter(|worker| worker.serves()).count()
+        self.workers.tally().serving
     }
 
     /// So many workers are kept, even without tasks.
@@ -28,14 +28,14 @@ impl Scheduler {
     /// A worker that takes no more tasks is no home any more, but for the keys of those that it still has:
     /// two tasks of one key never run at the same time.
     pub(super) fn release_keys(&mut self, id: WorkerId) {
-        if let Some(worker) = self.workers.get(&id).filter(|worker| !worker.serves()) {
+        if let Some(worker) = self.workers.get(id).filter(|worker| !worker.serves()) {
             self.queue.forget(id, &worker.keys());
         }
     }
 
     /// A worker gets no more tasks, and leaves when it has none left.
     pub(super) fn dismiss(&mut self, now: Time, id: WorkerId, reason: LeaveReason) {
-        let Some(worker) = self.workers.get(&id).filter(|worker| worker.serves()) else { return };
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.serves()) else { return };
         let (runs, recallable) = (worker.head().is_some(), worker.recallable);
         if !runs {
             return self.stop(now, id, reason);
@@ -49,7 +49,7 @@ impl Scheduler {
 
     /// A worker whose last task is over leaves if there is a reason.
     pub(super) fn leave_if_due(&mut self, now: Time, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id).filter(|worker| worker.is_idle()) else { return };
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.is_idle()) else { return };
         let used_up = worker.is_used_up(0, &self.config).then_some(LeaveReason::UsedUp);
         let surplus = || self.is_surplus().then_some(LeaveReason::Surplus);
         if let Some(reason) = worker.leaving.or(used_up).or_else(surplus) {
@@ -76,7 +76,7 @@ impl Scheduler {
         self.set_surplus(self.is_surplus());
         if self.surplus {
             for id in self.worker_ids(|worker| worker.is_ready() && worker.ahead() > 0) {
-                if self.workers.get(&id).is_some_and(Worker::can_recall) {
+                if self.workers.get(id).is_some_and(Worker::can_recall) {
                     self.recall(id);
                 }
             }
@@ -101,20 +101,13 @@ impl Scheduler {
 
     /// When the next worker has been idle for too long.
     pub(super) fn idle_until(&self) -> Option<Time> {
-        let limit = self.config.idle_timeout?;
-        if self.serving() <= self.least_workers() {
-            return None;
-        }
-        let idle = self.workers.values().filter(|worker| worker.is_idle());
-        idle.map(|worker| worker.since.saturating_add(limit)).min()
+        let spare = self.serving() > self.least_workers();
+        self.workers.idle_until().filter(|_| spare)
     }
 
     /// Workers that have been idle for too long leave, the youngest first, but not all.
     pub(super) fn dismiss_idle(&mut self, now: Time) {
-        let Some(limit) = self.config.idle_timeout else { return };
-        let late = |worker: &Worker| worker.since.saturating_add(limit) <= now;
-        let idle = self.worker_ids(|worker| worker.is_idle() && late(worker));
-        for id in idle.into_iter().rev() {
+        for id in self.workers.idle_too_long(now).into_iter().rev() {
             if self.serving() > self.least_workers() {
                 self.stop(now, id, LeaveReason::Idle);
             }

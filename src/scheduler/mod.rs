@@ -31,28 +31,37 @@
 //! The pool's way is `Open ─▶ Draining ─▶ Closed`, with `Broken` in place of `Draining` when
 //! workers cannot live; see [`Phase`].
 
+mod crew;
 mod dispatch;
+mod earliest;
 mod ending;
 mod homes;
+mod lanes;
 mod leaving;
+mod numbers;
 mod queue;
 mod restarts;
 mod shutdown;
+mod task;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use self::crew::Crew;
 use self::queue::Queue;
-pub(crate) use self::queue::Task;
 use self::restarts::Restarts;
+pub(crate) use self::task::{Task, Wishes};
 pub(crate) use self::worker::Stage;
 use self::worker::{Mercy, Sentence, Worker};
 use crate::builder::OnWorkerDeath;
 use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
+
+/// Memory for so many actions is kept.
+const FEW_ACTIONS: usize = 1_024;
 
 /// Time since the pool began.
 pub(crate) type Time = Duration;
@@ -214,11 +223,7 @@ pub(crate) struct Scheduler {
     config: Config,
     phase: Phase,
     queue: Queue,
-    workers: BTreeMap<WorkerId, Worker>,
-    /// Workers with room for one more task, by load. The least loaded one comes first.
-    open: BTreeSet<(usize, WorkerId)>,
-    /// Tasks sent ahead, over all workers.
-    ahead: usize,
+    workers: Crew,
     /// Recalls without an answer; it comes before the next event, and nothing is sent until then.
     unanswered: usize,
     /// The deadlines of all tasks that are not over.
@@ -239,12 +244,10 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            config,
             phase: Phase::Open,
             queue: Queue::default(),
-            workers: BTreeMap::new(),
-            open: BTreeSet::new(),
-            ahead: 0,
+            workers: Crew::new(config.max_pipeline),
+            config,
             unanswered: 0,
             deadlines: BTreeSet::new(),
             warm_up: false,
@@ -346,7 +349,7 @@ impl Scheduler {
     /// A worker is initialised. `recallable` says whether tasks can be taken back from it.
     pub(crate) fn worker_ready(&mut self, now: Time, id: WorkerId, recallable: bool) {
         let is_starting = |worker: &Worker| matches!(worker.stage, Stage::Starting { .. });
-        if !self.workers.get(&id).is_some_and(is_starting) {
+        if !self.workers.get(id).is_some_and(is_starting) {
             return; // it was told to leave in the meantime
         }
         self.update(id, |worker| {
@@ -361,19 +364,19 @@ impl Scheduler {
 
     /// A worker sent the result of a task. It may also come from a worker that is being ended.
     pub(crate) fn task_finished(&mut self, now: Time, id: WorkerId, task: TaskId) -> Verdict {
-        let worker = self.workers.get(&id).filter(|worker| !worker.is_at_fault());
+        let worker = self.workers.get(id).filter(|worker| !worker.is_at_fault());
         let head = worker.and_then(Worker::head);
         let Some(head) = head.filter(|head| head.task.id == task) else {
             self.misbehaved(now, id);
             return Verdict::Discard;
         };
-        if let Some(deadline) = head.task.deadline {
+        if let Some(deadline) = head.task.wishes().deadline {
             self.deadlines.remove(&(deadline, task));
         }
         self.counts.completed += 1;
         self.restarts.task_finished();
-        self.update(id, |worker| worker.complete_head(now));
-        self.drop_head(now, id);
+        let next = self.update(id, |worker| worker.complete_head(now));
+        self.head_dropped(now, id, next.flatten());
         self.advance(now);
         Verdict::Deliver
     }
@@ -381,7 +384,7 @@ impl Scheduler {
     /// A worker takes more memory than it may, and will not begin another task.
     pub(crate) fn worker_over_memory(&mut self, now: Time, id: WorkerId) {
         // It says so after a task only; one that says so at once would be replaced again and again.
-        if self.workers.get(&id).is_some_and(|worker| worker.tasks_completed == 0) {
+        if self.workers.get(id).is_some_and(|worker| worker.tasks_completed == 0) {
             return self.misbehaved(now, id);
         }
         self.dismiss(now, id, LeaveReason::Memory);
@@ -410,7 +413,7 @@ impl Scheduler {
     /// A part of a running task will not begin with it, and has become a task of its own.
     pub(crate) fn divided(&mut self, id: WorkerId, part: Task) {
         self.accept(&part);
-        let sentence = self.workers.get(&id).and_then(Worker::head).and_then(|head| head.sentence);
+        let sentence = self.workers.get(id).and_then(Worker::head).and_then(|head| head.sentence);
         if sentence == Some(Sentence::Abort) {
             self.fail(&part, Failure::Cancelled);
         } else {
@@ -421,7 +424,7 @@ impl Scheduler {
     /// Answers [`Action::Ask`]: whether the running task is known to look for it.
     pub(crate) fn asked(&mut self, now: Time, id: WorkerId, cooperative: bool) {
         let waits = |worker: &Worker| worker.is_sentenced() && worker.mercy == Mercy::Asked;
-        if !self.workers.get(&id).is_some_and(waits) {
+        if !self.workers.get(id).is_some_and(waits) {
             return;
         }
         if cooperative {
@@ -465,7 +468,7 @@ impl Scheduler {
     /// The time that [`Self::next_timeout`] named has come.
     pub(crate) fn timeout(&mut self, now: Time) {
         self.expire(now);
-        for id in self.worker_ids(|worker| worker.next_timeout().is_some_and(|at| at <= now)) {
+        for id in self.workers.due(now) {
             self.worker_timeout(now, id);
         }
         self.dismiss_idle(now);
@@ -479,12 +482,16 @@ impl Scheduler {
     // ----- outputs -----
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            self.actions.shrink_to(FEW_ACTIONS); // all that waited may have ended at once
+        }
+        action
     }
 
     /// When [`Self::timeout`] must be called, if nothing else happens before.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let workers = self.workers.values().filter_map(Worker::next_timeout);
+        let workers = self.workers.next_timeout().into_iter();
         let restart = self.wants_worker().then(|| self.restarts.not_before());
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let due = self.queue.next_due().into_iter().chain(deadline);
@@ -500,7 +507,7 @@ impl Scheduler {
 
     /// Tasks that wait to begin, those sent ahead included.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len() + self.ahead
+        self.queue.len() + self.workers.tally().ahead
     }
 
     /// The least and the most workers that there may be.
@@ -509,11 +516,11 @@ impl Scheduler {
     }
 
     pub(crate) fn running(&self) -> usize {
-        self.workers.values().filter(|worker| worker.head().is_some()).count()
+        self.workers.tally().busy
     }
 
     pub(crate) fn worker(&self, id: WorkerId) -> Option<WorkerView> {
-        let worker = self.workers.get(&id)?;
+        let worker = self.workers.get(id)?;
         Some(WorkerView {
             stage: worker.stage,
             busy: worker.head().is_some(),
@@ -524,7 +531,7 @@ impl Scheduler {
 
     /// The tasks in a worker's hands, the running one first.
     pub(crate) fn pipeline(&self, id: WorkerId) -> impl DoubleEndedIterator<Item = TaskId> {
-        let worker = self.workers.get(&id);
+        let worker = self.workers.get(id);
         worker.into_iter().flat_map(|worker| worker.pipeline.iter().map(|sent| sent.task.id))
     }
 
@@ -532,11 +539,11 @@ impl Scheduler {
 
     fn accept(&mut self, task: &Task) {
         self.counts.submitted += 1;
-        self.deadlines.extend(task.deadline.map(|deadline| (deadline, task.id)));
+        self.deadlines.extend(task.wishes().deadline.map(|deadline| (deadline, task.id)));
     }
 
     fn worker_ids(&self, which: impl Fn(&Worker) -> bool) -> Vec<WorkerId> {
-        self.workers.iter().filter(|(_, worker)| which(worker)).map(|(id, _)| *id).collect()
+        self.workers.iter().filter(|(_, worker)| which(worker)).map(|(id, _)| id).collect()
     }
 
     /// Brings everything forward that the last event made possible.
@@ -545,33 +552,29 @@ impl Scheduler {
         self.finish_shutdown(now);
     }
 
-    // ----- the index of open workers -----
-
-    /// The one way to change a worker: keeps `open` and `ahead` true.
+    /// The one way to change a worker.
     fn update<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
-        let worker = self.workers.get_mut(&id)?;
-        self.ahead -= worker.ahead();
-        let result = change(worker);
-        self.ahead += worker.ahead();
-        let load = worker.has_room(&self.config, self.surplus).then_some(worker.pipeline.len());
-        if load != worker.listed {
-            if let Some(listed) = worker.listed {
-                self.open.remove(&(listed, id));
-            }
-            self.open.extend(load.map(|load| (load, id)));
-            worker.listed = load;
-        }
+        let result = self.workers.update(id, &self.config, self.surplus, change)?;
+        self.queue.call(id);
         Some(result)
     }
 
     fn remove(&mut self, id: WorkerId) -> Option<Worker> {
-        let worker = self.workers.remove(&id)?;
-        if let Some(listed) = worker.listed {
-            self.open.remove(&(listed, id));
-        }
-        self.ahead -= worker.ahead();
+        let worker = self.workers.remove(id)?;
         self.queue.forget(id, &[]);
         Some(worker)
+    }
+
+    /// Whether all that is kept to save a search is what the search would give.
+    #[cfg(test)]
+    fn counts_true(&self) -> bool {
+        let is_called = |(id, worker): (WorkerId, &Worker)| {
+            let calls = worker.standing.load.is_some() && self.queue.awaits(id);
+            !calls || self.queue.is_caller(id)
+        };
+        self.workers.is_true(&self.config, self.surplus)
+            && self.queue.is_true()
+            && self.workers.iter().all(is_called)
     }
 }
 

@@ -3,214 +3,208 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::Time;
 use super::homes::Homes;
+use super::lanes::Lanes;
+use super::task::{Key, Rank, Task, Wishes};
 use crate::id::{TaskId, WorkerId};
 
-/// Tasks of one key go to one worker.
-pub(crate) type Key = u64;
-
-/// A task as far as policy is concerned. It moves whole between queue and pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Task {
-    pub(crate) id: TaskId,
-    /// Higher ones come first.
-    pub(crate) priority: i32,
-    /// Tasks of the same key go to the same worker while it lives.
-    pub(crate) key: Option<Key>,
-    /// Counts from one; a task that had not begun when its worker died keeps its number.
-    pub(crate) attempt: u32,
-    /// How often it may still be begun again after a death or a timeout.
-    pub(crate) retries: u32,
-    /// Running time that it may take.
-    pub(crate) timeout: Option<Duration>,
-    /// When it must be over.
-    pub(crate) deadline: Option<Time>,
-    /// A part of it can be taken back while it runs.
-    pub(crate) divisible: bool,
-}
-
-impl Task {
-    /// A task without any wishes.
-    pub(crate) fn new(id: TaskId) -> Self {
-        Self {
-            id,
-            priority: 0,
-            key: None,
-            attempt: 1,
-            retries: 0,
-            timeout: None,
-            deadline: None,
-            divisible: false,
-        }
-    }
-
-    fn rank(&self) -> Rank {
-        Rank { priority: Reverse(self.priority), id: self.id }
-    }
-}
-
-/// The order in which tasks are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    priority: Reverse<i32>,
-    id: TaskId,
-}
-
-/// The waiting tasks. Ids grow with submission, so within a priority the order is first in, first out,
-/// and a task that comes back takes its old place. A part of a divided task has an id between that of
-/// the whole and that of the next task.
+/// The waiting tasks. Of one without wishes only a bit is kept, so a million of them cost little more
+/// than one. A part of a divided task has an id between that of the whole and that of the next task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     /// Any worker may take them.
-    shared: BTreeMap<Rank, Task>,
+    shared: Lanes,
     /// The shared ones that have a key, which no worker has had yet.
-    homeless: BTreeMap<Key, BTreeSet<Rank>>,
-    /// Tasks whose key has a worker, by that worker. None of the maps is empty.
-    own: BTreeMap<WorkerId, BTreeMap<Rank, Task>>,
+    homeless: BTreeMap<Key, BTreeSet<TaskId>>,
+    /// Tasks whose key has a worker, by that worker. None of the lanes is empty.
+    own: BTreeMap<WorkerId, Lanes>,
     homes: Homes,
-    delayed: BTreeMap<(Time, TaskId), Task>,
-    /// The priorities of those waiting tasks that have one.
-    priorities: BTreeMap<TaskId, i32>,
+    delayed: BTreeSet<(Time, TaskId)>,
+    /// What those waiting tasks wish that wish anything, wherever they are.
+    wishes: BTreeMap<TaskId, Box<Wishes>>,
+    /// Where those are that are not shared.
+    elsewhere: BTreeMap<TaskId, Place>,
+    /// All workers that have own tasks and may have room for one, and perhaps others.
+    callers: BTreeSet<WorkerId>,
     /// How many of the shared ones have a key.
     keyed: usize,
     /// How many there are in `own`.
     owned: usize,
 }
 
+/// Where a task waits that not every worker may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Own(WorkerId),
+    Delayed(Time),
+}
+
 impl Queue {
     pub(super) fn push(&mut self, task: Task) {
-        let rank = task.rank();
-        if task.priority != 0 {
-            self.priorities.insert(task.id, task.priority);
-        }
-        let Some(key) = task.key else {
-            self.shared.insert(rank, task);
+        let (rank, key) = (task.rank(), task.wishes().key);
+        self.keep_wishes(task);
+        let Some(key) = key else {
+            self.shared.insert(rank);
             return;
         };
         if let Some(home) = self.homes.find(key) {
-            self.owned += 1;
-            self.own.entry(home).or_default().insert(rank, task);
+            self.own_insert(home, rank);
         } else {
             self.keyed += 1;
-            self.homeless.entry(key).or_default().insert(rank);
-            self.shared.insert(rank, task);
+            self.homeless.entry(key).or_default().insert(rank.id);
+            self.shared.insert(rank);
         }
     }
 
     /// Holds a task back until `due`.
     pub(super) fn push_delayed(&mut self, due: Time, task: Task) {
-        self.delayed.insert((due, task.id), task);
+        self.delayed.insert((due, task.id));
+        self.elsewhere.insert(task.id, Place::Delayed(due));
+        self.keep_wishes(task);
+    }
+
+    fn keep_wishes(&mut self, task: Task) {
+        if let Some(wishes) = task.wishes {
+            self.wishes.insert(task.id, wishes);
+        }
+    }
+
+    fn own_insert(&mut self, home: WorkerId, rank: Rank) {
+        self.owned += 1;
+        self.own.entry(home).or_default().insert(rank);
+        self.elsewhere.insert(rank.id, Place::Own(home));
+        self.callers.insert(home);
     }
 
     /// The first of the tasks that this worker may take. If it has a key the worker is that key's home
     /// from now on.
     pub(super) fn pop_for(&mut self, worker: WorkerId) -> Option<Task> {
-        let shared = self.shared.first_key_value().map(|(rank, _)| *rank);
-        let own = self.own.get(&worker).and_then(BTreeMap::first_key_value).map(|(rank, _)| *rank);
-        let task = match (shared, own) {
-            (Some(shared), own) if own.is_none_or(|own| shared < own) => self.take_shared(shared),
-            (_, Some(own)) => self.take_own(worker, own),
-            _ => None,
-        }?;
-        if task.priority != 0 {
-            self.priorities.remove(&task.id);
+        let shared = self.shared.first();
+        let own = self.own.get(&worker).and_then(Lanes::first);
+        let first = shared.into_iter().chain(own).min()?;
+        let task = self.take(first.id);
+        if Some(first) == own {
+            self.take_own(worker, first);
+        } else {
+            self.take_shared(first, task.wishes().key);
         }
-        if let Some(key) = task.key {
+        if let Some(key) = task.wishes().key {
             self.settle(key, worker);
         }
         Some(task)
     }
 
-    fn take_shared(&mut self, rank: Rank) -> Option<Task> {
-        let task = self.shared.remove(&rank)?;
-        if let Some(key) = task.key
-            && let Some(ranks) = self.homeless.get_mut(&key)
+    /// What was kept of a task. It is still to be taken out of where it waits.
+    fn take(&mut self, id: TaskId) -> Task {
+        Task { id, wishes: self.wishes.remove(&id) }
+    }
+
+    fn take_shared(&mut self, rank: Rank, key: Option<Key>) -> bool {
+        if let Some(key) = key
+            && let Some(ids) = self.homeless.get_mut(&key)
         {
             self.keyed -= 1;
-            ranks.remove(&rank);
-            if ranks.is_empty() {
+            ids.remove(&rank.id);
+            if ids.is_empty() {
                 self.homeless.remove(&key);
             }
         }
-        Some(task)
+        self.shared.remove(rank)
     }
 
-    fn take_own(&mut self, worker: WorkerId, rank: Rank) -> Option<Task> {
-        let tasks = self.own.get_mut(&worker)?;
-        let task = tasks.remove(&rank)?;
+    fn take_own(&mut self, worker: WorkerId, rank: Rank) {
+        let Some(lanes) = self.own.get_mut(&worker) else { return };
+        lanes.remove(rank);
         self.owned -= 1;
-        if tasks.is_empty() {
+        self.elsewhere.remove(&rank.id);
+        if lanes.len() == 0 {
             self.own.remove(&worker);
         }
-        Some(task)
     }
 
     /// The other tasks of a key follow the first one to its worker.
     fn settle(&mut self, key: Key, worker: WorkerId) {
         self.homes.settle(key, worker);
-        let Some(ranks) = self.homeless.remove(&key) else { return };
-        self.keyed -= ranks.len();
-        self.owned += ranks.len();
-        let tasks = ranks.into_iter().filter_map(|rank| Some((rank, self.shared.remove(&rank)?)));
-        self.own.entry(worker).or_default().extend(tasks);
+        let Some(ids) = self.homeless.remove(&key) else { return };
+        self.keyed -= ids.len();
+        for id in ids {
+            let rank = self.rank(id);
+            self.shared.remove(rank);
+            self.own_insert(worker, rank);
+        }
+    }
+
+    fn rank(&self, id: TaskId) -> Rank {
+        let priority = self.wishes.get(&id).map_or(0, |wishes| wishes.priority);
+        Rank { priority: Reverse(priority), id }
     }
 
     /// The worker takes no more tasks: those that waited for it may go to any other, but for those of the
     /// `busy` keys, of which it still has a task.
     pub(super) fn forget(&mut self, worker: WorkerId, busy: &[Key]) {
         self.homes.forget(worker, busy);
-        let tasks = self.own.remove(&worker).unwrap_or_default();
-        self.owned -= tasks.len();
-        for task in tasks.into_values() {
+        self.callers.remove(&worker);
+        let mut lanes = self.own.remove(&worker).unwrap_or_default();
+        self.owned -= lanes.len();
+        while let Some(rank) = lanes.pop_first() {
+            self.elsewhere.remove(&rank.id);
+            let task = self.take(rank.id);
             self.push(task);
         }
     }
 
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
-        let priority = self.priorities.remove(&id).unwrap_or_default();
-        let rank = Rank { priority: Reverse(priority), id };
-        let task = self.take_shared(rank).or_else(|| {
-            let worker = *self.own.iter().find(|(_, tasks)| tasks.contains_key(&rank))?.0;
-            self.take_own(worker, rank)
-        });
-        task.or_else(|| {
-            let key = *self.delayed.keys().find(|(_, delayed)| *delayed == id)?;
-            self.delayed.remove(&key)
-        })
+        let task = self.take(id);
+        let rank = task.rank();
+        let was_there = match self.elsewhere.get(&id) {
+            None => self.take_shared(rank, task.wishes().key),
+            Some(&Place::Own(worker)) => {
+                self.take_own(worker, rank);
+                true
+            }
+            Some(&Place::Delayed(due)) => {
+                self.elsewhere.remove(&id);
+                self.delayed.remove(&(due, id))
+            }
+        };
+        was_there.then_some(task)
     }
 
     /// Empties the queue, delayed tasks included, in the order in which they would be sent.
-    pub(super) fn drain(&mut self) -> Vec<Task> {
-        let mut tasks = std::mem::take(&mut self.shared);
-        tasks.extend(std::mem::take(&mut self.own).into_values().flatten());
-        let delayed = std::mem::take(&mut self.delayed).into_values();
-        tasks.extend(delayed.map(|task| (task.rank(), task)));
-        self.homeless.clear();
-        self.priorities.clear();
-        (self.keyed, self.owned) = (0, 0);
-        tasks.into_values().collect()
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Task> + use<> {
+        let homes = std::mem::take(&mut self.homes);
+        let mut drained = std::mem::replace(self, Self { homes, ..Self::default() });
+        for id in std::mem::take(&mut drained.elsewhere).into_keys() {
+            drained.shared.insert(drained.rank(id));
+        }
+        std::iter::from_fn(move || {
+            let first = drained.shared.pop_first()?;
+            Some(drained.take(first.id))
+        })
     }
 
     /// Moves every delayed task whose time has come among the ready ones.
     pub(super) fn release_due(&mut self, now: Time) {
-        while let Some(entry) = self.delayed.first_entry()
-            && entry.key().0 <= now
+        while let Some(&(due, id)) = self.delayed.first()
+            && due <= now
         {
-            let task = entry.remove();
+            self.delayed.pop_first();
+            self.elsewhere.remove(&id);
+            let task = self.take(id);
             self.push(task);
         }
     }
 
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.delayed.first_key_value().map(|((due, _), _)| *due)
+        self.delayed.first().map(|(due, _)| *due)
     }
 
     /// Whether the first of the tasks that any worker may take makes its worker the home of a key.
     pub(super) fn settles(&self) -> bool {
-        self.shared.first_key_value().is_some_and(|(_, task)| task.key.is_some())
+        let wishes = || self.wishes.get(&self.shared.first()?.id);
+        self.keyed > 0 && wishes().is_some_and(|wishes| wishes.key.is_some())
     }
 
     /// How many keys have their home there.
@@ -218,9 +212,29 @@ impl Queue {
         self.homes.count(worker)
     }
 
-    /// The workers that are waited for, whoever else is idle.
-    pub(super) fn awaited(&self) -> Vec<WorkerId> {
-        self.own.keys().copied().collect()
+    /// Whether no task waits that could be sent.
+    pub(super) fn is_dry(&self) -> bool {
+        self.shared.len() + self.owned == 0
+    }
+
+    /// The workers with room that are waited for, whoever else is idle, and perhaps others.
+    pub(super) fn callers(&self) -> Vec<WorkerId> {
+        if self.callers.is_empty() {
+            return Vec::new(); // as nearly always, and asked at every event
+        }
+        self.callers.iter().copied().collect()
+    }
+
+    /// The worker has room; says whether it is waited for.
+    pub(super) fn call(&mut self, worker: WorkerId) {
+        if self.owned > 0 && self.awaits(worker) {
+            self.callers.insert(worker);
+        }
+    }
+
+    /// The worker has no room, or is not waited for any more.
+    pub(super) fn dismiss_caller(&mut self, worker: WorkerId) {
+        self.callers.remove(&worker);
     }
 
     pub(super) fn awaits(&self, worker: WorkerId) -> bool {
@@ -236,6 +250,44 @@ impl Queue {
     pub(super) fn len(&self) -> usize {
         self.shared.len() + self.owned + self.delayed.len()
     }
+
+    /// Whether all that is kept is what a count gives.
+    #[cfg(test)]
+    pub(super) fn is_true(&self) -> bool {
+        let key = |id: &TaskId| self.wishes.get(id).and_then(|wishes| wishes.key);
+        let shared: Vec<Rank> = self.shared.iter().collect();
+        let keyed = shared.iter().filter(|rank| key(&rank.id).is_some());
+        let keyed: BTreeSet<(Option<Key>, TaskId)> =
+            keyed.map(|rank| (key(&rank.id), rank.id)).collect();
+        let homeless = self.homeless.iter();
+        let homeless = homeless.flat_map(|(key, ids)| ids.iter().map(|id| (Some(*key), *id)));
+        let own = self.own.iter();
+        let own: Vec<(WorkerId, Rank)> =
+            own.flat_map(|(worker, lanes)| lanes.iter().map(|rank| (*worker, rank))).collect();
+        let delayed = self.delayed.iter().map(|&(due, id)| (id, Place::Delayed(due)));
+        let elsewhere: BTreeMap<TaskId, Place> = own
+            .iter()
+            .map(|&(worker, rank)| (rank.id, Place::Own(worker)))
+            .chain(delayed)
+            .collect();
+        let in_lanes = shared.iter().chain(own.iter().map(|(_, rank)| rank));
+        let mut wishing = self.wishes.keys();
+        shared.len() == self.shared.len()
+            && keyed.len() == self.keyed
+            && keyed == homeless.collect()
+            && own.len() == self.owned
+            && elsewhere == self.elsewhere
+            && in_lanes.copied().all(|rank| rank == self.rank(rank.id))
+            && wishing.all(|id| elsewhere.contains_key(id) || shared.contains(&self.rank(*id)))
+            && self.own.values().all(|lanes| lanes.len() > 0)
+            && !self.homeless.values().any(BTreeSet::is_empty)
+    }
+
+    /// Whether a worker is among the callers.
+    #[cfg(test)]
+    pub(super) fn is_caller(&self, worker: WorkerId) -> bool {
+        self.callers.contains(&worker)
+    }
 }
 
 #[cfg(test)]
@@ -243,13 +295,22 @@ mod tests {
     use super::*;
 
     const KEY: Key = 7;
+    const MILLION: u64 = 1_000_000;
 
     fn task(id: u64) -> Task {
         Task::new(TaskId(id))
     }
 
     fn keyed(id: u64) -> Task {
-        Task { key: Some(KEY), ..task(id) }
+        wishing(id, Wishes { key: Some(KEY), ..Wishes::default() })
+    }
+
+    fn wishing(id: u64, wishes: Wishes) -> Task {
+        Task::with(TaskId(id), wishes)
+    }
+
+    fn with_priority(id: u64, priority: i32) -> Task {
+        wishing(id, Wishes { priority, ..Wishes::default() })
     }
 
     fn queue(tasks: impl IntoIterator<Item = Task>) -> Queue {
@@ -265,9 +326,8 @@ mod tests {
 
     #[test]
     fn a_higher_priority_comes_first_and_an_older_task_before_a_younger_one() {
-        let urgent = Task { priority: 1, ..task(3) };
-        let late = Task { priority: -1, ..task(2) };
-        let mut queue = queue([late, urgent, task(4), task(1)]);
+        let tasks = [with_priority(2, -1), with_priority(3, 1), task(4), task(1)];
+        let mut queue = queue(tasks);
         assert_eq!(queue.wanted(), 4);
         assert_eq!(popped(&mut queue, 1), [3, 1, 4, 2]);
     }
@@ -279,7 +339,7 @@ mod tests {
         assert_eq!(queue.pop_for(WorkerId(1)).map(|task| task.id), Some(TaskId(1)));
         queue.push(keyed(5));
         assert_eq!((queue.wanted(), queue.len()), (2, 4));
-        assert_eq!(queue.awaited(), [WorkerId(1)]);
+        assert_eq!(queue.callers(), [WorkerId(1)]);
         assert_eq!(popped(&mut queue, 2), [2, 4]);
         assert_eq!(popped(&mut queue, 1), [3, 5]);
         assert_eq!((queue.wanted(), queue.len()), (0, 0));
@@ -296,16 +356,69 @@ mod tests {
 
     #[test]
     fn a_task_is_found_wherever_it_waits() {
-        let mut queue = queue([keyed(1), keyed(2), task(3), Task { priority: 5, ..task(4) }]);
+        let mut queue = queue([keyed(1), keyed(2), task(3), with_priority(4, 5)]);
         let first = queue.pop_for(WorkerId(1)).map(|task| task.id);
         let second = queue.pop_for(WorkerId(1)).map(|task| task.id);
         assert_eq!((first, second), (Some(TaskId(4)), Some(TaskId(1))));
         queue.push_delayed(Time::ZERO, task(5));
-        queue.push(Task { priority: -3, key: Some(1), ..task(6) });
+        queue.push(wishing(6, Wishes { priority: -3, key: Some(1), ..Wishes::default() }));
         for id in [2, 3, 5, 6] {
             assert_eq!(queue.remove(TaskId(id)).map(|task| task.id), Some(TaskId(id)));
             assert_eq!(queue.remove(TaskId(id)), None);
         }
         assert_eq!((queue.wanted(), queue.len()), (0, 0));
+    }
+
+    #[test]
+    fn all_that_waits_is_drained_in_the_order_of_sending() {
+        let mut queue =
+            queue([keyed(1), keyed(2), task(3), with_priority(4, 1), with_priority(5, -1)]);
+        assert_eq!(queue.pop_for(WorkerId(1)).map(|task| task.id), Some(TaskId(4)));
+        assert_eq!(queue.pop_for(WorkerId(1)).map(|task| task.id), Some(TaskId(1)));
+        queue.push_delayed(Time::ZERO, with_priority(6, 2));
+        let drained = queue.drain().map(|task| (task.id.get(), task.wishes().priority));
+        assert!(drained.eq([(6, 2), (2, 0), (3, 0), (5, -1)]));
+        assert!(queue.len() == 0 && queue.is_true());
+    }
+
+    /// The size: a block and its index take two words, and a tree is half full at least.
+    fn memory(queue: &Queue) -> usize {
+        assert!(queue.wishes.is_empty() && queue.elsewhere.is_empty());
+        queue.shared.blocks() * 16 * 2
+    }
+
+    #[test]
+    fn a_million_tasks_that_wish_nothing_take_less_than_a_megabyte() {
+        let queue = queue((1..=MILLION).map(task));
+        assert_eq!(queue.len() as u64, MILLION);
+        assert!(memory(&queue) < 1 << 20, "{}", memory(&queue));
+    }
+
+    #[test]
+    fn a_task_that_wishes_nothing_never_takes_more_than_its_own_block() {
+        let queue = queue((1..=1_000).map(|n| task(n * 1_000)));
+        assert!(memory(&queue) <= queue.len() * 32);
+    }
+
+    #[test]
+    fn what_is_cancelled_while_it_waits_leaves_nothing_behind() {
+        let mut queue = queue((1..=MILLION / 10).map(task));
+        let before = memory(&queue);
+        // All but every hundredth, in an order that has nothing to do with that of sending.
+        for step in 0..MILLION / 10 {
+            let id = step * 77_777 % (MILLION / 10) + 1;
+            if !id.is_multiple_of(100) {
+                assert!(queue.remove(TaskId(id)).is_some());
+            }
+        }
+        assert_eq!(queue.len() as u64, MILLION / 1_000);
+        assert!(memory(&queue) <= queue.len() * 32 && memory(&queue) < before);
+        assert_eq!(popped(&mut queue, 1)[..3], [100, 200, 300]);
+        assert_eq!(memory(&queue), 0);
+    }
+
+    #[test]
+    fn a_task_is_small() {
+        assert!(size_of::<Task>() <= 16);
     }
 }

@@ -60,7 +60,7 @@ impl Scheduler {
         }
         self.cancel_waiting();
         for id in self.worker_ids(|_| true) {
-            let Some(worker) = self.workers.get(&id) else { continue };
+            let Some(worker) = self.workers.get(id) else { continue };
             let tasks = worker.pipeline.len();
             if tasks == 0 {
                 self.end_now(id, KillReason::GraceOver);
@@ -80,7 +80,7 @@ impl Scheduler {
                     sent.sentence = sent.sentence.max(Some(Sentence::CutShort));
                 }
             });
-            let stays = self.workers.get(&id).is_some_and(|worker| {
+            let stays = self.workers.get(id).is_some_and(|worker| {
                 matches!(worker.stage, Stage::Starting { .. } | Stage::Ready)
             });
             match force {
@@ -95,8 +95,7 @@ impl Scheduler {
     pub(super) fn finish_shutdown(&mut self, now: Time) {
         match self.phase {
             Phase::Draining { .. } => {
-                let dry =
-                    self.queue.len() == 0 && self.workers.values().all(|w| w.head().is_none());
+                let dry = self.queue.len() == 0 && self.running() == 0;
                 if dry {
                     self.stop_workers(now);
                 }
@@ -115,6 +114,10 @@ impl Scheduler {
     }
 
     pub(super) fn stop_workers(&mut self, now: Time) {
+        let tally = self.workers.tally();
+        if tally.ready + tally.starting == 0 {
+            return;
+        }
         let stays = |worker: &Worker| matches!(worker.stage, Stage::Ready | Stage::Starting { .. });
         for id in self.worker_ids(stays) {
             self.stop(now, id, LeaveReason::ShutDown);

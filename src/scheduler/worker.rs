@@ -17,7 +17,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::queue::{Key, Task};
+use super::crew::{Standing, Tally};
+use super::task::{Key, Task};
 use super::{Config, Time};
 use crate::events::LeaveReason;
 use crate::id::TaskId;
@@ -85,6 +86,12 @@ pub(super) struct Sent {
     pub(super) sentence: Option<Sentence>,
 }
 
+impl Sent {
+    fn has_key(&self) -> bool {
+        self.task.wishes().key.is_some()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     pub(super) stage: Stage,
@@ -105,9 +112,11 @@ pub(super) struct Worker {
     pub(super) tasks_completed: u64,
     /// How long the running task may take before what can be taken back is.
     patience: Duration,
-    /// The load by which it stands in the index of open workers.
-    pub(super) listed: Option<usize>,
     pace: Pace,
+    /// How many of its tasks have a key.
+    keyed: usize,
+    /// As it was when it was last looked at by the [`Crew`](super::crew::Crew).
+    pub(super) standing: Standing,
 }
 
 impl Worker {
@@ -124,8 +133,9 @@ impl Worker {
             since: Time::ZERO,
             tasks_completed: 0,
             patience: PATIENCE,
-            listed: None,
             pace: Pace::default(),
+            keyed: 0,
+            standing: Standing::NONE,
         }
     }
 
@@ -160,7 +170,7 @@ impl Worker {
 
     /// The keys of the tasks in its hands.
     pub(super) fn keys(&self) -> Vec<Key> {
-        self.pipeline.iter().filter_map(|sent| sent.task.key).collect()
+        self.pipeline.iter().filter_map(|sent| sent.task.wishes().key).collect()
     }
 
     /// Whether it has not been asked for a part yet.
@@ -175,13 +185,16 @@ impl Worker {
 
     /// How many of those could be sent to another worker.
     pub(super) fn movable(&self) -> usize {
-        let ahead = self.pipeline.iter().skip(self.begun.max(1));
-        ahead.filter(|sent| sent.task.key.is_none()).count()
+        let begun = self.begun.max(1);
+        if self.keyed == 0 {
+            return self.pipeline.len().saturating_sub(begun);
+        }
+        self.pipeline.iter().skip(begun).filter(|sent| !sent.has_key()).count()
     }
 
     /// Whether one more task may be sent now. While there are too many workers nothing is sent ahead, so
     /// that some of them run dry.
-    pub(super) fn has_room(&self, config: &Config, surplus: bool) -> bool {
+    fn has_room(&self, config: &Config, surplus: bool) -> bool {
         self.is_ready()
             && self.leaving.is_none()
             && !self.blocked
@@ -218,7 +231,7 @@ impl Worker {
 
     /// Whether a part of the running task can be taken back.
     pub(super) fn is_divisible(&self) -> bool {
-        self.recallable && self.head().is_some_and(|head| head.task.divisible)
+        self.recallable && self.head().is_some_and(|head| head.task.wishes().divisible)
     }
 
     fn credit(&self, limit: usize) -> usize {
@@ -227,16 +240,17 @@ impl Worker {
         if self.recallable { self.pace.tasks_in_window.max(least).min(limit) } else { 1 }
     }
 
-    /// Notes that the running task is done, and how long it took.
-    pub(super) fn complete_head(&mut self, now: Time) {
+    /// The running task is done, and the next one counts as running.
+    pub(super) fn complete_head(&mut self, now: Time) -> Option<TaskId> {
         self.tasks_completed += 1;
         self.pace.record(now.saturating_sub(self.since));
+        self.drop_head(now)
     }
 
     /// When the running task must end; `None` without a timeout or once it is being ended.
     pub(super) fn timeout_at(&self) -> Option<Time> {
         let head = self.head().filter(|head| head.sentence.is_none())?;
-        Some(self.since.saturating_add(head.task.timeout?))
+        Some(self.since.saturating_add(head.task.wishes().timeout?))
     }
 
     /// When the running task has lasted so long that those behind it, or its own other parts, must not
@@ -253,7 +267,7 @@ impl Worker {
     }
 
     /// The front task, if there is one, counts as running from now on.
-    pub(super) fn begin_head(&mut self, now: Time) -> Option<TaskId> {
+    fn begin_head(&mut self, now: Time) -> Option<TaskId> {
         self.since = now;
         self.mercy = Mercy::Unheard;
         if self.recall == Recall::Answered {
@@ -278,15 +292,26 @@ impl Worker {
         self.pace.record(now.saturating_sub(self.since).max(PATIENCE));
     }
 
-    /// Those behind the first one are the pipeline now.
-    pub(super) fn drop_head(&mut self) {
-        self.pipeline.pop_front();
+    /// It was sent a task, which counts as running from now on if it has no other.
+    pub(super) fn push(&mut self, now: Time, task: Task) -> Option<TaskId> {
+        let sent = Sent { task, sentence: None };
+        self.keyed += usize::from(sent.has_key());
+        self.pipeline.push_back(sent);
+        if self.pipeline.len() == 1 { self.begin_head(now) } else { None }
+    }
+
+    /// Those behind the first one are the pipeline now, and the first of them counts as running.
+    pub(super) fn drop_head(&mut self, now: Time) -> Option<TaskId> {
+        let head = self.pipeline.pop_front();
+        self.keyed -= usize::from(head.is_some_and(|head| head.has_key()));
         self.begun = self.begun.saturating_sub(1);
+        self.begin_head(now)
     }
 
     /// Takes out one of those that were sent ahead.
     pub(super) fn remove(&mut self, position: usize) {
-        self.pipeline.remove(position);
+        let sent = self.pipeline.remove(position);
+        self.keyed -= usize::from(sent.is_some_and(|sent| sent.has_key()));
         self.begun -= usize::from(position < self.begun);
     }
 
@@ -304,10 +329,40 @@ impl Worker {
         if kept == 0 {
             self.since = now;
         }
-        self.pipeline.split_off(kept)
+        let taken = self.pipeline.split_off(kept);
+        self.keyed -= taken.iter().filter(|sent| sent.has_key()).count();
+        taken
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Time> {
+    /// How it stands among the others.
+    pub(super) fn stand(&self, config: &Config, surplus: bool) -> Standing {
+        let serves = self.serves();
+        let idle_until = |limit| self.since.saturating_add(limit);
+        let idle = config.idle_timeout.filter(|_| self.is_idle()).map(idle_until);
+        Standing {
+            load: self.has_room(config, surplus).then_some(self.pipeline.len()),
+            tally: Tally {
+                ahead: self.ahead(),
+                busy: usize::from(self.head().is_some()),
+                starting: usize::from(matches!(self.stage, Stage::Starting { .. })),
+                ready: usize::from(self.is_ready()),
+                serving: usize::from(serves),
+                up: usize::from(serves && self.is_ready()),
+                helpable: usize::from(self.can_recall() && self.movable() > 0),
+            },
+            timeout: self.next_timeout().unwrap_or(Time::MAX),
+            divides: self.divides_at().unwrap_or(Time::MAX),
+            idle: idle.unwrap_or(Time::MAX),
+        }
+    }
+
+    /// Whether its keys are counted right.
+    #[cfg(test)]
+    pub(super) fn is_true(&self) -> bool {
+        self.keyed == self.keys().len()
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
         match self.stage {
             Stage::Starting { deadline } | Stage::Stopping { deadline, .. } => Some(deadline),
             Stage::Ready => {

@@ -8,7 +8,7 @@ use crate::harvest::{Harvest, Receipt};
 use crate::id::{TaskId, WorkerId};
 use crate::ledger::Entry;
 use crate::payload::Payload;
-use crate::scheduler::{Scheduler, Task, Time, Verdict};
+use crate::scheduler::{Scheduler, Task, Time, Verdict, Wishes};
 use crate::snapshot::View;
 use crate::wire::{ChunkReplyHeader, Outcome};
 
@@ -102,6 +102,6 @@ impl Supervisor {
 impl Task {
     /// A chunk of so many items.
     pub(crate) fn chunk(id: TaskId, count: u32) -> Self {
-        Self { divisible: count > 1, ..Self::new(id) }
+        Self::with(id, Wishes { divisible: count > 1, ..Wishes::default() })
     }
 }

@@ -279,6 +279,7 @@ pub(super) fn beginning(model: &Model, world: &World, task: TaskId, attempt: u32
 /// The scheduler has nothing more to say, for now.
 pub(super) fn settled(model: &Model, world: &World, scheduler: &Scheduler, now: Time) -> Check {
     sizes(model)?;
+    ensure!(scheduler.counts_true(), "what is counted ahead is wrong: {scheduler:?}");
     ensure!(model.broken == model.must_break || model.closed, "the pool should break");
     ensure!(model.refused || !model.shut_down || model.broken, "no refusal");
     counts(model, scheduler)?;

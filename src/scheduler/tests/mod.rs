@@ -9,3 +9,5 @@ mod sabotage;
 mod script;
 mod scripts;
 mod simulation;
+
+pub(super) use self::random::Random;

@@ -320,16 +320,17 @@ impl Model {
 
     pub(super) fn submit(&mut self, task: &Task) {
         let place = if self.shut_down || self.broken { Place::Refused } else { Place::Queued };
+        let wishes = task.wishes();
         self.tasks.push(Entry {
             id: task.id,
-            priority: task.priority,
-            key: task.key,
-            deadline: task.deadline,
-            divisible: task.divisible,
+            priority: wishes.priority,
+            key: wishes.key,
+            deadline: wishes.deadline,
+            divisible: wishes.divisible,
             place,
-            attempt: task.attempt,
-            retries: task.retries,
-            timeout: task.timeout,
+            attempt: wishes.attempt,
+            retries: wishes.retries,
+            timeout: wishes.timeout,
             since: None,
             cancelled: false,
             aborted: false,

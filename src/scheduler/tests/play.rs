@@ -9,7 +9,7 @@ use super::sabotage::Saboteur;
 use super::simulation::{Claim, Process, World};
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::{
-    Action, End, Failure, Force, Refusal, Scheduler, StartFailure, Task, Time, Verdict,
+    self, Action, End, Failure, Force, Refusal, Scheduler, StartFailure, Task, Time, Verdict,
 };
 
 /// Timers that are due at the same moment may follow from each other, but not for ever.
@@ -104,7 +104,9 @@ impl Play {
         let id = self.world.new_task(parts);
         let deadline = deadline.map(|limit| self.now + limit);
         let divisible = parts > 1;
-        let task = Task { priority, key, retries, timeout, deadline, divisible, ..Task::new(id) };
+        let wishes =
+            scheduler::Wishes { priority, key, retries, timeout, deadline, divisible, attempt: 1 };
+        let task = Task::with(id, wishes);
         self.model.submit(&task);
         self.scheduler.submit(self.now, task);
         self.settle()
@@ -530,12 +532,13 @@ impl Play {
         let Some(parts) = self.world.divide(whole) else { return };
         self.sights.divisions += 1;
         let entry = self.model.task(whole).unwrap().clone();
-        let part = Task {
+        let wishes = scheduler::Wishes {
             priority: entry.priority,
             deadline: entry.deadline,
             divisible: parts > 1,
-            ..Task::new(self.world.new_task(parts))
+            ..scheduler::Wishes::default()
         };
+        let part = Task::with(self.world.new_task(parts), wishes);
         self.model.submit_part(&part, entry.aborted);
         self.scheduler.divided(worker, part);
     }

@@ -2,10 +2,10 @@
 
 /// The generator splitmix64.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(in crate::scheduler) struct Random(u64);
 
 impl Random {
-    pub(super) fn seeded(seed: u64) -> Self {
+    pub(in crate::scheduler) fn seeded(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -17,11 +17,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(in crate::scheduler) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() >> 33).unwrap() % bound
     }
 
-    pub(super) fn one_in(&mut self, chances: usize) -> bool {
+    pub(in crate::scheduler) fn one_in(&mut self, chances: usize) -> bool {
         self.below(chances) == 0
     }
 

@@ -8,7 +8,7 @@ use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::{
     Action, Config, Counts, End, Failure, Force, KillReason, Scheduler, StartFailure, Task, Time,
-    Verdict,
+    Verdict, Wishes,
 };
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -134,7 +134,7 @@ impl Pool {
 
     /// The task must be over after that time.
     pub(super) fn submit_within(&mut self, limit: Duration, mut task: Task) {
-        task.deadline = Some(self.now + limit);
+        task.wishes.get_or_insert_default().deadline = Some(self.now + limit);
         self.submit_task(task);
     }
 
@@ -356,24 +356,28 @@ pub(super) fn task(id: u64) -> Task {
     Task::new(TaskId(id))
 }
 
+pub(super) fn wishing(id: u64, wishes: Wishes) -> Task {
+    Task::with(TaskId(id), wishes)
+}
+
 pub(super) fn task_with_retries(id: u64, retries: u32) -> Task {
-    Task { retries, ..task(id) }
+    wishing(id, Wishes { retries, ..Wishes::default() })
 }
 
 pub(super) fn task_with_timeout(id: u64, timeout: Duration) -> Task {
-    Task { timeout: Some(timeout), ..task(id) }
+    wishing(id, Wishes { timeout: Some(timeout), ..Wishes::default() })
 }
 
 pub(super) fn task_with_priority(id: u64, priority: i32) -> Task {
-    Task { priority, ..task(id) }
+    wishing(id, Wishes { priority, ..Wishes::default() })
 }
 
 pub(super) fn sticky_task(id: u64, key: u64) -> Task {
-    Task { key: Some(key), ..task(id) }
+    wishing(id, Wishes { key: Some(key), ..Wishes::default() })
 }
 
 pub(super) fn divisible_task(id: u64) -> Task {
-    Task { divisible: true, ..task(id) }
+    wishing(id, Wishes { divisible: true, ..Wishes::default() })
 }
 
 // ----- actions -----

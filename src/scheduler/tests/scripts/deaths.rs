@@ -1,7 +1,7 @@
 //! Workers that die, tasks that are tried again, and workers that lie.
 
 use crate::scheduler::tests::script::*;
-use crate::scheduler::{Action, Failure, KillReason, Refusal};
+use crate::scheduler::{Action, Failure, KillReason, Refusal, Wishes};
 
 #[test]
 fn a_death_fails_only_the_task_that_had_begun() {
@@ -59,8 +59,8 @@ fn a_task_is_retried_after_deaths_and_the_last_failure_counts() {
 #[test]
 fn a_task_is_retried_after_a_timeout_and_may_then_succeed() {
     let mut pool = Pool::slow(1);
-    let task = task_with_timeout(1, millis(5));
-    pool.submit_task(crate::scheduler::Task { retries: 1, ..task });
+    let timeout = Some(millis(5));
+    pool.submit_task(wishing(1, Wishes { retries: 1, timeout, ..Wishes::default() }));
     pool.after(millis(5));
     pool.expect([send(1, 1), begin(1), ask(1), terminate(1)]);
     pool.dies(1);

@@ -2,7 +2,7 @@
 
 use crate::scheduler::tests::script::*;
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
-use crate::scheduler::{Action, Failure, Task};
+use crate::scheduler::{Action, Failure, Wishes};
 
 #[test]
 fn nothing_starts_without_a_task() {
@@ -311,7 +311,7 @@ fn a_key_has_priorities_of_its_own() {
     pool.submit_task(sticky_task(1, 7));
     pool.submit_task(sticky_task(2, 7));
     pool.submit_task(task_with_priority(3, 1));
-    pool.submit_task(Task { priority: 2, ..sticky_task(4, 7) });
+    pool.submit_task(wishing(4, Wishes { priority: 2, key: Some(7), ..Wishes::default() }));
     pool.skip();
     for (done, next) in [(1, 4), (4, 3), (3, 2)] {
         pool.after(secs(1));
@@ -336,7 +336,7 @@ fn tasks_of_a_key_go_on_with_another_worker_when_theirs_dies() {
 #[test]
 fn a_retried_task_of_a_key_goes_to_another_worker() {
     let mut pool = Pool::slow(2);
-    pool.submit_task(Task { retries: 1, ..sticky_task(1, 7) });
+    pool.submit_task(wishing(1, Wishes { retries: 1, key: Some(7), ..Wishes::default() }));
     pool.skip();
     pool.dies(1);
     pool.expect([withdraw(1), send_again(2, 1, 2), begin(1)]);

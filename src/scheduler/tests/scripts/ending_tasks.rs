@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::scheduler::tests::script::*;
 use crate::scheduler::worker::PATIENCE;
-use crate::scheduler::{Failure, KillReason, Task};
+use crate::scheduler::{Failure, KillReason, Wishes};
 
 #[test]
 fn cancelling_a_queued_task() {
@@ -184,9 +184,8 @@ fn a_timeout_of_a_task_that_does_not_begin_ends_its_worker() {
 #[test]
 fn an_abort_outweighs_a_timeout_with_retries() {
     let mut pool = Pool::slow(1);
-    let task = task_with_retries(1, 3);
     let timeout = Some(millis(5));
-    pool.submit_task(Task { timeout, ..task });
+    pool.submit_task(wishing(1, Wishes { retries: 3, timeout, ..Wishes::default() }));
     pool.after(millis(5));
     pool.abort(1);
     pool.skip();
@@ -359,7 +358,7 @@ fn a_deadline_that_has_passed_before() {
     let mut pool = Pool::slow(1);
     pool.submit_within(Duration::ZERO, task(1));
     pool.expect([fail(1, Failure::Expired)]);
-    pool.submit_task(Task { deadline: Some(Duration::ZERO), ..task(2) });
+    pool.submit_task(wishing(2, Wishes { deadline: Some(Duration::ZERO), ..Wishes::default() }));
     pool.expect([fail(2, Failure::Expired)]);
 }
 
@@ -415,8 +414,8 @@ fn a_deadline_that_passes_while_a_retry_waits_for_its_time() {
 #[test]
 fn a_deadline_outweighs_a_timeout_with_retries() {
     let mut pool = Pool::slow(1);
-    let task = Task { retries: 1, ..task_with_timeout(1, millis(5)) };
-    pool.submit_within(millis(6), task);
+    let timeout = Some(millis(5));
+    pool.submit_within(millis(6), wishing(1, Wishes { retries: 1, timeout, ..Wishes::default() }));
     pool.after(millis(6));
     pool.skip();
     pool.dies(1);

@@ -1,0 +1,302 @@
+//! All workers of a pool, and what must be known of them together. It is kept up to date whenever one
+//! of them changes, so that no event has to look at all of them.
+
+use std::ops::{AddAssign, SubAssign};
+
+use super::earliest::Earliest;
+use super::numbers::Numbers;
+use super::worker::Worker;
+use super::{Config, Time};
+use crate::id::WorkerId;
+
+#[derive(Clone, Debug)]
+pub(super) struct Crew {
+    /// In ascending order.
+    ids: Vec<WorkerId>,
+    /// In the same order.
+    workers: Vec<Worker>,
+    summary: Summary,
+}
+
+/// What one worker adds to the [`Summary`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// How many tasks it has, if it has room for one more.
+    pub(super) load: Option<usize>,
+    pub(super) tally: Tally,
+    /// When it has to be looked at; [`Time::MAX`] for never, as in the others.
+    pub(super) timeout: Time,
+    /// When others that are idle may take a part of its running task.
+    pub(super) divides: Time,
+    /// When it has been idle for too long.
+    pub(super) idle: Time,
+}
+
+impl Standing {
+    /// Of a worker that does not count yet.
+    pub(super) const NONE: Self = Self {
+        load: None,
+        tally: Tally { ahead: 0, busy: 0, starting: 0, ready: 0, serving: 0, up: 0, helpable: 0 },
+        timeout: Time::MAX,
+        divides: Time::MAX,
+        idle: Time::MAX,
+    };
+}
+
+/// Of one worker, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Tasks sent ahead.
+    pub(super) ahead: usize,
+    /// Workers that have a task.
+    pub(super) busy: usize,
+    pub(super) starting: usize,
+    pub(super) ready: usize,
+    /// Those that are up, or come up, and stay.
+    pub(super) serving: usize,
+    /// The ready ones of those.
+    pub(super) up: usize,
+    /// Workers that have something to give to another one.
+    pub(super) helpable: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.ahead += other.ahead;
+        self.busy += other.busy;
+        self.starting += other.starting;
+        self.ready += other.ready;
+        self.serving += other.serving;
+        self.up += other.up;
+        self.helpable += other.helpable;
+    }
+}
+
+impl SubAssign for Tally {
+    fn sub_assign(&mut self, other: Self) {
+        self.ahead -= other.ahead;
+        self.busy -= other.busy;
+        self.starting -= other.starting;
+        self.ready -= other.ready;
+        self.serving -= other.serving;
+        self.up -= other.up;
+        self.helpable -= other.helpable;
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Summary {
+    tally: Tally,
+    open: Open,
+    /// The times have the places of their workers.
+    timeouts: Earliest,
+    divides: Earliest,
+    idle: Earliest,
+}
+
+/// Workers with room for one more task, by load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Open {
+    /// Which loads there are.
+    loads: Numbers,
+    /// By load.
+    workers: Vec<Numbers>,
+}
+
+impl Open {
+    fn insert(&mut self, load: usize, id: WorkerId) {
+        self.workers[load].insert(id.0);
+        self.loads.insert(load as u64);
+    }
+
+    fn remove(&mut self, load: usize, id: WorkerId) {
+        self.workers[load].remove(id.0);
+        if self.workers[load].is_empty() {
+            self.loads.remove(load as u64);
+        }
+    }
+
+    fn least_load(&self) -> Option<usize> {
+        let load = self.loads.first()?;
+        usize::try_from(load).ok()
+    }
+}
+
+impl Summary {
+    fn new(max_pipeline: usize) -> Self {
+        // Who has room has less than the most.
+        let open =
+            Open { loads: Numbers::default(), workers: vec![Numbers::default(); max_pipeline] };
+        let [timeouts, divides, idle] = [(); 3].map(|()| Earliest::default());
+        Self { tally: Tally::default(), open, timeouts, divides, idle }
+    }
+
+    /// A worker's standing changes.
+    fn update(&mut self, place: usize, id: WorkerId, before: &Standing, after: &Standing) {
+        if before.load != after.load {
+            if let Some(load) = before.load {
+                self.open.remove(load, id);
+            }
+            if let Some(load) = after.load {
+                self.open.insert(load, id);
+            }
+        }
+        self.tally += after.tally;
+        self.tally -= before.tally;
+        self.timeouts.set(place, after.timeout);
+        self.divides.set(place, after.divides);
+        self.idle.set(place, after.idle);
+    }
+
+    /// Every worker may have another place than before.
+    fn place(&mut self, workers: &[Worker]) {
+        let standings = || workers.iter().map(|worker| &worker.standing);
+        self.timeouts = Earliest::of(standings().map(|standing| standing.timeout));
+        self.divides = Earliest::of(standings().map(|standing| standing.divides));
+        self.idle = Earliest::of(standings().map(|standing| standing.idle));
+    }
+}
+
+impl Crew {
+    pub(super) fn new(max_pipeline: usize) -> Self {
+        Self { ids: Vec::new(), workers: Vec::new(), summary: Summary::new(max_pipeline) }
+    }
+
+    // ----- one of them -----
+
+    /// Where a worker stands. Ids are counted up, so while none has gone, or as long as the oldest ones stay
+    /// together, that is known without a search.
+    fn find(&self, id: WorkerId) -> Option<usize> {
+        let after_first = id.0.checked_sub(self.ids.first()?.0)?;
+        let last = self.ids.len() - 1;
+        let guess = usize::try_from(after_first).map_or(last, |after| after.min(last));
+        if self.ids[guess] == id {
+            return Some(guess);
+        }
+        self.ids[..guess].binary_search(&id).ok()
+    }
+
+    pub(super) fn get(&self, id: WorkerId) -> Option<&Worker> {
+        Some(&self.workers[self.find(id)?])
+    }
+
+    /// The one way to change a worker. `surplus` says whether there are too many of them.
+    pub(super) fn update<R>(
+        &mut self,
+        id: WorkerId,
+        config: &Config,
+        surplus: bool,
+        change: impl FnOnce(&mut Worker) -> R,
+    ) -> Option<R> {
+        let place = self.find(id)?;
+        let worker = &mut self.workers[place];
+        let result = change(worker);
+        let standing = worker.stand(config, surplus);
+        if standing != worker.standing {
+            let before = std::mem::replace(&mut worker.standing, standing);
+            self.summary.update(place, id, &before, &standing);
+        }
+        Some(result)
+    }
+
+    /// Its id is above those of all others.
+    pub(super) fn push(&mut self, id: WorkerId, worker: Worker, config: &Config, surplus: bool) {
+        self.ids.push(id);
+        self.workers.push(worker);
+        if self.ids.len() > self.summary.timeouts.room() {
+            self.summary.place(&self.workers);
+        }
+        self.update(id, config, surplus, |_| ());
+    }
+
+    pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        let place = self.find(id)?;
+        self.ids.remove(place);
+        let worker = self.workers.remove(place);
+        if let Some(load) = worker.standing.load {
+            self.summary.open.remove(load, id);
+        }
+        self.summary.tally -= worker.standing.tally;
+        self.summary.place(&self.workers);
+        Some(worker)
+    }
+
+    // ----- all of them -----
+
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// In the order of their ids.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (WorkerId, &Worker)> {
+        self.ids.iter().copied().zip(&self.workers)
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.summary.tally
+    }
+
+    /// The least load of a worker with room, and the first worker that has no more.
+    pub(super) fn first_open(&self) -> Option<(usize, WorkerId)> {
+        let load = self.summary.open.least_load()?;
+        Some((load, WorkerId(self.summary.open.workers[load].first()?)))
+    }
+
+    /// The workers with room that have so many tasks, in the order of their ids.
+    pub(super) fn open_with(&self, load: usize) -> impl Iterator<Item = WorkerId> {
+        let workers = self.summary.open.workers.get(load);
+        workers.into_iter().flat_map(Numbers::iter).map(WorkerId)
+    }
+
+    // ----- times -----
+
+    /// When the first of them has to be looked at.
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        self.summary.timeouts.first()
+    }
+
+    /// Those that have to be looked at.
+    pub(super) fn due(&self, now: Time) -> Vec<WorkerId> {
+        self.ids_of(self.summary.timeouts.due(now))
+    }
+
+    /// When others that are idle may first take a part of what one runs.
+    pub(super) fn divides_at(&self) -> Option<Time> {
+        self.summary.divides.first()
+    }
+
+    /// When the first one has been idle for too long.
+    pub(super) fn idle_until(&self) -> Option<Time> {
+        self.summary.idle.first()
+    }
+
+    /// Those that have been idle for too long.
+    pub(super) fn idle_too_long(&self, now: Time) -> Vec<WorkerId> {
+        self.ids_of(self.summary.idle.due(now))
+    }
+
+    fn ids_of(&self, places: Vec<usize>) -> Vec<WorkerId> {
+        places.into_iter().map(|place| self.ids[place]).collect()
+    }
+
+    /// Whether all that is kept is what a count gives.
+    #[cfg(test)]
+    pub(super) fn is_true(&self, config: &Config, surplus: bool) -> bool {
+        let mut counted = Summary::new(config.max_pipeline);
+        counted.place(&self.workers);
+        for (id, worker) in self.iter() {
+            counted.tally += worker.standing.tally;
+            if let Some(load) = worker.standing.load {
+                counted.open.insert(load, id);
+            }
+        }
+        let stands = |(_, worker): (_, &Worker)| {
+            worker.is_true() && worker.standing == worker.stand(config, surplus)
+        };
+        counted == self.summary && self.iter().all(stands) && self.ids.is_sorted()
+    }
+}

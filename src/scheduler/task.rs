@@ -1,0 +1,91 @@
+//! A task as far as policy is concerned.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::Time;
+use crate::id::TaskId;
+
+/// Tasks of one key go to one worker.
+pub(crate) type Key = u64;
+
+/// It moves whole between queue and pipeline, and is small: most tasks wish nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    /// `None` for one that wishes nothing.
+    pub(super) wishes: Option<Box<Wishes>>,
+}
+
+/// What a task asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// Higher ones come first.
+    pub(crate) priority: i32,
+    /// Tasks of the same key go to the same worker while it lives.
+    pub(crate) key: Option<Key>,
+    /// Counts from one; a task that had not begun when its worker died keeps its number.
+    pub(crate) attempt: u32,
+    /// How often it may still be begun again after a death or a timeout.
+    pub(crate) retries: u32,
+    /// Running time that it may take.
+    pub(crate) timeout: Option<Duration>,
+    /// When it must be over.
+    pub(crate) deadline: Option<Time>,
+    /// A part of it can be taken back while it runs.
+    pub(crate) divisible: bool,
+}
+
+impl Wishes {
+    const NONE: Self = Self {
+        priority: 0,
+        key: None,
+        attempt: 1,
+        retries: 0,
+        timeout: None,
+        deadline: None,
+        divisible: false,
+    };
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl Task {
+    /// A task without any wishes.
+    pub(crate) fn new(id: TaskId) -> Self {
+        Self { id, wishes: None }
+    }
+
+    pub(crate) fn with(id: TaskId, wishes: Wishes) -> Self {
+        if wishes == Wishes::NONE {
+            return Self::new(id);
+        }
+        Self { id, wishes: Some(Box::new(wishes)) }
+    }
+
+    pub(crate) fn wishes(&self) -> &Wishes {
+        self.wishes.as_deref().unwrap_or(const { &Wishes::NONE })
+    }
+
+    /// Uses up one of its retries.
+    pub(super) fn retry(&mut self) {
+        let wishes = self.wishes.get_or_insert_default();
+        wishes.retries -= 1;
+        wishes.attempt += 1;
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        Rank { priority: Reverse(self.wishes().priority), id: self.id }
+    }
+}
+
+/// The order in which tasks are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) priority: Reverse<i32>,
+    pub(super) id: TaskId,
+}
