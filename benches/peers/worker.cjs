@@ -1,0 +1,2 @@
+// What the workers of `peers.mjs` can do.
+module.exports = { noop: (x) => x, echo: (payload) => payload };
