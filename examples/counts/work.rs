@@ -1,0 +1,51 @@
+//! What is counted: tasks that do nothing.
+
+use futures::StreamExt;
+use procpool::{ProcessPoolExecutor, TaskHandle};
+use serde_bytes::ByteBuf;
+
+pub(crate) fn noop(x: u64) -> u64 {
+    x
+}
+
+pub(crate) fn echo(payload: ByteBuf) -> ByteBuf {
+    payload
+}
+
+procpool::register!(noop, echo);
+
+/// One after the other.
+pub(crate) async fn round_trips(pool: &ProcessPoolExecutor, tasks: usize) {
+    for n in 0..tasks as u64 {
+        assert_eq!(pool.run(noop, n).await.expect("a result"), n);
+    }
+}
+
+/// Submits one by one, then awaits all.
+pub(crate) async fn bulk(pool: &ProcessPoolExecutor, tasks: usize) {
+    let mut handles: Vec<TaskHandle<u64>> = Vec::with_capacity(tasks);
+    for n in 0..tasks as u64 {
+        handles.push(pool.submit(noop, n).await.expect("an open pool"));
+    }
+    for (n, handle) in (0..).zip(handles) {
+        assert_eq!(handle.await.expect("a result"), n);
+    }
+}
+
+pub(crate) async fn map(pool: &ProcessPoolExecutor, items: usize) {
+    let mut results = pool.map(noop, 0..items as u64);
+    let mut n = 0;
+    while let Some(result) = results.next().await {
+        assert_eq!(result.expect("a result"), n);
+        n += 1;
+    }
+    assert_eq!(n, items as u64);
+}
+
+/// One after the other, so many bytes there and back.
+pub(crate) async fn echoes(pool: &ProcessPoolExecutor, tasks: usize, size: usize) {
+    for _ in 0..tasks {
+        let payload = ByteBuf::from(vec![0xA5; size]);
+        assert_eq!(pool.run(echo, payload).await.expect("an echo").len(), size);
+    }
+}

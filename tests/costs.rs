@@ -1,0 +1,161 @@
+//! What a task costs stays within bounds. These are counts, not times, so they hold on loaded machines:
+//! how far tasks are written together depends on the moment, so the best of a few attempts has to be
+//! within the bounds. `cargo run --release --example costs` prints the same counts.
+#![cfg(target_os = "linux")]
+
+#[path = "../examples/counts/mod.rs"]
+mod counts;
+
+procpool::test_support!();
+
+use std::io;
+
+use procpool::ProcessPoolExecutor;
+use tokio::sync::Mutex;
+
+use counts::{Counts, Pending, bulk, echoes, map, round_trips};
+
+/// The most that each of many tasks may take. Where nothing else is said all processes are counted
+/// together; beside each bound stands what was measured when it was set.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Calls of the pool's process that read or write.
+    parent_calls: f64,
+    /// The same of the workers.
+    worker_calls: f64,
+    wake_ups: f64,
+    /// Calls of the allocator in the pool's process, and the bytes that it asks for.
+    allocations: f64,
+    allocated: f64,
+    /// Bytes that the kernel copies.
+    copied: f64,
+}
+
+/// A task on an idle pool.
+const ROUND_TRIP: Bounds = Bounds {
+    parent_calls: 2.1, // 2.0
+    worker_calls: 2.1, // 2.0
+    wake_ups: 2.1,     // 1.0; the pool's process may find the reply before it sleeps
+    allocations: 3.1,  // 3.0
+    allocated: 700.0,  // 592
+    copied: 80.0,      // 66
+};
+
+/// One of many that are submitted before the first is awaited.
+const BULK: Bounds = Bounds {
+    parent_calls: 0.1,  // 0.02
+    worker_calls: 1.1,  // 1.01: each reply is written by itself
+    wake_ups: 0.1,      // 0.02
+    allocations: 1.5,   // 1.2
+    allocated: 1_000.0, // 580
+    copied: 100.0,      // 77
+};
+
+/// An item of a `map` with default settings.
+const ITEM: Bounds = Bounds {
+    parent_calls: 0.02, // 0.001
+    worker_calls: 0.02, // 0.001
+    wake_ups: 0.02,     // 0.001
+    allocations: 0.05,  // 0.013, in a release build 0.003
+    allocated: 120.0,   // 59, in a release build 21
+    copied: 60.0,       // 30
+};
+
+/// 64 KiB there and back.
+const PAYLOAD: Bounds = Bounds {
+    parent_calls: 8.0,    // 5.1
+    worker_calls: 6.0,    // 4.0
+    wake_ups: 8.0,        // 5.0
+    allocations: 16.0,    // 14
+    allocated: 450_000.0, // 394 000
+    copied: 270_000.0,    // 262 226
+};
+
+/// Bytes of memory in the pool's process for each trivial task that is pending.
+const PENDING: f64 = 700.0; // 590
+/// The same when the handle was dropped.
+const PENDING_DETACHED: f64 = 650.0; // 574
+
+const ATTEMPTS: usize = 5;
+
+/// Counts are those of the whole process: one test at a time.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Fails unless one of a few attempts is within all bounds.
+async fn check(tasks: usize, bounds: Bounds, work: impl AsyncFn(&ProcessPoolExecutor, usize)) {
+    if let Err(error) = counts::Usage::of(&[std::process::id()]) {
+        println!("SKIPPED: this system does not count what a process does: {error}");
+        return;
+    }
+    let pool = pool().await;
+    work(&pool, tasks).await; // warms up
+    let mut seen = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let counts = Counts::measure(&pool, work(&pool, tasks)).await.unwrap();
+        let exceeded = bounds.exceeded_by(&counts, tasks);
+        if exceeded.is_empty() {
+            return;
+        }
+        seen.push(exceeded.join(", "));
+    }
+    panic!("a task costs more than it should:\n{}", seen.join("\n"));
+}
+
+async fn pool() -> ProcessPoolExecutor {
+    let builder = ProcessPoolExecutor::builder().max_workers(2).min_workers(2);
+    let pool = builder.build().unwrap();
+    pool.ready().await.unwrap();
+    pool
+}
+
+impl Bounds {
+    /// What costs more than it may, in words.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    fn exceeded_by(&self, counts: &Counts, tasks: usize) -> Vec<String> {
+        let calls = |usage: counts::Usage| usage.reads + usage.writes;
+        let compared = [
+            ("calls of the parent", calls(counts.parent), self.parent_calls),
+            ("calls of the workers", calls(counts.workers), self.worker_calls),
+            ("wake-ups", counts.parent.wake_ups + counts.workers.wake_ups, self.wake_ups),
+            ("allocations", counts.allocations.calls, self.allocations),
+            ("bytes allocated", counts.allocations.bytes, self.allocated),
+            ("bytes copied", counts.copied(), self.copied),
+        ];
+        let each = compared.map(|(what, count, most)| (what, count as f64 / tasks as f64, most));
+        let exceeded = each.into_iter().filter(|(_, count, most)| count > most);
+        exceeded.map(|(what, count, most)| format!("{what}: {count:.3} > {most}")).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_round_trip_takes_one_call_for_each_way_and_side() {
+    let _alone = ALONE.lock().await;
+    check(1_000, ROUND_TRIP, round_trips).await;
+}
+
+#[tokio::test]
+async fn many_tasks_share_calls_and_wake_ups() {
+    let _alone = ALONE.lock().await;
+    check(20_000, BULK, bulk).await;
+}
+
+#[tokio::test]
+async fn items_of_a_map_cost_next_to_nothing_each() {
+    let _alone = ALONE.lock().await;
+    check(200_000, ITEM, map).await;
+}
+
+#[tokio::test]
+async fn a_payload_is_copied_once_for_each_side_and_way() {
+    let _alone = ALONE.lock().await;
+    check(100, PAYLOAD, async |pool, tasks| echoes(pool, tasks, 64 << 10).await).await;
+}
+
+#[tokio::test]
+async fn a_pending_task_takes_little_memory() -> io::Result<()> {
+    let _alone = ALONE.lock().await;
+    let Pending { with_handle, detached } = Pending::measure(50_000).await?;
+    assert!(with_handle <= PENDING, "{with_handle} bytes");
+    assert!(detached <= PENDING_DETACHED, "{detached} bytes without the handle");
+    Ok(())
+}
