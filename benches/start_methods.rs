@@ -89,7 +89,7 @@ fn main() -> io::Result<()> {
     if has_python {
         cases.extend(against_python(&bed));
     }
-    harness::run(&options, cases);
+    harness::run(&options, cases, Vec::new);
     if !has_python {
         println!("skipped what is against Python: there is no `python3` of version 3.11 or later");
     }
@@ -101,143 +101,90 @@ fn main() -> io::Result<()> {
 
 fn fresh_processes(bed: &Bed) -> Vec<Case> {
     let (spawn, fork) = (bed.clone(), bed.clone());
+    let spawned = Case::new("fresh processes, Spawn", Unit::PerSecond, bed.scale(20), move || {
+        let tasks = spawn.scale(500);
+        spawn.many_tasks(Spawn, tasks, move || vec![shells(2, "/bin/true", tasks)])
+    });
+    let forked =
+        Case::new("fresh processes, ForkServer", Unit::PerSecond, bed.scale(20), move || {
+            let tasks = fork.scale(2_000);
+            fork.many_tasks(ForkServer, tasks, move || vec![shells(2, "( : )", tasks)])
+        });
     vec![
-        Case {
-            name: "fresh processes, Spawn".to_owned(),
-            unit: Unit::PerSecond,
-            aim: None,
-            blocks: bed.scale(20),
-            prepare: Box::new(move || {
-                let tasks = spawn.scale(500);
-                spawn.many_tasks(Spawn, tasks, move || vec![shells(2, "/bin/true", tasks)])
-            }),
-        },
-        Case {
-            name: "fresh processes, ForkServer".to_owned(),
-            unit: Unit::PerSecond,
-            aim: Some(Aim::PerSecond(5_000.0)),
-            blocks: bed.scale(20),
-            prepare: Box::new(move || {
-                let tasks = fork.scale(2_000);
-                fork.many_tasks(ForkServer, tasks, move || vec![shells(2, "( : )", tasks)])
-            }),
-        },
+        spawned.floor("two shells, /bin/true", &[]),
+        forked.aim(Aim::PerSecond(5_000.0)).floor("two shells, ( : )", &[]),
     ]
 }
 
 fn new_workers(bed: &Bed) -> Vec<Case> {
-    let mut cases = Vec::new();
-    let (spawn, fork) = (bed.clone(), bed.clone());
-    cases.push(Case {
-        name: "new worker, Spawn".to_owned(),
-        unit: Unit::Latency,
-        aim: None,
-        blocks: bed.scale(200),
-        prepare: Box::new(move || {
-            let mut worker = NewWorker::new(&spawn, builder(Spawn));
-            Box::new(move || Block { reference: vec![bare_spawn()], ours: vec![worker.measure()] })
-        }),
+    let (spawn, fork, loaded) = (bed.clone(), bed.clone(), bed.clone());
+    let spawned = Case::new("new worker, Spawn", Unit::Latency, bed.scale(200), move || {
+        let mut worker = NewWorker::new(&spawn, builder(Spawn));
+        Box::new(move || Block::against(vec![bare_spawn()], worker.measure()))
     });
-    cases.push(Case {
-        name: "new worker, ForkServer".to_owned(),
-        unit: Unit::Latency,
-        aim: Some(Aim::AtMost(500e-6)),
-        blocks: bed.scale(200),
-        prepare: Box::new(move || {
-            let mut worker = NewWorker::new(&fork, builder(ForkServer));
-            Box::new(move || Block {
-                reference: vec![shells(1, "( : )", 20)],
-                ours: vec![worker.measure()],
-            })
-        }),
+    let forked = Case::new("new worker, ForkServer", Unit::Latency, bed.scale(200), move || {
+        let mut worker = NewWorker::new(&fork, builder(ForkServer));
+        Box::new(move || Block::against(vec![shells(1, "( : )", 20)], worker.measure()))
     });
-    let bed = bed.clone();
-    cases.push(Case {
-        name: format!("new worker, ForkServer, {}", bed.preloaded()),
-        unit: Unit::Latency,
-        aim: None,
-        blocks: bed.scale(10),
-        prepare: Box::new(move || {
-            let with_table =
-                |method| NewWorker::new(&bed, builder(method).preload(build_table, bed.table()));
-            let (mut spawned, mut forked) = (with_table(Spawn), with_table(ForkServer));
-            Box::new(move || Block {
-                reference: vec![spawned.measure()],
-                ours: vec![forked.measure()],
-            })
-        }),
+    let name = format!("new worker, ForkServer, {}", bed.preloaded());
+    let preloaded = Case::new(name, Unit::Latency, bed.scale(10), move || {
+        let with_table = |method| {
+            let builder = builder(method).preload(build_table, loaded.table());
+            NewWorker::new(&loaded, builder)
+        };
+        let (mut spawned, mut forked) = (with_table(Spawn), with_table(ForkServer));
+        Box::new(move || Block::against(vec![spawned.measure()], forked.measure()))
     });
-    cases
+    vec![
+        spawned.floor("bare spawn", &[]),
+        forked.aim(Aim::AtMost(500e-6)).floor("shell, ( : )", &[]),
+        preloaded.floor("Spawn with the same preload", &[]),
+    ]
 }
 
 fn first_results(bed: &Bed) -> Vec<Case> {
     let case = |method| {
-        let bed = bed.clone();
-        Case {
-            name: format!("first result, {method:?}"),
-            unit: Unit::Latency,
-            aim: None,
-            blocks: bed.scale(60),
-            prepare: Box::new(move || {
-                Box::new(move || Block {
-                    reference: vec![bare_spawn()],
-                    ours: vec![bed.first_result(method)],
-                })
-            }),
-        }
+        let (name, measured) = (format!("first result, {method:?}"), bed.clone());
+        let case = Case::new(name, Unit::Latency, bed.scale(60), move || {
+            Box::new(move || Block::against(vec![bare_spawn()], measured.first_result(method)))
+        });
+        case.floor("bare spawn", &[])
     };
     vec![case(Spawn), case(ForkServer)]
 }
 
 fn memory(bed: &Bed) -> Vec<Case> {
-    let case = |method, workers, aim, blocks| {
+    let case = |method, workers, blocks| {
+        let name = format!("memory per worker, {method:?}, {}", bed.preloaded());
         let bed = bed.clone();
-        Case {
-            name: format!("memory per worker, {method:?}, {}", bed.preloaded()),
-            unit: Unit::Memory,
-            aim,
-            blocks,
-            prepare: Box::new(move || {
-                Box::new(move || Block {
-                    reference: Vec::new(),
-                    ours: vec![bed.memory_per_worker(method, workers)],
-                })
-            }),
-        }
+        Case::new(name, Unit::Memory, blocks, move || {
+            Box::new(move || Block::alone(bed.memory_per_worker(method, workers)))
+        })
     };
-    let aim = Some(Aim::AtMost(5e6));
-    vec![case(Spawn, 2, None, bed.scale(2)), case(ForkServer, 4, aim, bed.scale(5))]
+    let forked = case(ForkServer, 4, bed.scale(5)).aim(Aim::AtMost(5e6));
+    vec![case(Spawn, 2, bed.scale(2)), forked]
 }
 
 fn against_python(bed: &Bed) -> Vec<Case> {
     let mut cases = Vec::new();
     for (method, name, tasks) in [(Spawn, "spawn", 20), (ForkServer, "forkserver", 100)] {
-        let bed = bed.clone();
-        cases.push(Case {
-            name: format!("fresh processes, {method:?} against Python"),
-            unit: Unit::PerSecond,
-            aim: None,
-            blocks: bed.scale(10),
-            prepare: Box::new(move || {
-                let python = move || python(["seconds_per_task", name, &tasks.to_string()]);
-                bed.many_tasks(method, bed.scale(1_000), python)
-            }),
+        let (title, measured) = (format!("fresh processes, {method:?} again"), bed.clone());
+        let case = Case::new(title, Unit::PerSecond, bed.scale(10), move || {
+            let python = move || python(["seconds_per_task", name, &tasks.to_string()]);
+            measured.many_tasks(method, measured.scale(1_000), python)
         });
+        cases.push(case.peer("Python", || "failed".to_owned(), &[]));
     }
-    let bed = bed.clone();
-    cases.push(Case {
-        name: format!("memory per worker, ForkServer against Python, {}", bed.preloaded()),
-        unit: Unit::Memory,
-        aim: None,
-        blocks: bed.scale(3),
-        prepare: Box::new(move || {
-            let table = bed.table().to_string();
-            Box::new(move || Block {
-                reference: python(["bytes_per_worker", &table, "4"]),
-                ours: vec![bed.memory_per_worker(ForkServer, 4)],
-            })
-        }),
+    let name = format!("memory per worker, ForkServer again, {}", bed.preloaded());
+    let measured = bed.clone();
+    let case = Case::new(name, Unit::Memory, bed.scale(3), move || {
+        let table = measured.table().to_string();
+        Box::new(move || {
+            let reference = python(["bytes_per_worker", &table, "4"]);
+            Block::against(reference, measured.memory_per_worker(ForkServer, 4))
+        })
     });
+    cases.push(case.peer("Python", || "failed".to_owned(), &[]));
     cases
 }
 
@@ -297,7 +244,7 @@ impl Bed {
                 }
                 start.elapsed().as_secs_f64() / tasks as f64
             });
-            Block { reference, ours: vec![ours] }
+            Block::against(reference, ours)
         })
     }
 

@@ -1,48 +1,119 @@
 //! Runs cases in turn, a small block of each at a time, so that a noisy moment of the machine hits
-//! all of them and both sides of every comparison. Prints one table.
+//! all of them and both sides of every comparison. Prints one table, and writes it down on request.
 
 #![allow(dead_code, reason = "each benchmark uses its own part of this")]
 
-use std::time::Duration;
+mod machine;
+mod report;
+mod show;
 
-/// Durations of single operations, in seconds; for [`Unit::Memory`] bytes.
+use std::path::PathBuf;
+
+use report::{Report, Row};
+pub(crate) use show::{Aim, Unit};
+
+/// Durations of single operations, in seconds; or what else the [`Unit`] says.
 pub(crate) struct Block {
-    /// What the machine allows, measured next to `ours`; empty if there is nothing to compare with.
-    pub(crate) reference: Vec<f64>,
     pub(crate) ours: Vec<f64>,
+    /// The same for each [`Other`] of the case, measured next to `ours`; empty for one that is absent.
+    pub(crate) others: Vec<Vec<f64>>,
+}
+
+impl Block {
+    pub(crate) fn alone(ours: f64) -> Self {
+        Self { ours: vec![ours], others: Vec::new() }
+    }
+
+    pub(crate) fn against(other: Vec<f64>, ours: f64) -> Self {
+        Self { ours: vec![ours], others: vec![other] }
+    }
 }
 
 /// Measures one block.
 pub(crate) type Measure = Box<dyn FnMut() -> Block>;
 
-/// A row of the table.
+/// What is measured, and what it is compared with: one line of the table or a few.
 pub(crate) struct Case {
-    pub(crate) name: String,
-    pub(crate) unit: Unit,
-    pub(crate) aim: Option<Aim>,
-    pub(crate) blocks: usize,
-    /// Sets up what the measurement needs; not called for a case that is filtered out.
-    pub(crate) prepare: Box<dyn FnOnce() -> Measure>,
+    name: String,
+    unit: Unit,
+    blocks: usize,
+    others: Vec<Other>,
+    lines: Vec<Line>,
+    prepare: Box<dyn FnOnce() -> Measure>,
 }
 
-/// How a measured value is shown.
-#[derive(Clone, Copy)]
-pub(crate) enum Unit {
-    /// Median and 99th percentile.
-    Latency,
-    PerSecond,
-    /// For operations that move so many bytes.
-    Throughput(usize),
-    Memory,
+/// What ours is compared with.
+pub(crate) struct Other {
+    name: String,
+    is_peer: bool,
+    /// Why there is nothing to compare with, if it is absent.
+    absence: Box<dyn Fn() -> String>,
+}
+
+/// One line of the table.
+pub(crate) struct Line {
+    against: Against,
+    aim: Option<Aim>,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Aim {
-    /// Median ratio to the reference.
-    Ratio(f64),
-    PerSecond(f64),
-    /// Median seconds, or bytes.
-    AtMost(f64),
+enum Against {
+    Nothing,
+    Other(usize),
+    BestPeer,
+}
+
+impl Case {
+    /// `prepare` sets up what the measurement needs, and is not called if the case is filtered out.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        unit: Unit,
+        blocks: usize,
+        prepare: impl FnOnce() -> Measure + 'static,
+    ) -> Self {
+        let (others, lines) = (Vec::new(), Vec::new());
+        Self { name: name.into(), unit, blocks, others, lines, prepare: Box::new(prepare) }
+    }
+
+    /// What is to be reached whatever others do.
+    pub(crate) fn aim(mut self, aim: Aim) -> Self {
+        self.lines.push(Line { against: Against::Nothing, aim: Some(aim) });
+        self
+    }
+
+    /// Compares with the next one of [`Block::others`]: what the machine allows.
+    pub(crate) fn floor(mut self, name: &str, aims: &[Aim]) -> Self {
+        let (is_peer, absence) = (false, Box::new(|| "nothing measured".to_owned()));
+        self.others.push(Other { name: name.to_owned(), is_peer, absence });
+        self.compare(aims)
+    }
+
+    /// Compares with the next one of [`Block::others`]: another pool.
+    pub(crate) fn peer(
+        mut self,
+        name: &str,
+        absence: impl Fn() -> String + 'static,
+        aims: &[Aim],
+    ) -> Self {
+        let absence = Box::new(absence);
+        self.others.push(Other { name: name.to_owned(), is_peer: true, absence });
+        self.compare(aims)
+    }
+
+    fn compare(mut self, aims: &[Aim]) -> Self {
+        let against = Against::Other(self.others.len() - 1);
+        if aims.is_empty() {
+            self.lines.push(Line { against, aim: None });
+        }
+        self.lines.extend(aims.iter().map(|&aim| Line { against, aim: Some(aim) }));
+        self
+    }
+
+    /// What is to be reached against the fastest of the peers that are present.
+    pub(crate) fn best_peer(mut self, aim: Aim) -> Self {
+        self.lines.push(Line { against: Against::BestPeer, aim: Some(aim) });
+        self
+    }
 }
 
 /// What the command line asks for.
@@ -50,15 +121,31 @@ pub(crate) struct Options {
     filter: Option<String>,
     /// Fewer and smaller blocks: shows that everything works, measures little.
     pub(crate) quick: bool,
+    /// Whether peers that have to be built may be.
+    pub(crate) peers: bool,
+    json: Option<PathBuf>,
 }
 
 impl Options {
     /// Ignores flags that it does not know, such as the `--bench` that cargo adds.
     pub(crate) fn from_args() -> Self {
-        let args: Vec<String> = std::env::args().skip(1).collect();
-        let quick = args.iter().any(|arg| arg == "--quick");
-        let filter = args.into_iter().find(|arg| !arg.starts_with("--"));
-        Self { filter, quick }
+        let mut args = std::env::args().skip(1);
+        let mut options = Self { filter: None, quick: false, peers: false, json: None };
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--quick" => options.quick = true,
+                "--peers" => options.peers = true,
+                "--json" => options.json = args.next().map(PathBuf::from),
+                flag if flag.starts_with("--") => {}
+                _ => options.filter = Some(arg),
+            }
+        }
+        options
+    }
+
+    /// The number of blocks, or of operations in a block.
+    pub(crate) fn scale(&self, full: usize) -> usize {
+        if self.quick { full.div_ceil(10) } else { full }
     }
 
     fn wants(&self, case: &Case) -> bool {
@@ -66,141 +153,39 @@ impl Options {
     }
 }
 
-struct Row {
-    name: String,
-    unit: Unit,
-    aim: Option<Aim>,
+/// A case while it is measured.
+struct Running {
+    case: Row,
     left: usize,
     measure: Measure,
-    blocks: Vec<Block>,
 }
 
-/// Measures all cases and prints the table.
-pub(crate) fn run(options: &Options, cases: Vec<Case>) {
-    let cases = cases.into_iter().filter(|case| options.wants(case));
-    let mut rows: Vec<Row> = cases.map(Row::prepare).collect();
-    while rows.iter().any(|row| row.left > 0) {
-        for row in rows.iter_mut().filter(|row| row.left > 0) {
-            row.left -= 1;
-            row.blocks.push((row.measure)());
-        }
-    }
-    let header = ["", "floor or reference", "ours", "ours/floor: median (min..max)", "aim", "met"];
-    let header = header.map(str::to_owned);
-    print_table(&std::iter::once(header).chain(rows.iter().map(Row::cells)).collect::<Vec<_>>());
-}
-
-impl Row {
+impl Running {
     fn prepare(case: Case) -> Self {
-        let Case { name, unit, aim, blocks, prepare } = case;
+        let Case { name, unit, blocks, others, mut lines, prepare } = case;
+        if lines.is_empty() {
+            lines.push(Line { against: Against::Nothing, aim: None });
+        }
         let mut measure = prepare();
         measure(); // warms up
-        Self { name, unit, aim, left: blocks, measure, blocks: Vec::new() }
-    }
-
-    fn cells(&self) -> [String; 6] {
-        let reference: Vec<f64> = self.blocks.iter().flat_map(|b| b.reference.clone()).collect();
-        let ours: Vec<f64> = self.blocks.iter().flat_map(|b| b.ours.clone()).collect();
-        let ratios: Vec<f64> = self.blocks.iter().filter_map(Block::ratio).collect();
-        let met = self.aim.map(|aim| match aim {
-            Aim::Ratio(most) => median(&ratios) <= most,
-            Aim::PerSecond(least) => 1.0 / median(&ours) >= least,
-            Aim::AtMost(most) => median(&ours) <= most,
-        });
-        [
-            self.name.clone(),
-            self.unit.show(&reference),
-            self.unit.show(&ours),
-            spread(&ratios, |ratio| format!("{ratio:.2}")),
-            self.aim.map_or_else(String::new, |aim| aim.show(self.unit)),
-            met.map_or("", |met| if met { "yes" } else { "NO" }).to_owned(),
-        ]
+        Self { case: Row { name, unit, others, lines, blocks: Vec::new() }, left: blocks, measure }
     }
 }
 
-impl Block {
-    fn ratio(&self) -> Option<f64> {
-        (!self.reference.is_empty()).then(|| median(&self.ours) / median(&self.reference))
-    }
-}
-
-impl Unit {
-    fn show(self, values: &[f64]) -> String {
-        match self {
-            _ if values.is_empty() => "–".to_owned(),
-            Self::Latency => {
-                let shown = [0.5, 0.99].map(|part| show_time(percentile(values, part)));
-                format!("p50 {}  p99 {}", shown[0], shown[1])
-            }
-            Self::PerSecond => rates(values, |second| show_rate(1.0 / second)),
-            Self::Throughput(bytes) => {
-                rates(values, |second| format!("{:.0} MB/s", bytes as f64 * 1e-6 / second))
-            }
-            Self::Memory => spread(values, show_memory),
+/// Measures all cases and prints the table. `versions` says which peers there were.
+pub(crate) fn run(options: &Options, cases: Vec<Case>, versions: impl FnOnce() -> Vec<String>) {
+    let cases = cases.into_iter().filter(|case| options.wants(case));
+    let mut running: Vec<Running> = cases.map(Running::prepare).collect();
+    while running.iter().any(|case| case.left > 0) {
+        for case in running.iter_mut().filter(|case| case.left > 0) {
+            case.left -= 1;
+            case.case.blocks.push((case.measure)());
         }
     }
-}
-
-impl Aim {
-    fn show(self, unit: Unit) -> String {
-        match self {
-            Self::Ratio(most) => format!("<= {most}"),
-            Self::PerSecond(least) => format!(">= {}", show_rate(least)),
-            Self::AtMost(bytes) if matches!(unit, Unit::Memory) => {
-                format!("<= {}", show_memory(bytes))
-            }
-            Self::AtMost(seconds) => format!("<= {}", show_time(seconds)),
-        }
-    }
-}
-
-/// The lowest rate first: it belongs to the longest time.
-fn rates(seconds: &[f64], show: impl Fn(f64) -> String) -> String {
-    let negated: Vec<f64> = seconds.iter().map(|second| -second).collect();
-    spread(&negated, |second| show(-second))
-}
-
-fn spread(values: &[f64], show: impl Fn(f64) -> String) -> String {
-    if values.is_empty() {
-        return "–".to_owned();
-    }
-    let [low, middle, high] = [0.0, 0.5, 1.0].map(|part| show(percentile(values, part)));
-    format!("{middle} ({low}..{high})")
-}
-
-fn show_rate(per_second: f64) -> String {
-    if per_second < 1e4 {
-        format!("{per_second:.0}/s")
-    } else {
-        format!("{:.0}k/s", per_second / 1e3)
-    }
-}
-
-fn show_memory(bytes: f64) -> String {
-    format!("{:.1} MB", bytes / 1e6)
-}
-
-fn show_time(seconds: f64) -> String {
-    format!("{:.1?}", Duration::from_secs_f64(seconds))
-}
-
-fn median(values: &[f64]) -> f64 {
-    percentile(values, 0.5)
-}
-
-/// The nearest value to the given part of all, which are not empty.
-fn percentile(values: &[f64], part: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * part).round() as usize]
-}
-
-fn print_table(rows: &[[String; 6]]) {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    for row in rows {
-        let cells = row.iter().enumerate();
-        let line: Vec<String> =
-            cells.map(|(column, cell)| format!("{cell:0$}", width(column).unwrap_or(0))).collect();
-        println!("{}", line.join("  ").trim_end());
+    let rows: Vec<Row> = running.into_iter().map(|running| running.case).collect();
+    let report = Report::new(&rows, versions());
+    report.print();
+    if let Some(path) = &options.json {
+        report.write(path).expect("a file that can be written");
     }
 }

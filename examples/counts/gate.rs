@@ -27,7 +27,7 @@ impl Gate {
 }
 
 /// A task that reports when it is there, and then waits until it is let through.
-#[expect(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
+#[allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 pub(crate) fn pass(gate: String) {
     let mut gate = File::open(gate).expect("the pool's process keeps it");
     procpool::current().progress(1, 1, "there");
