@@ -92,7 +92,7 @@ struct IdlePool {
 impl IdlePool {
     fn new(flavour: Flavour) -> Self {
         let (sender, workers) = mpsc::channel();
-        let (_until, over) = oneshot::channel();
+        let (until, over) = oneshot::channel();
         thread::spawn(move || {
             Bed::new(flavour).run(async move {
                 let builder = ProcessPoolExecutor::builder().max_workers(2).min_workers(2);
@@ -105,7 +105,7 @@ impl IdlePool {
                 pool.shutdown().await;
             });
         });
-        Self { workers: workers.recv().expect("a pool"), _until }
+        Self { workers: workers.recv().expect("a pool"), _until: until }
     }
 
     /// Of the workers, and of all threads of this process but the one that sleeps here: all other pools

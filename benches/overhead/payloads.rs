@@ -45,6 +45,7 @@ impl Table {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 fn rows(table: Table) -> usize {
     table.columns[0].len()
 }

@@ -36,7 +36,7 @@ impl Peers {
         &self.all
     }
 
-    /// The two of CPython: the only ones that send many items together.
+    /// The two of Python: the only ones that send many items together.
     pub(crate) fn of_python(&self) -> &[Rc<Peer>] {
         &self.all[..2]
     }
@@ -81,7 +81,8 @@ enum State {
 
 struct Running {
     child: Child,
-    stdin: ChildStdin,
+    /// There until it is to end.
+    stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     version: String,
 }
@@ -145,17 +146,18 @@ impl Peer {
 
 impl Running {
     fn new(mut child: Child) -> Result<Self, String> {
-        let stdin = child.stdin.take().expect("it was asked for");
+        let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("it was asked for"));
         let mut running = Self { child, stdin, stdout, version: String::new() };
         let line = running.line().map_err(|_| "does not start".to_owned())?;
         let version = line.strip_prefix("ready ").ok_or("does not start")?;
-        running.version = version.to_owned();
+        version.clone_into(&mut running.version);
         Ok(running)
     }
 
     fn ask(&mut self, request: &str) -> io::Result<Vec<f64>> {
-        writeln!(self.stdin, "{request}")?;
+        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        writeln!(stdin, "{request}")?;
         let answer = self.line()?;
         let numbers: Result<Vec<f64>, _> = answer.split_whitespace().map(str::parse).collect();
         numbers.map_err(io::Error::other)
@@ -174,6 +176,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.stdin = None;
+        // If it were killed before it has ended its workers, those of some pools would stay.
+        let _ = self.line(); // the end of the stream, or it takes too long
         let _ = self.child.kill(); // or it has gone
         let _ = self.child.wait();
     }

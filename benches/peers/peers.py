@@ -52,6 +52,9 @@ class Futures:
         futures = blocked + [self.pool.submit(noop, n) for n in range(count)]
         return lambda: [future.result() for future in futures]
 
+    def close(self):
+        self.pool.shutdown()
+
 
 class Pool:
     def __init__(self):
@@ -71,6 +74,9 @@ class Pool:
         blocked = [self.pool.apply_async(block, (descriptor,)) for _ in range(WORKERS)]
         results = blocked + [self.pool.apply_async(noop, (n,)) for n in range(count)]
         return lambda: [result.get() for result in results]
+
+    def close(self):
+        self.pool.terminate()
 
 
 def timed(call, *args):
@@ -133,12 +139,13 @@ def main():
     peer.round_trip(10)
     if len(sys.argv) > 2:
         print(peer.pending_here(int(sys.argv[2])), flush=True)
-        os._exit(0)
+        peer.pool.close()
+        return
     print("ready CPython", sys.version.split()[0], flush=True)
     for line in sys.stdin:
         request, count = line.split()
         print(*getattr(peer, request)(int(count)), flush=True)
-    os._exit(0)
+    peer.pool.close()  # or its workers would stay
 
 
 if __name__ == "__main__":
