@@ -10,7 +10,6 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::claim::{Asked, Claim, Revocation, Slot};
-use crate::codec::decode;
 use crate::error::{Cause, Report, Subject, TaskError, Value};
 use crate::handle::TaskStatus;
 use crate::harvest::Harvest;
@@ -460,7 +459,8 @@ impl TaskCell {
         resolution: &Resolution,
     ) -> Result<R, TaskError> {
         match resolution {
-            Ok(bytes) => decode(bytes)
+            Ok(bytes) => bytes
+                .decode()
                 .map_err(|error| self.error(Cause::codec(Value::Result, "decoded", error))),
             Err(error) => Err(error.clone()),
         }

@@ -159,7 +159,6 @@ mod probe;
 mod process;
 mod program;
 mod progress;
-mod reason;
 mod record;
 mod registry;
 mod scheduler;

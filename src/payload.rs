@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::codec::{CodecError, encode};
+use crate::codec::{CodecError, decode, decode_shared, encode};
 
 /// Chosen so that a `Payload` takes three words.
 const INLINE: usize = 22;
@@ -41,6 +42,14 @@ impl Payload {
             }
             None => Bytes::from(scratch).into(),
         })
+    }
+
+    /// Reads the value. Large parts of it may be shared.
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
+        match self {
+            Self::Inline { .. } => decode(self),
+            Self::Shared(bytes) => decode_shared(bytes),
+        }
     }
 
     /// Copies a few bytes; `None` if they are not few.
@@ -104,7 +113,7 @@ mod tests {
             let source: Vec<u8> = (0..=255).cycle().take(length).collect();
             let value: Vec<u8> = source.clone();
             let payload = Payload::encode(&value, 2000).unwrap();
-            assert_eq!(crate::codec::decode::<Vec<u8>>(&payload).unwrap(), source);
+            assert_eq!(decode::<Vec<u8>>(&payload).unwrap(), source);
             assert_eq!(Bytes::from(payload.clone()), payload[..]);
             assert_eq!(Payload::inline(&source).is_some(), length <= INLINE);
         }

@@ -4,8 +4,10 @@
 
 mod child;
 mod fork;
+mod large;
 mod lifeline;
 mod memory;
+mod numbers;
 mod pipe;
 mod random;
 mod resources;
@@ -19,8 +21,12 @@ pub(crate) use self::fork::{
     Fork, SingleThreaded, exit_forked, flush_output, has_event_poll, keep_exits, kill_group,
     reap_child, use_huge_pages,
 };
+pub(crate) use self::large::{reserve, vec_for};
 pub(crate) use self::lifeline::{Lifeline, lifeline};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
+pub(crate) use self::numbers::{
+    Number, Timeless, as_numbers, collect_numbers, convert, number_bytes, type_id,
+};
 pub(crate) use self::pipe::{
     FramePipes, ParentPipes, WorkerPipes, has_hung_up, is_readable, own_standard_streams,
     read_available, read_now, set_standard_streams, take_control_socket, take_frame_pipes,

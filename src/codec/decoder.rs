@@ -1,0 +1,545 @@
+//! Bytes to values.
+
+use bytes::Bytes;
+use serde::de::value::U32Deserializer;
+use serde::de::{
+    DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+use serde::{Deserializer, forward_to_deserialize_any};
+
+use super::number::{PACKED, Packable, SIGNED, for_each_number};
+use super::visitor::{visitor_of_bytes, visitor_of_numbers};
+use super::{CodecError, Fault};
+use crate::sys::{Timeless, collect_numbers, convert, type_id, vec_for};
+
+/// What values that take no bytes may take in memory all together, so that a few bytes cannot stand for
+/// any amount of it; and, counted in such values, for how much work.
+const FREE: u64 = 1 << 32;
+const FREE_PER_BYTE: u64 = 1 << 8;
+
+/// For longer texts it is worth asking the system for memory.
+const LONG: usize = 1 << 20;
+
+/// Takes values off the front of some bytes.
+pub(super) struct Decoder<'de> {
+    bytes: &'de [u8],
+    /// What the bytes are a part of, if it can be shared.
+    owner: Option<&'de Bytes>,
+    /// What is left of [`FREE`].
+    free: u64,
+}
+
+impl<'de> Decoder<'de> {
+    #[inline]
+    pub(super) fn new(bytes: &'de [u8], owner: Option<&'de Bytes>) -> Self {
+        Self { bytes, owner, free: FREE }
+    }
+
+    /// What is left.
+    #[inline]
+    pub(super) fn rest(&self) -> &'de [u8] {
+        self.bytes
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Result<u8, Fault> {
+        let Some((byte, rest)) = self.bytes.split_first() else { return Err(end()) };
+        self.bytes = rest;
+        Ok(*byte)
+    }
+
+    #[inline]
+    fn take(&mut self, count: usize) -> Result<&'de [u8], Fault> {
+        let Some((taken, rest)) = self.bytes.split_at_checked(count) else { return Err(end()) };
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let Some((taken, rest)) = self.bytes.split_first_chunk() else { return Err(end()) };
+        self.bytes = rest;
+        Ok(*taken)
+    }
+
+    /// A number of up to so many bits.
+    #[inline]
+    fn varint(&mut self, bits: u32) -> Result<u64, Fault> {
+        let byte = self.pop()?;
+        if byte < 0x80 { Ok(byte.into()) } else { self.long_varint(byte, bits) }
+    }
+
+    fn long_varint(&mut self, first: u8, bits: u32) -> Result<u64, Fault> {
+        let bad = || failed(postcard::Error::DeserializeBadVarint);
+        let (mut number, mut shift) = (u64::from(first & 0x7F), 7);
+        loop {
+            // The last digits have no room for all of their bits.
+            let room = bits.checked_sub(shift).ok_or_else(bad)?;
+            let byte = self.pop()?;
+            let digits = u64::from(byte & 0x7F);
+            if digits >> room.min(7) != 0 {
+                return Err(bad());
+            }
+            number |= digits << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+    }
+
+    fn varint_128(&mut self) -> Result<u128, Fault> {
+        let bad = || failed(postcard::Error::DeserializeBadVarint);
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            // The last digits have no room for all of their bits.
+            let room = u128::BITS.checked_sub(shift).ok_or_else(bad)?;
+            let byte = self.pop()?;
+            let digits = u128::from(byte & 0x7F);
+            if digits >> room.min(7) != 0 {
+                return Err(bad());
+            }
+            number |= digits << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+    }
+
+    #[inline]
+    fn length(&mut self) -> Result<usize, Fault> {
+        // One that does not fit is more than there is anyway.
+        Ok(usize::try_from(self.varint(u64::BITS)?).unwrap_or(usize::MAX))
+    }
+
+    #[inline]
+    fn take_with_length(&mut self) -> Result<&'de [u8], Fault> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    #[inline]
+    fn text(&mut self) -> Result<&'de str, Fault> {
+        let bytes = self.take_with_length()?;
+        str::from_utf8(bytes).map_err(|_| failed(postcard::Error::DeserializeBadUtf8))
+    }
+
+    /// What the head of a sequence says.
+    #[inline]
+    fn sequence(&mut self) -> Result<Sequence<'de>, Fault> {
+        if let Some(packed) = self.bytes.strip_prefix(&PACKED) {
+            self.bytes = packed;
+            return self.packed();
+        }
+        Ok(Sequence::Elements(self.length()?))
+    }
+
+    #[cold]
+    fn packed(&mut self) -> Result<Sequence<'de>, Fault> {
+        let (kind, count) = (self.pop()?, self.length()?);
+        let width = match kind & !SIGNED {
+            width @ (2 | 4 | 8 | 16) => usize::from(width),
+            _ => return Err(failed(postcard::Error::DeserializeBadEncoding)),
+        };
+        let bytes = self.take(count.saturating_mul(width))?;
+        Ok(Sequence::Packed(Packed { kind, width, bytes }))
+    }
+
+    /// Counts a value that has taken no bytes if it is as long as `before`.
+    #[inline]
+    fn count_free<T>(&mut self, before: usize) -> Result<(), Fault> {
+        if self.bytes.len() < before {
+            return Ok(());
+        }
+        let price = (size_of::<T>() as u64).saturating_mul(FREE_PER_BYTE).max(1);
+        self.free = self.free.checked_sub(price).ok_or_else(end)?;
+        Ok(())
+    }
+
+    #[inline]
+    fn seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+        let before = self.bytes.len();
+        let value = seed.deserialize(&mut *self)?;
+        self.count_free::<S::Value>(before)?;
+        Ok(value)
+    }
+
+    /// The numbers as a whole, if a `Vec` of them is wanted.
+    #[inline]
+    fn numbers<V: Visitor<'de>>(
+        &mut self,
+        sequence: &Sequence<'de>,
+    ) -> Option<Result<V::Value, Fault>> {
+        macro_rules! try_each {
+            ($($number:ty)*) => {$(
+                if type_id::<V>() == visitor_of_numbers::<$number>() {
+                    return self.numbers_of::<$number, V::Value>(sequence);
+                }
+            )*};
+        }
+        // Every other visitor is told by its size already.
+        if size_of::<V>() == 0 && size_of::<V::Value>() == size_of::<Vec<u8>>() {
+            for_each_number!(try_each);
+        }
+        None
+    }
+
+    fn numbers_of<N: Packable, T>(&mut self, sequence: &Sequence<'de>) -> Option<Result<T, Fault>>
+    where
+        Vec<N>: Timeless,
+    {
+        let bytes = match (sequence, N::KIND) {
+            (Sequence::Packed(packed), Some(kind)) if packed.kind == kind => packed.bytes,
+            (Sequence::Elements(count), None) => {
+                match self.take(count.saturating_mul(size_of::<N>())) {
+                    Ok(bytes) => bytes,
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            _ => return None,
+        };
+        convert(collect_numbers::<N>(bytes)).map(Ok)
+    }
+}
+
+#[cold]
+fn end() -> Fault {
+    failed(postcard::Error::DeserializeUnexpectedEnd)
+}
+
+#[cold]
+fn failed(error: postcard::Error) -> Fault {
+    CodecError::Postcard(error).into()
+}
+
+/// The head of a sequence.
+enum Sequence<'de> {
+    /// So many elements follow.
+    Elements(usize),
+    Packed(Packed<'de>),
+}
+
+/// Methods that read something and show it to the visitor.
+macro_rules! show {
+    ($($method:ident($($arg:pat_param, $type:ty),*) |$decoder:ident, $visitor:ident| $shown:expr;)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(
+            self,
+            $($arg: $type,)*
+            $visitor: V,
+        ) -> Result<V::Value, Fault> {
+            let $decoder = self;
+            $shown
+        }
+    )*};
+}
+
+/// What was written as a negative number if it is odd.
+macro_rules! unzigzag {
+    ($number:expr => $signed:ty) => {{
+        let number = $number;
+        ((number >> 1) as $signed) ^ -((number & 1) as $signed)
+    }};
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a varint has no more bits than it may have")]
+#[expect(clippy::cast_possible_wrap, reason = "half of a number has room for the sign")]
+impl<'de> Deserializer<'de> for &mut Decoder<'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    show! {
+        deserialize_bool() |decoder, visitor| match decoder.pop()? {
+            0 => visitor.visit_bool(false),
+            1 => visitor.visit_bool(true),
+            _ => Err(failed(postcard::Error::DeserializeBadBool)),
+        };
+        deserialize_u8() |decoder, visitor| visitor.visit_u8(decoder.pop()?);
+        deserialize_u16() |decoder, visitor| visitor.visit_u16(decoder.varint(16)? as u16);
+        deserialize_u32() |decoder, visitor| visitor.visit_u32(decoder.varint(32)? as u32);
+        deserialize_u64() |decoder, visitor| visitor.visit_u64(decoder.varint(64)?);
+        deserialize_u128() |decoder, visitor| visitor.visit_u128(decoder.varint_128()?);
+        deserialize_i8() |decoder, visitor| visitor.visit_i8(decoder.pop()?.cast_signed());
+        deserialize_i16() |decoder, visitor| {
+            visitor.visit_i16(unzigzag!(decoder.varint(16)? => i16))
+        };
+        deserialize_i32() |decoder, visitor| {
+            visitor.visit_i32(unzigzag!(decoder.varint(32)? => i32))
+        };
+        deserialize_i64() |decoder, visitor| {
+            visitor.visit_i64(unzigzag!(decoder.varint(64)? => i64))
+        };
+        deserialize_i128() |decoder, visitor| {
+            visitor.visit_i128(unzigzag!(decoder.varint_128()? => i128))
+        };
+        deserialize_f32() |decoder, visitor| {
+            visitor.visit_f32(f32::from_le_bytes(decoder.array()?))
+        };
+        deserialize_f64() |decoder, visitor| {
+            visitor.visit_f64(f64::from_le_bytes(decoder.array()?))
+        };
+        deserialize_char() |decoder, visitor| {
+            let bad = || failed(postcard::Error::DeserializeBadChar);
+            let length = Some(decoder.length()?).filter(|length| *length <= 4).ok_or_else(bad)?;
+            let text = str::from_utf8(decoder.take(length)?).map_err(|_| bad())?;
+            visitor.visit_char(text.chars().next().ok_or_else(bad)?)
+        };
+        deserialize_str() |decoder, visitor| visitor.visit_borrowed_str(decoder.text()?);
+        deserialize_string() |decoder, visitor| {
+            let text = decoder.text()?;
+            if text.len() < LONG {
+                return visitor.visit_str(text);
+            }
+            let mut own = String::from_utf8(vec_for(text.len())).unwrap_or_default(); // it is empty
+            own.push_str(text);
+            visitor.visit_string(own)
+        };
+        deserialize_bytes() |decoder, visitor| {
+            visitor.visit_borrowed_bytes(decoder.take_with_length()?)
+        };
+        deserialize_byte_buf() |decoder, visitor| {
+            let bytes = decoder.take_with_length()?;
+            if let Some(owner) = decoder.owner
+                && bytes.len() >= owner.len() / 2 // less is not worth keeping the rest for
+                && type_id::<V>() == visitor_of_bytes()
+                && let Some(shared) = convert(owner.slice_ref(bytes))
+            {
+                return Ok(shared);
+            }
+            visitor.visit_byte_buf(collect_numbers(bytes))
+        };
+        deserialize_option() |decoder, visitor| match decoder.pop()? {
+            0 => visitor.visit_none(),
+            1 => visitor.visit_some(decoder),
+            _ => Err(failed(postcard::Error::DeserializeBadOption)),
+        };
+        deserialize_unit() |_decoder, visitor| visitor.visit_unit();
+        deserialize_unit_struct(_, &'static str) |_decoder, visitor| visitor.visit_unit();
+        deserialize_newtype_struct(_, &'static str) |decoder, visitor| {
+            visitor.visit_newtype_struct(decoder)
+        };
+        deserialize_seq() |decoder, visitor| {
+            let sequence = decoder.sequence()?;
+            if let Some(numbers) = decoder.numbers::<V>(&sequence) {
+                return numbers;
+            }
+            match sequence {
+                Sequence::Elements(left) => visitor.visit_seq(Elements { decoder, left }),
+                Sequence::Packed(packed) => visitor.visit_seq(packed),
+            }
+        };
+        deserialize_tuple(left, usize) |decoder, visitor| {
+            visitor.visit_seq(Parts { decoder, left })
+        };
+        deserialize_tuple_struct(_, &'static str, left, usize) |decoder, visitor| {
+            visitor.visit_seq(Parts { decoder, left })
+        };
+        deserialize_map() |decoder, visitor| {
+            let left = decoder.length()?;
+            visitor.visit_map(Elements { decoder, left })
+        };
+        deserialize_struct(_, &'static str, fields, &'static [&'static str]) |decoder, visitor| {
+            visitor.visit_seq(Parts { decoder, left: fields.len() })
+        };
+        deserialize_enum(_, &'static str, _, &'static [&'static str]) |decoder, visitor| {
+            visitor.visit_enum(decoder)
+        };
+        deserialize_any() |_decoder, _visitor| Err(failed(postcard::Error::WontImplement));
+    }
+
+    forward_to_deserialize_any! { identifier ignored_any }
+}
+
+/// The parts of a tuple or a struct.
+struct Parts<'a, 'de> {
+    decoder: &'a mut Decoder<'de>,
+    left: usize,
+}
+
+impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Fault> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        seed.deserialize(&mut *self.decoder).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+/// The elements of a sequence, or the entries of a map.
+struct Elements<'a, 'de> {
+    decoder: &'a mut Decoder<'de>,
+    left: usize,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Fault> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        self.decoder.seed(seed).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        (self.left <= self.decoder.bytes.len()).then_some(self.left)
+    }
+}
+
+impl<'de> MapAccess<'de> for Elements<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Fault> {
+        self.next_element_seed(seed)
+    }
+
+    #[inline]
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+        self.decoder.seed(seed)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        SeqAccess::size_hint(self)
+    }
+}
+
+impl<'de> EnumAccess<'de> for &mut Decoder<'de> {
+    type Error = Fault;
+    type Variant = Self;
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a varint has no more bits than it may")]
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Fault> {
+        let index: U32Deserializer<Fault> = (self.varint(32)? as u32).into_deserializer();
+        Ok((seed.deserialize(index)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn unit_variant(self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    #[inline]
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
+        seed.deserialize(self)
+    }
+
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(self, left: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_tuple(left, visitor)
+    }
+
+    #[inline]
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.deserialize_tuple(fields.len(), visitor)
+    }
+}
+
+/// A packed sequence whose numbers are wanted one by one.
+struct Packed<'de> {
+    kind: u8,
+    width: usize,
+    bytes: &'de [u8],
+}
+
+impl<'de> SeqAccess<'de> for Packed<'de> {
+    type Error = Fault;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Fault> {
+        let Some((number, rest)) = self.bytes.split_at_checked(self.width) else { return Ok(None) };
+        self.bytes = rest;
+        seed.deserialize(PackedNumber::new(number, self.kind & SIGNED != 0)).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.bytes.len() / self.width)
+    }
+}
+
+/// A number that has told its own type.
+enum PackedNumber {
+    Small(u64),
+    SmallSigned(i64),
+    Large(u128),
+    LargeSigned(i128),
+}
+
+impl PackedNumber {
+    /// Of up to sixteen bytes, the lowest first.
+    fn new(bytes: &[u8], is_signed: bool) -> Self {
+        let is_negative = is_signed && bytes.last().is_some_and(|last| *last >= 0x80);
+        let mut all = [if is_negative { u8::MAX } else { 0 }; 16];
+        all[..bytes.len()].copy_from_slice(bytes);
+        match (u128::from_le_bytes(all), i128::from_le_bytes(all)) {
+            (_, signed) if is_signed => {
+                i64::try_from(signed).map_or(Self::LargeSigned(signed), Self::SmallSigned)
+            }
+            (plain, _) => u64::try_from(plain).map_or(Self::Large(plain), Self::Small),
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for PackedNumber {
+    type Error = Fault;
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self {
+            Self::Small(number) => visitor.visit_u64(number),
+            Self::SmallSigned(number) => visitor.visit_i64(number),
+            Self::Large(number) => visitor.visit_u128(number),
+            Self::LargeSigned(number) => visitor.visit_i128(number),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}

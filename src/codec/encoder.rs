@@ -1,0 +1,368 @@
+//! Values to bytes.
+
+use serde::{Serialize, Serializer, ser};
+
+use super::number::{PACK_FROM, PACKED, Packable, for_each_number};
+use super::{CodecError, Fault};
+use crate::sys::{as_numbers, number_bytes, reserve};
+
+/// For so many bytes it is worth asking the system for memory.
+const MUCH: usize = 1 << 20;
+
+/// Puts values into a buffer that may grow up to `end`.
+pub(super) struct Encoder<'a> {
+    buffer: &'a mut Vec<u8>,
+    end: usize,
+    limit: usize,
+}
+
+impl<'a> Encoder<'a> {
+    #[inline]
+    pub(super) fn new(buffer: &'a mut Vec<u8>, limit: usize) -> Self {
+        let end = buffer.len().saturating_add(limit);
+        Self { buffer, end, limit }
+    }
+
+    #[inline]
+    fn push(&mut self, byte: u8) -> Result<(), Fault> {
+        self.extend(&[byte])
+    }
+
+    #[inline]
+    fn extend(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        if bytes.len() > self.end - self.buffer.len() {
+            return Err(self.too_large());
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// As `extend`, for what can be large.
+    #[inline]
+    fn extend_much(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        if bytes.len() >= MUCH && bytes.len() <= self.end - self.buffer.len() {
+            reserve(self.buffer, bytes.len());
+        }
+        self.extend(bytes)
+    }
+
+    #[cold]
+    fn too_large(&self) -> Fault {
+        CodecError::TooLarge { limit: self.limit }.into()
+    }
+
+    #[inline]
+    fn varint(&mut self, number: u64) -> Result<(), Fault> {
+        const LONGEST: usize = 10;
+        let Ok(small @ ..0x80) = u8::try_from(number) else {
+            let (mut bytes, mut length, mut rest) = ([0; LONGEST], 0, number);
+            while rest >= 0x80 {
+                bytes[length] = rest.to_le_bytes()[0] | 0x80;
+                rest >>= 7;
+                length += 1;
+            }
+            bytes[length] = rest.to_le_bytes()[0];
+            return self.extend(&bytes[..=length]);
+        };
+        self.push(small)
+    }
+
+    fn varint_128(&mut self, mut number: u128) -> Result<(), Fault> {
+        while number >= 0x80 {
+            self.push(number.to_le_bytes()[0] | 0x80)?;
+            number >>= 7;
+        }
+        self.push(number.to_le_bytes()[0])
+    }
+
+    #[inline]
+    fn length(&mut self, length: usize) -> Result<(), Fault> {
+        self.varint(length as u64)
+    }
+
+    fn numbers<N: Packable>(&mut self, numbers: &[N]) -> Result<(), Fault> {
+        if let Some(kind) = N::KIND {
+            self.extend(&PACKED)?;
+            self.push(kind)?;
+        }
+        self.length(numbers.len())?;
+        self.extend_much(number_bytes(numbers))
+    }
+
+    /// Encodes what `items` refers to if it is a sequence of numbers that is worth it.
+    #[inline]
+    fn if_numbers<I>(&mut self, items: &I) -> Option<Result<(), Fault>> {
+        macro_rules! try_each {
+            ($($number:ty)*) => {$(
+                if let Some(numbers) = as_numbers::<I, $number>(items) {
+                    let is_packed = <$number>::KIND.is_none() || numbers.len() >= PACK_FROM;
+                    return is_packed.then(|| self.numbers(numbers));
+                }
+            )*};
+        }
+        // Every other type is told by its size already.
+        if size_of::<I>() == size_of::<&[u8]>() || size_of::<I>() == size_of::<&Vec<u8>>() {
+            for_each_number!(try_each);
+        }
+        None
+    }
+}
+
+/// How negative numbers are written.
+macro_rules! zigzag {
+    ($number:expr, $signed:ty => $unsigned:ty) => {
+        ($number << 1 ^ $number >> (<$signed>::BITS - 1)).cast_unsigned()
+    };
+}
+
+impl Serializer for &mut Encoder<'_> {
+    type Ok = ();
+    type Error = Fault;
+    type SerializeSeq = Self;
+    type SerializeTuple = Self;
+    type SerializeTupleStruct = Self;
+    type SerializeTupleVariant = Self;
+    type SerializeMap = Self;
+    type SerializeStruct = Self;
+    type SerializeStructVariant = Self;
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn serialize_bool(self, value: bool) -> Result<(), Fault> {
+        self.push(value.into())
+    }
+
+    #[inline]
+    fn serialize_i8(self, value: i8) -> Result<(), Fault> {
+        self.push(value.cast_unsigned())
+    }
+
+    #[inline]
+    fn serialize_i16(self, value: i16) -> Result<(), Fault> {
+        self.varint(zigzag!(value, i16 => u16).into())
+    }
+
+    #[inline]
+    fn serialize_i32(self, value: i32) -> Result<(), Fault> {
+        self.varint(zigzag!(value, i32 => u32).into())
+    }
+
+    #[inline]
+    fn serialize_i64(self, value: i64) -> Result<(), Fault> {
+        self.varint(zigzag!(value, i64 => u64))
+    }
+
+    fn serialize_i128(self, value: i128) -> Result<(), Fault> {
+        self.varint_128(zigzag!(value, i128 => u128))
+    }
+
+    #[inline]
+    fn serialize_u8(self, value: u8) -> Result<(), Fault> {
+        self.push(value)
+    }
+
+    #[inline]
+    fn serialize_u16(self, value: u16) -> Result<(), Fault> {
+        self.varint(value.into())
+    }
+
+    #[inline]
+    fn serialize_u32(self, value: u32) -> Result<(), Fault> {
+        self.varint(value.into())
+    }
+
+    #[inline]
+    fn serialize_u64(self, value: u64) -> Result<(), Fault> {
+        self.varint(value)
+    }
+
+    fn serialize_u128(self, value: u128) -> Result<(), Fault> {
+        self.varint_128(value)
+    }
+
+    #[inline]
+    fn serialize_f32(self, value: f32) -> Result<(), Fault> {
+        self.extend(&value.to_le_bytes())
+    }
+
+    #[inline]
+    fn serialize_f64(self, value: f64) -> Result<(), Fault> {
+        self.extend(&value.to_le_bytes())
+    }
+
+    #[inline]
+    fn serialize_char(self, value: char) -> Result<(), Fault> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result<(), Fault> {
+        self.serialize_bytes(value.as_bytes())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), Fault> {
+        self.length(value.len())?;
+        self.extend_much(value)
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<(), Fault> {
+        self.push(0)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
+        self.push(1)?;
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+    ) -> Result<(), Fault> {
+        self.varint(index.into())
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Fault> {
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Fault> {
+        self.varint(index.into())?;
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_seq(self, length: Option<usize>) -> Result<Self, Fault> {
+        let unknown = || CodecError::Postcard(postcard::Error::SerializeSeqLengthUnknown);
+        self.length(length.ok_or_else(unknown)?)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple(self, _: usize) -> Result<Self, Fault> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Fault> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, Fault> {
+        self.varint(index.into())?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_map(self, length: Option<usize>) -> Result<Self, Fault> {
+        self.serialize_seq(length)
+    }
+
+    #[inline]
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Fault> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, Fault> {
+        self.varint(index.into())?;
+        Ok(self)
+    }
+
+    fn collect_seq<I>(self, items: I) -> Result<(), Fault>
+    where
+        I: IntoIterator<Item: Serialize>,
+    {
+        if let Some(done) = self.if_numbers(&items) {
+            return done;
+        }
+        let items = items.into_iter();
+        let length = match items.size_hint() {
+            (least, Some(most)) if least == most => Some(least),
+            _ => None,
+        };
+        self.serialize_seq(length)?;
+        for item in items {
+            item.serialize(&mut *self)?;
+        }
+        Ok(())
+    }
+}
+
+/// What has parts.
+macro_rules! parts {
+    ($($trait:ident: $($method:ident($($name:ty)?)),*;)*) => {$(
+        impl ser::$trait for &mut Encoder<'_> {
+            type Ok = ();
+            type Error = Fault;
+
+            $(#[inline]
+            fn $method<T: Serialize + ?Sized>(
+                &mut self,
+                $(_: $name,)?
+                part: &T,
+            ) -> Result<(), Fault> {
+                part.serialize(&mut **self)
+            })*
+
+            #[inline]
+            fn end(self) -> Result<(), Fault> {
+                Ok(())
+            }
+        }
+    )*};
+}
+
+parts! {
+    SerializeSeq: serialize_element();
+    SerializeTuple: serialize_element();
+    SerializeTupleStruct: serialize_field();
+    SerializeTupleVariant: serialize_field();
+    SerializeMap: serialize_key(), serialize_value();
+    SerializeStruct: serialize_field(&'static str);
+    SerializeStructVariant: serialize_field(&'static str);
+}

@@ -1,0 +1,94 @@
+//! Values to bytes and back: postcard, with a bound on the bytes, and with sequences of plain numbers
+//! copied as a whole.
+//!
+//! The format is that of postcard, but for sequences that are packed (see `number.rs`). postcard itself
+//! goes through everything element by element, and its errors have no room for a text.
+
+mod decoder;
+mod encoder;
+mod number;
+#[cfg(test)]
+mod tests;
+mod visitor;
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::decoder::Decoder;
+use self::encoder::Encoder;
+
+/// Why a value could not be turned into bytes or back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CodecError {
+    #[error("{0}")]
+    Postcard(postcard::Error),
+    /// What an implementation of `Serialize` or `Deserialize` says itself.
+    #[error("{0}")]
+    Custom(String),
+    #[error("more than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("bytes left over: {0}")]
+    Trailing(usize),
+}
+
+/// A [`CodecError`] on its way. It is as small as can be, because everything that can fail returns it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Fault(Box<CodecError>);
+
+impl From<CodecError> for Fault {
+    fn from(error: CodecError) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl serde::ser::Error for Fault {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        CodecError::Custom(text.to_string()).into()
+    }
+}
+
+impl serde::de::Error for Fault {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        CodecError::Custom(text.to_string()).into()
+    }
+}
+
+/// Appends a value's bytes to `buffer`; no more than `limit` of them. After an error nothing has been
+/// appended.
+#[inline]
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    buffer: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), CodecError> {
+    let start = buffer.len();
+    value.serialize(&mut Encoder::new(buffer, limit)).map_err(|error| {
+        buffer.truncate(start);
+        *error.0
+    })
+}
+
+/// Reads a value that must take up all of `bytes`.
+#[inline]
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    decode_from(Decoder::new(bytes, None))
+}
+
+/// As [`decode`]; the value may keep parts of `bytes`.
+#[inline]
+pub(crate) fn decode_shared<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, CodecError> {
+    decode_from(Decoder::new(bytes, Some(bytes)))
+}
+
+#[inline]
+fn decode_from<T: DeserializeOwned>(mut decoder: Decoder<'_>) -> Result<T, CodecError> {
+    let value = T::deserialize(&mut decoder).map_err(|error| *error.0)?;
+    match decoder.rest().len() {
+        0 => Ok(value),
+        rest => Err(CodecError::Trailing(rest)),
+    }
+}

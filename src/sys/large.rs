@@ -1,0 +1,69 @@
+//! Memory for large values. The system gives it page by page as it is first written to, which takes
+//! longer than the writing itself; in huge pages it takes a fraction of that.
+
+/// In smaller memory there is hardly room for a huge page.
+const LARGE: usize = 4 << 20;
+
+/// An empty `Vec` with room for so many elements.
+pub(crate) fn vec_for<T>(count: usize) -> Vec<T> {
+    let mut vec = Vec::with_capacity(count);
+    if size_of::<T>().saturating_mul(count) >= LARGE {
+        advise(&mut vec);
+    }
+    vec
+}
+
+/// Makes room for so many bytes more.
+pub(crate) fn reserve(buffer: &mut Vec<u8>, more: usize) {
+    let capacity = buffer.capacity();
+    buffer.reserve(more);
+    if more >= LARGE && buffer.capacity() != capacity {
+        advise(buffer);
+    }
+}
+
+/// Asks for huge pages where nothing has been written yet. It does no harm if there are none.
+#[cfg(target_os = "linux")]
+fn advise<T>(vec: &mut Vec<T>) {
+    use rustix::mm::{Advice, madvise};
+
+    let page = rustix::param::page_size();
+    let room = vec.spare_capacity_mut();
+    let (start, size) = (room.as_mut_ptr(), size_of_val(room));
+    // The first and the last page may have something else on them.
+    let skipped = start.addr().next_multiple_of(page) - start.addr();
+    let length = size.saturating_sub(skipped) / page * page;
+    if length == 0 {
+        return;
+    }
+    // SAFETY: the pages are within the spare capacity of the `Vec`, and the advice changes nothing of
+    // what is in them.
+    #[expect(unsafe_code, reason = "gives advice about memory")]
+    let advised =
+        unsafe { madvise(start.cast::<u8>().add(skipped).cast(), length, Advice::LinuxHugepage) };
+    let _ = advised;
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise<T>(_: &mut Vec<T>) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_what_is_asked_for() {
+        for count in [0, 1, LARGE - 1, LARGE, LARGE + 1] {
+            assert!(vec_for::<u8>(count).capacity() >= count);
+            assert!(vec_for::<u64>(count).capacity() >= count);
+            let mut buffer = vec![7];
+            reserve(&mut buffer, count);
+            assert!(buffer.capacity() > count && buffer == [7]);
+        }
+    }
+
+    #[test]
+    fn what_takes_no_memory_is_not_advised_about() {
+        assert!(vec_for::<()>(usize::MAX).is_empty());
+    }
+}

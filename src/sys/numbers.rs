@@ -1,0 +1,172 @@
+//! Vecs of plain numbers as bytes, and values of types that turn out to be such.
+//!
+//! serde knows no specialization: what is generic over a type cannot see that it is a `Vec<u8>`, and
+//! goes through it number by number. Here it can be seen, by the identity of the type.
+
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, transmute, transmute_copy};
+
+use bytes::Bytes;
+
+use super::large::vec_for;
+
+/// A number whose bytes in memory are, in this order, those that are sent.
+///
+/// # Safety
+///
+/// Each sequence of as many bytes as the type has is one of its values, and the other way round.
+#[expect(unsafe_code, reason = "what it promises is relied on")]
+pub(crate) unsafe trait Number: Copy + 'static {}
+
+/// A type without lifetimes among its parameters.
+///
+/// # Safety
+///
+/// As it says.
+#[expect(unsafe_code, reason = "what it promises is relied on")]
+pub(crate) unsafe trait Timeless: 'static {}
+
+macro_rules! numbers {
+    ($($number:ty)*) => {$(
+        // SAFETY: it has neither padding nor values that are not allowed.
+        #[expect(unsafe_code, reason = "makes a promise")]
+        unsafe impl Number for $number {}
+        // SAFETY: there is no lifetime in it.
+        #[expect(unsafe_code, reason = "makes a promise")]
+        unsafe impl Timeless for Vec<$number> {}
+    )*};
+}
+
+numbers! { u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64 }
+
+// SAFETY: there is no lifetime in it.
+#[expect(unsafe_code, reason = "makes a promise")]
+unsafe impl Timeless for Bytes {}
+
+/// What tells types apart, though not the lifetimes in them.
+pub(crate) fn type_id<T: ?Sized>() -> TypeId {
+    trait Identified {
+        fn id(&self) -> TypeId
+        where
+            Self: 'static;
+    }
+
+    impl<T: ?Sized> Identified for PhantomData<T> {
+        fn id(&self) -> TypeId
+        where
+            Self: 'static,
+        {
+            TypeId::of::<T>()
+        }
+    }
+
+    let subject: &dyn Identified = &PhantomData::<T>;
+    // SAFETY: only the bound of the trait object changes. The object is a `PhantomData`, which refers to
+    // nothing, and `id` reads nothing of it.
+    #[expect(unsafe_code, reason = "asks for the identity of a type that may have lifetimes")]
+    let subject = unsafe { transmute::<&dyn Identified, &(dyn Identified + 'static)>(subject) };
+    subject.id()
+}
+
+/// The value as an `U`, if that is its type.
+#[inline]
+pub(crate) fn convert<T: Timeless, U>(value: T) -> Option<U> {
+    if type_id::<U>() != TypeId::of::<T>() {
+        return None;
+    }
+    let value = ManuallyDrop::new(value);
+    // SAFETY: the two can differ in lifetimes only, and `T` has none, so they are one type. The value is
+    // not used again.
+    #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
+    Some(unsafe { transmute_copy::<ManuallyDrop<T>, U>(&value) })
+}
+
+/// The numbers that `items` refers to, if it is a reference to a slice or to a `Vec` of them.
+#[inline]
+pub(crate) fn as_numbers<I, N: Number>(items: &I) -> Option<&[N]> {
+    let (id, items) = (type_id::<I>(), std::ptr::from_ref(items));
+    if id == TypeId::of::<&'static [N]>() {
+        // SAFETY: `I` is a reference to a slice of these numbers. Its lifetime is longer than that of the
+        // reference to it, which is the one of the result.
+        #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
+        return Some(unsafe { *items.cast::<&[N]>() });
+    }
+    if id == TypeId::of::<&'static Vec<N>>() {
+        // SAFETY: as above, for a reference to a `Vec`.
+        #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
+        return Some(unsafe { *items.cast::<&Vec<N>>() });
+    }
+    None
+}
+
+pub(crate) fn number_bytes<N: Number>(numbers: &[N]) -> &[u8] {
+    // SAFETY: it is the same memory, and all bytes of a number may be looked at.
+    #[expect(unsafe_code, reason = "looks at numbers as bytes")]
+    unsafe {
+        std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers))
+    }
+}
+
+/// The numbers that these are the bytes of. What is left over at the end is left out.
+pub(crate) fn collect_numbers<N: Number>(bytes: &[u8]) -> Vec<N> {
+    let count = bytes.len() / size_of::<N>();
+    let mut numbers = vec_for(count);
+    let room = numbers.spare_capacity_mut();
+    assert!(room.len() >= count);
+    // SAFETY: there is room for so many numbers, it is nobody else's, any bytes are numbers, and all of
+    // them are set before the length says so.
+    #[expect(unsafe_code, reason = "makes numbers of bytes")]
+    unsafe {
+        let room = room.as_mut_ptr().cast::<u8>();
+        room.copy_from_nonoverlapping(bytes.as_ptr(), count * size_of::<N>());
+        numbers.set_len(count);
+    }
+    numbers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_from_their_bytes() {
+        let numbers = [1.5_f64, -0.25, f64::INFINITY];
+        let bytes = number_bytes(&numbers);
+        assert_eq!(bytes[..8], 1.5_f64.to_le_bytes());
+        assert_eq!(collect_numbers::<f64>(bytes), numbers);
+        assert_eq!(collect_numbers::<u128>(&[7; 40]), [u128::from_le_bytes([7; 16]); 2]);
+        assert_eq!(collect_numbers::<u16>(&[]), [0_u16; 0]);
+    }
+
+    #[test]
+    fn only_references_to_numbers_are_numbers() {
+        let numbers = vec![1_u32, 2];
+        assert_eq!(as_numbers::<_, u32>(&&numbers), Some(&numbers[..]));
+        assert_eq!(as_numbers::<_, u32>(&&numbers[1..]), Some(&numbers[1..]));
+        assert_eq!(as_numbers::<_, i32>(&&numbers), None);
+        assert_eq!(as_numbers::<_, u32>(&numbers), None);
+        assert_eq!(as_numbers::<_, u32>(&&Box::new(numbers)), None);
+    }
+
+    #[test]
+    fn a_value_becomes_its_own_type_only() {
+        fn of<U>() -> Option<U> {
+            convert(vec![1_u8, 2])
+        }
+        assert_eq!(of::<Vec<u8>>(), Some(vec![1, 2]));
+        assert_eq!(of::<Vec<i8>>(), None);
+        assert_eq!(of::<Bytes>(), None);
+        assert_eq!(convert::<_, Bytes>(Bytes::from_static(b"12")), Some(Bytes::from_static(b"12")));
+    }
+
+    #[test]
+    fn types_with_lifetimes_have_an_identity_too() {
+        fn id_of<T>(_: &T) -> TypeId {
+            type_id::<T>()
+        }
+        let text = String::from("text");
+        assert_eq!(id_of(&text.as_str()), TypeId::of::<&'static str>());
+        assert_ne!(id_of(&text.as_bytes()), TypeId::of::<&'static str>());
+    }
+}
