@@ -201,11 +201,7 @@ fn show(value: f64, unit: &str) -> String {
     let fits = prefixes.into_iter().find(|(size, _)| value >= *size);
     let (size, prefix) = fits.unwrap_or((1e-9, "n"));
     let scaled = value / size;
-    let digits = if scaled < 9.995 {
-        2
-    } else {
-        usize::from(scaled < 99.95)
-    };
+    let digits = if scaled < 9.995 { 2 } else { usize::from(scaled < 99.95) };
     // A rate of things has its prefix at the number: 2.00M/s.
     let blank = if unit.starts_with('/') { "" } else { " " };
     format!("{scaled:.digits$}{blank}{prefix}{unit}")

@@ -106,8 +106,12 @@ fn crowd(options: &Options) -> Case {
         let mut children: Vec<Echo> = children.collect();
         Box::new(move || {
             let reference = timed(1, || {
-                children.iter_mut().for_each(|child| child.send().expect("a child"));
-                children.iter_mut().for_each(|child| child.receive().expect("an echo"));
+                for child in &mut children {
+                    child.send().expect("a child");
+                }
+                for child in &mut children {
+                    child.receive().expect("an echo");
+                }
             });
             let pool = pool.clone();
             let (took, ()) = bed.run(async move {
