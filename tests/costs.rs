@@ -1,6 +1,5 @@
-//! What a task costs stays within bounds. These are counts, not times, so they hold on loaded machines:
-//! how far tasks are written together depends on the moment, so the best of a few attempts has to be
-//! within the bounds. `cargo run --release --example costs` prints the same counts.
+//! What a task costs stays within bounds: counts, not times. How many tasks are written together depends on
+//! the moment, so the best of a few attempts has to be within the bounds. `cargo run --release --example costs` prints the same counts.
 #![cfg(target_os = "linux")]
 
 #[path = "../examples/counts/mod.rs"]
@@ -13,7 +12,7 @@ use std::io;
 use procpool::ProcessPoolExecutor;
 use tokio::sync::Mutex;
 
-use counts::{Counts, Pending, bulk, echoes, map, round_trips};
+use counts::{Counts, Pending, Usage, bulk_behind_gate, echoes, map, round_trips};
 
 /// The most that each of many tasks may take. Where nothing else is said all processes are counted
 /// together; beside each bound stands what was measured when it was set.
@@ -34,21 +33,21 @@ struct Bounds {
 /// A task on an idle pool.
 const ROUND_TRIP: Bounds = Bounds {
     parent_calls: 2.1, // 2.0
-    worker_calls: 2.1, // 2.0
-    wake_ups: 2.1,     // 1.0; the pool's process may find the reply before it sleeps
+    worker_calls: 2.2, // 2.0
+    wake_ups: 2.1,     // 1.0; the one who waits may find what it waits for before it sleeps
     allocations: 3.1,  // 3.0
-    allocated: 700.0,  // 592
+    allocated: 600.0,  // 496
     copied: 80.0,      // 66
 };
 
-/// One of many that are submitted before the first is awaited.
+/// One of many that are submitted before the first begins.
 const BULK: Bounds = Bounds {
-    parent_calls: 0.1,  // 0.02
-    worker_calls: 1.1,  // 1.01: each reply is written by itself
-    wake_ups: 0.1,      // 0.02
-    allocations: 1.5,   // 1.2
-    allocated: 1_000.0, // 580
-    copied: 100.0,      // 77
+    parent_calls: 0.2, // 0.05
+    worker_calls: 0.3, // 0.05
+    wake_ups: 0.15,    // 0.03
+    allocations: 1.5,  // 1.24
+    allocated: 800.0,  // 463
+    copied: 100.0,     // 78
 };
 
 /// An item of a `map` with default settings.
@@ -56,63 +55,90 @@ const ITEM: Bounds = Bounds {
     parent_calls: 0.02, // 0.001
     worker_calls: 0.02, // 0.001
     wake_ups: 0.02,     // 0.001
-    allocations: 0.05,  // 0.013, in a release build 0.003
-    allocated: 120.0,   // 59, in a release build 21
+    allocations: 0.05,  // 0.013, in a release build 0.004
+    allocated: 120.0,   // 59, in a release build 24
     copied: 60.0,       // 30
 };
 
 /// 64 KiB there and back.
 const PAYLOAD: Bounds = Bounds {
-    parent_calls: 8.0,    // 5.1
-    worker_calls: 6.0,    // 4.0
-    wake_ups: 8.0,        // 5.0
-    allocations: 16.0,    // 14
+    parent_calls: 8.0,    // 6.0
+    worker_calls: 40.0,   // 4.0 to 28: it may be quicker to read than the pipe is filled
+    wake_ups: 10.0,       // 5.8
+    allocations: 18.0,    // 16
     allocated: 450_000.0, // 394 000
     copied: 270_000.0,    // 262 226
 };
 
 /// Bytes of memory in the pool's process for each trivial task that is pending.
-const PENDING: f64 = 700.0; // 590
+const PENDING: f64 = 400.0; // 327
 /// The same when the handle was dropped.
-const PENDING_DETACHED: f64 = 650.0; // 574
+const PENDING_DETACHED: f64 = 380.0; // 311
 
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 10;
 
 /// Counts are those of the whole process: one test at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// Fails unless one of a few attempts is within all bounds.
+/// Fails unless one of a few attempts is within all bounds. If the machine is too busy for each of them, it
+/// is enough that none is beyond the looser ones.
 async fn check(tasks: usize, bounds: Bounds, work: impl AsyncFn(&ProcessPoolExecutor, usize)) {
-    if let Err(error) = counts::Usage::of(&[std::process::id()]) {
+    if let Err(error) = Usage::of(&[std::process::id()]) {
         println!("SKIPPED: this system does not count what a process does: {error}");
         return;
     }
     let pool = pool().await;
     work(&pool, tasks).await; // warms up
-    let mut seen = Vec::new();
+    let (mut beyond, mut disturbed) = (Vec::new(), 0);
     for _ in 0..ATTEMPTS {
         let counts = Counts::measure(&pool, work(&pool, tasks)).await.unwrap();
         let exceeded = bounds.exceeded_by(&counts, tasks);
         if exceeded.is_empty() {
             return;
         }
-        seen.push(exceeded.join(", "));
+        if is_disturbed(&counts) {
+            let exceeded = bounds.loosened().exceeded_by(&counts, tasks);
+            assert!(exceeded.is_empty(), "on a busy machine: {exceeded:?}");
+            disturbed += 1;
+        } else {
+            beyond.push(exceeded.join(", "));
+        }
     }
-    panic!("a task costs more than it should:\n{}", seen.join("\n"));
+    assert!(beyond.is_empty(), "a task costs more than it should:\n{}", beyond.join("\n"));
+    println!("the machine was too busy {disturbed} times: only the looser bounds were tested");
+}
+
+/// Whether others had the CPUs for much of the time. Then workers look slow to the pool, and are sent less
+/// at a time. On an idle machine the share is less than a fifth, with three busy loops beside it above one.
+fn is_disturbed(counts: &Counts) -> bool {
+    let all = counts.parent.plus(counts.workers);
+    all.delay > all.cpu / 3
 }
 
 async fn pool() -> ProcessPoolExecutor {
     let builder = ProcessPoolExecutor::builder().max_workers(2).min_workers(2);
-    let pool = builder.build().unwrap();
+    // Room for all tasks that are submitted at once.
+    let pool = builder.queue_capacity(30_000).build().unwrap();
     pool.ready().await.unwrap();
     pool
 }
 
 impl Bounds {
+    /// Whatever happens, one of many tasks costs no more than one by itself.
+    fn loosened(self) -> Self {
+        Self {
+            parent_calls: self.parent_calls.max(ROUND_TRIP.parent_calls),
+            worker_calls: self.worker_calls.max(ROUND_TRIP.worker_calls),
+            wake_ups: self.wake_ups.max(ROUND_TRIP.wake_ups),
+            allocations: self.allocations.max(ROUND_TRIP.allocations),
+            ..self
+        }
+    }
+
     /// What costs more than it may, in words.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     fn exceeded_by(&self, counts: &Counts, tasks: usize) -> Vec<String> {
-        let calls = |usage: counts::Usage| usage.reads + usage.writes;
+        let calls = |usage: Usage| usage.reads + usage.writes;
         let compared = [
             ("calls of the parent", calls(counts.parent), self.parent_calls),
             ("calls of the workers", calls(counts.workers), self.worker_calls),
@@ -136,7 +162,7 @@ async fn a_round_trip_takes_one_call_for_each_way_and_side() {
 #[tokio::test]
 async fn many_tasks_share_calls_and_wake_ups() {
     let _alone = ALONE.lock().await;
-    check(20_000, BULK, bulk).await;
+    check(20_000, BULK, bulk_behind_gate).await;
 }
 
 #[tokio::test]

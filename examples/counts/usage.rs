@@ -21,6 +21,8 @@ pub(crate) struct Usage {
     pub(crate) faults: u64,
     /// Nanoseconds on a CPU.
     pub(crate) cpu: u64,
+    /// Nanoseconds in which a thread could have run, and had no CPU.
+    pub(crate) delay: u64,
 }
 
 impl Usage {
@@ -52,10 +54,12 @@ impl Usage {
             return Ok(Self::default());
         };
         let schedstat = fs::read_to_string(format!("{folder}/schedstat")).unwrap_or_default();
+        let mut times = schedstat.split(' ').filter_map(|time| time.parse().ok());
         Ok(Self {
             wake_ups: field(&status, "voluntary_ctxt_switches:")?,
             preemptions: field(&status, "nonvoluntary_ctxt_switches:")?,
-            cpu: schedstat.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(0),
+            cpu: times.next().unwrap_or(0),
+            delay: times.next().unwrap_or(0),
             ..Self::default()
         })
     }
@@ -74,6 +78,7 @@ impl Usage {
             preemptions: both(self.preemptions, other.preemptions),
             faults: both(self.faults, other.faults),
             cpu: both(self.cpu, other.cpu),
+            delay: both(self.delay, other.delay),
         }
     }
 }

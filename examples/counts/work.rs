@@ -4,6 +4,8 @@ use futures::StreamExt;
 use procpool::{ProcessPoolExecutor, TaskHandle};
 use serde_bytes::ByteBuf;
 
+use super::{Gate, pass};
+
 pub(crate) fn noop(x: u64) -> u64 {
     x
 }
@@ -27,6 +29,27 @@ pub(crate) async fn bulk(pool: &ProcessPoolExecutor, tasks: usize) {
     for n in 0..tasks as u64 {
         handles.push(pool.submit(noop, n).await.expect("an open pool"));
     }
+    for (n, handle) in (0..).zip(handles) {
+        assert_eq!(handle.await.expect("a result"), n);
+    }
+}
+
+/// As [`bulk`], but no worker begins before all are submitted, so they do not run out of tasks however the
+/// machine shares out its CPUs.
+pub(crate) async fn bulk_behind_gate(pool: &ProcessPoolExecutor, tasks: usize) {
+    let mut gate = Gate::new().expect("a pipe");
+    let mut blocked = Vec::new();
+    for _ in 0..pool.stats().max_workers {
+        blocked.push(pool.submit(pass, gate.address()).await.expect("an open pool"));
+    }
+    for task in &blocked {
+        task.progress().next().await.expect("a report");
+    }
+    let mut handles: Vec<TaskHandle<u64>> = Vec::with_capacity(tasks);
+    for n in 0..tasks as u64 {
+        handles.push(pool.submit(noop, n).await.expect("room for it"));
+    }
+    gate.open(blocked.len()).expect("a pipe");
     for (n, handle) in (0..).zip(handles) {
         assert_eq!(handle.await.expect("a result"), n);
     }
