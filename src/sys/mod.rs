@@ -11,6 +11,7 @@ mod numbers;
 mod pipe;
 mod random;
 mod resources;
+mod segment;
 mod socket;
 
 pub(crate) use self::child::{
@@ -34,4 +35,5 @@ pub(crate) use self::pipe::{
 };
 pub(crate) use self::random::random_bytes;
 pub(crate) use self::resources::{MemoryGauge, limit_memory, resident_memory};
+pub(crate) use self::segment::{Segment, SegmentRef, WORDS};
 pub(crate) use self::socket::{control_socket, receive_with_fds, send_with_fds};

@@ -1,0 +1,462 @@
+//! Memory of any size that processes share, and that one of them names to another.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+
+use serde::{Deserialize, Serialize};
+
+/// What stands before the bytes, which are therefore aligned to so many.
+const HEADER: usize = 4096;
+/// How many words of the header are used.
+pub(crate) const WORDS: usize = 8;
+
+/// A few atomic words, and bytes behind them; all are zero at first. It is a file without a name, which
+/// is gone with the last process that has it open.
+///
+/// Nobody can change its size, and all of its memory is taken when it is made. So no access fails later.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// The whole file: the header and the bytes.
+    mapping: NonNull<u8>,
+    /// Of the bytes.
+    len: usize,
+    inode: u64,
+    fd: OwnedFd,
+}
+
+/// Names a segment to a process on the same machine. It means something as long as that segment is open in
+/// the process that has made the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentRef {
+    pid: u32,
+    fd: i32,
+    len: u64,
+    /// The descriptor may have been closed, and its number be that of another segment.
+    inode: u64,
+}
+
+impl SegmentRef {
+    /// How many bytes the segment is said to have.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The process that is said to have it open.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+}
+
+impl Segment {
+    /// Makes one. Memory that is fresh costs as much as two copies of the bytes, so it is worth to use a
+    /// segment again.
+    ///
+    /// Huge pages, which have to be asked for here, were measured to save nothing: clearing is what takes
+    /// the time.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn create(len: usize) -> io::Result<Self> {
+        use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
+
+        let size = file_size(len)?;
+        require_file_size(size)?;
+        require_memory(HEADER + len)?;
+        let fd = memfd_create("procpool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&fd, size)?;
+        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        take_memory(&fd, size)?;
+        let inode = fstat(&fd)?.st_ino;
+        Self::map(fd, len, inode)
+    }
+
+    /// Opens one that a process has named, which may be anybody: what is no segment of that size is
+    /// refused, and nothing happens to it. This goes through `/proc`, because descriptors can be sent only
+    /// through sockets.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn open(name: SegmentRef) -> io::Result<Self> {
+        use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, open};
+
+        let refused = || io::Error::from(io::ErrorKind::InvalidData);
+        let len = usize::try_from(name.len).map_err(|_| refused())?;
+        let size = file_size(len)?;
+        let path = format!("/proc/{}/fd/{}", name.pid, name.fd);
+        // To open a pipe, a terminal or a device for reading and writing may do something to it.
+        let place = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        require_memory_file(&place, size, name.inode)?;
+        let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+        let fd = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        if !fcntl_get_seals(&fd)?.contains(SealFlags::SHRINK | SealFlags::GROW) {
+            return Err(refused());
+        }
+        Self::map(fd, len, name.inode)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn create(_: usize) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn open(_: SegmentRef) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[expect(unsafe_code, reason = "maps memory")]
+    fn map(fd: OwnedFd, len: usize, inode: u64) -> io::Result<Self> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap};
+
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the address is left to the kernel, so no existing mapping is touched.
+        let address = unsafe {
+            mmap(std::ptr::null_mut(), HEADER + len, protection, MapFlags::SHARED, &fd, 0)?
+        };
+        let mapping = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { mapping, len, inode, fd })
+    }
+
+    /// What another process opens it by, as long as this is there.
+    pub(crate) fn name(&self) -> SegmentRef {
+        let (pid, fd) = (std::process::id(), self.fd.as_raw_fd());
+        SegmentRef { pid, fd, len: self.len as u64, inode: self.inode }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Words for whatever the processes have to tell each other. What they mean is up to those who use the
+    /// segment.
+    pub(crate) fn words(&self) -> &[AtomicU64; WORDS] {
+        // SAFETY: the mapping begins with a header that has room for them, is aligned to a page,
+        // readable and writable until `self` is dropped, and sealed against shrinking. Every bit
+        // pattern is a valid `AtomicU64`, and no process reaches the header other than through atomics.
+        #[expect(unsafe_code, reason = "refers to mapped memory")]
+        unsafe {
+            self.mapping.cast().as_ref()
+        }
+    }
+
+    /// Copies bytes into the segment. The system does it, as into a file: on fresh memory that is quicker
+    /// than to touch it.
+    ///
+    /// # Errors
+    ///
+    /// If they are not inside.
+    pub(crate) fn write_at(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.checked_add(bytes.len()).filter(|end| *end <= self.len);
+        let end = end.ok_or(io::ErrorKind::InvalidInput)?;
+        require_file_size(file_size(end)?)?; // it may be less than it was
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let done = (end - rest.len() + HEADER) as u64;
+            match rustix::io::pwrite(&self.fd, rest, done) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => rest = &rest[count..],
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a part out, behind what `buffer` has: bytes that another process may change at any time must
+    /// not be looked at where they are.
+    ///
+    /// # Errors
+    ///
+    /// If it is not inside, or there is no memory for the copy.
+    pub(crate) fn copy_to(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<()> {
+        if range.start > range.end || range.end > self.len {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let count = range.len();
+        buffer.try_reserve(count).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let room = &mut buffer.spare_capacity_mut()[..count];
+        // SAFETY: the range was found to be inside of the mapping, which is readable as long as `self`
+        // is there, and `room` has as many bytes of memory of this process's own. No reference to the
+        // source is made, so it may change meanwhile: every byte is one that was there at some moment.
+        // After that so many bytes of the buffer's capacity are initialised.
+        #[expect(unsafe_code, reason = "copies from mapped memory")]
+        unsafe {
+            let source = self.bytes().add(range.start);
+            std::ptr::copy_nonoverlapping(source.as_ptr(), room.as_mut_ptr().cast(), count);
+            buffer.set_len(buffer.len() + count);
+        }
+        Ok(())
+    }
+
+    /// The bytes where they are. For those who see to it that nobody writes to the segment, by whatever
+    /// handle and in whatever process, as long as the slice is there.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        // SAFETY: so many bytes are mapped and readable until `self` is dropped, and sealed against
+        // shrinking. Nobody of this program writes to them meanwhile: not by this handle, which is
+        // borrowed, and not by another, as the caller sees to. A process that does so nevertheless
+        // changes the value of some bytes, which are valid whatever they are.
+        #[expect(unsafe_code, reason = "refers to mapped memory")]
+        unsafe {
+            std::slice::from_raw_parts(self.bytes().as_ptr(), self.len)
+        }
+    }
+
+    /// As [`Self::as_slice`], for those who see to it that nobody else reads it, either.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_slice`; they are writable, too, and nobody has another reference to them.
+        #[expect(unsafe_code, reason = "refers to mapped memory")]
+        unsafe {
+            std::slice::from_raw_parts_mut(self.bytes().as_ptr(), self.len)
+        }
+    }
+
+    fn bytes(&self) -> NonNull<u8> {
+        // SAFETY: the mapping is longer than the header.
+        #[expect(unsafe_code, reason = "points into mapped memory")]
+        unsafe {
+            self.mapping.add(HEADER)
+        }
+    }
+}
+
+impl Drop for Segment {
+    #[expect(unsafe_code, reason = "unmaps memory")]
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `map` with this length, and borrows of it cannot outlive
+        // `self`. Failure would leave the mapping in place, which harms nobody.
+        let _ = unsafe { rustix::mm::munmap(self.mapping.as_ptr().cast(), HEADER + self.len) };
+    }
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread. What is written to it other than
+// through atomics is written by those who have borrowed the segment mutably.
+#[expect(unsafe_code, reason = "holds a pointer to shared memory")]
+unsafe impl Send for Segment {}
+// SAFETY: as above.
+#[expect(unsafe_code, reason = "holds a pointer to shared memory")]
+unsafe impl Sync for Segment {}
+
+/// Of a segment with so many bytes, if there can be one.
+fn file_size(len: usize) -> io::Result<u64> {
+    let size = len.checked_add(HEADER).and_then(|size| i64::try_from(size).ok());
+    let size = size.filter(|size| isize::try_from(*size).is_ok());
+    size.map(i64::cast_unsigned).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+/// What is written beyond the limit of the sizes of files would end this process by a signal.
+fn require_file_size(size: u64) -> io::Result<()> {
+    use rustix::process::{Resource, getrlimit};
+
+    let most = getrlimit(Resource::Fsize).current;
+    if most.is_some_and(|most| size > most) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(())
+}
+
+/// Asks whether the system would promise so much memory. It would provide a file with as much as there is
+/// before it says that there is no more, and end processes meanwhile.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "maps memory for a moment")]
+fn require_memory(size: usize) -> io::Result<()> {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: the address is left to the kernel, and what it maps is not touched before it is unmapped.
+    unsafe {
+        let address = mmap_anonymous(std::ptr::null_mut(), size, protection, MapFlags::PRIVATE)?;
+        Ok(munmap(address, size)?)
+    }
+}
+
+/// Has the system provide all of the memory, or say that it cannot; or it would end whoever touches what
+/// it has promised and does not have.
+#[cfg(target_os = "linux")]
+fn take_memory(fd: &OwnedFd, size: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+
+    /// A signal undoes what one call has done so far, and signals may come often.
+    const STEP: u64 = 1 << 20;
+    let mut done = 0;
+    while done < size {
+        let step = STEP.min(size - done);
+        match fallocate(fd, FallocateFlags::empty(), done, step) {
+            Ok(()) => done += step,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that it is a file in memory, of that size and that number. Others have a file system that may
+/// fail, or run out of huge pages.
+#[cfg(target_os = "linux")]
+fn require_memory_file(place: &OwnedFd, size: u64, inode: u64) -> io::Result<()> {
+    use rustix::fs::{FileType, fstat, fstatfs};
+
+    /// Of tmpfs, in which memfds are.
+    const TMPFS: u64 = 0x0102_1994;
+    let found = fstat(place)?;
+    let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
+        && u64::try_from(found.st_size) == Ok(size)
+        && found.st_ino == inode;
+    let is_memory = || fstatfs(place).is_ok_and(|system| u64::try_from(system.f_type) == Ok(TMPFS));
+    if is_file && is_memory() { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::sync::atomic::Ordering;
+
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
+
+    use super::*;
+
+    const LEN: usize = 10_000;
+
+    /// A name for something that may be no segment.
+    fn name_of(fd: impl AsFd, len: u64) -> SegmentRef {
+        let inode = fstat(&fd).unwrap().st_ino;
+        let fd = fd.as_fd().as_raw_fd();
+        SegmentRef { pid: std::process::id(), fd, len, inode }
+    }
+
+    fn sealed(size: usize, flags: MemfdFlags, seals: SealFlags) -> OwnedFd {
+        let flags = flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let fd = memfd_create("test", flags).unwrap();
+        ftruncate(&fd, size as u64).unwrap();
+        fcntl_add_seals(&fd, seals).unwrap();
+        fd
+    }
+
+    fn copy(segment: &Segment, range: Range<usize>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        segment.copy_to(range, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn both_sides_see_the_same() {
+        let mut segment = Segment::create(LEN).unwrap();
+        let other = Segment::open(segment.name()).unwrap();
+        assert_eq!((segment.len(), other.len()), (LEN, LEN));
+        segment.words()[WORDS - 1].store(42, Ordering::Release);
+        segment.write_at(LEN - 3, b"end").unwrap();
+        segment.as_mut_slice()[0] = 7;
+        assert_eq!(other.words()[WORDS - 1].load(Ordering::Acquire), 42);
+        assert_eq!(other.as_slice()[0], 7);
+        assert_eq!(copy(&other, LEN - 4..LEN), b"\0end");
+    }
+
+    #[test]
+    fn a_copy_comes_behind_what_was_there() {
+        let mut segment = Segment::create(LEN).unwrap();
+        segment.write_at(10, b"abc").unwrap();
+        let mut bytes = b"before ".to_vec();
+        segment.copy_to(10..13, &mut bytes).unwrap();
+        assert_eq!(bytes, b"before abc");
+    }
+
+    #[test]
+    fn a_side_outlives_the_other() {
+        let mut segment = Segment::create(LEN).unwrap();
+        segment.write_at(0, b"abc").unwrap();
+        let other = Segment::open(segment.name()).unwrap();
+        drop(segment);
+        assert_eq!(&other.as_slice()[..3], b"abc");
+        assert_eq!(copy(&Segment::open(other.name()).unwrap(), 0..3), b"abc");
+    }
+
+    #[test]
+    fn what_is_outside_is_refused() {
+        let mut segment = Segment::create(LEN).unwrap();
+        for (offset, length) in [(LEN, 1), (usize::MAX, 2), (LEN - 1, 2)] {
+            assert!(segment.write_at(offset, &vec![0; length]).is_err(), "{offset}");
+        }
+        #[expect(clippy::reversed_empty_ranges, reason = "it is to be refused")]
+        for range in [0..LEN + 1, usize::MAX..usize::MAX, 2..1] {
+            assert!(segment.copy_to(range.clone(), &mut Vec::new()).is_err(), "{range:?}");
+        }
+        segment.write_at(LEN, &[]).unwrap();
+    }
+
+    #[test]
+    fn an_empty_segment_has_words() {
+        let segment = Segment::create(0).unwrap();
+        segment.words()[0].store(1, Ordering::Relaxed);
+        assert!(Segment::open(segment.name()).unwrap().as_slice().is_empty());
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_had_is_an_error() {
+        for len in [usize::MAX, usize::MAX - HEADER, isize::MAX.cast_unsigned(), 1 << 50] {
+            assert!(Segment::create(len).is_err(), "{len}");
+        }
+    }
+
+    #[test]
+    fn all_of_the_memory_is_taken_at_once() {
+        const MEGABYTE: usize = 1 << 20;
+        let segment = Segment::create(3 * MEGABYTE).unwrap();
+        assert!(fstat(&segment.fd).unwrap().st_blocks * 512 >= 3 << 20);
+    }
+
+    #[test]
+    fn nobody_can_change_its_size() {
+        let segment = Segment::create(LEN).unwrap();
+        for size in [0, 1 << 20] {
+            assert!(ftruncate(&segment.fd, size).is_err(), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_wrong_is_refused() {
+        let segment = Segment::create(LEN).unwrap();
+        let name = segment.name();
+        let wrong = [
+            SegmentRef { len: name.len + 1, ..name },
+            SegmentRef { len: name.len - 1, ..name },
+            SegmentRef { len: u64::MAX, ..name },
+            SegmentRef { inode: name.inode + 1, ..name },
+            SegmentRef { fd: -1, ..name },
+            SegmentRef { fd: i32::MAX, ..name },
+            SegmentRef { pid: 0, ..name },
+            SegmentRef { pid: u32::MAX, ..name },
+        ];
+        for name in wrong {
+            assert!(Segment::open(name).is_err(), "{name:?}");
+        }
+        assert!(Segment::open(name).is_ok());
+        drop(segment);
+        assert!(Segment::open(name).is_err(), "nobody has it open");
+    }
+
+    #[test]
+    fn a_descriptor_of_something_else_is_refused_and_left_alone() {
+        let (mut reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"x").unwrap();
+        assert!(Segment::open(name_of(&reader, 0)).is_err());
+        drop(writer); // no other writer was made
+        assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 1);
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert!(Segment::open(name_of(&null, 0)).is_err());
+        let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        let len = file.metadata().unwrap().len() - HEADER as u64;
+        assert!(Segment::open(name_of(&file, len)).is_err());
+    }
+
+    #[test]
+    fn memory_that_could_shrink_or_not_be_written_is_refused() {
+        let (none, all) = (MemfdFlags::empty(), SealFlags::SHRINK | SealFlags::GROW);
+        let open = |fd: OwnedFd| Segment::open(name_of(&fd, LEN as u64)).map(drop);
+        open(sealed(HEADER + LEN, none, all)).unwrap();
+        for seals in [SealFlags::SHRINK, SealFlags::GROW, all | SealFlags::WRITE] {
+            assert!(open(sealed(HEADER + LEN, none, seals)).is_err(), "{seals:?}");
+        }
+        assert!(open(sealed(HEADER + LEN - 1, none, all)).is_err());
+        assert!(open(sealed(0, none, all)).is_err());
+    }
+}
