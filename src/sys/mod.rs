@@ -9,6 +9,7 @@ mod lifeline;
 mod memory;
 mod numbers;
 mod pipe;
+mod plain;
 mod random;
 mod resources;
 mod segment;
@@ -33,7 +34,9 @@ pub(crate) use self::pipe::{
     read_available, read_now, set_standard_streams, take_control_socket, take_frame_pipes,
     wait_for_hangup, worker_pipes, write_to_stdin,
 };
+pub use self::plain::Plain;
+pub(crate) use self::plain::{as_bytes, as_plain, as_plain_mut};
 pub(crate) use self::random::random_bytes;
 pub(crate) use self::resources::{MemoryGauge, limit_memory, resident_memory};
-pub(crate) use self::segment::{Segment, SegmentRef, WORDS};
+pub(crate) use self::segment::{Lock, Segment, SegmentRef};
 pub(crate) use self::socket::{control_socket, receive_with_fds, send_with_fds};

@@ -4,7 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,18 @@ pub(crate) struct Segment {
     fd: OwnedFd,
 }
 
+/// Who may use the bytes of a segment, as far as those who ask for locks are concerned. A lock belongs to one
+/// opening of the segment, and to its copies in processes that are forked. The system releases it with
+/// the last of these, however that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    None,
+    /// Several may have it at the same time.
+    Shared,
+    /// While somebody has it nobody else has one.
+    Exclusive,
+}
+
 /// Names a segment to a process on the same machine. It means something as long as that segment is open in
 /// the process that has made the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +52,6 @@ pub(crate) struct SegmentRef {
 }
 
 impl SegmentRef {
-    /// How many bytes the segment is said to have.
-    pub(crate) fn len(&self) -> u64 {
-        self.len
-    }
-
     /// The process that is said to have it open.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
@@ -54,8 +62,7 @@ impl Segment {
     /// Makes one. Memory that is fresh costs as much as two copies of the bytes, so it is worth to use a
     /// segment again.
     ///
-    /// Huge pages, which have to be asked for here, were measured to save nothing: clearing is what takes
-    /// the time.
+    /// Huge pages, for which one has to ask, were measured to save nothing: clearing is what takes the time.
     #[cfg(target_os = "linux")]
     pub(crate) fn create(len: usize) -> io::Result<Self> {
         use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
@@ -123,7 +130,8 @@ impl Segment {
         SegmentRef { pid, fd, len: self.len as u64, inode: self.inode }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.len
     }
 
@@ -137,6 +145,82 @@ impl Segment {
         unsafe {
             self.mapping.cast().as_ref()
         }
+    }
+
+    /// A number that processes count up, and can wait for. It is zero at first.
+    fn counter(&self) -> &AtomicU32 {
+        const PLACE: usize = WORDS * size_of::<AtomicU64>();
+        // SAFETY: as for the words, behind which it stands.
+        #[expect(unsafe_code, reason = "refers to mapped memory")]
+        unsafe {
+            self.mapping.add(PLACE).cast().as_ref()
+        }
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.counter().load(Ordering::Acquire)
+    }
+
+    /// Adds one and wakes those who wait for that.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn count_up(&self) {
+        use rustix::thread::futex::{Flags, wake};
+
+        self.counter().fetch_add(1, Ordering::Release);
+        let _ = wake(self.counter(), Flags::empty(), i32::MAX.cast_unsigned()); // cannot fail
+    }
+
+    /// Waits until the number is another than `seen`, or until the time is up; or for no reason.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn wait_for_count(&self, seen: u32, limit: Option<Duration>) {
+        use rustix::thread::futex::{Flags, wait};
+
+        let limit = limit.and_then(|limit| limit.try_into().ok());
+        let _ = wait(self.counter(), Flags::empty(), seen, limit.as_ref()); // the caller looks again
+    }
+
+    /// Changes the lock that this opening of the segment has, at once or not at all; false if another
+    /// opening has one that is in the way.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn lock(&self, lock: Lock) -> io::Result<bool> {
+        #[expect(clippy::cast_possible_truncation, reason = "the constants are small")]
+        let kind = match lock {
+            Lock::None => libc::F_UNLCK as libc::c_short,
+            Lock::Shared => libc::F_RDLCK as libc::c_short,
+            Lock::Exclusive => libc::F_WRLCK as libc::c_short,
+        };
+        let whole_file = libc::flock {
+            l_type: kind,
+            l_whence: 0, // from the beginning
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        // SAFETY: the descriptor is open, and the call reads a structure that is there.
+        #[expect(unsafe_code, reason = "calls the system")]
+        let done = unsafe { libc::fcntl(self.fd.as_raw_fd(), libc::F_OFD_SETLK, &whole_file) };
+        match done {
+            0 => Ok(true),
+            _ => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn count_up(&self) {
+        self.counter().fetch_add(1, Ordering::Release); // not reached: there are no segments
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn wait_for_count(&self, _: u32, limit: Option<Duration>) {
+        std::thread::sleep(limit.unwrap_or(Duration::MAX)); // not reached: there are no segments
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn lock(&self, _: Lock) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Copies bytes into the segment. The system does it, as into a file: on fresh memory that is quicker
@@ -162,6 +246,7 @@ impl Segment {
         Ok(())
     }
 
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is for the transport of payloads"))]
     /// Copies a part out, behind what `buffer` has: bytes that another process may change at any time must
     /// not be looked at where they are.
     ///
@@ -388,6 +473,43 @@ mod tests {
         let segment = Segment::create(0).unwrap();
         segment.words()[0].store(1, Ordering::Relaxed);
         assert!(Segment::open(segment.name()).unwrap().as_slice().is_empty());
+    }
+
+    #[test]
+    fn locks_are_those_of_one_opening() {
+        let first = Segment::create(LEN).unwrap();
+        let second = Segment::open(first.name()).unwrap();
+        let steps = [
+            (&first, Lock::Exclusive, true),
+            (&second, Lock::Shared, false),
+            (&first, Lock::Shared, true),
+            (&second, Lock::Shared, true),
+            (&first, Lock::Exclusive, false),
+            (&second, Lock::Exclusive, false), // the other one still has its lock
+            (&second, Lock::None, true),
+            (&first, Lock::Exclusive, true),
+        ];
+        for (at, (segment, lock, expected)) in steps.into_iter().enumerate() {
+            assert_eq!(segment.lock(lock).unwrap(), expected, "step {at}");
+        }
+        drop(first);
+        assert!(second.lock(Lock::Exclusive).unwrap(), "the lock went with its opening");
+    }
+
+    #[test]
+    fn who_waits_for_the_count_is_woken() {
+        let segment = Segment::create(0).unwrap();
+        let other = Segment::open(segment.name()).unwrap();
+        let waiter = std::thread::spawn(move || {
+            while other.count() < 2 {
+                other.wait_for_count(other.count(), None);
+            }
+        });
+        segment.count_up();
+        segment.count_up();
+        waiter.join().unwrap();
+        segment.wait_for_count(7, None); // another number is there already
+        segment.wait_for_count(2, Some(Duration::from_millis(1)));
     }
 
     #[test]
