@@ -335,8 +335,8 @@ impl TaskCell {
         state.stage = Stage::Done;
         self.is_over.store(true, Ordering::Release);
         let waker = state.waker.take();
+        drop(arguments); // before anybody sees the result: what it keeps may be wanted then
         drop(state);
-        drop(arguments);
         if let Some(waker) = waker {
             waker.wake();
         }

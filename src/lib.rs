@@ -85,6 +85,8 @@
 //! | end tasks with their scope | [`TaskSet`] |
 //! | build something once per worker | [`Builder::initializer`], [`current`] |
 //! | build something once for all workers, share a large table | [`StartMethod::ForkServer`], [`Builder::preload`], [`preloaded`] |
+//! | share a table with all tasks without a copy | [`SharedSlice`], [`SharedBytes`] |
+//! | have a task change memory where it is | [`SharedSliceMut`] |
 //! | choose where workers come from | [Start methods](guide::start_methods) |
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
 //! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
@@ -162,6 +164,7 @@ mod progress;
 mod record;
 mod registry;
 mod scheduler;
+mod shared;
 mod shutdown;
 mod snapshot;
 mod supervisor;
@@ -200,6 +203,7 @@ pub use crate::process::{
     ProcessStdio, Sentinel, active_children, current_process, parent_process,
 };
 pub use crate::progress::{Progress, ProgressStream};
+pub use crate::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
 pub use crate::shutdown::{Shutdown, ShutdownReport};
 pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};
 pub use crate::task::{Deadline, TaskBuilder};

@@ -40,6 +40,7 @@ use crate::output::{Drained, drain};
 use crate::payload::Payload;
 use crate::program::start_child;
 use crate::scheduler::KillReason;
+use crate::shared::{Kept, Lent, borrow};
 use crate::sys::{
     ChildProcess, ParentPipes, Reaper, SharedPage, SharedPageRef, read_available, require_io_driver,
 };
@@ -276,6 +277,8 @@ struct Link {
     killed: Option<KillReason>,
     /// How many tasks it has answered.
     replies: u64,
+    /// What the next reply names.
+    borrowed: Kept,
     /// It was told to leave.
     stopping: bool,
     was_ready: bool,
@@ -306,6 +309,7 @@ impl Link {
             inside: false,
             killed: None,
             replies: 0,
+            borrowed: Kept::default(),
             stopping: false,
             was_ready: false,
             launch,
@@ -479,7 +483,7 @@ impl Link {
         };
         let (Kind::Reply, body) = split_kind(frame)? else { return Ok(None) };
         let (header, payload) = split_header::<ReplyHeader>(body)?;
-        let payload = small_payload(payload);
+        let payload = small_payload(payload).with(std::mem::take(&mut self.borrowed));
         let length = LENGTH + frame.len();
         self.inbox.advance(length);
         self.replies += 1;
@@ -516,7 +520,7 @@ impl Link {
                 let (header, payload) = split_header::<ReplyHeader>(body)?;
                 let length = payload.len();
                 self.replies += 1;
-                let payload = keep_payload(frame, length);
+                let payload = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
                 let ReplyHeader { run_time, task, outcome } = header;
                 let reply = Reply::Task { task, outcome, run_time, payload };
                 return Ok(Step::Message(Message::Reply(reply)));
@@ -525,12 +529,15 @@ impl Link {
                 let (header, entries) = split_header::<ChunkReplyHeader>(body)?;
                 let length = entries.len();
                 self.replies += u64::from(header.run_time.is_some());
-                let entries = keep_payload(frame, length);
+                let entries = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
                 return Ok(Step::Message(Message::Reply(Reply::Chunk { header, entries })));
             }
             (Stage::Serving, Kind::Progress) => {
                 let progress = Message::Progress(read_progress(body)?);
                 return Ok(Step::Message(progress));
+            }
+            (Stage::Serving, Kind::Lent) => {
+                self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, self.pid));
             }
             (Stage::Serving, Kind::OverMemory) => return Ok(Step::Message(Message::OverMemory)),
             (Stage::Serving, Kind::Goodbye) if may_leave => {
@@ -540,7 +547,7 @@ impl Link {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, message));
                 }
                 let length = payload.len();
-                let payload = keep_payload(frame, length);
+                let payload = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
                 let exit_reply = goodbye.exit_hook.map(|outcome| ExitReply { outcome, payload });
                 self.stage = Stage::Goodbye(exit_reply);
             }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{CodecError, decode, decode_shared, encode};
+use crate::shared::{Kept, collect};
 
 /// Chosen so that a `Payload` takes three words.
 const INLINE: usize = 22;
@@ -22,8 +23,13 @@ thread_local! {
 /// allocation for each of them would be a good part of their cost; so few bytes are kept in place.
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
-    Inline { length: u8, bytes: [u8; INLINE] },
+    Inline {
+        length: u8,
+        bytes: [u8; INLINE],
+    },
     Shared(Arc<Bytes>),
+    /// What they name is kept with them.
+    Naming(Arc<(Bytes, Kept)>),
 }
 
 impl Payload {
@@ -34,14 +40,28 @@ impl Payload {
     ) -> Result<Self, CodecError> {
         let mut scratch = SCRATCH.take();
         scratch.clear();
-        encode(value, &mut scratch, limit)?;
-        Ok(match Self::inline(&scratch) {
+        let kept = collect(|| encode(value, &mut scratch, limit))?;
+        let payload = match Self::inline(&scratch) {
             Some(inline) => {
                 SCRATCH.set(scratch);
                 inline
             }
             None => Bytes::from(scratch).into(),
-        })
+        };
+        Ok(payload.with(kept))
+    }
+
+    /// Keeps what the bytes name as long as they are there.
+    pub(crate) fn with(self, kept: Kept) -> Self {
+        if kept.is_empty() { self } else { Self::Naming(Arc::new((self.into(), kept))) }
+    }
+
+    /// What the bytes name.
+    pub(crate) fn kept(&self) -> Kept {
+        match self {
+            Self::Inline { .. } | Self::Shared(_) => Kept::default(),
+            Self::Naming(naming) => naming.1.clone(),
+        }
     }
 
     /// Reads the value. Large parts of it may be shared.
@@ -49,6 +69,7 @@ impl Payload {
         match self {
             Self::Inline { .. } => decode(self),
             Self::Shared(bytes) => decode_shared(bytes),
+            Self::Naming(naming) => decode_shared(&naming.0),
         }
     }
 
@@ -61,13 +82,17 @@ impl Payload {
 }
 
 impl Payload {
-    /// The bytes of a range, which must be inside; long ones are shared.
+    /// The bytes of a range, which must be inside; long ones are shared. What all of them name is kept
+    /// with them.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         let bytes = &self[range];
-        Self::inline(bytes).unwrap_or_else(|| match self {
-            Self::Inline { .. } => Self::default(), // not reached: a part is not longer
-            Self::Shared(shared) => shared.slice_ref(bytes).into(),
-        })
+        let share =
+            |whole: &Bytes| Self::inline(bytes).unwrap_or_else(|| whole.slice_ref(bytes).into());
+        match self {
+            Self::Inline { .. } => Self::inline(bytes).unwrap_or_default(), // a part is not longer
+            Self::Shared(shared) => share(shared),
+            Self::Naming(naming) => share(&naming.0).with(naming.1.clone()),
+        }
     }
 }
 
@@ -88,6 +113,7 @@ impl From<Payload> for Bytes {
         match payload {
             Payload::Inline { .. } => Self::copy_from_slice(&payload),
             Payload::Shared(bytes) => Arc::unwrap_or_clone(bytes),
+            Payload::Naming(naming) => naming.0.clone(),
         }
     }
 }
@@ -99,6 +125,7 @@ impl Deref for Payload {
         match self {
             Self::Inline { length, bytes } => &bytes[..usize::from(*length)],
             Self::Shared(bytes) => bytes,
+            Self::Naming(naming) => &naming.0,
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod probes {
     use crate::child::{Arguments, block_on};
     use crate::codec::{decode, encode};
     use crate::registry::{CallError, InitCallOf, InitError, TaskCall, TaskCallOf};
+    use crate::shared::collect;
 
     type Task = (Option<TaskCallOf>, &'static str);
 
@@ -37,7 +38,8 @@ pub mod probes {
             let call: TaskCall = Box::new(move |args, buffer, limit| {
                 let decoded = decode::<A>(args.bytes()).map_err(CallError::Arguments)?;
                 args.release();
-                encode(&function.execute(decoded), buffer, limit).map_err(CallError::Result)
+                let result = function.execute(decoded);
+                collect(|| encode(&result, buffer, limit)).map_err(CallError::Result)
             });
             (Some(TaskCallOf(call)), type_name::<fn(A) -> F::Output>())
         }

@@ -13,11 +13,13 @@ use crate::callable::Callable;
 use crate::child::Arguments;
 use crate::codec::CodecError;
 use crate::ledger::IdHasher;
+use crate::shared::Kept;
 use crate::wire::FunctionName;
 
-/// A task's function as the worker calls it: arguments in, result appended to the buffer.
+/// A task's function as the worker calls it: arguments in, result appended to the buffer. Returns what that
+/// names.
 pub(crate) type TaskCall =
-    Box<dyn Fn(Arguments<'_>, &mut Vec<u8>, usize) -> Result<(), CallError> + Send + Sync>;
+    Box<dyn Fn(Arguments<'_>, &mut Vec<u8>, usize) -> Result<Kept, CallError> + Send + Sync>;
 
 /// An initializer as the worker calls it.
 pub(crate) type InitCall =
@@ -209,7 +211,8 @@ mod tests {
         let power = &registry.functions[0];
         let (mut args, mut result) = (Vec::new(), Vec::new());
         encode(&(2_u64, 10_u32), &mut args, 100).unwrap();
-        power.task().unwrap()(Arguments::new(&mut args), &mut result, 100).unwrap();
+        let kept = power.task().unwrap()(Arguments::new(&mut args), &mut result, 100).unwrap();
+        assert!(kept.is_empty());
         assert_eq!(decode::<u64>(&result).unwrap(), 1024);
     }
 
@@ -248,7 +251,7 @@ mod tests {
         let result = call(Arguments::new(&mut args), &mut out, 9);
         assert!(matches!(result, Err(CallError::Arguments(_))));
         encode(&(2_u64, 60_u32), &mut args, 100).unwrap();
-        let too_large = Err(CallError::Result(CodecError::TooLarge { limit: 3 }));
-        assert_eq!(call(Arguments::new(&mut args), &mut out, 3), too_large);
+        let too_large = CallError::Result(CodecError::TooLarge { limit: 3 });
+        assert_eq!(call(Arguments::new(&mut args), &mut out, 3).unwrap_err(), too_large);
     }
 }

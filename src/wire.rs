@@ -86,11 +86,13 @@ pub(crate) enum Kind {
     Progress = 22,
     /// Worker → supervisor: [`ChunkReplyHeader`], with entries as payload.
     ChunkReply = 24,
+    /// Worker → supervisor: [`Lent`](crate::shared::Lent), of which the next reply or goodbye is the first to know.
+    Lent = 26,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 14] = [
+        const ALL: [Kind; 15] = [
             Kind::Hello,
             Kind::Task,
             Kind::Stop,
@@ -105,6 +107,7 @@ impl Kind {
             Kind::Progress,
             Kind::OverMemory,
             Kind::ChunkReply,
+            Kind::Lent,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == byte)
     }

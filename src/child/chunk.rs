@@ -8,6 +8,7 @@ use crate::claim::{Begun, Slot, begin};
 use crate::id::TaskId;
 use crate::metrics::nanos;
 use crate::record::Recorder;
+use crate::shared::Kept;
 use crate::sys::SharedPage;
 use crate::wire::{
     ChunkHeader, ChunkReplyHeader, Kind, Outcome, begin_entry, end_entry, put_task_frame,
@@ -80,18 +81,22 @@ impl ChunkRun {
     pub(super) fn finish_item(
         &mut self,
         writer: &mut FrameWriter,
-        run: impl FnOnce(&mut Vec<u8>) -> Result<(), (Outcome, Vec<u8>)>,
+        run: impl FnOnce(&mut Vec<u8>) -> Result<Kept, (Outcome, Vec<u8>)>,
     ) -> io::Result<()> {
         let (known, start) = (self.entries.len(), begin_entry(&mut self.entries));
-        let outcome = match run(&mut self.entries) {
-            Ok(()) => Outcome::Returned,
+        let (outcome, kept) = match run(&mut self.entries) {
+            Ok(kept) => (Outcome::Returned, kept),
             Err((outcome, text)) => {
                 replace_entry(&mut self.entries, start, &text);
-                outcome
+                (outcome, Kept::default())
             }
         };
         end_entry(&mut self.entries, start, outcome)?;
         self.done += 1;
+        if !kept.is_empty() {
+            writer.lend(kept)?; // the next reply has to be the one with this entry
+            return self.send(writer, None);
+        }
         let shared = self.shared.as_ref();
         let recorded = shared.is_some_and(|shared| shared.recorder.publish(&self.entries, known));
         if recorded { Ok(()) } else { self.send(writer, None) }

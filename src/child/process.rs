@@ -14,6 +14,7 @@ use crate::id::TaskId;
 use crate::log::print;
 use crate::process::{ParentLink, adopt, current_process};
 use crate::registry::{Function, InitError, Registry};
+use crate::shared::settle;
 use crate::sys::{receive_with_fds, set_standard_streams, take_control_socket};
 use crate::wire::{
     Kind, Outcome, PanicReport, ProcessHello, ReplyHeader, VERSION, WorkerHello, peek_version,
@@ -120,8 +121,10 @@ fn run_for_result(
         let header = ReplyHeader { run_time: 0, task: TaskId(0), outcome };
         put_task_frame(out, Kind::Reply, &header, length)
     };
-    let outcome = call(function, arguments, writer.buffer(), limit, put_header)?;
-    let _ = writer.flush(); // if the parent has gone nobody wants it
+    let (outcome, kept) = call(function, arguments, writer.buffer(), limit, put_header)?;
+    // If the parent has gone nobody wants it.
+    let _ = writer.lend(kept).and_then(|()| writer.flush());
+    settle();
     Ok(if outcome == Outcome::Returned { 0 } else { FAILURE })
 }
 

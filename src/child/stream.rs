@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::input::Input;
 use super::progress::Uplink;
+use crate::shared::{Kept, lend};
 use crate::wire::{
-    Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, split_item, split_kind,
+    Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, put_frame, split_item, split_kind,
 };
 
 const BUFFER: usize = 64 << 10;
@@ -203,6 +204,16 @@ impl FrameWriter {
         }
         self.clear();
         Ok(())
+    }
+
+    /// Writes at once what the next reply names, and keeps it until the parent has opened it.
+    pub(super) fn lend(&self, kept: Kept) -> io::Result<()> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let mut frame = Vec::new();
+        put_frame(&mut frame, Kind::Lent, &lend(kept)?, 0)?;
+        self.uplink.write(&frame, &[])
     }
 
     fn clear(&mut self) {

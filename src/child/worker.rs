@@ -18,6 +18,7 @@ use crate::codec::CodecError;
 use crate::log::print;
 use crate::process::{ParentLink, adopt};
 use crate::registry::{CallError, Function, Registry, TaskCall};
+use crate::shared::{Kept, settle};
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, exit_forked, kill_own_group,
     limit_memory, take_frame_pipes, wait_for_hangup,
@@ -133,6 +134,7 @@ fn serve(mut reader: FrameReader, output: File, functions: Functions) -> io::Res
         return Ok(());
     };
     while worker.step(&mut reader, &mut writer)? {}
+    settle();
     Ok(())
 }
 
@@ -377,7 +379,9 @@ impl Worker {
             let header = ReplyHeader { run_time: 0, task: header.task, outcome };
             put_task_frame(out, Kind::Reply, &header, length)
         };
-        call(function, payload, writer.buffer(), self.hello.max_payload(), put_header)?;
+        let (_, kept) =
+            call(function, payload, writer.buffer(), self.hello.max_payload(), put_header)?;
+        writer.lend(kept)?;
         Ok(())
     }
 
@@ -396,7 +400,8 @@ impl Worker {
                     put_task_frame(out, Kind::Goodbye, &goodbye, length)
                 };
                 let (hook, limit) = (named(&self.functions, hook)?, self.hello.max_payload());
-                call(hook, payload, out, limit, put_header)?;
+                let (_, kept) = call(hook, payload, out, limit, put_header)?;
+                writer.lend(kept)?;
             }
             None => put_goodbye(out)?,
         }
@@ -404,24 +409,28 @@ impl Worker {
     }
 }
 
-/// Calls a function and leaves a frame with what came of it in `out`, which is empty.
+/// Calls a function and leaves a frame with what came of it in `out`, which is empty. Returns what the result
+/// names, too.
 pub(super) fn call(
     function: &Function,
     payload: Arguments<'_>,
     out: &mut Vec<u8>,
     limit: usize,
     put_header: impl Fn(&mut Vec<u8>, Outcome, usize) -> io::Result<()>,
-) -> io::Result<Outcome> {
+) -> io::Result<(Outcome, Kept)> {
     put_header(out, Outcome::Returned, 0)?;
     let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
-    let Err((outcome, text)) = attempt(call, payload, out, limit) else {
-        set_length(out)?;
-        return Ok(Outcome::Returned);
+    let (outcome, text) = match attempt(call, payload, out, limit) {
+        Ok(kept) => {
+            set_length(out)?;
+            return Ok((Outcome::Returned, kept));
+        }
+        Err(failed) => failed,
     };
     out.clear();
     put_header(out, outcome, text.len())?;
     out.extend_from_slice(&text);
-    Ok(outcome)
+    Ok((outcome, Kept::default()))
 }
 
 /// Of a worker that has no exit hook.
@@ -436,9 +445,9 @@ fn attempt(
     args: Arguments<'_>,
     out: &mut Vec<u8>,
     limit: usize,
-) -> Result<(), (Outcome, Vec<u8>)> {
+) -> Result<Kept, (Outcome, Vec<u8>)> {
     match catch(|| call(args, out, limit)) {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(kept)) => Ok(kept),
         Ok(Err(CallError::Arguments(error))) => {
             Err((Outcome::UndecodableArguments, encode_reason(&error, limit)))
         }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::pace::FULL;
 use crate::codec::{CodecError, encode};
 use crate::payload::Payload;
+use crate::shared::{Kept, collect};
 use crate::wire::{begin_item, end_item};
 
 /// The chunk that is being put together.
@@ -14,6 +15,8 @@ pub(super) struct Intake {
     /// What stands behind this was left by an input whose encoding panicked.
     end: usize,
     count: u32,
+    /// What the items name.
+    kept: Kept,
 }
 
 /// A chunk as it is sent.
@@ -32,11 +35,12 @@ impl Intake {
     pub(super) fn add(&mut self, args: &impl Serialize, limit: usize) -> Result<(), CodecError> {
         self.items.truncate(self.end);
         let start = begin_item(&mut self.items);
-        encode(args, &mut self.items, limit)?;
+        let kept = collect(|| encode(args, &mut self.items, limit))?;
         // Not reached: the limit is less than what a length can say.
         end_item(&mut self.items, start).map_err(|_| CodecError::TooLarge { limit })?;
         self.end = self.items.len();
         self.count += 1;
+        self.kept.add(kept);
         Ok(())
     }
 
@@ -56,7 +60,7 @@ impl Intake {
         });
         self.items.clear();
         self.end = 0;
-        Sealed { items, count }
+        Sealed { items: items.with(std::mem::take(&mut self.kept)), count }
     }
 }
 

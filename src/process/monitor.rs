@@ -2,6 +2,7 @@
 //! of a typed call, and reaps it.
 
 use std::io;
+use std::mem::take;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -24,6 +25,7 @@ use crate::handshake::{Handshake, Heard, Refusal, misplaced};
 use crate::inbox::{keep_payload, read_more};
 use crate::payload::Payload;
 use crate::program::{Program, start_child};
+use crate::shared::{Kept, Lent, borrow};
 use crate::sys::{
     ChildProcess, ExitWatch, control_socket, read_available, require_io_driver, send_with_fds,
 };
@@ -73,6 +75,7 @@ pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
     let Some((spawned, pipes, mut conversation)) = started.accept(plan.max_payload) else { return };
     watch.holds = Holds::Bound(spawned.clone());
     shared.spawned(&spawned, pipes);
+    let _kept = arguments.kept(); // as long as the process lives
     let ready = conversation.shake_hands(&hello, arguments, plan.start_timeout).await;
     if let Err(obstacle) = ready {
         spawned.child.kill();
@@ -217,7 +220,11 @@ impl Start {
         let codec = frame_codec(max_payload);
         let Self { exit, stream, pipes, .. } = self;
         let inbox = BytesMut::new();
-        Some((spawned, pipes, Conversation { stream, exit, codec, inbox }))
+        Some((
+            spawned,
+            pipes,
+            Conversation { stream, exit, codec, inbox, borrowed: Kept::default() },
+        ))
     }
 }
 
@@ -227,6 +234,8 @@ struct Conversation {
     exit: ExitWatch,
     codec: LengthDelimitedCodec,
     inbox: BytesMut,
+    /// What the reply names.
+    borrowed: Kept,
 }
 
 /// Why a process was not ready.
@@ -298,20 +307,10 @@ impl Conversation {
 
     /// Waits for the end of a typed call; returns what was said of it.
     async fn take_reply(&mut self, spawned: &Spawned) -> Option<Reply> {
-        let (mut reply, mut reading) = (None, true);
+        let (mut reply, mut reading, mut exited) = (None, true, false);
         loop {
-            let exited = tokio::select! {
-                biased;
-                count = read_more(&mut self.stream, &mut self.inbox), if reading => {
-                    reading = count > 0;
-                    false
-                }
-                () = self.exit.exited() => true,
-            };
-            if exited {
-                let _ = read_available(&self.stream, &mut self.inbox);
-            }
-            match self.next_reply() {
+            // First what has come with the last words of the handshake.
+            match self.next_reply(spawned.child.pid()) {
                 Ok(None) => {}
                 Ok(told) if reply.is_none() => reply = told,
                 nonsense => {
@@ -325,18 +324,35 @@ impl Conversation {
             if exited {
                 return reply;
             }
+            exited = tokio::select! {
+                biased;
+                count = read_more(&mut self.stream, &mut self.inbox), if reading => {
+                    reading = count > 0;
+                    false
+                }
+                () = self.exit.exited() => true,
+            };
+            if exited {
+                let _ = read_available(&self.stream, &mut self.inbox);
+            }
         }
     }
 
-    fn next_reply(&mut self) -> io::Result<Option<Reply>> {
-        let Some(frame) = self.codec.decode(&mut self.inbox)? else { return Ok(None) };
-        let (kind, body) = split_kind(&frame)?;
-        if kind != Kind::Reply {
-            return Err(misplaced(kind));
+    fn next_reply(&mut self, pid: u32) -> io::Result<Option<Reply>> {
+        while let Some(frame) = self.codec.decode(&mut self.inbox)? {
+            let (kind, body) = split_kind(&frame)?;
+            match kind {
+                Kind::Lent => self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, pid)),
+                Kind::Reply => {
+                    let (header, payload) = split_header::<ReplyHeader>(body)?;
+                    let length = payload.len();
+                    let payload = keep_payload(frame, length).with(take(&mut self.borrowed));
+                    return Ok(Some(Reply::Told(header.outcome, payload)));
+                }
+                _ => return Err(misplaced(kind)),
+            }
         }
-        let (header, payload) = split_header::<ReplyHeader>(body)?;
-        let length = payload.len();
-        Ok(Some(Reply::Told(header.outcome, keep_payload(frame, length))))
+        Ok(None)
     }
 }
 

@@ -1,0 +1,25 @@
+//! Memory that tasks share: made once, passed by reference, read where it is.
+//!
+//! ```text
+//!             freeze                                      serialise (moves it)
+//! Exclusive ──────────▶ Frozen ── serialise: a name      Exclusive ────────────▶ Offered ── a name
+//!     ▲                   │                                  ▲                      │
+//!     └───────────────────┘                                  └──────────────────────┘
+//!      try_into_mut, if nobody else has it                     deserialise, once
+//! ```
+//!
+//! Who may look at the bytes is decided by locks that the system keeps (`memory.rs`), so it holds
+//! whatever process dies. A name is of use only as long as somebody has the memory open; `keep.rs` sees to
+//! that for arguments, `lend.rs` for results.
+
+mod keep;
+mod lend;
+mod memory;
+mod slice;
+mod slice_mut;
+
+pub(crate) use self::keep::{Kept, collect};
+pub(crate) use self::lend::{Lent, borrow, lend, settle};
+pub use self::slice::{SharedBytes, SharedSlice};
+pub use self::slice_mut::{SharedBytesMut, SharedSliceMut};
+pub use crate::sys::Plain;

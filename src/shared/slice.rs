@@ -1,0 +1,388 @@
+//! Values that everybody can read.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::ops::{Bound, Deref, Range, RangeBounds};
+use std::sync::Arc;
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::keep::{Held, encoding, hold};
+use super::memory::{Exclusive, Frozen, Name};
+use super::slice_mut::SharedSliceMut;
+use crate::sys::{Plain, as_bytes, as_plain};
+
+/// Bytes in shared memory; see [`SharedSlice`].
+pub type SharedBytes = SharedSlice<u8>;
+
+/// Numbers in memory that processes share: made once, passed to any number of tasks, and read by them
+/// without a copy.
+///
+/// It is a slice to whoever has it, and never changes. A clone is another handle on the same memory. As an argument
+/// or a result, alone or as part of one, it is passed by reference: a few dozen bytes, however much it
+/// refers to.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// #     procpool::init();
+/// #     tokio::runtime::Runtime::new()?.block_on(run())
+/// # }
+/// use procpool::{ProcessPoolExecutor, SharedSlice};
+///
+/// fn sum(table: SharedSlice<f64>, first: usize, count: usize) -> f64 {
+///     table[first..first + count].iter().sum()
+/// }
+///
+/// procpool::register!(sum);
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = ProcessPoolExecutor::new()?;
+/// let table = SharedSlice::with_len(1_000_000, |values| values.fill(0.5))?;
+/// for first in [0, 250_000, 500_000, 750_000] {
+///     assert_eq!(pool.run(sum, (table.clone(), first, 250_000)).await?, 125_000.0);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # How long it lives
+///
+/// The memory has no name that could be left behind. It is freed when the last handle is dropped, in
+/// whatever process that is, or when that process ends, however it ends. A task that is queued
+/// or running has a handle until it is over, its retries included.
+///
+/// A task's handle comes and goes with it. To open and to close one takes some ten microseconds, and
+/// each page of it that is used has to be mapped and unmapped, which takes up to a quarter of a millisecond for a
+/// megabyte. Where tasks are not much longer than that, pass it to the
+/// [initializer](crate::Builder::initializer), and keep it in the worker's [state](crate::state): then tasks
+/// find it mapped, also those that it is passed to.
+///
+/// A result is opened by this process as soon as it arrives, so it is there whatever becomes of the worker
+/// after that. A worker that leaves waits for it for up to ten seconds. If it is killed before, the task has a
+/// [codec error](crate::TaskError::is_codec), even though it has finished.
+///
+/// # Limits
+///
+/// Each one that is not a [part](Self::slice) or a clone of another takes a file descriptor in each process
+/// that has it, so rather share few large ones than many small ones. It is for
+/// processes of one machine that see each other in `/proc`. Linux only; elsewhere it cannot be made.
+///
+/// A child process could change memory that it has open by other means than this crate's. No check can
+/// keep a process from doing so that wants to; but what it can write are numbers only, as
+/// all of their bytes are [valid](Plain). What comes from an untrusted process should be copied before it is
+/// looked at.
+///
+/// It can be serialised only as an argument or a result, not to a file. To do that, serialise the slice.
+pub struct SharedSlice<T> {
+    memory: Arc<Frozen>,
+    window: Window,
+    values: PhantomData<fn() -> T>,
+}
+
+/// A part of shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Window {
+    /// In bytes.
+    start: u64,
+    /// How many values there are.
+    len: u64,
+}
+
+impl Window {
+    /// Of so many values, from the beginning of the memory. So many there are.
+    pub(super) fn new(len: usize) -> Self {
+        Self { start: 0, len: len as u64 }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "it was a `usize`, or was checked")]
+    pub(super) fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// Where its bytes are, if they are all inside of so many.
+    pub(super) fn bytes<T>(self, available: usize) -> Option<Range<usize>> {
+        let start = usize::try_from(self.start).ok()?;
+        let len = usize::try_from(self.len).ok()?.checked_mul(size_of::<T>())?;
+        let end = start.checked_add(len).filter(|end| *end <= available)?;
+        start.is_multiple_of(align_of::<T>()).then_some(start..end)
+    }
+}
+
+/// How many bytes values take.
+pub(super) fn size_of_values<T>(len: usize) -> io::Result<usize> {
+    len.checked_mul(size_of::<T>()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+impl<T: Plain> SharedSlice<T> {
+    /// Shares a copy of `values`.
+    ///
+    /// ```
+    /// # use procpool::SharedBytes;
+    /// let text = SharedBytes::copy_from_slice(b"shared")?;
+    /// assert_eq!(text.len(), 6);
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If there is not enough memory, if this process may open no more file descriptors, if files of that size are forbidden
+    /// (`RLIMIT_FSIZE`), or if the system is not Linux.
+    pub fn copy_from_slice(values: &[T]) -> io::Result<Self> {
+        Ok(Self::new(Exclusive::copy_of(as_bytes(values))?.freeze(), Window::new(values.len())))
+    }
+
+    /// Shares `len` values, which `fill` sets where they are. They are zero before.
+    ///
+    /// ```
+    /// # use procpool::SharedSlice;
+    /// let squares = SharedSlice::with_len(1000, |squares: &mut [u64]| {
+    ///     for (n, square) in (0..).zip(squares) {
+    ///         *square = n * n;
+    ///     }
+    /// })?;
+    /// assert_eq!(squares[12], 144);
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As those of [`copy_from_slice`](Self::copy_from_slice).
+    pub fn with_len(len: usize, fill: impl FnOnce(&mut [T])) -> io::Result<Self> {
+        let mut values = SharedSliceMut::zeroed(len)?;
+        fill(values.as_mut_slice());
+        Ok(values.freeze())
+    }
+
+    pub(super) fn new(memory: Arc<Frozen>, window: Window) -> Self {
+        Self { memory, window, values: PhantomData }
+    }
+
+    /// A part of it, which shares the memory, and keeps all of it.
+    ///
+    /// ```
+    /// # use procpool::SharedBytes;
+    /// let line = SharedBytes::copy_from_slice(b"name: value")?;
+    /// let value = line.slice(6..);
+    /// assert_eq!(&value[..], b"value");
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the range is not inside, as when a slice is indexed.
+    #[must_use]
+    #[track_caller]
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(last) => last.saturating_add(1),
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => self.window.len(),
+        };
+        let len = self[start..end].len() as u64;
+        let start = self.window.start + (start * size_of::<T>()) as u64;
+        Self::new(Arc::clone(&self.memory), Window { start, len })
+    }
+
+    /// Makes it mutable, without a copy, if this is the only handle on the memory, in whatever process; as a
+    /// task has one until it is over, all tasks with it have to be awaited before.
+    ///
+    /// It may also not be possible for a moment, while a process is being started, or after one was killed.
+    ///
+    /// ```
+    /// # use procpool::SharedSlice;
+    /// let one = SharedSlice::copy_from_slice(&[1, 2, 3])?;
+    /// let other = one.clone();
+    /// let one = one.try_into_mut().unwrap_err(); // there is another one
+    /// drop(other);
+    /// let mut values = one.try_into_mut().unwrap();
+    /// values.as_mut_slice().fill(7);
+    /// assert_eq!(values.freeze()[..], [7, 7, 7]);
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Gives it back if it is not the only one.
+    pub fn try_into_mut(self) -> Result<SharedSliceMut<T>, Self> {
+        let window = self.window;
+        match self.memory.thaw() {
+            Ok(memory) => Ok(SharedSliceMut::new(memory, window)),
+            Err(memory) => Err(Self::new(memory, window)),
+        }
+    }
+}
+
+impl<T: Plain> Deref for SharedSlice<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        let bytes = self.memory.bytes();
+        // It was looked at when this was made, so it is inside and aligned.
+        let range = self.window.bytes::<T>(bytes.len()).unwrap_or_default();
+        as_plain(&bytes[range]).unwrap_or_default()
+    }
+}
+
+impl<T: Plain> AsRef<[T]> for SharedSlice<T> {
+    fn as_ref(&self) -> &[T] {
+        self
+    }
+}
+
+impl<'a, T: Plain> IntoIterator for &'a SharedSlice<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<T> Clone for SharedSlice<T> {
+    fn clone(&self) -> Self {
+        Self { memory: Arc::clone(&self.memory), window: self.window, values: PhantomData }
+    }
+}
+
+impl<T: Plain + PartialEq> PartialEq for SharedSlice<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Plain + Eq> Eq for SharedSlice<T> {}
+
+impl<T: Plain> TryFrom<Vec<T>> for SharedSlice<T> {
+    type Error = io::Error;
+
+    /// As [`SharedSlice::copy_from_slice`].
+    fn try_from(values: Vec<T>) -> io::Result<Self> {
+        Self::copy_from_slice(&values)
+    }
+}
+
+impl<T: Plain> TryFrom<&[T]> for SharedSlice<T> {
+    type Error = io::Error;
+
+    /// As [`SharedSlice::copy_from_slice`].
+    fn try_from(values: &[T]) -> io::Result<Self> {
+        Self::copy_from_slice(values)
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for SharedSlice<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        let shown = &self[..self.len().min(SHOWN)];
+        f.debug_struct("SharedSlice")
+            .field("len", &self.len())
+            .field("first", &shown)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Plain> Serialize for SharedSlice<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        encoding().map_err(S::Error::custom)?;
+        hold(Held::Frozen(Arc::clone(&self.memory)));
+        (self.memory.name(), self.window).serialize(serializer)
+    }
+}
+
+impl<'de, T: Plain> Deserialize<'de> for SharedSlice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (name, window) = <(Name, Window)>::deserialize(deserializer)?;
+        let memory = Frozen::open(&name).map_err(D::Error::custom)?;
+        if window.bytes::<T>(memory.bytes().len()).is_none() {
+            return Err(D::Error::custom("the values are not inside of the shared memory"));
+        }
+        Ok(Self::new(memory, window))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::codec::{decode, encode};
+    use crate::shared::collect;
+
+    fn send<T: Serialize>(value: &T) -> (Vec<u8>, crate::shared::Kept) {
+        let mut bytes = Vec::new();
+        let kept = collect(|| encode(value, &mut bytes, 1000)).unwrap();
+        (bytes, kept)
+    }
+
+    #[test]
+    fn it_is_sent_by_reference() {
+        let numbers = SharedSlice::with_len(1_000_000, |n: &mut [u64]| n[999_999] = 7).unwrap();
+        let (bytes, _kept) = send(&numbers.slice(999_990..));
+        assert!(bytes.len() < 100, "{}", bytes.len());
+        let received: SharedSlice<u64> = decode(&bytes).unwrap();
+        assert_eq!(received[..], numbers[999_990..]);
+        assert_eq!(received.as_ptr_range().end, numbers.as_ptr_range().end, "it was open already");
+    }
+
+    #[test]
+    fn what_nobody_keeps_cannot_be_received() {
+        let (bytes, kept) = send(&SharedSlice::copy_from_slice(b"abc").unwrap());
+        let received: SharedBytes = decode(&bytes).unwrap();
+        drop((received, kept));
+        let error = decode::<SharedBytes>(&bytes).unwrap_err().to_string();
+        assert!(error.contains("cannot be opened"), "{error}");
+    }
+
+    #[test]
+    fn a_window_that_is_not_inside_is_refused() {
+        let numbers = SharedSlice::copy_from_slice(&[1_u32, 2, 3]).unwrap();
+        let whole = numbers.window;
+        let wrong = [
+            Window { start: 4, ..whole },
+            Window { start: 1, len: 1 },
+            Window { start: 16, len: 0 },
+            Window { start: u64::MAX - 3, len: 1 },
+            Window { start: 4, len: u64::MAX / 4 },
+            Window { len: 4, ..whole },
+            Window { len: u64::MAX, ..whole },
+        ];
+        for window in wrong {
+            let (bytes, _kept) = send(&SharedSlice::<u32> { window, ..numbers.clone() });
+            assert!(decode::<SharedSlice<u32>>(&bytes).is_err(), "{window:?}");
+        }
+        let (bytes, _kept) = send(&numbers);
+        assert!(decode::<SharedSlice<u32>>(&bytes).is_ok());
+        assert!(decode::<SharedSlice<u64>>(&bytes).is_err(), "there are no three of these");
+    }
+
+    #[test]
+    fn parts_are_those_of_slices() {
+        let bytes = SharedBytes::copy_from_slice(b"0123456789").unwrap();
+        assert_eq!(bytes.slice(..)[..], bytes[..]);
+        assert_eq!(bytes.slice(2..=4).slice(1..)[..], b"34"[..]);
+        assert_eq!(bytes.slice((Bound::Excluded(7), Bound::Unbounded))[..], b"89"[..]);
+        assert!(bytes.slice(10..).is_empty());
+        for range in [(0, 11), (11, 11), (5, 4)] {
+            let part = std::panic::catch_unwind(|| bytes.slice(range.0..range.1));
+            assert!(part.is_err(), "{range:?}");
+        }
+    }
+
+    #[test]
+    fn it_prints_a_few_values() {
+        let numbers = SharedSlice::with_len(1 << 20, |_: &mut [u8]| ()).unwrap();
+        let text = format!("{numbers:?}");
+        assert_eq!(text, "SharedSlice { len: 1048576, first: [0, 0, 0, 0, 0, 0, 0, 0], .. }");
+    }
+
+    #[test]
+    fn too_many_values_are_an_error() {
+        SharedSlice::with_len(usize::MAX, |_: &mut [u64]| ()).unwrap_err();
+    }
+}
