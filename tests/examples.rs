@@ -14,7 +14,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The examples that are tested here.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "quickstart",
     "wordcount",
     "primes",
@@ -30,6 +30,7 @@ const NAMES: [&str; 15] = [
     "process",
     "throwaway",
     "forkserver",
+    "shared",
 ];
 
 /// The path of an example, built from the sources as they are now: cargo itself builds examples for a
@@ -381,6 +382,17 @@ panic: it panicked: I do not like it
 another text: 12 characters
 ";
     assert_eq!(stdout(&output), expected);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn workers_have_no_table_of_their_own() {
+    let output = run("shared", ["20", "20"]);
+    let text = stdout(&output);
+    assert!(text.contains("\nall results were those of this process\n"), "{text}");
+    let own = text.lines().filter_map(|line| line.strip_prefix("  worker ")?.rsplit_once(", "));
+    let own: Vec<u64> = own.map(|(_, own)| number_before(own, " MiB its own")).collect();
+    assert!(!own.is_empty() && own.iter().all(|megabytes| *megabytes < 10), "{text}");
 }
 
 #[test]
