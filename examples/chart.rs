@@ -47,9 +47,10 @@ struct Run {
 #[derive(Deserialize)]
 struct Machine {
     cpu: String,
-    cpus: usize,
+    cpus: u32,
     system: String,
     date: String,
+    load: f64,
     versions: Vec<String>,
 }
 
@@ -207,13 +208,15 @@ fn show(value: f64, unit: &str) -> String {
     format!("{scaled:.digits$}{blank}{prefix}{unit}")
 }
 
-fn notes(machine: &Machine) -> [String; 3] {
-    let Machine { cpu, cpus, system, date, versions } = machine;
+fn notes(machine: &Machine) -> [String; 4] {
+    let Machine { cpu, cpus, system, date, load, versions } = machine;
+    let is_busy = *load > 0.25 * f64::from(*cpus);
+    let busy = if is_busy { " by other work, so not a fair picture" } else { "" };
     [
-        "Logarithmic scales: a bar shows powers of ten. Medians of one run in which all take turns; two \
-         workers each; piscina has threads, the others have processes."
+        "Logarithmic scales: a bar shows powers of ten. Medians of one run in which all take turns."
             .to_owned(),
-        format!("Measured on {date}: {cpu}, {cpus} CPUs, {system}."),
+        "Two workers each; piscina has threads, the others have processes.".to_owned(),
+        format!("Measured on {date}: {cpu}, {cpus} CPUs, {system}; load before the run {load}{busy}."),
         versions.join(", "),
     ]
 }

@@ -14,12 +14,14 @@ pub(super) struct Machine {
     system: String,
     /// Year, month and day in UTC.
     date: String,
+    /// Threads that wanted a CPU in the minute before the run: others than those of the benchmark.
+    load: f64,
     /// Of this crate, the compiler, and the peers.
     versions: Vec<String>,
 }
 
 impl Machine {
-    pub(super) fn new(peers: Vec<String>) -> Self {
+    pub(super) fn new(load: f64, peers: Vec<String>) -> Self {
         let mut versions = vec![format!("procpool {}", env!("CARGO_PKG_VERSION"))];
         versions.extend(compiler());
         versions.extend(peers);
@@ -29,14 +31,28 @@ impl Machine {
             cpus: thread::available_parallelism().map_or(0, usize::from),
             system: format!("{} {}", std::env::consts::OS, release.trim()).trim().to_owned(),
             date: today(),
+            load,
             versions,
         }
     }
 
-    pub(super) fn describe(&self) -> String {
-        let Self { cpu, cpus, system, date, versions } = self;
-        format!("{cpu}, {cpus} CPUs, {system}, {date}; {}", versions.join(", "))
+    /// Whether others wanted much of the CPUs, so that times, and what they decide, cannot be trusted.
+    #[expect(clippy::cast_precision_loss, reason = "there are not that many CPUs")]
+    pub(super) fn is_busy(&self) -> bool {
+        self.load > 0.25 * self.cpus as f64
     }
+
+    pub(super) fn describe(&self) -> String {
+        let Self { cpu, cpus, system, date, load, versions } = self;
+        let versions = versions.join(", ");
+        format!("{cpu}, {cpus} CPUs, {system}, {date}, load before the run {load}; {versions}")
+    }
+}
+
+/// The load average of the last minute; 0 where the system does not tell.
+pub(super) fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
 }
 
 fn cpu_model() -> Option<String> {

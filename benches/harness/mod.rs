@@ -174,6 +174,7 @@ impl Running {
 
 /// Measures all cases and prints the table. `versions` says which peers there were.
 pub(crate) fn run(options: &Options, cases: Vec<Case>, versions: impl FnOnce() -> Vec<String>) {
+    let load = machine::load();
     let cases = cases.into_iter().filter(|case| options.wants(case));
     let mut running: Vec<Running> = cases.map(Running::prepare).collect();
     while running.iter().any(|case| case.left > 0) {
@@ -183,7 +184,7 @@ pub(crate) fn run(options: &Options, cases: Vec<Case>, versions: impl FnOnce() -
         }
     }
     let rows: Vec<Row> = running.into_iter().map(|running| running.case).collect();
-    let report = Report::new(&rows, versions());
+    let report = Report::new(&rows, load, versions());
     report.print();
     if let Some(path) = &options.json {
         report.write(path).expect("a file that can be written");

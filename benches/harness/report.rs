@@ -63,15 +63,19 @@ struct Comparison {
 }
 
 impl Report {
-    pub(super) fn new(rows: &[Row], peers: Vec<String>) -> Self {
+    pub(super) fn new(rows: &[Row], load: f64, peers: Vec<String>) -> Self {
         let header = ["what", "floor or peer", "ours", "ratio: median (min..max)", "target", "met"];
         let mut table = vec![header.map(str::to_owned)];
+        let machine = Machine::new(load, peers);
         let rows: Vec<Measured> = rows.iter().map(Row::measured).collect();
         for row in &rows {
             let names = std::iter::once(row.what.as_str()).chain(std::iter::repeat(""));
-            table.extend(row.comparisons.iter().zip(names).map(|(line, name)| line.cells(name)));
+            // Memory and counts are the same on a busy machine.
+            let is_sure = !machine.is_busy() || matches!(row.unit, "bytes" | "count");
+            let lines = row.comparisons.iter().zip(names);
+            table.extend(lines.map(|(line, name)| line.cells(name, is_sure)));
         }
-        Self { machine: Machine::new(peers), rows, table }
+        Self { machine, rows, table }
     }
 
     pub(super) fn print(&self) {
@@ -82,6 +86,9 @@ impl Report {
             println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
         }
         println!("\n{}", self.machine.describe());
+        if self.machine.is_busy() {
+            println!("the machine was busy with something else: what has a `?` is not decided");
+        }
     }
 
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
@@ -91,9 +98,10 @@ impl Report {
 }
 
 impl Comparison {
-    fn cells(&self, what: &str) -> [String; 6] {
+    fn cells(&self, what: &str, is_sure: bool) -> [String; 6] {
         let other = [self.against.as_str(), self.other.as_str()].join(" ").trim().to_owned();
-        let met = self.met.map_or("", |met| if met { "yes" } else { "NO" }).to_owned();
+        let met = self.met.map_or("", |met| if met { "yes" } else { "NO" });
+        let met = if is_sure || met.is_empty() { met.to_owned() } else { format!("{met}?") };
         [what.to_owned(), other, self.ours.clone(), self.ratio.clone(), self.target.clone(), met]
     }
 }
