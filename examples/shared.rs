@@ -59,7 +59,12 @@ procpool::register!(shared, copied, keep, kept, double, nothing);
 
 fn main() -> ExitCode {
     procpool::init();
-    match run() {
+
+    let Some((megabytes, tasks)) = arguments(std::env::args().skip(1)) else {
+        eprintln!("usage: shared [MEGABYTES [TASKS]], each at least 1");
+        return ExitCode::from(2);
+    };
+    match run(megabytes, tasks) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -68,13 +73,15 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
+fn arguments(mut args: impl Iterator<Item = String>) -> Option<(usize, u64)> {
     let default = if cfg!(debug_assertions) { 20 } else { 200 };
-    let megabytes: usize = args.next().map_or(Ok(default), |arg| arg.parse())?;
-    let tasks: u64 = args.next().map_or(Ok(100), |arg| arg.parse())?;
+    let megabytes = args.next().map_or(Ok(default), |arg| arg.parse()).ok()?;
+    let tasks = args.next().map_or(Ok(100), |arg| arg.parse()).ok()?;
+    (megabytes >= 1 && tasks >= 1).then_some((megabytes, tasks))
+}
 
+#[tokio::main]
+async fn run(megabytes: usize, tasks: u64) -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     let mut random = Random::new(1);
     let table = SharedSlice::with_len((megabytes << 20) / size_of::<f64>(), |values| {
