@@ -445,7 +445,8 @@ impl Builder {
             start_timeout: self.start_timeout,
         });
         let (closed, closing) = watch::channel(None);
-        runtime.spawn(supervisor::run(Arc::clone(&shared), launch, receiver, closed));
+        let pool = supervisor::run(Arc::clone(&shared), launch, runtime.clone(), receiver, closed);
+        runtime.spawn(pool);
         let limits = Limits {
             max_workers: AtomicUsize::new(max_workers),
             max_payload: self.max_payload,

@@ -569,6 +569,7 @@ impl ProcessPoolExecutor {
         &self,
         prepared: Prepared,
         options: Options,
+        send: fn(&Shared, Command) -> bool,
     ) -> Result<TaskHandle<R>, SubmitError> {
         let Prepared { name, function, arguments } = prepared;
         let id = TaskId(self.inner.next_task.fetch_add(1, Ordering::Relaxed));
@@ -578,7 +579,8 @@ impl ProcessPoolExecutor {
         let wishes = Wishes { priority, key, retries, timeout, deadline, ..Wishes::default() };
         let task = Task::with(id, wishes);
         let cell = TaskCell::new(id, function, arguments, timeout);
-        if self.inner.shared.send(Command::Submit(task, Entry::new(Arc::clone(&cell)))) {
+        let entry = Entry::new(Arc::clone(&cell));
+        if send(&self.inner.shared, Command::Submit(task, entry)) {
             Ok(TaskHandle::new(cell, self.shared()))
         } else {
             Err(self.refusal(name))

@@ -145,6 +145,7 @@ pub mod guide;
 mod handle;
 mod handshake;
 mod harvest;
+mod helm;
 mod id;
 mod inbox;
 mod launch;

@@ -41,6 +41,7 @@ use crate::payload::Payload;
 use crate::program::start_child;
 use crate::scheduler::KillReason;
 use crate::shared::{Kept, Lent, borrow};
+use crate::supervisor::Shared;
 use crate::sys::{
     ChildProcess, ParentPipes, Reaper, SharedPage, SharedPageRef, read_available, require_io_driver,
 };
@@ -125,23 +126,38 @@ pub(crate) enum Ended {
     NotStarted(StartError),
 }
 
-pub(crate) type Reports = mpsc::Sender<(WorkerId, Report)>;
+/// What a link tells its supervisor by.
+pub(crate) struct Uplink {
+    pub(crate) worker: WorkerId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reports: mpsc::Sender<(WorkerId, Report)>,
+}
+
+impl Uplink {
+    async fn report(&self, report: Report) {
+        let _ = self.reports.send((self.worker, report)).await; // or the supervisor has gone
+    }
+
+    /// Leaves nothing of what the worker has said.
+    async fn bring(&self, messages: &mut Vec<Message>) {
+        self.shared.bring(self.worker, messages);
+        if !messages.is_empty() {
+            self.report(Report::Messages(std::mem::take(messages))).await;
+        }
+    }
+}
+
 /// Unbounded, so that the supervisor never waits for a link, which may wait for the supervisor. For
 /// each worker there is at most one `Flush` for each task that it was sent, and a few others.
 pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
 
 /// Runs a worker from its start to its end.
-pub(crate) async fn run(
-    worker: WorkerId,
-    launch: Arc<Launch>,
-    mut orders: Orders,
-    reports: Reports,
-) {
-    let ended = match spawn(worker, &launch, &mut orders).await {
-        Ok(spawned) => Link::new(worker, launch, reports.clone(), spawned).run(orders).await,
+pub(crate) async fn run(launch: Arc<Launch>, mut orders: Orders, uplink: Uplink) {
+    let ended = match spawn(uplink.worker, &launch, &mut orders).await {
+        Ok(spawned) => Link::new(launch, &uplink, spawned).run(orders).await,
         Err(error) => Ended::NotStarted(error),
     };
-    let _ = reports.send((worker, Report::Ended(ended))).await; // or the supervisor has gone
+    uplink.report(Report::Ended(ended)).await;
 }
 
 /// A child with its pipes.
@@ -252,10 +268,9 @@ enum Failed {
     Protocol(String),
 }
 
-struct Link {
-    worker: WorkerId,
+struct Link<'a> {
     launch: Arc<Launch>,
-    reports: Reports,
+    uplink: &'a Uplink,
     pid: u32,
     reaper: Reaper,
     forked: Option<Forked>,
@@ -279,21 +294,22 @@ struct Link {
     replies: u64,
     /// What the next reply names.
     borrowed: Kept,
+    /// What it has said, and the supervisor has not heard.
+    messages: Vec<Message>,
     /// It was told to leave.
     stopping: bool,
     was_ready: bool,
 }
 
-impl Link {
-    fn new(worker: WorkerId, launch: Arc<Launch>, reports: Reports, spawned: Spawned) -> Self {
+impl<'a> Link<'a> {
+    fn new(launch: Arc<Launch>, uplink: &'a Uplink, spawned: Spawned) -> Self {
         let Spawned { reaper, forked, stdin, stdout, stderr, claims } = spawned;
         let pid = reaper.child().pid();
         let (exited, exit) = oneshot::channel();
         let output = launch.output.clone();
-        let stderr = tokio::spawn(drain(stderr, exit, worker, pid, output));
+        let stderr = tokio::spawn(drain(stderr, exit, uplink.worker, pid, output));
         Self {
-            worker,
-            reports,
+            uplink,
             pid,
             reaper,
             forked,
@@ -310,6 +326,7 @@ impl Link {
             killed: None,
             replies: 0,
             borrowed: Kept::default(),
+            messages: Vec::new(),
             stopping: false,
             was_ready: false,
             launch,
@@ -317,7 +334,7 @@ impl Link {
     }
 
     async fn run(mut self, mut orders: Orders) -> Ended {
-        self.report(Report::Spawned { pid: self.pid }).await;
+        self.uplink.report(Report::Spawned { pid: self.pid }).await;
         self.greet();
         self.serve(&mut orders).await;
         self.end().await
@@ -325,7 +342,7 @@ impl Link {
 
     fn greet(&mut self) {
         let page = self.claims.as_ref().map(|(_, fd)| SharedPageRef::new(fd));
-        let (hello, arguments) = self.launch.hello(self.worker, page);
+        let (hello, arguments) = self.launch.hello(self.uplink.worker, page);
         if let Err(error) = self.outlet.put(Kind::Hello, &hello, arguments) {
             self.fail_protocol(&error);
         }
@@ -363,7 +380,7 @@ impl Link {
                 }
                 () = poll_fn(|cx| self.outlet.poll_flush(cx)), if blocked => {
                     blocked = false;
-                    self.report(Report::Unblocked).await;
+                    self.uplink.report(Report::Unblocked).await;
                 }
                 Some(()) = &mut overdue => {
                     overdue = OptionFuture::default();
@@ -388,7 +405,7 @@ impl Link {
     async fn is_blocked(&mut self) -> bool {
         let blocked = !self.outlet.flush();
         if blocked {
-            self.report(Report::Blocked).await;
+            self.uplink.report(Report::Blocked).await;
         }
         blocked
     }
@@ -420,21 +437,20 @@ impl Link {
 
     /// Handles all frames that have arrived.
     async fn receive(&mut self) {
-        let mut messages = Vec::new();
         loop {
             match self.next_step() {
                 Ok(Step::Message(message)) => {
-                    match (messages.last_mut(), message) {
+                    match (self.messages.last_mut(), message) {
                         // Only the running task reports, and only its latest report counts. So
                         // a worker that reports without limit keeps nobody busy but its link.
                         (Some(last @ Message::Progress(_)), newer @ Message::Progress(_)) => {
                             *last = newer;
                         }
-                        (_, message) => messages.push(message),
+                        (_, message) => self.messages.push(message),
                     }
                 }
                 // Nothing but a protocol error or a goodbye comes after the first message.
-                Ok(Step::Report(report)) => self.report(report).await,
+                Ok(Step::Report(report)) => self.uplink.report(report).await,
                 Ok(Step::Quiet) => {}
                 Ok(Step::Wait) => break,
                 Err(error) => {
@@ -443,8 +459,8 @@ impl Link {
                 }
             }
         }
-        if !messages.is_empty() {
-            self.report(Report::Messages(messages)).await;
+        if !self.messages.is_empty() {
+            self.uplink.bring(&mut self.messages).await;
         }
     }
 
@@ -588,7 +604,7 @@ impl Link {
             (_, Some(reason)) => Some(reason.remark().to_owned()),
             _ => None,
         };
-        let death = death(self.worker, self.pid, status, stderr_tail, remark);
+        let death = death(self.uplink.worker, self.pid, status, stderr_tail, remark);
         if self.was_ready {
             return Ended::Died(death);
         }
@@ -640,10 +656,6 @@ impl Link {
             }
             _ => child.reap().ok(),
         }
-    }
-
-    async fn report(&self, report: Report) {
-        let _ = self.reports.send((self.worker, report)).await; // or the supervisor has gone
     }
 }
 

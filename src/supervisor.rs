@@ -1,5 +1,5 @@
-//! The task that owns the workers. It decides nothing: it picks an event, hands it to the scheduler,
-//! and performs all actions before it picks the next.
+//! What owns the workers. It decides nothing: it picks an event, hands it to the scheduler, and performs all
+//! actions before it picks the next. Who has it do so is up to the [helm](crate::helm).
 
 mod chunks;
 
@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_timer::Delay;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::cell::{Resolution, TaskCell};
@@ -20,10 +21,11 @@ use crate::events::News;
 use crate::executor::Refused;
 use crate::exit::Exits;
 use crate::harvest::Harvest;
+use crate::helm::{BATCH, Helm};
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
 use crate::ledger::{Entry, Ledger};
-use crate::link::{self, Ended, Message, Order, Progress, Reply, Report};
+use crate::link::{self, Ended, Message, Order, Progress, Reply, Report, Uplink};
 use crate::log;
 use crate::metrics::nanos;
 use crate::observer::Observer;
@@ -63,6 +65,7 @@ pub(crate) struct Shared {
     /// What the scheduler's time counts from.
     pub(crate) began: Instant,
     view: Mutex<View>,
+    helm: Helm,
     /// Places in the bounded queue; closed when the pool accepts no more.
     pub(crate) room: Arc<Semaphore>,
     /// Why it accepts no more.
@@ -83,6 +86,7 @@ impl Shared {
             commands,
             began: view.began,
             view: Mutex::new(view),
+            helm: Helm::default(),
             room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
             refused: OnceLock::new(),
         };
@@ -92,6 +96,16 @@ impl Shared {
     /// False if the pool has ended.
     pub(crate) fn send(&self, command: Command) -> bool {
         self.commands.send(command).is_ok()
+    }
+
+    /// As [`Self::send`], of a caller who will wait for what comes of it.
+    pub(crate) fn send_and_wait(&self, command: Command) -> bool {
+        self.helm.hand_in(command).map_or_else(|command| self.send(command), |()| true)
+    }
+
+    /// Handles what a worker says, unless somebody else is at it; then it is still there.
+    pub(crate) fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>) {
+        self.helm.bring(worker, messages);
     }
 
     /// Held for moments only, never across an await.
@@ -120,6 +134,7 @@ type Resolved = (Entry, Resolution);
 
 pub(crate) struct Supervisor {
     shared: Arc<Shared>,
+    runtime: Handle,
     launch: Arc<Launch>,
     max_payload: usize,
     ledger: Ledger,
@@ -148,61 +163,53 @@ pub(crate) struct Supervisor {
     exits: Exits,
     /// Set once nothing is left to do.
     report: Option<ShutdownReport>,
-    closed: watch::Sender<Option<ShutdownReport>>,
 }
-
-/// The most events that are handled before waiting tasks are woken.
-const BATCH: usize = 256;
 
 /// Runs a pool to its end. The pool also ends if the future is dropped, be it polled or not.
 pub(crate) fn run(
     shared: Arc<Shared>,
     launch: Arc<Launch>,
+    runtime: Handle,
     commands: mpsc::UnboundedReceiver<Command>,
     closed: watch::Sender<Option<ShutdownReport>>,
 ) -> impl Future<Output = ()> + Send {
     let (reports, incoming) = mpsc::channel(BATCH);
-    supervise(Supervisor::new(shared, launch, reports, closed), commands, incoming)
+    let mut supervisor =
+        Supervisor::new(Arc::clone(&shared), Arc::clone(&launch), runtime, reports);
+    let next_timeout = supervisor.open();
+    shared.helm.begin(supervisor, next_timeout, commands, incoming);
+    drive(Term(shared), launch, closed)
 }
 
-async fn supervise(
-    mut supervisor: Supervisor,
-    mut commands: mpsc::UnboundedReceiver<Command>,
-    mut incoming: mpsc::Receiver<(WorkerId, Report)>,
-) {
-    let (mut new_commands, mut new_reports) =
-        (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-    let mut timer = Timer::default();
-    let began = supervisor.shared.began;
-    supervisor.open();
-    while supervisor.report.is_none() {
-        // All sources are looked at each time, so none can starve another.
-        poll_fn(|cx| {
-            let reported = incoming.poll_recv_many(cx, &mut new_reports, BATCH).is_ready();
-            let ordered = commands.poll_recv_many(cx, &mut new_commands, BATCH).is_ready();
-            let elapsed = timer.poll(cx).is_ready();
-            if reported || ordered || elapsed { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        let next_timeout = supervisor.handle(&mut new_commands, &mut new_reports);
-        supervisor.resolve();
-        timer.set(next_timeout.and_then(|at| began.checked_add(at)));
+/// How long there is a task that drives the supervisor. Without it the pool ends.
+struct Term(Arc<Shared>);
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        self.0.helm.abandon();
     }
-    if let Some(server) = &supervisor.launch.fork_server {
+}
+
+async fn drive(term: Term, launch: Arc<Launch>, closed: watch::Sender<Option<ShutdownReport>>) {
+    let Shared { helm, began, .. } = &*term.0;
+    let mut timer = Timer::default();
+    poll_fn(|cx| helm.poll(cx, &mut timer, *began)).await;
+    if let Some(server) = &launch.fork_server {
         server.stop().await;
     }
-    supervisor.closed.send_replace(supervisor.report.take());
+    closed.send_replace(poll_fn(|cx| helm.poll_end(cx)).await);
 }
 
 impl Supervisor {
     fn new(
         shared: Arc<Shared>,
         launch: Arc<Launch>,
+        runtime: Handle,
         reports: mpsc::Sender<(WorkerId, Report)>,
-        closed: watch::Sender<Option<ShutdownReport>>,
     ) -> Self {
         Self {
             shared,
+            runtime,
             max_payload: launch.max_payload,
             exits: Exits::new(launch.exit_hook.clone()),
             launch,
@@ -220,24 +227,41 @@ impl Supervisor {
             broken: None,
             reports,
             report: None,
-            closed,
         }
     }
 
-    /// Brings up the first workers, if they are wanted without a task.
-    fn open(&mut self) {
+    /// Brings up the first workers, if they are wanted without a task; returns when the scheduler wants to be
+    /// called.
+    fn open(&mut self) -> Option<Time> {
         let shared = Arc::clone(&self.shared);
         let view = &mut *shared.view();
         let now = shared.began.elapsed();
         view.scheduler.open(now);
         self.perform(view, now);
+        view.scheduler.next_timeout()
+    }
+
+    /// Whether a worker could begin a task at once.
+    pub(crate) fn has_idle(&self) -> bool {
+        self.shared.view().scheduler.has_idle()
+    }
+
+    /// Whether nothing is left to do.
+    pub(crate) fn is_over(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// What is to be said of the pool at its end.
+    pub(crate) fn end(&mut self) -> Option<ShutdownReport> {
+        self.report.take()
     }
 
     /// Handles a batch of events; returns when the scheduler wants to be called again.
-    fn handle(
+    pub(crate) fn handle(
         &mut self,
-        commands: &mut Vec<Command>,
         reports: &mut Vec<(WorkerId, Report)>,
+        brought: Option<(WorkerId, &mut Vec<Message>)>,
+        commands: &mut Vec<Command>,
     ) -> Option<Time> {
         let shared = Arc::clone(&self.shared);
         let view = &mut *shared.view();
@@ -245,6 +269,9 @@ impl Supervisor {
         for (worker, report) in reports.drain(..) {
             self.on_report(view, now, worker, report);
             self.perform(view, now);
+        }
+        if let Some((worker, messages)) = brought {
+            self.on_messages(view, now, worker, messages);
         }
         for command in commands.drain(..) {
             self.on_command(view, now, command);
@@ -263,7 +290,7 @@ impl Supervisor {
     }
 
     /// Tells those who look on and those who wait for tasks.
-    fn resolve(&mut self) {
+    pub(crate) fn resolve(&mut self) {
         for (cell, Progress { done, total, text, .. }) in self.reported.drain(..) {
             cell.report_progress(done, total, text);
         }
@@ -323,24 +350,28 @@ impl Supervisor {
                 view.observer.worker_ready(now, worker);
                 view.scheduler.worker_ready(now, worker, recallable);
             }
-            Report::Messages(messages) => {
-                for message in messages {
-                    self.on_message(view, now, worker, message);
-                }
-            }
+            Report::Messages(mut messages) => self.on_messages(view, now, worker, &mut messages),
             Report::Blocked => view.scheduler.worker_blocked(worker),
             Report::Unblocked => view.scheduler.worker_unblocked(now, worker),
             Report::Ended(ended) => self.on_ended(view, now, worker, ended),
         }
     }
 
-    fn on_message(&mut self, view: &mut View, now: Time, worker: WorkerId, message: Message) {
-        match message {
-            Message::Progress(progress) => self.on_progress(view, now, worker, progress),
-            Message::Reply(reply) => self.on_reply(view, now, worker, reply),
-            Message::OverMemory => {
-                view.scheduler.worker_over_memory(now, worker);
-                self.perform(view, now);
+    fn on_messages(
+        &mut self,
+        view: &mut View,
+        now: Time,
+        worker: WorkerId,
+        messages: &mut Vec<Message>,
+    ) {
+        for message in messages.drain(..) {
+            match message {
+                Message::Progress(progress) => self.on_progress(view, now, worker, progress),
+                Message::Reply(reply) => self.on_reply(view, now, worker, reply),
+                Message::OverMemory => {
+                    view.scheduler.worker_over_memory(now, worker);
+                    self.perform(view, now);
+                }
             }
         }
     }
@@ -495,8 +526,10 @@ impl Supervisor {
     fn start(&mut self, worker: WorkerId) {
         let (orders, receiver) = mpsc::unbounded_channel();
         self.workers.insert(worker, Worker { orders, outlet: None, claims: None });
-        let (launch, reports) = (Arc::clone(&self.launch), self.reports.clone());
-        tokio::spawn(link::run(worker, launch, receiver, reports));
+        let (launch, shared) = (Arc::clone(&self.launch), Arc::clone(&self.shared));
+        let uplink = Uplink { worker, shared, reports: self.reports.clone() };
+        // Whoever has the helm may be no task of the runtime.
+        self.runtime.spawn(link::run(launch, receiver, uplink));
     }
 
     fn send(&mut self, observer: &mut Observer, worker: WorkerId, task: TaskId, attempt: u32) {
@@ -634,12 +667,16 @@ fn release(workers: &mut BTreeMap<WorkerId, Worker>, entry: &Entry) {
 /// Wakes the supervisor at a time on the real clock: workers do not run on the runtime's clock,
 /// which a test may have paused.
 #[derive(Default)]
-struct Timer {
+pub(crate) struct Timer {
     armed: Option<(Instant, Delay)>,
 }
 
 impl Timer {
-    fn set(&mut self, at: Option<Instant>) {
+    pub(crate) fn at(&self) -> Option<Instant> {
+        self.armed.as_ref().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn set(&mut self, at: Option<Instant>) {
         match (at, &mut self.armed) {
             (None, armed) => *armed = None,
             // An earlier alarm is left in place: it is cheaper to find nothing to do once than to
@@ -653,7 +690,7 @@ impl Timer {
     }
 
     /// Pending for ever while the timer is not set.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some((_, delay)) = &mut self.armed else { return Poll::Pending };
         Pin::new(delay).poll(cx).map(|()| self.armed = None)
     }

@@ -12,6 +12,7 @@ use crate::callable::TaskFn;
 use crate::error::{RunError, SubmitError};
 use crate::executor::ProcessPoolExecutor;
 use crate::handle::TaskHandle;
+use crate::supervisor::{Command, Shared};
 
 /// What a task may ask for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -190,11 +191,18 @@ where
     ///
     /// If the future is dropped while it waits for room, nothing has been submitted.
     pub async fn submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
+        self.submit_by(Shared::send).await
+    }
+
+    async fn submit_by(
+        self,
+        send: fn(&Shared, Command) -> bool,
+    ) -> Result<TaskHandle<F::Output>, SubmitError> {
         let deadline = self.deadline.and_then(Deadline::instant);
         let prepared = self.pool.prepare::<F>(&self.args)?;
         drop(self.args); // they need not live while the task waits for room
         self.pool.take_place(prepared.name, deadline).await?;
-        self.pool.enqueue(prepared, Options { deadline, ..self.options })
+        self.pool.enqueue(prepared, Options { deadline, ..self.options }, send)
     }
 
     /// Queues the task without waiting; see [`ProcessPoolExecutor::try_submit`].
@@ -206,7 +214,7 @@ where
         let deadline = self.deadline.and_then(Deadline::instant);
         let prepared = self.pool.prepare::<F>(&self.args)?;
         self.pool.try_take_place(prepared.name)?;
-        self.pool.enqueue(prepared, Options { deadline, ..self.options })
+        self.pool.enqueue(prepared, Options { deadline, ..self.options }, Shared::send)
     }
 
     /// Queues the task and awaits its result; see [`ProcessPoolExecutor::run`].
@@ -219,7 +227,7 @@ where
     ///
     /// Dropping the future cancels the task, and ends it if it runs.
     pub async fn run(self) -> Result<F::Output, RunError> {
-        let handle = self.submit().await?;
+        let handle = self.submit_by(Shared::send_and_wait).await?;
         Ok(handle.abort_on_drop().await?)
     }
 

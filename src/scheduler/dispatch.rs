@@ -121,7 +121,8 @@ impl Scheduler {
         }
     }
 
-    fn has_idle(&self) -> bool {
+    /// Whether a worker could begin a task at once.
+    pub(crate) fn has_idle(&self) -> bool {
         self.workers.first_open().is_some_and(|(load, _)| load == 0)
     }
 

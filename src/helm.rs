@@ -1,0 +1,240 @@
+//! Who handles the events of a pool: the supervisor's task, or somebody in its place.
+//!
+//! The [`Supervisor`] is a state that one at a time can have in hand. Its task takes it for all that comes
+//! through channels, and when the time is up. Two others take it if it is free, because for them each
+//! switch to that task and back would be a good part of a round trip: a caller who waits for a task that
+//! an idle worker can begin at once, and the link whose worker has answered.
+//!
+//! Nobody waits for the helm. Whoever finds it taken sends the event through a channel, and the task, if
+//! it is the one, is woken when the helm is free. Whoever has taken it
+//!
+//! * handles what came through the channels before, so events have the same order as if the task did it all;
+//! * keeps it until those who wait are woken and callbacks have run, so these have that order, too. A
+//!   callback that uses the pool finds the helm taken.
+
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures::task::AtomicWaker;
+use tokio::sync::mpsc;
+
+use crate::id::WorkerId;
+use crate::link::{Message, Report};
+use crate::scheduler::Time;
+use crate::shutdown::ShutdownReport;
+use crate::supervisor::{Command, Supervisor, Timer};
+
+/// The most events that are handled before those who wait are woken.
+pub(crate) const BATCH: usize = 256;
+
+/// See the [module](self).
+#[derive(Default)]
+pub(crate) struct Helm {
+    /// Never waited for. Empty before the pool begins and after its end.
+    state: Mutex<Option<Box<State>>>,
+    task: AtomicWaker,
+    /// The task was here and found it taken.
+    missed: AtomicBool,
+    /// The task has gone, and nobody is to go on without it.
+    abandoned: AtomicBool,
+}
+
+/// What whoever has the helm needs.
+struct State {
+    supervisor: Supervisor,
+    commands: mpsc::UnboundedReceiver<Command>,
+    reports: mpsc::Receiver<(WorkerId, Report)>,
+    new_commands: Vec<Command>,
+    new_reports: Vec<(WorkerId, Report)>,
+    /// When the scheduler wants to be called, and when the task will be there for that.
+    next_timeout: Option<Time>,
+    alarm: Option<Time>,
+}
+
+impl State {
+    /// Takes what the channels have, for somebody who is not to be woken by them.
+    fn receive(&mut self) {
+        while self.new_reports.len() < BATCH
+            && let Ok(report) = self.reports.try_recv()
+        {
+            self.new_reports.push(report);
+        }
+        while self.new_commands.len() < BATCH
+            && let Ok(command) = self.commands.try_recv()
+        {
+            self.new_commands.push(command);
+        }
+    }
+
+    /// As [`Self::receive`], for the task; whether there was anything.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
+        // All sources are looked at each time, so none can starve another.
+        let reports = self.reports.poll_recv_many(cx, &mut self.new_reports, BATCH);
+        let commands = self.commands.poll_recv_many(cx, &mut self.new_commands, BATCH);
+        reports.is_ready() || commands.is_ready()
+    }
+
+    /// Handles what was received and what a link has brought itself.
+    fn turn(&mut self, brought: Option<(WorkerId, &mut Vec<Message>)>) {
+        let (reports, commands) = (&mut self.new_reports, &mut self.new_commands);
+        self.next_timeout = self.supervisor.handle(reports, brought, commands);
+        self.supervisor.resolve();
+    }
+
+    /// Whether the task has something to do that it does not know of.
+    fn needs_task(&self) -> bool {
+        let is_earlier = |at| self.alarm.is_none_or(|alarm| at < alarm);
+        self.supervisor.is_over() || self.next_timeout.is_some_and(is_earlier)
+    }
+}
+
+/// The helm, in the hands of somebody.
+struct Taken<'a> {
+    helm: &'a Helm,
+    /// Set until it is dropped.
+    state: Option<MutexGuard<'a, Option<Box<State>>>>,
+    wakes_task: bool,
+}
+
+impl Taken<'_> {
+    fn state(&mut self) -> Option<&mut State> {
+        self.state.as_mut()?.as_deref_mut()
+    }
+
+    fn take_out(&mut self) -> Option<Box<State>> {
+        self.state.as_mut()?.take()
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        drop(self.state.take());
+        // Whoever says so from now on finds the helm free; see `Helm::take_or_say_so`.
+        fence(Ordering::SeqCst);
+        if self.helm.state.is_poisoned() || self.helm.abandoned.load(Ordering::SeqCst) {
+            self.helm.discard();
+        }
+        if self.helm.missed.swap(false, Ordering::SeqCst) || self.wakes_task {
+            self.helm.task.wake();
+        }
+    }
+}
+
+impl Helm {
+    /// Begins; from now on it has to be [driven](Self::poll) by a task.
+    pub(crate) fn begin(
+        &self,
+        supervisor: Supervisor,
+        next_timeout: Option<Time>,
+        commands: mpsc::UnboundedReceiver<Command>,
+        reports: mpsc::Receiver<(WorkerId, Report)>,
+    ) {
+        let state = State {
+            supervisor,
+            commands,
+            reports,
+            new_commands: Vec::with_capacity(BATCH),
+            new_reports: Vec::with_capacity(BATCH),
+            next_timeout,
+            alarm: None,
+        };
+        if let Some(mut taken) = self.take()
+            && let Some(empty) = &mut taken.state
+        {
+            **empty = Some(Box::new(state));
+        }
+    }
+
+    /// Takes it if it is free.
+    fn take(&self) -> Option<Taken<'_>> {
+        let state = self.state.try_lock().ok()?;
+        Some(Taken { helm: self, state: Some(state), wakes_task: false })
+    }
+
+    /// As [`Self::take`], or has the task woken once it is free.
+    fn take_or_say_so(&self) -> Option<Taken<'_>> {
+        self.take().or_else(|| {
+            self.missed.store(true, Ordering::SeqCst);
+            // Either who has it sees that afterwards, or has left it by now.
+            fence(Ordering::SeqCst);
+            self.take()
+        })
+    }
+
+    // ----- in place of the task -----
+
+    /// Handles a command if a worker can begin something at once, and nobody else has the helm; gives
+    /// it back otherwise.
+    pub(crate) fn hand_in(&self, command: Command) -> Result<(), Command> {
+        let Some(mut taken) = self.take() else { return Err(command) };
+        let Some(state) = taken.state().filter(|state| state.supervisor.has_idle()) else {
+            return Err(command);
+        };
+        state.receive();
+        state.new_commands.push(command);
+        state.turn(None);
+        taken.wakes_task = state.needs_task();
+        Ok(())
+    }
+
+    /// Handles what a worker says, if nobody else has the helm; otherwise it is still there.
+    pub(crate) fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>) {
+        let Some(mut taken) = self.take() else { return };
+        let Some(state) = taken.state() else { return };
+        state.receive();
+        state.turn(Some((worker, messages)));
+        taken.wakes_task = state.needs_task();
+    }
+
+    // ----- the task -----
+
+    /// Handles events until the pool has ended.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>, timer: &mut Timer, began: Instant) -> Poll<()> {
+        self.task.register(cx.waker());
+        let Some(mut taken) = self.take_or_say_so() else { return Poll::Pending };
+        let Some(state) = taken.state() else { return Poll::Ready(()) };
+        while !state.supervisor.is_over() {
+            timer.set(state.next_timeout.and_then(|at| began.checked_add(at)));
+            state.alarm = timer.at().map(|at| at.saturating_duration_since(began));
+            let elapsed = timer.poll(cx).is_ready();
+            if !state.poll_receive(cx) && !elapsed {
+                return Poll::Pending;
+            }
+            state.turn(None);
+        }
+        Poll::Ready(())
+    }
+
+    /// Ends after the last event.
+    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Option<ShutdownReport>> {
+        self.task.register(cx.waker());
+        let Some(mut taken) = self.take_or_say_so() else { return Poll::Pending };
+        let state = taken.take_out();
+        drop(taken);
+        Poll::Ready(state.and_then(|mut state| state.supervisor.end()))
+    }
+
+    /// The task has gone, so the pool ends: now, or as soon as whoever has the helm leaves it.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.discard();
+    }
+
+    /// Drops the state, unless somebody has it, who does so then: nobody goes on without the task, or after
+    /// a panic.
+    fn discard(&self) {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let discarded = state.take();
+        drop(state);
+        self.state.clear_poison();
+        drop(discarded); // only now, as that wakes those who wait
+        self.task.wake();
+    }
+}
