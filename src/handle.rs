@@ -172,8 +172,9 @@ impl<R: DeserializeOwned> TaskHandle<R> {
 
     /// Calls `callback` with the result once the task is over, at once if it is already.
     ///
-    /// Callbacks are called in the order in which they were added, on the pool's supervisor or on
-    /// the thread that cancels; so they must be quick and must not block. They may submit, cancel
+    /// Callbacks are called in the order in which they were added, and one after the other, by a task of
+    /// the pool's, by the thread that cancels, or by one that has just called
+    /// [`run`](crate::ProcessPoolExecutor::run); so they must be quick and must not block. They may submit, cancel
     /// and add further callbacks. One that panics is logged, and the next is called, as in Python.
     /// The result is decoded for each callback.
     pub fn add_done_callback<F>(&self, callback: F)

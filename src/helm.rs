@@ -57,11 +57,13 @@ impl State {
     /// Takes what the channels have, for somebody who is not to be woken by them.
     fn receive(&mut self) {
         while self.new_reports.len() < BATCH
+            && !self.reports.is_empty()
             && let Ok(report) = self.reports.try_recv()
         {
             self.new_reports.push(report);
         }
         while self.new_commands.len() < BATCH
+            && !self.commands.is_empty()
             && let Ok(command) = self.commands.try_recv()
         {
             self.new_commands.push(command);

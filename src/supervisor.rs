@@ -3,7 +3,7 @@
 
 mod chunks;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -148,8 +148,8 @@ pub(crate) struct Supervisor {
     ripe: Vec<Arc<Harvest>>,
     /// Places in the queue that are to be given back.
     places: usize,
-    /// Workers into whose outlets something was put.
-    unwritten: BTreeSet<WorkerId>,
+    /// Workers into whose outlets something was put; one may be named again.
+    unwritten: Vec<WorkerId>,
     /// Who waits for a worker.
     warming: Vec<oneshot::Sender<()>>,
     /// Who waits for workers to be replaced, and for the end of which one and all before it.
@@ -220,7 +220,7 @@ impl Supervisor {
             news: News::default(),
             ripe: Vec::new(),
             places: 0,
-            unwritten: BTreeSet::new(),
+            unwritten: Vec::new(),
             warming: Vec::new(),
             recycling: Vec::new(),
             death: None,
@@ -277,16 +277,18 @@ impl Supervisor {
             self.on_command(view, now, command);
             self.perform(view, now);
         }
-        if view.scheduler.next_timeout().is_some_and(|at| at <= now) {
+        let mut next_timeout = view.scheduler.next_timeout();
+        if next_timeout.is_some_and(|at| at <= now) {
             view.scheduler.timeout(now);
             self.perform(view, now);
+            next_timeout = view.scheduler.next_timeout();
         }
         self.flush(&view.scheduler);
         if self.places > 0 {
             self.shared.room.add_permits(std::mem::take(&mut self.places));
         }
         self.news = view.observer.feed.take_news();
-        view.scheduler.next_timeout()
+        next_timeout
     }
 
     /// Tells those who look on and those who wait for tasks.
@@ -546,7 +548,8 @@ impl Supervisor {
         let arguments = entry.cell().send(worker, attempt, claim);
         if let (Some(arguments), Some(outlet)) = (arguments, &link.outlet) {
             match entry.put(outlet, attempt, slot, arguments) {
-                Ok(()) => drop(self.unwritten.insert(worker)),
+                Ok(()) if self.unwritten.last() == Some(&worker) => {}
+                Ok(()) => self.unwritten.push(worker),
                 // Not reached: the header is small and the arguments were measured.
                 Err(error) => log::error!("{}: {task} cannot be sent: {error}", self.shared.name),
             }
@@ -562,7 +565,11 @@ impl Supervisor {
 
     /// Has all written that the last events led to.
     fn flush(&mut self, scheduler: &Scheduler) {
-        for id in std::mem::take(&mut self.unwritten) {
+        if self.unwritten.len() > 1 {
+            self.unwritten.sort_unstable();
+            self.unwritten.dedup();
+        }
+        while let Some(id) = self.unwritten.pop() {
             let Some(worker) = self.workers.get(&id) else { continue };
             let is_first = scheduler.pipeline(id).nth(1).is_none();
             let written = is_first && worker.outlet.as_ref().is_some_and(Outlet::flush);
