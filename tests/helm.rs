@@ -126,8 +126,12 @@ fn a_runtime_that_ends_during_a_callback_ends_the_pool() {
     call.recv_timeout(LIMIT).unwrap();
     runtime.shutdown_background();
     resume.send(()).unwrap();
-    assert!(other.blocking_wait().unwrap_err().is_shut_down());
-    assert!(pool.blocking_run(pid, ()).is_err());
+    let (sender, ends) = mpsc::channel();
+    thread::spawn(move || {
+        sender.send(other.blocking_wait().unwrap_err().is_shut_down()).unwrap();
+        sender.send(pool.blocking_run(pid, ()).is_err()).unwrap();
+    });
+    assert!(ends.recv_timeout(LIMIT).unwrap() && ends.recv_timeout(LIMIT).unwrap());
     drop(gate);
 }
 
