@@ -115,12 +115,12 @@ fn a_runtime_that_ends_during_a_callback_ends_the_pool() {
     let (pool, gate, other) = runtime.block_on(async {
         let (pool, gate) = (pool_of(2), Gate::new().await);
         let other = pool.submit(hold, gate.port()).await.unwrap();
+        let held = gate.arrival().await;
         let handle = pool.submit(double, 1).await.unwrap();
         handle.add_done_callback(move |_| {
             called.send(()).unwrap();
             let _ = resumed.recv_timeout(LIMIT);
         });
-        let held = gate.arrival().await;
         (pool, (gate, held), other)
     });
     call.recv_timeout(LIMIT).unwrap();
