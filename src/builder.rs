@@ -94,6 +94,7 @@ pub struct Builder {
     grace_period: Duration,
     start_timeout: Duration,
     max_payload: usize,
+    shared_memory: usize,
     program: Program,
     start_method: StartMethod,
     preload: Option<Result<Arc<Call>, BuildErrorKind>>,
@@ -117,6 +118,7 @@ impl Default for Builder {
             grace_period: Duration::from_secs(2),
             start_timeout: Duration::from_secs(30),
             max_payload: 1 << 30,
+            shared_memory: 256 << 20,
             program: Program::default(),
             start_method: StartMethod::default(),
             preload: None,
@@ -246,6 +248,30 @@ impl Builder {
     /// than 4 GiB, and more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.max_payload = bytes.min(MAX_PAYLOAD);
+        self
+    }
+
+    /// How many bytes of memory the pool may share with its workers, so that large arguments and results
+    /// need not go through pipes: so many for arguments, and for the results of each worker half of that.
+    /// It takes only what is needed, and keeps that to use it again, until it is shut down. What is
+    /// larger, or finds no room because too many others are on their way, goes through a pipe, which is
+    /// slower. Default: 256 MiB; zero turns it off.
+    ///
+    /// Arguments and results are shared if they take more than 128 KiB. A parameter of the type
+    /// `bytes::Bytes` that is most of that is not even copied in the worker. So far only on Linux.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), procpool::BuildError> {
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// // Frames of a film, each of 32 megabytes.
+    /// let pool = procpool::ProcessPoolExecutor::builder().shared_memory(1 << 30).build()?;
+    /// # drop(pool);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    pub fn shared_memory(mut self, bytes: usize) -> Self {
+        self.shared_memory = bytes;
         self
     }
 
@@ -417,7 +443,8 @@ impl Builder {
         let config = self.scheduler_config()?;
         let max_workers = config.max_workers;
         let scheduler = Scheduler::new(config);
-        let (shared, receiver) = Shared::new(self.name.clone(), scheduler, self.queue_capacity);
+        let (shared, receiver) =
+            Shared::new(self.name.clone(), scheduler, self.queue_capacity, self.shared_memory);
         let shared = Arc::new(shared);
         let preload = self.preload.transpose()?;
         let fork_server = (self.start_method == StartMethod::ForkServer).then(|| {
@@ -439,6 +466,7 @@ impl Builder {
             initializer: self.initializer.transpose()?,
             exit_hook: prepared_hook(self.exit_hook, self.max_payload)?,
             max_payload: self.max_payload,
+            shared_memory: self.shared_memory,
             max_tasks: self.max_tasks_per_child,
             memory: self.memory,
             output: self.output,

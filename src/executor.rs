@@ -495,7 +495,8 @@ impl ProcessPoolExecutor {
         if self.inner.shared.refused.get().is_some() {
             return Err(self.refusal(name));
         }
-        let arguments = Payload::encode(args, self.inner.limits.max_payload).map_err(|error| {
+        let (limit, arena) = (self.inner.limits.max_payload, &self.inner.shared.arena);
+        let arguments = Payload::encode_in(args, limit, arena).map_err(|error| {
             submit_error(name, Cause::codec(Value::Arguments, "encoded", error))
         })?;
         Ok(Prepared { name, function, arguments })

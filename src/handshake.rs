@@ -12,7 +12,8 @@ use bytes::BytesMut;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::wire::{
-    InitFailure, Kind, PreambleSearch, VERSION, WorkerHello, peek_version, split_header, split_kind,
+    InitFailure, Kind, PreambleSearch, Ready, VERSION, WorkerHello, peek_version, split_header,
+    split_kind,
 };
 
 /// A child that has printed so much without a hello is none of ours.
@@ -36,6 +37,8 @@ pub(crate) enum Heard {
     Wait,
     Ready {
         claims: bool,
+        /// Whether it can open segments.
+        segments: bool,
     },
     Refused(Refusal),
 }
@@ -108,7 +111,10 @@ impl Handshake {
                 let (failure, _) = split_header::<InitFailure>(body)?;
                 Ok(Heard::Refused(Refusal::Preload(failure)))
             }
-            (&&mut Self::Initialising { claims }, Kind::Ready) => Ok(Heard::Ready { claims }),
+            (&&mut Self::Initialising { claims }, Kind::Ready) => {
+                let (Ready { segments }, _) = split_header(body)?;
+                Ok(Heard::Ready { claims, segments })
+            }
             (_, kind) => Err(misplaced(kind)),
         }
     }

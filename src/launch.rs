@@ -31,6 +31,8 @@ pub(crate) struct Launch {
     pub(crate) initializer: Option<Arc<Call>>,
     pub(crate) exit_hook: Option<Arc<ExitHook>>,
     pub(crate) max_payload: usize,
+    /// In bytes; see [`Builder::shared_memory`](crate::Builder::shared_memory).
+    pub(crate) shared_memory: usize,
     pub(crate) max_tasks: Option<u64>,
     pub(crate) memory: MemoryLimits,
     pub(crate) output: WorkerOutput,
@@ -50,6 +52,11 @@ impl Launch {
     /// that is when they are told of the hook.
     pub(crate) fn leaves_after(&self) -> Option<u64> {
         self.max_tasks.filter(|_| self.exit_hook.is_none())
+    }
+
+    /// How many bytes each worker may share with its parent.
+    pub(crate) fn memory_for_results(&self) -> u64 {
+        self.shared_memory as u64 / 2
     }
 
     /// The hello, with what comes behind it.
@@ -77,6 +84,7 @@ impl Launch {
             preload: header,
             initializer: initializer.map(|call| call.function),
             claims,
+            shared_memory: self.memory_for_results(),
         };
         let first = preload.map(|call| call.arguments.clone());
         let second = initializer.map(|call| call.arguments.clone());

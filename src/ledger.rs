@@ -5,13 +5,14 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::sync::Arc;
 
+use crate::arena::Lease;
 use crate::cell::{Resolution, TaskCell};
 use crate::claim::Slot;
 use crate::error::{Cause, TaskError};
 use crate::id::TaskId;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
-use crate::wire::{ChunkHeader, Kind, Outcome, TaskHeader};
+use crate::wire::{ChunkHeader, Kind, Outcome, SegmentTask, TaskHeader};
 
 /// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil that any more
 /// (the runtime has gone, or the task met a pool that had just closed), the task resolves as shut down.
@@ -40,6 +41,12 @@ impl Entry {
             outlet.put_task(Kind::Chunk, &header, arguments)
         } else {
             let header = TaskHeader { task, function, attempt, slot };
+            if let Some(place) = arguments.lease().and_then(Lease::place)
+                && outlet.opens_segments()
+            {
+                let header = SegmentTask { task: header, place };
+                return outlet.put(Kind::SegmentTask, &header, Payload::default());
+            }
             outlet.put_task(Kind::Task, &header, arguments)
         }
     }

@@ -127,6 +127,7 @@
 #[cfg(not(unix))]
 compile_error!("procpool supports Linux and other Unix systems; Windows is not supported yet");
 
+mod arena;
 mod blocking;
 mod builder;
 mod callable;
@@ -151,6 +152,7 @@ mod inbox;
 mod launch;
 mod ledger;
 mod link;
+mod loans;
 mod log;
 mod map;
 mod metrics;

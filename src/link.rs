@@ -35,6 +35,7 @@ use crate::handshake::{Handshake, Heard, misplaced};
 use crate::id::{TaskId, WorkerId};
 use crate::inbox::{SMALL, keep_payload, read_more, small_payload};
 use crate::launch::Launch;
+use crate::loans::Loans;
 use crate::outlet::Outlet;
 use crate::output::{Drained, drain};
 use crate::payload::Payload;
@@ -48,7 +49,7 @@ use crate::sys::{
 use crate::window::Watch;
 use crate::wire::{
     ChunkReplyHeader, Goodbye, Kind, LENGTH, MAX_MESSAGE, Outcome, ProgressHeader, ReplyHeader,
-    frame_codec, frame_length, split_header, split_kind,
+    SegmentOffer, SegmentReply, frame_codec, frame_length, split_header, split_kind,
 };
 
 /// How long a worker may live on with its output closed.
@@ -283,6 +284,8 @@ struct Link<'a> {
     claims: Option<(SharedPage, OwnedFd)>,
     /// Where it shows what it has not written yet.
     window: Option<Watch>,
+    /// Where it leaves large results.
+    loans: Loans,
     stage: Stage,
     codec: LengthDelimitedCodec,
     inbox: BytesMut,
@@ -319,6 +322,7 @@ impl<'a> Link<'a> {
             exited: Some(exited),
             claims,
             window: None,
+            loans: Loans::new(launch.memory_for_results()),
             stage: Stage::Starting(Handshake::default()),
             codec: frame_codec(launch.max_payload),
             inbox: BytesMut::new(),
@@ -511,7 +515,10 @@ impl<'a> Link<'a> {
         match heard {
             Heard::Quiet => Step::Quiet,
             Heard::Wait => Step::Wait,
-            Heard::Ready { claims } => {
+            Heard::Ready { claims, segments } => {
+                if segments {
+                    self.outlet.set_opens_segments();
+                }
                 let page = self.claims.take().filter(|_| claims).map(|(page, _)| Arc::new(page));
                 let received = self.inbox.len();
                 self.window = page.clone().map(|page| Watch::new(page, received));
@@ -540,6 +547,19 @@ impl<'a> Link<'a> {
                 let ReplyHeader { run_time, task, outcome } = header;
                 let reply = Reply::Task { task, outcome, run_time, payload };
                 return Ok(Step::Message(Message::Reply(reply)));
+            }
+            (Stage::Serving, Kind::SegmentReply) => {
+                let (header, _) = split_header::<SegmentReply>(body)?;
+                let loan = self.loans.take(&header, self.launch.max_payload)?;
+                self.replies += 1;
+                let payload =
+                    Payload::Loan(Arc::new(loan)).with(std::mem::take(&mut self.borrowed));
+                let ReplyHeader { run_time, task, outcome } = header.reply;
+                let reply = Reply::Task { task, outcome, run_time, payload };
+                return Ok(Step::Message(Message::Reply(reply)));
+            }
+            (Stage::Serving, Kind::SegmentOffer) => {
+                self.loans.accept(&split_header::<SegmentOffer>(body)?.0, self.pid)?;
             }
             (Stage::Serving, Kind::ChunkReply) => {
                 let (header, entries) = split_header::<ChunkReplyHeader>(body)?;

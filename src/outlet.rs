@@ -16,10 +16,13 @@ use tokio::io::AsyncWrite;
 use tokio::process::ChildStdin;
 
 use crate::payload::Payload;
+use crate::sys::widen_pipe;
 use crate::wire::{Kind, PREAMBLE, put_frame, put_task_frame};
 
 /// Payloads up to this size are copied together with their neighbours: one write for many frames.
 const SMALL: usize = 4 << 10;
+/// For payloads of this size the pipe is widened.
+pub(crate) const LARGE: usize = 512 << 10;
 
 /// A worker's standard input and what waits to be written there.
 #[derive(Clone, Debug)]
@@ -34,17 +37,32 @@ struct State {
     buffer: Vec<u8>,
     /// How much of the buffer is written.
     written: usize,
+    /// The pipe was made to take more at once.
+    is_wide: bool,
+    /// The worker can open segments.
+    opens_segments: bool,
 }
 
 impl Outlet {
     /// Begins with the preamble.
     pub(crate) fn new(stdin: ChildStdin) -> Self {
         let (segments, buffer) = (VecDeque::new(), PREAMBLE.to_vec());
-        Self(Arc::new(Mutex::new(State { stdin, segments, buffer, written: 0 })))
+        let (is_wide, opens_segments) = (false, false);
+        let state = State { stdin, segments, buffer, written: 0, is_wide, opens_segments };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on arguments may be sent as segments.
+    pub(crate) fn set_opens_segments(&self) {
+        self.lock().opens_segments = true;
+    }
+
+    pub(crate) fn opens_segments(&self) -> bool {
+        self.lock().opens_segments
     }
 
     /// Puts a frame behind the others; a flush writes it.
@@ -90,6 +108,10 @@ impl State {
         if payload.len() <= SMALL {
             self.buffer.extend_from_slice(&payload);
         } else {
+            if payload.len() >= LARGE && !self.is_wide {
+                widen_pipe(&self.stdin);
+                self.is_wide = true;
+            }
             let before = Bytes::from(std::mem::take(&mut self.buffer));
             let before = before.slice(std::mem::take(&mut self.written)..);
             self.segments.extend([before, payload.into()]);

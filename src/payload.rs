@@ -8,8 +8,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{CodecError, decode, decode_shared, encode};
+use crate::arena::{Arena, Lease};
+use crate::codec::{CodecError, Sink, decode, decode_shared, encode_with};
+use crate::loans::Loan;
 use crate::shared::{Kept, collect};
+
+/// A larger buffer is not kept for the next value.
+const KEPT: usize = 256 << 10;
 
 /// Chosen so that a `Payload` takes three words.
 const INLINE: usize = 22;
@@ -19,7 +24,31 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// An encoded value. The arguments and results of most quick tasks are a few bytes, and an
+/// A value that was encoded for another process.
+#[must_use]
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    /// All of its bytes are in the sink, and none in the buffer.
+    pub(crate) in_sink: bool,
+    /// What they name.
+    pub(crate) kept: Kept,
+}
+
+impl Encoded {
+    /// Appends the bytes to `buffer`, no more than `limit`; or to the sink if they are many.
+    #[inline]
+    pub(crate) fn new<T: Serialize + ?Sized>(
+        value: &T,
+        buffer: &mut Vec<u8>,
+        limit: usize,
+        sink: Option<&mut dyn Sink>,
+    ) -> Result<Self, CodecError> {
+        let (in_sink, kept) = collect(|| encode_with(value, buffer, limit, sink))?;
+        Ok(Self { in_sink, kept })
+    }
+}
+
+/// The bytes of a value. The arguments and results of most quick tasks are a few bytes, and an
 /// allocation for each of them would be a good part of their cost; so few bytes are kept in place.
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
@@ -28,8 +57,12 @@ pub(crate) enum Payload {
         bytes: [u8; INLINE],
     },
     Shared(Arc<Bytes>),
+    /// In memory that workers can open.
+    Lease(Arc<Lease>),
+    /// In memory of a worker's.
+    Loan(Arc<Loan>),
     /// What they name is kept with them.
-    Naming(Arc<(Bytes, Kept)>),
+    Naming(Arc<(Self, Kept)>),
 }
 
 impl Payload {
@@ -40,36 +73,68 @@ impl Payload {
     ) -> Result<Self, CodecError> {
         let mut scratch = SCRATCH.take();
         scratch.clear();
-        let kept = collect(|| encode(value, &mut scratch, limit))?;
-        let payload = match Self::inline(&scratch) {
-            Some(inline) => {
+        let encoded = Encoded::new(value, &mut scratch, limit, None)?;
+        Ok(Self::take_out(scratch).with(encoded.kept))
+    }
+
+    /// As [`Self::encode`]; if it is large, and the arena has room, it is put there.
+    pub(crate) fn encode_in<T: Serialize + ?Sized>(
+        value: &T,
+        limit: usize,
+        arena: &Arc<Arena>,
+    ) -> Result<Self, CodecError> {
+        let (mut scratch, mut draft) = (SCRATCH.take(), arena.draft());
+        scratch.clear();
+        let Encoded { in_sink, kept } = Encoded::new(value, &mut scratch, limit, Some(&mut draft))?;
+        let payload = match in_sink.then(|| Lease::new(arena, draft)).flatten() {
+            Some(lease) => {
                 SCRATCH.set(scratch);
-                inline
+                Self::Lease(Arc::new(lease))
             }
-            None => Bytes::from(scratch).into(),
+            None => Self::take_out(scratch),
         };
         Ok(payload.with(kept))
     }
 
+    fn take_out(scratch: Vec<u8>) -> Self {
+        if scratch.capacity() > KEPT {
+            return Bytes::from(scratch).into();
+        }
+        let payload =
+            Self::inline(&scratch).unwrap_or_else(|| Bytes::copy_from_slice(&scratch).into());
+        SCRATCH.set(scratch);
+        payload
+    }
+
     /// Keeps what the bytes name as long as they are there.
     pub(crate) fn with(self, kept: Kept) -> Self {
-        if kept.is_empty() { self } else { Self::Naming(Arc::new((self.into(), kept))) }
+        if kept.is_empty() { self } else { Self::Naming(Arc::new((self, kept))) }
     }
 
     /// What the bytes name.
     pub(crate) fn kept(&self) -> Kept {
         match self {
-            Self::Inline { .. } | Self::Shared(_) => Kept::default(),
             Self::Naming(naming) => naming.1.clone(),
+            _ => Kept::default(),
+        }
+    }
+
+    /// Where a worker finds the bytes, if they are in memory that it can open.
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::Lease(lease) => Some(lease),
+            Self::Naming(naming) => naming.0.lease(),
+            _ => None,
         }
     }
 
     /// Reads the value. Large parts of it may be shared.
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
         match self {
-            Self::Inline { .. } => decode(self),
+            Self::Inline { .. } | Self::Lease(_) => decode(self),
             Self::Shared(bytes) => decode_shared(bytes),
-            Self::Naming(naming) => decode_shared(&naming.0),
+            Self::Loan(loan) => decode_shared(loan.bytes()),
+            Self::Naming(naming) => naming.0.decode(),
         }
     }
 
@@ -85,14 +150,14 @@ impl Payload {
     /// The bytes of a range, which must be inside; long ones are shared. What all of them name is kept
     /// with them.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
-        let bytes = &self[range];
-        let share =
-            |whole: &Bytes| Self::inline(bytes).unwrap_or_else(|| whole.slice_ref(bytes).into());
-        match self {
-            Self::Inline { .. } => Self::inline(bytes).unwrap_or_default(), // a part is not longer
-            Self::Shared(shared) => share(shared),
-            Self::Naming(naming) => share(&naming.0).with(naming.1.clone()),
+        if let Self::Naming(naming) = self {
+            return naming.0.slice(range).with(naming.1.clone());
         }
+        let bytes = &self[range];
+        Self::inline(bytes).unwrap_or_else(|| match self {
+            Self::Shared(shared) => shared.slice_ref(bytes).into(),
+            _ => Bytes::copy_from_slice(bytes).into(),
+        })
     }
 }
 
@@ -111,9 +176,10 @@ impl From<Bytes> for Payload {
 impl From<Payload> for Bytes {
     fn from(payload: Payload) -> Self {
         match payload {
-            Payload::Inline { .. } => Self::copy_from_slice(&payload),
+            Payload::Inline { .. } | Payload::Lease(_) => Self::copy_from_slice(&payload),
             Payload::Shared(bytes) => Arc::unwrap_or_clone(bytes),
-            Payload::Naming(naming) => naming.0.clone(),
+            Payload::Loan(loan) => loan.bytes().clone(),
+            Payload::Naming(naming) => naming.0.clone().into(),
         }
     }
 }
@@ -125,6 +191,8 @@ impl Deref for Payload {
         match self {
             Self::Inline { length, bytes } => &bytes[..usize::from(*length)],
             Self::Shared(bytes) => bytes,
+            Self::Lease(lease) => lease.bytes(),
+            Self::Loan(loan) => loan.bytes(),
             Self::Naming(naming) => &naming.0,
         }
     }

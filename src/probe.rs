@@ -18,9 +18,8 @@ pub mod probes {
     use super::Probe;
     use crate::callable::{Callable, TaskFn};
     use crate::child::{Arguments, block_on};
-    use crate::codec::{decode, encode};
+    use crate::payload::Encoded;
     use crate::registry::{CallError, InitCallOf, InitError, TaskCall, TaskCallOf};
-    use crate::shared::collect;
 
     type Task = (Option<TaskCallOf>, &'static str);
 
@@ -35,11 +34,11 @@ pub mod probes {
     {
         fn task(&self) -> Task {
             let function = self.0;
-            let call: TaskCall = Box::new(move |args, buffer, limit| {
-                let decoded = decode::<A>(args.bytes()).map_err(CallError::Arguments)?;
+            let call: TaskCall = Box::new(move |args, buffer, limit, sink| {
+                let decoded = args.decode::<A>().map_err(CallError::Arguments)?;
                 args.release();
                 let result = function.execute(decoded);
-                collect(|| encode(&result, buffer, limit)).map_err(CallError::Result)
+                Encoded::new(&result, buffer, limit, sink).map_err(CallError::Result)
             });
             (Some(TaskCallOf(call)), type_name::<fn(A) -> F::Output>())
         }
@@ -59,7 +58,8 @@ pub mod probes {
         call: impl Fn(A) -> Result<Box<dyn Any>, InitError> + Send + Sync + 'static,
     ) -> InitCallOf {
         InitCallOf(Box::new(move |args: Arguments<'_>| {
-            let decoded = decode(args.bytes())
+            let decoded = args
+                .decode()
                 .map_err(|error| InitError(format!("the arguments cannot be decoded: {error}")))?;
             args.release();
             call(decoded)

@@ -11,15 +11,18 @@ use std::sync::OnceLock;
 
 use crate::callable::Callable;
 use crate::child::Arguments;
-use crate::codec::CodecError;
+use crate::codec::{CodecError, Sink};
 use crate::ledger::IdHasher;
-use crate::shared::Kept;
+use crate::payload::Encoded;
 use crate::wire::FunctionName;
 
-/// A task's function as the worker calls it: arguments in, result appended to the buffer. Returns what that
-/// names.
-pub(crate) type TaskCall =
-    Box<dyn Fn(Arguments<'_>, &mut Vec<u8>, usize) -> Result<Kept, CallError> + Send + Sync>;
+/// A task's function as the worker calls it: arguments in, result appended to the buffer, or put into the
+/// sink if it is large.
+pub(crate) type TaskCall = Box<
+    dyn Fn(Arguments<'_>, &mut Vec<u8>, usize, Option<&mut dyn Sink>) -> Result<Encoded, CallError>
+        + Send
+        + Sync,
+>;
 
 /// An initializer as the worker calls it.
 pub(crate) type InitCall =
@@ -211,8 +214,9 @@ mod tests {
         let power = &registry.functions[0];
         let (mut args, mut result) = (Vec::new(), Vec::new());
         encode(&(2_u64, 10_u32), &mut args, 100).unwrap();
-        let kept = power.task().unwrap()(Arguments::new(&mut args), &mut result, 100).unwrap();
-        assert!(kept.is_empty());
+        let call = power.task().unwrap();
+        let encoded = call(Arguments::new(&mut args), &mut result, 100, None).unwrap();
+        assert!(encoded.kept.is_empty() && !encoded.in_sink);
         assert_eq!(decode::<u64>(&result).unwrap(), 1024);
     }
 
@@ -248,10 +252,10 @@ mod tests {
         let registry = registry();
         let call = registry.functions[0].task().unwrap();
         let (mut args, mut out) = (Vec::new(), Vec::new());
-        let result = call(Arguments::new(&mut args), &mut out, 9);
+        let result = call(Arguments::new(&mut args), &mut out, 9, None);
         assert!(matches!(result, Err(CallError::Arguments(_))));
         encode(&(2_u64, 60_u32), &mut args, 100).unwrap();
         let too_large = CallError::Result(CodecError::TooLarge { limit: 3 });
-        assert_eq!(call(Arguments::new(&mut args), &mut out, 3).unwrap_err(), too_large);
+        assert_eq!(call(Arguments::new(&mut args), &mut out, 3, None).unwrap_err(), too_large);
     }
 }

@@ -14,6 +14,7 @@ use futures_timer::Delay;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::arena::Arena;
 use crate::cell::{Resolution, TaskCell};
 use crate::claim::{Asked, Claim, ClaimBoard, Revocation};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     helm: Helm,
     /// Places in the bounded queue; closed when the pool accepts no more.
     pub(crate) room: Arc<Semaphore>,
+    /// Where large arguments are put.
+    pub(crate) arena: Arc<Arena>,
     /// Why it accepts no more.
     pub(crate) refused: OnceLock<Refused>,
 }
@@ -78,6 +81,7 @@ impl Shared {
         name: String,
         scheduler: Scheduler,
         queue_capacity: usize,
+        shared_memory: usize,
     ) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let view = View::new(scheduler, name.clone());
         let (commands, receiver) = mpsc::unbounded_channel();
@@ -88,6 +92,7 @@ impl Shared {
             view: Mutex::new(view),
             helm: Helm::default(),
             room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
+            arena: Arena::new(shared_memory),
             refused: OnceLock::new(),
         };
         (shared, receiver)
@@ -657,6 +662,7 @@ impl Supervisor {
 impl Drop for Supervisor {
     /// Also when the runtime ends.
     fn drop(&mut self) {
+        self.shared.arena.close();
         let end = self.shared.view().observer.feed.close();
         drop(end);
     }

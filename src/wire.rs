@@ -32,13 +32,13 @@ use crate::claim::Slot;
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
 use crate::process::Identity;
-use crate::sys::SharedPageRef;
+use crate::sys::{SegmentRef, SharedPageRef};
 
 /// Begins each side's stream. No text contains it.
 pub(crate) const PREAMBLE: [u8; 16] = *b"\xF5\x00procpool\xC0\x01\xFE\x1B\x00\xFF";
 
 /// Both sides must speak the same one.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// How many bytes say how long a frame is.
 pub(crate) const LENGTH: usize = 4;
@@ -65,9 +65,11 @@ pub(crate) enum Kind {
     Stop = 3,
     /// Supervisor → worker: [`ChunkHeader`], with the items as payload.
     Chunk = 4,
+    /// Supervisor → worker: [`SegmentTask`], whose arguments are in shared memory.
+    SegmentTask = 5,
     /// Worker → supervisor: [`WorkerHello`].
     WorkerHello = 16,
-    /// Worker → supervisor: initialised.
+    /// Worker → supervisor: initialised. [`Ready`].
     Ready = 17,
     /// Worker → supervisor: [`InitFailure`].
     InitFailed = 18,
@@ -88,11 +90,15 @@ pub(crate) enum Kind {
     ChunkReply = 24,
     /// Worker → supervisor: [`Lent`](crate::shared::Lent), of which the next reply or goodbye is the first to know.
     Lent = 26,
+    /// Worker → supervisor: [`SegmentReply`], whose result is in shared memory.
+    SegmentReply = 27,
+    /// Worker → supervisor: [`SegmentOffer`].
+    SegmentOffer = 28,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 15] = [
+        const ALL: [Kind; 18] = [
             Kind::Hello,
             Kind::Task,
             Kind::Stop,
@@ -108,6 +114,9 @@ impl Kind {
             Kind::OverMemory,
             Kind::ChunkReply,
             Kind::Lent,
+            Kind::SegmentTask,
+            Kind::SegmentReply,
+            Kind::SegmentOffer,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -132,6 +141,8 @@ pub(crate) struct Hello {
     /// Position of the initializer.
     pub(crate) initializer: Option<u32>,
     pub(crate) claims: Option<SharedPageRef>,
+    /// How much memory it may share with its parent, in bytes.
+    pub(crate) shared_memory: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,6 +235,49 @@ pub(crate) struct TaskHeader {
     pub(crate) attempt: u32,
     /// The task begins only if this can be claimed.
     pub(crate) slot: Option<Slot>,
+}
+
+/// A task whose arguments are in memory that the parent shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentTask {
+    pub(crate) task: TaskHeader,
+    pub(crate) place: Place,
+}
+
+/// Bytes in a segment of the parent's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Of the segment, unique in the pool.
+    pub(crate) id: u64,
+    pub(crate) name: SegmentRef,
+    pub(crate) length: u64,
+    /// The bytes are there as long as the segment says this number.
+    pub(crate) lease: u64,
+}
+
+/// A reply whose payload is at the beginning of a segment of the worker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentReply {
+    /// First, as its run time is set when the rest is written.
+    pub(crate) reply: ReplyHeader,
+    pub(crate) segment: u64,
+    pub(crate) length: u64,
+}
+
+/// A segment in which the worker will leave results, once the supervisor has opened it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentOffer {
+    pub(crate) segment: u64,
+    pub(crate) name: SegmentRef,
+    /// One that is not used any more.
+    pub(crate) instead_of: Option<u64>,
+}
+
+/// The worker is initialised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// Whether it can open what its parent shares, even now.
+    pub(crate) segments: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -128,10 +128,12 @@ async fn memory_returns(before: usize) {
 
 #[tokio::test]
 async fn memory_of_large_arguments_returns_when_they_are_cancelled() {
-    // scenario 63
+    // scenario 63, for memory of the process's own
     let _turn = TURN.lock().await;
-    let (pool, gate) =
-        (ProcessPoolExecutor::builder().max_workers(2).build().unwrap(), Gate::new().await);
+    let (pool, gate) = (
+        ProcessPoolExecutor::builder().max_workers(2).shared_memory(0).build().unwrap(),
+        Gate::new().await,
+    );
     let mut running = Vec::new();
     for _ in 0..2 {
         running.push(pool.submit(hold, gate.port()).await.unwrap());

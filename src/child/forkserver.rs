@@ -22,7 +22,7 @@ use crate::sys::{
     kill_group, kill_own_group, reap_child, receive_with_fds, take_control_socket, use_huge_pages,
 };
 use crate::wire::{
-    InitFailure, Kind, PREAMBLE, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
+    InitFailure, Kind, PREAMBLE, Ready, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
     split_header,
 };
 
@@ -80,7 +80,7 @@ fn start((connection, line): (Connection, Lifeline)) -> io::Result<Option<Server
     });
     match prepared.and_then(|()| ready_to_fork()) {
         Ok(proof) => {
-            send(&socket, Kind::Ready, &())?;
+            send(&socket, Kind::Ready, &Ready { segments: false })?;
             // From now on it sees the end by its socket, and has to live to see to its workers.
             line.only_wake()?;
             drop((reader, socket));

@@ -15,6 +15,7 @@ mod process;
 mod progress;
 mod role;
 mod runtime;
+mod segments;
 mod stream;
 mod worker;
 

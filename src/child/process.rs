@@ -17,8 +17,8 @@ use crate::registry::{Function, InitError, Registry};
 use crate::shared::settle;
 use crate::sys::{receive_with_fds, set_standard_streams, take_control_socket};
 use crate::wire::{
-    Kind, Outcome, PanicReport, ProcessHello, ReplyHeader, VERSION, WorkerHello, peek_version,
-    put_frame, put_task_frame, split_header,
+    Kind, Outcome, PanicReport, ProcessHello, Ready, ReplyHeader, VERSION, WorkerHello,
+    peek_version, put_frame, put_task_frame, split_header,
 };
 
 /// What a process ends with that has failed.
@@ -63,7 +63,7 @@ fn serve(socket: OwnedFd) -> io::Result<i32> {
     }
     record_panics();
     put_frame(writer.buffer(), Kind::WorkerHello, &answer(Vec::new()), 0)?;
-    put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
+    put_frame(writer.buffer(), Kind::Ready, &Ready { segments: false }, 0)?;
     writer.flush()?;
     let arguments = incoming.payload(arguments);
     if hello.typed {
@@ -121,9 +121,9 @@ fn run_for_result(
         let header = ReplyHeader { run_time: 0, task: TaskId(0), outcome };
         put_task_frame(out, Kind::Reply, &header, length)
     };
-    let (outcome, kept) = call(function, arguments, writer.buffer(), limit, put_header)?;
+    let (outcome, encoded) = call(function, arguments, writer.buffer(), limit, None, put_header)?;
     // If the parent has gone nobody wants it.
-    let _ = writer.lend(kept).and_then(|()| writer.flush());
+    let _ = writer.lend(encoded.kept).and_then(|()| writer.flush());
     settle();
     Ok(if outcome == Outcome::Returned { 0 } else { FAILURE })
 }

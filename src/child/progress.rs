@@ -10,7 +10,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys::SharedPage;
+use crate::outlet::LARGE;
+use crate::sys::{SharedPage, widen_pipe};
 use crate::window::Display;
 use crate::wire::{Kind, MAX_MESSAGE, ProgressHeader, put_task_frame};
 
@@ -37,7 +38,12 @@ pub(super) struct Uplink {
 impl Uplink {
     pub(super) fn new(pipe: File) -> Self {
         Self {
-            pipe: Mutex::new(Pipe { file: pipe, unwritten: Vec::new(), display: None }),
+            pipe: Mutex::new(Pipe {
+                file: pipe,
+                unwritten: Vec::new(),
+                is_wide: false,
+                display: None,
+            }),
             limiter: Mutex::default(),
             news: Condvar::new(),
             sender: Once::new(),
@@ -125,6 +131,8 @@ impl Uplink {
 struct Pipe {
     file: File,
     unwritten: Vec<u8>,
+    /// It was made to take more at once.
+    is_wide: bool,
     /// Where the parent sees that. Without it nothing is kept back.
     display: Option<Display>,
 }
@@ -133,6 +141,10 @@ impl Pipe {
     fn write(&mut self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
         if let Some(display) = &self.display {
             display.wake();
+        }
+        if frames.len() + payload.len() >= LARGE && !self.is_wide {
+            widen_pipe(&self.file);
+            self.is_wide = true;
         }
         write_all(&mut self.file, [&self.unwritten, frames, payload])?;
         if let Some(display) = &mut self.display {

@@ -5,8 +5,12 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
 use super::input::Input;
 use super::progress::Uplink;
+use crate::codec::{CodecError, decode, decode_shared};
 use crate::shared::{Kept, lend};
 use crate::wire::{
     Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, put_frame, split_item, split_kind,
@@ -99,13 +103,13 @@ impl Incoming<'_> {
     /// The last `length` bytes, as something that can be freed once they are decoded.
     pub(super) fn payload(&mut self, length: usize) -> Arguments<'_> {
         let bytes = self.frame.len() - length..self.frame.len();
-        Arguments { frame: self.frame, bytes }
+        Arguments::Framed { frame: self.frame, bytes }
     }
 
     /// The first `length` of the last `payload` bytes.
     pub(super) fn payload_start(&mut self, payload: usize, length: usize) -> Arguments<'_> {
         let start = self.frame.len() - payload;
-        Arguments { frame: self.frame, bytes: start..start + length }
+        Arguments::Framed { frame: self.frame, bytes: start..start + length }
     }
 
     /// As [`Self::payload`], for those of a chunk.
@@ -128,33 +132,41 @@ impl Items<'_> {
         let end = self.frame.len() - rest.len();
         let bytes = end - item.len()..end;
         self.next = end;
-        Ok(Arguments { frame: self.frame, bytes })
+        Ok(Arguments::Framed { frame: self.frame, bytes })
     }
 }
 
 /// The bytes of a task's arguments.
 #[derive(Debug)]
-pub(crate) struct Arguments<'a> {
-    frame: &'a mut Vec<u8>,
-    bytes: Range<usize>,
+pub(crate) enum Arguments<'a> {
+    /// A part of a frame.
+    Framed { frame: &'a mut Vec<u8>, bytes: Range<usize> },
+    /// In memory that the parent shares.
+    Shared(Bytes),
 }
 
 impl Arguments<'_> {
     #[cfg(test)]
     pub(crate) fn new(frame: &mut Vec<u8>) -> Arguments<'_> {
         let bytes = 0..frame.len();
-        Arguments { frame, bytes }
+        Arguments::Framed { frame, bytes }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.frame[self.bytes.clone()]
+    /// Reads the value, which may keep parts of shared memory.
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
+        match self {
+            Self::Framed { frame, bytes } => decode(&frame[bytes.clone()]),
+            Self::Shared(bytes) => decode_shared(bytes),
+        }
     }
 
     /// Frees the memory of large arguments, so that they are not held twice while the task runs. In
     /// a chunk others may follow, which are still needed.
     pub(crate) fn release(self) {
-        if self.bytes.end == self.frame.len() {
-            trim(self.frame);
+        if let Self::Framed { frame, bytes } = self
+            && bytes.end == frame.len()
+        {
+            trim(frame);
         }
     }
 }

@@ -12,21 +12,23 @@ use super::context::{Current, set_current};
 use super::panic::{catch, record_panics};
 use super::prepare::{initialise, preload};
 use super::progress::Uplink;
+use super::segments::{Segments, read};
 use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
 use crate::claim::{Slot, begin};
-use crate::codec::CodecError;
+use crate::codec::{CodecError, SHARED_FROM, Sink};
 use crate::log::print;
+use crate::payload::Encoded;
 use crate::process::{ParentLink, adopt};
 use crate::registry::{CallError, Function, Registry, TaskCall};
-use crate::shared::{Kept, settle};
+use crate::shared::settle;
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, exit_forked, kill_own_group,
     limit_memory, take_frame_pipes, wait_for_hangup,
 };
 use crate::wire::{
     ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport,
-    PreloadHeader, ReplyHeader, Stop, TaskHeader, VERSION, WorkerHello, peek_version, put_frame,
-    put_task_frame, set_length, set_run_time, split_header,
+    PreloadHeader, Ready, ReplyHeader, SegmentReply, SegmentTask, Stop, TaskHeader, VERSION,
+    WorkerHello, peek_version, put_frame, put_task_frame, set_length, set_run_time, split_header,
 };
 
 /// Serves the pool and ends the process.
@@ -152,6 +154,8 @@ struct Worker {
     memory: Option<MemoryLimit>,
     /// It has told that it takes too much memory.
     over_memory: bool,
+    /// Memory for large arguments and results.
+    segments: Segments,
     /// Where the results of a chunk are put.
     entries: Vec<u8>,
     /// When the last task ended, if the next one begins just then: clocks are not free either.
@@ -173,8 +177,9 @@ impl MemoryLimit {
         Ok(Self { gauge, most: most.saturating_add(inherited) })
     }
 
-    fn is_exceeded(&self) -> bool {
-        self.gauge.resident().is_ok_and(|resident| resident > self.most)
+    /// So much is shared, and no concern of this worker's.
+    fn is_exceeded(&self, shared: u64) -> bool {
+        self.gauge.resident_without(shared).is_ok_and(|resident| resident > self.most)
     }
 }
 
@@ -219,11 +224,14 @@ impl Worker {
             writer.flush()?;
             return Ok(None);
         }
-        put_frame(writer.buffer(), Kind::Ready, &(), 0)?;
+        // What was run before may have made this process another user's.
+        let segments = claims.and(hello.claims).is_some_and(|page| SharedPage::open(page).is_ok());
+        put_frame(writer.buffer(), Kind::Ready, &Ready { segments }, 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
         claims.inspect(|page| uplink.set_display(page)); // it counts from here on
         Ok(Some(Self {
+            segments: Segments::new(hello.shared_memory),
             hello,
             functions,
             claims,
@@ -257,6 +265,13 @@ impl Worker {
                 let (length, is_last) = (payload.len(), incoming.is_last);
                 self.run_task(header, incoming.payload(length), is_last, writer)?;
             }
+            Kind::SegmentTask => {
+                let (SegmentTask { task, place }, _) = split_header(body)?;
+                // If it cannot be opened, this process is of no use, and the task has not begun.
+                let payload = Arguments::Shared(read(self.segments.open(&place)?, &place));
+                let is_last = incoming.is_last;
+                self.run_task(task, payload, is_last, writer)?;
+            }
             Kind::Chunk => {
                 let (header, payload) = split_header::<ChunkHeader>(body)?;
                 let length = payload.len();
@@ -278,7 +293,7 @@ impl Worker {
             let function = named(&self.functions, header.function)?;
             let began = self.clock.unwrap_or_else(Instant::now);
             set_current(Some(current));
-            self.execute(header, function, payload, writer)?;
+            let length = self.execute(header, function, payload, writer)?;
             set_current(None);
             let ended = Instant::now();
             set_run_time(writer.buffer(), ended - began);
@@ -288,6 +303,7 @@ impl Worker {
                 put_goodbye(writer.buffer())?; // in one piece with the reply
             }
             writer.flush_reply(self.runs, !is_last && !self.is_used_up())?;
+            self.offer_segment(length, writer)?;
             self.check_memory(writer)?;
         }
         Ok(())
@@ -313,7 +329,9 @@ impl Worker {
         while let Some((task, claim)) = chunk.begin_item() {
             set_current(Some(Current { task, worker, attempt: 1, claim, uplink, run }));
             let args = items.next()?;
-            chunk.finish_item(writer, |out| attempt(call, args, out, limit))?;
+            chunk.finish_item(writer, |out| {
+                attempt(call, args, out, limit, None).map(|encoded| encoded.kept)
+            })?;
         }
         set_current(None);
         let has_begun = chunk.has_begun();
@@ -359,7 +377,8 @@ impl Worker {
     /// after it was written.
     fn check_memory(&mut self, writer: &mut FrameWriter) -> io::Result<()> {
         let is_leaving = self.over_memory || self.is_used_up();
-        if is_leaving || !self.memory.as_ref().is_some_and(MemoryLimit::is_exceeded) {
+        let is_exceeded = |limit: &MemoryLimit| limit.is_exceeded(self.segments.size());
+        if is_leaving || !self.memory.as_ref().is_some_and(is_exceeded) {
             return Ok(());
         }
         self.over_memory = true;
@@ -367,22 +386,43 @@ impl Worker {
         writer.flush()
     }
 
-    /// Runs a task and leaves its reply in the writer's buffer.
+    /// If a result was too large for the pipe, the next one like it is to go through memory.
+    fn offer_segment(&mut self, length: usize, writer: &mut FrameWriter) -> io::Result<()> {
+        let is_large = length > SHARED_FROM && !self.is_used_up();
+        let Some(offer) = is_large.then(|| self.segments.offer(length)).flatten() else {
+            return Ok(());
+        };
+        put_frame(writer.buffer(), Kind::SegmentOffer, &offer, 0)?;
+        writer.flush()
+    }
+
+    /// Runs a task and leaves its reply in the writer's buffer; returns how long that is.
     fn execute(
-        &self,
+        &mut self,
         header: TaskHeader,
         function: &Function,
         payload: Arguments<'_>,
         writer: &mut FrameWriter,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
+        let reply = |outcome| ReplyHeader { run_time: 0, task: header.task, outcome };
         let put_header = |out: &mut Vec<u8>, outcome, length| {
-            let header = ReplyHeader { run_time: 0, task: header.task, outcome };
-            put_task_frame(out, Kind::Reply, &header, length)
+            put_task_frame(out, Kind::Reply, &reply(outcome), length)
         };
-        let (_, kept) =
-            call(function, payload, writer.buffer(), self.hello.max_payload(), put_header)?;
-        writer.lend(kept)?;
-        Ok(())
+        let limit = self.hello.max_payload();
+        let mut draft = self.segments.draft();
+        let (outcome, encoded) =
+            call(function, payload, writer.buffer(), limit, Some(&mut draft), put_header)?;
+        writer.lend(encoded.kept)?;
+        let out = writer.buffer();
+        if encoded.in_sink
+            && let Some((slab, length)) = draft.finish()
+        {
+            let (segment, length) = (self.segments.lend(slab), length as u64);
+            out.clear();
+            let header = SegmentReply { reply: reply(outcome), segment, length };
+            put_frame(out, Kind::SegmentReply, &header, 0)?;
+        }
+        Ok(out.len())
     }
 
     /// Runs the exit hook, if there is one, and says goodbye.
@@ -400,8 +440,8 @@ impl Worker {
                     put_task_frame(out, Kind::Goodbye, &goodbye, length)
                 };
                 let (hook, limit) = (named(&self.functions, hook)?, self.hello.max_payload());
-                let (_, kept) = call(hook, payload, out, limit, put_header)?;
-                writer.lend(kept)?;
+                let (_, encoded) = call(hook, payload, out, limit, None, put_header)?;
+                writer.lend(encoded.kept)?;
             }
             None => put_goodbye(out)?,
         }
@@ -409,28 +449,29 @@ impl Worker {
     }
 }
 
-/// Calls a function and leaves a frame with what came of it in `out`, which is empty. Returns what the result
-/// names, too.
+/// Calls a function and leaves a frame with what came of it in `out`, which is empty; but the result may be
+/// in the sink instead.
 pub(super) fn call(
     function: &Function,
     payload: Arguments<'_>,
     out: &mut Vec<u8>,
     limit: usize,
+    sink: Option<&mut dyn Sink>,
     put_header: impl Fn(&mut Vec<u8>, Outcome, usize) -> io::Result<()>,
-) -> io::Result<(Outcome, Kept)> {
+) -> io::Result<(Outcome, Encoded)> {
     put_header(out, Outcome::Returned, 0)?;
     let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
-    let (outcome, text) = match attempt(call, payload, out, limit) {
-        Ok(kept) => {
+    let (outcome, text) = match attempt(call, payload, out, limit, sink) {
+        Ok(encoded) => {
             set_length(out)?;
-            return Ok((Outcome::Returned, kept));
+            return Ok((Outcome::Returned, encoded));
         }
         Err(failed) => failed,
     };
     out.clear();
     put_header(out, outcome, text.len())?;
     out.extend_from_slice(&text);
-    Ok((outcome, Kept::default()))
+    Ok((outcome, Encoded::default()))
 }
 
 /// Of a worker that has no exit hook.
@@ -439,15 +480,17 @@ fn put_goodbye(out: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// Calls a function and appends its result to `out`; or says why there is none, with what the reply
-/// has to tell of that. What a panic leaves in `out` is for the caller to take off.
+/// has to tell of that. What a panic leaves in `out` is for the caller to take off. Says whether the result
+/// is in the sink instead.
 fn attempt(
     call: &TaskCall,
     args: Arguments<'_>,
     out: &mut Vec<u8>,
     limit: usize,
-) -> Result<Kept, (Outcome, Vec<u8>)> {
-    match catch(|| call(args, out, limit)) {
-        Ok(Ok(kept)) => Ok(kept),
+    sink: Option<&mut dyn Sink>,
+) -> Result<Encoded, (Outcome, Vec<u8>)> {
+    match catch(|| call(args, out, limit, sink)) {
+        Ok(Ok(encoded)) => Ok(encoded),
         Ok(Err(CallError::Arguments(error))) => {
             Err((Outcome::UndecodableArguments, encode_reason(&error, limit)))
         }

@@ -9,18 +9,55 @@ use crate::sys::{as_numbers, number_bytes, reserve};
 /// For so many bytes it is worth asking the system for memory.
 const MUCH: usize = 1 << 20;
 
-/// Puts values into a buffer that may grow up to `end`.
+/// What has more bytes goes to the sink, and so many are put together before they do.
+pub(crate) const SHARED_FROM: usize = 128 << 10;
+
+/// Where bytes go if there are many.
+pub(crate) trait Sink {
+    /// Appends both; or takes neither if there is no room for them.
+    fn write(&mut self, first: &[u8], second: &[u8]) -> bool;
+
+    /// Moves all that was written behind what `buffer` has.
+    fn take_back(&mut self, buffer: &mut Vec<u8>);
+}
+
+/// Puts values into a buffer that may grow up to `end`. With a sink, that is only a stage, from where
+/// the bytes go on, and what is large goes past it.
 pub(super) struct Encoder<'a> {
     buffer: &'a mut Vec<u8>,
+    /// Where the value begins in the buffer.
+    start: usize,
     end: usize,
     limit: usize,
+    sink: Option<&'a mut (dyn Sink + 'a)>,
+    /// How many bytes are in the sink.
+    sunk: usize,
 }
 
 impl<'a> Encoder<'a> {
     #[inline]
-    pub(super) fn new(buffer: &'a mut Vec<u8>, limit: usize) -> Self {
-        let end = buffer.len().saturating_add(limit);
-        Self { buffer, end, limit }
+    pub(super) fn new(
+        buffer: &'a mut Vec<u8>,
+        limit: usize,
+        sink: Option<&'a mut (dyn Sink + 'a)>,
+    ) -> Self {
+        let (start, room) =
+            (buffer.len(), if sink.is_some() { limit.min(SHARED_FROM) } else { limit });
+        Self { buffer, start, end: start.saturating_add(room), limit, sink, sunk: 0 }
+    }
+
+    /// Brings everything to one place; true if that is the sink.
+    #[inline]
+    pub(super) fn finish(self) -> bool {
+        self.sunk > 0 && self.finish_sink()
+    }
+
+    fn finish_sink(mut self) -> bool {
+        let is_sunk = self.sink(&[]);
+        if !is_sunk {
+            self.take_back();
+        }
+        is_sunk
     }
 
     #[inline]
@@ -31,7 +68,7 @@ impl<'a> Encoder<'a> {
     #[inline]
     fn extend(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         if bytes.len() > self.end - self.buffer.len() {
-            return Err(self.too_large());
+            return self.overflow(bytes);
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
@@ -44,6 +81,43 @@ impl<'a> Encoder<'a> {
             reserve(self.buffer, bytes.len());
         }
         self.extend(bytes)
+    }
+
+    /// There is no room up to `end`.
+    #[cold]
+    fn overflow(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let rest = self.limit - self.sunk - (self.buffer.len() - self.start);
+        if bytes.len() > rest {
+            return Err(self.too_large());
+        }
+        if self.sink(bytes) {
+            return Ok(());
+        }
+        self.take_back();
+        self.extend_much(bytes)
+    }
+
+    /// Sends what is on the stage on, and these bytes behind it.
+    fn sink(&mut self, bytes: &[u8]) -> bool {
+        let staged = &self.buffer[self.start..];
+        let Some(sink) = &mut self.sink else { return false };
+        let is_sunk = sink.write(staged, bytes);
+        if is_sunk {
+            self.sunk += staged.len() + bytes.len();
+            self.buffer.truncate(self.start);
+            self.end = self.start + SHARED_FROM.min(self.limit - self.sunk);
+        }
+        is_sunk
+    }
+
+    /// Goes on without the sink.
+    fn take_back(&mut self) {
+        let Some(sink) = self.sink.take() else { return };
+        let staged = self.buffer.split_off(self.start);
+        sink.take_back(self.buffer);
+        self.buffer.extend_from_slice(&staged);
+        self.sunk = 0;
+        self.end = self.start.saturating_add(self.limit);
     }
 
     #[cold]

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 use self::decoder::Decoder;
 use self::encoder::Encoder;
+pub(crate) use self::encoder::{SHARED_FROM, Sink};
 
 /// Why a value could not be turned into bytes or back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,11 +66,30 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     buffer: &mut Vec<u8>,
     limit: usize,
 ) -> Result<(), CodecError> {
+    encode_with(value, buffer, limit, None).map(|_| ())
+}
+
+/// As [`encode`], but if there are many bytes they go to `sink`, all of them. Says whether they did.
+#[inline]
+pub(crate) fn encode_with<T: Serialize + ?Sized>(
+    value: &T,
+    buffer: &mut Vec<u8>,
+    limit: usize,
+    sink: Option<&mut dyn Sink>,
+) -> Result<bool, CodecError> {
     let start = buffer.len();
-    value.serialize(&mut Encoder::new(buffer, limit)).map_err(|error| {
-        buffer.truncate(start);
-        *error.0
-    })
+    let encoded = {
+        let sink = sink.map(|sink| sink as &mut dyn Sink); // for as long as the encoder lives
+        let mut encoder = Encoder::new(buffer, limit, sink);
+        value.serialize(&mut encoder).map(|()| encoder.finish())
+    };
+    match encoded {
+        Ok(is_sunk) => Ok(is_sunk),
+        Err(error) => {
+            buffer.truncate(start);
+            Err(*error.0)
+        }
+    }
 }
 
 /// Reads a value that must take up all of `bytes`.

@@ -35,7 +35,7 @@ impl Intake {
     pub(super) fn add(&mut self, args: &impl Serialize, limit: usize) -> Result<(), CodecError> {
         self.items.truncate(self.end);
         let start = begin_item(&mut self.items);
-        let kept = collect(|| encode(args, &mut self.items, limit))?;
+        let ((), kept) = collect(|| encode(args, &mut self.items, limit))?;
         // Not reached: the limit is less than what a length can say.
         end_item(&mut self.items, start).map_err(|_| CodecError::TooLarge { limit })?;
         self.end = self.items.len();

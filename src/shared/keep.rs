@@ -52,10 +52,10 @@ thread_local! {
 }
 
 /// Encodes a value that goes to another process, and says what has to be kept for that.
-pub(crate) fn collect<E>(encode: impl FnOnce() -> Result<(), E>) -> Result<Kept, E> {
+pub(crate) fn collect<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<(T, Kept), E> {
     let _outer = Outer { encoding: ENCODING.replace(Some(0)), held: HELD.take() };
-    encode()?;
-    Ok(Kept::new(HELD.take()))
+    let encoded = encode()?;
+    Ok((encoded, Kept::new(HELD.take())))
 }
 
 /// What was being encoded by this thread before; a `Serialize` may submit a task.
@@ -113,11 +113,11 @@ mod tests {
                 hold(held());
                 Ok::<_, &str>(())
             });
-            assert_eq!(inner?.held().len(), 2);
+            assert_eq!(inner?.1.held().len(), 2);
             assert_eq!(encoding()?, outer);
             Ok::<_, &str>(())
         });
-        let mut kept = kept.unwrap();
+        let ((), mut kept) = kept.unwrap();
         assert_eq!(kept.held().len(), 1);
         kept.add(Kept::new(vec![held()]));
         kept.add(Kept::default());
@@ -130,7 +130,7 @@ mod tests {
         let frozen = Exclusive::create(1).unwrap().freeze();
         let failed = collect(|| {
             hold(Held::Frozen(Arc::clone(&frozen)));
-            Err(())
+            Err::<(), _>(())
         });
         failed.unwrap_err();
         let panicked = std::panic::catch_unwind(|| {

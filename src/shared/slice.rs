@@ -316,7 +316,7 @@ mod tests {
 
     fn send<T: Serialize>(value: &T) -> (Vec<u8>, crate::shared::Kept) {
         let mut bytes = Vec::new();
-        let kept = collect(|| encode(value, &mut bytes, 1000)).unwrap();
+        let ((), kept) = collect(|| encode(value, &mut bytes, 1000)).unwrap();
         (bytes, kept)
     }
 

@@ -217,7 +217,7 @@ mod tests {
 
     fn send<T: Serialize>(value: &T) -> Result<(Vec<u8>, Kept), CodecError> {
         let mut bytes = Vec::new();
-        let kept = collect(|| encode(value, &mut bytes, 1000))?;
+        let ((), kept) = collect(|| encode(value, &mut bytes, 1000))?;
         Ok((bytes, kept))
     }
 

@@ -114,6 +114,17 @@ fn move_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(fd, high).or_else(|_| fcntl_dupfd_cloexec(fd, 3))?)
 }
 
+/// Lets a pipe take more at once, for large payloads. It is as good as before if there is no more to be had:
+/// all pipes of a user together may have so much.
+#[cfg(target_os = "linux")]
+pub(crate) fn widen_pipe(fd: impl AsFd) {
+    const WIDE: usize = 1 << 20; // the most that an ordinary user may have
+    let _ = rustix::pipe::fcntl_setpipe_size(fd, WIDE);
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn widen_pipe(_: impl AsFd) {}
+
 /// Blocks until the other end of a pipe is closed, or until this end is.
 pub(crate) fn wait_for_hangup(fd: BorrowedFd<'_>) {
     loop {
@@ -239,6 +250,15 @@ mod tests {
         for flood in floods {
             flood.join().unwrap();
         }
+    }
+
+    #[test]
+    fn a_pipe_can_be_widened() {
+        let (reader, writer) = pipe().unwrap();
+        let before = rustix::pipe::fcntl_getpipe_size(&reader).unwrap();
+        widen_pipe(&writer);
+        assert!(rustix::pipe::fcntl_getpipe_size(&reader).unwrap() >= before);
+        widen_pipe(File::open("/dev/null").unwrap()); // it does no harm
     }
 
     #[test]

@@ -22,11 +22,27 @@ impl MemoryGauge {
 
     /// The bytes that are in RAM at this moment.
     pub(crate) fn resident(&self) -> io::Result<u64> {
+        self.read().map(|[resident, _]| resident)
+    }
+
+    /// As [`Self::resident`], without what is shared of memory that other processes answer for, of which
+    /// there is so much at most.
+    pub(crate) fn resident_without(&self, shared: u64) -> io::Result<u64> {
+        let [resident, shareable] = self.read()?;
+        Ok(resident - shared.min(shareable).min(resident))
+    }
+
+    /// What is in RAM, and what of that is shared or comes from files.
+    fn read(&self) -> io::Result<[u64; 2]> {
         let mut text = [0; 128];
         let length = self.0.read_at(&mut text, 0)?;
         let text = str::from_utf8(&text[..length]).map_err(io::Error::other)?;
-        let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-        Ok(pages.ok_or(io::ErrorKind::InvalidData)?.saturating_mul(page_size() as u64))
+        let mut pages = text.split(' ').skip(1).map(|pages| pages.parse::<u64>().ok());
+        let mut next = || {
+            let pages = pages.next().flatten().ok_or(io::ErrorKind::InvalidData)?;
+            Ok::<u64, io::Error>(pages.saturating_mul(page_size() as u64))
+        };
+        Ok([next()?, next()?])
     }
 }
 
@@ -50,6 +66,17 @@ mod tests {
         let block = vec![1_u8; 64 << 20];
         let resident = resident_memory(std::process::id()).unwrap();
         assert!(resident >= block.len() as u64, "{resident}");
+    }
+
+    #[test]
+    fn shared_memory_is_left_out() {
+        let mut segment = crate::sys::Segment::create(64 << 20).unwrap();
+        segment.as_mut_slice().fill(1);
+        let gauge = MemoryGauge::of_this_process().unwrap();
+        let (all, own) =
+            (gauge.resident().unwrap(), gauge.resident_without(segment.len() as u64).unwrap());
+        assert!(own + (32 << 20) < all, "{own} of {all}");
+        assert!(gauge.resident_without(u64::MAX).unwrap() > 0);
     }
 
     #[test]

@@ -52,6 +52,11 @@ pub(crate) struct SegmentRef {
 }
 
 impl SegmentRef {
+    /// How many bytes the segment is said to have.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
     /// The process that is said to have it open.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
@@ -130,8 +135,7 @@ impl Segment {
         SegmentRef { pid, fd, len: self.len as u64, inode: self.inode }
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
@@ -246,7 +250,6 @@ impl Segment {
         Ok(())
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "it is for the transport of payloads"))]
     /// Copies a part out, behind what `buffer` has: bytes that another process may change at any time must
     /// not be looked at where they are.
     ///

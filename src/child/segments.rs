@@ -1,0 +1,153 @@
+//! Memory that a worker shares with its parent: segments with arguments, and its own for results.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::arena::{Draft, Slab, Slabs, is_given_up, lease_word, readers_word, segment_size};
+use crate::loans::{FREE, LENT, SEGMENTS, turn_word};
+use crate::sys::Segment;
+use crate::wire::{Place, SegmentOffer};
+
+/// The most segments of the parent's that are kept open.
+const KEPT: usize = 8;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Segments {
+    /// Those of the parent's, with their names; the last ones were used last.
+    opened: Vec<(u64, Arc<Segment>)>,
+    own: Vec<Slab>,
+    /// How long its own may be all together.
+    most: usize,
+    next: u64,
+}
+
+impl Segments {
+    pub(super) fn new(most: u64) -> Self {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        Self { opened: Vec::new(), own: Vec::new(), most, next: 1 }
+    }
+
+    /// Opens what is at a place, or finds that it is open.
+    pub(super) fn open(&mut self, place: &Place) -> io::Result<Arc<Segment>> {
+        self.opened.retain(|(_, segment)| !is_given_up(segment));
+        let known = self.opened.iter().position(|(id, _)| *id == place.id);
+        let found = match known {
+            Some(index) => self.opened.remove(index).1,
+            None => Arc::new(Segment::open(place.name)?),
+        };
+        if self.opened.len() >= KEPT {
+            self.opened.remove(0);
+        }
+        self.opened.push((place.id, Arc::clone(&found)));
+        Ok(found)
+    }
+
+    /// How much of this process's memory is shared.
+    pub(super) fn size(&self) -> u64 {
+        let opened = self.opened.iter().map(|(_, segment)| segment.len());
+        let own = self.own.iter().map(|slab| slab.segment.len());
+        opened.chain(own).sum::<usize>() as u64
+    }
+
+    pub(super) fn draft(&mut self) -> Draft<&mut Self> {
+        Draft::new(self)
+    }
+
+    /// Says that the result of a draft is the parent's now; returns its segment.
+    pub(super) fn lend(&mut self, slab: Slab) -> u64 {
+        let id = slab.id;
+        turn_word(&slab.segment).store(LENT, Ordering::Release);
+        self.own.push(slab);
+        id
+    }
+
+    /// A segment for results of that length, if all that would do are lent, and it may have one more. One that
+    /// the parent cannot open stays offered, and no other one is.
+    pub(super) fn offer(&mut self, length: usize) -> Option<SegmentOffer> {
+        let size = segment_size(length);
+        let is_enough = |slab: &Slab| !is_lent(slab) && fits(slab, length);
+        if size > self.most || self.own.iter().any(is_enough) {
+            return None;
+        }
+        let sum = self.own.iter().map(|slab| slab.segment.len()).sum::<usize>();
+        let mut instead_of = None;
+        if self.own.len() >= SEGMENTS || sum.saturating_add(size) > self.most {
+            // One that is too small, or of several that are too many the one for which there is room.
+            let free = self
+                .own
+                .iter()
+                .position(|slab| is_free(slab) && sum - slab.segment.len() + size <= self.most)?;
+            instead_of = Some(self.own.remove(free).id);
+        }
+        let segment = Segment::create(size).ok()?;
+        let (id, name) = (self.next, segment.name());
+        self.next += 1;
+        self.own.push(Slab { id, segment });
+        Some(SegmentOffer { segment: id, name, instead_of })
+    }
+}
+
+fn is_free(slab: &Slab) -> bool {
+    turn_word(&slab.segment).load(Ordering::Acquire) == FREE
+}
+
+fn is_lent(slab: &Slab) -> bool {
+    turn_word(&slab.segment).load(Ordering::Acquire) == LENT
+}
+
+fn fits(slab: &Slab, length: usize) -> bool {
+    slab.segment.len() >= length
+}
+
+impl Slabs for &mut Segments {
+    fn take(&mut self, length: usize) -> Option<Slab> {
+        let usable =
+            self.own.iter().enumerate().filter(|(_, slab)| is_free(slab) && fits(slab, length));
+        let (index, _) = usable.min_by_key(|(_, slab)| slab.segment.len())?;
+        Some(self.own.remove(index))
+    }
+
+    fn give_back(&mut self, slab: Slab) {
+        self.own.push(slab);
+    }
+}
+
+/// The bytes of arguments, where they are. The parent leaves them alone as long as this is there.
+struct Reading {
+    segment: Arc<Segment>,
+    length: usize,
+}
+
+impl Reading {
+    /// `None` if the parent has taken them back.
+    fn new(segment: Arc<Segment>, place: &Place) -> Option<Self> {
+        let length =
+            usize::try_from(place.length).ok().filter(|length| *length <= segment.len())?;
+        readers_word(&segment).fetch_add(1, Ordering::SeqCst);
+        let reading = Self { segment, length };
+        let lease = lease_word(&reading.segment).load(Ordering::SeqCst);
+        (lease == place.lease).then_some(reading)
+    }
+}
+
+impl AsRef<[u8]> for Reading {
+    fn as_ref(&self) -> &[u8] {
+        &self.segment.as_slice()[..self.length]
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        readers_word(&self.segment).fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The arguments at a place; nothing if the task is over for the parent, which then does not care what
+/// becomes of it.
+pub(super) fn read(segment: Arc<Segment>, place: &Place) -> Bytes {
+    Reading::new(segment, place).map_or_else(Bytes::new, Bytes::from_owner)
+}

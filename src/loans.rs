@@ -1,0 +1,224 @@
+//! Large results in memory of a worker's, as its parent sees them.
+//!
+//! A worker offers a segment, and leaves results there once the parent has opened it; so what a reply
+//! tells of is in the parent's hands whatever becomes of the worker. Whose turn it is stands in the segment:
+//!
+//! ```text
+//!          opened (parent)        reply (worker)
+//! offered ─────────────────▶ free ──────────────▶ lent
+//!                             ▲   copied (parent)  │
+//!                             └────────────────────┘
+//! ```
+//!
+//! The worker may change the bytes at any time, so they are copied before anybody looks at them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::sys::{Segment, vec_for};
+use crate::wire::{Outcome, SegmentOffer, SegmentReply};
+
+pub(crate) const FREE: u64 = 1;
+pub(crate) const LENT: u64 = 2;
+
+/// The most segments that a worker may have.
+pub(crate) const SEGMENTS: usize = 4;
+
+/// Whose turn it is, in a segment of a worker's. Zero as long as it is only offered.
+pub(crate) fn turn_word(segment: &Segment) -> &AtomicU64 {
+    &segment.words()[0]
+}
+
+/// The segments of one worker.
+#[derive(Debug)]
+pub(crate) struct Loans {
+    segments: BTreeMap<u64, Arc<Opened>>,
+    /// How long they may be all together.
+    most: u64,
+}
+
+#[derive(Debug)]
+struct Opened {
+    segment: Segment,
+    is_lent: AtomicBool,
+}
+
+impl Loans {
+    pub(crate) fn new(most: u64) -> Self {
+        Self { segments: BTreeMap::new(), most }
+    }
+
+    /// Opens a segment. If that is not possible the worker will never use it.
+    ///
+    /// # Errors
+    ///
+    /// If the worker offers what it must not.
+    pub(crate) fn accept(&mut self, offer: &SegmentOffer, pid: u32) -> io::Result<()> {
+        if let Some(old) = offer.instead_of {
+            self.segments.remove(&old); // a result in it is kept
+        }
+        if offer.name.pid() != pid {
+            return Err(lie("offered memory that is not its own"));
+        }
+        let size = |opened: &Arc<Opened>| opened.segment.len() as u64;
+        let sum = self.segments.values().map(size).sum::<u64>().saturating_add(offer.name.len());
+        if self.segments.len() >= SEGMENTS || sum > self.most {
+            return Err(lie("offered more memory than it may"));
+        }
+        let Ok(segment) = Segment::open(offer.name) else { return Ok(()) };
+        turn_word(&segment).store(FREE, Ordering::Release);
+        let opened = Arc::new(Opened { segment, is_lent: AtomicBool::new(false) });
+        self.segments.insert(offer.segment, opened);
+        Ok(())
+    }
+
+    /// Takes a result.
+    ///
+    /// # Errors
+    ///
+    /// If the worker tells of what cannot be there.
+    pub(crate) fn take(&self, reply: &SegmentReply, max_payload: usize) -> io::Result<Loan> {
+        let opened = self.segments.get(&reply.segment);
+        let opened = opened.ok_or_else(|| lie("sent a result in memory that it does not share"))?;
+        let fits = |length: &usize| *length <= opened.segment.len() && *length <= max_payload;
+        let length = usize::try_from(reply.length).ok().filter(fits);
+        let length = length.ok_or_else(|| lie("sent a result that is longer than it can be"))?;
+        if reply.reply.outcome != Outcome::Returned || opened.is_lent.swap(true, Ordering::Acquire)
+        {
+            return Err(lie("sent two results in one place"));
+        }
+        Ok(Loan { opened: Arc::clone(opened), length, copy: OnceLock::new() })
+    }
+}
+
+fn lie(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("it {what}"))
+}
+
+/// A result in a worker's segment.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    opened: Arc<Opened>,
+    length: usize,
+    copy: OnceLock<Bytes>,
+}
+
+impl Loan {
+    /// The bytes, copied when they are first wanted; that ends the loan.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        self.copy.get_or_init(|| {
+            let mut copy = vec_for(self.length);
+            // That it is inside was found before; if there is no memory this is no result.
+            let copied = self.opened.segment.copy_to(0..self.length, &mut copy);
+            self.end();
+            copied.map_or_else(|_| Bytes::new(), |()| Bytes::from(copy))
+        })
+    }
+
+    fn end(&self) {
+        self.opened.is_lent.store(false, Ordering::Release);
+        turn_word(&self.opened.segment).store(FREE, Ordering::Release);
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if self.copy.get().is_none() {
+            self.end();
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::id::TaskId;
+    use crate::wire::ReplyHeader;
+
+    const LEN: usize = 10_000;
+
+    fn offer(segment: &Segment, number: u64) -> SegmentOffer {
+        SegmentOffer { segment: number, name: segment.name(), instead_of: None }
+    }
+
+    fn reply(segment: u64, length: u64) -> SegmentReply {
+        let reply = ReplyHeader { run_time: 0, task: TaskId(1), outcome: Outcome::Returned };
+        SegmentReply { reply, segment, length }
+    }
+
+    fn loans() -> (Loans, Segment) {
+        let (mut loans, mut segment) = (Loans::new(1 << 20), Segment::create(LEN).unwrap());
+        segment.write_at(0, b"result").unwrap();
+        loans.accept(&offer(&segment, 1), std::process::id()).unwrap();
+        (loans, segment)
+    }
+
+    fn turn(segment: &Segment) -> u64 {
+        turn_word(segment).load(Ordering::Acquire)
+    }
+
+    #[test]
+    fn a_result_is_copied_and_its_place_is_free_again() {
+        let (loans, mut segment) = loans();
+        assert_eq!(turn(&segment), FREE);
+        turn_word(&segment).store(LENT, Ordering::Release);
+        let loan = loans.take(&reply(1, 6), LEN).unwrap();
+        assert_eq!(turn(&segment), LENT);
+        assert_eq!(loan.bytes(), "result");
+        assert_eq!(turn(&segment), FREE);
+        segment.write_at(0, b"change").unwrap();
+        turn_word(&segment).store(LENT, Ordering::Release);
+        assert_eq!(loan.bytes(), "result");
+        drop(loan);
+        assert_eq!(turn(&segment), LENT, "it is another one's");
+    }
+
+    #[test]
+    fn a_result_outlives_its_worker_and_one_that_nobody_wants_frees_its_place() {
+        let (loans, segment) = loans();
+        let loan = loans.take(&reply(1, 6), LEN).unwrap();
+        turn_word(&segment).store(LENT, Ordering::Release);
+        drop(loan);
+        assert_eq!(turn(&segment), FREE);
+        let loan = loans.take(&reply(1, 6), LEN).unwrap();
+        drop((loans, segment));
+        assert_eq!(loan.bytes(), "result");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let (mut loans, segment) = loans();
+        assert!(loans.take(&reply(2, 6), LEN).is_err());
+        assert!(loans.take(&reply(1, LEN as u64 + 1), usize::MAX).is_err());
+        assert!(loans.take(&reply(1, u64::MAX), usize::MAX).is_err());
+        assert!(loans.take(&reply(1, 6), 5).is_err());
+        let loan = loans.take(&reply(1, 6), LEN).unwrap();
+        assert!(loans.take(&reply(1, 6), LEN).is_err());
+        drop(loan);
+        let mut panicked = reply(1, 6);
+        panicked.reply.outcome = Outcome::Panicked;
+        assert!(loans.take(&panicked, LEN).is_err());
+        assert!(loans.accept(&offer(&segment, 2), 1).is_err());
+        for number in 2..=4 {
+            loans.accept(&offer(&segment, number), std::process::id()).unwrap();
+        }
+        assert!(loans.accept(&offer(&segment, 5), std::process::id()).is_err());
+        let instead = SegmentOffer { instead_of: Some(2), ..offer(&segment, 5) };
+        loans.accept(&instead, std::process::id()).unwrap();
+        let mut few = Loans::new(LEN as u64 - 1);
+        assert!(few.accept(&offer(&segment, 1), std::process::id()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_segment_is_not_taken() {
+        let (mut loans, segment) = loans();
+        let offer = offer(&segment, 2);
+        drop(segment);
+        loans.accept(&offer, std::process::id()).unwrap();
+        assert!(loans.take(&reply(2, 6), LEN).is_err());
+    }
+}
