@@ -16,13 +16,11 @@ use tokio::io::AsyncWrite;
 use tokio::process::ChildStdin;
 
 use crate::payload::Payload;
-use crate::sys::widen_pipe;
+use crate::sys::PipeWidth;
 use crate::wire::{Kind, PREAMBLE, put_frame, put_task_frame};
 
 /// Payloads up to this size are copied together with their neighbours: one write for many frames.
 const SMALL: usize = 4 << 10;
-/// For payloads of this size the pipe is widened.
-pub(crate) const LARGE: usize = 512 << 10;
 
 /// A worker's standard input and what waits to be written there.
 #[derive(Clone, Debug)]
@@ -37,8 +35,7 @@ struct State {
     buffer: Vec<u8>,
     /// How much of the buffer is written.
     written: usize,
-    /// The pipe was made to take more at once.
-    is_wide: bool,
+    width: PipeWidth,
     /// The worker can open segments.
     opens_segments: bool,
 }
@@ -47,8 +44,8 @@ impl Outlet {
     /// Begins with the preamble.
     pub(crate) fn new(stdin: ChildStdin) -> Self {
         let (segments, buffer) = (VecDeque::new(), PREAMBLE.to_vec());
-        let (is_wide, opens_segments) = (false, false);
-        let state = State { stdin, segments, buffer, written: 0, is_wide, opens_segments };
+        let (width, opens_segments) = (PipeWidth::default(), false);
+        let state = State { stdin, segments, buffer, written: 0, width, opens_segments };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -108,10 +105,7 @@ impl State {
         if payload.len() <= SMALL {
             self.buffer.extend_from_slice(&payload);
         } else {
-            if payload.len() >= LARGE && !self.is_wide {
-                widen_pipe(&self.stdin);
-                self.is_wide = true;
-            }
+            self.width.fit(&self.stdin, self.buffer.len() + payload.len());
             let before = Bytes::from(std::mem::take(&mut self.buffer));
             let before = before.slice(std::mem::take(&mut self.written)..);
             self.segments.extend([before, payload.into()]);

@@ -62,9 +62,9 @@ const ITEM: Bounds = Bounds {
 
 /// 64 KiB there and back.
 const PAYLOAD: Bounds = Bounds {
-    parent_calls: 8.0,    // 6.0
-    worker_calls: 40.0,   // 4.0 to 28: it may be quicker to read than the pipe is filled
-    wake_ups: 10.0,       // 5.8
+    parent_calls: 4.5,    // 4.0
+    worker_calls: 4.5,    // 3.1
+    wake_ups: 4.0,        // 1.0
     allocations: 18.0,    // 16
     allocated: 450_000.0, // 394 000
     copied: 270_000.0,    // 262 226

@@ -4,6 +4,9 @@
 //! reply. To sleep and to be woken takes about as long, and costs both processes more than to look for that
 //! long. So a worker whose last wait was that short looks a few times before it sleeps. One that has looked
 //! in vain sleeps at once the next time: who has nothing to do burns nothing.
+//!
+//! Only the beginning of something is looked for. What follows while the parent writes it would come in as
+//! many pieces as there are looks, and each of them makes the parent write the next small one.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,7 +14,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys::read_now;
+use crate::sys::{read_behind, read_now};
 
 /// The longest time that is spent looking: not much longer than a sleep and a wake-up take.
 const LOOK: Duration = Duration::from_micros(20);
@@ -32,6 +35,22 @@ impl Input {
 
     pub(super) fn pipe(&self) -> Arc<File> {
         Arc::clone(&self.pipe)
+    }
+
+    /// Reads so many bytes behind what the buffer has, in as few pieces as can be.
+    ///
+    /// # Errors
+    ///
+    /// Also if there are no more.
+    pub(super) fn read_rest(&self, buffer: &mut Vec<u8>, count: usize) -> io::Result<()> {
+        let end = buffer.len() + count;
+        buffer.reserve(count);
+        while buffer.len() < end {
+            if read_behind(&*self.pipe, buffer, end - buffer.len())? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
     }
 
     /// `None` if nothing came in time.
@@ -92,6 +111,26 @@ mod tests {
         input.read_to_end(&mut rest).unwrap(); // and the end is seen
         assert_eq!(rest, (50..100).collect::<Vec<u8>>());
         sender.join().unwrap();
+    }
+
+    #[test]
+    fn the_rest_of_something_comes_in_pieces_that_fill_the_pipe() {
+        const LENGTH: usize = 1 << 20;
+        let (reader, mut writer) = pipe().unwrap();
+        let input = Input::new(Arc::new(OwnedFd::from(reader).into()));
+        let sender = thread::spawn(move || {
+            writer.write_all(&vec![7; LENGTH]).unwrap();
+            writer.write_all(b"next").unwrap();
+            writer
+        });
+        let mut buffer = b"first".to_vec();
+        buffer.reserve(2 * LENGTH);
+        input.read_rest(&mut buffer, LENGTH).unwrap();
+        assert!(buffer.len() == 5 + LENGTH && buffer[5..].iter().all(|byte| *byte == 7));
+        drop(sender.join().unwrap());
+        let error = input.read_rest(&mut buffer, 5).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(&buffer[5 + LENGTH..], b"next");
     }
 
     #[test]

@@ -10,8 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::outlet::LARGE;
-use crate::sys::{SharedPage, widen_pipe};
+use crate::sys::{PipeWidth, SharedPage};
 use crate::window::Display;
 use crate::wire::{Kind, MAX_MESSAGE, ProgressHeader, put_task_frame};
 
@@ -41,7 +40,7 @@ impl Uplink {
             pipe: Mutex::new(Pipe {
                 file: pipe,
                 unwritten: Vec::new(),
-                is_wide: false,
+                width: PipeWidth::default(),
                 display: None,
             }),
             limiter: Mutex::default(),
@@ -131,8 +130,7 @@ impl Uplink {
 struct Pipe {
     file: File,
     unwritten: Vec<u8>,
-    /// It was made to take more at once.
-    is_wide: bool,
+    width: PipeWidth,
     /// Where the parent sees that. Without it nothing is kept back.
     display: Option<Display>,
 }
@@ -142,10 +140,7 @@ impl Pipe {
         if let Some(display) = &self.display {
             display.wake();
         }
-        if frames.len() + payload.len() >= LARGE && !self.is_wide {
-            widen_pipe(&self.file);
-            self.is_wide = true;
-        }
+        self.width.fit(&self.file, frames.len() + payload.len());
         write_all(&mut self.file, [&self.unwritten, frames, payload])?;
         if let Some(display) = &mut self.display {
             display.written(self.unwritten.len() + frames.len() + payload.len());

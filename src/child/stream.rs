@@ -74,14 +74,13 @@ impl FrameReader {
         }
         self.frame.clear();
         self.frame.reserve(length);
-        if let Some(buffered) = self.pipe.buffer().get(..length) {
-            self.frame.extend_from_slice(buffered);
-            self.pipe.consume(length);
-        } else {
-            let read = self.pipe.by_ref().take(length as u64).read_to_end(&mut self.frame)?;
-            if read < length {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+        let here = self.pipe.buffer();
+        let here = &here[..length.min(here.len())];
+        self.frame.extend_from_slice(here);
+        let rest = length - here.len();
+        self.pipe.consume(length - rest);
+        if rest > 0 {
+            self.pipe.get_ref().read_rest(&mut self.frame, rest)?;
         }
         let is_last = !self.has_next();
         Ok(Incoming { frame: &mut self.frame, is_last })

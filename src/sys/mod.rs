@@ -30,9 +30,9 @@ pub(crate) use self::numbers::{
     Number, Timeless, as_numbers, collect_numbers, convert, number_bytes, type_id,
 };
 pub(crate) use self::pipe::{
-    FramePipes, ParentPipes, WorkerPipes, has_hung_up, is_readable, own_standard_streams,
-    read_available, read_now, set_standard_streams, take_control_socket, take_frame_pipes,
-    wait_for_hangup, widen_pipe, worker_pipes, write_to_stdin,
+    FramePipes, ParentPipes, PipeWidth, WorkerPipes, has_hung_up, is_readable,
+    own_standard_streams, read_available, read_behind, read_now, set_standard_streams,
+    take_control_socket, take_frame_pipes, wait_for_hangup, worker_pipes, write_to_stdin,
 };
 pub use self::plain::Plain;
 pub(crate) use self::plain::{as_bytes, as_plain, as_plain_mut};

@@ -114,16 +114,43 @@ fn move_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(fd, high).or_else(|_| fcntl_dupfd_cloexec(fd, 3))?)
 }
 
-/// Lets a pipe take more at once, for large payloads. It is as good as before if there is no more to be had:
-/// all pipes of a user together may have so much.
+/// How much a pipe takes at once. What is larger has to wait for the reader in the middle, who then gets it
+/// in pieces.
+#[derive(Debug)]
+pub(crate) struct PipeWidth(usize);
+
+impl Default for PipeWidth {
+    /// Of a pipe as the system makes it.
+    fn default() -> Self {
+        Self(64 << 10)
+    }
+}
+
+impl PipeWidth {
+    /// The most that an ordinary user may have.
+    const MOST: usize = 1 << 20;
+    /// A pipe counts in pages, and does not fill up each of them.
+    const SPARE: usize = 4 << 10;
+
+    /// Widens the pipe for a frame of that size. It is as good as before if there is no more to be had:
+    /// all pipes of a user together may have so much.
+    #[inline]
+    pub(crate) fn fit(&mut self, fd: impl AsFd, length: usize) {
+        let wanted = length.saturating_add(Self::SPARE).min(Self::MOST);
+        if wanted > self.0 {
+            self.0 = wanted.next_power_of_two();
+            set_pipe_size(fd, self.0);
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
-pub(crate) fn widen_pipe(fd: impl AsFd) {
-    const WIDE: usize = 1 << 20; // the most that an ordinary user may have
-    let _ = rustix::pipe::fcntl_setpipe_size(fd, WIDE);
+fn set_pipe_size(fd: impl AsFd, size: usize) {
+    let _ = rustix::pipe::fcntl_setpipe_size(fd, size);
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn widen_pipe(_: impl AsFd) {}
+fn set_pipe_size(_: impl AsFd, _: usize) {}
 
 /// Blocks until the other end of a pipe is closed, or until this end is.
 pub(crate) fn wait_for_hangup(fd: BorrowedFd<'_>) {
@@ -152,6 +179,26 @@ pub(crate) fn read_now(fd: impl AsFd, buffer: &mut [u8]) -> Option<usize> {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn read_now(_: impl AsFd, _: &mut [u8]) -> Option<usize> {
     None
+}
+
+/// Reads behind what a buffer has, into room that it has already, and no more bytes than that; waits for the
+/// first of them. Returns how many were read: zero at the end.
+pub(crate) fn read_behind(fd: impl AsFd, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let room = buffer.spare_capacity_mut();
+    let most = most.min(room.len());
+    let count = loop {
+        match rustix::io::read(&fd, &mut room[..most]) {
+            Ok((read, _)) => break read.len(),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
+    // SAFETY: so many bytes behind those that the buffer had were just written, within its capacity.
+    #[expect(unsafe_code, reason = "takes in bytes that were read")]
+    unsafe {
+        buffer.set_len(buffer.len() + count);
+    }
+    Ok(count)
 }
 
 /// Whether the other end is closed.
@@ -253,12 +300,19 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_can_be_widened() {
+    fn a_pipe_is_as_wide_as_what_is_written() {
         let (reader, writer) = pipe().unwrap();
-        let before = rustix::pipe::fcntl_getpipe_size(&reader).unwrap();
-        widen_pipe(&writer);
-        assert!(rustix::pipe::fcntl_getpipe_size(&reader).unwrap() >= before);
-        widen_pipe(File::open("/dev/null").unwrap()); // it does no harm
+        let size = || rustix::pipe::fcntl_getpipe_size(&reader).unwrap();
+        let (before, mut width) = (size(), PipeWidth::default());
+        width.fit(&writer, 1000);
+        assert_eq!(size(), before);
+        width.fit(&writer, 64 << 10);
+        let wider = size();
+        // Unless the user's pipes have all that they may.
+        assert!(wider == 128 << 10 || wider == before, "{wider}");
+        width.fit(&writer, usize::MAX);
+        assert!(size() == 1 << 20 || size() == wider);
+        PipeWidth::default().fit(File::open("/dev/null").unwrap(), 1 << 20); // it does no harm
     }
 
     #[test]
