@@ -24,6 +24,9 @@ pub(crate) struct Segment {
     mapping: NonNull<u8>,
     /// Of the bytes.
     len: usize,
+    /// How many of the bytes this process has written, and how many of those are in its tables of pages.
+    written: usize,
+    mapped: usize,
     inode: u64,
     fd: OwnedFd,
 }
@@ -126,7 +129,7 @@ impl Segment {
             mmap(std::ptr::null_mut(), HEADER + len, protection, MapFlags::SHARED, &fd, 0)?
         };
         let mapping = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { mapping, len, inode, fd })
+        Ok(Self { mapping, len, written: 0, mapped: 0, inode, fd })
     }
 
     /// What another process opens it by, as long as this is there.
@@ -227,8 +230,8 @@ impl Segment {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Copies bytes into the segment. The system does it, as into a file: on fresh memory that is quicker
-    /// than to touch it.
+    /// Copies bytes into the segment. On memory that was not touched yet the system does it, as into a file:
+    /// there that is quicker. Where bytes are written again it pays to have the pages mapped.
     ///
     /// # Errors
     ///
@@ -236,6 +239,48 @@ impl Segment {
     pub(crate) fn write_at(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let end = offset.checked_add(bytes.len()).filter(|end| *end <= self.len);
         let end = end.ok_or(io::ErrorKind::InvalidInput)?;
+        if end > self.written {
+            self.write_to_file(end, bytes)?;
+            self.written = end;
+            return Ok(());
+        }
+        if end > self.mapped {
+            self.map_pages(end);
+        }
+        // SAFETY: the bytes from `offset` to `end` are inside of the mapping, which is writable as long as
+        // `self` is there; their memory was taken, so nothing fails. The source is memory that others have
+        // no mutable reference to: if it is this segment's own, then `self` is borrowed by it already.
+        #[expect(unsafe_code, reason = "copies into mapped memory")]
+        unsafe {
+            let target = self.bytes().add(offset);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target.as_ptr(), bytes.len());
+        }
+        Ok(())
+    }
+
+    /// Has the pages up to there mapped at once. If that is not possible they will be one by one.
+    #[cfg(target_os = "linux")]
+    fn map_pages(&mut self, end: usize) {
+        use rustix::mm::{Advice, madvise};
+
+        let start = (HEADER + self.mapped) / HEADER * HEADER;
+        // SAFETY: the pages are inside of the mapping; where they are larger than the header this is refused.
+        // Nothing of what is in the memory changes.
+        #[expect(unsafe_code, reason = "gives advice about memory")]
+        let _ = unsafe {
+            let address = self.mapping.add(start).as_ptr();
+            madvise(address.cast(), HEADER + end - start, Advice::LinuxPopulateWrite)
+        };
+        self.mapped = end;
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn map_pages(&mut self, end: usize) {
+        self.mapped = end;
+    }
+
+    /// So that they end at `end`.
+    fn write_to_file(&self, end: usize, bytes: &[u8]) -> io::Result<()> {
         require_file_size(file_size(end)?)?; // it may be less than it was
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -437,6 +482,19 @@ mod tests {
         assert_eq!(other.words()[WORDS - 1].load(Ordering::Acquire), 42);
         assert_eq!(other.as_slice()[0], 7);
         assert_eq!(copy(&other, LEN - 4..LEN), b"\0end");
+    }
+
+    #[test]
+    fn what_is_written_again_replaces_what_was_there() {
+        let mut segment = Segment::create(LEN).unwrap();
+        let other = Segment::open(segment.name()).unwrap();
+        for (round, end) in (1..).zip([LEN / 2, LEN / 2 - 1, LEN, 7, LEN, LEN]) {
+            for start in [0, end / 3, end - 5] {
+                segment.write_at(start, &vec![round; end - start]).unwrap();
+            }
+            assert_eq!(&other.as_slice()[..end], &vec![round; end]);
+            assert_eq!(&segment.as_slice()[..end], &vec![round; end]);
+        }
     }
 
     #[test]
