@@ -213,7 +213,7 @@ impl Arena {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives up what is free now and what will be.
+    /// Gives up what is free now and what will be. Workers are told of nothing more.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -283,9 +283,9 @@ impl Lease {
         Some(Self { arena: Arc::clone(arena), slab: Some(slab), length, number })
     }
 
-    /// What a worker has to know.
+    /// What a worker has to know; `None` if nobody is to be told.
     pub(crate) fn place(&self) -> Option<Place> {
-        let slab = self.slab.as_ref()?;
+        let slab = self.slab.as_ref().filter(|_| !self.arena.lock().closed)?;
         let (id, name) = (slab.id, slab.segment.name());
         Some(Place { id, name, length: self.length as u64, lease: self.number })
     }
@@ -407,7 +407,7 @@ mod tests {
         drop(lease(&arena, MEGABYTE));
         arena.close();
         assert_eq!((arena.lock().free.len(), first.bytes()[0]), (0, 7));
-        assert!(lease(&arena, MEGABYTE).is_none());
+        assert!(lease(&arena, MEGABYTE).is_none() && first.place().is_none());
         drop(first);
         assert!(arena.lock().free.is_empty());
     }

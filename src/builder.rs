@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::arena::Arena;
 use crate::callable::{Callable, TaskFn};
 use crate::child::{is_uninitialised_worker, report_missing_init};
 use crate::codec::CodecError;
@@ -258,7 +259,9 @@ impl Builder {
     /// slower. Default: 256 MiB; zero turns it off.
     ///
     /// Arguments and results are shared if they take more than 128 KiB. A parameter of the type
-    /// `bytes::Bytes` that is most of that is not even copied in the worker. So far only on Linux.
+    /// `bytes::Bytes` that is most of that is not even copied in the worker. So far only on Linux, and not
+    /// with workers that cannot open what the pool shares, as they run as another user or their
+    /// initializer has limited their address space or their descriptors.
     ///
     /// ```
     /// # fn main() -> Result<(), procpool::BuildError> {
@@ -443,8 +446,9 @@ impl Builder {
         let config = self.scheduler_config()?;
         let max_workers = config.max_workers;
         let scheduler = Scheduler::new(config);
+        let arena = Arena::new(self.shared_memory);
         let (shared, receiver) =
-            Shared::new(self.name.clone(), scheduler, self.queue_capacity, self.shared_memory);
+            Shared::new(self.name.clone(), scheduler, self.queue_capacity, Arc::clone(&arena));
         let shared = Arc::new(shared);
         let preload = self.preload.transpose()?;
         let fork_server = (self.start_method == StartMethod::ForkServer).then(|| {
@@ -466,6 +470,7 @@ impl Builder {
             initializer: self.initializer.transpose()?,
             exit_hook: prepared_hook(self.exit_hook, self.max_payload)?,
             max_payload: self.max_payload,
+            arena,
             shared_memory: self.shared_memory,
             max_tasks: self.max_tasks_per_child,
             memory: self.memory,

@@ -84,6 +84,12 @@ pub(crate) fn begin(page: &SharedPage, slot: Slot) -> Option<Begun<'_>> {
     Some(Begun { word, slot, items: 1 })
 }
 
+/// Whether the task can be claimed at this moment.
+pub(crate) fn is_offered(page: &SharedPage, slot: Slot) -> bool {
+    let word = page.words()[..WORDS].get(usize::from(slot.index));
+    word.is_some_and(|word| word.load(Ordering::Acquire) == slot.word(OFFERED))
+}
+
 /// The worker's side of a task, or of an item, that it has claimed. It does no harm once that is over:
 /// then the word is another one's, and is left alone.
 #[derive(Clone, Copy, Debug)]

@@ -561,6 +561,8 @@ impl<'a> Link<'a> {
             (Stage::Serving, Kind::SegmentOffer) => {
                 self.loans.accept(&split_header::<SegmentOffer>(body)?.0, self.pid)?;
             }
+            // Other workers would end in the same way, again and again.
+            (Stage::Serving, Kind::CannotOpen) => self.launch.arena.close(),
             (Stage::Serving, Kind::ChunkReply) => {
                 let (header, entries) = split_header::<ChunkReplyHeader>(body)?;
                 let length = entries.len();

@@ -81,7 +81,7 @@ impl Shared {
         name: String,
         scheduler: Scheduler,
         queue_capacity: usize,
-        shared_memory: usize,
+        arena: Arc<Arena>,
     ) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let view = View::new(scheduler, name.clone());
         let (commands, receiver) = mpsc::unbounded_channel();
@@ -92,7 +92,7 @@ impl Shared {
             view: Mutex::new(view),
             helm: Helm::default(),
             room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
-            arena: Arena::new(shared_memory),
+            arena,
             refused: OnceLock::new(),
         };
         (shared, receiver)

@@ -94,11 +94,13 @@ pub(crate) enum Kind {
     SegmentReply = 27,
     /// Worker → supervisor: [`SegmentOffer`].
     SegmentOffer = 28,
+    /// Worker → supervisor: it cannot open what its parent shares, and ends.
+    CannotOpen = 29,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 18] = [
+        const ALL: [Kind; 19] = [
             Kind::Hello,
             Kind::Task,
             Kind::Stop,
@@ -117,6 +119,7 @@ impl Kind {
             Kind::SegmentTask,
             Kind::SegmentReply,
             Kind::SegmentOffer,
+            Kind::CannotOpen,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -11,6 +11,7 @@ use std::sync::Mutex as StdMutex;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use procpool::{ProcessPoolExecutor, SharedBytes, TaskHandle};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tokio::sync::{Mutex, MutexGuard};
@@ -96,6 +97,11 @@ fn swap_at_second(large: Vec<u8>, named: SharedBytes) -> (Vec<u8>, SharedBytes) 
     swap(die_at_first(large), named)
 }
 
+fn hold_with(value: Bytes, port: u16) -> usize {
+    hold(port);
+    value.len()
+}
+
 fn panic_with(value: Vec<u8>) -> Vec<u8> {
     panic!("{} bytes", value.len())
 }
@@ -116,6 +122,7 @@ procpool::register!(
     die_at_first,
     swap,
     swap_at_second,
+    hold_with,
     panic_with,
     leave,
 );
@@ -262,6 +269,30 @@ async fn a_worker_that_dies_with_a_segment_costs_its_task_only() {
         assert!(error.is_panic(), "{error}");
     }
     assert!(in_time(pool.run(echo_vec, value.clone())).await.unwrap() == value);
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_what_a_killed_worker_had() {
+    let _turn = turn().await;
+    let (pool, gate) = (pool(1), Gate::new().await);
+    let value = bytes(2 * MEGABYTE);
+    for _ in 0..3 {
+        // Both ways are in use.
+        for _ in 0..2 {
+            assert!(in_time(pool.run(echo_vec, value.clone())).await.unwrap() == value);
+        }
+        let retried = pool.task(hold_with, (value.clone().into(), gate.port())).retries(1);
+        let handle = retried.submit().await.unwrap();
+        let held = gate.arrival().await;
+        let pid = Pid::from_raw(held.pid.try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        drop(gate.arrival().await); // the other attempt goes on
+        assert_eq!(in_time(handle).await.unwrap(), value.len());
+        // That of the dead one may be kept for arguments, but nothing for its results.
+        wait_until("the rest is closed", || descriptors() <= 1).await;
+    }
+    in_time(pool.shutdown()).await;
+    wait_until("nothing is left", || descriptors() == 0 && segments() == 0).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::arena::{Draft, Slab, Slabs, is_given_up, lease_word, readers_word, segment_size};
 use crate::loans::{FREE, LENT, SEGMENTS, turn_word};
-use crate::sys::Segment;
+use crate::sys::{Segment, SegmentRef};
 use crate::wire::{Place, SegmentOffer};
 
 /// The most segments of the parent's that are kept open.
@@ -37,13 +37,23 @@ impl Segments {
         let known = self.opened.iter().position(|(id, _)| *id == place.id);
         let found = match known {
             Some(index) => self.opened.remove(index).1,
-            None => Arc::new(Segment::open(place.name)?),
+            None => Arc::new(self.open_new(place.name)?),
         };
         if self.opened.len() >= KEPT {
             self.opened.remove(0);
         }
         self.opened.push((place.id, Arc::clone(&found)));
         Ok(found)
+    }
+
+    /// If there is no room for one more, then at the expense of those that are only kept.
+    fn open_new(&mut self, name: SegmentRef) -> io::Result<Segment> {
+        Segment::open(name).or_else(|_| {
+            self.opened.clear();
+            let error =
+                |error| format!("the memory of a task's arguments cannot be opened: {error}");
+            Segment::open(name).map_err(|cause| io::Error::new(cause.kind(), error(cause)))
+        })
     }
 
     /// How much of this process's memory is shared.

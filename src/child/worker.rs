@@ -14,7 +14,7 @@ use super::prepare::{initialise, preload};
 use super::progress::Uplink;
 use super::segments::{Segments, read};
 use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
-use crate::claim::{Slot, begin};
+use crate::claim::{Slot, begin, is_offered};
 use crate::codec::{CodecError, SHARED_FROM, Sink};
 use crate::log::print;
 use crate::payload::Encoded;
@@ -22,8 +22,8 @@ use crate::process::{ParentLink, adopt};
 use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::shared::settle;
 use crate::sys::{
-    FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, exit_forked, kill_own_group,
-    limit_memory, take_frame_pipes, wait_for_hangup,
+    FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, exit_forked,
+    is_address_space_limited, kill_own_group, limit_memory, take_frame_pipes, wait_for_hangup,
 };
 use crate::wire::{
     ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport,
@@ -224,8 +224,9 @@ impl Worker {
             writer.flush()?;
             return Ok(None);
         }
-        // What was run before may have made this process another user's.
-        let segments = claims.and(hello.claims).is_some_and(|page| SharedPage::open(page).is_ok());
+        // What was run before may have made this process another user's, or set limits.
+        let segments = !is_address_space_limited()
+            && claims.and(hello.claims).is_some_and(|page| SharedPage::open(page).is_ok());
         put_frame(writer.buffer(), Kind::Ready, &Ready { segments }, 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
@@ -267,10 +268,20 @@ impl Worker {
             }
             Kind::SegmentTask => {
                 let (SegmentTask { task, place }, _) = split_header(body)?;
-                // If it cannot be opened, this process is of no use, and the task has not begun.
-                let payload = Arguments::Shared(read(self.segments.open(&place)?, &place));
-                let is_last = incoming.is_last;
-                self.run_task(task, payload, is_last, writer)?;
+                match self.segments.open(&place) {
+                    Ok(segment) => {
+                        let payload = Arguments::Shared(read(segment, &place));
+                        let is_last = incoming.is_last;
+                        self.run_task(task, payload, is_last, writer)?;
+                    }
+                    // Another worker may do better, and the parent will not rely on that.
+                    Err(error) if self.is_offered(task) => {
+                        put_frame(writer.buffer(), Kind::CannotOpen, &(), 0)?;
+                        writer.flush()?;
+                        return Err(error);
+                    }
+                    Err(_) => {} // it was taken back, and its memory with it
+                }
             }
             Kind::Chunk => {
                 let (header, payload) = split_header::<ChunkHeader>(body)?;
@@ -366,6 +377,11 @@ impl Worker {
         self.runs += 1;
         let (worker, uplink, run) = (self.hello.worker, self.uplink, self.runs);
         Some(Current { task, worker, attempt, claim, uplink, run })
+    }
+
+    /// Whether the task was not taken back.
+    fn is_offered(&self, task: TaskHeader) -> bool {
+        task.slot.zip(self.claims).is_none_or(|(slot, page)| is_offered(page, slot))
     }
 
     /// Whether it is too large to begin what can be taken back.

@@ -37,6 +37,8 @@ pub(crate) use self::pipe::{
 pub use self::plain::Plain;
 pub(crate) use self::plain::{as_bytes, as_plain, as_plain_mut};
 pub(crate) use self::random::random_bytes;
-pub(crate) use self::resources::{MemoryGauge, limit_memory, resident_memory};
+pub(crate) use self::resources::{
+    MemoryGauge, is_address_space_limited, limit_memory, resident_memory,
+};
 pub(crate) use self::segment::{Lock, Segment, SegmentRef};
 pub(crate) use self::socket::{control_socket, receive_with_fds, send_with_fds};

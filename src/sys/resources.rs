@@ -57,6 +57,11 @@ pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Data, Rlimit { current: Some(most), maximum: Some(most) })?)
 }
 
+/// Whether there may be too little room for what others share with this process.
+pub(crate) fn is_address_space_limited() -> bool {
+    getrlimit(Resource::As).current.is_some()
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

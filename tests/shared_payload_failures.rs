@@ -1,0 +1,233 @@
+//! Payloads for which there is no shared memory go through the pipe, and whoever dies or lies with a hand on
+//! such memory costs no more than a task.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::needless_pass_by_value, reason = "the arguments of tasks are owned")]
+
+mod common;
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+
+use procpool::{Builder, ProcessPoolExecutor, WorkerOutput};
+use rustix::process::{Resource, Rlimit, Uid, getrlimit, setrlimit};
+use rustix::thread::set_thread_res_uid;
+
+use common::{frame_pipe, in_time};
+
+procpool::test_support!();
+
+const LENGTH: usize = 2 << 20;
+
+fn builder() -> Builder {
+    ProcessPoolExecutor::builder().max_workers(1).worker_output(WorkerOutput::Null)
+}
+
+fn value() -> Vec<u8> {
+    (0..LENGTH).map(|index| (index ^ index >> 8).to_le_bytes()[0]).collect()
+}
+
+/// How many pieces of shared memory are mapped here for payloads. The page for claims is one more file.
+fn segments() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let segments = maps.lines().filter(|line| line.contains("/memfd:procpool"));
+    segments.count().saturating_sub(1)
+}
+
+fn echo(value: Vec<u8>) -> Vec<u8> {
+    value
+}
+
+fn segments_with(value: Vec<u8>) -> (usize, Vec<u8>) {
+    (segments(), value)
+}
+
+fn set(resource: Resource, most: u64) {
+    let maximum = getrlimit(resource).maximum;
+    setrlimit(resource, Rlimit { current: Some(most), maximum }).unwrap();
+}
+
+fn limit_files() {
+    set(Resource::Fsize, 1 << 20);
+}
+
+fn limit_address_space() {
+    set(Resource::As, 64 << 30);
+}
+
+/// Leaves room for so many.
+fn limit_descriptors(room: u64) {
+    let lowest = File::open("/dev/null").unwrap();
+    set(Resource::Nofile, u64::try_from(lowest.as_raw_fd()).unwrap() + room);
+}
+
+fn become_another_user() {
+    let nobody = Uid::from_raw(65534);
+    let _ = set_thread_res_uid(nobody, nobody, nobody); // or this is not root
+}
+
+procpool::register!(
+    echo,
+    segments_with,
+    limit_files,
+    limit_address_space,
+    limit_descriptors,
+    become_another_user,
+);
+
+// ----- limits -----
+
+/// Says how much shared memory the worker had for the last of a few payloads.
+async fn segments_of(builder: Builder) -> usize {
+    let pool = builder.build().unwrap();
+    let mut last = 0;
+    for _ in 0..3 {
+        let (segments, echoed) = in_time(pool.run(segments_with, value())).await.unwrap();
+        assert!(echoed == value());
+        last = segments;
+    }
+    assert_eq!(pool.stats().worker_starts, 1);
+    last
+}
+
+#[tokio::test]
+async fn without_limits_both_ways_have_memory() {
+    assert_eq!(segments_of(builder()).await, 2);
+}
+
+#[tokio::test]
+async fn a_worker_that_may_not_make_large_files_has_none_for_results() {
+    assert_eq!(segments_of(builder().initializer(limit_files, ())).await, 1);
+}
+
+#[tokio::test]
+async fn a_worker_with_little_address_space_has_none_for_arguments() {
+    assert_eq!(segments_of(builder().initializer(limit_address_space, ())).await, 1);
+}
+
+/// How many workers were started for a few payloads.
+async fn starts_of(builder: Builder) -> u64 {
+    let pool = builder.build().unwrap();
+    for _ in 0..3 {
+        assert!(in_time(pool.run(echo, value())).await.unwrap() == value());
+    }
+    pool.stats().worker_starts
+}
+
+#[tokio::test]
+async fn a_worker_without_room_for_descriptors_has_none() {
+    assert_eq!(starts_of(builder().initializer(limit_descriptors, 0)).await, 1);
+}
+
+#[tokio::test]
+async fn memory_that_no_worker_can_open_is_given_up() {
+    // There is room for one descriptor, which is enough to find that something can be opened.
+    assert_eq!(starts_of(builder().initializer(limit_descriptors, 1)).await, 2);
+}
+
+#[tokio::test]
+async fn what_was_taken_back_with_its_memory_costs_no_worker() {
+    let pool = builder().shared_memory(2 << 20).build().unwrap();
+    for round in 0..200 {
+        let mut handles = Vec::new();
+        for number in 0..6 {
+            let value = vec![number; (200 << 10) * (1 + usize::from(number) % 4)];
+            handles.push((value.clone(), pool.submit(echo, value).await.unwrap()));
+        }
+        for (number, (value, handle)) in handles.into_iter().enumerate() {
+            if (number + round) % 2 == 0 && handle.cancel() {
+                continue;
+            }
+            assert!(in_time(handle).await.unwrap() == value);
+        }
+    }
+    assert_eq!(pool.stats().worker_deaths, 0);
+}
+
+#[tokio::test]
+async fn a_worker_of_another_user_has_none_for_arguments() {
+    if !rustix::process::geteuid().is_root() {
+        return; // nobody can become another user
+    }
+    assert!(segments_of(builder().initializer(become_another_user, ())).await <= 1);
+}
+
+#[tokio::test]
+async fn a_task_that_leaves_no_room_for_descriptors_spoils_its_worker_only() {
+    let pool = builder().build().unwrap();
+    in_time(pool.run(limit_descriptors, 0)).await.unwrap();
+    assert!(in_time(pool.run(echo, value())).await.unwrap() == value());
+    assert_eq!(pool.stats().worker_starts, 2);
+}
+
+// ----- lies -----
+
+const REPLY: u8 = 27;
+const OFFER: u8 = 28;
+
+/// What a worker says that it shares: process, descriptor, length, inode; numbers of postcard.
+type Name = (u32, i32, u64, u64);
+
+/// Writes a frame past the result.
+fn say(kind: u8, body: &[u8]) {
+    let length = u32::try_from(1 + body.len()).unwrap().to_le_bytes();
+    let mut pipe = OpenOptions::new().write(true).open(frame_pipe()).unwrap();
+    pipe.write_all(&[&length[..], &[kind], body].concat()).unwrap();
+}
+
+fn offer(name: Name) -> u32 {
+    let instead_of: Option<u64> = None;
+    say(OFFER, &postcard::to_stdvec(&(77_u64, name, instead_of)).unwrap());
+    1
+}
+
+/// As [`offer`], with something of the worker's own that is no memory.
+fn offer_own(fd: i32, length: u64) -> u32 {
+    offer((std::process::id(), fd, length, 0))
+}
+
+/// Says that the result is in a place that the parent does not know.
+fn reply_elsewhere(segment: u64) -> u32 {
+    let task = procpool::current().id().get();
+    let (run_time, outcome) = ([0; 8], 0_u8);
+    say(REPLY, &postcard::to_stdvec(&(run_time, task, outcome, segment, 1_u64)).unwrap());
+    1
+}
+
+procpool::register!(offer, offer_own, reply_elsewhere);
+
+#[tokio::test]
+async fn what_is_no_memory_is_not_taken() {
+    let pool = builder().build().unwrap();
+    for fd in -1..10 {
+        assert_eq!(in_time(pool.run(offer_own, (fd, 4096))).await.unwrap(), 1);
+    }
+    assert!(in_time(pool.run(echo, value())).await.unwrap() == value());
+    assert_eq!(pool.stats().worker_starts, 1);
+}
+
+#[tokio::test]
+async fn who_offers_what_it_must_not_is_ended() {
+    let pool = builder().build().unwrap();
+    let mut names = vec![(0, 0, 0, 0), (u32::MAX, i32::MIN, u64::MAX, u64::MAX)];
+    names.push((std::process::id(), 0, 4096, 0)); // the parent's
+    for name in names {
+        let error = in_time(pool.run(offer, name)).await.unwrap_err();
+        assert!(error.is_worker_death(), "{name:?}: {error}");
+    }
+    let error = in_time(pool.run(offer_own, (0, u64::MAX))).await.unwrap_err();
+    assert!(error.is_worker_death(), "{error}");
+    assert!(in_time(pool.run(echo, value())).await.unwrap() == value());
+}
+
+#[tokio::test]
+async fn who_tells_of_results_that_are_nowhere_is_ended() {
+    let pool = builder().build().unwrap();
+    assert!(in_time(pool.run(echo, value())).await.unwrap() == value());
+    for segment in [0, 7, u64::MAX] {
+        let error = in_time(pool.run(reply_elsewhere, segment)).await.unwrap_err();
+        assert!(error.is_worker_death(), "{error}");
+    }
+    assert!(in_time(pool.run(echo, value())).await.unwrap() == value());
+}
