@@ -176,11 +176,21 @@ impl From<Bytes> for Payload {
 impl From<Payload> for Bytes {
     fn from(payload: Payload) -> Self {
         match payload {
-            Payload::Inline { .. } | Payload::Lease(_) => Self::copy_from_slice(&payload),
+            Payload::Inline { .. } => Self::copy_from_slice(&payload),
+            Payload::Lease(lease) => Self::from_owner(Leased(lease)),
             Payload::Shared(bytes) => Arc::unwrap_or_clone(bytes),
             Payload::Loan(loan) => loan.bytes().clone(),
             Payload::Naming(naming) => naming.0.clone().into(),
         }
+    }
+}
+
+/// The owner of bytes in memory that is leased as long as they are needed.
+struct Leased(Arc<Lease>);
+
+impl AsRef<[u8]> for Leased {
+    fn as_ref(&self) -> &[u8] {
+        self.0.bytes()
     }
 }
 

@@ -14,7 +14,7 @@ use procpool::{Builder, ProcessPoolExecutor, WorkerOutput};
 use rustix::process::{Resource, Rlimit, Uid, getrlimit, setrlimit};
 use rustix::thread::set_thread_res_uid;
 
-use common::{frame_pipe, in_time};
+use common::{Gate, frame_pipe, hold, in_time};
 
 procpool::test_support!();
 
@@ -128,19 +128,21 @@ async fn memory_that_no_worker_can_open_is_given_up() {
 
 #[tokio::test]
 async fn what_was_taken_back_with_its_memory_costs_no_worker() {
-    let pool = builder().shared_memory(2 << 20).build().unwrap();
-    for round in 0..200 {
-        let mut handles = Vec::new();
-        for number in 0..6 {
-            let value = vec![number; (200 << 10) * (1 + usize::from(number) % 4)];
-            handles.push((value.clone(), pool.submit(echo, value).await.unwrap()));
+    let (pool, gate) = (builder().shared_memory(4 << 20).build().unwrap(), Gate::new().await);
+    for _ in 0..20 {
+        // To a worker whose tasks are quick the next one is sent ahead.
+        for _ in 0..20 {
+            in_time(pool.run(echo, vec![1])).await.unwrap();
         }
-        for (number, (value, handle)) in handles.into_iter().enumerate() {
-            if (number + round) % 2 == 0 && handle.cancel() {
-                continue;
-            }
-            assert!(in_time(handle).await.unwrap() == value);
-        }
+        let holding = pool.submit(hold, gate.port()).await.unwrap();
+        let ahead = pool.submit(echo, value()).await.unwrap();
+        let held = gate.arrival().await;
+        assert!(ahead.cancel());
+        // Not before the memory of that one was given up there is room for this.
+        let larger = pool.submit(echo, vec![7; 3 << 20]).await.unwrap();
+        drop(held);
+        in_time(holding).await.unwrap();
+        assert!(in_time(larger).await.unwrap() == vec![7; 3 << 20]);
     }
     assert_eq!(pool.stats().worker_deaths, 0);
 }
