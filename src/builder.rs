@@ -29,6 +29,8 @@ use crate::wire::{MAX_PAYLOAD, MemoryLimits};
 
 /// The most tasks in the hands of one worker. It must leave room on the page of claims.
 const MAX_PIPELINE: usize = 256;
+/// So many brief tasks in a row are no accident.
+const BRIEF_ROW: u32 = 64;
 /// What Windows can wait for at once (`MAXIMUM_WAIT_OBJECTS`), less what a pool needs for itself;
 /// Python has the same limit.
 const MAX_WINDOWS_WORKERS: usize = 61;
@@ -512,6 +514,8 @@ impl Builder {
             start_timeout: self.start_timeout,
             grace_period: self.grace_period,
             max_pipeline: MAX_PIPELINE,
+            cpus: cpus(),
+            brief_row: BRIEF_ROW,
         })
     }
 }
@@ -528,8 +532,12 @@ pub(crate) fn allowed_workers(count: usize, windows: bool) -> Result<usize, Buil
 }
 
 fn default_workers(windows: bool) -> usize {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    if windows { cpus.min(MAX_WINDOWS_WORKERS) } else { cpus }
+    if windows { cpus().min(MAX_WINDOWS_WORKERS) } else { cpus() }
+}
+
+/// So many CPUs this process may use.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Without a directory to start from it stays as it is, and fails where it is used.

@@ -167,11 +167,11 @@ impl Helm {
 
     // ----- in place of the task -----
 
-    /// Handles a command if a worker can begin something at once, and nobody else has the helm; gives
-    /// it back otherwise.
+    /// Handles a command if a task would begin at once, and nobody else has the helm; gives it back
+    /// otherwise.
     pub(crate) fn hand_in(&self, command: Command) -> Result<(), Command> {
         let Some(mut taken) = self.take() else { return Err(command) };
-        let Some(state) = taken.state().filter(|state| state.supervisor.has_idle()) else {
+        let Some(state) = taken.state().filter(|state| state.supervisor.would_begin()) else {
             return Err(command);
         };
         state.receive();

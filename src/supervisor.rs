@@ -246,9 +246,9 @@ impl Supervisor {
         view.scheduler.next_timeout()
     }
 
-    /// Whether a worker could begin a task at once.
-    pub(crate) fn has_idle(&self) -> bool {
-        self.shared.view().scheduler.has_idle()
+    /// Whether the next task would begin at once.
+    pub(crate) fn would_begin(&self) -> bool {
+        self.shared.view().scheduler.would_begin()
     }
 
     /// Whether nothing is left to do.
@@ -400,7 +400,8 @@ impl Supervisor {
         let is_chunk = self.ledger.get(task).is_some_and(|entry| entry.cell().harvest().is_some());
         match reply {
             Reply::Task { outcome, run_time, payload, .. } if !is_chunk => {
-                if view.scheduler.task_finished(now, worker, task) == Verdict::Deliver {
+                let ran = Duration::from_nanos(run_time);
+                if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
                     view.observer.task_replied(worker, run_time);
                     self.deliver(&mut view.observer, task, outcome, payload);
                 }

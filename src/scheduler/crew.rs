@@ -36,7 +36,16 @@ impl Standing {
     /// Of a worker that does not count yet.
     pub(super) const NONE: Self = Self {
         load: None,
-        tally: Tally { ahead: 0, busy: 0, starting: 0, ready: 0, serving: 0, up: 0, helpable: 0 },
+        tally: Tally {
+            ahead: 0,
+            busy: 0,
+            starting: 0,
+            ready: 0,
+            serving: 0,
+            up: 0,
+            helpable: 0,
+            brisk: 0,
+        },
         timeout: Time::MAX,
         divides: Time::MAX,
         idle: Time::MAX,
@@ -58,6 +67,8 @@ pub(super) struct Tally {
     pub(super) up: usize,
     /// Workers that have something to give to another one.
     pub(super) helpable: usize,
+    /// Workers that have more than one task, of which they get rid soon, or give back what has not begun.
+    pub(super) brisk: usize,
 }
 
 impl AddAssign for Tally {
@@ -69,6 +80,7 @@ impl AddAssign for Tally {
         self.serving += other.serving;
         self.up += other.up;
         self.helpable += other.helpable;
+        self.brisk += other.brisk;
     }
 }
 
@@ -81,6 +93,7 @@ impl SubAssign for Tally {
         self.serving -= other.serving;
         self.up -= other.up;
         self.helpable -= other.helpable;
+        self.brisk -= other.brisk;
     }
 }
 
@@ -116,9 +129,10 @@ impl Open {
         }
     }
 
-    fn least_load(&self) -> Option<usize> {
-        let load = self.loads.first()?;
-        usize::try_from(load).ok()
+    /// The least one that is not below `load`, and the first worker that has no more.
+    fn first_from(&self, load: usize) -> Option<(usize, WorkerId)> {
+        let load = usize::try_from(self.loads.first_from(load as u64)?).ok()?;
+        Some((load, WorkerId(self.workers[load].first()?)))
     }
 }
 
@@ -242,8 +256,12 @@ impl Crew {
 
     /// The least load of a worker with room, and the first worker that has no more.
     pub(super) fn first_open(&self) -> Option<(usize, WorkerId)> {
-        let load = self.summary.open.least_load()?;
-        Some((load, WorkerId(self.summary.open.workers[load].first()?)))
+        self.summary.open.first_from(0)
+    }
+
+    /// The same of those that are not idle.
+    pub(super) fn first_busy_open(&self) -> Option<(usize, WorkerId)> {
+        self.summary.open.first_from(1)
     }
 
     /// The workers with room that have so many tasks, in the order of their ids.

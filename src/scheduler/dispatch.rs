@@ -6,7 +6,7 @@ use crate::id::{TaskId, WorkerId};
 
 impl Scheduler {
     /// Hands out what waits: first to idle workers, then to new ones, and what is left is sent
-    /// ahead to busy ones that are quick.
+    /// ahead to busy ones that are quick. Brief tasks are also sent ahead while others are idle.
     pub(super) fn dispatch(&mut self, now: Time) {
         self.queue.release_due(now);
         self.expire(now);
@@ -17,6 +17,7 @@ impl Scheduler {
         self.hand_out(now, 0);
         self.start_workers(now);
         self.hand_out(now, usize::MAX);
+        self.start_workers(now); // what idle ones were spared may have gone, and what is left not be brief
         self.rebalance(now);
     }
 
@@ -31,9 +32,11 @@ impl Scheduler {
                 self.queue.dismiss_caller(id);
             }
         }
-        while let Some(id) = self.next_open(load)
+        while let Some(id) = self.next_open(now, load)
             && self.send_first(now, id)
-        {}
+        {
+            self.latest = Some(id);
+        }
     }
 
     /// Whether tasks wait for this worker, which has room and at most `load`.
@@ -44,13 +47,32 @@ impl Scheduler {
     }
 
     /// The least loaded worker with room that has at most `load`; for a new key, of several idle ones
-    /// that with the fewest keys.
-    fn next_open(&self, load: usize) -> Option<WorkerId> {
-        let (least, first) = self.workers.first_open().filter(|(least, _)| *least <= load)?;
+    /// that with the fewest keys. Idle ones are spared what others will have done before they are awake.
+    fn next_open(&self, now: Time, load: usize) -> Option<WorkerId> {
+        let mut first = self.workers.first_open()?;
+        if first.0 == 0 && self.tempo.is_brief() && self.queue.is_first_plain() {
+            if let Some(latest) = self.latest.filter(|id| self.may_batch(now, *id)) {
+                return Some(latest);
+            }
+            if self.are_enough_brisk() {
+                first = self.workers.first_busy_open()?;
+            }
+        }
+        let (least, first) = first;
+        if least > load {
+            return None;
+        }
         if least > 0 || !self.queue.settles() {
             return Some(first);
         }
         self.workers.open_with(0).min_by_key(|id| self.queue.keys_of(*id))
+    }
+
+    /// Whether a worker may be sent one more task although others are idle.
+    fn may_batch(&self, now: Time, id: WorkerId) -> bool {
+        let worker = self.workers.get(id);
+        let batch = self.tempo.batch().min(self.config.max_pipeline);
+        !self.surplus && worker.is_some_and(|worker| worker.may_batch(now, batch, &self.config))
     }
 
     /// Sends a worker with room the first of the tasks that it may take; false if none waits.
@@ -58,7 +80,8 @@ impl Scheduler {
         let Some(task) = self.queue.pop_for(id) else { return false };
         let attempt = task.wishes().attempt;
         self.actions.push_back(Action::Send { worker: id, task: task.id, attempt });
-        let begun = self.update(id, |worker| worker.push(now, task));
+        let batch = self.tempo.batch();
+        let begun = self.update(id, |worker| worker.push(now, task, batch));
         self.actions.extend(begun.flatten().map(Action::Begin));
         true
     }
@@ -87,7 +110,9 @@ impl Scheduler {
         if self.workers.len() >= self.config.max_workers {
             return false;
         }
-        let wanted = self.queue.wanted().max(usize::from(self.warm_up));
+        // What waits beside an idle worker is worth none.
+        let wanted = if self.has_idle() { 0 } else { self.queue.wanted() };
+        let wanted = wanted.max(usize::from(self.warm_up));
         let too_few = self.phase == Phase::Open && self.serving() < self.least_workers();
         too_few || self.workers.tally().starting < wanted
     }
@@ -108,21 +133,33 @@ impl Scheduler {
     /// what that one runs.
     fn rebalance(&mut self, now: Time) {
         let divides = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        let helps = !self.are_enough_brisk();
         let is_any_helpable =
-            self.workers.tally().helpable > 0 || divides(self.workers.divides_at());
+            (helps && self.workers.tally().helpable > 0) || divides(self.workers.divides_at());
         if !is_any_helpable || !self.has_idle() {
             return;
         }
-        let is_helpable =
-            |worker: &Worker| worker.standing.tally.helpable > 0 || divides(worker.divides_at());
+        let is_helpable = |worker: &Worker| {
+            (helps && worker.standing.tally.helpable > 0) || divides(worker.divides_at())
+        };
         let candidates = self.workers.iter().filter(|(_, worker)| is_helpable(worker));
         if let Some((id, _)) = candidates.max_by_key(|(_, worker)| worker.movable()) {
             self.recall(id);
         }
     }
 
-    /// Whether a worker could begin a task at once.
-    pub(crate) fn has_idle(&self) -> bool {
+    /// Whether the next task would begin at once.
+    pub(crate) fn would_begin(&self) -> bool {
+        self.has_idle() && !self.are_enough_brisk()
+    }
+
+    /// Whether as many workers as there are CPUs run brief tasks and have more of them. One more could only take
+    /// its CPU from another one.
+    fn are_enough_brisk(&self) -> bool {
+        self.tempo.is_brief() && self.workers.tally().brisk >= self.config.cpus
+    }
+
+    fn has_idle(&self) -> bool {
         self.workers.first_open().is_some_and(|(load, _)| load == 0)
     }
 

@@ -101,6 +101,7 @@ impl Scheduler {
                 self.terminate(now, id);
             }
             Stage::Ready if worker.patience_ends_at().is_some_and(|at| at <= now) => {
+                self.tempo.doubt();
                 self.update(id, |worker| worker.lose_patience(now));
                 self.recall(id);
             }

@@ -43,6 +43,7 @@ mod queue;
 mod restarts;
 mod shutdown;
 mod task;
+mod tempo;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -54,6 +55,7 @@ use self::crew::Crew;
 use self::queue::Queue;
 use self::restarts::Restarts;
 pub(crate) use self::task::{Task, Wishes};
+use self::tempo::Tempo;
 pub(crate) use self::worker::Stage;
 use self::worker::{Mercy, Sentence, Worker};
 use crate::builder::OnWorkerDeath;
@@ -83,6 +85,10 @@ pub(crate) struct Config {
     pub(crate) grace_period: Duration,
     /// The most tasks that may be in the hands of one worker, running one included.
     pub(crate) max_pipeline: usize,
+    /// So many processes can run at the same time.
+    pub(crate) cpus: usize,
+    /// After so many brief tasks in a row the next ones are taken for brief, too.
+    pub(crate) brief_row: u32,
 }
 
 /// What the supervisor has to do next.
@@ -224,6 +230,9 @@ pub(crate) struct Scheduler {
     phase: Phase,
     queue: Queue,
     workers: Crew,
+    tempo: Tempo,
+    /// The worker that was sent a task last, not counting those that were waited for.
+    latest: Option<WorkerId>,
     /// Recalls without an answer; it comes before the next event, and nothing is sent until then.
     unanswered: usize,
     /// The deadlines of all tasks that are not over.
@@ -247,7 +256,9 @@ impl Scheduler {
             phase: Phase::Open,
             queue: Queue::default(),
             workers: Crew::new(config.max_pipeline),
+            tempo: Tempo::new(config.brief_row),
             config,
+            latest: None,
             unanswered: 0,
             deadlines: BTreeSet::new(),
             warm_up: false,
@@ -362,8 +373,15 @@ impl Scheduler {
         self.advance(now);
     }
 
-    /// A worker sent the result of a task. It may also come from a worker that is being ended.
-    pub(crate) fn task_finished(&mut self, now: Time, id: WorkerId, task: TaskId) -> Verdict {
+    /// A worker sent the result of a task, which has run so long. It may also come from a worker that is being
+    /// ended.
+    pub(crate) fn task_finished(
+        &mut self,
+        now: Time,
+        id: WorkerId,
+        task: TaskId,
+        run_time: Duration,
+    ) -> Verdict {
         let worker = self.workers.get(id).filter(|worker| !worker.is_at_fault());
         let head = worker.and_then(Worker::head);
         let Some(head) = head.filter(|head| head.task.id == task) else {
@@ -373,9 +391,13 @@ impl Scheduler {
         if let Some(deadline) = head.task.wishes().deadline {
             self.deadlines.remove(&(deadline, task));
         }
+        if !head.task.wishes().divisible {
+            self.tempo.record(run_time);
+        }
         self.counts.completed += 1;
         self.restarts.task_finished();
-        let next = self.update(id, |worker| worker.complete_head(now));
+        let batch = self.tempo.batch();
+        let next = self.update(id, |worker| worker.complete_head(now, batch));
         self.head_dropped(now, id, next.flatten());
         self.advance(now);
         Verdict::Deliver

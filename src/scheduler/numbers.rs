@@ -83,6 +83,22 @@ impl Numbers {
         was_there
     }
 
+    /// The least one that is not below `number`.
+    pub(super) fn first_from(&self, number: u64) -> Option<u64> {
+        let block = Block::of(number);
+        let above = |index: u64, bits: u64| {
+            let wanted = if index == block.index { bits & !(block.bits - 1) } else { bits };
+            Block { index, bits: wanted }.numbers().next()
+        };
+        if self.first.index >= block.index {
+            let first = above(self.first.index, self.first.bits);
+            if first.is_some() {
+                return first;
+            }
+        }
+        self.others.range(block.index..).find_map(|(&index, &bits)| above(index, bits))
+    }
+
     /// The least one.
     pub(super) fn first(&self) -> Option<u64> {
         let bit = u64::from(self.first.bits.trailing_zeros());

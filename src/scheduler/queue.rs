@@ -207,6 +207,13 @@ impl Queue {
         self.keyed > 0 && wishes().is_some_and(|wishes| wishes.key.is_some())
     }
 
+    /// Whether the first of the tasks that any worker may take has no key and no parts.
+    pub(super) fn is_first_plain(&self) -> bool {
+        let Some(first) = self.shared.first() else { return false };
+        let wishes = || self.wishes.get(&first.id);
+        self.wishes.is_empty() || wishes().is_none_or(|w| w.key.is_none() && !w.divisible)
+    }
+
     /// How many keys have their home there.
     pub(super) fn keys_of(&self, worker: WorkerId) -> usize {
         self.homes.count(worker)

@@ -26,6 +26,8 @@ use crate::id::TaskId;
 /// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
 /// the pipe, and bounds how far a task can be passed by younger ones.
 const WINDOW: u64 = 500_000;
+/// A task that has run no longer than this may still be brief.
+const FRESH: Duration = Duration::from_micros(50);
 /// A task that runs longer than this gives back what was sent ahead behind it.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1);
 /// The same for a divisible task while nobody else is idle. It holds many quick parts that together take
@@ -112,6 +114,8 @@ pub(super) struct Worker {
     pub(super) tasks_completed: u64,
     /// How long the running task may take before what can be taken back is.
     patience: Duration,
+    /// With less than so many tasks that could be sent to idle ones it needs no help; at least one.
+    batch: usize,
     pace: Pace,
     /// How many of its tasks have a key.
     keyed: usize,
@@ -133,6 +137,7 @@ impl Worker {
             since: Time::ZERO,
             tasks_completed: 0,
             patience: PATIENCE,
+            batch: 1,
             pace: Pace::default(),
             keyed: 0,
             standing: Standing::NONE,
@@ -195,13 +200,28 @@ impl Worker {
     /// Whether one more task may be sent now. While there are too many workers nothing is sent ahead, so
     /// that some of them run dry.
     fn has_room(&self, config: &Config, surplus: bool) -> bool {
+        let limit = if surplus { 1 } else { config.max_pipeline };
+        self.pipeline.len() < self.credit(limit) && self.takes_more(config)
+    }
+
+    fn takes_more(&self, config: &Config) -> bool {
         self.is_ready()
             && self.leaving.is_none()
             && !self.blocked
             && !self.is_sentenced()
             && self.recall != Recall::Asked
-            && self.pipeline.len() < self.credit(if surplus { 1 } else { config.max_pipeline })
             && !self.is_used_up(self.pipeline.len(), config)
+    }
+
+    /// Whether one more task may be sent although others are idle: so many brief ones may be in its hands, but
+    /// not behind one that is not brief itself.
+    pub(super) fn may_batch(&self, now: Time, batch: usize, config: &Config) -> bool {
+        self.recallable
+            && (1..batch).contains(&self.pipeline.len())
+            && self.recall == Recall::None
+            && !self.is_divisible()
+            && now.saturating_sub(self.since) <= FRESH
+            && self.takes_more(config)
     }
 
     /// Whether it has run as many tasks as it may, those in its hands counted as given.
@@ -229,6 +249,11 @@ impl Worker {
         self.recall != Recall::Asked && (ahead || self.is_whole())
     }
 
+    /// Whether it has more than the running task, and either gets rid of that one soon or runs out of patience.
+    fn is_brisk(&self) -> bool {
+        self.is_ready() && self.recall == Recall::None && !self.is_divisible() && self.can_recall()
+    }
+
     /// Whether a part of the running task can be taken back.
     pub(super) fn is_divisible(&self) -> bool {
         self.recallable && self.head().is_some_and(|head| head.task.wishes().divisible)
@@ -240,9 +265,11 @@ impl Worker {
         if self.recallable { self.pace.tasks_in_window.max(least).min(limit) } else { 1 }
     }
 
-    /// The running task is done, and the next one counts as running.
-    pub(super) fn complete_head(&mut self, now: Time) -> Option<TaskId> {
+    /// The running task is done, and the next one counts as running. Idle ones do not help it while less
+    /// than `batch` tasks could be sent to them.
+    pub(super) fn complete_head(&mut self, now: Time, batch: usize) -> Option<TaskId> {
         self.tasks_completed += 1;
+        self.batch = batch;
         self.pace.record(now.saturating_sub(self.since));
         self.drop_head(now)
     }
@@ -288,12 +315,15 @@ impl Worker {
     /// The running task turned out to be long: believe that of the next ones too.
     pub(super) fn lose_patience(&mut self, now: Time) {
         self.patience = self.patience.saturating_mul(2);
+        self.batch = 1;
         self.pace = Pace::default();
         self.pace.record(now.saturating_sub(self.since).max(PATIENCE));
     }
 
-    /// It was sent a task, which counts as running from now on if it has no other.
-    pub(super) fn push(&mut self, now: Time, task: Task) -> Option<TaskId> {
+    /// It was sent a task, which counts as running from now on if it has no other. For `batch`, see
+    /// [`Self::complete_head`].
+    pub(super) fn push(&mut self, now: Time, task: Task, batch: usize) -> Option<TaskId> {
+        self.batch = batch;
         let sent = Sent { task, sentence: None };
         self.keyed += usize::from(sent.has_key());
         self.pipeline.push_back(sent);
@@ -348,7 +378,8 @@ impl Worker {
                 ready: usize::from(self.is_ready()),
                 serving: usize::from(serves),
                 up: usize::from(serves && self.is_ready()),
-                helpable: usize::from(self.can_recall() && self.movable() > 0),
+                brisk: usize::from(self.is_brisk()),
+                helpable: usize::from(self.can_recall() && self.movable() >= self.batch),
             },
             timeout: self.next_timeout().unwrap_or(Time::MAX),
             divides: self.divides_at().unwrap_or(Time::MAX),

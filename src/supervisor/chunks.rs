@@ -1,6 +1,7 @@
 //! Chunks of maps: tasks whose items have results of their own, and that can be divided.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Supervisor;
 use crate::claim::{Claim, Stopped};
@@ -33,7 +34,8 @@ impl Supervisor {
         match receipt {
             Receipt::Partial => {}
             Receipt::Done { run_time } => {
-                if view.scheduler.task_finished(now, worker, header.task) == Verdict::Deliver {
+                let (task, ran) = (header.task, Duration::from_nanos(run_time));
+                if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
                     view.observer.task_replied(worker, run_time);
                     let (outcome, nothing) = (Outcome::Returned, Payload::default());
                     self.deliver(&mut view.observer, header.task, outcome, nothing);

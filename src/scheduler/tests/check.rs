@@ -366,7 +366,10 @@ fn has_begun_behind(world: &World, desk: &Desk) -> bool {
 fn nobody_idles(model: &Model, world: &World) -> Check {
     for desk in model.live().filter(|desk| desk.is_idle()) {
         let mut waiting = model.tasks.iter().filter(|task| task.place == Place::Queued);
-        let may_go = |task: &&Entry| model.home(task).is_none_or(|home| home == desk.id);
+        let may_go = |task: &&Entry| match model.home(task) {
+            Some(home) => home == desk.id,
+            None => !model.spares_idle_ones(),
+        };
         if let Some(task) = waiting.find(may_go) {
             return Err(format!("{} waits while {} is idle", task.id, desk.id));
         }
@@ -374,11 +377,11 @@ fn nobody_idles(model: &Model, world: &World) -> Check {
     let Some(idle) = model.live().find(|desk| desk.is_idle()) else {
         return Ok(());
     };
-    for desk in model.live() {
-        let mut behind = desk.pipeline.iter().skip(1).filter_map(|id| model.task(*id));
+    for desk in model.live().filter(|_| !model.spares_idle_ones()) {
+        let behind = desk.pipeline.iter().skip(1).filter_map(|id| model.task(*id));
         let waits = |task: &Entry| world.claim(task.id) == Some(Claim::Offered);
-        let stuck = behind.any(|task| task.key.is_none() && waits(task));
-        ensure!(!stuck, "{} could help {}", idle.id, desk.id);
+        let stuck = behind.filter(|task| task.key.is_none() && waits(task)).count();
+        ensure!(stuck < desk.batch, "{} could help {}", idle.id, desk.id);
     }
     Ok(())
 }

@@ -99,6 +99,8 @@ pub(super) struct History {
     pub(super) config: Config,
     /// The front task of a pipeline is never recalled.
     pub(super) keeps_front: bool,
+    /// Most tasks say that they were brief.
+    pub(super) is_brief: bool,
     pub(super) events: Vec<Event>,
 }
 
@@ -112,10 +114,11 @@ impl History {
             quick: random.one_in(2),
             picky: random.one_in(2),
         };
+        let is_brief = random.one_in(2);
         let config = config(&mut random);
         let length = 10 + random.below(60);
         let events = (0..length).map(|_| flavour.event(&mut random)).collect();
-        Self { config, keeps_front: random.one_in(2), events }
+        Self { config, keeps_front: random.one_in(2), is_brief, events }
     }
 
     /// Plays it to its end, with or without somebody who spoils it.
@@ -164,6 +167,8 @@ fn config(random: &mut Random) -> Config {
         start_timeout: random.pick(&[Duration::from_millis(20), Duration::from_secs(1)]),
         grace_period: random.pick(&[Duration::ZERO, Duration::from_millis(50)]),
         max_pipeline: 1 + random.below(8),
+        cpus: 1 + random.below(3),
+        brief_row: random.pick(&[1, 2, 3, 4]),
     }
 }
 

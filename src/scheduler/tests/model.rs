@@ -2,12 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use super::simulation::index;
 use crate::builder::OnWorkerDeath;
 use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
 use crate::scheduler::restarts::delay;
+use crate::scheduler::tempo::Tempo;
 use crate::scheduler::{Config, End, Failure, KillReason, StartFailure, Task, Time};
 
 /// Failed starts in a row after which a pool gives up; one counts ten, or one if it was killed.
@@ -115,6 +117,8 @@ pub(super) struct Desk {
     pub(super) completed: u64,
     /// Since when it has had nothing to do.
     pub(super) idle_since: Time,
+    /// So many tasks are worth no help.
+    pub(super) batch: usize,
     pub(super) pipeline: VecDeque<TaskId>,
 }
 
@@ -144,6 +148,8 @@ pub(super) struct Model {
     pub(super) config: Config,
     pub(super) tasks: Vec<Entry>,
     desks: Vec<Desk>,
+    /// How quick tasks were. The scheduler trusts them less, as it also sees which ones take long.
+    tempo: Tempo,
     /// Indices of the workers that are not gone.
     live: Vec<usize>,
     /// Where the tasks of each key go.
@@ -178,6 +184,7 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn new(config: Config) -> Self {
         Self {
+            tempo: Tempo::new(config.brief_row),
             config,
             tasks: Vec::new(),
             desks: Vec::new(),
@@ -262,6 +269,12 @@ impl Model {
         sent.find(|id| task.key.is_some() && self.tasks[index(id.0)].key == task.key)
     }
 
+    /// Whether idle workers may be spared what waits: as many as there are CPUs run brief tasks, and have more.
+    pub(super) fn spares_idle_ones(&self) -> bool {
+        let is_brisk = |desk: &&Desk| desk.stage == Stage::Ready && desk.pipeline.len() > 1;
+        self.tempo.is_brief() && self.live().filter(is_brisk).count() >= self.config.cpus
+    }
+
     pub(super) fn serving(&self) -> usize {
         self.live().filter(|desk| desk.serves()).count()
     }
@@ -281,7 +294,9 @@ impl Model {
     pub(super) fn lacks_workers(&self, now: Time) -> bool {
         let is_starting = |desk: &&Desk| matches!(desk.stage, Stage::Starting { .. });
         let starting = self.live().filter(is_starting).count();
-        let wanted = self.wanted(now).max(usize::from(self.wants_warmth));
+        let is_any_idle = self.live().any(Desk::is_idle);
+        let wanted = if is_any_idle { 0 } else { self.wanted(now) };
+        let wanted = wanted.max(usize::from(self.wants_warmth));
         let open = !self.broken && self.live.len() < self.config.max_workers;
         open && (starting < wanted || self.lacks_reserve())
     }
@@ -390,9 +405,19 @@ impl Model {
         desk.misbehaved |= !matches!(desk.stage, Stage::Killed { .. });
     }
 
-    pub(super) fn finished(&mut self, now: Time, worker: WorkerId, task: TaskId) {
+    pub(super) fn finished(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        task: TaskId,
+        run_time: Duration,
+    ) {
+        if !self.task_mut(task).divisible {
+            self.tempo.record(run_time);
+        }
         self.take_out(now, worker, task);
         self.desk_mut(worker).completed += 1;
+        self.desk_mut(worker).batch = self.tempo.batch();
         self.task_mut(task).place = Place::Resolved;
         self.completed += 1;
         if self.ends > 0 {
@@ -478,6 +503,7 @@ impl Model {
             recalled: None,
             completed: 0,
             idle_since: now,
+            batch: 1,
             pipeline: VecDeque::new(),
         });
     }
@@ -488,6 +514,7 @@ impl Model {
         }
         self.task_mut(task).place = Place::Sent(worker);
         self.desk_mut(worker).pipeline.push_back(task);
+        self.desk_mut(worker).batch = self.tempo.batch();
     }
 
     pub(super) fn withdraw(&mut self, now: Time, worker: WorkerId, task: TaskId) {

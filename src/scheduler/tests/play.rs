@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::check::{self, Check, Trial, ensure};
 use super::history::{Deed, Event, History, Misbehaviour, Wishes};
-use super::model::{Model, Place, Stage};
+use super::model::{Desk, Model, Place, Stage};
 use super::sabotage::Saboteur;
 use super::simulation::{Claim, Process, World};
 use crate::id::{TaskId, WorkerId};
@@ -26,6 +26,8 @@ pub(super) struct Play {
     now: Time,
     /// The front task of a pipeline is never recalled, even if it has not begun.
     keeps_front: bool,
+    /// Most tasks say that they were brief.
+    is_brief: bool,
     /// Cancelled by their users; the scheduler has not heard of it.
     untold: Vec<TaskId>,
     saboteur: Option<Saboteur>,
@@ -38,6 +40,7 @@ impl Play {
             scheduler: Scheduler::new(history.config.clone()),
             model: Model::new(history.config.clone()),
             keeps_front: history.keeps_front,
+            is_brief: history.is_brief,
             world: World::default(),
             now: Time::ZERO,
             untold: Vec::new(),
@@ -288,21 +291,28 @@ impl Play {
 
     fn deliver(&mut self, worker: WorkerId, task: TaskId) -> Check {
         let is_liar = self.model.desk(worker).is_none_or(|desk| desk.misbehaved);
-        let verdict = self.scheduler.task_finished(self.now, worker, task);
+        let run_time = self.run_time(task);
+        let verdict = self.scheduler.task_finished(self.now, worker, task, run_time);
         let delivered = self.overrule(verdict) == Verdict::Deliver;
         ensure!(delivered != is_liar, "{task} of {worker}: {verdict:?}");
         if delivered {
             let place = self.model.task(task).map(|task| task.place);
             ensure!(place == Some(Place::Sent(worker)), "{task} is not there");
-            self.model.finished(self.now, worker, task);
+            self.model.finished(self.now, worker, task, run_time);
         }
         self.settle()
+    }
+
+    /// What the worker says.
+    fn run_time(&self, task: TaskId) -> Duration {
+        let is_brief = self.is_brief && !task.0.is_multiple_of(7);
+        if is_brief { Duration::from_micros(task.0 % 10) } else { Duration::from_millis(1) }
     }
 
     /// The worker sends a result that it cannot have.
     fn forge(&mut self, worker: WorkerId, task: TaskId) -> Check {
         self.model.misbehaved(worker);
-        let verdict = self.scheduler.task_finished(self.now, worker, task);
+        let verdict = self.scheduler.task_finished(self.now, worker, task, Duration::ZERO);
         let discarded = self.overrule(verdict) == Verdict::Discard;
         ensure!(discarded, "{task} is forged by {worker}");
         self.settle()?;
@@ -465,8 +475,17 @@ impl Play {
         let trial = Trial { model: &self.model, world: &self.world, now: self.now };
         trial.action(action).map_err(|broken| format!("{action:?}: {broken}"))?;
         self.sights.action(action);
+        self.sights.spared += usize::from(self.spares_an_idle_one(action));
         self.carry_out(action);
         Ok(())
+    }
+
+    /// Whether a task is sent to a busy worker although an idle one could take it.
+    fn spares_an_idle_one(&self, action: Action) -> bool {
+        let Action::Send { worker, task, .. } = action else { return false };
+        let is_busy = self.model.desk(worker).is_some_and(|desk| !desk.pipeline.is_empty());
+        let is_free = self.model.task(task).is_some_and(|task| self.model.home(task).is_none());
+        is_busy && is_free && self.model.live().any(Desk::is_idle)
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -619,6 +638,7 @@ impl Play {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sights {
     sends: usize,
+    spared: usize,
     recalls: usize,
     withdrawals: usize,
     retries: usize,
@@ -657,6 +677,7 @@ impl Sights {
         let seen = &play.sights;
         let count = |number: u64| usize::try_from(number).unwrap();
         self.sends += seen.sends;
+        self.spared += seen.spared;
         self.recalls += seen.recalls;
         self.withdrawals += seen.withdrawals;
         self.retries += seen.retries;
@@ -679,6 +700,7 @@ impl Sights {
     pub(super) fn all_above(&self, least: usize) -> bool {
         let counts = [
             self.sends,
+            self.spared,
             self.recalls,
             self.withdrawals,
             self.retries,

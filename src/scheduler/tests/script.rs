@@ -29,6 +29,8 @@ pub(super) struct Pool {
     looks: BTreeSet<WorkerId>,
     /// What a worker's running task gives up when it is asked back next.
     parts: BTreeMap<WorkerId, Task>,
+    /// What workers say how long tasks have run.
+    run_time: Duration,
 }
 
 impl Pool {
@@ -49,6 +51,7 @@ impl Pool {
             has_begun: BTreeMap::new(),
             looks: BTreeSet::new(),
             parts: BTreeMap::new(),
+            run_time: Duration::ZERO,
         };
         pool.scheduler.open(pool.now);
         pool.drain();
@@ -63,6 +66,14 @@ impl Pool {
     /// All workers are up and idle, and their tasks have taken no time so far.
     pub(super) fn quick(max_workers: u64) -> Self {
         Self::of(usize::try_from(max_workers).unwrap()).warmed(max_workers, Duration::ZERO)
+    }
+
+    /// All workers are up and idle, and each task takes five microseconds: so four are worth a worker.
+    pub(super) fn brief(max_workers: u64) -> Self {
+        let most = usize::try_from(max_workers).unwrap();
+        let mut pool = Self::with(Config { brief_row: 2, max_pipeline: 8, ..config(most) });
+        pool.run_time = micros(5);
+        pool.warmed(max_workers, micros(5))
     }
 
     pub(super) fn warmed(mut self, workers: u64, task_time: Duration) -> Self {
@@ -207,6 +218,11 @@ impl Pool {
         assert_eq!(self.result(worker, task), Verdict::Deliver);
     }
 
+    /// From now on workers say that tasks have run so long.
+    pub(super) fn tasks_run_for(&mut self, time: Duration) {
+        self.run_time = time;
+    }
+
     /// The worker sends a result that it cannot have.
     #[track_caller]
     pub(super) fn forges(&mut self, worker: u64, task: u64) {
@@ -214,7 +230,8 @@ impl Pool {
     }
 
     fn result(&mut self, worker: u64, task: u64) -> Verdict {
-        let verdict = self.scheduler.task_finished(self.now, WorkerId(worker), TaskId(task));
+        let (worker, task) = (WorkerId(worker), TaskId(task));
+        let verdict = self.scheduler.task_finished(self.now, worker, task, self.run_time);
         self.drain();
         verdict
     }
@@ -347,6 +364,8 @@ pub(super) fn config(max_workers: usize) -> Config {
         start_timeout: START_TIMEOUT,
         grace_period: GRACE,
         max_pipeline: 4,
+        cpus: 2,
+        brief_row: u32::MAX,
     }
 }
 

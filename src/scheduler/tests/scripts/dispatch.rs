@@ -392,3 +392,72 @@ fn a_part_takes_the_place_of_the_whole() {
     pool.finishes(1, 1);
     pool.expect([send(1, 2), begin(2)]);
 }
+
+#[test]
+fn brief_tasks_share_a_worker_that_was_just_sent_one() {
+    let mut pool = Pool::brief(3);
+    (1..=6).for_each(|id| pool.submit(id));
+    assert_eq!((pool.hands_of(1), pool.hands_of(2)), (vec![1, 2, 3, 4], vec![5, 6]));
+    pool.skip();
+    pool.finishes(2, 5);
+    pool.finishes(2, 6);
+    pool.expect([begin(6)]);
+    pool.submit(7);
+    pool.expect([send(2, 7), begin(7)]);
+}
+
+#[test]
+fn nothing_is_sent_behind_a_task_that_may_be_long_while_others_are_idle() {
+    let mut pool = Pool::brief(2);
+    pool.submit(1);
+    pool.after(micros(51));
+    pool.skip();
+    pool.submit(2);
+    pool.expect([send(2, 2), begin(2)]);
+    let mut pool = Pool::brief(2);
+    pool.submit_task(divisible_task(1));
+    pool.submit(2);
+    pool.expect([send(1, 1), begin(1), send(2, 2), begin(2)]);
+}
+
+#[test]
+fn idle_workers_get_what_was_sent_behind_a_task_that_turns_out_long() {
+    let mut pool = Pool::brief(3);
+    (1..=3).for_each(|id| pool.submit(id));
+    pool.skip();
+    pool.after(PATIENCE);
+    pool.expect([recall(1), withdraw(2), withdraw(3), send(2, 2), begin(2), send(2, 3)]);
+}
+
+#[test]
+fn idle_workers_get_what_was_sent_behind_tasks_that_are_not_brief_any_more() {
+    let mut pool = Pool::brief(3);
+    (1..=4).for_each(|id| pool.submit(id));
+    pool.skip();
+    pool.tasks_run_for(micros(500));
+    pool.finishes(1, 1);
+    pool.expect([begin(2)]);
+    pool.finishes(1, 2);
+    pool.expect([begin(3), recall(1), withdraw(4), send(2, 4), begin(4)]);
+}
+
+#[test]
+fn no_more_workers_run_brief_tasks_than_there_are_cpus() {
+    let mut pool = Pool::brief(4);
+    (1..=20).for_each(|id| pool.submit(id));
+    assert_eq!([1, 2, 3, 4].map(|worker| pool.hands_of(worker).len()), [8, 8, 0, 0]);
+    pool.finishes(2, 5);
+    pool.finishes(1, 1);
+    assert_eq!([1, 2, 3, 4].map(|worker| pool.hands_of(worker).len()), [8, 8, 0, 0]);
+    pool.after(PATIENCE);
+    assert!([1, 2, 3, 4].iter().all(|worker| !pool.hands_of(*worker).is_empty()));
+}
+
+#[test]
+fn tasks_with_a_key_or_parts_do_not_wait_for_brief_ones() {
+    let mut pool = Pool::brief(3);
+    pool.submit(1);
+    pool.submit_task(sticky_task(2, 7));
+    pool.submit_task(divisible_task(3));
+    assert_eq!([1, 2, 3].map(|worker| pool.hands_of(worker)), [[1], [2], [3]]);
+}
