@@ -114,7 +114,13 @@ impl Begun<'_> {
         word & !STOPPED == self.in_state(ASKED)
     }
 
+    /// The claim of a later item, which is or will be made, if this is the one of the first.
+    pub(crate) fn of_item(self, item: u32) -> Self {
+        Self { items: self.items + item, ..self }
+    }
+
     /// Claims the next item of the chunk; `None` if it was taken back.
+    #[inline]
     pub(crate) fn next(self) -> Option<Self> {
         let mut word = self.in_state(BEGUN);
         loop {

@@ -348,6 +348,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    #[inline]
     fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             0 => Self::Returned,
@@ -419,6 +420,7 @@ fn begin_frame(out: &mut Vec<u8>, kind: Kind) -> usize {
     start
 }
 
+#[inline]
 fn end_frame(frame: &mut [u8], payload: usize) -> io::Result<()> {
     let length = u32::try_from(frame.len() - LENGTH + payload).map_err(io::Error::other)?;
     frame[..LENGTH].copy_from_slice(&length.to_le_bytes());
@@ -438,6 +440,7 @@ pub(crate) fn set_run_time(reply: &mut [u8], run_time: Duration) {
 }
 
 /// Begins an item; its bytes must follow, and [`end_item`].
+#[inline]
 pub(crate) fn begin_item(out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH]);
@@ -445,11 +448,13 @@ pub(crate) fn begin_item(out: &mut Vec<u8>) -> usize {
 }
 
 /// Sets the length of the item that began at `start`.
+#[inline]
 pub(crate) fn end_item(out: &mut [u8], start: usize) -> io::Result<()> {
     end_frame(&mut out[start..], 0)
 }
 
 /// Takes an item off the front; returns it and what is left.
+#[inline]
 pub(crate) fn split_item(items: &[u8]) -> io::Result<(&[u8], &[u8])> {
     let short = || malformed("an item that is cut short");
     let (length, rest) = items.split_first_chunk().ok_or_else(short)?;
@@ -470,6 +475,7 @@ pub(crate) fn slice_items(items: &Payload, begin: u32, end: u32) -> Payload {
 }
 
 /// Begins an entry; the bytes of its result must follow, and [`end_entry`].
+#[inline]
 pub(crate) fn begin_entry(out: &mut Vec<u8>) -> usize {
     out.push(Outcome::Returned as u8);
     begin_item(out)
@@ -482,12 +488,14 @@ pub(crate) fn replace_entry(out: &mut Vec<u8>, start: usize, bytes: &[u8]) {
 }
 
 /// Sets outcome and length of the entry for which `begin_entry` has returned `start`.
+#[inline]
 pub(crate) fn end_entry(out: &mut [u8], start: usize, outcome: Outcome) -> io::Result<()> {
     out[start - 1] = outcome as u8;
     end_item(out, start)
 }
 
 /// Takes an entry off the front; returns outcome, bytes and what is left.
+#[inline]
 pub(crate) fn split_entry(entries: &[u8]) -> io::Result<(Outcome, &[u8], &[u8])> {
     let (&byte, rest) = entries.split_first().ok_or_else(|| malformed("too few results"))?;
     let outcome =
@@ -511,6 +519,7 @@ pub(crate) fn frame_codec(max_payload: usize) -> LengthDelimitedCodec {
 }
 
 /// Reads a frame's length.
+#[inline]
 pub(crate) fn frame_length(prefix: [u8; LENGTH]) -> usize {
     u32::from_le_bytes(prefix) as usize
 }

@@ -6,6 +6,7 @@ pub(crate) const WORD: usize = size_of::<u64>();
 
 /// Stores `bytes` from the beginning of `region` on; those before `known` are there already. Whoever is
 /// to read them has to be told by a store that releases them. False if there is no room.
+#[inline]
 pub(crate) fn store(region: &[AtomicU64], bytes: &[u8], known: usize) -> bool {
     if bytes.len() > region.len() * WORD {
         return false;
@@ -19,9 +20,9 @@ pub(crate) fn store(region: &[AtomicU64], bytes: &[u8], known: usize) -> bool {
     if !rest.is_empty()
         && let Some(word) = region.next()
     {
-        let mut bytes = [0; WORD];
-        bytes[..rest.len()].copy_from_slice(rest);
-        word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+        // Byte by byte, as a copy of unknown length is a call.
+        let rest = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        word.store(rest, Ordering::Relaxed);
     }
     true
 }

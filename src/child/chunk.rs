@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::stream::{FrameWriter, trim};
 use crate::claim::{Begun, Slot, begin};
-use crate::id::TaskId;
 use crate::metrics::nanos;
 use crate::record::Recorder;
 use crate::shared::Kept;
@@ -42,12 +41,15 @@ struct Shared {
 
 impl Shared {
     /// Claims the next item.
-    fn begin_item(&mut self) -> Option<Begun<'static>> {
-        self.claim = match self.claim {
+    #[inline]
+    fn begin_item(&mut self) -> bool {
+        let next = match &self.claim {
             None => begin(self.page, self.slot),
             Some(claim) => claim.next(),
         };
-        self.claim
+        let Some(next) = next else { return false };
+        self.claim = Some(next);
+        true
     }
 }
 
@@ -65,16 +67,17 @@ impl ChunkRun {
         Self { header, shared, entries: buffer, base: 0, done: 0, began, since: began }
     }
 
-    /// Claims the next item and returns its name; `None` if there is none or it was taken back.
-    pub(super) fn begin_item(&mut self) -> Option<(TaskId, Option<Begun<'static>>)> {
-        if self.done == self.header.count {
-            return None;
-        }
-        let claim = match &mut self.shared {
-            Some(shared) => Some(shared.begin_item()?),
-            None => None,
-        };
-        Some((TaskId(self.header.task.0 + u64::from(self.done)), claim))
+    /// Claims the next item and returns how many came before it; `None` if there is none or it was taken back.
+    #[inline]
+    pub(super) fn begin_item(&mut self) -> Option<u32> {
+        let has_begun =
+            self.done < self.header.count && self.shared.as_mut().is_none_or(Shared::begin_item);
+        has_begun.then_some(self.done)
+    }
+
+    /// The claim of the first item, once that has begun.
+    pub(super) fn first_claim(&self) -> Option<Begun<'static>> {
+        self.shared.as_ref()?.claim
     }
 
     /// Makes the entry of the item that was begun.

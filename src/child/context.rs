@@ -12,6 +12,8 @@ use crate::wire::ProgressHeader;
 
 thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
+    /// How many items of the current chunk came before the one that is running.
+    static ITEM: Cell<u32> = const { Cell::new(0) };
     static STATE: Cell<Option<State>> = const { Cell::new(None) };
     static PRELOADED: Cell<Option<State>> = const { Cell::new(None) };
 }
@@ -39,6 +41,12 @@ pub struct Current {
 }
 
 impl Current {
+    /// As it is for a later item, if this is the first one of a chunk.
+    fn of_item(self, item: u32) -> Self {
+        let claim = self.claim.map(|claim| claim.of_item(item));
+        Self { task: TaskId(self.task.0 + u64::from(item)), claim, ..self }
+    }
+
     /// The task's id, the same as [`TaskHandle::id`](crate::TaskHandle::id) in the parent.
     pub fn id(&self) -> TaskId {
         self.task
@@ -276,11 +284,18 @@ pub fn current() -> Current {
 
 /// As [`current`], but `None` outside of a task.
 pub fn try_current() -> Option<Current> {
-    CURRENT.get()
+    CURRENT.get().map(|current| current.of_item(ITEM.get()))
 }
 
+/// A task, or the first item of a chunk.
 pub(super) fn set_current(current: Option<Current>) {
     CURRENT.set(current);
+    ITEM.set(0);
+}
+
+/// Another item of the current chunk. That is set for each item, so it has to cost less than [`set_current`].
+pub(super) fn set_current_item(item: u32) {
+    ITEM.set(item);
 }
 
 pub(super) fn set_preloaded(value: Box<dyn Any>) {

@@ -39,21 +39,25 @@ fn record(info: &PanicHookInfo<'_>) {
 }
 
 /// Runs user code.
+#[inline]
 pub(super) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, PanicReport> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
-        let message = message(&*payload);
-        // The last panic on this thread may be one that user code caught, before this one came from
-        // elsewhere (another thread's panic, resumed here).
-        let recorded = LAST.take().filter(|report| report.message == message);
-        let report = recorded.unwrap_or_else(|| PanicReport {
-            message,
-            location: None, // it did not meet the hook
-            backtrace: String::new(),
-        });
-        // Its drop is user code that may panic again, and nobody would catch that.
-        std::mem::forget(payload);
-        report
-    })
+    catch_unwind(AssertUnwindSafe(run)).map_err(report)
+}
+
+#[cold]
+fn report(payload: Box<dyn Any + Send>) -> PanicReport {
+    let message = message(&*payload);
+    // The last panic on this thread may be one that user code caught, before this one came from
+    // elsewhere (another thread's panic, resumed here).
+    let recorded = LAST.take().filter(|report| report.message == message);
+    let report = recorded.unwrap_or_else(|| PanicReport {
+        message,
+        location: None, // it did not meet the hook
+        backtrace: String::new(),
+    });
+    // Its drop is user code that may panic again, and nobody would catch that.
+    std::mem::forget(payload);
+    report
 }
 
 fn message(payload: &(dyn Any + Send)) -> String {

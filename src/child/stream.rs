@@ -125,6 +125,7 @@ pub(super) struct Items<'a> {
 }
 
 impl Items<'_> {
+    #[inline]
     pub(super) fn next(&mut self) -> io::Result<Arguments<'_>> {
         let items = self.frame.get(self.next..).unwrap_or_default();
         let (item, rest) = split_item(items)?;
@@ -152,6 +153,7 @@ impl Arguments<'_> {
     }
 
     /// Reads the value, which may keep parts of shared memory.
+    #[inline]
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
         match self {
             Self::Framed { frame, bytes } => decode(&frame[bytes.clone()]),
@@ -161,6 +163,7 @@ impl Arguments<'_> {
 
     /// Frees the memory of large arguments, so that they are not held twice while the task runs. In
     /// a chunk others may follow, which are still needed.
+    #[inline]
     pub(crate) fn release(self) {
         if let Self::Framed { frame, bytes } = self
             && bytes.end == frame.len()
@@ -233,6 +236,7 @@ impl FrameWriter {
     }
 }
 
+#[inline]
 pub(super) fn trim(buffer: &mut Vec<u8>) {
     if buffer.capacity() > KEPT {
         *buffer = Vec::new();

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::chunk::ChunkRun;
-use super::context::{Current, set_current};
+use super::context::{Current, set_current, set_current_item};
 use super::panic::{catch, record_panics};
 use super::prepare::{initialise, preload};
 use super::progress::Uplink;
@@ -337,8 +337,13 @@ impl Worker {
         self.runs += 1;
         let run = self.runs;
         let mut chunk = ChunkRun::new(header, self.claims, std::mem::take(&mut self.entries));
-        while let Some((task, claim)) = chunk.begin_item() {
-            set_current(Some(Current { task, worker, attempt: 1, claim, uplink, run }));
+        let task = header.task;
+        while let Some(item) = chunk.begin_item() {
+            if item == 0 {
+                let claim = chunk.first_claim();
+                set_current(Some(Current { task, worker, attempt: 1, claim, uplink, run }));
+            }
+            set_current_item(item);
             let args = items.next()?;
             chunk.finish_item(writer, |out| {
                 attempt(call, args, out, limit, None).map(|encoded| encoded.kept)
@@ -498,6 +503,7 @@ fn put_goodbye(out: &mut Vec<u8>) -> io::Result<()> {
 /// Calls a function and appends its result to `out`; or says why there is none, with what the reply
 /// has to tell of that. What a panic leaves in `out` is for the caller to take off. Says whether the result
 /// is in the sink instead.
+#[inline]
 fn attempt(
     call: &TaskCall,
     args: Arguments<'_>,

@@ -72,20 +72,23 @@ impl<'de> Decoder<'de> {
     fn long_varint(&mut self, first: u8, bits: u32) -> Result<u64, Fault> {
         let bad = || failed(postcard::Error::DeserializeBadVarint);
         let (mut number, mut shift) = (u64::from(first & 0x7F), 7);
-        loop {
-            // The last digits have no room for all of their bits.
-            let room = bits.checked_sub(shift).ok_or_else(bad)?;
-            let byte = self.pop()?;
-            let digits = u64::from(byte & 0x7F);
-            if digits >> room.min(7) != 0 {
+        for (place, byte) in self.bytes.iter().enumerate() {
+            if shift > bits {
                 return Err(bad());
             }
+            let digits = u64::from(byte & 0x7F);
             number |= digits << shift;
-            shift += 7;
-            if byte < 0x80 {
+            if *byte < 0x80 {
+                // The last digits may have no room for all of their bits.
+                if digits << shift >> shift != digits || number > u64::MAX >> (u64::BITS - bits) {
+                    return Err(bad());
+                }
+                self.bytes = &self.bytes[place + 1..];
                 return Ok(number);
             }
+            shift += 7;
         }
+        Err(if shift > bits { bad() } else { end() })
     }
 
     fn varint_128(&mut self) -> Result<u128, Fault> {

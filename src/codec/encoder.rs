@@ -74,6 +74,18 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
+    /// Appends the first `count` of few bytes. To copy all of them is quicker, as their number is known.
+    #[inline]
+    fn extend_by<const N: usize>(&mut self, bytes: [u8; N], count: usize) -> Result<(), Fault> {
+        let start = self.buffer.len();
+        if count > self.end - start {
+            return Err(self.too_large());
+        }
+        self.buffer.extend_from_slice(&bytes);
+        self.buffer.truncate(start + count);
+        Ok(())
+    }
+
     /// As `extend`, for what can be large.
     #[inline]
     fn extend_much(&mut self, bytes: &[u8]) -> Result<(), Fault> {
@@ -127,18 +139,26 @@ impl<'a> Encoder<'a> {
 
     #[inline]
     fn varint(&mut self, number: u64) -> Result<(), Fault> {
-        const LONGEST: usize = 10;
-        let Ok(small @ ..0x80) = u8::try_from(number) else {
-            let (mut bytes, mut length, mut rest) = ([0; LONGEST], 0, number);
-            while rest >= 0x80 {
-                bytes[length] = rest.to_le_bytes()[0] | 0x80;
-                rest >>= 7;
-                length += 1;
-            }
-            bytes[length] = rest.to_le_bytes()[0];
-            return self.extend(&bytes[..=length]);
-        };
-        self.push(small)
+        match u8::try_from(number) {
+            Ok(small @ ..0x80) => self.push(small),
+            _ => self.long_varint(number),
+        }
+    }
+
+    /// Puts the digits together in a word, as long as they fit, since to append them one by one takes longer.
+    #[inline]
+    fn long_varint(&mut self, number: u64) -> Result<(), Fault> {
+        if number >> 56 != 0 {
+            return self.varint_128(number.into());
+        }
+        let (mut word, mut length, mut rest) = (0, 0, number);
+        while rest >= 0x80 {
+            word |= (rest & 0x7F | 0x80) << (8 * length);
+            rest >>= 7;
+            length += 1;
+        }
+        word |= rest << (8 * length);
+        self.extend_by(word.to_le_bytes(), length + 1)
     }
 
     fn varint_128(&mut self, mut number: u128) -> Result<(), Fault> {

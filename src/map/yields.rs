@@ -10,7 +10,7 @@ use crate::codec::decode;
 use crate::error::{Cause, Report, Subject, TaskError, Value};
 use crate::harvest::{Content, Part};
 use crate::id::{TaskId, WorkerId};
-use crate::wire::split_entry;
+use crate::wire::{Outcome, split_entry};
 
 /// Parts that are to be yielded.
 pub(super) struct Yields<R> {
@@ -103,7 +103,8 @@ impl<R: DeserializeOwned> Yields<R> {
                 match split_entry(bytes.get(self.position..).unwrap_or_default()) {
                     Ok((outcome, entry, rest)) => {
                         self.position = bytes.len() - rest.len();
-                        match Cause::told(outcome, entry, self.max_payload) {
+                        let told = || Cause::told(outcome, entry, self.max_payload);
+                        match (outcome != Outcome::Returned).then(told).flatten() {
                             None => decode(entry).map_err(|error| {
                                 let cause = Cause::codec(Value::Result, "decoded", error);
                                 item_error(self.function, task, *worker, cause)

@@ -27,11 +27,13 @@ impl Kept {
         self.0.as_deref().map_or(&[], Vec::as_slice)
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
     /// Keeps what the other one does, too.
+    #[inline]
     pub(crate) fn add(&mut self, other: Self) {
         if self.is_empty() {
             *self = other;
@@ -51,11 +53,21 @@ thread_local! {
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Encodes a value that goes to another process, and says what has to be kept for that.
+/// Encodes a value that goes to another process, and says what has to be kept for that. Most values name nothing, and
+/// have no number then.
+#[inline]
 pub(crate) fn collect<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<(T, Kept), E> {
-    let _outer = Outer { encoding: ENCODING.replace(Some(0)), held: HELD.take() };
+    let encoding = ENCODING.replace(Some(0));
+    let _outer = Outer { encoding, held: if is_numbered(encoding) { HELD.take() } else { vec![] } };
     let encoded = encode()?;
-    Ok((encoded, Kept::new(HELD.take())))
+    let names_any = is_numbered(ENCODING.get());
+    Ok((encoded, if names_any { Kept::new(HELD.take()) } else { Kept::default() }))
+}
+
+/// Only then something can be held.
+#[inline]
+fn is_numbered(encoding: Option<u64>) -> bool {
+    encoding.is_some_and(|number| number != 0)
 }
 
 /// What was being encoded by this thread before; a `Serialize` may submit a task.
@@ -65,9 +77,12 @@ struct Outer {
 }
 
 impl Drop for Outer {
+    #[inline]
     fn drop(&mut self) {
-        ENCODING.set(self.encoding);
-        drop(HELD.replace(std::mem::take(&mut self.held)));
+        let inner = ENCODING.replace(self.encoding);
+        if is_numbered(inner) || is_numbered(self.encoding) {
+            drop(HELD.replace(std::mem::take(&mut self.held)));
+        }
     }
 }
 
@@ -89,7 +104,7 @@ pub(super) fn encoding() -> Result<Encoding, &'static str> {
 }
 
 /// Keeps something with the value that is being encoded.
-pub(super) fn hold(held: Held) {
+pub(super) fn hold(_: Encoding, held: Held) {
     HELD.with_borrow_mut(|all| all.push(held));
 }
 
@@ -106,11 +121,12 @@ mod tests {
     fn what_is_held_is_kept_with_its_value() {
         let kept = collect(|| {
             let outer = encoding()?;
-            hold(held());
+            hold(outer, held());
             let inner = collect(|| {
-                assert_ne!(encoding()?, outer);
-                hold(held());
-                hold(held());
+                let inner = encoding()?;
+                assert_ne!(inner, outer);
+                hold(inner, held());
+                hold(inner, held());
                 Ok::<_, &str>(())
             });
             assert_eq!(inner?.1.held().len(), 2);
@@ -129,13 +145,13 @@ mod tests {
     fn nothing_is_kept_of_what_has_failed() {
         let frozen = Exclusive::create(1).unwrap().freeze();
         let failed = collect(|| {
-            hold(Held::Frozen(Arc::clone(&frozen)));
-            Err::<(), _>(())
+            hold(encoding()?, Held::Frozen(Arc::clone(&frozen)));
+            Err::<(), _>("no reason")
         });
         failed.unwrap_err();
         let panicked = std::panic::catch_unwind(|| {
-            collect(|| -> Result<(), ()> {
-                hold(Held::Frozen(Arc::clone(&frozen)));
+            collect(|| -> Result<(), &str> {
+                hold(encoding()?, Held::Frozen(Arc::clone(&frozen)));
                 panic!("in a `Serialize`")
             })
         });

@@ -291,8 +291,8 @@ impl<T: Plain + fmt::Debug> fmt::Debug for SharedSlice<T> {
 
 impl<T: Plain> Serialize for SharedSlice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        encoding().map_err(S::Error::custom)?;
-        hold(Held::Frozen(Arc::clone(&self.memory)));
+        let encoding = encoding().map_err(S::Error::custom)?;
+        hold(encoding, Held::Frozen(Arc::clone(&self.memory)));
         (self.memory.name(), self.window).serialize(serializer)
     }
 }

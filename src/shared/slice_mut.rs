@@ -168,7 +168,7 @@ impl Owner {
             Self::Here(memory) => memory.name(),
         };
         if let Self::Here(memory) = std::mem::replace(self, Self::Gone(encoding, name)) {
-            hold(Held::Offered(memory.offer()));
+            hold(encoding, Held::Offered(memory.offer()));
         }
         Ok(name)
     }
