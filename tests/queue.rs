@@ -200,3 +200,28 @@ async fn a_short_result_arrives_while_the_next_task_is_long() {
         in_time(long).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn tasks_that_turn_out_long_among_brief_ones_all_run_at_the_same_time() {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from) + 3;
+    let pool = ProcessPoolExecutor::builder().max_workers(workers).min_workers(workers).build();
+    let (pool, gate) = (pool.unwrap(), Gate::new().await);
+    pool.ready().await.unwrap();
+    run_quick_tasks(&pool).await;
+    let (mut brief, mut long) = (Vec::new(), Vec::new());
+    for _ in 1..workers {
+        long.push(pool.submit(hold, gate.port()).await.unwrap());
+        brief.push(pool.submit(pid, ()).await.unwrap());
+    }
+    let mut held = Vec::new();
+    for _ in &long {
+        held.push(in_time(gate.arrival()).await); // none of them waits for another one
+    }
+    for handle in brief {
+        in_time(handle).await.unwrap(); // nor does a brief one
+    }
+    drop(held);
+    for handle in long {
+        in_time(handle).await.unwrap();
+    }
+}
