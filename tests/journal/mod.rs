@@ -37,6 +37,13 @@ impl Journal {
         self.lines().iter().map(|line| line.parse().unwrap()).collect()
     }
 
+    /// Numbers that were noted as four bytes each, the lowest first.
+    pub(crate) fn words(&self) -> Vec<u32> {
+        let bytes = std::fs::read(&self.0).unwrap();
+        let (words, []) = bytes.as_chunks() else { panic!("half a note") };
+        words.iter().copied().map(u32::from_le_bytes).collect()
+    }
+
     /// How often each number was noted.
     pub(crate) fn counts(&self) -> BTreeMap<u32, u32> {
         let mut counts = BTreeMap::new();
