@@ -18,18 +18,19 @@ use std::io;
 
 use procpool::ProcessPoolExecutor;
 
-use counts::{Counts, Pending, bulk, echoes, map, round_trips};
+use counts::{Counts, Pending, bulk, echoes, looks, map, round_trips};
 
 const WORKERS: usize = 2;
 const PENDING: usize = 300_000;
 
 /// What is counted, and how often it is done.
-const CASES: [(&str, usize, Work); 5] = [
+const CASES: [(&str, usize, Work); 6] = [
     ("round trip", 10_000, Work::RoundTrips),
     ("one of many tasks", 200_000, Work::Bulk),
     ("item of a map", 2_000_000, Work::Map),
     ("64 KiB there and back", 1_000, Work::Echo(64 << 10)),
     ("64 MiB there and back", 10, Work::Echo(64 << 20)),
+    ("1 MiB by reference", 10_000, Work::Look(1 << 20)),
 ];
 
 #[derive(Clone, Copy)]
@@ -38,6 +39,7 @@ enum Work {
     Bulk,
     Map,
     Echo(usize),
+    Look(usize),
 }
 
 fn main() -> io::Result<()> {
@@ -77,6 +79,7 @@ async fn perform(work: Work, pool: &ProcessPoolExecutor, times: usize) {
         Work::Bulk => bulk(pool, times).await,
         Work::Map => map(pool, times).await,
         Work::Echo(size) => echoes(pool, times, size).await,
+        Work::Look(size) => looks(pool, times, size).await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is counted: tasks that do nothing.
 
 use futures::StreamExt;
-use procpool::{ProcessPoolExecutor, TaskHandle};
+use procpool::{ProcessPoolExecutor, SharedBytes, TaskHandle};
 use serde_bytes::ByteBuf;
 
 use super::{Gate, pass};
@@ -14,7 +14,12 @@ pub(crate) fn echo(payload: ByteBuf) -> ByteBuf {
     payload
 }
 
-procpool::register!(noop, echo);
+#[allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
+pub(crate) fn look(bytes: SharedBytes) -> u8 {
+    bytes[bytes.len() / 2]
+}
+
+procpool::register!(noop, echo, look);
 
 /// One after the other.
 pub(crate) async fn round_trips(pool: &ProcessPoolExecutor, tasks: usize) {
@@ -70,5 +75,13 @@ pub(crate) async fn echoes(pool: &ProcessPoolExecutor, tasks: usize, size: usize
     for _ in 0..tasks {
         let payload = ByteBuf::from(vec![0xA5; size]);
         assert_eq!(pool.run(echo, payload).await.expect("an echo").len(), size);
+    }
+}
+
+/// One after the other, each with the same memory.
+pub(crate) async fn looks(pool: &ProcessPoolExecutor, tasks: usize, size: usize) {
+    let bytes = SharedBytes::with_len(size, |bytes| bytes.fill(7)).expect("memory");
+    for _ in 0..tasks {
+        assert_eq!(pool.run(look, bytes.clone()).await.expect("a byte"), 7);
     }
 }
