@@ -88,6 +88,7 @@
 //! | share a table with all tasks without a copy | [`SharedSlice`], [`SharedBytes`] |
 //! | have a task change memory where it is | [`SharedSliceMut`] |
 //! | choose where workers come from | [Start methods](guide::start_methods) |
+//! | know what a task costs, and make it cost less | [Performance](guide::performance) |
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
 //! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
 //! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
@@ -107,8 +108,8 @@
 //!
 //! # When not to use it
 //!
-//! Arguments and results are encoded and cross a pipe, and a round trip costs two process switches,
-//! some tens of microseconds. Where the code is trusted not to crash, hang or leak,
+//! Arguments and results are encoded and cross a pipe (but for [`SharedSlice`]), and a round trip costs two
+//! process switches, some ten microseconds. Where the code is trusted not to crash, hang or leak,
 //! [`tokio::task::spawn_blocking`] or rayon share memory and are cheaper. A process is the better
 //! choice for code that may take the service down (parsers in C, plugins), that must be killed when
 //! it takes too long (threads cannot be), or that wants an address space or an allocator of its own.
@@ -118,7 +119,7 @@
 //! # Platforms
 //!
 //! Linux is supported in full; [`StartMethod::ForkServer`] needs Linux 5.3 or later. Other Unix systems lack the shared page by which tasks are taken
-//! back from workers, so nothing is sent ahead there; they are not tested yet. Windows is not
+//! back from workers, so nothing is sent ahead there, and [`SharedSlice`] cannot be made; they are not tested yet. Windows is not
 //! supported yet.
 #![deny(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]

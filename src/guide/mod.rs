@@ -1,4 +1,5 @@
-//! Chapters to read: for those who know another tool, and for those who have to choose one.
+//! Chapters to read: for those who know another tool, and for those who have to choose one, start methods,
+//! and what things cost.
 
 #[doc = include_str!("coming_from_python.md")]
 pub mod coming_from_python {}
@@ -8,3 +9,6 @@ pub mod choosing {}
 
 #[doc = include_str!("start_methods.md")]
 pub mod start_methods {}
+
+#[doc = include_str!("performance.md")]
+pub mod performance {}
