@@ -79,7 +79,7 @@ impl<'a> Encoder<'a> {
     fn extend_by<const N: usize>(&mut self, bytes: [u8; N], count: usize) -> Result<(), Fault> {
         let start = self.buffer.len();
         if count > self.end - start {
-            return Err(self.too_large());
+            return self.overflow(&bytes[..count]);
         }
         self.buffer.extend_from_slice(&bytes);
         self.buffer.truncate(start + count);
