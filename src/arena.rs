@@ -222,12 +222,12 @@ impl Arena {
         give_up(free);
     }
 
-    pub(crate) fn draft(self: &Arc<Self>) -> Draft<Arc<Self>> {
-        Draft::new(Arc::clone(self))
+    pub(crate) fn draft(self: &Arc<Self>) -> Draft<&Arc<Self>> {
+        Draft::new(self)
     }
 }
 
-impl Slabs for Arc<Arena> {
+impl Slabs for &Arc<Arena> {
     fn take(&mut self, length: usize) -> Option<Slab> {
         let size = segment_size(length);
         let mut state = self.lock();
@@ -274,7 +274,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Of what was written to a draft; `None` if that was nothing.
-    pub(crate) fn new(arena: &Arc<Arena>, draft: Draft<Arc<Arena>>) -> Option<Self> {
+    pub(crate) fn new(arena: &Arc<Arena>, draft: Draft<&Arc<Arena>>) -> Option<Self> {
         static LAST: AtomicU64 = AtomicU64::new(0);
 
         let (slab, length) = draft.finish()?;
@@ -299,7 +299,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(slab) = self.slab.take() {
             lease_word(&slab.segment).store(0, Ordering::SeqCst);
-            self.arena.give_back(slab);
+            (&self.arena).give_back(slab);
         }
     }
 }
