@@ -17,7 +17,7 @@ use super::harness::{Aim, Block, Case, Options, Unit};
 
 /// About a millisecond of work each.
 const ITEMS: u64 = 200;
-const STEPS: u64 = 500_000;
+const STEPS: u64 = 1_000_000;
 
 /// The same code for all who run it, step by step: what is inlined may be folded, and here more than there.
 #[inline(never)]
