@@ -76,7 +76,7 @@ pub type SharedBytes = SharedSlice<u8>;
 /// looked at.
 ///
 /// It can be serialised only as an argument or a result, not to a file. To do that, serialise the slice.
-pub struct SharedSlice<T> {
+pub struct SharedSlice<T: Plain> {
     memory: Arc<Frozen>,
     window: Window,
     values: PhantomData<fn() -> T>,
@@ -246,7 +246,7 @@ impl<'a, T: Plain> IntoIterator for &'a SharedSlice<T> {
     }
 }
 
-impl<T> Clone for SharedSlice<T> {
+impl<T: Plain> Clone for SharedSlice<T> {
     fn clone(&self) -> Self {
         Self { memory: Arc::clone(&self.memory), window: self.window, values: PhantomData }
     }

@@ -63,7 +63,7 @@ pub type SharedBytesMut = SharedSliceMut<u8>;
 ///
 /// For the rest the same holds as for [`SharedSlice`]: how long it lives, its limits, and what processes
 /// can do that are not to be trusted.
-pub struct SharedSliceMut<T> {
+pub struct SharedSliceMut<T: Plain> {
     /// Only to take it out when it is serialised.
     owner: Mutex<Owner>,
     window: Window,
@@ -181,7 +181,7 @@ impl<T: Plain> From<SharedSliceMut<T>> for SharedSlice<T> {
     }
 }
 
-impl<T> fmt::Debug for SharedSliceMut<T> {
+impl<T: Plain> fmt::Debug for SharedSliceMut<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedSliceMut").field("len", &self.window.len()).finish_non_exhaustive()
     }

@@ -20,6 +20,11 @@
 /// * has neither pointers, references, nor anything like a `Cell` or an atomic in it;
 /// * has at least one byte, and is aligned to no more than 4096;
 /// * is the same in all programs that share the memory.
+#[diagnostic::on_unimplemented(
+    message = "shared memory cannot hold values of `{Self}`, as not all bytes are such a value",
+    label = "`{Self}` is not `Plain`",
+    note = "use `u64` instead of `usize`, `u8` instead of `bool`, `u32` instead of `char`, and bytes for what has serde"
+)]
 #[expect(unsafe_code, reason = "what it promises is relied on")]
 pub unsafe trait Plain: Copy + Send + Sync + Unpin + 'static {}
 
