@@ -156,18 +156,20 @@ impl Watch {
         let parts = parts(&self.page);
         let piece = parts.piece.load(Ordering::Acquire);
         let length = usize::try_from(piece & u64::from(u32::MAX)).unwrap_or(usize::MAX);
-        let is_next = piece >> 32 == u64::from(self.received);
-        if !is_next || length <= self.seen || length > ROOM {
+        // Of a piece that is being written a part may have come. If the worker dies then, no more of it will.
+        let begin = self.received.wrapping_sub((piece >> 32) as u32) as usize;
+        let known = begin.saturating_add(self.seen);
+        if length <= known || length > ROOM {
             return false; // nothing new, or it is in the pipe
         }
         let before = inbox.len();
-        words::load(parts.bytes, self.seen, length, inbox);
+        words::load(parts.bytes, known, length, inbox);
         fence(Ordering::Acquire);
         if parts.piece.load(Ordering::Relaxed) >> 32 != piece >> 32 {
             inbox.truncate(before);
             return false;
         }
-        self.seen = length;
+        self.seen = length - begin;
         true
     }
 }
@@ -232,6 +234,23 @@ mod tests {
         deliver(&mut watch, &mut inbox, b"first");
         assert!(watch.look(&mut inbox));
         assert_eq!(&inbox[..], b"firstlater");
+    }
+
+    #[test]
+    fn what_was_shown_is_not_lost_when_only_a_part_of_it_was_written() {
+        let (mut display, mut watch, mut inbox) = sides();
+        display.written(5);
+        assert!(display.show(b"one two"));
+        display.wake(); // and then it was killed in the middle of writing
+        deliver(&mut watch, &mut inbox, b"firston");
+        assert!(watch.take(&mut inbox));
+        assert_eq!(&inbox.split()[..], b"firstone two");
+        assert!(!watch.take(&mut inbox));
+        deliver(&mut watch, &mut inbox, b"e t");
+        assert!(inbox.is_empty() && !watch.take(&mut inbox));
+        deliver(&mut watch, &mut inbox, b"wo three");
+        assert_eq!(&inbox[..], b" three");
+        assert!(!watch.take(&mut inbox), "more than was shown is in the pipe");
     }
 
     #[test]
