@@ -552,8 +552,7 @@ impl<'a> Link<'a> {
                 let (header, _) = split_header::<SegmentReply>(body)?;
                 let loan = self.loans.take(&header, self.launch.max_payload)?;
                 self.replies += 1;
-                let payload =
-                    Payload::Loan(Arc::new(loan)).with(std::mem::take(&mut self.borrowed));
+                let payload = Payload::Loan(loan).with(std::mem::take(&mut self.borrowed));
                 let ReplyHeader { run_time, task, outcome } = header.reply;
                 let reply = Reply::Task { task, outcome, run_time, payload };
                 return Ok(Step::Message(Message::Reply(reply)));

@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 
@@ -36,15 +36,40 @@ pub(crate) fn turn_word(segment: &Segment) -> &AtomicU64 {
 /// The segments of one worker.
 #[derive(Debug)]
 pub(crate) struct Loans {
-    segments: BTreeMap<u64, Arc<Opened>>,
+    segments: BTreeMap<u64, Known>,
     /// How long they may be all together.
     most: u64,
+}
+
+/// A segment that its worker has.
+#[derive(Debug)]
+struct Known {
+    opened: Arc<Opened>,
+    /// The last result in it.
+    last: Weak<Loan>,
+}
+
+impl Drop for Known {
+    /// A result may be left alone for long, and the segments of many workers that have gone would take all
+    /// descriptors.
+    fn drop(&mut self) {
+        if let Some(loan) = self.last.upgrade() {
+            loan.bytes();
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Opened {
     segment: Segment,
     is_lent: AtomicBool,
+}
+
+impl Opened {
+    fn end_loan(&self) {
+        self.is_lent.store(false, Ordering::Release);
+        turn_word(&self.segment).store(FREE, Ordering::Release);
+    }
 }
 
 impl Loans {
@@ -64,7 +89,7 @@ impl Loans {
         if offer.name.pid() != pid {
             return Err(lie("offered memory that is not its own"));
         }
-        let size = |opened: &Arc<Opened>| opened.segment.len() as u64;
+        let size = |known: &Known| known.opened.segment.len() as u64;
         let sum = self.segments.values().map(size).sum::<u64>().saturating_add(offer.name.len());
         if self.segments.len() >= SEGMENTS || sum > self.most {
             return Err(lie("offered more memory than it may"));
@@ -72,7 +97,7 @@ impl Loans {
         let Ok(segment) = Segment::open(offer.name) else { return Ok(()) };
         turn_word(&segment).store(FREE, Ordering::Release);
         let opened = Arc::new(Opened { segment, is_lent: AtomicBool::new(false) });
-        self.segments.insert(offer.segment, opened);
+        self.segments.insert(offer.segment, Known { opened, last: Weak::new() });
         Ok(())
     }
 
@@ -81,9 +106,14 @@ impl Loans {
     /// # Errors
     ///
     /// If the worker tells of what cannot be there.
-    pub(crate) fn take(&self, reply: &SegmentReply, max_payload: usize) -> io::Result<Loan> {
-        let opened = self.segments.get(&reply.segment);
-        let opened = opened.ok_or_else(|| lie("sent a result in memory that it does not share"))?;
+    pub(crate) fn take(
+        &mut self,
+        reply: &SegmentReply,
+        max_payload: usize,
+    ) -> io::Result<Arc<Loan>> {
+        let known = self.segments.get_mut(&reply.segment);
+        let known = known.ok_or_else(|| lie("sent a result in memory that it does not share"))?;
+        let opened = &known.opened;
         let fits = |length: &usize| *length <= opened.segment.len() && *length <= max_payload;
         let length = usize::try_from(reply.length).ok().filter(fits);
         let length = length.ok_or_else(|| lie("sent a result that is longer than it can be"))?;
@@ -91,7 +121,10 @@ impl Loans {
         {
             return Err(lie("sent two results in one place"));
         }
-        Ok(Loan { opened: Arc::clone(opened), length, copy: OnceLock::new() })
+        let opened = Mutex::new(Some(Arc::clone(opened)));
+        let loan = Arc::new(Loan { opened, length, copy: OnceLock::new() });
+        known.last = Arc::downgrade(&loan);
+        Ok(loan)
     }
 }
 
@@ -102,7 +135,8 @@ fn lie(what: &str) -> io::Error {
 /// A result in a worker's segment.
 #[derive(Debug)]
 pub(crate) struct Loan {
-    opened: Arc<Opened>,
+    /// Set until it was copied.
+    opened: Mutex<Option<Arc<Opened>>>,
     length: usize,
     copy: OnceLock<Bytes>,
 }
@@ -111,24 +145,24 @@ impl Loan {
     /// The bytes, copied when they are first wanted; that ends the loan.
     pub(crate) fn bytes(&self) -> &Bytes {
         self.copy.get_or_init(|| {
+            let Some(opened) = self.take_opened() else { return Bytes::new() }; // not reached
             let mut copy = vec_for(self.length);
             // That it is inside was found before; if there is no memory this is no result.
-            let copied = self.opened.segment.copy_to(0..self.length, &mut copy);
-            self.end();
+            let copied = opened.segment.copy_to(0..self.length, &mut copy);
+            opened.end_loan();
             copied.map_or_else(|_| Bytes::new(), |()| Bytes::from(copy))
         })
     }
 
-    fn end(&self) {
-        self.opened.is_lent.store(false, Ordering::Release);
-        turn_word(&self.opened.segment).store(FREE, Ordering::Release);
+    fn take_opened(&self) -> Option<Arc<Opened>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        if self.copy.get().is_none() {
-            self.end();
+        if let Some(opened) = self.take_opened() {
+            opened.end_loan();
         }
     }
 }
@@ -163,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_result_is_copied_and_its_place_is_free_again() {
-        let (loans, mut segment) = loans();
+        let (mut loans, mut segment) = loans();
         assert_eq!(turn(&segment), FREE);
         turn_word(&segment).store(LENT, Ordering::Release);
         let loan = loans.take(&reply(1, 6), LEN).unwrap();
@@ -179,13 +213,14 @@ mod tests {
 
     #[test]
     fn a_result_outlives_its_worker_and_one_that_nobody_wants_frees_its_place() {
-        let (loans, segment) = loans();
+        let (mut loans, segment) = loans();
         let loan = loans.take(&reply(1, 6), LEN).unwrap();
         turn_word(&segment).store(LENT, Ordering::Release);
         drop(loan);
         assert_eq!(turn(&segment), FREE);
         let loan = loans.take(&reply(1, 6), LEN).unwrap();
         drop((loans, segment));
+        assert!(loan.opened.lock().unwrap().is_none(), "it keeps nothing open");
         assert_eq!(loan.bytes(), "result");
     }
 

@@ -311,6 +311,23 @@ async fn a_result_outlives_its_worker() {
 }
 
 #[tokio::test]
+async fn results_of_workers_that_have_gone_take_no_descriptors() {
+    let _turn = turn().await;
+    let builder = ProcessPoolExecutor::builder().max_workers(1).max_tasks_per_child(3);
+    let pool = builder.build().unwrap();
+    let value = bytes(MEGABYTE);
+    let mut handles = Vec::new();
+    for _ in 0..12 {
+        handles.push(pool.submit(echo_vec, value.clone()).await.unwrap());
+    }
+    in_time(pool.shutdown()).await;
+    wait_until("descriptors are closed", || descriptors() == 0).await;
+    for handle in handles {
+        assert!(in_time(handle).await.unwrap() == value);
+    }
+}
+
+#[tokio::test]
 async fn a_result_can_be_awaited_twice() {
     let _turn = turn().await;
     let pool = pool(1);
