@@ -26,7 +26,11 @@ fn variable(name: String) -> Option<String> {
     std::env::var(name).ok()
 }
 
-procpool::register!(square, cube, fourth, variable);
+fn bytes(length: usize) -> Vec<u8> {
+    vec![7; length]
+}
+
+procpool::register!(square, cube, fourth, variable, bytes);
 
 const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
 
@@ -98,6 +102,20 @@ async fn a_banner_before_the_hello_does_no_harm() {
     command.env("PROGRAM", std::env::current_exe().unwrap());
     let builder = ProcessPoolExecutor::builder().max_workers(1).worker_output(WorkerOutput::Null);
     let pool = builder.worker_command(command).build().unwrap();
+    assert_eq!(in_time(pool.run(square, 12)).await.unwrap(), 144);
+    assert_eq!(pool.stats().worker_starts, 1);
+}
+
+#[tokio::test]
+async fn the_child_of_a_command_serves_whatever_the_length_of_its_results() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "\"$PROGRAM\" \"$@\"; exit $?", "sh"]).args(AS_WORKER);
+    command.env("PROGRAM", std::env::current_exe().unwrap());
+    let builder = ProcessPoolExecutor::builder().max_workers(1).worker_command(command);
+    let pool = builder.build().unwrap();
+    for length in [10, 1 << 20, 1 << 20, 3 << 20, 1 << 20] {
+        assert_eq!(in_time(pool.run(bytes, length)).await.unwrap().len(), length);
+    }
     assert_eq!(in_time(pool.run(square, 12)).await.unwrap(), 144);
     assert_eq!(pool.stats().worker_starts, 1);
 }
