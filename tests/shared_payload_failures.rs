@@ -210,14 +210,22 @@ async fn what_is_no_memory_is_not_taken() {
 }
 
 #[tokio::test]
+async fn what_is_not_its_own_is_not_taken() {
+    let pool = builder().build().unwrap();
+    let parent = std::process::id();
+    for name in [(0, 0, 0, 0), (parent, 0, 4096, 0)] {
+        assert_eq!(in_time(pool.run(offer, name)).await.unwrap(), 1);
+    }
+    assert!(in_time(pool.run(echo, value())).await.unwrap() == value());
+    assert_eq!(pool.stats().worker_starts, 1);
+}
+
+#[tokio::test]
 async fn who_offers_what_it_must_not_is_ended() {
     let pool = builder().build().unwrap();
-    let mut names = vec![(0, 0, 0, 0), (u32::MAX, i32::MIN, u64::MAX, u64::MAX)];
-    names.push((std::process::id(), 0, 4096, 0)); // the parent's
-    for name in names {
-        let error = in_time(pool.run(offer, name)).await.unwrap_err();
-        assert!(error.is_worker_death(), "{name:?}: {error}");
-    }
+    let name = (u32::MAX, i32::MIN, u64::MAX, u64::MAX);
+    let error = in_time(pool.run(offer, name)).await.unwrap_err();
+    assert!(error.is_worker_death(), "{error}");
     let error = in_time(pool.run(offer_own, (0, u64::MAX))).await.unwrap_err();
     assert!(error.is_worker_death(), "{error}");
     assert!(in_time(pool.run(echo, value())).await.unwrap() == value());
