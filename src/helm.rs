@@ -167,13 +167,13 @@ impl Helm {
 
     // ----- in place of the task -----
 
-    /// Handles a command if a task would begin at once, and nobody else has the helm; gives it back
-    /// otherwise.
+    /// Handles a command if a task would begin at once, few others wait, and nobody else has the helm; gives it
+    /// back otherwise.
     pub(crate) fn hand_in(&self, command: Command) -> Result<(), Command> {
         let Some(mut taken) = self.take() else { return Err(command) };
-        let Some(state) = taken.state().filter(|state| state.supervisor.would_begin()) else {
-            return Err(command);
-        };
+        let is_at_once =
+            |state: &&mut State| state.commands.len() < BATCH && state.supervisor.would_begin();
+        let Some(state) = taken.state().filter(is_at_once) else { return Err(command) };
         state.receive();
         state.new_commands.push(command);
         state.turn(None);
