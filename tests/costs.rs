@@ -124,13 +124,11 @@ async fn pool() -> ProcessPoolExecutor {
 }
 
 impl Bounds {
-    /// Whatever happens, one of many tasks costs no more than one by itself; but a worker looks for its next
-    /// task several times if its parent has to wait for a CPU.
+    /// Whatever happens, one of many tasks costs no more than one by itself.
     fn loosened(self) -> Self {
-        const LOOKS: f64 = 6.0;
         Self {
             parent_calls: self.parent_calls.max(ROUND_TRIP.parent_calls),
-            worker_calls: self.worker_calls.max(ROUND_TRIP.worker_calls + LOOKS),
+            worker_calls: self.worker_calls.max(ROUND_TRIP.worker_calls),
             wake_ups: self.wake_ups.max(ROUND_TRIP.wake_ups),
             allocations: self.allocations.max(ROUND_TRIP.allocations),
             ..self
