@@ -98,7 +98,9 @@ async fn check(tasks: usize, bounds: Bounds, work: impl AsyncFn(&ProcessPoolExec
         }
         if is_disturbed(&counts) {
             let exceeded = bounds.loosened().exceeded_by(&counts, tasks);
-            assert!(exceeded.is_empty(), "on a busy machine: {exceeded:?}");
+            if !exceeded.is_empty() {
+                beyond.push(format!("on a busy machine: {}", exceeded.join(", ")));
+            }
             disturbed += 1;
         } else {
             beyond.push(exceeded.join(", "));
