@@ -114,19 +114,32 @@ struct Open {
     loads: Numbers,
     /// By load.
     workers: Vec<Numbers>,
+    /// The least load, and the first worker that has no more.
+    first: Option<(usize, WorkerId)>,
 }
 
 impl Open {
-    fn insert(&mut self, load: usize, id: WorkerId) {
-        self.workers[load].insert(id.0);
-        self.loads.insert(load as u64);
+    fn new(max_pipeline: usize) -> Self {
+        // Who has room has less than the most.
+        let workers = vec![Numbers::default(); max_pipeline];
+        Self { loads: Numbers::default(), workers, first: None }
     }
 
-    fn remove(&mut self, load: usize, id: WorkerId) {
-        self.workers[load].remove(id.0);
-        if self.workers[load].is_empty() {
-            self.loads.remove(load as u64);
+    fn change(&mut self, id: WorkerId, before: Option<usize>, after: Option<usize>) {
+        if before == after {
+            return;
         }
+        if let Some(load) = before {
+            self.workers[load].remove(id.0);
+            if self.workers[load].is_empty() {
+                self.loads.remove(load as u64);
+            }
+        }
+        if let Some(load) = after {
+            self.workers[load].insert(id.0);
+            self.loads.insert(load as u64);
+        }
+        self.first = self.first_from(0);
     }
 
     /// The least one that is not below `load`, and the first worker that has no more.
@@ -138,23 +151,13 @@ impl Open {
 
 impl Summary {
     fn new(max_pipeline: usize) -> Self {
-        // Who has room has less than the most.
-        let open =
-            Open { loads: Numbers::default(), workers: vec![Numbers::default(); max_pipeline] };
         let [timeouts, divides, idle] = [(); 3].map(|()| Earliest::default());
-        Self { tally: Tally::default(), open, timeouts, divides, idle }
+        Self { tally: Tally::default(), open: Open::new(max_pipeline), timeouts, divides, idle }
     }
 
     /// A worker's standing changes.
     fn update(&mut self, place: usize, id: WorkerId, before: &Standing, after: &Standing) {
-        if before.load != after.load {
-            if let Some(load) = before.load {
-                self.open.remove(load, id);
-            }
-            if let Some(load) = after.load {
-                self.open.insert(load, id);
-            }
-        }
+        self.open.change(id, before.load, after.load);
         self.tally += after.tally;
         self.tally -= before.tally;
         self.timeouts.set(place, after.timeout);
@@ -227,9 +230,7 @@ impl Crew {
         let place = self.find(id)?;
         self.ids.remove(place);
         let worker = self.workers.remove(place);
-        if let Some(load) = worker.standing.load {
-            self.summary.open.remove(load, id);
-        }
+        self.summary.open.change(id, worker.standing.load, None);
         self.summary.tally -= worker.standing.tally;
         self.summary.place(&self.workers);
         Some(worker)
@@ -256,7 +257,7 @@ impl Crew {
 
     /// The least load of a worker with room, and the first worker that has no more.
     pub(super) fn first_open(&self) -> Option<(usize, WorkerId)> {
-        self.summary.open.first_from(0)
+        self.summary.open.first
     }
 
     /// The same of those that are not idle.
@@ -308,9 +309,7 @@ impl Crew {
         counted.place(&self.workers);
         for (id, worker) in self.iter() {
             counted.tally += worker.standing.tally;
-            if let Some(load) = worker.standing.load {
-                counted.open.insert(load, id);
-            }
+            counted.open.change(id, None, worker.standing.load);
         }
         let stands = |(_, worker): (_, &Worker)| {
             worker.is_true() && worker.standing == worker.stand(config, surplus)

@@ -16,8 +16,10 @@ impl Scheduler {
         }
         self.hand_out(now, 0);
         self.start_workers(now);
-        self.hand_out(now, usize::MAX);
-        self.start_workers(now); // what idle ones were spared may have gone, and what is left not be brief
+        if !self.queue.is_dry() {
+            self.hand_out(now, usize::MAX);
+            self.start_workers(now); // what idle ones were spared may have gone, and what is left not be brief
+        }
         self.rebalance(now);
     }
 
@@ -82,7 +84,7 @@ impl Scheduler {
         self.actions.push_back(Action::Send { worker: id, task: task.id, attempt });
         let batch = self.tempo.batch();
         let begun = self.update(id, |worker| worker.push(now, task, batch));
-        self.actions.extend(begun.flatten().map(Action::Begin));
+        self.begin(begun.flatten());
         true
     }
 
@@ -179,6 +181,13 @@ impl Scheduler {
         }
     }
 
+    /// A task counts as running from now on.
+    fn begin(&mut self, task: Option<TaskId>) {
+        if let Some(task) = task {
+            self.actions.push_back(Action::Begin(task));
+        }
+    }
+
     /// Takes the front task out; the next one becomes the running one.
     pub(super) fn drop_head(&mut self, now: Time, id: WorkerId) {
         let next = self.update(id, |worker| worker.drop_head(now));
@@ -188,7 +197,7 @@ impl Scheduler {
     /// The front task has been taken out, and the next one has become the running one.
     pub(super) fn head_dropped(&mut self, now: Time, id: WorkerId, next: Option<TaskId>) {
         self.release_keys(id);
-        self.actions.extend(next.map(Action::Begin));
+        self.begin(next);
         self.execute_sentence(now, id);
         self.end_if_spent(id);
         self.leave_if_due(now, id);

@@ -505,7 +505,7 @@ impl Scheduler {
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front();
-        if action.is_none() {
+        if action.is_none() && self.actions.capacity() > FEW_ACTIONS {
             self.actions.shrink_to(FEW_ACTIONS); // all that waited may have ended at once
         }
         action
