@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::arena::Arena;
 use crate::callable::{Callable, TaskFn};
 use crate::child::{is_uninitialised_worker, report_missing_init};
-use crate::codec::CodecError;
+use crate::codec::Fault;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::executor::{Limits, ProcessPoolExecutor};
 use crate::exit::ExitHook;
@@ -563,7 +563,7 @@ fn prepared_hook(
     let hook = hook.transpose()?;
     match &hook {
         Some(hook) if hook.call.arguments.len() > limit => {
-            let source = CodecError::TooLarge { limit };
+            let source = Fault::TooLarge { limit }.into();
             Err(BuildErrorKind::Arguments { function: hook.call.name, source })
         }
         _ => Ok(hook),

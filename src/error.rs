@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::CodecError;
+use crate::codec::{CodecError, Fault};
 use crate::handshake::Refusal;
 use crate::id::{TaskId, WorkerId};
 use crate::sys::signal_name;
@@ -129,9 +129,9 @@ pub(crate) enum Cause {
 
 impl Cause {
     pub(crate) fn codec(what: Value, action: &'static str, error: CodecError) -> Self {
-        match error {
-            CodecError::TooLarge { limit } => Self::TooLarge { what, limit },
-            error => Self::Codec { what, action, source: Arc::new(error) },
+        match *error.fault() {
+            Fault::TooLarge { limit } => Self::TooLarge { what, limit },
+            _ => Self::Codec { what, action, source: Arc::new(error) },
         }
     }
 

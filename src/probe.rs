@@ -35,10 +35,12 @@ pub mod probes {
         fn task(&self) -> Task {
             let function = self.0;
             let call: TaskCall = Box::new(move |args, buffer, limit, sink| {
-                let decoded = args.decode::<A>().map_err(CallError::Arguments)?;
+                let decoded =
+                    args.decode::<A>().map_err(|error| Box::new(CallError::Arguments(error)))?;
                 args.release();
                 let result = function.execute(decoded);
-                Encoded::new(&result, buffer, limit, sink).map_err(CallError::Result)
+                Encoded::new(&result, buffer, limit, sink)
+                    .map_err(|error| Box::new(CallError::Result(error)))
             });
             (Some(TaskCallOf(call)), type_name::<fn(A) -> F::Output>())
         }
@@ -57,7 +59,7 @@ pub mod probes {
     fn init_call<A: DeserializeOwned>(
         call: impl Fn(A) -> Result<Box<dyn Any>, InitError> + Send + Sync + 'static,
     ) -> InitCallOf {
-        InitCallOf(Box::new(move |args: Arguments<'_>| {
+        InitCallOf(Box::new(move |mut args: Arguments<'_>| {
             let decoded = args
                 .decode()
                 .map_err(|error| InitError(format!("the arguments cannot be decoded: {error}")))?;

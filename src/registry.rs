@@ -17,9 +17,14 @@ use crate::payload::Encoded;
 use crate::wire::FunctionName;
 
 /// A task's function as the worker calls it: arguments in, result appended to the buffer, or put into the
-/// sink if it is large.
+/// sink if it is large. What it returns fits into two registers.
 pub(crate) type TaskCall = Box<
-    dyn Fn(Arguments<'_>, &mut Vec<u8>, usize, Option<&mut dyn Sink>) -> Result<Encoded, CallError>
+    dyn Fn(
+            &mut Arguments<'_>,
+            &mut Vec<u8>,
+            usize,
+            Option<&mut dyn Sink>,
+        ) -> Result<Encoded, Box<CallError>>
         + Send
         + Sync,
 >;
@@ -188,6 +193,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Fault;
     use crate::codec::{decode, encode};
     use crate::probe::Probe;
     use crate::probe::probes::*;
@@ -215,7 +221,7 @@ mod tests {
         let (mut args, mut result) = (Vec::new(), Vec::new());
         encode(&(2_u64, 10_u32), &mut args, 100).unwrap();
         let call = power.task().unwrap();
-        let encoded = call(Arguments::new(&mut args), &mut result, 100, None).unwrap();
+        let encoded = call(&mut Arguments::new(&mut args), &mut result, 100, None).unwrap();
         assert!(encoded.kept.is_empty() && !encoded.in_sink);
         assert_eq!(decode::<u64>(&result).unwrap(), 1024);
     }
@@ -252,10 +258,13 @@ mod tests {
         let registry = registry();
         let call = registry.functions[0].task().unwrap();
         let (mut args, mut out) = (Vec::new(), Vec::new());
-        let result = call(Arguments::new(&mut args), &mut out, 9, None);
-        assert!(matches!(result, Err(CallError::Arguments(_))));
+        let result = call(&mut Arguments::new(&mut args), &mut out, 9, None);
+        assert!(matches!(*result.unwrap_err(), CallError::Arguments(_)));
         encode(&(2_u64, 60_u32), &mut args, 100).unwrap();
-        let too_large = CallError::Result(CodecError::TooLarge { limit: 3 });
-        assert_eq!(call(Arguments::new(&mut args), &mut out, 3, None).unwrap_err(), too_large);
+        let too_large = CallError::Result(Fault::TooLarge { limit: 3 }.into());
+        assert_eq!(
+            call(&mut Arguments::new(&mut args), &mut out, 3, None).unwrap_err(),
+            Box::new(too_large)
+        );
     }
 }

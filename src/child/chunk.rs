@@ -4,6 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::stream::{FrameWriter, trim};
+use super::worker::Failed;
 use crate::claim::{Begun, Slot, begin};
 use crate::metrics::nanos;
 use crate::record::Recorder;
@@ -84,14 +85,14 @@ impl ChunkRun {
     pub(super) fn finish_item(
         &mut self,
         writer: &mut FrameWriter,
-        run: impl FnOnce(&mut Vec<u8>) -> Result<Kept, (Outcome, Vec<u8>)>,
+        run: impl FnOnce(&mut Vec<u8>) -> Result<Kept, Box<Failed>>,
     ) -> io::Result<()> {
         let (known, start) = (self.entries.len(), begin_entry(&mut self.entries));
         let (outcome, kept) = match run(&mut self.entries) {
             Ok(kept) => (Outcome::Returned, kept),
-            Err((outcome, text)) => {
-                replace_entry(&mut self.entries, start, &text);
-                (outcome, Kept::default())
+            Err(failed) => {
+                replace_entry(&mut self.entries, start, &failed.text);
+                (failed.outcome, Kept::default())
             }
         };
         end_entry(&mut self.entries, start, outcome)?;

@@ -164,11 +164,11 @@ impl Arguments<'_> {
     /// Frees the memory of large arguments, so that they are not held twice while the task runs. In
     /// a chunk others may follow, which are still needed.
     #[inline]
-    pub(crate) fn release(self) {
-        if let Self::Framed { frame, bytes } = self
-            && bytes.end == frame.len()
-        {
-            trim(frame);
+    pub(crate) fn release(&mut self) {
+        match self {
+            Self::Framed { frame, bytes } if bytes.end == frame.len() => trim(frame),
+            Self::Framed { .. } => {}
+            Self::Shared(bytes) => *bytes = Bytes::new(),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::progress::Uplink;
 use super::segments::{Segments, read};
 use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
 use crate::claim::{Slot, begin, is_offered};
-use crate::codec::{CodecError, SHARED_FROM, Sink};
+use crate::codec::{CodecError, Fault, SHARED_FROM, Sink};
 use crate::log::print;
 use crate::payload::Encoded;
 use crate::process::{ParentLink, adopt};
@@ -482,12 +482,12 @@ pub(super) fn call(
 ) -> io::Result<(Outcome, Encoded)> {
     put_header(out, Outcome::Returned, 0)?;
     let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
-    let (outcome, text) = match attempt(call, payload, out, limit, sink) {
+    let Failed { outcome, text } = match attempt(call, payload, out, limit, sink) {
         Ok(encoded) => {
             set_length(out)?;
             return Ok((Outcome::Returned, encoded));
         }
-        Err(failed) => failed,
+        Err(failed) => *failed,
     };
     out.clear();
     put_header(out, outcome, text.len())?;
@@ -506,23 +506,51 @@ fn put_goodbye(out: &mut Vec<u8>) -> io::Result<()> {
 #[inline]
 fn attempt(
     call: &TaskCall,
-    args: Arguments<'_>,
+    mut args: Arguments<'_>,
     out: &mut Vec<u8>,
     limit: usize,
-    sink: Option<&mut dyn Sink>,
-) -> Result<Encoded, (Outcome, Vec<u8>)> {
-    match catch(|| call(args, out, limit, sink)) {
-        Ok(Ok(encoded)) => Ok(encoded),
-        Ok(Err(CallError::Arguments(error))) => {
-            Err((Outcome::UndecodableArguments, encode_reason(&error, limit)))
-        }
-        Ok(Err(CallError::Result(CodecError::TooLarge { .. }))) => {
-            Err((Outcome::ResultTooLarge, Vec::new()))
-        }
-        Ok(Err(CallError::Result(error))) => {
-            Err((Outcome::UnencodableResult, encode_reason(&error, limit)))
-        }
-        Err(report) => Err((Outcome::Panicked, encode_report(report, limit))),
+    mut sink: Option<&mut dyn Sink>,
+) -> Result<Encoded, Box<Failed>> {
+    // All by reference, also what it returns: `catch` would move it from place to place, and that takes longer than a
+    // small task.
+    let mut called = None;
+    let mut run = || {
+        let sink = sink.as_mut().map(|sink| &mut **sink as &mut dyn Sink);
+        called = Some(call(&mut args, out, limit, sink));
+    };
+    let caught = catch(&mut run);
+    match called {
+        Some(Ok(encoded)) => Ok(encoded),
+        Some(Err(error)) => Err(Box::new(Failed::call(&error, limit))),
+        None => Err(Box::new(Failed::panic(caught.err().unwrap_or_default(), limit))),
+    }
+}
+
+/// Why there is no result.
+pub(super) struct Failed {
+    pub(super) outcome: Outcome,
+    /// What the reply tells of it.
+    pub(super) text: Vec<u8>,
+}
+
+impl Failed {
+    #[cold]
+    fn call(error: &CallError, limit: usize) -> Self {
+        let (outcome, text) = match error {
+            CallError::Arguments(error) => {
+                (Outcome::UndecodableArguments, encode_reason(error, limit))
+            }
+            CallError::Result(error) => match error.fault() {
+                Fault::TooLarge { .. } => (Outcome::ResultTooLarge, Vec::new()),
+                _ => (Outcome::UnencodableResult, encode_reason(error, limit)),
+            },
+        };
+        Self { outcome, text }
+    }
+
+    #[cold]
+    fn panic(report: PanicReport, limit: usize) -> Self {
+        Self { outcome: Outcome::Panicked, text: encode_report(report, limit) }
     }
 }
 

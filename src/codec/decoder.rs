@@ -42,21 +42,21 @@ impl<'de> Decoder<'de> {
     }
 
     #[inline]
-    fn pop(&mut self) -> Result<u8, Fault> {
+    fn pop(&mut self) -> Result<u8, CodecError> {
         let Some((byte, rest)) = self.bytes.split_first() else { return Err(end()) };
         self.bytes = rest;
         Ok(*byte)
     }
 
     #[inline]
-    fn take(&mut self, count: usize) -> Result<&'de [u8], Fault> {
+    fn take(&mut self, count: usize) -> Result<&'de [u8], CodecError> {
         let Some((taken, rest)) = self.bytes.split_at_checked(count) else { return Err(end()) };
         self.bytes = rest;
         Ok(taken)
     }
 
     #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
         let Some((taken, rest)) = self.bytes.split_first_chunk() else { return Err(end()) };
         self.bytes = rest;
         Ok(*taken)
@@ -64,12 +64,12 @@ impl<'de> Decoder<'de> {
 
     /// A number of up to so many bits.
     #[inline]
-    fn varint(&mut self, bits: u32) -> Result<u64, Fault> {
+    fn varint(&mut self, bits: u32) -> Result<u64, CodecError> {
         let byte = self.pop()?;
         if byte < 0x80 { Ok(byte.into()) } else { self.long_varint(byte, bits) }
     }
 
-    fn long_varint(&mut self, first: u8, bits: u32) -> Result<u64, Fault> {
+    fn long_varint(&mut self, first: u8, bits: u32) -> Result<u64, CodecError> {
         let bad = || failed(postcard::Error::DeserializeBadVarint);
         let (mut number, mut shift) = (u64::from(first & 0x7F), 7);
         for (place, byte) in self.bytes.iter().enumerate() {
@@ -91,7 +91,7 @@ impl<'de> Decoder<'de> {
         Err(if shift > bits { bad() } else { end() })
     }
 
-    fn varint_128(&mut self) -> Result<u128, Fault> {
+    fn varint_128(&mut self) -> Result<u128, CodecError> {
         let bad = || failed(postcard::Error::DeserializeBadVarint);
         let (mut number, mut shift) = (0, 0);
         loop {
@@ -111,26 +111,26 @@ impl<'de> Decoder<'de> {
     }
 
     #[inline]
-    fn length(&mut self) -> Result<usize, Fault> {
+    fn length(&mut self) -> Result<usize, CodecError> {
         // One that does not fit is more than there is anyway.
         Ok(usize::try_from(self.varint(u64::BITS)?).unwrap_or(usize::MAX))
     }
 
     #[inline]
-    fn take_with_length(&mut self) -> Result<&'de [u8], Fault> {
+    fn take_with_length(&mut self) -> Result<&'de [u8], CodecError> {
         let length = self.length()?;
         self.take(length)
     }
 
     #[inline]
-    fn text(&mut self) -> Result<&'de str, Fault> {
+    fn text(&mut self) -> Result<&'de str, CodecError> {
         let bytes = self.take_with_length()?;
         str::from_utf8(bytes).map_err(|_| failed(postcard::Error::DeserializeBadUtf8))
     }
 
     /// What the head of a sequence says.
     #[inline]
-    fn sequence(&mut self) -> Result<Sequence<'de>, Fault> {
+    fn sequence(&mut self) -> Result<Sequence<'de>, CodecError> {
         if let Some(packed) = self.bytes.strip_prefix(&PACKED) {
             self.bytes = packed;
             return self.packed();
@@ -139,7 +139,7 @@ impl<'de> Decoder<'de> {
     }
 
     #[cold]
-    fn packed(&mut self) -> Result<Sequence<'de>, Fault> {
+    fn packed(&mut self) -> Result<Sequence<'de>, CodecError> {
         let (kind, count) = (self.pop()?, self.length()?);
         let width = match kind & !SIGNED {
             width @ (2 | 4 | 8 | 16) => usize::from(width),
@@ -151,7 +151,7 @@ impl<'de> Decoder<'de> {
 
     /// Counts a value that has taken no bytes if it is as long as `before`.
     #[inline]
-    fn count_free<T>(&mut self, before: usize) -> Result<(), Fault> {
+    fn count_free<T>(&mut self, before: usize) -> Result<(), CodecError> {
         if self.bytes.len() < before {
             return Ok(());
         }
@@ -161,7 +161,7 @@ impl<'de> Decoder<'de> {
     }
 
     #[inline]
-    fn seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+    fn seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, CodecError> {
         let before = self.bytes.len();
         let value = seed.deserialize(&mut *self)?;
         self.count_free::<S::Value>(before)?;
@@ -173,7 +173,7 @@ impl<'de> Decoder<'de> {
     fn numbers<V: Visitor<'de>>(
         &mut self,
         sequence: &Sequence<'de>,
-    ) -> Option<Result<V::Value, Fault>> {
+    ) -> Option<Result<V::Value, CodecError>> {
         macro_rules! try_each {
             ($($number:ty)*) => {$(
                 if type_id::<V>() == visitor_of_numbers::<$number>() {
@@ -188,7 +188,10 @@ impl<'de> Decoder<'de> {
         None
     }
 
-    fn numbers_of<N: Packable, T>(&mut self, sequence: &Sequence<'de>) -> Option<Result<T, Fault>>
+    fn numbers_of<N: Packable, T>(
+        &mut self,
+        sequence: &Sequence<'de>,
+    ) -> Option<Result<T, CodecError>>
     where
         Vec<N>: Timeless,
     {
@@ -207,13 +210,13 @@ impl<'de> Decoder<'de> {
 }
 
 #[cold]
-fn end() -> Fault {
+fn end() -> CodecError {
     failed(postcard::Error::DeserializeUnexpectedEnd)
 }
 
 #[cold]
-fn failed(error: postcard::Error) -> Fault {
-    CodecError::Postcard(error).into()
+fn failed(error: postcard::Error) -> CodecError {
+    Fault::Postcard(error).into()
 }
 
 /// The head of a sequence.
@@ -231,7 +234,7 @@ macro_rules! show {
             self,
             $($arg: $type,)*
             $visitor: V,
-        ) -> Result<V::Value, Fault> {
+        ) -> Result<V::Value, CodecError> {
             let $decoder = self;
             $shown
         }
@@ -249,7 +252,7 @@ macro_rules! unzigzag {
 #[expect(clippy::cast_possible_truncation, reason = "a varint has no more bits than it may have")]
 #[expect(clippy::cast_possible_wrap, reason = "half of a number has room for the sign")]
 impl<'de> Deserializer<'de> for &mut Decoder<'de> {
-    type Error = Fault;
+    type Error = CodecError;
 
     #[inline]
     fn is_human_readable(&self) -> bool {
@@ -365,13 +368,13 @@ struct Parts<'a, 'de> {
 }
 
 impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
-    type Error = Fault;
+    type Error = CodecError;
 
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
+    ) -> Result<Option<S::Value>, CodecError> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
         seed.deserialize(&mut *self.decoder).map(Some)
@@ -390,13 +393,13 @@ struct Elements<'a, 'de> {
 }
 
 impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
-    type Error = Fault;
+    type Error = CodecError;
 
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
+    ) -> Result<Option<S::Value>, CodecError> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
         self.decoder.seed(seed).map(Some)
@@ -409,18 +412,21 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
 }
 
 impl<'de> MapAccess<'de> for Elements<'_, 'de> {
-    type Error = Fault;
+    type Error = CodecError;
 
     #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
+    ) -> Result<Option<S::Value>, CodecError> {
         self.next_element_seed(seed)
     }
 
     #[inline]
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<S::Value, CodecError> {
         self.decoder.seed(seed)
     }
 
@@ -431,32 +437,42 @@ impl<'de> MapAccess<'de> for Elements<'_, 'de> {
 }
 
 impl<'de> EnumAccess<'de> for &mut Decoder<'de> {
-    type Error = Fault;
+    type Error = CodecError;
     type Variant = Self;
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a varint has no more bits than it may")]
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Fault> {
-        let index: U32Deserializer<Fault> = (self.varint(32)? as u32).into_deserializer();
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Self), CodecError> {
+        let index: U32Deserializer<CodecError> = (self.varint(32)? as u32).into_deserializer();
         Ok((seed.deserialize(index)?, self))
     }
 }
 
 impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
-    type Error = Fault;
+    type Error = CodecError;
 
     #[inline]
-    fn unit_variant(self) -> Result<(), Fault> {
+    fn unit_variant(self) -> Result<(), CodecError> {
         Ok(())
     }
 
     #[inline]
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<S::Value, CodecError> {
         seed.deserialize(self)
     }
 
     #[inline]
-    fn tuple_variant<V: Visitor<'de>>(self, left: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        left: usize,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
         self.deserialize_tuple(left, visitor)
     }
 
@@ -465,7 +481,7 @@ impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, CodecError> {
         self.deserialize_tuple(fields.len(), visitor)
     }
 }
@@ -478,12 +494,12 @@ struct Packed<'de> {
 }
 
 impl<'de> SeqAccess<'de> for Packed<'de> {
-    type Error = Fault;
+    type Error = CodecError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
+    ) -> Result<Option<S::Value>, CodecError> {
         let Some((number, rest)) = self.bytes.split_at_checked(self.width) else { return Ok(None) };
         self.bytes = rest;
         seed.deserialize(PackedNumber::new(number, self.kind & SIGNED != 0)).map(Some)
@@ -518,13 +534,13 @@ impl PackedNumber {
 }
 
 impl<'de> Deserializer<'de> for PackedNumber {
-    type Error = Fault;
+    type Error = CodecError;
 
     fn is_human_readable(&self) -> bool {
         false
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
         match self {
             Self::Small(number) => visitor.visit_u64(number),
             Self::SmallSigned(number) => visitor.visit_i64(number),
@@ -537,7 +553,7 @@ impl<'de> Deserializer<'de> for PackedNumber {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, CodecError> {
         visitor.visit_newtype_struct(self)
     }
 

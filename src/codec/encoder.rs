@@ -46,13 +46,14 @@ impl<'a> Encoder<'a> {
         Self { buffer, start, end: start.saturating_add(room), limit, sink, sunk: 0 }
     }
 
-    /// Brings everything to one place; true if that is the sink.
+    /// Brings everything to one place; true if that is the sink. By reference, as to move the encoder takes as long
+    /// as to encode a number.
     #[inline]
-    pub(super) fn finish(self) -> bool {
+    pub(super) fn finish(&mut self) -> bool {
         self.sunk > 0 && self.finish_sink()
     }
 
-    fn finish_sink(mut self) -> bool {
+    fn finish_sink(&mut self) -> bool {
         let is_sunk = self.sink(&[]);
         if !is_sunk {
             self.take_back();
@@ -61,12 +62,12 @@ impl<'a> Encoder<'a> {
     }
 
     #[inline]
-    fn push(&mut self, byte: u8) -> Result<(), Fault> {
+    fn push(&mut self, byte: u8) -> Result<(), CodecError> {
         self.extend(&[byte])
     }
 
     #[inline]
-    fn extend(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    fn extend(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
         if bytes.len() > self.end - self.buffer.len() {
             return self.overflow(bytes);
         }
@@ -76,7 +77,11 @@ impl<'a> Encoder<'a> {
 
     /// Appends the first `count` of few bytes. To copy all of them is quicker, as their number is known.
     #[inline]
-    fn extend_by<const N: usize>(&mut self, bytes: [u8; N], count: usize) -> Result<(), Fault> {
+    fn extend_by<const N: usize>(
+        &mut self,
+        bytes: [u8; N],
+        count: usize,
+    ) -> Result<(), CodecError> {
         let start = self.buffer.len();
         if count > self.end - start {
             return self.overflow(&bytes[..count]);
@@ -88,7 +93,7 @@ impl<'a> Encoder<'a> {
 
     /// As `extend`, for what can be large.
     #[inline]
-    fn extend_much(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    fn extend_much(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
         if bytes.len() >= MUCH && bytes.len() <= self.end - self.buffer.len() {
             reserve(self.buffer, bytes.len());
         }
@@ -97,7 +102,7 @@ impl<'a> Encoder<'a> {
 
     /// There is no room up to `end`.
     #[cold]
-    fn overflow(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    fn overflow(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
         let rest = self.limit - self.sunk - (self.buffer.len() - self.start);
         if bytes.len() > rest {
             return Err(self.too_large());
@@ -133,12 +138,12 @@ impl<'a> Encoder<'a> {
     }
 
     #[cold]
-    fn too_large(&self) -> Fault {
-        CodecError::TooLarge { limit: self.limit }.into()
+    fn too_large(&self) -> CodecError {
+        Fault::TooLarge { limit: self.limit }.into()
     }
 
     #[inline]
-    fn varint(&mut self, number: u64) -> Result<(), Fault> {
+    fn varint(&mut self, number: u64) -> Result<(), CodecError> {
         match u8::try_from(number) {
             Ok(small @ ..0x80) => self.push(small),
             _ => self.long_varint(number),
@@ -147,7 +152,7 @@ impl<'a> Encoder<'a> {
 
     /// Puts the digits together in a word, as long as they fit, since to append them one by one takes longer.
     #[inline]
-    fn long_varint(&mut self, number: u64) -> Result<(), Fault> {
+    fn long_varint(&mut self, number: u64) -> Result<(), CodecError> {
         if number >> 56 != 0 {
             return self.varint_128(number.into());
         }
@@ -161,7 +166,7 @@ impl<'a> Encoder<'a> {
         self.extend_by(word.to_le_bytes(), length + 1)
     }
 
-    fn varint_128(&mut self, mut number: u128) -> Result<(), Fault> {
+    fn varint_128(&mut self, mut number: u128) -> Result<(), CodecError> {
         while number >= 0x80 {
             self.push(number.to_le_bytes()[0] | 0x80)?;
             number >>= 7;
@@ -170,11 +175,11 @@ impl<'a> Encoder<'a> {
     }
 
     #[inline]
-    fn length(&mut self, length: usize) -> Result<(), Fault> {
+    fn length(&mut self, length: usize) -> Result<(), CodecError> {
         self.varint(length as u64)
     }
 
-    fn numbers<N: Packable>(&mut self, numbers: &[N]) -> Result<(), Fault> {
+    fn numbers<N: Packable>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
         if let Some(kind) = N::KIND {
             self.extend(&PACKED)?;
             self.push(kind)?;
@@ -185,7 +190,7 @@ impl<'a> Encoder<'a> {
 
     /// Encodes what `items` refers to if it is a sequence of numbers that is worth it.
     #[inline]
-    fn if_numbers<I>(&mut self, items: &I) -> Option<Result<(), Fault>> {
+    fn if_numbers<I>(&mut self, items: &I) -> Option<Result<(), CodecError>> {
         macro_rules! try_each {
             ($($number:ty)*) => {$(
                 if let Some(numbers) = as_numbers::<I, $number>(items) {
@@ -211,7 +216,7 @@ macro_rules! zigzag {
 
 impl Serializer for &mut Encoder<'_> {
     type Ok = ();
-    type Error = Fault;
+    type Error = CodecError;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
@@ -226,102 +231,102 @@ impl Serializer for &mut Encoder<'_> {
     }
 
     #[inline]
-    fn serialize_bool(self, value: bool) -> Result<(), Fault> {
+    fn serialize_bool(self, value: bool) -> Result<(), CodecError> {
         self.push(value.into())
     }
 
     #[inline]
-    fn serialize_i8(self, value: i8) -> Result<(), Fault> {
+    fn serialize_i8(self, value: i8) -> Result<(), CodecError> {
         self.push(value.cast_unsigned())
     }
 
     #[inline]
-    fn serialize_i16(self, value: i16) -> Result<(), Fault> {
+    fn serialize_i16(self, value: i16) -> Result<(), CodecError> {
         self.varint(zigzag!(value, i16 => u16).into())
     }
 
     #[inline]
-    fn serialize_i32(self, value: i32) -> Result<(), Fault> {
+    fn serialize_i32(self, value: i32) -> Result<(), CodecError> {
         self.varint(zigzag!(value, i32 => u32).into())
     }
 
     #[inline]
-    fn serialize_i64(self, value: i64) -> Result<(), Fault> {
+    fn serialize_i64(self, value: i64) -> Result<(), CodecError> {
         self.varint(zigzag!(value, i64 => u64))
     }
 
-    fn serialize_i128(self, value: i128) -> Result<(), Fault> {
+    fn serialize_i128(self, value: i128) -> Result<(), CodecError> {
         self.varint_128(zigzag!(value, i128 => u128))
     }
 
     #[inline]
-    fn serialize_u8(self, value: u8) -> Result<(), Fault> {
+    fn serialize_u8(self, value: u8) -> Result<(), CodecError> {
         self.push(value)
     }
 
     #[inline]
-    fn serialize_u16(self, value: u16) -> Result<(), Fault> {
+    fn serialize_u16(self, value: u16) -> Result<(), CodecError> {
         self.varint(value.into())
     }
 
     #[inline]
-    fn serialize_u32(self, value: u32) -> Result<(), Fault> {
+    fn serialize_u32(self, value: u32) -> Result<(), CodecError> {
         self.varint(value.into())
     }
 
     #[inline]
-    fn serialize_u64(self, value: u64) -> Result<(), Fault> {
+    fn serialize_u64(self, value: u64) -> Result<(), CodecError> {
         self.varint(value)
     }
 
-    fn serialize_u128(self, value: u128) -> Result<(), Fault> {
+    fn serialize_u128(self, value: u128) -> Result<(), CodecError> {
         self.varint_128(value)
     }
 
     #[inline]
-    fn serialize_f32(self, value: f32) -> Result<(), Fault> {
+    fn serialize_f32(self, value: f32) -> Result<(), CodecError> {
         self.extend(&value.to_le_bytes())
     }
 
     #[inline]
-    fn serialize_f64(self, value: f64) -> Result<(), Fault> {
+    fn serialize_f64(self, value: f64) -> Result<(), CodecError> {
         self.extend(&value.to_le_bytes())
     }
 
     #[inline]
-    fn serialize_char(self, value: char) -> Result<(), Fault> {
+    fn serialize_char(self, value: char) -> Result<(), CodecError> {
         self.serialize_str(value.encode_utf8(&mut [0; 4]))
     }
 
     #[inline]
-    fn serialize_str(self, value: &str) -> Result<(), Fault> {
+    fn serialize_str(self, value: &str) -> Result<(), CodecError> {
         self.serialize_bytes(value.as_bytes())
     }
 
     #[inline]
-    fn serialize_bytes(self, value: &[u8]) -> Result<(), Fault> {
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), CodecError> {
         self.length(value.len())?;
         self.extend_much(value)
     }
 
     #[inline]
-    fn serialize_none(self) -> Result<(), Fault> {
+    fn serialize_none(self) -> Result<(), CodecError> {
         self.push(0)
     }
 
     #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CodecError> {
         self.push(1)?;
         value.serialize(self)
     }
 
     #[inline]
-    fn serialize_unit(self) -> Result<(), Fault> {
+    fn serialize_unit(self) -> Result<(), CodecError> {
         Ok(())
     }
 
     #[inline]
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Fault> {
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), CodecError> {
         Ok(())
     }
 
@@ -331,7 +336,7 @@ impl Serializer for &mut Encoder<'_> {
         _: &'static str,
         index: u32,
         _: &'static str,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CodecError> {
         self.varint(index.into())
     }
 
@@ -340,7 +345,7 @@ impl Serializer for &mut Encoder<'_> {
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CodecError> {
         value.serialize(self)
     }
 
@@ -351,25 +356,25 @@ impl Serializer for &mut Encoder<'_> {
         index: u32,
         _: &'static str,
         value: &T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CodecError> {
         self.varint(index.into())?;
         value.serialize(self)
     }
 
     #[inline]
-    fn serialize_seq(self, length: Option<usize>) -> Result<Self, Fault> {
-        let unknown = || CodecError::Postcard(postcard::Error::SerializeSeqLengthUnknown);
+    fn serialize_seq(self, length: Option<usize>) -> Result<Self, CodecError> {
+        let unknown = || Fault::Postcard(postcard::Error::SerializeSeqLengthUnknown);
         self.length(length.ok_or_else(unknown)?)?;
         Ok(self)
     }
 
     #[inline]
-    fn serialize_tuple(self, _: usize) -> Result<Self, Fault> {
+    fn serialize_tuple(self, _: usize) -> Result<Self, CodecError> {
         Ok(self)
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Fault> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, CodecError> {
         Ok(self)
     }
 
@@ -380,18 +385,18 @@ impl Serializer for &mut Encoder<'_> {
         index: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, CodecError> {
         self.varint(index.into())?;
         Ok(self)
     }
 
     #[inline]
-    fn serialize_map(self, length: Option<usize>) -> Result<Self, Fault> {
+    fn serialize_map(self, length: Option<usize>) -> Result<Self, CodecError> {
         self.serialize_seq(length)
     }
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Fault> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, CodecError> {
         Ok(self)
     }
 
@@ -402,12 +407,12 @@ impl Serializer for &mut Encoder<'_> {
         index: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, CodecError> {
         self.varint(index.into())?;
         Ok(self)
     }
 
-    fn collect_seq<I>(self, items: I) -> Result<(), Fault>
+    fn collect_seq<I>(self, items: I) -> Result<(), CodecError>
     where
         I: IntoIterator<Item: Serialize>,
     {
@@ -432,19 +437,19 @@ macro_rules! parts {
     ($($trait:ident: $($method:ident($($name:ty)?)),*;)*) => {$(
         impl ser::$trait for &mut Encoder<'_> {
             type Ok = ();
-            type Error = Fault;
+            type Error = CodecError;
 
             $(#[inline]
             fn $method<T: Serialize + ?Sized>(
                 &mut self,
                 $(_: $name,)?
                 part: &T,
-            ) -> Result<(), Fault> {
+            ) -> Result<(), CodecError> {
                 part.serialize(&mut **self)
             })*
 
             #[inline]
-            fn end(self) -> Result<(), Fault> {
+            fn end(self) -> Result<(), CodecError> {
                 Ok(())
             }
         }

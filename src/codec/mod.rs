@@ -21,9 +21,21 @@ use self::decoder::Decoder;
 use self::encoder::Encoder;
 pub(crate) use self::encoder::{SHARED_FROM, Sink};
 
-/// Why a value could not be turned into bytes or back.
+/// Why a value could not be turned into bytes or back. It is as small as can be, because everything that can
+/// fail returns it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CodecError {
+#[error("{0}")]
+pub(crate) struct CodecError(Box<Fault>);
+
+impl CodecError {
+    pub(crate) fn fault(&self) -> &Fault {
+        &self.0
+    }
+}
+
+/// See [`CodecError`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
     #[error("{0}")]
     Postcard(postcard::Error),
     /// What an implementation of `Serialize` or `Deserialize` says itself.
@@ -35,26 +47,21 @@ pub(crate) enum CodecError {
     Trailing(usize),
 }
 
-/// A [`CodecError`] on its way. It is as small as can be, because everything that can fail returns it.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Fault(Box<CodecError>);
-
-impl From<CodecError> for Fault {
-    fn from(error: CodecError) -> Self {
-        Self(Box::new(error))
+impl From<Fault> for CodecError {
+    fn from(fault: Fault) -> Self {
+        Self(Box::new(fault))
     }
 }
 
-impl serde::ser::Error for Fault {
+impl serde::ser::Error for CodecError {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        CodecError::Custom(text.to_string()).into()
+        Fault::Custom(text.to_string()).into()
     }
 }
 
-impl serde::de::Error for Fault {
+impl serde::de::Error for CodecError {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        CodecError::Custom(text.to_string()).into()
+        Fault::Custom(text.to_string()).into()
     }
 }
 
@@ -78,16 +85,13 @@ pub(crate) fn encode_with<T: Serialize + ?Sized>(
     sink: Option<&mut dyn Sink>,
 ) -> Result<bool, CodecError> {
     let start = buffer.len();
-    let encoded = {
-        let sink = sink.map(|sink| sink as &mut dyn Sink); // for as long as the encoder lives
-        let mut encoder = Encoder::new(buffer, limit, sink);
-        value.serialize(&mut encoder).map(|()| encoder.finish())
-    };
-    match encoded {
-        Ok(is_sunk) => Ok(is_sunk),
+    let sink = sink.map(|sink| sink as &mut dyn Sink); // for as long as the encoder lives
+    let mut encoder = Encoder::new(buffer, limit, sink);
+    match value.serialize(&mut encoder) {
+        Ok(()) => Ok(encoder.finish()),
         Err(error) => {
             buffer.truncate(start);
-            Err(*error.0)
+            Err(error)
         }
     }
 }
@@ -106,9 +110,9 @@ pub(crate) fn decode_shared<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Cod
 
 #[inline]
 fn decode_from<T: DeserializeOwned>(mut decoder: Decoder<'_>) -> Result<T, CodecError> {
-    let value = T::deserialize(&mut decoder).map_err(|error| *error.0)?;
+    let value = T::deserialize(&mut decoder)?;
     match decoder.rest().len() {
         0 => Ok(value),
-        rest => Err(CodecError::Trailing(rest)),
+        rest => Err(Fault::Trailing(rest).into()),
     }
 }

@@ -31,17 +31,17 @@ impl<'de> Deserialize<'de> for Undecodable {
 fn custom_errors_keep_their_text() {
     let mut bytes = vec![0xAA];
     let error = encode(&(7_u8, Failing), &mut bytes, 100).unwrap_err();
-    assert_eq!(error, CodecError::Custom("never".to_owned()));
+    assert_eq!(error, Fault::Custom("never".to_owned()).into());
     assert_eq!(error.to_string(), "never");
     assert_eq!(bytes, [0xAA]);
     let error = decode::<(Undecodable,)>(&[]).unwrap_err();
-    assert_eq!(error, CodecError::Custom("never".to_owned()));
+    assert_eq!(error, Fault::Custom("never".to_owned()).into());
 }
 
 #[test]
 fn other_errors_are_postcards() {
     let error = decode::<bool>(&[7]).unwrap_err();
-    assert_eq!(error, CodecError::Postcard(postcard::Error::DeserializeBadBool));
+    assert_eq!(error, Fault::Postcard(postcard::Error::DeserializeBadBool).into());
 }
 
 #[test]
@@ -62,13 +62,13 @@ fn what_stands_before_is_kept_and_does_not_count() {
 fn a_value_over_the_limit_is_refused() {
     let mut bytes = vec![0xAA];
     let error = encode(&vec![0_u8; 100], &mut bytes, 99).unwrap_err();
-    assert_eq!(error, CodecError::TooLarge { limit: 99 });
+    assert_eq!(error, Fault::TooLarge { limit: 99 }.into());
     assert_eq!(bytes, [0xAA]);
 }
 
 #[test]
 fn left_over_bytes_are_an_error() {
-    assert_eq!(decode::<u8>(&[1, 2]), Err(CodecError::Trailing(1)));
+    assert_eq!(decode::<u8>(&[1, 2]), Err(Fault::Trailing(1).into()));
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,7 +142,11 @@ where
     for end in 0..bytes.len() {
         let expected = postcard::take_from_bytes::<T>(&bytes[..end]).map(|_| ());
         let cut = decode::<T>(&bytes[..end]).map(|_| ());
-        assert_eq!(cut, expected.map_err(CodecError::Postcard), "{end} bytes of {value:?}");
+        assert_eq!(
+            cut,
+            expected.map_err(|error| Fault::Postcard(error).into()),
+            "{end} bytes of {value:?}"
+        );
     }
 }
 
@@ -176,7 +180,8 @@ fn numbers_of_all_sizes_are_written_and_read_as_by_postcard() {
 #[test]
 fn numbers_that_are_too_long_are_refused_as_by_postcard() {
     fn assert_alike<T: DeserializeOwned + PartialEq + fmt::Debug>(bytes: &[u8]) {
-        let expected = postcard::from_bytes::<T>(bytes).map_err(CodecError::Postcard);
+        let expected =
+            postcard::from_bytes::<T>(bytes).map_err(|error| Fault::Postcard(error).into());
         assert_eq!(decode::<T>(bytes), expected, "{bytes:?}");
     }
     for length in 0..20 {
@@ -195,7 +200,7 @@ fn numbers_that_are_too_long_are_refused_as_by_postcard() {
 fn other_values_are_refused_as_by_postcard() {
     fn assert_refused<T: DeserializeOwned + PartialEq + fmt::Debug>(bytes: &[u8]) {
         let expected = postcard::from_bytes::<T>(bytes).unwrap_err();
-        assert_eq!(decode::<T>(bytes), Err(CodecError::Postcard(expected)), "{bytes:?}");
+        assert_eq!(decode::<T>(bytes), Err(Fault::Postcard(expected).into()), "{bytes:?}");
     }
     assert_refused::<Option<u8>>(&[2, 0]);
     assert_refused::<char>(&[5, b'a']);
@@ -334,7 +339,7 @@ fn length(length: u64) -> Vec<u8> {
 #[test]
 fn a_length_alone_takes_no_memory() {
     for count in [1 << 40, u64::MAX - 1, u64::MAX] {
-        let end = CodecError::Postcard(postcard::Error::DeserializeUnexpectedEnd);
+        let end = CodecError::from(Fault::Postcard(postcard::Error::DeserializeUnexpectedEnd));
         let bytes = length(count);
         assert_eq!(decode::<Vec<u8>>(&bytes), Err(end.clone()));
         assert_eq!(decode::<Vec<f64>>(&bytes), Err(end.clone()));
@@ -353,7 +358,7 @@ fn a_length_alone_takes_no_memory() {
 #[test]
 fn unknown_kinds_of_packed_numbers_are_refused() {
     for kind in [0, 1, 3, 5, 32, 0x80, 0x83, 0xFF] {
-        let bad = CodecError::Postcard(postcard::Error::DeserializeBadEncoding);
+        let bad = CodecError::from(Fault::Postcard(postcard::Error::DeserializeBadEncoding));
         assert_eq!(decode::<Vec<u64>>(&[0x80, 0, kind, 0]), Err(bad));
     }
     assert_eq!(decode::<Vec<u64>>(&[0x80, 0, 8, 0]), Ok(Vec::new()));
@@ -374,7 +379,7 @@ fn values_that_take_no_bytes_come_back_but_not_without_limit() {
         decode::<Vec<Hollow>>(&encoded(&vec![hollow.clone(); 10_000])).unwrap().len(),
         10_000
     );
-    let end = CodecError::Postcard(postcard::Error::DeserializeUnexpectedEnd);
+    let end = CodecError::from(Fault::Postcard(postcard::Error::DeserializeUnexpectedEnd));
     assert_eq!(decode::<Vec<Hollow>>(&length(1 << 40)), Err(end.clone()));
     let many = [length(1000), length(100_000).repeat(1000)].concat();
     assert_eq!(decode::<Vec<Vec<Hollow>>>(&many), Err(end));
@@ -386,7 +391,7 @@ fn the_limit_holds_to_the_byte() {
     let length = encoded(&value).len();
     let mut bytes = Vec::new();
     for limit in [0, 1, 2, 100, 8002, 8003, 8500, length - 11, length - 1] {
-        assert_eq!(encode(&value, &mut bytes, limit), Err(CodecError::TooLarge { limit }));
+        assert_eq!(encode(&value, &mut bytes, limit), Err(Fault::TooLarge { limit }.into()));
         assert!(bytes.is_empty());
     }
     encode(&value, &mut bytes, length).unwrap();
@@ -402,5 +407,5 @@ fn a_sequence_without_a_length_is_an_error() {
         }
     }
     let error = encode(&Endless, &mut Vec::new(), 100).unwrap_err();
-    assert_eq!(error, CodecError::Postcard(postcard::Error::SerializeSeqLengthUnknown));
+    assert_eq!(error, Fault::Postcard(postcard::Error::SerializeSeqLengthUnknown).into());
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::pace::FULL;
-use crate::codec::{CodecError, encode};
+use crate::codec::{CodecError, Fault, encode};
 use crate::payload::Payload;
 use crate::shared::{Kept, collect};
 use crate::wire::{begin_item, end_item};
@@ -37,7 +37,7 @@ impl Intake {
         let start = begin_item(&mut self.items);
         let ((), kept) = collect(|| encode(args, &mut self.items, limit))?;
         // Not reached: the limit is less than what a length can say.
-        end_item(&mut self.items, start).map_err(|_| CodecError::TooLarge { limit })?;
+        end_item(&mut self.items, start).map_err(|_| Fault::TooLarge { limit })?;
         self.end = self.items.len();
         self.count += 1;
         self.kept.add(kept);

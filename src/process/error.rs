@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::CodecError;
+use crate::codec::{CodecError, Fault};
 use crate::error::{TaskPanic, Value, panic_report, unregistered};
 use crate::handshake::Refusal;
 use crate::sys::signal_name;
@@ -112,9 +112,9 @@ fn ending(code: i32) -> String {
 
 impl Cause {
     pub(super) fn codec(what: Value, action: &'static str, error: CodecError) -> Self {
-        match error {
-            CodecError::TooLarge { limit } => Self::TooLarge { what, limit },
-            error => Self::Codec { what, action, source: Arc::new(error) },
+        match *error.fault() {
+            Fault::TooLarge { limit } => Self::TooLarge { what, limit },
+            _ => Self::Codec { what, action, source: Arc::new(error) },
         }
     }
 
@@ -122,7 +122,7 @@ impl Cause {
     pub(super) fn told(outcome: Outcome, payload: &[u8], limit: usize) -> Option<Self> {
         let codec = |what, action| {
             let text = String::from_utf8_lossy(payload).into_owned();
-            Self::codec(what, action, CodecError::Custom(text))
+            Self::codec(what, action, Fault::Custom(text).into())
         };
         Some(match outcome {
             Outcome::Returned => return None,

@@ -47,9 +47,15 @@ impl Kept {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Encoding(u64);
 
+/// No value is being encoded that goes to another process.
+const NONE: u64 = u64::MAX;
+/// One is, but nobody has asked.
+const UNNUMBERED: u64 = 0;
+
 thread_local! {
-    /// Whether a value is being encoded that goes to another process, and its number, once somebody has asked.
-    static ENCODING: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The number of the encoding of a value that goes to another process, once somebody has asked; or one of those
+    /// above. One word, as this changes with every value.
+    static ENCODING: Cell<u64> = const { Cell::new(NONE) };
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -57,7 +63,7 @@ thread_local! {
 /// have no number then.
 #[inline]
 pub(crate) fn collect<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<(T, Kept), E> {
-    let encoding = ENCODING.replace(Some(0));
+    let encoding = ENCODING.replace(UNNUMBERED);
     let _outer = Outer { encoding, held: if is_numbered(encoding) { HELD.take() } else { vec![] } };
     let encoded = encode()?;
     let names_any = is_numbered(ENCODING.get());
@@ -66,13 +72,13 @@ pub(crate) fn collect<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<(T,
 
 /// Only then something can be held.
 #[inline]
-fn is_numbered(encoding: Option<u64>) -> bool {
-    encoding.is_some_and(|number| number != 0)
+fn is_numbered(encoding: u64) -> bool {
+    encoding != NONE && encoding != UNNUMBERED
 }
 
 /// What was being encoded by this thread before; a `Serialize` may submit a task.
 struct Outer {
-    encoding: Option<u64>,
+    encoding: u64,
     held: Vec<Held>,
 }
 
@@ -89,18 +95,18 @@ impl Drop for Outer {
 /// What is being encoded now; an error's text if that is nothing of which somebody keeps what it names.
 pub(super) fn encoding() -> Result<Encoding, &'static str> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let encoding = ENCODING.get().ok_or(
-        "shared memory is passed by reference, so it can be serialised only as an argument or a result of \
-         a task or a process",
-    )?;
-    Ok(Encoding(match encoding {
-        0 => {
+    match ENCODING.get() {
+        NONE => Err(
+            "shared memory is passed by reference, so it can be serialised only as an argument or a result of \
+             a task or a process",
+        ),
+        UNNUMBERED => {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            ENCODING.set(Some(number));
-            number
+            ENCODING.set(number);
+            Ok(Encoding(number))
         }
-        number => number,
-    }))
+        number => Ok(Encoding(number)),
+    }
 }
 
 /// Keeps something with the value that is being encoded.
