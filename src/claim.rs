@@ -17,25 +17,27 @@
 //! A task that has begun may look whether it is asked to end. That it has ever looked tells the
 //! parent that it will most likely look again, so that it is worth waiting for.
 //!
-//! A chunk is a task that consists of items, which the worker claims one by one in the same word.
-//! The parent can take back all that have not begun at any moment: it marks the word as stopped, and
-//! no item begins any more.
+//! A chunk is a task that consists of items, of which the parent can take back all that have not begun at any
+//! moment; see [`items`].
 //!
-//! After a worker's death the words tell which tasks had begun, and which items. A word carries the
+//! After a worker's death the words tell which tasks had begun. A word carries the
 //! number of the sending, so a frame that is still in the pipe after its slot was given to another
 //! task cannot claim that one.
 //!
 //! ```text
-//! ┌─────────────┬─────────────────┬──────────┬────────────┬──────────┐
-//! │ sending: 32 │ items begun: 24 │ (unused) │ stopped: 1 │ state: 3 │
-//! └─────────────┴─────────────────┴──────────┴────────────┴──────────┘
+//! ┌─────────────┬───────────┬─────────────┬────────────┬────────────┬──────────┐
+//! │ sending: 32 │ items: 24 │ (unused): 3 │ settled: 1 │ stopped: 1 │ state: 3 │
+//! └─────────────┴───────────┴─────────────┴────────────┴────────────┴──────────┘
 //! ```
+
+mod items;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::items::{Items, Stopped};
 use crate::record;
 use crate::sys::SharedPage;
 
@@ -45,13 +47,9 @@ const REVOKED: u64 = 3;
 const LOOKED: u64 = 4;
 const ASKED: u64 = 5;
 const STATE: u64 = 7;
-/// The items that had not begun when it was set will never begin.
-const STOPPED: u64 = 1 << 3;
-const ITEM: u64 = 1 << 8;
-const ITEMS: u64 = (1 << 24) - 1;
-
-/// The words for claims; those behind them are for records.
-pub(crate) const WORDS: usize = 512;
+/// The words for claims. Those behind them are for items, and those from [`END`] on for records.
+const WORDS: usize = 512;
+pub(crate) const END: usize = WORDS + items::WORDS;
 
 /// Limits what an exchange is tried again for. An honest worker begins far fewer items meanwhile, and
 /// another one gains nothing by changing the word all the time.
@@ -79,9 +77,9 @@ impl Slot {
 /// The worker's side: claims the task, or the first item of a chunk; `None` if it was taken back.
 pub(crate) fn begin(page: &SharedPage, slot: Slot) -> Option<Begun<'_>> {
     let word = page.words()[..WORDS].get(usize::from(slot.index))?;
-    let (offered, begun) = (slot.word(OFFERED), slot.word(BEGUN | ITEM));
+    let (offered, begun) = (slot.word(OFFERED), slot.word(BEGUN));
     word.compare_exchange(offered, begun, Ordering::AcqRel, Ordering::Relaxed).ok()?;
-    Some(Begun { word, slot, items: 1 })
+    Some(Begun { page, word, slot, item: 1 })
 }
 
 /// Whether the task can be claimed at this moment.
@@ -94,49 +92,33 @@ pub(crate) fn is_offered(page: &SharedPage, slot: Slot) -> bool {
 /// then the word is another one's, and is left alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begun<'a> {
+    page: &'a SharedPage,
     word: &'a AtomicU64,
     slot: Slot,
-    /// How many items have begun, this one included; one if it is no chunk.
-    items: u32,
+    /// Which item of a chunk it is, from one on; one if it is no chunk.
+    item: u32,
 }
 
 impl Begun<'_> {
     /// Looks whether the task is asked to end.
     pub(crate) fn is_asked(&self) -> bool {
+        if items::last_begun(self.page, self.slot) != self.item {
+            return false;
+        }
         let mut word = self.word.load(Ordering::Acquire);
         // Once at most, unless the parent changes the word at this very moment.
-        while word & !STOPPED == self.in_state(BEGUN) {
+        while items::without(word) == self.slot.word(BEGUN) {
             let looked = word & !STATE | LOOKED;
             let exchanged =
                 self.word.compare_exchange(word, looked, Ordering::AcqRel, Ordering::Acquire);
             word = exchanged.map_or_else(|other| other, |_| looked);
         }
-        word & !STOPPED == self.in_state(ASKED)
+        items::without(word) == self.slot.word(ASKED)
     }
 
     /// The claim of a later item, which is or will be made, if this is the one of the first.
     pub(crate) fn of_item(self, item: u32) -> Self {
-        Self { items: self.items + item, ..self }
-    }
-
-    /// Claims the next item of the chunk; `None` if it was taken back.
-    #[inline]
-    pub(crate) fn next(self) -> Option<Self> {
-        let mut word = self.in_state(BEGUN);
-        loop {
-            let next = word + ITEM;
-            let exchanged =
-                self.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed);
-            match exchanged {
-                Ok(_) => return Some(Self { items: self.items + 1, ..self }),
-                Err(looked) if word != looked && looked == self.in_state(LOOKED) => word = looked,
-                Err(_) => return None,
-            }
-        }
-    }
-
-    fn in_state(&self, state: u64) -> u64 {
-        self.slot.word(state) | (u64::from(self.items) * ITEM)
+        Self { item: self.item + item, ..self }
     }
 }
 
@@ -149,15 +131,6 @@ pub(crate) enum Revocation {
     AlreadyRevoked,
     /// It runs, or has run.
     Begun,
-}
-
-/// Which items of a chunk have begun when the others are taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stopped {
-    /// So many.
-    After(u32),
-    /// Nothing was taken back, and each of them may have begun.
-    Never,
 }
 
 /// What came of asking a task to end.
@@ -217,19 +190,11 @@ impl Claim {
         }
     }
 
-    /// Takes back all items of a chunk that have not begun, if it has begun itself.
-    pub(crate) fn stop(&self) -> Stopped {
-        let before = self.change_begun(|word| word | STOPPED);
-        let items = before.and_then(|word| u32::try_from((word / ITEM) & ITEMS).ok());
-        items.map_or(Stopped::Never, Stopped::After)
-    }
-
     /// Changes the word of a task that has begun; returns what it was.
     fn change_begun(&self, change: impl Fn(u64) -> u64) -> Option<u64> {
         for _ in 0..TRIES {
             let word = self.word().load(Ordering::Acquire);
-            let items = word & (ITEMS * ITEM);
-            let has_begun = |state| word & !STOPPED == self.slot.word(state) | items;
+            let has_begun = |state| items::without(word) == self.slot.word(state);
             if ![BEGUN, LOOKED, ASKED].into_iter().any(has_begun) {
                 return None;
             }
@@ -262,6 +227,7 @@ pub(crate) struct ClaimBoard {
 
 impl ClaimBoard {
     pub(crate) fn new(page: Arc<SharedPage>) -> Self {
+        items::prepare(&page);
         let words = u16::try_from(WORDS).unwrap_or(u16::MAX);
         Self { page, free: (0..words).rev().collect(), sendings: 0 }
     }
@@ -395,69 +361,6 @@ mod tests {
         assert_eq!(claims.len(), WORDS);
         board.release(claims[3].slot());
         assert!(board.offer().is_some());
-    }
-
-    #[test]
-    fn items_begin_one_by_one_until_the_rest_is_taken_back() {
-        let claim = board().offer().unwrap();
-        assert_eq!(claim.stop(), Stopped::Never, "it has not begun");
-        let first = begin(&claim.page, claim.slot()).unwrap();
-        let third = first.next().unwrap().next().unwrap();
-        assert_eq!(claim.stop(), Stopped::After(3));
-        assert!(third.next().is_none());
-        assert_eq!(claim.stop(), Stopped::After(3));
-        assert_eq!(claim.revoke(), Revocation::Begun);
-    }
-
-    #[test]
-    fn an_item_that_is_over_leaves_the_next_one_alone() {
-        let claim = board().offer().unwrap();
-        let first = begin(&claim.page, claim.slot()).unwrap();
-        let second = first.next().unwrap();
-        assert!(!first.is_asked());
-        assert_eq!(claim.ask(), Asked::Unaware, "only the first one has looked");
-        assert!(!first.is_asked() && second.is_asked());
-        assert!(second.next().is_none());
-    }
-
-    #[test]
-    fn a_chunk_whose_items_look_goes_on_and_can_be_stopped_and_asked() {
-        let claim = board().offer().unwrap();
-        let mut item = begin(&claim.page, claim.slot()).unwrap();
-        for _ in 0..3 {
-            assert!(!item.is_asked());
-            item = item.next().unwrap();
-        }
-        assert_eq!(claim.stop(), Stopped::After(4));
-        assert!(!item.is_asked());
-        assert_eq!(claim.ask(), Asked::Cooperative);
-        assert!(item.is_asked());
-    }
-
-    #[test]
-    fn an_item_begins_or_is_taken_back_and_never_both() {
-        for round in 0..200 {
-            let claim = board().offer().unwrap();
-            let mut item = begin(&claim.page, claim.slot()).unwrap();
-            let (ran, stopped) = std::thread::scope(|scope| {
-                let worker = scope.spawn(move || {
-                    while item.items < 10_000 {
-                        if item.items.is_multiple_of(3) {
-                            item.is_asked();
-                        }
-                        let Some(next) = item.next() else { break };
-                        item = next;
-                    }
-                    item.items
-                });
-                for _ in 0..round {
-                    std::hint::spin_loop();
-                }
-                let stopped = claim.stop();
-                (worker.join().unwrap(), stopped)
-            });
-            assert_eq!(stopped, Stopped::After(ran));
-        }
     }
 
     #[test]

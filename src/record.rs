@@ -37,12 +37,12 @@ fn tag(sending: u32) -> u64 {
 pub(crate) const MAX_ITEMS: u32 = (1 << 24) - 1;
 
 fn published(page: &SharedPage) -> &AtomicU64 {
-    &page.words()[claim::WORDS]
+    &page.words()[claim::END]
 }
 
 fn region(page: &SharedPage) -> &[AtomicU64] {
     let words = page.words();
-    &words[claim::WORDS + 1..words.len() - window::WORDS]
+    &words[claim::END + 1..words.len() - window::WORDS]
 }
 
 /// The worker's side of a record.

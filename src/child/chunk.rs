@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::stream::{FrameWriter, trim};
 use super::worker::Failed;
-use crate::claim::{Begun, Slot, begin};
+use crate::claim::{Begun, Items, Slot, begin};
 use crate::metrics::nanos;
 use crate::record::Recorder;
 use crate::shared::Kept;
@@ -36,21 +36,21 @@ struct Shared {
     page: &'static SharedPage,
     slot: Slot,
     recorder: Recorder<'static>,
-    /// The claim of the last item that began.
-    claim: Option<Begun<'static>>,
+    /// Set once the first one has begun.
+    items: Option<Items<'static>>,
 }
 
 impl Shared {
     /// Claims the next item.
     #[inline]
     fn begin_item(&mut self) -> bool {
-        let next = match &self.claim {
-            None => begin(self.page, self.slot),
-            Some(claim) => claim.next(),
-        };
-        let Some(next) = next else { return false };
-        self.claim = Some(next);
-        true
+        match &mut self.items {
+            Some(items) => items.begin_next(),
+            None => {
+                self.items = begin(self.page, self.slot).map(Items::new);
+                self.items.is_some()
+            }
+        }
     }
 }
 
@@ -62,7 +62,7 @@ impl ChunkRun {
     ) -> Self {
         let shared = page.zip(header.slot).map(|(page, slot)| {
             let recorder = Recorder::new(page, slot);
-            Shared { page, slot, recorder, claim: None }
+            Shared { page, slot, recorder, items: None }
         });
         let began = Instant::now();
         Self { header, shared, entries: buffer, base: 0, done: 0, began, since: began }
@@ -78,7 +78,7 @@ impl ChunkRun {
 
     /// The claim of the first item, once that has begun.
     pub(super) fn first_claim(&self) -> Option<Begun<'static>> {
-        self.shared.as_ref()?.claim
+        self.shared.as_ref()?.items.as_ref().map(Items::first)
     }
 
     /// Makes the entry of the item that was begun.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::runtime::Handle;
 
-use crate::sys::write_to_stdin;
+use crate::sys::{take_part_in_barriers, write_to_stdin};
 use crate::wire::{Kind, PREAMBLE, put_frame};
 
 /// What this program was started as by another procpool process.
@@ -84,6 +84,7 @@ pub fn init() {
 pub fn worker_main() -> ! {
     INITIALISED.store(true, Ordering::Release);
     if Handle::try_current().is_err() {
+        take_part_in_barriers();
         play();
     }
     // It was called inside `async fn main`. A thread of its own lets `async` tasks have a runtime.

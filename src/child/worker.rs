@@ -23,7 +23,8 @@ use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::shared::settle;
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, exit_forked,
-    is_address_space_limited, kill_own_group, limit_memory, take_frame_pipes, wait_for_hangup,
+    is_address_space_limited, kill_own_group, limit_memory, take_frame_pipes,
+    take_part_in_barriers, wait_for_hangup,
 };
 use crate::wire::{
     ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport,
@@ -45,6 +46,7 @@ pub(super) fn run_forked(
     lifeline: &File,
     functions: Vec<&'static Function>,
 ) -> ! {
+    take_part_in_barriers();
     match pipes.take().and_then(|pipes| meet_distant_parent(pipes, lifeline)) {
         Ok((reader, output, _lifeline)) => {
             run_for_parent(reader, output, Functions::Inherited(functions))

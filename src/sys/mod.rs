@@ -2,6 +2,7 @@
 //!
 //! Everything above sees the same names whatever is below.
 
+mod barrier;
 mod child;
 mod fork;
 mod large;
@@ -15,6 +16,7 @@ mod resources;
 mod segment;
 mod socket;
 
+pub(crate) use self::barrier::{barrier, take_part_in_barriers, takes_part_in_barriers};
 pub(crate) use self::child::{
     ChildProcess, ExitWatch, Reaper, kill_own_group, open_process, own_executable,
     require_io_driver, signal_name, watch_readable,
