@@ -15,7 +15,6 @@
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use futures::task::AtomicWaker;
 use tokio::sync::mpsc;
@@ -24,7 +23,7 @@ use crate::id::WorkerId;
 use crate::link::{Message, Report};
 use crate::scheduler::Time;
 use crate::shutdown::ShutdownReport;
-use crate::supervisor::{Command, Supervisor, Timer};
+use crate::supervisor::{Command, Shared, Supervisor, Timer};
 
 /// The most events that are handled before those who wait are woken.
 pub(crate) const BATCH: usize = 256;
@@ -79,9 +78,9 @@ impl State {
     }
 
     /// Handles what was received and what a link has brought itself.
-    fn turn(&mut self, brought: Option<(WorkerId, &mut Vec<Message>)>) {
+    fn turn(&mut self, shared: &Shared, brought: Option<(WorkerId, &mut Vec<Message>)>) {
         let (reports, commands) = (&mut self.new_reports, &mut self.new_commands);
-        self.next_timeout = self.supervisor.handle(reports, brought, commands);
+        self.next_timeout = self.supervisor.handle(shared, reports, brought, commands);
         self.supervisor.resolve();
     }
 
@@ -169,42 +168,47 @@ impl Helm {
 
     /// Handles a command if a task would begin at once, few others wait, and nobody else has the helm; gives it
     /// back otherwise.
-    pub(crate) fn hand_in(&self, command: Command) -> Result<(), Command> {
+    pub(crate) fn hand_in(&self, shared: &Shared, command: Command) -> Result<(), Command> {
         let Some(mut taken) = self.take() else { return Err(command) };
         let is_at_once =
             |state: &&mut State| state.commands.len() < BATCH && state.supervisor.would_begin();
         let Some(state) = taken.state().filter(is_at_once) else { return Err(command) };
         state.receive();
         state.new_commands.push(command);
-        state.turn(None);
+        state.turn(shared, None);
         taken.wakes_task = state.needs_task();
         Ok(())
     }
 
     /// Handles what a worker says, if nobody else has the helm; otherwise it is still there.
-    pub(crate) fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>) {
+    pub(crate) fn bring(&self, shared: &Shared, worker: WorkerId, messages: &mut Vec<Message>) {
         let Some(mut taken) = self.take() else { return };
         let Some(state) = taken.state() else { return };
         state.receive();
-        state.turn(Some((worker, messages)));
+        state.turn(shared, Some((worker, messages)));
         taken.wakes_task = state.needs_task();
     }
 
     // ----- the task -----
 
     /// Handles events until the pool has ended.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>, timer: &mut Timer, began: Instant) -> Poll<()> {
+    pub(crate) fn poll(
+        &self,
+        shared: &Shared,
+        cx: &mut Context<'_>,
+        timer: &mut Timer,
+    ) -> Poll<()> {
         self.task.register(cx.waker());
         let Some(mut taken) = self.take_or_say_so() else { return Poll::Pending };
         let Some(state) = taken.state() else { return Poll::Ready(()) };
         while !state.supervisor.is_over() {
-            timer.set(state.next_timeout.and_then(|at| began.checked_add(at)));
-            state.alarm = timer.at().map(|at| at.saturating_duration_since(began));
+            timer.set(state.next_timeout.and_then(|at| shared.began.checked_add(at)));
+            state.alarm = timer.at().map(|at| at.saturating_duration_since(shared.began));
             let elapsed = timer.poll(cx).is_ready();
             if !state.poll_receive(cx) && !elapsed {
                 return Poll::Pending;
             }
-            state.turn(None);
+            state.turn(shared, None);
         }
         Poll::Ready(())
     }

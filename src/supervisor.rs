@@ -105,12 +105,12 @@ impl Shared {
 
     /// As [`Self::send`], of a caller who will wait for what comes of it.
     pub(crate) fn send_and_wait(&self, command: Command) -> bool {
-        self.helm.hand_in(command).map_or_else(|command| self.send(command), |()| true)
+        self.helm.hand_in(self, command).map_or_else(|command| self.send(command), |()| true)
     }
 
     /// Handles what a worker says, unless somebody else is at it; then it is still there.
     pub(crate) fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>) {
-        self.helm.bring(worker, messages);
+        self.helm.bring(self, worker, messages);
     }
 
     /// Held for moments only, never across an await.
@@ -196,9 +196,9 @@ impl Drop for Term {
 }
 
 async fn drive(term: Term, launch: Arc<Launch>, closed: watch::Sender<Option<ShutdownReport>>) {
-    let Shared { helm, began, .. } = &*term.0;
+    let (shared, helm) = (&*term.0, &term.0.helm);
     let mut timer = Timer::default();
-    poll_fn(|cx| helm.poll(cx, &mut timer, *began)).await;
+    poll_fn(|cx| helm.poll(shared, cx, &mut timer)).await;
     if let Some(server) = &launch.fork_server {
         server.stop().await;
     }
@@ -264,11 +264,11 @@ impl Supervisor {
     /// Handles a batch of events; returns when the scheduler wants to be called again.
     pub(crate) fn handle(
         &mut self,
+        shared: &Shared,
         reports: &mut Vec<(WorkerId, Report)>,
         brought: Option<(WorkerId, &mut Vec<Message>)>,
         commands: &mut Vec<Command>,
     ) -> Option<Time> {
-        let shared = Arc::clone(&self.shared);
         let view = &mut *shared.view();
         let now = shared.began.elapsed();
         for (worker, report) in reports.drain(..) {
@@ -290,7 +290,7 @@ impl Supervisor {
         }
         self.flush(&view.scheduler);
         if self.places > 0 {
-            self.shared.room.add_permits(std::mem::take(&mut self.places));
+            shared.room.add_permits(std::mem::take(&mut self.places));
         }
         self.news = view.observer.feed.take_news();
         next_timeout
@@ -298,15 +298,19 @@ impl Supervisor {
 
     /// Tells those who look on and those who wait for tasks.
     pub(crate) fn resolve(&mut self) {
-        for (cell, Progress { done, total, text, .. }) in self.reported.drain(..) {
-            cell.report_progress(done, total, text);
+        if !self.reported.is_empty() {
+            for (cell, Progress { done, total, text, .. }) in self.reported.drain(..) {
+                cell.report_progress(done, total, text);
+            }
         }
         std::mem::take(&mut self.news).send();
-        for (entry, resolution) in self.resolved.drain(..) {
-            entry.cell().resolve(resolution);
+        if !self.resolved.is_empty() {
+            for (entry, resolution) in self.resolved.drain(..) {
+                entry.cell().resolve(resolution);
+            }
         }
-        for harvest in self.ripe.drain(..) {
-            harvest.wake();
+        if !self.ripe.is_empty() {
+            self.ripe.drain(..).for_each(|harvest| harvest.wake());
         }
     }
 

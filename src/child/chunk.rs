@@ -44,13 +44,11 @@ impl Shared {
     /// Claims the next item.
     #[inline]
     fn begin_item(&mut self) -> bool {
-        match &mut self.items {
-            Some(items) => items.begin_next(),
-            None => {
-                self.items = begin(self.page, self.slot).map(Items::new);
-                self.items.is_some()
-            }
+        if let Some(items) = &mut self.items {
+            return items.begin_next();
         }
+        self.items = begin(self.page, self.slot).map(Items::new);
+        self.items.is_some()
     }
 }
 

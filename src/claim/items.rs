@@ -67,7 +67,7 @@ fn settled(word: u64) -> Option<u32> {
 }
 
 fn settle(word: u64, items: u32) -> u64 {
-    without(word) | STOPPED | SETTLED | (u64::from(items) * ITEM & ITEMS)
+    without(word) | STOPPED | SETTLED | ((u64::from(items) * ITEM) & ITEMS)
 }
 
 /// The worker's side of a chunk that has begun.
@@ -280,7 +280,7 @@ mod tests {
     /// What the worker runs and what the parent takes back, in many rounds.
     fn race(takes_part: bool) {
         let far: &Vec<AtomicU64> = &(0..FAR).map(|_| AtomicU64::new(0)).collect();
-        for round in 0..500_u64 {
+        for round in 0..500 {
             let claim = chunk();
             let mut items = begun(&claim);
             items.has_barriers &= takes_part;
@@ -288,7 +288,7 @@ mod tests {
                 let worker = scope.spawn(move || {
                     while items.begun < 10_000 {
                         // As those before it are slow, what is announced is long on its way.
-                        let place = (items.begun as usize * 7919 + round as usize * 104_729) * 8;
+                        let place = (items.begun as usize * 7919 + round * 104_729) * 8;
                         for n in 0..8 {
                             far[(place + n * 65_537 * 8) % far.len()].store(1, Ordering::Relaxed);
                         }

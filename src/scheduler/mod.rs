@@ -513,12 +513,19 @@ impl Scheduler {
 
     /// When [`Self::timeout`] must be called, if nothing else happens before.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let workers = self.workers.next_timeout().into_iter();
-        let restart = self.wants_worker().then(|| self.restarts.not_before());
-        let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let due = self.queue.next_due().into_iter().chain(deadline);
-        let due = due.chain(self.idle_until()).chain(self.help_at());
-        workers.chain(due).chain(self.shutdown_limit).chain(restart).min()
+        let mut next = self.workers.next_timeout().unwrap_or(Time::MAX);
+        let mut consider = |at: Option<Time>| {
+            if let Some(at) = at {
+                next = next.min(at);
+            }
+        };
+        consider(self.queue.next_due());
+        consider(self.deadlines.first().map(|(at, _)| *at));
+        consider(self.idle_until());
+        consider(self.help_at());
+        consider(self.shutdown_limit);
+        consider(self.wants_worker().then(|| self.restarts.not_before()));
+        (next < Time::MAX).then_some(next)
     }
 
     // ----- getters -----

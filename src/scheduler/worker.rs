@@ -366,23 +366,24 @@ impl Worker {
 
     /// How it stands among the others.
     pub(super) fn stand(&self, config: &Config, surplus: bool) -> Standing {
-        let serves = self.serves();
+        let (is_ready, busy, serves) = (self.is_ready(), self.head().is_some(), self.serves());
+        let can_recall = self.can_recall();
         let idle_until = |limit| self.since.saturating_add(limit);
-        let idle = config.idle_timeout.filter(|_| self.is_idle()).map(idle_until);
+        let idle = config.idle_timeout.filter(|_| is_ready && !busy).map(idle_until);
         Standing {
             load: self.has_room(config, surplus).then_some(self.pipeline.len()),
             tally: Tally {
                 ahead: self.ahead(),
-                busy: usize::from(self.head().is_some()),
+                busy: usize::from(busy),
                 starting: usize::from(matches!(self.stage, Stage::Starting { .. })),
-                ready: usize::from(self.is_ready()),
+                ready: usize::from(is_ready),
                 serving: usize::from(serves),
-                up: usize::from(serves && self.is_ready()),
-                brisk: usize::from(self.is_brisk()),
-                helpable: usize::from(self.can_recall() && self.movable() >= self.batch),
+                up: usize::from(serves && is_ready),
+                brisk: usize::from(can_recall && self.is_brisk()),
+                helpable: usize::from(can_recall && self.movable() >= self.batch),
             },
             timeout: self.next_timeout().unwrap_or(Time::MAX),
-            divides: self.divides_at().unwrap_or(Time::MAX),
+            divides: if busy { self.divides_at().unwrap_or(Time::MAX) } else { Time::MAX },
             idle: idle.unwrap_or(Time::MAX),
         }
     }
