@@ -450,7 +450,7 @@ impl Builder {
         let scheduler = Scheduler::new(config);
         let arena = Arena::new(self.shared_memory);
         let (shared, receiver) =
-            Shared::new(self.name.clone(), scheduler, self.queue_capacity, Arc::clone(&arena));
+            Shared::new(self.name.clone(), scheduler, self.queue_capacity, arena);
         let shared = Arc::new(shared);
         let preload = self.preload.transpose()?;
         let fork_server = (self.start_method == StartMethod::ForkServer).then(|| {
@@ -472,7 +472,6 @@ impl Builder {
             initializer: self.initializer.transpose()?,
             exit_hook: prepared_hook(self.exit_hook, self.max_payload)?,
             max_payload: self.max_payload,
-            arena,
             shared_memory: self.shared_memory,
             max_tasks: self.max_tasks_per_child,
             memory: self.memory,

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::arena::Arena;
 use crate::error::{InitializerFailure, Place, StartError};
 use crate::exit::ExitHook;
 use crate::forkserver::ForkServer;
@@ -32,8 +31,6 @@ pub(crate) struct Launch {
     pub(crate) initializer: Option<Arc<Call>>,
     pub(crate) exit_hook: Option<Arc<ExitHook>>,
     pub(crate) max_payload: usize,
-    /// Where large arguments are put.
-    pub(crate) arena: Arc<Arena>,
     /// In bytes; see [`Builder::shared_memory`](crate::Builder::shared_memory).
     pub(crate) shared_memory: usize,
     pub(crate) max_tasks: Option<u64>,

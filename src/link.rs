@@ -89,6 +89,8 @@ pub(crate) enum Message {
     Reply(Reply),
     /// It takes more memory than it may.
     OverMemory,
+    /// It cannot open the arguments of its next task, and waits for them to come by the pipe.
+    CannotOpen,
 }
 
 /// How far a task has come.
@@ -560,8 +562,7 @@ impl<'a> Link<'a> {
             (Stage::Serving, Kind::SegmentOffer) => {
                 self.loans.accept(&split_header::<SegmentOffer>(body)?.0, self.pid)?;
             }
-            // Other workers would end in the same way, again and again.
-            (Stage::Serving, Kind::CannotOpen) => self.launch.arena.close(),
+            (Stage::Serving, Kind::CannotOpen) => return Ok(Step::Message(Message::CannotOpen)),
             (Stage::Serving, Kind::ChunkReply) => {
                 let (header, entries) = split_header::<ChunkReplyHeader>(body)?;
                 let length = entries.len();

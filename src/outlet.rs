@@ -62,6 +62,11 @@ impl Outlet {
         self.lock().opens_segments
     }
 
+    /// From now on they are not any more; whether they were.
+    pub(crate) fn stop_opening_segments(&self) -> bool {
+        std::mem::take(&mut self.lock().opens_segments)
+    }
+
     /// Puts a frame behind the others; a flush writes it.
     pub(crate) fn put(
         &self,

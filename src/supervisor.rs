@@ -37,7 +37,7 @@ use crate::scheduler::{
 };
 use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
-use crate::wire::{ChunkReplyHeader, Outcome};
+use crate::wire::{ChunkReplyHeader, Kind, Outcome};
 
 /// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit holds a place
 /// in the bounded queue, and there is at most one cancel and one abort for each task. The others are few.
@@ -383,6 +383,7 @@ impl Supervisor {
                     view.scheduler.worker_over_memory(now, worker);
                     self.perform(view, now);
                 }
+                Message::CannotOpen => self.on_cannot_open(view, now, worker),
             }
         }
     }
@@ -394,6 +395,30 @@ impl Supervisor {
         let entry = running.filter(|task| *task == progress.task);
         if let Some(entry) = entry.and_then(|task| self.ledger.get(task)) {
             self.reported.push((Arc::clone(entry.cell()), progress));
+        }
+    }
+
+    /// A worker begins nothing before it is sent once more what it has, by the pipe. To the scheduler nothing
+    /// has happened: it is the same worker, and the tasks have the same order.
+    fn on_cannot_open(&mut self, view: &mut View, now: Time, worker: WorkerId) {
+        self.skip_cancelled(view, now, worker, None);
+        let outlet = self.workers.get(&worker).and_then(|worker| worker.outlet.clone());
+        let Some(outlet) = outlet.filter(Outlet::stop_opening_segments) else {
+            view.scheduler.misbehaved(now, worker); // nothing is where it could not open it
+            return self.perform(view, now);
+        };
+        log::debug!("{}: {worker} cannot open shared memory any more", self.shared.name);
+        let taken = self.take_back(&view.scheduler, worker, 0);
+        let begun = view.scheduler.pipeline(worker).count() - taken;
+        if let Err(error) = outlet.put(Kind::Resume, &(), Payload::default()) {
+            log::error!("{}: {worker} cannot be told to go on: {error}", self.shared.name);
+        }
+        self.unwritten.push(worker);
+        let again: Vec<_> = view.scheduler.pipeline(worker).skip(begun).collect();
+        for task in again {
+            self.withdraw(task);
+            let attempt = self.ledger.get(task).and_then(|entry| entry.cell().attempt());
+            self.send(&mut view.observer, worker, task, attempt.unwrap_or(1));
         }
     }
 

@@ -38,7 +38,7 @@ use crate::sys::{SegmentRef, SharedPageRef};
 pub(crate) const PREAMBLE: [u8; 16] = *b"\xF5\x00procpool\xC0\x01\xFE\x1B\x00\xFF";
 
 /// Both sides must speak the same one.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// How many bytes say how long a frame is.
 pub(crate) const LENGTH: usize = 4;
@@ -67,6 +67,9 @@ pub(crate) enum Kind {
     Chunk = 4,
     /// Supervisor → worker: [`SegmentTask`], whose arguments are in shared memory.
     SegmentTask = 5,
+    /// Supervisor → worker: the answer to `CannotOpen`. Everything that was sent before is void; what counts
+    /// of it comes again, with its arguments.
+    Resume = 6,
     /// Worker → supervisor: [`WorkerHello`].
     WorkerHello = 16,
     /// Worker → supervisor: initialised. [`Ready`].
@@ -94,13 +97,14 @@ pub(crate) enum Kind {
     SegmentReply = 27,
     /// Worker → supervisor: [`SegmentOffer`].
     SegmentOffer = 28,
-    /// Worker → supervisor: it cannot open what its parent shares, and ends.
+    /// Worker → supervisor: it cannot open where the arguments of its next task are, and begins nothing
+    /// before `Resume`. This is said once.
     CannotOpen = 29,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 19] = [
+        const ALL: [Kind; 20] = [
             Kind::Hello,
             Kind::Task,
             Kind::Stop,
@@ -117,6 +121,7 @@ impl Kind {
             Kind::ChunkReply,
             Kind::Lent,
             Kind::SegmentTask,
+            Kind::Resume,
             Kind::SegmentReply,
             Kind::SegmentOffer,
             Kind::CannotOpen,

@@ -9,7 +9,9 @@ mod common;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::TryStreamExt;
 use procpool::{Builder, ProcessPoolExecutor, WorkerOutput};
 use rustix::process::{Resource, Rlimit, Uid, getrlimit, setrlimit};
 use rustix::thread::set_thread_res_uid;
@@ -43,6 +45,17 @@ fn segments_with(value: Vec<u8>) -> (usize, Vec<u8>) {
     (segments(), value)
 }
 
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// How often this was called before in this worker.
+fn count(value: Vec<u8>) -> (usize, Vec<u8>) {
+    (COUNT.fetch_add(1, Ordering::Relaxed), value)
+}
+
+fn square(root: u64) -> u64 {
+    root * root
+}
+
 fn set(resource: Resource, most: u64) {
     let maximum = getrlimit(resource).maximum;
     setrlimit(resource, Rlimit { current: Some(most), maximum }).unwrap();
@@ -70,6 +83,8 @@ fn become_another_user() {
 procpool::register!(
     echo,
     segments_with,
+    count,
+    square,
     limit_files,
     limit_address_space,
     limit_descriptors,
@@ -121,9 +136,57 @@ async fn a_worker_without_room_for_descriptors_has_none() {
 }
 
 #[tokio::test]
-async fn memory_that_no_worker_can_open_is_given_up() {
+async fn a_worker_that_cannot_open_its_arguments_has_them_by_the_pipe() {
     // There is room for one descriptor, which is enough to find that something can be opened.
-    assert_eq!(starts_of(builder().initializer(limit_descriptors, 1)).await, 2);
+    assert_eq!(starts_of(builder().initializer(limit_descriptors, 1)).await, 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_comes_again_in_its_order() {
+    let pool = builder().build().unwrap();
+    // To a worker whose tasks are quick the next ones are sent ahead.
+    for _ in 0..100 {
+        in_time(pool.run(echo, vec![1])).await.unwrap();
+    }
+    let limited = pool.submit(limit_descriptors, 0).await.unwrap();
+    let mut handles = Vec::new();
+    for number in 0..20 {
+        let length = if number % 3 == 2 { LENGTH / 8 } else { 1 };
+        let counted = pool.submit(count, vec![number; length]).await.unwrap();
+        handles.push((number, length, counted));
+    }
+    let squares = pool.map(square, 0..100).chunksize(5).try_collect();
+    let squares: Vec<_> = in_time(squares).await.unwrap();
+    assert!(squares.into_iter().eq((0..100).map(|root| root * root)));
+    in_time(limited).await.unwrap();
+    for (place, (number, length, counted)) in (0..).zip(handles) {
+        let (before, value) = in_time(counted).await.unwrap();
+        assert_eq!((before, value.len(), value[0]), (place, length, number));
+    }
+    assert_eq!(pool.stats().worker_starts, 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_open_its_arguments_is_no_matter_to_others() {
+    let (pool, gate) = (builder().max_workers(2).build().unwrap(), Gate::new().await);
+    let mut held = Vec::new();
+    for key in ["spoiled", "other"] {
+        drop(pool.task(hold, gate.port()).sticky(key).submit().await.unwrap());
+        held.push(gate.arrival().await);
+    }
+    drop(held);
+    in_time(pool.task(limit_descriptors, 0).sticky("spoiled").run()).await.unwrap();
+    let mut last = 0;
+    for _ in 0..3 {
+        let spoiled = pool.task(echo, value()).sticky("spoiled").run();
+        assert!(in_time(spoiled).await.unwrap() == value());
+        let other = pool.task(segments_with, value()).sticky("other").run();
+        let (segments, echoed) = in_time(other).await.unwrap();
+        assert!(echoed == value());
+        last = segments;
+    }
+    assert_eq!(last, 2);
+    assert_eq!(pool.stats().worker_starts, 2);
 }
 
 #[tokio::test]
@@ -156,17 +219,18 @@ async fn a_worker_of_another_user_has_none_for_arguments() {
 }
 
 #[tokio::test]
-async fn a_task_that_leaves_no_room_for_descriptors_spoils_its_worker_only() {
+async fn a_task_that_leaves_no_room_for_descriptors_does_no_harm() {
     let pool = builder().build().unwrap();
     in_time(pool.run(limit_descriptors, 0)).await.unwrap();
     assert!(in_time(pool.run(echo, value())).await.unwrap() == value());
-    assert_eq!(pool.stats().worker_starts, 2);
+    assert_eq!(pool.stats().worker_starts, 1);
 }
 
 // ----- lies -----
 
 const REPLY: u8 = 27;
 const OFFER: u8 = 28;
+const CANNOT_OPEN: u8 = 29;
 
 /// What a worker says that it shares: process, descriptor, length, inode; numbers of postcard.
 type Name = (u32, i32, u64, u64);
@@ -197,7 +261,28 @@ fn reply_elsewhere(segment: u64) -> u32 {
     1
 }
 
-procpool::register!(offer, offer_own, reply_elsewhere);
+/// So often says that the next arguments cannot be opened.
+fn complain(times: usize) {
+    for _ in 0..times {
+        say(CANNOT_OPEN, &[]);
+    }
+}
+
+procpool::register!(offer, offer_own, reply_elsewhere, complain);
+
+#[tokio::test]
+async fn who_complains_for_no_reason_has_its_arguments_by_the_pipe() {
+    let pool = builder().build().unwrap();
+    in_time(pool.run(complain, 1)).await.unwrap();
+    for _ in 0..3 {
+        let (segments, echoed) = in_time(pool.run(segments_with, value())).await.unwrap();
+        assert!(echoed == value() && segments <= 1);
+    }
+    assert_eq!(pool.stats().worker_starts, 1);
+    let error = in_time(pool.run(complain, 1)).await.unwrap_err();
+    assert!(error.is_worker_death(), "{error}");
+    assert!(in_time(pool.run(echo, value())).await.unwrap() == value());
+}
 
 #[tokio::test]
 async fn what_is_no_memory_is_not_taken() {

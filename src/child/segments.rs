@@ -50,9 +50,7 @@ impl Segments {
     fn open_new(&mut self, name: SegmentRef) -> io::Result<Segment> {
         Segment::open(name).or_else(|_| {
             self.opened.clear();
-            let error =
-                |error| format!("the memory of a task's arguments cannot be opened: {error}");
-            Segment::open(name).map_err(|cause| io::Error::new(cause.kind(), error(cause)))
+            Segment::open(name)
         })
     }
 

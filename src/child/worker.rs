@@ -1,5 +1,6 @@
 //! The worker's life: hello, initializer, tasks, exit hook, goodbye.
 
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -158,6 +159,8 @@ struct Worker {
     over_memory: bool,
     /// Memory for large arguments and results.
     segments: Segments,
+    /// It could not open the arguments of a task: everything is void until it is told to go on.
+    waits_for_resume: bool,
     /// Where the results of a chunk are put.
     entries: Vec<u8>,
     /// When the last task ended, if the next one begins just then: clocks are not free either.
@@ -243,6 +246,7 @@ impl Worker {
             replies: 0,
             memory,
             over_memory: false,
+            waits_for_resume: false,
             entries: Vec::new(),
             clock: None,
         }))
@@ -263,6 +267,8 @@ impl Worker {
                 self.leave(stop, incoming.payload(length), writer)?;
                 return Ok(false);
             }
+            Kind::Resume => self.waits_for_resume = false,
+            _ if self.waits_for_resume => {}
             Kind::Task => {
                 let (header, payload) = split_header::<TaskHeader>(body)?;
                 let (length, is_last) = (payload.len(), incoming.is_last);
@@ -276,11 +282,10 @@ impl Worker {
                         let is_last = incoming.is_last;
                         self.run_task(task, payload, is_last, writer)?;
                     }
-                    // Another worker may do better, and the parent will not rely on that.
-                    Err(error) if self.is_offered(task) => {
+                    Err(_) if self.is_offered(task) => {
                         put_frame(writer.buffer(), Kind::CannotOpen, &(), 0)?;
                         writer.flush()?;
-                        return Err(error);
+                        self.waits_for_resume = true;
                     }
                     Err(_) => {} // it was taken back, and its memory with it
                 }
