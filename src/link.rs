@@ -44,7 +44,8 @@ use crate::scheduler::KillReason;
 use crate::shared::{Kept, Lent, borrow};
 use crate::supervisor::Shared;
 use crate::sys::{
-    ChildProcess, ParentPipes, Reaper, SharedPage, SharedPageRef, read_available, require_io_driver,
+    ChildProcess, ParentPipes, Peer, Reaper, SharedPage, SharedPageRef, read_available,
+    require_io_driver,
 };
 use crate::window::Watch;
 use crate::wire::{
@@ -275,6 +276,8 @@ struct Link<'a> {
     launch: Arc<Launch>,
     uplink: &'a Uplink,
     pid: u32,
+    /// Who opens what it shares; most likely the process with that pid.
+    peer: Peer,
     reaper: Reaper,
     forked: Option<Forked>,
     outlet: Outlet,
@@ -316,6 +319,7 @@ impl<'a> Link<'a> {
         Self {
             uplink,
             pid,
+            peer: Peer::child(pid),
             reaper,
             forked,
             outlet: Outlet::new(stdin),
@@ -521,7 +525,10 @@ impl<'a> Link<'a> {
                 if segments {
                     self.outlet.set_opens_segments();
                 }
-                let page = self.claims.take().filter(|_| claims).map(|(page, _)| Arc::new(page));
+                let page = self.claims.take().filter(|_| claims).map(|(page, fd)| {
+                    self.peer = SharedPage::opener(&fd, self.pid);
+                    Arc::new(page)
+                });
                 let received = self.inbox.len();
                 self.window = page.clone().map(|page| Watch::new(page, received));
                 self.stage = Stage::Serving;
@@ -560,7 +567,7 @@ impl<'a> Link<'a> {
                 return Ok(Step::Message(Message::Reply(reply)));
             }
             (Stage::Serving, Kind::SegmentOffer) => {
-                self.loans.accept(&split_header::<SegmentOffer>(body)?.0, self.pid)?;
+                self.loans.accept(&split_header::<SegmentOffer>(body)?.0, &self.peer)?;
             }
             (Stage::Serving, Kind::CannotOpen) => return Ok(Step::Message(Message::CannotOpen)),
             (Stage::Serving, Kind::ChunkReply) => {
@@ -575,7 +582,7 @@ impl<'a> Link<'a> {
                 return Ok(Step::Message(progress));
             }
             (Stage::Serving, Kind::Lent) => {
-                self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, self.pid));
+                self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, &self.peer));
             }
             (Stage::Serving, Kind::OverMemory) => return Ok(Step::Message(Message::OverMemory)),
             (Stage::Serving, Kind::Goodbye) if may_leave => {

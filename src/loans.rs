@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 
-use crate::sys::{Segment, vec_for};
+use crate::sys::{Peer, Segment, vec_for};
 use crate::wire::{Outcome, SegmentOffer, SegmentReply};
 
 pub(crate) const FREE: u64 = 1;
@@ -82,7 +82,7 @@ impl Loans {
     /// # Errors
     ///
     /// If the worker offers what it must not.
-    pub(crate) fn accept(&mut self, offer: &SegmentOffer, pid: u32) -> io::Result<()> {
+    pub(crate) fn accept(&mut self, offer: &SegmentOffer, peer: &Peer) -> io::Result<()> {
         if let Some(old) = offer.instead_of {
             self.segments.remove(&old); // a result in it is kept
         }
@@ -91,12 +91,9 @@ impl Loans {
         if self.segments.len() >= SEGMENTS || sum > self.most {
             return Err(lie("offered more memory than it may"));
         }
-        // Nobody else's memory is touched. This one may know itself by another pid: the child of a command, or
-        // one in a namespace.
-        if offer.name.pid() != pid {
-            return Ok(());
-        }
-        let Ok(segment) = Segment::open(offer.name) else { return Ok(()) };
+        // Nobody else's memory is touched. One in a namespace knows itself by another pid.
+        let opened = peer.open(offer.name.pid(), || Segment::open(offer.name).ok());
+        let Some(segment) = opened else { return Ok(()) };
         turn_word(&segment).store(FREE, Ordering::Release);
         let opened = Arc::new(Opened { segment, is_lent: AtomicBool::new(false) });
         self.segments.insert(offer.segment, Known { opened, last: Weak::new() });
@@ -177,6 +174,10 @@ mod tests {
 
     const LEN: usize = 10_000;
 
+    fn own() -> Peer {
+        Peer::child(std::process::id())
+    }
+
     fn offer(segment: &Segment, number: u64) -> SegmentOffer {
         SegmentOffer { segment: number, name: segment.name(), instead_of: None }
     }
@@ -189,7 +190,7 @@ mod tests {
     fn loans() -> (Loans, Segment) {
         let (mut loans, mut segment) = (Loans::new(1 << 20), Segment::create(LEN).unwrap());
         segment.write_at(0, b"result").unwrap();
-        loans.accept(&offer(&segment, 1), std::process::id()).unwrap();
+        loans.accept(&offer(&segment, 1), &own()).unwrap();
         (loans, segment)
     }
 
@@ -239,16 +240,16 @@ mod tests {
         let mut panicked = reply(1, 6);
         panicked.reply.outcome = Outcome::Panicked;
         assert!(loans.take(&panicked, LEN).is_err());
-        loans.accept(&offer(&segment, 2), 1).unwrap();
+        loans.accept(&offer(&segment, 2), &Peer::child(1)).unwrap();
         assert!(loans.take(&reply(2, 6), LEN).is_err(), "only what is its own is opened");
         for number in 2..=4 {
-            loans.accept(&offer(&segment, number), std::process::id()).unwrap();
+            loans.accept(&offer(&segment, number), &own()).unwrap();
         }
-        assert!(loans.accept(&offer(&segment, 5), std::process::id()).is_err());
+        assert!(loans.accept(&offer(&segment, 5), &own()).is_err());
         let instead = SegmentOffer { instead_of: Some(2), ..offer(&segment, 5) };
-        loans.accept(&instead, std::process::id()).unwrap();
+        loans.accept(&instead, &own()).unwrap();
         let mut few = Loans::new(LEN as u64 - 1);
-        assert!(few.accept(&offer(&segment, 1), std::process::id()).is_err());
+        assert!(few.accept(&offer(&segment, 1), &own()).is_err());
     }
 
     #[test]
@@ -256,7 +257,7 @@ mod tests {
         let (mut loans, segment) = loans();
         let offer = offer(&segment, 2);
         drop(segment);
-        loans.accept(&offer, std::process::id()).unwrap();
+        loans.accept(&offer, &own()).unwrap();
         assert!(loans.take(&reply(2, 6), LEN).is_err());
     }
 }

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::process::parent_id;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -21,7 +22,7 @@ use crate::log::print;
 use crate::payload::Encoded;
 use crate::process::{ParentLink, adopt};
 use crate::registry::{CallError, Function, Registry, TaskCall};
-use crate::shared::settle;
+use crate::shared::{refuse_to_lend, settle, why_not_lend};
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, exit_forked,
     is_address_space_limited, kill_own_group, limit_memory, take_frame_pipes,
@@ -232,12 +233,16 @@ impl Worker {
         // What was run before may have made this process another user's, or set limits.
         let segments = !is_address_space_limited()
             && claims.and(hello.claims).is_some_and(|page| SharedPage::open(page).is_ok());
+        let is_known = is_forked || sign_unless_child(&hello, claims);
+        if !is_known {
+            refuse_to_lend();
+        }
         put_frame(writer.buffer(), Kind::Ready, &Ready { segments }, 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
         claims.inspect(|page| uplink.set_display(page)); // it counts from here on
         Ok(Some(Self {
-            segments: Segments::new(hello.shared_memory),
+            segments: Segments::new(if is_known { hello.shared_memory } else { 0 }),
             hello,
             functions,
             claims,
@@ -527,7 +532,10 @@ fn attempt(
     };
     let caught = catch(&mut run);
     match called {
-        Some(Ok(encoded)) => Ok(encoded),
+        Some(Ok(encoded)) => match why_not_lend(&encoded.kept) {
+            None => Ok(encoded),
+            Some(reason) => Err(Box::new(Failed::lending(reason))),
+        },
         Some(Err(error)) => Err(Box::new(Failed::call(&error, limit))),
         None => Err(Box::new(Failed::panic(caught.err().unwrap_or_default(), limit))),
     }
@@ -553,6 +561,11 @@ impl Failed {
             },
         };
         Self { outcome, text }
+    }
+
+    #[cold]
+    fn lending(reason: &str) -> Self {
+        Self { outcome: Outcome::UnencodableResult, text: reason.as_bytes().to_vec() }
     }
 
     #[cold]
@@ -625,6 +638,12 @@ pub(super) fn cut_failure(failure: InitFailure, limit: usize) -> InitFailure {
         InitFailure::Failed(text) => InitFailure::Failed(cut_text(text)),
         InitFailure::CannotFork(text) => InitFailure::CannotFork(cut_text(text)),
     }
+}
+
+/// Whether the parent can see which process this is: its child, or one that has signed their page.
+fn sign_unless_child(hello: &Hello, claims: Option<&SharedPage>) -> bool {
+    let is_child = hello.identity.parent_pid() == Some(parent_id());
+    is_child || claims.and(hello.claims).is_some_and(|page| page.sign().is_ok())
 }
 
 /// Says why this is no worker for that parent.

@@ -59,6 +59,11 @@ impl Identity {
         Self { children_are_daemons: true, ..identity }
     }
 
+    /// The process that has made it, if there is one.
+    pub(crate) fn parent_pid(&self) -> Option<u32> {
+        self.parent.as_ref().map(|parent| parent.pid)
+    }
+
     fn of_main_process() -> Self {
         // Without randomness there is no secret, and nobody can prove to have it.
         let authkey = random_bytes::<32>().map(Vec::from).unwrap_or_default();

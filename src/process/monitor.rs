@@ -27,7 +27,7 @@ use crate::payload::Payload;
 use crate::program::{Program, start_child};
 use crate::shared::{Kept, Lent, borrow};
 use crate::sys::{
-    ChildProcess, ExitWatch, control_socket, read_available, require_io_driver, send_with_fds,
+    ChildProcess, ExitWatch, Peer, control_socket, read_available, require_io_driver, send_with_fds,
 };
 use crate::wire::{
     FunctionName, Kind, PREAMBLE, ProcessHello, ReplyHeader, frame_codec, put_frame, split_header,
@@ -308,9 +308,10 @@ impl Conversation {
     /// Waits for the end of a typed call; returns what was said of it.
     async fn take_reply(&mut self, spawned: &Spawned) -> Option<Reply> {
         let (mut reply, mut reading, mut exited) = (None, true, false);
+        let peer = Peer::child(spawned.child.pid());
         loop {
             // First what has come with the last words of the handshake.
-            match self.next_reply(spawned.child.pid()) {
+            match self.next_reply(&peer) {
                 Ok(None) => {}
                 Ok(told) if reply.is_none() => reply = told,
                 nonsense => {
@@ -338,11 +339,11 @@ impl Conversation {
         }
     }
 
-    fn next_reply(&mut self, pid: u32) -> io::Result<Option<Reply>> {
+    fn next_reply(&mut self, peer: &Peer) -> io::Result<Option<Reply>> {
         while let Some(frame) = self.codec.decode(&mut self.inbox)? {
             let (kind, body) = split_kind(&frame)?;
             match kind {
-                Kind::Lent => self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, pid)),
+                Kind::Lent => self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, peer)),
                 Kind::Reply => {
                     let (header, payload) = split_header::<ReplyHeader>(body)?;
                     let length = payload.len();

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keep::{Held, Kept};
 use super::memory::{Frozen, Name, Offered};
-use crate::sys::{Segment, SegmentRef};
+use crate::sys::{Peer, Segment, SegmentRef};
 
 /// What the next reply will name. It says nothing that the reply does not say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +55,21 @@ struct Queue {
 }
 
 static DESK: OnceLock<Desk> = OnceLock::new();
+static REFUSES: AtomicBool = AtomicBool::new(false);
+
+/// From now on results that name memory are refused: the parent would not find it.
+pub(crate) fn refuse_to_lend() {
+    REFUSES.store(true, Ordering::Relaxed);
+}
+
+/// Why a result cannot be sent, if it names something.
+pub(crate) fn why_not_lend(kept: &Kept) -> Option<&'static str> {
+    let is_refused = !kept.is_empty() && REFUSES.load(Ordering::Relaxed);
+    is_refused.then_some(
+        "shared memory cannot be returned by this worker: it is not the process that its parent has \
+         started, and the parent cannot see which one it is",
+    )
+}
 
 /// Lends what a result names. The frame that says so has to be written before the result is.
 pub(crate) fn lend(kept: Kept) -> io::Result<Lent> {
@@ -132,20 +148,15 @@ impl Desk {
 
 // ----- the parent's side -----
 
-/// Opens what the process with this pid lends. What cannot be opened is missed when the result is decoded.
-pub(crate) fn borrow(lent: &Lent, pid: u32) -> Kept {
-    let is_own = |name: &Name| name.pid() == pid;
-    let held =
-        lent.memory.iter().filter(|(name, _)| is_own(name)).filter_map(
-            |(name, usage)| match usage {
-                Use::Read => Frozen::open(name).ok().map(Held::Frozen),
-                Use::Take => Offered::open(name).ok().map(Held::Offered),
-            },
-        );
-    let kept = Kept::new(held.collect());
-    if lent.desk.pid() == pid
-        && let Ok(desk) = Segment::open(lent.desk)
-    {
+/// Opens what a process lends. What cannot be opened is missed when the result is decoded.
+pub(crate) fn borrow(lent: &Lent, peer: &Peer) -> Kept {
+    let open = |name: &Name, usage| match usage {
+        Use::Read => Frozen::open(name).ok().map(Held::Frozen),
+        Use::Take => Offered::open(name).ok().map(Held::Offered),
+    };
+    let open = |(name, usage): &(Name, Use)| peer.open(name.pid(), || open(name, *usage));
+    let kept = Kept::new(lent.memory.iter().filter_map(open).collect());
+    if let Some(desk) = peer.open(lent.desk.pid(), || Segment::open(lent.desk).ok()) {
         desk.count_up();
     }
     kept
@@ -168,9 +179,12 @@ mod tests {
         let lent = lend(kept).unwrap();
         assert_eq!(Frozen::open(&name).unwrap().bytes(), b"abc", "the desk keeps it");
 
-        assert!(borrow(&lent, pid + 1).is_empty(), "only a process itself can lend what it has");
+        assert!(
+            borrow(&lent, &Peer::child(pid + 1)).is_empty(),
+            "only a process itself can lend what it has"
+        );
         assert!(!DESK.get().unwrap().take_back(), "nobody has opened it");
-        let borrowed = borrow(&lent, pid);
+        let borrowed = borrow(&lent, &Peer::child(pid));
         assert_eq!(borrowed.held().len(), 2);
         settle();
         assert!(DESK.get().unwrap().take_back());
@@ -178,6 +192,6 @@ mod tests {
         assert_eq!(Frozen::open(&name).unwrap().bytes(), b"abc");
         drop(borrowed);
         Frozen::open(&name).unwrap_err();
-        assert_eq!(borrow(&lent, pid).held().len(), 0, "it is gone");
+        assert_eq!(borrow(&lent, &Peer::child(pid)).held().len(), 0, "it is gone");
     }
 }

@@ -19,7 +19,7 @@ mod slice;
 mod slice_mut;
 
 pub(crate) use self::keep::{Kept, collect};
-pub(crate) use self::lend::{Lent, borrow, lend, settle};
+pub(crate) use self::lend::{Lent, borrow, lend, refuse_to_lend, settle, why_not_lend};
 pub use self::slice::{SharedBytes, SharedSlice};
 pub use self::slice_mut::{SharedBytesMut, SharedSliceMut};
 pub use crate::sys::Plain;

@@ -7,6 +7,8 @@ use std::sync::atomic::AtomicU64;
 
 use serde::{Deserialize, Serialize};
 
+use super::peer::{Peer, sign};
+
 /// A multiple of every usual page size. What is never touched takes no memory.
 const SIZE: usize = 64 << 10;
 const WORDS: usize = SIZE / size_of::<AtomicU64>();
@@ -28,6 +30,29 @@ impl SharedPageRef {
     pub(crate) fn new(fd: &OwnedFd) -> Self {
         Self { pid: std::process::id(), fd: fd.as_raw_fd() }
     }
+
+    /// Lets the parent see which process has opened its page. To be called when it will not be opened any
+    /// more.
+    pub(crate) fn sign(self) -> io::Result<()> {
+        sign(self.open()?)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn open(self) -> io::Result<OwnedFd> {
+        use rustix::fs::{Mode, OFlags, fstat, open};
+
+        let path = format!("/proc/{}/fd/{}", self.pid, self.fd);
+        let fd = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        if u64::try_from(fstat(&fd)?.st_size) != Ok(SIZE as u64) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(fd)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn open(self) -> io::Result<OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl SharedPage {
@@ -47,14 +72,12 @@ impl SharedPage {
     /// is inherited would be inherited by every process that is started at that moment.
     #[cfg(target_os = "linux")]
     pub(crate) fn open(page: SharedPageRef) -> io::Result<Self> {
-        use rustix::fs::{Mode, OFlags, fstat, open};
+        Self::map(&page.open()?)
+    }
 
-        let path = format!("/proc/{}/fd/{}", page.pid, page.fd);
-        let fd = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-        if u64::try_from(fstat(&fd)?.st_size) != Ok(SIZE as u64) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Self::map(&fd)
+    /// Who has opened the page of a child and [signed](SharedPageRef::sign) it; or that child.
+    pub(crate) fn opener(page: &OwnedFd, child: u32) -> Peer {
+        Peer::signer_or_child(page, child)
     }
 
     #[cfg(not(target_os = "linux"))]

@@ -9,6 +9,7 @@ mod large;
 mod lifeline;
 mod memory;
 mod numbers;
+mod peer;
 mod pipe;
 mod plain;
 mod random;
@@ -31,6 +32,7 @@ pub(crate) use self::memory::{SharedPage, SharedPageRef};
 pub(crate) use self::numbers::{
     Number, Timeless, as_numbers, collect_numbers, convert, number_bytes, type_id,
 };
+pub(crate) use self::peer::Peer;
 pub(crate) use self::pipe::{
     FramePipes, ParentPipes, PipeWidth, WorkerPipes, has_hung_up, is_readable,
     own_standard_streams, read_available, read_behind, read_now, set_standard_streams,
