@@ -567,7 +567,11 @@ impl<'a> Link<'a> {
                 return Ok(Step::Message(Message::Reply(reply)));
             }
             (Stage::Serving, Kind::SegmentOffer) => {
-                self.loans.accept(&split_header::<SegmentOffer>(body)?.0, &self.peer)?;
+                let (offer, _) = split_header::<SegmentOffer>(body)?;
+                if self.loans.accept(&offer, &self.peer)? {
+                    self.outlet.put(Kind::OfferRefused, &(), Payload::default())?;
+                    self.outlet.flush(); // what the pipe does not take is written with what comes next
+                }
             }
             (Stage::Serving, Kind::CannotOpen) => return Ok(Step::Message(Message::CannotOpen)),
             (Stage::Serving, Kind::ChunkReply) => {

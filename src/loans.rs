@@ -22,13 +22,14 @@ use bytes::Bytes;
 use crate::sys::{Peer, Segment, vec_for};
 use crate::wire::{Outcome, SegmentOffer, SegmentReply};
 
+pub(crate) const OFFERED: u64 = 0;
 pub(crate) const FREE: u64 = 1;
 pub(crate) const LENT: u64 = 2;
 
 /// The most segments that a worker may have.
 pub(crate) const SEGMENTS: usize = 4;
 
-/// Whose turn it is, in a segment of a worker's. Zero as long as it is only offered.
+/// Whose turn it is, in a segment of a worker's.
 pub(crate) fn turn_word(segment: &Segment) -> &AtomicU64 {
     &segment.words()[0]
 }
@@ -39,6 +40,8 @@ pub(crate) struct Loans {
     segments: BTreeMap<u64, Known>,
     /// How long they may be all together.
     most: u64,
+    /// The worker was told that something cannot be opened.
+    has_refused: bool,
 }
 
 /// A segment that its worker has.
@@ -74,15 +77,16 @@ impl Opened {
 
 impl Loans {
     pub(crate) fn new(most: u64) -> Self {
-        Self { segments: BTreeMap::new(), most }
+        Self { segments: BTreeMap::new(), most, has_refused: false }
     }
 
-    /// Opens a segment. If that is not possible the worker will never use it.
+    /// Opens a segment. Returns whether the worker has to be told that this is not possible, which is so once:
+    /// it will not use it.
     ///
     /// # Errors
     ///
     /// If the worker offers what it must not.
-    pub(crate) fn accept(&mut self, offer: &SegmentOffer, peer: &Peer) -> io::Result<()> {
+    pub(crate) fn accept(&mut self, offer: &SegmentOffer, peer: &Peer) -> io::Result<bool> {
         if let Some(old) = offer.instead_of {
             self.segments.remove(&old); // a result in it is kept
         }
@@ -93,11 +97,13 @@ impl Loans {
         }
         // Nobody else's memory is touched. One in a namespace knows itself by another pid.
         let opened = peer.open(offer.name.pid(), || Segment::open(offer.name).ok());
-        let Some(segment) = opened else { return Ok(()) };
+        let Some(segment) = opened else {
+            return Ok(!std::mem::replace(&mut self.has_refused, true));
+        };
         turn_word(&segment).store(FREE, Ordering::Release);
         let opened = Arc::new(Opened { segment, is_lent: AtomicBool::new(false) });
         self.segments.insert(offer.segment, Known { opened, last: Weak::new() });
-        Ok(())
+        Ok(false)
     }
 
     /// Takes a result.
@@ -240,7 +246,8 @@ mod tests {
         let mut panicked = reply(1, 6);
         panicked.reply.outcome = Outcome::Panicked;
         assert!(loans.take(&panicked, LEN).is_err());
-        loans.accept(&offer(&segment, 2), &Peer::child(1)).unwrap();
+        assert!(loans.accept(&offer(&segment, 2), &Peer::child(1)).unwrap());
+        assert!(!loans.accept(&offer(&segment, 2), &Peer::child(1)).unwrap(), "it was told");
         assert!(loans.take(&reply(2, 6), LEN).is_err(), "only what is its own is opened");
         for number in 2..=4 {
             loans.accept(&offer(&segment, number), &own()).unwrap();

@@ -70,6 +70,9 @@ pub(crate) enum Kind {
     /// Supervisor → worker: the answer to `CannotOpen`. Everything that was sent before is void; what counts
     /// of it comes again, with its arguments.
     Resume = 6,
+    /// Supervisor → worker: something that was offered cannot be opened, and nothing more is to be offered. This
+    /// is said once.
+    OfferRefused = 7,
     /// Worker → supervisor: [`WorkerHello`].
     WorkerHello = 16,
     /// Worker → supervisor: initialised. [`Ready`].
@@ -104,7 +107,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 20] = [
+        const ALL: [Kind; 21] = [
             Kind::Hello,
             Kind::Task,
             Kind::Stop,
@@ -122,6 +125,7 @@ impl Kind {
             Kind::Lent,
             Kind::SegmentTask,
             Kind::Resume,
+            Kind::OfferRefused,
             Kind::SegmentReply,
             Kind::SegmentOffer,
             Kind::CannotOpen,

@@ -295,6 +295,17 @@ async fn what_is_no_memory_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_worker_of_which_nothing_can_be_opened_offers_nothing_more() {
+    let pool = builder().build().unwrap();
+    assert_eq!(in_time(pool.run(offer_own, (-1, 4096))).await.unwrap(), 1);
+    for _ in 0..4 {
+        let (segments, echoed) = in_time(pool.run(segments_with, value())).await.unwrap();
+        assert!(echoed == value());
+        assert_eq!(segments, 1, "only that of the arguments");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_its_own_is_not_taken() {
     let pool = builder().build().unwrap();
     let parent = std::process::id();

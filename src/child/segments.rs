@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::arena::{Draft, Slab, Slabs, is_given_up, lease_word, readers_word, segment_size};
-use crate::loans::{FREE, LENT, SEGMENTS, turn_word};
+use crate::loans::{FREE, LENT, OFFERED, SEGMENTS, turn_word};
 use crate::sys::{Segment, SegmentRef};
 use crate::wire::{Place, SegmentOffer};
 
@@ -73,8 +73,7 @@ impl Segments {
         id
     }
 
-    /// A segment for results of that length, if all that would do are lent, and it may have one more. One that
-    /// the parent cannot open stays offered, and no other one is.
+    /// A segment for results of that length, if all that would do are lent, and it may have one more.
     pub(super) fn offer(&mut self, length: usize) -> Option<SegmentOffer> {
         let size = segment_size(length);
         let is_enough = |slab: &Slab| !is_lent(slab) && fits(slab, length);
@@ -97,6 +96,16 @@ impl Segments {
         self.own.push(Slab { id, segment });
         Some(SegmentOffer { segment: id, name, instead_of })
     }
+
+    /// The parent cannot open something: lets go of what it has not opened, and offers nothing more.
+    pub(super) fn stop_offering(&mut self) {
+        self.own.retain(is_opened);
+        self.most = 0;
+    }
+}
+
+fn is_opened(slab: &Slab) -> bool {
+    turn_word(&slab.segment).load(Ordering::Acquire) != OFFERED
 }
 
 fn is_free(slab: &Slab) -> bool {
@@ -158,4 +167,23 @@ impl Drop for Reading {
 /// becomes of it.
 pub(super) fn read(segment: Arc<Segment>, place: &Place) -> Bytes {
     Reading::new(segment, place).map_or_else(Bytes::new, Bytes::from_owner)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_parent_cannot_open_is_let_go_of() {
+        let mut segments = Segments::new(64 << 20);
+        let first = segments.offer(1 << 20).unwrap();
+        turn_word(&Segment::open(first.name).unwrap()).store(FREE, Ordering::Release);
+        for length in [2 << 20, 4 << 20, 8 << 20] {
+            segments.offer(length).unwrap();
+        }
+        segments.stop_offering();
+        assert_eq!(segments.own.len(), 1, "that one was opened");
+        assert!(segments.offer(2 << 20).is_none());
+        assert_eq!((&mut segments).take(1 << 20).unwrap().id, first.segment);
+    }
 }

@@ -272,6 +272,7 @@ impl Worker {
                 self.leave(stop, incoming.payload(length), writer)?;
                 return Ok(false);
             }
+            Kind::OfferRefused => self.segments.stop_offering(),
             Kind::Resume => self.waits_for_resume = false,
             _ if self.waits_for_resume => {}
             Kind::Task => {
