@@ -2,7 +2,8 @@
 //!
 //! A pipe moves bytes in small pieces, each copied twice, while both sides wait for each other. So large
 //! arguments are written to a segment that the worker maps, and the frame only says where they are.
-//! Memory that is fresh costs more than the copy, so segments are kept and used again.
+//! Memory that is fresh costs more than the copy, so segments are kept and used again, until they are not
+//! needed any more.
 //!
 //! A worker that reads from a segment says so in it, as a part of the arguments may be kept where it is:
 //!
@@ -16,7 +17,7 @@
 //!
 //! Each looks after it has said its own, so one of them sees the other.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::codec::Sink;
@@ -48,11 +49,17 @@ pub(crate) fn segment_size(length: usize) -> usize {
 /// What the lease word says of a segment that will not be used any more.
 const GIVEN_UP: u64 = u64::MAX;
 
-/// Has workers give it up, too.
+/// Has workers give it up, too. Those that sleep still have it mapped, and do not have its memory.
 fn give_up(slabs: Vec<Slab>) {
     for slab in slabs {
         lease_word(&slab.segment).store(GIVEN_UP, Ordering::SeqCst);
+        slab.segment.give_memory_back();
     }
+}
+
+/// As [`give_up`], for one that somebody reads.
+fn leave_to_readers(slab: &Slab) {
+    lease_word(&slab.segment).store(GIVEN_UP, Ordering::SeqCst);
 }
 
 /// Whether its parent has given up a segment.
@@ -152,12 +159,17 @@ impl<S: Slabs> Drop for Draft<S> {
 pub(crate) struct Arena {
     /// How many bytes they may have all together.
     most: usize,
+    /// There may be memory, here or in the hands of workers, that is not needed any more.
+    is_used: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// The last ones were used last.
     free: Vec<Slab>,
+    /// How many of them have been free since it was last [asked](Arena::trim) what is not needed.
+    stale: usize,
     /// How many there are, the free ones included.
     count: usize,
     /// How long they are all together.
@@ -174,7 +186,12 @@ impl State {
         let fitting = self.free.iter().enumerate().filter(|(_, slab)| fits(slab));
         // Of those that are equally long the last one, as its memory is most likely in a cache.
         let (index, _) = fitting.rev().min_by_key(|(_, slab)| slab.segment.len())?;
-        Some(self.free.remove(index))
+        Some(self.remove_free(index))
+    }
+
+    fn remove_free(&mut self, index: usize) -> Slab {
+        self.stale -= usize::from(index < self.stale);
+        self.free.remove(index)
     }
 
     /// Makes room for one of that size by giving up those that were not used for longest; returns them,
@@ -183,18 +200,29 @@ impl State {
         let mut given_up = Vec::new();
         while self.count >= SEGMENTS || size > most.saturating_sub(self.bytes) {
             if self.free.is_empty() {
+                self.stale = 0;
                 self.free = given_up; // they were free, and what is wanted cannot be had
                 self.count += self.free.len();
                 self.bytes += self.free.iter().map(|slab| slab.segment.len()).sum::<usize>();
                 return None;
             }
-            let slab = self.free.remove(0);
+            let slab = self.remove_free(0);
             self.forget(slab.segment.len());
             given_up.push(slab);
         }
         self.count += 1;
         self.bytes += size;
         Some(given_up)
+    }
+
+    /// Takes what was free when this was called last, and since then.
+    fn take_stale(&mut self) -> Vec<Slab> {
+        let taken: Vec<_> = self.free.drain(..self.stale).collect();
+        self.stale = self.free.len();
+        for slab in &taken {
+            self.forget(slab.segment.len());
+        }
+        taken
     }
 
     fn forget(&mut self, size: usize) {
@@ -205,7 +233,7 @@ impl State {
 
 impl Arena {
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, state: Mutex::default() })
+        Arc::new(Self { most, is_used: AtomicBool::new(false), state: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -217,9 +245,31 @@ impl Arena {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
+        state.stale = 0;
         let free = std::mem::take(&mut state.free);
         drop(state);
         give_up(free);
+    }
+
+    /// Some memory is shared that may have to be [given back](Self::trim).
+    pub(crate) fn set_used(&self) {
+        self.is_used.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives up what was not used since this was called last; whether there may be more of it in the hands of
+    /// workers.
+    pub(crate) fn trim(&self) -> bool {
+        let was_used = self.is_used.swap(false, Ordering::Relaxed);
+        if was_used {
+            let mut state = self.lock();
+            let given_up = state.take_stale();
+            if state.count > 0 {
+                self.set_used();
+            }
+            drop(state);
+            give_up(given_up);
+        }
+        was_used
     }
 
     pub(crate) fn draft(self: &Arc<Self>) -> Draft<&Arc<Self>> {
@@ -230,6 +280,7 @@ impl Arena {
 impl Slabs for &Arc<Arena> {
     fn take(&mut self, length: usize) -> Option<Slab> {
         let size = segment_size(length);
+        self.set_used();
         let mut state = self.lock();
         if state.closed {
             return None;
@@ -255,7 +306,7 @@ impl Slabs for &Arc<Arena> {
         if in_use || state.closed {
             state.forget(slab.segment.len());
             drop(state);
-            give_up(vec![slab]);
+            leave_to_readers(&slab);
         } else {
             state.free.push(slab);
         }
@@ -398,6 +449,26 @@ mod tests {
         drop(draft);
         let (free, count) = counts(&arena);
         assert_eq!(free, count);
+    }
+
+    #[test]
+    fn what_was_not_needed_lately_is_given_back() {
+        let arena = Arena::new(64 * MEGABYTE);
+        assert!(!arena.trim(), "there was never anything");
+        let leases: Vec<_> = (0..4).map(|_| lease(&arena, MEGABYTE).unwrap()).collect();
+        let reader = Segment::open(leases[3].place().unwrap().name).unwrap();
+        assert!(arena.trim());
+        drop(leases);
+        assert!(arena.trim(), "they were used since the last time");
+        assert_eq!(counts(&arena), (4, 4));
+        drop((lease(&arena, MEGABYTE).unwrap(), lease(&arena, 2 * MEGABYTE).unwrap()));
+        assert!(arena.trim());
+        assert_eq!(counts(&arena), (2, 2), "two were used again");
+        assert!(!is_given_up(&reader), "the last one first, as it is in a cache");
+        assert!(arena.trim());
+        assert_eq!(counts(&arena), (0, 0));
+        assert!(is_given_up(&reader) && reader.memory() < MEGABYTE as u64);
+        assert!(!arena.trim(), "nothing is left");
     }
 
     #[test]

@@ -256,8 +256,8 @@ impl Builder {
 
     /// How many bytes of memory the pool may share with its workers, so that large arguments and results
     /// need not go through pipes: so many for arguments, and for the results of each worker half of that.
-    /// It takes only what is needed, and keeps that to use it again, until it is shut down. What is
-    /// larger, or finds no room because too many others are on their way, goes through a pipe, which is
+    /// It takes only what is needed, and keeps that to use it again. What was not needed for a second or two is
+    /// given back, as soon as there is something else to do; a pool that is idle stays asleep. What is larger, or finds no room because too many others are on their way, goes through a pipe, which is
     /// slower. Default: 256 MiB; zero turns it off.
     ///
     /// Arguments and results are shared if they take more than 128 KiB. A parameter of the type

@@ -63,6 +63,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(crate) enum Order {
     /// Write what was put into its outlet.
     Flush,
+    /// Give back what it shares and was not used since the last one of these.
+    Trim,
     Stop,
     Terminate,
     Kill(KillReason),
@@ -212,7 +214,7 @@ async fn fork(
             }
             order = orders.recv() => match order {
                 // The server has the same time, and says more about what took so long.
-                Some(Order::Flush | Order::Kill(KillReason::StartTimeout)) => {}
+                Some(Order::Flush | Order::Trim | Order::Kill(KillReason::StartTimeout)) => {}
                 _ => return Err(launch.failed(interrupted())),
             },
         }
@@ -423,6 +425,11 @@ impl<'a> Link<'a> {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Flush => {} // done after each batch of orders
+            Order::Trim => {
+                if self.loans.trim() {
+                    self.uplink.shared.arena.set_used();
+                }
+            }
             Order::Stop => {
                 self.stopping = true;
                 let (stop, arguments) = self.launch.stop();
@@ -568,6 +575,7 @@ impl<'a> Link<'a> {
             }
             (Stage::Serving, Kind::SegmentOffer) => {
                 let (offer, _) = split_header::<SegmentOffer>(body)?;
+                self.uplink.shared.arena.set_used();
                 if self.loans.accept(&offer, &self.peer)? {
                     self.outlet.put(Kind::OfferRefused, &(), Payload::default())?;
                     self.outlet.flush(); // what the pipe does not take is written with what comes next

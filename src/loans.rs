@@ -4,10 +4,11 @@
 //! tells of is in the parent's hands whatever becomes of the worker. Whose turn it is stands in the segment:
 //!
 //! ```text
-//!          opened (parent)        reply (worker)
-//! offered ─────────────────▶ free ──────────────▶ lent
-//!                             ▲   copied (parent)  │
-//!                             └────────────────────┘
+//!          opened (parent)       (worker)         reply (worker)
+//! offered ─────────────────▶ free ───────▶ taken ──────────────▶ lent
+//!                            │  ▲          copied (parent)        │
+//!           given up ◀───────┘  └─────────────────────────────────┘
+//!                    (parent)
 //! ```
 //!
 //! The worker may change the bytes at any time, so they are copied before anybody looks at them.
@@ -25,6 +26,8 @@ use crate::wire::{Outcome, SegmentOffer, SegmentReply};
 pub(crate) const OFFERED: u64 = 0;
 pub(crate) const FREE: u64 = 1;
 pub(crate) const LENT: u64 = 2;
+pub(crate) const TAKEN: u64 = 3;
+pub(crate) const GIVEN_UP: u64 = 4;
 
 /// The most segments that a worker may have.
 pub(crate) const SEGMENTS: usize = 4;
@@ -48,6 +51,8 @@ pub(crate) struct Loans {
 #[derive(Debug)]
 struct Known {
     opened: Arc<Opened>,
+    /// There was a result in it, or there may be one soon, since [`Loans::trim`].
+    is_used: bool,
     /// The last result in it.
     last: Weak<Loan>,
 }
@@ -69,6 +74,17 @@ struct Opened {
 }
 
 impl Opened {
+    /// Takes it away from the worker, if that does not use it.
+    fn give_up(&self) -> bool {
+        let turn = turn_word(&self.segment);
+        let given_up = !self.is_lent.load(Ordering::Acquire)
+            && turn.compare_exchange(FREE, GIVEN_UP, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if given_up {
+            self.segment.give_memory_back(); // the worker may be asleep, and have it mapped
+        }
+        given_up
+    }
+
     fn end_loan(&self) {
         self.is_lent.store(false, Ordering::Release);
         turn_word(&self.segment).store(FREE, Ordering::Release);
@@ -102,8 +118,15 @@ impl Loans {
         };
         turn_word(&segment).store(FREE, Ordering::Release);
         let opened = Arc::new(Opened { segment, is_lent: AtomicBool::new(false) });
-        self.segments.insert(offer.segment, Known { opened, last: Weak::new() });
+        self.segments.insert(offer.segment, Known { opened, is_used: true, last: Weak::new() });
         Ok(false)
+    }
+
+    /// Gives up what was not used since this was called last; whether anything is left.
+    pub(crate) fn trim(&mut self) -> bool {
+        self.segments
+            .retain(|_, known| std::mem::take(&mut known.is_used) || !known.opened.give_up());
+        !self.segments.is_empty()
     }
 
     /// Takes a result.
@@ -118,6 +141,7 @@ impl Loans {
     ) -> io::Result<Arc<Loan>> {
         let known = self.segments.get_mut(&reply.segment);
         let known = known.ok_or_else(|| lie("sent a result in memory that it does not share"))?;
+        known.is_used = true;
         let opened = &known.opened;
         let fits = |length: &usize| *length <= opened.segment.len() && *length <= max_payload;
         let length = usize::try_from(reply.length).ok().filter(fits);
@@ -231,6 +255,23 @@ mod tests {
         drop((loans, segment));
         assert!(loan.opened.lock().unwrap().is_none(), "it keeps nothing open");
         assert_eq!(loan.bytes(), "result");
+    }
+
+    #[test]
+    fn what_was_not_used_lately_is_given_up_unless_its_worker_uses_it() {
+        let (mut loans, segment) = loans();
+        assert!(loans.trim(), "it is new");
+        turn_word(&segment).store(TAKEN, Ordering::Release);
+        assert!(loans.trim(), "the worker writes to it");
+        turn_word(&segment).store(LENT, Ordering::Release);
+        let loan = loans.take(&reply(1, 6), LEN).unwrap();
+        assert!(loans.trim() && loans.trim(), "there is a result in it");
+        assert_eq!(loan.bytes(), "result");
+        assert_eq!(turn(&segment), FREE);
+        assert!(!loans.trim());
+        assert_eq!(turn(&segment), GIVEN_UP);
+        assert!(segment.memory() < LEN as u64);
+        assert!(loans.take(&reply(1, 6), LEN).is_err());
     }
 
     #[test]

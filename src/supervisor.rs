@@ -166,9 +166,15 @@ pub(crate) struct Supervisor {
     reports: mpsc::Sender<(WorkerId, Report)>,
     /// What workers said when they left.
     exits: Exits,
+    /// When it is next asked what shared memory is not needed.
+    next_trim: Time,
     /// Set once nothing is left to do.
     report: Option<ShutdownReport>,
 }
+
+/// Shared memory that was not used for so long is given back. To make ten megabytes anew takes some milliseconds, so
+/// this costs little even if they are needed just then.
+const TRIM_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs a pool to its end. The pool also ends if the future is dropped, be it polled or not.
 pub(crate) fn run(
@@ -231,6 +237,7 @@ impl Supervisor {
             death: None,
             broken: None,
             reports,
+            next_trim: TRIM_PERIOD,
             report: None,
         }
     }
@@ -289,6 +296,9 @@ impl Supervisor {
             next_timeout = view.scheduler.next_timeout();
         }
         self.flush(&view.scheduler);
+        if now >= self.next_trim {
+            self.trim(now);
+        }
         if self.places > 0 {
             shared.room.add_permits(std::mem::take(&mut self.places));
         }
@@ -611,6 +621,16 @@ impl Supervisor {
             if !written {
                 self.order(id, Order::Flush);
             }
+        }
+    }
+
+    /// Has shared memory given back that was not needed lately. There is no timer for that: a pool that has
+    /// nothing to do does nothing.
+    fn trim(&mut self, now: Time) {
+        self.next_trim = now + TRIM_PERIOD;
+        if self.shared.arena.trim() {
+            let ready = self.workers.iter().filter(|(_, worker)| worker.outlet.is_some());
+            ready.for_each(|(id, _)| self.order(*id, Order::Trim));
         }
     }
 

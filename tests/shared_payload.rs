@@ -7,6 +7,7 @@
 mod common;
 
 use std::sync::Mutex as StdMutex;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tokio::sync::{Mutex, MutexGuard};
 
-use common::{Gate, hold, in_time, wait_until};
+use common::{Gate, LIMIT, fill, hold, in_time, wait_until};
 
 procpool::test_support!();
 
@@ -208,6 +209,61 @@ async fn nothing_is_left_when_the_pool_is_over() {
     // The last payloads may be on their way to be dropped.
     wait_until("descriptors are closed", || descriptors() == 0).await;
     wait_until("memory is unmapped", || segments() == 0).await;
+}
+
+#[tokio::test]
+async fn what_is_not_needed_any_more_is_given_back() {
+    let _turn = turn().await;
+    let (pool, gate) = (pool(2), Gate::new().await);
+    let value = bytes(4 * MEGABYTE);
+    for _ in 0..2 {
+        for _ in 0..3 {
+            let runs = (0..4).map(|_| pool.run(echo_vec, value.clone()));
+            for echoed in in_time(futures::future::join_all(runs)).await {
+                assert!(echoed.unwrap() == value);
+            }
+        }
+        assert!(descriptors() > 2);
+        // One worker has something to do, the other one sleeps, or does the same.
+        let held = fill(&pool, &gate, 1).await.remove(0);
+        wait_until_with("memory is given back", &pool, || descriptors() == 0).await;
+        let sleeping = memory_of(held.pid);
+        assert!(sleeping < MEGABYTE, "{sleeping} bytes are left in the worker");
+        drop(held);
+    }
+}
+
+/// As [`wait_until`], with small tasks on their way.
+async fn wait_until_with(
+    what: &str,
+    pool: &ProcessPoolExecutor,
+    mut condition: impl FnMut() -> bool,
+) {
+    let began = Instant::now();
+    while !condition() {
+        in_time(pool.run(echo_vec, vec![1])).await.unwrap();
+        assert!(began.elapsed() < LIMIT, "waited in vain until {what}");
+    }
+}
+
+/// How much shared memory a process has in use, in bytes.
+fn memory_of(pid: u32) -> usize {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    let (mut sum, mut is_shared) = (0, false);
+    for line in maps.lines() {
+        match line.strip_prefix("Rss:") {
+            Some(size) if is_shared => {
+                let size = size.trim().trim_end_matches(" kB");
+                sum += size.parse::<usize>().unwrap() * KILOBYTE;
+            }
+            // The line that a mapping begins with has addresses before the first space.
+            None if line.split(' ').next().is_some_and(|word| word.contains('-')) => {
+                is_shared = line.contains("/memfd:procpool");
+            }
+            _ => {}
+        }
+    }
+    sum
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::arena::{Draft, Slab, Slabs, is_given_up, lease_word, readers_word, segment_size};
-use crate::loans::{FREE, LENT, OFFERED, SEGMENTS, turn_word};
+use crate::loans::{FREE, GIVEN_UP, LENT, OFFERED, SEGMENTS, TAKEN, turn_word};
 use crate::sys::{Segment, SegmentRef};
 use crate::wire::{Place, SegmentOffer};
 
@@ -56,8 +56,9 @@ impl Segments {
 
     /// How much of this process's memory is shared.
     pub(super) fn size(&self) -> u64 {
-        let opened = self.opened.iter().map(|(_, segment)| segment.len());
-        let own = self.own.iter().map(|slab| slab.segment.len());
+        let opened = self.opened.iter().filter(|(_, segment)| !is_given_up(segment));
+        let opened = opened.map(|(_, segment)| segment.len());
+        let own = self.own.iter().filter(|slab| is_kept(slab)).map(|slab| slab.segment.len());
         opened.chain(own).sum::<usize>() as u64
     }
 
@@ -75,6 +76,7 @@ impl Segments {
 
     /// A segment for results of that length, if all that would do are lent, and it may have one more.
     pub(super) fn offer(&mut self, length: usize) -> Option<SegmentOffer> {
+        self.own.retain(is_kept);
         let size = segment_size(length);
         let is_enough = |slab: &Slab| !is_lent(slab) && fits(slab, length);
         if size > self.most || self.own.iter().any(is_enough) {
@@ -104,6 +106,11 @@ impl Segments {
     }
 }
 
+/// Whether the parent has not given it up.
+fn is_kept(slab: &Slab) -> bool {
+    turn_word(&slab.segment).load(Ordering::Acquire) != GIVEN_UP
+}
+
 fn is_opened(slab: &Slab) -> bool {
     turn_word(&slab.segment).load(Ordering::Acquire) != OFFERED
 }
@@ -124,11 +131,15 @@ impl Slabs for &mut Segments {
     fn take(&mut self, length: usize) -> Option<Slab> {
         let usable =
             self.own.iter().enumerate().filter(|(_, slab)| is_free(slab) && fits(slab, length));
-        let (index, _) = usable.min_by_key(|(_, slab)| slab.segment.len())?;
+        let (index, slab) = usable.min_by_key(|(_, slab)| slab.segment.len())?;
+        let turn = turn_word(&slab.segment);
+        // The parent may give it up at this very moment. Then the result goes through the pipe.
+        turn.compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         Some(self.own.remove(index))
     }
 
     fn give_back(&mut self, slab: Slab) {
+        turn_word(&slab.segment).store(FREE, Ordering::Release);
         self.own.push(slab);
     }
 }
@@ -185,5 +196,21 @@ mod tests {
         assert_eq!(segments.own.len(), 1, "that one was opened");
         assert!(segments.offer(2 << 20).is_none());
         assert_eq!((&mut segments).take(1 << 20).unwrap().id, first.segment);
+    }
+
+    #[test]
+    fn what_the_parent_has_given_up_is_not_used_and_has_no_memory() {
+        let mut segments = Segments::new(64 << 20);
+        let first = segments.offer(1 << 20).unwrap();
+        let opened = Segment::open(first.name).unwrap();
+        turn_word(&opened).store(FREE, Ordering::Release);
+        let slab = (&mut segments).take(1 << 20).unwrap();
+        assert_eq!(turn_word(&opened).load(Ordering::Acquire), TAKEN);
+        (&mut segments).give_back(slab);
+        assert_eq!(turn_word(&opened).load(Ordering::Acquire), FREE);
+        turn_word(&opened).store(GIVEN_UP, Ordering::Release);
+        assert!((&mut segments).take(1 << 20).is_none() && segments.size() == 0);
+        let second = segments.offer(1 << 20).unwrap();
+        assert_eq!((second.instead_of, segments.own.len()), (None, 1));
     }
 }

@@ -258,6 +258,25 @@ impl Segment {
         Ok(())
     }
 
+    /// Frees the memory of the bytes, in all processes that have them mapped. For those who see to it that nobody
+    /// uses them any more, as to take memory again may fail. If this fails it is freed with the last mapping.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn give_memory_back(&self) {
+        use rustix::fs::{FallocateFlags, fallocate};
+
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let _ = fallocate(&self.fd, flags, HEADER as u64, self.len as u64);
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn give_memory_back(&self) {} // not reached: there are no segments
+
+    /// How much memory it takes at this moment.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn memory(&self) -> u64 {
+        u64::try_from(rustix::fs::fstat(&self.fd).unwrap().st_blocks).unwrap() * 512
+    }
+
     /// Has the pages up to there mapped at once. If that is not possible they will be one by one.
     #[cfg(target_os = "linux")]
     fn map_pages(&mut self, end: usize) {
@@ -584,7 +603,20 @@ mod tests {
     fn all_of_the_memory_is_taken_at_once() {
         const MEGABYTE: usize = 1 << 20;
         let segment = Segment::create(3 * MEGABYTE).unwrap();
-        assert!(fstat(&segment.fd).unwrap().st_blocks * 512 >= 3 << 20);
+        assert!(segment.memory() >= 3 << 20);
+    }
+
+    #[test]
+    fn memory_that_is_given_back_is_gone_for_all_and_its_words_are_not() {
+        let mut segment = Segment::create(3 << 20).unwrap();
+        segment.write_at(0, &vec![7; 3 << 20]).unwrap();
+        segment.words()[1].store(42, Ordering::Relaxed);
+        let other = Segment::open(segment.name()).unwrap();
+        assert_eq!(other.as_slice()[1 << 20], 7);
+        drop(segment); // it is freed with the last one
+        other.give_memory_back();
+        assert!(other.memory() < 1 << 20);
+        assert_eq!(other.words()[1].load(Ordering::Relaxed), 42);
     }
 
     #[test]
