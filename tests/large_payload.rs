@@ -5,11 +5,16 @@
 
 mod common;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+
 use procpool::{ProcessPoolExecutor, TaskHandle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_bytes::ByteBuf;
 use tokio::sync::Mutex;
 
-use common::{Gate, hold, in_time, wait_until};
+use common::{Gate, LIMIT, frame_pipe, hold, in_time, wait_until};
 
 procpool::test_support!();
 
@@ -48,7 +53,13 @@ fn produce(length: usize) -> ByteBuf {
     pattern(length)
 }
 
-procpool::register!(checked, produce);
+/// Produces something once it is let go.
+fn produce_later(length: usize, port: u16) -> ByteBuf {
+    hold(port);
+    produce(length)
+}
+
+procpool::register!(checked, produce, produce_later, frame_pipe);
 
 /// A line of `/proc/self/status`, in bytes.
 fn memory(field: &str) -> usize {
@@ -191,4 +202,52 @@ async fn memory_of_large_payloads_returns_when_they_are_aborted_on_their_way() {
     // For arguments, and for the results of each of two workers half of that.
     assert!(memory("RssShmem") < 2 * (256 << 20) + SHARE);
     assert_eq!(in_time(pool.run(produce, BLOCK)).await.unwrap().len(), BLOCK);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_in_the_middle_of_its_reply_has_not_replied() {
+    /// More than any pipe takes, so it cannot be written while nobody reads.
+    const SIZE: usize = 64 * MEGABYTE;
+    let _turn = TURN.lock().await;
+    let gate = Gate::new().await;
+    let builder = ProcessPoolExecutor::builder().max_workers(1).shared_memory(0);
+    let pool = builder.build().unwrap();
+    for (retries, turns) in [(0, 0), (0, 2), (1, 0), (1, 2)] {
+        let pipe = in_time(pool.run(frame_pipe, ())).await.unwrap();
+        let task = pool.task(produce_later, (SIZE, gate.port())).retries(retries);
+        let mut handle = task.submit().await.unwrap();
+        let behind = pool.submit(produce, MEGABYTE).await.unwrap();
+        let held = gate.arrival().await;
+        let pid = held.pid;
+        let pipe = format!("/proc/{pid}/{}", pipe.strip_prefix("/proc/self").unwrap().display());
+        drop(held);
+        // The only thread that reads what the worker writes is this one.
+        wait_for_bytes(&pipe);
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+            wait_for_bytes(&pipe);
+        }
+        assert!(!handle.is_done());
+        kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+        if retries == 0 {
+            let error = in_time(&mut handle).await.map(drop).unwrap_err();
+            let death = error.worker_death().unwrap();
+            assert_eq!((death.pid(), death.signal()), (pid, Some(9)), "{error}");
+        } else {
+            drop(gate.arrival().await);
+            let produced = in_time(&mut handle).await.unwrap();
+            assert!(produced.len() == SIZE && is_pattern(&produced));
+        }
+        assert!(is_pattern(&in_time(behind).await.unwrap()));
+    }
+    assert_eq!(pool.stats().worker_deaths, 4);
+}
+
+/// Blocks until something is in a pipe, whose reading end nobody here reads meanwhile.
+fn wait_for_bytes(pipe: &str) {
+    let non_blocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+    let end = OpenOptions::new().read(true).custom_flags(non_blocking).open(pipe).unwrap();
+    let limit = Timespec::try_from(LIMIT).unwrap();
+    let count = poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&limit)).unwrap();
+    assert_eq!(count, 1, "nothing was written within {LIMIT:?}");
 }
