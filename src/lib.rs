@@ -143,6 +143,8 @@ mod events;
 mod executor;
 mod exit;
 mod forkserver;
+#[cfg(test)]
+mod fuzz;
 pub mod guide;
 mod handle;
 mod handshake;

@@ -11,6 +11,9 @@
 //! At any point the process may just exit. Then all that it has written is read before the end is
 //! reported: a result that was written is delivered, whatever happened afterwards.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,5 +1,7 @@
 //! The worker's life: hello, initializer, tasks, exit hook, goodbye.
 
+#[cfg(test)]
+mod fuzz;
 
 use std::fs::File;
 use std::io;

@@ -7,6 +7,8 @@
 //! ```
 
 mod flow;
+#[cfg(test)]
+mod fuzz;
 mod intake;
 mod pace;
 mod yields;

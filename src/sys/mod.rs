@@ -4,6 +4,8 @@
 
 mod barrier;
 mod child;
+#[cfg(test)]
+mod counting;
 mod fork;
 mod large;
 mod lifeline;
@@ -22,6 +24,8 @@ pub(crate) use self::child::{
     ChildProcess, ExitWatch, Reaper, kill_own_group, open_process, own_executable,
     require_io_driver, signal_name, watch_readable,
 };
+#[cfg(test)]
+pub(crate) use self::counting::memory_for;
 pub(crate) use self::fork::{
     Fork, SingleThreaded, exit_forked, flush_output, has_event_poll, keep_exits, kill_group,
     reap_child, use_huge_pages,
