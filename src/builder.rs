@@ -19,13 +19,14 @@ use crate::executor::{Limits, ProcessPoolExecutor};
 use crate::exit::ExitHook;
 use crate::forkserver::{ForkServer, ServerLaunch};
 use crate::launch::{Call, Launch};
+use crate::limits::ResourceLimits;
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::scheduler::{Config, Scheduler};
 use crate::supervisor::{self, Shared};
-use crate::wire::{MAX_PAYLOAD, MemoryLimits};
+use crate::wire::MAX_PAYLOAD;
 
 /// The most tasks in the hands of one worker. It must leave room on the page of claims.
 const MAX_PIPELINE: usize = 256;
@@ -90,7 +91,8 @@ pub struct Builder {
     min_workers: usize,
     idle_timeout: Option<Duration>,
     max_tasks_per_child: Option<u64>,
-    memory: MemoryLimits,
+    max_memory_per_child: Option<u64>,
+    limits: ResourceLimits,
     queue_capacity: usize,
     default_timeout: Option<Duration>,
     on_worker_death: OnWorkerDeath,
@@ -114,7 +116,8 @@ impl Default for Builder {
             min_workers: 0,
             idle_timeout: None,
             max_tasks_per_child: None,
-            memory: MemoryLimits::default(),
+            max_memory_per_child: None,
+            limits: ResourceLimits::default(),
             queue_capacity: 10_000,
             default_timeout: None,
             on_worker_death: OnWorkerDeath::default(),
@@ -186,18 +189,27 @@ impl Builder {
     /// [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux. What a forked worker has in common with
     /// the server from the start does not count.
     pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
-        self.memory.soft = Some(bytes);
+        self.max_memory_per_child = Some(bytes);
         self
     }
 
     /// A worker cannot allocate more bytes than this, whatever it runs: Rust code that needs more is aborted,
     /// so that its task fails by the [death](crate::TaskError::is_worker_death) of its worker, whose last
-    /// words are "memory allocation of … bytes failed". Default: no limit.
+    /// words are "memory allocation of … bytes failed"; see
+    /// [`is_memory_limit`](crate::WorkerDeath::is_memory_limit). Default: no limit. There are
+    /// [other limits](Self::limits).
     ///
     /// It is the system's limit on private writable memory (`RLIMIT_DATA`), which what a task starts
     /// inherits, and in which what was [preloaded](Self::preload) counts as well. Leave room for the worker itself: its program, its threads, and its allocator's reserves.
     pub fn hard_memory_limit(mut self, bytes: u64) -> Self {
-        self.memory.hard = Some(bytes);
+        self.limits = self.limits.memory(bytes);
+        self
+    }
+
+    /// Limits what each worker may take of the machine: memory, CPU time, the size of files, descriptors.
+    /// Of two values for one limit the later one counts. Default: no limits but those that this process has.
+    pub fn limits(mut self, limits: ResourceLimits) -> Self {
+        self.limits = limits.or(self.limits);
         self
     }
 
@@ -474,7 +486,8 @@ impl Builder {
             max_payload: self.max_payload,
             shared_memory: self.shared_memory,
             max_tasks: self.max_tasks_per_child,
-            memory: self.memory,
+            max_memory: self.max_memory_per_child,
+            limits: self.limits,
             output: self.output,
             start_timeout: self.start_timeout,
         });

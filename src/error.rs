@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::codec::{CodecError, Fault};
 use crate::handshake::Refusal;
 use crate::id::{TaskId, WorkerId};
+use crate::limits::{Exceeded, ResourceLimits};
 use crate::sys::signal_name;
 use crate::wire::{InitFailure, Outcome, PanicReport, split_header};
 
@@ -504,6 +505,8 @@ pub(crate) struct DeathReport {
     pub(crate) exit_code: Option<i32>,
     pub(crate) signal: Option<i32>,
     pub(crate) stderr_tail: String,
+    /// Under which it ran.
+    pub(crate) limits: ResourceLimits,
     /// What the supervisor did to it, or what it did wrong.
     pub(crate) remark: Option<String>,
 }
@@ -547,6 +550,35 @@ impl WorkerDeath {
         &self.0.stderr_tail
     }
 
+    /// It was ended because a task took more CPU time than
+    /// [it may](crate::ResourceLimits::cpu_time).
+    ///
+    /// ```
+    /// fn is_too_expensive(error: &procpool::TaskError) -> bool {
+    ///     error.worker_death().is_some_and(|death| death.is_cpu_time_limit())
+    /// }
+    /// ```
+    pub fn is_cpu_time_limit(&self) -> bool {
+        matches!(self.exceeded(), Some(Exceeded::CpuTime(_)))
+    }
+
+    /// It was ended because it wrote more to a file than [it may](crate::ResourceLimits::file_size).
+    pub fn is_file_size_limit(&self) -> bool {
+        matches!(self.exceeded(), Some(Exceeded::FileSize { .. }))
+    }
+
+    /// It has aborted because it got no more memory, and that under a
+    /// [limit](crate::ResourceLimits::memory): so that was the reason most likely. The system says only that
+    /// it has aborted; the rest is what Rust prints then. Of a worker that other code has ended for want of
+    /// memory this is false.
+    pub fn is_memory_limit(&self) -> bool {
+        matches!(self.exceeded(), Some(Exceeded::Memory { .. }))
+    }
+
+    fn exceeded(&self) -> Option<Exceeded> {
+        self.0.limits.exceeded(self.0.signal, &self.0.stderr_tail)
+    }
+
     /// SIGKILL from nowhere is how Linux ends a process that takes too much memory.
     pub(crate) fn was_killed_from_outside(&self) -> bool {
         self.0.signal == Some(9) && self.0.remark.is_none()
@@ -570,6 +602,9 @@ impl fmt::Display for WorkerDeath {
             }
             (None, Some(code)) => write!(f, "exited unexpectedly with code {code}")?,
             (None, None) => f.write_str("died")?,
+        }
+        if let Some(limit) = self.exceeded() {
+            write!(f, ": {limit}")?;
         }
         if self.was_killed_from_outside() {
             f.write_str("; was the machine out of memory?")?;

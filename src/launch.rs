@@ -11,13 +11,14 @@ use crate::exit::ExitHook;
 use crate::forkserver::ForkServer;
 use crate::handshake::Refusal;
 use crate::id::WorkerId;
+use crate::limits::ResourceLimits;
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
 use crate::process::Identity;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::sys::SharedPageRef;
-use crate::wire::{Hello, InitFailure, MemoryLimits, PreloadHeader, Stop, VERSION};
+use crate::wire::{Hello, InitFailure, PreloadHeader, Stop, VERSION};
 
 /// How the workers of a pool are started.
 #[derive(Debug)]
@@ -34,7 +35,9 @@ pub(crate) struct Launch {
     /// In bytes; see [`Builder::shared_memory`](crate::Builder::shared_memory).
     pub(crate) shared_memory: usize,
     pub(crate) max_tasks: Option<u64>,
-    pub(crate) memory: MemoryLimits,
+    /// See [`Builder::max_memory_per_child`](crate::Builder::max_memory_per_child).
+    pub(crate) max_memory: Option<u64>,
+    pub(crate) limits: ResourceLimits,
     pub(crate) output: WorkerOutput,
     pub(crate) start_timeout: Duration,
 }
@@ -78,7 +81,8 @@ impl Launch {
             worker,
             identity: Identity::of_worker(&self.name, worker),
             max_payload: self.max_payload as u64,
-            memory: self.memory,
+            max_memory: self.max_memory,
+            limits: self.limits,
             max_tasks: self.leaves_after(),
             functions,
             preload: header,

@@ -154,6 +154,7 @@ mod id;
 mod inbox;
 mod launch;
 mod ledger;
+mod limits;
 mod link;
 mod loans;
 mod log;
@@ -199,6 +200,7 @@ pub use crate::executor::ProcessPoolExecutor;
 pub use crate::exit::{ExitResult, ExitTypeError};
 pub use crate::handle::{AbortOnDrop, TaskHandle, TaskStatus};
 pub use crate::id::{TaskId, WorkerId};
+pub use crate::limits::ResourceLimits;
 pub use crate::map::Map;
 #[doc(hidden)]
 pub use crate::map::shape;

@@ -648,7 +648,16 @@ impl<'a> Link<'a> {
             (_, Some(reason)) => Some(reason.remark().to_owned()),
             _ => None,
         };
-        let death = death(self.uplink.worker, self.pid, status, stderr_tail, remark);
+        let death = WorkerDeath::new(DeathReport {
+            deceased: Deceased::Worker,
+            worker: self.uplink.worker,
+            pid: self.pid,
+            exit_code: status.and_then(|status| status.code()),
+            signal: status.and_then(|status| status.signal()),
+            stderr_tail,
+            limits: self.launch.limits,
+            remark,
+        });
         if self.was_ready {
             return Ended::Died(death);
         }
@@ -739,24 +748,6 @@ fn read_progress(body: &[u8]) -> io::Result<Progress> {
     }
     let ProgressHeader { task, done, total } = header;
     Ok(Progress { task, done, total, text: String::from_utf8_lossy(text).into_owned() })
-}
-
-fn death(
-    worker: WorkerId,
-    pid: u32,
-    status: Option<ExitStatus>,
-    stderr_tail: String,
-    remark: Option<String>,
-) -> WorkerDeath {
-    WorkerDeath::new(DeathReport {
-        deceased: Deceased::Worker,
-        worker,
-        pid,
-        exit_code: status.and_then(|status| status.code()),
-        signal: status.and_then(|status| status.signal()),
-        stderr_tail,
-        remark,
-    })
 }
 
 #[cfg(test)]

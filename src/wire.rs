@@ -30,6 +30,7 @@ use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::claim::Slot;
 use crate::id::{TaskId, WorkerId};
+use crate::limits::ResourceLimits;
 use crate::payload::Payload;
 use crate::process::Identity;
 use crate::sys::{SegmentRef, SharedPageRef};
@@ -142,7 +143,9 @@ pub(crate) struct Hello {
     pub(crate) worker: WorkerId,
     pub(crate) identity: Identity,
     pub(crate) max_payload: u64,
-    pub(crate) memory: MemoryLimits,
+    /// A worker that takes more memory after a task, in bytes, is replaced.
+    pub(crate) max_memory: Option<u64>,
+    pub(crate) limits: ResourceLimits,
     /// The functions that tasks name by their position here.
     /// After so many tasks the worker leaves without being told to.
     pub(crate) max_tasks: Option<u64>,
@@ -177,15 +180,6 @@ pub(crate) struct ServerHello {
     pub(crate) preload: Option<u32>,
 }
 
-/// In bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct MemoryLimits {
-    /// A worker that takes more after a task is replaced.
-    pub(crate) soft: Option<u64>,
-    /// Allocations beyond this fail.
-    pub(crate) hard: Option<u64>,
-}
-
 impl Hello {
     pub(crate) fn max_payload(&self) -> usize {
         usize::try_from(self.max_payload).unwrap_or(usize::MAX)
@@ -204,6 +198,7 @@ pub(crate) struct ProcessHello {
     /// Whether it must not outlive its parent.
     pub(crate) ends_with_parent: bool,
     pub(crate) identity: Identity,
+    pub(crate) limits: ResourceLimits,
 }
 
 impl ProcessHello {
@@ -213,9 +208,10 @@ impl ProcessHello {
         max_payload: usize,
         identity: Identity,
         ends_with_parent: bool,
+        limits: ResourceLimits,
     ) -> Self {
         let max_payload = max_payload as u64;
-        Self { version: VERSION, max_payload, function, typed, ends_with_parent, identity }
+        Self { version: VERSION, max_payload, function, typed, ends_with_parent, identity, limits }
     }
 
     pub(crate) fn max_payload(&self) -> usize {

@@ -62,6 +62,8 @@ fn serve(socket: OwnedFd) -> io::Result<i32> {
         watch_parent(socket)?;
     }
     record_panics();
+    hello.limits.apply()?;
+    hello.limits.apply_cpu_time()?;
     put_frame(writer.buffer(), Kind::WorkerHello, &answer(Vec::new()), 0)?;
     put_frame(writer.buffer(), Kind::Ready, &Ready { segments: false }, 0)?;
     writer.flush()?;

@@ -20,6 +20,7 @@ use super::segments::{Segments, read};
 use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
 use crate::claim::{Slot, begin, is_offered};
 use crate::codec::{CodecError, Fault, SHARED_FROM, Sink};
+use crate::limits::CpuTimeLimit;
 use crate::log::print;
 use crate::payload::Encoded;
 use crate::process::{ParentLink, adopt};
@@ -27,8 +28,8 @@ use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::shared::{refuse_to_lend, settle, why_not_lend};
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, exit_forked,
-    is_address_space_limited, kill_own_group, limit_memory, take_frame_pipes,
-    take_part_in_barriers, wait_for_hangup,
+    is_address_space_limited, kill_own_group, take_frame_pipes, take_part_in_barriers,
+    wait_for_hangup,
 };
 use crate::wire::{
     ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport,
@@ -158,6 +159,7 @@ struct Worker {
     /// Counts those that were answered.
     replies: u64,
     memory: Option<MemoryLimit>,
+    cpu_time: Option<CpuTimeLimit>,
     /// It has told that it takes too much memory.
     over_memory: bool,
     /// Memory for large arguments and results.
@@ -219,11 +221,9 @@ impl Worker {
             WorkerHello { version: VERSION, claims: claims.is_some(), differences: Vec::new() };
         put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
         record_panics();
-        if let Some(most) = hello.memory.hard {
-            limit_memory(most)?;
-        }
+        hello.limits.apply()?;
         adopt(hello.identity.clone(), ParentLink { input, is_silent: false });
-        let memory = hello.memory.soft.and_then(|most| MemoryLimit::new(most, is_forked).ok());
+        let memory = hello.max_memory.and_then(|most| MemoryLimit::new(most, is_forked).ok());
         if hello.preload.is_some() || hello.initializer.is_some() {
             writer.flush()?; // it may take long
         }
@@ -245,6 +245,7 @@ impl Worker {
         claims.inspect(|page| uplink.set_display(page)); // it counts from here on
         Ok(Some(Self {
             segments: Segments::new(if is_known { hello.shared_memory } else { 0 }),
+            cpu_time: hello.limits.cpu_time_of_tasks(),
             hello,
             functions,
             claims,
@@ -317,6 +318,7 @@ impl Worker {
     ) -> io::Result<()> {
         if let Some(current) = self.begin(header) {
             let function = named(&self.functions, header.function)?;
+            self.cpu_time.as_mut().map_or(Ok(()), CpuTimeLimit::restart)?;
             let began = self.clock.unwrap_or_else(Instant::now);
             set_current(Some(current));
             let length = self.execute(header, function, payload, writer)?;
@@ -359,6 +361,7 @@ impl Worker {
                 set_current(Some(Current { task, worker, attempt: 1, claim, uplink, run }));
             }
             set_current_item(item);
+            self.cpu_time.as_mut().map_or(Ok(()), CpuTimeLimit::restart)?;
             let args = items.next()?;
             chunk.finish_item(writer, |out| {
                 attempt(call, args, out, limit, None).map(|encoded| encoded.kept)
@@ -463,7 +466,7 @@ impl Worker {
 
     /// Runs the exit hook, if there is one, and says goodbye.
     fn leave(
-        &self,
+        &mut self,
         stop: Stop,
         payload: Arguments<'_>,
         writer: &mut FrameWriter,
@@ -476,6 +479,7 @@ impl Worker {
                     put_task_frame(out, Kind::Goodbye, &goodbye, length)
                 };
                 let (hook, limit) = (named(&self.functions, hook)?, self.hello.max_payload());
+                self.cpu_time.as_mut().map_or(Ok(()), CpuTimeLimit::restart)?;
                 let (_, encoded) = call(hook, payload, out, limit, None, put_header)?;
                 writer.lend(encoded.kept)?;
             }

@@ -39,6 +39,7 @@ use crate::error::{DeathReport, Deceased, Place, StartError, WorkerDeath};
 use crate::handshake::{Handshake, Heard};
 use crate::id::WorkerId;
 use crate::launch::{Call, refused, timed_out};
+use crate::limits::ResourceLimits;
 use crate::log;
 use crate::output::{Drained, WorkerOutput, drain};
 use crate::process::Identity;
@@ -551,6 +552,7 @@ impl<'a> Server<'a> {
             exit_code: status.and_then(|status| status.code()),
             signal: status.and_then(|status| status.signal()),
             stderr_tail,
+            limits: ResourceLimits::new(),
             remark,
         })
     }

@@ -19,6 +19,7 @@ use super::shared::Shared;
 use super::stdio::{ProcessStdio, Streams};
 use crate::callable::{Callable, TaskFn};
 use crate::error::Value;
+use crate::limits::ResourceLimits;
 use crate::payload::Payload;
 use crate::program::Program;
 use crate::registry::Registry;
@@ -48,6 +49,7 @@ pub struct ProcessBuilder<F, A> {
     authkey: Option<AuthKey>,
     streams: Streams,
     program: Program,
+    limits: ResourceLimits,
     start_timeout: Duration,
     max_payload: usize,
 }
@@ -62,6 +64,7 @@ impl<F, A> ProcessBuilder<F, A> {
             authkey: None,
             streams: Streams::default(),
             program: Program::default(),
+            limits: ResourceLimits::default(),
             start_timeout: Duration::from_secs(30),
             max_payload: 1 << 30,
         }
@@ -150,6 +153,13 @@ impl<F, A> ProcessBuilder<F, A> {
         self
     }
 
+    /// Limits what it may take of the machine. Of two values for one limit the later one counts. Default: no
+    /// limits but those that this process has.
+    pub fn limits(mut self, limits: ResourceLimits) -> Self {
+        self.limits = limits.or(self.limits);
+        self
+    }
+
     /// How long it may take until it is about to call the function; then it is killed, and has failed
     /// to start. Default: 30 seconds, as one second proved too short for loaded machines.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
@@ -201,6 +211,7 @@ impl<F, A> ProcessBuilder<F, A> {
             path,
             streams: self.streams,
             program: self.program,
+            limits: self.limits,
             start_timeout: self.start_timeout,
             max_payload: self.max_payload,
         };

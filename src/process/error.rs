@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::codec::{CodecError, Fault};
 use crate::error::{TaskPanic, Value, panic_report, unregistered};
 use crate::handshake::Refusal;
+use crate::limits::Exceeded;
 use crate::sys::signal_name;
 use crate::wire::Outcome;
 
@@ -52,8 +53,8 @@ pub(super) enum Cause {
     Closed,
     #[error("failed: {0}")]
     Panicked(#[source] TaskPanic),
-    #[error("ended without a result: {}", ending(*.0))]
-    Ended(i32),
+    #[error("ended without a result: {}{}", ending(*.code), reason(.limit.as_ref()))]
+    Ended { code: i32, limit: Option<Exceeded> },
     #[error("failed: {what} cannot be {action}: {source}")]
     Codec { what: Value, action: &'static str, source: Arc<dyn std::error::Error + Send + Sync> },
     #[error(
@@ -108,6 +109,11 @@ fn ending(code: i32) -> String {
         (_, Some(name)) => format!("was killed by signal {} ({name})", -code),
         (_, None) => format!("was killed by signal {}", -code),
     }
+}
+
+/// Which limit it has met, if it has.
+fn reason(limit: Option<&Exceeded>) -> String {
+    limit.map(|limit| format!(": {limit}")).unwrap_or_default()
 }
 
 impl Cause {
@@ -215,7 +221,19 @@ impl ProcessError {
 
     /// The process has ended without a result; see [`exitcode`](Self::exitcode).
     pub fn is_death(&self) -> bool {
-        matches!(self.0.cause, Cause::Ended(_))
+        matches!(self.0.cause, Cause::Ended { .. })
+    }
+
+    /// The process has ended without a result because it took more CPU time than
+    /// [it may](crate::ResourceLimits::cpu_time).
+    pub fn is_cpu_time_limit(&self) -> bool {
+        matches!(self.0.cause, Cause::Ended { limit: Some(Exceeded::CpuTime(_)), .. })
+    }
+
+    /// The process has ended without a result because it wrote more to a file than
+    /// [it may](crate::ResourceLimits::file_size).
+    pub fn is_file_size_limit(&self) -> bool {
+        matches!(self.0.cause, Cause::Ended { limit: Some(Exceeded::FileSize { .. }), .. })
     }
 
     /// The arguments or the result could not be encoded or decoded.
@@ -241,7 +259,9 @@ impl ProcessError {
     /// it was ready.
     pub fn exitcode(&self) -> Option<i32> {
         match &self.0.cause {
-            Cause::Ended(code) | Cause::Start(StartFailure::Died { code, .. }) => Some(*code),
+            Cause::Ended { code, .. } | Cause::Start(StartFailure::Died { code, .. }) => {
+                Some(*code)
+            }
             _ => None,
         }
     }

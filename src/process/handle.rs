@@ -108,7 +108,7 @@ impl<R: DeserializeOwned> ProcessHandle<R> {
     fn result(&self, code: i32) -> Result<R, ProcessError> {
         let inner = self.process.0.lock();
         let cause = match inner.reply() {
-            None => Cause::Ended(code),
+            None => Cause::Ended { code, limit: self.process.0.exceeded(code) },
             Some(Reply::Nonsense(error)) => Cause::Protocol(error.clone()),
             Some(Reply::Told(outcome, payload)) => {
                 let (outcome, payload) = (*outcome, payload.clone());

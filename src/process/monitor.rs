@@ -23,6 +23,7 @@ use super::stdio::{Pipes, Streams};
 use crate::child::Role;
 use crate::handshake::{Handshake, Heard, Refusal, misplaced};
 use crate::inbox::{keep_payload, read_more};
+use crate::limits::ResourceLimits;
 use crate::payload::Payload;
 use crate::program::{Program, start_child};
 use crate::shared::{Kept, Lent, borrow};
@@ -45,6 +46,7 @@ pub(super) struct Plan {
     pub(super) path: String,
     pub(super) streams: Streams,
     pub(super) program: Program,
+    pub(super) limits: ResourceLimits,
     pub(super) start_timeout: Duration,
     pub(super) max_payload: usize,
 }
@@ -61,8 +63,8 @@ pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
     let Ok(Call { function, arguments }) = plan.call else { return }; // it was looked at before
     let identity = Identity::of_child(&shared.name, &plan.path, shared.daemon, &authkey);
     let ends_with_parent = shared.daemon || plan.typed;
-    let hello =
-        ProcessHello::new(function, plan.typed, plan.max_payload, identity, ends_with_parent);
+    let (limit, limits) = (plan.max_payload, plan.limits);
+    let hello = ProcessHello::new(function, plan.typed, limit, identity, ends_with_parent, limits);
     let (program, hint) = (plan.program.name(), plan.program.hint());
     let started = match start_child(move || Start::new(&plan.program, plan.streams)).await {
         Ok(started) => started,

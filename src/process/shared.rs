@@ -20,6 +20,7 @@ use super::identity::{AuthKey, current_process};
 use super::monitor::{self, Plan, Watch};
 use super::stdio::Pipes;
 use crate::child::{is_uninitialised_worker, report_missing_init};
+use crate::limits::{Exceeded, ResourceLimits};
 use crate::payload::Payload;
 use crate::registry::Registry;
 use crate::sys::{ChildProcess, control_socket};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) name: String,
     pub(super) daemon: bool,
     pub(super) function: &'static str,
+    limits: ResourceLimits,
     inner: Mutex<Inner>,
     /// Told after every change of the stage.
     changes: watch::Sender<()>,
@@ -147,14 +149,26 @@ impl Inner {
 
 impl Shared {
     pub(super) fn new(name: String, daemon: bool, authkey: AuthKey, plan: Plan) -> Self {
-        let function = plan.function;
+        let (function, limits) = (plan.function, plan.limits);
         let (stage, pipes) = (Stage::Made(Box::new(plan)), Pipes::default());
         let inner = Inner { stage, closed: false, authkey, pipes, is_joined: false, reply: None };
-        Self { name, daemon, function, inner: Mutex::new(inner), changes: watch::Sender::new(()) }
+        Self {
+            name,
+            daemon,
+            function,
+            limits,
+            inner: Mutex::new(inner),
+            changes: watch::Sender::new(()),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         lock(&self.inner)
+    }
+
+    /// Which limit has ended it most likely, if one has.
+    pub(super) fn exceeded(&self, code: i32) -> Option<Exceeded> {
+        self.limits.exceeded(code.checked_neg(), "")
     }
 
     pub(super) fn error(&self, cause: impl Into<Cause>) -> ProcessError {

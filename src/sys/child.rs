@@ -47,9 +47,16 @@ pub(crate) fn kill_own_group() -> ! {
     std::process::abort() // not reached: SIGKILL cannot be refused
 }
 
+/// The signals by which the system ends a process at a limit, and one by which that ends itself.
+pub(crate) mod signal {
+    pub(crate) const ABORT: i32 = libc::SIGABRT;
+    pub(crate) const XCPU: i32 = libc::SIGXCPU;
+    pub(crate) const XFSZ: i32 = libc::SIGXFSZ;
+}
+
 /// What `kill -l` calls a signal.
 pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
-    const NAMES: [(Signal, &str); 14] = [
+    const NAMES: [(Signal, &str); 15] = [
         (Signal::HUP, "SIGHUP"),
         (Signal::INT, "SIGINT"),
         (Signal::QUIT, "SIGQUIT"),
@@ -64,6 +71,7 @@ pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
         (Signal::ALARM, "SIGALRM"),
         (Signal::TERM, "SIGTERM"),
         (Signal::XCPU, "SIGXCPU"),
+        (Signal::XFSZ, "SIGXFSZ"),
     ];
     NAMES.iter().find(|(known, _)| known.as_raw() == signal).map(|(_, name)| *name)
 }

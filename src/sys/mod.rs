@@ -22,7 +22,7 @@ mod socket;
 pub(crate) use self::barrier::{barrier, take_part_in_barriers, takes_part_in_barriers};
 pub(crate) use self::child::{
     ChildProcess, ExitWatch, Reaper, kill_own_group, open_process, own_executable,
-    require_io_driver, signal_name, watch_readable,
+    require_io_driver, signal, signal_name, watch_readable,
 };
 #[cfg(test)]
 pub(crate) use self::counting::memory_for;
@@ -46,7 +46,8 @@ pub use self::plain::Plain;
 pub(crate) use self::plain::{as_bytes, as_plain, as_plain_mut};
 pub(crate) use self::random::random_bytes;
 pub(crate) use self::resources::{
-    MemoryGauge, is_address_space_limited, limit_memory, resident_memory,
+    MemoryGauge, Resource, cpu_time, is_address_space_limited, limit_resource, resident_memory,
+    set_soft_limit,
 };
 pub(crate) use self::segment::{Lock, Segment, SegmentRef};
 pub(crate) use self::socket::{control_socket, receive_with_fds, send_with_fds};

@@ -1,11 +1,13 @@
-//! How much memory processes take, and the most that they may.
+//! How much memory and CPU time processes take, and the most that they may.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use rustix::param::page_size;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+pub(crate) use rustix::process::Resource;
+use rustix::process::{Rlimit, getrlimit, setrlimit};
 
 /// Reads how much memory a process has in use. Only on Linux.
 #[derive(Debug)]
@@ -51,10 +53,47 @@ pub(crate) fn resident_memory(pid: u32) -> Option<u64> {
     MemoryGauge::of_process(pid).and_then(|gauge| gauge.resident()).ok()
 }
 
-/// Has this process's allocations fail beyond so many bytes; a stricter limit stays.
-pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
-    let most = getrlimit(Resource::Data).maximum.unwrap_or(u64::MAX).min(bytes);
-    Ok(setrlimit(Resource::Data, Rlimit { current: Some(most), maximum: Some(most) })?)
+/// Limits this process; a stricter limit stays. The second number is for ever.
+pub(crate) fn limit_resource(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    let before = getrlimit(resource);
+    let stricter = |limit: Option<u64>, other: u64| limit.map_or(other, |limit| limit.min(other));
+    let maximum = stricter(before.maximum, hard);
+    let current = stricter(before.current, soft).min(maximum);
+    Ok(setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) })?)
+}
+
+/// Sets a limit that can be raised again, as far as the one allows that is for ever.
+pub(crate) fn set_soft_limit(resource: Resource, soft: u64) -> io::Result<()> {
+    let maximum = getrlimit(resource).maximum;
+    let current = maximum.map_or(soft, |most| most.min(soft));
+    Ok(setrlimit(resource, Rlimit { current: Some(current), maximum })?)
+}
+
+/// How much CPU time this process has taken, by the clock that limits on it go by.
+#[cfg(target_os = "linux")]
+pub(crate) fn cpu_time() -> io::Result<Duration> {
+    /// Of this process, as it is charged at each tick (`CPUCLOCK_PROF`). The clock that has a name in C
+    /// is more exact, and so for tasks that are shorter than a tick may be far from this one.
+    const CHARGED: libc::clockid_t = !0 << 3;
+    clock(CHARGED)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn cpu_time() -> io::Result<Duration> {
+    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn clock(clock: libc::clockid_t) -> io::Result<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a value of that type, which is ours. A clock that does not exist is an error.
+    #[expect(unsafe_code, reason = "rustix has no name for this clock")]
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec)) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    Ok(Duration::new(seconds, nanos))
 }
 
 /// Whether there may be too little room for what others share with this process.
@@ -82,6 +121,15 @@ mod tests {
             (gauge.resident().unwrap(), gauge.resident_without(segment.len() as u64).unwrap());
         assert!(own + (32 << 20) < all, "{own} of {all}");
         assert!(gauge.resident_without(u64::MAX).unwrap() > 0);
+    }
+
+    #[test]
+    fn cpu_time_passes() {
+        let (before, mut number) = (cpu_time().unwrap(), 0_u64);
+        while cpu_time().unwrap() == before {
+            number = std::hint::black_box(number + 1);
+        }
+        assert!(cpu_time().unwrap() > before);
     }
 
     #[test]

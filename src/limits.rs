@@ -1,0 +1,260 @@
+//! What a worker or a process may take of the machine.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::{Resource, cpu_time, limit_resource, set_soft_limit, signal};
+
+/// Limits on what a worker may take of the machine, for
+/// [`Builder::limits`](crate::Builder::limits) and
+/// [`ProcessBuilder::limits`](crate::ProcessBuilder::limits); the counterpart of the limits in Python's
+/// module `resource`.
+///
+/// They are the system's own (`setrlimit`), and are set in the new process before it runs its initializer
+/// or its function, however it was started. A stricter limit that it has inherited stays. What a task starts
+/// inherits them, and each process counts by itself. Except for the [CPU time](Self::cpu_time) of a
+/// worker's tasks nothing that runs there can lift them again, unless it is root's.
+///
+/// A task that runs into a limit by which the system kills fails by the death of its worker, which says so:
+/// see [`WorkerDeath::is_cpu_time_limit`](crate::WorkerDeath::is_cpu_time_limit),
+/// [`is_memory_limit`](crate::WorkerDeath::is_memory_limit) and
+/// [`is_file_size_limit`](crate::WorkerDeath::is_file_size_limit).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), procpool::BuildError> {
+/// use std::time::Duration;
+///
+/// use procpool::{ProcessPoolExecutor, ResourceLimits};
+///
+/// let limits = ResourceLimits::new()
+///     .memory(1 << 30)
+///     .cpu_time(Duration::from_secs(10))
+///     .file_size(100 << 20)
+///     .open_files(256)
+///     .core_size(0);
+/// let pool = ProcessPoolExecutor::builder().limits(limits).build()?;
+/// # drop(pool);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use = "hand it to `Builder::limits` or `ProcessBuilder::limits`"]
+pub struct ResourceLimits {
+    memory: Option<u64>,
+    address_space: Option<u64>,
+    cpu_time: Option<Duration>,
+    file_size: Option<u64>,
+    open_files: Option<u64>,
+    core_size: Option<u64>,
+}
+
+/// The limit that most likely has ended a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exceeded {
+    Memory { bytes: u64 },
+    CpuTime(Duration),
+    FileSize { bytes: u64 },
+}
+
+impl ResourceLimits {
+    /// No limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The most bytes of private writable memory (`RLIMIT_DATA`): allocations beyond it fail, by which Rust
+    /// code is aborted. [`Builder::hard_memory_limit`](crate::Builder::hard_memory_limit) is the same, and
+    /// says more.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// The most bytes of addresses (`RLIMIT_AS`), in which programs, libraries, mapped files and memory that
+    /// was only reserved count as well: a stricter and a coarser limit than [`memory`](Self::memory), which
+    /// is most likely what you want. Large arguments and results go through pipes then, not through
+    /// [shared memory](crate::Builder::shared_memory).
+    pub fn address_space(mut self, bytes: u64) -> Self {
+        self.address_space = Some(bytes);
+        self
+    }
+
+    /// The most CPU time that a task may take, on all threads of its worker together.
+    ///
+    /// Unlike a [timeout](crate::TaskBuilder::timeout) it does not count while the task waits, or while the
+    /// machine is busy with others. Each task has all of it, and so has each input of a
+    /// [`map`](crate::ProcessPoolExecutor::map), and the exit hook. The preload and the initializer do not
+    /// count; they have the [start timeout](crate::Builder::start_timeout). Of a
+    /// [`Process`](crate::Process) it is the most in its whole life.
+    ///
+    /// The system counts in seconds: a task is ended when it has had the limit, or up to one second more. It
+    /// is ended by SIGXCPU. A task that handles that signal, or raises the limit by itself, goes on, as a
+    /// worker has to be able to raise it for the next one; so this is a means against mistakes, and a
+    /// timeout is one against malice. A `Process` is killed a second later. Costs about half a
+    /// microsecond a task.
+    pub fn cpu_time(mut self, limit: Duration) -> Self {
+        self.cpu_time = Some(limit);
+        self
+    }
+
+    /// The most bytes that a file may have that is written (`RLIMIT_FSIZE`): SIGXFSZ ends who writes more,
+    /// unless that signal is handled or ignored; then the write fails. Pipes, sockets and terminals do not
+    /// count. Results for which the [memory that is shared](crate::Builder::shared_memory) would be larger
+    /// go through a pipe.
+    pub fn file_size(mut self, bytes: u64) -> Self {
+        self.file_size = Some(bytes);
+        self
+    }
+
+    /// No descriptor may have this number or a higher one (`RLIMIT_NOFILE`), so this is the most that may be
+    /// open at a time: a task gets the error "too many open files". Standard input, output and error count,
+    /// and up to four that procpool needs for itself, and a dozen more where arguments or results are large.
+    pub fn open_files(mut self, count: u64) -> Self {
+        self.open_files = Some(count);
+        self
+    }
+
+    /// The most bytes of a core file (`RLIMIT_CORE`). Zero lets a crash leave none.
+    pub fn core_size(mut self, bytes: u64) -> Self {
+        self.core_size = Some(bytes);
+        self
+    }
+
+    /// With the limits of `earlier` where this has none.
+    pub(crate) fn or(self, earlier: Self) -> Self {
+        Self {
+            memory: self.memory.or(earlier.memory),
+            address_space: self.address_space.or(earlier.address_space),
+            cpu_time: self.cpu_time.or(earlier.cpu_time),
+            file_size: self.file_size.or(earlier.file_size),
+            open_files: self.open_files.or(earlier.open_files),
+            core_size: self.core_size.or(earlier.core_size),
+        }
+    }
+
+    /// Sets those of this process that hold from now on to its end.
+    pub(crate) fn apply(&self) -> io::Result<()> {
+        let limits = [
+            (Resource::Core, self.core_size),
+            (Resource::Nofile, self.open_files),
+            (Resource::Fsize, self.file_size),
+            (Resource::As, self.address_space),
+            (Resource::Data, self.memory),
+        ];
+        for (resource, most) in limits {
+            if let Some(most) = most {
+                limit_resource(resource, most, most)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Limits the CPU time of this process in its whole life. It is killed if it goes on all the same.
+    pub(crate) fn apply_cpu_time(&self) -> io::Result<()> {
+        let Some(limit) = self.cpu_time else { return Ok(()) };
+        let soft = whole_seconds(limit);
+        limit_resource(Resource::Cpu, soft, soft.saturating_add(1))
+    }
+
+    /// For tasks, one by one.
+    pub(crate) fn cpu_time_of_tasks(&self) -> Option<CpuTimeLimit> {
+        self.cpu_time.map(|limit| CpuTimeLimit { limit, set: None })
+    }
+
+    /// Which of them has ended a process, if one has: by this signal, and with these last words. They are
+    /// its own, so this is only likely.
+    pub(crate) fn exceeded(&self, ended_by: Option<i32>, words: &str) -> Option<Exceeded> {
+        /// What Rust says before it aborts.
+        const OUT_OF_MEMORY: &str = "memory allocation of ";
+        let memory = self.memory.into_iter().chain(self.address_space).min();
+        match ended_by? {
+            signal::XCPU => self.cpu_time.map(Exceeded::CpuTime),
+            signal::XFSZ => self.file_size.map(|bytes| Exceeded::FileSize { bytes }),
+            signal::ABORT if words.contains(OUT_OF_MEMORY) => {
+                memory.map(|bytes| Exceeded::Memory { bytes })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory { bytes } => write!(f, "most likely its memory limit of {bytes} bytes"),
+            Self::CpuTime(limit) => write!(f, "CPU time limit of {limit:?}"),
+            Self::FileSize { bytes } => write!(f, "file size limit of {bytes} bytes"),
+        }
+    }
+}
+
+/// Lets each task have so much CPU time, whatever those before it have taken.
+#[derive(Debug)]
+pub(crate) struct CpuTimeLimit {
+    limit: Duration,
+    /// What was set last, in seconds of this process's life: many tasks in a row may have the same.
+    set: Option<u64>,
+}
+
+impl CpuTimeLimit {
+    /// A task begins.
+    pub(crate) fn restart(&mut self) -> io::Result<()> {
+        let end = whole_seconds(cpu_time()?.saturating_add(self.limit));
+        if self.set.replace(end) != Some(end) {
+            set_soft_limit(Resource::Cpu, end)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the system counts in, rounded up.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_later_limits_count_each_by_itself() {
+        let earlier = ResourceLimits::new().memory(1).file_size(2);
+        let both = ResourceLimits::new().memory(3).open_files(4).or(earlier);
+        assert_eq!(both, ResourceLimits::new().memory(3).file_size(2).open_files(4));
+    }
+
+    #[test]
+    fn only_a_limit_that_was_set_is_said_to_have_ended_a_process() {
+        let limits = ResourceLimits::new()
+            .memory(5)
+            .address_space(4)
+            .cpu_time(Duration::from_secs(10))
+            .file_size(6);
+        let words = "memory allocation of 7 bytes failed";
+        let told = |limits: ResourceLimits, signal, words| {
+            limits.exceeded(signal, words).map(|exceeded| exceeded.to_string())
+        };
+        let cases = [
+            (signal::XCPU, "", "CPU time limit of 10s"),
+            (signal::XFSZ, "", "file size limit of 6 bytes"),
+            (signal::ABORT, words, "most likely its memory limit of 4 bytes"),
+        ];
+        for (signal, words, text) in cases {
+            assert_eq!(told(limits, Some(signal), words).as_deref(), Some(text));
+            assert_eq!(told(ResourceLimits::new(), Some(signal), words), None);
+        }
+        assert_eq!(told(limits, Some(signal::ABORT), "a panic in a destructor"), None);
+        assert_eq!(told(limits, None, words), None);
+    }
+
+    #[test]
+    fn time_is_rounded_up_to_what_the_system_counts_in() {
+        let seconds = |millis| whole_seconds(Duration::from_millis(millis));
+        assert_eq!([0, 1, 1000, 1001].map(seconds), [0, 1, 1, 2]);
+        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
+    }
+}
