@@ -1,6 +1,7 @@
 //! The configuration of a pool.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -22,7 +23,7 @@ use crate::launch::{Call, Launch};
 use crate::limits::ResourceLimits;
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
-use crate::program::Program;
+use crate::program::{Environment, Program};
 use crate::registry::Registry;
 use crate::scheduler::{Config, Scheduler};
 use crate::supervisor::{self, Shared};
@@ -295,7 +296,47 @@ impl Builder {
     /// Sets an environment variable of the workers. They inherit the others. Of two values for one
     /// variable the later one counts.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.program.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.program.env.set(key.as_ref(), value.as_ref());
+        self
+    }
+
+    /// Removes an environment variable, be it inherited or set before.
+    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
+        self.program.env.remove(key.as_ref());
+        self
+    }
+
+    /// Workers inherit no environment variables, and those that were set before are forgotten: as in
+    /// [`std::process::Command::env_clear`]. So no task finds secrets there that this process was given.
+    /// procpool itself needs none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), procpool::BuildError> {
+    /// let pool = procpool::ProcessPoolExecutor::builder()
+    ///     .env_clear()
+    ///     .env("PATH", "/usr/bin:/bin") // for what tasks start
+    ///     .build()?;
+    /// # drop(pool);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn env_clear(mut self) -> Self {
+        self.program.env.clear();
+        self
+    }
+
+    /// Workers keep these descriptors, under their numbers, of those that they inherit: they must be open,
+    /// and without close-on-exec, whenever a worker is started. Of two calls the later one counts.
+    ///
+    /// Default: none. What this process has left open for its children by mistake, as code in C may do, is
+    /// closed before anything of yours runs there: so nobody waits in vain for the end of a connection, and no
+    /// task finds a door that was not meant for it. What Rust opens no child inherits in the first place.
+    /// With [`StartMethod::ForkServer`] this is about the server, from which workers inherit everything.
+    ///
+    /// It is the parameter of this name of Python's `subprocess.Popen`.
+    pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawFd>) -> Self {
+        self.program.pass_fds = fds.into_iter().collect();
         self
     }
 
@@ -314,7 +355,8 @@ impl Builder {
     /// registered the same functions. A bare name is looked for in `PATH`.
     ///
     /// Takes a path, or a [`std::process::Command`], of which the program, the arguments, the
-    /// environment variables and the directory are used.
+    /// environment variables that it sets or removes, and the directory are used. Whether its environment
+    /// was cleared cannot be seen: for that there is [`env_clear`](Self::env_clear), before this.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
         let WorkerCommand { words, env, current_dir } = command.into();
         self.program.command = Some(words);
@@ -586,13 +628,17 @@ fn prepared_hook(
 #[derive(Clone, Debug)]
 pub struct WorkerCommand {
     words: Vec<OsString>,
-    env: Vec<(OsString, OsString)>,
+    env: Environment,
     current_dir: Option<PathBuf>,
 }
 
 impl WorkerCommand {
     fn program(program: impl AsRef<OsStr>) -> Self {
-        Self { words: vec![locate(program.as_ref())], env: Vec::new(), current_dir: None }
+        Self {
+            words: vec![locate(program.as_ref())],
+            env: Environment::default(),
+            current_dir: None,
+        }
     }
 }
 
@@ -631,9 +677,8 @@ impl From<std::process::Command> for WorkerCommand {
     fn from(command: std::process::Command) -> Self {
         let args = command.get_args().map(OsStr::to_owned);
         let words = std::iter::once(locate(command.get_program())).chain(args);
-        let env = command.get_envs().filter_map(|(key, value)| Some((key.into(), value?.into())));
         let current_dir = command.get_current_dir().map(absolute);
-        Self { words: words.collect(), env: env.collect(), current_dir }
+        Self { words: words.collect(), env: Environment::of(&command), current_dir }
     }
 }
 

@@ -83,6 +83,7 @@ impl Launch {
             max_payload: self.max_payload as u64,
             max_memory: self.max_memory,
             limits: self.limits,
+            pass_fds: self.program.pass_fds.clone(),
             max_tasks: self.leaves_after(),
             functions,
             preload: header,

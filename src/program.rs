@@ -1,8 +1,9 @@
 //! The program that child processes run, and how one is started without being left behind.
 
 use std::any::Any;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,8 +20,56 @@ use crate::sys::own_executable;
 pub(crate) struct Program {
     /// Program and arguments; `None` for this process's own program.
     pub(crate) command: Option<Vec<OsString>>,
-    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) env: Environment,
     pub(crate) current_dir: Option<PathBuf>,
+    /// What it keeps of the descriptors that it inherits.
+    pub(crate) pass_fds: Vec<RawFd>,
+}
+
+/// How an environment differs from that of this process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// It inherits nothing.
+    clear: bool,
+    /// In the order in which they were asked for. `None` removes a variable.
+    changes: Vec<(OsString, Option<OsString>)>,
+}
+
+impl Environment {
+    pub(crate) fn set(&mut self, key: &OsStr, value: &OsStr) {
+        self.changes.push((key.to_owned(), Some(value.to_owned())));
+    }
+
+    pub(crate) fn remove(&mut self, key: &OsStr) {
+        self.changes.push((key.to_owned(), None));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self { clear: true, changes: Vec::new() };
+    }
+
+    /// As far as a command tells: not whether it was cleared.
+    pub(crate) fn of(command: &Command) -> Self {
+        let changes = command.get_envs();
+        let changes = changes.map(|(key, value)| (key.into(), value.map(Into::into)));
+        Self { clear: false, changes: changes.collect() }
+    }
+
+    pub(crate) fn extend(&mut self, later: Self) {
+        self.changes.extend(later.changes);
+    }
+
+    fn prepare(&self, command: &mut Command) {
+        if self.clear {
+            command.env_clear();
+        }
+        for (key, value) in &self.changes {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+    }
 }
 
 impl Program {
@@ -41,7 +90,8 @@ impl Program {
             }
             None => own_command()?,
         };
-        command.arg(role.flag()).envs(self.env.iter().map(|(key, value)| (key, value)));
+        command.arg(role.flag());
+        self.env.prepare(&mut command);
         if let Some(directory) = &self.current_dir {
             assert_enterable(directory)?;
             command.current_dir(directory);

@@ -146,6 +146,8 @@ pub(crate) struct Hello {
     /// A worker that takes more memory after a task, in bytes, is replaced.
     pub(crate) max_memory: Option<u64>,
     pub(crate) limits: ResourceLimits,
+    /// Descriptors that it keeps, of those that it has inherited.
+    pub(crate) pass_fds: Vec<i32>,
     /// The functions that tasks name by their position here.
     /// After so many tasks the worker leaves without being told to.
     pub(crate) max_tasks: Option<u64>,
@@ -178,6 +180,8 @@ pub(crate) struct ServerHello {
     pub(crate) functions: Vec<FunctionName>,
     /// Position of the preload.
     pub(crate) preload: Option<u32>,
+    /// Descriptors that it keeps, of those that it has inherited.
+    pub(crate) pass_fds: Vec<i32>,
 }
 
 impl Hello {
@@ -190,8 +194,8 @@ impl Hello {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessHello {
     /// First, so that every version can read it.
-    version: u32,
-    max_payload: u64,
+    pub(crate) version: u32,
+    pub(crate) max_payload: u64,
     pub(crate) function: FunctionName,
     /// Whether the result is wanted, not just an exit code.
     pub(crate) typed: bool,
@@ -199,21 +203,11 @@ pub(crate) struct ProcessHello {
     pub(crate) ends_with_parent: bool,
     pub(crate) identity: Identity,
     pub(crate) limits: ResourceLimits,
+    /// Descriptors that it keeps, of those that it has inherited.
+    pub(crate) pass_fds: Vec<i32>,
 }
 
 impl ProcessHello {
-    pub(crate) fn new(
-        function: FunctionName,
-        typed: bool,
-        max_payload: usize,
-        identity: Identity,
-        ends_with_parent: bool,
-        limits: ResourceLimits,
-    ) -> Self {
-        let max_payload = max_payload as u64;
-        Self { version: VERSION, max_payload, function, typed, ends_with_parent, identity, limits }
-    }
-
     pub(crate) fn max_payload(&self) -> usize {
         usize::try_from(self.max_payload).unwrap_or(usize::MAX)
     }

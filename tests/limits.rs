@@ -214,9 +214,8 @@ async fn a_task_that_takes_too_much_cpu_time_is_ended_and_says_so() {
         let text = "was killed by signal 24 (SIGXCPU): CPU time limit of 1s";
         assert!(error.to_string().contains(text), "{error}");
         let told = loop {
-            match in_time(events.next()).await.unwrap() {
-                PoolEvent::WorkerDied { death, .. } => break death,
-                _ => {}
+            if let PoolEvent::WorkerDied { death, .. } = in_time(events.next()).await.unwrap() {
+                break death;
             }
         };
         assert!(told.is_cpu_time_limit() && told.pid() == death.pid());

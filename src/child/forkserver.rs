@@ -18,8 +18,9 @@ use crate::log::print;
 use crate::process::{ParentLink, adopt};
 use crate::registry::{Function, Registry, TestWorker};
 use crate::sys::{
-    Fork, Lifeline, SingleThreaded, WorkerPipes, flush_output, has_event_poll, keep_exits,
-    kill_group, kill_own_group, reap_child, receive_with_fds, take_control_socket, use_huge_pages,
+    Fork, Lifeline, SingleThreaded, WorkerPipes, close_inherited, flush_output, has_event_poll,
+    keep_exits, kill_group, kill_own_group, reap_child, receive_with_fds, take_control_socket,
+    use_huge_pages,
 };
 use crate::wire::{
     InitFailure, Kind, PREAMBLE, Ready, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
@@ -74,6 +75,7 @@ fn start((connection, line): (Connection, Lifeline)) -> io::Result<Option<Server
     let input = Arc::clone(&connection.lifeline);
     adopt(hello.identity, ParentLink { input, is_silent: true });
     record_panics();
+    close_inherited(&hello.pass_fds);
     let prepared = single_threaded_at_start().and_then(|()| match hello.preload {
         Some(position) => preload(&functions, position, incoming.payload(args)),
         None => Ok(()),

@@ -15,7 +15,7 @@ use crate::log::print;
 use crate::process::{ParentLink, adopt, current_process};
 use crate::registry::{Function, InitError, Registry};
 use crate::shared::settle;
-use crate::sys::{receive_with_fds, set_standard_streams, take_control_socket};
+use crate::sys::{close_inherited, receive_with_fds, set_standard_streams, take_control_socket};
 use crate::wire::{
     Kind, Outcome, PanicReport, ProcessHello, Ready, ReplyHeader, VERSION, WorkerHello,
     peek_version, put_frame, put_task_frame, split_header,
@@ -62,6 +62,7 @@ fn serve(socket: OwnedFd) -> io::Result<i32> {
         watch_parent(socket)?;
     }
     record_panics();
+    close_inherited(&hello.pass_fds);
     hello.limits.apply()?;
     hello.limits.apply_cpu_time()?;
     put_frame(writer.buffer(), Kind::WorkerHello, &answer(Vec::new()), 0)?;

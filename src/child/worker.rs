@@ -27,7 +27,7 @@ use crate::process::{ParentLink, adopt};
 use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::shared::{refuse_to_lend, settle, why_not_lend};
 use crate::sys::{
-    FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, exit_forked,
+    FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, close_inherited, exit_forked,
     is_address_space_limited, kill_own_group, take_frame_pipes, take_part_in_barriers,
     wait_for_hangup,
 };
@@ -221,6 +221,9 @@ impl Worker {
             WorkerHello { version: VERSION, claims: claims.is_some(), differences: Vec::new() };
         put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
         record_panics();
+        if !is_forked {
+            close_inherited(&hello.pass_fds);
+        }
         hello.limits.apply()?;
         adopt(hello.identity.clone(), ParentLink { input, is_silent: false });
         let memory = hello.max_memory.and_then(|most| MemoryLimit::new(most, is_forked).ok());

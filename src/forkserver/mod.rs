@@ -586,6 +586,7 @@ fn hello(launch: &ServerLaunch, worker: WorkerId) -> io::Result<BytesMut> {
         identity: Identity::of_worker(&launch.name, worker),
         functions: Registry::global().names(),
         preload: call.map(|call| call.function),
+        pass_fds: launch.program.pass_fds.clone(),
     };
     let arguments = call.map(|call| &call.arguments[..]).unwrap_or_default();
     let mut message = PREAMBLE.to_vec();

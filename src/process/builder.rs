@@ -4,6 +4,7 @@ use std::any::type_name;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,7 +141,41 @@ impl<F, A> ProcessBuilder<F, A> {
     /// Sets an environment variable. It inherits the others. Of two values for one variable the later
     /// one counts.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.program.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.program.env.set(key.as_ref(), value.as_ref());
+        self
+    }
+
+    /// Removes an environment variable, be it inherited or set before.
+    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
+        self.program.env.remove(key.as_ref());
+        self
+    }
+
+    /// It inherits no environment variables, and those that were set before are forgotten: as in
+    /// [`std::process::Command::env_clear`]. So no task finds secrets there that this process was given.
+    /// procpool itself needs none.
+    ///
+    /// ```
+    /// # fn work() {}
+    /// # procpool::register!(work);
+    /// let process = procpool::Process::builder(work, ()).env_clear().env("LANG", "C").build();
+    /// # drop(process);
+    /// ```
+    pub fn env_clear(mut self) -> Self {
+        self.program.env.clear();
+        self
+    }
+
+    /// It keeps these descriptors, under their numbers, of those that it inherits: they must be open,
+    /// and without close-on-exec, whenever it is started. Of two calls the later one counts.
+    ///
+    /// Default: none. What this process has left open for its children by mistake, as code in C may do, is
+    /// closed before anything of yours runs there: so nobody waits in vain for the end of a connection, and no
+    /// task finds a door that was not meant for it. What Rust opens no child inherits in the first place.
+    ///
+    /// It is the parameter of this name of Python's `subprocess.Popen`.
+    pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawFd>) -> Self {
+        self.program.pass_fds = fds.into_iter().collect();
         self
     }
 

@@ -31,8 +31,8 @@ use crate::sys::{
     ChildProcess, ExitWatch, Peer, control_socket, read_available, require_io_driver, send_with_fds,
 };
 use crate::wire::{
-    FunctionName, Kind, PREAMBLE, ProcessHello, ReplyHeader, frame_codec, put_frame, split_header,
-    split_kind,
+    FunctionName, Kind, PREAMBLE, ProcessHello, ReplyHeader, VERSION, frame_codec, put_frame,
+    split_header, split_kind,
 };
 
 /// How a process is started, and what it runs.
@@ -62,9 +62,16 @@ pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
     let shared = &Arc::clone(&watch.shared);
     let Ok(Call { function, arguments }) = plan.call else { return }; // it was looked at before
     let identity = Identity::of_child(&shared.name, &plan.path, shared.daemon, &authkey);
-    let ends_with_parent = shared.daemon || plan.typed;
-    let (limit, limits) = (plan.max_payload, plan.limits);
-    let hello = ProcessHello::new(function, plan.typed, limit, identity, ends_with_parent, limits);
+    let hello = ProcessHello {
+        version: VERSION,
+        max_payload: plan.max_payload as u64,
+        function,
+        typed: plan.typed,
+        ends_with_parent: shared.daemon || plan.typed,
+        identity,
+        limits: plan.limits,
+        pass_fds: plan.program.pass_fds.clone(),
+    };
     let (program, hint) = (plan.program.name(), plan.program.hint());
     let started = match start_child(move || Start::new(&plan.program, plan.streams)).await {
         Ok(started) => started,

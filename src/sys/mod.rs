@@ -7,6 +7,7 @@ mod child;
 #[cfg(test)]
 mod counting;
 mod fork;
+mod inherited;
 mod large;
 mod lifeline;
 mod memory;
@@ -30,6 +31,7 @@ pub(crate) use self::fork::{
     Fork, SingleThreaded, exit_forked, flush_output, has_event_poll, keep_exits, kill_group,
     reap_child, use_huge_pages,
 };
+pub(crate) use self::inherited::close_inherited;
 pub(crate) use self::large::{reserve, vec_for};
 pub(crate) use self::lifeline::{Lifeline, lifeline};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
