@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
 use futures::stream::{self, Stream};
-use futures_timer::Delay;
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot, watch};
 
@@ -34,6 +33,7 @@ use crate::snapshot::{PoolStats, WorkerInfo};
 use crate::supervisor::{Command, Shared};
 use crate::sys::resident_memory;
 use crate::task::{Options, TaskBuilder};
+use crate::timer::Delay;
 
 /// A pool of worker processes that run ordinary functions; the counterpart of Python's
 /// `concurrent.futures.ProcessPoolExecutor`.

@@ -179,6 +179,7 @@ mod sys;
 mod task;
 mod task_set;
 mod testing;
+mod timer;
 mod wait;
 mod window;
 mod wire;

@@ -25,7 +25,6 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use futures::future::OptionFuture;
-use futures_timer::Delay;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -50,6 +49,7 @@ use crate::sys::{
     ChildProcess, ParentPipes, Peer, Reaper, SharedPage, SharedPageRef, read_available,
     require_io_driver,
 };
+use crate::timer::Delay;
 use crate::window::Watch;
 use crate::wire::{
     ChunkReplyHeader, Goodbye, Kind, LENGTH, MAX_MESSAGE, Outcome, ProgressHeader, ReplyHeader,

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_timer::Delay;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -37,6 +36,7 @@ use crate::scheduler::{
 };
 use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
+use crate::timer::Delay;
 use crate::wire::{ChunkReplyHeader, Kind, Outcome};
 
 /// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit holds a place

@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use futures::future::select;
-use futures_timer::Delay;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::process::ChildStderr;
@@ -49,6 +48,7 @@ use crate::sys::{
     self, ChildProcess, ParentPipes, Reaper, WorkerPipes, control_socket, require_io_driver,
     send_with_fds, worker_pipes,
 };
+use crate::timer::Delay;
 use crate::wire::{Kind, PREAMBLE, ServerHello, VERSION, frame_codec, put_frame};
 
 /// How the server is started.

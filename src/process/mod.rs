@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use futures_timer::Delay;
 use serde::Serialize;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
@@ -29,6 +28,7 @@ pub use self::sentinel::Sentinel;
 use self::shared::{Shared, Signal};
 pub use self::stdio::ProcessStdio;
 use crate::callable::{Callable, TaskFn};
+use crate::timer::Delay;
 
 /// A function that runs in a process of its own: the counterpart of Python's `multiprocessing.Process`.
 ///

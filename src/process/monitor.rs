@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_timer::Delay;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::process::ChildStderr;
@@ -30,6 +29,7 @@ use crate::shared::{Kept, Lent, borrow};
 use crate::sys::{
     ChildProcess, ExitWatch, Peer, control_socket, read_available, require_io_driver, send_with_fds,
 };
+use crate::timer::Delay;
 use crate::wire::{
     FunctionName, Kind, PREAMBLE, ProcessHello, ReplyHeader, VERSION, frame_codec, put_frame,
     split_header, split_kind,

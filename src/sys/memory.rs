@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicU64;
 use serde::{Deserialize, Serialize};
 
 use super::peer::{Peer, sign};
+#[cfg(target_os = "linux")]
+use super::segment::require_file_size;
 
 /// A multiple of every usual page size. What is never touched takes no memory.
 const SIZE: usize = 64 << 10;
@@ -62,6 +64,7 @@ impl SharedPage {
     pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
         use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
+        require_file_size(SIZE as u64)?;
         let fd = memfd_create("procpool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&fd, SIZE as u64)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;

@@ -396,7 +396,7 @@ fn file_size(len: usize) -> io::Result<u64> {
 }
 
 /// What is written beyond the limit of the sizes of files would end this process by a signal.
-fn require_file_size(size: u64) -> io::Result<()> {
+pub(super) fn require_file_size(size: u64) -> io::Result<()> {
     use rustix::process::{Resource, getrlimit};
 
     let most = getrlimit(Resource::Fsize).current;
