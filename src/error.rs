@@ -12,7 +12,7 @@ use crate::codec::{CodecError, Fault};
 use crate::handshake::Refusal;
 use crate::id::{TaskId, WorkerId};
 use crate::limits::{Exceeded, ResourceLimits};
-use crate::sys::signal_name;
+use crate::sys::{is_shortage, signal_name};
 use crate::wire::{InitFailure, Outcome, PanicReport, split_header};
 
 /// Why a pool could not be built.
@@ -685,6 +685,10 @@ impl BrokenProcessPool {
     }
 }
 
+/// With this code a child exits that could not begin because the machine was short of something
+/// (`EX_TEMPFAIL`).
+pub(crate) const TRY_AGAIN: i32 = 75;
+
 /// Why a worker did not become ready.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -795,10 +799,14 @@ impl StartError {
     }
 
     /// Whether it says little about the next start: somebody has sent it SIGKILL, or what was to start
-    /// it has died, and many workers at once may have met that.
+    /// it has died, and many workers at once may have met that; or the machine was short of something, which
+    /// may be there again in a moment.
     pub(crate) fn is_accident(&self) -> bool {
         match self {
-            Self::Died { death, .. } => death.was_killed_from_outside(),
+            Self::Spawn { source, .. } => is_shortage(source),
+            Self::Died { death, .. } => {
+                death.was_killed_from_outside() || death.exit_code() == Some(TRY_AGAIN)
+            }
             Self::ServerLost(_) => true,
             _ => false,
         }

@@ -74,7 +74,8 @@ impl Environment {
 
 impl Program {
     pub(crate) fn name(&self) -> String {
-        let own = || std::env::current_exe().map(Into::into).unwrap_or_default();
+        let first = || std::env::args_os().next().unwrap_or_default();
+        let own = || std::env::current_exe().map_or_else(|_| first(), Into::into);
         let program = self.command.as_ref().and_then(|command| command.first().cloned());
         program.unwrap_or_else(own).to_string_lossy().into_owned()
     }

@@ -40,11 +40,11 @@ pub(super) fn run() -> ! {
 }
 
 /// Waits for a pool to begin to talk. From then on this process ends with the pool's.
-fn meet_parent() -> io::Result<(Connection, Lifeline)> {
+fn meet_parent() -> io::Result<(Connection, io::Result<Lifeline>)> {
     let socket = take_control_socket()?;
     let (_, mut fds) = receive_with_fds(&socket, &mut [0])?;
     let reader = fds.pop().ok_or(io::ErrorKind::UnexpectedEof)?;
-    let own = Lifeline::hold(&reader)?;
+    let own = Lifeline::hold(&reader);
     Ok((Connection { socket: Arc::new(socket.into()), lifeline: Arc::new(reader.into()) }, own))
 }
 
@@ -57,7 +57,7 @@ struct Connection {
 }
 
 /// Shakes hands and runs the preload. `None` if this process cannot serve the pool, and has said why.
-fn start((connection, line): (Connection, Lifeline)) -> io::Result<Option<Server>> {
+fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<Option<Server>> {
     let socket = Arc::clone(&connection.socket);
     let mut reader = FrameReader::new(Arc::clone(&socket))?;
     let mut incoming = reader.read()?;
@@ -76,12 +76,15 @@ fn start((connection, line): (Connection, Lifeline)) -> io::Result<Option<Server
     adopt(hello.identity, ParentLink { input, is_silent: true });
     record_panics();
     close_inherited(&hello.pass_fds);
-    let prepared = single_threaded_at_start().and_then(|()| match hello.preload {
-        Some(position) => preload(&functions, position, incoming.payload(args)),
-        None => Ok(()),
+    let prepared = single_threaded_at_start().and_then(|()| {
+        let line = line.map_err(|error| untied(&error))?;
+        if let Some(position) = hello.preload {
+            preload(&functions, position, incoming.payload(args))?;
+        }
+        Ok((line, ready_to_fork()?))
     });
-    match prepared.and_then(|()| ready_to_fork()) {
-        Ok(proof) => {
+    match prepared {
+        Ok((line, proof)) => {
             send(&socket, Kind::Ready, &Ready { segments: false })?;
             // From now on it sees the end by its socket, and has to live to see to its workers.
             line.only_wake()?;
@@ -153,8 +156,13 @@ fn ready_to_fork() -> Result<SingleThreaded, InitFailure> {
     }
 }
 
+fn untied(error: &io::Error) -> InitFailure {
+    InitFailure::CannotFork(format!("it cannot be tied to the pool's process: {error}"))
+}
+
 fn unknown_threads(error: &io::Error) -> InitFailure {
-    InitFailure::CannotFork(format!("its threads cannot be counted: {error}"))
+    let hint = if error.kind() == io::ErrorKind::NotFound { "; is `/proc` mounted?" } else { "" };
+    InitFailure::CannotFork(format!("its threads cannot be counted: {error}{hint}"))
 }
 
 struct Server {

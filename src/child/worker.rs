@@ -20,6 +20,7 @@ use super::segments::{Segments, read};
 use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
 use crate::claim::{Slot, begin, is_offered};
 use crate::codec::{CodecError, Fault, SHARED_FROM, Sink};
+use crate::error::TRY_AGAIN;
 use crate::limits::CpuTimeLimit;
 use crate::log::print;
 use crate::payload::Encoded;
@@ -28,7 +29,7 @@ use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::shared::{refuse_to_lend, settle, why_not_lend};
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, close_inherited, exit_forked,
-    is_address_space_limited, kill_own_group, take_frame_pipes, take_part_in_barriers,
+    is_address_space_limited, is_shortage, kill_own_group, take_frame_pipes, take_part_in_barriers,
     wait_for_hangup,
 };
 use crate::wire::{
@@ -84,6 +85,10 @@ impl Functions {
 
 /// Perhaps it was started by hand, and its group is that of a user's script.
 fn die_alone(error: &io::Error) -> ! {
+    if is_shortage(error) {
+        print(format_args!("a worker cannot begin: {error}"));
+        std::process::exit(TRY_AGAIN)
+    }
     print(format_args!("a worker, which a pool has to start, has no parent: {error}"));
     std::process::exit(1)
 }

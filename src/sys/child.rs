@@ -22,10 +22,17 @@ use super::pipe::is_readable;
 /// file has been replaced or deleted.
 pub(crate) fn own_executable() -> io::Result<PathBuf> {
     const OWN: &str = "/proc/self/exe";
-    if cfg!(target_os = "linux") && std::fs::metadata(OWN).is_ok() {
-        return Ok(OWN.into());
+    if !cfg!(target_os = "linux") {
+        return std::env::current_exe();
     }
-    std::env::current_exe()
+    if let Err(error) = std::fs::symlink_metadata(OWN) {
+        let text = format!(
+            "`{OWN}`, by which this program would be started again, is not there: {error}; mount \
+             `/proc`, or name the program by `Builder::worker_command`"
+        );
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
+    Ok(OWN.into())
 }
 
 /// Without its IO driver tokio would panic only after the child was spawned.

@@ -48,8 +48,8 @@ pub use self::plain::Plain;
 pub(crate) use self::plain::{as_bytes, as_plain, as_plain_mut};
 pub(crate) use self::random::random_bytes;
 pub(crate) use self::resources::{
-    MemoryGauge, Resource, cpu_time, is_address_space_limited, limit_resource, resident_memory,
-    set_soft_limit,
+    MemoryGauge, Resource, cpu_time, is_address_space_limited, is_shortage, limit_resource,
+    resident_memory, set_soft_limit,
 };
 pub(crate) use self::segment::{Lock, Segment, SegmentRef};
 pub(crate) use self::socket::{control_socket, receive_with_fds, send_with_fds};

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::param::page_size;
 pub(crate) use rustix::process::Resource;
 use rustix::process::{Rlimit, getrlimit, setrlimit};
@@ -67,6 +68,16 @@ pub(crate) fn set_soft_limit(resource: Resource, soft: u64) -> io::Result<()> {
     let maximum = getrlimit(resource).maximum;
     let current = maximum.map_or(soft, |most| most.min(soft));
     Ok(setrlimit(resource, Rlimit { current: Some(current), maximum })?)
+}
+
+/// Whether the system had not enough of something at this moment: descriptors, processes, memory. A program
+/// that somebody is just writing counts as well.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    const SHORTAGES: [Errno; 5] =
+        [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::TXTBSY];
+    error
+        .raw_os_error()
+        .is_some_and(|code| SHORTAGES.iter().any(|known| known.raw_os_error() == code))
 }
 
 /// How much CPU time this process has taken, by the clock that limits on it go by.
