@@ -101,7 +101,7 @@ async fn run_as_somebody(of_what: &str) -> String {
     const NOBODY: u32 = 65534;
     let copy = Copy::new(&fixture("exhausted"), of_what);
     let mut command = std::process::Command::new(&copy.0);
-    command.arg(of_what).current_dir("/");
+    command.arg(of_what).arg(place(&format!("{of_what}-file"))).current_dir("/");
     if rustix::process::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
@@ -113,6 +113,14 @@ async fn a_pool_survives_a_time_without_processes() {
     match &*run_as_somebody("no-processes").await {
         "unlimited\n" => eprintln!("skipped: the number of processes is not limited"),
         stdout => assert_eq!(stdout, "done: true\n".repeat(2)),
+    }
+}
+
+#[tokio::test]
+async fn a_pool_survives_a_time_without_threads_in_its_workers() {
+    match &*run_as_somebody("no-threads").await {
+        "unlimited\n" => eprintln!("skipped: the number of processes is not limited"),
+        stdout => assert_eq!(stdout, "done: true\n"),
     }
 }
 

@@ -56,6 +56,11 @@ fn impure_scheduler(source: &Source) -> Vec<String> {
     if source.path.starts_with("src/scheduler/") { source.mentions(&words) } else { Vec::new() }
 }
 
+/// Somebody may set the time of day while a pool runs.
+fn time_of_day(source: &Source) -> Vec<String> {
+    source.mentions(&["SystemTime", "UNIX_EPOCH", "CLOCK_REALTIME", "Realtime"])
+}
+
 fn too_long(source: &Source) -> Vec<String> {
     let lines = source.text.lines().count();
     let verdict = format!("{}: {lines} lines, more than {LONGEST_FILE}", source.path);
@@ -117,6 +122,11 @@ fn the_scheduler_is_pure() {
 }
 
 #[test]
+fn nothing_depends_on_the_time_of_day() {
+    assert_none(time_of_day);
+}
+
+#[test]
 fn files_are_short() {
     assert_none(too_long);
 }
@@ -135,6 +145,8 @@ fn the_rules_see_what_they_look_for() {
         (unsafe_outside_of_sys, "src/system.rs", "unsafe { a() }"),
         (impure_scheduler, "src/scheduler/a.rs", "use std::time::{Duration, Instant};"),
         (impure_scheduler, "src/scheduler/a.rs", "tokio::spawn(a)"),
+        (time_of_day, "src/a.rs", "let now = std::time::SystemTime::now();"),
+        (time_of_day, "src/sys/a.rs", "clock_gettime(ClockId::Realtime)"),
     ];
     for (rule, path, text) in planted {
         assert_eq!(rule(&Source::new(path, text)).len(), 1, "{text}");
@@ -149,6 +161,7 @@ fn the_rules_leave_alone_what_is_allowed() {
         (unsafe_outside_of_sys, "src/a.rs", "#![deny(unsafe_code)]"),
         (unsafe_outside_of_sys, "src/sys/a.rs", "unsafe { a() }"),
         (impure_scheduler, "src/link.rs", "use tokio::io;"),
+        (time_of_day, "src/a.rs", "let now = std::time::Instant::now();"),
     ];
     for (rule, path, text) in allowed {
         assert_eq!(rule(&Source::new(path, text)), [""; 0], "{text}");
