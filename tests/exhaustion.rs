@@ -219,9 +219,10 @@ async fn a_program_that_was_replaced_or_deleted_goes_on_as_the_same_build() {
         let mut running = Running::start(command);
         for method in 0..2 {
             assert_eq!(running.line().await, "ready");
-            match deleted {
-                true => drop(std::fs::remove_file(&copy.0)), // or it is gone since the first time
-                false => replace(&copy.0, Path::new("/bin/false"), method),
+            if deleted {
+                drop(std::fs::remove_file(&copy.0)); // or it is gone since the first time
+            } else {
+                replace(&copy.0, Path::new("/bin/false"), method);
             }
             assert_eq!(running.go_on().await, "new: true, same: true");
         }

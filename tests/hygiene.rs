@@ -141,7 +141,7 @@ async fn what_is_closed_on_exec_is_not_passed_on() {
 // ----- secrets -----
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// What everybody may read of a process, or at least everybody of the same user.
