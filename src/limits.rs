@@ -14,7 +14,8 @@ use crate::sys::{Resource, cpu_time, limit_resource, set_soft_limit, signal};
 /// module `resource`.
 ///
 /// They are the system's own (`setrlimit`), and are set in the new process before it runs its initializer
-/// or its function, however it was started. A stricter limit that it has inherited stays. What a task starts
+/// or its function, however it was started; a fork server and what it preloads have none. A stricter limit that
+/// was inherited stays. What a task starts
 /// inherits them, and each process counts by itself. Except for the [CPU time](Self::cpu_time) of a
 /// worker's tasks nothing that runs there can lift them again, unless it is root's.
 ///
