@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::{Resource, cpu_time, limit_resource, set_soft_limit, signal};
+use crate::sys::{CpuTimer, Resource, limit_resource, signal};
 
 /// Limits on what a worker may take of the machine, for
 /// [`Builder::limits`](crate::Builder::limits) and
@@ -15,9 +15,9 @@ use crate::sys::{Resource, cpu_time, limit_resource, set_soft_limit, signal};
 ///
 /// They are the system's own (`setrlimit`), and are set in the new process before it runs its initializer
 /// or its function, however it was started; a fork server and what it preloads have none. A stricter limit that
-/// was inherited stays. What a task starts
-/// inherits them, and each process counts by itself. Except for the [CPU time](Self::cpu_time) of a
-/// worker's tasks nothing that runs there can lift them again, unless it is root's.
+/// was inherited stays. What a task starts inherits them, and each process counts by itself. Nothing that
+/// runs there can lift them again, unless it is root's. (The [CPU time](Self::cpu_time) of tasks is
+/// different: see there.)
 ///
 /// A task that runs into a limit by which the system kills fails by the death of its worker, which says so:
 /// see [`WorkerDeath::is_cpu_time_limit`](crate::WorkerDeath::is_cpu_time_limit),
@@ -84,19 +84,21 @@ impl ResourceLimits {
         self
     }
 
-    /// The most CPU time that a task may take, on all threads of its worker together.
+    /// The most CPU time that a task may take, on all threads of its worker together. SIGXCPU ends who takes
+    /// more.
     ///
     /// Unlike a [timeout](crate::TaskBuilder::timeout) it does not count while the task waits, or while the
     /// machine is busy with others. Each task has all of it, and so has each input of a
     /// [`map`](crate::ProcessPoolExecutor::map), and the exit hook. The preload and the initializer do not
-    /// count; they have the [start timeout](crate::Builder::start_timeout). Of a
-    /// [`Process`](crate::Process) it is the most in its whole life.
+    /// count; they have the [start timeout](crate::Builder::start_timeout). Other processes that a task starts
+    /// do not count, either. It is exact to a tick of the system's clock, some milliseconds. A task that handles
+    /// that signal goes on, so this is a means against mistakes, and a timeout is one against malice. It
+    /// costs about half a microsecond a task. Only on Linux.
     ///
-    /// The system counts in seconds: a task is ended when it has had the limit, or up to one second more. It
-    /// is ended by SIGXCPU. A task that handles that signal, or raises the limit by itself, goes on, as a
-    /// worker has to be able to raise it for the next one; so this is a means against mistakes, and a
-    /// timeout is one against malice. A `Process` is killed a second later. Costs about half a
-    /// microsecond a task.
+    /// Of a [`Process`](crate::Process) it is the most in its whole life, as the system counts it
+    /// (`RLIMIT_CPU`): in seconds, rounded up, and by who runs at the ticks of its clock, which on a busy machine
+    /// may be far from exact. What the process starts inherits it. A process that goes on all the same is
+    /// killed a second later.
     pub fn cpu_time(mut self, limit: Duration) -> Self {
         self.cpu_time = Some(limit);
         self
@@ -161,9 +163,14 @@ impl ResourceLimits {
         limit_resource(Resource::Cpu, soft, soft.saturating_add(1))
     }
 
-    /// For tasks, one by one.
-    pub(crate) fn cpu_time_of_tasks(&self) -> Option<CpuTimeLimit> {
-        self.cpu_time.map(|limit| CpuTimeLimit { limit, set: None })
+    /// For tasks, one by one. `None` also where there is no such thing.
+    pub(crate) fn cpu_time_of_tasks(&self) -> io::Result<Option<CpuTimeLimit>> {
+        let Some(limit) = self.cpu_time else { return Ok(None) };
+        match CpuTimer::new() {
+            Ok(timer) => Ok(Some(CpuTimeLimit { limit, timer })),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Which of them has ended a process, if one has: by this signal, and with these last words. They are
@@ -197,18 +204,13 @@ impl fmt::Display for Exceeded {
 #[derive(Debug)]
 pub(crate) struct CpuTimeLimit {
     limit: Duration,
-    /// What was set last, in seconds of this process's life: many tasks in a row may have the same.
-    set: Option<u64>,
+    timer: CpuTimer,
 }
 
 impl CpuTimeLimit {
     /// A task begins.
-    pub(crate) fn restart(&mut self) -> io::Result<()> {
-        let end = whole_seconds(cpu_time()?.saturating_add(self.limit));
-        if self.set.replace(end) != Some(end) {
-            set_soft_limit(Resource::Cpu, end)?;
-        }
-        Ok(())
+    pub(crate) fn restart(&self) -> io::Result<()> {
+        self.timer.set(self.limit)
     }
 }
 

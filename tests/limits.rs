@@ -19,7 +19,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use common::{in_time, pid};
 
+/// What the system's own limits count in.
 const SECOND: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(200);
 
 // ----- tasks -----
 
@@ -160,10 +162,7 @@ async fn limits_hold_from_the_initializer_on_however_a_worker_was_started() {
         let expected =
             vec![both(1 << 30), both(8 << 30), before[2], both(1 << 20), both(64), both(0)];
         assert_eq!(in_time(pool.run(limits_at_start, ())).await.unwrap(), expected);
-        let mut at_task = in_time(pool.run(limits, ())).await.unwrap();
-        let (soft, hard) = std::mem::replace(&mut at_task[2], before[2]);
-        assert!((100..=105).contains(&soft.unwrap()) && hard == before[2].1, "{soft:?}");
-        assert_eq!(at_task, expected);
+        assert_eq!(in_time(pool.run(limits, ())).await.unwrap(), expected);
     }
 }
 
@@ -204,14 +203,14 @@ async fn the_limit_of_memory_has_two_names_and_the_later_one_counts() {
 
 #[tokio::test]
 async fn a_task_that_takes_too_much_cpu_time_is_ended_and_says_so() {
-    for pool in pools(ResourceLimits::new().cpu_time(SECOND)) {
+    for pool in pools(ResourceLimits::new().cpu_time(MOMENT)) {
         let mut events = pool.events();
         let error = in_time(pool.run(spin, ())).await.unwrap_err();
         let death = error.worker_death().unwrap();
         assert!(death.is_cpu_time_limit(), "{error}");
         assert!(!death.is_memory_limit() && !death.is_file_size_limit());
         assert_eq!(death.signal(), Some(libc::SIGXCPU));
-        let text = "was killed by signal 24 (SIGXCPU): CPU time limit of 1s";
+        let text = "was killed by signal 24 (SIGXCPU): CPU time limit of 200ms";
         assert!(error.to_string().contains(text), "{error}");
         let told = loop {
             if let PoolEvent::WorkerDied { death, .. } = in_time(events.next()).await.unwrap() {
@@ -225,10 +224,10 @@ async fn a_task_that_takes_too_much_cpu_time_is_ended_and_says_so() {
 
 #[tokio::test]
 async fn each_task_has_all_of_its_cpu_time() {
-    for pool in pools(ResourceLimits::new().cpu_time(SECOND)) {
+    for pool in pools(ResourceLimits::new().cpu_time(MOMENT)) {
         let mut workers = BTreeSet::new();
         for _ in 0..4 {
-            workers.insert(in_time(pool.run(take, 700)).await.unwrap());
+            workers.insert(in_time(pool.run(take, 150)).await.unwrap());
         }
         assert_eq!(workers.len(), 1);
     }
@@ -236,8 +235,8 @@ async fn each_task_has_all_of_its_cpu_time() {
 
 #[tokio::test]
 async fn each_item_of_a_chunk_has_all_of_its_cpu_time() {
-    let pool = pool(ResourceLimits::new().cpu_time(SECOND));
-    let results: Vec<_> = in_time(pool.map(take, [700; 4]).chunksize(4).collect()).await;
+    let pool = pool(ResourceLimits::new().cpu_time(MOMENT));
+    let results: Vec<_> = in_time(pool.map(take, [150; 4]).chunksize(4).collect()).await;
     let workers: BTreeSet<_> = results.into_iter().map(Result::unwrap).collect();
     assert_eq!((workers.len(), pool.stats().worker_deaths), (1, 0));
 }
@@ -245,9 +244,9 @@ async fn each_item_of_a_chunk_has_all_of_its_cpu_time() {
 #[tokio::test]
 async fn what_is_built_before_the_tasks_has_no_limit_of_cpu_time() {
     for builder in builders() {
-        let builder = builder.limits(ResourceLimits::new().cpu_time(SECOND));
-        let pool = builder.initializer(take, 2100).build().unwrap();
-        in_time(pool.run(take, 500)).await.unwrap();
+        let builder = builder.limits(ResourceLimits::new().cpu_time(MOMENT));
+        let pool = builder.initializer(take, 300).build().unwrap();
+        in_time(pool.run(take, 100)).await.unwrap();
         assert_eq!(pool.stats().worker_deaths, 0);
     }
 }
@@ -255,7 +254,7 @@ async fn what_is_built_before_the_tasks_has_no_limit_of_cpu_time() {
 #[tokio::test]
 async fn an_exit_hook_has_the_cpu_time_of_a_task() {
     let builder = ProcessPoolExecutor::builder().max_workers(1);
-    let builder = builder.limits(ResourceLimits::new().cpu_time(SECOND)).exit_hook(spin, ());
+    let builder = builder.limits(ResourceLimits::new().cpu_time(MOMENT)).exit_hook(spin, ());
     let pool = builder.grace_period(common::LIMIT).build().unwrap();
     let events = pool.events();
     in_time(pool.run(take, 10)).await.unwrap();

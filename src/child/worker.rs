@@ -230,6 +230,7 @@ impl Worker {
             close_inherited(&hello.pass_fds);
         }
         hello.limits.apply()?;
+        let cpu_time = hello.limits.cpu_time_of_tasks()?;
         adopt(hello.identity.clone(), ParentLink { input, is_silent: false });
         let memory = hello.max_memory.and_then(|most| MemoryLimit::new(most, is_forked).ok());
         if hello.preload.is_some() || hello.initializer.is_some() {
@@ -253,7 +254,7 @@ impl Worker {
         claims.inspect(|page| uplink.set_display(page)); // it counts from here on
         Ok(Some(Self {
             segments: Segments::new(if is_known { hello.shared_memory } else { 0 }),
-            cpu_time: hello.limits.cpu_time_of_tasks(),
+            cpu_time,
             hello,
             functions,
             claims,
@@ -326,7 +327,7 @@ impl Worker {
     ) -> io::Result<()> {
         if let Some(current) = self.begin(header) {
             let function = named(&self.functions, header.function)?;
-            self.cpu_time.as_mut().map_or(Ok(()), CpuTimeLimit::restart)?;
+            self.cpu_time.as_ref().map_or(Ok(()), CpuTimeLimit::restart)?;
             let began = self.clock.unwrap_or_else(Instant::now);
             set_current(Some(current));
             let length = self.execute(header, function, payload, writer)?;
@@ -369,7 +370,7 @@ impl Worker {
                 set_current(Some(Current { task, worker, attempt: 1, claim, uplink, run }));
             }
             set_current_item(item);
-            self.cpu_time.as_mut().map_or(Ok(()), CpuTimeLimit::restart)?;
+            self.cpu_time.as_ref().map_or(Ok(()), CpuTimeLimit::restart)?;
             let args = items.next()?;
             chunk.finish_item(writer, |out| {
                 attempt(call, args, out, limit, None).map(|encoded| encoded.kept)
@@ -474,7 +475,7 @@ impl Worker {
 
     /// Runs the exit hook, if there is one, and says goodbye.
     fn leave(
-        &mut self,
+        &self,
         stop: Stop,
         payload: Arguments<'_>,
         writer: &mut FrameWriter,
@@ -487,7 +488,7 @@ impl Worker {
                     put_task_frame(out, Kind::Goodbye, &goodbye, length)
                 };
                 let (hook, limit) = (named(&self.functions, hook)?, self.hello.max_payload());
-                self.cpu_time.as_mut().map_or(Ok(()), CpuTimeLimit::restart)?;
+                self.cpu_time.as_ref().map_or(Ok(()), CpuTimeLimit::restart)?;
                 let (_, encoded) = call(hook, payload, out, limit, None, put_header)?;
                 writer.lend(encoded.kept)?;
             }

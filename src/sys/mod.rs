@@ -6,6 +6,7 @@ mod barrier;
 mod child;
 #[cfg(test)]
 mod counting;
+mod cpu_timer;
 mod fork;
 mod inherited;
 mod large;
@@ -27,6 +28,7 @@ pub(crate) use self::child::{
 };
 #[cfg(test)]
 pub(crate) use self::counting::memory_for;
+pub(crate) use self::cpu_timer::CpuTimer;
 pub(crate) use self::fork::{
     Fork, SingleThreaded, exit_forked, flush_output, has_event_poll, keep_exits, kill_group,
     reap_child, use_huge_pages,
@@ -48,8 +50,7 @@ pub use self::plain::Plain;
 pub(crate) use self::plain::{as_bytes, as_plain, as_plain_mut};
 pub(crate) use self::random::random_bytes;
 pub(crate) use self::resources::{
-    MemoryGauge, Resource, cpu_time, is_address_space_limited, is_shortage, limit_resource,
-    resident_memory, set_soft_limit,
+    MemoryGauge, Resource, is_address_space_limited, is_shortage, limit_resource, resident_memory,
 };
 pub(crate) use self::segment::{Lock, Segment, SegmentRef};
 pub(crate) use self::socket::{control_socket, receive_with_fds, send_with_fds};

@@ -1,9 +1,8 @@
-//! How much memory and CPU time processes take, and the most that they may.
+//! How much memory processes take, and the most that they may take of this and other resources.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::param::page_size;
@@ -63,13 +62,6 @@ pub(crate) fn limit_resource(resource: Resource, soft: u64, hard: u64) -> io::Re
     Ok(setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) })?)
 }
 
-/// Sets a limit that can be raised again, as far as the one allows that is for ever.
-pub(crate) fn set_soft_limit(resource: Resource, soft: u64) -> io::Result<()> {
-    let maximum = getrlimit(resource).maximum;
-    let current = maximum.map_or(soft, |most| most.min(soft));
-    Ok(setrlimit(resource, Rlimit { current: Some(current), maximum })?)
-}
-
 /// Whether the system had not enough of something at this moment: descriptors, processes, memory. A program
 /// that somebody is just writing counts as well.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
@@ -78,33 +70,6 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
     error
         .raw_os_error()
         .is_some_and(|code| SHORTAGES.iter().any(|known| known.raw_os_error() == code))
-}
-
-/// How much CPU time this process has taken, by the clock that limits on it go by.
-#[cfg(target_os = "linux")]
-pub(crate) fn cpu_time() -> io::Result<Duration> {
-    /// Of this process, as it is charged at each tick (`CPUCLOCK_PROF`). The clock that has a name in C
-    /// is more exact, and so for tasks that are shorter than a tick may be far from this one.
-    const CHARGED: libc::clockid_t = !0 << 3;
-    clock(CHARGED)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn cpu_time() -> io::Result<Duration> {
-    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
-}
-
-fn clock(clock: libc::clockid_t) -> io::Result<Duration> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a value of that type, which is ours. A clock that does not exist is an error.
-    #[expect(unsafe_code, reason = "rustix has no name for this clock")]
-    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let (Ok(seconds), Ok(nanos)) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec)) else {
-        return Err(io::ErrorKind::InvalidData.into());
-    };
-    Ok(Duration::new(seconds, nanos))
 }
 
 /// Whether there may be too little room for what others share with this process.
@@ -132,15 +97,6 @@ mod tests {
             (gauge.resident().unwrap(), gauge.resident_without(segment.len() as u64).unwrap());
         assert!(own + (32 << 20) < all, "{own} of {all}");
         assert!(gauge.resident_without(u64::MAX).unwrap() > 0);
-    }
-
-    #[test]
-    fn cpu_time_passes() {
-        let (before, mut number) = (cpu_time().unwrap(), 0_u64);
-        while cpu_time().unwrap() == before {
-            number = std::hint::black_box(number + 1);
-        }
-        assert!(cpu_time().unwrap() > before);
     }
 
     #[test]
