@@ -11,6 +11,7 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use procpool::{Builder, ProcessPoolExecutor, WorkerOutput};
 use rustix::process::{Resource, Rlimit, Uid, getrlimit, setrlimit};
@@ -236,6 +237,38 @@ const CANNOT_OPEN: u8 = 29;
 type Name = (u32, i32, u64, u64);
 
 /// Writes a frame past the result.
+#[expect(unsafe_code, reason = "no safe function does what this task does")]
+fn close_standard_streams() {
+    for fd in 0..3 {
+        // SAFETY: this breaks whoever owns the descriptor, which is what the test is about; it is no
+        // memory error.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// It is called with memory that it shares with its parent.
+fn print_and_echo(value: Bytes) -> Bytes {
+    let line = "out of place ".repeat(1000);
+    for _ in 0..10 {
+        println!("{line}");
+        eprintln!("{line}");
+    }
+    value
+}
+
+procpool::register!(close_standard_streams, print_and_echo);
+
+#[tokio::test]
+async fn nothing_is_printed_into_memory_that_came_after_the_standard_streams_were_closed() {
+    let pool = builder().build().unwrap();
+    in_time(pool.run(close_standard_streams, ())).await.unwrap();
+    for _ in 0..3 {
+        let echoed = in_time(pool.run(print_and_echo, Bytes::from(value()))).await.unwrap();
+        assert!(echoed == value());
+    }
+    assert_eq!(pool.stats().worker_starts, 1);
+}
+
 fn say(kind: u8, body: &[u8]) {
     let length = u32::try_from(1 + body.len()).unwrap().to_le_bytes();
     let mut pipe = OpenOptions::new().write(true).open(frame_pipe()).unwrap();

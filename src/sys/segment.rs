@@ -66,6 +66,17 @@ impl SegmentRef {
     }
 }
 
+/// After a task has closed the standard streams the next descriptors have their numbers, and whatever is
+/// printed goes there.
+#[cfg(target_os = "linux")]
+fn off_standard_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
+    const FIRST: i32 = 3;
+    if fd.as_raw_fd() >= FIRST {
+        return Ok(fd);
+    }
+    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, FIRST)?)
+}
+
 impl Segment {
     /// Makes one. Memory that is fresh costs as much as two copies of the bytes, so it is worth to use a
     /// segment again.
@@ -79,6 +90,7 @@ impl Segment {
         require_file_size(size)?;
         require_memory(HEADER + len)?;
         let fd = memfd_create("procpool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let fd = off_standard_streams(fd)?;
         ftruncate(&fd, size)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         take_memory(&fd, size)?;
@@ -101,7 +113,7 @@ impl Segment {
         let place = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         require_memory_file(&place, size, name.inode)?;
         let path = format!("/proc/self/fd/{}", place.as_raw_fd());
-        let fd = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        let fd = off_standard_streams(open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)?;
         if !fcntl_get_seals(&fd)?.contains(SealFlags::SHRINK | SealFlags::GROW) {
             return Err(refused());
         }
