@@ -314,10 +314,12 @@ impl TaskCell {
         if self.is_over.load(Ordering::Acquire) {
             return;
         }
-        let state = self.lock();
+        let mut state = self.lock();
         if !state.is_done() {
             let error = self.report(&state, Cause::ShutDown);
+            let claim = state.claim.take(); // a handle that is kept must not keep the worker's page
             self.finish(state, Err(error));
+            drop(claim);
         }
     }
 
