@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::panic::record_panics;
@@ -19,8 +19,8 @@ use crate::process::{ParentLink, adopt};
 use crate::registry::{Function, Registry, TestWorker};
 use crate::sys::{
     Fork, Lifeline, SingleThreaded, WorkerPipes, close_inherited, flush_output, has_event_poll,
-    keep_exits, kill_group, kill_own_group, reap_child, receive_with_fds, take_control_socket,
-    use_huge_pages,
+    keep_exits, kill_group, kill_own_group, open_parent, reap_child, receive_with_fds,
+    take_control_socket, use_huge_pages, wait_for_input,
 };
 use crate::wire::{
     InitFailure, Kind, PREAMBLE, Ready, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
@@ -73,6 +73,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
     };
     greet(&socket, Vec::new())?;
     let input = Arc::clone(&connection.lifeline);
+    let parent = hello.identity.parent_pid().and_then(open_parent);
     adopt(hello.identity, ParentLink { input, is_silent: true });
     record_panics();
     close_inherited(&hello.pass_fds);
@@ -89,7 +90,8 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
             // From now on it sees the end by its socket, and has to live to see to its workers.
             line.only_wake()?;
             drop((reader, socket));
-            Ok(Some(Server { connection, functions, proof, workers: BTreeSet::new(), line }))
+            let workers = BTreeSet::new();
+            Ok(Some(Server { connection, parent, functions, proof, workers, line }))
         }
         Err(failure) => {
             send(&socket, Kind::PreloadFailed, &worker::cut_failure(failure, MOST_TEXT))?;
@@ -167,6 +169,8 @@ fn unknown_threads(error: &io::Error) -> InitFailure {
 
 struct Server {
     connection: Connection,
+    /// Tells of the end of the pool's process also if a forked copy of that keeps the socket open.
+    parent: Option<OwnedFd>,
     functions: Vec<&'static Function>,
     proof: SingleThreaded,
     /// Those that were not reaped, so that these pids are theirs.
@@ -182,8 +186,8 @@ impl Server {
             match self.step() {
                 Ok(Step::Served | Step::Forked(_)) => {}
                 Ok(Step::Worker(pipes)) => {
-                    let Self { connection, functions, line, .. } = self;
-                    drop((connection.socket, line));
+                    let Self { connection, parent, functions, line, .. } = self;
+                    drop((connection.socket, parent, line));
                     worker::run_forked(pipes, &connection.lifeline, functions)
                 }
                 Err(_) => self.end(),
@@ -231,8 +235,11 @@ impl Server {
     fn receive(&self) -> io::Result<(Request, Vec<OwnedFd>)> {
         let (mut bytes, mut length, mut fds) = ([0; SIZE], 0, Vec::new());
         while length < SIZE {
-            let (received, more) =
-                receive_with_fds(&*self.connection.socket, &mut bytes[length..])?;
+            let socket = &*self.connection.socket;
+            if !wait_for_input(socket.as_fd(), self.parent.as_ref().map(AsFd::as_fd)) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let (received, more) = receive_with_fds(socket, &mut bytes[length..])?;
             if received == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

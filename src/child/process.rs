@@ -59,7 +59,7 @@ fn serve(socket: OwnedFd) -> io::Result<i32> {
     let link = ParentLink { input: Arc::clone(&socket), is_silent: true };
     adopt(hello.identity.clone(), link);
     if hello.ends_with_parent {
-        watch_parent(socket)?;
+        watch_parent(socket, &hello.identity)?;
     }
     record_panics();
     close_inherited(&hello.pass_fds);

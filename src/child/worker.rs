@@ -24,13 +24,13 @@ use crate::error::TRY_AGAIN;
 use crate::limits::CpuTimeLimit;
 use crate::log::print;
 use crate::payload::Encoded;
-use crate::process::{ParentLink, adopt};
+use crate::process::{Identity, ParentLink, adopt};
 use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::shared::{refuse_to_lend, settle, why_not_lend};
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, close_inherited, exit_forked,
-    is_address_space_limited, is_shortage, kill_own_group, take_frame_pipes, take_part_in_barriers,
-    wait_for_hangup,
+    is_address_space_limited, is_shortage, kill_own_group, open_parent, take_frame_pipes,
+    take_part_in_barriers, wait_for_hangup,
 };
 use crate::wire::{
     ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport,
@@ -41,7 +41,7 @@ use crate::wire::{
 /// Serves the pool and ends the process.
 pub(super) fn run() -> ! {
     match take_frame_pipes().and_then(meet_parent) {
-        Ok((reader, output)) => run_for_parent(reader, output, Functions::Asked),
+        Ok((reader, output)) => run_for_parent(reader, output, Functions::Asked, false),
         Err(error) => die_alone(&error),
     }
 }
@@ -54,8 +54,8 @@ pub(super) fn run_forked(
 ) -> ! {
     take_part_in_barriers();
     match pipes.take().and_then(|pipes| meet_distant_parent(pipes, lifeline)) {
-        Ok((reader, output, _lifeline)) => {
-            run_for_parent(reader, output, Functions::Inherited(functions))
+        Ok((reader, output, lifeline)) => {
+            run_for_parent(reader, output, Functions::Inherited(functions), lifeline.is_some())
         }
         Err(error) => die_alone(&error),
     }
@@ -96,9 +96,7 @@ fn die_alone(error: &io::Error) -> ! {
 /// Waits for a pool to begin to talk.
 fn meet_parent(pipes: FramePipes) -> io::Result<(FrameReader, File)> {
     let input = Arc::new(pipes.input);
-    let reader = FrameReader::new(Arc::clone(&input))?;
-    watch_parent(input)?;
-    Ok((reader, pipes.output))
+    Ok((FrameReader::new(input)?, pipes.output))
 }
 
 /// As [`meet_parent`], in a process that was forked, and may be one of many: a thread would cost it
@@ -108,16 +106,18 @@ fn meet_distant_parent(
     lifeline: &File,
 ) -> io::Result<(FrameReader, File, Option<Lifeline>)> {
     let (lifeline, input) = (Lifeline::hold(lifeline).ok(), Arc::new(pipes.input));
-    let reader = FrameReader::new(Arc::clone(&input))?;
-    if lifeline.is_none() {
-        watch_parent(input)?;
-    }
-    Ok((reader, pipes.output, lifeline))
+    Ok((FrameReader::new(input)?, pipes.output, lifeline))
 }
 
-fn run_for_parent(reader: FrameReader, output: File, functions: Functions) -> ! {
+/// Unless it has a lifeline, a thread of this process sees to it that it ends with its parent.
+fn run_for_parent(
+    reader: FrameReader,
+    output: File,
+    functions: Functions,
+    has_lifeline: bool,
+) -> ! {
     let is_forked = functions.is_inherited();
-    match serve(reader, output, functions) {
+    match serve(reader, output, functions, has_lifeline) {
         Ok(()) if is_forked => exit_forked(),
         Ok(()) => std::process::exit(0),
         Err(error) => {
@@ -130,23 +130,29 @@ fn run_for_parent(reader: FrameReader, output: File, functions: Functions) -> ! 
 
 /// Starts the thread that ends this process when the parent goes, even in the middle of a task.
 /// The parent holds the other end of the pipe until this process has exited, so a hangup means that
-/// it is gone, however it went.
-pub(super) fn watch_parent(input: Arc<File>) -> io::Result<()> {
+/// it is gone, however it went. A copy of it that was forked, and lives on, holds it, too: so the process
+/// itself is watched as well, unless this one is no child of it.
+pub(super) fn watch_parent(input: Arc<File>, identity: &Identity) -> io::Result<()> {
     const STACK: usize = 64 << 10;
+    let parent = identity.parent_pid().and_then(open_parent);
     let thread = thread::Builder::new().name("procpool-parent".to_owned()).stack_size(STACK);
     thread.spawn(move || {
-        wait_for_hangup(input.as_fd());
+        wait_for_hangup(input.as_fd(), parent.as_ref().map(AsFd::as_fd));
         kill_own_group();
     })?;
     Ok(())
 }
 
-fn serve(mut reader: FrameReader, output: File, functions: Functions) -> io::Result<()> {
+fn serve(
+    mut reader: FrameReader,
+    output: File,
+    functions: Functions,
+    has_lifeline: bool,
+) -> io::Result<()> {
     let uplink = Box::leak(Box::new(Uplink::new(output)));
     let mut writer = FrameWriter::new(uplink);
-    let Some(mut worker) = Worker::start(&mut reader, &mut writer, uplink, functions)? else {
-        return Ok(());
-    };
+    let started = Worker::start(&mut reader, &mut writer, uplink, functions, has_lifeline)?;
+    let Some(mut worker) = started else { return Ok(()) };
     while worker.step(&mut reader, &mut writer)? {}
     settle();
     Ok(())
@@ -206,6 +212,7 @@ impl Worker {
         writer: &mut FrameWriter,
         uplink: &'static Uplink,
         functions: Functions,
+        has_lifeline: bool,
     ) -> io::Result<Option<Self>> {
         let input = reader.pipe();
         let mut incoming = reader.read()?;
@@ -215,6 +222,9 @@ impl Worker {
         }
         let (hello, args) = split_header::<Hello>(body)?;
         let args = args.len();
+        if !has_lifeline {
+            watch_parent(Arc::clone(&input), &hello.identity)?;
+        }
         let is_forked = functions.is_inherited();
         let functions = match functions.find(hello.functions.as_deref()) {
             Ok(functions) => functions,

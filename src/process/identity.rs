@@ -59,7 +59,7 @@ impl Identity {
         Self { children_are_daemons: true, ..identity }
     }
 
-    /// The process that has made it, if there is one.
+    /// The pid of the process that has started this one, or has had it started.
     pub(crate) fn parent_pid(&self) -> Option<u32> {
         self.parent.as_ref().map(|parent| parent.pid)
     }

@@ -1,7 +1,7 @@
 //! Child processes: signals to their groups, their exits, and reaping.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::pipe::is_readable;
+use super::pipe::{is_readable, move_out_of_the_way};
 
 /// The running executable. On Linux it is named in a way that still finds the same build after the
 /// file has been replaced or deleted.
@@ -308,6 +308,14 @@ fn parent_of(pid: Pid) -> io::Result<Option<u32>> {
     // Its name, in brackets, may contain anything.
     let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
     Ok(fields.and_then(|mut fields| fields.nth(1)?.parse().ok()))
+}
+
+/// As [`open_process`], of the process with that pid if it is the parent of this one: then that pid cannot have
+/// become another's meanwhile.
+pub(crate) fn open_parent(pid: u32) -> Option<OwnedFd> {
+    let process = open_process(pid)?;
+    let process = move_out_of_the_way(process.as_fd()).ok()?;
+    (std::os::unix::process::parent_id() == pid).then_some(process)
 }
 
 /// Registers a descriptor with the runtime's reactor.

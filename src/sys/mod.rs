@@ -23,7 +23,7 @@ mod socket;
 
 pub(crate) use self::barrier::{barrier, take_part_in_barriers, takes_part_in_barriers};
 pub(crate) use self::child::{
-    ChildProcess, ExitWatch, Reaper, kill_own_group, open_process, own_executable,
+    ChildProcess, ExitWatch, Reaper, kill_own_group, open_parent, open_process, own_executable,
     require_io_driver, signal, signal_name, watch_readable,
 };
 #[cfg(test)]
@@ -44,7 +44,8 @@ pub(crate) use self::peer::Peer;
 pub(crate) use self::pipe::{
     FramePipes, ParentPipes, PipeWidth, WorkerPipes, has_hung_up, is_readable,
     own_standard_streams, read_available, read_behind, read_now, set_standard_streams,
-    take_control_socket, take_frame_pipes, wait_for_hangup, worker_pipes, write_to_stdin,
+    take_control_socket, take_frame_pipes, wait_for_hangup, wait_for_input, worker_pipes,
+    write_to_stdin,
 };
 pub use self::plain::Plain;
 pub(crate) use self::plain::{as_bytes, as_plain, as_plain_mut};

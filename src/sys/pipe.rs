@@ -107,7 +107,7 @@ pub(crate) fn write_to_stdin(bytes: &[u8]) -> io::Result<()> {
 
 /// Copies a descriptor to a high number, where a task that closes "all the low ones", or uses a
 /// wrong number, is unlikely to hit it.
-fn move_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(super) fn move_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     const RESERVE: u64 = 16;
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(1024).min(1024);
     let high = i32::try_from(limit.saturating_sub(RESERVE)).unwrap_or(0).max(3);
@@ -152,15 +152,26 @@ fn set_pipe_size(fd: impl AsFd, size: usize) {
 #[cfg(not(target_os = "linux"))]
 fn set_pipe_size(_: impl AsFd, _: usize) {}
 
-/// Blocks until the other end of a pipe is closed, or until this end is.
-pub(crate) fn wait_for_hangup(fd: BorrowedFd<'_>) {
+/// Blocks until the other end of a pipe is closed, or until this end is, or until the process has ended.
+pub(crate) fn wait_for_hangup(fd: BorrowedFd<'_>, process: Option<BorrowedFd<'_>>) {
+    // No event is asked for, so data does not wake the thread; a hangup is always reported.
+    wait_for(fd, PollFlags::empty(), process);
+}
+
+/// Blocks until a read would not block, and says so, or until the process has ended.
+pub(crate) fn wait_for_input(fd: BorrowedFd<'_>, process: Option<BorrowedFd<'_>>) -> bool {
+    wait_for(fd, PollFlags::IN, process)
+}
+
+/// False if the process has ended, which is what a pidfd tells.
+fn wait_for(fd: BorrowedFd<'_>, wanted: PollFlags, process: Option<BorrowedFd<'_>>) -> bool {
+    let first = PollFd::from_borrowed_fd(fd, wanted);
+    let second = process.map(|process| PollFd::from_borrowed_fd(process, PollFlags::IN));
+    let mut fds: Vec<_> = [first].into_iter().chain(second).collect();
     loop {
-        // No event is asked for, so data does not wake the thread; a hangup is always reported.
-        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
         match poll(&mut fds, None) {
-            Ok(_) if fds[0].revents().is_empty() => {}
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Ok(_) | Err(_) => return,
+            Ok(0) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Ok(_) | Err(_) => return fds.get(1).is_none_or(|process| process.revents().is_empty()),
         }
     }
 }
@@ -249,9 +260,20 @@ mod tests {
     fn a_hangup_is_seen_and_data_is_not() {
         let (reader, writer) = pipe().unwrap();
         write(&writer, b"data").unwrap();
-        let waiter = std::thread::spawn(move || wait_for_hangup(reader.as_fd()));
+        let waiter = std::thread::spawn(move || wait_for_hangup(reader.as_fd(), None));
         drop(writer);
         waiter.join().unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_end_of_a_process_is_seen_though_its_pipe_is_open() {
+        let (reader, _writer) = pipe().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = super::super::open_process(child.id()).unwrap();
+        assert!(!wait_for_input(reader.as_fd(), Some(process.as_fd())));
+        wait_for_hangup(reader.as_fd(), Some(process.as_fd()));
+        child.wait().unwrap();
     }
 
     #[test]
