@@ -1,0 +1,137 @@
+//! The hand from outside: signals to workers and to fork servers at any moment, and changes of the pool.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use procpool::{ProcessPoolExecutor, WorkerState};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::task::JoinHandle;
+
+use crate::client::{Hung, Rules};
+use crate::random::Random;
+
+pub(crate) struct Hand {
+    pool: ProcessPoolExecutor,
+    random: Random,
+    rules: Rules,
+    hung: Hung,
+    /// Whom it has hit with what may end a worker, or have it ended.
+    hits: BTreeSet<u32>,
+    /// Those it has to continue, and when.
+    stopped: Vec<(u32, Instant)>,
+    /// Waiting for old workers to go, which may be some of those that it has stopped.
+    recycling: Vec<JoinHandle<Option<()>>>,
+}
+
+impl Hand {
+    pub(crate) fn new(pool: &ProcessPoolExecutor, seed: u64, rules: Rules, hung: &Hung) -> Self {
+        Self {
+            pool: pool.clone(),
+            random: Random::new(seed),
+            rules,
+            hung: hung.clone(),
+            hits: BTreeSet::new(),
+            stopped: Vec::new(),
+            recycling: Vec::new(),
+        }
+    }
+
+    /// Goes on until it is told that all is over; says whom it has hit.
+    pub(crate) async fn strike_until(mut self, is_over: Arc<AtomicBool>) -> BTreeSet<u32> {
+        let mut seeds = Random::new(self.random.number());
+        while !is_over.load(Ordering::Relaxed) {
+            self.random = Random::new(seeds.number());
+            self.strike();
+            let now = Instant::now();
+            self.proceed(|at| at <= now);
+            tokio::time::sleep(Duration::from_micros(self.random.below(20_000))).await;
+        }
+        self.proceed(|_| true);
+        for recycling in self.recycling {
+            recycling.await.unwrap();
+        }
+        self.hits
+    }
+
+    fn strike(&mut self) {
+        match self.random.below(20) {
+            0 | 1 => self.pool.resize(*self.random.choose(&[1, 2, 3, 4])).unwrap(),
+            2 => drop(self.pool.recycle()),
+            3 => {
+                let recycled = self.pool.recycle();
+                self.recycling.push(tokio::spawn(self.hung.or_note(recycled)));
+            }
+            4..=6 => self.hit(Signal::KILL),
+            7 => self.hit_group(),
+            8 | 9 => self.hit(Signal::TERM),
+            10 => self.hit(Signal::SEGV),
+            11..=13 => self.stop(),
+            14 if self.rules.kills_server => self.hit_server(),
+            _ => check_stats(&self.pool),
+        }
+    }
+
+    /// A worker that is still being started could break the pool by its end: that is hit by nothing but
+    /// what the pool takes for an accident.
+    fn draw_worker(&mut self, may_be_starting: bool) -> Option<u32> {
+        let mut workers = self.pool.workers();
+        workers.retain(|worker| may_be_starting || worker.state != WorkerState::Starting);
+        (!workers.is_empty()).then(|| self.random.choose(&workers).pid)
+    }
+
+    fn hit(&mut self, signal: Signal) {
+        if let Some(pid) = self.draw_worker(signal == Signal::KILL) {
+            self.hits.insert(pid);
+            let _ = kill_process(to_pid(pid), signal); // or it has just gone
+        }
+    }
+
+    fn hit_group(&mut self) {
+        if let Some(pid) = self.draw_worker(false) {
+            self.hits.insert(pid);
+            let _ = kill_process_group(to_pid(pid), Signal::KILL);
+        }
+    }
+
+    fn stop(&mut self) {
+        let Some(pid) = self.draw_worker(false) else { return };
+        self.hits.insert(pid);
+        let _ = kill_process(to_pid(pid), Signal::STOP);
+        if !(self.rules.stops_for_good && self.random.below(2) == 0) {
+            let time = Duration::from_millis(self.random.below(100));
+            self.stopped.push((pid, Instant::now() + time));
+        }
+    }
+
+    fn hit_server(&mut self) {
+        let server = self.draw_worker(false).and_then(parent_of);
+        if let Some(server) = server.filter(|pid| parent_of(*pid) == Some(std::process::id())) {
+            let _ = kill_process(to_pid(server), Signal::KILL);
+        }
+    }
+
+    /// Continues those that were stopped until then.
+    fn proceed(&mut self, is_due: impl Fn(Instant) -> bool) {
+        for (pid, _) in self.stopped.extract_if(.., |(_, at)| is_due(*at)) {
+            let _ = kill_process(to_pid(pid), Signal::CONT);
+        }
+    }
+}
+
+fn check_stats(pool: &ProcessPoolExecutor) {
+    let stats = pool.stats();
+    let ended = stats.completed + stats.failed + stats.cancelled;
+    assert!(stats.submitted >= ended + stats.waiting as u64, "{stats:?}");
+}
+
+fn to_pid(pid: u32) -> Pid {
+    Pid::from_raw(pid.cast_signed()).unwrap()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?; // the name before it may contain anything
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
