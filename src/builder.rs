@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::arena::Arena;
 use crate::callable::{Callable, TaskFn};
 use crate::child::{is_uninitialised_worker, report_missing_init};
+use crate::clock::Clock;
 use crate::codec::Fault;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::executor::{Limits, ProcessPoolExecutor};
@@ -503,8 +504,8 @@ impl Builder {
         let max_workers = config.max_workers;
         let scheduler = Scheduler::new(config);
         let arena = Arena::new(self.shared_memory);
-        let (shared, receiver) =
-            Shared::new(self.name.clone(), scheduler, self.queue_capacity, arena);
+        let (name, capacity) = (self.name.clone(), self.queue_capacity);
+        let (shared, receiver) = Shared::new(name, scheduler, capacity, arena, Clock::REAL);
         let shared = Arc::new(shared);
         let preload = self.preload.transpose()?;
         let fork_server = (self.start_method == StartMethod::ForkServer).then(|| {

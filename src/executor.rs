@@ -432,7 +432,8 @@ impl ProcessPoolExecutor {
     /// # }
     /// ```
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        let mut workers = self.inner.shared.view().workers();
+        let shared = &self.inner.shared;
+        let mut workers = shared.view().workers(shared.now());
         for worker in &mut workers {
             worker.memory = resident_memory(worker.pid);
         }
@@ -441,7 +442,8 @@ impl ProcessPoolExecutor {
 
     /// Counts and durations of what has happened so far, and how things stand; see [`PoolStats`].
     pub fn stats(&self) -> PoolStats {
-        self.inner.shared.view().stats()
+        let shared = &self.inner.shared;
+        shared.view().stats(shared.now())
     }
 
     /// What happens in the pool from now on, as a stream: workers that come and go, tasks that begin

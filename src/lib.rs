@@ -135,6 +135,7 @@ mod callable;
 mod cell;
 mod child;
 mod claim;
+mod clock;
 mod codec;
 mod completion;
 mod ending;

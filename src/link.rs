@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::child::Role;
+use crate::clock::Sleep;
 use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
 use crate::forkserver::{ForkServer, Forked};
 use crate::handshake::{Handshake, Heard, misplaced};
@@ -450,9 +451,9 @@ impl<'a> Link<'a> {
 
     /// The worker has closed its output. If it has not said goodbye it cannot serve any more, so it
     /// is killed if it lives on; most likely it is about to exit, and its exit code tells more.
-    fn silent(&self) -> OptionFuture<Delay> {
+    fn silent(&self) -> OptionFuture<Sleep> {
         let said_goodbye = matches!(self.stage, Stage::Goodbye(_));
-        (!said_goodbye).then(|| Delay::new(LAST_MOMENTS)).into()
+        (!said_goodbye).then(|| self.uplink.shared.clock.sleep(LAST_MOMENTS)).into()
     }
 
     /// Handles all frames that have arrived.
@@ -689,7 +690,7 @@ impl<'a> Link<'a> {
         }
         // The program may end after a shutdown, and what was printed must not end with it.
         if let Some(written) = drained.and_then(|drained| drained.written) {
-            futures::future::select(written, Delay::new(LAST_WORDS)).await;
+            futures::future::select(written, self.uplink.shared.clock.sleep(LAST_WORDS)).await;
         }
         match self.stage {
             Stage::Goodbye(exit_reply) => Ended::Left(exit_reply),

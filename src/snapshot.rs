@@ -1,28 +1,25 @@
 //! A pool and its workers as they can be seen at one moment.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::id::WorkerId;
 use crate::metrics::{DurationHistogram, TaskOutcomes};
 use crate::observer::Observer;
-use crate::scheduler::{Scheduler, Stage};
+use crate::scheduler::{Scheduler, Stage, Time};
 
 /// What handles may look at. The supervisor alone changes it.
 pub(crate) struct View {
-    /// When the scheduler's time began.
-    pub(crate) began: Instant,
     pub(crate) scheduler: Scheduler,
     pub(crate) observer: Observer,
 }
 
 impl View {
     pub(crate) fn new(scheduler: Scheduler, name: String) -> Self {
-        Self { began: Instant::now(), scheduler, observer: Observer::new(name) }
+        Self { scheduler, observer: Observer::new(name) }
     }
 
     /// The workers, but for their memory.
-    pub(crate) fn workers(&self) -> Vec<WorkerInfo> {
-        let now = self.began.elapsed();
+    pub(crate) fn workers(&self, now: Time) -> Vec<WorkerInfo> {
         let workers = self.observer.processes.iter().filter_map(|(&id, process)| {
             let seen = self.scheduler.worker(id)?;
             let state = match seen.stage {
@@ -43,10 +40,10 @@ impl View {
         workers.collect()
     }
 
-    pub(crate) fn stats(&self) -> PoolStats {
+    pub(crate) fn stats(&self, now: Time) -> PoolStats {
         let counts = self.scheduler.counts();
         let metrics = &self.observer.metrics;
-        let workers = self.workers();
+        let workers = self.workers(now);
         let in_state = |state| workers.iter().filter(|worker| worker.state == state).count();
         let running_since = |worker| self.scheduler.worker(worker)?.running_since;
         let (min_workers, max_workers) = self.scheduler.size();
@@ -71,7 +68,7 @@ impl View {
             worker_starts: counts.worker_starts,
             worker_restarts: counts.worker_restarts,
             worker_deaths: counts.worker_deaths,
-            utilisation: metrics.utilisation(self.began.elapsed(), running_since),
+            utilisation: metrics.utilisation(now, running_since),
         }
     }
 }

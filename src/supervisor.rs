@@ -5,7 +5,6 @@ mod chunks;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::arena::Arena;
 use crate::cell::{Resolution, TaskCell};
 use crate::claim::{Asked, Claim, ClaimBoard, Revocation};
+use crate::clock::{Clock, Sleep};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::events::News;
 use crate::executor::Refused;
@@ -63,6 +63,7 @@ pub(crate) struct Shared {
     /// The pool's name.
     pub(crate) name: String,
     commands: mpsc::UnboundedSender<Command>,
+    pub(crate) clock: Clock,
     /// What the scheduler's time counts from.
     pub(crate) began: Instant,
     view: Mutex<View>,
@@ -82,13 +83,15 @@ impl Shared {
         scheduler: Scheduler,
         queue_capacity: usize,
         arena: Arc<Arena>,
+        clock: Clock,
     ) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let view = View::new(scheduler, name.clone());
         let (commands, receiver) = mpsc::unbounded_channel();
         let shared = Self {
             name,
             commands,
-            began: view.began,
+            clock,
+            began: clock.now(),
             view: Mutex::new(view),
             helm: Helm::default(),
             room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
@@ -111,6 +114,11 @@ impl Shared {
     /// Handles what a worker says, unless somebody else is at it; then it is still there.
     pub(crate) fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>) {
         self.helm.bring(self, worker, messages);
+    }
+
+    /// The scheduler's time.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now().saturating_duration_since(self.began)
     }
 
     /// Held for moments only, never across an await.
@@ -203,7 +211,7 @@ impl Drop for Term {
 
 async fn drive(term: Term, launch: Arc<Launch>, closed: watch::Sender<Option<ShutdownReport>>) {
     let (shared, helm) = (&*term.0, &term.0.helm);
-    let mut timer = Timer::default();
+    let mut timer = Timer::new(shared.clock);
     poll_fn(|cx| helm.poll(shared, cx, &mut timer)).await;
     if let Some(server) = &launch.fork_server {
         server.stop().await;
@@ -247,7 +255,7 @@ impl Supervisor {
     fn open(&mut self) -> Option<Time> {
         let shared = Arc::clone(&self.shared);
         let view = &mut *shared.view();
-        let now = shared.began.elapsed();
+        let now = shared.now();
         view.scheduler.open(now);
         self.perform(view, now);
         view.scheduler.next_timeout()
@@ -277,7 +285,7 @@ impl Supervisor {
         commands: &mut Vec<Command>,
     ) -> Option<Time> {
         let view = &mut *shared.view();
-        let now = shared.began.elapsed();
+        let now = shared.now();
         for (worker, report) in reports.drain(..) {
             self.on_report(view, now, worker, report);
             self.perform(view, now);
@@ -727,14 +735,17 @@ fn release(workers: &mut BTreeMap<WorkerId, Worker>, entry: &Entry) {
     }
 }
 
-/// Wakes the supervisor at a time on the real clock: workers do not run on the runtime's clock,
-/// which a test may have paused.
-#[derive(Default)]
+/// Wakes the supervisor at a time on its clock.
 pub(crate) struct Timer {
-    armed: Option<(Instant, Delay)>,
+    clock: Clock,
+    armed: Option<(Instant, Sleep)>,
 }
 
 impl Timer {
+    fn new(clock: Clock) -> Self {
+        Self { clock, armed: None }
+    }
+
     pub(crate) fn at(&self) -> Option<Instant> {
         self.armed.as_ref().map(|(at, _)| *at)
     }
@@ -746,8 +757,8 @@ impl Timer {
             // move the alarm with every task.
             (Some(at), Some((armed_at, _))) if *armed_at <= at => {}
             (Some(at), armed) => {
-                let delay = Delay::new(at.saturating_duration_since(Instant::now()));
-                *armed = Some((at, delay));
+                let delay = at.saturating_duration_since(self.clock.now());
+                *armed = Some((at, self.clock.sleep(delay)));
             }
         }
     }
@@ -755,6 +766,6 @@ impl Timer {
     /// Pending for ever while the timer is not set.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some((_, delay)) = &mut self.armed else { return Poll::Pending };
-        Pin::new(delay).poll(cx).map(|()| self.armed = None)
+        delay.as_mut().poll(cx).map(|()| self.armed = None)
     }
 }
