@@ -27,6 +27,7 @@ use crate::payload::Payload;
 use crate::program::{Environment, Program};
 use crate::registry::Registry;
 use crate::scheduler::{Config, Scheduler};
+use crate::start::{Spawn, Start};
 use crate::supervisor::{self, Shared};
 use crate::wire::MAX_PAYLOAD;
 
@@ -501,29 +502,44 @@ impl Builder {
         }
         let runtime = Handle::try_current().map_err(|_| BuildErrorKind::NoRuntime)?;
         let config = self.scheduler_config()?;
+        let preload = self.preload.clone().transpose()?;
+        let start: Box<dyn Start> = match self.start_method {
+            StartMethod::Spawn => Box::new(Spawn),
+            StartMethod::ForkServer => {
+                let (server, work) = ForkServer::new(ServerLaunch {
+                    name: self.name.clone(),
+                    program: self.program.clone(),
+                    preload,
+                    output: self.output.clone(),
+                    start_timeout: self.start_timeout,
+                });
+                runtime.spawn(work);
+                Box::new(server)
+            }
+        };
+        let (pool, work) = self.open(config, &runtime, Clock::REAL, start)?;
+        runtime.spawn(work);
+        Ok(pool)
+    }
+
+    /// The pool, and the task that has to run it.
+    pub(crate) fn open(
+        self,
+        config: Config,
+        runtime: &Handle,
+        clock: Clock,
+        start: Box<dyn Start>,
+    ) -> Result<(ProcessPoolExecutor, impl Future<Output = ()> + Send + use<>), BuildError> {
         let max_workers = config.max_workers;
-        let scheduler = Scheduler::new(config);
-        let arena = Arena::new(self.shared_memory);
+        let (scheduler, arena) = (Scheduler::new(config), Arena::new(self.shared_memory));
         let (name, capacity) = (self.name.clone(), self.queue_capacity);
-        let (shared, receiver) = Shared::new(name, scheduler, capacity, arena, Clock::REAL);
+        let (shared, receiver) = Shared::new(name, scheduler, capacity, arena, clock);
         let shared = Arc::new(shared);
-        let preload = self.preload.transpose()?;
-        let fork_server = (self.start_method == StartMethod::ForkServer).then(|| {
-            let (server, work) = ForkServer::new(ServerLaunch {
-                name: self.name.clone(),
-                program: self.program.clone(),
-                preload: preload.clone(),
-                output: self.output.clone(),
-                start_timeout: self.start_timeout,
-            });
-            runtime.spawn(work);
-            server
-        });
         let launch = Arc::new(Launch {
             name: self.name,
             program: self.program,
-            fork_server,
-            preload,
+            start,
+            preload: self.preload.transpose()?,
             initializer: self.initializer.transpose()?,
             exit_hook: prepared_hook(self.exit_hook, self.max_payload)?,
             max_payload: self.max_payload,
@@ -535,8 +551,7 @@ impl Builder {
             start_timeout: self.start_timeout,
         });
         let (closed, closing) = watch::channel(None);
-        let pool = supervisor::run(Arc::clone(&shared), launch, runtime.clone(), receiver, closed);
-        runtime.spawn(pool);
+        let work = supervisor::run(Arc::clone(&shared), launch, runtime.clone(), receiver, closed);
         let limits = Limits {
             max_workers: AtomicUsize::new(max_workers),
             max_payload: self.max_payload,
@@ -544,7 +559,7 @@ impl Builder {
             default_timeout: self.default_timeout,
             counts_tasks: self.max_tasks_per_child.is_some(),
         };
-        Ok(ProcessPoolExecutor::from_parts(shared, closing, limits))
+        Ok((ProcessPoolExecutor::from_parts(shared, closing, limits), work))
     }
 
     fn scheduler_config(&self) -> Result<Config, BuildErrorKind> {

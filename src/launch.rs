@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use crate::error::{InitializerFailure, Place, StartError};
 use crate::exit::ExitHook;
-use crate::forkserver::ForkServer;
 use crate::handshake::Refusal;
 use crate::id::WorkerId;
 use crate::limits::ResourceLimits;
@@ -17,6 +16,7 @@ use crate::payload::Payload;
 use crate::process::Identity;
 use crate::program::Program;
 use crate::registry::Registry;
+use crate::start::Start;
 use crate::sys::SharedPageRef;
 use crate::wire::{Hello, InitFailure, PreloadHeader, Stop, VERSION};
 
@@ -26,8 +26,8 @@ pub(crate) struct Launch {
     /// The pool's.
     pub(crate) name: String,
     pub(crate) program: Program,
-    /// Forks them; `None` if each is started by itself.
-    pub(crate) fork_server: Option<ForkServer>,
+    /// Brings their processes into being.
+    pub(crate) start: Box<dyn Start>,
     pub(crate) preload: Option<Arc<Call>>,
     pub(crate) initializer: Option<Arc<Call>>,
     pub(crate) exit_hook: Option<Arc<ExitHook>>,
@@ -68,7 +68,7 @@ impl Launch {
         worker: WorkerId,
         claims: Option<SharedPageRef>,
     ) -> (Hello, Payload) {
-        let is_forked = self.fork_server.is_some();
+        let is_forked = self.start.forks();
         let functions = (!is_forked).then(|| Registry::global().names());
         let preload = self.preload.as_deref().filter(|_| !is_forked);
         let header = preload.map(|call| PreloadHeader {

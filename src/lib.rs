@@ -175,6 +175,7 @@ mod scheduler;
 mod shared;
 mod shutdown;
 mod snapshot;
+mod start;
 mod supervisor;
 mod sys;
 mod task;

@@ -17,23 +17,20 @@ mod fuzz;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use futures::future::OptionFuture;
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::ChildStdout;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
-use crate::child::Role;
 use crate::clock::Sleep;
 use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
-use crate::forkserver::{ForkServer, Forked};
 use crate::handshake::{Handshake, Heard, misplaced};
 use crate::id::{TaskId, WorkerId};
 use crate::inbox::{SMALL, keep_payload, read_more, small_payload};
@@ -42,15 +39,11 @@ use crate::loans::Loans;
 use crate::outlet::Outlet;
 use crate::output::{Drained, drain};
 use crate::payload::Payload;
-use crate::program::start_child;
 use crate::scheduler::KillReason;
 use crate::shared::{Kept, Lent, borrow};
+use crate::start::{Body, Spawned};
 use crate::supervisor::Shared;
-use crate::sys::{
-    ChildProcess, ParentPipes, Peer, Reaper, SharedPage, SharedPageRef, read_available,
-    require_io_driver,
-};
-use crate::timer::Delay;
+use crate::sys::{Peer, SharedPage, SharedPageRef, read_available};
 use crate::window::Watch;
 use crate::wire::{
     ChunkReplyHeader, Goodbye, Kind, LENGTH, MAX_MESSAGE, Outcome, ProgressHeader, ReplyHeader,
@@ -163,103 +156,12 @@ pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
 
 /// Runs a worker from its start to its end.
 pub(crate) async fn run(launch: Arc<Launch>, mut orders: Orders, uplink: Uplink) {
-    let ended = match spawn(uplink.worker, &launch, &mut orders).await {
+    let spawned = launch.start.start(uplink.worker, &launch, &mut orders).await;
+    let ended = match spawned {
         Ok(spawned) => Link::new(launch, &uplink, spawned).run(orders).await,
         Err(error) => Ended::NotStarted(error),
     };
     uplink.report(Report::Ended(ended)).await;
-}
-
-/// A child with its pipes.
-struct Spawned {
-    reaper: Reaper,
-    /// Set if the fork server has to reap it.
-    forked: Option<Forked>,
-    stdin: ChildStdin,
-    stdout: ChildStdout,
-    stderr: ChildStderr,
-    /// The page for claims, and what the child opens it by.
-    claims: Option<(SharedPage, OwnedFd)>,
-}
-
-async fn spawn(
-    worker: WorkerId,
-    launch: &Arc<Launch>,
-    orders: &mut Orders,
-) -> Result<Spawned, StartError> {
-    if let Some(server) = &launch.fork_server {
-        return fork(worker, launch, server, orders).await;
-    }
-    let own = Arc::clone(launch);
-    start_child(move || Spawned::new(&own)).await.map_err(|error| launch.failed(error))
-}
-
-/// This may take as long as the server needs to start, so it can be given up.
-async fn fork(
-    worker: WorkerId,
-    launch: &Launch,
-    server: &ForkServer,
-    orders: &mut Orders,
-) -> Result<Spawned, StartError> {
-    let mut forking = pin!(server.fork(worker));
-    loop {
-        tokio::select! {
-            biased;
-            forked = &mut forking => {
-                let (forked, pipes) =
-                    forked.unwrap_or_else(|| Err(launch.failed(interrupted())))?;
-                return match Spawned::forked(forked, pipes) {
-                    Ok(spawned) => Ok(spawned),
-                    Err(error) => {
-                        server.reap_later(forked); // without its pipes it ends at once
-                        Err(launch.failed(error))
-                    }
-                };
-            }
-            order = orders.recv() => match order {
-                // The server has the same time, and says more about what took so long.
-                Some(Order::Flush | Order::Trim | Order::Kill(KillReason::StartTimeout)) => {}
-                _ => return Err(launch.failed(interrupted())),
-            },
-        }
-    }
-}
-
-fn interrupted() -> io::Error {
-    io::Error::new(io::ErrorKind::Interrupted, "it was told to end before it was there")
-}
-
-impl Spawned {
-    fn forked(forked: Forked, pipes: ParentPipes) -> io::Result<Self> {
-        let reaper = Reaper::new(ChildProcess::forked(forked.pid, forked.parent)?)?;
-        let stdin = ChildStdin::from_std(pipes.stdin)?;
-        let stdout = ChildStdout::from_std(pipes.stdout)?;
-        let stderr = ChildStderr::from_std(pipes.stderr)?;
-        let claims = SharedPage::create().ok();
-        Ok(Self { reaper, forked: Some(forked), stdin, stdout, stderr, claims })
-    }
-
-    fn new(launch: &Launch) -> io::Result<Self> {
-        require_io_driver()?;
-        let mut command = launch.program.command(Role::Worker)?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.process_group(0); // Ctrl-C belongs to the parent
-        // Not by tokio: if the runtime ended at this moment, its `spawn` would fail after the child was
-        // there, and leave it behind.
-        let mut child = command.spawn()?;
-        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        // From here on nothing that fails leaves the child behind.
-        let reaper = Reaper::new(ChildProcess::new(child, true)?)?;
-        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
-            return Err(io::Error::other("the child has no pipes"));
-        };
-        let stdin = ChildStdin::from_std(stdin)?;
-        let stdout = ChildStdout::from_std(stdout)?;
-        let stderr = ChildStderr::from_std(stderr)?;
-        // Without it everything works, only slower.
-        let claims = SharedPage::create().ok();
-        Ok(Self { reaper, forked: None, stdin, stdout, stderr, claims })
-    }
 }
 
 /// How far a worker has come.
@@ -284,8 +186,7 @@ struct Link<'a> {
     pid: u32,
     /// Who opens what it shares; most likely the process with that pid.
     peer: Peer,
-    reaper: Reaper,
-    forked: Option<Forked>,
+    body: Box<dyn Body>,
     outlet: Outlet,
     stdout: ChildStdout,
     /// Ends with the last lines of the worker's output.
@@ -317,8 +218,8 @@ struct Link<'a> {
 
 impl<'a> Link<'a> {
     fn new(launch: Arc<Launch>, uplink: &'a Uplink, spawned: Spawned) -> Self {
-        let Spawned { reaper, forked, stdin, stdout, stderr, claims } = spawned;
-        let pid = reaper.child().pid();
+        let Spawned { body, stdin, stdout, stderr, claims } = spawned;
+        let pid = body.pid();
         let (exited, exit) = oneshot::channel();
         let output = launch.output.clone();
         let stderr = tokio::spawn(drain(stderr, exit, uplink.worker, pid, output));
@@ -326,8 +227,7 @@ impl<'a> Link<'a> {
             uplink,
             pid,
             peer: Peer::child(pid),
-            reaper,
-            forked,
+            body,
             outlet: Outlet::new(stdin),
             stdout,
             stderr,
@@ -376,7 +276,7 @@ impl<'a> Link<'a> {
                 biased;
                 count = orders.recv_many(&mut batch, BATCH), if listening => {
                     if count == 0 {
-                        self.reaper.child().kill(); // the supervisor has gone
+                        self.body.kill(); // the supervisor has gone
                         listening = false;
                     }
                     batch.drain(..).for_each(|order| self.obey(order));
@@ -402,7 +302,7 @@ impl<'a> Link<'a> {
                     overdue = OptionFuture::default();
                     self.fail_protocol(&io::Error::other("it closed its output and lived on"));
                 }
-                () = self.reaper.exited() => return,
+                () = poll_fn(|cx| self.body.poll_exited(cx)) => return,
                 () = std::future::ready(()), if seen => {}
             }
         }
@@ -441,10 +341,10 @@ impl<'a> Link<'a> {
                     self.fail_protocol(&error);
                 }
             }
-            Order::Terminate => self.reaper.child().terminate(),
+            Order::Terminate => self.body.terminate(),
             Order::Kill(reason) => {
                 self.killed.get_or_insert(reason);
-                self.reaper.child().kill();
+                self.body.kill();
             }
         }
     }
@@ -549,7 +449,7 @@ impl<'a> Link<'a> {
             Heard::Refused(refusal) => {
                 // The worker cannot serve this pool.
                 self.stage = Stage::Failed(Failed::Start(self.launch.refused(self.pid, refusal)));
-                self.reaper.child().kill();
+                self.body.kill();
                 Step::Quiet
             }
         }
@@ -624,7 +524,7 @@ impl<'a> Link<'a> {
 
     fn fail_protocol(&mut self, error: &io::Error) {
         self.stage = Stage::Failed(Failed::Protocol(error.to_string()));
-        self.reaper.child().kill();
+        self.body.kill();
     }
 
     /// Reads what the worker has left behind, and reaps it.
@@ -642,7 +542,7 @@ impl<'a> Link<'a> {
         if matches!(self.stage, Stage::Goodbye(_)) {
             return self.end_well(drained).await;
         }
-        let status = self.reap().await;
+        let status = self.body.reap().await;
         let stderr_tail = drained.map(|drained| drained.tail).unwrap_or_default();
         let remark = match (&self.stage, self.killed) {
             (Stage::Failed(Failed::Protocol(remark)), _) => Some(remark.clone()),
@@ -678,16 +578,8 @@ impl<'a> Link<'a> {
     }
 
     /// It has said goodbye, so nobody asks how its process has ended.
-    async fn end_well(self, drained: Option<Drained>) -> Ended {
-        let child = self.reaper.child();
-        match (self.forked, &self.launch.fork_server) {
-            (Some(forked), Some(server)) => {
-                child.kill(); // what is left of its group
-                child.was_reaped(ExitStatus::default());
-                server.reap_later(forked);
-            }
-            _ => drop(child.reap()),
-        }
+    async fn end_well(mut self, drained: Option<Drained>) -> Ended {
+        self.body.reap_later();
         // The program may end after a shutdown, and what was printed must not end with it.
         if let Some(written) = drained.and_then(|drained| drained.written) {
             futures::future::select(written, self.uplink.shared.clock.sleep(LAST_WORDS)).await;
@@ -695,20 +587,6 @@ impl<'a> Link<'a> {
         match self.stage {
             Stage::Goodbye(exit_reply) => Ended::Left(exit_reply),
             _ => Ended::Left(None), // not reached
-        }
-    }
-
-    /// `None` if nobody knows how it has ended.
-    async fn reap(&self) -> Option<ExitStatus> {
-        let child = self.reaper.child();
-        match (self.forked, &self.launch.fork_server) {
-            (Some(forked), Some(server)) => {
-                child.kill(); // what is left of its group
-                let status = server.reap(forked).await?;
-                child.was_reaped(status);
-                Some(status)
-            }
-            _ => child.reap().ok(),
         }
     }
 }

@@ -213,9 +213,7 @@ async fn drive(term: Term, launch: Arc<Launch>, closed: watch::Sender<Option<Shu
     let (shared, helm) = (&*term.0, &term.0.helm);
     let mut timer = Timer::new(shared.clock);
     poll_fn(|cx| helm.poll(shared, cx, &mut timer)).await;
-    if let Some(server) = &launch.fork_server {
-        server.stop().await;
-    }
+    launch.start.stop().await;
     closed.send_replace(poll_fn(|cx| helm.poll_end(cx)).await);
 }
 

@@ -1,11 +1,13 @@
 //! Child processes: signals to their groups, their exits, and reaping.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, getpid,
@@ -360,14 +362,18 @@ impl ExitWatch {
     ///
     /// Nothing is lost when the future is dropped.
     pub(crate) async fn exited(&mut self) {
+        poll_fn(|cx| self.poll_exited(cx)).await;
+    }
+
+    pub(crate) fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Pidfd(fd) => {
-                let _ = fd.readable().await;
-            }
+            // An error says that the runtime has gone, and nobody can watch any more.
+            Self::Pidfd(fd) => fd.poll_read_ready(cx).map(drop),
             Self::Signal(pid, child_signals) => {
                 while !has_exited(*pid) {
-                    child_signals.recv().await;
+                    ready!(child_signals.poll_recv(cx));
                 }
+                Poll::Ready(())
             }
         }
     }
@@ -403,6 +409,10 @@ impl Reaper {
     /// Nothing is lost when the future is dropped.
     pub(crate) async fn exited(&mut self) {
         self.watch.exited().await;
+    }
+
+    pub(crate) fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.watch.poll_exited(cx)
     }
 }
 
