@@ -718,6 +718,8 @@ impl Supervisor {
 impl Drop for Supervisor {
     /// Also when the runtime ends.
     fn drop(&mut self) {
+        // The places of tasks that go with it are not given back, and nobody must wait for one.
+        self.shared.refuse(Refused::ShutDown);
         self.shared.arena.close();
         let end = self.shared.view().observer.feed.close();
         drop(end);

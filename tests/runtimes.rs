@@ -186,6 +186,27 @@ async fn a_runtime_that_ends_while_a_worker_starts_leaves_no_process_behind() {
 }
 
 #[test]
+fn who_waits_for_room_is_told_when_the_runtime_of_the_pool_ends() {
+    let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(1);
+    let (pool, gate) = home.block_on(async { (builder.build().unwrap(), Gate::new().await) });
+    let running = pool.try_submit(hold, gate.port()).unwrap();
+    let _held = home.block_on(in_time(gate.arrival()));
+    let waiting = pool.try_submit(double, 4).unwrap();
+    assert!(pool.try_submit(double, 5).unwrap_err().is_queue_full());
+    let other = Builder::new_current_thread().enable_all().build().unwrap();
+    other.block_on(async {
+        let mut late = std::pin::pin!(pool.submit(double, 5));
+        assert!(futures::poll!(&mut late).is_pending());
+        home.shutdown_background();
+        assert!(in_time(late).await.unwrap_err().is_shut_down());
+        assert!(in_time(running).await.unwrap_err().is_shut_down());
+        assert!(in_time(waiting).await.unwrap_err().is_shut_down());
+    });
+    assert!(pool.try_submit(double, 5).unwrap_err().is_shut_down());
+}
+
+#[test]
 fn workers_start_though_all_threads_for_what_blocks_are_taken() {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
     let (release, released) = std::sync::mpsc::channel::<()>();
