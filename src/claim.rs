@@ -252,6 +252,13 @@ impl ClaimBoard {
 mod tests {
     use super::*;
 
+    impl ClaimBoard {
+        /// Whether no word is taken, and none is free twice.
+        pub(crate) fn is_free(&self) -> bool {
+            self.free.len() == WORDS
+        }
+    }
+
     fn board() -> ClaimBoard {
         ClaimBoard::new(Arc::new(SharedPage::create().unwrap().0))
     }

@@ -229,6 +229,13 @@ impl Helm {
         self.discard();
     }
 
+    /// Looks at the supervisor, if the pool has not ended.
+    #[cfg(test)]
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Supervisor) -> R) -> Option<R> {
+        let mut taken = self.take()?;
+        taken.state().map(|state| look(&state.supervisor))
+    }
+
     /// Drops the state, unless somebody has it, who does so then: nobody goes on without the task, or after
     /// a panic.
     fn discard(&self) {

@@ -158,6 +158,12 @@ impl Ledger {
 mod tests {
     use super::*;
 
+    impl Ledger {
+        pub(crate) fn is_empty(&self) -> bool {
+            self.pages.is_empty()
+        }
+    }
+
     fn entry(id: u64) -> Entry {
         Entry::new(TaskCell::new(TaskId(id), 0, Payload::default(), None))
     }
@@ -176,6 +182,6 @@ mod tests {
             assert_eq!(ledger.remove(id).unwrap().cell().id(), id);
             assert!(ledger.get(id).is_none() && ledger.remove(id).is_none());
         }
-        assert!(ledger.pages.is_empty(), "nothing is kept of tasks that are over");
+        assert!(ledger.is_empty(), "nothing is kept of tasks that are over");
     }
 }

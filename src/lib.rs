@@ -174,6 +174,8 @@ mod registry;
 mod scheduler;
 mod shared;
 mod shutdown;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod start;
 mod supervisor;

@@ -2,6 +2,8 @@
 //! actions before it picks the next. Who has it do so is up to the [helm](crate::helm).
 
 mod chunks;
+#[cfg(test)]
+mod leftovers;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;

@@ -45,7 +45,7 @@ mod shutdown;
 mod task;
 mod tempo;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod worker;
 
 use std::collections::{BTreeSet, VecDeque};

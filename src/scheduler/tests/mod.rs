@@ -10,4 +10,4 @@ mod script;
 mod scripts;
 mod simulation;
 
-pub(super) use self::random::Random;
+pub(crate) use self::random::Random;

@@ -2,10 +2,10 @@
 
 /// The generator splitmix64.
 #[derive(Clone, Debug)]
-pub(in crate::scheduler) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(in crate::scheduler) fn seeded(seed: u64) -> Self {
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -17,15 +17,15 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(in crate::scheduler) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() >> 33).unwrap() % bound
     }
 
-    pub(in crate::scheduler) fn one_in(&mut self, chances: usize) -> bool {
+    pub(crate) fn one_in(&mut self, chances: usize) -> bool {
         self.below(chances) == 0
     }
 
-    pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 }

@@ -1,0 +1,197 @@
+//! Whether the promises were kept, when all is over.
+
+use std::collections::BTreeMap;
+
+use crate::shutdown::ShutdownReport;
+
+use super::history::{Deed, Event};
+use super::map::MapTicket;
+use super::play::Play;
+use super::record::{Check, Ending, Execution, ensure};
+use super::user::{Outcome, Ticket, Wishes};
+use super::worker::{FORGED, Lie};
+
+impl Play<'_> {
+    /// How the calls have ended.
+    pub(super) fn see_outcomes(&mut self) {
+        let own = self.tickets.iter().filter_map(|ticket| ticket.outcome.as_ref());
+        let items = self.maps.iter().flat_map(|map| map.outcomes.iter().flatten());
+        for outcome in own.chain(items) {
+            self.record.see(outcome.sight());
+        }
+        let divided = self.maps.iter().filter(|map| self.was_divided(map)).count();
+        for _ in 0..divided {
+            self.record.see("a map by several workers");
+        }
+    }
+
+    fn was_divided(&self, map: &MapTicket) -> bool {
+        let numbers = map.first..map.first + map.shape.count;
+        let workers = numbers.filter_map(|number| self.record.of(number).next());
+        let mut workers = workers.map(|(_, execution)| execution.worker);
+        let first = workers.next();
+        workers.any(|worker| Some(worker) != first)
+    }
+
+    pub(super) fn check_end(&self, report: Option<&ShutdownReport>) -> Check {
+        for ticket in &self.tickets {
+            ticket.check_callback()?;
+            self.check_ticket(ticket)
+                .map_err(|broken| format!("call {}: {broken}", ticket.number))?;
+        }
+        for map in &self.maps {
+            self.check_map(map).map_err(|broken| format!("map {}: {broken}", map.first))?;
+        }
+        self.check_order()?;
+        self.check_processes()?;
+        self.check_counts(report)
+    }
+
+    fn check_ticket(&self, ticket: &Ticket) -> Check {
+        let Ticket { number, wishes, .. } = *ticket;
+        let begun = self.record.of(number).count();
+        ensure!(begun <= wishes.retries as usize + 1, "it was begun {begun} times");
+        if let Some(event) = ticket.cancelled {
+            let latest = self.record.of(number).map(|(_, execution)| execution.began).max();
+            ensure!(latest <= Some(event), "it was cancelled, and begun afterwards");
+            let is_cancelled = matches!(ticket.outcome, None | Some(Outcome::Cancelled));
+            ensure!(is_cancelled, "it was cancelled, and is {:?}", ticket.outcome);
+        }
+        let Some(outcome) = &ticket.outcome else {
+            ensure!(ticket.was_dropped, "it has no result");
+            return Ok(());
+        };
+        self.check_outcome(number, outcome)?;
+        let asked = ticket.cancelled.is_some() || ticket.was_aborted || self.was_cut_short;
+        match outcome {
+            Outcome::Cancelled => ensure!(asked, "nobody has cancelled it"),
+            Outcome::TimedOut => {
+                let has_limit = wishes.timeout.is_some() || wishes.deadline.is_some();
+                ensure!(has_limit, "it has no time limit");
+            }
+            Outcome::ShutDown if ticket.was_accepted => {
+                ensure!(self.was_abandoned, "it was accepted, and the pool has not run it");
+            }
+            Outcome::QueueFull => ensure!(begun == 0, "it was refused, and begun"),
+            Outcome::Other(text) => return Err(text.clone()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_map(&self, map: &MapTicket) -> Check {
+        for (number, outcome) in (map.first..).zip(&map.outcomes) {
+            let begun = self.record.of(number).count();
+            ensure!(begun <= 1, "item {number} was begun {begun} times");
+            match outcome {
+                Some(Outcome::ShutDown | Outcome::Cancelled) => {
+                    let has_ended = self.shared.refused.get().is_some();
+                    ensure!(has_ended, "item {number} has no result, and the pool goes on");
+                }
+                Some(Outcome::TimedOut | Outcome::QueueFull | Outcome::Other(_)) => {
+                    return Err(format!("item {number} is {outcome:?}"));
+                }
+                Some(_) => {}
+                None => ensure!(map.was_dropped, "item {number} has no result"),
+            }
+            if let Some(outcome) = outcome {
+                let at = |broken| format!("item {number}: {broken}");
+                self.check_outcome(number, outcome).map_err(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a user was told of a call, and what has happened.
+    fn check_outcome(&self, number: u64, outcome: &Outcome) -> Check {
+        let last = self.record.of(number).next_back();
+        if let Some((execution, Execution { said: true, ending: Some(ending), .. })) = last {
+            let said = match ending {
+                Ending::Returned => Outcome::Answer(number, execution as u64),
+                Ending::Panicked => Outcome::Panicked(execution as u64),
+            };
+            let is_lost =
+                *outcome != said && !(self.was_abandoned && *outcome == Outcome::ShutDown);
+            ensure!(!is_lost, "its worker has said {said:?}, and it is {outcome:?}");
+        }
+        match *outcome {
+            Outcome::Answer(FORGED, _) => {
+                ensure!(self.may_be_forged(), "it has the result of a lie");
+            }
+            Outcome::Answer(other, _) if other != number => {
+                return Err(format!("it has the result of call {other}"));
+            }
+            Outcome::Answer(_, execution) | Outcome::Panicked(execution) => {
+                let is_last = last.is_some_and(|(last, _)| last as u64 == execution);
+                ensure!(is_last, "it has the result of execution {execution}, not of {last:?}");
+            }
+            Outcome::Died => {
+                let has_begun = last.is_some() || self.record.is_blurred;
+                ensure!(has_begun, "it has not begun, and died with a worker");
+            }
+            Outcome::Broken => {
+                // One that is shut down can still break, and that was the first reason then.
+                ensure!(self.shared.refused.get().is_some(), "the pool is not broken");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A reply to a task that is about to be its worker's turn looks like any other one.
+    fn may_be_forged(&self) -> bool {
+        let forges =
+            |event| matches!(event, Event::Worker { deed: Deed::Lie(Lie::OutOfOrder), .. });
+        self.history.steps.iter().any(|step| forges(step.event))
+    }
+
+    /// First in, first out.
+    fn check_order(&self) -> Check {
+        if !self.history.is_serial() {
+            return Ok(());
+        }
+        let plain = self.tickets.iter().filter(|ticket| ticket.wishes.is_plain());
+        let plain: BTreeMap<u64, Wishes> =
+            plain.map(|ticket| (ticket.number, ticket.wishes)).collect();
+        let mut latest = BTreeMap::new();
+        for (number, execution) in self.record.all() {
+            let Some(wishes) = plain.get(&number) else { continue };
+            let before = latest.insert(wishes.priority, execution.task);
+            ensure!(
+                before < Some(execution.task),
+                "{} is begun after {before:?}, which is younger",
+                execution.task
+            );
+        }
+        Ok(())
+    }
+
+    fn check_processes(&self) -> Check {
+        for worker in &self.workers {
+            let mistake = worker.process.fate.mistake();
+            ensure!(mistake.is_none(), "{}: {}", worker.id, mistake.unwrap_or_default());
+        }
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        ensure!(tasks == 0, "{tasks} tasks of the runtime are left");
+        Ok(())
+    }
+
+    fn check_counts(&self, report: Option<&ShutdownReport>) -> Check {
+        if self.was_abandoned {
+            return Ok(());
+        }
+        let stats = self.shared.view().stats(self.shared.now());
+        let left = (stats.waiting, stats.running, stats.workers);
+        ensure!(left == (0, 0, 0), "{left:?} wait, run, and work in a pool that has ended");
+        let over = stats.completed + stats.failed + stats.cancelled;
+        ensure!(stats.submitted == over, "of {} tasks {over} are over", stats.submitted);
+        let accepted = self.tickets.iter().filter(|ticket| ticket.was_accepted).count() as u64;
+        ensure!(accepted <= stats.submitted, "{accepted} tasks, and {} counted", stats.submitted);
+        if let Some(report) = report {
+            let sums = (report.finished, report.cancelled);
+            let counted = (stats.completed + stats.failed, stats.cancelled);
+            ensure!(sums == counted, "finished and cancelled: {sums:?}, not {counted:?}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,376 @@
+//! Random histories: everything that can happen, in any order.
+
+use std::io;
+use std::time::Duration;
+
+use crate::builder::OnWorkerDeath;
+use crate::scheduler::tests::Random;
+use crate::scheduler::{Config, Force};
+
+use super::map::Shape;
+use super::record::Ending;
+use super::runs;
+use super::user::{Then, Way, Wishes};
+use super::worker::{Lie, Say};
+
+/// Something that happens. Numbers choose among what is there at that moment, so that a history
+/// from which an event is removed is a history too.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Event {
+    Submit(Wishes),
+    Cancel {
+        ticket: usize,
+    },
+    Abort {
+        ticket: usize,
+    },
+    Forget {
+        ticket: usize,
+    },
+    Map(Shape),
+    Pull {
+        map: usize,
+        items: usize,
+    },
+    ForgetMap {
+        map: usize,
+    },
+    Ready,
+    Resize {
+        max_workers: usize,
+    },
+    Recycle,
+    ShutDown {
+        cancel: bool,
+        limit: Option<Duration>,
+    },
+    EndWorkers(Force),
+    /// The last handle goes.
+    DropPool,
+    /// The task that runs the pool goes.
+    Abandon,
+    /// The task that runs the pool has no turn for so many events.
+    Doze {
+        events: usize,
+    },
+    /// A process starts, or does not.
+    Birth {
+        n: usize,
+        birth: Birth,
+        /// Others that are to start do the same.
+        count: usize,
+    },
+    Worker {
+        n: usize,
+        deed: Deed,
+    },
+    /// Time passes, and alarms ring in time.
+    Wait(Duration),
+    /// Time passes, and alarms are late.
+    Oversleep(Duration),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Birth {
+    Up {
+        is_narrow: bool,
+        has_page: bool,
+        is_stubborn: bool,
+        /// It gets ready by itself.
+        is_quick: bool,
+        /// Its tasks look whether they are asked to end.
+        looks: bool,
+    },
+    Fails(io::ErrorKind),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deed {
+    Greet {
+        claims: bool,
+    },
+    /// Its functions are others.
+    Differ,
+    Ready,
+    Read {
+        most: usize,
+    },
+    Work {
+        steps: usize,
+        result: runs::Result,
+        say: Say,
+        /// Reads before it works.
+        reads: bool,
+    },
+    Flush,
+    /// Writes only so many bytes of what it has to say.
+    Half {
+        bytes: usize,
+    },
+    Die {
+        raw_status: i32,
+    },
+    /// Ends its task, shows the reply, writes so many bytes of it, and dies.
+    DieWriting {
+        result: runs::Result,
+        bytes: usize,
+        raw_status: i32,
+    },
+    CloseOutput,
+    Look,
+    Report,
+    Bloat,
+    Lie(Lie),
+}
+
+/// An event, and how often the runtime has a turn after it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) event: Event,
+    pub(super) turns: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    pub(super) config: Config,
+    pub(super) queue_capacity: usize,
+    pub(super) steps: Vec<Step>,
+}
+
+impl History {
+    pub(super) fn from_seed(seed: u64) -> Self {
+        let mut random = Random::seeded(seed);
+        let config = config(&mut random);
+        let flavour = Flavour {
+            workers: config.max_workers,
+            has_pages: (!random.one_in(5)).then(|| !random.one_in(5)),
+            deadly: random.one_in(2),
+            hostile: random.one_in(4),
+            picky: random.one_in(2),
+            mapping: random.one_in(2),
+            final_events: random.one_in(2),
+        };
+        let length = 5 + random.below(75);
+        let mut steps = Vec::with_capacity(length);
+        let burst = random.below(12);
+        for n in 0..burst + length {
+            let event = match n {
+                _ if n < burst && flavour.mapping && random.one_in(3) => {
+                    Event::Map(shape(&mut random))
+                }
+                _ if n < burst => Event::Submit(flavour.wishes(&mut random)),
+                _ if n < burst + 2 => flavour.birth(&mut random),
+                _ => flavour.event(&mut random),
+            };
+            let turns = random.pick(&[0, 1, 1, 2, 2, 3, 4, 6]);
+            steps.push(Step { event, turns });
+        }
+        let queue_capacity = random.pick(&[1, 2, 5, 100, 100, 100]);
+        Self { config, queue_capacity, steps }
+    }
+
+    /// Whether there is one worker at a time, so that there is an order.
+    pub(super) fn is_serial(&self) -> bool {
+        let resized = |step: &Step| matches!(step.event, Event::Resize { .. });
+        self.config.max_workers == 1 && !self.steps.iter().any(resized)
+    }
+}
+
+fn config(random: &mut Random) -> Config {
+    let idle_timeouts = [0, 300, 20_000].map(Duration::from_micros);
+    let max_workers = random.pick(&[1, 1, 2, 2, 3, 4]);
+    Config {
+        max_workers,
+        min_workers: random.pick(&[0, 0, 1, 2]).min(max_workers),
+        idle_timeout: random.one_in(3).then(|| random.pick(&idle_timeouts)),
+        max_tasks: random.one_in(6).then(|| 1 + random.below(4) as u64),
+        on_worker_death: if random.one_in(8) {
+            OnWorkerDeath::Break
+        } else {
+            OnWorkerDeath::Replace
+        },
+        start_timeout: Duration::from_millis(random.pick(&[20, 10_000, 10_000, 10_000])),
+        grace_period: random.pick(&[Duration::ZERO, Duration::from_millis(50)]),
+        max_pipeline: random.pick(&[1, 2, 3, 8, 256]),
+        cpus: 1 + random.below(3),
+        brief_row: random.pick(&[1, 2, 4, 64]),
+    }
+}
+
+/// What kind of a history it is.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
+struct Flavour {
+    workers: usize,
+    /// The same for all workers, if given.
+    has_pages: Option<bool>,
+    deadly: bool,
+    hostile: bool,
+    picky: bool,
+    mapping: bool,
+    /// The pool may end before the end.
+    final_events: bool,
+}
+
+impl Flavour {
+    fn event(&self, random: &mut Random) -> Event {
+        match random.below(200) {
+            0..38 => Event::Submit(self.wishes(random)),
+            38..46 if self.mapping => Event::Map(shape(random)),
+            46..54 if self.mapping => {
+                Event::Pull { map: random.below(8), items: 1 + random.below(6) }
+            }
+            54..56 if self.mapping => Event::ForgetMap { map: random.below(8) },
+            56..68 => user(random),
+            68..71 => self.operator(random),
+            71 if self.final_events => end(random),
+            71 => Event::Doze { events: 1 + random.below(4) },
+            72..84 => self.birth(random),
+            84..98 => time(random),
+            _ => Event::Worker { n: random.below(8), deed: self.deed(random) },
+        }
+    }
+
+    fn wishes(&self, random: &mut Random) -> Wishes {
+        let times = [0, 300, 2_000, 20_000].map(Duration::from_micros);
+        let way = random.pick(&[Way::Submit, Way::TrySubmit, Way::TrySubmit, Way::Run]);
+        let nobody =
+            Wishes { way, padding: random.pick(&[0, 0, 10, 1_000, 3_000, 9_000]), ..Wishes::NONE };
+        if !self.picky {
+            return nobody;
+        }
+        Wishes {
+            then: random.pick(&[Then::Nothing, Then::Nothing, Then::Submit, Then::Run]),
+            timeout: random.one_in(4).then(|| random.pick(&times)),
+            retries: random.pick(&[0, 0, 1, 3]),
+            // Waiting for a place until then would need the real clock.
+            deadline: (way == Way::TrySubmit && random.one_in(8)).then(|| random.pick(&times)),
+            priority: random.pick(&[0, 0, 0, -1, 2]),
+            key: random.one_in(4).then(|| random.below(3) as u64),
+            ..nobody
+        }
+    }
+
+    fn birth(&self, random: &mut Random) -> Event {
+        let birth = if self.deadly && random.one_in(12) {
+            let is_fatal = random.one_in(6);
+            Birth::Fails(if is_fatal { io::ErrorKind::NotFound } else { io::ErrorKind::WouldBlock })
+        } else {
+            Birth::Up {
+                is_narrow: random.one_in(2),
+                has_page: self.has_pages.unwrap_or_else(|| !random.one_in(4)),
+                is_stubborn: random.one_in(6),
+                is_quick: !random.one_in(5),
+                looks: random.one_in(2),
+            }
+        };
+        Event::Birth { n: random.below(4), birth, count: random.pick(&[1, 1, 2, 4]) }
+    }
+
+    fn deed(&self, random: &mut Random) -> Deed {
+        match random.below(104) {
+            0..3 => Deed::Greet { claims: self.has_pages.unwrap_or_else(|| !random.one_in(4)) },
+            3..6 => Deed::Ready,
+            6..16 => Deed::Read { most: random.pick(&[7, 100, 5_000, 1 << 16]) },
+            16..76 => Deed::Work {
+                steps: random.pick(&[1, 1, 2, 3, 5, 9]),
+                result: result(random),
+                say: random.pick(&[Say::Write, Say::Write, Say::Show, Say::Show, Say::Keep]),
+                reads: !random.one_in(6),
+            },
+            76..79 => Deed::Flush,
+            79..82 => Deed::Half { bytes: 1 + random.below(40) },
+            82..90 if self.deadly => Deed::Die { raw_status: raw_status(random) },
+            90..93 if self.deadly => Deed::DieWriting {
+                result: result(random),
+                bytes: random.pick(&[0, 3, 14, 60]),
+                raw_status: raw_status(random),
+            },
+            93 if self.deadly && random.one_in(3) => Deed::CloseOutput,
+            94 if self.deadly && random.one_in(6) => Deed::Differ,
+            95..98 => Deed::Look,
+            98 => Deed::Report,
+            99 if random.one_in(2) => Deed::Bloat,
+            100..104 if self.hostile => Deed::Lie(lie(random)),
+            _ => Deed::Work { steps: 1, result: result(random), say: Say::Write, reads: true },
+        }
+    }
+
+    fn operator(&self, random: &mut Random) -> Event {
+        match random.below(4) {
+            0 => Event::Ready,
+            1 if self.workers > 1 => Event::Resize { max_workers: 1 + random.below(4) },
+            _ => Event::Recycle,
+        }
+    }
+}
+
+fn raw_status(random: &mut Random) -> i32 {
+    random.pick(&[0, 1 << 8, 9, 11, 15])
+}
+
+fn result(random: &mut Random) -> runs::Result {
+    runs::Result {
+        ending: if random.one_in(6) { Ending::Panicked } else { Ending::Returned },
+        nanos: random.pick(&[100, 2_000, 100_000, 3_000_000, u64::MAX]),
+        size: random.pick(&[0, 0, 50, 2_000, 6_000]),
+    }
+}
+
+fn shape(random: &mut Random) -> Shape {
+    let sizes = [1, 2, 3, 7, 40];
+    Shape {
+        count: random.pick(&[0, 1, 3, 10, 30]),
+        chunk: (!random.one_in(4)).then(|| random.pick(&sizes)),
+        buffer: random.one_in(3).then(|| random.pick(&sizes)),
+        is_ordered: random.one_in(2),
+    }
+}
+
+fn user(random: &mut Random) -> Event {
+    let ticket = random.below(64);
+    match random.below(5) {
+        0..2 => Event::Cancel { ticket },
+        2..4 => Event::Abort { ticket },
+        _ => Event::Forget { ticket },
+    }
+}
+
+fn end(random: &mut Random) -> Event {
+    match random.below(10) {
+        0 => Event::Abandon,
+        1 => Event::EndWorkers(random.pick(&[Force::Terminate, Force::Kill])),
+        2..4 => Event::DropPool,
+        _ if random.one_in(2) => Event::Ready,
+        _ => {
+            let limits = [0, 5, 100].map(Duration::from_millis);
+            let limit = random.one_in(2).then(|| random.pick(&limits));
+            Event::ShutDown { cancel: random.one_in(2), limit }
+        }
+    }
+}
+
+fn time(random: &mut Random) -> Event {
+    let times = [1, 50, 300, 1_000, 5_000, 60_000, 1_000_000].map(Duration::from_micros);
+    let kinds = if random.one_in(3) { times.len() } else { 4 };
+    let time = random.pick(&times[..kinds]);
+    if random.one_in(4) { Event::Oversleep(time) } else { Event::Wait(time) }
+}
+
+fn lie(random: &mut Random) -> Lie {
+    match random.below(11) {
+        0 => Lie::Garbage,
+        1 => Lie::Huge,
+        2 => Lie::UnknownTask,
+        3..5 => Lie::SecondReply,
+        5..7 => Lie::OutOfOrder,
+        7 => Lie::OtherKind,
+        8 if random.one_in(2) => Lie::Goodbye,
+        8 => Lie::SecondReady,
+        9 => Lie::Progress,
+        _ => {
+            let value = random.pick(&[0, 7, u64::MAX, 1 << 32, 0xFFFF_FF00]);
+            // The words of tasks begin at 0, those of items behind them.
+            Lie::Scribble { word: random.pick(&[0, 0, 1, 2, 3, 4, 512, 513]), value }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Plays a history: makes one decision happen after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::executor::ProcessPoolExecutor;
+use crate::output::WorkerOutput;
+use crate::shutdown::Shutdown;
+use crate::supervisor::Shared;
+
+use super::clock;
+use super::gate::Gate;
+use super::history::{Birth, Deed, Event, History};
+use super::map::MapTicket;
+use super::process::{Births, Pages, Process};
+use super::record::{Check, Record, Trace, ensure};
+use super::runs;
+use super::user::{Office, Ticket, Waiter};
+use super::worker::{Lie, Manners, Say, Stage, Worker};
+
+/// More alarms at one moment are too many.
+const ALARMS: usize = 50;
+
+pub(super) struct Play<'a> {
+    pub(super) history: &'a History,
+    pub(super) pool: Option<ProcessPoolExecutor>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) driver: JoinHandle<()>,
+    gate: Gate,
+    /// At which event it is opened again.
+    opens: usize,
+    pub(super) births: Births,
+    pub(super) pages: &'a mut Pages,
+    pub(super) workers: Vec<Worker>,
+    pub(super) record: Record,
+    pub(super) office: Office,
+    pub(super) tickets: Vec<Ticket>,
+    pub(super) maps: Vec<MapTicket>,
+    pub(super) waiters: Vec<Waiter>,
+    pub(super) was_abandoned: bool,
+    /// Tasks that wait may have been cancelled by the pool.
+    pub(super) was_cut_short: bool,
+}
+
+impl<'a> Play<'a> {
+    /// To be called in a runtime.
+    pub(super) fn open(history: &'a History, pages: &'a mut Pages, trace: Trace) -> Self {
+        let (config, births) = (history.config.clone(), Births::default());
+        let mut builder = ProcessPoolExecutor::builder()
+            .name("simulated")
+            .queue_capacity(history.queue_capacity)
+            .worker_output(WorkerOutput::Null)
+            .start_timeout(config.start_timeout)
+            .shared_memory(0);
+        if let Some(tasks) = config.max_tasks {
+            builder = builder.max_tasks_per_child(tasks);
+        }
+        let (runtime, start) = (Handle::current(), Box::new(births.clone()));
+        let (pool, work) = builder.open(config, &runtime, clock::SIMULATED, start).unwrap();
+        let gate = Gate::default();
+        Self {
+            history,
+            shared: pool.shared(),
+            pool: Some(pool),
+            driver: runtime.spawn(gate.clone().guard(work)),
+            gate,
+            opens: 0,
+            births,
+            pages,
+            workers: Vec::new(),
+            record: Record::new(trace),
+            office: Office::default(),
+            tickets: Vec::new(),
+            maps: Vec::new(),
+            waiters: Vec::new(),
+            was_abandoned: false,
+            was_cut_short: false,
+        }
+    }
+
+    /// Its pages can be used again, as soon as the runtime has gone.
+    pub(super) fn close(mut self) -> Record {
+        let pages = self.workers.iter_mut().filter_map(|worker| worker.process.page.take());
+        pages.for_each(|page| self.pages.give_back(page));
+        self.record
+    }
+
+    pub(super) async fn run(&mut self) -> Check {
+        for (n, step) in self.history.steps.iter().enumerate() {
+            self.record.event = n + 1;
+            if n >= self.opens {
+                self.gate.open();
+            }
+            let at = |broken| format!("event {n}: {broken}");
+            self.event(step.event).await.map_err(at)?;
+            for _ in 0..step.turns {
+                self.turn().await.map_err(at)?;
+            }
+        }
+        self.record.event += 1;
+        self.gate.open();
+        clock::ring();
+        self.end().await
+    }
+
+    /// The runtime does what can be done, and so do the users.
+    pub(super) async fn turn(&mut self) -> Result<bool, String> {
+        tokio::task::yield_now().await;
+        let mut is_busy = false;
+        for ticket in &mut self.tickets {
+            if ticket.poll_if_woken(&self.office) {
+                is_busy = true;
+                if let Some(outcome) = &ticket.outcome {
+                    let number = ticket.number;
+                    self.record.trace.note(format_args!("call {number} is over: {outcome:?}"));
+                }
+            }
+        }
+        for waiter in &mut self.waiters {
+            is_busy |= waiter.poll_if_woken();
+        }
+        for worker in &mut self.workers {
+            worker.get_ready(&mut self.record);
+        }
+        let children = self.office.take_children();
+        is_busy |= !children.is_empty();
+        self.tickets.extend(children);
+        Ok(is_busy)
+    }
+
+    async fn event(&mut self, event: Event) -> Check {
+        self.record.trace.note(format_args!("{:?}: {event:?}", clock::passed()));
+        match event {
+            Event::Submit(wishes) => {
+                let ticket = self.pool.as_ref().map(|pool| Ticket::new(pool, wishes, &self.office));
+                self.tickets.extend(ticket);
+            }
+            Event::Map(shape) => {
+                if let Some(pool) = &self.pool {
+                    let first = self.office.numbers(shape.count);
+                    self.maps.push(MapTicket::new(pool, shape, first));
+                }
+            }
+            Event::Cancel { ticket } => return self.cancel(ticket),
+            Event::Abort { ticket } => self.ticket(ticket).into_iter().for_each(Ticket::abort),
+            Event::Forget { ticket } => self.ticket(ticket).into_iter().for_each(Ticket::forget),
+            Event::Pull { map, items } => {
+                self.map(map).map_or(Ok(false), |map| map.pull(items))?;
+            }
+            Event::ForgetMap { map } => self.map(map).into_iter().for_each(MapTicket::forget),
+            Event::Birth { n, birth, count } => (0..count).for_each(|_| self.give_birth(n, birth)),
+            Event::Worker { n, deed } => return self.work(n, deed),
+            Event::Wait(time) => return self.wait(time).await,
+            Event::Oversleep(time) => clock::pass(time),
+            Event::Abandon => {
+                self.was_abandoned = true;
+                self.driver.abort();
+            }
+            Event::Doze { events } => {
+                self.gate.close();
+                self.opens = self.record.event + events;
+            }
+            Event::DropPool => self.pool = None,
+            event => self.operate(event),
+        }
+        Ok(())
+    }
+
+    /// What whoever runs the service does.
+    fn operate(&mut self, event: Event) {
+        let Some(pool) = self.pool.clone() else { return };
+        let (what, end): (_, futures::future::BoxFuture<'static, ()>) = match event {
+            Event::Ready => ("readiness", Box::pin(async move { drop(pool.ready().await) })),
+            Event::Resize { max_workers } => return pool.resize(max_workers).unwrap(),
+            Event::Recycle => ("new workers", Box::pin(pool.recycle())),
+            Event::ShutDown { cancel, limit } => {
+                self.was_cut_short |= cancel || limit.is_some();
+                let mut how = Shutdown::new().cancel_futures(cancel);
+                if let Some(limit) = limit {
+                    how = how.time_limit(limit);
+                }
+                let end = pool.shutdown_with(how);
+                ("a shutdown", Box::pin(async move { drop(end.await) }))
+            }
+            Event::EndWorkers(force) => {
+                self.was_cut_short = true;
+                let end = match force {
+                    crate::scheduler::Force::Terminate => pool.terminate_workers(),
+                    crate::scheduler::Force::Kill => pool.kill_workers(),
+                };
+                ("the end of all workers", Box::pin(async move { drop(end.await) }))
+            }
+            _ => return,
+        };
+        self.waiters.push(Waiter::new(what, end));
+    }
+
+    fn ticket(&mut self, n: usize) -> Option<&mut Ticket> {
+        let count = self.tickets.len();
+        (count > 0).then(|| &mut self.tickets[n % count])
+    }
+
+    fn map(&mut self, n: usize) -> Option<&mut MapTicket> {
+        let count = self.maps.len();
+        (count > 0).then(|| &mut self.maps[n % count])
+    }
+
+    fn cancel(&mut self, n: usize) -> Check {
+        let event = self.record.event;
+        let Some(ticket) = self.ticket(n) else { return Ok(()) };
+        let (number, was_running) = (ticket.number, ticket.is_running());
+        let answer = ticket.cancel(event);
+        ensure!(!(was_running && answer == Some(true)), "call {number} runs and is cancelled");
+        self.record.trace.note(format_args!("call {number} is cancelled: {answer:?}"));
+        Ok(())
+    }
+
+    // ----- workers -----
+
+    pub(super) fn give_birth(&mut self, n: usize, birth: Birth) {
+        let Some(newborn) = self.births.take(n) else { return };
+        let id = newborn.worker;
+        match birth {
+            Birth::Fails(kind) => Process::fail_to_start(newborn, kind),
+            Birth::Up { is_narrow, has_page, is_stubborn, is_quick, looks } => {
+                let process = Process::start(newborn, self.pages, is_narrow, has_page).unwrap();
+                let manners = Manners { is_stubborn, is_quick, looks };
+                self.workers.push(Worker::new(id, process, manners));
+            }
+        }
+        self.record.trace.note(format_args!("{id} is born"));
+    }
+
+    fn work(&mut self, n: usize, deed: Deed) -> Check {
+        let record = &mut self.record;
+        let count = self.workers.iter().filter(|worker| worker.is_alive()).count();
+        let mut alive = self.workers.iter_mut().filter(|worker| worker.is_alive());
+        let Some(worker) = (count > 0).then(|| alive.nth(n % count)).flatten() else {
+            return Ok(());
+        };
+        match deed {
+            Deed::Greet { claims } => {
+                worker.read(1 << 16);
+                worker.greet(claims, Vec::new());
+            }
+            Deed::Differ => worker.greet(false, vec!["it has another function".to_owned()]),
+            Deed::Ready => worker.ready(record),
+            Deed::Read { most } => drop(worker.read(most)),
+            Deed::Work { steps, result, say, reads } => {
+                if reads {
+                    worker.read(1 << 16);
+                }
+                for _ in 0..steps {
+                    if worker.is_alive() {
+                        worker.step(result, say, record)?;
+                    }
+                }
+            }
+            Deed::Flush => worker.write_all(record),
+            Deed::Half { bytes } => {
+                if !worker.pen.is_empty() {
+                    worker.pen.write(&worker.process, Some(bytes), record);
+                }
+            }
+            Deed::Die { raw_status } => worker.exit(raw_status, record),
+            Deed::DieWriting { result, bytes, raw_status } => {
+                worker.step(result, Say::Keep, record)?;
+                if !worker.pen.is_empty() {
+                    worker.pen.show(record);
+                    worker.pen.write(&worker.process, Some(bytes), record);
+                }
+                if worker.is_alive() {
+                    worker.exit(raw_status, record);
+                }
+            }
+            Deed::CloseOutput => {
+                record.liars.insert(worker.id); // it cannot be heard, and is ended for that
+                worker.process.close_output();
+            }
+            Deed::Look => {
+                let is_asked = worker.look(record);
+                record.trace.note(format_args!("{} is asked: {is_asked}", worker.id));
+            }
+            Deed::Report => worker.report_progress(record),
+            Deed::Bloat => worker.bloat(record),
+            Deed::Lie(lie) => {
+                worker.lie(lie, record);
+                record.is_blurred |= !matches!(lie, Lie::Progress);
+            }
+        }
+        Ok(())
+    }
+
+    /// The worker does the next thing it should; false if there is none.
+    pub(super) fn tend(&mut self, n: usize, result: runs::Result) -> Result<bool, String> {
+        let (worker, record) = (&mut self.workers[n], &mut self.record);
+        let fate = &worker.process.fate;
+        if fate.is_killed() {
+            worker.exit(9, record);
+        } else if fate.is_terminated() && !worker.manners.is_stubborn {
+            worker.exit(15, record);
+        } else if worker.is_liar || worker.process.is_mute() {
+            worker.exit(1 << 8, record);
+        } else {
+            let has_read = worker.read(1 << 16);
+            match worker.stage {
+                _ if worker.pen.is_writing() => worker.write_all(record),
+                Stage::Started => {
+                    worker.greet(true, Vec::new());
+                    return Ok(has_read || worker.stage != Stage::Started);
+                }
+                Stage::Initialising => worker.ready(record),
+                Stage::Serving if worker.is_idle() => return Ok(has_read),
+                Stage::Serving => worker.step(result, Say::Write, record)?,
+            }
+        }
+        Ok(true)
+    }
+
+    // ----- the clock -----
+
+    async fn wait(&mut self, time: Duration) -> Check {
+        if self.record.event <= self.opens {
+            clock::pass(time); // nobody hears an alarm
+            return Ok(());
+        }
+        let mut left = time;
+        let mut alarms = 0;
+        while let Some(next) = clock::next_alarm().filter(|next| *next <= left) {
+            alarms = if next.is_zero() { alarms + 1 } else { 0 };
+            ensure!(alarms <= ALARMS, "the alarm does not stop");
+            clock::pass(next);
+            left -= next;
+            clock::ring();
+            self.turn().await?;
+            self.turn().await?;
+        }
+        clock::pass(left);
+        Ok(())
+    }
+}

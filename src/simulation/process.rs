@@ -1,0 +1,290 @@
+//! A process as the system would run it: pipes, signals, an exit.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures::future::BoxFuture;
+use rustix::io::ioctl_fionbio;
+use tokio::sync::oneshot;
+
+use crate::error::StartError;
+use crate::id::WorkerId;
+use crate::launch::Launch;
+use crate::link::Orders;
+use crate::start::{Body, Spawned, Start};
+use crate::sys::{SharedPage, SharedPageRef, WorkerPipes, read_behind, worker_pipes};
+
+/// What a worker is to be started with.
+pub(super) struct Birth {
+    pub(super) worker: WorkerId,
+    reply: oneshot::Sender<io::Result<Spawned>>,
+}
+
+/// The workers that are to be started.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Births(Arc<Mutex<VecDeque<Birth>>>);
+
+impl std::fmt::Debug for Birth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "birth of {}", self.worker)
+    }
+}
+
+impl Births {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Birth>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(super) fn take(&self, n: usize) -> Option<Birth> {
+        let mut births = self.lock();
+        let count = births.len();
+        (count > 0).then(|| births.remove(n % count))?
+    }
+}
+
+impl Start for Births {
+    fn start<'a>(
+        &'a self,
+        worker: WorkerId,
+        launch: &'a Arc<Launch>,
+        _orders: &'a mut Orders,
+    ) -> BoxFuture<'a, Result<Spawned, StartError>> {
+        let (reply, spawned) = oneshot::channel();
+        self.lock().push_back(Birth { worker, reply });
+        Box::pin(async move {
+            let gone = |_| Err(io::ErrorKind::Unsupported.into());
+            spawned.await.unwrap_or_else(gone).map_err(|error| launch.failed(error))
+        })
+    }
+
+    fn forks(&self) -> bool {
+        false
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// What has become of a process, as far as its parent can do or know something.
+#[derive(Default)]
+pub(super) struct Fate(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    terminated: bool,
+    killed: bool,
+    exited: Option<ExitStatus>,
+    reaped: bool,
+    /// Its parent has done what must not be done.
+    mistake: Option<&'static str>,
+    waker: Option<Waker>,
+}
+
+impl Fate {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_terminated(&self) -> bool {
+        self.lock().terminated
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        self.lock().killed
+    }
+
+    pub(super) fn is_reaped(&self) -> bool {
+        self.lock().reaped
+    }
+
+    pub(super) fn mistake(&self) -> Option<&'static str> {
+        self.lock().mistake
+    }
+
+    fn exit(&self, status: ExitStatus) {
+        let mut state = self.lock();
+        state.exited = Some(status);
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn reap(&self) -> Option<ExitStatus> {
+        let mut state = self.lock();
+        if state.exited.is_none() {
+            state.mistake = Some("it is reaped before it has exited");
+        }
+        if state.reaped {
+            state.mistake = Some("it is reaped twice");
+        }
+        state.reaped = true;
+        state.exited
+    }
+}
+
+struct SimulatedBody {
+    pid: u32,
+    fate: Arc<Fate>,
+}
+
+impl Body for SimulatedBody {
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    fn terminate(&self) {
+        self.fate.lock().terminated = true;
+    }
+
+    fn kill(&self) {
+        self.fate.lock().killed = true;
+    }
+
+    fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.fate.lock();
+        if state.exited.is_some() {
+            return Poll::Ready(());
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn reap(&mut self) -> BoxFuture<'_, Option<ExitStatus>> {
+        let status = self.fate.reap();
+        Box::pin(std::future::ready(status))
+    }
+
+    fn reap_later(&mut self) {
+        let _ = self.fate.reap();
+    }
+}
+
+impl Drop for SimulatedBody {
+    fn drop(&mut self) {
+        let mut state = self.fate.lock();
+        state.killed = true;
+        state.reaped |= state.exited.is_some(); // a thread would do that
+    }
+}
+
+/// A page for claims as both sides have it. It is used again when a history is over: the worker's side of
+/// it is never unmapped.
+#[derive(Debug)]
+pub(super) struct Page {
+    fd: OwnedFd,
+    pub(super) words: &'static SharedPage,
+}
+
+/// Pages that nobody uses.
+#[derive(Debug, Default)]
+pub(super) struct Pages(Vec<Page>);
+
+impl Pages {
+    fn take(&mut self) -> Page {
+        let page = self.0.pop().unwrap_or_else(|| {
+            let (page, fd) = SharedPage::create().unwrap();
+            Page { fd, words: Box::leak(Box::new(page)) }
+        });
+        for word in page.words.words() {
+            word.store(0, std::sync::atomic::Ordering::Relaxed);
+        }
+        page
+    }
+
+    pub(super) fn give_back(&mut self, page: Page) {
+        self.0.push(page);
+    }
+}
+
+/// A process that was started.
+pub(super) struct Process {
+    pub(super) fate: Arc<Fate>,
+    /// Its ends of the pipes, until it exits.
+    pipes: Option<WorkerPipes>,
+    /// It has closed its output, and lives on.
+    is_mute: bool,
+    pub(super) page: Option<Page>,
+    pub(super) is_alive: bool,
+}
+
+impl Process {
+    /// With pipes that hold no more than a page if they are narrow.
+    pub(super) fn start(
+        birth: Birth,
+        pages: &mut Pages,
+        is_narrow: bool,
+        has_page: bool,
+    ) -> io::Result<Self> {
+        let (ours, theirs) = worker_pipes()?;
+        ioctl_fionbio(&theirs.input, true)?;
+        ioctl_fionbio(&theirs.output, true)?;
+        if is_narrow {
+            rustix::pipe::fcntl_setpipe_size(&theirs.input, 4 << 10)?;
+        }
+        let page = has_page.then(|| pages.take());
+        let claims = page.as_ref().map(|page| {
+            let parents = SharedPage::open(SharedPageRef::new(&page.fd)).unwrap();
+            (parents, page.fd.try_clone().unwrap())
+        });
+        let fate = Arc::<Fate>::default();
+        let pid = u32::MAX - u32::try_from(birth.worker.0).unwrap();
+        let body = SimulatedBody { pid, fate: Arc::clone(&fate) };
+        let spawned = Spawned::new(Box::new(body), ours, claims)?;
+        let _ = birth.reply.send(Ok(spawned)); // or its link has gone
+        Ok(Self { fate, pipes: Some(theirs), is_mute: false, page, is_alive: true })
+    }
+
+    pub(super) fn fail_to_start(birth: Birth, kind: io::ErrorKind) {
+        let _ = birth.reply.send(Err(kind.into())); // or its link has gone
+    }
+
+    pub(super) fn exit(&mut self, raw_status: i32) {
+        self.is_alive = false;
+        self.fate.exit(ExitStatus::from_raw(raw_status));
+        self.pipes = None;
+    }
+
+    /// It closes its output and lives on.
+    pub(super) fn close_output(&mut self) {
+        let pipes = self.pipes.take();
+        self.is_mute = true;
+        self.pipes = pipes.map(|pipes| {
+            let WorkerPipes { input, output, stderr } = pipes;
+            drop(output);
+            let nowhere = std::fs::File::open("/dev/null").unwrap().into();
+            WorkerPipes { input, output: nowhere, stderr }
+        });
+    }
+
+    pub(super) fn is_mute(&self) -> bool {
+        self.is_mute
+    }
+
+    /// Reads what there is of its input, no more than `most` bytes.
+    pub(super) fn read(&self, most: usize) -> Vec<u8> {
+        let mut buffer = Vec::with_capacity(most);
+        if let Some(pipes) = &self.pipes {
+            let _ = read_behind(&pipes.input, &mut buffer, most); // or there is nothing
+        }
+        buffer
+    }
+
+    /// How much of it the pipe takes.
+    pub(super) fn write(&self, bytes: &[u8]) -> usize {
+        let Some(pipes) = &self.pipes else { return 0 };
+        if bytes.is_empty() || self.is_mute {
+            return 0;
+        }
+        rustix::io::write(&pipes.output, bytes).unwrap_or(0)
+    }
+}

@@ -1,0 +1,154 @@
+//! What has really happened: which worker has run what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
+use std::hash::{DefaultHasher, Hasher};
+
+use crate::id::{TaskId, WorkerId};
+
+pub(super) type Check = Result<(), String>;
+
+/// An error unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(format!($($message)+));
+        }
+    };
+}
+
+pub(super) use ensure;
+
+/// How a call ended in its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Returned,
+    Panicked,
+}
+
+/// A call of a function in a worker.
+#[derive(Clone, Debug)]
+pub(super) struct Execution {
+    /// Of the call.
+    pub(super) number: u64,
+    pub(super) task: TaskId,
+    pub(super) worker: WorkerId,
+    pub(super) attempt: u32,
+    /// Whether it was an item of a chunk.
+    pub(super) is_item: bool,
+    /// At which event it began.
+    pub(super) began: usize,
+    pub(super) ending: Option<Ending>,
+    /// Its reply was seen, or can be seen, as a whole.
+    pub(super) said: bool,
+    /// Its worker has ended.
+    pub(super) gone: bool,
+}
+
+/// All executions, and a trace of everything that happened.
+#[derive(Default)]
+pub(super) struct Record {
+    pub(super) executions: Vec<Execution>,
+    /// Those of each call, as their users number them.
+    by_number: BTreeMap<u64, Vec<usize>>,
+    pub(super) trace: Trace,
+    /// The number of the event that is being played.
+    pub(super) event: usize,
+    /// Workers that have lied; what they say afterwards does not count.
+    pub(super) liars: BTreeSet<WorkerId>,
+    /// What could be seen, and how often.
+    pub(super) sights: BTreeMap<&'static str, usize>,
+    /// Some worker is known to have begun what it was sent, whatever it did.
+    pub(super) is_blurred: bool,
+}
+
+impl Record {
+    pub(super) fn new(trace: Trace) -> Self {
+        Self { trace, ..Self::default() }
+    }
+
+    /// A worker begins to execute a call; which execution that is.
+    pub(super) fn begin(&mut self, execution: Execution) -> Result<usize, String> {
+        let Execution { number, task, worker, attempt, .. } = execution;
+        self.trace.note(format_args!("{worker} begins call {number} ({task}, attempt {attempt})"));
+        if attempt > 1 {
+            self.see("a second attempt");
+        }
+        let earlier = self.by_number.entry(number).or_default();
+        for earlier in earlier.iter().map(|n| &self.executions[*n]) {
+            ensure!(earlier.attempt < attempt, "call {number} is begun twice at attempt {attempt}");
+            ensure!(
+                earlier.gone,
+                "call {number} is begun in {worker} while {} is still there",
+                earlier.worker
+            );
+            ensure!(!earlier.is_item, "item {number} is begun twice");
+        }
+        earlier.push(self.executions.len());
+        self.executions.push(execution);
+        Ok(self.executions.len() - 1)
+    }
+
+    pub(super) fn see(&mut self, sight: &'static str) {
+        *self.sights.entry(sight).or_default() += 1;
+    }
+
+    pub(super) fn say(&mut self, executions: impl IntoIterator<Item = usize>) {
+        for execution in executions {
+            let execution = &mut self.executions[execution];
+            execution.said = !self.liars.contains(&execution.worker);
+        }
+    }
+
+    /// A worker has ended.
+    pub(super) fn lose(&mut self, worker: WorkerId) {
+        for execution in self.executions.iter_mut().filter(|run| run.worker == worker) {
+            execution.gone = true;
+        }
+    }
+
+    /// All executions, the first one first, with the numbers of their calls.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, &Execution)> {
+        self.executions.iter().map(|execution| (execution.number, execution))
+    }
+
+    /// All executions of a call, the first one first.
+    pub(super) fn of(&self, number: u64) -> impl DoubleEndedIterator<Item = (usize, &Execution)> {
+        let executions = self.by_number.get(&number).into_iter().flatten();
+        executions.map(|n| (*n, &self.executions[*n]))
+    }
+}
+
+/// A story, as text if somebody wants to read it, and as a number to compare.
+#[derive(Default)]
+pub(super) struct Trace {
+    hasher: DefaultHasher,
+    lines: Option<Vec<String>>,
+}
+
+impl Trace {
+    pub(super) fn readable() -> Self {
+        Self { lines: Some(Vec::new()), ..Self::default() }
+    }
+
+    pub(super) fn note(&mut self, text: fmt::Arguments<'_>) {
+        self.lines.iter_mut().for_each(|lines| lines.push(text.to_string()));
+        let _ = self.write_fmt(text);
+        self.hasher.write_u8(0xFF);
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hasher.finish()
+    }
+
+    pub(super) fn lines(&self) -> &[String] {
+        self.lines.as_deref().unwrap_or_default()
+    }
+}
+
+impl Write for Trace {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.hasher.write(text.as_bytes());
+        Ok(())
+    }
+}

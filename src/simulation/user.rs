@@ -1,0 +1,413 @@
+//! The users of a pool: what they have submitted, and what they hear of it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::error::{RunError, SubmitError, TaskError};
+use crate::executor::ProcessPoolExecutor;
+use crate::handle::TaskHandle;
+
+use super::clock;
+use super::record::{Check, ensure};
+use super::runs::Answer;
+
+/// Never called: the workers are simulated.
+pub(super) fn work(number: u64, padding: Bytes) -> Answer {
+    (number, 0, padding)
+}
+
+crate::register!(work);
+
+/// Something waits to be polled again.
+#[derive(Debug, Default)]
+pub(super) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(super) fn raised() -> Arc<Self> {
+        Arc::new(Self(AtomicBool::new(true)))
+    }
+
+    pub(super) fn lower(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// What a user hears of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The number of the call, and that of its execution.
+    Answer(u64, u64),
+    Panicked(u64),
+    Died,
+    Cancelled,
+    TimedOut,
+    Broken,
+    ShutDown,
+    QueueFull,
+    Other(String),
+}
+
+macro_rules! outcome_of {
+    ($error:expr) => {{
+        let error = $error;
+        let panicked = || error.panic().and_then(|panic| panic.message().parse().ok());
+        match () {
+            () if error.is_panic() => Outcome::Panicked(panicked().unwrap_or_default()),
+            () if error.is_broken() => Outcome::Broken,
+            () if error.is_worker_death() => Outcome::Died,
+            () if error.is_cancelled() => Outcome::Cancelled,
+            () if error.is_timeout() => Outcome::TimedOut,
+            () if error.is_shut_down() => Outcome::ShutDown,
+            () if error.is_queue_full() => Outcome::QueueFull,
+            () => Outcome::Other(error.to_string()),
+        }
+    }};
+}
+
+impl Outcome {
+    pub(super) fn sight(&self) -> &'static str {
+        match self {
+            Self::Answer(..) => "an answer",
+            Self::Panicked(_) => "a panic",
+            Self::Died => "the death of a task",
+            Self::Cancelled => "a task that is cancelled",
+            Self::TimedOut => "a task that times out",
+            Self::Broken => "a task in a broken pool",
+            Self::ShutDown => "a task that comes too late",
+            Self::QueueFull => "a full queue",
+            Self::Other(_) => "something else",
+        }
+    }
+
+    pub(super) fn of(result: &Result<Answer, TaskError>) -> Self {
+        match result {
+            Ok((number, execution, _)) => Self::Answer(*number, *execution),
+            Err(error) => outcome_of!(error),
+        }
+    }
+
+    fn of_run(result: &Result<Answer, RunError>) -> Self {
+        match result {
+            Ok((number, execution, _)) => Self::Answer(*number, *execution),
+            Err(error) => outcome_of!(error),
+        }
+    }
+
+    fn of_submit(error: &SubmitError) -> Self {
+        outcome_of!(error)
+    }
+}
+
+/// How a task is submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Submit,
+    TrySubmit,
+    Run,
+}
+
+/// What is done when the task is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Nothing,
+    Submit,
+    Run,
+}
+
+/// What a task asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wishes {
+    pub(super) way: Way,
+    pub(super) then: Then,
+    pub(super) padding: usize,
+    pub(super) timeout: Option<Duration>,
+    pub(super) retries: u32,
+    pub(super) deadline: Option<Duration>,
+    pub(super) priority: i32,
+    pub(super) key: Option<u64>,
+}
+
+impl Wishes {
+    pub(super) const NONE: Self = Self {
+        way: Way::TrySubmit,
+        then: Then::Nothing,
+        padding: 0,
+        timeout: None,
+        retries: 0,
+        deadline: None,
+        priority: 0,
+        key: None,
+    };
+
+    /// Tasks like this one have an order.
+    pub(super) fn is_plain(&self) -> bool {
+        self.key.is_none() && self.retries == 0
+    }
+}
+
+enum Waiting {
+    ToSubmit(BoxFuture<'static, Result<TaskHandle<Answer>, SubmitError>>),
+    ToRun(BoxFuture<'static, Result<Answer, RunError>>),
+    ForResult(TaskHandle<Answer>),
+    /// It is over, or was dropped.
+    Gone,
+}
+
+/// Hands out numbers, and takes what callbacks have submitted.
+#[derive(Clone, Default)]
+pub(super) struct Office {
+    next: Arc<AtomicU64>,
+    children: Arc<Mutex<Vec<Ticket>>>,
+}
+
+impl Office {
+    pub(super) fn numbers(&self, count: u64) -> u64 {
+        self.next.fetch_add(count, Ordering::SeqCst)
+    }
+
+    pub(super) fn take_children(&self) -> Vec<Ticket> {
+        std::mem::take(&mut *self.children.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, child: Ticket) {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+    }
+}
+
+/// A task as its user has it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
+pub(super) struct Ticket {
+    pub(super) number: u64,
+    pub(super) wishes: Wishes,
+    waiting: Waiting,
+    /// As long as it may have something to submit.
+    pool: Option<ProcessPoolExecutor>,
+    flag: Arc<Flag>,
+    pub(super) outcome: Option<Outcome>,
+    /// What its callback was told.
+    heard: Arc<Mutex<Vec<Outcome>>>,
+    has_callback: bool,
+    /// At which event it was cancelled.
+    pub(super) cancelled: Option<usize>,
+    pub(super) was_aborted: bool,
+    pub(super) was_accepted: bool,
+    /// Nobody waits for it any more.
+    pub(super) was_dropped: bool,
+}
+
+/// A task with these wishes.
+macro_rules! task {
+    ($pool:expr, $number:expr, $wishes:expr) => {{
+        let Wishes { padding, timeout, retries, deadline, priority, key, .. } = $wishes;
+        let padding = Bytes::from(vec![7; padding]);
+        let mut task = $pool.task(work, ($number, padding));
+        task = task.timeout(timeout).retries(retries).priority(priority);
+        if let Some(deadline) = deadline {
+            task = task.deadline(clock::now() + deadline);
+        }
+        if let Some(key) = key {
+            task = task.sticky(key);
+        }
+        task
+    }};
+}
+
+impl Ticket {
+    pub(super) fn new(pool: &ProcessPoolExecutor, wishes: Wishes, office: &Office) -> Self {
+        let number = office.numbers(1);
+        let own = pool.clone();
+        let mut outcome = None;
+        let waiting = match wishes.way {
+            Way::Submit => {
+                Waiting::ToSubmit(async move { task!(own, number, wishes).submit().await }.boxed())
+            }
+            Way::Run => {
+                Waiting::ToRun(async move { task!(own, number, wishes).run().await }.boxed())
+            }
+            Way::TrySubmit => match task!(own, number, wishes).try_submit() {
+                Ok(handle) => Waiting::ForResult(handle),
+                Err(error) => {
+                    outcome = Some(Outcome::of_submit(&error));
+                    Waiting::Gone
+                }
+            },
+        };
+        let mut ticket = Self {
+            number,
+            wishes,
+            waiting,
+            pool: outcome.is_none().then(|| pool.clone()),
+            flag: Flag::raised(),
+            outcome,
+            heard: Arc::default(),
+            has_callback: false,
+            cancelled: None,
+            was_aborted: false,
+            was_accepted: false,
+            was_dropped: false,
+        };
+        ticket.add_callback(office);
+        ticket
+    }
+
+    fn add_callback(&mut self, office: &Office) {
+        let Waiting::ForResult(handle) = &self.waiting else { return };
+        let pool = self.pool.take().filter(|_| self.wishes.then != Then::Nothing);
+        self.was_accepted = true;
+        self.has_callback = true;
+        let (heard, then) = (Arc::clone(&self.heard), self.wishes.then);
+        let office = office.clone();
+        handle.add_done_callback(move |result| {
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push(Outcome::of(&result));
+            let way = match then {
+                Then::Nothing => return,
+                Then::Submit => Way::TrySubmit,
+                Then::Run => Way::Run,
+            };
+            let Some(pool) = pool else { return };
+            let mut child = Self::new(&pool, Wishes { way, ..Wishes::NONE }, &office);
+            child.poll(&office);
+            office.add(child);
+        });
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.waiting, Waiting::Gone)
+    }
+
+    /// Goes on waiting if it was woken; whether it was.
+    pub(super) fn poll_if_woken(&mut self, office: &Office) -> bool {
+        let was_woken = self.flag.lower() && !self.is_over();
+        if was_woken {
+            self.poll(office);
+        }
+        was_woken
+    }
+
+    fn poll(&mut self, office: &Office) {
+        let waker = Waker::from(Arc::clone(&self.flag));
+        let cx = &mut Context::from_waker(&waker);
+        if let Waiting::ToSubmit(submit) = &mut self.waiting {
+            match submit.poll_unpin(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(handle)) => {
+                    self.waiting = Waiting::ForResult(handle);
+                    self.add_callback(office);
+                }
+                Poll::Ready(Err(error)) => return self.end(Outcome::of_submit(&error)),
+            }
+        }
+        match &mut self.waiting {
+            Waiting::ToRun(run) => {
+                if let Poll::Ready(result) = run.poll_unpin(cx) {
+                    self.end(Outcome::of_run(&result));
+                }
+            }
+            Waiting::ForResult(handle) => {
+                if let Poll::Ready(result) = handle.poll_unpin(cx) {
+                    self.end(Outcome::of(&result));
+                }
+            }
+            Waiting::ToSubmit(_) | Waiting::Gone => {}
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+        self.waiting = Waiting::Gone;
+        self.pool = None;
+    }
+
+    /// What the pool answered.
+    pub(super) fn cancel(&mut self, event: usize) -> Option<bool> {
+        let Waiting::ForResult(handle) = &self.waiting else { return None };
+        let is_cancelled = handle.cancel();
+        if is_cancelled {
+            self.cancelled.get_or_insert(event);
+        }
+        Some(is_cancelled)
+    }
+
+    pub(super) fn abort(&mut self) {
+        if let Waiting::ForResult(handle) = &self.waiting {
+            self.was_aborted = true;
+            handle.abort();
+        }
+    }
+
+    /// Nobody waits for it any more. What runs is ended, what was submitted is not.
+    pub(super) fn forget(&mut self) {
+        self.was_dropped |= !self.is_over();
+        self.waiting = Waiting::Gone;
+        self.pool = None;
+    }
+
+    /// Whether its handle says that it runs.
+    pub(super) fn is_running(&self) -> bool {
+        let Waiting::ForResult(handle) = &self.waiting else { return false };
+        handle.status() == crate::TaskStatus::Running
+    }
+
+    /// Its callback was called once, and told the same.
+    pub(super) fn check_callback(&self) -> Check {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.number;
+        ensure!(
+            heard.len() == usize::from(self.has_callback),
+            "the callback of call {number} was called {} times",
+            heard.len()
+        );
+        let is_same = self.outcome.is_none()
+            || heard.first().is_none_or(|heard| Some(heard) == self.outcome.as_ref());
+        ensure!(is_same, "call {number}: {:?}, but its callback was told {heard:?}", self.outcome);
+        Ok(())
+    }
+}
+
+/// Makes the calls of a map.
+pub(super) fn inputs(numbers: std::ops::Range<u64>) -> impl Iterator<Item = (u64, Bytes)> + Send {
+    numbers.map(|number| (number, Bytes::new()))
+}
+
+/// Somebody who waits for something of the pool.
+pub(super) struct Waiter {
+    pub(super) what: &'static str,
+    future: Option<BoxFuture<'static, ()>>,
+    flag: Arc<Flag>,
+}
+
+impl Waiter {
+    pub(super) fn new(
+        what: &'static str,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self { what, future: Some(future.boxed()), flag: Flag::raised() }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.future.is_none()
+    }
+
+    pub(super) fn poll_if_woken(&mut self) -> bool {
+        let was_woken = self.flag.lower();
+        if let (true, Some(future)) = (was_woken, &mut self.future) {
+            let waker = Waker::from(Arc::clone(&self.flag));
+            if future.poll_unpin(&mut Context::from_waker(&waker)).is_ready() {
+                self.future = None;
+            }
+        }
+        was_woken
+    }
+}

@@ -1,0 +1,479 @@
+//! A worker that speaks the protocol, unless it is told not to.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+
+use crate::codec::decode;
+use crate::id::{TaskId, WorkerId};
+use crate::sys::SharedPage;
+use crate::wire::{
+    ChunkHeader, Goodbye, Hello, Kind, Outcome, PREAMBLE, PreambleSearch, ProgressHeader, Ready,
+    ReplyHeader, TaskHeader, VERSION, WorkerHello, frame_codec, put_frame, put_task_frame,
+    split_header, split_item, split_kind,
+};
+
+use super::pen::Pen;
+use super::process::Process;
+use super::record::{Check, Record};
+use super::runs::{self, Answer, ChunkRun, TaskRun};
+
+/// How far a worker has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Started,
+    /// It has said hello.
+    Initialising,
+    Serving,
+}
+
+/// What it has read.
+enum Frame {
+    Task(TaskHeader, u64),
+    Chunk(ChunkHeader, Vec<u64>),
+    Stop,
+}
+
+enum Run {
+    Task(TaskRun),
+    Chunk(ChunkRun),
+}
+
+/// How a worker tells of a task that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Say {
+    Write,
+    Show,
+    /// Not yet.
+    Keep,
+}
+
+/// What a worker is like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manners {
+    /// It heeds nothing but SIGKILL.
+    pub(super) is_stubborn: bool,
+    /// It gets ready by itself.
+    pub(super) is_quick: bool,
+    /// Its tasks look whether they are asked to end.
+    pub(super) looks: bool,
+}
+
+/// A lie, or nonsense.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lie {
+    /// Bytes that are no frame.
+    Garbage,
+    /// A frame that is too large.
+    Huge,
+    /// A reply to a task that nobody has.
+    UnknownTask,
+    /// The last reply once more.
+    SecondReply,
+    /// A reply to a task that is not its turn.
+    OutOfOrder,
+    /// A reply as to a chunk, or the other way round.
+    OtherKind,
+    /// A goodbye that nobody asked for.
+    Goodbye,
+    /// It has no turn any more.
+    SecondReady,
+    /// Rubbish where tasks are claimed.
+    Scribble { word: usize, value: u64 },
+    /// Progress of a task that it does not run.
+    Progress,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) process: Process,
+    pub(super) pen: Pen,
+    pub(super) stage: Stage,
+    search: Option<PreambleSearch>,
+    codec: LengthDelimitedCodec,
+    inbox: BytesMut,
+    hello: Option<Hello>,
+    frames: VecDeque<Frame>,
+    run: Option<Run>,
+    has_claims: bool,
+    pub(super) manners: Manners,
+    pub(super) is_liar: bool,
+    is_over_memory: bool,
+    replies: u64,
+    last_reply: Option<TaskId>,
+    /// When all is written it exits.
+    is_leaving: bool,
+}
+
+/// What nobody's call is numbered.
+pub(super) const FORGED: u64 = u64::MAX;
+
+impl Worker {
+    pub(super) fn new(id: WorkerId, process: Process, manners: Manners) -> Self {
+        Self {
+            id,
+            process,
+            pen: Pen::default(),
+            stage: Stage::Started,
+            search: Some(PreambleSearch::default()),
+            codec: frame_codec(1 << 20),
+            inbox: BytesMut::new(),
+            hello: None,
+            frames: VecDeque::new(),
+            run: None,
+            has_claims: false,
+            manners,
+            is_liar: false,
+            is_over_memory: false,
+            replies: 0,
+            last_reply: None,
+            is_leaving: false,
+        }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.process.is_alive
+    }
+
+    pub(super) fn exit(&mut self, raw_status: i32, record: &mut Record) {
+        record.trace.note(format_args!("{} exits with {raw_status:#x}", self.id));
+        let fate = &self.process.fate;
+        let sights = [
+            (fate.is_killed(), "a worker that was killed"),
+            (fate.is_killed() && self.is_liar, "a liar that was killed"),
+            (fate.is_terminated(), "a worker that was terminated"),
+            (self.pen.is_writing(), "a death in the middle of a frame"),
+            (!self.pen.is_empty(), "a death with something to say"),
+            (self.run.is_some(), "a death in a task"),
+            (self.stage != Stage::Serving, "a death before it is ready"),
+            (self.is_leaving, "a goodbye"),
+        ];
+        for (is_seen, sight) in sights {
+            if is_seen {
+                record.see(sight);
+            }
+        }
+        self.process.exit(raw_status);
+        record.lose(self.id);
+    }
+
+    /// Whether it has nothing more to do, unless somebody tells it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage == Stage::Serving
+            && self.frames.is_empty()
+            && self.run.is_none()
+            && self.pen.is_empty()
+            && !self.is_leaving
+    }
+
+    fn page(&self) -> Option<&'static SharedPage> {
+        self.process.page.as_ref().filter(|_| self.has_claims).map(|page| page.words)
+    }
+
+    // ----- the handshake -----
+
+    pub(super) fn greet(&mut self, with_claims: bool, differences: Vec<String>) {
+        let Some(hello) = &self.hello else { return };
+        if self.stage != Stage::Started {
+            return;
+        }
+        self.stage = Stage::Initialising;
+        self.has_claims = with_claims && hello.claims.is_some() && self.process.page.is_some();
+        let answer = WorkerHello { version: VERSION, claims: self.has_claims, differences };
+        self.pen.put([], |out| {
+            out.extend_from_slice(b"a banner\n");
+            out.extend_from_slice(&PREAMBLE);
+            put_frame(out, Kind::WorkerHello, &answer, 0).unwrap();
+        });
+    }
+
+    /// It is initialised; what it has said before is written.
+    pub(super) fn ready(&mut self, record: &mut Record) {
+        if self.stage != Stage::Initialising || self.is_leaving {
+            return;
+        }
+        if !self.pen.is_writing() {
+            self.pen.put([], |out| {
+                put_frame(out, Kind::Ready, &Ready { segments: false }, 0).unwrap();
+            });
+        }
+        if self.pen.write(&self.process, None, record) {
+            self.stage = Stage::Serving;
+            self.pen.set_display(self.page());
+            record.is_blurred |= !self.has_claims;
+        }
+    }
+
+    /// If it is quick it needs nobody who tells it.
+    pub(super) fn get_ready(&mut self, record: &mut Record) {
+        if !self.manners.is_quick || !self.is_alive() {
+            return;
+        }
+        match self.stage {
+            Stage::Started => {
+                self.read(1 << 16);
+                self.greet(true, Vec::new());
+            }
+            Stage::Initialising => self.ready(record),
+            Stage::Serving => {}
+        }
+    }
+
+    // ----- reading -----
+
+    pub(super) fn read(&mut self, most: usize) -> bool {
+        let bytes = self.process.read(most);
+        self.inbox.extend_from_slice(&bytes);
+        if let Some(search) = &mut self.search {
+            let Some(end) = search.advance(&self.inbox) else {
+                self.inbox.clear();
+                return !bytes.is_empty();
+            };
+            let _ = self.inbox.split_to(end);
+            self.search = None;
+        }
+        while let Some(frame) = self.codec.decode(&mut self.inbox).unwrap() {
+            self.understand(&frame);
+        }
+        !bytes.is_empty()
+    }
+
+    fn understand(&mut self, frame: &[u8]) {
+        let number = |arguments| decode::<(u64, bytes::Bytes)>(arguments).unwrap().0;
+        let (kind, body) = split_kind(frame).unwrap();
+        self.frames.push_back(match kind {
+            Kind::Hello => {
+                self.hello = Some(split_header(body).unwrap().0);
+                return;
+            }
+            Kind::Task => {
+                let (header, arguments) = split_header(body).unwrap();
+                Frame::Task(header, number(arguments))
+            }
+            Kind::Chunk => {
+                let (header, mut rest) = split_header::<ChunkHeader>(body).unwrap();
+                let numbers = (0..header.count).map(|_| {
+                    let (item, others) = split_item(rest).unwrap();
+                    rest = others;
+                    number(item)
+                });
+                Frame::Chunk(header, numbers.collect())
+            }
+            Kind::Stop => Frame::Stop,
+            kind => panic!("a worker is not sent {kind:?}"),
+        });
+    }
+
+    // ----- working -----
+
+    /// Does the next thing: goes on writing, ends what runs, or begins the next task.
+    pub(super) fn step(&mut self, result: runs::Result, say: Say, record: &mut Record) -> Check {
+        let is_stuck = self.process.is_mute() && !self.pen.is_empty();
+        if self.pen.is_writing() || is_stuck || self.is_leaving || self.stage != Stage::Serving {
+            self.write_all(record);
+            return Ok(());
+        }
+        if self.manners.looks {
+            self.look(record);
+        }
+        match self.run.take() {
+            Some(Run::Task(run)) => {
+                let task = run.task;
+                run.finish(result, &mut self.pen, record);
+                self.end_run(task, say, record);
+            }
+            Some(Run::Chunk(run)) => self.step_chunk(run, result, record)?,
+            None => self.begin(record)?,
+        }
+        Ok(())
+    }
+
+    fn step_chunk(
+        &mut self,
+        mut run: ChunkRun,
+        result: runs::Result,
+        record: &mut Record,
+    ) -> Check {
+        if run.is_running() {
+            run.finish_item(result, &mut self.pen, record);
+            self.write_all(record);
+        }
+        if !self.pen.is_empty() {
+            self.run = Some(Run::Chunk(run));
+            return Ok(());
+        }
+        run.restart_record();
+        if run.begin_item(self.id, record)? {
+            self.run = Some(Run::Chunk(run));
+        } else if run.has_begun() {
+            run.finish(&mut self.pen);
+            self.end_run(run.header.task, Say::Write, record);
+        }
+        Ok(())
+    }
+
+    fn end_run(&mut self, task: TaskId, say: Say, record: &mut Record) {
+        self.last_reply = Some(task);
+        self.replies += 1;
+        if self.hello.as_ref().and_then(|hello| hello.max_tasks) == Some(self.replies) {
+            self.put_goodbye();
+            self.is_leaving = true;
+        }
+        match say {
+            Say::Write => self.write_all(record),
+            Say::Show if !self.is_leaving => {
+                if !self.pen.show(record) {
+                    self.write_all(record);
+                }
+            }
+            Say::Show | Say::Keep => {}
+        }
+    }
+
+    fn put_goodbye(&mut self) {
+        self.pen.put([], |out| {
+            put_task_frame(out, Kind::Goodbye, &Goodbye { exit_hook: None }, 0).unwrap();
+        });
+    }
+
+    fn begin(&mut self, record: &mut Record) -> Check {
+        match self.frames.pop_front() {
+            None => self.write_all(record), // before it sleeps
+            Some(Frame::Stop) if self.manners.is_stubborn => {}
+            Some(Frame::Stop) => {
+                self.put_goodbye();
+                self.is_leaving = true;
+                self.write_all(record);
+            }
+            Some(Frame::Task(header, _)) if self.is_over_memory && header.slot.is_some() => {}
+            Some(Frame::Task(header, number)) => {
+                let run = TaskRun::begin(self.id, header, number, self.page(), record)?;
+                self.run = run.map(Run::Task);
+            }
+            Some(Frame::Chunk(header, _)) if self.is_over_memory && header.slot.is_some() => {}
+            Some(Frame::Chunk(header, numbers)) => {
+                let mut run = ChunkRun::new(header, numbers, self.page());
+                if run.begin_item(self.id, record)? {
+                    self.run = Some(Run::Chunk(run));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_all(&mut self, record: &mut Record) {
+        let is_written = self.pen.is_empty() || self.pen.write(&self.process, None, record);
+        if is_written && self.is_leaving && self.is_alive() {
+            self.exit(0, record);
+        }
+    }
+
+    /// Its running task looks whether it is asked to end; whether it is.
+    pub(super) fn look(&self, record: &mut Record) -> bool {
+        let claim = match &self.run {
+            Some(Run::Task(run)) => run.claim,
+            Some(Run::Chunk(run)) => run.claim(),
+            None => None,
+        };
+        let is_asked = claim.is_some_and(|claim| claim.is_asked());
+        if is_asked {
+            record.see("a task that is asked to end");
+        }
+        is_asked
+    }
+
+    fn running(&self) -> Option<TaskId> {
+        match &self.run {
+            Some(Run::Task(run)) => Some(run.task),
+            Some(Run::Chunk(run)) => Some(run.header.task),
+            None => None,
+        }
+    }
+
+    pub(super) fn report_progress(&mut self, record: &mut Record) {
+        if let Some(task) = self.running() {
+            self.put_progress(task);
+            self.write_all(record);
+        }
+    }
+
+    fn put_progress(&mut self, task: TaskId) {
+        let header = ProgressHeader { task, done: 1, total: 2 };
+        self.pen.put([], |out| put_task_frame(out, Kind::Progress, &header, 0).unwrap());
+    }
+
+    /// It takes too much memory, and begins nothing more that could go to another worker.
+    pub(super) fn bloat(&mut self, record: &mut Record) {
+        let may_say_so = self.run.is_none() && self.replies > 0 && !self.pen.is_writing();
+        if may_say_so && !self.is_over_memory && !self.is_leaving {
+            self.is_over_memory = true;
+            record.see("a worker that takes too much memory");
+            self.pen.put([], |out| put_frame(out, Kind::OverMemory, &(), 0).unwrap());
+            self.write_all(record);
+        }
+    }
+
+    // ----- lies -----
+
+    pub(super) fn lie(&mut self, lie: Lie, record: &mut Record) {
+        if self.pen.is_writing() || self.stage != Stage::Serving || self.is_leaving {
+            return;
+        }
+        self.write_all(record); // what it has said before was the truth
+        if !self.pen.is_empty() {
+            return;
+        }
+        let behind = self.frames.iter().find_map(|frame| match frame {
+            Frame::Task(header, _) => Some(header.task),
+            _ => None,
+        });
+        match lie {
+            Lie::Garbage => self.pen.put([], |out| out.extend_from_slice(b"\x01\0\0\0\xEE")),
+            Lie::Huge => self.pen.put([], |out| out.extend_from_slice(&[0xFF; 4])),
+            Lie::UnknownTask => self.forge(TaskId(1 << 40)),
+            Lie::SecondReply => match self.last_reply {
+                Some(task) if self.running() != Some(task) => self.forge(task),
+                _ => return,
+            },
+            Lie::OutOfOrder => match behind.filter(|_| self.run.is_some()) {
+                Some(task) => self.forge(task),
+                None => return,
+            },
+            Lie::OtherKind => match &self.run {
+                Some(Run::Chunk(run)) => self.forge(run.header.task),
+                _ => return,
+            },
+            Lie::Goodbye if self.frames.iter().any(|frame| matches!(frame, Frame::Stop)) => return,
+            Lie::Goodbye => self.put_goodbye(),
+            Lie::SecondReady => self.pen.put([], |out| {
+                put_frame(out, Kind::Ready, &Ready { segments: true }, 0).unwrap();
+            }),
+            Lie::Scribble { word, value } => {
+                let Some(page) = self.page() else { return };
+                let word = &page.words()[word];
+                word.store(value, std::sync::atomic::Ordering::Relaxed);
+            }
+            Lie::Progress => self.put_progress(behind.unwrap_or(TaskId(1 << 40))),
+        }
+        record.trace.note(format_args!("{} lies: {lie:?}", self.id));
+        // A late report of progress is no crime.
+        if !matches!(lie, Lie::Progress) {
+            self.is_liar = true;
+            record.liars.insert(self.id);
+        }
+        self.write_all(record);
+    }
+
+    fn forge(&mut self, task: TaskId) {
+        let answer: Answer = (FORGED, FORGED, bytes::Bytes::new());
+        let mut payload = Vec::new();
+        crate::codec::encode(&answer, &mut payload, usize::MAX).unwrap();
+        let header = ReplyHeader { run_time: 1, task, outcome: Outcome::Returned };
+        self.pen.put([], |out| {
+            put_task_frame(out, Kind::Reply, &header, payload.len()).unwrap();
+            out.extend_from_slice(&payload);
+        });
+    }
+}

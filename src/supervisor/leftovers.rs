@@ -1,0 +1,29 @@
+//! What a supervisor must not have any more when all tasks are over.
+
+use super::{Shared, Supervisor};
+use crate::claim::ClaimBoard;
+
+impl Shared {
+    /// As of the supervisor, if the pool has not ended.
+    pub(crate) fn leftovers(&self) -> Option<Vec<&'static str>> {
+        self.helm.look(Supervisor::leftovers)
+    }
+}
+
+impl Supervisor {
+    /// Says what it still keeps of tasks.
+    fn leftovers(&self) -> Vec<&'static str> {
+        let mut boards = self.workers.values().filter_map(|worker| worker.claims.as_ref());
+        let kept = [
+            (!self.ledger.is_empty(), "entries in the ledger"),
+            (!boards.all(ClaimBoard::is_free), "words on a page of claims"),
+            (!self.reported.is_empty(), "reports"),
+            (!self.resolved.is_empty(), "resolutions"),
+            (!self.ripe.is_empty(), "ripe maps"),
+            (self.places > 0, "places in the queue"),
+            (!self.unwritten.is_empty(), "unwritten frames"),
+            (self.death.is_some(), "a death"),
+        ];
+        kept.into_iter().filter_map(|(is_kept, what)| is_kept.then_some(what)).collect()
+    }
+}
