@@ -125,7 +125,11 @@ pub(crate) struct ExitReply {
 pub(crate) enum Ended {
     /// It said goodbye.
     Left(Option<ExitReply>),
-    Died(WorkerDeath),
+    Died {
+        death: WorkerDeath,
+        /// Nothing that it has said was ignored because it broke the protocol.
+        is_heard: bool,
+    },
     NotStarted(StartError),
 }
 
@@ -560,7 +564,8 @@ impl<'a> Link<'a> {
             remark,
         });
         if self.was_ready {
-            return Ended::Died(death);
+            let is_heard = !matches!(self.stage, Stage::Failed(_));
+            return Ended::Died { death, is_heard };
         }
         let silent = matches!(&self.stage, Stage::Starting(handshake) if handshake.is_silent());
         let hint = if silent && !death.was_killed_from_outside() {

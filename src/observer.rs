@@ -63,7 +63,7 @@ impl Observer {
     ) -> Option<Process> {
         match ended {
             Ended::Left(_) => log::debug!("{}: {worker} has left", self.name),
-            Ended::Died(death) => log::debug!("{}: {death}", self.name),
+            Ended::Died { death, .. } => log::debug!("{}: {death}", self.name),
             Ended::NotStarted(error) => {
                 log::debug!("{}: {worker} did not start: {error}", self.name);
             }
@@ -72,10 +72,10 @@ impl Observer {
             Ended::Left(_) => {
                 PoolEvent::WorkerLeft { worker, reason: seen.map_or(LeaveReason::ShutDown, reason) }
             }
-            Ended::Died(death) if seen.is_some_and(was_told_to_go) => {
+            Ended::Died { death, .. } if seen.is_some_and(was_told_to_go) => {
                 PoolEvent::WorkerKilled { death: death.clone() }
             }
-            Ended::Died(death) => PoolEvent::WorkerDied { death: death.clone() },
+            Ended::Died { death, .. } => PoolEvent::WorkerDied { death: death.clone() },
             Ended::NotStarted(error) => {
                 PoolEvent::WorkerNotStarted { worker, reason: error.to_string() }
             }

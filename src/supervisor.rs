@@ -496,9 +496,9 @@ impl Supervisor {
                 }
                 End::Left
             }
-            Ended::Died(death) => {
+            Ended::Died { death, is_heard } => {
                 self.death = Some(BrokenCause::WorkerDied(death));
-                self.divide_last(view, worker);
+                self.divide_last(view, worker, is_heard);
                 End::Died { taken: self.take_back(&view.scheduler, worker, 0) }
             }
             Ended::NotStarted(error) => {

@@ -25,6 +25,7 @@
 
 mod check;
 mod clock;
+mod found;
 mod gate;
 mod history;
 mod map;

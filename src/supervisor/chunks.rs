@@ -62,12 +62,13 @@ impl Supervisor {
 
     /// As [`Self::divide`], for a worker that has died. If the chunk had begun, then afterwards it
     /// consists of what has results, and of what may have begun and fails with the worker.
-    pub(super) fn divide_last(&mut self, view: &mut View, worker: WorkerId) {
+    pub(super) fn divide_last(&mut self, view: &mut View, worker: WorkerId, is_heard: bool) {
         let Some((task, harvest)) = self.running_chunk(&view.scheduler, worker) else { return };
         if self.ledger.get(task).is_some_and(|entry| entry.cell().claim().is_some()) {
             self.divide(view, worker);
-        } else {
-            // Without claims each result is written before the next item begins.
+        } else if is_heard {
+            // Without claims each result is written before the next item begins. What is not heard may have
+            // been written all the same, and then every item may have begun.
             let begun = harvest.done(task).saturating_add(1);
             self.cut_off(view, worker, task, &harvest, begun);
         }

@@ -1,0 +1,69 @@
+//! Histories that found bugs, as short as they can be.
+
+use std::time::Duration;
+
+use super::history::{Birth, Deed, Event, History, Step};
+use super::map::Shape;
+use super::process::Pages;
+use super::record::{Check, Ending, Trace};
+use super::runs;
+use super::user::{Way, Wishes};
+use super::worker::{Lie, Say};
+use crate::builder::OnWorkerDeath;
+use crate::scheduler::Config;
+
+fn config() -> Config {
+    Config {
+        max_workers: 1,
+        min_workers: 0,
+        idle_timeout: None,
+        max_tasks: None,
+        on_worker_death: OnWorkerDeath::Replace,
+        start_timeout: Duration::from_secs(10),
+        grace_period: Duration::from_millis(50),
+        max_pipeline: 8,
+        cpus: 1,
+        brief_row: 64,
+    }
+}
+
+fn play(config: Config, queue_capacity: usize, events: &[Event]) -> Check {
+    let steps = events.iter().map(|event| Step { event: *event, turns: 3 }).collect();
+    let history = History { config, queue_capacity, steps };
+    history.play(&mut Pages::default(), Trace::default()).kept
+}
+
+fn submit(way: Way) -> Event {
+    Event::Submit(Wishes { way, ..Wishes::NONE })
+}
+
+fn birth(has_page: bool) -> Event {
+    let (is_narrow, is_stubborn, is_quick, looks) = (false, false, true, false);
+    Event::Birth {
+        n: 0,
+        birth: Birth::Up { is_narrow, has_page, is_stubborn, is_quick, looks },
+        count: 1,
+    }
+}
+
+fn work(steps: usize) -> Event {
+    let result = runs::Result { ending: Ending::Returned, nanos: 2_000, size: 0 };
+    Event::Worker { n: 0, deed: Deed::Work { steps, result, say: Say::Write, reads: true } }
+}
+
+fn lie(lie: Lie) -> Event {
+    Event::Worker { n: 0, deed: Deed::Lie(lie) }
+}
+
+#[test]
+fn nobody_waits_for_a_place_in_a_pool_whose_runtime_has_gone() -> Check {
+    play(config(), 1, &[submit(Way::Submit), submit(Way::Submit), Event::Abandon])
+}
+
+#[test]
+fn what_an_unheard_worker_may_have_begun_of_a_chunk_is_not_begun_again() -> Check {
+    let map = Event::Map(Shape { count: 2, chunk: Some(2), buffer: None, is_ordered: true });
+    let pull = Event::Pull { map: 0, items: 1 };
+    let wait = Event::Wait(Duration::from_millis(1));
+    play(config(), 100, &[map, pull, birth(false), wait, lie(Lie::Goodbye), work(4)])
+}
