@@ -133,6 +133,14 @@ pub(crate) enum Ended {
     NotStarted(StartError),
 }
 
+impl Ended {
+    /// The end of a worker that has said goodbye after it broke the protocol.
+    pub(crate) fn disgraced(worker: WorkerId, pid: u32) -> Self {
+        let remark = Some("it broke the protocol".to_owned());
+        Self::Died { death: death(worker, pid, None, String::new(), remark), is_heard: true }
+    }
+}
+
 /// What a link tells its supervisor by.
 pub(crate) struct Uplink {
     pub(crate) worker: WorkerId,

@@ -34,7 +34,7 @@ use crate::observer::Observer;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
 use crate::scheduler::{
-    Action, End, Failure, Force, Refusal, Scheduler, StartFailure, Task, Time, Verdict,
+    Action, End, Failure, Force, Refusal, Scheduler, Stage, StartFailure, Task, Time, Verdict,
 };
 use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
@@ -488,6 +488,14 @@ impl Supervisor {
     fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, ended: Ended) {
         self.skip_cancelled(view, now, worker, None);
         let seen = view.scheduler.worker(worker);
+        let ended = match (ended, view.observer.processes.get(&worker), seen.map(|seen| seen.stage))
+        {
+            // It had to be killed, whatever it has said after that.
+            (Ended::Left(_), Some(process), Some(Stage::Ending { fault: true, .. })) => {
+                Ended::disgraced(worker, process.pid)
+            }
+            (ended, ..) => ended,
+        };
         let process = view.observer.worker_ended(now, worker, seen, &ended);
         let end = match ended {
             Ended::Left(exit_reply) => {

@@ -67,3 +67,13 @@ fn what_an_unheard_worker_may_have_begun_of_a_chunk_is_not_begun_again() -> Chec
     let wait = Event::Wait(Duration::from_millis(1));
     play(config(), 100, &[map, pull, birth(false), wait, lie(Lie::Goodbye), work(4)])
 }
+
+#[test]
+fn a_liar_that_says_goodbye_breaks_a_pool_as_any_other_death() -> Check {
+    let config = Config { on_worker_death: OnWorkerDeath::Break, ..config() };
+    let (submit, wait) = (submit(Way::TrySubmit), Event::Wait(Duration::from_millis(1)));
+    let start = [submit, submit, birth(true), wait, work(1)];
+    // It is told to leave, which it has not read.
+    let events = [&start[..], &[Event::Recycle, work(1), lie(Lie::SecondReply), work(1)]].concat();
+    play(config, 100, &events)
+}
