@@ -57,8 +57,17 @@ pub(super) fn last_begun(page: &SharedPage, slot: Slot) -> u32 {
     let announced = page.words()[ANNOUNCED].load(Ordering::Acquire);
     match u32::try_from(announced ^ slot.word(0)) {
         Ok(items) => items.max(1),
-        Err(_) => 1, // it is about another chunk
+        // A later chunk, so this one is over, whatever was heard of that.
+        Err(_) if is_later(announced, slot) => u32::MAX,
+        Err(_) => 1, // an earlier one
     }
+}
+
+/// Whether a word is about a later sending. They are counted up, and begin anew some day.
+fn is_later(word: u64, slot: Slot) -> bool {
+    const HALF: u64 = 1 << 31;
+    let ahead = (word >> 32).wrapping_sub(u64::from(slot.sending)) & u64::from(u32::MAX);
+    ahead != 0 && ahead < HALF
 }
 
 fn settled(word: u64) -> Option<u32> {
@@ -206,6 +215,16 @@ mod tests {
         assert!(!items.begin_next() && !items.begin_next());
         assert_eq!(claim.stop(), Stopped::After(3));
         assert_eq!(claim.revoke(), Revocation::Begun);
+    }
+
+    #[test]
+    fn all_items_of_a_chunk_have_begun_when_a_later_one_is_announced() {
+        let mut board = ClaimBoard::new(Arc::new(SharedPage::create().unwrap().0));
+        let (claim, later) = (board.offer().unwrap(), board.offer().unwrap());
+        assert!(begun(&claim).begin_next() && begun(&later).begin_next());
+        assert_eq!(later.stop(), Stopped::After(2));
+        let all = u32::try_from(ITEMS / ITEM).unwrap();
+        assert!(matches!(claim.stop(), Stopped::After(items) if items >= all));
     }
 
     #[test]

@@ -69,6 +69,14 @@ fn what_an_unheard_worker_may_have_begun_of_a_chunk_is_not_begun_again() -> Chec
 }
 
 #[test]
+fn a_chunk_that_is_over_and_unheard_is_not_begun_again_after_a_later_one() -> Check {
+    let map = Event::Map(Shape { count: 30, chunk: Some(2), buffer: None, is_ordered: true });
+    let pull = Event::Pull { map: 0, items: 1 };
+    let wait = Event::Wait(Duration::from_millis(1));
+    play(config(), 100, &[map, pull, birth(true), wait, lie(Lie::Huge), work(5)])
+}
+
+#[test]
 fn a_liar_that_says_goodbye_breaks_a_pool_as_any_other_death() -> Check {
     let config = Config { on_worker_death: OnWorkerDeath::Break, ..config() };
     let (submit, wait) = (submit(Way::TrySubmit), Event::Wait(Duration::from_millis(1)));
