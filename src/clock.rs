@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use futures_timer::Delay;
+use crate::timer::Delay;
 
 /// Ready when the time has come. A waiter is set seldom, so it may take an allocation.
 pub(crate) type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;

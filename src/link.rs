@@ -18,7 +18,6 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +34,7 @@ use crate::handshake::{Handshake, Heard, misplaced};
 use crate::id::{TaskId, WorkerId};
 use crate::inbox::{SMALL, keep_payload, read_more, small_payload};
 use crate::launch::Launch;
+use crate::limits::ResourceLimits;
 use crate::loans::Loans;
 use crate::outlet::Outlet;
 use crate::output::{Drained, drain};
@@ -136,8 +136,17 @@ pub(crate) enum Ended {
 impl Ended {
     /// The end of a worker that has said goodbye after it broke the protocol.
     pub(crate) fn disgraced(worker: WorkerId, pid: u32) -> Self {
-        let remark = Some("it broke the protocol".to_owned());
-        Self::Died { death: death(worker, pid, None, String::new(), remark), is_heard: true }
+        let death = WorkerDeath::new(DeathReport {
+            deceased: Deceased::Worker,
+            worker,
+            pid,
+            exit_code: None,
+            signal: None,
+            stderr_tail: String::new(),
+            limits: ResourceLimits::default(),
+            remark: Some("it broke the protocol".to_owned()),
+        });
+        Self::Died { death, is_heard: true }
     }
 }
 

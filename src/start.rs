@@ -111,7 +111,8 @@ impl Start for Spawn {
     }
 }
 
-fn spawn(launch: &Launch) -> io::Result<Spawned> {
+/// Starts the program, and has its pipes watched by the runtime.
+pub(crate) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     require_io_driver()?;
     let mut command = launch.program.command(Role::Worker)?;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

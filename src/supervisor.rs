@@ -38,7 +38,6 @@ use crate::scheduler::{
 };
 use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
-use crate::timer::Delay;
 use crate::wire::{ChunkReplyHeader, Kind, Outcome};
 
 /// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit holds a place

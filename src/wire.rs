@@ -148,10 +148,10 @@ pub(crate) struct Hello {
     pub(crate) limits: ResourceLimits,
     /// Descriptors that it keeps, of those that it has inherited.
     pub(crate) pass_fds: Vec<i32>,
-    /// The functions that tasks name by their position here.
     /// After so many tasks the worker leaves without being told to.
     pub(crate) max_tasks: Option<u64>,
-    /// `None`: those that the server that has forked the worker was told.
+    /// The functions that tasks name by their position here. `None`: those that the server that has forked the
+    /// worker was told.
     pub(crate) functions: Option<Vec<FunctionName>>,
     /// If it is to be run in the worker itself. Its arguments are the beginning of the payload.
     pub(crate) preload: Option<PreloadHeader>,

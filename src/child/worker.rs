@@ -222,8 +222,8 @@ impl Worker {
         }
         let (hello, args) = split_header::<Hello>(body)?;
         let args = args.len();
-        if !has_lifeline {
-            watch_parent(Arc::clone(&input), &hello.identity)?;
+        if !has_lifeline && let Err(error) = watch_parent(Arc::clone(&input), &hello.identity) {
+            die_alone(&error); // most likely there is no thread to be had
         }
         let is_forked = functions.is_inherited();
         let functions = match functions.find(hello.functions.as_deref()) {

@@ -5,11 +5,11 @@ use bytes::BytesMut;
 use super::{Seeds, frame, split};
 use crate::forkserver::protocol::{Answer, Request};
 use crate::handshake::{Handshake, Heard};
+use crate::limits::ResourceLimits;
 use crate::process::Identity;
 use crate::wire::{
-    FunctionName, Hello, InitFailure, Kind, MemoryLimits, PREAMBLE, PanicReport, PreloadHeader,
-    ProcessHello, Ready, ServerHello, VERSION, WorkerHello, frame_codec, peek_version,
-    split_header, split_kind,
+    FunctionName, Hello, InitFailure, Kind, PREAMBLE, PanicReport, PreloadHeader, ProcessHello,
+    Ready, ServerHello, VERSION, WorkerHello, frame_codec, peek_version, split_header, split_kind,
 };
 
 const MAX_PAYLOAD: usize = 4 << 10;
@@ -74,7 +74,9 @@ fn hellos() {
         worker: crate::WorkerId(1),
         identity: identity(),
         max_payload: 1 << 30,
-        memory: MemoryLimits { soft: Some(1 << 30), hard: None },
+        max_memory: Some(1 << 30),
+        limits: ResourceLimits::new().open_files(64),
+        pass_fds: vec![7],
         max_tasks: Some(7),
         functions: Some(vec![function("a::b"), function("c")]),
         preload: Some(PreloadHeader { function: 1, length: 2 }),
@@ -87,8 +89,18 @@ fn hellos() {
         identity: identity(),
         functions: vec![function("a::b")],
         preload: Some(0),
+        pass_fds: vec![7],
     };
-    let process = ProcessHello::new(function("c"), true, 1 << 30, identity(), true);
+    let process = ProcessHello {
+        version: VERSION,
+        max_payload: 1 << 30,
+        function: function("c"),
+        typed: true,
+        ends_with_parent: true,
+        identity: identity(),
+        limits: ResourceLimits::default(),
+        pass_fds: Vec::new(),
+    };
     let seeds = Seeds::new("hello")
         .with("worker", frame(Kind::Hello, &hello, b"\x01\x02\x03"))
         .with("server", frame(Kind::Hello, &server, b"\x01"))

@@ -3,13 +3,14 @@
 use super::*;
 use crate::OnWorkerDeath;
 use crate::arena::Arena;
+use crate::clock::Clock;
 use crate::error::Cause;
 use crate::fuzz::{MENDED, Seeds, encoded, frame, split_stream, stream};
 use crate::output::WorkerOutput;
 use crate::program::Program;
 use crate::scheduler::{Config, Scheduler};
+use crate::start::{Spawn, spawn};
 use crate::sys::{Segment, SegmentRef};
-use crate::wire::MemoryLimits;
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large as far as the codec knows, and of the room for what is read.
@@ -26,14 +27,15 @@ fn launch() -> Launch {
     Launch {
         name: "fuzz".to_owned(),
         program: Program { command: Some(command), ..Program::default() },
-        fork_server: None,
+        start: Box::new(Spawn),
         preload: None,
         initializer: None,
         exit_hook: None,
         max_payload: MAX_PAYLOAD,
         shared_memory: 1 << 20,
         max_tasks: None,
-        memory: MemoryLimits::default(),
+        max_memory: None,
+        limits: ResourceLimits::default(),
         output: WorkerOutput::Null,
         start_timeout: Duration::from_secs(30),
     }
@@ -52,7 +54,8 @@ fn uplink() -> Uplink {
         cpus: 1,
         brief_row: 1,
     });
-    let (shared, _) = Shared::new("fuzz".to_owned(), scheduler, 1, Arena::new(1 << 20));
+    let (shared, _) =
+        Shared::new("fuzz".to_owned(), scheduler, 1, Arena::new(1 << 20), Clock::REAL);
     Uplink { worker: WorkerId(1), shared: Arc::new(shared), reports: mpsc::channel(1).0 }
 }
 
@@ -154,7 +157,7 @@ fn consume(message: Message) {
 #[tokio::test]
 async fn what_a_worker_says() {
     let (launch, uplink) = (Arc::new(launch()), uplink());
-    let spawned = Spawned::new(&launch).unwrap();
+    let spawned = spawn(&launch).unwrap();
     let mut link = Link::new(launch, &uplink, spawned);
     let mut segment = Segment::create(100).unwrap();
     segment.write_at(0, &encoded(&"text")).unwrap();

@@ -8,9 +8,10 @@ use super::*;
 use crate::arena::lease_word;
 use crate::fuzz::{MENDED, Seeds, encoded, frame, split_stream, stream};
 use crate::id::TaskId;
+use crate::limits::ResourceLimits;
 use crate::process::Identity;
 use crate::sys::Segment;
-use crate::wire::{MemoryLimits, PREAMBLE, Place, begin_item, end_item};
+use crate::wire::{PREAMBLE, Place, begin_item, end_item};
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large as far as the reader knows.
@@ -52,7 +53,9 @@ fn hello() -> Hello {
         worker: crate::WorkerId(1),
         identity,
         max_payload: MAX_PAYLOAD as u64,
-        memory: MemoryLimits::default(),
+        max_memory: None,
+        limits: ResourceLimits::default(),
+        pass_fds: Vec::new(),
         max_tasks: None,
         functions: None,
         preload: None,
@@ -121,6 +124,7 @@ fn worker(uplink: &'static Uplink, claims: Option<&'static SharedPage>, known: &
         runs: 0,
         replies: 0,
         memory: None,
+        cpu_time: None,
         over_memory: false,
         waits_for_resume: false,
         segments,
