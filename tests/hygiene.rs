@@ -62,13 +62,19 @@ fn inheritable_pipe() -> (File, OwnedFd) {
 
 // ----- descriptors -----
 
+/// By which a process sees its parent end.
+const PIDFD: &str = "anon_inode:[pidfd]";
+
 /// Those that there have to be, and no others. A forked worker has three more: the end of the pipe by
-/// which it notices that the pool's process is gone, and two that have the system tell it.
+/// which it notices that the pool's process is gone, and two that have the system tell it. Any other one has opened its
+/// parent for that.
 #[track_caller]
 fn assert_only_needed(descriptors: &BTreeMap<i32, String>, frames: usize, lifelines: usize) {
     assert_eq!(descriptors[&0], "/dev/null", "{descriptors:?}");
     assert_eq!(descriptors[&1], descriptors[&2], "{descriptors:?}");
-    let others: Vec<&String> = descriptors.range(3..).map(|(_, target)| target).collect();
+    let (parents, others): (Vec<&String>, Vec<&String>) =
+        descriptors.range(3..).map(|(_, target)| target).partition(|target| *target == PIDFD);
+    assert_eq!(parents.len(), usize::from(lifelines == 0), "{descriptors:?}");
     let pipes = others.iter().filter(|target| target.starts_with("pipe:")).count();
     assert_eq!((others.len(), pipes), (frames + lifelines, frames + lifelines), "{descriptors:?}");
 }
@@ -101,7 +107,9 @@ async fn a_worker_has_the_descriptors_that_it_needs_and_no_others() {
 async fn a_process_has_the_descriptors_that_it_needs_and_no_others() {
     let (_reader, _writer) = inheritable_pipe();
     let found = in_time(Process::spawn(descriptors, ())).await.unwrap();
-    let others: Vec<&String> = found.range(3..).map(|(_, target)| target).collect();
+    let (parents, others): (Vec<&String>, Vec<&String>) =
+        found.range(3..).map(|(_, target)| target).partition(|target| *target == PIDFD);
+    assert_eq!(parents.len(), 1, "{found:?}");
     assert!(others.iter().all(|target| target.starts_with("socket:")), "{found:?}");
     assert_eq!(others.len(), 2, "{found:?}"); // to read from, and to write to
 }
