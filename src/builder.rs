@@ -254,7 +254,8 @@ impl Builder {
 
     /// How long a worker may take from its spawning to the end of its initializer. If one takes
     /// longer the pool is broken. Default: 30 seconds, as one second proved too short for loaded
-    /// machines.
+    /// machines. If the pool's own process has not run at that moment (it was stopped, or its machine was), it counts
+    /// from the beginning.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.start_timeout = limit;
         self

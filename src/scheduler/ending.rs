@@ -1,11 +1,16 @@
 //! How tasks are ended while they run, and what follows from the end of a worker.
 
+use std::time::Duration;
+
 use super::restarts::delay;
 use super::task::Task;
 use super::worker::{Mercy, Recall, Sent, Sentence, Stage, Worker};
 use super::{Action, End, Failure, KillReason, Phase, Scheduler, StartFailure, Time};
 use crate::builder::OnWorkerDeath;
 use crate::id::WorkerId;
+
+/// Who looks at the clock so late has not run in the meantime.
+pub(super) const STANDSTILL: Duration = Duration::from_millis(500);
 
 impl Scheduler {
     /// Marks a sent task as one to be ended; that happens as soon as it is the running one.
@@ -90,6 +95,11 @@ impl Scheduler {
     pub(super) fn worker_timeout(&mut self, now: Time, id: WorkerId) {
         let Some(worker) = self.workers.get(id) else { return };
         match worker.stage {
+            // The pool itself has stood still (stopped, or with its machine), and perhaps the worker with it.
+            Stage::Starting { deadline } if now.saturating_sub(deadline) >= STANDSTILL => {
+                let deadline = now.saturating_add(self.config.start_timeout);
+                self.update(id, |worker| worker.stage = Stage::Starting { deadline });
+            }
             Stage::Starting { .. } => self.end_now(id, KillReason::StartTimeout),
             Stage::Stopping { .. } | Stage::Ending { .. } => {
                 self.end_now(id, KillReason::GraceOver);

@@ -8,6 +8,7 @@ use super::simulation::index;
 use crate::builder::OnWorkerDeath;
 use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
+use crate::scheduler::ending::STANDSTILL;
 use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;
 use crate::scheduler::{Config, End, Failure, KillReason, StartFailure, Task, Time};
@@ -454,7 +455,12 @@ impl Model {
         self.expire(now);
         let due = |task: &Entry| task.timeout_at().is_some_and(|at| at <= now);
         for n in self.live.clone() {
-            let desk = &self.desks[n];
+            let desk = &mut self.desks[n];
+            if let Stage::Starting { deadline } = &mut desk.stage
+                && *deadline + STANDSTILL <= now
+            {
+                *deadline = now + self.config.start_timeout;
+            }
             let Some(head) = desk.pipeline.front() else {
                 continue;
             };

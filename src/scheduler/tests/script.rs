@@ -315,6 +315,12 @@ impl Pool {
         self.now = target;
     }
 
+    /// Time passes, and all timers on the way fire at its end.
+    pub(super) fn stands_still(&mut self, time: Duration) {
+        self.now += time;
+        self.stale_timer();
+    }
+
     /// A timer fires too late, when things may have changed.
     pub(super) fn stale_timer(&mut self) {
         self.scheduler.timeout(self.now);

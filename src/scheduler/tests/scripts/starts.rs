@@ -92,6 +92,19 @@ fn a_ready_worker_ends_a_row_of_failed_starts() {
 }
 
 #[test]
+fn a_worker_is_not_blamed_for_the_time_in_which_the_pool_stood_still() {
+    let mut pool = Pool::of(1);
+    pool.submit(1);
+    pool.skip();
+    pool.stands_still(secs(3_600));
+    pool.expect_nothing();
+    pool.after(secs(59));
+    pool.expect_nothing();
+    pool.after(secs(1));
+    pool.expect([kill(1, KillReason::StartTimeout)]);
+}
+
+#[test]
 fn a_worker_that_does_not_come_up_in_time_breaks_the_pool() {
     let mut pool = Pool::of(1);
     pool.submit(1);
