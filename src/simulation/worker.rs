@@ -339,6 +339,12 @@ impl Worker {
     }
 
     fn begin(&mut self, record: &mut Record) -> Check {
+        if matches!(self.frames.front(), Some(Frame::Task(..) | Frame::Chunk(..))) {
+            self.say_kept(record);
+            if self.pen.is_writing() || !self.is_alive() {
+                return Ok(());
+            }
+        }
         match self.frames.pop_front() {
             None => self.write_all(record), // before it sleeps
             Some(Frame::Stop) if self.manners.is_stubborn => {}
@@ -361,6 +367,13 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Nothing begins before what is kept is seen or written.
+    fn say_kept(&mut self, record: &mut Record) {
+        if !self.pen.is_empty() && !self.pen.show(record) {
+            self.write_all(record);
+        }
     }
 
     pub(super) fn write_all(&mut self, record: &mut Record) {

@@ -105,9 +105,13 @@ impl Hand {
         }
     }
 
+    /// Of the workers that it has forked, the system ends those that are stopped: nobody is left who could continue
+    /// them (`setpgid(2)`, orphaned process groups).
     fn hit_server(&mut self) {
         let server = self.draw_worker(false).and_then(parent_of);
         if let Some(server) = server.filter(|pid| parent_of(*pid) == Some(std::process::id())) {
+            let workers = self.pool.workers().into_iter().map(|worker| worker.pid);
+            self.hits.extend(workers.filter(|pid| stat(*pid, 0).as_deref() == Some("T")));
             let _ = kill_process(to_pid(server), Signal::KILL);
         }
     }
@@ -131,7 +135,12 @@ fn to_pid(pid: u32) -> Pid {
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
+    stat(pid, 1)?.parse().ok()
+}
+
+/// A field of what the system says of a process, behind its name.
+fn stat(pid: u32, field: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?; // the name before it may contain anything
-    fields.split_whitespace().nth(1)?.parse().ok()
+    fields.split_whitespace().nth(field).map(str::to_owned)
 }
