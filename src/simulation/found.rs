@@ -85,3 +85,12 @@ fn a_liar_that_says_goodbye_breaks_a_pool_as_any_other_death() -> Check {
     let events = [&start[..], &[Event::Recycle, work(1), lie(Lie::SecondReply), work(1)]].concat();
     play(config, 100, &events)
 }
+
+#[test]
+fn an_item_that_has_a_result_has_begun_whatever_its_worker_has_announced() -> Check {
+    let map = Event::Map(Shape { count: 30, chunk: Some(40), buffer: Some(40), is_ordered: true });
+    let pull = Event::Pull { map: 0, items: 1 };
+    let wait = Event::Wait(Duration::from_millis(1));
+    let scribble = lie(Lie::Scribble { word: 512, value: 7 });
+    play(config(), 100, &[map, pull, birth(true), wait, work(5), scribble])
+}

@@ -55,6 +55,8 @@ impl Supervisor {
             harvest.receive_record(worker, task, record);
         }
         if let Stopped::After(begun) = stopped {
+            // More results than items have begun: what the worker has announced was overwritten.
+            let begun = if harvest.done(task) > begun { u32::MAX } else { begun };
             self.cut_off(view, worker, task, &harvest, begun);
         }
         self.ripe.push(harvest);
