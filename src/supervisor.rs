@@ -315,6 +315,7 @@ impl Supervisor {
 
     /// Tells those who look on and those who wait for tasks.
     pub(crate) fn resolve(&mut self) {
+        // Each is looked at first: to drain nothing is a call of its own, and most turns have little to tell.
         if !self.reported.is_empty() {
             for (cell, Progress { done, total, text, .. }) in self.reported.drain(..) {
                 cell.report_progress(done, total, text);

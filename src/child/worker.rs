@@ -337,7 +337,7 @@ impl Worker {
     ) -> io::Result<()> {
         if let Some(current) = self.begin(header) {
             let function = named(&self.functions, header.function)?;
-            self.cpu_time.as_ref().map_or(Ok(()), CpuTimeLimit::restart)?;
+            self.restart_cpu_time()?;
             let began = self.clock.unwrap_or_else(Instant::now);
             set_current(Some(current));
             let length = self.execute(header, function, payload, writer)?;
@@ -380,7 +380,7 @@ impl Worker {
                 set_current(Some(Current { task, worker, attempt: 1, claim, uplink, run }));
             }
             set_current_item(item);
-            self.cpu_time.as_ref().map_or(Ok(()), CpuTimeLimit::restart)?;
+            self.restart_cpu_time()?;
             let args = items.next()?;
             chunk.finish_item(writer, |out| {
                 attempt(call, args, out, limit, None).map(|encoded| encoded.kept)
@@ -401,6 +401,11 @@ impl Worker {
             writer.flush()?;
         }
         self.check_memory(writer)
+    }
+
+    /// What begins now has all of its CPU time.
+    fn restart_cpu_time(&self) -> io::Result<()> {
+        self.cpu_time.as_ref().map_or(Ok(()), CpuTimeLimit::restart)
     }
 
     /// Whether this was its last task, and it leaves without being told to.
@@ -498,7 +503,7 @@ impl Worker {
                     put_task_frame(out, Kind::Goodbye, &goodbye, length)
                 };
                 let (hook, limit) = (named(&self.functions, hook)?, self.hello.max_payload());
-                self.cpu_time.as_ref().map_or(Ok(()), CpuTimeLimit::restart)?;
+                self.restart_cpu_time()?;
                 let (_, encoded) = call(hook, payload, out, limit, None, put_header)?;
                 writer.lend(encoded.kept)?;
             }
