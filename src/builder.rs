@@ -618,11 +618,11 @@ fn absolute(path: &Path) -> PathBuf {
 
 fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Call, BuildErrorKind> {
     let name = std::any::type_name::<F>();
-    let function = Registry::global().position::<F>();
-    let function = function.ok_or(BuildErrorKind::Unregistered(name))?;
-    let arguments = Payload::encode(args, usize::MAX);
-    let arguments =
-        arguments.map_err(|source| BuildErrorKind::Arguments { function: name, source })?;
+    let registered = Registry::global().lookup::<F>();
+    let (function, registered) = registered.ok_or(BuildErrorKind::Unregistered(name))?;
+    let arguments = Payload::encode(args, usize::MAX, registered.arguments());
+    let arguments = arguments
+        .map_err(|error| BuildErrorKind::Arguments { function: name, source: error.of(name) })?;
     Ok(Call { name, function, arguments })
 }
 

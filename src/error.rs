@@ -255,7 +255,15 @@ impl fmt::Display for Report {
         if self.attempt > 1 {
             write!(f, " at attempt {}", self.attempt)?;
         }
-        write!(f, ": {}", self.cause)
+        write!(f, ": {}", self.cause)?;
+        match &self.cause {
+            Cause::Codec { source, .. } => {
+                let error = source.downcast_ref::<CodecError>();
+                let cure = error.and_then(|error| error.cure(self.subject.function()));
+                f.write_str(&cure.unwrap_or_default())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

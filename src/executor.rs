@@ -26,7 +26,7 @@ use crate::id::TaskId;
 use crate::ledger::Entry;
 use crate::map::Map;
 use crate::payload::Payload;
-use crate::registry::Registry;
+use crate::registry::{Function, Registry};
 use crate::scheduler::{Force, Task, Wishes};
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::snapshot::{PoolStats, WorkerInfo};
@@ -493,12 +493,13 @@ impl ProcessPoolExecutor {
         args: &impl Serialize,
     ) -> Result<Prepared, SubmitError> {
         let name = std::any::type_name::<F>();
-        let function = position_of::<F>()?;
+        let (function, registered) = registered::<F>()?;
         if self.inner.shared.refused.get().is_some() {
             return Err(self.refusal(name));
         }
         let (limit, arena) = (self.inner.limits.max_payload, &self.inner.shared.arena);
-        let arguments = Payload::encode_in(args, limit, arena).map_err(|error| {
+        let arguments = Payload::encode_in(args, limit, arena, registered.arguments());
+        let arguments = arguments.map_err(|error| {
             submit_error(name, Cause::codec(Value::Arguments, "encoded", error))
         })?;
         Ok(Prepared { name, function, arguments })
@@ -618,10 +619,10 @@ async fn closed(mut closed: watch::Receiver<Option<ShutdownReport>>) -> Shutdown
     report.map_or(None, |report| report.clone()).unwrap_or_default()
 }
 
-/// The position of a function that tasks name it by.
-pub(crate) fn position_of<F: 'static>() -> Result<u32, SubmitError> {
+/// A function, and its position, by which tasks name it.
+pub(crate) fn registered<F: 'static>() -> Result<(u32, &'static Function), SubmitError> {
     let name = std::any::type_name::<F>();
-    let function = Registry::global().position::<F>();
+    let function = Registry::global().lookup::<F>();
     function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)))
 }
 

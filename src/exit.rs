@@ -159,6 +159,7 @@ impl fmt::Debug for Exits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Choice;
     use crate::wire::Outcome;
 
     fn exits() -> Exits {
@@ -167,7 +168,10 @@ mod tests {
     }
 
     fn reply(outcome: Outcome, value: u32) -> ExitReply {
-        ExitReply { outcome, payload: Payload::encode(&value, usize::MAX).unwrap() }
+        ExitReply {
+            outcome,
+            payload: Payload::encode(&value, usize::MAX, &Choice::of::<u64>()).unwrap(),
+        }
     }
 
     #[test]

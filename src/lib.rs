@@ -194,6 +194,7 @@ pub use crate::callable::{Callable, TaskFn, marker};
 pub use crate::child::{
     Current, StateError, current, init, preloaded, state, try_current, worker_main,
 };
+pub use crate::codec::{Named, ValueForm};
 pub use crate::completion::{AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed};
 pub use crate::ending::Ending;
 pub use crate::error::{
@@ -216,6 +217,7 @@ pub use crate::process::{
     ProcessStdio, Sentinel, active_children, current_process, parent_process,
 };
 pub use crate::progress::{Progress, ProgressStream};
+pub use crate::registry::{ValueForms, value_forms};
 pub use crate::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
 pub use crate::shutdown::{Shutdown, ShutdownReport};
 pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};
@@ -228,6 +230,7 @@ pub use crate::wait::{ReturnWhen, wait};
 pub mod __private {
     pub use inventory;
 
+    pub use crate::codec::AskedForm;
     pub use crate::probe::{Probe, probes};
     pub use crate::registry::{Function, Registration, TestWorker};
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::arena::{Arena, Lease};
-use crate::codec::{CodecError, Sink, decode, decode_shared, encode_with};
+use crate::codec::{Choice, CodecError, Sink, decode, decode_shared, encode_with};
 use crate::loans::Loan;
 use crate::shared::{Kept, collect};
 
@@ -42,8 +42,9 @@ impl Encoded {
         buffer: &mut Vec<u8>,
         limit: usize,
         sink: Option<&mut dyn Sink>,
+        choice: &Choice,
     ) -> Result<Self, CodecError> {
-        let (in_sink, kept) = collect(|| encode_with(value, buffer, limit, sink))?;
+        let (in_sink, kept) = collect(|| encode_with(value, buffer, limit, sink, choice))?;
         Ok(Self { in_sink, kept })
     }
 }
@@ -70,10 +71,11 @@ impl Payload {
     pub(crate) fn encode<T: Serialize + ?Sized>(
         value: &T,
         limit: usize,
+        choice: &Choice,
     ) -> Result<Self, CodecError> {
         let mut scratch = SCRATCH.take();
         scratch.clear();
-        let encoded = Encoded::new(value, &mut scratch, limit, None)?;
+        let encoded = Encoded::new(value, &mut scratch, limit, None, choice)?;
         Ok(Self::take_out(scratch).with(encoded.kept))
     }
 
@@ -82,10 +84,12 @@ impl Payload {
         value: &T,
         limit: usize,
         arena: &Arc<Arena>,
+        choice: &Choice,
     ) -> Result<Self, CodecError> {
         let (mut scratch, mut draft) = (SCRATCH.take(), arena.draft());
         scratch.clear();
-        let Encoded { in_sink, kept } = Encoded::new(value, &mut scratch, limit, Some(&mut draft))?;
+        let Encoded { in_sink, kept } =
+            Encoded::new(value, &mut scratch, limit, Some(&mut draft), choice)?;
         let payload = match in_sink.then(|| Lease::new(arena, draft)).flatten() {
             Some(lease) => {
                 SCRATCH.set(scratch);
@@ -218,7 +222,7 @@ mod tests {
         for length in [0, 1, INLINE - 1, INLINE, INLINE + 1, 1000] {
             let source: Vec<u8> = (0..=255).cycle().take(length).collect();
             let value: Vec<u8> = source.clone();
-            let payload = Payload::encode(&value, 2000).unwrap();
+            let payload = Payload::encode(&value, 2000, &Choice::of::<Vec<u8>>()).unwrap();
             assert_eq!(decode::<Vec<u8>>(&payload).unwrap(), source);
             assert_eq!(Bytes::from(payload.clone()), payload[..]);
             assert_eq!(Payload::inline(&source).is_some(), length <= INLINE);

@@ -10,14 +10,17 @@ pub struct Probe<F>(pub F);
 #[doc(hidden)]
 pub mod probes {
     use std::any::{Any, type_name};
-    use std::fmt::Display;
+    use std::fmt::{Debug, Display};
     use std::future::Future;
+    use std::sync::Arc;
 
+    use serde::Serialize;
     use serde::de::DeserializeOwned;
 
     use super::Probe;
     use crate::callable::{Callable, TaskFn};
     use crate::child::{Arguments, block_on};
+    use crate::codec::Choice;
     use crate::payload::Encoded;
     use crate::registry::{CallError, InitCallOf, InitError, TaskCall, TaskCallOf};
 
@@ -33,17 +36,60 @@ pub mod probes {
         A: DeserializeOwned,
     {
         fn task(&self) -> Task {
-            let function = self.0;
-            let call: TaskCall = Box::new(move |args, buffer, limit, sink| {
-                let decoded =
-                    args.decode::<A>().map_err(|error| Box::new(CallError::Arguments(error)))?;
-                args.release();
-                let result = function.execute(decoded);
-                Encoded::new(&result, buffer, limit, sink)
-                    .map_err(|error| Box::new(CallError::Result(error)))
-            });
-            (Some(TaskCallOf(call)), type_name::<fn(A) -> F::Output>())
+            task_call(self.0, |_| None)
         }
+    }
+
+    pub trait AsFallibleTask<A, M> {
+        fn task(&self) -> Task;
+    }
+
+    impl<F, A, M, T, E> AsFallibleTask<A, M> for &&&Probe<F>
+    where
+        F: TaskFn<A, M, Output = Result<T, E>>,
+        A: DeserializeOwned,
+        E: Debug,
+    {
+        fn task(&self) -> Task {
+            task_call(self.0, |result| Some(format!("`{:?}`", result.as_ref().err()?)))
+        }
+    }
+
+    pub trait AsOpaqueTask<A, M> {
+        fn task(&self) -> Task;
+    }
+
+    impl<F, A, M, T, E> AsOpaqueTask<A, M> for &&Probe<F>
+    where
+        F: TaskFn<A, M, Output = Result<T, E>>,
+        A: DeserializeOwned,
+    {
+        fn task(&self) -> Task {
+            task_call(self.0, |result| {
+                result.as_ref().err().map(|_| format!("of the type `{}`", type_name::<E>()))
+            })
+        }
+    }
+
+    /// `shown` is the text of an error that the function has returned.
+    fn task_call<F: TaskFn<A, M>, A: DeserializeOwned, M>(
+        function: F,
+        shown: fn(&F::Output) -> Option<String>,
+    ) -> Task {
+        let form = Arc::new(Choice::of::<F::Output>());
+        let result = Arc::clone(&form);
+        let call: TaskCall = Box::new(move |args, buffer, limit, sink| {
+            let decoded = args
+                .decode::<A>()
+                .map_err(|error| Box::new(CallError::Arguments(error.of(type_name::<F>()))))?;
+            args.release();
+            let result = function.execute(decoded);
+            Encoded::new(&result, buffer, limit, sink, &form).map_err(|error| {
+                let error = error.of(type_name::<F>());
+                Box::new(CallError::Result { error, returned: shown(&result) })
+            })
+        });
+        (Some(TaskCallOf { call, result }), type_name::<fn(A) -> F::Output>())
     }
 
     pub trait NotATask {
@@ -56,16 +102,17 @@ pub mod probes {
         }
     }
 
-    fn init_call<A: DeserializeOwned>(
+    fn init_call<A: Serialize + DeserializeOwned>(
         call: impl Fn(A) -> Result<Box<dyn Any>, InitError> + Send + Sync + 'static,
     ) -> InitCallOf {
-        InitCallOf(Box::new(move |mut args: Arguments<'_>| {
+        let call = Box::new(move |mut args: Arguments<'_>| {
             let decoded = args
                 .decode()
                 .map_err(|error| InitError(format!("the arguments cannot be decoded: {error}")))?;
             args.release();
             call(decoded)
-        }))
+        });
+        InitCallOf { call, arguments: Choice::of::<A>() }
     }
 
     fn outcome<T: 'static, E: Display>(result: Result<T, E>) -> Result<Box<dyn Any>, InitError> {
@@ -89,7 +136,7 @@ pub mod probes {
     impl<F, A, M, T, E> AsyncFallible<A, M> for &&&&&Probe<F>
     where
         F: Callable<A, M>,
-        A: DeserializeOwned,
+        A: Serialize + DeserializeOwned,
         F::Output: Future<Output = Result<T, E>>,
         T: 'static,
         E: Display,
@@ -107,7 +154,7 @@ pub mod probes {
     impl<F, A, M, T, E> AsyncOpaque<A, M> for &&&&Probe<F>
     where
         F: Callable<A, M>,
-        A: DeserializeOwned,
+        A: Serialize + DeserializeOwned,
         F::Output: Future<Output = Result<T, E>>,
         T: 'static,
     {
@@ -124,7 +171,7 @@ pub mod probes {
     impl<F, A, M> AsyncInfallible<A, M> for &&&Probe<F>
     where
         F: Callable<A, M>,
-        A: DeserializeOwned,
+        A: Serialize + DeserializeOwned,
         F::Output: Future<Output: 'static>,
     {
         fn initializer(&self) -> InitCallOf {
@@ -140,7 +187,7 @@ pub mod probes {
     impl<F, A, M, T, E> Fallible<A, M> for &&Probe<F>
     where
         F: Callable<A, M, Output = Result<T, E>>,
-        A: DeserializeOwned,
+        A: Serialize + DeserializeOwned,
         T: 'static,
         E: Display,
     {
@@ -157,7 +204,7 @@ pub mod probes {
     impl<F, A, M, T, E> Opaque<A, M> for &Probe<F>
     where
         F: Callable<A, M, Output = Result<T, E>>,
-        A: DeserializeOwned,
+        A: Serialize + DeserializeOwned,
         T: 'static,
     {
         fn initializer(&self) -> InitCallOf {
@@ -173,7 +220,7 @@ pub mod probes {
     impl<F, A, M> Infallible<A, M> for Probe<F>
     where
         F: Callable<A, M, Output: 'static>,
-        A: DeserializeOwned,
+        A: Serialize + DeserializeOwned,
     {
         fn initializer(&self) -> InitCallOf {
             let function = self.0;
@@ -209,8 +256,12 @@ pub mod probes {
 /// is violated.
 #[macro_export]
 macro_rules! register {
-    ($($function:path),+ $(,)?) => {
-        $($crate::__register!($function, ::core::option::Option::None);)+
+    ($($function:path $(=> $form:ident)?),+ $(,)?) => {
+        $($crate::__register!(
+            $function,
+            ::core::option::Option::None,
+            $crate::__form!($($form)?)
+        );)+
     };
     ($($other:tt)*) => {
         ::core::compile_error!(
@@ -221,21 +272,40 @@ macro_rules! register {
 
 #[doc(hidden)]
 #[macro_export]
+macro_rules! __form {
+    () => {
+        ::core::option::Option::None
+    };
+    (compact) => {
+        ::core::option::Option::Some($crate::__private::AskedForm::Compact)
+    };
+    (named) => {
+        ::core::option::Option::Some($crate::__private::AskedForm::Named)
+    };
+    ($other:ident) => {
+        ::core::compile_error!("a function is registered as it is, or `=> named`, or `=> compact`")
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
 macro_rules! __register {
-    ($function:path, $place:expr) => {
+    ($function:path, $place:expr, $form:expr) => {
         $crate::__private::inventory::submit! {
             $crate::__private::Registration {
                 make: || {
                     #[allow(unused_imports)] // which ones are needed depends on the function
                     use $crate::__private::probes::{
-                        AsTask as _, AsyncFallible as _, AsyncInfallible as _, AsyncOpaque as _,
-                        Fallible as _, Infallible as _, NotATask as _, Opaque as _,
+                        AsFallibleTask as _, AsOpaqueTask as _, AsTask as _, AsyncFallible as _,
+                        AsyncInfallible as _, AsyncOpaque as _, Fallible as _, Infallible as _,
+                        NotATask as _, Opaque as _,
                     };
                     let probe = $crate::__private::Probe($function);
                     $crate::__private::Function::new(
                         $function,
                         $place,
-                        (&&probe).task(),
+                        $form,
+                        (&&&&probe).task(),
                         (&&&&&&probe).initializer(),
                     )
                 },
@@ -286,7 +356,8 @@ macro_rules! __register_here {
                 ::core::line!(),
                 ":",
                 ::core::column!()
-            ))
+            )),
+            ::core::option::Option::None
         );
     };
 }

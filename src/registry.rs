@@ -7,11 +7,11 @@
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use crate::callable::Callable;
+use crate::callable::{Callable, TaskFn};
 use crate::child::Arguments;
-use crate::codec::{CodecError, Sink};
+use crate::codec::{AskedForm, Choice, CodecError, Sink, ValueForm};
 use crate::ledger::IdHasher;
 use crate::payload::Encoded;
 use crate::wire::FunctionName;
@@ -37,7 +37,11 @@ pub(crate) type InitCall =
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CallError {
     Arguments(CodecError),
-    Result(CodecError),
+    Result {
+        error: CodecError,
+        /// What the function has returned, if that is an error.
+        returned: Option<String>,
+    },
 }
 
 /// The text of an initializer's failure.
@@ -46,11 +50,19 @@ pub(crate) struct InitError(pub(crate) String);
 
 /// A task's call, for `register!` to carry from the probe to the [`Function`].
 #[doc(hidden)]
-pub struct TaskCallOf(pub(crate) TaskCall);
+pub struct TaskCallOf {
+    pub(crate) call: TaskCall,
+    /// The form of its results, which the call goes by.
+    pub(crate) result: Arc<Choice>,
+}
 
 /// An initializer's call, for `register!` to carry from the probe to the [`Function`].
 #[doc(hidden)]
-pub struct InitCallOf(pub(crate) InitCall);
+pub struct InitCallOf {
+    pub(crate) call: InitCall,
+    /// The form of the arguments.
+    pub(crate) arguments: Choice,
+}
 
 /// A registered function.
 #[doc(hidden)]
@@ -60,8 +72,8 @@ pub struct Function {
     path: &'static str,
     name: FunctionName,
     /// `None` if its result is no serde type, as an initializer's need not be.
-    task: Option<TaskCall>,
-    initializer: InitCall,
+    task: Option<TaskCallOf>,
+    initializer: InitCallOf,
 }
 
 impl Function {
@@ -69,6 +81,7 @@ impl Function {
     pub fn new<F: Callable<A, M>, A, M>(
         _function: F,
         place: Option<&str>,
+        form: Option<AskedForm>,
         (task, signature): (Option<TaskCallOf>, &str),
         initializer: InitCallOf,
     ) -> Self {
@@ -78,8 +91,11 @@ impl Function {
             None => path.to_owned(),
         };
         let name = FunctionName { name, signature: signature.to_owned() };
-        let task = task.map(|call| call.0);
-        Self { type_id: TypeId::of::<F>(), path, name, task, initializer: initializer.0 }
+        if let Some(form) = form {
+            initializer.arguments.ask(form);
+            task.iter().for_each(|task| task.result.ask(form));
+        }
+        Self { type_id: TypeId::of::<F>(), path, name, task, initializer }
     }
 
     pub(crate) fn name(&self) -> &FunctionName {
@@ -87,12 +103,64 @@ impl Function {
     }
 
     pub(crate) fn task(&self) -> Option<&TaskCall> {
-        self.task.as_ref()
+        self.task.as_ref().map(|task| &task.call)
+    }
+
+    /// The form of its arguments.
+    #[inline]
+    pub(crate) fn arguments(&self) -> &Choice {
+        &self.initializer.arguments
+    }
+
+    fn forms(&self) -> Option<ValueForms> {
+        let arguments = self.arguments().form();
+        Some(ValueForms { arguments, result: self.task.as_ref()?.result.form() })
     }
 
     pub(crate) fn initializer(&self) -> &InitCall {
-        &self.initializer
+        &self.initializer.call
     }
+}
+
+/// In which forms the values of a function are sent; what [`value_forms`] tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ValueForms {
+    /// That of its arguments.
+    pub arguments: ValueForm,
+    /// That of its result.
+    pub result: ValueForm,
+}
+
+/// In which forms the arguments and the results of a registered function are sent, as far as this process knows: both
+/// are the compact one until something in their types, or in a value, has shown that they need names.
+///
+/// The result's form is that of the worker, which may meet a value that this process has not seen. `None` if the
+/// function is not registered as a task.
+///
+/// ```
+/// use procpool::ValueForm;
+///
+/// fn area(width: f64, height: f64) -> f64 {
+///     width * height
+/// }
+///
+/// fn keys(document: serde_json::Value) -> usize {
+///     document.as_object().map_or(0, serde_json::Map::len)
+/// }
+///
+/// procpool::register!(area, keys);
+///
+/// # fn main() {
+/// assert_eq!(procpool::value_forms(area).unwrap().arguments, ValueForm::Compact);
+/// let ValueForm::Named { reason } = procpool::value_forms(keys).unwrap().arguments else {
+///     panic!("it has no names");
+/// };
+/// assert!(reason.contains("serde_json"), "{reason}");
+/// # }
+/// ```
+pub fn value_forms<F: TaskFn<A, M>, A, M>(_function: F) -> Option<ValueForms> {
+    Registry::global().find::<F>()?.forms()
 }
 
 /// What `register!` leaves in the binary.
@@ -157,8 +225,14 @@ impl Registry {
         self.functions.get(position as usize).map_or("", |function| function.path)
     }
 
+    /// A function and its position.
+    pub(crate) fn lookup<F: 'static>(&self) -> Option<(u32, &Function)> {
+        let position = self.position::<F>()?;
+        Some((position, self.functions.get(position as usize)?))
+    }
+
     pub(crate) fn find<F: 'static>(&self) -> Option<&Function> {
-        self.functions.get(self.position::<F>()? as usize)
+        self.lookup::<F>().map(|(_, function)| function)
     }
 
     /// What the other process is told in the handshake.
@@ -194,7 +268,7 @@ impl Registry {
 mod tests {
     use super::*;
     use crate::codec::Fault;
-    use crate::codec::{decode, encode};
+    use crate::codec::{decode, encode_compact};
     use crate::probe::Probe;
     use crate::probe::probes::*;
 
@@ -204,7 +278,7 @@ mod tests {
 
     fn function<F: Callable<A, M>, A, M>(f: F, name: &str, signature: &str) -> Function {
         let mut function =
-            Function::new(f, None, (&&Probe(power)).task(), Probe(power).initializer());
+            Function::new(f, None, None, (&&Probe(power)).task(), Probe(power).initializer());
         function.name = FunctionName { name: name.into(), signature: signature.into() };
         function
     }
@@ -219,7 +293,7 @@ mod tests {
         assert_eq!(registry.position::<fn()>(), None);
         let power = &registry.functions[0];
         let (mut args, mut result) = (Vec::new(), Vec::new());
-        encode(&(2_u64, 10_u32), &mut args, 100).unwrap();
+        encode_compact(&(2_u64, 10_u32), &mut args, 100).unwrap();
         let call = power.task().unwrap();
         let encoded = call(&mut Arguments::new(&mut args), &mut result, 100, None).unwrap();
         assert!(encoded.kept.is_empty() && !encoded.in_sink);
@@ -260,8 +334,9 @@ mod tests {
         let (mut args, mut out) = (Vec::new(), Vec::new());
         let result = call(&mut Arguments::new(&mut args), &mut out, 9, None);
         assert!(matches!(*result.unwrap_err(), CallError::Arguments(_)));
-        encode(&(2_u64, 60_u32), &mut args, 100).unwrap();
-        let too_large = CallError::Result(Fault::TooLarge { limit: 3 }.into());
+        encode_compact(&(2_u64, 60_u32), &mut args, 100).unwrap();
+        let error = Fault::TooLarge { limit: 3 }.into();
+        let too_large = CallError::Result { error, returned: None };
         assert_eq!(
             call(&mut Arguments::new(&mut args), &mut out, 3, None).unwrap_err(),
             Box::new(too_large)

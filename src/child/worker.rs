@@ -19,7 +19,7 @@ use super::progress::Uplink;
 use super::segments::{Segments, read};
 use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
 use crate::claim::{Slot, begin, is_offered};
-use crate::codec::{CodecError, Fault, SHARED_FROM, Sink};
+use crate::codec::{Fault, SHARED_FROM, Sink};
 use crate::error::TRY_AGAIN;
 use crate::limits::CpuTimeLimit;
 use crate::log::print;
@@ -586,9 +586,13 @@ impl Failed {
             CallError::Arguments(error) => {
                 (Outcome::UndecodableArguments, encode_reason(error, limit))
             }
-            CallError::Result(error) => match error.fault() {
-                Fault::TooLarge { .. } => (Outcome::ResultTooLarge, Vec::new()),
-                _ => (Outcome::UnencodableResult, encode_reason(error, limit)),
+            CallError::Result { error, returned } => match (error.fault(), returned) {
+                (Fault::TooLarge { .. }, _) => (Outcome::ResultTooLarge, Vec::new()),
+                (_, None) => (Outcome::UnencodableResult, encode_reason(error, limit)),
+                (_, Some(returned)) => {
+                    let reason = format!("the function returned the error {returned}, and {error}");
+                    (Outcome::UnencodableResult, encode_reason(&reason, limit))
+                }
             },
         };
         Self { outcome, text }
@@ -605,7 +609,7 @@ impl Failed {
     }
 }
 
-fn encode_reason(error: &CodecError, limit: usize) -> Vec<u8> {
+fn encode_reason(error: &impl ToString, limit: usize) -> Vec<u8> {
     let mut reason = error.to_string();
     truncate(&mut reason, room_for_text(limit));
     reason.into_bytes()

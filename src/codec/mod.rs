@@ -1,69 +1,33 @@
-//! Values to bytes and back: postcard, with a bound on the bytes, and with sequences of plain numbers
+//! Values to bytes and back, in one of two forms, with a bound on the bytes, and with sequences of plain numbers
 //! copied as a whole.
 //!
-//! The format is that of postcard, but for sequences that are packed (see `number.rs`). postcard itself
-//! goes through everything element by element, and its errors have no room for a text.
+//! The `compact` form is that of postcard, but for sequences that are packed. postcard itself
+//! goes through everything element by element, and its errors have no room for a text. What that form cannot carry goes
+//! in the `named` one; `form` is where it is decided.
 
-mod decoder;
-mod encoder;
-mod number;
+mod compact;
+mod depth;
+mod error;
+mod form;
+mod named;
 #[cfg(test)]
 mod tests;
 mod visitor;
-
-use std::fmt;
+mod writer;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::decoder::Decoder;
-use self::encoder::Encoder;
-pub(crate) use self::encoder::{SHARED_FROM, Sink};
+pub(crate) use self::error::{CodecError, Fault};
+pub(crate) use self::form::Choice;
+pub use self::form::{AskedForm, ValueForm};
+pub use self::named::Named;
+pub(crate) use self::writer::{SHARED_FROM, Sink};
 
-/// Why a value could not be turned into bytes or back. It is as small as can be, because everything that can
-/// fail returns it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct CodecError(Box<Fault>);
-
-impl CodecError {
-    pub(crate) fn fault(&self) -> &Fault {
-        &self.0
-    }
-}
-
-/// See [`CodecError`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
-    #[error("{0}")]
-    Postcard(postcard::Error),
-    /// What an implementation of `Serialize` or `Deserialize` says itself.
-    #[error("{0}")]
-    Custom(String),
-    #[error("more than {limit} bytes")]
-    TooLarge { limit: usize },
-    #[error("bytes left over: {0}")]
-    Trailing(usize),
-}
-
-impl From<Fault> for CodecError {
-    fn from(fault: Fault) -> Self {
-        Self(Box::new(fault))
-    }
-}
-
-impl serde::ser::Error for CodecError {
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Fault::Custom(text.to_string()).into()
-    }
-}
-
-impl serde::de::Error for CodecError {
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Fault::Custom(text.to_string()).into()
-    }
-}
+use self::compact::{Decoder, Encoder};
+use self::form::{ESCAPED, MARK, NAMED, READABLE, State};
+use self::writer::Writer;
 
 /// Appends a value's bytes to `buffer`; no more than `limit` of them. After an error nothing has been
 /// appended.
@@ -72,8 +36,9 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     buffer: &mut Vec<u8>,
     limit: usize,
+    choice: &Choice,
 ) -> Result<(), CodecError> {
-    encode_with(value, buffer, limit, None).map(|_| ())
+    encode_with(value, buffer, limit, None, choice).map(|_| ())
 }
 
 /// As [`encode`], but if there are many bytes they go to `sink`, all of them. Says whether they did.
@@ -83,36 +48,113 @@ pub(crate) fn encode_with<T: Serialize + ?Sized>(
     buffer: &mut Vec<u8>,
     limit: usize,
     sink: Option<&mut dyn Sink>,
+    choice: &Choice,
 ) -> Result<bool, CodecError> {
-    let start = buffer.len();
-    let sink = sink.map(|sink| sink as &mut dyn Sink); // for as long as the encoder lives
-    let mut encoder = Encoder::new(buffer, limit, sink);
-    match value.serialize(&mut encoder) {
-        Ok(()) => Ok(encoder.finish()),
+    let sink = sink.map(|sink| sink as &mut dyn Sink); // for as long as the writer lives
+    let state = choice.state();
+    if matches!(state, State::Named | State::Readable) {
+        return encode_named(value, Writer::new(buffer, limit, sink), choice, state);
+    }
+    let mut encoder = Encoder::new(Writer::new(&mut *buffer, limit, sink));
+    match encoder.part(value).and_then(|()| encoder.writer().finish()) {
+        Ok(is_sunk) => Ok(is_sunk),
         Err(error) => {
-            buffer.truncate(start);
-            Err(error)
+            encoder.writer().discard();
+            if !error.needs_names() {
+                return Err(error);
+            }
+            let state = choice.learn(error)?;
+            encode_named(value, Writer::new(buffer, limit, None), choice, state)
         }
     }
+}
+
+#[inline(never)]
+fn encode_named<T: Serialize + ?Sized>(
+    value: &T,
+    mut writer: Writer<'_>,
+    choice: &Choice,
+    state: State,
+) -> Result<bool, CodecError> {
+    let is_readable = state == State::Readable;
+    let encoded = named_value(value, &mut writer, is_readable);
+    let encoded = match encoded {
+        Err(error) if !is_readable && *error.fault() == Fault::NeedsText => {
+            writer.discard();
+            choice.learn(error)?;
+            named_value(value, &mut writer, true)
+        }
+        encoded => encoded,
+    };
+    encoded.and_then(|()| writer.finish()).inspect_err(|_| writer.discard())
+}
+
+fn named_value<T: Serialize + ?Sized>(
+    value: &T,
+    writer: &mut Writer<'_>,
+    is_readable: bool,
+) -> Result<(), CodecError> {
+    writer.mark(if is_readable { READABLE } else { NAMED })?;
+    named::encode(writer, value, is_readable)
+}
+
+/// As [`encode`], for tests of what comes after it.
+#[cfg(test)]
+pub(crate) fn encode_compact<T: Serialize + ?Sized>(
+    value: &T,
+    buffer: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), CodecError> {
+    let choice = Choice::of::<()>();
+    choice.ask(AskedForm::Compact);
+    encode(value, buffer, limit, &choice)
 }
 
 /// Reads a value that must take up all of `bytes`.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    decode_from(Decoder::new(bytes, None))
+    decode_from(bytes, None)
 }
 
 /// As [`decode`]; the value may keep parts of `bytes`.
 #[inline]
 pub(crate) fn decode_shared<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, CodecError> {
-    decode_from(Decoder::new(bytes, Some(bytes)))
+    decode_from(bytes, Some(bytes))
 }
 
 #[inline]
-fn decode_from<T: DeserializeOwned>(mut decoder: Decoder<'_>) -> Result<T, CodecError> {
-    let value = T::deserialize(&mut decoder)?;
-    match decoder.rest().len() {
-        0 => Ok(value),
-        rest => Err(Fault::Trailing(rest).into()),
+fn decode_from<T: DeserializeOwned>(bytes: &[u8], owner: Option<&Bytes>) -> Result<T, CodecError> {
+    if bytes.first() == Some(&MARK) {
+        return decode_marked(bytes, owner);
     }
+    decode_compact(bytes, owner)
+}
+
+#[inline(never)]
+fn decode_marked<T: DeserializeOwned>(
+    bytes: &[u8],
+    owner: Option<&Bytes>,
+) -> Result<T, CodecError> {
+    let (form, mut rest) = match bytes {
+        [_, ESCAPED, rest @ ..] => return decode_compact(rest, owner),
+        [_, form @ (NAMED | READABLE), rest @ ..] => (*form, rest),
+        _ => return Err(Fault::Malformed.into()),
+    };
+    let value = named::decode(&mut rest, owner, form == READABLE)?;
+    all_taken(value, rest)
+}
+
+#[inline]
+fn decode_compact<T: DeserializeOwned>(
+    bytes: &[u8],
+    owner: Option<&Bytes>,
+) -> Result<T, CodecError> {
+    let mut decoder = Decoder::new(bytes, owner);
+    let value = T::deserialize(&mut decoder)?;
+    all_taken(value, decoder.rest())
+}
+
+#[inline]
+fn all_taken<T>(value: T, rest: &[u8]) -> Result<T, CodecError> {
+    if rest.is_empty() { Ok(value) } else { Err(Fault::Trailing(rest.len()).into()) }
 }

@@ -7,8 +7,8 @@ use std::any::TypeId;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, Visitor};
-use serde::forward_to_deserialize_any;
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, forward_to_deserialize_any};
 
 use crate::sys::type_id;
 
@@ -22,6 +22,18 @@ pub(super) fn visitor_of_numbers<N: Deserialize<'static>>() -> TypeId {
 #[inline]
 pub(super) fn visitor_of_bytes() -> TypeId {
     Bytes::deserialize(Asked).map_or_else(|visitor| visitor.0, |_| TypeId::of::<()>())
+}
+
+/// The visitor that what is read into memory first makes: untagged and internally tagged enums, and flattened fields.
+#[inline]
+pub(super) fn visitor_of_buffer() -> TypeId {
+    /// No type can be named that is all of it, but this asks for it.
+    #[derive(Debug, Deserialize)]
+    #[serde(untagged)]
+    enum Buffered {
+        Unit(()),
+    }
+    Buffered::deserialize(Asked).map_or_else(|visitor| visitor.0, |_| TypeId::of::<()>())
 }
 
 /// Deserializes nothing, and fails with the visitor.

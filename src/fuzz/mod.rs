@@ -157,7 +157,7 @@ pub(crate) fn frame(kind: Kind, header: &impl serde::Serialize, payload: &[u8]) 
 /// A value as arguments and results are encoded.
 pub(crate) fn encoded(value: &impl serde::Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    crate::codec::encode(value, &mut bytes, usize::MAX).unwrap();
+    crate::codec::encode_compact(value, &mut bytes, usize::MAX).unwrap();
     bytes
 }
 

@@ -17,9 +17,10 @@ use super::intake::{Intake, Sealed};
 use super::pace::Pace;
 use super::yields::Yields;
 use crate::error::{Cause, Report, Subject, SubmitError, TaskError, Value};
-use crate::executor::{ProcessPoolExecutor, position_of, submit_error};
+use crate::executor::{ProcessPoolExecutor, registered, submit_error};
 use crate::handle::TaskHandle;
 use crate::harvest::{Content, Harvest, Part, Unfinished};
+use crate::registry::Function;
 
 /// So many inputs are taken before the stream looks at something else.
 const INPUTS_AT_A_TIME: usize = 1024;
@@ -30,8 +31,7 @@ const RESULTS_AT_A_TIME: u64 = 8192;
 pub(super) struct Flow<R, S> {
     pool: ProcessPoolExecutor,
     name: &'static str,
-    /// The function's position in the registry.
-    function: Result<u32, SubmitError>,
+    function: Result<&'static Function, SubmitError>,
     /// `None` after the last one.
     inputs: Option<S>,
     intake: Intake,
@@ -73,15 +73,15 @@ struct Limit {
 
 impl<R, S> Flow<R, S> {
     pub(super) fn new<F: 'static>(pool: ProcessPoolExecutor, inputs: S) -> Self {
-        let (name, function) = (std::any::type_name::<F>(), position_of::<F>());
-        let harvest = Harvest::new(function.as_ref().map_or(0, |function| *function));
+        let (name, function) = (std::any::type_name::<F>(), registered::<F>());
+        let harvest = Harvest::new(function.as_ref().map_or(0, |(position, _)| *position));
         let mut pace = Pace::new(pool.max_workers());
         if pool.counts_tasks() {
             pace.set_chunk_size(1);
         }
         Self {
             name,
-            function,
+            function: function.map(|(_, function)| function),
             inputs: Some(inputs),
             intake: Intake::default(),
             sealed: None,
@@ -223,10 +223,12 @@ impl<R, S> Flow<R, S> {
 
     fn take(&mut self, args: &impl Serialize) {
         let added = match &self.function {
-            Ok(_) => self.intake.add(args, self.pool.max_payload()).map_err(|error| {
-                let cause = Cause::codec(Value::Arguments, "encoded", error);
-                submit_error(self.name, cause)
-            }),
+            Ok(function) => {
+                let added = self.intake.add(args, self.pool.max_payload(), function.arguments());
+                added.map_err(|error| {
+                    submit_error(self.name, Cause::codec(Value::Arguments, "encoded", error))
+                })
+            }
             Err(unregistered) => Err(unregistered.clone()),
         };
         if let Err(error) = added {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::pace::FULL;
-use crate::codec::{CodecError, Fault, encode};
+use crate::codec::{Choice, CodecError, Fault, encode};
 use crate::payload::Payload;
 use crate::shared::{Kept, collect};
 use crate::wire::{begin_item, end_item};
@@ -32,10 +32,15 @@ impl Intake {
     }
 
     /// Encodes the arguments of one more item. After an error the chunk is as before.
-    pub(super) fn add(&mut self, args: &impl Serialize, limit: usize) -> Result<(), CodecError> {
+    pub(super) fn add(
+        &mut self,
+        args: &impl Serialize,
+        limit: usize,
+        choice: &Choice,
+    ) -> Result<(), CodecError> {
         self.items.truncate(self.end);
         let start = begin_item(&mut self.items);
-        let ((), kept) = collect(|| encode(args, &mut self.items, limit))?;
+        let ((), kept) = collect(|| encode(args, &mut self.items, limit, choice))?;
         // Not reached: the limit is less than what a length can say.
         end_item(&mut self.items, start).map_err(|_| Fault::TooLarge { limit })?;
         self.end = self.items.len();
@@ -67,14 +72,14 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::decode;
+    use crate::codec::{AskedForm, decode};
     use crate::wire::split_item;
 
     #[test]
     fn a_chunk_has_all_items_but_those_that_cannot_be_encoded() {
         let mut intake = Intake::default();
         for text in ["one", "far too long", "two"] {
-            let added = intake.add(&text, 5);
+            let added = intake.add(&text, 5, &compact());
             assert_eq!(added.is_err(), text.len() > 5);
         }
         let Sealed { items, count } = intake.seal();
@@ -97,10 +102,16 @@ mod tests {
             }
         }
         let mut intake = Intake::default();
-        intake.add(&1_u8, 100).unwrap();
-        let panicking = std::panic::AssertUnwindSafe(|| intake.add(&Panicking, 100));
+        intake.add(&1_u8, 100, &compact()).unwrap();
+        let panicking = std::panic::AssertUnwindSafe(|| intake.add(&Panicking, 100, &compact()));
         assert!(std::panic::catch_unwind(panicking).is_err());
-        intake.add(&2_u8, 100).unwrap();
+        intake.add(&2_u8, 100, &compact()).unwrap();
         assert_eq!(&intake.seal().items[..], [1, 0, 0, 0, 1, 1, 0, 0, 0, 2]);
+    }
+
+    fn compact() -> Choice {
+        let choice = Choice::of::<()>();
+        choice.ask(AskedForm::Compact);
+        choice
     }
 }

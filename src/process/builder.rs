@@ -257,8 +257,9 @@ impl<F, A> ProcessBuilder<F, A> {
 fn call<F: 'static, A: Serialize>(args: &A, limit: usize) -> Result<Call, Cause> {
     let function = Registry::global().find::<F>();
     let function = function.ok_or(StartFailure::Unregistered(type_name::<F>()))?;
-    let arguments = Payload::encode(args, limit);
-    let arguments = arguments.map_err(|error| Cause::codec(Value::Arguments, "encoded", error))?;
+    let arguments = Payload::encode(args, limit, function.arguments());
+    let arguments = arguments
+        .map_err(|error| Cause::codec(Value::Arguments, "encoded", error.of(type_name::<F>())))?;
     Ok(Call { function: function.name().clone(), arguments })
 }
 

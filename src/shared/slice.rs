@@ -7,11 +7,11 @@ use std::ops::{Bound, Deref, Range, RangeBounds};
 use std::sync::Arc;
 
 use serde::de::Error as _;
-use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::keep::{Held, encoding, hold};
-use super::memory::{Exclusive, Frozen, Name};
+use super::memory::{Exclusive, Frozen};
+use super::reference::{deserialize_reference, serialize_reference};
 use super::slice_mut::SharedSliceMut;
 use crate::sys::{Plain, as_bytes, as_plain};
 
@@ -291,15 +291,18 @@ impl<T: Plain + fmt::Debug> fmt::Debug for SharedSlice<T> {
 
 impl<T: Plain> Serialize for SharedSlice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let encoding = encoding().map_err(S::Error::custom)?;
-        hold(encoding, Held::Frozen(Arc::clone(&self.memory)));
-        (self.memory.name(), self.window).serialize(serializer)
+        serialize_reference(serializer, || {
+            hold(encoding()?, Held::Frozen(Arc::clone(&self.memory)));
+            Ok((self.memory.name(), self.window))
+        })
     }
 }
 
 impl<'de, T: Plain> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (name, window) = <(Name, Window)>::deserialize(deserializer)?;
+        let Some((name, window)) = deserialize_reference(deserializer)? else {
+            return Self::copy_from_slice(&[]).map_err(D::Error::custom);
+        };
         let memory = Frozen::open(&name).map_err(D::Error::custom)?;
         if window.bytes::<T>(memory.bytes().len()).is_none() {
             return Err(D::Error::custom("the values are not inside of the shared memory"));
@@ -311,12 +314,12 @@ impl<'de, T: Plain> Deserialize<'de> for SharedSlice<T> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use crate::codec::{decode, encode};
+    use crate::codec::{decode, encode_compact};
     use crate::shared::collect;
 
     fn send<T: Serialize>(value: &T) -> (Vec<u8>, crate::shared::Kept) {
         let mut bytes = Vec::new();
-        let ((), kept) = collect(|| encode(value, &mut bytes, 1000)).unwrap();
+        let ((), kept) = collect(|| encode_compact(value, &mut bytes, 1000)).unwrap();
         (bytes, kept)
     }
 

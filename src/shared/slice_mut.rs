@@ -6,11 +6,11 @@ use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 use serde::de::Error as _;
-use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::keep::{Encoding, Held, encoding, hold};
 use super::memory::{Exclusive, Name};
+use super::reference::{deserialize_reference, serialize_reference};
 use super::slice::{SharedSlice, Window, size_of_values};
 use crate::sys::{Plain, as_bytes, as_plain_mut};
 
@@ -190,15 +190,18 @@ impl<T: Plain> fmt::Debug for SharedSliceMut<T> {
 impl<T: Plain> Serialize for SharedSliceMut<T> {
     /// Passes the memory on to whoever deserialises it.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = owner.pass_on().map_err(S::Error::custom)?;
-        (name, self.window).serialize(serializer)
+        serialize_reference(serializer, || {
+            let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok((owner.pass_on()?, self.window))
+        })
     }
 }
 
 impl<'de, T: Plain> Deserialize<'de> for SharedSliceMut<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (name, window) = <(Name, Window)>::deserialize(deserializer)?;
+        let Some((name, window)) = deserialize_reference(deserializer)? else {
+            return Self::zeroed(0).map_err(D::Error::custom);
+        };
         let mut memory = Exclusive::take(&name).map_err(D::Error::custom)?;
         if window.bytes::<T>(memory.bytes().len()).is_none() {
             return Err(D::Error::custom("the values are not inside of the shared memory"));
@@ -212,12 +215,12 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
-    use crate::codec::{CodecError, decode, encode};
+    use crate::codec::{CodecError, decode, encode_compact};
     use crate::shared::{Kept, SharedBytes, collect};
 
     fn send<T: Serialize>(value: &T) -> Result<(Vec<u8>, Kept), CodecError> {
         let mut bytes = Vec::new();
-        let ((), kept) = collect(|| encode(value, &mut bytes, 1000))?;
+        let ((), kept) = collect(|| encode_compact(value, &mut bytes, 1000))?;
         Ok((bytes, kept))
     }
 
@@ -260,11 +263,11 @@ mod tests {
         struct Failing;
         impl Serialize for Failing {
             fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-                Err(S::Error::custom("that is why"))
+                Err(serde::ser::Error::custom("that is why"))
             }
         }
         let sent = SharedSliceMut::<u8>::zeroed(3).unwrap();
-        assert_eq!(send(&(sent, Failing)).unwrap_err().to_string(), "that is why");
+        assert_eq!(send(&(sent, Failing)).unwrap_err().to_string(), "that is why, at `[1]`");
     }
 
     #[test]

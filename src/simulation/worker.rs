@@ -482,7 +482,7 @@ impl Worker {
     fn forge(&mut self, task: TaskId) {
         let answer: Answer = (FORGED, FORGED, bytes::Bytes::new());
         let mut payload = Vec::new();
-        crate::codec::encode(&answer, &mut payload, usize::MAX).unwrap();
+        crate::codec::encode_compact(&answer, &mut payload, usize::MAX).unwrap();
         let header = ReplyHeader { run_time: 1, task, outcome: Outcome::Returned };
         self.pen.put([], |out| {
             put_task_frame(out, Kind::Reply, &header, payload.len()).unwrap();

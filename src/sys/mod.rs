@@ -20,6 +20,7 @@ mod random;
 mod resources;
 mod segment;
 mod socket;
+mod stack;
 
 pub(crate) use self::barrier::{barrier, take_part_in_barriers, takes_part_in_barriers};
 pub(crate) use self::child::{
@@ -38,7 +39,7 @@ pub(crate) use self::large::{reserve, vec_for};
 pub(crate) use self::lifeline::{Lifeline, lifeline};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
 pub(crate) use self::numbers::{
-    Number, Timeless, as_numbers, collect_numbers, convert, number_bytes, type_id,
+    Number, Timeless, as_numbers, collect_numbers, convert, number_bytes, peek, type_id,
 };
 pub(crate) use self::peer::Peer;
 pub(crate) use self::pipe::{
@@ -55,3 +56,4 @@ pub(crate) use self::resources::{
 };
 pub(crate) use self::segment::{Lock, Segment, SegmentRef};
 pub(crate) use self::socket::{control_socket, receive_with_fds, send_with_fds};
+pub(crate) use self::stack::{stack_left, stack_pointer};

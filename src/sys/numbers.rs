@@ -6,6 +6,7 @@
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, transmute, transmute_copy};
+use std::net::SocketAddrV6;
 
 use bytes::Bytes;
 
@@ -43,6 +44,9 @@ numbers! { u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64 }
 // SAFETY: there is no lifetime in it.
 #[expect(unsafe_code, reason = "makes a promise")]
 unsafe impl Timeless for Bytes {}
+// SAFETY: there is no lifetime in it.
+#[expect(unsafe_code, reason = "makes a promise")]
+unsafe impl Timeless for SocketAddrV6 {}
 
 /// What tells types apart, though not the lifetimes in them.
 pub(crate) fn type_id<T: ?Sized>() -> TypeId {
@@ -80,6 +84,18 @@ pub(crate) fn convert<T: Timeless, U>(value: T) -> Option<U> {
     // not used again.
     #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
     Some(unsafe { transmute_copy::<ManuallyDrop<T>, U>(&value) })
+}
+
+/// Looks at the value as a `U`, if that is its type.
+#[inline]
+pub(crate) fn peek<T: ?Sized, U: Timeless>(value: &T) -> Option<&U> {
+    // Every other type is told by its size already.
+    if size_of_val(value) != size_of::<U>() || type_id::<T>() != TypeId::of::<U>() {
+        return None;
+    }
+    // SAFETY: the two can differ in lifetimes only, and `U` has none, so they are one type.
+    #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
+    Some(unsafe { &*std::ptr::from_ref(value).cast::<U>() })
 }
 
 /// The numbers that `items` refers to, if it is a reference to a slice or to a `Vec` of them.

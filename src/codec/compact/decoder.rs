@@ -1,5 +1,7 @@
 //! Bytes to values.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::de::value::U32Deserializer;
 use serde::de::{
@@ -7,9 +9,11 @@ use serde::de::{
 };
 use serde::{Deserializer, forward_to_deserialize_any};
 
+use super::super::depth::Depth;
+use super::super::error::{CodecError, Fault, Step};
+use super::super::named::{self, NAMED};
+use super::super::visitor::{visitor_of_bytes, visitor_of_numbers};
 use super::number::{PACKED, Packable, SIGNED, for_each_number};
-use super::visitor::{visitor_of_bytes, visitor_of_numbers};
-use super::{CodecError, Fault};
 use crate::sys::{Timeless, collect_numbers, convert, type_id, vec_for};
 
 /// What values that take no bytes may take in memory all together, so that a few bytes cannot stand for
@@ -21,23 +25,24 @@ const FREE_PER_BYTE: u64 = 1 << 8;
 const LONG: usize = 1 << 20;
 
 /// Takes values off the front of some bytes.
-pub(super) struct Decoder<'de> {
+pub(in crate::codec) struct Decoder<'de> {
     bytes: &'de [u8],
     /// What the bytes are a part of, if it can be shared.
     owner: Option<&'de Bytes>,
     /// What is left of [`FREE`].
     free: u64,
+    depth: Depth,
 }
 
 impl<'de> Decoder<'de> {
     #[inline]
-    pub(super) fn new(bytes: &'de [u8], owner: Option<&'de Bytes>) -> Self {
-        Self { bytes, owner, free: FREE }
+    pub(in crate::codec) fn new(bytes: &'de [u8], owner: Option<&'de Bytes>) -> Self {
+        Self { bytes, owner, free: FREE, depth: Depth::new() }
     }
 
     /// What is left.
     #[inline]
-    pub(super) fn rest(&self) -> &'de [u8] {
+    pub(in crate::codec) fn rest(&self) -> &'de [u8] {
         self.bytes
     }
 
@@ -321,41 +326,49 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         };
         deserialize_option() |decoder, visitor| match decoder.pop()? {
             0 => visitor.visit_none(),
-            1 => visitor.visit_some(decoder),
+            1 => {
+                decoder.depth.check()?;
+                visitor.visit_some(decoder).map_err(|error| error.inside(Step::Content))
+            }
             _ => Err(failed(postcard::Error::DeserializeBadOption)),
         };
         deserialize_unit() |_decoder, visitor| visitor.visit_unit();
         deserialize_unit_struct(_, &'static str) |_decoder, visitor| visitor.visit_unit();
-        deserialize_newtype_struct(_, &'static str) |decoder, visitor| {
+        deserialize_newtype_struct(name, &'static str) |decoder, visitor| {
+            if name == NAMED {
+                return named::decode_in(&mut decoder.bytes, decoder.owner, visitor);
+            }
             visitor.visit_newtype_struct(decoder)
         };
         deserialize_seq() |decoder, visitor| {
+            decoder.depth.check()?;
             let sequence = decoder.sequence()?;
             if let Some(numbers) = decoder.numbers::<V>(&sequence) {
                 return numbers;
             }
             match sequence {
-                Sequence::Elements(left) => visitor.visit_seq(Elements { decoder, left }),
+                Sequence::Elements(left) => visitor.visit_seq(Elements { decoder, left, at: 0 }),
                 Sequence::Packed(packed) => visitor.visit_seq(packed),
             }
         };
-        deserialize_tuple(left, usize) |decoder, visitor| {
-            visitor.visit_seq(Parts { decoder, left })
+        deserialize_tuple(count, usize) |decoder, visitor| {
+            visitor.visit_seq(Parts::new(decoder, count, &[])?)
         };
-        deserialize_tuple_struct(_, &'static str, left, usize) |decoder, visitor| {
-            visitor.visit_seq(Parts { decoder, left })
+        deserialize_tuple_struct(_, &'static str, count, usize) |decoder, visitor| {
+            visitor.visit_seq(Parts::new(decoder, count, &[])?)
         };
         deserialize_map() |decoder, visitor| {
+            decoder.depth.check()?;
             let left = decoder.length()?;
-            visitor.visit_map(Elements { decoder, left })
+            visitor.visit_map(Elements { decoder, left, at: 0 })
         };
         deserialize_struct(_, &'static str, fields, &'static [&'static str]) |decoder, visitor| {
-            visitor.visit_seq(Parts { decoder, left: fields.len() })
+            visitor.visit_seq(Parts::new(decoder, fields.len(), fields)?)
         };
         deserialize_enum(_, &'static str, _, &'static [&'static str]) |decoder, visitor| {
             visitor.visit_enum(decoder)
         };
-        deserialize_any() |_decoder, _visitor| Err(failed(postcard::Error::WontImplement));
+        deserialize_any() |_decoder, visitor| Err(CodecError::of_kind(&visitor));
     }
 
     forward_to_deserialize_any! { identifier ignored_any }
@@ -364,7 +377,22 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 /// The parts of a tuple or a struct.
 struct Parts<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
-    left: usize,
+    at: usize,
+    count: usize,
+    /// What they are called; for errors only.
+    names: &'static [&'static str],
+}
+
+impl<'a, 'de> Parts<'a, 'de> {
+    #[inline]
+    fn new(
+        decoder: &'a mut Decoder<'de>,
+        count: usize,
+        names: &'static [&'static str],
+    ) -> Result<Self, CodecError> {
+        decoder.depth.check()?;
+        Ok(Self { decoder, at: 0, count, names })
+    }
 }
 
 impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
@@ -375,21 +403,32 @@ impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, CodecError> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
-        self.left = left;
-        seed.deserialize(&mut *self.decoder).map(Some)
+        if self.at == self.count {
+            return Ok(None);
+        }
+        self.at += 1;
+        match seed.deserialize(&mut *self.decoder) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(error.inside(part_step(self.at - 1, self.names))),
+        }
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
+        Some(self.count - self.at)
     }
+}
+
+#[cold]
+fn part_step(at: usize, names: &'static [&'static str]) -> Step {
+    names.get(at).map_or(Step::Element(at), |name| Step::Field(Cow::Borrowed(name)))
 }
 
 /// The elements of a sequence, or the entries of a map.
 struct Elements<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     left: usize,
+    at: usize,
 }
 
 impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
@@ -402,7 +441,11 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     ) -> Result<Option<S::Value>, CodecError> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
-        self.decoder.seed(seed).map(Some)
+        self.at += 1;
+        match self.decoder.seed(seed) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(error.inside(Step::Element(self.at - 1))),
+        }
     }
 
     #[inline]
@@ -419,7 +462,9 @@ impl<'de> MapAccess<'de> for Elements<'_, 'de> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, CodecError> {
-        self.next_element_seed(seed)
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        self.decoder.seed(seed).map(Some).map_err(|error| error.inside(Step::Key))
     }
 
     #[inline]
@@ -427,7 +472,7 @@ impl<'de> MapAccess<'de> for Elements<'_, 'de> {
         &mut self,
         seed: S,
     ) -> Result<S::Value, CodecError> {
-        self.decoder.seed(seed)
+        self.decoder.seed(seed).map_err(|error| error.inside(Step::Value))
     }
 
     #[inline]
@@ -464,7 +509,8 @@ impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
         self,
         seed: S,
     ) -> Result<S::Value, CodecError> {
-        seed.deserialize(self)
+        self.depth.check()?;
+        seed.deserialize(self).map_err(|error| error.inside(Step::Content))
     }
 
     #[inline]
@@ -482,7 +528,7 @@ impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, CodecError> {
-        self.deserialize_tuple(fields.len(), visitor)
+        self.deserialize_struct("", fields, visitor)
     }
 }
 
@@ -557,8 +603,50 @@ impl<'de> Deserializer<'de> for PackedNumber {
         visitor.visit_newtype_struct(self)
     }
 
+    /// A tuple of one part is written as the part.
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        if length == 1 { visitor.visit_seq(One(Some(self))) } else { self.deserialize_any(visitor) }
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.deserialize_tuple(length, visitor)
+    }
+
+    /// So is a structure.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.deserialize_tuple(fields.len(), visitor)
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        unit unit_struct seq map enum identifier ignored_any
+    }
+}
+
+/// The only part of something, until it was taken.
+struct One(Option<PackedNumber>);
+
+impl<'de> SeqAccess<'de> for One {
+    type Error = CodecError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, CodecError> {
+        self.0.take().map(|number| seed.deserialize(number)).transpose()
     }
 }

@@ -1,0 +1,463 @@
+//! Values to bytes.
+
+use std::any::TypeId;
+use std::borrow::Cow;
+use std::net::{Ipv6Addr, SocketAddrV6};
+
+use serde::{Serialize, Serializer, ser};
+
+use super::super::depth::Depth;
+use super::super::error::{CodecError, Fault, Lack, Step};
+use super::super::named::{self, NAMED};
+use super::super::writer::Writer;
+use super::number::{PACK_FROM, PACKED, Packable, for_each_number};
+use crate::shared::IN_SHARED_MEMORY;
+use crate::sys::{as_numbers, number_bytes, peek, type_id};
+
+/// Writes values in the compact form.
+pub(in crate::codec) struct Encoder<'a> {
+    writer: Writer<'a>,
+    depth: Depth,
+    /// Leaves out what a sampler has no bytes for.
+    is_rehearsal: bool,
+}
+
+impl<'a> Encoder<'a> {
+    #[inline]
+    pub(in crate::codec) fn new(writer: Writer<'a>) -> Self {
+        Self { writer, depth: Depth::new(), is_rehearsal: false }
+    }
+
+    pub(in crate::codec) fn for_rehearsal(writer: Writer<'a>) -> Self {
+        Self { is_rehearsal: true, ..Self::new(writer) }
+    }
+
+    pub(in crate::codec) fn writer(&mut self) -> &mut Writer<'a> {
+        &mut self.writer
+    }
+
+    /// Encodes a value or a part of one.
+    #[inline]
+    pub(in crate::codec) fn part<T: Serialize + ?Sized>(
+        &mut self,
+        value: &T,
+    ) -> Result<(), CodecError> {
+        if let Some(address) = peek::<T, SocketAddrV6>(value) {
+            return self.address(address);
+        }
+        value.serialize(self)
+    }
+
+    /// serde leaves out two of its fields.
+    fn address(&mut self, address: &SocketAddrV6) -> Result<(), CodecError> {
+        if address.scope_id() != 0 || address.flowinfo() != 0 {
+            return Err(Fault::NeedsText.into());
+        }
+        (address.ip().octets(), address.port()).serialize(self)
+    }
+
+    /// A level of its own.
+    #[inline]
+    fn content<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
+        self.depth.check()?;
+        self.part(value).map_err(|error| error.inside(Step::Content))
+    }
+
+    fn numbers<N: Packable>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
+        if let Some(kind) = N::KIND {
+            self.writer.extend(&PACKED)?;
+            self.writer.push(kind)?;
+        }
+        self.writer.length(numbers.len())?;
+        self.writer.extend_much(number_bytes(numbers))
+    }
+
+    /// Encodes what `items` refers to if it is a sequence of numbers that is worth it.
+    #[inline]
+    fn if_numbers<I>(&mut self, items: &I) -> Option<Result<(), CodecError>> {
+        macro_rules! try_each {
+            ($($number:ty)*) => {$(
+                if let Some(numbers) = as_numbers::<I, $number>(items) {
+                    let is_packed = <$number>::KIND.is_none() || numbers.len() >= PACK_FROM;
+                    return is_packed.then(|| self.numbers(numbers));
+                }
+            )*};
+        }
+        // Every other type is told by its size already.
+        if size_of::<I>() == size_of::<&[u8]>() || size_of::<I>() == size_of::<&Vec<u8>>() {
+            for_each_number!(try_each);
+        }
+        None
+    }
+}
+
+/// How negative numbers are written.
+macro_rules! zigzag {
+    ($number:expr, $signed:ty => $unsigned:ty) => {
+        ($number << 1 ^ $number >> (<$signed>::BITS - 1)).cast_unsigned()
+    };
+}
+
+impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
+    type Ok = ();
+    type Error = CodecError;
+    type SerializeSeq = Counted<'b, 'a>;
+    type SerializeTuple = Places<'b, 'a>;
+    type SerializeTupleStruct = Places<'b, 'a>;
+    type SerializeTupleVariant = Places<'b, 'a>;
+    type SerializeMap = Counted<'b, 'a>;
+    type SerializeStruct = Self;
+    type SerializeStructVariant = Self;
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn serialize_bool(self, value: bool) -> Result<(), CodecError> {
+        self.writer.push(value.into())
+    }
+
+    #[inline]
+    fn serialize_i8(self, value: i8) -> Result<(), CodecError> {
+        self.writer.push(value.cast_unsigned())
+    }
+
+    #[inline]
+    fn serialize_i16(self, value: i16) -> Result<(), CodecError> {
+        self.writer.varint(zigzag!(value, i16 => u16).into())
+    }
+
+    #[inline]
+    fn serialize_i32(self, value: i32) -> Result<(), CodecError> {
+        self.writer.varint(zigzag!(value, i32 => u32).into())
+    }
+
+    #[inline]
+    fn serialize_i64(self, value: i64) -> Result<(), CodecError> {
+        self.writer.varint(zigzag!(value, i64 => u64))
+    }
+
+    fn serialize_i128(self, value: i128) -> Result<(), CodecError> {
+        self.writer.varint_128(zigzag!(value, i128 => u128))
+    }
+
+    #[inline]
+    fn serialize_u8(self, value: u8) -> Result<(), CodecError> {
+        self.writer.push(value)
+    }
+
+    #[inline]
+    fn serialize_u16(self, value: u16) -> Result<(), CodecError> {
+        self.writer.varint(value.into())
+    }
+
+    #[inline]
+    fn serialize_u32(self, value: u32) -> Result<(), CodecError> {
+        self.writer.varint(value.into())
+    }
+
+    #[inline]
+    fn serialize_u64(self, value: u64) -> Result<(), CodecError> {
+        self.writer.varint(value)
+    }
+
+    fn serialize_u128(self, value: u128) -> Result<(), CodecError> {
+        self.writer.varint_128(value)
+    }
+
+    #[inline]
+    fn serialize_f32(self, value: f32) -> Result<(), CodecError> {
+        self.writer.extend(&value.to_le_bytes())
+    }
+
+    #[inline]
+    fn serialize_f64(self, value: f64) -> Result<(), CodecError> {
+        self.writer.extend(&value.to_le_bytes())
+    }
+
+    #[inline]
+    fn serialize_char(self, value: char) -> Result<(), CodecError> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result<(), CodecError> {
+        self.serialize_bytes(value.as_bytes())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), CodecError> {
+        self.writer.length(value.len())?;
+        self.writer.extend_much(value)
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<(), CodecError> {
+        self.writer.push(0)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CodecError> {
+        self.writer.push(1)?;
+        self.content(value)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), CodecError> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), CodecError> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+    ) -> Result<(), CodecError> {
+        self.writer.varint(index.into())
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), CodecError> {
+        if name == NAMED {
+            return if self.is_rehearsal {
+                Ok(())
+            } else {
+                named::encode_in(&mut self.writer, value)
+            };
+        }
+        if name == IN_SHARED_MEMORY && self.is_rehearsal {
+            return Ok(());
+        }
+        self.part(value)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), CodecError> {
+        self.writer.varint(index.into())?;
+        self.content(value)
+    }
+
+    #[inline]
+    fn serialize_seq(self, length: Option<usize>) -> Result<Counted<'b, 'a>, CodecError> {
+        self.depth.check()?;
+        let length = length.ok_or(Fault::NeedsNames(Lack::Length))?;
+        self.writer.length(length)?;
+        Ok(Counted { encoder: self, length, at: 0 })
+    }
+
+    #[inline]
+    fn serialize_tuple(self, _: usize) -> Result<Places<'b, 'a>, CodecError> {
+        self.depth.check()?;
+        Ok(Places { encoder: self, at: 0 })
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        length: usize,
+    ) -> Result<Places<'b, 'a>, CodecError> {
+        self.serialize_tuple(length)
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        length: usize,
+    ) -> Result<Places<'b, 'a>, CodecError> {
+        self.writer.varint(index.into())?;
+        self.serialize_tuple(length)
+    }
+
+    #[inline]
+    fn serialize_map(self, length: Option<usize>) -> Result<Counted<'b, 'a>, CodecError> {
+        self.serialize_seq(length)
+    }
+
+    #[inline]
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, CodecError> {
+        self.depth.check()?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        _: &'static str,
+        length: usize,
+    ) -> Result<Self, CodecError> {
+        self.writer.varint(index.into())?;
+        self.serialize_struct(name, length)
+    }
+
+    fn collect_seq<I>(self, items: I) -> Result<(), CodecError>
+    where
+        I: IntoIterator<Item: Serialize>,
+    {
+        if let Some(done) = self.if_numbers(&items) {
+            return done;
+        }
+        let items = items.into_iter();
+        let length = match items.size_hint() {
+            (least, Some(most)) if least == most => Some(least),
+            _ => None,
+        };
+        let mut sequence = self.serialize_seq(length)?;
+        for item in items {
+            ser::SerializeSeq::serialize_element(&mut sequence, &item)?;
+        }
+        ser::SerializeSeq::end(sequence)
+    }
+}
+
+/// A sequence or a map, whose length was written before.
+pub(in crate::codec) struct Counted<'b, 'a> {
+    encoder: &'b mut Encoder<'a>,
+    length: usize,
+    at: usize,
+}
+
+impl Counted<'_, '_> {
+    #[inline]
+    fn end(self) -> Result<(), CodecError> {
+        if self.at == self.length { Ok(()) } else { Err(Fault::Miscounted.into()) }
+    }
+}
+
+impl ser::SerializeSeq for Counted<'_, '_> {
+    type Ok = ();
+    type Error = CodecError;
+
+    #[inline]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
+        let at = self.at;
+        self.at += 1;
+        self.encoder.part(value).map_err(|error| error.inside(Step::Element(at)))
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), CodecError> {
+        Self::end(self)
+    }
+}
+
+impl ser::SerializeMap for Counted<'_, '_> {
+    type Ok = ();
+    type Error = CodecError;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CodecError> {
+        self.at += 1;
+        self.encoder.part(key).map_err(|error| error.inside(Step::Key))
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
+        self.encoder.part(value).map_err(|error| error.inside(Step::Value))
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), CodecError> {
+        Self::end(self)
+    }
+}
+
+/// A tuple, whose parts have no names.
+pub(in crate::codec) struct Places<'b, 'a> {
+    encoder: &'b mut Encoder<'a>,
+    at: usize,
+}
+
+impl Places<'_, '_> {
+    #[inline]
+    fn place<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
+        // Only `SocketAddrV6` is written like that, and it cannot be seen here whether all of it is.
+        if size_of_val(value) == size_of::<&Ipv6Addr>()
+            && type_id::<T>() == TypeId::of::<&'static Ipv6Addr>()
+        {
+            return Err(Fault::NeedsText.into());
+        }
+        let at = self.at;
+        self.at += 1;
+        self.encoder.part(value).map_err(|error| error.inside(Step::Element(at)))
+    }
+}
+
+macro_rules! places {
+    ($($trait:ident: $method:ident;)*) => {$(
+        impl ser::$trait for Places<'_, '_> {
+            type Ok = ();
+            type Error = CodecError;
+
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
+                self.place(value)
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), CodecError> {
+                Ok(())
+            }
+        }
+    )*};
+}
+
+places! {
+    SerializeTuple: serialize_element;
+    SerializeTupleStruct: serialize_field;
+    SerializeTupleVariant: serialize_field;
+}
+
+macro_rules! fields {
+    ($($trait:ident)*) => {$(
+        impl ser::$trait for &mut Encoder<'_> {
+            type Ok = ();
+            type Error = CodecError;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Result<(), CodecError> {
+                self.part(value).map_err(|error| error.inside(Step::Field(Cow::Borrowed(name))))
+            }
+
+            /// What is not there would be taken for what comes next.
+            #[cold]
+            fn skip_field(&mut self, name: &'static str) -> Result<(), CodecError> {
+                Err(Fault::NeedsNames(Lack::Skipped(name)).into())
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), CodecError> {
+                Ok(())
+            }
+        }
+    )*};
+}
+
+fields! { SerializeStruct SerializeStructVariant }

@@ -1,0 +1,756 @@
+//! Bytes to values.
+
+use bytes::Bytes;
+use serde::Deserializer;
+use serde::de::{Error, IgnoredAny, Unexpected, Visitor};
+
+use super::super::compact::{Packable, for_each_number};
+use super::super::depth::{Depth, too_deep};
+use super::super::error::{CodecError, Fault, Step};
+use super::super::visitor::{visitor_of_buffer, visitor_of_bytes, visitor_of_numbers};
+use super::access::{Elements, Fields, Numbers, Variant};
+use super::tag;
+use super::wrapper::NAMED;
+use crate::sys::{Timeless, collect_numbers, convert, type_id};
+
+/// Takes values off the front of some bytes.
+pub(super) struct Decoder<'de> {
+    bytes: &'de [u8],
+    /// What the bytes are a part of, if it can be shared.
+    owner: Option<&'de Bytes>,
+    /// In the order in which they were new.
+    names: Vec<&'de str>,
+    is_readable: bool,
+    depth: Depth,
+    /// How many levels may still be read into memory; see `depth`.
+    buffered: Option<usize>,
+}
+
+/// A value without its parts.
+#[derive(Clone, Copy)]
+pub(super) enum Token<'de> {
+    None,
+    Some,
+    Unit,
+    Bool(bool),
+    Unsigned(u8, u64),
+    Signed(u8, i64),
+    U128(u128),
+    I128(i128),
+    F32(f32),
+    F64(f64),
+    Char(char),
+    Str(&'de str),
+    Bytes(&'de [u8]),
+    /// `None`: up to its end.
+    Seq(Option<usize>),
+    Packed(u8, &'de [u8]),
+    Map(Option<usize>),
+    Struct,
+    Newtype,
+    UnitVariant(&'de str),
+    NewtypeVariant(&'de str),
+    TupleVariant(&'de str, usize),
+    StructVariant(&'de str),
+}
+
+#[cold]
+pub(super) fn malformed() -> CodecError {
+    Fault::Malformed.into()
+}
+
+#[cold]
+fn end() -> CodecError {
+    Fault::Postcard(postcard::Error::DeserializeUnexpectedEnd).into()
+}
+
+impl<'de> Decoder<'de> {
+    pub(super) fn new(bytes: &'de [u8], owner: Option<&'de Bytes>, is_readable: bool) -> Self {
+        let depth = Depth::new();
+        Self { bytes, owner, names: Vec::new(), is_readable, depth, buffered: None }
+    }
+
+    /// What is left.
+    pub(super) fn rest(&self) -> &'de [u8] {
+        self.bytes
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Result<u8, CodecError> {
+        let Some((byte, rest)) = self.bytes.split_first() else { return Err(end()) };
+        self.bytes = rest;
+        Ok(*byte)
+    }
+
+    #[inline]
+    fn take(&mut self, count: usize) -> Result<&'de [u8], CodecError> {
+        let Some((taken, rest)) = self.bytes.split_at_checked(count) else { return Err(end()) };
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        let Some((taken, rest)) = self.bytes.split_first_chunk() else { return Err(end()) };
+        self.bytes = rest;
+        Ok(*taken)
+    }
+
+    #[inline]
+    fn varint(&mut self) -> Result<u64, CodecError> {
+        let byte = self.pop()?;
+        if byte < 0x80 { Ok(byte.into()) } else { self.long_varint(byte) }
+    }
+
+    fn long_varint(&mut self, first: u8) -> Result<u64, CodecError> {
+        let number = self.varint_from(first)?;
+        u64::try_from(number).map_err(|_| malformed())
+    }
+
+    fn varint_128(&mut self) -> Result<u128, CodecError> {
+        let first = self.pop()?;
+        self.varint_from(first)
+    }
+
+    fn varint_from(&mut self, first: u8) -> Result<u128, CodecError> {
+        let (mut byte, mut number, mut shift) = (first, 0, 0);
+        loop {
+            let digits = u128::from(byte & 0x7F);
+            // The last digits may have no room for all of their bits.
+            if shift >= u128::BITS || digits << shift >> shift != digits {
+                return Err(malformed());
+            }
+            number |= digits << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+            shift += 7;
+            byte = self.pop()?;
+        }
+    }
+
+    #[inline]
+    fn length(&mut self) -> Result<usize, CodecError> {
+        // One that does not fit is more than there is anyway.
+        Ok(usize::try_from(self.varint()?).unwrap_or(usize::MAX))
+    }
+
+    #[inline]
+    fn text(&mut self, length: usize) -> Result<&'de str, CodecError> {
+        str::from_utf8(self.take(length)?)
+            .map_err(|_| Fault::Postcard(postcard::Error::DeserializeBadUtf8).into())
+    }
+
+    /// The next name of a structure; `None` at its end.
+    #[inline]
+    pub(super) fn name(&mut self) -> Result<Option<&'de str>, CodecError> {
+        match self.varint()? {
+            tag::NO_NAME => Ok(None),
+            tag::NEW_NAME => self.new_name().map(Some),
+            old => {
+                let number = usize::try_from(old - tag::OLD_NAME).unwrap_or(usize::MAX);
+                self.names.get(number).copied().map(Some).ok_or_else(malformed)
+            }
+        }
+    }
+
+    fn new_name(&mut self) -> Result<&'de str, CodecError> {
+        let length = self.length()?;
+        let name = self.text(length)?;
+        self.names.push(name);
+        Ok(name)
+    }
+
+    fn variant(&mut self) -> Result<&'de str, CodecError> {
+        self.name()?.ok_or_else(malformed)
+    }
+
+    fn number(&mut self, tag: u8) -> Result<Token<'de>, CodecError> {
+        let bits = 8 << ((tag - tag::U8) % 5); // U8, U16, U32, U64, U128, and the same with a sign
+        let number = self.varint()?;
+        if bits < u64::BITS && number >> bits != 0 {
+            return Err(malformed());
+        }
+        Ok(if tag < tag::I8 {
+            Token::Unsigned(tag, number)
+        } else {
+            Token::Signed(tag, (number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+        })
+    }
+
+    #[inline]
+    pub(super) fn token(&mut self) -> Result<Token<'de>, CodecError> {
+        match self.pop()? {
+            small @ tag::SMALL.. => Ok(Token::Unsigned(tag::U64, (small - tag::SMALL).into())),
+            short @ tag::SHORT_STR.. => self.text((short - tag::SHORT_STR).into()).map(Token::Str),
+            tag => self.long_token(tag),
+        }
+    }
+
+    fn long_token(&mut self, tag: u8) -> Result<Token<'de>, CodecError> {
+        Ok(match tag {
+            tag::NONE => Token::None,
+            tag::SOME => Token::Some,
+            tag::UNIT => Token::Unit,
+            tag::FALSE => Token::Bool(false),
+            tag::TRUE => Token::Bool(true),
+            tag::U8 => Token::Unsigned(tag, self.pop()?.into()),
+            tag::I8 => Token::Signed(tag, self.pop()?.cast_signed().into()),
+            tag::U16 | tag::U32 | tag::U64 | tag::I16 | tag::I32 | tag::I64 => self.number(tag)?,
+            tag::U128 => Token::U128(self.varint_128()?),
+            tag::I128 => {
+                let number = self.varint_128()?;
+                Token::I128((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+            }
+            tag::F32 => Token::F32(f32::from_le_bytes(self.array()?)),
+            tag::F64 => Token::F64(f64::from_le_bytes(self.array()?)),
+            tag::CHAR => {
+                let length = self.length()?;
+                let mut chars = self.text(length)?.chars();
+                match (chars.next(), chars.next()) {
+                    (Some(char), None) => Token::Char(char),
+                    _ => return Err(malformed()),
+                }
+            }
+            tag::STR => {
+                let length = self.length()?;
+                Token::Str(self.text(length)?)
+            }
+            tag::BYTES => {
+                let length = self.length()?;
+                Token::Bytes(self.take(length)?)
+            }
+            tag::SEQ | tag::TUPLE => Token::Seq(Some(self.length()?)),
+            tag::OPEN_SEQ => Token::Seq(None),
+            tag::PACKED => {
+                let (kind, count) = (self.pop()?, self.length()?);
+                let width = tag::width(kind).ok_or_else(malformed)?;
+                Token::Packed(kind, self.take(count.saturating_mul(width))?)
+            }
+            tag::MAP => Token::Map(Some(self.length()?)),
+            tag::OPEN_MAP => Token::Map(None),
+            tag::STRUCT => Token::Struct,
+            tag::NEWTYPE => Token::Newtype,
+            tag::UNIT_VARIANT => Token::UnitVariant(self.variant()?),
+            tag::NEWTYPE_VARIANT => Token::NewtypeVariant(self.variant()?),
+            tag::TUPLE_VARIANT => Token::TupleVariant(self.variant()?, self.length()?),
+            tag::STRUCT_VARIANT => Token::StructVariant(self.variant()?),
+            _ => return Err(malformed()),
+        })
+    }
+
+    /// Takes the mark that ends a sequence or a map, if it is next.
+    #[inline]
+    pub(super) fn take_end(&mut self) -> bool {
+        let rest = self.bytes.strip_prefix(&[tag::END]);
+        self.bytes = rest.unwrap_or(self.bytes);
+        rest.is_some()
+    }
+
+    /// Whether so many more elements can be there, each of which takes a byte at least.
+    pub(super) fn may_have(&self, count: usize) -> bool {
+        count <= self.bytes.len()
+    }
+
+    /// Shows the elements of a sequence; all of them must be taken.
+    pub(super) fn show_elements<V: Visitor<'de>>(
+        &mut self,
+        length: Option<usize>,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.depth.check()?;
+        let mut elements = Elements::new(self, length);
+        let value = visitor.visit_seq(&mut elements)?;
+        elements.finish()?;
+        Ok(value)
+    }
+
+    pub(super) fn show_entries<V: Visitor<'de>>(
+        &mut self,
+        length: Option<usize>,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.depth.check()?;
+        let mut elements = Elements::new(self, length);
+        let value = visitor.visit_map(&mut elements)?;
+        elements.finish()?;
+        Ok(value)
+    }
+
+    pub(super) fn show_fields<V: Visitor<'de>>(
+        &mut self,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.depth.check()?;
+        let mut fields = Fields::new(self);
+        let value = visitor.visit_map(&mut fields)?;
+        fields.finish()?;
+        Ok(value)
+    }
+
+    fn show_some<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        self.depth.check()?;
+        visitor.visit_some(self).map_err(|error| error.inside(Step::Content))
+    }
+
+    fn show_newtype<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        self.depth.check()?;
+        visitor.visit_newtype_struct(self).map_err(|error| error.inside(Step::Content))
+    }
+
+    fn show_bytes<V: Visitor<'de>>(
+        &self,
+        bytes: &'de [u8],
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        if let Some(owner) = self.owner
+            && bytes.len() >= owner.len() / 2 // less is not worth keeping the rest for
+            && type_id::<V>() == visitor_of_bytes()
+            && let Some(shared) = convert(owner.slice_ref(bytes))
+        {
+            return Ok(shared);
+        }
+        visitor.visit_borrowed_bytes(bytes)
+    }
+
+    fn show_packed<V: Visitor<'de>>(
+        &self,
+        kind: u8,
+        bytes: &'de [u8],
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        macro_rules! try_each {
+            ($($number:ty)*) => {$(
+                if type_id::<V>() == visitor_of_numbers::<$number>()
+                    && let Some(numbers) = numbers_of::<$number, V::Value>(kind, bytes)
+                {
+                    return Ok(numbers);
+                }
+            )*};
+        }
+        // Every other visitor is told by its size already.
+        if size_of::<V>() == 0 && size_of::<V::Value>() == size_of::<Vec<u8>>() {
+            for_each_number!(try_each);
+        }
+        let mut numbers = Numbers::new(kind, bytes);
+        let value = visitor.visit_seq(&mut numbers)?;
+        numbers.finish()?;
+        Ok(value)
+    }
+
+    /// Shows a variant to who does not ask for an enum as JSON has it: its name, or a map with that as its only key.
+    fn show_variant<V: Visitor<'de>>(
+        &mut self,
+        token: Token<'de>,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.depth.check()?;
+        match token {
+            Token::UnitVariant(name) => visitor.visit_borrowed_str(name),
+            token => {
+                let mut variant = Variant::new(self, token);
+                let value = visitor.visit_map(&mut variant)?;
+                variant.finish()?;
+                Ok(value)
+            }
+        }
+    }
+
+    /// Shows any value as what it is.
+    fn show<V: Visitor<'de>>(
+        &mut self,
+        token: Token<'de>,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        match token {
+            Token::None => visitor.visit_none(),
+            Token::Some => self.show_some(visitor),
+            Token::Unit => visitor.visit_unit(),
+            Token::Bool(value) => visitor.visit_bool(value),
+            Token::Unsigned(tag, number) => show_unsigned(tag, number, visitor),
+            Token::Signed(tag, number) => show_signed(tag, number, visitor),
+            Token::U128(number) => visitor.visit_u128(number),
+            Token::I128(number) => visitor.visit_i128(number),
+            Token::F32(number) => visitor.visit_f32(number),
+            Token::F64(number) => visitor.visit_f64(number),
+            Token::Char(char) => visitor.visit_char(char),
+            Token::Str(text) => visitor.visit_borrowed_str(text),
+            Token::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
+            Token::Seq(length) => self.show_elements(length, visitor),
+            Token::Packed(kind, bytes) => self.show_packed(kind, bytes, visitor),
+            Token::Map(length) => self.show_entries(length, visitor),
+            Token::Struct => self.show_fields(visitor),
+            Token::Newtype => self.show_newtype_as_any(visitor),
+            Token::UnitVariant(_)
+            | Token::NewtypeVariant(_)
+            | Token::TupleVariant(..)
+            | Token::StructVariant(_) => self.show_variant(token, visitor),
+        }
+    }
+
+    /// Who asks for anything is shown what is in the newtype, as in JSON.
+    fn show_newtype_as_any<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        self.depth.check()?;
+        let token = self.token()?;
+        self.show(token, visitor).map_err(|error| error.inside(Step::Content))
+    }
+
+    /// As [`Self::show`], for who reads it into memory and from there.
+    fn show_to_buffer<V: Visitor<'de>>(
+        &mut self,
+        token: Token<'de>,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        let before = self.buffered;
+        let levels = before.unwrap_or_else(|| self.depth.buffered_levels());
+        self.buffered = Some(levels.checked_sub(1).ok_or_else(too_deep)?);
+        let value = self.show(token, visitor);
+        self.buffered = before;
+        value
+    }
+
+    /// Takes what says that there is a newtype or an option around what comes, for who does not ask for them.
+    fn token_inside(&mut self) -> Result<Token<'de>, CodecError> {
+        loop {
+            match self.token()? {
+                Token::Newtype | Token::Some => {}
+                token => return Ok(token),
+            }
+        }
+    }
+
+    #[cold]
+    fn unexpected<V: Visitor<'de>>(token: Token<'de>, visitor: &V) -> CodecError {
+        let unexpected = match token {
+            Token::None => Unexpected::Other("`None`"),
+            Token::Some => Unexpected::Option,
+            Token::Unit => Unexpected::Unit,
+            Token::Bool(value) => Unexpected::Bool(value),
+            Token::Unsigned(_, number) => Unexpected::Unsigned(number),
+            Token::Signed(_, number) => Unexpected::Signed(number),
+            Token::U128(_) => Unexpected::Other("an integer of 128 bits"),
+            Token::I128(_) => Unexpected::Other("a signed integer of 128 bits"),
+            Token::F32(number) => Unexpected::Float(number.into()),
+            Token::F64(number) => Unexpected::Float(number),
+            Token::Char(char) => Unexpected::Char(char),
+            Token::Str(text) => Unexpected::Str(text),
+            Token::Bytes(bytes) => Unexpected::Bytes(bytes),
+            Token::Seq(_) | Token::Packed(..) => Unexpected::Seq,
+            Token::Map(_) | Token::Struct => Unexpected::Map,
+            Token::Newtype => Unexpected::NewtypeStruct,
+            Token::UnitVariant(_) => Unexpected::UnitVariant,
+            Token::NewtypeVariant(_) => Unexpected::NewtypeVariant,
+            Token::TupleVariant(..) => Unexpected::TupleVariant,
+            Token::StructVariant(_) => Unexpected::StructVariant,
+        };
+        Error::invalid_type(unexpected, visitor)
+    }
+
+    fn show_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        match self.token_inside()? {
+            Token::Unsigned(_, number) => visitor.visit_u64(number),
+            Token::Signed(_, number) => visitor.visit_i64(number),
+            Token::U128(number) => visitor.visit_u128(number),
+            Token::I128(number) => visitor.visit_i128(number),
+            Token::F32(number) => visitor.visit_f32(number),
+            Token::F64(number) => visitor.visit_f64(number),
+            token => Err(Self::unexpected(token, &visitor)),
+        }
+    }
+
+    fn show_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        match self.token_inside()? {
+            Token::Str(text) | Token::UnitVariant(text) => visitor.visit_borrowed_str(text),
+            Token::Char(char) => visitor.visit_char(char),
+            Token::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
+            token => Err(Self::unexpected(token, &visitor)),
+        }
+    }
+
+    fn show_sequence<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        match self.token_inside()? {
+            Token::Seq(length) => self.show_elements(length, visitor),
+            Token::Packed(kind, bytes) => self.show_packed(kind, bytes, visitor),
+            Token::Bytes(bytes) => self.show_packed(tag::U8, bytes, visitor),
+            token => Err(Self::unexpected(token, &visitor)),
+        }
+    }
+
+    fn show_map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        match self.token_inside()? {
+            Token::Struct => self.show_fields(visitor),
+            Token::Map(length) => self.show_entries(length, visitor),
+            Token::Seq(length) => self.show_elements(length, visitor),
+            Token::Packed(kind, bytes) => self.show_packed(kind, bytes, visitor),
+            token @ (Token::NewtypeVariant(_)
+            | Token::TupleVariant(..)
+            | Token::StructVariant(_)) => self.show_variant(token, visitor),
+            token => Err(Self::unexpected(token, &visitor)),
+        }
+    }
+
+    /// Whether a structure comes whose first field is called as said.
+    fn begins_with_field(&self, name: &str) -> bool {
+        let mut ahead =
+            Decoder { bytes: self.bytes, names: self.names.clone(), owner: None, ..*self };
+        matches!(ahead.token(), Ok(Token::Struct))
+            && ahead.name().is_ok_and(|first| first == Some(name))
+    }
+
+    /// Leaves out a value, without recursion.
+    fn skip(&mut self) -> Result<(), CodecError> {
+        enum Open {
+            Values(usize),
+            ValuesToEnd,
+            Fields,
+        }
+        let mut open = vec![Open::Values(1)];
+        while let Some(last) = open.last_mut() {
+            let goes_on = match last {
+                Open::Values(left) => {
+                    let goes_on = *left > 0;
+                    *left = left.saturating_sub(1);
+                    goes_on
+                }
+                Open::ValuesToEnd => !self.take_end(),
+                Open::Fields => self.name()?.is_some(),
+            };
+            if !goes_on {
+                open.pop();
+                continue;
+            }
+            match self.token()? {
+                Token::Some | Token::Newtype | Token::NewtypeVariant(_) => {
+                    open.push(Open::Values(1));
+                }
+                Token::Seq(Some(count)) | Token::TupleVariant(_, count) => {
+                    open.push(Open::Values(count));
+                }
+                Token::Map(Some(count)) => open.push(Open::Values(count.saturating_mul(2))),
+                Token::Seq(None) | Token::Map(None) => open.push(Open::ValuesToEnd),
+                Token::Struct | Token::StructVariant(_) => open.push(Open::Fields),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn numbers_of<N: Packable, T>(kind: u8, bytes: &[u8]) -> Option<T>
+where
+    Vec<N>: Timeless,
+{
+    if kind == N::TAG { convert(collect_numbers::<N>(bytes)) } else { None }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a number has no more bits than its tag says")]
+pub(super) fn show_unsigned<'de, V: Visitor<'de>>(
+    tag: u8,
+    number: u64,
+    visitor: V,
+) -> Result<V::Value, CodecError> {
+    match tag {
+        tag::U8 => visitor.visit_u8(number as u8),
+        tag::U16 => visitor.visit_u16(number as u16),
+        tag::U32 => visitor.visit_u32(number as u32),
+        _ => visitor.visit_u64(number),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a number has no more bits than its tag says")]
+pub(super) fn show_signed<'de, V: Visitor<'de>>(
+    tag: u8,
+    number: i64,
+    visitor: V,
+) -> Result<V::Value, CodecError> {
+    match tag {
+        tag::I8 => visitor.visit_i8(number as i8),
+        tag::I16 => visitor.visit_i16(number as i16),
+        tag::I32 => visitor.visit_i32(number as i32),
+        _ => visitor.visit_i64(number),
+    }
+}
+
+macro_rules! forward {
+    ($($method:ident => $to:ident;)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+            self.$to(visitor)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for &mut Decoder<'de> {
+    type Error = CodecError;
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        self.is_readable
+    }
+
+    forward! {
+        deserialize_i8 => show_number;
+        deserialize_i16 => show_number;
+        deserialize_i32 => show_number;
+        deserialize_i64 => show_number;
+        deserialize_i128 => show_number;
+        deserialize_u8 => show_number;
+        deserialize_u16 => show_number;
+        deserialize_u32 => show_number;
+        deserialize_u64 => show_number;
+        deserialize_u128 => show_number;
+        deserialize_f32 => show_number;
+        deserialize_f64 => show_number;
+        deserialize_char => show_text;
+        deserialize_str => show_text;
+        deserialize_string => show_text;
+        deserialize_seq => show_sequence;
+        deserialize_map => show_map;
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        let token = self.token()?;
+        if type_id::<V>() == visitor_of_buffer() {
+            return self.show_to_buffer(token, visitor);
+        }
+        self.show(token, visitor)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        match self.token_inside()? {
+            Token::Bool(value) => visitor.visit_bool(value),
+            token => Err(Decoder::unexpected(token, &visitor)),
+        }
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        match self.token_inside()? {
+            Token::Bytes(bytes) | Token::Packed(tag::U8, bytes) => self.show_bytes(bytes, visitor),
+            Token::Str(text) => visitor.visit_borrowed_str(text),
+            Token::Seq(length) => self.show_elements(length, visitor),
+            token => Err(Decoder::unexpected(token, &visitor)),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        match self.bytes.first() {
+            Some(&tag::NONE) => {
+                self.pop()?;
+                visitor.visit_none()
+            }
+            Some(&tag::UNIT) => {
+                self.pop()?;
+                visitor.visit_unit()
+            }
+            Some(&tag::SOME) => {
+                self.pop()?;
+                self.show_some(visitor)
+            }
+            // What was written without an option is there.
+            _ => self.show_some(visitor),
+        }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        match self.token_inside()? {
+            Token::Unit => visitor.visit_unit(),
+            token => Err(Decoder::unexpected(token, &visitor)),
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        if name == NAMED {
+            return self.show_newtype(visitor);
+        }
+        // Some types of crates that know each other ask for a newtype where they have written a structure.
+        if name.starts_with('$') && self.begins_with_field(name) {
+            return self.deserialize_any(visitor);
+        }
+        self.bytes = self.bytes.strip_prefix(&[tag::NEWTYPE]).unwrap_or(self.bytes);
+        self.show_newtype(visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.show_sequence(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.show_sequence(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.show_map(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.depth.check()?;
+        match self.token_inside()? {
+            Token::Str(name) => visitor.visit_enum(Variant::new(self, Token::UnitVariant(name))),
+            token @ (Token::UnitVariant(_)
+            | Token::NewtypeVariant(_)
+            | Token::TupleVariant(..)
+            | Token::StructVariant(_)) => visitor.visit_enum(Variant::new(self, token)),
+            // As JSON has it: a map from the name to the content.
+            Token::Map(Some(1)) => match self.token()? {
+                Token::Str(name) => {
+                    visitor.visit_enum(Variant::new(self, Token::NewtypeVariant(name)))
+                }
+                token => Err(Decoder::unexpected(token, &visitor)),
+            },
+            token => Err(Decoder::unexpected(token, &visitor)),
+        }
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        match self.token_inside()? {
+            Token::Str(text) | Token::UnitVariant(text) => visitor.visit_borrowed_str(text),
+            Token::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
+            token => self.show(token, visitor),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        self.skip()?;
+        visitor.visit_unit()
+    }
+}
+
+/// What nobody wants.
+pub(super) fn ignore(decoder: &mut Decoder<'_>) -> Result<(), CodecError> {
+    serde::Deserialize::deserialize(decoder).map(|_: IgnoredAny| ())
+}

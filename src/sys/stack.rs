@@ -1,0 +1,82 @@
+//! How far a thread's stack reaches.
+
+use std::cell::Cell;
+
+/// Where the stack is now. Stacks grow down on all platforms that there are.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is about the stack of the caller")]
+pub(crate) fn stack_pointer() -> usize {
+    let here = 0_u8;
+    (&raw const here).addr()
+}
+
+/// How many bytes of the stack of this thread are left. `None` where that is not known, as on a stack that
+/// some library has made.
+pub(crate) fn stack_left() -> Option<usize> {
+    thread_local! {
+        static STACK: Cell<Option<Option<(usize, usize)>>> = const { Cell::new(None) };
+    }
+    let (low, high) = STACK.get().unwrap_or_else(|| {
+        let stack = own_stack();
+        STACK.set(Some(stack));
+        stack
+    })?;
+    let here = stack_pointer();
+    (low < here && here < high).then(|| here - low)
+}
+
+/// Where the stack of this thread begins, and where it ends.
+#[cfg(target_os = "linux")]
+fn own_stack() -> Option<(usize, usize)> {
+    use std::mem::MaybeUninit;
+    use std::ptr;
+
+    let mut attributes = MaybeUninit::uninit();
+    let (mut low, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: the first call sets the attributes or says that it has not. They are read and destroyed once,
+    // and only if they were set; the other places are our own.
+    #[expect(unsafe_code, reason = "no safe function tells where a stack ends")]
+    let is_known = unsafe {
+        let thread = libc::pthread_self();
+        libc::pthread_getattr_np(thread, attributes.as_mut_ptr()) == 0 && {
+            let failed =
+                libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut size);
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+            failed == 0
+        }
+    };
+    let low = low.addr();
+    is_known.then_some((low, low.checked_add(size)?))
+}
+
+/// Not known.
+#[cfg(not(target_os = "linux"))]
+fn own_stack() -> Option<(usize, usize)> {
+    None
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_has_the_stack_that_was_asked_for() {
+        let left = |size: usize| {
+            let thread = std::thread::Builder::new().stack_size(size);
+            thread.spawn(|| stack_left().unwrap()).unwrap().join().unwrap()
+        };
+        let (small, large) = (left(256 << 10), left(4 << 20));
+        assert!((64 << 10..=260 << 10).contains(&small), "{small}");
+        assert!((3 << 20..=5 << 20).contains(&large), "{large}");
+    }
+
+    #[test]
+    fn what_is_called_has_less() {
+        #[inline(never)]
+        fn deeper() -> usize {
+            std::hint::black_box([0_u8; 4096]);
+            stack_left().unwrap()
+        }
+        assert!(deeper() + 4096 <= stack_left().unwrap());
+    }
+}
