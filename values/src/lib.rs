@@ -1,0 +1,1 @@
+//! Nothing: the tests in `tests/` are what this package is for.
