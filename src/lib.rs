@@ -230,7 +230,7 @@ pub use crate::wait::{ReturnWhen, wait};
 pub mod __private {
     pub use inventory;
 
-    pub use crate::codec::AskedForm;
+    pub use crate::codec::{AskedForm, round_trip};
     pub use crate::probe::{Probe, probes};
     pub use crate::registry::{Function, Registration, TestWorker};
 }

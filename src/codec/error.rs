@@ -4,6 +4,7 @@ use std::any::type_name;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddrV6;
 
 use serde::de::{Expected, Visitor};
 
@@ -150,9 +151,9 @@ impl fmt::Display for Fault {
             Self::TooLarge { limit } => write!(f, "more than {limit} bytes"),
             Self::Trailing(count) => write!(f, "bytes left over: {count}"),
             Self::NeedsNames(lack) => write!(f, "{lack}"),
-            Self::NeedsText => f.write_str(
-                "an IPv6 address has a scope or a flow label, which it keeps only as a text",
-            ),
+            Self::NeedsText => {
+                f.write_str("an IPv6 address has a scope, which it keeps only as a text")
+            }
             Self::TooDeep => f.write_str("it is nested too deeply"),
             Self::Miscounted => {
                 f.write_str("a sequence or a map has another number of elements than it said")
@@ -183,6 +184,15 @@ impl fmt::Display for Lack {
             ),
         }
     }
+}
+
+/// serde leaves out the flow label of an address in whatever form.
+pub(super) fn check_flow(address: &SocketAddrV6) -> Result<(), CodecError> {
+    if address.flowinfo() == 0 {
+        return Ok(());
+    }
+    let text = "an IPv6 address has a flow label, which serde leaves out: send it apart";
+    Err(Fault::Custom(text.to_owned()).into())
 }
 
 /// What to do about an error of a well-known type that serde itself refuses.

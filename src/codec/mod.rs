@@ -110,6 +110,16 @@ pub(crate) fn encode_compact<T: Serialize + ?Sized>(
     encode(value, buffer, limit, &choice)
 }
 
+/// One value there and back in memory, in the form that is asked for; for benchmarks.
+#[doc(hidden)]
+pub fn round_trip<T: Serialize + DeserializeOwned>(value: &T, form: AskedForm) -> Option<T> {
+    let choice = Choice::of::<()>();
+    choice.ask(form);
+    let mut bytes = Vec::new();
+    encode(value, &mut bytes, usize::MAX, &choice).ok()?;
+    decode(&bytes).ok()
+}
+
 /// Reads a value that must take up all of `bytes`.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {

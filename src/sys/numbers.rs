@@ -6,7 +6,7 @@
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, transmute, transmute_copy};
-use std::net::SocketAddrV6;
+use std::net::{SocketAddr, SocketAddrV6};
 
 use bytes::Bytes;
 
@@ -47,6 +47,9 @@ unsafe impl Timeless for Bytes {}
 // SAFETY: there is no lifetime in it.
 #[expect(unsafe_code, reason = "makes a promise")]
 unsafe impl Timeless for SocketAddrV6 {}
+// SAFETY: there is no lifetime in it.
+#[expect(unsafe_code, reason = "makes a promise")]
+unsafe impl Timeless for SocketAddr {}
 
 /// What tells types apart, though not the lifetimes in them.
 pub(crate) fn type_id<T: ?Sized>() -> TypeId {

@@ -7,7 +7,7 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 use serde::{Serialize, Serializer, ser};
 
 use super::super::depth::Depth;
-use super::super::error::{CodecError, Fault, Lack, Step};
+use super::super::error::{CodecError, Fault, Lack, Step, check_flow};
 use super::super::named::{self, NAMED};
 use super::super::writer::Writer;
 use super::number::{PACK_FROM, PACKED, Packable, for_each_number};
@@ -50,7 +50,8 @@ impl<'a> Encoder<'a> {
 
     /// serde leaves out two of its fields.
     fn address(&mut self, address: &SocketAddrV6) -> Result<(), CodecError> {
-        if address.scope_id() != 0 || address.flowinfo() != 0 {
+        check_flow(address)?;
+        if address.scope_id() != 0 {
             return Err(Fault::NeedsText.into());
         }
         (address.ip().octets(), address.port()).serialize(self)

@@ -30,14 +30,23 @@ const MOST_PARTS_PER_RUN: usize = 20_000;
 /// So often an alternative is tried with other texts and numbers.
 const ATTEMPTS: usize = 75;
 
+/// For types that are right, but not known to be.
+const ASK_FOR_COMPACT: &str =
+    "if it is written just as it is read, `=> compact` in `register!` says so";
+
 /// Whether values of the type come back from the compact form; otherwise why that is not known, or not so.
 pub(super) fn rehearse<T: Serialize + DeserializeOwned>() -> Result<(), String> {
+    if cfg!(panic = "abort") {
+        return Err(format!(
+            "it is not tried out with samples, as a panic would end the process; {ASK_FOR_COMPACT}"
+        ));
+    }
     let mut plan = Plan::default();
     while plan.has_more() {
         plan.measure();
         let outcome = catch_unwind(AssertUnwindSafe(|| run::<T>(&mut plan)));
-        let outcome = outcome.unwrap_or_else(|_| Err("its `Deserialize` panicked".to_owned()));
-        plan.end_run(outcome)?;
+        let panicked = |_| format!("it panicked when it was shown a sample; {ASK_FOR_COMPACT}");
+        plan.end_run(outcome.map_err(panicked)?)?;
     }
     plan.verdict()
 }
@@ -73,6 +82,7 @@ pub(super) struct Plan {
     parts_before: usize,
     /// Runs that have failed since the last one that has not.
     failures: usize,
+    has_failed: bool,
     /// A visitor has refused what it was shown, and will be shown something else.
     has_learned: bool,
     /// Something was met for which the compact form does not do.
@@ -122,7 +132,7 @@ impl Plan {
     fn has_more(&self) -> bool {
         let is_new = |site: &Site| site.alternatives.iter().any(Alternative::is_new);
         let is_within = self.runs < MOST_RUNS && self.parts < MOST_PARTS;
-        is_within && (self.runs == 0 || self.failures > 0 || self.sites.iter().any(is_new))
+        is_within && (self.runs == 0 || self.has_failed || self.sites.iter().any(is_new))
     }
 
     /// Says why there should be no more runs, if so.
@@ -134,6 +144,7 @@ impl Plan {
         self.parts_before = self.parts;
         self.path.clear();
         let is_done = outcome.is_ok();
+        self.has_failed = !is_done;
         for alternative in self.sites.iter_mut().flat_map(|site| &mut site.alternatives) {
             alternative.end_run(is_done);
         }
@@ -159,6 +170,7 @@ impl Plan {
         for one in failed {
             one.progress = Progress::Failed;
         }
+        self.has_failed = false;
         Ok(())
     }
 
@@ -171,6 +183,13 @@ impl Plan {
 
     fn unproven(&self) -> String {
         format!("no samples of it can be written as they are read: {}", self.last_failure)
+    }
+
+    /// Keeps that a type is not to be shown any samples.
+    pub(super) fn give_up(&mut self, visitor: &str) {
+        self.needs_names = Some(format!(
+            "`{visitor}` is not known to take samples without harm; {ASK_FOR_COMPACT}"
+        ));
     }
 
     /// Keeps why there is no need to go on.

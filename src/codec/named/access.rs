@@ -9,7 +9,7 @@ use serde::de::{
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::super::error::{CodecError, Step};
-use super::decoder::{Decoder, Token, ignore, malformed, show_signed, show_unsigned};
+use super::decoder::{Decoder, Token, malformed, show_signed, show_unsigned};
 use super::tag;
 
 /// The elements of a sequence, or the entries of a map.
@@ -249,14 +249,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
         match self.token {
             Token::UnitVariant(_) => Ok(()),
             Token::NewtypeVariant(_) => Deserialize::deserialize(self.decoder),
-            // Who wants only to know which one it is, as `#[serde(other)]` does, gets that.
-            Token::TupleVariant(_, length) => (0..length).try_for_each(|_| ignore(self.decoder)),
-            _ => {
-                while self.decoder.name()?.is_some() {
-                    ignore(self.decoder)?;
-                }
-                Ok(())
-            }
+            _ => Err(self.unexpected("unit variant")),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserializer;
-use serde::de::{Error, IgnoredAny, Unexpected, Visitor};
+use serde::de::{Error, Unexpected, Visitor};
 
 use super::super::compact::{Packable, for_each_number};
 use super::super::depth::{Depth, too_deep};
@@ -48,6 +48,8 @@ pub(super) enum Token<'de> {
     Map(Option<usize>),
     Struct,
     Newtype,
+    /// What follows, to whoever asks.
+    Private,
     UnitVariant(&'de str),
     NewtypeVariant(&'de str),
     TupleVariant(&'de str, usize),
@@ -187,6 +189,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    #[inline]
     fn long_token(&mut self, tag: u8) -> Result<Token<'de>, CodecError> {
         Ok(match tag {
             tag::NONE => Token::None,
@@ -231,6 +234,7 @@ impl<'de> Decoder<'de> {
             tag::OPEN_MAP => Token::Map(None),
             tag::STRUCT => Token::Struct,
             tag::NEWTYPE => Token::Newtype,
+            tag::PRIVATE => Token::Private,
             tag::UNIT_VARIANT => Token::UnitVariant(self.variant()?),
             tag::NEWTYPE_VARIANT => Token::NewtypeVariant(self.variant()?),
             tag::TUPLE_VARIANT => Token::TupleVariant(self.variant()?, self.length()?),
@@ -357,6 +361,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// Shows any value as what it is.
+    #[inline]
     fn show<V: Visitor<'de>>(
         &mut self,
         token: Token<'de>,
@@ -381,6 +386,7 @@ impl<'de> Decoder<'de> {
             Token::Map(length) => self.show_entries(length, visitor),
             Token::Struct => self.show_fields(visitor),
             Token::Newtype => self.show_newtype_as_any(visitor),
+            Token::Private => self.show_private(visitor),
             Token::UnitVariant(_)
             | Token::NewtypeVariant(_)
             | Token::TupleVariant(..)
@@ -413,7 +419,7 @@ impl<'de> Decoder<'de> {
     fn token_inside(&mut self) -> Result<Token<'de>, CodecError> {
         loop {
             match self.token()? {
-                Token::Newtype | Token::Some => {}
+                Token::Newtype | Token::Some | Token::Private => {}
                 token => return Ok(token),
             }
         }
@@ -437,7 +443,7 @@ impl<'de> Decoder<'de> {
             Token::Bytes(bytes) => Unexpected::Bytes(bytes),
             Token::Seq(_) | Token::Packed(..) => Unexpected::Seq,
             Token::Map(_) | Token::Struct => Unexpected::Map,
-            Token::Newtype => Unexpected::NewtypeStruct,
+            Token::Newtype | Token::Private => Unexpected::NewtypeStruct,
             Token::UnitVariant(_) => Unexpected::UnitVariant,
             Token::NewtypeVariant(_) => Unexpected::NewtypeVariant,
             Token::TupleVariant(..) => Unexpected::TupleVariant,
@@ -446,7 +452,40 @@ impl<'de> Decoder<'de> {
         Error::invalid_type(unexpected, visitor)
     }
 
+    /// Whether this tag is next; it is taken then.
+    #[inline]
+    fn take_tag(&mut self, tag: u8) -> bool {
+        let is_next = self.bytes.first() == Some(&tag);
+        if is_next {
+            self.bytes = &self.bytes[1..];
+        }
+        is_next
+    }
+
+    #[inline]
     fn show_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        match self.bytes {
+            [tag::F64, rest @ ..] if rest.len() >= 8 => {
+                self.bytes = rest;
+                visitor.visit_f64(f64::from_le_bytes(self.array()?))
+            }
+            [tag::F32, rest @ ..] if rest.len() >= 4 => {
+                self.bytes = rest;
+                visitor.visit_f32(f32::from_le_bytes(self.array()?))
+            }
+            [small @ tag::SMALL..=u8::MAX, rest @ ..] => {
+                self.bytes = rest;
+                visitor.visit_u64((small - tag::SMALL).into())
+            }
+            [tag::U64, rest @ ..] => {
+                self.bytes = rest;
+                visitor.visit_u64(self.varint()?)
+            }
+            _ => self.show_other_number(visitor),
+        }
+    }
+
+    fn show_other_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
         match self.token_inside()? {
             Token::Unsigned(_, number) => visitor.visit_u64(number),
             Token::Signed(_, number) => visitor.visit_i64(number),
@@ -458,7 +497,16 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    #[inline]
     fn show_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        if let [short @ tag::SHORT_STR..tag::SMALL, rest @ ..] = self.bytes {
+            self.bytes = rest;
+            return visitor.visit_borrowed_str(self.text((short - tag::SHORT_STR).into())?);
+        }
+        self.show_other_text(visitor)
+    }
+
+    fn show_other_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
         match self.token_inside()? {
             Token::Str(text) | Token::UnitVariant(text) => visitor.visit_borrowed_str(text),
             Token::Char(char) => visitor.visit_char(char),
@@ -468,6 +516,10 @@ impl<'de> Decoder<'de> {
     }
 
     fn show_sequence<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        if self.take_tag(tag::TUPLE) || self.take_tag(tag::SEQ) {
+            let length = self.length()?;
+            return self.show_elements(Some(length), visitor);
+        }
         match self.token_inside()? {
             Token::Seq(length) => self.show_elements(length, visitor),
             Token::Packed(kind, bytes) => self.show_packed(kind, bytes, visitor),
@@ -477,6 +529,9 @@ impl<'de> Decoder<'de> {
     }
 
     fn show_map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        if self.take_tag(tag::STRUCT) {
+            return self.show_fields(visitor);
+        }
         match self.token_inside()? {
             Token::Struct => self.show_fields(visitor),
             Token::Map(length) => self.show_entries(length, visitor),
@@ -486,6 +541,15 @@ impl<'de> Decoder<'de> {
             | Token::TupleVariant(..)
             | Token::StructVariant(_)) => self.show_variant(token, visitor),
             token => Err(Self::unexpected(token, &visitor)),
+        }
+    }
+
+    /// Shows what some types of crates that know each other have for values that only they have.
+    fn show_private<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
+        self.depth.check()?;
+        match self.token()? {
+            Token::Newtype => visitor.visit_newtype_struct(self),
+            token => visitor.visit_enum(Variant::new(self, token)),
         }
     }
 
@@ -520,7 +584,7 @@ impl<'de> Decoder<'de> {
                 continue;
             }
             match self.token()? {
-                Token::Some | Token::Newtype | Token::NewtypeVariant(_) => {
+                Token::Some | Token::Newtype | Token::Private | Token::NewtypeVariant(_) => {
                     open.push(Open::Values(1));
                 }
                 Token::Seq(Some(count)) | Token::TupleVariant(_, count) => {
@@ -617,6 +681,9 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        if self.take_tag(tag::TRUE) {
+            return visitor.visit_bool(true);
+        }
         match self.token_inside()? {
             Token::Bool(value) => visitor.visit_bool(value),
             token => Err(Decoder::unexpected(token, &visitor)),
@@ -628,6 +695,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
             Token::Bytes(bytes) | Token::Packed(tag::U8, bytes) => self.show_bytes(bytes, visitor),
             Token::Str(text) => visitor.visit_borrowed_str(text),
             Token::Seq(length) => self.show_elements(length, visitor),
+            Token::Struct => self.show_fields(visitor),
             token => Err(Decoder::unexpected(token, &visitor)),
         }
     }
@@ -637,22 +705,15 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        match self.bytes.first() {
-            Some(&tag::NONE) => {
-                self.pop()?;
-                visitor.visit_none()
-            }
-            Some(&tag::UNIT) => {
-                self.pop()?;
-                visitor.visit_unit()
-            }
-            Some(&tag::SOME) => {
-                self.pop()?;
-                self.show_some(visitor)
-            }
-            // What was written without an option is there.
-            _ => self.show_some(visitor),
+        if self.take_tag(tag::NONE) {
+            return visitor.visit_none();
         }
+        if self.take_tag(tag::UNIT) {
+            return visitor.visit_unit();
+        }
+        // What was written without an option is there.
+        self.take_tag(tag::SOME);
+        self.show_some(visitor)
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
@@ -682,7 +743,8 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         if name.starts_with('$') && self.begins_with_field(name) {
             return self.deserialize_any(visitor);
         }
-        self.bytes = self.bytes.strip_prefix(&[tag::NEWTYPE]).unwrap_or(self.bytes);
+        let inside = self.bytes.strip_prefix(&[tag::PRIVATE]).unwrap_or(self.bytes);
+        self.bytes = inside.strip_prefix(&[tag::NEWTYPE]).unwrap_or(self.bytes);
         self.show_newtype(visitor)
     }
 
@@ -748,9 +810,4 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         self.skip()?;
         visitor.visit_unit()
     }
-}
-
-/// What nobody wants.
-pub(super) fn ignore(decoder: &mut Decoder<'_>) -> Result<(), CodecError> {
-    serde::Deserialize::deserialize(decoder).map(|_: IgnoredAny| ())
 }

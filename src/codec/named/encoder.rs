@@ -1,14 +1,14 @@
 //! Values to bytes.
 
-use std::any::TypeId;
+use std::any::{TypeId, type_name};
 use std::borrow::Cow;
-use std::net::{Ipv6Addr, SocketAddrV6};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use serde::{Serialize, Serializer, ser};
 
 use super::super::compact::{Packable, for_each_number};
 use super::super::depth::Depth;
-use super::super::error::{CodecError, Fault, Step};
+use super::super::error::{CodecError, Fault, Step, check_flow};
 use super::super::writer::Writer;
 use super::names::Names;
 use super::tag;
@@ -34,15 +34,15 @@ impl<'b, 'a> Encoder<'b, 'a> {
         if let Some(address) = peek::<T, SocketAddrV6>(value) {
             return self.address(address);
         }
+        if let Some(SocketAddr::V6(address)) = peek::<T, SocketAddr>(value) {
+            check_flow(address)?;
+        }
         value.serialize(self)
     }
 
     /// serde leaves out two of its fields, or one of them for readers who are people.
     fn address(&mut self, address: &SocketAddrV6) -> Result<(), CodecError> {
-        if address.flowinfo() != 0 {
-            let text = "an IPv6 address has a flow label, which serde leaves out: send it apart";
-            return Err(Fault::Custom(text.to_owned()).into());
-        }
+        check_flow(address)?;
         match (self.is_readable, address.scope_id()) {
             (true, _) => address.serialize(self),
             (false, 0) => (address.ip().octets(), address.port()).serialize(self),
@@ -98,7 +98,18 @@ impl<'b, 'a> Encoder<'b, 'a> {
         self.writer.extend(name.as_bytes())
     }
 
-    fn variant(&mut self, tag: u8, name: &'static str) -> Result<(), CodecError> {
+    /// Marks what has no name that a user would give it: crates that know each other use such names for values that
+    /// only they have.
+    #[inline]
+    fn private(&mut self, name: &'static str) -> Result<(), CodecError> {
+        match name.as_bytes().first() {
+            Some(b'_' | b'@') => self.tag(tag::PRIVATE),
+            _ => Ok(()),
+        }
+    }
+
+    fn variant(&mut self, tag: u8, of: &'static str, name: &'static str) -> Result<(), CodecError> {
+        self.private(of)?;
         self.tag(tag)?;
         self.name(name)
     }
@@ -265,11 +276,11 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
     #[inline]
     fn serialize_unit_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         _: u32,
         variant: &'static str,
     ) -> Result<(), CodecError> {
-        self.variant(tag::UNIT_VARIANT, variant)
+        self.variant(tag::UNIT_VARIANT, name, variant)
     }
 
     #[inline]
@@ -279,6 +290,7 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
         value: &T,
     ) -> Result<(), CodecError> {
         if name != NAMED {
+            self.private(name)?;
             self.tag(tag::NEWTYPE)?;
         }
         self.content(value)
@@ -287,12 +299,12 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
     #[inline]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: u32,
         variant: &'static str,
         value: &T,
     ) -> Result<(), CodecError> {
-        self.variant(tag::NEWTYPE_VARIANT, variant)?;
+        self.variant(tag::NEWTYPE_VARIANT, name, variant)?;
         self.content(value)
     }
 
@@ -325,13 +337,13 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
     #[inline]
     fn serialize_tuple_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         _: u32,
         variant: &'static str,
         length: usize,
     ) -> Result<Elements<'e, 'b, 'a>, CodecError> {
         self.depth.check()?;
-        self.variant(tag::TUPLE_VARIANT, variant)?;
+        self.variant(tag::TUPLE_VARIANT, name, variant)?;
         self.writer.length(length)?;
         Ok(Elements { encoder: self, length: Some(length), at: 0 })
     }
@@ -356,13 +368,13 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
     #[inline]
     fn serialize_struct_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         _: u32,
         variant: &'static str,
         _: usize,
     ) -> Result<Fields<'e, 'b, 'a>, CodecError> {
         self.depth.check()?;
-        self.variant(tag::STRUCT_VARIANT, variant)?;
+        self.variant(tag::STRUCT_VARIANT, name, variant)?;
         Ok(Fields { encoder: self })
     }
 
@@ -456,6 +468,11 @@ impl ser::SerializeMap for Elements<'_, '_, '_> {
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CodecError> {
         self.at += 1;
+        // Nothing but its type says that it is no text.
+        if type_name::<T>().ends_with("::SerializeTag") {
+            let text = "a value has a tag of YAML, which nothing but YAML keeps";
+            return Err(Fault::Custom(text.to_owned()).into());
+        }
         self.encoder.part(key).map_err(|error| error.inside(Step::Key))
     }
 

@@ -17,6 +17,7 @@
 //!   NEWTYPE_VARIANT     name, value
 //!   TUPLE_VARIANT       name, length; so many values
 //!   STRUCT_VARIANT      name; names and values; 0
+//!   PRIVATE             a NEWTYPE or a variant, to be shown as such to whoever asks for anything
 //!   0x40 … 0x7F         a text of 0 to 63 bytes
 //!   0x80 … 0xFF         an `u64` of 0 to 127
 //! name      a varint: 0 is none, 1 is a new one, whose length and text follow; more is one that was new before
@@ -36,7 +37,7 @@ tags! {
     SEQ = 0x14 OPEN_SEQ = 0x15 PACKED = 0x16 TUPLE = 0x17
     MAP = 0x18 OPEN_MAP = 0x19 STRUCT = 0x1A NEWTYPE = 0x1B
     UNIT_VARIANT = 0x1C NEWTYPE_VARIANT = 0x1D TUPLE_VARIANT = 0x1E STRUCT_VARIANT = 0x1F
-    END = 0x20
+    END = 0x20 PRIVATE = 0x21
 }
 
 /// What is added to the length of a short text.
