@@ -78,7 +78,8 @@ impl CodecError {
 
     /// The line that would help, if there is one.
     pub(crate) fn cure(&self, function: &str) -> Option<String> {
-        let line = format!("; register it by `procpool::register!({function} => named);`");
+        let line =
+            format!("; in place of its line, write `procpool::register!({function} => named);`");
         self.needs_names().then_some(line)
     }
 
@@ -176,11 +177,15 @@ impl fmt::Display for Lack {
             Self::Kind { wanted, expecting } if wanted.contains("::Content") => write!(
                 f,
                 "{expecting} wants to be told what comes, as enums with `#[serde(untagged)]` or \
-                 `#[serde(tag)]` do, which the compact form cannot"
+                 `#[serde(tag)]` do, which the compact form cannot tell"
+            ),
+            Self::Kind { wanted, .. } if wanted.contains("::__Field") => f.write_str(
+                "its fields or variants are asked for by name, as with `#[serde(flatten)]` or \
+                 `#[serde(tag, content)]`, which the compact form cannot tell",
             ),
             Self::Kind { wanted, expecting } => write!(
                 f,
-                "`{wanted}` ({expecting}) wants to be told what comes, which the compact form cannot"
+                "`{wanted}` ({expecting}) wants to be told what comes, which the compact form cannot tell"
             ),
         }
     }
