@@ -1,5 +1,5 @@
 //! Chapters to read: for those who know another tool, and for those who have to choose one, start methods,
-//! and what things cost.
+//! what values can cross, and what things cost.
 
 #[doc = include_str!("coming_from_python.md")]
 pub mod coming_from_python {}
@@ -12,3 +12,6 @@ pub mod start_methods {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}
+
+#[doc = include_str!("values.md")]
+pub mod values {}
