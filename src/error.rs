@@ -321,7 +321,11 @@ macro_rules! task_errors {
             }
 
             /// The arguments or the result could not be encoded or decoded. The message says why,
-            /// in the words of their `Serialize` or `Deserialize` if it was these that refused.
+            /// in the words of their `Serialize` or `Deserialize` if it was these that refused, and
+            /// where in the value; and which line to write, if the value needs names and its function is
+            /// registered `=> compact`. A value that is nested too deeply is such an error, too. If
+            /// the function has returned an error that cannot be encoded, the message has its
+            /// `Debug` text. See [values](crate::guide::values).
             pub fn is_codec(&self) -> bool {
                 matches!(self.0.cause, Cause::Codec { .. })
             }

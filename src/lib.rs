@@ -68,6 +68,9 @@
 //!   A separate worker program calls [`worker_main`] instead.
 //! * [`test_support!`] is written once in each test binary that uses pools or processes.
 //!
+//! Arguments and results are serde types, `serde_json::Value` among them. The chapter on [values](guide::values) says what
+//! crosses, in which form, and what to write where something does not.
+//!
 //! # Where to find what
 //!
 //! | to … | see |
@@ -88,6 +91,7 @@
 //! | share a table with all tasks without a copy | [`SharedSlice`], [`SharedBytes`] |
 //! | have a task change memory where it is | [`SharedSliceMut`] |
 //! | choose where workers come from | [Start methods](guide::start_methods) |
+//! | know what may be an argument or a result, and how it is sent | [Values](guide::values), [`value_forms`] |
 //! | know what a task costs, and make it cost less | [Performance](guide::performance) |
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
 //! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |

@@ -251,6 +251,23 @@ pub mod probes {
 /// # fn main() {}
 /// ```
 ///
+/// # Forms
+///
+/// Values are sent in the compact form, or in the named one if they need names, which is found out by trying out their
+/// types. A form after the path takes the place of that, for the arguments and for the result:
+///
+/// ```
+/// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
+/// # fn keys(document: serde_json::Value) -> usize { document.as_object().map_or(0, |map| map.len()) }
+/// procpool::register!(power => compact, keys => named);
+/// # fn main() {}
+/// ```
+///
+/// With `=> compact` a value that needs names is an error of its task. [Values](crate::guide::values) says
+/// when to write either.
+///
+/// # Names
+///
 /// Functions are known by their path, so two of the same path (in two blocks of one function, say)
 /// are told apart only if they are made by [`task!`](crate::task!). A pool is not built where that
 /// is violated.

@@ -236,7 +236,8 @@ impl ProcessError {
         matches!(self.0.cause, Cause::Ended { limit: Some(Exceeded::FileSize { .. }), .. })
     }
 
-    /// The arguments or the result could not be encoded or decoded.
+    /// The arguments or the result could not be encoded or decoded. The message says why, and where in
+    /// the value; see [values](crate::guide::values).
     pub fn is_codec(&self) -> bool {
         matches!(self.0.cause, Cause::Codec { .. })
     }
