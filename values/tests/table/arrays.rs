@@ -71,13 +71,14 @@ struct Pixels {
     width: u32,
     height: u32,
     #[serde(with = "serde_bytes")]
-    pixels: Vec<u8>,
+    rgb: Vec<u8>,
 }
 
 fn of_pixels() -> Vec<Case> {
     vec![case!("image", Pixels, "the pixels of an `RgbImage`", {
-        let image = RgbImage::from_fn(40, 30, |x, y| image::Rgb([x, y, x + y].map(|n| n as u8)));
-        Pixels { width: image.width(), height: image.height(), pixels: image.into_raw() }
+        let image =
+            RgbImage::from_fn(40, 30, |x, y| image::Rgb([x, y, x + y].map(|n| n.to_le_bytes()[0])));
+        Pixels { width: image.width(), height: image.height(), rgb: image.into_raw() }
     })]
 }
 

@@ -40,10 +40,14 @@ fn of_vectors() -> Vec<Case> {
     ]
 }
 
+fn every_third(count: u32) -> impl Iterator<Item = bool> {
+    (0..count).map(|n| n % 3 == 0)
+}
+
 fn of_bits() -> Vec<Case> {
     vec![
-        case!("bitvec", BitVec<u8, Lsb0>, "77", (0..77).map(|n| n % 3 == 0).collect(), equal_only()),
-        case!("bitvec", BitVec<u64, Msb0>, "7,777", (0..7777).map(|n| n % 3 == 0).collect(), equal_only()),
+        case!("bitvec", BitVec<u8, Lsb0>, "77", every_third(77).collect(), equal_only()),
+        case!("bitvec", BitVec<u64, Msb0>, "7,777", every_third(7777).collect(), equal_only()),
         case!(
             "fixedbitset",
             FixedBitSet,

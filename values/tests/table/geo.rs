@@ -1,4 +1,4 @@
-//! Geometry, and GeoJSON.
+//! Geometry, and `GeoJSON`.
 
 use geo_types::{Geometry, Point, Polygon, polygon};
 use geojson::{Feature, GeoJson};

@@ -1,12 +1,12 @@
 //! Whether the values of widely used types come back from a pool as they were sent.
 //!
-//! Each value is sent in six places: by itself, in a `Vec`, in an `Option`, in a tuple, as the value of a
-//! `HashMap` and as a field. There is one test for each group of types, in a module for each kind of
-//! them. One kind, or one group:
+//! Each value is sent in six places: by itself, in a `Vec`, in an `Option`, in a tuple, as the
+//! value of a `HashMap` and as a field. There is one test for each group of types, in a module for
+//! each kind of them. One kind, or one group:
 //!
 //! ```console
-//! $ cargo test -p procpool-values time::
-//! $ cargo test -p procpool-values time::of_jiff
+//! $ cargo test -p procpool-values json_like::
+//! $ cargo test -p procpool-values json_like::of_bson
 //! ```
 //!
 //! `summary` prints a table of all values and what came of them, whether that is expected or not:
@@ -20,6 +20,7 @@ mod collections;
 mod errors;
 mod geo;
 mod harness;
+mod harness_tests;
 mod identifiers;
 mod json_like;
 mod messages;

@@ -44,16 +44,16 @@ trait Step: Debug {}
 #[typetag::serde]
 impl Step for Resize {}
 
-fn resize() -> Box<Resize> {
-    Box::new(Resize { width: 640, name: Some("a".to_owned()) })
+fn resize() -> Resize {
+    Resize { width: 640, name: Some("a".to_owned()) }
 }
 
 fn of_typetag() -> Vec<Case> {
     vec![
         case!("typetag", Box<dyn Shape>, "external", Box::new(Circle { radius: 1.5 }), by_debug()),
         case!("typetag", Box<dyn Shape>, "external, empty", Box::new(Empty), by_debug()),
-        case!("typetag", Box<dyn Job>, "`tag`", resize(), by_debug()),
-        case!("typetag", Box<dyn Step>, "`tag` and `content`", resize(), by_debug()),
+        case!("typetag", Box<dyn Job>, "`tag`", Box::new(resize()), by_debug()),
+        case!("typetag", Box<dyn Step>, "`tag` and `content`", Box::new(resize()), by_debug()),
     ]
 }
 

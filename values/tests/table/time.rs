@@ -51,8 +51,9 @@ fn of_chrono() -> Vec<Case> {
     ]
 }
 
-/// chrono writes an offset in hours and minutes, whatever the format is: the clock keeps its time, and it is another
-/// instant. If this fails since it comes back the same, chrono has been corrected.
+/// chrono writes an offset in hours and minutes, whatever the format is: the clock keeps its time,
+/// and it is another instant. If this fails since it comes back the same, chrono has been
+/// corrected.
 fn of_chrono_where_it_loses_the_seconds_of_an_offset() -> Vec<Case> {
     vec![case!(
         "chrono",

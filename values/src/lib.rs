@@ -1,1 +1,0 @@
-//! Nothing: the tests in `tests/` are what this package is for.
