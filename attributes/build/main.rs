@@ -42,7 +42,8 @@ fn main() {
         fs::write(out.join(format!("rules_{area}.rs")), rules).unwrap();
     }
     nested(out, &groups);
-    let summary = format!("pub const SUMMARY: &str = {summary:?};\n");
+    let summary =
+        format!("/// As the build has counted.\npub const SUMMARY: &str = {summary:?};\n");
     fs::write(out.join("modules.rs"), modules + &summary).unwrap();
 }
 

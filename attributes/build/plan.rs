@@ -371,7 +371,7 @@ impl Plan {
                 let variants = attrs.iter().map(|attr| self.some_variant(&[*attr], repr)).collect();
                 types.extend(self.enums(&[], repr, variants, 5));
             }
-            // The variants that are skipped are the first, one in the middle, the last, and several.
+            // What is skipped is the first, one in the middle, the last, and several.
             for skip in [V::Skip, V::SkipSer, V::SkipDe] {
                 for places in [
                     [true, false, false, false],
@@ -466,8 +466,8 @@ impl Plan {
         types
     }
 
-    /// Enums of so many of these variants each. In each, `untagged` variants and the `other` one are
-    /// last, as serde demands; they are never in the same one.
+    /// Enums of so many of these variants each. In each, `untagged` variants and the `other` one
+    /// are last, as serde demands; they are never in the same one.
     fn enums(
         &mut self,
         attrs: &[C],

@@ -14,7 +14,7 @@ pub fn container(container: &Container) -> String {
     let mut out = String::new();
     let mut text = String::new();
     if container.has(C::Remote) {
-        // The type itself knows nothing of serde; another one describes it, and a third one holds it.
+        // The type itself knows nothing of serde; another one describes it, a third one holds it.
         let far = Container { name: format!("{}Far", container.name), ..container.clone() };
         let def = Container { name: format!("{}Def", container.name), ..container.clone() };
         let bare = Container { attrs: Vec::new(), ..far.clone() };
@@ -181,8 +181,8 @@ fn variant_attrs(variant: &Variant) -> Vec<String> {
 
 fn field_attrs(field: &Field, variant: Option<&Variant>) -> Vec<String> {
     let name = &field.name;
-    // What is written apart must be read so, and is no map that could be flattened. The function of a
-    // variant writes or reads the bare content.
+    // What is written apart must be read so, and is no map that could be flattened. The function
+    // of a variant writes or reads the bare content.
     let both = field.has(F::SerWith) && field.has(F::DeWith);
     let is_bare = variant.is_some_and(|variant| variant.has(V::SerWith) || variant.has(V::DeWith));
     let is_apart = (field.has(F::With) || both) && !field.has(F::Flatten) && !is_bare;

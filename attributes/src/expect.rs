@@ -12,9 +12,9 @@
 //!    and the other one does not, it may be refused, even if there is a default.
 //! 4. With `from` or `try_from` and with `into`, another type travels, and with `transparent` and
 //!    for variants with functions of their own, the bare content. Then the attributes of the fields
-//!    mean nothing, and every field comes back as it was sent. The only
-//!    field of a newtype struct comes back too, whatever is said of skipping it: serde writes and
-//!    reads the bare content. It is not so for a newtype variant.
+//!    mean nothing, and every field comes back as it was sent. The only field of a newtype struct
+//!    comes back too, whatever is said of skipping it: serde writes and reads the bare content. It
+//!    is not so for a newtype variant.
 //!
 //! **Errors.** A value may be refused, and then no other one may come back in its place, if
 //!
@@ -30,8 +30,8 @@
 //! format (see `reference.rs`): what it returns may come back too, and where it returns another
 //! value or an error, an error is permitted.
 //!
-//! That the rules are those of serde and not of these tests is tested itself: `tests/rules.rs` holds
-//! each of them against `serde-value`.
+//! That the rules are those of serde and not of these tests is tested itself: `tests/rules.rs`
+//! holds each of them against `serde-value`.
 
 use std::fmt::Debug;
 
@@ -124,9 +124,9 @@ pub fn in_tuple<T>(rule: Rule<T>) -> Rule<T> {
 /// Why a type's values may be refused or come back as others, by the definition of its attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doubt {
-    /// What is written and what is read have different names or shapes: `rename(serialize = …,
-    /// deserialize = …)`, `rename_all` alike, `from` without `into`, `into` without `from`. A reader
-    /// of names finds a field missing. An error is always permitted.
+    /// What is written and what is read have different names or shapes: by `rename(serialize = …,
+    /// deserialize = …)` or `rename_all` alike, or with one of `from` and `into` and not the other.
+    /// A reader of names finds a field missing. An error is always permitted.
     Sides,
     /// `untagged` is read as the first variant that fits.
     Trial,
@@ -137,10 +137,11 @@ pub enum Doubt {
     /// A tag can be put into structs and maps only, and is an unknown field where those are denied.
     /// No other value may come back, but an error.
     Tag,
-    /// `deny_unknown_fields` with a field that is written and not read. No other value, but an error.
+    /// `deny_unknown_fields` with a field that is written and not read. No other value, but an
+    /// error.
     Unknown,
-    /// Elements of a tuple move up if one is left out (rule 3). A format that describes itself cannot
-    /// tell, but the pool must: no other value may come back, but an error.
+    /// Elements of a tuple move up if one is left out (rule 3). A format that describes itself
+    /// cannot tell, but the pool must: no other value may come back, but an error.
     Shift,
 }
 
@@ -160,7 +161,8 @@ impl Doubt {
             && (once == *back || reference::trip(&once).is_ok_and(|twice| twice == *back))
     }
 
-    /// Whether an error may come back although the rules of the parts have none; `accepts` are they.
+    /// Whether an error may come back although the rules of the parts, which are `accepts`, have
+    /// none.
     pub fn excuse<T>(doubts: &[Self], sent: &T, accepts: fn(&T, &T) -> bool) -> bool
     where
         T: Serialize + DeserializeOwned,

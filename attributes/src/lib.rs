@@ -8,6 +8,7 @@
 //! $ PROCPOOL_ATTRIBUTES_SEED=2 PROCPOOL_ATTRIBUTES_VALUES=5000 cargo test -p procpool-attributes
 //! ```
 
+pub mod by_hand;
 pub mod expect;
 pub mod helpers;
 pub mod nest;
@@ -33,7 +34,7 @@ mod generated {
     pub use crate::random::{Rng, fixed, other};
 }
 
-/// The types.
+/// The types. The build has checked that every pair of attributes that serde takes is in one.
 pub mod types {
     include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 }

@@ -107,25 +107,17 @@ impl Round {
 
     /// Values of a type as they are, and in nests.
     pub async fn check<T: Case>(&mut self) {
-        self.check_values::<T>(true).await;
+        self.check_alone::<T>().await;
+        let mut count = Count::default();
+        let all = tokio::time::timeout(LIMIT, nested::<T>(&self.pool, &mut count)).await;
+        self.sum_up::<T>("nested", &count, all.is_ok());
     }
 
     /// Values of a type as they are.
     pub async fn check_alone<T: Case>(&mut self) {
-        self.check_alone_or_not::<T>().await;
-    }
-
-    async fn check_alone_or_not<T: Case>(&mut self) {
         let mut count = Count::default();
         let all = tokio::time::timeout(LIMIT, alone::<T>(&self.pool, &mut count)).await;
         self.sum_up::<T>("alone", &count, all.is_ok());
-    }
-
-    async fn check_values<T: Case>(&mut self, _nested: bool) {
-        self.check_alone_or_not::<T>().await;
-        let mut count = Count::default();
-        let all = tokio::time::timeout(LIMIT, nested::<T>(&self.pool, &mut count)).await;
-        self.sum_up::<T>("nested", &count, all.is_ok());
     }
 
     fn sum_up<T: Case>(&mut self, place: &str, count: &Count, in_time: bool) {
@@ -158,16 +150,16 @@ impl Round {
     pub fn end(self) {
         let Count { same, changed, refused, other_values, errors, .. } = self.count;
         let summary = format!(
-            "{}: {same} values came back, {changed} as defined, {refused} were refused as permitted, \
-             {other_values} came back as others, {errors} as errors",
+            "{}: {same} values came back, {changed} as defined, {refused} were refused as \
+             permitted, {other_values} came back as others, {errors} as errors",
             self.name
         );
         println!("{summary}");
         let (wrong, types) = (self.wrong.len(), self.types);
         assert!(
             self.wrong.is_empty(),
-            "\n{}\n{summary}\n{wrong} of {types} failed; again: {SEED}={} {VALUES}={} cargo test -p \
-             procpool-attributes {}",
+            "\n{}\n{summary}\n{wrong} of {types} failed; again: {SEED}={} {VALUES}={} cargo test \
+             -p procpool-attributes {}",
             self.wrong.join("\n"),
             seed(),
             values(),

@@ -1,4 +1,4 @@
-//! See `src/lib.rs`.
+//! Enums, tagged in each way, with attributes of variants and fields.
 
 #![allow(unused_imports)]
 

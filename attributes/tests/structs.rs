@@ -1,4 +1,4 @@
-//! See `src/lib.rs`.
+//! Structs with attributes of their own and of their fields.
 
 #![allow(unused_imports)]
 
