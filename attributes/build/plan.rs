@@ -131,7 +131,7 @@ impl Plan {
             return self.variant(attrs, Shape::Unit, Vec::new());
         }
         let has_function = attrs.iter().any(|attr| attr.is_function());
-        if repr == Repr::Tag && (has_function || self.turns % 4 == 0) {
+        if repr == Repr::Tag && (has_function || self.turns.is_multiple_of(4)) {
             let leaf = self.typed(Ty::LEAF, &[]);
             return self.variant(attrs, Shape::Newtype, vec![leaf]);
         }
@@ -164,7 +164,7 @@ impl Plan {
                 let mut fields = vec![self.typed(Ty::STRING, &[])];
                 for ty in (first..Ty::PLAINS.min(first + 8)).map(Ty::Plain) {
                     fields.push(self.typed(ty, attrs));
-                    if self.fields % 3 == 0 {
+                    if self.fields.is_multiple_of(3) {
                         fields.push(self.field(&[]));
                     }
                 }
@@ -434,7 +434,7 @@ impl Plan {
                 let mut variants: Vec<_> = (0..4).map(|_| self.some_variant(&[], repr)).collect();
                 for half in [HALVES[0], HALVES[1], &LOSSY[..1], &LOSSY[1..]] {
                     // All of them once, and for each other tag some.
-                    if repr == Repr::External || half.len() > 1 && self.turns % 2 == 0 {
+                    if repr == Repr::External || half.len() > 1 && self.turns.is_multiple_of(2) {
                         let lists: Vec<_> = half.chunks(1).collect();
                         let mut fields = self.spaced(&lists);
                         fields.sort_by_key(|field| field.has(F::Flatten));

@@ -20,7 +20,7 @@ impl Rng {
         Self(name.bytes().fold(seed ^ 0xCBF2_9CE4_8422_2325, mix))
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -30,7 +30,7 @@ impl Rng {
 
     /// Less than `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.number() % end
     }
 
     /// True once in so many times.
@@ -60,7 +60,7 @@ macro_rules! numbers {
                     2 => Self::MAX,
                     3 => Self::MIN,
                     4 => rng.below(100) as Self,
-                    _ => rng.next() as Self,
+                    _ => rng.number() as Self,
                 }
             }
         }
@@ -71,7 +71,7 @@ numbers! { u8 u16 u32 u64 i32 }
 
 impl Sample for f64 {
     fn random(rng: &mut Rng) -> Self {
-        let any = Self::from_bits(rng.next());
+        let any = Self::from_bits(rng.number());
         match rng.below(6) {
             0 | 1 => 0.0,
             2 => Self::NEG_INFINITY,
