@@ -165,9 +165,9 @@ impl ProcessPoolExecutor {
     ///
     /// As [`submit`](Self::submit), and [`is_queue_full`](SubmitError::is_queue_full); then nothing
     /// has been handed to the pool.
-    pub fn try_submit<F, A, M>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, SubmitError>
+    pub fn try_submit<F, A, M, R>(&self, f: F, args: A) -> Result<TaskHandle<R>, SubmitError>
     where
-        F: TaskFn<A, M>,
+        F: TaskFn<A, M, Output = R>,
         A: Serialize,
     {
         self.task(f, args).try_submit()
@@ -220,13 +220,9 @@ impl ProcessPoolExecutor {
     /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels. Threads of
     /// [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
     #[track_caller]
-    pub fn blocking_submit<F, A, M>(
-        &self,
-        f: F,
-        args: A,
-    ) -> Result<TaskHandle<F::Output>, SubmitError>
+    pub fn blocking_submit<F, A, M, R>(&self, f: F, args: A) -> Result<TaskHandle<R>, SubmitError>
     where
-        F: TaskFn<A, M>,
+        F: TaskFn<A, M, Output = R>,
         A: Serialize,
     {
         self.task(f, args).blocking_submit()
@@ -243,9 +239,9 @@ impl ProcessPoolExecutor {
     ///
     /// As [`blocking_submit`](Self::blocking_submit).
     #[track_caller]
-    pub fn blocking_run<F, A, M>(&self, f: F, args: A) -> Result<F::Output, RunError>
+    pub fn blocking_run<F, A, M, R>(&self, f: F, args: A) -> Result<R, RunError>
     where
-        F: TaskFn<A, M>,
+        F: TaskFn<A, M, Output = R>,
         A: Serialize,
     {
         self.task(f, args).blocking_run()
@@ -280,13 +276,9 @@ impl ProcessPoolExecutor {
     /// # drop(squares);
     /// # }
     /// ```
-    pub fn map<F, A, M, I>(
-        &self,
-        f: F,
-        inputs: I,
-    ) -> Map<F, M, F::Output, stream::Iter<I::IntoIter>>
+    pub fn map<F, A, M, R, I>(&self, f: F, inputs: I) -> Map<F, M, R, stream::Iter<I::IntoIter>>
     where
-        F: TaskFn<A, M>,
+        F: TaskFn<A, M, Output = R>,
         A: Serialize,
         I: IntoIterator<Item = A>,
     {
@@ -311,9 +303,9 @@ impl ProcessPoolExecutor {
     /// }
     /// # }
     /// ```
-    pub fn map_stream<F, A, M, S>(&self, f: F, inputs: S) -> Map<F, M, F::Output, Pin<Box<S>>>
+    pub fn map_stream<F, A, M, R, S>(&self, f: F, inputs: S) -> Map<F, M, R, Pin<Box<S>>>
     where
-        F: TaskFn<A, M>,
+        F: TaskFn<A, M, Output = R>,
         A: Serialize,
         S: Stream<Item = A>,
     {

@@ -137,6 +137,7 @@ mod blocking;
 mod builder;
 mod callable;
 mod cell;
+mod check;
 mod child;
 mod claim;
 mod clock;
@@ -234,6 +235,7 @@ pub use crate::wait::{ReturnWhen, wait};
 pub mod __private {
     pub use inventory;
 
+    pub use crate::check::{check, search};
     pub use crate::codec::{AskedForm, round_trip};
     pub use crate::probe::{Probe, probes};
     pub use crate::registry::{Function, Registration, TestWorker};

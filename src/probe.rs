@@ -133,7 +133,7 @@ pub mod probes {
         fn initializer(&self) -> InitCallOf;
     }
 
-    impl<F, A, M, T, E> AsyncFallible<A, M> for &&&&&Probe<F>
+    impl<F, A, M, T, E> AsyncFallible<A, M> for &&&&&&Probe<F>
     where
         F: Callable<A, M>,
         A: Serialize + DeserializeOwned,
@@ -151,7 +151,7 @@ pub mod probes {
         fn initializer(&self) -> InitCallOf;
     }
 
-    impl<F, A, M, T, E> AsyncOpaque<A, M> for &&&&Probe<F>
+    impl<F, A, M, T, E> AsyncOpaque<A, M> for &&&&&Probe<F>
     where
         F: Callable<A, M>,
         A: Serialize + DeserializeOwned,
@@ -168,7 +168,7 @@ pub mod probes {
         fn initializer(&self) -> InitCallOf;
     }
 
-    impl<F, A, M> AsyncInfallible<A, M> for &&&Probe<F>
+    impl<F, A, M> AsyncInfallible<A, M> for &&&&Probe<F>
     where
         F: Callable<A, M>,
         A: Serialize + DeserializeOwned,
@@ -184,7 +184,7 @@ pub mod probes {
         fn initializer(&self) -> InitCallOf;
     }
 
-    impl<F, A, M, T, E> Fallible<A, M> for &&Probe<F>
+    impl<F, A, M, T, E> Fallible<A, M> for &&&Probe<F>
     where
         F: Callable<A, M, Output = Result<T, E>>,
         A: Serialize + DeserializeOwned,
@@ -201,7 +201,7 @@ pub mod probes {
         fn initializer(&self) -> InitCallOf;
     }
 
-    impl<F, A, M, T, E> Opaque<A, M> for &Probe<F>
+    impl<F, A, M, T, E> Opaque<A, M> for &&Probe<F>
     where
         F: Callable<A, M, Output = Result<T, E>>,
         A: Serialize + DeserializeOwned,
@@ -217,7 +217,7 @@ pub mod probes {
         fn initializer(&self) -> InitCallOf;
     }
 
-    impl<F, A, M> Infallible<A, M> for Probe<F>
+    impl<F, A, M> Infallible<A, M> for &Probe<F>
     where
         F: Callable<A, M, Output: 'static>,
         A: Serialize + DeserializeOwned,
@@ -227,15 +227,27 @@ pub mod probes {
             init_call(move |args| Ok(Box::new(function.call(args))))
         }
     }
+
+    pub trait NotAnInitializer {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    // So that what cannot be registered is an error of `__check!` alone.
+    impl<F> NotAnInitializer for Probe<F> {
+        fn initializer(&self) -> InitCallOf {
+            let refusal = |_: Arguments<'_>| Err(InitError("it is no initializer".to_owned()));
+            InitCallOf { call: Box::new(refusal), arguments: Choice::of::<()>() }
+        }
+    }
 }
 
 /// Names the functions that a worker may run.
 ///
 /// Takes paths of `fn` items: plain or `async` functions of up to eight parameters, whose arguments
-/// and results are serde types. It works in any module, in any crate of the binary, and any number
-/// of times; a generic function is registered once for each type it is used with. The result of a
-/// function that serves only as an [initializer](crate::Builder::initializer) need not be a serde
-/// type.
+/// and results are serde types that own what they hold: `String` instead of `&str`. It works in any
+/// module, in any crate of the binary, and any number of times; a generic function is registered once
+/// for each type it is used with. The result of a function that serves only as an
+/// [initializer](crate::Builder::initializer) need not be a serde type.
 ///
 /// ```
 /// fn power(base: u64, exponent: u32) -> u64 {
@@ -273,7 +285,16 @@ pub mod probes {
 /// is violated.
 #[macro_export]
 macro_rules! register {
-    ($($function:path $(=> $form:ident)?),+ $(,)?) => {
+    ($($function:tt)*) => {
+        $crate::__register_all!($($function)*; $($function)*);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register_all {
+    // As paths they are checked, as expressions they are passed on: errors point at those.
+    ($($path:path $(=> $asked:ident)?),+ $(,)?; $($function:expr $(=> $form:ident)?),+ $(,)?) => {
         $($crate::__register!(
             $function,
             ::core::option::Option::None,
@@ -307,7 +328,7 @@ macro_rules! __form {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __register {
-    ($function:path, $place:expr, $form:expr) => {
+    ($function:expr, $place:expr, $form:expr) => {
         $crate::__private::inventory::submit! {
             $crate::__private::Registration {
                 make: || {
@@ -315,19 +336,38 @@ macro_rules! __register {
                     use $crate::__private::probes::{
                         AsFallibleTask as _, AsOpaqueTask as _, AsTask as _, AsyncFallible as _,
                         AsyncInfallible as _, AsyncOpaque as _, Fallible as _, Infallible as _,
-                        NotATask as _, Opaque as _,
+                        NotATask as _, NotAnInitializer as _, Opaque as _,
                     };
+                    $crate::__check!($function);
                     let probe = $crate::__private::Probe($function);
                     $crate::__private::Function::new(
                         $function,
                         $place,
                         $form,
                         (&&&&probe).task(),
-                        (&&&&&&probe).initializer(),
+                        (&&&&&&&probe).initializer(),
                     )
                 },
             }
         }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __check {
+    ($function:expr) => {
+        // It is compiled and never called; see `check.rs`.
+        let _ = || {
+            #[allow(unused_imports)] // as those of the probes
+            use $crate::__private::search::{
+                ReturnsFutureOfReference as _, ReturnsNoReference as _, ReturnsReference as _,
+                TakesNoReference as _, TakesReference as _,
+            };
+            let (parameters, result) = $crate::__private::check($function);
+            (&&parameters).parameters().refuse_as_parameter($function);
+            (&&result).result().refuse_as_result($function);
+        };
     };
 }
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::{Arc, OnceLock};
 
-use crate::callable::{Callable, TaskFn};
+use crate::callable::TaskFn;
 use crate::child::Arguments;
 use crate::codec::{AskedForm, Choice, CodecError, Sink, ValueForm};
 use crate::ledger::IdHasher;
@@ -78,7 +78,7 @@ pub struct Function {
 
 impl Function {
     #[doc(hidden)]
-    pub fn new<F: Callable<A, M>, A, M>(
+    pub fn new<F: 'static>(
         _function: F,
         place: Option<&str>,
         form: Option<AskedForm>,
@@ -276,9 +276,9 @@ mod tests {
         base.pow(exponent)
     }
 
-    fn function<F: Callable<A, M>, A, M>(f: F, name: &str, signature: &str) -> Function {
+    fn function<F: 'static>(f: F, name: &str, signature: &str) -> Function {
         let mut function =
-            Function::new(f, None, None, (&&Probe(power)).task(), Probe(power).initializer());
+            Function::new(f, None, None, (&&Probe(power)).task(), (&&Probe(power)).initializer());
         function.name = FunctionName { name: name.into(), signature: signature.into() };
         function
     }

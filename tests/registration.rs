@@ -10,7 +10,9 @@
 
 mod common;
 
+use std::borrow::Cow;
 use std::fmt::Debug;
+use std::time::Instant;
 
 use procpool::ProcessPoolExecutor;
 use serde::{Deserialize, Serialize};
@@ -202,6 +204,25 @@ async fn generic_functions_are_registered_for_each_type() {
     let error = pool.try_submit(largest::<u8>, Vec::new()).unwrap_err();
     assert!(error.is_unregistered(), "{error}");
     assert!(error.to_string().contains("register!(registration::largest<u8>);"), "{error}");
+}
+
+/// It borrows nothing when it has been decoded.
+fn shout(text: Cow<'_, str>) -> Cow<'static, str> {
+    text.to_uppercase().into()
+}
+
+/// No serde type, as an initializer's result need not be.
+fn begun() -> &'static Instant {
+    Box::leak(Box::new(Instant::now()))
+}
+
+procpool::register!(shout, begun);
+
+#[tokio::test]
+async fn lifetimes_that_are_no_hindrance() {
+    let builder = ProcessPoolExecutor::builder().max_workers(1).initializer(begun, ());
+    let pool = builder.build().unwrap();
+    assert_eq!(in_time(pool.run(shout, "hello".into())).await.unwrap(), "HELLO");
 }
 
 // ----- registering -----

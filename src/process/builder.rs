@@ -221,9 +221,9 @@ impl<F, A> ProcessBuilder<F, A> {
     }
 
     /// Makes the process and starts it for its result; see [`Process::spawn`].
-    pub fn spawn<M>(self) -> ProcessHandle<F::Output>
+    pub fn spawn<M, R>(self) -> ProcessHandle<R>
     where
-        F: TaskFn<A, M>,
+        F: TaskFn<A, M, Output = R>,
         A: Serialize,
     {
         let daemon = self.daemon.unwrap_or(false);

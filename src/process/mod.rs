@@ -117,9 +117,9 @@ impl Process {
     ///
     /// This needs a tokio runtime. Everything that can go wrong, the lack of one included, is told by
     /// awaiting the handle.
-    pub fn spawn<F, A, M>(function: F, args: A) -> ProcessHandle<F::Output>
+    pub fn spawn<F, A, M, R>(function: F, args: A) -> ProcessHandle<R>
     where
-        F: TaskFn<A, M>,
+        F: TaskFn<A, M, Output = R>,
         A: Serialize,
     {
         Self::builder(function, args).spawn()
