@@ -1,0 +1,13 @@
+//! Three arguments for two parameters, and one bare.
+
+fn power(base: u64, exponent: u32) -> u64 {
+    base.pow(exponent)
+}
+
+procpool::register!(power);
+
+async fn call(pool: procpool::ProcessPoolExecutor) {
+    let _ = pool.run(power, (2, 10, 3)).await;
+}
+
+fn main() {}

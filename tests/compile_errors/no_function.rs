@@ -1,0 +1,7 @@
+//! What is registered is no function.
+
+const LIMIT: u64 = 7;
+
+procpool::register!(LIMIT);
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! An `unsafe` function is no `Fn`.
+
+unsafe fn peek(address: usize) -> usize {
+    address
+}
+
+procpool::register!(peek);
+
+fn main() {}
