@@ -71,6 +71,8 @@ pub struct Function {
     /// What errors call it.
     path: &'static str,
     name: FunctionName,
+    /// What `register!` says of it.
+    form: Option<AskedForm>,
     /// `None` if its result is no serde type, as an initializer's need not be.
     task: Option<TaskCallOf>,
     initializer: InitCallOf,
@@ -91,11 +93,14 @@ impl Function {
             None => path.to_owned(),
         };
         let name = FunctionName { name, signature: signature.to_owned() };
-        if let Some(form) = form {
-            initializer.arguments.ask(form);
-            task.iter().for_each(|task| task.result.ask(form));
-        }
-        Self { type_id: TypeId::of::<F>(), path, name, task, initializer }
+        let function = Self { type_id: TypeId::of::<F>(), path, name, form, task, initializer };
+        form.iter().for_each(|form| function.ask(*form));
+        function
+    }
+
+    fn ask(&self, form: AskedForm) {
+        self.arguments().ask(form);
+        self.task.iter().for_each(|task| task.result.ask(form));
     }
 
     pub(crate) fn name(&self) -> &FunctionName {
@@ -209,7 +214,12 @@ impl Registry {
 
     fn new(mut functions: Vec<Function>) -> Self {
         functions.sort_by(|a, b| (&a.name, a.type_id).cmp(&(&b.name, b.type_id)));
-        functions.dedup_by_key(|function| function.type_id); // registered more than once
+        // Some are registered more than once; what any of the lines says of the form holds.
+        functions.dedup_by(|again, function| {
+            let is_same = again.type_id == function.type_id;
+            again.form.iter().filter(|_| is_same).for_each(|form| function.ask(*form));
+            is_same
+        });
         let by_type =
             (0..).zip(&functions).map(|(index, function)| (function.type_id, index)).collect();
         Self { functions, by_type }

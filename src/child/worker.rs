@@ -590,7 +590,9 @@ impl Failed {
                 (Fault::TooLarge { .. }, _) => (Outcome::ResultTooLarge, Vec::new()),
                 (_, None) => (Outcome::UnencodableResult, encode_reason(error, limit)),
                 (_, Some(returned)) => {
-                    let reason = format!("the function returned the error {returned}, and {error}");
+                    let reason = format!(
+                        "the function returned the error {returned}, which cannot be sent: {error}"
+                    );
                     (Outcome::UnencodableResult, encode_reason(&reason, limit))
                 }
             },

@@ -44,6 +44,6 @@ impl Depth {
 }
 
 #[cold]
-pub(super) fn too_deep() -> CodecError {
+fn too_deep() -> CodecError {
     Fault::TooDeep.into()
 }

@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     /// It can be had only as a text, which is what formats that people read get.
     NeedsText,
     TooDeep,
+    /// For a type that serde reads into memory before it is looked at.
+    TooDeepToBuffer,
     /// A sequence or a map has said that it has another number of elements.
     Miscounted,
     /// Not what the named form looks like.
@@ -125,16 +127,21 @@ impl std::error::Error for CodecError {}
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { fault, path, .. } = &*self.0;
-        if *fault == Fault::TooDeep {
-            return write!(
+        let levels = path.levels;
+        match fault {
+            Fault::TooDeep => write!(
                 f,
-                "it is nested too deeply: {} levels are more than the stack of this thread is used \
-                 for, at {path}",
-                path.levels
-            );
+                "it is nested too deeply: {levels} levels are more than the stack of this thread is \
+                 used for"
+            )?,
+            Fault::TooDeepToBuffer => write!(
+                f,
+                "it is nested too deeply: {levels} levels are more than types may have that serde \
+                 reads into memory first, as untagged enums"
+            )?,
+            fault => write!(f, "{fault}")?,
         }
-        write!(f, "{fault}")?;
-        if path.levels > 0 && !matches!(fault, Fault::TooLarge { .. }) {
+        if !path.last.is_empty() && !matches!(fault, Fault::TooLarge { .. }) {
             write!(f, ", at {path}")?;
         }
         if let Fault::Custom(text) = fault {
@@ -155,7 +162,7 @@ impl fmt::Display for Fault {
             Self::NeedsText => {
                 f.write_str("an IPv6 address has a scope, which it keeps only as a text")
             }
-            Self::TooDeep => f.write_str("it is nested too deeply"),
+            Self::TooDeep | Self::TooDeepToBuffer => f.write_str("it is nested too deeply"),
             Self::Miscounted => {
                 f.write_str("a sequence or a map has another number of elements than it said")
             }
@@ -259,9 +266,6 @@ impl Path {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.last.is_empty() {
-            return f.write_str("its top");
-        }
         f.write_str("`")?;
         for step in self.first.iter().rev() {
             write!(f, "{step}")?;

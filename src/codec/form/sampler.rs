@@ -97,13 +97,20 @@ pub(super) struct Sampler<'a, 'p> {
     plan: &'p mut Plan,
     /// The last number that was shown.
     number: u8,
+    /// What is shown goes in the named form, in which anything may be asked for.
+    is_named: bool,
 }
 
 impl<'a, 'p> Sampler<'a, 'p> {
     /// What is shown is written to `shown`.
     pub(super) fn new(shown: &'a mut Vec<u8>, plan: &'p mut Plan) -> Self {
         let encoder = Encoder::new(Writer::new(shown, usize::MAX, None));
-        Self { encoder, plan, number: 0 }
+        Self { encoder, plan, number: 0, is_named: false }
+    }
+
+    /// For what takes no part in the rehearsal, as it is sent in the named form.
+    fn apart<'b>(apart: &'b mut Vec<u8>, plan: &'b mut Plan) -> Sampler<'b, 'b> {
+        Sampler { is_named: true, ..Sampler::new(apart, plan) }
     }
 
     fn write(&mut self, value: &impl Serialize) -> Result<(), CodecError> {
@@ -276,7 +283,10 @@ impl<'de> Deserializer<'de> for &mut Sampler<'_, '_> {
         match name {
             // What is in shared memory cannot be made of samples; it has an empty one for that.
             IN_SHARED_MEMORY => visitor.visit_unit(),
-            NAMED => visitor.visit_newtype_struct(Nothing),
+            NAMED => {
+                let mut apart = Vec::new();
+                visitor.visit_newtype_struct(&mut Sampler::apart(&mut apart, self.plan))
+            }
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -348,15 +358,15 @@ impl<'de> Deserializer<'de> for &mut Sampler<'_, '_> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        Err(self.needs_names(&visitor))
+        if self.is_named { visitor.visit_unit() } else { Err(self.needs_names(&visitor)) }
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        Err(self.needs_names(&visitor))
+        self.deserialize_any(visitor)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        Err(self.needs_names(&visitor))
+        self.deserialize_any(visitor)
     }
 }
 
@@ -459,26 +469,5 @@ impl<'de> VariantAccess<'de> for Variant<'_, '_, '_> {
         visitor: V,
     ) -> Result<V::Value, CodecError> {
         self.sampler.deserialize_tuple(fields.len(), visitor)
-    }
-}
-
-/// What is in the named form takes no part in a rehearsal. This is for whoever takes nothing for a value.
-struct Nothing;
-
-impl<'de> Deserializer<'de> for Nothing {
-    type Error = CodecError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        visitor.visit_none()
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
-        ignored_any
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
 use super::super::compact::{Packable, for_each_number};
-use super::super::depth::{Depth, too_deep};
+use super::super::depth::Depth;
 use super::super::error::{CodecError, Fault, Step};
 use super::super::visitor::{visitor_of_buffer, visitor_of_bytes, visitor_of_numbers};
 use super::access::{Elements, Fields, Numbers, Variant};
@@ -409,7 +409,7 @@ impl<'de> Decoder<'de> {
     ) -> Result<V::Value, CodecError> {
         let before = self.buffered;
         let levels = before.unwrap_or_else(|| self.depth.buffered_levels());
-        self.buffered = Some(levels.checked_sub(1).ok_or_else(too_deep)?);
+        self.buffered = Some(levels.checked_sub(1).ok_or(Fault::TooDeepToBuffer)?);
         let value = self.show(token, visitor);
         self.buffered = before;
         value
