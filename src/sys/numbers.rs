@@ -89,16 +89,23 @@ pub(crate) fn convert<T: Timeless, U>(value: T) -> Option<U> {
     Some(unsafe { transmute_copy::<ManuallyDrop<T>, U>(&value) })
 }
 
-/// Looks at the value as a `U`, if that is its type.
+/// Looks at the value as a `U`, if that is its type, or if it refers to one.
 #[inline]
 pub(crate) fn peek<T: ?Sized, U: Timeless>(value: &T) -> Option<&U> {
+    let (size, value_at) = (size_of_val(value), std::ptr::from_ref(value));
     // Every other type is told by its size already.
-    if size_of_val(value) != size_of::<U>() || type_id::<T>() != TypeId::of::<U>() {
-        return None;
+    if size == size_of::<U>() && type_id::<T>() == TypeId::of::<U>() {
+        // SAFETY: the two can differ in lifetimes only, and `U` has none, so they are one type.
+        #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
+        return Some(unsafe { &*value_at.cast::<U>() });
     }
-    // SAFETY: the two can differ in lifetimes only, and `U` has none, so they are one type.
-    #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
-    Some(unsafe { &*std::ptr::from_ref(value).cast::<U>() })
+    if size == size_of::<&U>() && type_id::<T>() == TypeId::of::<&'static U>() {
+        // SAFETY: `T` is a reference to an `U`. Its lifetime is longer than that of the reference to it, which is the
+        // one of the result.
+        #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
+        return Some(unsafe { *value_at.cast::<&U>() });
+    }
+    None
 }
 
 /// The numbers that `items` refers to, if it is a reference to a slice or to a `Vec` of them.
@@ -166,6 +173,16 @@ mod tests {
         assert_eq!(as_numbers::<_, i32>(&&numbers), None);
         assert_eq!(as_numbers::<_, u32>(&numbers), None);
         assert_eq!(as_numbers::<_, u32>(&&Box::new(numbers)), None);
+    }
+
+    #[test]
+    fn a_value_is_seen_as_its_own_type_only() {
+        let bytes = Bytes::from_static(b"12");
+        assert_eq!(peek::<_, Bytes>(&bytes), Some(&bytes));
+        assert_eq!(peek::<_, Bytes>(&&bytes), Some(&bytes));
+        assert_eq!(peek::<_, Bytes>(&&&bytes), None);
+        assert_eq!(peek::<_, Vec<u8>>(&bytes), None);
+        assert_eq!(peek::<[u8], Bytes>(&bytes[..]), None);
     }
 
     #[test]

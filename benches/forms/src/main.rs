@@ -2,7 +2,7 @@
 //! turn, so that what the machine does beside meets all of them.
 //!
 //! ```text
-//! cargo run --release -p procpool-forms
+//! cargo run --release -p procpool-forms [WORDS OF A ROW]
 //! ```
 //!
 //! A row has the median of the times, and the median of their ratios to those of the format that is named last, with the
@@ -107,6 +107,11 @@ fn ours<'a, T: Serialize + DeserializeOwned + 'a>(
     (name, Box::new(move || drop(black_box(round_trip(black_box(value), form).expect("a value")))))
 }
 
+/// Each value by itself.
+fn each<'a, T>(name: &'a str, values: &'a [T], run: impl Fn(&T) + 'a) -> Format<'a> {
+    (name, Box::new(move || values.iter().for_each(&run)))
+}
+
 fn message_pack<'a, T: Serialize + DeserializeOwned>(value: &'a T) -> Format<'a> {
     let there_and_back = move || {
         let bytes = rmp_serde::to_vec_named(black_box(value)).expect("bytes");
@@ -138,6 +143,9 @@ fn median(mut numbers: Vec<f64>) -> (f64, f64, f64) {
 }
 
 fn row(what: &str, formats: &[Format<'_>]) {
+    if std::env::args().nth(1).is_some_and(|wanted| !what.contains(&wanted)) {
+        return;
+    }
     let mut times: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for round in 0..=ROUNDS {
         for (at, (_, run)) in formats.iter().enumerate() {
@@ -172,11 +180,22 @@ fn main() {
     all("100,000 small structures", &smalls, vec![postcard(&smalls), message_pack(&smalls)]);
     all("20,000 nested structures", &orders, vec![postcard(&orders), message_pack(&orders)]);
     let one = order(5);
-    let ones = vec![one; 1];
-    all("one nested structure", &ones, vec![postcard(&ones), message_pack(&ones)]);
+    let ones = [&one; 100].map(|one| one.clone()); // apart from each other
+    let formats = [
+        each("named", &ones, |one| drop(round_trip(one, AskedForm::Named))),
+        each("MessagePack with names", &ones, |one| {
+            let bytes = rmp_serde::to_vec_named(black_box(one)).expect("bytes");
+            drop(black_box(rmp_serde::from_slice::<Order>(&bytes).expect("a value")));
+        }),
+    ];
+    row("100 times one nested structure", &formats);
     let document = document();
-    let formats =
-        [ours("named", &document, AskedForm::Named), message_pack(&document), json(&document)];
+    let formats = [
+        ("cloned", Box::new(|| drop(black_box(document.clone()))) as Box<dyn Fn()>),
+        ours("named", &document, AskedForm::Named),
+        message_pack(&document),
+        json(&document),
+    ];
     row("a JSON document of 1 MB", &formats);
     #[expect(clippy::cast_precision_loss, reason = "any number will do")]
     let number = |n: u32| n as f32 / 3.0;

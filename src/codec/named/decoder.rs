@@ -159,6 +159,9 @@ impl<'de> Decoder<'de> {
     fn new_name(&mut self) -> Result<&'de str, CodecError> {
         let length = self.length()?;
         let name = self.text(length)?;
+        if self.names.is_empty() {
+            self.names.reserve(16); // rather than by and by
+        }
         self.names.push(name);
         Ok(name)
     }

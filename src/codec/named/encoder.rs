@@ -25,7 +25,7 @@ pub(super) struct Encoder<'b, 'a> {
 
 impl<'b, 'a> Encoder<'b, 'a> {
     pub(super) fn new(writer: &'b mut Writer<'a>, is_readable: bool) -> Self {
-        Self { writer, names: Names::default(), is_readable, depth: Depth::new() }
+        Self { writer, names: Names::new(), is_readable, depth: Depth::new() }
     }
 
     /// Encodes a value or a part of one.

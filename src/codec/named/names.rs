@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-/// So many are looked through one by one.
+/// So many are looked through one by one, if need be.
 const FEW: usize = 16;
 
+/// A power of two.
+const SLOTS: usize = 64;
+
 /// Names by their address: the same name at two places is written twice, which costs less than to compare texts.
-#[derive(Default)]
 pub(super) struct Names {
     all: Vec<Entry>,
+    /// A hash of a name to its number, plus one; zero if there was no name with that hash.
+    slots: [u8; SLOTS],
     /// Where those behind the first few are.
     many: BTreeMap<(usize, usize), u32>,
     /// The one that was asked for last.
@@ -22,13 +26,15 @@ struct Entry {
 }
 
 impl Names {
+    pub(super) fn new() -> Self {
+        Self { all: Vec::new(), slots: [0; SLOTS], many: BTreeMap::new(), last: 0 }
+    }
+
     /// The number of a name, if it is not new.
     #[inline]
     pub(super) fn find(&mut self, name: &'static str) -> Option<u32> {
-        let last = self.last as usize;
-        if let Some(Entry { next, .. }) = self.all.get(last)
-            && let Some(entry) = self.all.get(*next as usize)
-            && std::ptr::eq(entry.name, name)
+        if let Some(Entry { next, .. }) = self.all.get(self.last as usize)
+            && self.is(*next, name)
         {
             self.last = *next;
             return Some(self.last);
@@ -36,11 +42,19 @@ impl Names {
         self.search(name)
     }
 
+    #[inline]
+    fn is(&self, number: u32, name: &'static str) -> bool {
+        self.all.get(number as usize).is_some_and(|entry| std::ptr::eq(entry.name, name))
+    }
+
     fn search(&mut self, name: &'static str) -> Option<u32> {
-        let found = (0..).zip(self.all.iter().take(FEW));
-        let found = found.filter(|(_, entry)| std::ptr::eq(entry.name, name)).map(|(at, _)| at);
-        let number = found.take(1).next().or_else(|| self.many.get(&key(name)).copied());
-        let next = number.unwrap_or_else(|| self.add(name));
+        let slot = (name.as_ptr().addr() ^ name.as_ptr().addr() >> 6 ^ name.len()) % SLOTS;
+        let number = match self.slots[slot] {
+            0 => None,
+            number if self.is(u32::from(number) - 1, name) => Some(u32::from(number) - 1),
+            _ => self.search_all(name),
+        };
+        let next = number.unwrap_or_else(|| self.add(name, slot));
         if let Some(last) = self.all.get_mut(self.last as usize) {
             last.next = next;
         }
@@ -48,10 +62,24 @@ impl Names {
         number
     }
 
-    fn add(&mut self, name: &'static str) -> u32 {
+    /// For one that shares its slot with another name.
+    fn search_all(&self, name: &'static str) -> Option<u32> {
+        let mut few = (0..).zip(self.all.iter().take(FEW));
+        let found = few.find(|(_, entry)| std::ptr::eq(entry.name, name)).map(|(at, _)| at);
+        found.or_else(|| self.many.get(&key(name)).copied())
+    }
+
+    fn add(&mut self, name: &'static str, slot: usize) -> u32 {
+        if self.all.is_empty() {
+            self.all.reserve(FEW);
+        }
         let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         if self.all.len() >= FEW {
             self.many.insert(key(name), number);
+        }
+        if self.slots[slot] == 0 {
+            // A slot that is taken sends whoever looks there to all others, whosever it is.
+            self.slots[slot] = u8::try_from(number + 1).unwrap_or(u8::MAX);
         }
         self.all.push(Entry { name, next: number });
         number

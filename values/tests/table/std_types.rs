@@ -53,8 +53,20 @@ fn of_net() -> Vec<Case> {
         case!("std", SocketAddr, "v6 with a scope", link_local(0, 3).into()),
         case!("std", SocketAddrV6, "with a scope", link_local(0, 3)),
         // serde has no place for it, not even in a text.
-        case!("std", SocketAddr, "v6 with a flow label", link_local(7, 0).into(), error("")),
-        case!("std", SocketAddrV6, "with a flow label and a scope", link_local(7, 3), error("")),
+        case!(
+            "std",
+            SocketAddr,
+            "v6 with a flow label",
+            link_local(7, 0).into(),
+            error("flow label")
+        ),
+        case!(
+            "std",
+            SocketAddrV6,
+            "with a flow label and a scope",
+            link_local(7, 3),
+            error("flow label")
+        ),
     ]
 }
 
