@@ -94,13 +94,17 @@ impl Function {
         };
         let name = FunctionName { name, signature: signature.to_owned() };
         let function = Self { type_id: TypeId::of::<F>(), path, name, form, task, initializer };
-        form.iter().for_each(|form| function.ask(*form));
+        if let Some(form) = form {
+            function.ask(form);
+        }
         function
     }
 
     fn ask(&self, form: AskedForm) {
         self.arguments().ask(form);
-        self.task.iter().for_each(|task| task.result.ask(form));
+        if let Some(task) = &self.task {
+            task.result.ask(form);
+        }
     }
 
     pub(crate) fn name(&self) -> &FunctionName {
@@ -217,7 +221,9 @@ impl Registry {
         // Some are registered more than once; what any of the lines says of the form holds.
         functions.dedup_by(|again, function| {
             let is_same = again.type_id == function.type_id;
-            again.form.iter().filter(|_| is_same).for_each(|form| function.ask(*form));
+            if let Some(form) = again.form.filter(|_| is_same) {
+                function.ask(form);
+            }
             is_same
         });
         let by_type =

@@ -2,6 +2,7 @@
 //! service goes on.
 
 #![allow(clippy::unwrap_used)] // helpers are not seen as tests
+#![allow(clippy::needless_pass_by_value)] // tasks own their arguments
 
 use std::collections::HashMap;
 
@@ -212,7 +213,7 @@ async fn a_map_goes_on_behind_an_item_that_is_too_deep() {
     use futures::StreamExt;
 
     let pool = pool();
-    let inputs = [1, 1_000_000, 2].map(|length| length as usize);
+    let inputs: [usize; 3] = [1, 1_000_000, 2];
     let results: Vec<_> = pool.map(make_list, inputs).collect().await;
     assert_eq!(results[0].as_ref().unwrap().length(), 1);
     assert!(results[1].as_ref().unwrap_err().is_codec());

@@ -1,6 +1,6 @@
 //! How far a thread's stack reaches.
 
-use std::cell::Cell;
+use std::cell::OnceCell;
 
 /// Where the stack is now. Stacks grow down on all platforms that there are.
 #[inline(always)]
@@ -14,13 +14,9 @@ pub(crate) fn stack_pointer() -> usize {
 /// some library has made.
 pub(crate) fn stack_left() -> Option<usize> {
     thread_local! {
-        static STACK: Cell<Option<Option<(usize, usize)>>> = const { Cell::new(None) };
+        static STACK: OnceCell<Option<(usize, usize)>> = const { OnceCell::new() };
     }
-    let (low, high) = STACK.get().unwrap_or_else(|| {
-        let stack = own_stack();
-        STACK.set(Some(stack));
-        stack
-    })?;
+    let (low, high) = STACK.with(|stack| *stack.get_or_init(own_stack))?;
     let here = stack_pointer();
     (low < here && here < high).then(|| here - low)
 }

@@ -112,7 +112,7 @@ fn each<'a, T>(name: &'a str, values: &'a [T], run: impl Fn(&T) + 'a) -> Format<
     (name, Box::new(move || values.iter().for_each(&run)))
 }
 
-fn message_pack<'a, T: Serialize + DeserializeOwned>(value: &'a T) -> Format<'a> {
+fn message_pack<T: Serialize + DeserializeOwned>(value: &T) -> Format<'_> {
     let there_and_back = move || {
         let bytes = rmp_serde::to_vec_named(black_box(value)).expect("bytes");
         drop(black_box(rmp_serde::from_slice::<T>(&bytes).expect("a value")));
@@ -120,7 +120,7 @@ fn message_pack<'a, T: Serialize + DeserializeOwned>(value: &'a T) -> Format<'a>
     ("MessagePack with names", Box::new(there_and_back))
 }
 
-fn json<'a, T: Serialize + DeserializeOwned>(value: &'a T) -> Format<'a> {
+fn json<T: Serialize + DeserializeOwned>(value: &T) -> Format<'_> {
     let there_and_back = move || {
         let bytes = serde_json::to_vec(black_box(value)).expect("bytes");
         drop(black_box(serde_json::from_slice::<T>(&bytes).expect("a value")));
@@ -128,7 +128,7 @@ fn json<'a, T: Serialize + DeserializeOwned>(value: &'a T) -> Format<'a> {
     ("JSON", Box::new(there_and_back))
 }
 
-fn postcard<'a, T: Serialize + DeserializeOwned>(value: &'a T) -> Format<'a> {
+fn postcard<T: Serialize + DeserializeOwned>(value: &T) -> Format<'_> {
     let there_and_back = move || {
         let bytes = postcard::to_stdvec(black_box(value)).expect("bytes");
         drop(black_box(postcard::from_bytes::<T>(&bytes).expect("a value")));
@@ -180,7 +180,7 @@ fn main() {
     all("100,000 small structures", &smalls, vec![postcard(&smalls), message_pack(&smalls)]);
     all("20,000 nested structures", &orders, vec![postcard(&orders), message_pack(&orders)]);
     let one = order(5);
-    let ones = [&one; 100].map(|one| one.clone()); // apart from each other
+    let ones = [&one; 100].map(Order::clone); // apart from each other
     let formats = [
         each("named", &ones, |one| drop(round_trip(one, AskedForm::Named))),
         each("MessagePack with names", &ones, |one| {

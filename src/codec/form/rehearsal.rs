@@ -57,7 +57,7 @@ fn run<T: Serialize + DeserializeOwned>(plan: &mut Plan) -> Result<(), String> {
     let mut sampler = Sampler::new(&mut shown, plan);
     let value = T::deserialize(&mut sampler).map_err(|error| error.to_string())?;
     let mut encoder = Encoder::for_rehearsal(Writer::new(&mut written, usize::MAX, None));
-    encoder.part(&value).map_err(|error| plan.note(error))?;
+    encoder.part(&value).map_err(|error| plan.note(&error))?;
     if shown == written {
         Ok(())
     } else {
@@ -193,7 +193,7 @@ impl Plan {
     }
 
     /// Keeps why there is no need to go on.
-    pub(super) fn note(&mut self, error: CodecError) -> String {
+    pub(super) fn note(&mut self, error: &CodecError) -> String {
         let text = error.to_string();
         if error.needs_names() {
             self.needs_names = Some(text.clone());

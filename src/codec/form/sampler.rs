@@ -183,7 +183,7 @@ impl<'a, 'p> Sampler<'a, 'p> {
 
     fn needs_names<'de, V: Visitor<'de>>(&mut self, visitor: &V) -> CodecError {
         let error = CodecError::of_kind(visitor);
-        self.plan.note(error.clone());
+        self.plan.note(&error);
         error
     }
 }

@@ -28,17 +28,13 @@ impl<'a, 'de> Elements<'a, 'de> {
 
     #[inline]
     fn has_next(&mut self) -> bool {
-        match &mut self.left {
-            Some(left) => {
-                let has_next = *left > 0;
-                *left = left.saturating_sub(1);
-                has_next
-            }
-            None => {
-                self.is_over = self.is_over || self.decoder.take_end();
-                !self.is_over
-            }
+        if let Some(left) = &mut self.left {
+            let has_next = *left > 0;
+            *left = left.saturating_sub(1);
+            return has_next;
         }
+        self.is_over = self.is_over || self.decoder.take_end();
+        !self.is_over
     }
 
     /// Nobody has to have asked for the end, but all elements must have been taken.

@@ -321,7 +321,6 @@ impl<'de> Decoder<'de> {
     }
 
     fn show_packed<V: Visitor<'de>>(
-        &self,
         kind: u8,
         bytes: &'de [u8],
         visitor: V,
@@ -385,7 +384,7 @@ impl<'de> Decoder<'de> {
             Token::Str(text) => visitor.visit_borrowed_str(text),
             Token::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
             Token::Seq(length) => self.show_elements(length, visitor),
-            Token::Packed(kind, bytes) => self.show_packed(kind, bytes, visitor),
+            Token::Packed(kind, bytes) => Self::show_packed(kind, bytes, visitor),
             Token::Map(length) => self.show_entries(length, visitor),
             Token::Struct => self.show_fields(visitor),
             Token::Newtype => self.show_newtype_as_any(visitor),
@@ -525,8 +524,8 @@ impl<'de> Decoder<'de> {
         }
         match self.token_inside()? {
             Token::Seq(length) => self.show_elements(length, visitor),
-            Token::Packed(kind, bytes) => self.show_packed(kind, bytes, visitor),
-            Token::Bytes(bytes) => self.show_packed(tag::U8, bytes, visitor),
+            Token::Packed(kind, bytes) => Self::show_packed(kind, bytes, visitor),
+            Token::Bytes(bytes) => Self::show_packed(tag::U8, bytes, visitor),
             token => Err(Self::unexpected(token, &visitor)),
         }
     }
@@ -539,7 +538,7 @@ impl<'de> Decoder<'de> {
             Token::Struct => self.show_fields(visitor),
             Token::Map(length) => self.show_entries(length, visitor),
             Token::Seq(length) => self.show_elements(length, visitor),
-            Token::Packed(kind, bytes) => self.show_packed(kind, bytes, visitor),
+            Token::Packed(kind, bytes) => Self::show_packed(kind, bytes, visitor),
             token @ (Token::NewtypeVariant(_)
             | Token::TupleVariant(..)
             | Token::StructVariant(_)) => self.show_variant(token, visitor),

@@ -64,13 +64,11 @@ impl<'b, 'a> Encoder<'b, 'a> {
     /// A tag and a number.
     #[inline]
     fn tagged(&mut self, tag: u8, number: u64) -> Result<(), CodecError> {
-        match u8::try_from(number) {
-            Ok(small @ ..0x80) => self.writer.extend(&[tag, small]),
-            _ => {
-                self.writer.push(tag)?;
-                self.writer.varint(number)
-            }
+        if let Ok(small @ ..0x80) = u8::try_from(number) {
+            return self.writer.extend(&[tag, small]);
         }
+        self.writer.push(tag)?;
+        self.writer.varint(number)
     }
 
     #[inline]

@@ -1,5 +1,7 @@
 //! The named form: what comes back, what can be read as something else, and what cannot be read.
 
+#![expect(clippy::option_option, reason = "that is what other forms lose")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 
