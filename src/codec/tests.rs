@@ -158,6 +158,8 @@ fn values_are_written_and_read_as_by_postcard() {
     assert_as_postcard(&(1.5_f32, -0.25_f64, usize::MAX, isize::MIN));
     assert_as_postcard(&(ByteBuf::from([1, 2, 3]), Bytes::from_static(b"bytes")));
     assert_as_postcard(&(vec![1_u8, 2, 3], vec![-1_i8], vec![0.5_f32], vec![f64::MAX, 0.1]));
+    assert_as_postcard(&(vec![[0.5_f32, f32::MIN]; 3], vec![[1.5_f64; 3]; 2], vec![[-0.0_f64; 4]]));
+    assert_as_postcard(&vec![vec![[1.0_f32, 2.0, 3.0]], vec![], vec![[f32::INFINITY; 3]; 70]]);
     assert_as_postcard(&vec![vec![vec![7_u8; 3]; 2]; 2]);
     assert_as_postcard(&vec![Some(Newtype(vec![1.5_f64; 9])); 3]);
     assert_as_postcard(&(vec![true, false], vec!['a', '€']));

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::large::vec_for;
 
-/// A number whose bytes in memory are, in this order, those that are sent.
+/// A number, or an array of some, whose bytes in memory are, in this order, those that are sent.
 ///
 /// # Safety
 ///
@@ -40,6 +40,7 @@ macro_rules! numbers {
 }
 
 numbers! { u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64 }
+numbers! { [f32; 2] [f32; 3] [f32; 4] [f64; 2] [f64; 3] [f64; 4] }
 
 // SAFETY: there is no lifetime in it.
 #[expect(unsafe_code, reason = "makes a promise")]

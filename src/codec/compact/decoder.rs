@@ -13,8 +13,8 @@ use super::super::depth::Depth;
 use super::super::error::{CodecError, Fault, Step};
 use super::super::named::{self, NAMED};
 use super::super::visitor::{visitor_of_bytes, visitor_of_numbers};
-use super::number::{PACKED, Packable, SIGNED, for_each_number};
-use crate::sys::{Timeless, collect_numbers, convert, type_id, vec_for};
+use super::number::{PACKED, Packable, SIGNED, for_each_array, for_each_number};
+use crate::sys::{Number, Timeless, collect_numbers, convert, type_id, vec_for};
 
 /// What values that take no bytes may take in memory all together, so that a few bytes cannot stand for
 /// any amount of it; and, counted in such values, for how much work.
@@ -186,11 +186,32 @@ impl<'de> Decoder<'de> {
                 }
             )*};
         }
+        macro_rules! try_each_array {
+            ($($array:ty)*) => {$(
+                if type_id::<V>() == visitor_of_numbers::<$array>()
+                    && let Sequence::Elements(count) = sequence
+                {
+                    return self.fixed::<$array, V::Value>(*count);
+                }
+            )*};
+        }
         // Every other visitor is told by its size already.
         if size_of::<V>() == 0 && size_of::<V::Value>() == size_of::<Vec<u8>>() {
             for_each_number!(try_each);
+            for_each_array!(try_each_array);
         }
         None
+    }
+
+    /// So many of what takes as many bytes here as in memory.
+    fn fixed<N: Number, T>(&mut self, count: usize) -> Option<Result<T, CodecError>>
+    where
+        Vec<N>: Timeless,
+    {
+        match self.take(count.saturating_mul(size_of::<N>())) {
+            Ok(bytes) => convert(collect_numbers::<N>(bytes)).map(Ok),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     fn numbers_of<N: Packable, T>(
@@ -202,12 +223,7 @@ impl<'de> Decoder<'de> {
     {
         let bytes = match (sequence, N::KIND) {
             (Sequence::Packed(packed), Some(kind)) if packed.kind == kind => packed.bytes,
-            (Sequence::Elements(count), None) => {
-                match self.take(count.saturating_mul(size_of::<N>())) {
-                    Ok(bytes) => bytes,
-                    Err(error) => return Some(Err(error)),
-                }
-            }
+            (Sequence::Elements(count), None) => return self.fixed::<N, T>(*count),
             _ => return None,
         };
         convert(collect_numbers::<N>(bytes)).map(Ok)

@@ -10,9 +10,9 @@ use super::super::depth::Depth;
 use super::super::error::{CodecError, Fault, Lack, Step, check_flow};
 use super::super::named::{self, NAMED};
 use super::super::writer::Writer;
-use super::number::{PACK_FROM, PACKED, Packable, for_each_number};
+use super::number::{PACK_FROM, PACKED, Packable, for_each_array, for_each_number};
 use crate::shared::IN_SHARED_MEMORY;
-use crate::sys::{as_numbers, number_bytes, peek, type_id};
+use crate::sys::{Number, as_numbers, number_bytes, peek, type_id};
 
 /// Writes values in the compact form.
 pub(in crate::codec) struct Encoder<'a> {
@@ -73,6 +73,11 @@ impl<'a> Encoder<'a> {
         self.writer.extend_much(number_bytes(numbers))
     }
 
+    fn arrays<N: Number>(&mut self, arrays: &[N]) -> Result<(), CodecError> {
+        self.writer.length(arrays.len())?;
+        self.writer.extend_much(number_bytes(arrays))
+    }
+
     /// Encodes what `items` refers to if it is a sequence of numbers that is worth it.
     #[inline]
     fn if_numbers<I>(&mut self, items: &I) -> Option<Result<(), CodecError>> {
@@ -84,9 +89,17 @@ impl<'a> Encoder<'a> {
                 }
             )*};
         }
+        macro_rules! try_each_array {
+            ($($array:ty)*) => {$(
+                if let Some(arrays) = as_numbers::<I, $array>(items) {
+                    return Some(self.arrays(arrays));
+                }
+            )*};
+        }
         // Every other type is told by its size already.
         if size_of::<I>() == size_of::<&[u8]>() || size_of::<I>() == size_of::<&Vec<u8>>() {
             for_each_number!(try_each);
+            for_each_array!(try_each_array);
         }
         None
     }

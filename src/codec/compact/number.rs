@@ -74,3 +74,19 @@ macro_rules! for_each_number {
     };
 }
 pub(in crate::codec) use for_each_number;
+
+/// The same for short arrays of numbers with a fixed length, which are points and colours most often. A sequence of
+/// them, too, is its length and what is in memory.
+#[cfg(all(target_pointer_width = "64", target_endian = "little"))]
+macro_rules! for_each_array {
+    ($macro:ident) => {
+        $macro! { [f32; 2] [f32; 3] [f32; 4] [f64; 2] [f64; 3] [f64; 4] }
+    };
+}
+#[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
+macro_rules! for_each_array {
+    ($macro:ident) => {
+        $macro! {}
+    };
+}
+pub(super) use for_each_array;
