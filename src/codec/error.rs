@@ -215,12 +215,12 @@ fn remedy(text: &str) -> &'static str {
             "; serde sends a `PathBuf` as text: use an `OsString` in its place",
         ),
         (
-            "SystemTime must be later than UNIX_EPOCH",
-            "; serde sends a `SystemTime` as the time since 1970: use seconds, or a type of a crate \
-             for dates, in its place",
+            " must be later than UNIX_",
+            "; serde sends such a time as what has passed since 1970: use seconds, or a type of a \
+             crate for dates, in its place",
         ),
     ];
-    let found = REMEDIES.iter().find(|(refusal, _)| text == *refusal);
+    let found = REMEDIES.iter().find(|(refusal, _)| text.contains(refusal));
     found.map_or("", |(_, remedy)| remedy)
 }
 

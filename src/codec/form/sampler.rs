@@ -172,8 +172,8 @@ impl<'a, 'p> Sampler<'a, 'p> {
     /// anything: panic, or count their values.
     fn may_show<V>(&mut self) -> Result<(), CodecError> {
         let visitor = type_name::<V>();
-        let (of, _) = visitor.split_once("::").unwrap_or_default();
-        // As in `<impl of::…`, where a visitor is local to a method.
+        // One that is local to a method is called `<path::to::Type as Deserialize>::deserialize::…`.
+        let (of, _) = visitor.trim_start_matches('<').split_once("::").unwrap_or_default();
         if visitor.contains("::__Visitor") || KNOWN.contains(&of) {
             return Ok(());
         }

@@ -136,6 +136,14 @@ impl<'b, 'a> Encoder<'b, 'a> {
     }
 }
 
+/// Whether it is what `serde_yaml` and its successors have for a tag, in a map of one entry: nothing but the type of that key
+/// tells such a map from any other.
+fn is_tag_of_yaml<T: ?Sized>() -> bool {
+    let name = type_name::<T>();
+    let name = name.trim_start_matches('<'); // as in `<path::to::Type as Serialize>::serialize::…`
+    name.starts_with("serde_yaml") && name.contains("::SerializeTag")
+}
+
 /// How negative numbers are written.
 macro_rules! zigzag {
     ($number:expr, $signed:ty) => {
@@ -466,8 +474,7 @@ impl ser::SerializeMap for Elements<'_, '_, '_> {
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CodecError> {
         self.at += 1;
-        // Nothing but its type says that it is no text.
-        if type_name::<T>().ends_with("::SerializeTag") {
+        if is_tag_of_yaml::<T>() {
             let text = "a value has a tag of YAML, which nothing but YAML keeps";
             return Err(Fault::Custom(text.to_owned()).into());
         }

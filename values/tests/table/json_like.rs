@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::harness::{Case, at_worst, by_debug, case, equal_only, tests};
+use crate::harness::{Case, by_debug, case, equal_only, error, tests};
 
 tests!(
     of_serde_json,
@@ -242,31 +242,21 @@ fn of_what_only_its_own_format_keeps() -> Vec<Case> {
             serde_yaml::Value,
             "tagged",
             serde_yaml::from_str("a: !thing { b: 1 }").unwrap(),
-            at_worst(|| serde_yaml::from_str("a: { '!thing': { b: 1 } }").unwrap())
+            error("a tag of YAML")
         ),
         case!(
             "serde_yaml_ng",
             serde_yaml_ng::Value,
             "tagged",
             serde_yaml_ng::from_str("a: !thing { b: 1 }").unwrap(),
-            at_worst(|| serde_yaml_ng::from_str("a: { '!thing': { b: 1 } }").unwrap())
+            error("a tag of YAML")
         ),
         case!(
             "ciborium",
             ciborium::Value,
             "tagged",
-            ciborium::Value::Tag(32, Box::new("a".into())),
-            at_worst(|| {
-                let tagged = ciborium::Value::Array(vec![32.into(), "a".into()]);
-                ciborium::Value::Map(vec![("@@TAGGED@@".into(), tagged)])
-            })
+            ciborium::Value::Tag(32, Box::new("a".into()))
         ),
-        case!(
-            "rmpv",
-            rmpv::Value,
-            "an extension",
-            rmpv::Value::Ext(5, vec![1, 2, 3]),
-            at_worst(|| vec![5.into(), rmpv::Value::Binary(vec![1, 2, 3])].into())
-        ),
+        case!("rmpv", rmpv::Value, "an extension", rmpv::Value::Ext(5, vec![1, 2, 3])),
     ]
 }

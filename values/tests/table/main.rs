@@ -18,6 +18,7 @@
 mod arrays;
 mod collections;
 mod errors;
+mod forms;
 mod geo;
 mod harness;
 mod harness_tests;
