@@ -32,8 +32,7 @@ impl fmt::Display for ValueForm {
     }
 }
 
-/// The values that are not written yet are all written in this form. Numbers, as they are changed while others
-/// look.
+/// How the next values are written. It only grows: what was seen to need names stays in the named form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(in crate::codec) enum State {

@@ -12,8 +12,8 @@ pub(crate) use self::choice::Choice;
 pub(super) use self::choice::State;
 pub use self::choice::{AskedForm, ValueForm};
 
-/// What a value begins with that is not in the compact form, or that might be taken for one. A number that
-/// few values in the compact form begin with.
+/// The first byte of a value that is not in the compact form. A value in the compact form that happens to begin with it
+/// is marked as such; few do.
 pub(super) const MARK: u8 = 0xF7;
 
 /// What follows the mark: the compact form, of a value that begins with the mark by itself;
