@@ -1,6 +1,8 @@
 //! How deeply values may be nested: as deeply as the stack of the thread allows that encodes or decodes
 //! them.
 
+use std::cell::Cell;
+
 use super::error::{CodecError, Fault};
 use crate::sys::{stack_left, stack_pointer};
 
@@ -18,32 +20,41 @@ const BUFFERED_LEVELS: usize = 128;
 const BUFFERED_LEVEL: usize = 8 << 10;
 
 /// The part of the stack that nested values may use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Depth {
-    floor: usize,
+    /// It begins as the highest address, so that the first question finds out: most values are not nested, and to ask
+    /// for the stack takes as long as to encode a number.
+    floor: Cell<usize>,
 }
 
 impl Depth {
     #[inline]
     pub(super) fn new() -> Self {
-        let room = stack_left().map_or(UNKNOWN, |left| (left / 2).min(MOST));
-        Self { floor: stack_pointer().saturating_sub(room) }
+        Self { floor: Cell::new(usize::MAX) }
     }
 
     /// To be asked at each level: each option, sequence, map, tuple, structure and variant.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it is about the stack of the caller")]
-    pub(super) fn check(self) -> Result<(), CodecError> {
-        if stack_pointer() < self.floor { Err(too_deep()) } else { Ok(()) }
+    pub(super) fn check(&self) -> Result<(), CodecError> {
+        if stack_pointer() < self.floor.get() { self.begin_or_end() } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_or_end(&self) -> Result<(), CodecError> {
+        if self.floor.get() != usize::MAX {
+            return Err(Fault::TooDeep.into());
+        }
+        let room = stack_left().map_or(UNKNOWN, |left| (left / 2).min(MOST));
+        self.floor.set(stack_pointer().saturating_sub(room));
+        Ok(())
     }
 
     /// How many levels may be read into memory first.
-    pub(super) fn buffered_levels(self) -> usize {
-        (stack_pointer().saturating_sub(self.floor) / BUFFERED_LEVEL).min(BUFFERED_LEVELS)
+    pub(super) fn buffered_levels(&self) -> Result<usize, CodecError> {
+        self.check()?;
+        let room = stack_pointer().saturating_sub(self.floor.get());
+        Ok((room / BUFFERED_LEVEL).min(BUFFERED_LEVELS))
     }
-}
-
-#[cold]
-fn too_deep() -> CodecError {
-    Fault::TooDeep.into()
 }

@@ -410,7 +410,7 @@ impl<'de> Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, CodecError> {
         let before = self.buffered;
-        let levels = before.unwrap_or_else(|| self.depth.buffered_levels());
+        let levels = before.map_or_else(|| self.depth.buffered_levels(), Ok)?;
         self.buffered = Some(levels.checked_sub(1).ok_or(Fault::TooDeepToBuffer)?);
         let value = self.show(token, visitor);
         self.buffered = before;
@@ -557,8 +557,8 @@ impl<'de> Decoder<'de> {
 
     /// Whether a structure comes whose first field is called as said.
     fn begins_with_field(&self, name: &str) -> bool {
-        let mut ahead =
-            Decoder { bytes: self.bytes, names: self.names.clone(), owner: None, ..*self };
+        let mut ahead = Decoder::new(self.bytes, None, self.is_readable);
+        ahead.names.clone_from(&self.names);
         matches!(ahead.token(), Ok(Token::Struct))
             && ahead.name().is_ok_and(|first| first == Some(name))
     }
