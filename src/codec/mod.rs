@@ -10,8 +10,10 @@ mod depth;
 mod error;
 mod form;
 mod named;
+mod reader;
 #[cfg(test)]
 mod tests;
+mod varint;
 mod visitor;
 mod writer;
 
@@ -27,6 +29,7 @@ pub(crate) use self::writer::{SHARED_FROM, Sink};
 
 use self::compact::{Decoder, Encoder};
 use self::form::{ESCAPED, MARK, NAMED, READABLE, State};
+use self::reader::Reader;
 use self::writer::Writer;
 
 /// Appends a value's bytes to `buffer`; no more than `limit` of them. After an error nothing has been
@@ -51,38 +54,49 @@ pub(crate) fn encode_with<T: Serialize + ?Sized>(
     choice: &Choice,
 ) -> Result<bool, CodecError> {
     let sink = sink.map(|sink| sink as &mut dyn Sink); // for as long as the writer lives
-    let state = choice.state();
-    if matches!(state, State::Named | State::Readable) {
-        return encode_named(value, Writer::new(buffer, limit, sink), choice, state);
+    if !choice.is_compact()
+        && let state @ (State::Named | State::Readable) = choice.state()
+    {
+        return encode_named(value, &mut Writer::new(buffer, limit, sink), choice, state);
     }
-    let mut encoder = Encoder::new(Writer::new(&mut *buffer, limit, sink));
+    let mut encoder = Encoder::new(Writer::new(buffer, limit, sink));
     match encoder.part(value).and_then(|()| encoder.writer().finish()) {
         Ok(is_sunk) => Ok(is_sunk),
-        Err(error) => {
-            encoder.writer().discard();
-            if !error.needs_names() {
-                return Err(error);
-            }
-            let state = choice.learn(error)?;
-            encode_named(value, Writer::new(buffer, limit, None), choice, state)
-        }
+        Err(error) => encode_again(value, encoder.writer(), choice, error),
     }
+}
+
+/// After the compact form has failed.
+#[cold]
+#[inline(never)]
+fn encode_again<T: Serialize + ?Sized>(
+    value: &T,
+    writer: &mut Writer<'_>,
+    choice: &Choice,
+    error: CodecError,
+) -> Result<bool, CodecError> {
+    writer.discard();
+    if !error.needs_names() {
+        return Err(error);
+    }
+    let state = choice.learn(error)?;
+    encode_named(value, writer, choice, state)
 }
 
 #[inline(never)]
 fn encode_named<T: Serialize + ?Sized>(
     value: &T,
-    mut writer: Writer<'_>,
+    writer: &mut Writer<'_>,
     choice: &Choice,
     state: State,
 ) -> Result<bool, CodecError> {
     let is_readable = state == State::Readable;
-    let encoded = named_value(value, &mut writer, is_readable);
+    let encoded = named_value(value, writer, is_readable);
     let encoded = match encoded {
         Err(error) if !is_readable && *error.fault() == Fault::NeedsText => {
             writer.discard();
             choice.learn(error)?;
-            named_value(value, &mut writer, true)
+            named_value(value, writer, true)
         }
         encoded => encoded,
     };
@@ -145,13 +159,14 @@ fn decode_marked<T: DeserializeOwned>(
     bytes: &[u8],
     owner: Option<&Bytes>,
 ) -> Result<T, CodecError> {
-    let (form, mut rest) = match bytes {
+    let (form, rest) = match bytes {
         [_, ESCAPED, rest @ ..] => return decode_compact(rest, owner),
         [_, form @ (NAMED | READABLE), rest @ ..] => (*form, rest),
         _ => return Err(Fault::Malformed.into()),
     };
-    let value = named::decode(&mut rest, owner, form == READABLE)?;
-    all_taken(value, rest)
+    let mut reader = Reader::new(rest, owner);
+    let value = named::decode(&mut reader, form == READABLE)?;
+    all_taken(value, reader.bytes)
 }
 
 #[inline]

@@ -2,6 +2,7 @@
 
 use super::error::{CodecError, Fault};
 use super::form::{ESCAPED, MARK};
+use super::varint;
 use crate::sys::reserve;
 
 /// For so many bytes it is worth asking the system for memory.
@@ -194,22 +195,17 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Puts the digits together in a word, as long as they fit, since to append them one by one takes longer.
     #[inline]
     fn long_varint(&mut self, number: u64) -> Result<(), CodecError> {
-        if number >> 56 != 0 {
+        if number >= varint::WORD {
             return self.varint_128(number.into());
         }
-        let (mut word, mut length, mut rest) = (0, 0, number);
-        while rest >= 0x80 {
-            word |= (rest & 0x7F | 0x80) << (8 * length);
-            rest >>= 7;
-            length += 1;
-        }
-        word |= rest << (8 * length);
-        self.extend_by(word.to_le_bytes(), length + 1)
+        let (word, length) = varint::spread(number);
+        self.extend_by(word.to_le_bytes(), length)
     }
 
+    /// Few numbers are so large.
+    #[inline(never)]
     pub(super) fn varint_128(&mut self, mut number: u128) -> Result<(), CodecError> {
         while number >= 0x80 {
             self.push(number.to_le_bytes()[0] | 0x80)?;

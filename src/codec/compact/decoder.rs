@@ -10,8 +10,9 @@ use serde::de::{
 use serde::{Deserializer, forward_to_deserialize_any};
 
 use super::super::depth::Depth;
-use super::super::error::{CodecError, Fault, Step};
+use super::super::error::{CodecError, Step};
 use super::super::named::{self, NAMED};
+use super::super::reader::{Reader, end, failed};
 use super::super::visitor::{visitor_of_bytes, visitor_of_numbers};
 use super::number::{PACKED, Packable, SIGNED, for_each_array, for_each_number};
 use crate::sys::{Number, Timeless, collect_numbers, convert, type_id, vec_for};
@@ -26,9 +27,7 @@ const LONG: usize = 1 << 20;
 
 /// Takes values off the front of some bytes.
 pub(in crate::codec) struct Decoder<'de> {
-    bytes: &'de [u8],
-    /// What the bytes are a part of, if it can be shared.
-    owner: Option<&'de Bytes>,
+    reader: Reader<'de>,
     /// What is left of [`FREE`].
     free: u64,
     depth: Depth,
@@ -37,127 +36,39 @@ pub(in crate::codec) struct Decoder<'de> {
 impl<'de> Decoder<'de> {
     #[inline]
     pub(in crate::codec) fn new(bytes: &'de [u8], owner: Option<&'de Bytes>) -> Self {
-        Self { bytes, owner, free: FREE, depth: Depth::new() }
+        Self { reader: Reader::new(bytes, owner), free: FREE, depth: Depth::new() }
     }
 
     /// What is left.
     #[inline]
     pub(in crate::codec) fn rest(&self) -> &'de [u8] {
-        self.bytes
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Result<u8, CodecError> {
-        let Some((byte, rest)) = self.bytes.split_first() else { return Err(end()) };
-        self.bytes = rest;
-        Ok(*byte)
-    }
-
-    #[inline]
-    fn take(&mut self, count: usize) -> Result<&'de [u8], CodecError> {
-        let Some((taken, rest)) = self.bytes.split_at_checked(count) else { return Err(end()) };
-        self.bytes = rest;
-        Ok(taken)
-    }
-
-    #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
-        let Some((taken, rest)) = self.bytes.split_first_chunk() else { return Err(end()) };
-        self.bytes = rest;
-        Ok(*taken)
-    }
-
-    /// A number of up to so many bits.
-    #[inline]
-    fn varint(&mut self, bits: u32) -> Result<u64, CodecError> {
-        let byte = self.pop()?;
-        if byte < 0x80 { Ok(byte.into()) } else { self.long_varint(byte, bits) }
-    }
-
-    fn long_varint(&mut self, first: u8, bits: u32) -> Result<u64, CodecError> {
-        let bad = || failed(postcard::Error::DeserializeBadVarint);
-        let (mut number, mut shift) = (u64::from(first & 0x7F), 7);
-        for (place, byte) in self.bytes.iter().enumerate() {
-            if shift > bits {
-                return Err(bad());
-            }
-            let digits = u64::from(byte & 0x7F);
-            number |= digits << shift;
-            if *byte < 0x80 {
-                // The last digits may have no room for all of their bits.
-                if digits << shift >> shift != digits || number > u64::MAX >> (u64::BITS - bits) {
-                    return Err(bad());
-                }
-                self.bytes = &self.bytes[place + 1..];
-                return Ok(number);
-            }
-            shift += 7;
-        }
-        Err(if shift > bits { bad() } else { end() })
-    }
-
-    fn varint_128(&mut self) -> Result<u128, CodecError> {
-        let bad = || failed(postcard::Error::DeserializeBadVarint);
-        let (mut number, mut shift) = (0, 0);
-        loop {
-            // The last digits have no room for all of their bits.
-            let room = u128::BITS.checked_sub(shift).ok_or_else(bad)?;
-            let byte = self.pop()?;
-            let digits = u128::from(byte & 0x7F);
-            if digits >> room.min(7) != 0 {
-                return Err(bad());
-            }
-            number |= digits << shift;
-            shift += 7;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-    }
-
-    #[inline]
-    fn length(&mut self) -> Result<usize, CodecError> {
-        // One that does not fit is more than there is anyway.
-        Ok(usize::try_from(self.varint(u64::BITS)?).unwrap_or(usize::MAX))
-    }
-
-    #[inline]
-    fn take_with_length(&mut self) -> Result<&'de [u8], CodecError> {
-        let length = self.length()?;
-        self.take(length)
-    }
-
-    #[inline]
-    fn text(&mut self) -> Result<&'de str, CodecError> {
-        let bytes = self.take_with_length()?;
-        str::from_utf8(bytes).map_err(|_| failed(postcard::Error::DeserializeBadUtf8))
+        self.reader.bytes
     }
 
     /// What the head of a sequence says.
     #[inline]
     fn sequence(&mut self) -> Result<Sequence<'de>, CodecError> {
-        if let Some(packed) = self.bytes.strip_prefix(&PACKED) {
-            self.bytes = packed;
+        if self.reader.take_prefix(&PACKED) {
             return self.packed();
         }
-        Ok(Sequence::Elements(self.length()?))
+        Ok(Sequence::Elements(self.reader.length()?))
     }
 
     #[cold]
     fn packed(&mut self) -> Result<Sequence<'de>, CodecError> {
-        let (kind, count) = (self.pop()?, self.length()?);
+        let (kind, count) = (self.reader.byte()?, self.reader.length()?);
         let width = match kind & !SIGNED {
             width @ (2 | 4 | 8 | 16) => usize::from(width),
             _ => return Err(failed(postcard::Error::DeserializeBadEncoding)),
         };
-        let bytes = self.take(count.saturating_mul(width))?;
+        let bytes = self.reader.take(count.saturating_mul(width))?;
         Ok(Sequence::Packed(Packed { kind, width, bytes }))
     }
 
     /// Counts a value that has taken no bytes if it is as long as `before`.
     #[inline]
     fn count_free<T>(&mut self, before: usize) -> Result<(), CodecError> {
-        if self.bytes.len() < before {
+        if self.reader.bytes.len() < before {
             return Ok(());
         }
         let price = (size_of::<T>() as u64).saturating_mul(FREE_PER_BYTE).max(1);
@@ -167,7 +78,7 @@ impl<'de> Decoder<'de> {
 
     #[inline]
     fn seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, CodecError> {
-        let before = self.bytes.len();
+        let before = self.reader.bytes.len();
         let value = seed.deserialize(&mut *self)?;
         self.count_free::<S::Value>(before)?;
         Ok(value)
@@ -208,7 +119,7 @@ impl<'de> Decoder<'de> {
     where
         Vec<N>: Timeless,
     {
-        match self.take(count.saturating_mul(size_of::<N>())) {
+        match self.reader.take(count.saturating_mul(size_of::<N>())) {
             Ok(bytes) => convert(collect_numbers::<N>(bytes)).map(Ok),
             Err(error) => Some(Err(error)),
         }
@@ -228,16 +139,6 @@ impl<'de> Decoder<'de> {
         };
         convert(collect_numbers::<N>(bytes)).map(Ok)
     }
-}
-
-#[cold]
-fn end() -> CodecError {
-    failed(postcard::Error::DeserializeUnexpectedEnd)
-}
-
-#[cold]
-fn failed(error: postcard::Error) -> CodecError {
-    Fault::Postcard(error).into()
 }
 
 /// The head of a sequence.
@@ -281,44 +182,44 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     }
 
     show! {
-        deserialize_bool() |decoder, visitor| match decoder.pop()? {
+        deserialize_bool() |decoder, visitor| match decoder.reader.byte()? {
             0 => visitor.visit_bool(false),
             1 => visitor.visit_bool(true),
             _ => Err(failed(postcard::Error::DeserializeBadBool)),
         };
-        deserialize_u8() |decoder, visitor| visitor.visit_u8(decoder.pop()?);
-        deserialize_u16() |decoder, visitor| visitor.visit_u16(decoder.varint(16)? as u16);
-        deserialize_u32() |decoder, visitor| visitor.visit_u32(decoder.varint(32)? as u32);
-        deserialize_u64() |decoder, visitor| visitor.visit_u64(decoder.varint(64)?);
-        deserialize_u128() |decoder, visitor| visitor.visit_u128(decoder.varint_128()?);
-        deserialize_i8() |decoder, visitor| visitor.visit_i8(decoder.pop()?.cast_signed());
+        deserialize_u8() |decoder, visitor| visitor.visit_u8(decoder.reader.byte()?);
+        deserialize_u16() |decoder, visitor| visitor.visit_u16(decoder.reader.varint::<16>()? as u16);
+        deserialize_u32() |decoder, visitor| visitor.visit_u32(decoder.reader.varint::<32>()? as u32);
+        deserialize_u64() |decoder, visitor| visitor.visit_u64(decoder.reader.varint::<64>()?);
+        deserialize_u128() |decoder, visitor| visitor.visit_u128(decoder.reader.varint_128()?);
+        deserialize_i8() |decoder, visitor| visitor.visit_i8(decoder.reader.byte()?.cast_signed());
         deserialize_i16() |decoder, visitor| {
-            visitor.visit_i16(unzigzag!(decoder.varint(16)? => i16))
+            visitor.visit_i16(unzigzag!(decoder.reader.varint::<16>()? => i16))
         };
         deserialize_i32() |decoder, visitor| {
-            visitor.visit_i32(unzigzag!(decoder.varint(32)? => i32))
+            visitor.visit_i32(unzigzag!(decoder.reader.varint::<32>()? => i32))
         };
         deserialize_i64() |decoder, visitor| {
-            visitor.visit_i64(unzigzag!(decoder.varint(64)? => i64))
+            visitor.visit_i64(unzigzag!(decoder.reader.varint::<64>()? => i64))
         };
         deserialize_i128() |decoder, visitor| {
-            visitor.visit_i128(unzigzag!(decoder.varint_128()? => i128))
+            visitor.visit_i128(unzigzag!(decoder.reader.varint_128()? => i128))
         };
         deserialize_f32() |decoder, visitor| {
-            visitor.visit_f32(f32::from_le_bytes(decoder.array()?))
+            visitor.visit_f32(f32::from_le_bytes(decoder.reader.array()?))
         };
         deserialize_f64() |decoder, visitor| {
-            visitor.visit_f64(f64::from_le_bytes(decoder.array()?))
+            visitor.visit_f64(f64::from_le_bytes(decoder.reader.array()?))
         };
         deserialize_char() |decoder, visitor| {
             let bad = || failed(postcard::Error::DeserializeBadChar);
-            let length = Some(decoder.length()?).filter(|length| *length <= 4).ok_or_else(bad)?;
-            let text = str::from_utf8(decoder.take(length)?).map_err(|_| bad())?;
+            let length = Some(decoder.reader.length()?).filter(|length| *length <= 4).ok_or_else(bad)?;
+            let text = str::from_utf8(decoder.reader.take(length)?).map_err(|_| bad())?;
             visitor.visit_char(text.chars().next().ok_or_else(bad)?)
         };
-        deserialize_str() |decoder, visitor| visitor.visit_borrowed_str(decoder.text()?);
+        deserialize_str() |decoder, visitor| visitor.visit_borrowed_str(decoder.reader.text_with_length()?);
         deserialize_string() |decoder, visitor| {
-            let text = decoder.text()?;
+            let text = decoder.reader.text_with_length()?;
             if text.len() < LONG {
                 return visitor.visit_str(text);
             }
@@ -327,11 +228,11 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
             visitor.visit_string(own)
         };
         deserialize_bytes() |decoder, visitor| {
-            visitor.visit_borrowed_bytes(decoder.take_with_length()?)
+            visitor.visit_borrowed_bytes(decoder.reader.take_with_length()?)
         };
         deserialize_byte_buf() |decoder, visitor| {
-            let bytes = decoder.take_with_length()?;
-            if let Some(owner) = decoder.owner
+            let bytes = decoder.reader.take_with_length()?;
+            if let Some(owner) = decoder.reader.owner
                 && bytes.len() >= owner.len() / 2 // less is not worth keeping the rest for
                 && type_id::<V>() == visitor_of_bytes()
                 && let Some(shared) = convert(owner.slice_ref(bytes))
@@ -340,7 +241,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
             }
             visitor.visit_byte_buf(collect_numbers(bytes))
         };
-        deserialize_option() |decoder, visitor| match decoder.pop()? {
+        deserialize_option() |decoder, visitor| match decoder.reader.byte()? {
             0 => visitor.visit_none(),
             1 => {
                 decoder.depth.check()?;
@@ -352,7 +253,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         deserialize_unit_struct(_, &'static str) |_decoder, visitor| visitor.visit_unit();
         deserialize_newtype_struct(name, &'static str) |decoder, visitor| {
             if name == NAMED {
-                return named::decode_in(&mut decoder.bytes, decoder.owner, visitor);
+                return named::decode_in(&mut decoder.reader, visitor);
             }
             visitor.visit_newtype_struct(decoder)
         };
@@ -375,7 +276,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         };
         deserialize_map() |decoder, visitor| {
             decoder.depth.check()?;
-            let left = decoder.length()?;
+            let left = decoder.reader.length()?;
             visitor.visit_map(Elements { decoder, left, at: 0 })
         };
         deserialize_struct(_, &'static str, fields, &'static [&'static str]) |decoder, visitor| {
@@ -466,7 +367,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        (self.left <= self.decoder.bytes.len()).then_some(self.left)
+        (self.left <= self.decoder.reader.bytes.len()).then_some(self.left)
     }
 }
 
@@ -507,7 +408,8 @@ impl<'de> EnumAccess<'de> for &mut Decoder<'de> {
         self,
         seed: S,
     ) -> Result<(S::Value, Self), CodecError> {
-        let index: U32Deserializer<CodecError> = (self.varint(32)? as u32).into_deserializer();
+        let index: U32Deserializer<CodecError> =
+            (self.reader.varint::<32>()? as u32).into_deserializer();
         Ok((seed.deserialize(index)?, self))
     }
 }

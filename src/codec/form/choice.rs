@@ -84,7 +84,13 @@ impl Choice {
         }
     }
 
+    /// Whether it is known to be the compact one, as it is for most types.
     #[inline]
+    pub(in crate::codec) fn is_compact(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == State::Compact as u8
+    }
+
+    #[inline(never)]
     pub(in crate::codec) fn state(&self) -> State {
         let state = self.state.load(Ordering::Relaxed);
         if state == State::Open as u8 {

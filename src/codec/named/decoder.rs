@@ -1,12 +1,12 @@
 //! Bytes to values.
 
-use bytes::Bytes;
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
 use super::super::compact::{Packable, for_each_number};
 use super::super::depth::Depth;
 use super::super::error::{CodecError, Fault, Step};
+use super::super::reader::Reader;
 use super::super::visitor::{visitor_of_buffer, visitor_of_bytes, visitor_of_numbers};
 use super::access::{Elements, Fields, Numbers, Variant};
 use super::tag;
@@ -15,9 +15,7 @@ use crate::sys::{Timeless, collect_numbers, convert, type_id};
 
 /// Takes values off the front of some bytes.
 pub(super) struct Decoder<'de> {
-    bytes: &'de [u8],
-    /// What the bytes are a part of, if it can be shared.
-    owner: Option<&'de Bytes>,
+    pub(super) reader: Reader<'de>,
     /// In the order in which they were new.
     names: Vec<&'de str>,
     is_readable: bool,
@@ -61,92 +59,16 @@ pub(super) fn malformed() -> CodecError {
     Fault::Malformed.into()
 }
 
-#[cold]
-fn end() -> CodecError {
-    Fault::Postcard(postcard::Error::DeserializeUnexpectedEnd).into()
-}
-
 impl<'de> Decoder<'de> {
-    pub(super) fn new(bytes: &'de [u8], owner: Option<&'de Bytes>, is_readable: bool) -> Self {
+    pub(super) fn new(reader: Reader<'de>, is_readable: bool) -> Self {
         let depth = Depth::new();
-        Self { bytes, owner, names: Vec::new(), is_readable, depth, buffered: None }
-    }
-
-    /// What is left.
-    pub(super) fn rest(&self) -> &'de [u8] {
-        self.bytes
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Result<u8, CodecError> {
-        let Some((byte, rest)) = self.bytes.split_first() else { return Err(end()) };
-        self.bytes = rest;
-        Ok(*byte)
-    }
-
-    #[inline]
-    fn take(&mut self, count: usize) -> Result<&'de [u8], CodecError> {
-        let Some((taken, rest)) = self.bytes.split_at_checked(count) else { return Err(end()) };
-        self.bytes = rest;
-        Ok(taken)
-    }
-
-    #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
-        let Some((taken, rest)) = self.bytes.split_first_chunk() else { return Err(end()) };
-        self.bytes = rest;
-        Ok(*taken)
-    }
-
-    #[inline]
-    fn varint(&mut self) -> Result<u64, CodecError> {
-        let byte = self.pop()?;
-        if byte < 0x80 { Ok(byte.into()) } else { self.long_varint(byte) }
-    }
-
-    fn long_varint(&mut self, first: u8) -> Result<u64, CodecError> {
-        let number = self.varint_from(first)?;
-        u64::try_from(number).map_err(|_| malformed())
-    }
-
-    fn varint_128(&mut self) -> Result<u128, CodecError> {
-        let first = self.pop()?;
-        self.varint_from(first)
-    }
-
-    fn varint_from(&mut self, first: u8) -> Result<u128, CodecError> {
-        let (mut byte, mut number, mut shift) = (first, 0, 0);
-        loop {
-            let digits = u128::from(byte & 0x7F);
-            // The last digits may have no room for all of their bits.
-            if shift >= u128::BITS || digits << shift >> shift != digits {
-                return Err(malformed());
-            }
-            number |= digits << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-            shift += 7;
-            byte = self.pop()?;
-        }
-    }
-
-    #[inline]
-    fn length(&mut self) -> Result<usize, CodecError> {
-        // One that does not fit is more than there is anyway.
-        Ok(usize::try_from(self.varint()?).unwrap_or(usize::MAX))
-    }
-
-    #[inline]
-    fn text(&mut self, length: usize) -> Result<&'de str, CodecError> {
-        str::from_utf8(self.take(length)?)
-            .map_err(|_| Fault::Postcard(postcard::Error::DeserializeBadUtf8).into())
+        Self { reader, names: Vec::new(), is_readable, depth, buffered: None }
     }
 
     /// The next name of a structure; `None` at its end.
     #[inline]
     pub(super) fn name(&mut self) -> Result<Option<&'de str>, CodecError> {
-        match self.varint()? {
+        match self.reader.varint::<64>()? {
             tag::NO_NAME => Ok(None),
             tag::NEW_NAME => self.new_name().map(Some),
             old => {
@@ -157,8 +79,7 @@ impl<'de> Decoder<'de> {
     }
 
     fn new_name(&mut self) -> Result<&'de str, CodecError> {
-        let length = self.length()?;
-        let name = self.text(length)?;
+        let name = self.reader.text_with_length()?;
         if self.names.is_empty() {
             self.names.reserve(16); // rather than by and by
         }
@@ -172,7 +93,7 @@ impl<'de> Decoder<'de> {
 
     fn number(&mut self, tag: u8) -> Result<Token<'de>, CodecError> {
         let bits = 8 << ((tag - tag::U8) % 5); // U8, U16, U32, U64, U128, and the same with a sign
-        let number = self.varint()?;
+        let number = self.reader.varint::<64>()?;
         if bits < u64::BITS && number >> bits != 0 {
             return Err(malformed());
         }
@@ -185,9 +106,11 @@ impl<'de> Decoder<'de> {
 
     #[inline]
     pub(super) fn token(&mut self) -> Result<Token<'de>, CodecError> {
-        match self.pop()? {
+        match self.reader.byte()? {
             small @ tag::SMALL.. => Ok(Token::Unsigned(tag::U64, (small - tag::SMALL).into())),
-            short @ tag::SHORT_STR.. => self.text((short - tag::SHORT_STR).into()).map(Token::Str),
+            short @ tag::SHORT_STR.. => {
+                self.reader.text((short - tag::SHORT_STR).into()).map(Token::Str)
+            }
             tag => self.long_token(tag),
         }
     }
@@ -200,47 +123,40 @@ impl<'de> Decoder<'de> {
             tag::UNIT => Token::Unit,
             tag::FALSE => Token::Bool(false),
             tag::TRUE => Token::Bool(true),
-            tag::U8 => Token::Unsigned(tag, self.pop()?.into()),
-            tag::I8 => Token::Signed(tag, self.pop()?.cast_signed().into()),
+            tag::U8 => Token::Unsigned(tag, self.reader.byte()?.into()),
+            tag::I8 => Token::Signed(tag, self.reader.byte()?.cast_signed().into()),
             tag::U16 | tag::U32 | tag::U64 | tag::I16 | tag::I32 | tag::I64 => self.number(tag)?,
-            tag::U128 => Token::U128(self.varint_128()?),
+            tag::U128 => Token::U128(self.reader.varint_128()?),
             tag::I128 => {
-                let number = self.varint_128()?;
+                let number = self.reader.varint_128()?;
                 Token::I128((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
             }
-            tag::F32 => Token::F32(f32::from_le_bytes(self.array()?)),
-            tag::F64 => Token::F64(f64::from_le_bytes(self.array()?)),
+            tag::F32 => Token::F32(f32::from_le_bytes(self.reader.array()?)),
+            tag::F64 => Token::F64(f64::from_le_bytes(self.reader.array()?)),
             tag::CHAR => {
-                let length = self.length()?;
-                let mut chars = self.text(length)?.chars();
+                let mut chars = self.reader.text_with_length()?.chars();
                 match (chars.next(), chars.next()) {
                     (Some(char), None) => Token::Char(char),
                     _ => return Err(malformed()),
                 }
             }
-            tag::STR => {
-                let length = self.length()?;
-                Token::Str(self.text(length)?)
-            }
-            tag::BYTES => {
-                let length = self.length()?;
-                Token::Bytes(self.take(length)?)
-            }
-            tag::SEQ | tag::TUPLE => Token::Seq(Some(self.length()?)),
+            tag::STR => Token::Str(self.reader.text_with_length()?),
+            tag::BYTES => Token::Bytes(self.reader.take_with_length()?),
+            tag::SEQ | tag::TUPLE => Token::Seq(Some(self.reader.length()?)),
             tag::OPEN_SEQ => Token::Seq(None),
             tag::PACKED => {
-                let (kind, count) = (self.pop()?, self.length()?);
+                let (kind, count) = (self.reader.byte()?, self.reader.length()?);
                 let width = tag::width(kind).ok_or_else(malformed)?;
-                Token::Packed(kind, self.take(count.saturating_mul(width))?)
+                Token::Packed(kind, self.reader.take(count.saturating_mul(width))?)
             }
-            tag::MAP => Token::Map(Some(self.length()?)),
+            tag::MAP => Token::Map(Some(self.reader.length()?)),
             tag::OPEN_MAP => Token::Map(None),
             tag::STRUCT => Token::Struct,
             tag::NEWTYPE => Token::Newtype,
             tag::PRIVATE => Token::Private,
             tag::UNIT_VARIANT => Token::UnitVariant(self.variant()?),
             tag::NEWTYPE_VARIANT => Token::NewtypeVariant(self.variant()?),
-            tag::TUPLE_VARIANT => Token::TupleVariant(self.variant()?, self.length()?),
+            tag::TUPLE_VARIANT => Token::TupleVariant(self.variant()?, self.reader.length()?),
             tag::STRUCT_VARIANT => Token::StructVariant(self.variant()?),
             _ => return Err(malformed()),
         })
@@ -249,14 +165,12 @@ impl<'de> Decoder<'de> {
     /// Takes the mark that ends a sequence or a map, if it is next.
     #[inline]
     pub(super) fn take_end(&mut self) -> bool {
-        let rest = self.bytes.strip_prefix(&[tag::END]);
-        self.bytes = rest.unwrap_or(self.bytes);
-        rest.is_some()
+        self.reader.take_prefix(&[tag::END])
     }
 
     /// Whether so many more elements can be there, each of which takes a byte at least.
     pub(super) fn may_have(&self, count: usize) -> bool {
-        count <= self.bytes.len()
+        count <= self.reader.bytes.len()
     }
 
     /// Shows the elements of a sequence; all of them must be taken.
@@ -310,7 +224,7 @@ impl<'de> Decoder<'de> {
         bytes: &'de [u8],
         visitor: V,
     ) -> Result<V::Value, CodecError> {
-        if let Some(owner) = self.owner
+        if let Some(owner) = self.reader.owner
             && bytes.len() >= owner.len() / 2 // less is not worth keeping the rest for
             && type_id::<V>() == visitor_of_bytes()
             && let Some(shared) = convert(owner.slice_ref(bytes))
@@ -457,31 +371,27 @@ impl<'de> Decoder<'de> {
     /// Whether this tag is next; it is taken then.
     #[inline]
     fn take_tag(&mut self, tag: u8) -> bool {
-        let is_next = self.bytes.first() == Some(&tag);
-        if is_next {
-            self.bytes = &self.bytes[1..];
-        }
-        is_next
+        self.reader.take_prefix(&[tag])
     }
 
     #[inline]
     fn show_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
-        match self.bytes {
+        match self.reader.bytes {
             [tag::F64, rest @ ..] if rest.len() >= 8 => {
-                self.bytes = rest;
-                visitor.visit_f64(f64::from_le_bytes(self.array()?))
+                self.reader.bytes = rest;
+                visitor.visit_f64(f64::from_le_bytes(self.reader.array()?))
             }
             [tag::F32, rest @ ..] if rest.len() >= 4 => {
-                self.bytes = rest;
-                visitor.visit_f32(f32::from_le_bytes(self.array()?))
+                self.reader.bytes = rest;
+                visitor.visit_f32(f32::from_le_bytes(self.reader.array()?))
             }
             [small @ tag::SMALL..=u8::MAX, rest @ ..] => {
-                self.bytes = rest;
+                self.reader.bytes = rest;
                 visitor.visit_u64((small - tag::SMALL).into())
             }
             [tag::U64, rest @ ..] => {
-                self.bytes = rest;
-                visitor.visit_u64(self.varint()?)
+                self.reader.bytes = rest;
+                visitor.visit_u64(self.reader.varint::<64>()?)
             }
             _ => self.show_other_number(visitor),
         }
@@ -501,9 +411,9 @@ impl<'de> Decoder<'de> {
 
     #[inline]
     fn show_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
-        if let [short @ tag::SHORT_STR..tag::SMALL, rest @ ..] = self.bytes {
-            self.bytes = rest;
-            return visitor.visit_borrowed_str(self.text((short - tag::SHORT_STR).into())?);
+        if let [short @ tag::SHORT_STR..tag::SMALL, rest @ ..] = self.reader.bytes {
+            self.reader.bytes = rest;
+            return visitor.visit_borrowed_str(self.reader.text((short - tag::SHORT_STR).into())?);
         }
         self.show_other_text(visitor)
     }
@@ -519,7 +429,7 @@ impl<'de> Decoder<'de> {
 
     fn show_sequence<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
         if self.take_tag(tag::TUPLE) || self.take_tag(tag::SEQ) {
-            let length = self.length()?;
+            let length = self.reader.length()?;
             return self.show_elements(Some(length), visitor);
         }
         match self.token_inside()? {
@@ -557,7 +467,7 @@ impl<'de> Decoder<'de> {
 
     /// Whether a structure comes whose first field is called as said.
     fn begins_with_field(&self, name: &str) -> bool {
-        let mut ahead = Decoder::new(self.bytes, None, self.is_readable);
+        let mut ahead = Decoder::new(self.reader, self.is_readable);
         ahead.names.clone_from(&self.names);
         matches!(ahead.token(), Ok(Token::Struct))
             && ahead.name().is_ok_and(|first| first == Some(name))
@@ -745,8 +655,8 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         if name.starts_with('$') && self.begins_with_field(name) {
             return self.deserialize_any(visitor);
         }
-        let inside = self.bytes.strip_prefix(&[tag::PRIVATE]).unwrap_or(self.bytes);
-        self.bytes = inside.strip_prefix(&[tag::NEWTYPE]).unwrap_or(self.bytes);
+        let inside = self.reader.bytes.strip_prefix(&[tag::PRIVATE]).unwrap_or(self.reader.bytes);
+        self.reader.bytes = inside.strip_prefix(&[tag::NEWTYPE]).unwrap_or(self.reader.bytes);
         self.show_newtype(visitor)
     }
 

@@ -13,7 +13,6 @@ pub(super) mod tag;
 mod tests;
 mod wrapper;
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Visitor};
 
@@ -22,6 +21,7 @@ use self::encoder::Encoder;
 pub(super) use self::wrapper::NAMED;
 pub use self::wrapper::Named;
 use super::error::CodecError;
+use super::reader::Reader;
 use super::writer::Writer;
 
 /// Writes a value. Who reads `is_readable` values is told that people could.
@@ -45,24 +45,22 @@ pub(super) fn encode_in<T: Serialize + ?Sized>(
 /// Reads what was written by [`encode`], and leaves what is behind it.
 #[inline(never)]
 pub(super) fn decode<'de, T: DeserializeOwned>(
-    bytes: &mut &'de [u8],
-    owner: Option<&'de Bytes>,
+    reader: &mut Reader<'de>,
     is_readable: bool,
 ) -> Result<T, CodecError> {
-    let mut decoder = Decoder::new(bytes, owner, is_readable);
+    let mut decoder = Decoder::new(*reader, is_readable);
     let value = T::deserialize(&mut decoder)?;
-    *bytes = decoder.rest();
+    *reader = decoder.reader;
     Ok(value)
 }
 
 /// Reads what was written by [`encode_in`].
 pub(super) fn decode_in<'de, V: Visitor<'de>>(
-    bytes: &mut &'de [u8],
-    owner: Option<&'de Bytes>,
+    reader: &mut Reader<'de>,
     visitor: V,
 ) -> Result<V::Value, CodecError> {
-    let mut decoder = Decoder::new(bytes, owner, false);
+    let mut decoder = Decoder::new(*reader, false);
     let value = visitor.visit_newtype_struct(&mut decoder)?;
-    *bytes = decoder.rest();
+    *reader = decoder.reader;
     Ok(value)
 }

@@ -1,0 +1,151 @@
+//! Where encoded bytes come from.
+
+use bytes::Bytes;
+
+use super::error::{CodecError, Fault};
+use super::varint;
+
+/// Takes bytes, and what both forms write in the same way, off the front of some.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader<'de> {
+    /// What is left.
+    pub(super) bytes: &'de [u8],
+    /// What the bytes are a part of, if it can be shared.
+    pub(super) owner: Option<&'de Bytes>,
+}
+
+impl<'de> Reader<'de> {
+    #[inline]
+    pub(super) fn new(bytes: &'de [u8], owner: Option<&'de Bytes>) -> Self {
+        Self { bytes, owner }
+    }
+
+    #[inline]
+    pub(super) fn byte(&mut self) -> Result<u8, CodecError> {
+        let Some((byte, rest)) = self.bytes.split_first() else { return Err(end()) };
+        self.bytes = rest;
+        Ok(*byte)
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, count: usize) -> Result<&'de [u8], CodecError> {
+        let Some((taken, rest)) = self.bytes.split_at_checked(count) else { return Err(end()) };
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    /// Whether these bytes come next; they are taken then.
+    #[inline]
+    pub(super) fn take_prefix(&mut self, prefix: &[u8]) -> bool {
+        let rest = self.bytes.strip_prefix(prefix);
+        self.bytes = rest.unwrap_or(self.bytes);
+        rest.is_some()
+    }
+
+    #[inline]
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        let Some((taken, rest)) = self.bytes.split_first_chunk() else { return Err(end()) };
+        self.bytes = rest;
+        Ok(*taken)
+    }
+
+    /// A number of up to so many bits.
+    #[inline]
+    pub(super) fn varint<const BITS: u32>(&mut self) -> Result<u64, CodecError> {
+        let byte = self.byte()?;
+        if byte < 0x80 { Ok(byte.into()) } else { self.long_varint::<BITS>(byte) }
+    }
+
+    fn long_varint<const BITS: u32>(&mut self, first: u8) -> Result<u64, CodecError> {
+        let word = self.bytes.first_chunk().map(|chunk| u64::from_le_bytes(*chunk));
+        let Some((word, length)) = word.and_then(|word| Some((word, varint::length(word)?))) else {
+            return self.last_varint::<BITS>(first);
+        };
+        let number = u64::from(first & 0x7F) | varint::gather(word, length) << 7;
+        if 7 * length > BITS || number > u64::MAX >> (u64::BITS - BITS) {
+            return Err(bad_varint());
+        }
+        self.bytes = &self.bytes[length as usize..];
+        Ok(number)
+    }
+
+    /// One so near to the end that there is no whole word, as if it is all there is, or one of the longest.
+    #[inline]
+    fn last_varint<const BITS: u32>(&mut self, first: u8) -> Result<u64, CodecError> {
+        let (mut number, mut shift) = (u64::from(first & 0x7F), 7);
+        for (place, byte) in self.bytes.iter().enumerate() {
+            if shift > BITS {
+                return Err(bad_varint());
+            }
+            let digits = u64::from(byte & 0x7F);
+            number |= digits << shift;
+            if *byte < 0x80 {
+                // The last digits may have no room for all of their bits.
+                if digits << shift >> shift != digits || number > u64::MAX >> (u64::BITS - BITS) {
+                    return Err(bad_varint());
+                }
+                self.bytes = &self.bytes[place + 1..];
+                return Ok(number);
+            }
+            shift += 7;
+        }
+        Err(if shift > BITS { bad_varint() } else { end() })
+    }
+
+    pub(super) fn varint_128(&mut self) -> Result<u128, CodecError> {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            // The last digits have no room for all of their bits.
+            let room = u128::BITS.checked_sub(shift).ok_or_else(bad_varint)?;
+            let byte = self.byte()?;
+            let digits = u128::from(byte & 0x7F);
+            if digits >> room.min(7) != 0 {
+                return Err(bad_varint());
+            }
+            number |= digits << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn length(&mut self) -> Result<usize, CodecError> {
+        // One that does not fit is more than there is anyway.
+        Ok(usize::try_from(self.varint::<64>()?).unwrap_or(usize::MAX))
+    }
+
+    #[inline]
+    pub(super) fn take_with_length(&mut self) -> Result<&'de [u8], CodecError> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    #[inline]
+    pub(super) fn text(&mut self, length: usize) -> Result<&'de str, CodecError> {
+        let bytes = self.take(length)?;
+        str::from_utf8(bytes).map_err(|_| failed(postcard::Error::DeserializeBadUtf8))
+    }
+
+    #[inline]
+    pub(super) fn text_with_length(&mut self) -> Result<&'de str, CodecError> {
+        let length = self.length()?;
+        self.text(length)
+    }
+}
+
+#[cold]
+pub(super) fn end() -> CodecError {
+    failed(postcard::Error::DeserializeUnexpectedEnd)
+}
+
+#[cold]
+fn bad_varint() -> CodecError {
+    failed(postcard::Error::DeserializeBadVarint)
+}
+
+#[cold]
+pub(super) fn failed(error: postcard::Error) -> CodecError {
+    Fault::Postcard(error).into()
+}
