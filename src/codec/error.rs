@@ -67,6 +67,35 @@ impl CodecError {
         self
     }
 
+    /// As [`Self::inside`]; all of it is out of the way of values, which makes callers small enough to be inlined.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn in_element(self, at: usize) -> Self {
+        self.inside(Step::Element(at))
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn in_field(self, name: &'static str) -> Self {
+        self.inside(Step::Field(Cow::Borrowed(name)))
+    }
+
+    /// In one of the parts with these names, or of a tuple.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn in_part(self, at: usize, names: &[&'static str]) -> Self {
+        match names.get(at) {
+            Some(name) => self.in_field(name),
+            None => self.in_element(at),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn in_content(self) -> Self {
+        self.inside(Step::Content)
+    }
+
     /// The same error, of an argument or the result of this function.
     #[cold]
     pub(crate) fn of(mut self, function: &'static str) -> Self {

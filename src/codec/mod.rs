@@ -17,6 +17,8 @@ mod varint;
 mod visitor;
 mod writer;
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -127,10 +129,15 @@ pub(crate) fn encode_compact<T: Serialize + ?Sized>(
 /// One value there and back in memory, in the form that is asked for; for benchmarks.
 #[doc(hidden)]
 pub fn round_trip<T: Serialize + DeserializeOwned>(value: &T, form: AskedForm) -> Option<T> {
-    let choice = Choice::of::<()>();
-    choice.ask(form);
-    let mut bytes = Vec::new();
-    encode(value, &mut bytes, usize::MAX, &choice).ok()?;
+    static CHOICES: LazyLock<[Choice; 2]> = LazyLock::new(|| {
+        [AskedForm::Compact, AskedForm::Named].map(|form| {
+            let choice = Choice::of::<()>();
+            choice.ask(form);
+            choice
+        })
+    });
+    let mut bytes = Vec::with_capacity(1 << 10); // the pool uses its buffers again
+    encode(value, &mut bytes, usize::MAX, &CHOICES[form as usize]).ok()?;
     decode(&bytes).ok()
 }
 

@@ -3,7 +3,7 @@
 use super::error::{CodecError, Fault};
 use super::form::{ESCAPED, MARK};
 use super::varint;
-use crate::sys::reserve;
+use crate::sys::{reserve, try_reserve};
 
 /// For so many bytes it is worth asking the system for memory.
 const MUCH: usize = 1 << 20;
@@ -93,7 +93,7 @@ impl<'a> Writer<'a> {
 
     /// How much more the value may take.
     fn rest(&self) -> usize {
-        self.limit - self.sunk - (self.buffer.len() - self.start)
+        self.limit - self.written()
     }
 
     fn finish_sink(&mut self) -> bool {
@@ -111,11 +111,36 @@ impl<'a> Writer<'a> {
 
     #[inline]
     pub(super) fn extend(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
-        if bytes.len() > self.end - self.buffer.len() {
+        let length = self.buffer.len();
+        if bytes.len() > self.end - length {
             return self.overflow(bytes);
+        }
+        if bytes.len() > self.buffer.capacity() - length {
+            self.grow(bytes.len());
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// How many bytes there are of the value so far.
+    pub(super) fn written(&self) -> usize {
+        self.sunk + (self.buffer.len() - self.start)
+    }
+
+    /// Makes room for about so many bytes, if they are many and stay in the buffer.
+    pub(super) fn expect(&mut self, more: usize) {
+        let more = more.min(self.end - self.buffer.len());
+        if more >= MUCH && self.sink.is_none() {
+            try_reserve(self.buffer, more);
+        }
+    }
+
+    /// Makes room for so many bytes, and, as a `Vec` does, for twice of what there is.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, more: usize) {
+        let more = more.max(self.buffer.capacity());
+        if more < MUCH { self.buffer.reserve(more) } else { reserve(self.buffer, more) }
     }
 
     /// Appends the first `count` of few bytes. To copy all of them is quicker, as their number is known.
@@ -129,6 +154,9 @@ impl<'a> Writer<'a> {
         if count > self.end - start {
             return self.overflow(&bytes[..count]);
         }
+        if N > self.buffer.capacity() - start {
+            self.grow(N);
+        }
         self.buffer.extend_from_slice(&bytes);
         self.buffer.truncate(start + count);
         Ok(())
@@ -137,9 +165,6 @@ impl<'a> Writer<'a> {
     /// As `extend`, for what can be large.
     #[inline]
     pub(super) fn extend_much(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
-        if bytes.len() >= MUCH && bytes.len() <= self.end - self.buffer.len() {
-            reserve(self.buffer, bytes.len());
-        }
         self.extend(bytes)
     }
 

@@ -22,6 +22,13 @@ pub(crate) fn reserve(buffer: &mut Vec<u8>, more: usize) {
     }
 }
 
+/// Makes room for so many bytes more, if there is memory for that.
+pub(crate) fn try_reserve(buffer: &mut Vec<u8>, more: usize) {
+    if buffer.try_reserve(more).is_ok() && more >= LARGE {
+        advise(buffer);
+    }
+}
+
 /// Asks for huge pages where nothing has been written yet. It does no harm if there are none.
 #[cfg(target_os = "linux")]
 fn advise<T>(vec: &mut Vec<T>) {

@@ -1,7 +1,5 @@
 //! Bytes to values.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use serde::de::value::U32Deserializer;
 use serde::de::{
@@ -245,7 +243,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
             0 => visitor.visit_none(),
             1 => {
                 decoder.depth.check()?;
-                visitor.visit_some(decoder).map_err(|error| error.inside(Step::Content))
+                visitor.visit_some(decoder).map_err(CodecError::in_content)
             }
             _ => Err(failed(postcard::Error::DeserializeBadOption)),
         };
@@ -326,7 +324,7 @@ impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
         self.at += 1;
         match seed.deserialize(&mut *self.decoder) {
             Ok(value) => Ok(Some(value)),
-            Err(error) => Err(error.inside(part_step(self.at - 1, self.names))),
+            Err(error) => Err(error.in_part(self.at - 1, self.names)),
         }
     }
 
@@ -334,11 +332,6 @@ impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
     fn size_hint(&self) -> Option<usize> {
         Some(self.count - self.at)
     }
-}
-
-#[cold]
-fn part_step(at: usize, names: &'static [&'static str]) -> Step {
-    names.get(at).map_or(Step::Element(at), |name| Step::Field(Cow::Borrowed(name)))
 }
 
 /// The elements of a sequence, or the entries of a map.
@@ -361,7 +354,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
         self.at += 1;
         match self.decoder.seed(seed) {
             Ok(value) => Ok(Some(value)),
-            Err(error) => Err(error.inside(Step::Element(self.at - 1))),
+            Err(error) => Err(error.in_element(self.at - 1)),
         }
     }
 
@@ -428,7 +421,7 @@ impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
         seed: S,
     ) -> Result<S::Value, CodecError> {
         self.depth.check()?;
-        seed.deserialize(self).map_err(|error| error.inside(Step::Content))
+        seed.deserialize(self).map_err(CodecError::in_content)
     }
 
     #[inline]

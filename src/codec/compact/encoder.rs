@@ -1,7 +1,6 @@
 //! Values to bytes.
 
 use std::any::TypeId;
-use std::borrow::Cow;
 use std::net::{Ipv6Addr, SocketAddrV6};
 
 use serde::{Serialize, Serializer, ser};
@@ -13,6 +12,12 @@ use super::super::writer::Writer;
 use super::number::{PACK_FROM, PACKED, Packable, for_each_array, for_each_number};
 use crate::shared::IN_SHARED_MEMORY;
 use crate::sys::{Number, as_numbers, number_bytes, peek, type_id};
+
+/// By so many elements the length of a sequence is estimated.
+const SAMPLE: usize = 64;
+
+/// To write elements that are larger takes longer than to find room for them.
+const LARGE_ELEMENT: usize = 256;
 
 /// Writes values in the compact form.
 pub(in crate::codec) struct Encoder<'a> {
@@ -34,6 +39,14 @@ impl<'a> Encoder<'a> {
 
     pub(in crate::codec) fn writer(&mut self) -> &mut Writer<'a> {
         &mut self.writer
+    }
+
+    /// Makes room for the elements of a long sequence that are left, by what the first ones have taken.
+    #[cold]
+    #[inline(never)]
+    fn expect(&mut self, taken: usize, left: usize) {
+        let each = taken.div_ceil(SAMPLE).min(LARGE_ELEMENT);
+        self.writer.expect(each.saturating_mul(left));
     }
 
     /// Encodes a value or a part of one.
@@ -61,7 +74,7 @@ impl<'a> Encoder<'a> {
     #[inline]
     fn content<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.depth.check()?;
-        self.part(value).map_err(|error| error.inside(Step::Content))
+        self.part(value).map_err(CodecError::in_content)
     }
 
     fn numbers<N: Packable>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
@@ -334,12 +347,20 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
         if let Some(done) = self.if_numbers(&items) {
             return done;
         }
-        let items = items.into_iter();
+        let mut items = items.into_iter();
         let length = match items.size_hint() {
             (least, Some(most)) if least == most => Some(least),
             _ => None,
         };
         let mut sequence = self.serialize_seq(length)?;
+        if let Some(left @ 1..) = length.and_then(|length| length.checked_sub(SAMPLE)) {
+            let before = sequence.encoder.writer.written();
+            for item in items.by_ref().take(SAMPLE) {
+                ser::SerializeSeq::serialize_element(&mut sequence, &item)?;
+            }
+            let taken = sequence.encoder.writer.written() - before;
+            sequence.encoder.expect(taken, left);
+        }
         for item in items {
             ser::SerializeSeq::serialize_element(&mut sequence, &item)?;
         }
@@ -369,7 +390,7 @@ impl ser::SerializeSeq for Counted<'_, '_> {
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         let at = self.at;
         self.at += 1;
-        self.encoder.part(value).map_err(|error| error.inside(Step::Element(at)))
+        self.encoder.part(value).map_err(|error| error.in_element(at))
     }
 
     #[inline]
@@ -416,7 +437,7 @@ impl Places<'_, '_> {
         }
         let at = self.at;
         self.at += 1;
-        self.encoder.part(value).map_err(|error| error.inside(Step::Element(at)))
+        self.encoder.part(value).map_err(|error| error.in_element(at))
     }
 }
 
@@ -457,7 +478,7 @@ macro_rules! fields {
                 name: &'static str,
                 value: &T,
             ) -> Result<(), CodecError> {
-                self.part(value).map_err(|error| error.inside(Step::Field(Cow::Borrowed(name))))
+                self.part(value).map_err(|error| error.in_field(name))
             }
 
             /// What is not there would be taken for what comes next.

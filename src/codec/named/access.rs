@@ -9,8 +9,9 @@ use serde::de::{
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::super::error::{CodecError, Step};
-use super::decoder::{Decoder, Token, malformed, show_signed, show_unsigned};
+use super::decoder::{Decoder, show_signed, show_unsigned};
 use super::tag;
+use super::token::{Token, malformed};
 
 /// The elements of a sequence, or the entries of a map.
 pub(super) struct Elements<'a, 'de> {
@@ -60,7 +61,7 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
         self.at += 1;
         match seed.deserialize(&mut *self.decoder) {
             Ok(value) => Ok(Some(value)),
-            Err(error) => Err(error.inside(Step::Element(self.at - 1))),
+            Err(error) => Err(error.in_element(self.at - 1)),
         }
     }
 
@@ -255,7 +256,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
     ) -> Result<S::Value, CodecError> {
         match self.token {
             Token::NewtypeVariant(_) => {
-                seed.deserialize(self.decoder).map_err(|error| error.inside(Step::Content))
+                seed.deserialize(self.decoder).map_err(CodecError::in_content)
             }
             Token::TupleVariant(_, length) => {
                 seed.deserialize(Begun { decoder: self.decoder, token: Token::Seq(Some(length)) })

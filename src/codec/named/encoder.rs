@@ -1,7 +1,6 @@
 //! Values to bytes.
 
 use std::any::{TypeId, type_name};
-use std::borrow::Cow;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use serde::{Serialize, Serializer, ser};
@@ -53,7 +52,7 @@ impl<'b, 'a> Encoder<'b, 'a> {
     #[inline]
     fn content<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.depth.check()?;
-        self.part(value).map_err(|error| error.inside(Step::Content))
+        self.part(value).map_err(CodecError::in_content)
     }
 
     #[inline]
@@ -91,8 +90,8 @@ impl<'b, 'a> Encoder<'b, 'a> {
     }
 
     fn new_name(&mut self, name: &'static str) -> Result<(), CodecError> {
-        self.writer.varint(tag::NEW_NAME)?;
-        self.writer.length(name.len())?;
+        #[expect(clippy::cast_possible_truncation, reason = "it is one byte")]
+        self.tagged_length(tag::NEW_NAME as u8, name.len())?;
         self.writer.extend(name.as_bytes())
     }
 
@@ -416,7 +415,7 @@ impl Elements<'_, '_, '_> {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         let at = self.at;
         self.at += 1;
-        self.encoder.part(value).map_err(|error| error.inside(Step::Element(at)))
+        self.encoder.part(value).map_err(|error| error.in_element(at))
     }
 
     /// As [`Self::element`], of a tuple.
@@ -511,7 +510,7 @@ macro_rules! fields {
             ) -> Result<(), CodecError> {
                 self.encoder.name(name)?;
                 let written = self.encoder.part(value);
-                written.map_err(|error| error.inside(Step::Field(Cow::Borrowed(name))))
+                written.map_err(|error| error.in_field(name))
             }
 
             #[inline]

@@ -11,6 +11,7 @@ mod names;
 pub(super) mod tag;
 #[cfg(test)]
 mod tests;
+mod token;
 mod wrapper;
 
 use serde::Serialize;

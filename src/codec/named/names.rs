@@ -1,4 +1,4 @@
-//! The names that a value has been written with so far.
+//! The names that a value has been written or read with so far.
 
 use std::collections::BTreeMap;
 
@@ -83,6 +83,37 @@ impl Names {
         }
         self.all.push(Entry { name, next: number });
         number
+    }
+}
+
+/// The names that were read, in the order in which they were new.
+#[derive(Clone, Default)]
+pub(super) struct ReadNames<'de> {
+    /// Most values have no others, and need no memory for them.
+    few: [&'de str; FEW],
+    count: usize,
+    many: Vec<&'de str>,
+}
+
+impl<'de> ReadNames<'de> {
+    #[inline]
+    pub(super) fn get(&self, number: usize) -> Option<&'de str> {
+        if number >= self.count {
+            return None;
+        }
+        match self.few.get(number) {
+            None => self.many.get(number - FEW).copied(),
+            name => name.copied(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, name: &'de str) {
+        match self.few.get_mut(self.count) {
+            Some(place) => *place = name,
+            None => self.many.push(name),
+        }
+        self.count += 1;
     }
 }
 
