@@ -121,8 +121,19 @@ pub(crate) fn encode_compact<T: Serialize + ?Sized>(
     buffer: &mut Vec<u8>,
     limit: usize,
 ) -> Result<(), CodecError> {
+    encode_as(value, buffer, limit, AskedForm::Compact)
+}
+
+/// As [`encode_compact`], in either form.
+#[cfg(test)]
+pub(crate) fn encode_as<T: Serialize + ?Sized>(
+    value: &T,
+    buffer: &mut Vec<u8>,
+    limit: usize,
+    form: AskedForm,
+) -> Result<(), CodecError> {
     let choice = Choice::of::<()>();
-    choice.ask(AskedForm::Compact);
+    choice.ask(form);
     encode(value, buffer, limit, &choice)
 }
 

@@ -13,7 +13,7 @@ use procpool::{
 };
 
 use crate::common::{LIMIT, within};
-use crate::deeds::{Args, Deed, Echo, act, padding_of};
+use crate::deeds::{Args, Deed, Echo, act, act_with_names, padding_of};
 use crate::random::Random;
 use crate::record::{End, Fate};
 
@@ -339,7 +339,7 @@ impl Client {
         let count = if self.rules.stops_for_good { 0 } else { self.random.below(200) };
         let orders: Vec<_> = (0..count).map(|_| self.draw_item()).collect();
         let args: Vec<_> = orders.iter().map(|order| self.args(*order)).collect();
-        let mut map = self.pool.map(act, args).with_index();
+        let mut map = self.pool.map(act_with_names, args).with_index();
         if self.chance(2) {
             map = map.chunksize(1 + usize::try_from(self.random.below(50)).unwrap());
         }

@@ -248,6 +248,11 @@ pub(crate) fn act(path: String, number: u32, deed: Deed, mut padding: Vec<u8>) -
     (number, attempt, padding)
 }
 
+/// The same for the items of maps, whose arguments and results have names on the way.
+pub(crate) fn act_with_names(path: String, number: u32, deed: Deed, padding: Vec<u8>) -> Echo {
+    act(path, number, deed, padding)
+}
+
 /// What a task is sent: now and then too much for a pipe, so that it goes through shared memory.
 pub(crate) fn padding_of(number: u32) -> Vec<u8> {
     let length = match number % 64 {
@@ -266,3 +271,4 @@ pub(crate) fn own_pid() -> u32 {
 }
 
 procpool::register!(act, own_pid);
+procpool::register!(act_with_names => named);
