@@ -24,7 +24,9 @@ pub(crate) fn reserve(buffer: &mut Vec<u8>, more: usize) {
 
 /// Makes room for so many bytes more, if there is memory for that.
 pub(crate) fn try_reserve(buffer: &mut Vec<u8>, more: usize) {
-    if buffer.try_reserve(more).is_ok() && more >= LARGE {
+    let capacity = buffer.capacity();
+    let has_room = buffer.try_reserve(more).is_ok();
+    if has_room && more >= LARGE && buffer.capacity() != capacity {
         advise(buffer);
     }
 }
@@ -66,7 +68,17 @@ mod tests {
             let mut buffer = vec![7];
             reserve(&mut buffer, count);
             assert!(buffer.capacity() > count && buffer == [7]);
+            let mut buffer = vec![7];
+            try_reserve(&mut buffer, count);
+            assert!(buffer.capacity() > count && buffer == [7]);
         }
+    }
+
+    #[test]
+    fn more_than_there_can_be_is_not_tried() {
+        let mut buffer = vec![7];
+        try_reserve(&mut buffer, usize::MAX);
+        assert_eq!(buffer, [7]);
     }
 
     #[test]
