@@ -9,7 +9,9 @@ mod compact;
 mod depth;
 mod error;
 mod form;
+mod mark;
 mod named;
+mod number;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::compact::IN_SHARED_MEMORY;
 pub(crate) use self::error::{CodecError, Fault};
 pub(crate) use self::form::Choice;
 pub use self::form::{AskedForm, ValueForm};
@@ -30,7 +33,8 @@ pub use self::named::Named;
 pub(crate) use self::writer::{SHARED_FROM, Sink};
 
 use self::compact::{Decoder, Encoder};
-use self::form::{ESCAPED, MARK, NAMED, READABLE, State};
+use self::form::State;
+use self::mark::{ESCAPED, MARK, NAMED, READABLE};
 use self::reader::Reader;
 use self::writer::Writer;
 

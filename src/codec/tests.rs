@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serializer};
 use serde_bytes::ByteBuf;
 
-use super::compact::PACK_FROM;
+use super::number::PACK_FROM;
 use super::*;
 
 /// Cannot be encoded.

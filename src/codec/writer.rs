@@ -1,7 +1,7 @@
 //! Where encoded bytes go.
 
 use super::error::{CodecError, Fault};
-use super::form::{ESCAPED, MARK};
+use super::mark::{ESCAPED, MARK};
 use super::varint;
 use crate::sys::{reserve, try_reserve};
 

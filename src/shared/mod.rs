@@ -21,7 +21,6 @@ mod slice_mut;
 
 pub(crate) use self::keep::{Kept, collect};
 pub(crate) use self::lend::{Lent, borrow, lend, refuse_to_lend, settle, why_not_lend};
-pub(crate) use self::reference::IN_SHARED_MEMORY;
 pub use self::slice::{SharedBytes, SharedSlice};
 pub use self::slice_mut::{SharedBytesMut, SharedSliceMut};
 pub use crate::sys::Plain;

@@ -8,9 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::memory::Name;
 use super::slice::Window;
-
-/// What encoders know a name of shared memory by.
-pub(crate) const IN_SHARED_MEMORY: &str = "procpool::SharedSlice";
+use crate::codec::IN_SHARED_MEMORY;
 
 /// Memory, and the part of it.
 pub(super) type Reference = (Name, Window);

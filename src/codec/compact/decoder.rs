@@ -10,9 +10,9 @@ use serde::{Deserializer, forward_to_deserialize_any};
 use super::super::depth::Depth;
 use super::super::error::{CodecError, Step};
 use super::super::named::{self, NAMED};
+use super::super::number::{PACKED, Packable, SIGNED, for_each_array, for_each_number};
 use super::super::reader::{Reader, end, failed};
 use super::super::visitor::{visitor_of_bytes, visitor_of_numbers};
-use super::number::{PACKED, Packable, SIGNED, for_each_array, for_each_number};
 use crate::sys::{Number, Timeless, collect_numbers, convert, type_id, vec_for};
 
 /// What values that take no bytes may take in memory all together, so that a few bytes cannot stand for

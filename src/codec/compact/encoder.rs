@@ -8,10 +8,12 @@ use serde::{Serialize, Serializer, ser};
 use super::super::depth::Depth;
 use super::super::error::{CodecError, Fault, Lack, Step, check_flow};
 use super::super::named::{self, NAMED};
+use super::super::number::{PACK_FROM, PACKED, Packable, for_each_array, for_each_number};
 use super::super::writer::Writer;
-use super::number::{PACK_FROM, PACKED, Packable, for_each_array, for_each_number};
-use crate::shared::IN_SHARED_MEMORY;
 use crate::sys::{Number, as_numbers, number_bytes, peek, type_id};
+
+/// What a name of shared memory is known by. It is asked for what it names only if a value is written for another process.
+pub(crate) const IN_SHARED_MEMORY: &str = "procpool::SharedSlice";
 
 /// By so many elements the length of a sequence is estimated.
 const SAMPLE: usize = 64;

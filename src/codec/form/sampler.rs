@@ -10,12 +10,11 @@ use serde::de::{
 };
 use serde::{Deserializer, Serialize};
 
-use super::super::compact::Encoder;
+use super::super::compact::{Encoder, IN_SHARED_MEMORY};
 use super::super::error::CodecError;
 use super::super::named::NAMED;
 use super::super::writer::Writer;
-use super::rehearsal::{Numbers, Plan};
-use crate::shared::IN_SHARED_MEMORY;
+use super::plan::{Numbers, Plan};
 use crate::sys::type_id;
 
 /// Texts that types in texts are made of, and that they make of themselves.

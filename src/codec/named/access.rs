@@ -9,9 +9,8 @@ use serde::de::{
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::super::error::{CodecError, Step};
-use super::decoder::{Decoder, show_signed, show_unsigned};
 use super::tag;
-use super::token::{Token, malformed};
+use super::token::{Decoder, Token, malformed, show_signed, show_unsigned};
 
 /// The elements of a sequence, or the entries of a map.
 pub(super) struct Elements<'a, 'de> {

@@ -3,45 +3,16 @@
 use serde::Deserializer;
 use serde::de::Visitor;
 
-use super::super::compact::{Packable, for_each_number};
-use super::super::depth::Depth;
 use super::super::error::{CodecError, Fault};
-use super::super::reader::Reader;
+use super::super::number::for_each_number;
 use super::super::visitor::{visitor_of_buffer, visitor_of_bytes, visitor_of_numbers};
 use super::access::{Elements, Fields, Numbers, Variant};
-use super::names::ReadNames;
-use super::tag;
-use super::token::Token;
+use super::tag::{self, Tagged};
+use super::token::{Decoder, Token, show_signed, show_unsigned};
 use super::wrapper::NAMED;
 use crate::sys::{Timeless, collect_numbers, convert, type_id};
 
-/// Takes values off the front of some bytes.
-pub(super) struct Decoder<'de> {
-    pub(super) reader: Reader<'de>,
-    pub(super) names: ReadNames<'de>,
-    is_readable: bool,
-    depth: Depth,
-    /// How many levels may still be read into memory; see `depth`.
-    buffered: Option<usize>,
-}
-
 impl<'de> Decoder<'de> {
-    pub(super) fn new(reader: Reader<'de>, is_readable: bool) -> Self {
-        let depth = Depth::new();
-        Self { reader, names: ReadNames::default(), is_readable, depth, buffered: None }
-    }
-
-    /// Takes the mark that ends a sequence or a map, if it is next.
-    #[inline]
-    pub(super) fn take_end(&mut self) -> bool {
-        self.reader.take_prefix(&[tag::END])
-    }
-
-    /// Whether so many more elements can be there, each of which takes a byte at least.
-    pub(super) fn may_have(&self, count: usize) -> bool {
-        count <= self.reader.bytes.len()
-    }
-
     /// Shows the elements of a sequence; all of them must be taken.
     pub(super) fn show_elements<V: Visitor<'de>>(
         &mut self,
@@ -362,39 +333,11 @@ impl<'de> Decoder<'de> {
     }
 }
 
-fn numbers_of<N: Packable, T>(kind: u8, bytes: &[u8]) -> Option<T>
+fn numbers_of<N: Tagged, T>(kind: u8, bytes: &[u8]) -> Option<T>
 where
     Vec<N>: Timeless,
 {
     if kind == N::TAG { convert(collect_numbers::<N>(bytes)) } else { None }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a number has no more bits than its tag says")]
-pub(super) fn show_unsigned<'de, V: Visitor<'de>>(
-    tag: u8,
-    number: u64,
-    visitor: V,
-) -> Result<V::Value, CodecError> {
-    match tag {
-        tag::U8 => visitor.visit_u8(number as u8),
-        tag::U16 => visitor.visit_u16(number as u16),
-        tag::U32 => visitor.visit_u32(number as u32),
-        _ => visitor.visit_u64(number),
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a number has no more bits than its tag says")]
-pub(super) fn show_signed<'de, V: Visitor<'de>>(
-    tag: u8,
-    number: i64,
-    visitor: V,
-) -> Result<V::Value, CodecError> {
-    match tag {
-        tag::I8 => visitor.visit_i8(number as i8),
-        tag::I16 => visitor.visit_i16(number as i16),
-        tag::I32 => visitor.visit_i32(number as i32),
-        _ => visitor.visit_i64(number),
-    }
 }
 
 macro_rules! forward {

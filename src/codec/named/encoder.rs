@@ -5,12 +5,12 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use serde::{Serialize, Serializer, ser};
 
-use super::super::compact::{Packable, for_each_number};
 use super::super::depth::Depth;
 use super::super::error::{CodecError, Fault, Step, check_flow};
+use super::super::number::for_each_number;
 use super::super::writer::Writer;
 use super::names::Names;
-use super::tag;
+use super::tag::{self, Tagged};
 use super::wrapper::NAMED;
 use crate::sys::{as_numbers, number_bytes, peek, type_id};
 
@@ -128,7 +128,7 @@ impl<'b, 'a> Encoder<'b, 'a> {
         None
     }
 
-    fn numbers<N: Packable>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
+    fn numbers<N: Tagged>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
         self.tag(tag::PACKED)?;
         self.tagged_length(N::TAG, numbers.len())?;
         self.writer.extend_much(number_bytes(numbers))

@@ -8,7 +8,7 @@ mod access;
 mod decoder;
 mod encoder;
 mod names;
-pub(super) mod tag;
+mod tag;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -17,8 +17,8 @@ mod wrapper;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Visitor};
 
-use self::decoder::Decoder;
 use self::encoder::Encoder;
+use self::token::Decoder;
 pub(super) use self::wrapper::NAMED;
 pub use self::wrapper::Named;
 use super::error::CodecError;

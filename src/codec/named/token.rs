@@ -2,8 +2,10 @@
 
 use serde::de::{Error, Unexpected, Visitor};
 
+use super::super::depth::Depth;
 use super::super::error::{CodecError, Fault};
-use super::decoder::Decoder;
+use super::super::reader::Reader;
+use super::names::ReadNames;
 use super::tag;
 
 /// A value without its parts.
@@ -36,12 +38,38 @@ pub(super) enum Token<'de> {
     StructVariant(&'de str),
 }
 
+/// Takes values off the front of some bytes.
+pub(super) struct Decoder<'de> {
+    pub(super) reader: Reader<'de>,
+    pub(super) names: ReadNames<'de>,
+    pub(super) is_readable: bool,
+    pub(super) depth: Depth,
+    /// How many levels may still be read into memory; see `depth`.
+    pub(super) buffered: Option<usize>,
+}
+
 #[cold]
 pub(super) fn malformed() -> CodecError {
     Fault::Malformed.into()
 }
 
 impl<'de> Decoder<'de> {
+    pub(super) fn new(reader: Reader<'de>, is_readable: bool) -> Self {
+        let depth = Depth::new();
+        Self { reader, names: ReadNames::default(), is_readable, depth, buffered: None }
+    }
+
+    /// Takes the mark that ends a sequence or a map, if it is next.
+    #[inline]
+    pub(super) fn take_end(&mut self) -> bool {
+        self.reader.take_prefix(&[tag::END])
+    }
+
+    /// Whether so many more elements can be there, each of which takes a byte at least.
+    pub(super) fn may_have(&self, count: usize) -> bool {
+        count <= self.reader.bytes.len()
+    }
+
     /// The next name of a structure; `None` at its end.
     #[inline]
     pub(super) fn name(&mut self) -> Result<Option<&'de str>, CodecError> {
@@ -165,5 +193,33 @@ impl<'de> Decoder<'de> {
             Token::StructVariant(_) => Unexpected::StructVariant,
         };
         Error::invalid_type(unexpected, visitor)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a number has no more bits than its tag says")]
+pub(super) fn show_unsigned<'de, V: Visitor<'de>>(
+    tag: u8,
+    number: u64,
+    visitor: V,
+) -> Result<V::Value, CodecError> {
+    match tag {
+        tag::U8 => visitor.visit_u8(number as u8),
+        tag::U16 => visitor.visit_u16(number as u16),
+        tag::U32 => visitor.visit_u32(number as u32),
+        _ => visitor.visit_u64(number),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a number has no more bits than its tag says")]
+pub(super) fn show_signed<'de, V: Visitor<'de>>(
+    tag: u8,
+    number: i64,
+    visitor: V,
+) -> Result<V::Value, CodecError> {
+    match tag {
+        tag::I8 => visitor.visit_i8(number as i8),
+        tag::I16 => visitor.visit_i16(number as i16),
+        tag::I32 => visitor.visit_i32(number as i32),
+        _ => visitor.visit_i64(number),
     }
 }

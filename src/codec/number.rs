@@ -12,51 +12,46 @@
 //!
 //! It begins with a length of zero that is written too long, as postcard never does.
 
-use super::super::named::tag;
 use crate::sys::Number;
 
 /// What a packed sequence begins with.
 pub(super) const PACKED: [u8; 2] = [0x80, 0];
 
 /// So many numbers are packed. Fewer are most often small ones, which take less memory unpacked.
-pub(in crate::codec) const PACK_FROM: usize = 64;
+pub(super) const PACK_FROM: usize = 64;
 
 /// Set in the kind of numbers with a sign; the rest is how many bytes they have.
 pub(super) const SIGNED: u8 = 0x80;
 
 /// A number that can be in a sequence that is copied as a whole.
-pub(in crate::codec) trait Packable: Number {
+pub(super) trait Packable: Number {
     /// `None`: its length is fixed, and nothing needs to be said.
     const KIND: Option<u8>;
-
-    /// What it begins with in the named form.
-    const TAG: u8;
 }
 
 macro_rules! packable {
-    ($($number:ty: $kind:expr, $tag:ident;)*) => {$(
+    ($($number:ty: $kind:expr;)*) => {$(
         impl Packable for $number {
             const KIND: Option<u8> = $kind;
-            const TAG: u8 = tag::$tag;
         }
     )*};
 }
 
 packable! {
-    u8: None, U8;
-    i8: None, I8;
-    f32: None, F32;
-    f64: None, F64;
-    u16: Some(2), U16;
-    i16: Some(2 | SIGNED), I16;
-    u32: Some(4), U32;
-    i32: Some(4 | SIGNED), I32;
-    u64: Some(8), U64;
-    i64: Some(8 | SIGNED), I64;
-    u128: Some(16), U128;
-    i128: Some(16 | SIGNED), I128;
-    usize: Some(8), U64;
-    isize: Some(8 | SIGNED), I64;
+    u8: None;
+    i8: None;
+    f32: None;
+    f64: None;
+    u16: Some(2);
+    i16: Some(2 | SIGNED);
+    u32: Some(4);
+    i32: Some(4 | SIGNED);
+    u64: Some(8);
+    i64: Some(8 | SIGNED);
+    u128: Some(16);
+    i128: Some(16 | SIGNED);
+    usize: Some(8);
+    isize: Some(8 | SIGNED);
 }
 
 /// Hands the names of all packable types to a macro. Where a number's bytes in memory are not those
@@ -73,7 +68,7 @@ macro_rules! for_each_number {
         $macro! {}
     };
 }
-pub(in crate::codec) use for_each_number;
+pub(super) use for_each_number;
 
 /// The same for short arrays of numbers with a fixed length, which are points and colours most often. A sequence of
 /// them, too, is its length and what is in memory.
