@@ -45,8 +45,8 @@ pub(super) fn encode_in<T: Serialize + ?Sized>(
 
 /// Reads what was written by [`encode`], and leaves what is behind it.
 #[inline(never)]
-pub(super) fn decode<'de, T: DeserializeOwned>(
-    reader: &mut Reader<'de>,
+pub(super) fn decode<T: DeserializeOwned>(
+    reader: &mut Reader<'_>,
     is_readable: bool,
 ) -> Result<T, CodecError> {
     let mut decoder = Decoder::new(*reader, is_readable);
