@@ -1,7 +1,7 @@
 //! What a fresh process costs by each start method, in time and in memory.
 //!
 //! ```text
-//! cargo bench --bench start_methods -- [FILTER] [--quick]
+//! cargo bench -p procpool-benches --bench start_methods -- [FILTER] [--quick]
 //! ```
 //!
 //! * **fresh processes**: no-op tasks, each in a process of its own (`max_tasks_per_child(1)`),
@@ -373,7 +373,7 @@ fn has_python() -> bool {
 fn python(args: [&str; 3]) -> Vec<f64> {
     let mut command = Command::new("python3");
     command.args(["-c", "import start_methods; start_methods.main()"]).args(args);
-    command.env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/benches"));
+    command.env("PYTHONPATH", env!("CARGO_MANIFEST_DIR"));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     let output = command.stderr(Stdio::inherit()).output().expect("a child");
     let number = str::from_utf8(&output.stdout).ok().and_then(|text| text.trim().parse().ok());

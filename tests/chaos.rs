@@ -14,6 +14,8 @@
 //!
 //! A stopped worker is no fault that a pool could see: its task just does not end, as one that hangs.
 //! So whoever stops a worker either continues it, or the task has a timeout.
+//!
+//! A binary of its own: it counts the descriptors, threads and children of its process.
 
 mod common;
 mod journal;

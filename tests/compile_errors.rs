@@ -2,6 +2,8 @@
 //! the line of the mistake, with what is missing and what to do.
 //!
 //! `TRYBUILD=overwrite cargo test --test compile_errors` writes down what it says now.
+//!
+//! A binary of its own: it starts the compiler, and no workers.
 
 use std::process::Command;
 

@@ -1,5 +1,9 @@
 //! What a task costs stays within bounds: counts, not times. How many tasks are written together depends on
-//! the moment, so the best of a few attempts has to be within the bounds. `cargo run --release --example costs` prints the same counts.
+//! the moment, so the best of a few attempts has to be within the bounds. `cargo run --release --example costs`
+//! prints the same counts.
+//!
+//! A binary of its own: it counts the allocations and the calls of its whole process.
+
 #![cfg(target_os = "linux")]
 
 #[path = "../examples/counts/mod.rs"]

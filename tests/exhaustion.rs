@@ -2,6 +2,9 @@
 //!
 //! The programs that run short are processes of their own, `tests/fixtures/exhausted.rs`. Where a
 //! shortage cannot be had, as that takes rights which the test lacks, it says so and passes.
+//!
+//! A binary of its own: it is no worker, and starts programs that have their own.
+
 #![cfg(target_os = "linux")]
 
 mod common;

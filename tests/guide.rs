@@ -1,4 +1,6 @@
 //! The guide leaves nothing out.
+//!
+//! A binary of its own: it reads text, and needs no pool.
 
 /// What `concurrent.futures` of Python 3.14 has to offer, with every parameter and every method; and
 /// `multiprocessing.Pool`.

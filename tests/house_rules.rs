@@ -1,4 +1,6 @@
 //! Rules of this repository that no compiler checks.
+//!
+//! A binary of its own: it reads text, and needs no pool.
 
 #![allow(clippy::unwrap_used)] // helpers are not seen as tests
 

@@ -1,4 +1,7 @@
 //! What workers and processes get from their parent, and what they do not.
+//!
+//! A binary of its own: it makes descriptors that every child of its process inherits.
+
 #![cfg(target_os = "linux")]
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 

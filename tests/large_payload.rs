@@ -1,5 +1,5 @@
-//! Payloads of many megabytes. What is measured here is memory of the whole process, so the tests
-//! take turns.
+//! Payloads of many megabytes. A binary of its own: what is measured is memory of the whole
+//! process, so the tests take turns.
 
 #![allow(clippy::needless_pass_by_value, reason = "the arguments of tasks are owned")]
 

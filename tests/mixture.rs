@@ -3,6 +3,8 @@
 //! may, the counts add up, and nothing is left behind.
 //!
 //! `PROCPOOL_MIXTURES=FIRST..END` runs other seeds than the usual ones.
+//!
+//! A binary of its own: it counts the descriptors of its process.
 
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 

@@ -1,4 +1,6 @@
 //! Workers that are started by a command.
+//!
+//! A binary of its own: the example `other_worker` has its name, and so the paths of its functions.
 
 mod common;
 

@@ -1,5 +1,6 @@
-//! Shared memory is gone when nobody has it any more. What a process has open is counted here, so there is one
-//! test.
+//! Shared memory is gone when nobody has it any more.
+//!
+//! A binary of its own: what its process has open is counted, so there is one test.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]

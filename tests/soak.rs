@@ -6,6 +6,8 @@
 //! ```
 //!
 //! What is compared is the second quarter of the time, in which everything has warmed up, with the last.
+//!
+//! A binary of its own: it measures memory, descriptors, threads and children of its process.
 
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 

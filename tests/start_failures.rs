@@ -1,6 +1,6 @@
 //! Pools that cannot be built, and workers that do not come up.
 //!
-//! What is looked at are all children of this process, so the tests take turns.
+//! A binary of its own: what is looked at are all children of its process, so the tests take turns.
 
 mod common;
 

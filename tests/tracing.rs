@@ -1,4 +1,6 @@
 //! What a pool logs, with the feature of that name.
+//!
+//! A binary of its own: who listens does so for its whole process.
 
 #![cfg(feature = "tracing")]
 

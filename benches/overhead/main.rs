@@ -1,7 +1,7 @@
 //! What the pool costs, against what the machine allows and against other pools, in one run.
 //!
 //! ```text
-//! cargo bench --bench overhead -- [FILTER] [--quick] [--peers] [--json FILE]
+//! cargo bench -p procpool-benches --bench overhead -- [FILTER] [--quick] [--peers] [--json FILE]
 //! ```
 //!
 //! All rows are measured in turn, a small block of each at a time, each next to what it is compared with:

@@ -110,7 +110,7 @@ impl Peer {
     }
 
     fn start(&self) -> Result<Running, String> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
         let mut command = match self.name {
             FUTURES | POOL => {
                 let mut python = Command::new("python3");

@@ -1,0 +1,56 @@
+//! How a pool and its workers can be set up.
+
+use std::path::{Path, PathBuf};
+
+use procpool::ProcessPoolExecutor;
+
+use crate::common::{in_time, pid};
+
+fn directory() -> PathBuf {
+    std::env::current_dir().unwrap()
+}
+
+procpool::register!(directory);
+
+/// A directory of this name that is there.
+fn some_directory(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    path.canonicalize().unwrap()
+}
+
+/// From the directory of this process.
+fn relative(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+    let up = here.components().skip(1).map(|_| "..");
+    up.collect::<PathBuf>().join(path.strip_prefix("/").unwrap())
+}
+
+#[tokio::test]
+async fn workers_start_in_the_directory_of_this_process_unless_told_otherwise() {
+    let pool = ProcessPoolExecutor::builder().max_workers(1).build().unwrap();
+    let expected = std::env::current_dir().unwrap();
+    assert_eq!(in_time(pool.run(directory, ())).await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn workers_start_in_the_directory_that_they_are_given() {
+    let expected = some_directory("of_workers");
+    for given in [expected.clone(), relative(&expected)] {
+        let builder = ProcessPoolExecutor::builder().max_workers(1).current_dir(given);
+        let pool = builder.build().unwrap();
+        assert_eq!(in_time(pool.run(directory, ())).await.unwrap(), expected);
+        in_time(pool.shutdown()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_pool_has_a_name() {
+    let pool = ProcessPoolExecutor::new().unwrap();
+    assert_eq!(pool.name(), "procpool");
+    let pool = ProcessPoolExecutor::builder().name("thumbnails").build().unwrap();
+    assert_eq!(pool.name(), "thumbnails");
+    let text = format!("{pool:?}");
+    assert!(text.starts_with("ProcessPoolExecutor { name: \"thumbnails\", "), "{text}");
+    in_time(pool.run(pid, ())).await.unwrap();
+}

@@ -1,0 +1,38 @@
+//! What a pool promises to those who give it tasks.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../journal/mod.rs"]
+mod journal;
+
+mod auto_traits;
+mod blocking;
+mod builder;
+mod cancel;
+mod completion;
+mod control;
+mod cooperation;
+mod deadline;
+mod events;
+mod force;
+mod handles;
+mod helm;
+mod map;
+mod map_chunks;
+mod map_options;
+mod priority;
+mod progress;
+mod promises;
+mod queue;
+mod registration;
+mod runtimes;
+mod shutdown;
+mod size;
+mod stats;
+mod submit;
+mod task_errors;
+mod task_set;
+mod timeout;
+mod wait;
+
+procpool::test_support!();

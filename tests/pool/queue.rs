@@ -1,0 +1,222 @@
+//! What waits, and for whom.
+
+use futures::StreamExt;
+use procpool::{ProcessPoolExecutor, TaskStatus};
+
+use crate::common::{Gate, hold, in_time, pid, wait_until};
+use crate::journal::{Journal, note};
+
+fn pool_of(workers: usize) -> ProcessPoolExecutor {
+    ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
+}
+
+/// Runs quick tasks, after which the pool dares to send ahead.
+async fn run_quick_tasks(pool: &ProcessPoolExecutor) {
+    let mut handles = Vec::new();
+    for _ in 0..300 {
+        handles.push(pool.submit(pid, ()).await.unwrap());
+    }
+    for handle in handles {
+        in_time(handle).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_what_cannot_wait() {
+    // scenario 65
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(2);
+    let (pool, gate, journal) = (builder.build().unwrap(), Gate::new().await, Journal::new());
+    let running = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let tries: Vec<_> =
+        (0..4).map(|number| pool.try_submit(note, (journal.path(), number))).collect();
+    assert!(tries[..2].iter().all(Result::is_ok));
+    for refused in &tries[2..] {
+        let error = refused.as_ref().unwrap_err();
+        assert!(error.is_queue_full(), "{error}");
+        assert!(error.to_string().contains("its capacity is 2"), "{error}");
+    }
+    wait_until("the pool has counted them", || pool.stats().waiting == 2).await;
+    drop(held);
+    in_time(running).await.unwrap();
+    in_time(pool.shutdown()).await;
+    assert_eq!(journal.numbers(), [0, 1], "the refused ones were not handed over");
+}
+
+#[tokio::test]
+async fn a_cancelled_task_makes_room() {
+    // scenario 65
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(1);
+    let (pool, gate) = (builder.build().unwrap(), Gate::new().await);
+    let _running = pool.submit(hold, gate.port()).await.unwrap();
+    let _held = gate.arrival().await;
+    let waiting = pool.submit(pid, ()).await.unwrap();
+    let mut next = std::pin::pin!(pool.submit(pid, ()));
+    assert!(futures::poll!(&mut next).is_pending());
+    assert!(waiting.cancel());
+    in_time(next).await.unwrap().abort();
+}
+
+#[tokio::test]
+async fn waiting_submits_go_on_in_order() {
+    // scenario 65
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(2);
+    let (pool, gate, journal) = (builder.build().unwrap(), Gate::new().await, Journal::new());
+    let running = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let mut submits = Vec::new();
+    for number in 0..10 {
+        let (pool, path) = (pool.clone(), journal.path());
+        submits.push(tokio::spawn(async move { pool.submit(note, (path, number)).await }));
+        tokio::task::yield_now().await; // each has begun to wait before the next
+    }
+    let accepted = submits.iter().filter(|submit| submit.is_finished()).count();
+    assert_eq!(accepted, 2, "there is room for two");
+    drop(held);
+    for (number, submit) in (0..).zip(submits) {
+        assert_eq!(in_time(in_time(submit).await.unwrap().unwrap()).await.unwrap(), number);
+    }
+    in_time(running).await.unwrap();
+    assert_eq!(journal.numbers(), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_submit_dropped_while_it_waits_submits_nothing() {
+    // scenario 66
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(1);
+    let (pool, gate, journal) = (builder.build().unwrap(), Gate::new().await, Journal::new());
+    let running = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let waiting = pool.submit(note, (journal.path(), 1)).await.unwrap();
+    {
+        let mut dropped = std::pin::pin!(pool.submit(note, (journal.path(), 2)));
+        assert!(futures::poll!(&mut dropped).is_pending());
+    }
+    let mut next = Box::pin(pool.submit(note, (journal.path(), 3)));
+    assert!(futures::poll!(&mut next).is_pending());
+    drop(held);
+    in_time(running).await.unwrap();
+    in_time(waiting).await.unwrap();
+    assert_eq!(in_time(in_time(next).await.unwrap()).await.unwrap(), 3);
+    let report = in_time(pool.shutdown()).await;
+    assert_eq!(report.finished, 3);
+    assert_eq!(journal.numbers(), [1, 3]);
+}
+
+#[tokio::test]
+async fn a_submit_that_waits_when_the_pool_is_shut_down_is_told_so() {
+    // scenario 65
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(1);
+    let (pool, gate) = (builder.build().unwrap(), Gate::new().await);
+    let _running = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let _waiting = pool.submit(pid, ()).await.unwrap();
+    let mut late = std::pin::pin!(pool.submit(pid, ()));
+    assert!(futures::poll!(&mut late).is_pending());
+    let shutdown = pool.shutdown_with(procpool::Shutdown::new());
+    let error = in_time(late).await.unwrap_err();
+    assert!(error.is_shut_down(), "{error}");
+    drop(held);
+    assert_eq!(in_time(shutdown).await.finished, 2);
+}
+
+#[tokio::test]
+async fn a_map_keeps_no_place_while_its_result_is_looked_at() {
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(1);
+    let pool = builder.build().unwrap();
+    let mut pids = pool.map(pid, std::iter::repeat_n((), 10));
+    while let Some(found) = in_time(pids.next()).await {
+        assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), found.unwrap());
+    }
+    in_time(pool.shutdown()).await;
+}
+
+#[tokio::test]
+async fn short_tasks_never_wait_for_a_long_one() {
+    // scenario 68
+    for before in [0, 1, 50, 99] {
+        let (pool, gate) = (pool_of(2), Gate::new().await);
+        run_quick_tasks(&pool).await;
+        let mut short = Vec::new();
+        for _ in 0..before {
+            short.push(pool.submit(pid, ()).await.unwrap());
+        }
+        let long = pool.submit(hold, gate.port()).await.unwrap();
+        for _ in before..100 {
+            short.push(pool.submit(pid, ()).await.unwrap());
+        }
+        // All of them end although the long one does not.
+        for handle in short {
+            in_time(handle).await.unwrap();
+        }
+        let held = gate.arrival().await;
+        assert_eq!(long.status(), TaskStatus::Running);
+        drop(held);
+        in_time(long).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn short_tasks_never_wait_for_a_long_one_that_was_sent_ahead_to_both_workers() {
+    // scenario 68: with one long task less than there are workers
+    let (pool, gate) = (pool_of(3), Gate::new().await);
+    run_quick_tasks(&pool).await;
+    let (mut long, mut short) = (Vec::new(), Vec::new());
+    for number in 0..200 {
+        if matches!(number, 20 | 21) {
+            long.push(pool.submit(hold, gate.port()).await.unwrap());
+        }
+        short.push(pool.submit(pid, ()).await.unwrap());
+    }
+    for handle in short {
+        in_time(handle).await.unwrap();
+    }
+    let held = [gate.arrival().await, gate.arrival().await];
+    assert!(long.iter().all(|handle| handle.status() == TaskStatus::Running));
+    drop(held);
+    for handle in long {
+        in_time(handle).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_short_result_arrives_while_the_next_task_is_long() {
+    // scenario 69
+    let pool = pool_of(1);
+    for _ in 0..20 {
+        let gate = Gate::new().await;
+        run_quick_tasks(&pool).await;
+        let short = pool.submit(pid, ()).await.unwrap();
+        let long = pool.submit(hold, gate.port()).await.unwrap();
+        let worker = in_time(short).await.unwrap();
+        let held = gate.arrival().await;
+        assert_eq!((held.pid, long.is_done()), (worker, false));
+        drop(held);
+        in_time(long).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn tasks_that_turn_out_long_among_brief_ones_all_run_at_the_same_time() {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from) + 3;
+    let pool = ProcessPoolExecutor::builder().max_workers(workers).min_workers(workers).build();
+    let (pool, gate) = (pool.unwrap(), Gate::new().await);
+    pool.ready().await.unwrap();
+    run_quick_tasks(&pool).await;
+    let (mut brief, mut long) = (Vec::new(), Vec::new());
+    for _ in 1..workers {
+        long.push(pool.submit(hold, gate.port()).await.unwrap());
+        brief.push(pool.submit(pid, ()).await.unwrap());
+    }
+    let mut held = Vec::new();
+    for _ in &long {
+        held.push(in_time(gate.arrival()).await); // none of them waits for another one
+    }
+    for handle in brief {
+        in_time(handle).await.unwrap(); // nor does a brief one
+    }
+    drop(held);
+    for handle in long {
+        in_time(handle).await.unwrap();
+    }
+}

@@ -1,0 +1,278 @@
+//! What a pool tells of itself in numbers.
+
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use procpool::{Builder, PoolStats, ProcessPoolExecutor, Shutdown, TaskOutcomes, WorkerState};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::common::{
+    Gate, LIMIT, exit_at_first_attempt, exit_now, hold, in_time, panic_now, pid, wait_until,
+};
+
+fn bytes(count: usize) -> Vec<u8> {
+    vec![1; count]
+}
+
+/// Can be encoded only where it is not decoded.
+#[derive(Debug)]
+struct Undecodable;
+
+impl Serialize for Undecodable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Undecodable {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("never"))
+    }
+}
+
+fn take(_: Undecodable) {}
+
+thread_local! {
+    static KEPT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes memory, and keeps it when it ends.
+fn keep_memory(bytes: usize) {
+    KEPT.with_borrow_mut(|kept| *kept = vec![1; bytes]);
+}
+
+fn fail_to_start() -> Result<(), String> {
+    Err("not today".to_owned())
+}
+
+procpool::register!(panic_now, exit_now, exit_at_first_attempt, bytes, take, keep_memory);
+procpool::register!(fail_to_start);
+
+fn builder(workers: usize) -> Builder {
+    ProcessPoolExecutor::builder().max_workers(workers).grace_period(LIMIT)
+}
+
+fn pool_of(workers: usize) -> ProcessPoolExecutor {
+    builder(workers).build().unwrap()
+}
+
+/// The outcomes must be the other counts in detail.
+#[track_caller]
+fn outcomes(pool: &ProcessPoolExecutor) -> TaskOutcomes {
+    let PoolStats { completed, failed, cancelled, outcomes, .. } = pool.stats();
+    let TaskOutcomes { returned, panicked, codec, too_large, .. } = outcomes;
+    let TaskOutcomes { worker_died, timed_out, expired, broken, shut_down, .. } = outcomes;
+    assert_eq!(returned + panicked + codec + too_large, completed);
+    assert_eq!(worker_died + timed_out + expired + broken + shut_down, failed);
+    assert_eq!(outcomes.cancelled, cancelled);
+    outcomes
+}
+
+#[tokio::test]
+async fn a_new_pool_has_counted_nothing() {
+    let stats = pool_of(2).stats();
+    assert_eq!((stats.submitted, stats.worker_starts, stats.retries), (0, 0, 0));
+    assert_eq!(stats.outcomes, TaskOutcomes::default());
+    assert_eq!((stats.run_time.count(), stats.wait_time.count()), (0, 0));
+    assert!(stats.utilisation.abs() < 1e-9);
+}
+
+#[tokio::test]
+async fn each_end_of_a_task_has_its_count() {
+    let (pool, gate) = (builder(1).max_payload(1000).build().unwrap(), Gate::new().await);
+    in_time(pool.run(pid, ())).await.unwrap();
+    assert_eq!(outcomes(&pool).returned, 1);
+    assert!(in_time(pool.run(panic_now, ())).await.unwrap_err().is_panic());
+    assert_eq!(outcomes(&pool).panicked, 1);
+    assert!(in_time(pool.run(take, Undecodable)).await.unwrap_err().is_codec());
+    assert_eq!(outcomes(&pool).codec, 1);
+    assert!(in_time(pool.run(bytes, 2000)).await.unwrap_err().is_too_large());
+    assert_eq!(outcomes(&pool).too_large, 1);
+    assert!(in_time(pool.run(exit_now, ())).await.unwrap_err().is_worker_death());
+    assert_eq!(outcomes(&pool).worker_died, 1);
+    let other_gate = Gate::new().await;
+    let timed = pool.task(hold, other_gate.port()).timeout(Duration::from_millis(20));
+    assert!(in_time(timed.run()).await.unwrap_err().is_timeout());
+    assert_eq!(outcomes(&pool).timed_out, 1);
+    let running = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let waiting = pool.submit(pid, ()).await.unwrap();
+    assert!(waiting.cancel());
+    wait_until("the pool knows", || pool.stats().cancelled == 1).await;
+    running.abort();
+    assert!(in_time(running).await.unwrap_err().is_cancelled());
+    assert_eq!(outcomes(&pool).cancelled, 2);
+    drop(held);
+    let all = outcomes(&pool);
+    assert_eq!((all.returned, all.broken, all.shut_down), (1, 0, 0));
+    assert_eq!((pool.stats().submitted, pool.stats().completed), (8, 4));
+}
+
+#[tokio::test]
+async fn tasks_that_a_broken_pool_fails_are_counted() {
+    let pool = builder(1).initializer(fail_to_start, ()).build().unwrap();
+    let handles = [pool.submit(pid, ()).await.unwrap(), pool.submit(pid, ()).await.unwrap()];
+    for handle in handles {
+        assert!(in_time(handle).await.unwrap_err().is_broken());
+    }
+    assert_eq!(outcomes(&pool).broken, 2);
+}
+
+#[tokio::test]
+async fn tasks_that_a_shutdown_cuts_off_are_counted() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    drop(pool.submit(hold, gate.port()).await.unwrap());
+    let _held = gate.arrival().await;
+    drop(pool.submit(pid, ()).await.unwrap());
+    in_time(pool.shutdown_with(Shutdown::new().time_limit(Duration::ZERO))).await;
+    assert_eq!(outcomes(&pool).cancelled, 2);
+}
+
+#[tokio::test]
+async fn each_retry_is_counted() {
+    // scenario 36
+    let pool = pool_of(1);
+    assert_eq!(in_time(pool.task(exit_at_first_attempt, ()).retries(3).run()).await.unwrap(), 2);
+    assert_eq!(pool.stats().retries, 1);
+    in_time(pool.task(exit_now, ()).retries(2).run()).await.unwrap_err();
+    let stats = pool.stats();
+    assert_eq!((stats.retries, stats.submitted, stats.worker_deaths), (3, 2, 4));
+    assert_eq!(stats.run_time.count(), 1, "those that died have not told how long they ran");
+    assert_eq!(stats.wait_time.count(), 2, "a retry does not wait again");
+}
+
+#[tokio::test]
+async fn a_held_task_ran_as_long_as_it_was_held() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let handle = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let since = Instant::now();
+    wait_until("it has run for a while", || since.elapsed() >= Duration::from_millis(50)).await;
+    let at_least = since.elapsed();
+    drop(held);
+    in_time(handle).await.unwrap();
+    let run_time = pool.stats().run_time;
+    assert_eq!(run_time.count(), 1);
+    assert!(run_time.max() >= at_least, "{run_time:?}, {at_least:?}");
+    assert!(run_time.max() < LIMIT, "{run_time:?}");
+    assert!(run_time.percentile(50.0) >= at_least, "{run_time:?}, {at_least:?}");
+}
+
+#[tokio::test]
+async fn a_task_behind_another_has_waited_for_it() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let first = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let second = pool.submit(pid, ()).await.unwrap();
+    wait_until("it is queued", || pool.stats().waiting == 1).await;
+    let since = Instant::now();
+    wait_until("it has waited for a while", || since.elapsed() >= Duration::from_millis(50)).await;
+    assert_eq!(pool.stats().wait_time.count(), 1, "it still waits");
+    let at_least = since.elapsed();
+    drop(held);
+    in_time(first).await.unwrap();
+    in_time(second).await.unwrap();
+    let wait_time = pool.stats().wait_time;
+    assert_eq!(wait_time.count(), 2);
+    assert!(wait_time.max() >= at_least && wait_time.max() < LIMIT, "{wait_time:?}, {at_least:?}");
+}
+
+#[tokio::test]
+async fn run_times_of_tasks_whose_results_come_together_are_told_apart() {
+    const TASKS: u64 = 500;
+    let pool = pool_of(1);
+    let mut handles = Vec::new();
+    for _ in 0..TASKS {
+        handles.push(pool.submit(pid, ()).await.unwrap());
+    }
+    for handle in handles {
+        in_time(handle).await.unwrap();
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.run_time.count(), stats.wait_time.count()), (TASKS, TASKS));
+    // They ran one after the other, so the median cannot be more than its share of that time.
+    let uptime = pool.workers()[0].uptime;
+    let share = uptime / u32::try_from(TASKS / 2).unwrap();
+    assert!(stats.run_time.percentile(50.0) <= share * 2, "{:?}, {uptime:?}", stats.run_time);
+}
+
+#[tokio::test]
+async fn utilisation_is_the_share_of_time_that_tasks_ran() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    in_time(pool.ready()).await.unwrap();
+    let handle = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    wait_until("a running task counts", || pool.stats().utilisation > 0.5).await;
+    drop(held);
+    in_time(handle).await.unwrap();
+    wait_until("idle time counts", || pool.stats().utilisation < 0.5).await;
+    let utilisation = pool.stats().utilisation;
+    assert!(utilisation > 0.0, "{utilisation}");
+    in_time(pool.shutdown()).await;
+    let utilisation = pool.stats().utilisation;
+    assert!(utilisation > 0.0 && utilisation <= 1.0, "{utilisation}");
+    let (first, second) = (pool.stats(), pool.stats());
+    assert_eq!(first, second, "nothing moves in a closed pool");
+}
+
+#[tokio::test]
+async fn the_time_of_a_task_that_is_killed_counts_as_used() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let handle = pool.submit(hold, gate.port()).await.unwrap();
+    let _held = gate.arrival().await;
+    wait_until("it has run for long", || pool.stats().utilisation > 0.5).await;
+    handle.abort();
+    in_time(handle).await.unwrap_err();
+    assert_eq!(pool.stats().workers, 0);
+    assert!(pool.stats().utilisation > 0.5, "{:?}", pool.stats());
+    assert_eq!(pool.stats().run_time.count(), 0);
+}
+
+#[tokio::test]
+async fn workers_are_counted_by_state() {
+    let (pool, gate) = (pool_of(2), Gate::new().await);
+    let handle = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let stats = pool.stats();
+    assert_eq!((stats.workers, stats.workers_busy, stats.workers_idle), (1, 1, 0));
+    assert_eq!((stats.waiting, stats.running), (0, 1));
+    drop(held);
+    in_time(handle).await.unwrap();
+    let stats = pool.stats();
+    assert_eq!((stats.workers, stats.workers_busy, stats.workers_idle), (1, 0, 1));
+    assert_eq!((stats.workers_starting, stats.workers_stopping), (0, 0));
+    in_time(pool.shutdown()).await;
+    assert_eq!((pool.stats().workers, pool.stats().workers_idle), (0, 0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_worker_that_takes_memory_is_seen_to() {
+    const TAKEN: usize = 50 << 20;
+    let pool = pool_of(1);
+    in_time(pool.run(keep_memory, 0)).await.unwrap();
+    let before = pool.workers()[0].memory.unwrap();
+    in_time(pool.run(keep_memory, TAKEN)).await.unwrap();
+    let worker = &pool.workers()[0];
+    let taken = worker.memory.unwrap() - before;
+    assert!(before > 0 && taken >= TAKEN as u64 - (1 << 20), "{before}, {taken}");
+    assert_eq!(worker.state, WorkerState::Idle);
+}
+
+#[tokio::test]
+async fn a_worker_grows_older_and_its_replacement_begins_anew() {
+    let pool = pool_of(1);
+    in_time(pool.run(pid, ())).await.unwrap();
+    let uptime = || pool.workers()[0].uptime;
+    let (first, since) = (uptime(), Instant::now());
+    wait_until("time has passed", || since.elapsed() >= Duration::from_millis(20)).await;
+    let second = uptime();
+    assert!(second >= first + Duration::from_millis(20), "{first:?}, {second:?}");
+    let replaced_after = Instant::now();
+    in_time(pool.run(exit_now, ())).await.unwrap_err();
+    in_time(pool.run(pid, ())).await.unwrap();
+    let replacement = uptime();
+    assert!(replacement <= replaced_after.elapsed(), "{replacement:?}");
+}

@@ -1,0 +1,13 @@
+//! What a `Process` promises.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod call;
+mod exit;
+mod family;
+mod lifecycle;
+mod sentinel;
+mod stdio;
+
+procpool::test_support!();

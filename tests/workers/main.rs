@@ -1,0 +1,25 @@
+//! How workers come to be, what they may do and take, and how they end.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../journal/mod.rs"]
+mod journal;
+
+mod exit_hook;
+mod forkserver;
+mod forkserver_death;
+mod hostile;
+mod initializer;
+mod limits;
+mod map_forged;
+mod memory;
+mod orphans;
+mod output;
+mod parent_end;
+mod preload;
+mod recycling;
+mod sandboxes;
+mod window;
+mod worker_death;
+
+procpool::test_support!();
