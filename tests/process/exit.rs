@@ -137,7 +137,7 @@ async fn an_error_ends_it_with_1_and_is_printed() {
     assert!(text.ends_with("` failed: cannot parse integer from empty string\n"), "{text}");
     let (code, text) = ending_of(Process::builder(fail_without_a_text, ())).await;
     assert_eq!(code, 1);
-    assert!(text.contains("it returned an error of the type `process_exit::Mute`"), "{text}");
+    assert!(text.contains("it returned an error of the type `process::exit::Mute`"), "{text}");
 }
 
 #[tokio::test]

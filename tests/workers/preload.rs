@@ -259,7 +259,7 @@ async fn preload_failure(builder: Builder, method: StartMethod, function: &str) 
     assert!(broken.is_preload_failure() && !broken.is_initializer_failure(), "{broken}");
     assert!(broken.worker_death().is_none() && broken.pid().is_some());
     let text = broken.to_string();
-    assert!(text.contains(&format!("the preload `preload::{function}` ")), "{text}");
+    assert!(text.contains(&format!("the preload `workers::{function}` ")), "{text}");
     let forked = method == StartMethod::ForkServer;
     let place = if forked { "in the fork server (pid " } else { "in a worker (pid " };
     assert!(text.contains(place), "{text}");
@@ -308,7 +308,7 @@ procpool::register!(panic_now, exit_now);
 async fn a_preload_that_panics_breaks_the_pool() {
     for method in METHODS {
         let builder = builder(method).preload(panic_now, ());
-        let text = preload_failure(builder, method, "workers::common::panic_now").await;
+        let text = preload_failure(builder, method, "common::panic_now").await;
         assert!(text.contains("panicked: now (at "), "{text}");
     }
 }
@@ -316,7 +316,9 @@ async fn a_preload_that_panics_breaks_the_pool() {
 #[tokio::test]
 async fn a_preload_that_returns_an_error_breaks_the_pool() {
     for method in METHODS {
-        let text = preload_failure(builder(method).preload(fallible, 12), method, "fallible").await;
+        let text =
+            preload_failure(builder(method).preload(fallible, 12), method, "preload::fallible")
+                .await;
         assert!(text.contains("12 is too much"), "{text}");
     }
 }
@@ -327,10 +329,10 @@ async fn a_preload_may_fail_with_any_length_of_text() {
         for max_payload in [1000, 64 << 20] {
             let builder = || builder(method).max_payload(max_payload);
             let failing = builder().preload(fail_at_length, ());
-            let text = preload_failure(failing, method, "fail_at_length").await;
+            let text = preload_failure(failing, method, "preload::fail_at_length").await;
             assert!(text.contains("at length at length"));
             let panicking = builder().preload(panic_at_length, ());
-            let text = preload_failure(panicking, method, "panic_at_length").await;
+            let text = preload_failure(panicking, method, "preload::panic_at_length").await;
             assert!(text.contains("at length at length"));
         }
     }
@@ -340,7 +342,7 @@ async fn a_preload_may_fail_with_any_length_of_text() {
 async fn a_preload_that_hangs_breaks_the_pool() {
     for method in METHODS {
         let builder = builder(method).start_timeout(Duration::from_secs(3));
-        let text = preload_failure(builder.preload(hang, ()), method, "hang").await;
+        let text = preload_failure(builder.preload(hang, ()), method, "preload::hang").await;
         assert!(text.contains("did not end within 3s"), "{text}");
     }
 }
@@ -349,7 +351,7 @@ async fn a_preload_that_hangs_breaks_the_pool() {
 async fn a_preload_whose_arguments_cannot_be_decoded_breaks_the_pool() {
     for method in METHODS {
         let builder = builder(method).preload(take_undecodable, Undecodable);
-        let text = preload_failure(builder, method, "take_undecodable").await;
+        let text = preload_failure(builder, method, "preload::take_undecodable").await;
         assert!(text.contains("nobody can read this"), "{text}");
     }
 }
@@ -358,7 +360,7 @@ async fn a_preload_whose_arguments_cannot_be_decoded_breaks_the_pool() {
 async fn an_async_preload_is_refused_wherever_it_runs() {
     for method in METHODS {
         let builder = builder(method).preload(load_later, ());
-        let text = preload_failure(builder, method, "load_later").await;
+        let text = preload_failure(builder, method, "preload::load_later").await;
         assert!(text.contains("it is `async`, and no runtime can be forked"), "{text}");
     }
 }

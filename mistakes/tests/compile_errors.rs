@@ -1,9 +1,9 @@
 //! What the compiler says about mistakes with functions: one error for each where that can be, in
 //! the line of the mistake, with what is missing and what to do.
 //!
-//! `TRYBUILD=overwrite cargo test --test compile_errors` writes down what it says now.
+//! `TRYBUILD=overwrite cargo test -p procpool-mistakes` writes down what it says now.
 //!
-//! A binary of its own: it starts the compiler, and no workers.
+//! A package of its own: `trybuild` takes long to build, and cargo would build it for each example.
 
 use std::process::Command;
 
