@@ -1,6 +1,6 @@
-//! What a task costs stays within bounds: counts, not times. How many tasks are written together depends on
-//! the moment, so the best of a few attempts has to be within the bounds. `cargo run --release --example costs`
-//! prints the same counts.
+//! What a task costs stays within bounds: counts, not times. How many tasks are written together
+//! depends on the moment, so the best of a few attempts has to be within the bounds.
+//! `cargo run --release --example costs` prints the same counts.
 //!
 //! A binary of its own: it counts the allocations and the calls of its whole process.
 

@@ -1,6 +1,7 @@
 //! Payloads that travel through memory that the processes share.
 //!
-//! A binary of its own: descriptors and mappings of the whole process are counted, so the tests take turns.
+//! A binary of its own: descriptors and mappings of the whole process are counted, so the tests take
+//! turns.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::needless_pass_by_value, reason = "the arguments of tasks are owned")]

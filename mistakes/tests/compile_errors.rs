@@ -3,7 +3,8 @@
 //!
 //! `TRYBUILD=overwrite cargo test -p procpool-mistakes` writes down what it says now.
 //!
-//! A package of its own: `trybuild` takes long to build, and cargo would build it for each example.
+//! A package of its own: `trybuild` takes long to build, and cargo would build it for each example
+//! of procpool.
 
 use std::process::Command;
 
