@@ -4,6 +4,11 @@
 
 #![allow(clippy::unwrap_used)] // helpers are not seen as tests
 
+#[path = "house_rules/imports.rs"]
+mod imports;
+#[path = "house_rules/walls.rs"]
+mod walls;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
