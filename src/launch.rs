@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::Identity;
 use crate::error::{InitializerFailure, Place, StartError};
 use crate::exit::ExitHook;
 use crate::handshake::Refusal;
@@ -13,7 +14,6 @@ use crate::id::WorkerId;
 use crate::limits::ResourceLimits;
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
-use crate::process::Identity;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::start::Start;

@@ -133,6 +133,7 @@
 compile_error!("procpool supports Linux and other Unix systems; Windows is not supported yet");
 
 mod arena;
+mod base;
 mod blocking;
 mod builder;
 mod callable;
@@ -194,6 +195,7 @@ mod window;
 mod wire;
 mod words;
 
+pub use crate::base::{AuthKey, CurrentProcess, current_process};
 pub use crate::builder::{Builder, OnWorkerDeath, StartMethod, WorkerCommand};
 pub use crate::callable::{Callable, TaskFn, marker};
 pub use crate::child::{
@@ -218,8 +220,8 @@ pub use crate::map::shape;
 pub use crate::metrics::{DurationHistogram, TaskOutcome, TaskOutcomes};
 pub use crate::output::{OutputLine, WorkerOutput};
 pub use crate::process::{
-    AuthKey, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError, ProcessHandle,
-    ProcessStdio, Sentinel, active_children, current_process, parent_process,
+    ParentProcess, Process, ProcessBuilder, ProcessError, ProcessHandle, ProcessStdio, Sentinel,
+    active_children, parent_process,
 };
 pub use crate::progress::{Progress, ProgressStream};
 pub use crate::registry::{ValueForms, value_forms};

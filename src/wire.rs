@@ -28,11 +28,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
+use crate::base::Identity;
 use crate::claim::Slot;
 use crate::id::{TaskId, WorkerId};
 use crate::limits::ResourceLimits;
 use crate::payload::Payload;
-use crate::process::Identity;
 use crate::sys::{SegmentRef, SharedPageRef};
 
 /// Begins each side's stream. No text contains it.

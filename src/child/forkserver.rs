@@ -13,9 +13,9 @@ use super::panic::record_panics;
 use super::prepare::preload;
 use super::stream::FrameReader;
 use super::worker;
+use crate::base::{ParentLink, adopt};
 use crate::forkserver::protocol::{Answer, MOST_TEXT, Request, SIZE};
 use crate::log::print;
-use crate::process::{ParentLink, adopt};
 use crate::registry::{Function, Registry, TestWorker};
 use crate::sys::{
     Fork, Lifeline, SingleThreaded, WorkerPipes, close_inherited, flush_output, has_event_poll,

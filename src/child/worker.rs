@@ -18,13 +18,13 @@ use super::prepare::{initialise, preload};
 use super::progress::Uplink;
 use super::segments::{Segments, read};
 use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
+use crate::base::{Identity, ParentLink, adopt};
 use crate::claim::{Slot, begin, is_offered};
 use crate::codec::{Fault, SHARED_FROM, Sink};
 use crate::error::TRY_AGAIN;
 use crate::limits::CpuTimeLimit;
 use crate::log::print;
 use crate::payload::Encoded;
-use crate::process::{Identity, ParentLink, adopt};
 use crate::registry::{CallError, Function, Registry, TaskCall};
 use crate::shared::{refuse_to_lend, settle, why_not_lend};
 use crate::sys::{

@@ -33,6 +33,7 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::LengthDelimitedCodec;
 
 use self::protocol::{Answer, Request, SIZE};
+use crate::base::Identity;
 use crate::child::Role;
 use crate::error::{DeathReport, Deceased, Place, StartError, WorkerDeath};
 use crate::handshake::{Handshake, Heard};
@@ -41,7 +42,6 @@ use crate::launch::{Call, refused, timed_out};
 use crate::limits::ResourceLimits;
 use crate::log;
 use crate::output::{Drained, WorkerOutput, drain};
-use crate::process::Identity;
 use crate::program::{Program, start_child};
 use crate::registry::Registry;
 use crate::sys::{

@@ -3,10 +3,10 @@
 use bytes::BytesMut;
 
 use super::{Seeds, frame, split};
+use crate::base::Identity;
 use crate::forkserver::protocol::{Answer, Request};
 use crate::handshake::{Handshake, Heard};
 use crate::limits::ResourceLimits;
-use crate::process::Identity;
 use crate::wire::{
     FunctionName, Hello, InitFailure, Kind, PREAMBLE, PanicReport, PreloadHeader, ProcessHello,
     Ready, ServerHello, VERSION, WorkerHello, frame_codec, peek_version, split_header, split_kind,

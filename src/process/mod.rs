@@ -3,8 +3,8 @@
 mod builder;
 mod error;
 mod handle;
-mod identity;
 mod monitor;
+mod relatives;
 mod sentinel;
 mod shared;
 mod stdio;
@@ -22,11 +22,11 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 pub use self::builder::ProcessBuilder;
 pub use self::error::ProcessError;
 pub use self::handle::ProcessHandle;
-pub use self::identity::{AuthKey, CurrentProcess, ParentProcess, current_process, parent_process};
-pub(crate) use self::identity::{Identity, ParentLink, adopt};
+pub use self::relatives::{ParentProcess, parent_process};
 pub use self::sentinel::Sentinel;
 use self::shared::{Shared, Signal};
 pub use self::stdio::ProcessStdio;
+use crate::base::AuthKey;
 use crate::callable::{Callable, TaskFn};
 use crate::timer::Delay;
 

@@ -16,9 +16,9 @@ use tokio::process::ChildStderr;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use super::error::{Cause, StartFailure};
-use super::identity::{AuthKey, Identity};
 use super::shared::{Reply, Shared, Spawned};
 use super::stdio::{Pipes, Streams};
+use crate::base::{AuthKey, Identity};
 use crate::child::Role;
 use crate::handshake::{Handshake, Heard, Refusal, misplaced};
 use crate::inbox::{keep_payload, read_more};

@@ -16,9 +16,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::error::{Cause, ProcessError, StartFailure};
-use super::identity::{AuthKey, current_process};
 use super::monitor::{self, Plan, Watch};
 use super::stdio::Pipes;
+use crate::base::{AuthKey, current_process};
 use crate::child::{is_uninitialised_worker, report_missing_init};
 use crate::limits::{Exceeded, ResourceLimits};
 use crate::payload::Payload;

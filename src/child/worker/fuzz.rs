@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::*;
 use crate::arena::lease_word;
+use crate::base::Identity;
 use crate::fuzz::{MENDED, Seeds, encoded, frame, split_stream, stream};
 use crate::id::TaskId;
 use crate::limits::ResourceLimits;
-use crate::process::Identity;
 use crate::sys::Segment;
 use crate::wire::{PREAMBLE, Place, begin_item, end_item};
 

@@ -6,13 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::parent_id;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Cause, ProcessError};
-use super::sentinel::Sentinel;
-use super::within;
 use crate::id::WorkerId;
 use crate::sys::{has_hung_up, is_readable, open_process, random_bytes};
 
@@ -37,7 +33,7 @@ struct Relative {
 
 impl Identity {
     /// That of a child of this process.
-    pub(super) fn of_child(name: &str, path: &str, daemon: bool, authkey: &AuthKey) -> Self {
+    pub(crate) fn of_child(name: &str, path: &str, daemon: bool, authkey: &AuthKey) -> Self {
         let own = own();
         Self {
             name: name.to_owned(),
@@ -92,7 +88,7 @@ impl fmt::Debug for Secret {
 struct Own {
     identity: Identity,
     authkey: Mutex<AuthKey>,
-    /// How many [`Process`](super::Process)es were made here.
+    /// How many [`Process`](crate::Process)es were made here.
     made: AtomicU64,
     parent: Option<ParentLink>,
     /// Readable once the parent has ended; opened when it is asked for.
@@ -126,6 +122,32 @@ pub(crate) fn adopt(identity: Identity, parent: ParentLink) {
     *lock(&OWN) = Some(Own::new(identity, Some(parent)));
 }
 
+/// The parent of this process.
+#[derive(Clone, Copy)]
+pub(crate) struct Parent {
+    pub(crate) name: &'static str,
+    pub(crate) pid: u32,
+    /// Readable once it has ended.
+    pub(crate) end: Option<&'static OwnedFd>,
+}
+
+impl Parent {
+    pub(crate) fn is_alive(self) -> bool {
+        match self.end {
+            Some(end) => !is_readable(end),
+            None => parent_id() == self.pid,
+        }
+    }
+}
+
+/// Who has started this process, if it was not the user.
+pub(crate) fn parent() -> Option<Parent> {
+    let own = own();
+    let Relative { name, pid } = own.identity.parent.as_ref()?;
+    let open = || own.parent.as_ref()?.open_end(*pid);
+    Some(Parent { name, pid: *pid, end: own.parent_end.get_or_init(open).as_ref() })
+}
+
 impl Own {
     fn new(identity: Identity, parent: Option<ParentLink>) -> &'static Self {
         let authkey = Mutex::new(AuthKey(identity.authkey.0.clone()));
@@ -142,13 +164,13 @@ impl Own {
 }
 
 /// The path of the next process that is made here.
-pub(super) fn next_path() -> String {
+pub(crate) fn next_path() -> String {
     let own = own();
     own.path_below(&(own.made.fetch_add(1, Ordering::Relaxed) + 1).to_string())
 }
 
 /// What the children of this process are unless they are told otherwise.
-pub(super) fn children_are_daemons() -> bool {
+pub(crate) fn children_are_daemons() -> bool {
     own().identity.children_are_daemons
 }
 
@@ -243,118 +265,6 @@ impl fmt::Debug for CurrentProcess {
             .field("name", &self.name())
             .field("pid", &self.pid())
             .field("daemon", &self.daemon())
-            .finish_non_exhaustive()
-    }
-}
-
-/// The process that has started this one; `None` in a process that the user has started. Python's
-/// function of the same name.
-///
-/// It works in a [`Process`](crate::Process) and in the workers of a pool.
-pub fn parent_process() -> Option<ParentProcess> {
-    let own = own();
-    let relative = own.identity.parent.as_ref()?;
-    let open = || own.parent.as_ref()?.open_end(relative.pid);
-    Some(ParentProcess { relative, end: own.parent_end.get_or_init(open).as_ref() })
-}
-
-/// What [`parent_process`] returns.
-///
-/// ```
-/// /// Works until there is nobody left to work for.
-/// fn serve() {
-///     let parent = procpool::parent_process().expect("it is called in a child process");
-///     while parent.is_alive() {
-///         // …
-///     }
-/// }
-///
-/// procpool::register!(serve);
-/// # fn main() {}
-/// ```
-#[derive(Clone, Copy)]
-pub struct ParentProcess {
-    relative: &'static Relative,
-    end: Option<&'static OwnedFd>,
-}
-
-impl ParentProcess {
-    /// Its [name](CurrentProcess::name).
-    pub fn name(self) -> &'static str {
-        &self.relative.name
-    }
-
-    /// Its process id. Once it is not alive any more this may be that of another process.
-    pub fn pid(self) -> u32 {
-        self.relative.pid
-    }
-
-    /// Whether it has not ended yet.
-    pub fn is_alive(self) -> bool {
-        match self.end {
-            Some(end) => !is_readable(end),
-            None => parent_id() == self.pid(),
-        }
-    }
-
-    /// Waits until it has ended.
-    ///
-    /// # Errors
-    ///
-    /// As [`sentinel`](Self::sentinel).
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with an IO driver.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost when the future is dropped.
-    pub async fn join(self) -> Result<(), ProcessError> {
-        self.sentinel()?.await;
-        Ok(())
-    }
-
-    /// As [`join`](Self::join), but waits no longer than this; says whether the parent has ended. The
-    /// time is real time, also on a runtime whose clock is paused.
-    ///
-    /// # Errors
-    ///
-    /// As [`sentinel`](Self::sentinel).
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with an IO driver.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost when the future is dropped.
-    pub async fn join_timeout(self, limit: Duration) -> Result<bool, ProcessError> {
-        Ok(within(limit, self.sentinel()?).await.is_some())
-    }
-
-    /// A descriptor that is ready once it has ended, and can be awaited.
-    ///
-    /// # Errors
-    ///
-    /// If there are too many open descriptors; and in the worker of a pool on systems without `pidfd`.
-    pub fn sentinel(self) -> Result<Sentinel, ProcessError> {
-        let end = self.end.ok_or_else(|| std::io::ErrorKind::Unsupported.into());
-        let sentinel = end.and_then(Sentinel::of);
-        sentinel.map_err(|source| self.error(Cause::Descriptor(Arc::new(source))))
-    }
-
-    fn error(self, cause: Cause) -> ProcessError {
-        ProcessError::new(self.name(), "", cause)
-    }
-}
-
-impl fmt::Debug for ParentProcess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParentProcess")
-            .field("name", &self.name())
-            .field("pid", &self.pid())
-            .field("is_alive", &self.is_alive())
             .finish_non_exhaustive()
     }
 }
