@@ -24,6 +24,7 @@ use crate::launch::{Call, Launch};
 use crate::limits::ResourceLimits;
 use crate::output::WorkerOutput;
 use crate::payload::Payload;
+use crate::pool::{allowed_workers, cpus, default_workers};
 use crate::program::{Environment, Program};
 use crate::registry::Registry;
 use crate::scheduler::{Config, Scheduler};
@@ -35,10 +36,6 @@ use crate::wire::MAX_PAYLOAD;
 const MAX_PIPELINE: usize = 256;
 /// So many brief tasks in a row are no accident.
 const BRIEF_ROW: u32 = 64;
-/// What Windows can wait for at once (`MAXIMUM_WAIT_OBJECTS`), less what a pool needs for itself;
-/// Python has the same limit.
-const MAX_WINDOWS_WORKERS: usize = 61;
-
 /// What the death of a worker means to the pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnWorkerDeath {
@@ -67,6 +64,23 @@ pub enum StartMethod {
     /// only one of its threads, and the locks that the others held stay locked in it for ever. A
     /// [chapter](crate::guide::start_methods) says more and compares the two.
     ForkServer,
+}
+
+impl ProcessPoolExecutor {
+    /// A pool with the default settings: as many workers as this process may use CPUs, started when
+    /// there is work for them.
+    ///
+    /// # Errors
+    ///
+    /// See [`Builder::build`].
+    pub fn new() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Configures a pool.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
 }
 
 /// Configures a [`ProcessPoolExecutor`]; see [`ProcessPoolExecutor::builder`].
@@ -591,26 +605,6 @@ impl Builder {
     }
 }
 
-/// The platform is an argument so that each one's rule is tested everywhere.
-pub(crate) fn allowed_workers(count: usize, windows: bool) -> Result<usize, BuildErrorKind> {
-    match count {
-        0 => Err(BuildErrorKind::NoWorkers),
-        _ if windows && count > MAX_WINDOWS_WORKERS => {
-            Err(BuildErrorKind::TooManyWorkers { most: MAX_WINDOWS_WORKERS })
-        }
-        _ => Ok(count),
-    }
-}
-
-fn default_workers(windows: bool) -> usize {
-    if windows { cpus().min(MAX_WINDOWS_WORKERS) } else { cpus() }
-}
-
-/// So many CPUs this process may use.
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// Without a directory to start from it stays as it is, and fails where it is used.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
@@ -702,26 +696,6 @@ impl From<std::process::Command> for WorkerCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn there_is_at_least_one_worker_and_at_most_what_the_platform_can_wait_for() {
-        for windows in [false, true] {
-            let error = allowed_workers(0, windows).unwrap_err();
-            assert_eq!(error.to_string(), "max_workers must be at least 1");
-            assert_eq!(allowed_workers(1, windows).unwrap(), 1);
-            assert_eq!(allowed_workers(61, windows).unwrap(), 61);
-        }
-        assert_eq!(allowed_workers(62, false).unwrap(), 62);
-        let error = allowed_workers(62, true).unwrap_err();
-        assert_eq!(error.to_string(), "max_workers must be at most 61 on this platform");
-    }
-
-    #[test]
-    fn the_default_number_of_workers_is_allowed() {
-        for windows in [false, true] {
-            allowed_workers(default_workers(windows), windows).unwrap();
-        }
-    }
 
     #[test]
     fn only_paths_of_programs_are_made_absolute() {

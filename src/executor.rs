@@ -1,38 +1,32 @@
 //! The pool as its users hold it.
 
 use std::fmt;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
-use futures::stream::{self, Stream};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot, watch};
 
-use crate::builder::{Builder, allowed_workers};
-use crate::callable::TaskFn;
 use crate::cell::TaskCell;
 use crate::ending::Ending;
-use crate::error::{
-    BrokenProcessPool, BuildError, Cause, Report, ResizeError, RunError, Subject, SubmitError,
-    Value,
-};
+use crate::error::{BrokenProcessPool, Cause, Report, ResizeError, Subject, SubmitError, Value};
 use crate::events::Events;
 use crate::handle::TaskHandle;
 use crate::harvest::Harvest;
 use crate::id::TaskId;
 use crate::ledger::Entry;
-use crate::map::Map;
 use crate::payload::Payload;
+use crate::pool::allowed_workers;
 use crate::registry::{Function, Registry};
 use crate::scheduler::{Force, Task, Wishes};
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::snapshot::{PoolStats, WorkerInfo};
 use crate::supervisor::{Command, Shared};
 use crate::sys::resident_memory;
-use crate::task::{Options, TaskBuilder};
+use crate::task::Options;
 use crate::timer::Delay;
 
 /// A pool of worker processes that run ordinary functions; the counterpart of Python's
@@ -92,21 +86,6 @@ pub(crate) enum Refused {
 }
 
 impl ProcessPoolExecutor {
-    /// A pool with the default settings: as many workers as this process may use CPUs, started when
-    /// there is work for them.
-    ///
-    /// # Errors
-    ///
-    /// See [`Builder::build`].
-    pub fn new() -> Result<Self, BuildError> {
-        Self::builder().build()
-    }
-
-    /// Configures a pool.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     pub(crate) fn from_parts(
         shared: Arc<Shared>,
         closed: watch::Receiver<Option<ShutdownReport>>,
@@ -116,12 +95,13 @@ impl ProcessPoolExecutor {
         Self { inner: Arc::new(Inner { shared, closed, next_task, limits }) }
     }
 
-    /// What [`Builder::name`] called it.
+    /// What [`Builder::name`](crate::Builder::name) called it.
     pub fn name(&self) -> &str {
         &self.inner.shared.name
     }
 
-    /// Waits until [`min_workers`](Builder::min_workers) workers are up and initialised, or one if that is
+    /// Waits until [`min_workers`](crate::Builder::min_workers) workers are up and initialised, or
+    /// one if that is
     /// zero, and starts it. Not needed before submitting; it moves the time that the first workers take,
     /// and the errors that they may meet, to a place of your choice.
     ///
@@ -136,181 +116,6 @@ impl ProcessPoolExecutor {
         let (waiter, ready) = oneshot::channel();
         self.inner.shared.send(Command::WarmUp(waiter)); // or `waiter` is dropped
         ready.await.map_err(|_| self.refused(Subject::Readiness))
-    }
-
-    /// Queues a task: `f` called with `args` in a worker. Waits while the queue is full, first come,
-    /// first served.
-    ///
-    /// One parameter is passed bare, several as a tuple, none as `()`.
-    ///
-    /// # Errors
-    ///
-    /// At once if `f` is not registered, if the arguments cannot be encoded or are too large, or if
-    /// the pool is shut down or broken; in the last two cases also while it waits.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped while it waits for room, nothing has been submitted.
-    pub async fn submit<F, A, M>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, SubmitError>
-    where
-        F: TaskFn<A, M>,
-        A: Serialize,
-    {
-        self.task(f, args).submit().await
-    }
-
-    /// As [`submit`](Self::submit), but never waits.
-    ///
-    /// # Errors
-    ///
-    /// As [`submit`](Self::submit), and [`is_queue_full`](SubmitError::is_queue_full); then nothing
-    /// has been handed to the pool.
-    pub fn try_submit<F, A, M, R>(&self, f: F, args: A) -> Result<TaskHandle<R>, SubmitError>
-    where
-        F: TaskFn<A, M, Output = R>,
-        A: Serialize,
-    {
-        self.task(f, args).try_submit()
-    }
-
-    /// Submits a task and awaits its result. The counterpart of Python's
-    /// `loop.run_in_executor(pool, f, *args)`.
-    ///
-    /// # Errors
-    ///
-    /// Everything that [`submit`](Self::submit) or the task can meet.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future cancels the task; if it runs, its worker is ended and replaced, as by
-    /// [`TaskHandle::abort`]. So `tokio::time::timeout` around it bounds the work, not only the
-    /// waiting.
-    pub async fn run<F, A, M>(&self, f: F, args: A) -> Result<F::Output, RunError>
-    where
-        F: TaskFn<A, M>,
-        A: Serialize,
-    {
-        self.task(f, args).run().await
-    }
-
-    /// As [`submit`](Self::submit), for threads outside of the runtime: blocks this thread while the
-    /// queue is full. The runtime of the pool must be driven meanwhile by another thread. What has no
-    /// blocking form of its own, such as `shutdown`, is awaited there by
-    /// [`Handle::block_on`](tokio::runtime::Handle::block_on).
-    ///
-    /// ```
-    /// # fn square(x: u64) -> u64 { x * x }
-    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
-    /// let thread = std::thread::spawn(move || {
-    ///     let handle = pool.blocking_submit(square, 12)?;
-    ///     println!("{} is on its way", handle.id());
-    ///     Ok::<u64, procpool::RunError>(handle.blocking_wait()?)
-    /// });
-    /// # drop(thread);
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`submit`](Self::submit).
-    ///
-    /// # Panics
-    ///
-    /// Within an asynchronous execution context, as
-    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels. Threads of
-    /// [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
-    #[track_caller]
-    pub fn blocking_submit<F, A, M, R>(&self, f: F, args: A) -> Result<TaskHandle<R>, SubmitError>
-    where
-        F: TaskFn<A, M, Output = R>,
-        A: Serialize,
-    {
-        self.task(f, args).blocking_submit()
-    }
-
-    /// As [`run`](Self::run), for threads outside of the runtime: blocks this thread until the task
-    /// is over.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Self::run).
-    ///
-    /// # Panics
-    ///
-    /// As [`blocking_submit`](Self::blocking_submit).
-    #[track_caller]
-    pub fn blocking_run<F, A, M, R>(&self, f: F, args: A) -> Result<R, RunError>
-    where
-        F: TaskFn<A, M, Output = R>,
-        A: Serialize,
-    {
-        self.task(f, args).blocking_run()
-    }
-
-    /// A task with settings of its own; see [`TaskBuilder`].
-    pub fn task<F, A, M>(&self, f: F, args: A) -> TaskBuilder<'_, F, A, M>
-    where
-        F: TaskFn<A, M>,
-        A: Serialize,
-    {
-        TaskBuilder::new(self, f, args)
-    }
-
-    /// Calls `f` with each of the inputs; yields the results in the order of the inputs.
-    ///
-    /// The stream is lazy: it takes a bounded number of inputs ahead of the results, so inputs may
-    /// be endless. One that fails is an `Err` in its place, and the others go on. Dropping the
-    /// stream cancels what has not begun. Inputs of several parameters are tuples; where Python's
-    /// `map` takes several iterables, [`zip`](Iterator::zip) them.
-    ///
-    /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
-    /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
-    /// [`with_index`](Map::with_index).
-    ///
-    /// ```
-    /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
-    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
-    /// use futures::StreamExt;
-    ///
-    /// let squares: Vec<_> = pool.map(power, (0..10_000).map(|n| (n, 2))).collect().await;
-    /// # drop(squares);
-    /// # }
-    /// ```
-    pub fn map<F, A, M, R, I>(&self, f: F, inputs: I) -> Map<F, M, R, stream::Iter<I::IntoIter>>
-    where
-        F: TaskFn<A, M, Output = R>,
-        A: Serialize,
-        I: IntoIterator<Item = A>,
-    {
-        let _ = f; // its type says it all
-        Map::new(self.clone(), stream::iter(inputs))
-    }
-
-    /// As [`map`](Self::map), for inputs that come from a stream. Those that are there are not kept
-    /// waiting for others to fill a chunk.
-    ///
-    /// ```
-    /// # fn parse(line: String) -> usize { line.len() }
-    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
-    /// use futures::StreamExt;
-    /// use futures::channel::mpsc;
-    ///
-    /// let (lines, incoming) = mpsc::channel::<String>(100);
-    /// let mut parsed = pool.map_stream(parse, incoming);
-    /// # drop(lines);
-    /// while let Some(result) = parsed.next().await {
-    ///     println!("{result:?}");
-    /// }
-    /// # }
-    /// ```
-    pub fn map_stream<F, A, M, R, S>(&self, f: F, inputs: S) -> Map<F, M, R, Pin<Box<S>>>
-    where
-        F: TaskFn<A, M, Output = R>,
-        A: Serialize,
-        S: Stream<Item = A>,
-    {
-        let _ = f; // its type says it all
-        Map::new(self.clone(), Box::pin(inputs))
     }
 
     /// Accepts no more tasks, waits until all that were accepted are over and every worker has left.
@@ -344,7 +149,8 @@ impl ProcessPoolExecutor {
 
     /// Ends the pool at once: accepts no more tasks, cancels those that have not begun, and sends SIGTERM to
     /// every worker and what its task has started, and SIGKILL after the
-    /// [grace period](Builder::grace_period). Python's method of this name, but it escalates, and every
+    /// [grace period](crate::Builder::grace_period). Python's method of this name, but it
+    /// escalates, and every
     /// task resolves: those that ran as cancelled.
     ///
     /// It begins when this is called, and the future waits for the end. It does no harm to a pool that is
@@ -376,7 +182,8 @@ impl ProcessPoolExecutor {
     /// ones as soon as their running tasks are over; no task is lost. On a pool that has
     /// ended it does nothing. [`stats`](Self::stats) shows the new number a moment later.
     ///
-    /// A number below [`min_workers`](Builder::min_workers) counts instead of that one, until it is raised
+    /// A number below [`min_workers`](crate::Builder::min_workers) counts instead of that one,
+    /// until it is raised
     /// again.
     ///
     /// ```
@@ -388,7 +195,8 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// If the number is zero, or too many for the platform; see [`Builder::max_workers`].
+    /// If the number is zero, or too many for the platform; see
+    /// [`Builder::max_workers`](crate::Builder::max_workers).
     pub fn resize(&self, max_workers: usize) -> Result<(), ResizeError> {
         let max_workers = allowed_workers(max_workers, cfg!(windows)).map_err(ResizeError)?;
         self.inner.limits.max_workers.store(max_workers, Ordering::Relaxed);
@@ -398,7 +206,7 @@ impl ProcessPoolExecutor {
 
     /// Replaces every worker: to have them see a new file, or forget what they know. Idle ones leave at once,
     /// busy ones as soon as their running tasks are over; no task is lost. New ones come when there is work
-    /// for them, or at once up to [`min_workers`](Builder::min_workers).
+    /// for them, or at once up to [`min_workers`](crate::Builder::min_workers).
     ///
     /// It begins when this is called; the future waits until all workers of that moment are gone.
     ///

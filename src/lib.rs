@@ -171,6 +171,7 @@ mod observer;
 mod outlet;
 mod output;
 mod payload;
+mod pool;
 mod probe;
 mod process;
 mod program;

@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::Stream;
+use futures::stream::{self, Stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -28,6 +28,65 @@ use self::shape::{Plain, Shape, WithIndex};
 use crate::callable::TaskFn;
 use crate::error::TaskError;
 use crate::executor::ProcessPoolExecutor;
+
+impl ProcessPoolExecutor {
+    /// Calls `f` with each of the inputs; yields the results in the order of the inputs.
+    ///
+    /// The stream is lazy: it takes a bounded number of inputs ahead of the results, so inputs may
+    /// be endless. One that fails is an `Err` in its place, and the others go on. Dropping the
+    /// stream cancels what has not begun. Inputs of several parameters are tuples; where Python's
+    /// `map` takes several iterables, [`zip`](Iterator::zip) them.
+    ///
+    /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
+    /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
+    /// [`with_index`](Map::with_index).
+    ///
+    /// ```
+    /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// use futures::StreamExt;
+    ///
+    /// let squares: Vec<_> = pool.map(power, (0..10_000).map(|n| (n, 2))).collect().await;
+    /// # drop(squares);
+    /// # }
+    /// ```
+    pub fn map<F, A, M, R, I>(&self, f: F, inputs: I) -> Map<F, M, R, stream::Iter<I::IntoIter>>
+    where
+        F: TaskFn<A, M, Output = R>,
+        A: Serialize,
+        I: IntoIterator<Item = A>,
+    {
+        let _ = f; // its type says it all
+        Map::new(self.clone(), stream::iter(inputs))
+    }
+
+    /// As [`map`](Self::map), for inputs that come from a stream. Those that are there are not kept
+    /// waiting for others to fill a chunk.
+    ///
+    /// ```
+    /// # fn parse(line: String) -> usize { line.len() }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// use futures::StreamExt;
+    /// use futures::channel::mpsc;
+    ///
+    /// let (lines, incoming) = mpsc::channel::<String>(100);
+    /// let mut parsed = pool.map_stream(parse, incoming);
+    /// # drop(lines);
+    /// while let Some(result) = parsed.next().await {
+    ///     println!("{result:?}");
+    /// }
+    /// # }
+    /// ```
+    pub fn map_stream<F, A, M, R, S>(&self, f: F, inputs: S) -> Map<F, M, R, Pin<Box<S>>>
+    where
+        F: TaskFn<A, M, Output = R>,
+        A: Serialize,
+        S: Stream<Item = A>,
+    {
+        let _ = f; // its type says it all
+        Map::new(self.clone(), Box::pin(inputs))
+    }
+}
 
 /// The stream that [`ProcessPoolExecutor::map`] and [`ProcessPoolExecutor::map_stream`] return; also
 /// its builder: the other methods are to be called before it is polled. One that is called later counts
