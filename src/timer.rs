@@ -8,10 +8,12 @@ use std::collections::btree_map::Entry;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+use futures::future::{Either, select};
 
 static TIMER: Timer = Timer { alarms: Mutex::new(Alarms::new()), earlier: Condvar::new() };
 
@@ -156,6 +158,15 @@ impl Drop for Delay {
         if let (Some(at), Some(number)) = (self.at, self.number) {
             TIMER.remove((at, number));
         }
+    }
+}
+
+/// The output of a future, if it is ready in time; by the real clock, as other processes live in real
+/// time.
+pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    match select(pin!(future), Delay::new(limit)).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
     }
 }
 

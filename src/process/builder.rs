@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Process;
+use super::control::Process;
 use super::error::{Cause, StartFailure};
 use super::handle::ProcessHandle;
-use super::monitor::{Call, Plan};
+use super::plan::{Call, Plan};
 use super::shared::Shared;
 use super::stdio::{ProcessStdio, Streams};
 use crate::base::{AuthKey, children_are_daemons, current_process, next_path};
@@ -25,6 +25,54 @@ use crate::payload::Payload;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::wire::MAX_PAYLOAD;
+
+impl Process {
+    /// A process that is to run `function` with `args`; [`start`](Self::start) starts it. One argument
+    /// is passed bare, several as a tuple, none as `()`. The arguments are encoded at once.
+    pub fn new<F, A, M>(function: F, args: A) -> Self
+    where
+        F: Callable<A, M>,
+        A: Serialize,
+    {
+        Self::builder(function, args).build()
+    }
+
+    /// As [`new`](Self::new), with more to choose.
+    pub fn builder<F, A>(function: F, args: A) -> ProcessBuilder<F, A> {
+        ProcessBuilder::new(function, args)
+    }
+
+    /// Runs a function in a process of its own, at once and in the background, and returns a handle
+    /// that is awaited for its value.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), procpool::ProcessError> {
+    /// fn parse(text: String) -> Option<f64> {
+    ///     text.parse().ok() // by a library that may crash, say
+    /// }
+    ///
+    /// procpool::register!(parse);
+    ///
+    /// let number = procpool::Process::spawn(parse, "2.5".to_owned()).await?;
+    /// assert_eq!(number, Some(2.5));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A start takes some milliseconds; for many calls a
+    /// [pool](crate::ProcessPoolExecutor), whose workers stay, is cheaper. The process never outlives
+    /// this one, but it is no [daemon](ProcessBuilder::daemon) in Python's sense: it may have children.
+    ///
+    /// This needs a tokio runtime. Everything that can go wrong, the lack of one included, is told by
+    /// awaiting the handle.
+    pub fn spawn<F, A, M, R>(function: F, args: A) -> ProcessHandle<R>
+    where
+        F: TaskFn<A, M, Output = R>,
+        A: Serialize,
+    {
+        Self::builder(function, args).spawn()
+    }
+}
 
 /// Configures a [`Process`]; see [`Process::builder`].
 ///

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use serde::de::DeserializeOwned;
 
-use super::Process;
+use super::control::Process;
 use super::error::{Cause, ProcessError};
 use super::shared::Reply;
 use crate::codec::decode;
@@ -38,7 +38,7 @@ pub struct ProcessHandle<R> {
 
 impl<R> ProcessHandle<R> {
     pub(super) fn start(process: Process, max_payload: usize) -> Self {
-        if let Err(error) = process.0.begin() {
+        if let Err(error) = process.begin() {
             process.0.refuse(error);
         }
         let ended = Box::pin(process.0.ended());

@@ -16,13 +16,13 @@ use tokio::process::ChildStderr;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use super::error::{Cause, StartFailure};
+use super::plan::{Call, Plan};
 use super::shared::{Reply, Shared, Spawned};
 use super::stdio::{Pipes, Streams};
 use crate::base::{AuthKey, Identity};
 use crate::child::Role;
 use crate::handshake::{Handshake, Heard, Refusal, misplaced};
 use crate::inbox::{keep_payload, read_more};
-use crate::limits::ResourceLimits;
 use crate::payload::Payload;
 use crate::program::{Program, start_child};
 use crate::shared::{Kept, Lent, borrow};
@@ -31,31 +31,9 @@ use crate::sys::{
 };
 use crate::timer::Delay;
 use crate::wire::{
-    FunctionName, Kind, PREAMBLE, ProcessHello, ReplyHeader, VERSION, frame_codec, put_frame,
-    split_header, split_kind,
+    Kind, PREAMBLE, ProcessHello, ReplyHeader, VERSION, frame_codec, put_frame, split_header,
+    split_kind,
 };
-
-/// How a process is started, and what it runs.
-pub(super) struct Plan {
-    pub(super) function: &'static str,
-    /// What it runs, or why it cannot.
-    pub(super) call: Result<Call, Cause>,
-    /// Whether the result is wanted, not just an exit code.
-    pub(super) typed: bool,
-    /// The numbers that it is known by.
-    pub(super) path: String,
-    pub(super) streams: Streams,
-    pub(super) program: Program,
-    pub(super) limits: ResourceLimits,
-    pub(super) start_timeout: Duration,
-    pub(super) max_payload: usize,
-}
-
-#[derive(Clone)]
-pub(super) struct Call {
-    pub(super) function: FunctionName,
-    pub(super) arguments: Payload,
-}
 
 /// Runs a process from its start to its end.
 pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {

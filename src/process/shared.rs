@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::error::{Cause, ProcessError, StartFailure};
-use super::monitor::{self, Plan, Watch};
+use super::plan::Plan;
 use super::stdio::Pipes;
 use crate::base::{AuthKey, current_process};
 use crate::child::{is_uninitialised_worker, report_missing_init};
@@ -182,8 +182,8 @@ impl Shared {
 
     // ----- what the handles do -----
 
-    /// Starts it in the background.
-    pub(super) fn begin(self: &Arc<Self>) -> Result<(), ProcessError> {
+    /// It is starting; what the monitor needs, and the runtime that it is to run on.
+    pub(super) fn begin(&self) -> Result<(Handle, Plan, AuthKey), ProcessError> {
         let mut inner = self.open()?;
         match &inner.stage {
             Stage::Made(plan) => self.may_start(plan)?,
@@ -192,12 +192,13 @@ impl Shared {
         }
         let runtime = Handle::try_current().map_err(|_| self.error(StartFailure::NoRuntime))?;
         let starting = Stage::Starting { child: None, signal: None };
-        if let Stage::Made(plan) = std::mem::replace(&mut inner.stage, starting) {
-            let authkey = inner.authkey.clone();
-            drop(inner); // a runtime that has ended drops what it is given, and that looks at this
-            runtime.spawn(monitor::run(Watch::new(Arc::clone(self)), *plan, authkey));
+        match std::mem::replace(&mut inner.stage, starting) {
+            Stage::Made(plan) => Ok((runtime, *plan, inner.authkey.clone())),
+            other => {
+                inner.stage = other;
+                Err(self.error(Cause::AlreadyStarted))
+            }
         }
-        Ok(())
     }
 
     fn may_start(&self, plan: &Plan) -> Result<(), ProcessError> {

@@ -1,0 +1,248 @@
+//! A process as its users hold it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+
+use super::error::{Cause, ProcessError};
+use super::monitor::{self, Watch};
+use super::sentinel::Sentinel;
+use super::shared::{self, Shared, Signal};
+use crate::base::AuthKey;
+use crate::timer::within;
+
+/// A function that runs in a process of its own: the counterpart of Python's `multiprocessing.Process`.
+///
+/// The function is [registered](crate::register!), and `main` calls [`init`](crate::init), as for a
+/// pool. Where its value is wanted, [`Process::spawn`] is one line. Otherwise a process has an exit
+/// code:
+///
+/// ```
+/// # async fn example() -> Result<(), procpool::ProcessError> {
+/// use procpool::Process;
+///
+/// fn greet(name: String) {
+///     println!("hello {name}, this is {}", procpool::current_process().name());
+/// }
+///
+/// procpool::register!(greet);
+///
+/// let process = Process::new(greet, "Bob".to_owned());
+/// process.start().await?;
+/// assert_eq!(process.join().await?, 0);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// This is a handle, cheap to clone, and every method can be called from any task. Dropping it does
+/// nothing to the process.
+///
+/// # Exit codes
+///
+/// | what happens | exit code |
+/// |---|---|
+/// | the function returns | 0 |
+/// | it returns an `Err`, or panics; either is printed to its standard error | 1 |
+/// | it calls `exit(n)` | n |
+/// | signal n ends the process | -n |
+/// | somebody else in this program has waited for it first, so it is not known | 255 |
+///
+/// # Its surroundings
+///
+/// It is watched by a task on the runtime that it was started on. If that ends before the process
+/// does, the process runs on, and is reaped all the same; only a process that was
+/// [spawned](Self::spawn) for its result is killed.
+///
+/// It leads a process group of its own, so Ctrl-C belongs to this process, signals reach what it has
+/// started, and nobody of the group outlives it as long as this process is there to see to that; except
+/// if it [inherits](crate::ProcessBuilder::stdin) the standard input.
+#[derive(Clone)]
+pub struct Process(pub(super) Arc<Shared>);
+
+impl Process {
+    /// Starts the process. When this returns it is about to call the function.
+    ///
+    /// # Errors
+    ///
+    /// If it was started before; if there is no tokio runtime; if the function is not registered or
+    /// its arguments cannot be encoded; if this process is a [daemon](crate::ProcessBuilder::daemon); if the
+    /// program cannot be run, does not call [`init`](crate::init), lacks the function, or takes longer
+    /// than the [start timeout](crate::ProcessBuilder::start_timeout); and if it is killed meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped after its first poll the process is started nevertheless.
+    pub async fn start(&self) -> Result<(), ProcessError> {
+        self.begin()?;
+        self.0.started().await
+    }
+
+    /// Starts it in the background.
+    pub(super) fn begin(&self) -> Result<(), ProcessError> {
+        let (runtime, plan, authkey) = self.0.begin()?;
+        // A runtime that has ended drops what it is given, and that looks at the stage again.
+        runtime.spawn(monitor::run(Watch::new(Arc::clone(&self.0)), plan, authkey));
+        Ok(())
+    }
+
+    /// Waits until the process has ended; returns its [exit code](Self::exitcode). Joining twice is
+    /// fine. If its standard input is a pipe that nobody has taken it is closed first.
+    ///
+    /// # Errors
+    ///
+    /// If it has not been started, or could not be.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn join(&self) -> Result<i32, ProcessError> {
+        self.0.prepare_to_join()?;
+        self.0.ended().await
+    }
+
+    /// As [`join`](Self::join), but waits no longer than this; `None` if the process is still running
+    /// then. With zero it only looks. The time is real time, also on a runtime whose clock is paused.
+    ///
+    /// # Errors
+    ///
+    /// As `join`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn join_timeout(&self, limit: Duration) -> Result<Option<i32>, ProcessError> {
+        if limit.is_zero() {
+            return self.0.look();
+        }
+        self.0.prepare_to_join()?;
+        within(limit, self.0.ended()).await.transpose()
+    }
+
+    /// Its name; `Process-1` and so on, unless [another](crate::ProcessBuilder::name) was chosen.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether it is a [daemon](crate::ProcessBuilder::daemon).
+    pub fn daemon(&self) -> bool {
+        self.0.daemon
+    }
+
+    /// Its process id; `None` before it is started. It stays the same after the end, when it may be
+    /// that of another process.
+    pub fn pid(&self) -> Option<u32> {
+        self.0.lock().pid()
+    }
+
+    /// How it ended; `None` before that. See [the table](Self#exit-codes).
+    pub fn exitcode(&self) -> Option<i32> {
+        self.0.lock().exitcode()
+    }
+
+    /// Whether it was started and has not ended.
+    pub fn is_alive(&self) -> bool {
+        self.0.lock().is_alive()
+    }
+
+    /// Asks it to end, by SIGTERM. If it has ended already this does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it has not been started.
+    pub fn terminate(&self) -> Result<(), ProcessError> {
+        self.0.signal(Signal::Terminate)
+    }
+
+    /// Ends it, by SIGKILL. If it has ended already this does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it has not been started.
+    pub fn kill(&self) -> Result<(), ProcessError> {
+        self.0.signal(Signal::Kill)
+    }
+
+    /// Sends it SIGINT, as Ctrl-C does. If it has ended already this does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it has not been started.
+    pub fn interrupt(&self) -> Result<(), ProcessError> {
+        self.0.signal(Signal::Interrupt)
+    }
+
+    /// Frees what the handle holds: the descriptor of the sentinel and the pipes. From then on every
+    /// method that can fail does; the others tell what they told last. Closing twice is fine. What is
+    /// not closed is freed when the last handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If it is running.
+    pub fn close(&self) -> Result<(), ProcessError> {
+        self.0.close()
+    }
+
+    /// A descriptor that is ready once the process has ended, and can be awaited. From then on
+    /// [`is_alive`](Self::is_alive) is false, and [`exitcode`](Self::exitcode) is there.
+    ///
+    /// # Errors
+    ///
+    /// If it has not been started, or if there are too many open descriptors.
+    pub fn sentinel(&self) -> Result<Sentinel, ProcessError> {
+        let end = self.0.end()?;
+        Sentinel::of(&end).map_err(|error| self.0.error(Cause::Descriptor(Arc::new(error))))
+    }
+
+    /// The key that it has or will have; see [`AuthKey`].
+    pub fn authkey(&self) -> AuthKey {
+        self.0.lock().authkey.clone()
+    }
+
+    /// Chooses another key for it.
+    ///
+    /// # Errors
+    ///
+    /// If it was started: it has its key.
+    pub fn set_authkey(&self, key: AuthKey) -> Result<(), ProcessError> {
+        self.0.set_authkey(key)
+    }
+
+    /// This end of its standard input, once, after its start, if that is
+    /// [a pipe](crate::ProcessStdio::Piped).
+    pub fn take_stdin(&self) -> Option<ChildStdin> {
+        self.0.lock().pipes.stdin.take()
+    }
+
+    /// This end of its standard output, once, after its start, if that is
+    /// [a pipe](crate::ProcessStdio::Piped). Read it: a process that prints more than the pipe holds waits
+    /// for that.
+    pub fn take_stdout(&self) -> Option<ChildStdout> {
+        self.0.lock().pipes.stdout.take()
+    }
+
+    /// As [`take_stdout`](Self::take_stdout), for its standard error.
+    pub fn take_stderr(&self) -> Option<ChildStderr> {
+        self.0.lock().pipes.stderr.take()
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name())
+            .field("function", &self.0.function)
+            .field("pid", &self.pid())
+            .field("exitcode", &self.exitcode())
+            .field("daemon", &self.daemon())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The processes that this one has started and that have not ended, in the order of their starts; those of
+/// [`Process::spawn`] included. Python's function of the same name. The workers of pools are not among
+/// them: [`workers`](crate::ProcessPoolExecutor::workers) has those.
+pub fn active_children() -> Vec<Process> {
+    shared::active().into_iter().map(Process).collect()
+}

@@ -1,0 +1,32 @@
+//! What a process is to do.
+
+use std::time::Duration;
+
+use super::error::Cause;
+use super::stdio::Streams;
+use crate::limits::ResourceLimits;
+use crate::payload::Payload;
+use crate::program::Program;
+use crate::wire::FunctionName;
+
+/// How a process is started, and what it runs.
+pub(super) struct Plan {
+    pub(super) function: &'static str,
+    /// What it runs, or why it cannot.
+    pub(super) call: Result<Call, Cause>,
+    /// Whether the result is wanted, not just an exit code.
+    pub(super) typed: bool,
+    /// The numbers that it is known by.
+    pub(super) path: String,
+    pub(super) streams: Streams,
+    pub(super) program: Program,
+    pub(super) limits: ResourceLimits,
+    pub(super) start_timeout: Duration,
+    pub(super) max_payload: usize,
+}
+
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) function: FunctionName,
+    pub(super) arguments: Payload,
+}
