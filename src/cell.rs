@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::claim::{Asked, Claim, Revocation, Slot};
+use crate::claim::{Asked, Claim, Revocation};
 use crate::error::{Cause, Report, Subject, TaskError, Value};
 use crate::handle::TaskStatus;
 use crate::harvest::Harvest;
@@ -17,6 +17,7 @@ use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
 use crate::progress::{Progress, Reports};
 use crate::registry::Registry;
+use crate::wire::Slot;
 
 /// An encoded result, or why there is none.
 pub(crate) type Resolution = Result<Payload, TaskError>;

@@ -35,11 +35,10 @@ mod items;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
-
 pub(crate) use self::items::{Items, Stopped};
 use crate::record;
 use crate::sys::SharedPage;
+use crate::wire::Slot;
 
 const OFFERED: u64 = 1;
 const BEGUN: u64 = 2;
@@ -54,15 +53,6 @@ pub(crate) const END: usize = WORDS + items::WORDS;
 /// Limits what an exchange is tried again for. An honest worker begins far fewer items meanwhile, and
 /// another one gains nothing by changing the word all the time.
 const TRIES: usize = 10_000;
-
-/// Where a sent task's word stands, as told to the worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Slot {
-    index: u16,
-    /// A frame is in a pipe for some hundreds of sendings at most, so it does not matter that the
-    /// numbers begin anew some day.
-    sending: u32,
-}
 
 impl Slot {
     fn word(self, state: u64) -> u64 {

@@ -20,7 +20,7 @@ use crate::error::TaskError;
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
 use crate::record::Entries;
-use crate::wire::{ChunkReplyHeader, slice_items, split_entry};
+use crate::wire::{ChunkReplyHeader, split_entry, split_item};
 
 /// See the [module](self).
 pub(crate) struct Harvest {
@@ -303,6 +303,19 @@ pub(crate) struct Division {
     pub(crate) begin: u32,
     pub(crate) end: u32,
     pub(crate) cell: Arc<TaskCell>,
+}
+
+/// The items from `begin` to `end`.
+fn slice_items(items: &Payload, begin: u32, end: u32) -> Payload {
+    let mut rest = &items[..];
+    let mut skip = |count| {
+        for _ in 0..count {
+            rest = split_item(rest).map_or(&[], |(_, rest)| rest);
+        }
+        items.len() - rest.len()
+    };
+    let start = skip(begin);
+    items.slice(start..skip(end.saturating_sub(begin)))
 }
 
 #[cfg(test)]

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use crate::arena::Lease;
 use crate::cell::{Resolution, TaskCell};
-use crate::claim::Slot;
 use crate::error::{Cause, TaskError};
 use crate::id::TaskId;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
-use crate::wire::{ChunkHeader, Kind, Outcome, SegmentTask, TaskHeader};
+use crate::wire::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
 
 /// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil that any more
 /// (the runtime has gone, or the task met a pool that had just closed), the task resolves as shut down.

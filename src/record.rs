@@ -18,9 +18,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use crate::claim::{self, Slot};
+use crate::claim;
 use crate::sys::SharedPage;
 use crate::window;
+use crate::wire::Slot;
 use crate::words::{self, WORD};
 
 const FIELD: u64 = (1 << 24) - 1;

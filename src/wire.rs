@@ -29,10 +29,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::base::Identity;
-use crate::claim::Slot;
 use crate::id::{TaskId, WorkerId};
 use crate::limits::ResourceLimits;
-use crate::payload::Payload;
 use crate::sys::{SegmentRef, SharedPageRef};
 
 /// Begins each side's stream. No text contains it.
@@ -228,6 +226,15 @@ pub(crate) struct WorkerHello {
     pub(crate) claims: bool,
     /// If there are any, the worker leaves.
     pub(crate) differences: Vec<String>,
+}
+
+/// Where a sent task's word stands, as told to the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Slot {
+    pub(crate) index: u16,
+    /// A frame is in a pipe for some hundreds of sendings at most, so it does not matter that the
+    /// numbers begin anew some day.
+    pub(crate) sending: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -458,19 +465,6 @@ pub(crate) fn split_item(items: &[u8]) -> io::Result<(&[u8], &[u8])> {
     let short = || malformed("an item that is cut short");
     let (length, rest) = items.split_first_chunk().ok_or_else(short)?;
     rest.split_at_checked(frame_length(*length)).ok_or_else(short)
-}
-
-/// The items from `begin` to `end`.
-pub(crate) fn slice_items(items: &Payload, begin: u32, end: u32) -> Payload {
-    let mut rest = &items[..];
-    let mut skip = |count| {
-        for _ in 0..count {
-            rest = split_item(rest).map_or(&[], |(_, rest)| rest);
-        }
-        items.len() - rest.len()
-    };
-    let start = skip(begin);
-    items.slice(start..skip(end.saturating_sub(begin)))
 }
 
 /// Begins an entry; the bytes of its result must follow, and [`end_entry`].

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use super::stream::{FrameWriter, trim};
 use super::worker::Failed;
-use crate::claim::{Begun, Items, Slot, begin};
+use crate::claim::{Begun, Items, begin};
 use crate::metrics::nanos;
 use crate::record::Recorder;
 use crate::shared::Kept;
 use crate::sys::SharedPage;
 use crate::wire::{
-    ChunkHeader, ChunkReplyHeader, Kind, Outcome, begin_entry, end_entry, put_task_frame,
+    ChunkHeader, ChunkReplyHeader, Kind, Outcome, Slot, begin_entry, end_entry, put_task_frame,
     replace_entry,
 };
 

@@ -19,7 +19,7 @@ use super::progress::Uplink;
 use super::segments::{Segments, read};
 use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
 use crate::base::{Identity, ParentLink, adopt};
-use crate::claim::{Slot, begin, is_offered};
+use crate::claim::{begin, is_offered};
 use crate::codec::{Fault, SHARED_FROM, Sink};
 use crate::error::TRY_AGAIN;
 use crate::limits::CpuTimeLimit;
@@ -34,7 +34,7 @@ use crate::sys::{
 };
 use crate::wire::{
     ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport,
-    PreloadHeader, Ready, ReplyHeader, SegmentReply, SegmentTask, Stop, TaskHeader, VERSION,
+    PreloadHeader, Ready, ReplyHeader, SegmentReply, SegmentTask, Slot, Stop, TaskHeader, VERSION,
     WorkerHello, peek_version, put_frame, put_task_frame, set_length, set_run_time, split_header,
 };
 

@@ -19,8 +19,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 
-use super::{ASKED, BEGUN, Begun, Claim, LOOKED, Slot};
+use super::{ASKED, BEGUN, Begun, Claim, LOOKED};
 use crate::sys::{SharedPage, barrier, takes_part_in_barriers};
+use crate::wire::Slot;
 
 /// No item begins any more, but for one that was being announced when this was set.
 const STOPPED: u64 = 1 << 3;
