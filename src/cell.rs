@@ -11,18 +11,30 @@ use serde::de::DeserializeOwned;
 
 use crate::claim::{Asked, Claim, Revocation};
 use crate::error::{Cause, Report, Subject, TaskError, Value};
-use crate::handle::TaskStatus;
 use crate::harvest::Harvest;
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
-use crate::progress::{Progress, Reports};
 use crate::registry::Registry;
+use crate::reports::{Progress, Reports};
 use crate::wire::Slot;
 
 /// An encoded result, or why there is none.
 pub(crate) type Resolution = Result<Payload, TaskError>;
 
 pub(crate) type Callback = Box<dyn FnOnce(&Resolution) + Send>;
+
+/// Where a task stands, in Python's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TaskStatus {
+    /// It has not begun; it can still be cancelled.
+    Pending,
+    /// It has begun in a worker.
+    Running,
+    /// It has a result or an error.
+    Finished,
+    /// It was cancelled.
+    Cancelled,
+}
 
 /// What the handle of a task and the supervisor share; one allocation for each task, so it is small, and
 /// what few tasks have is elsewhere.

@@ -10,24 +10,11 @@ use std::task::{Context, Poll};
 use serde::de::DeserializeOwned;
 
 use crate::blocking::block_on;
-use crate::cell::{Cancellation, TaskCell};
+use crate::cell::{Cancellation, TaskCell, TaskStatus};
 use crate::error::TaskError;
 use crate::id::TaskId;
 use crate::progress::ProgressStream;
 use crate::supervisor::{Command, Shared};
-
-/// Where a task stands, in Python's words.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TaskStatus {
-    /// It has not begun; it can still be cancelled.
-    Pending,
-    /// It has begun in a worker.
-    Running,
-    /// It has a result or an error.
-    Finished,
-    /// It was cancelled.
-    Cancelled,
-}
 
 /// Owned permission to await, observe and cancel one task; what
 /// [`submit`](crate::ProcessPoolExecutor::submit) returns.

@@ -178,6 +178,7 @@ mod program;
 mod progress;
 mod record;
 mod registry;
+mod reports;
 mod scheduler;
 mod shared;
 mod shutdown;
@@ -199,6 +200,7 @@ mod words;
 pub use crate::base::{AuthKey, CurrentProcess, current_process};
 pub use crate::builder::{Builder, OnWorkerDeath, StartMethod, WorkerCommand};
 pub use crate::callable::{Callable, TaskFn, marker};
+pub use crate::cell::TaskStatus;
 pub use crate::child::{
     Current, StateError, current, init, preloaded, state, try_current, worker_main,
 };
@@ -212,7 +214,7 @@ pub use crate::error::{
 pub use crate::events::{Events, LeaveReason, PoolEvent};
 pub use crate::executor::ProcessPoolExecutor;
 pub use crate::exit::{ExitResult, ExitTypeError};
-pub use crate::handle::{AbortOnDrop, TaskHandle, TaskStatus};
+pub use crate::handle::{AbortOnDrop, TaskHandle};
 pub use crate::id::{TaskId, WorkerId};
 pub use crate::limits::ResourceLimits;
 pub use crate::map::Map;
@@ -224,8 +226,9 @@ pub use crate::process::{
     ParentProcess, Process, ProcessBuilder, ProcessError, ProcessHandle, ProcessStdio, Sentinel,
     active_children, parent_process,
 };
-pub use crate::progress::{Progress, ProgressStream};
+pub use crate::progress::ProgressStream;
 pub use crate::registry::{ValueForms, value_forms};
+pub use crate::reports::Progress;
 pub use crate::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
 pub use crate::shutdown::{Shutdown, ShutdownReport};
 pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};
