@@ -27,7 +27,7 @@ use crate::payload::Payload;
 use crate::pool::{allowed_workers, cpus, default_workers};
 use crate::program::{Environment, Program};
 use crate::registry::Registry;
-use crate::scheduler::{Config, Scheduler};
+use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
 use crate::start::{Spawn, Start};
 use crate::supervisor::{self, Shared};
 use crate::wire::MAX_PAYLOAD;
@@ -36,17 +36,6 @@ use crate::wire::MAX_PAYLOAD;
 const MAX_PIPELINE: usize = 256;
 /// So many brief tasks in a row are no accident.
 const BRIEF_ROW: u32 = 64;
-/// What the death of a worker means to the pool.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum OnWorkerDeath {
-    /// Only the task that ran on it fails; the worker is replaced.
-    #[default]
-    Replace,
-    /// The pool is broken: every pending task and every later submit fails with
-    /// [`BrokenProcessPool`](crate::BrokenProcessPool), as in Python.
-    Break,
-}
-
 /// How workers are started; the counterpart of Python's start methods of the same names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]

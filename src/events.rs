@@ -10,6 +10,7 @@ use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 use crate::error::{BrokenProcessPool, WorkerDeath};
 use crate::id::{TaskId, WorkerId};
 use crate::metrics::TaskOutcome;
+use crate::scheduler::LeaveReason;
 
 /// How far a reader may lag behind: some milliseconds of the quickest tasks, minutes of slow ones,
 /// and less than a hundred kilobytes.
@@ -117,25 +118,6 @@ pub enum PoolEvent {
     PoolShutDown,
     /// The reader was too slow, and this many events are lost to it. What follows is complete again.
     Missed(u64),
-}
-
-/// Why a worker was told to leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum LeaveReason {
-    /// The pool ends.
-    ShutDown,
-    /// It had nothing to do for the [idle timeout](crate::Builder::idle_timeout).
-    Idle,
-    /// There are more workers than there may be since a
-    /// [resize](crate::ProcessPoolExecutor::resize).
-    Surplus,
-    /// It has run [as many tasks as it may](crate::Builder::max_tasks_per_child).
-    UsedUp,
-    /// It takes [more memory than it may](crate::Builder::max_memory_per_child).
-    Memory,
-    /// The pool was told to [recycle](crate::ProcessPoolExecutor::recycle) its workers.
-    Recycled,
 }
 
 /// A stream of what happens in a pool from now on; what

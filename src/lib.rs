@@ -198,7 +198,7 @@ mod wire;
 mod words;
 
 pub use crate::base::{AuthKey, CurrentProcess, current_process};
-pub use crate::builder::{Builder, OnWorkerDeath, StartMethod, WorkerCommand};
+pub use crate::builder::{Builder, StartMethod, WorkerCommand};
 pub use crate::callable::{Callable, TaskFn, marker};
 pub use crate::cell::TaskStatus;
 pub use crate::child::{
@@ -211,7 +211,7 @@ pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,
 };
-pub use crate::events::{Events, LeaveReason, PoolEvent};
+pub use crate::events::{Events, PoolEvent};
 pub use crate::executor::ProcessPoolExecutor;
 pub use crate::exit::{ExitResult, ExitTypeError};
 pub use crate::handle::{AbortOnDrop, TaskHandle};
@@ -229,6 +229,7 @@ pub use crate::process::{
 pub use crate::progress::ProgressStream;
 pub use crate::registry::{ValueForms, value_forms};
 pub use crate::reports::Progress;
+pub use crate::scheduler::{LeaveReason, OnWorkerDeath};
 pub use crate::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
 pub use crate::shutdown::{Shutdown, ShutdownReport};
 pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};

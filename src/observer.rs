@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::cell::{Resolution, TaskCell};
 use crate::error::BrokenProcessPool;
-use crate::events::{Feed, LeaveReason, PoolEvent};
+use crate::events::{Feed, PoolEvent};
 use crate::id::{TaskId, WorkerId};
 use crate::link::Ended;
 use crate::log;
 use crate::metrics::{Metrics, TaskOutcome, nanos};
-use crate::scheduler::{Stage, Time, WorkerView};
+use crate::scheduler::{LeaveReason, Stage, Time, WorkerView};
 
 /// Is told of everything that happens, by the supervisor and in that order.
 pub(crate) struct Observer {

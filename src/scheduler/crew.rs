@@ -3,10 +3,10 @@
 
 use std::ops::{AddAssign, SubAssign};
 
+use super::action::{Config, Time};
 use super::earliest::Earliest;
 use super::numbers::Numbers;
 use super::worker::Worker;
-use super::{Config, Time};
 use crate::id::WorkerId;
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! Which task goes to which worker, and when a worker is started.
 
+use super::action::{Action, Failure, Time};
 use super::worker::{Recall, Worker};
-use super::{Action, Failure, Phase, Scheduler, Time};
+use super::{Phase, Scheduler};
 use crate::id::{TaskId, WorkerId};
 
 impl Scheduler {

@@ -1,6 +1,6 @@
 //! Times of workers, and the first of them.
 
-use super::Time;
+use super::action::Time;
 
 /// A tournament: it costs a few comparisons to change a time, and none to see the first one.
 #[derive(Clone, Debug, PartialEq, Eq)]

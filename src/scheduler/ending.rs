@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::action::{Action, End, Failure, KillReason, OnWorkerDeath, StartFailure, Time};
 use super::restarts::delay;
 use super::task::Task;
 use super::worker::{Mercy, Recall, Sent, Sentence, Stage, Worker};
-use super::{Action, End, Failure, KillReason, Phase, Scheduler, StartFailure, Time};
-use crate::builder::OnWorkerDeath;
+use super::{Phase, Scheduler};
 use crate::id::WorkerId;
 
 /// Who looks at the clock so late has not run in the meantime.

@@ -1,9 +1,9 @@
 //! Which workers leave on purpose while the pool goes on: those that are idle, too many, used up, too
 //! large, or to be replaced. None leaves before its running task is over.
 
+use super::Scheduler;
+use super::action::{Action, LeaveReason, Time};
 use super::worker::{Stage, Worker};
-use super::{Action, Scheduler, Time};
-use crate::events::LeaveReason;
 use crate::id::WorkerId;
 
 impl Scheduler {

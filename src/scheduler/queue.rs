@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Time;
+use super::action::Time;
 use super::homes::Homes;
 use super::lanes::Lanes;
 use super::task::{Key, Rank, Task, Wishes};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{StartFailure, Time};
+use super::action::{StartFailure, Time};
 
 /// So many ends in a row are answered at once; a single crash costs no waiting.
 const FREE: u32 = 3;

@@ -1,8 +1,8 @@
 //! The end of the pool: shut down, cut short, or broken.
 
+use super::action::{Action, Failure, Force, KillReason, LeaveReason, Refusal, Time};
 use super::worker::{Sentence, Stage, Worker};
-use super::{Action, Failure, Force, KillReason, Phase, Refusal, Scheduler, Time};
-use crate::events::LeaveReason;
+use super::{Phase, Scheduler};
 
 impl Scheduler {
     /// Accepts no more tasks, and cancels those that wait or not.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::Time;
+use super::action::Time;
 use crate::id::TaskId;
 
 /// Tasks of one key go to one worker.

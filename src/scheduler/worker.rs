@@ -17,10 +17,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::action::{Config, LeaveReason, Time};
 use super::crew::{Standing, Tally};
 use super::task::{Key, Task};
-use super::{Config, Time};
-use crate::events::LeaveReason;
 use crate::id::TaskId;
 
 /// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of

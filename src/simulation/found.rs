@@ -9,8 +9,8 @@ use super::record::{Check, Ending, Trace};
 use super::runs;
 use super::user::{Way, Wishes};
 use super::worker::{Lie, Say};
-use crate::builder::OnWorkerDeath;
 use crate::scheduler::Config;
+use crate::scheduler::OnWorkerDeath;
 
 fn config() -> Config {
     Config {

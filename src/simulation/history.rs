@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::builder::OnWorkerDeath;
+use crate::scheduler::OnWorkerDeath;
 use crate::scheduler::tests::Random;
 use crate::scheduler::{Config, Force};
 

@@ -2,8 +2,8 @@
 
 use super::model::{Desk, Entry, Model, Place, Stage};
 use super::simulation::{Claim, World};
-use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
+use crate::scheduler::LeaveReason;
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
 use crate::scheduler::{Action, Counts, Failure, KillReason, Refusal, Scheduler, Time};
 

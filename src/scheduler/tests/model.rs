@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::simulation::index;
-use crate::builder::OnWorkerDeath;
-use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
+use crate::scheduler::LeaveReason;
+use crate::scheduler::OnWorkerDeath;
 use crate::scheduler::ending::STANDSTILL;
 use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;

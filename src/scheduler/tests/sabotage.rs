@@ -4,8 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::history::History;
-use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
+use crate::scheduler::LeaveReason;
 use crate::scheduler::{Action, Failure, KillReason, Refusal, Verdict};
 
 /// A bug that a scheduler might have.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::builder::OnWorkerDeath;
-use crate::events::LeaveReason;
 use crate::id::{TaskId, WorkerId};
+use crate::scheduler::LeaveReason;
+use crate::scheduler::OnWorkerDeath;
 use crate::scheduler::{
     Action, Config, Counts, End, Failure, Force, KillReason, Scheduler, StartFailure, Task, Time,
     Verdict, Wishes,

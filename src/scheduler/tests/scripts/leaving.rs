@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::events::LeaveReason;
+use crate::scheduler::LeaveReason;
 use crate::scheduler::tests::script::*;
 use crate::scheduler::{Action, Config, Failure};
 

@@ -1,0 +1,166 @@
+//! What goes into the scheduler and comes out of it, in words of its own.
+
+use std::time::Duration;
+
+use crate::id::{TaskId, WorkerId};
+
+/// Time since the pool began.
+pub(crate) type Time = Duration;
+
+/// What the scheduler must know before it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) max_workers: usize,
+    /// So many are kept, even without tasks.
+    pub(crate) min_workers: usize,
+    /// After so long without a task a worker leaves, if more than the least number are there.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// A worker leaves after so many tasks.
+    pub(crate) max_tasks: Option<u64>,
+    pub(crate) on_worker_death: OnWorkerDeath,
+    /// How long a worker may take from its spawning to the end of its initializer.
+    pub(crate) start_timeout: Duration,
+    /// How long a worker that was told to end has before it is killed.
+    pub(crate) grace_period: Duration,
+    /// The most tasks that may be in the hands of one worker, running one included.
+    pub(crate) max_pipeline: usize,
+    /// So many processes can run at the same time.
+    pub(crate) cpus: usize,
+    /// After so many brief tasks in a row the next ones are taken for brief, too.
+    pub(crate) brief_row: u32,
+}
+
+/// What the supervisor has to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Spawn a worker.
+    Start(WorkerId),
+    /// Hand a task to a worker.
+    Send { worker: WorkerId, task: TaskId, attempt: u32 },
+    /// The task is its worker's running one now: it no longer counts as waiting.
+    Begin(TaskId),
+    /// Take back what was sent ahead to a worker, the last first, until one has begun; also the front one
+    /// if `all` says so. A part of a running task may be taken back as well; that is told by
+    /// [`Scheduler::divided`](super::Scheduler::divided). Answer with [`Scheduler::recalled`](super::Scheduler::recalled).
+    Recall { worker: WorkerId, all: bool },
+    /// Let the running task of a worker know that it should end; answer with [`Scheduler::asked`](super::Scheduler::asked).
+    Ask(WorkerId),
+    /// The task is back in the queue and can be cancelled there.
+    Withdraw(TaskId),
+    /// The task is over without a result.
+    Fail(TaskId, Failure),
+    /// Tell a worker without tasks to leave.
+    Stop(WorkerId, LeaveReason),
+    /// Send a worker SIGTERM.
+    Terminate(WorkerId),
+    /// Send a worker SIGKILL.
+    Kill(WorkerId, KillReason),
+    /// A worker is up and initialised.
+    Warm,
+    /// No more tasks are accepted.
+    Refuse(Refusal),
+    /// Nothing is left to do, and nothing will be.
+    Close,
+}
+
+/// Why a task ends without a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Its worker died while it ran.
+    Died,
+    TimedOut,
+    /// Its deadline has passed.
+    Expired,
+    Cancelled,
+    Broken,
+    ShutDown,
+}
+
+/// How workers are ended that were not told to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Force {
+    Terminate,
+    Kill,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KillReason {
+    /// It was not initialised in time.
+    StartTimeout,
+    /// It broke the protocol.
+    Misbehaved,
+    /// It was told to end and did not.
+    GraceOver,
+    /// The user wants it.
+    Wanted,
+    /// The pool is broken.
+    Broken,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    ShutDown,
+    Broken,
+}
+
+/// How a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It said goodbye.
+    Left,
+    /// It was ready, and ended without a goodbye. Of the tasks in its hands the last `taken` had
+    /// provably not begun.
+    Died { taken: usize },
+    /// It never became ready.
+    StartFailed(StartFailure),
+}
+
+/// What it says of other workers that one did not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartFailure {
+    /// The cause would meet every other one too.
+    Fatal,
+    /// Another one may fare better, but not many will be tried.
+    Own,
+    /// It was killed from outside. That may happen to anybody, so it counts little.
+    Killed,
+}
+
+/// Whether a result may be delivered.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Deliver,
+    /// The worker cannot have run that task.
+    Discard,
+}
+
+/// What the death of a worker means to the pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnWorkerDeath {
+    /// Only the task that ran on it fails; the worker is replaced.
+    #[default]
+    Replace,
+    /// The pool is broken: every pending task and every later submit fails with
+    /// [`BrokenProcessPool`](crate::BrokenProcessPool), as in Python.
+    Break,
+}
+
+/// Why a worker was told to leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum LeaveReason {
+    /// The pool ends.
+    ShutDown,
+    /// It had nothing to do for the [idle timeout](crate::Builder::idle_timeout).
+    Idle,
+    /// There are more workers than there may be since a
+    /// [resize](crate::ProcessPoolExecutor::resize).
+    Surplus,
+    /// It has run [as many tasks as it may](crate::Builder::max_tasks_per_child).
+    UsedUp,
+    /// It takes [more memory than it may](crate::Builder::max_memory_per_child).
+    Memory,
+    /// The pool was told to [recycle](crate::ProcessPoolExecutor::recycle) its workers.
+    Recycled,
+}
