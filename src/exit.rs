@@ -11,7 +11,7 @@ use crate::codec::decode;
 use crate::error::{Cause, Report, Subject, TaskError, Value};
 use crate::id::WorkerId;
 use crate::launch::Call;
-use crate::link::ExitReply;
+use crate::message::ExitReply;
 use crate::payload::Payload;
 
 /// A pool may live for long and replace its workers often; this many results are for its user to

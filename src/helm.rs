@@ -20,7 +20,7 @@ use futures::task::AtomicWaker;
 use tokio::sync::mpsc;
 
 use crate::id::WorkerId;
-use crate::link::{Message, Report};
+use crate::message::{Message, Report};
 use crate::scheduler::Time;
 use crate::shutdown::ShutdownReport;
 use crate::supervisor::{Command, Shared, Supervisor, Timer};

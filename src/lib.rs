@@ -166,6 +166,7 @@ mod link;
 mod loans;
 mod log;
 mod map;
+mod message;
 mod metrics;
 mod observer;
 mod outlet;

@@ -28,25 +28,26 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
-use crate::clock::Sleep;
+use crate::arena::Arena;
+use crate::clock::{Clock, Sleep};
 use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
 use crate::handshake::{Handshake, Heard, misplaced};
-use crate::id::{TaskId, WorkerId};
+use crate::id::WorkerId;
 use crate::inbox::{SMALL, keep_payload, read_more, small_payload};
 use crate::launch::Launch;
-use crate::limits::ResourceLimits;
 use crate::loans::Loans;
+use crate::message::{
+    Ended, ExitReply, Listener, Message, Order, Orders, Progress, Reply, Report, Why,
+};
 use crate::outlet::Outlet;
 use crate::output::{Drained, drain};
 use crate::payload::Payload;
-use crate::scheduler::KillReason;
 use crate::shared::{Kept, Lent, borrow};
 use crate::start::{Body, Spawned};
-use crate::supervisor::Shared;
 use crate::sys::{Peer, SharedPage, SharedPageRef, read_available};
 use crate::window::Watch;
 use crate::wire::{
-    ChunkReplyHeader, Goodbye, Kind, LENGTH, MAX_MESSAGE, Outcome, ProgressHeader, ReplyHeader,
+    ChunkReplyHeader, Goodbye, Kind, LENGTH, MAX_MESSAGE, ProgressHeader, ReplyHeader,
     SegmentOffer, SegmentReply, frame_codec, frame_length, split_header, split_kind,
 };
 
@@ -55,106 +56,14 @@ const LAST_MOMENTS: Duration = Duration::from_millis(500);
 /// How long a worker that has left waits for its output to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What the supervisor wants of a worker.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Order {
-    /// Write what was put into its outlet.
-    Flush,
-    /// Give back what it shares and was not used since the last one of these.
-    Trim,
-    Stop,
-    Terminate,
-    Kill(KillReason),
-}
-
-/// What the supervisor is told of a worker.
-pub(crate) enum Report {
-    Spawned {
-        pid: u32,
-    },
-    /// It is initialised; with the page for claims if it can take part in them.
-    Ready(Outlet, Option<Arc<SharedPage>>),
-    /// What came in one piece, in order.
-    Messages(Vec<Message>),
-    /// Its pipe is full.
-    Blocked,
-    Unblocked,
-    /// It is gone and reaped. Nothing comes after this.
-    Ended(Ended),
-}
-
-/// What a worker says of its tasks.
-pub(crate) enum Message {
-    Progress(Progress),
-    Reply(Reply),
-    /// It takes more memory than it may.
-    OverMemory,
-    /// It cannot open the arguments of its next task, and waits for them to come by the pipe.
-    CannotOpen,
-}
-
-/// How far a task has come.
-pub(crate) struct Progress {
-    pub(crate) task: TaskId,
-    pub(crate) done: u64,
-    pub(crate) total: u64,
-    pub(crate) text: String,
-}
-
-/// What became of a task, or of items of a chunk.
-pub(crate) enum Reply {
-    Task {
-        task: TaskId,
-        outcome: Outcome,
-        /// How long it ran, as the worker says, in nanoseconds.
-        run_time: u64,
-        payload: Payload,
-    },
-    Chunk {
-        header: ChunkReplyHeader,
-        entries: Payload,
-    },
-}
-
-/// What a worker's exit hook came to.
-pub(crate) struct ExitReply {
-    pub(crate) outcome: Outcome,
-    pub(crate) payload: Payload,
-}
-
-pub(crate) enum Ended {
-    /// It said goodbye.
-    Left(Option<ExitReply>),
-    Died {
-        death: WorkerDeath,
-        /// Nothing that it has said was ignored because it broke the protocol.
-        is_heard: bool,
-    },
-    NotStarted(StartError),
-}
-
-impl Ended {
-    /// The end of a worker that has said goodbye after it broke the protocol.
-    pub(crate) fn disgraced(worker: WorkerId, pid: u32) -> Self {
-        let death = WorkerDeath::new(DeathReport {
-            deceased: Deceased::Worker,
-            worker,
-            pid,
-            exit_code: None,
-            signal: None,
-            stderr_tail: String::new(),
-            limits: ResourceLimits::default(),
-            remark: Some("it broke the protocol".to_owned()),
-        });
-        Self::Died { death, is_heard: true }
-    }
-}
-
 /// What a link tells its supervisor by.
 pub(crate) struct Uplink {
     pub(crate) worker: WorkerId,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) listener: Arc<dyn Listener>,
     pub(crate) reports: mpsc::Sender<(WorkerId, Report)>,
+    pub(crate) clock: Clock,
+    /// Where large arguments are; it is told that what is shared is in use.
+    pub(crate) arena: Arc<Arena>,
 }
 
 impl Uplink {
@@ -164,16 +73,12 @@ impl Uplink {
 
     /// Leaves nothing of what the worker has said.
     async fn bring(&self, messages: &mut Vec<Message>) {
-        self.shared.bring(self.worker, messages);
+        self.listener.bring(self.worker, messages);
         if !messages.is_empty() {
             self.report(Report::Messages(std::mem::take(messages))).await;
         }
     }
 }
-
-/// Unbounded, so that the supervisor never waits for a link, which may wait for the supervisor. For
-/// each worker there is at most one `Flush` for each task that it was sent, and a few others.
-pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
 
 /// Runs a worker from its start to its end.
 pub(crate) async fn run(launch: Arc<Launch>, mut orders: Orders, uplink: Uplink) {
@@ -225,7 +130,7 @@ struct Link<'a> {
     /// The codec has seen the beginning of a frame, and not its end.
     inside: bool,
     /// Why the supervisor had it killed.
-    killed: Option<KillReason>,
+    killed: Option<Why>,
     /// How many tasks it has answered.
     replies: u64,
     /// What the next reply names.
@@ -352,7 +257,7 @@ impl<'a> Link<'a> {
             Order::Flush => {} // done after each batch of orders
             Order::Trim => {
                 if self.loans.trim() {
-                    self.uplink.shared.arena.set_used();
+                    self.uplink.arena.set_used();
                 }
             }
             Order::Stop => {
@@ -374,7 +279,7 @@ impl<'a> Link<'a> {
     /// is killed if it lives on; most likely it is about to exit, and its exit code tells more.
     fn silent(&self) -> OptionFuture<Sleep> {
         let said_goodbye = matches!(self.stage, Stage::Goodbye(_));
-        (!said_goodbye).then(|| self.uplink.shared.clock.sleep(LAST_MOMENTS)).into()
+        (!said_goodbye).then(|| self.uplink.clock.sleep(LAST_MOMENTS)).into()
     }
 
     /// Handles all frames that have arrived.
@@ -500,7 +405,7 @@ impl<'a> Link<'a> {
             }
             (Stage::Serving, Kind::SegmentOffer) => {
                 let (offer, _) = split_header::<SegmentOffer>(body)?;
-                self.uplink.shared.arena.set_used();
+                self.uplink.arena.set_used();
                 if self.loans.accept(&offer, &self.peer)? {
                     self.outlet.put(Kind::OfferRefused, &(), Payload::default())?;
                     self.outlet.flush(); // what the pipe does not take is written with what comes next
@@ -592,9 +497,7 @@ impl<'a> Link<'a> {
         };
         Ended::NotStarted(match self.stage {
             Stage::Failed(Failed::Start(error)) => error,
-            _ if self.killed == Some(KillReason::StartTimeout) => {
-                self.launch.timed_out(self.pid, !silent)
-            }
+            _ if self.killed == Some(Why::TooLate) => self.launch.timed_out(self.pid, !silent),
             _ => StartError::Died { death, hint },
         })
     }
@@ -604,7 +507,7 @@ impl<'a> Link<'a> {
         self.body.reap_later();
         // The program may end after a shutdown, and what was printed must not end with it.
         if let Some(written) = drained.and_then(|drained| drained.written) {
-            futures::future::select(written, self.uplink.shared.clock.sleep(LAST_WORDS)).await;
+            futures::future::select(written, self.uplink.clock.sleep(LAST_WORDS)).await;
         }
         match self.stage {
             Stage::Goodbye(exit_reply) => Ended::Left(exit_reply),
@@ -621,18 +524,6 @@ enum Step {
     Quiet,
     /// More must be read first.
     Wait,
-}
-
-impl KillReason {
-    fn remark(self) -> &'static str {
-        match self {
-            Self::StartTimeout => "it was not ready in time",
-            Self::Misbehaved => "it broke the protocol and was killed",
-            Self::GraceOver => "it was told to end, and killed",
-            Self::Wanted => "it was killed because all workers were to be",
-            Self::Broken => "it was killed because the pool is broken",
-        }
-    }
 }
 
 /// The length of the next frame and what is here of it and those behind it.
@@ -653,6 +544,7 @@ fn read_progress(body: &[u8]) -> io::Result<Progress> {
 
 #[cfg(test)]
 mod tests {
+    use crate::id::TaskId;
     use crate::wire::put_frame;
 
     use super::*;

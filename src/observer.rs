@@ -6,8 +6,8 @@ use crate::cell::{Resolution, TaskCell};
 use crate::error::BrokenProcessPool;
 use crate::events::{Feed, PoolEvent};
 use crate::id::{TaskId, WorkerId};
-use crate::link::Ended;
 use crate::log;
+use crate::message::Ended;
 use crate::metrics::{Metrics, TaskOutcome, nanos};
 use crate::scheduler::{LeaveReason, Stage, Time, WorkerView};
 

@@ -17,9 +17,8 @@ use crate::error::StartError;
 use crate::forkserver::{ForkServer, Forked};
 use crate::id::WorkerId;
 use crate::launch::Launch;
-use crate::link::{Order, Orders};
+use crate::message::{Order, Orders, Why};
 use crate::program::start_child;
-use crate::scheduler::KillReason;
 use crate::sys::{ChildProcess, ParentPipes, Reaper, SharedPage, require_io_driver};
 
 /// Brings the processes of workers into being.
@@ -203,7 +202,7 @@ async fn fork(
             }
             order = orders.recv() => match order {
                 // The server has the same time, and says more about what took so long.
-                Some(Order::Flush | Order::Trim | Order::Kill(KillReason::StartTimeout)) => {}
+                Some(Order::Flush | Order::Trim | Order::Kill(Why::TooLate)) => {}
                 _ => return Err(launch.failed(interrupted())),
             },
         }

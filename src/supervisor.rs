@@ -27,14 +27,16 @@ use crate::helm::{BATCH, Helm};
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
 use crate::ledger::{Entry, Ledger};
-use crate::link::{self, Ended, Message, Order, Progress, Reply, Report, Uplink};
+use crate::link::{self, Uplink};
 use crate::log;
+use crate::message::{Ended, Listener, Message, Order, Progress, Reply, Report, Why};
 use crate::metrics::nanos;
 use crate::observer::Observer;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
 use crate::scheduler::{
-    Action, End, Failure, Force, Refusal, Scheduler, Stage, StartFailure, Task, Time, Verdict,
+    Action, End, Failure, Force, KillReason, Refusal, Scheduler, Stage, StartFailure, Task, Time,
+    Verdict,
 };
 use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
@@ -112,11 +114,6 @@ impl Shared {
         self.helm.hand_in(self, command).map_or_else(|command| self.send(command), |()| true)
     }
 
-    /// Handles what a worker says, unless somebody else is at it; then it is still there.
-    pub(crate) fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>) {
-        self.helm.bring(self, worker, messages);
-    }
-
     /// The scheduler's time.
     pub(crate) fn now(&self) -> Time {
         self.clock.now().saturating_duration_since(self.began)
@@ -131,6 +128,12 @@ impl Shared {
     pub(crate) fn refuse(&self, reason: Refused) {
         let _ = self.refused.set(reason);
         self.room.close();
+    }
+}
+
+impl Listener for Shared {
+    fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>) {
+        self.helm.bring(self, worker, messages);
     }
 }
 
@@ -576,7 +579,7 @@ impl Supervisor {
                     self.order(worker, Order::Stop);
                 }
                 Action::Terminate(worker) => self.order(worker, Order::Terminate),
-                Action::Kill(worker, reason) => self.order(worker, Order::Kill(reason)),
+                Action::Kill(worker, reason) => self.order(worker, Order::Kill(why(reason))),
                 Action::Warm => self.warming.drain(..).for_each(|waiter| {
                     let _ = waiter.send(()); // or it has gone
                 }),
@@ -589,10 +592,15 @@ impl Supervisor {
     fn start(&mut self, worker: WorkerId) {
         let (orders, receiver) = mpsc::unbounded_channel();
         self.workers.insert(worker, Worker { orders, outlet: None, claims: None });
-        let (launch, shared) = (Arc::clone(&self.launch), Arc::clone(&self.shared));
-        let uplink = Uplink { worker, shared, reports: self.reports.clone() };
+        let uplink = Uplink {
+            worker,
+            listener: Arc::<Shared>::clone(&self.shared),
+            reports: self.reports.clone(),
+            clock: self.shared.clock,
+            arena: Arc::clone(&self.shared.arena),
+        };
         // Whoever has the helm may be no task of the runtime.
-        self.runtime.spawn(link::run(launch, receiver, uplink));
+        self.runtime.spawn(link::run(Arc::clone(&self.launch), receiver, uplink));
     }
 
     fn send(&mut self, observer: &mut Observer, worker: WorkerId, task: TaskId, attempt: u32) {
@@ -742,6 +750,17 @@ fn release(workers: &mut BTreeMap<WorkerId, Worker>, entry: &Entry) {
         && let Some(claims) = workers.get_mut(&worker).and_then(|worker| worker.claims.as_mut())
     {
         claims.release(slot);
+    }
+}
+
+/// What is said of a worker that was killed for this.
+fn why(reason: KillReason) -> Why {
+    match reason {
+        KillReason::StartTimeout => Why::TooLate,
+        KillReason::Misbehaved => Why::Text("it broke the protocol and was killed"),
+        KillReason::GraceOver => Why::Text("it was told to end, and killed"),
+        KillReason::Wanted => Why::Text("it was killed because all workers were to be"),
+        KillReason::Broken => Why::Text("it was killed because the pool is broken"),
     }
 }
 

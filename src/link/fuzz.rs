@@ -1,16 +1,15 @@
 //! What a worker says once it is ready.
 
 use super::*;
-use crate::OnWorkerDeath;
-use crate::arena::Arena;
-use crate::clock::Clock;
 use crate::error::Cause;
 use crate::fuzz::{MENDED, Seeds, encoded, frame, split_stream, stream};
+use crate::id::TaskId;
+use crate::limits::ResourceLimits;
 use crate::output::WorkerOutput;
 use crate::program::Program;
-use crate::scheduler::{Config, Scheduler};
 use crate::start::{Spawn, spawn};
 use crate::sys::{Segment, SegmentRef};
+use crate::wire::Outcome;
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large as far as the codec knows, and of the room for what is read.
@@ -41,22 +40,20 @@ fn launch() -> Launch {
     }
 }
 
+struct Nobody;
+
+impl Listener for Nobody {
+    fn bring(&self, _: WorkerId, _: &mut Vec<Message>) {}
+}
+
 fn uplink() -> Uplink {
-    let scheduler = Scheduler::new(Config {
-        max_workers: 1,
-        min_workers: 0,
-        idle_timeout: None,
-        max_tasks: None,
-        on_worker_death: OnWorkerDeath::Replace,
-        start_timeout: Duration::from_secs(30),
-        grace_period: Duration::from_secs(1),
-        max_pipeline: 8,
-        cpus: 1,
-        brief_row: 1,
-    });
-    let (shared, _) =
-        Shared::new("fuzz".to_owned(), scheduler, 1, Arena::new(1 << 20), Clock::REAL);
-    Uplink { worker: WorkerId(1), shared: Arc::new(shared), reports: mpsc::channel(1).0 }
+    Uplink {
+        worker: WorkerId(1),
+        listener: Arc::new(Nobody),
+        reports: mpsc::channel(1).0,
+        clock: Clock::REAL,
+        arena: Arena::new(1 << 20),
+    }
 }
 
 /// A name for memory that is nobody's.

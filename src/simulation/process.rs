@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::error::StartError;
 use crate::id::WorkerId;
 use crate::launch::Launch;
-use crate::link::Orders;
+use crate::message::Orders;
 use crate::start::{Body, Spawned, Start};
 use crate::sys::{SharedPage, SharedPageRef, WorkerPipes, read_behind, worker_pipes};
 
