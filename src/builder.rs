@@ -507,8 +507,8 @@ impl Builder {
         let runtime = Handle::try_current().map_err(|_| BuildErrorKind::NoRuntime)?;
         let config = self.scheduler_config()?;
         let preload = self.preload.clone().transpose()?;
-        let start: Box<dyn Start> = match self.start_method {
-            StartMethod::Spawn => Box::new(Spawn),
+        let start: Arc<dyn Start> = match self.start_method {
+            StartMethod::Spawn => Arc::new(Spawn),
             StartMethod::ForkServer => {
                 let (server, work) = ForkServer::new(ServerLaunch {
                     name: self.name.clone(),
@@ -518,7 +518,7 @@ impl Builder {
                     start_timeout: self.start_timeout,
                 });
                 runtime.spawn(work);
-                Box::new(server)
+                Arc::new(server)
             }
         };
         let (pool, work) = self.open(config, &runtime, Clock::REAL, start)?;
@@ -532,20 +532,21 @@ impl Builder {
         config: Config,
         runtime: &Handle,
         clock: Clock,
-        start: Box<dyn Start>,
+        start: Arc<dyn Start>,
     ) -> Result<(ProcessPoolExecutor, impl Future<Output = ()> + Send + use<>), BuildError> {
         let max_workers = config.max_workers;
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(self.shared_memory));
         let (name, capacity) = (self.name.clone(), self.queue_capacity);
         let (shared, receiver) = Shared::new(name, scheduler, capacity, arena, clock);
         let shared = Arc::new(shared);
+        let hook = prepared_hook(self.exit_hook, self.max_payload)?;
         let launch = Arc::new(Launch {
             name: self.name,
             program: self.program,
-            start,
+            forked: start.forks(),
             preload: self.preload.transpose()?,
             initializer: self.initializer.transpose()?,
-            exit_hook: prepared_hook(self.exit_hook, self.max_payload)?,
+            exit_hook: hook.as_ref().map(|hook| Arc::clone(&hook.call)),
             max_payload: self.max_payload,
             shared_memory: self.shared_memory,
             max_tasks: self.max_tasks_per_child,
@@ -555,7 +556,8 @@ impl Builder {
             start_timeout: self.start_timeout,
         });
         let (closed, closing) = watch::channel(None);
-        let work = supervisor::run(Arc::clone(&shared), launch, runtime.clone(), receiver, closed);
+        let (own, runtime) = (Arc::clone(&shared), runtime.clone());
+        let work = supervisor::run(own, start, launch, hook, runtime, receiver, closed);
         let limits = Limits {
             max_workers: AtomicUsize::new(max_workers),
             max_payload: self.max_payload,

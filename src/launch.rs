@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use crate::base::Identity;
 use crate::error::{InitializerFailure, Place, StartError};
-use crate::exit::ExitHook;
 use crate::handshake::Refusal;
 use crate::id::WorkerId;
 use crate::limits::ResourceLimits;
@@ -16,7 +15,6 @@ use crate::output::WorkerOutput;
 use crate::payload::Payload;
 use crate::program::Program;
 use crate::registry::Registry;
-use crate::start::Start;
 use crate::sys::SharedPageRef;
 use crate::wire::{Hello, InitFailure, PreloadHeader, Stop, VERSION};
 
@@ -26,11 +24,11 @@ pub(crate) struct Launch {
     /// The pool's.
     pub(crate) name: String,
     pub(crate) program: Program,
-    /// Brings their processes into being.
-    pub(crate) start: Box<dyn Start>,
+    /// Their processes are forked by one that was told the functions, and ran the preload, before.
+    pub(crate) forked: bool,
     pub(crate) preload: Option<Arc<Call>>,
     pub(crate) initializer: Option<Arc<Call>>,
-    pub(crate) exit_hook: Option<Arc<ExitHook>>,
+    pub(crate) exit_hook: Option<Arc<Call>>,
     pub(crate) max_payload: usize,
     /// In bytes; see [`Builder::shared_memory`](crate::Builder::shared_memory).
     pub(crate) shared_memory: usize,
@@ -68,9 +66,8 @@ impl Launch {
         worker: WorkerId,
         claims: Option<SharedPageRef>,
     ) -> (Hello, Payload) {
-        let is_forked = self.start.forks();
-        let functions = (!is_forked).then(|| Registry::global().names());
-        let preload = self.preload.as_deref().filter(|_| !is_forked);
+        let functions = (!self.forked).then(|| Registry::global().names());
+        let preload = self.preload.as_deref().filter(|_| !self.forked);
         let header = preload.map(|call| PreloadHeader {
             function: call.function,
             length: call.arguments.len() as u64,
@@ -101,7 +98,7 @@ impl Launch {
     }
 
     pub(crate) fn stop(&self) -> (Stop, Payload) {
-        let call = self.exit_hook.as_ref().map(|hook| &hook.call);
+        let call = self.exit_hook.as_deref();
         let arguments = call.map(|call| call.arguments.clone()).unwrap_or_default();
         (Stop { exit_hook: call.map(|call| call.function) }, arguments)
     }

@@ -43,7 +43,7 @@ use crate::outlet::Outlet;
 use crate::output::{Drained, drain};
 use crate::payload::Payload;
 use crate::shared::{Kept, Lent, borrow};
-use crate::start::{Body, Spawned};
+use crate::start::{Body, Spawned, Start};
 use crate::sys::{Peer, SharedPage, SharedPageRef, read_available};
 use crate::window::Watch;
 use crate::wire::{
@@ -81,8 +81,13 @@ impl Uplink {
 }
 
 /// Runs a worker from its start to its end.
-pub(crate) async fn run(launch: Arc<Launch>, mut orders: Orders, uplink: Uplink) {
-    let spawned = launch.start.start(uplink.worker, &launch, &mut orders).await;
+pub(crate) async fn run(
+    start: Arc<dyn Start>,
+    launch: Arc<Launch>,
+    mut orders: Orders,
+    uplink: Uplink,
+) {
+    let spawned = start.start(uplink.worker, &launch, &mut orders).await;
     let ended = match spawned {
         Ok(spawned) => Link::new(launch, &uplink, spawned).run(orders).await,
         Err(error) => Ended::NotStarted(error),

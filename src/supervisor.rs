@@ -21,7 +21,7 @@ use crate::clock::{Clock, Sleep};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::events::News;
 use crate::executor::Refused;
-use crate::exit::Exits;
+use crate::exit::{ExitHook, Exits};
 use crate::harvest::Harvest;
 use crate::helm::{BATCH, Helm};
 use crate::id::{TaskId, WorkerId};
@@ -40,6 +40,7 @@ use crate::scheduler::{
 };
 use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
+use crate::start::Start;
 use crate::wire::{ChunkReplyHeader, Kind, Outcome};
 
 /// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit holds a place
@@ -152,6 +153,8 @@ type Resolved = (Entry, Resolution);
 pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     runtime: Handle,
+    /// Brings the processes of workers into being.
+    start: Arc<dyn Start>,
     launch: Arc<Launch>,
     max_payload: usize,
     ledger: Ledger,
@@ -191,17 +194,19 @@ const TRIM_PERIOD: Duration = Duration::from_secs(1);
 /// Runs a pool to its end. The pool also ends if the future is dropped, be it polled or not.
 pub(crate) fn run(
     shared: Arc<Shared>,
+    start: Arc<dyn Start>,
     launch: Arc<Launch>,
+    hook: Option<Arc<ExitHook>>,
     runtime: Handle,
     commands: mpsc::UnboundedReceiver<Command>,
     closed: watch::Sender<Option<ShutdownReport>>,
 ) -> impl Future<Output = ()> + Send {
     let (reports, incoming) = mpsc::channel(BATCH);
     let mut supervisor =
-        Supervisor::new(Arc::clone(&shared), Arc::clone(&launch), runtime, reports);
+        Supervisor::new(Arc::clone(&shared), Arc::clone(&start), launch, hook, runtime, reports);
     let next_timeout = supervisor.open();
     shared.helm.begin(supervisor, next_timeout, commands, incoming);
-    drive(Term(shared), launch, closed)
+    drive(Term(shared), start, closed)
 }
 
 /// How long there is a task that drives the supervisor. Without it the pool ends.
@@ -213,18 +218,20 @@ impl Drop for Term {
     }
 }
 
-async fn drive(term: Term, launch: Arc<Launch>, closed: watch::Sender<Option<ShutdownReport>>) {
+async fn drive(term: Term, start: Arc<dyn Start>, closed: watch::Sender<Option<ShutdownReport>>) {
     let (shared, helm) = (&*term.0, &term.0.helm);
     let mut timer = Timer::new(shared.clock);
     poll_fn(|cx| helm.poll(shared, cx, &mut timer)).await;
-    launch.start.stop().await;
+    start.stop().await;
     closed.send_replace(poll_fn(|cx| helm.poll_end(cx)).await);
 }
 
 impl Supervisor {
     fn new(
         shared: Arc<Shared>,
+        start: Arc<dyn Start>,
         launch: Arc<Launch>,
+        hook: Option<Arc<ExitHook>>,
         runtime: Handle,
         reports: mpsc::Sender<(WorkerId, Report)>,
     ) -> Self {
@@ -232,7 +239,8 @@ impl Supervisor {
             shared,
             runtime,
             max_payload: launch.max_payload,
-            exits: Exits::new(launch.exit_hook.clone()),
+            exits: Exits::new(hook),
+            start,
             launch,
             ledger: Ledger::default(),
             workers: BTreeMap::new(),
@@ -600,7 +608,8 @@ impl Supervisor {
             arena: Arc::clone(&self.shared.arena),
         };
         // Whoever has the helm may be no task of the runtime.
-        self.runtime.spawn(link::run(Arc::clone(&self.launch), receiver, uplink));
+        let (start, launch) = (Arc::clone(&self.start), Arc::clone(&self.launch));
+        self.runtime.spawn(link::run(start, launch, receiver, uplink));
     }
 
     fn send(&mut self, observer: &mut Observer, worker: WorkerId, task: TaskId, attempt: u32) {

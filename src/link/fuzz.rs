@@ -7,7 +7,7 @@ use crate::id::TaskId;
 use crate::limits::ResourceLimits;
 use crate::output::WorkerOutput;
 use crate::program::Program;
-use crate::start::{Spawn, spawn};
+use crate::start::spawn;
 use crate::sys::{Segment, SegmentRef};
 use crate::wire::Outcome;
 
@@ -26,7 +26,7 @@ fn launch() -> Launch {
     Launch {
         name: "fuzz".to_owned(),
         program: Program { command: Some(command), ..Program::default() },
-        start: Box::new(Spawn),
+        forked: false,
         preload: None,
         initializer: None,
         exit_hook: None,

@@ -58,7 +58,7 @@ impl<'a> Play<'a> {
         if let Some(tasks) = config.max_tasks {
             builder = builder.max_tasks_per_child(tasks);
         }
-        let (runtime, start) = (Handle::current(), Box::new(births.clone()));
+        let (runtime, start) = (Handle::current(), Arc::new(births.clone()));
         let (pool, work) = builder.open(config, &runtime, clock::SIMULATED, start).unwrap();
         let gate = Gate::default();
         Self {
