@@ -22,51 +22,26 @@
 //!
 //! After a worker's death the words tell which tasks had begun. A word carries the
 //! number of the sending, so a frame that is still in the pipe after its slot was given to another
-//! task cannot claim that one.
-//!
-//! ```text
-//! ┌─────────────┬───────────┬─────────────┬────────────┬────────────┬──────────┐
-//! │ sending: 32 │ items: 24 │ (unused): 3 │ settled: 1 │ stopped: 1 │ state: 3 │
-//! └─────────────┴───────────┴─────────────┴────────────┴────────────┴──────────┘
-//! ```
+//! task cannot claim that one; see [the layout](crate::layout).
 
-mod items;
+pub(crate) mod items;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use self::items::{Items, Stopped};
-use crate::record;
+use crate::layout::{
+    ASKED, BEGUN, CLAIMS, LOOKED, OFFERED, REVOKED, STATE, last_begun, prepare, without,
+};
 use crate::sys::SharedPage;
 use crate::wire::Slot;
-
-const OFFERED: u64 = 1;
-const BEGUN: u64 = 2;
-const REVOKED: u64 = 3;
-const LOOKED: u64 = 4;
-const ASKED: u64 = 5;
-const STATE: u64 = 7;
-/// The words for claims. Those behind them are for items, and those from [`END`] on for records.
-const WORDS: usize = 512;
-pub(crate) const END: usize = WORDS + items::WORDS;
 
 /// Limits what an exchange is tried again for. An honest worker begins far fewer items meanwhile, and
 /// another one gains nothing by changing the word all the time.
 const TRIES: usize = 10_000;
 
-impl Slot {
-    fn word(self, state: u64) -> u64 {
-        u64::from(self.sending) << 32 | state
-    }
-
-    pub(crate) fn sending(self) -> u32 {
-        self.sending
-    }
-}
-
 /// The worker's side: claims the task, or the first item of a chunk; `None` if it was taken back.
 pub(crate) fn begin(page: &SharedPage, slot: Slot) -> Option<Begun<'_>> {
-    let word = page.words()[..WORDS].get(usize::from(slot.index))?;
+    let word = page.words()[..CLAIMS].get(usize::from(slot.index))?;
     let (offered, begun) = (slot.word(OFFERED), slot.word(BEGUN));
     word.compare_exchange(offered, begun, Ordering::AcqRel, Ordering::Relaxed).ok()?;
     Some(Begun { page, word, slot, item: 1 })
@@ -74,7 +49,7 @@ pub(crate) fn begin(page: &SharedPage, slot: Slot) -> Option<Begun<'_>> {
 
 /// Whether the task can be claimed at this moment.
 pub(crate) fn is_offered(page: &SharedPage, slot: Slot) -> bool {
-    let word = page.words()[..WORDS].get(usize::from(slot.index));
+    let word = page.words()[..CLAIMS].get(usize::from(slot.index));
     word.is_some_and(|word| word.load(Ordering::Acquire) == slot.word(OFFERED))
 }
 
@@ -92,18 +67,18 @@ pub(crate) struct Begun<'a> {
 impl Begun<'_> {
     /// Looks whether the task is asked to end.
     pub(crate) fn is_asked(&self) -> bool {
-        if items::last_begun(self.page, self.slot) != self.item {
+        if last_begun(self.page, self.slot) != self.item {
             return false;
         }
         let mut word = self.word.load(Ordering::Acquire);
         // Once at most, unless the parent changes the word at this very moment.
-        while items::without(word) == self.slot.word(BEGUN) {
+        while without(word) == self.slot.word(BEGUN) {
             let looked = word & !STATE | LOOKED;
             let exchanged =
                 self.word.compare_exchange(word, looked, Ordering::AcqRel, Ordering::Acquire);
             word = exchanged.map_or_else(|other| other, |_| looked);
         }
-        items::without(word) == self.slot.word(ASKED)
+        without(word) == self.slot.word(ASKED)
     }
 
     /// The claim of a later item, which is or will be made, if this is the one of the first.
@@ -148,6 +123,10 @@ impl Claim {
         self.slot
     }
 
+    pub(crate) fn page(&self) -> &SharedPage {
+        &self.page
+    }
+
     fn word(&self) -> &AtomicU64 {
         &self.page.words()[usize::from(self.slot.index)]
     }
@@ -184,7 +163,7 @@ impl Claim {
     fn change_begun(&self, change: impl Fn(u64) -> u64) -> Option<u64> {
         for _ in 0..TRIES {
             let word = self.word().load(Ordering::Acquire);
-            let has_begun = |state| items::without(word) == self.slot.word(state);
+            let has_begun = |state| without(word) == self.slot.word(state);
             if ![BEGUN, LOOKED, ASKED].into_iter().any(has_begun) {
                 return None;
             }
@@ -200,11 +179,6 @@ impl Claim {
         }
         None
     }
-
-    /// What the worker has recorded of a chunk.
-    pub(crate) fn read_record(&self) -> Option<record::Entries> {
-        record::read(&self.page, self.slot.sending)
-    }
 }
 
 /// The page shared with one worker, and which of its words are free.
@@ -217,8 +191,8 @@ pub(crate) struct ClaimBoard {
 
 impl ClaimBoard {
     pub(crate) fn new(page: Arc<SharedPage>) -> Self {
-        items::prepare(&page);
-        let words = u16::try_from(WORDS).unwrap_or(u16::MAX);
+        prepare(&page);
+        let words = u16::try_from(CLAIMS).unwrap_or(u16::MAX);
         Self { page, free: (0..words).rev().collect(), sendings: 0 }
     }
 
@@ -241,11 +215,12 @@ impl ClaimBoard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claim::items::Stopped;
 
     impl ClaimBoard {
         /// Whether no word is taken, and none is free twice.
         pub(crate) fn is_free(&self) -> bool {
-            self.free.len() == WORDS
+            self.free.len() == CLAIMS
         }
     }
 
@@ -355,7 +330,7 @@ mod tests {
     fn the_words_run_out_and_come_back() {
         let mut board = board();
         let claims: Vec<_> = std::iter::from_fn(|| board.offer()).collect();
-        assert_eq!(claims.len(), WORDS);
+        assert_eq!(claims.len(), CLAIMS);
         board.release(claims[3].slot());
         assert!(board.offer().is_some());
     }

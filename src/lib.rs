@@ -160,6 +160,7 @@ mod helm;
 mod id;
 mod inbox;
 mod launch;
+mod layout;
 mod ledger;
 mod limits;
 mod link;

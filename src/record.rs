@@ -18,9 +18,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use crate::claim;
+use crate::claim::Claim;
+use crate::layout::{ENTRIES, RECORDED, WINDOW};
 use crate::sys::SharedPage;
-use crate::window;
 use crate::wire::Slot;
 use crate::words::{self, WORD};
 
@@ -38,12 +38,11 @@ fn tag(sending: u32) -> u64 {
 pub(crate) const MAX_ITEMS: u32 = (1 << 24) - 1;
 
 fn published(page: &SharedPage) -> &AtomicU64 {
-    &page.words()[claim::END]
+    &page.words()[RECORDED]
 }
 
 fn region(page: &SharedPage) -> &[AtomicU64] {
-    let words = page.words();
-    &words[claim::END + 1..words.len() - window::WORDS]
+    &page.words()[ENTRIES..WINDOW]
 }
 
 /// The worker's side of a record.
@@ -57,7 +56,7 @@ pub(crate) struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// Begins the record of a chunk that has not begun.
     pub(crate) fn new(page: &'a SharedPage, slot: Slot) -> Self {
-        let mut recorder = Self { page, head: tag(slot.sending()) };
+        let mut recorder = Self { page, head: tag(slot.sending) };
         recorder.restart(0);
         recorder
     }
@@ -89,9 +88,14 @@ pub(crate) struct Entries {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The parent's side: reads what is recorded of the chunk with this number. Nothing that the worker
-/// does meanwhile, or has written, can do more than make the bytes wrong.
-pub(crate) fn read(page: &SharedPage, sending: u32) -> Option<Entries> {
+/// The parent's side: what the worker has recorded of a chunk. Nothing that it does meanwhile, or has
+/// written, can do more than make the bytes wrong.
+pub(crate) fn read(chunk: &Claim) -> Option<Entries> {
+    read_numbered(chunk.page(), chunk.slot().sending)
+}
+
+/// As [`read`], of the chunk with this number.
+pub(crate) fn read_numbered(page: &SharedPage, sending: u32) -> Option<Entries> {
     let word = published(page).load(Ordering::Acquire);
     let (head, length) = (word & !FIELD, usize::try_from(word & FIELD).ok()?);
     let region = region(page);
@@ -119,7 +123,7 @@ mod tests {
 
     /// What is read of the chunk that was sent first.
     fn first(page: &SharedPage) -> (u32, Vec<u8>) {
-        let Entries { base, bytes } = read(page, 1).unwrap();
+        let Entries { base, bytes } = read_numbered(page, 1).unwrap();
         (base, bytes)
     }
 
@@ -133,7 +137,7 @@ mod tests {
             assert!(recorder.publish(&text[..end], end - 1));
             assert_eq!(first(&page), (0, text[..end].to_vec()));
         }
-        assert_eq!(read(&page, 2), None, "of another chunk");
+        assert_eq!(read_numbered(&page, 2), None, "of another chunk");
     }
 
     #[test]
@@ -155,7 +159,7 @@ mod tests {
         assert!(!recorder.publish(&vec![7; room + 1], 0));
         assert_eq!(first(&page), (0, vec![]));
         assert!(recorder.publish(&vec![7; room], 0));
-        assert_eq!(read(&page, 1).unwrap().bytes.len(), room);
+        assert_eq!(read_numbered(&page, 1).unwrap().bytes.len(), room);
     }
 
     #[test]
@@ -167,7 +171,7 @@ mod tests {
             let reader = scope.spawn(|| {
                 let mut base = 0;
                 while base < RECORDS {
-                    let Some(entries) = read(&page, 1) else { continue };
+                    let Some(entries) = read_numbered(&page, 1) else { continue };
                     base = entries.base;
                     let expected = base.to_le_bytes();
                     let whole = entries.bytes.chunks_exact(4);
@@ -192,6 +196,6 @@ mod tests {
     fn a_length_beyond_the_record_is_not_believed() {
         let (page, _) = SharedPage::create().unwrap();
         published(&page).store(1 << 48 | FIELD, Ordering::Relaxed);
-        assert_eq!(read(&page, 1), None);
+        assert_eq!(read_numbered(&page, 1), None);
     }
 }

@@ -33,12 +33,9 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use bytes::{Buf, BytesMut};
 
+use crate::layout::{ROOM, WINDOW};
 use crate::sys::SharedPage;
-use crate::words::{self, WORD};
-
-/// The window is the end of the page: two words, and the bytes.
-const ROOM: usize = 16 << 10;
-pub(crate) const WORDS: usize = 2 + ROOM / WORD;
+use crate::words;
 
 /// The parts of the page.
 struct Parts<'a> {
@@ -49,8 +46,7 @@ struct Parts<'a> {
 }
 
 fn parts(page: &SharedPage) -> Parts<'_> {
-    let words = page.words();
-    let (control, bytes) = words[words.len() - WORDS..].split_at(2);
+    let (control, bytes) = page.words()[WINDOW..].split_at(2);
     Parts { piece: &control[0], awaited: &control[1], bytes }
 }
 

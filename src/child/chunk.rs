@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::stream::{FrameWriter, trim};
 use super::worker::Failed;
-use crate::claim::{Begun, Items, begin};
+use crate::claim::items::Items;
+use crate::claim::{Begun, begin};
 use crate::metrics::nanos;
 use crate::record::Recorder;
 use crate::shared::Kept;

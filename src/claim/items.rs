@@ -16,69 +16,14 @@
 //!
 //! Where the parent cannot have a barrier in the worker, the worker goes through one of its own for each item.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 
-use super::{ASKED, BEGUN, Begun, Claim, LOOKED};
-use crate::sys::{SharedPage, barrier, takes_part_in_barriers};
-use crate::wire::Slot;
-
-/// No item begins any more, but for one that was being announced when this was set.
-const STOPPED: u64 = 1 << 3;
-/// How many items have begun is in the word, and does not change any more.
-const SETTLED: u64 = 1 << 4;
-const ITEM: u64 = 1 << 8;
-const ITEMS: u64 = ((1 << 24) - 1) * ITEM;
-
-/// How many words there are for items.
-pub(super) const WORDS: usize = 2;
-/// Says by its upper half which chunk it is about, and by the lower one how many items have begun, or are about to.
-const ANNOUNCED: usize = super::WORDS;
-/// Whether the parent has barriers.
-const HAS_BARRIERS: usize = super::WORDS + 1;
-
-/// Whether this process can have barriers in its workers.
-fn has_barriers() -> bool {
-    static HAS: OnceLock<bool> = OnceLock::new();
-    *HAS.get_or_init(barrier)
-}
-
-/// Tells a worker how to announce.
-pub(super) fn prepare(page: &SharedPage) {
-    page.words()[HAS_BARRIERS].store(has_barriers().into(), Ordering::Release);
-}
-
-/// A chunk's word as that of any other task.
-pub(super) fn without(word: u64) -> u64 {
-    word & !(STOPPED | SETTLED | ITEMS)
-}
-
-/// How many items have begun, and the last of them may be about to; one if it is no chunk.
-pub(super) fn last_begun(page: &SharedPage, slot: Slot) -> u32 {
-    let announced = page.words()[ANNOUNCED].load(Ordering::Acquire);
-    match u32::try_from(announced ^ slot.word(0)) {
-        Ok(items) => items.max(1),
-        // A later chunk, so this one is over, whatever was heard of that.
-        Err(_) if is_later(announced, slot) => u32::MAX,
-        Err(_) => 1, // an earlier one
-    }
-}
-
-/// Whether a word is about a later sending. They are counted up, and begin anew some day.
-fn is_later(word: u64, slot: Slot) -> bool {
-    const HALF: u64 = 1 << 31;
-    let ahead = (word >> 32).wrapping_sub(u64::from(slot.sending)) & u64::from(u32::MAX);
-    ahead != 0 && ahead < HALF
-}
-
-fn settled(word: u64) -> Option<u32> {
-    let items = (word & ITEMS) / ITEM;
-    (word & SETTLED != 0).then(|| u32::try_from(items).unwrap_or(u32::MAX))
-}
-
-fn settle(word: u64, items: u32) -> u64 {
-    without(word) | STOPPED | SETTLED | ((u64::from(items) * ITEM) & ITEMS)
-}
+use super::{Begun, Claim};
+use crate::layout::{
+    ANNOUNCED, ASKED, BEGUN, HAS_BARRIERS, LOOKED, STOPPED, has_barriers, last_begun, settle,
+    settled, without,
+};
+use crate::sys::{barrier, takes_part_in_barriers};
 
 /// The worker's side of a chunk that has begun.
 #[derive(Debug)]
@@ -188,7 +133,8 @@ mod tests {
 
     use super::*;
     use crate::claim::{Asked, ClaimBoard, Revocation, begin};
-    use crate::sys::take_part_in_barriers;
+    use crate::layout::{ITEM, ITEMS};
+    use crate::sys::{SharedPage, take_part_in_barriers};
 
     /// A chunk, and its worker's side.
     fn chunk() -> Claim {

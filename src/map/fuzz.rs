@@ -106,14 +106,14 @@ fn pages() {
     let page = Arc::new(page);
     // Where a word is changed, and to what.
     let word = |place: u16, word: u64| [&place.to_le_bytes()[..], &word.to_le_bytes()].concat();
-    let (published, text) = (crate::claim::END, some_entries());
+    let (published, text) = (crate::layout::RECORDED, some_entries());
     let mut recorded = word(u16::try_from(published).unwrap(), 1 << 48 | text.len() as u64);
     for (place, bytes) in (published + 1..).zip(text.chunks(8)) {
         let mut value = [0; 8];
         value[..bytes.len()].copy_from_slice(bytes);
         recorded.extend(word(u16::try_from(place).unwrap(), u64::from_le_bytes(value)));
     }
-    let window = u16::try_from(page.words().len() - crate::window::WORDS).unwrap();
+    let window = u16::try_from(crate::layout::WINDOW).unwrap();
     let shown = [word(window, 10), word(window + 2, u64::MAX)].concat();
     let seeds = Seeds::new("pages").with("record", recorded).with("window", shown);
     seeds.fuzz((128 << 10, 16), |input| {
@@ -130,7 +130,7 @@ fn pages() {
             inbox.clear();
         }
         let harvest = harvest();
-        if let Some(entries) = record::read(&page, 1) {
+        if let Some(entries) = record::read_numbered(&page, 1) {
             harvest.receive_record(WorkerId(1), CHUNK, entries);
         }
         consume(&harvest);

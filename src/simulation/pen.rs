@@ -1,8 +1,8 @@
 //! How a worker says something: shown to its parent, written, or both; or only half.
 
+use crate::layout;
 use crate::sys::SharedPage;
-use crate::window::{self, Display};
-use crate::words::WORD;
+use crate::window::Display;
 
 use super::process::Process;
 use super::record::Record;
@@ -53,7 +53,7 @@ impl Pen {
         } else {
             "what is shown and awaited"
         });
-        if self.unwritten.len() <= (window::WORDS - 2) * WORD {
+        if self.unwritten.len() <= layout::ROOM {
             record.say(self.replies.iter().copied());
         }
         is_enough

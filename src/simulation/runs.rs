@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::claim::{Begun, Items, begin};
+use crate::claim::items::Items;
+use crate::claim::{Begun, begin};
 use crate::codec::{AskedForm, encode_as};
 use crate::id::{TaskId, WorkerId};
 use crate::record::Recorder;

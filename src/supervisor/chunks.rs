@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Supervisor;
-use crate::claim::{Claim, Stopped};
+use crate::claim::Claim;
+use crate::claim::items::Stopped;
 use crate::harvest::{Harvest, Receipt};
 use crate::id::{TaskId, WorkerId};
 use crate::ledger::Entry;
 use crate::payload::Payload;
+use crate::record;
 use crate::scheduler::{Scheduler, Task, Time, Verdict, Wishes};
 use crate::snapshot::View;
 use crate::wire::{ChunkReplyHeader, Outcome};
@@ -51,7 +53,7 @@ impl Supervisor {
         let claim = self.ledger.get(task).and_then(|entry| entry.cell().claim());
         let Some(claim) = claim.filter(Claim::has_begun) else { return };
         let stopped = claim.stop();
-        if let Some(record) = claim.read_record() {
+        if let Some(record) = record::read(&claim) {
             harvest.receive_record(worker, task, record);
         }
         if let Stopped::After(begun) = stopped {

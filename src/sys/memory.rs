@@ -106,6 +106,9 @@ impl SharedPage {
         Ok(Self { words })
     }
 
+    /// How many there are.
+    pub(crate) const WORDS: usize = WORDS;
+
     pub(crate) fn words(&self) -> &[AtomicU64; WORDS] {
         // SAFETY: the mapping is as long as the array, aligned to a page, readable and writable
         // until `self` is dropped, and sealed against shrinking. Every bit pattern is a valid
