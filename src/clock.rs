@@ -28,3 +28,8 @@ impl Clock {
         (self.sleep)(duration)
     }
 }
+
+/// A duration as a number, of half a millennium at most.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,14 +1,14 @@
 //! What the supervisor keeps of each task that is not over.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::sync::Arc;
 
 use crate::arena::Lease;
 use crate::cell::{Resolution, TaskCell};
 use crate::error::{Cause, TaskError};
-use crate::id::TaskId;
+use crate::id::{IdHasher, TaskId};
 use crate::outlet::Outlet;
 use crate::payload::Payload;
 use crate::wire::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
@@ -103,28 +103,6 @@ fn place(task: TaskId) -> (u64, usize) {
     #[expect(clippy::cast_possible_truncation, reason = "less than the size of a page")]
     let place = (task.0 % page) as usize;
     (task.0 / page, place)
-}
-
-/// Ids are counted up by this process, so nobody can choose them to collide; spreading them is
-/// enough.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0 ^ u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
-        self.0 = id.wrapping_mul(GOLDEN_RATIO).rotate_left(26);
-    }
 }
 
 impl Ledger {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::cell::Resolution;
+use crate::clock::nanos;
 use crate::error::Cause;
 use crate::id::WorkerId;
 use crate::scheduler::Time;
@@ -245,11 +246,6 @@ impl fmt::Debug for DurationHistogram {
             .field("max", &self.max())
             .finish()
     }
-}
-
-/// Of half a millennium at most.
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::cell::{Resolution, TaskCell};
+use crate::clock::nanos;
 use crate::error::BrokenProcessPool;
 use crate::events::{Feed, PoolEvent};
 use crate::id::{TaskId, WorkerId};
 use crate::log;
 use crate::message::Ended;
-use crate::metrics::{Metrics, TaskOutcome, nanos};
+use crate::metrics::{Metrics, TaskOutcome};
 use crate::scheduler::{LeaveReason, Stage, Time, WorkerView};
 
 /// Is told of everything that happens, by the supervisor and in that order.

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use crate::callable::TaskFn;
 use crate::child::Arguments;
 use crate::codec::{AskedForm, Choice, CodecError, Sink, ValueForm};
-use crate::ledger::IdHasher;
+use crate::id::IdHasher;
 use crate::payload::Encoded;
 use crate::wire::FunctionName;
 

@@ -7,7 +7,7 @@ use super::stream::{FrameWriter, trim};
 use super::worker::Failed;
 use crate::claim::items::Items;
 use crate::claim::{Begun, begin};
-use crate::metrics::nanos;
+use crate::clock::nanos;
 use crate::record::Recorder;
 use crate::shared::Kept;
 use crate::sys::SharedPage;
