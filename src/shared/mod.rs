@@ -12,6 +12,7 @@
 //! whatever process dies. A name is of use only as long as somebody has the memory open; `keep.rs` sees to
 //! that for arguments, `lend.rs` for results.
 
+mod extent;
 mod keep;
 mod lend;
 mod memory;

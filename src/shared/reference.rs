@@ -6,12 +6,12 @@ use serde::de::Visitor;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::extent::Extent;
 use super::memory::Name;
-use super::slice::Window;
 use crate::codec::IN_SHARED_MEMORY;
 
 /// Memory, and the part of it.
-pub(super) type Reference = (Name, Window);
+pub(super) type Reference = (Name, Extent);
 
 /// Writes what `name` says. It is asked only if the value is written for another process.
 pub(super) fn serialize_reference<S: Serializer>(

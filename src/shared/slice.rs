@@ -3,16 +3,16 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::ops::{Bound, Deref, Range, RangeBounds};
+use std::ops::{Bound, Deref, RangeBounds};
 use std::sync::Arc;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::extent::Extent;
 use super::keep::{Held, encoding, hold};
 use super::memory::{Exclusive, Frozen};
 use super::reference::{deserialize_reference, serialize_reference};
-use super::slice_mut::SharedSliceMut;
 use crate::sys::{Plain, as_bytes, as_plain};
 
 /// Bytes in shared memory; see [`SharedSlice`].
@@ -78,42 +78,8 @@ pub type SharedBytes = SharedSlice<u8>;
 /// It can be serialised only as an argument or a result, not to a file. To do that, serialise the slice.
 pub struct SharedSlice<T: Plain> {
     memory: Arc<Frozen>,
-    window: Window,
+    extent: Extent,
     values: PhantomData<fn() -> T>,
-}
-
-/// A part of shared memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Window {
-    /// In bytes.
-    start: u64,
-    /// How many values there are.
-    len: u64,
-}
-
-impl Window {
-    /// Of so many values, from the beginning of the memory. So many there are.
-    pub(super) fn new(len: usize) -> Self {
-        Self { start: 0, len: len as u64 }
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "it was a `usize`, or was checked")]
-    pub(super) fn len(self) -> usize {
-        self.len as usize
-    }
-
-    /// Where its bytes are, if they are all inside of so many.
-    pub(super) fn bytes<T>(self, available: usize) -> Option<Range<usize>> {
-        let start = usize::try_from(self.start).ok()?;
-        let len = usize::try_from(self.len).ok()?.checked_mul(size_of::<T>())?;
-        let end = start.checked_add(len).filter(|end| *end <= available)?;
-        start.is_multiple_of(align_of::<T>()).then_some(start..end)
-    }
-}
-
-/// How many bytes values take.
-pub(super) fn size_of_values<T>(len: usize) -> io::Result<usize> {
-    len.checked_mul(size_of::<T>()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
 
 impl<T: Plain> SharedSlice<T> {
@@ -131,33 +97,15 @@ impl<T: Plain> SharedSlice<T> {
     /// If there is not enough memory, if this process may open no more file descriptors, if files of that size are forbidden
     /// (`RLIMIT_FSIZE`), or if the system is not Linux.
     pub fn copy_from_slice(values: &[T]) -> io::Result<Self> {
-        Ok(Self::new(Exclusive::copy_of(as_bytes(values))?.freeze(), Window::new(values.len())))
+        Ok(Self::new(Exclusive::copy_of(as_bytes(values))?.freeze(), Extent::new(values.len())))
     }
 
-    /// Shares `len` values, which `fill` sets where they are. They are zero before.
-    ///
-    /// ```
-    /// # use procpool::SharedSlice;
-    /// let squares = SharedSlice::with_len(1000, |squares: &mut [u64]| {
-    ///     for (n, square) in (0..).zip(squares) {
-    ///         *square = n * n;
-    ///     }
-    /// })?;
-    /// assert_eq!(squares[12], 144);
-    /// # std::io::Result::Ok(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As those of [`copy_from_slice`](Self::copy_from_slice).
-    pub fn with_len(len: usize, fill: impl FnOnce(&mut [T])) -> io::Result<Self> {
-        let mut values = SharedSliceMut::zeroed(len)?;
-        fill(values.as_mut_slice());
-        Ok(values.freeze())
+    pub(super) fn new(memory: Arc<Frozen>, extent: Extent) -> Self {
+        Self { memory, extent, values: PhantomData }
     }
 
-    pub(super) fn new(memory: Arc<Frozen>, window: Window) -> Self {
-        Self { memory, window, values: PhantomData }
+    pub(super) fn into_parts(self) -> (Arc<Frozen>, Extent) {
+        (self.memory, self.extent)
     }
 
     /// A part of it, which shares the memory, and keeps all of it.
@@ -184,39 +132,11 @@ impl<T: Plain> SharedSlice<T> {
         let end = match range.end_bound() {
             Bound::Included(last) => last.saturating_add(1),
             Bound::Excluded(end) => *end,
-            Bound::Unbounded => self.window.len(),
+            Bound::Unbounded => self.extent.len(),
         };
         let len = self[start..end].len() as u64;
-        let start = self.window.start + (start * size_of::<T>()) as u64;
-        Self::new(Arc::clone(&self.memory), Window { start, len })
-    }
-
-    /// Makes it mutable, without a copy, if this is the only handle on the memory, in whatever process; as a
-    /// task has one until it is over, all tasks with it have to be awaited before.
-    ///
-    /// It may also not be possible for a moment, while a process is being started, or after one was killed.
-    ///
-    /// ```
-    /// # use procpool::SharedSlice;
-    /// let one = SharedSlice::copy_from_slice(&[1, 2, 3])?;
-    /// let other = one.clone();
-    /// let one = one.try_into_mut().unwrap_err(); // there is another one
-    /// drop(other);
-    /// let mut values = one.try_into_mut().unwrap();
-    /// values.as_mut_slice().fill(7);
-    /// assert_eq!(values.freeze()[..], [7, 7, 7]);
-    /// # std::io::Result::Ok(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Gives it back if it is not the only one.
-    pub fn try_into_mut(self) -> Result<SharedSliceMut<T>, Self> {
-        let window = self.window;
-        match self.memory.thaw() {
-            Ok(memory) => Ok(SharedSliceMut::new(memory, window)),
-            Err(memory) => Err(Self::new(memory, window)),
-        }
+        let start = self.extent.start + (start * size_of::<T>()) as u64;
+        Self::new(Arc::clone(&self.memory), Extent { start, len })
     }
 }
 
@@ -226,7 +146,7 @@ impl<T: Plain> Deref for SharedSlice<T> {
     fn deref(&self) -> &[T] {
         let bytes = self.memory.bytes();
         // It was looked at when this was made, so it is inside and aligned.
-        let range = self.window.bytes::<T>(bytes.len()).unwrap_or_default();
+        let range = self.extent.bytes::<T>(bytes.len()).unwrap_or_default();
         as_plain(&bytes[range]).unwrap_or_default()
     }
 }
@@ -248,7 +168,7 @@ impl<'a, T: Plain> IntoIterator for &'a SharedSlice<T> {
 
 impl<T: Plain> Clone for SharedSlice<T> {
     fn clone(&self) -> Self {
-        Self { memory: Arc::clone(&self.memory), window: self.window, values: PhantomData }
+        Self { memory: Arc::clone(&self.memory), extent: self.extent, values: PhantomData }
     }
 }
 
@@ -293,21 +213,21 @@ impl<T: Plain> Serialize for SharedSlice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serialize_reference(serializer, || {
             hold(encoding()?, Held::Frozen(Arc::clone(&self.memory)));
-            Ok((self.memory.name(), self.window))
+            Ok((self.memory.name(), self.extent))
         })
     }
 }
 
 impl<'de, T: Plain> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Some((name, window)) = deserialize_reference(deserializer)? else {
+        let Some((name, extent)) = deserialize_reference(deserializer)? else {
             return Self::copy_from_slice(&[]).map_err(D::Error::custom);
         };
         let memory = Frozen::open(&name).map_err(D::Error::custom)?;
-        if window.bytes::<T>(memory.bytes().len()).is_none() {
+        if extent.bytes::<T>(memory.bytes().len()).is_none() {
             return Err(D::Error::custom("the values are not inside of the shared memory"));
         }
-        Ok(Self::new(memory, window))
+        Ok(Self::new(memory, extent))
     }
 }
 
@@ -343,21 +263,21 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_is_not_inside_is_refused() {
+    fn an_extent_that_is_not_inside_is_refused() {
         let numbers = SharedSlice::copy_from_slice(&[1_u32, 2, 3]).unwrap();
-        let whole = numbers.window;
+        let whole = numbers.extent;
         let wrong = [
-            Window { start: 4, ..whole },
-            Window { start: 1, len: 1 },
-            Window { start: 16, len: 0 },
-            Window { start: u64::MAX - 3, len: 1 },
-            Window { start: 4, len: u64::MAX / 4 },
-            Window { len: 4, ..whole },
-            Window { len: u64::MAX, ..whole },
+            Extent { start: 4, ..whole },
+            Extent { start: 1, len: 1 },
+            Extent { start: 16, len: 0 },
+            Extent { start: u64::MAX - 3, len: 1 },
+            Extent { start: 4, len: u64::MAX / 4 },
+            Extent { len: 4, ..whole },
+            Extent { len: u64::MAX, ..whole },
         ];
-        for window in wrong {
-            let (bytes, _kept) = send(&SharedSlice::<u32> { window, ..numbers.clone() });
-            assert!(decode::<SharedSlice<u32>>(&bytes).is_err(), "{window:?}");
+        for extent in wrong {
+            let (bytes, _kept) = send(&SharedSlice::<u32> { extent, ..numbers.clone() });
+            assert!(decode::<SharedSlice<u32>>(&bytes).is_err(), "{extent:?}");
         }
         let (bytes, _kept) = send(&numbers);
         assert!(decode::<SharedSlice<u32>>(&bytes).is_ok());

@@ -8,10 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::extent::{Extent, size_of_values};
 use super::keep::{Encoding, Held, encoding, hold};
 use super::memory::{Exclusive, Name};
 use super::reference::{deserialize_reference, serialize_reference};
-use super::slice::{SharedSlice, Window, size_of_values};
+use super::slice::SharedSlice;
 use crate::sys::{Plain, as_bytes, as_plain_mut};
 
 /// Bytes in shared memory that can be changed; see [`SharedSliceMut`].
@@ -66,7 +67,7 @@ pub type SharedBytesMut = SharedSliceMut<u8>;
 pub struct SharedSliceMut<T: Plain> {
     /// Only to take it out when it is serialised.
     owner: Mutex<Owner>,
-    window: Window,
+    extent: Extent,
     values: PhantomData<fn() -> T>,
 }
 
@@ -91,7 +92,7 @@ impl<T: Plain> SharedSliceMut<T> {
     ///
     /// As those of [`SharedSlice::copy_from_slice`].
     pub fn zeroed(len: usize) -> io::Result<Self> {
-        Ok(Self::new(Exclusive::create(size_of_values::<T>(len)?)?, Window::new(len)))
+        Ok(Self::new(Exclusive::create(size_of_values::<T>(len)?)?, Extent::new(len)))
     }
 
     /// A copy of `values`.
@@ -100,16 +101,16 @@ impl<T: Plain> SharedSliceMut<T> {
     ///
     /// As those of [`SharedSlice::copy_from_slice`].
     pub fn copy_from_slice(values: &[T]) -> io::Result<Self> {
-        Ok(Self::new(Exclusive::copy_of(as_bytes(values))?, Window::new(values.len())))
+        Ok(Self::new(Exclusive::copy_of(as_bytes(values))?, Extent::new(values.len())))
     }
 
-    pub(super) fn new(memory: Exclusive, window: Window) -> Self {
-        Self { owner: Mutex::new(Owner::Here(memory)), window, values: PhantomData }
+    pub(super) fn new(memory: Exclusive, extent: Extent) -> Self {
+        Self { owner: Mutex::new(Owner::Here(memory)), extent, values: PhantomData }
     }
 
     /// How many values there are.
     pub fn len(&self) -> usize {
-        self.window.len()
+        self.extent.len()
     }
 
     /// Whether there are none.
@@ -127,7 +128,7 @@ impl<T: Plain> SharedSliceMut<T> {
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         let bytes = self.owner.get_mut().unwrap_or_else(PoisonError::into_inner).memory().bytes();
         // It was looked at when this was made, so it is inside and aligned.
-        let range = self.window.bytes::<T>(bytes.len()).unwrap_or_default();
+        let range = self.extent.bytes::<T>(bytes.len()).unwrap_or_default();
         as_plain_mut(&mut bytes[range]).unwrap_or_default()
     }
 
@@ -141,7 +142,7 @@ impl<T: Plain> SharedSliceMut<T> {
         let mut owner = self.owner.into_inner().unwrap_or_else(PoisonError::into_inner);
         owner.memory(); // or it panics
         match owner {
-            Owner::Here(memory) => SharedSlice::new(memory.freeze(), self.window),
+            Owner::Here(memory) => SharedSlice::new(memory.freeze(), self.extent),
             Owner::Gone(..) => unreachable!("it was looked at just now"),
         }
     }
@@ -174,6 +175,58 @@ impl Owner {
     }
 }
 
+impl<T: Plain> SharedSlice<T> {
+    /// Shares `len` values, which `fill` sets where they are. They are zero before.
+    ///
+    /// ```
+    /// # use procpool::SharedSlice;
+    /// let squares = SharedSlice::with_len(1000, |squares: &mut [u64]| {
+    ///     for (n, square) in (0..).zip(squares) {
+    ///         *square = n * n;
+    ///     }
+    /// })?;
+    /// assert_eq!(squares[12], 144);
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As those of [`copy_from_slice`](Self::copy_from_slice).
+    pub fn with_len(len: usize, fill: impl FnOnce(&mut [T])) -> io::Result<Self> {
+        let mut values = SharedSliceMut::zeroed(len)?;
+        fill(values.as_mut_slice());
+        Ok(values.freeze())
+    }
+
+    /// Makes it mutable, without a copy, if this is the only handle on the memory, in whatever process; as a
+    /// task has one until it is over, all tasks with it have to be awaited before.
+    ///
+    /// It may also not be possible for a moment, while a process is being started, or after one was killed.
+    ///
+    /// ```
+    /// # use procpool::SharedSlice;
+    /// let one = SharedSlice::copy_from_slice(&[1, 2, 3])?;
+    /// let other = one.clone();
+    /// let one = one.try_into_mut().unwrap_err(); // there is another one
+    /// drop(other);
+    /// let mut values = one.try_into_mut().unwrap();
+    /// values.as_mut_slice().fill(7);
+    /// assert_eq!(values.freeze()[..], [7, 7, 7]);
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Gives it back if it is not the only one.
+    pub fn try_into_mut(self) -> Result<SharedSliceMut<T>, Self> {
+        let (memory, extent) = self.into_parts();
+        match memory.thaw() {
+            Ok(memory) => Ok(SharedSliceMut::new(memory, extent)),
+            Err(memory) => Err(Self::new(memory, extent)),
+        }
+    }
+}
+
 impl<T: Plain> From<SharedSliceMut<T>> for SharedSlice<T> {
     /// As [`SharedSliceMut::freeze`].
     fn from(values: SharedSliceMut<T>) -> Self {
@@ -183,7 +236,7 @@ impl<T: Plain> From<SharedSliceMut<T>> for SharedSlice<T> {
 
 impl<T: Plain> fmt::Debug for SharedSliceMut<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedSliceMut").field("len", &self.window.len()).finish_non_exhaustive()
+        f.debug_struct("SharedSliceMut").field("len", &self.extent.len()).finish_non_exhaustive()
     }
 }
 
@@ -192,21 +245,21 @@ impl<T: Plain> Serialize for SharedSliceMut<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serialize_reference(serializer, || {
             let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok((owner.pass_on()?, self.window))
+            Ok((owner.pass_on()?, self.extent))
         })
     }
 }
 
 impl<'de, T: Plain> Deserialize<'de> for SharedSliceMut<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Some((name, window)) = deserialize_reference(deserializer)? else {
+        let Some((name, extent)) = deserialize_reference(deserializer)? else {
             return Self::zeroed(0).map_err(D::Error::custom);
         };
         let mut memory = Exclusive::take(&name).map_err(D::Error::custom)?;
-        if window.bytes::<T>(memory.bytes().len()).is_none() {
+        if extent.bytes::<T>(memory.bytes().len()).is_none() {
             return Err(D::Error::custom("the values are not inside of the shared memory"));
         }
-        Ok(Self::new(memory, window))
+        Ok(Self::new(memory, extent))
     }
 }
 
