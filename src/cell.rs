@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 
 use crate::claim::{Asked, Claim, Revocation};
 use crate::error::{Cause, Report, Subject, TaskError, Value};
-use crate::harvest::Harvest;
 use crate::id::{TaskId, WorkerId};
 use crate::payload::Payload;
 use crate::registry::Registry;
@@ -51,7 +50,8 @@ pub(crate) struct TaskCell {
     id: TaskId,
     /// When the supervisor took it over, in nanoseconds.
     accepted: AtomicU64,
-    special: Option<Box<Special>>,
+    /// Few tasks have one, so it is elsewhere.
+    timeout: Option<Box<Duration>>,
     /// The function's position in the registry.
     function: u32,
     /// It has a place in the bounded queue. Only the supervisor changes that.
@@ -59,14 +59,6 @@ pub(crate) struct TaskCell {
     /// As the stage says, for those who need not know it to the nanosecond.
     is_over: AtomicBool,
     state: Mutex<State>,
-}
-
-/// What few tasks have.
-#[derive(Default)]
-struct Special {
-    timeout: Option<Duration>,
-    /// Set if it is a chunk: where the results of its items go.
-    harvest: Option<Arc<Harvest>>,
 }
 
 struct State {
@@ -128,27 +120,19 @@ impl TaskCell {
         arguments: Payload,
         timeout: Option<Duration>,
     ) -> Arc<Self> {
-        let special = timeout.map(|_| Box::new(Special { timeout, harvest: None }));
-        Self::with(id, function, arguments, special, true)
+        Self::with(id, function, arguments, timeout.map(Box::new), true)
     }
 
     /// A chunk of a map; one that was cut off another one has no place in the queue.
-    pub(crate) fn chunk(
-        id: TaskId,
-        function: u32,
-        items: Payload,
-        harvest: &Arc<Harvest>,
-        has_place: bool,
-    ) -> Arc<Self> {
-        let special = Special { timeout: None, harvest: Some(Arc::clone(harvest)) };
-        Self::with(id, function, items, Some(Box::new(special)), has_place)
+    pub(crate) fn chunk(id: TaskId, function: u32, items: Payload, has_place: bool) -> Arc<Self> {
+        Self::with(id, function, items, None, has_place)
     }
 
     fn with(
         id: TaskId,
         function: u32,
         arguments: Payload,
-        special: Option<Box<Special>>,
+        timeout: Option<Box<Duration>>,
         has_place: bool,
     ) -> Arc<Self> {
         let state = State {
@@ -164,7 +148,7 @@ impl TaskCell {
         Arc::new(Self {
             id,
             accepted: AtomicU64::new(0),
-            special,
+            timeout,
             function,
             has_place: AtomicBool::new(has_place),
             is_over: AtomicBool::new(false),
@@ -192,11 +176,7 @@ impl TaskCell {
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.special.as_ref()?.timeout
-    }
-
-    pub(crate) fn harvest(&self) -> Option<&Arc<Harvest>> {
-        self.special.as_ref()?.harvest.as_ref()
+        self.timeout.as_deref().copied()
     }
 
     // ----- the supervisor's side -----

@@ -402,7 +402,8 @@ impl ProcessPoolExecutor {
         let id = TaskId(self.inner.next_task.fetch_add(u64::from(count), Ordering::Relaxed));
         let cell = harvest.add(id, (first, count), items);
         // If it cannot be sent the pool has ended, and the dropped entry says so.
-        self.inner.shared.send(Command::Submit(Task::chunk(id, count), Entry::new(cell)));
+        let entry = Entry::chunk(cell, harvest);
+        self.inner.shared.send(Command::Submit(Task::chunk(id, count), entry));
     }
 }
 

@@ -122,7 +122,7 @@ impl Harvest {
         (first, count): (u64, u32),
         items: Payload,
     ) -> Arc<TaskCell> {
-        let cell = TaskCell::chunk(task, self.function, items, self, true);
+        let cell = TaskCell::chunk(task, self.function, items, true);
         self.insert(&mut self.lock(), (first, count), cell)
     }
 
@@ -253,7 +253,7 @@ impl Harvest {
                 let task = TaskId(task.0 + u64::from(begin));
                 let first = first + u64::from(begin);
                 let items = slice_items(&items, begin, end);
-                let cell = TaskCell::chunk(task, self.function, items, self, false);
+                let cell = TaskCell::chunk(task, self.function, items, false);
                 let cell = self.insert(&mut state, (first, end - begin), cell);
                 Division { task, begin, end, cell }
             })

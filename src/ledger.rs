@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::arena::Lease;
 use crate::cell::{Resolution, TaskCell};
 use crate::error::{Cause, TaskError};
+use crate::harvest::Harvest;
 use crate::id::{IdHasher, TaskId};
 use crate::outlet::Outlet;
 use crate::payload::Payload;
@@ -15,15 +16,27 @@ use crate::wire::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
 
 /// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil that any more
 /// (the runtime has gone, or the task met a pool that had just closed), the task resolves as shut down.
-pub(crate) struct Entry(Arc<TaskCell>);
+pub(crate) struct Entry {
+    cell: Arc<TaskCell>,
+    /// Set if it is a chunk: where the results of its items go.
+    harvest: Option<Arc<Harvest>>,
+}
 
 impl Entry {
     pub(crate) fn new(cell: Arc<TaskCell>) -> Self {
-        Self(cell)
+        Self { cell, harvest: None }
+    }
+
+    pub(crate) fn chunk(cell: Arc<TaskCell>, harvest: &Arc<Harvest>) -> Self {
+        Self { cell, harvest: Some(Arc::clone(harvest)) }
     }
 
     pub(crate) fn cell(&self) -> &Arc<TaskCell> {
-        &self.0
+        &self.cell
+    }
+
+    pub(crate) fn harvest(&self) -> Option<&Arc<Harvest>> {
+        self.harvest.as_ref()
     }
 
     /// Puts the frame of a task into a worker's outlet.
@@ -34,8 +47,8 @@ impl Entry {
         slot: Option<Slot>,
         arguments: Payload,
     ) -> io::Result<()> {
-        let (task, function) = (self.0.id(), self.0.function());
-        if let Some(harvest) = self.0.harvest() {
+        let (task, function) = (self.cell.id(), self.cell.function());
+        if let Some(harvest) = &self.harvest {
             let header = ChunkHeader { task, function, count: harvest.count(task), slot };
             outlet.put_task(Kind::Chunk, &header, arguments)
         } else {
@@ -64,13 +77,13 @@ impl Entry {
     }
 
     pub(crate) fn failed(&self, cause: Cause) -> TaskError {
-        self.0.error(cause)
+        self.cell.error(cause)
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.0.give_up();
+        self.cell.give_up();
     }
 }
 

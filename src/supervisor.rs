@@ -454,7 +454,7 @@ impl Supervisor {
         let (Reply::Task { task, .. } | Reply::Chunk { header: ChunkReplyHeader { task, .. }, .. }) =
             reply;
         self.skip_cancelled(view, now, worker, Some(task));
-        let is_chunk = self.ledger.get(task).is_some_and(|entry| entry.cell().harvest().is_some());
+        let is_chunk = self.ledger.get(task).is_some_and(|entry| entry.harvest().is_some());
         match reply {
             Reply::Task { outcome, run_time, payload, .. } if !is_chunk => {
                 let ran = Duration::from_nanos(run_time);

@@ -84,7 +84,7 @@ impl Supervisor {
         worker: WorkerId,
     ) -> Option<(TaskId, Arc<Harvest>)> {
         let task = scheduler.pipeline(worker).next()?;
-        Some((task, Arc::clone(self.ledger.get(task)?.cell().harvest()?)))
+        Some((task, Arc::clone(self.ledger.get(task)?.harvest()?)))
     }
 
     /// Leaves a chunk the items that have begun, and queues the others again.
@@ -100,7 +100,7 @@ impl Supervisor {
         for division in harvest.divide(task, keep) {
             let (part, count) = (division.task, division.end - division.begin);
             view.observer.task_queued(&division.cell);
-            self.ledger.insert(Entry::new(division.cell));
+            self.ledger.insert(Entry::chunk(division.cell, harvest));
             view.scheduler.divided(worker, Task::chunk(part, count));
         }
     }
