@@ -11,13 +11,14 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::admission::{Limits, Pool};
 use crate::arena::Arena;
 use crate::callable::{Callable, TaskFn};
 use crate::child::{is_uninitialised_worker, report_missing_init};
 use crate::clock::Clock;
 use crate::codec::Fault;
 use crate::error::{BuildError, BuildErrorKind};
-use crate::executor::{Limits, ProcessPoolExecutor};
+use crate::executor::ProcessPoolExecutor;
 use crate::exit::ExitHook;
 use crate::forkserver::{ForkServer, ServerLaunch};
 use crate::launch::{Call, Launch};
@@ -565,7 +566,7 @@ impl Builder {
             default_timeout: self.default_timeout,
             counts_tasks: self.max_tasks_per_child.is_some(),
         };
-        Ok((ProcessPoolExecutor::from_parts(shared, closing, limits), work))
+        Ok((ProcessPoolExecutor::of(Pool::new(shared, closing, limits)), work))
     }
 
     fn scheduler_config(&self) -> Result<Config, BuildErrorKind> {

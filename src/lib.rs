@@ -132,6 +132,7 @@
 #[cfg(not(unix))]
 compile_error!("procpool supports Linux and other Unix systems; Windows is not supported yet");
 
+mod admission;
 mod arena;
 mod base;
 mod blocking;
@@ -143,6 +144,7 @@ mod child;
 mod claim;
 mod clock;
 mod codec;
+mod commons;
 mod completion;
 mod ending;
 mod error;

@@ -3,27 +3,18 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::admission::{Options, Pool};
 use crate::blocking::block_on;
 use crate::callable::TaskFn;
 use crate::error::{RunError, SubmitError};
 use crate::executor::ProcessPoolExecutor;
 use crate::handle::TaskHandle;
 use crate::supervisor::{Command, Shared};
-
-/// What a task may ask for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Options {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) retries: u32,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) priority: i32,
-    /// The hash of a sticky key.
-    pub(crate) key: Option<u64>,
-}
 
 /// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the standard
 /// library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
@@ -213,7 +204,7 @@ impl ProcessPoolExecutor {
 /// ```
 #[must_use = "a task is submitted by `submit`, `try_submit` or `run`"]
 pub struct TaskBuilder<'a, F, A, M> {
-    pool: &'a ProcessPoolExecutor,
+    pool: &'a Arc<Pool>,
     function: PhantomData<fn(F)>,
     args: A,
     options: Options,
@@ -227,6 +218,7 @@ where
     A: Serialize,
 {
     pub(crate) fn new(pool: &'a ProcessPoolExecutor, _: F, args: A) -> Self {
+        let pool = pool.pool();
         let options = pool.default_options();
         Self { pool, function: PhantomData, args, options, deadline: None, marker: PhantomData }
     }
@@ -322,7 +314,8 @@ where
         let prepared = self.pool.prepare::<F>(&self.args)?;
         drop(self.args); // they need not live while the task waits for room
         self.pool.take_place(prepared.name, deadline).await?;
-        self.pool.enqueue(prepared, Options { deadline, ..self.options }, send)
+        let cell = self.pool.enqueue(prepared, Options { deadline, ..self.options }, send)?;
+        Ok(TaskHandle::new(cell, self.pool.shared()))
     }
 
     /// Queues the task without waiting; see [`ProcessPoolExecutor::try_submit`].
@@ -334,7 +327,9 @@ where
         let deadline = self.deadline.and_then(Deadline::instant);
         let prepared = self.pool.prepare::<F>(&self.args)?;
         self.pool.try_take_place(prepared.name)?;
-        self.pool.enqueue(prepared, Options { deadline, ..self.options }, Shared::send)
+        let options = Options { deadline, ..self.options };
+        let cell = self.pool.enqueue(prepared, options, Shared::send)?;
+        Ok(TaskHandle::new(cell, self.pool.shared()))
     }
 
     /// Queues the task and awaits its result; see [`ProcessPoolExecutor::run`].

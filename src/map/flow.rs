@@ -16,8 +16,8 @@ use tokio_util::sync::PollSemaphore;
 use super::intake::{Intake, Sealed};
 use super::pace::Pace;
 use super::yields::Yields;
+use crate::admission::{Pool, registered, submit_error};
 use crate::error::{Cause, Report, Subject, SubmitError, TaskError, Value};
-use crate::executor::{ProcessPoolExecutor, registered, submit_error};
 use crate::handle::TaskHandle;
 use crate::harvest::{Content, Harvest, Part, Unfinished};
 use crate::registry::Function;
@@ -29,7 +29,7 @@ const RESULTS_AT_A_TIME: u64 = 8192;
 
 /// The inside of a [`Map`](super::Map).
 pub(super) struct Flow<R, S> {
-    pool: ProcessPoolExecutor,
+    pool: Arc<Pool>,
     name: &'static str,
     function: Result<&'static Function, SubmitError>,
     /// `None` after the last one.
@@ -72,7 +72,7 @@ struct Limit {
 }
 
 impl<R, S> Flow<R, S> {
-    pub(super) fn new<F: 'static>(pool: ProcessPoolExecutor, inputs: S) -> Self {
+    pub(super) fn new<F: 'static>(pool: Arc<Pool>, inputs: S) -> Self {
         let (name, function) = (std::any::type_name::<F>(), registered::<F>());
         let harvest = Harvest::new(function.as_ref().map_or(0, |(position, _)| *position));
         let mut pace = Pace::new(pool.max_workers());

@@ -16,6 +16,7 @@ mod yields;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use serde::de::DeserializeOwned;
 
 use self::flow::Flow;
 use self::shape::{Plain, Shape, WithIndex};
+use crate::admission::Pool;
 use crate::callable::TaskFn;
 use crate::error::TaskError;
 use crate::executor::ProcessPoolExecutor;
@@ -57,7 +59,7 @@ impl ProcessPoolExecutor {
         I: IntoIterator<Item = A>,
     {
         let _ = f; // its type says it all
-        Map::new(self.clone(), stream::iter(inputs))
+        Map::new(Arc::clone(self.pool()), stream::iter(inputs))
     }
 
     /// As [`map`](Self::map), for inputs that come from a stream. Those that are there are not kept
@@ -84,7 +86,7 @@ impl ProcessPoolExecutor {
         S: Stream<Item = A>,
     {
         let _ = f; // its type says it all
-        Map::new(self.clone(), Box::pin(inputs))
+        Map::new(Arc::clone(self.pool()), Box::pin(inputs))
     }
 }
 
@@ -138,7 +140,7 @@ pub struct Map<F, M, R, S, K = Plain> {
 }
 
 impl<F: 'static, M, R, S> Map<F, M, R, S> {
-    pub(crate) fn new(pool: ProcessPoolExecutor, inputs: S) -> Self {
+    pub(crate) fn new(pool: Arc<Pool>, inputs: S) -> Self {
         Self { flow: Flow::new::<F>(pool, inputs), marker: PhantomData }
     }
 

@@ -63,7 +63,7 @@ impl<'a> Play<'a> {
         let gate = Gate::default();
         Self {
             history,
-            shared: pool.shared(),
+            shared: pool.pool().shared(),
             pool: Some(pool),
             driver: runtime.spawn(gate.clone().guard(work)),
             gate,
