@@ -10,7 +10,8 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, watch};
 
 use crate::cell::TaskCell;
-use crate::commons::Refused;
+use crate::commons::{Command, Commons, Refused};
+use crate::engine::Engine;
 use crate::error::{Cause, Report, Subject, SubmitError, Value};
 use crate::harvest::Harvest;
 use crate::id::TaskId;
@@ -19,12 +20,12 @@ use crate::payload::Payload;
 use crate::registry::{Function, Registry};
 use crate::scheduler::{Task, Wishes};
 use crate::shutdown::{Shutdown, ShutdownReport};
-use crate::supervisor::{Command, Shared};
 use crate::timer::Delay;
 
 /// A pool, as all of its handles share it. It is shut down when the last of them is dropped.
 pub(crate) struct Pool {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) commons: Arc<Commons>,
     pub(crate) closed: watch::Receiver<Option<ShutdownReport>>,
     next_task: AtomicU64,
     limits: Limits,
@@ -61,11 +62,12 @@ pub(crate) struct Prepared {
 
 impl Pool {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        engine: Arc<Engine>,
         closed: watch::Receiver<Option<ShutdownReport>>,
         limits: Limits,
     ) -> Arc<Self> {
-        Arc::new(Self { shared, closed, next_task: AtomicU64::new(1), limits })
+        let commons = Arc::clone(&engine.commons);
+        Arc::new(Self { engine, commons, closed, next_task: AtomicU64::new(1), limits })
     }
 
     /// The error for a task that comes to a pool that accepts no more.
@@ -74,7 +76,7 @@ impl Pool {
     }
 
     pub(crate) fn refused(&self, subject: Subject) -> SubmitError {
-        let cause = match self.shared.refused.get() {
+        let cause = match self.commons.refused.get() {
             Some(Refused::Broken(broken)) => Cause::Broken(broken.clone()),
             Some(Refused::ShutDown) | None => Cause::ShutDown,
         };
@@ -88,10 +90,10 @@ impl Pool {
     ) -> Result<Prepared, SubmitError> {
         let name = std::any::type_name::<F>();
         let (function, registered) = registered::<F>()?;
-        if self.shared.refused.get().is_some() {
+        if self.commons.refused.get().is_some() {
             return Err(self.refusal(name));
         }
-        let (limit, arena) = (self.limits.max_payload, &self.shared.arena);
+        let (limit, arena) = (self.limits.max_payload, &self.commons.arena);
         let arguments = Payload::encode_in(args, limit, arena, registered.arguments());
         let arguments = arguments.map_err(|error| {
             submit_error(name, Cause::codec(Value::Arguments, "encoded", error))
@@ -111,13 +113,13 @@ impl Pool {
         self.limits.counts_tasks
     }
 
-    pub(crate) fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared)
+    pub(crate) fn commons(&self) -> Arc<Commons> {
+        Arc::clone(&self.commons)
     }
 
     /// The places in the queue.
     pub(crate) fn queue(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.shared.room)
+        Arc::clone(&self.commons.room)
     }
 
     /// Takes a place in the queue for a task that is [enqueued](Self::enqueue) at once. Waits for it, but no
@@ -129,7 +131,7 @@ impl Pool {
     ) -> Result<(), SubmitError> {
         // Who submits without a pause lets others run now and then, above all the supervisor.
         tokio::task::consume_budget().await;
-        let room = &self.shared.room;
+        let room = &self.commons.room;
         if let Ok(place) = room.try_acquire() {
             place.forget();
             return Ok(());
@@ -148,7 +150,7 @@ impl Pool {
     }
 
     pub(crate) fn try_take_place(&self, name: &'static str) -> Result<(), SubmitError> {
-        let place = self.shared.room.try_acquire().map(SemaphorePermit::forget);
+        let place = self.commons.room.try_acquire().map(SemaphorePermit::forget);
         place.map_err(|error| match error {
             TryAcquireError::NoPermits => {
                 submit_error(name, Cause::QueueFull { capacity: self.limits.queue_capacity })
@@ -167,18 +169,18 @@ impl Pool {
         &self,
         prepared: Prepared,
         options: Options,
-        send: fn(&Shared, Command) -> bool,
+        send: fn(&Engine, Command) -> bool,
     ) -> Result<Arc<TaskCell>, SubmitError> {
         let Prepared { name, function, arguments } = prepared;
         let id = TaskId(self.next_task.fetch_add(1, Ordering::Relaxed));
         let Options { timeout, retries, deadline, priority, key } = options;
-        let began = self.shared.began;
+        let began = self.commons.began;
         let deadline = deadline.map(|deadline| deadline.saturating_duration_since(began));
         let wishes = Wishes { priority, key, retries, timeout, deadline, ..Wishes::default() };
         let task = Task::with(id, wishes);
         let cell = TaskCell::new(id, function, arguments, timeout);
         let entry = Entry::new(Arc::clone(&cell));
-        if send(&self.shared, Command::Submit(task, entry)) {
+        if send(&self.engine, Command::Submit(task, entry)) {
             Ok(cell)
         } else {
             Err(self.refusal(name))
@@ -197,7 +199,7 @@ impl Pool {
         let cell = harvest.add(id, (first, count), items);
         // If it cannot be sent the pool has ended, and the dropped entry says so.
         let entry = Entry::chunk(cell, harvest);
-        self.shared.send(Command::Submit(Task::chunk(id, count), entry));
+        self.commons.send(Command::Submit(Task::chunk(id, count), entry));
     }
 
     /// Changes how many workers there may be, as far as tasks are concerned.
@@ -206,10 +208,10 @@ impl Pool {
     }
 
     pub(crate) fn shut_down(&self, how: Shutdown) {
-        self.shared.refuse(Refused::ShutDown);
+        self.commons.refuse(Refused::ShutDown);
         let Shutdown { cancel_futures, time_limit, .. } = how;
         // If it cannot be sent the pool has ended already.
-        self.shared.send(Command::ShutDown { cancel_futures, limit: time_limit });
+        self.commons.send(Command::ShutDown { cancel_futures, limit: time_limit });
     }
 
     /// Waits until it has ended. An error says that its runtime has gone, and with it the workers.

@@ -17,6 +17,8 @@ use crate::callable::{Callable, TaskFn};
 use crate::child::{is_uninitialised_worker, report_missing_init};
 use crate::clock::Clock;
 use crate::codec::Fault;
+use crate::commons::Commons;
+use crate::engine::{self, Engine};
 use crate::error::{BuildError, BuildErrorKind};
 use crate::executor::ProcessPoolExecutor;
 use crate::exit::ExitHook;
@@ -30,7 +32,6 @@ use crate::program::{Environment, Program};
 use crate::registry::Registry;
 use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
 use crate::start::{Spawn, Start};
-use crate::supervisor::{self, Shared};
 use crate::wire::MAX_PAYLOAD;
 
 /// The most tasks in the hands of one worker. It must leave room on the page of claims.
@@ -538,8 +539,8 @@ impl Builder {
         let max_workers = config.max_workers;
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(self.shared_memory));
         let (name, capacity) = (self.name.clone(), self.queue_capacity);
-        let (shared, receiver) = Shared::new(name, scheduler, capacity, arena, clock);
-        let shared = Arc::new(shared);
+        let (commons, receiver) = Commons::new(name, scheduler, capacity, arena, clock);
+        let engine = Engine::new(commons);
         let hook = prepared_hook(self.exit_hook, self.max_payload)?;
         let launch = Arc::new(Launch {
             name: self.name,
@@ -557,8 +558,8 @@ impl Builder {
             start_timeout: self.start_timeout,
         });
         let (closed, closing) = watch::channel(None);
-        let (own, runtime) = (Arc::clone(&shared), runtime.clone());
-        let work = supervisor::run(own, start, launch, hook, runtime, receiver, closed);
+        let (own, runtime) = (Arc::clone(&engine), runtime.clone());
+        let work = engine::run(own, start, launch, hook, runtime, receiver, closed);
         let limits = Limits {
             max_workers: AtomicUsize::new(max_workers),
             max_payload: self.max_payload,
@@ -566,7 +567,7 @@ impl Builder {
             default_timeout: self.default_timeout,
             counts_tasks: self.max_tasks_per_child.is_some(),
         };
-        Ok((ProcessPoolExecutor::of(Pool::new(shared, closing, limits)), work))
+        Ok((ProcessPoolExecutor::of(Pool::new(engine, closing, limits)), work))
     }
 
     fn scheduler_config(&self) -> Result<Config, BuildErrorKind> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::admission::Pool;
-use crate::commons::Refused;
+use crate::commons::{Command, Refused};
 use crate::ending::Ending;
 use crate::error::{ResizeError, Subject, SubmitError};
 use crate::events::Events;
@@ -14,7 +14,6 @@ use crate::pool::allowed_workers;
 use crate::scheduler::Force;
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::snapshot::{PoolStats, WorkerInfo};
-use crate::supervisor::Command;
 use crate::sys::resident_memory;
 
 /// A pool of worker processes that run ordinary functions; the counterpart of Python's
@@ -60,7 +59,7 @@ impl ProcessPoolExecutor {
 
     /// What [`Builder::name`](crate::Builder::name) called it.
     pub fn name(&self) -> &str {
-        &self.pool.shared.name
+        &self.pool.commons.name
     }
 
     /// Waits until [`min_workers`](crate::Builder::min_workers) workers are up and initialised, or
@@ -77,7 +76,7 @@ impl ProcessPoolExecutor {
     /// A dropped future changes nothing: the worker still comes up.
     pub async fn ready(&self) -> Result<(), SubmitError> {
         let (waiter, ready) = oneshot::channel();
-        self.pool.shared.send(Command::WarmUp(waiter)); // or `waiter` is dropped
+        self.pool.commons.send(Command::WarmUp(waiter)); // or `waiter` is dropped
         ready.await.map_err(|_| self.pool.refused(Subject::Readiness))
     }
 
@@ -136,8 +135,8 @@ impl ProcessPoolExecutor {
     }
 
     fn end_workers(&self, force: Force) -> Ending<ShutdownReport> {
-        self.pool.shared.refuse(Refused::ShutDown);
-        self.pool.shared.send(Command::EndWorkers(force)); // or it has ended already
+        self.pool.commons.refuse(Refused::ShutDown);
+        self.pool.commons.send(Command::EndWorkers(force)); // or it has ended already
         Ending::new(self.pool.ended())
     }
 
@@ -163,7 +162,7 @@ impl ProcessPoolExecutor {
     pub fn resize(&self, max_workers: usize) -> Result<(), ResizeError> {
         let max_workers = allowed_workers(max_workers, cfg!(windows)).map_err(ResizeError)?;
         self.pool.set_max_workers(max_workers);
-        self.pool.shared.send(Command::Resize(max_workers)); // or the pool has ended
+        self.pool.commons.send(Command::Resize(max_workers)); // or the pool has ended
         Ok(())
     }
 
@@ -178,7 +177,7 @@ impl ProcessPoolExecutor {
     /// A dropped future changes nothing but that nobody waits.
     pub fn recycle(&self) -> Ending<()> {
         let (waiter, gone) = oneshot::channel();
-        self.pool.shared.send(Command::Recycle(waiter)); // or `waiter` is dropped
+        self.pool.commons.send(Command::Recycle(waiter)); // or `waiter` is dropped
         Ending::new(async {
             let _ = gone.await; // nothing is sent: it is dropped when it is over
         })
@@ -195,8 +194,8 @@ impl ProcessPoolExecutor {
     /// # }
     /// ```
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        let shared = &self.pool.shared;
-        let mut workers = shared.view().workers(shared.now());
+        let commons = &self.pool.commons;
+        let mut workers = commons.view().workers(commons.now());
         for worker in &mut workers {
             worker.memory = resident_memory(worker.pid);
         }
@@ -205,8 +204,8 @@ impl ProcessPoolExecutor {
 
     /// Counts and durations of what has happened so far, and how things stand; see [`PoolStats`].
     pub fn stats(&self) -> PoolStats {
-        let shared = &self.pool.shared;
-        shared.view().stats(shared.now())
+        let commons = &self.pool.commons;
+        commons.view().stats(commons.now())
     }
 
     /// What happens in the pool from now on, as a stream: workers that come and go, tasks that begin
@@ -234,7 +233,7 @@ impl ProcessPoolExecutor {
     /// # }
     /// ```
     pub fn events(&self) -> Events {
-        self.pool.shared.view().observer.feed.subscribe()
+        self.pool.commons.view().observer.feed.subscribe()
     }
 }
 

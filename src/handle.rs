@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 
 use crate::blocking::block_on;
 use crate::cell::{Cancellation, TaskCell, TaskStatus};
+use crate::commons::{Command, Commons};
 use crate::error::TaskError;
 use crate::id::TaskId;
 use crate::progress::ProgressStream;
-use crate::supervisor::{Command, Shared};
 
 /// Owned permission to await, observe and cancel one task; what
 /// [`submit`](crate::ProcessPoolExecutor::submit) returns.
@@ -56,12 +56,12 @@ use crate::supervisor::{Command, Shared};
 #[must_use = "dropping the handle detaches the task; its result is lost"]
 pub struct TaskHandle<R> {
     cell: Arc<TaskCell>,
-    pool: Arc<Shared>,
+    pool: Arc<Commons>,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> TaskHandle<R> {
-    pub(crate) fn new(cell: Arc<TaskCell>, pool: Arc<Shared>) -> Self {
+    pub(crate) fn new(cell: Arc<TaskCell>, pool: Arc<Commons>) -> Self {
         Self { cell, pool, result: PhantomData }
     }
 

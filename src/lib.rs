@@ -147,6 +147,7 @@ mod codec;
 mod commons;
 mod completion;
 mod ending;
+mod engine;
 mod error;
 mod events;
 mod executor;

@@ -6,24 +6,21 @@ mod chunks;
 mod leftovers;
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::arena::Arena;
 use crate::cell::{Resolution, TaskCell};
 use crate::claim::{Asked, Claim, ClaimBoard, Revocation};
-use crate::clock::{Clock, Sleep, nanos};
-use crate::commons::Refused;
+use crate::clock::nanos;
+use crate::commons::{Command, Commons, Refused};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::events::News;
 use crate::exit::{ExitHook, Exits};
 use crate::harvest::Harvest;
-use crate::helm::{BATCH, Helm};
+use crate::helm::Steered;
 use crate::id::{TaskId, WorkerId};
 use crate::launch::Launch;
 use crate::ledger::{Entry, Ledger};
@@ -34,108 +31,12 @@ use crate::observer::Observer;
 use crate::outlet::Outlet;
 use crate::payload::Payload;
 use crate::scheduler::{
-    Action, End, Failure, Force, KillReason, Refusal, Scheduler, Stage, StartFailure, Task, Time,
-    Verdict,
+    Action, End, Failure, KillReason, Refusal, Scheduler, Stage, StartFailure, Time, Verdict,
 };
 use crate::shutdown::ShutdownReport;
 use crate::snapshot::View;
 use crate::start::Start;
 use crate::wire::{ChunkReplyHeader, Kind, Outcome};
-
-/// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit holds a place
-/// in the bounded queue, and there is at most one cancel and one abort for each task. The others are few.
-pub(crate) enum Command {
-    Submit(Task, Entry),
-    /// The task has been cancelled in its cell before it began.
-    Cancel(TaskId),
-    Abort(TaskId),
-    /// Bring up a worker, and say when it is initialised. Dropped if that will never be.
-    WarmUp(oneshot::Sender<()>),
-    Resize(usize),
-    /// Replace all workers, and say when the old ones are gone.
-    Recycle(oneshot::Sender<()>),
-    ShutDown {
-        cancel_futures: bool,
-        limit: Option<Duration>,
-    },
-    EndWorkers(Force),
-}
-
-/// What the supervisor and the handles of a pool share.
-pub(crate) struct Shared {
-    /// The pool's name.
-    pub(crate) name: String,
-    commands: mpsc::UnboundedSender<Command>,
-    pub(crate) clock: Clock,
-    /// What the scheduler's time counts from.
-    pub(crate) began: Instant,
-    view: Mutex<View>,
-    helm: Helm,
-    /// Places in the bounded queue; closed when the pool accepts no more.
-    pub(crate) room: Arc<Semaphore>,
-    /// Where large arguments are put.
-    pub(crate) arena: Arc<Arena>,
-    /// Why it accepts no more.
-    pub(crate) refused: OnceLock<Refused>,
-}
-
-impl Shared {
-    /// Also returns the end of the commands' channel that is the supervisor's.
-    pub(crate) fn new(
-        name: String,
-        scheduler: Scheduler,
-        queue_capacity: usize,
-        arena: Arc<Arena>,
-        clock: Clock,
-    ) -> (Self, mpsc::UnboundedReceiver<Command>) {
-        let view = View::new(scheduler, name.clone());
-        let (commands, receiver) = mpsc::unbounded_channel();
-        let shared = Self {
-            name,
-            commands,
-            clock,
-            began: clock.now(),
-            view: Mutex::new(view),
-            helm: Helm::default(),
-            room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
-            arena,
-            refused: OnceLock::new(),
-        };
-        (shared, receiver)
-    }
-
-    /// False if the pool has ended.
-    pub(crate) fn send(&self, command: Command) -> bool {
-        self.commands.send(command).is_ok()
-    }
-
-    /// As [`Self::send`], of a caller who will wait for what comes of it.
-    pub(crate) fn send_and_wait(&self, command: Command) -> bool {
-        self.helm.hand_in(self, command).map_or_else(|command| self.send(command), |()| true)
-    }
-
-    /// The scheduler's time.
-    pub(crate) fn now(&self) -> Time {
-        self.clock.now().saturating_duration_since(self.began)
-    }
-
-    /// Held for moments only, never across an await.
-    pub(crate) fn view(&self) -> MutexGuard<'_, View> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The first reason counts.
-    pub(crate) fn refuse(&self, reason: Refused) {
-        let _ = self.refused.set(reason);
-        self.room.close();
-    }
-}
-
-impl Listener for Shared {
-    fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>) {
-        self.helm.bring(self, worker, messages);
-    }
-}
 
 /// How the supervisor reaches a worker.
 struct Worker {
@@ -150,7 +51,9 @@ struct Worker {
 type Resolved = (Entry, Resolution);
 
 pub(crate) struct Supervisor {
-    shared: Arc<Shared>,
+    commons: Arc<Commons>,
+    /// Who may hear what a worker says; it is what this belongs to.
+    listener: Arc<dyn Listener>,
     runtime: Handle,
     /// Brings the processes of workers into being.
     start: Arc<dyn Start>,
@@ -190,44 +93,10 @@ pub(crate) struct Supervisor {
 /// this costs little even if they are needed just then.
 const TRIM_PERIOD: Duration = Duration::from_secs(1);
 
-/// Runs a pool to its end. The pool also ends if the future is dropped, be it polled or not.
-pub(crate) fn run(
-    shared: Arc<Shared>,
-    start: Arc<dyn Start>,
-    launch: Arc<Launch>,
-    hook: Option<Arc<ExitHook>>,
-    runtime: Handle,
-    commands: mpsc::UnboundedReceiver<Command>,
-    closed: watch::Sender<Option<ShutdownReport>>,
-) -> impl Future<Output = ()> + Send {
-    let (reports, incoming) = mpsc::channel(BATCH);
-    let mut supervisor =
-        Supervisor::new(Arc::clone(&shared), Arc::clone(&start), launch, hook, runtime, reports);
-    let next_timeout = supervisor.open();
-    shared.helm.begin(supervisor, next_timeout, commands, incoming);
-    drive(Term(shared), start, closed)
-}
-
-/// How long there is a task that drives the supervisor. Without it the pool ends.
-struct Term(Arc<Shared>);
-
-impl Drop for Term {
-    fn drop(&mut self) {
-        self.0.helm.abandon();
-    }
-}
-
-async fn drive(term: Term, start: Arc<dyn Start>, closed: watch::Sender<Option<ShutdownReport>>) {
-    let (shared, helm) = (&*term.0, &term.0.helm);
-    let mut timer = Timer::new(shared.clock);
-    poll_fn(|cx| helm.poll(shared, cx, &mut timer)).await;
-    start.stop().await;
-    closed.send_replace(poll_fn(|cx| helm.poll_end(cx)).await);
-}
-
 impl Supervisor {
-    fn new(
-        shared: Arc<Shared>,
+    pub(crate) fn new(
+        commons: Arc<Commons>,
+        listener: Arc<dyn Listener>,
         start: Arc<dyn Start>,
         launch: Arc<Launch>,
         hook: Option<Arc<ExitHook>>,
@@ -235,7 +104,8 @@ impl Supervisor {
         reports: mpsc::Sender<(WorkerId, Report)>,
     ) -> Self {
         Self {
-            shared,
+            commons,
+            listener,
             runtime,
             max_payload: launch.max_payload,
             exits: Exits::new(hook),
@@ -261,40 +131,25 @@ impl Supervisor {
 
     /// Brings up the first workers, if they are wanted without a task; returns when the scheduler wants to be
     /// called.
-    fn open(&mut self) -> Option<Time> {
-        let shared = Arc::clone(&self.shared);
-        let view = &mut *shared.view();
-        let now = shared.now();
+    pub(crate) fn open(&mut self) -> Option<Time> {
+        let commons = Arc::clone(&self.commons);
+        let view = &mut *commons.view();
+        let now = commons.now();
         view.scheduler.open(now);
         self.perform(view, now);
         view.scheduler.next_timeout()
     }
 
-    /// Whether the next task would begin at once.
-    pub(crate) fn would_begin(&self) -> bool {
-        self.shared.view().scheduler.would_begin()
-    }
-
-    /// Whether nothing is left to do.
-    pub(crate) fn is_over(&self) -> bool {
-        self.report.is_some()
-    }
-
-    /// What is to be said of the pool at its end.
-    pub(crate) fn end(&mut self) -> Option<ShutdownReport> {
-        self.report.take()
-    }
-
     /// Handles a batch of events; returns when the scheduler wants to be called again.
-    pub(crate) fn handle(
+    fn handle(
         &mut self,
-        shared: &Shared,
+        commons: &Commons,
         reports: &mut Vec<(WorkerId, Report)>,
         brought: Option<(WorkerId, &mut Vec<Message>)>,
         commands: &mut Vec<Command>,
     ) -> Option<Time> {
-        let view = &mut *shared.view();
-        let now = shared.now();
+        let view = &mut *commons.view();
+        let now = commons.now();
         for (worker, report) in reports.drain(..) {
             self.on_report(view, now, worker, report);
             self.perform(view, now);
@@ -317,14 +172,14 @@ impl Supervisor {
             self.trim(now);
         }
         if self.places > 0 {
-            shared.room.add_permits(std::mem::take(&mut self.places));
+            commons.room.add_permits(std::mem::take(&mut self.places));
         }
         self.news = view.observer.feed.take_news();
         next_timeout
     }
 
     /// Tells those who look on and those who wait for tasks.
-    pub(crate) fn resolve(&mut self) {
+    fn resolve(&mut self) {
         // Each is looked at first: to drain nothing is a call of its own, and most turns have little to tell.
         if !self.reported.is_empty() {
             for (cell, Progress { done, total, text, .. }) in self.reported.drain(..) {
@@ -356,7 +211,7 @@ impl Supervisor {
             Command::Abort(task) => view.scheduler.abort(now, task),
             Command::WarmUp(waiter) => {
                 // A waiter that comes too late is dropped, which tells it so.
-                if self.shared.refused.get().is_none() {
+                if self.commons.refused.get().is_none() {
                     self.warming.push(waiter);
                     view.scheduler.warm_up(now);
                 }
@@ -435,11 +290,11 @@ impl Supervisor {
             view.scheduler.misbehaved(now, worker); // nothing is where it could not open it
             return self.perform(view, now);
         };
-        log::debug!("{}: {worker} cannot open shared memory any more", self.shared.name);
+        log::debug!("{}: {worker} cannot open shared memory any more", self.commons.name);
         let taken = self.take_back(&view.scheduler, worker, 0);
         let begun = view.scheduler.pipeline(worker).count() - taken;
         if let Err(error) = outlet.put(Kind::Resume, &(), Payload::default()) {
-            log::error!("{}: {worker} cannot be told to go on: {error}", self.shared.name);
+            log::error!("{}: {worker} cannot be told to go on: {error}", self.commons.name);
         }
         self.unwritten.push(worker);
         let again: Vec<_> = view.scheduler.pipeline(worker).skip(begun).collect();
@@ -601,10 +456,10 @@ impl Supervisor {
         self.workers.insert(worker, Worker { orders, outlet: None, claims: None });
         let uplink = Uplink {
             worker,
-            listener: Arc::<Shared>::clone(&self.shared),
+            listener: Arc::clone(&self.listener),
             reports: self.reports.clone(),
-            clock: self.shared.clock,
-            arena: Arc::clone(&self.shared.arena),
+            clock: self.commons.clock,
+            arena: Arc::clone(&self.commons.arena),
         };
         // Whoever has the helm may be no task of the runtime.
         let (start, launch) = (Arc::clone(&self.start), Arc::clone(&self.launch));
@@ -628,7 +483,7 @@ impl Supervisor {
                 Ok(()) if self.unwritten.last() == Some(&worker) => {}
                 Ok(()) => self.unwritten.push(worker),
                 // Not reached: the header is small and the arguments were measured.
-                Err(error) => log::error!("{}: {task} cannot be sent: {error}", self.shared.name),
+                Err(error) => log::error!("{}: {task} cannot be sent: {error}", self.commons.name),
             }
         }
     }
@@ -660,7 +515,7 @@ impl Supervisor {
     /// nothing to do does nothing.
     fn trim(&mut self, now: Time) {
         self.next_trim = now + TRIM_PERIOD;
-        if self.shared.arena.trim() {
+        if self.commons.arena.trim() {
             let ready = self.workers.iter().filter(|(_, worker)| worker.outlet.is_some());
             ready.for_each(|(id, _)| self.order(*id, Order::Trim));
         }
@@ -726,7 +581,7 @@ impl Supervisor {
             self.broken = self.death.clone().map(BrokenProcessPool);
         }
         observer.pool_refuses(self.broken.as_ref());
-        self.shared.refuse(self.broken.clone().map_or(Refused::ShutDown, Refused::Broken));
+        self.commons.refuse(self.broken.clone().map_or(Refused::ShutDown, Refused::Broken));
         self.warming.clear(); // only now, as who wakes asks for the reason at once
     }
 
@@ -741,13 +596,42 @@ impl Supervisor {
     }
 }
 
+impl Steered for Supervisor {
+    fn turn(
+        &mut self,
+        commons: &Commons,
+        reports: &mut Vec<(WorkerId, Report)>,
+        brought: Option<(WorkerId, &mut Vec<Message>)>,
+        commands: &mut Vec<Command>,
+    ) -> Option<Time> {
+        let next_timeout = self.handle(commons, reports, brought, commands);
+        self.resolve();
+        next_timeout
+    }
+
+    /// Whether the next task would begin at once.
+    fn would_begin(&self) -> bool {
+        self.commons.view().scheduler.would_begin()
+    }
+
+    /// Whether nothing is left to do.
+    fn is_over(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// What is to be said of the pool at its end.
+    fn end(&mut self) -> Option<ShutdownReport> {
+        self.report.take()
+    }
+}
+
 impl Drop for Supervisor {
     /// Also when the runtime ends.
     fn drop(&mut self) {
         // The places of tasks that go with it are not given back, and nobody must wait for one.
-        self.shared.refuse(Refused::ShutDown);
-        self.shared.arena.close();
-        let end = self.shared.view().observer.feed.close();
+        self.commons.refuse(Refused::ShutDown);
+        self.commons.arena.close();
+        let end = self.commons.view().observer.feed.close();
         drop(end);
     }
 }
@@ -769,40 +653,5 @@ fn why(reason: KillReason) -> Why {
         KillReason::GraceOver => Why::Text("it was told to end, and killed"),
         KillReason::Wanted => Why::Text("it was killed because all workers were to be"),
         KillReason::Broken => Why::Text("it was killed because the pool is broken"),
-    }
-}
-
-/// Wakes the supervisor at a time on its clock.
-pub(crate) struct Timer {
-    clock: Clock,
-    armed: Option<(Instant, Sleep)>,
-}
-
-impl Timer {
-    fn new(clock: Clock) -> Self {
-        Self { clock, armed: None }
-    }
-
-    pub(crate) fn at(&self) -> Option<Instant> {
-        self.armed.as_ref().map(|(at, _)| *at)
-    }
-
-    pub(crate) fn set(&mut self, at: Option<Instant>) {
-        match (at, &mut self.armed) {
-            (None, armed) => *armed = None,
-            // An earlier alarm is left in place: it is cheaper to find nothing to do once than to
-            // move the alarm with every task.
-            (Some(at), Some((armed_at, _))) if *armed_at <= at => {}
-            (Some(at), armed) => {
-                let delay = at.saturating_duration_since(self.clock.now());
-                *armed = Some((at, self.clock.sleep(delay)));
-            }
-        }
-    }
-
-    /// Pending for ever while the timer is not set.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some((_, delay)) = &mut self.armed else { return Poll::Pending };
-        delay.as_mut().poll(cx).map(|()| self.armed = None)
     }
 }

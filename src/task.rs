@@ -11,10 +11,11 @@ use serde::Serialize;
 use crate::admission::{Options, Pool};
 use crate::blocking::block_on;
 use crate::callable::TaskFn;
+use crate::commons::Command;
+use crate::engine::Engine;
 use crate::error::{RunError, SubmitError};
 use crate::executor::ProcessPoolExecutor;
 use crate::handle::TaskHandle;
-use crate::supervisor::{Command, Shared};
 
 /// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the standard
 /// library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
@@ -303,19 +304,19 @@ where
     ///
     /// If the future is dropped while it waits for room, nothing has been submitted.
     pub async fn submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
-        self.submit_by(Shared::send).await
+        self.submit_by(Engine::send).await
     }
 
     async fn submit_by(
         self,
-        send: fn(&Shared, Command) -> bool,
+        send: fn(&Engine, Command) -> bool,
     ) -> Result<TaskHandle<F::Output>, SubmitError> {
         let deadline = self.deadline.and_then(Deadline::instant);
         let prepared = self.pool.prepare::<F>(&self.args)?;
         drop(self.args); // they need not live while the task waits for room
         self.pool.take_place(prepared.name, deadline).await?;
         let cell = self.pool.enqueue(prepared, Options { deadline, ..self.options }, send)?;
-        Ok(TaskHandle::new(cell, self.pool.shared()))
+        Ok(TaskHandle::new(cell, self.pool.commons()))
     }
 
     /// Queues the task without waiting; see [`ProcessPoolExecutor::try_submit`].
@@ -328,8 +329,8 @@ where
         let prepared = self.pool.prepare::<F>(&self.args)?;
         self.pool.try_take_place(prepared.name)?;
         let options = Options { deadline, ..self.options };
-        let cell = self.pool.enqueue(prepared, options, Shared::send)?;
-        Ok(TaskHandle::new(cell, self.pool.shared()))
+        let cell = self.pool.enqueue(prepared, options, Engine::send)?;
+        Ok(TaskHandle::new(cell, self.pool.commons()))
     }
 
     /// Queues the task and awaits its result; see [`ProcessPoolExecutor::run`].
@@ -342,7 +343,7 @@ where
     ///
     /// Dropping the future cancels the task, and ends it if it runs.
     pub async fn run(self) -> Result<F::Output, RunError> {
-        let handle = self.submit_by(Shared::send_and_wait).await?;
+        let handle = self.submit_by(Engine::send_and_wait).await?;
         Ok(handle.abort_on_drop().await?)
     }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::engine::Engine;
 use crate::executor::ProcessPoolExecutor;
 use crate::output::WorkerOutput;
 use crate::shutdown::Shutdown;
-use crate::supervisor::Shared;
 
 use super::clock;
 use super::gate::Gate;
@@ -27,7 +27,7 @@ const ALARMS: usize = 50;
 pub(super) struct Play<'a> {
     pub(super) history: &'a History,
     pub(super) pool: Option<ProcessPoolExecutor>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) engine: Arc<Engine>,
     pub(super) driver: JoinHandle<()>,
     gate: Gate,
     /// At which event it is opened again.
@@ -63,7 +63,7 @@ impl<'a> Play<'a> {
         let gate = Gate::default();
         Self {
             history,
-            shared: pool.pool().shared(),
+            engine: Arc::clone(&pool.pool().engine),
             pool: Some(pool),
             driver: runtime.spawn(gate.clone().guard(work)),
             gate,

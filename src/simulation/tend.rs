@@ -68,8 +68,8 @@ impl Play<'_> {
 
     /// Whether the scheduler is called when it wants to be.
     fn check_alarm(&self, alarm: Duration) -> Check {
-        let now = self.shared.now();
-        let due = self.shared.view().scheduler.next_timeout();
+        let now = self.engine.commons.now();
+        let due = self.engine.commons.view().scheduler.next_timeout();
         let is_late = due.is_some_and(|at| at.saturating_sub(now) < alarm);
         ensure!(
             self.driver.is_finished() || !is_late,
@@ -107,7 +107,7 @@ impl Play<'_> {
 
     /// All that users have asked for is there, but for the end of the pool.
     fn is_served(&self) -> bool {
-        let counts = self.shared.view().scheduler.counts();
+        let counts = self.engine.commons.view().scheduler.counts();
         let over = counts.completed + counts.failed + counts.cancelled;
         self.unfinished().is_empty() && (self.was_abandoned || counts.submitted == over)
     }
@@ -134,11 +134,11 @@ impl Play<'_> {
         if self.pool.is_none() || self.was_abandoned {
             return Ok(());
         }
-        let Some(leftovers) = self.shared.leftovers() else {
+        let Some(leftovers) = self.engine.leftovers() else {
             return Ok(());
         };
         ensure!(leftovers.is_empty(), "what is left: {leftovers:?}");
-        let places = self.shared.room.available_permits();
+        let places = self.engine.commons.room.available_permits();
         ensure!(
             places == self.history.queue_capacity,
             "{places} places in the queue, not {}",

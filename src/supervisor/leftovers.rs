@@ -1,18 +1,11 @@
 //! What a supervisor must not have any more when all tasks are over.
 
-use super::{Shared, Supervisor};
+use super::Supervisor;
 use crate::claim::ClaimBoard;
-
-impl Shared {
-    /// As of the supervisor, if the pool has not ended.
-    pub(crate) fn leftovers(&self) -> Option<Vec<&'static str>> {
-        self.helm.look(Supervisor::leftovers)
-    }
-}
 
 impl Supervisor {
     /// Says what it still keeps of tasks.
-    fn leftovers(&self) -> Vec<&'static str> {
+    pub(crate) fn leftovers(&self) -> Vec<&'static str> {
         let mut boards = self.workers.values().filter_map(|worker| worker.claims.as_ref());
         let kept = [
             (!self.ledger.is_empty(), "entries in the ledger"),
