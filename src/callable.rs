@@ -5,7 +5,7 @@ use std::future::Future;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::child::block_on;
+use crate::runtime::block_on;
 
 /// A function with arguments `A`: any `fn` of zero to eight parameters. One argument is passed
 /// bare, several as a tuple, none as `()`.

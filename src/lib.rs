@@ -134,6 +134,7 @@ compile_error!("procpool supports Linux and other Unix systems; Windows is not s
 
 mod admission;
 mod arena;
+mod arguments;
 mod base;
 mod blocking;
 mod builder;
@@ -184,6 +185,7 @@ mod progress;
 mod record;
 mod registry;
 mod reports;
+mod runtime;
 mod scheduler;
 mod shared;
 mod shutdown;

@@ -18,11 +18,12 @@ pub mod probes {
     use serde::de::DeserializeOwned;
 
     use super::Probe;
+    use crate::arguments::Arguments;
     use crate::callable::{Callable, TaskFn};
-    use crate::child::{Arguments, block_on};
     use crate::codec::Choice;
     use crate::payload::Encoded;
     use crate::registry::{CallError, InitCallOf, InitError, TaskCall, TaskCallOf};
+    use crate::runtime::block_on;
 
     type Task = (Option<TaskCallOf>, &'static str);
 

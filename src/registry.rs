@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::{Arc, OnceLock};
 
+use crate::arguments::Arguments;
 use crate::callable::TaskFn;
-use crate::child::Arguments;
 use crate::codec::{AskedForm, Choice, CodecError, Sink, ValueForm};
 use crate::id::IdHasher;
 use crate::payload::Encoded;

@@ -3,14 +3,14 @@
 use std::io;
 use std::time::Instant;
 
-use super::stream::{FrameWriter, trim};
-use super::worker::Failed;
+use super::call::Failed;
+use super::stream::FrameWriter;
 use crate::claim::items::Items;
 use crate::claim::{Begun, begin};
 use crate::clock::nanos;
 use crate::record::Recorder;
 use crate::shared::Kept;
-use crate::sys::SharedPage;
+use crate::sys::{SharedPage, trim};
 use crate::wire::{
     ChunkHeader, ChunkReplyHeader, Kind, Outcome, Slot, begin_entry, end_entry, put_task_frame,
     replace_entry,

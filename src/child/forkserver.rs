@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use super::call::cut_failure;
 use super::panic::record_panics;
 use super::prepare::preload;
 use super::stream::FrameReader;
@@ -94,7 +95,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
             Ok(Some(Server { connection, parent, functions, proof, workers, line }))
         }
         Err(failure) => {
-            send(&socket, Kind::PreloadFailed, &worker::cut_failure(failure, MOST_TEXT))?;
+            send(&socket, Kind::PreloadFailed, &cut_failure(failure, MOST_TEXT))?;
             Ok(None)
         }
     }

@@ -5,6 +5,7 @@
 //! running. A second thread waits for the parent to go; a third sends what tasks report of their
 //! progress, from the first report on.
 
+mod call;
 mod chunk;
 mod context;
 mod forkserver;
@@ -14,7 +15,6 @@ mod prepare;
 mod process;
 mod progress;
 mod role;
-mod runtime;
 mod segments;
 mod stream;
 mod worker;
@@ -22,5 +22,3 @@ mod worker;
 pub use self::context::{Current, StateError, current, preloaded, state, try_current};
 pub(crate) use self::role::{Role, is_uninitialised_worker, report_missing_init};
 pub use self::role::{init, worker_main};
-pub(crate) use self::runtime::block_on;
-pub(crate) use self::stream::Arguments;

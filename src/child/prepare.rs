@@ -4,9 +4,9 @@ use std::any::Any;
 
 use super::context::{set_preloaded, set_state};
 use super::panic::catch;
-use super::runtime::was_used;
-use super::stream::Arguments;
+use crate::arguments::Arguments;
 use crate::registry::{Function, InitError};
+use crate::runtime::was_used;
 use crate::wire::InitFailure;
 
 /// Runs the preload and keeps what it returns: in a fork server for all workers to come, and otherwise

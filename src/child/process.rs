@@ -5,10 +5,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::call::call;
 use super::panic::{catch, record_panics};
 use super::progress::Uplink;
-use super::stream::{Arguments, FrameReader, FrameWriter};
-use super::worker::{call, watch_parent};
+use super::stream::{FrameReader, FrameWriter};
+use super::worker::watch_parent;
+use crate::arguments::Arguments;
 use crate::base::{ParentLink, adopt, current_process};
 use crate::error::TaskPanic;
 use crate::id::TaskId;

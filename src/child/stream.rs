@@ -2,16 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::Range;
 use std::sync::Arc;
-
-use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
 use super::input::Input;
 use super::progress::Uplink;
-use crate::codec::{CodecError, decode, decode_shared};
+use crate::arguments::Arguments;
 use crate::shared::{Kept, lend};
+use crate::sys::trim;
 use crate::wire::{
     Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, put_frame, split_item, split_kind,
 };
@@ -19,9 +16,6 @@ use crate::wire::{
 const BUFFER: usize = 64 << 10;
 /// Larger replies are not kept back.
 const SMALL: usize = 1 << 10;
-/// A larger buffer is given back to the system after use.
-const KEPT: usize = 1 << 20;
-
 /// Reads frames.
 pub(super) struct FrameReader {
     pipe: BufReader<Input>,
@@ -136,43 +130,6 @@ impl Items<'_> {
     }
 }
 
-/// The bytes of a task's arguments.
-#[derive(Debug)]
-pub(crate) enum Arguments<'a> {
-    /// A part of a frame.
-    Framed { frame: &'a mut Vec<u8>, bytes: Range<usize> },
-    /// In memory that the parent shares.
-    Shared(Bytes),
-}
-
-impl Arguments<'_> {
-    #[cfg(test)]
-    pub(crate) fn new(frame: &mut Vec<u8>) -> Arguments<'_> {
-        let bytes = 0..frame.len();
-        Arguments::Framed { frame, bytes }
-    }
-
-    /// Reads the value, which may keep parts of shared memory.
-    #[inline]
-    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
-        match self {
-            Self::Framed { frame, bytes } => decode(&frame[bytes.clone()]),
-            Self::Shared(bytes) => decode_shared(bytes),
-        }
-    }
-
-    /// Frees the memory of large arguments, so that they are not held twice while the task runs. In
-    /// a chunk others may follow, which are still needed.
-    #[inline]
-    pub(crate) fn release(&mut self) {
-        match self {
-            Self::Framed { frame, bytes } if bytes.end == frame.len() => trim(frame),
-            Self::Framed { .. } => {}
-            Self::Shared(bytes) => *bytes = Bytes::new(),
-        }
-    }
-}
-
 /// Writes frames. Before the next task begins each is written, or the parent can see it.
 pub(super) struct FrameWriter {
     uplink: &'static Uplink,
@@ -233,12 +190,5 @@ impl FrameWriter {
     fn clear(&mut self) {
         self.buffer.clear();
         trim(&mut self.buffer);
-    }
-}
-
-#[inline]
-pub(super) fn trim(buffer: &mut Vec<u8>) {
-    if buffer.capacity() > KEPT {
-        *buffer = Vec::new();
     }
 }

@@ -11,31 +11,32 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use super::call::{attempt, call, cut_failure};
 use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_current_item};
-use super::panic::{catch, record_panics};
+use super::panic::record_panics;
 use super::prepare::{initialise, preload};
 use super::progress::Uplink;
 use super::segments::{Segments, read};
-use super::stream::{Arguments, FrameReader, FrameWriter, Incoming, Items};
+use super::stream::{FrameReader, FrameWriter, Incoming, Items};
+use crate::arguments::Arguments;
 use crate::base::{Identity, ParentLink, adopt};
 use crate::claim::{begin, is_offered};
-use crate::codec::{Fault, SHARED_FROM, Sink};
+use crate::codec::SHARED_FROM;
 use crate::error::TRY_AGAIN;
 use crate::limits::CpuTimeLimit;
 use crate::log::print;
-use crate::payload::Encoded;
-use crate::registry::{CallError, Function, Registry, TaskCall};
-use crate::shared::{refuse_to_lend, settle, why_not_lend};
+use crate::registry::{Function, Registry};
+use crate::shared::{refuse_to_lend, settle};
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, close_inherited, exit_forked,
     is_address_space_limited, is_shortage, kill_own_group, open_parent, take_frame_pipes,
     take_part_in_barriers, wait_for_hangup,
 };
 use crate::wire::{
-    ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, Outcome, PanicReport,
-    PreloadHeader, Ready, ReplyHeader, SegmentReply, SegmentTask, Slot, Stop, TaskHeader, VERSION,
-    WorkerHello, peek_version, put_frame, put_task_frame, set_length, set_run_time, split_header,
+    ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, PreloadHeader, Ready,
+    ReplyHeader, SegmentReply, SegmentTask, Slot, Stop, TaskHeader, VERSION, WorkerHello,
+    peek_version, put_frame, put_task_frame, set_run_time, split_header,
 };
 
 /// Serves the pool and ends the process.
@@ -513,128 +514,9 @@ impl Worker {
     }
 }
 
-/// Calls a function and leaves a frame with what came of it in `out`, which is empty; but the result may be
-/// in the sink instead.
-pub(super) fn call(
-    function: &Function,
-    payload: Arguments<'_>,
-    out: &mut Vec<u8>,
-    limit: usize,
-    sink: Option<&mut dyn Sink>,
-    put_header: impl Fn(&mut Vec<u8>, Outcome, usize) -> io::Result<()>,
-) -> io::Result<(Outcome, Encoded)> {
-    put_header(out, Outcome::Returned, 0)?;
-    let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
-    let Failed { outcome, text } = match attempt(call, payload, out, limit, sink) {
-        Ok(encoded) => {
-            set_length(out)?;
-            return Ok((Outcome::Returned, encoded));
-        }
-        Err(failed) => *failed,
-    };
-    out.clear();
-    put_header(out, outcome, text.len())?;
-    out.extend_from_slice(&text);
-    Ok((outcome, Encoded::default()))
-}
-
 /// Of a worker that has no exit hook.
 fn put_goodbye(out: &mut Vec<u8>) -> io::Result<()> {
     put_task_frame(out, Kind::Goodbye, &Goodbye { exit_hook: None }, 0)
-}
-
-/// Calls a function and appends its result to `out`; or says why there is none, with what the reply
-/// has to tell of that. What a panic leaves in `out` is for the caller to take off. Says whether the result
-/// is in the sink instead.
-#[inline]
-fn attempt(
-    call: &TaskCall,
-    mut args: Arguments<'_>,
-    out: &mut Vec<u8>,
-    limit: usize,
-    mut sink: Option<&mut dyn Sink>,
-) -> Result<Encoded, Box<Failed>> {
-    // All by reference, also what it returns: `catch` would move it from place to place, and that takes longer than a
-    // small task.
-    let mut called = None;
-    let mut run = || {
-        let sink = sink.as_mut().map(|sink| &mut **sink as &mut dyn Sink);
-        called = Some(call(&mut args, out, limit, sink));
-    };
-    let caught = catch(&mut run);
-    match called {
-        Some(Ok(encoded)) => match why_not_lend(&encoded.kept) {
-            None => Ok(encoded),
-            Some(reason) => Err(Box::new(Failed::lending(reason))),
-        },
-        Some(Err(error)) => Err(Box::new(Failed::call(&error, limit))),
-        None => Err(Box::new(Failed::panic(caught.err().unwrap_or_default(), limit))),
-    }
-}
-
-/// Why there is no result.
-pub(super) struct Failed {
-    pub(super) outcome: Outcome,
-    /// What the reply tells of it.
-    pub(super) text: Vec<u8>,
-}
-
-impl Failed {
-    #[cold]
-    fn call(error: &CallError, limit: usize) -> Self {
-        let (outcome, text) = match error {
-            CallError::Arguments(error) => {
-                (Outcome::UndecodableArguments, encode_reason(error, limit))
-            }
-            CallError::Result { error, returned } => match (error.fault(), returned) {
-                (Fault::TooLarge { .. }, _) => (Outcome::ResultTooLarge, Vec::new()),
-                (_, None) => (Outcome::UnencodableResult, encode_reason(error, limit)),
-                (_, Some(returned)) => {
-                    let reason = format!(
-                        "the function returned the error {returned}, which cannot be sent: {error}"
-                    );
-                    (Outcome::UnencodableResult, encode_reason(&reason, limit))
-                }
-            },
-        };
-        Self { outcome, text }
-    }
-
-    #[cold]
-    fn lending(reason: &str) -> Self {
-        Self { outcome: Outcome::UnencodableResult, text: reason.as_bytes().to_vec() }
-    }
-
-    #[cold]
-    fn panic(report: PanicReport, limit: usize) -> Self {
-        Self { outcome: Outcome::Panicked, text: encode_report(report, limit) }
-    }
-}
-
-fn encode_reason(error: &impl ToString, limit: usize) -> Vec<u8> {
-    let mut reason = error.to_string();
-    truncate(&mut reason, room_for_text(limit));
-    reason.into_bytes()
-}
-
-fn encode_report(report: PanicReport, limit: usize) -> Vec<u8> {
-    postcard::to_stdvec(&cut(report, room_for_text(limit))).unwrap_or_default()
-}
-
-fn cut(mut report: PanicReport, room: usize) -> PanicReport {
-    truncate(&mut report.message, room);
-    truncate(&mut report.backtrace, room - report.message.len());
-    report
-}
-
-/// The message of a panic or an error may be longer than a payload may be.
-fn room_for_text(limit: usize) -> usize {
-    const OVERHEAD: usize = 1024;
-    limit.max(2 * OVERHEAD) - OVERHEAD
-}
-
-fn truncate(text: &mut String, room: usize) {
-    text.truncate(text.floor_char_boundary(room));
 }
 
 fn named(functions: &[&'static Function], position: u32) -> io::Result<&'static Function> {
@@ -661,20 +543,6 @@ fn prepare(
             .map_err(|failure| (Kind::InitFailed, cut_failure(failure, limit)))?;
     }
     Ok(())
-}
-
-/// Makes it fit into a frame whose payload may have so many bytes.
-pub(super) fn cut_failure(failure: InitFailure, limit: usize) -> InitFailure {
-    let room = room_for_text(limit);
-    let cut_text = |mut text| {
-        truncate(&mut text, room);
-        text
-    };
-    match failure {
-        InitFailure::Panicked(report) => InitFailure::Panicked(cut(report, room)),
-        InitFailure::Failed(text) => InitFailure::Failed(cut_text(text)),
-        InitFailure::CannotFork(text) => InitFailure::CannotFork(cut_text(text)),
-    }
 }
 
 /// Whether the parent can see which process this is: its child, or one that has signed their page.

@@ -4,6 +4,9 @@
 /// In smaller memory there is hardly room for a huge page.
 const LARGE: usize = 4 << 20;
 
+/// A larger buffer is given back to the system after use.
+const KEPT: usize = 1 << 20;
+
 /// An empty `Vec` with room for so many elements.
 pub(crate) fn vec_for<T>(count: usize) -> Vec<T> {
     let mut vec = Vec::with_capacity(count);
@@ -28,6 +31,14 @@ pub(crate) fn try_reserve(buffer: &mut Vec<u8>, more: usize) {
     let has_room = buffer.try_reserve(more).is_ok();
     if has_room && more >= LARGE && buffer.capacity() != capacity {
         advise(buffer);
+    }
+}
+
+/// Gives the memory of a large buffer back; nothing that is in it is wanted any more.
+#[inline]
+pub(crate) fn trim(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEPT {
+        *buffer = Vec::new();
     }
 }
 

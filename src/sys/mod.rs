@@ -35,7 +35,7 @@ pub(crate) use self::fork::{
     reap_child, use_huge_pages,
 };
 pub(crate) use self::inherited::close_inherited;
-pub(crate) use self::large::{reserve, try_reserve, vec_for};
+pub(crate) use self::large::{reserve, trim, try_reserve, vec_for};
 pub(crate) use self::lifeline::{Lifeline, lifeline};
 pub(crate) use self::memory::{SharedPage, SharedPageRef};
 pub(crate) use self::numbers::{

@@ -24,6 +24,6 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// Whether something was awaited on this thread.
-pub(super) fn was_used() -> bool {
+pub(crate) fn was_used() -> bool {
     USED.get()
 }
