@@ -12,6 +12,7 @@ use crate::codec::{CodecError, Fault};
 use crate::handshake::Refusal;
 use crate::id::{TaskId, WorkerId};
 use crate::limits::{Exceeded, ResourceLimits};
+use crate::role::TRY_AGAIN;
 use crate::sys::{is_shortage, signal_name};
 use crate::wire::{InitFailure, Outcome, PanicReport, split_header};
 
@@ -696,10 +697,6 @@ impl BrokenProcessPool {
         )
     }
 }
-
-/// With this code a child exits that could not begin because the machine was short of something
-/// (`EX_TEMPFAIL`).
-pub(crate) const TRY_AGAIN: i32 = 75;
 
 /// Why a worker did not become ready.
 #[derive(Clone, Debug, thiserror::Error)]

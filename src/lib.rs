@@ -185,6 +185,7 @@ mod progress;
 mod record;
 mod registry;
 mod reports;
+mod role;
 mod runtime;
 mod scheduler;
 mod shared;

@@ -11,8 +11,8 @@ use std::process::Command;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::child::Role;
 use crate::registry::TestWorker;
+use crate::role::Role;
 use crate::sys::own_executable;
 
 /// A program with its circumstances.

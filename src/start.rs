@@ -12,13 +12,13 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::child::Role;
 use crate::error::StartError;
 use crate::forkserver::{ForkServer, Forked};
 use crate::id::WorkerId;
 use crate::launch::Launch;
 use crate::message::{Order, Orders, Why};
 use crate::program::start_child;
+use crate::role::Role;
 use crate::sys::{ChildProcess, ParentPipes, Reaper, SharedPage, require_io_driver};
 
 /// Brings the processes of workers into being.

@@ -10,15 +10,14 @@ mod chunk;
 mod context;
 mod forkserver;
 mod input;
+mod main;
 mod panic;
 mod prepare;
 mod process;
 mod progress;
-mod role;
 mod segments;
 mod stream;
 mod worker;
 
 pub use self::context::{Current, StateError, current, preloaded, state, try_current};
-pub(crate) use self::role::{Role, is_uninitialised_worker, report_missing_init};
-pub use self::role::{init, worker_main};
+pub use self::main::{init, worker_main};

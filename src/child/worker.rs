@@ -23,10 +23,10 @@ use crate::arguments::Arguments;
 use crate::base::{Identity, ParentLink, adopt};
 use crate::claim::{begin, is_offered};
 use crate::codec::SHARED_FROM;
-use crate::error::TRY_AGAIN;
 use crate::limits::CpuTimeLimit;
 use crate::log::print;
 use crate::registry::{Function, Registry};
+use crate::role::TRY_AGAIN;
 use crate::shared::{refuse_to_lend, settle};
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, close_inherited, exit_forked,

@@ -34,7 +34,6 @@ use tokio_util::codec::LengthDelimitedCodec;
 
 use self::protocol::{Answer, Request, SIZE};
 use crate::base::Identity;
-use crate::child::Role;
 use crate::error::{DeathReport, Deceased, Place, StartError, WorkerDeath};
 use crate::handshake::{Handshake, Heard};
 use crate::id::WorkerId;
@@ -44,6 +43,7 @@ use crate::log;
 use crate::output::{Drained, WorkerOutput, drain};
 use crate::program::{Program, start_child};
 use crate::registry::Registry;
+use crate::role::Role;
 use crate::sys::{
     self, ChildProcess, ParentPipes, Reaper, WorkerPipes, control_socket, require_io_driver,
     send_with_fds, worker_pipes,

@@ -20,11 +20,11 @@ use super::plan::{Call, Plan};
 use super::shared::{Reply, Shared, Spawned};
 use super::stdio::{Pipes, Streams};
 use crate::base::{AuthKey, Identity};
-use crate::child::Role;
 use crate::handshake::{Handshake, Heard, Refusal, misplaced};
 use crate::inbox::{keep_payload, read_more};
 use crate::payload::Payload;
 use crate::program::{Program, start_child};
+use crate::role::Role;
 use crate::shared::{Kept, Lent, borrow};
 use crate::sys::{
     ChildProcess, ExitWatch, Peer, control_socket, read_available, require_io_driver, send_with_fds,

@@ -19,10 +19,10 @@ use super::error::{Cause, ProcessError, StartFailure};
 use super::plan::Plan;
 use super::stdio::Pipes;
 use crate::base::{AuthKey, current_process};
-use crate::child::{is_uninitialised_worker, report_missing_init};
 use crate::limits::{Exceeded, ResourceLimits};
 use crate::payload::Payload;
 use crate::registry::Registry;
+use crate::role::{is_uninitialised_worker, report_missing_init};
 use crate::sys::{ChildProcess, control_socket};
 use crate::wire::Outcome;
 

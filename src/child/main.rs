@@ -1,0 +1,65 @@
+//! Where a program becomes a worker.
+
+use tokio::runtime::Handle;
+
+use crate::role::{Role, initialise, is_uninitialised_worker};
+use crate::sys::take_part_in_barriers;
+
+/// Makes this program able to be its own worker: call it as the first statement of `main`.
+///
+/// Workers are further processes of the same program. In one of them this function serves the
+/// pool and never returns; in every other process it does nothing.
+///
+/// ```no_run
+/// fn main() -> std::io::Result<()> {
+///     procpool::init();
+///     tokio::runtime::Runtime::new()?.block_on(async {
+///         // … use pools …
+///         Ok(())
+///     })
+/// }
+/// ```
+///
+/// It is best called before an async runtime is built, so not inside an `async fn main`: what comes
+/// before it runs in every worker, too. If it is forgotten, the pool fails with an error that says
+/// so. Python has the same rule as `if __name__ == "__main__":`.
+pub fn init() {
+    // A task may call it again, by way of the program's own functions.
+    if is_uninitialised_worker() {
+        worker_main();
+    }
+}
+
+/// The `main` of a separate worker program, named by
+/// [`Builder::worker_command`](crate::Builder::worker_command).
+///
+/// The program must have registered the same functions as the parent, best by sharing a library
+/// crate with it. They are compared by name and signature when the worker starts.
+///
+/// ```no_run
+/// # mod tasks { pub fn square(x: u64) -> u64 { x * x } }
+/// procpool::register!(tasks::square); // or a `use` of the crate that registers them
+///
+/// fn main() {
+///     procpool::worker_main()
+/// }
+/// ```
+pub fn worker_main() -> ! {
+    initialise();
+    if Handle::try_current().is_err() {
+        take_part_in_barriers();
+        play();
+    }
+    // It was called inside `async fn main`. A thread of its own lets `async` tasks have a runtime.
+    let _ = std::thread::spawn(|| play()).join();
+    std::process::abort() // not reached: the thread ends the process
+}
+
+fn play() -> ! {
+    match Role::of_this_process() {
+        // Without a flag it was started by hand, and the worker says so.
+        Some(Role::Worker) | None => super::worker::run(),
+        Some(Role::ForkServer) => super::forkserver::run(),
+        Some(Role::Process) => super::process::run(),
+    }
+}
