@@ -3,13 +3,15 @@
 //! Errors answer questions (`is_panic`, `is_worker_death`, …) rather than force matches. All of
 //! them are `Clone + Send + Sync + 'static`.
 
+mod refusal;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::refusal::Refusal;
 use crate::codec::{CodecError, Fault};
-use crate::handshake::Refusal;
 use crate::id::{TaskId, WorkerId};
 use crate::limits::{Exceeded, ResourceLimits};
 use crate::role::TRY_AGAIN;
@@ -495,11 +497,7 @@ impl TaskPanic {
 
 impl fmt::Display for TaskPanic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "panicked: {}", self.message())?;
-        match self.location() {
-            Some(location) => write!(f, " (at {location})"),
-            None => Ok(()),
-        }
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -760,8 +758,7 @@ impl fmt::Display for InitializerFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed { place, failure: InitFailure::Panicked(report) } => {
-                let panic = TaskPanic::new(report.clone());
-                write!(f, "{panic}, in {place}")
+                write!(f, "{report}, in {place}")
             }
             Self::Failed {
                 place,

@@ -11,6 +11,7 @@ use std::io;
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
+use crate::error::Refusal;
 use crate::wire::{
     InitFailure, Kind, PreambleSearch, Ready, VERSION, WorkerHello, peek_version, split_header,
     split_kind,
@@ -41,26 +42,6 @@ pub(crate) enum Heard {
         segments: bool,
     },
     Refused(Refusal),
-}
-
-/// Why a child cannot serve its parent.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error(
-        "a child process reached user code instead of `procpool::init()`: make `procpool::init()` the \
-         first statement of `main`, and put `procpool::test_support!();` into test binaries"
-    )]
-    NotInitialised,
-    #[error("its program speaks version {theirs} of the protocol, this process version {ours}")]
-    Version { ours: u32, theirs: u32 },
-    #[error("its program was built with other functions:\n  {}", .0.join("\n  "))]
-    Functions(Vec<String>),
-    /// Its initializer has failed.
-    #[error("its initializer has failed")]
-    Initializer(InitFailure),
-    /// What was to be built before its initializer has failed.
-    #[error("its preload has failed")]
-    Preload(InitFailure),
 }
 
 impl Default for Handshake {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::Identity;
-use crate::error::{InitializerFailure, Place, StartError};
-use crate::handshake::Refusal;
+use crate::error::{InitializerFailure, Place, Refusal, StartError};
 use crate::id::WorkerId;
 use crate::limits::ResourceLimits;
 use crate::output::WorkerOutput;

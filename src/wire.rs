@@ -20,6 +20,7 @@
 //! └────────────┴───────┘    └────────────┴────────────┴───────┘
 //! ```
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::time::Duration;
@@ -381,6 +382,16 @@ pub(crate) struct PanicReport {
     pub(crate) message: String,
     pub(crate) location: Option<String>,
     pub(crate) backtrace: String,
+}
+
+impl fmt::Display for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.message)?;
+        match &self.location {
+            Some(location) => write!(f, " (at {location})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Why a worker could not be initialised.

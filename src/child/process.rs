@@ -12,7 +12,6 @@ use super::stream::{FrameReader, FrameWriter};
 use super::worker::watch_parent;
 use crate::arguments::Arguments;
 use crate::base::{ParentLink, adopt, current_process};
-use crate::error::TaskPanic;
 use crate::id::TaskId;
 use crate::log::print;
 use crate::registry::{Function, InitError, Registry};
@@ -98,21 +97,20 @@ fn run_for_code(function: &Function, arguments: Arguments<'_>) -> i32 {
             FAILURE
         }
         Err(report) => {
-            print_panic(report);
+            print_panic(&report);
             FAILURE
         }
     }
 }
 
 /// What the panic hook leaves out unless `RUST_BACKTRACE` is set.
-fn print_panic(report: PanicReport) {
-    let panic = TaskPanic::new(report);
-    let (name, backtrace) = (current_process().name(), panic.backtrace());
+fn print_panic(report: &PanicReport) {
+    let (name, backtrace) = (current_process().name(), &report.backtrace);
     let printed = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
     if printed || backtrace.is_empty() {
-        print(format_args!("process `{name}` {panic}"));
+        print(format_args!("process `{name}` {report}"));
     } else {
-        print(format_args!("process `{name}` {panic}\nstack backtrace:\n{backtrace}"));
+        print(format_args!("process `{name}` {report}\nstack backtrace:\n{backtrace}"));
     }
 }
 

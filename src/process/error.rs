@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::{CodecError, Fault};
-use crate::error::{TaskPanic, Value, panic_report, unregistered};
-use crate::handshake::Refusal;
+use crate::error::{Refusal, TaskPanic, Value, panic_report, unregistered};
 use crate::limits::Exceeded;
 use crate::sys::signal_name;
 use crate::wire::Outcome;
