@@ -4,58 +4,20 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
 
-use crate::admission::{Limits, Pool};
-use crate::arena::Arena;
 use crate::callable::{Callable, TaskFn};
-use crate::clock::Clock;
-use crate::codec::Fault;
-use crate::commons::Commons;
-use crate::engine::{self, Engine};
-use crate::error::{BuildError, BuildErrorKind};
+use crate::error::BuildError;
 use crate::executor::ProcessPoolExecutor;
 use crate::exit::ExitHook;
-use crate::forkserver::{ForkServer, ServerLaunch};
-use crate::launch::{Call, Launch};
 use crate::limits::ResourceLimits;
+use crate::open::{Settings, prepare};
 use crate::output::WorkerOutput;
-use crate::payload::Payload;
-use crate::pool::{allowed_workers, cpus, default_workers};
-use crate::program::{Environment, Program};
-use crate::registry::Registry;
-use crate::role::{is_uninitialised_worker, report_missing_init};
-use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
-use crate::start::{Spawn, Start};
-use crate::wire::MAX_PAYLOAD;
-
-/// The most tasks in the hands of one worker. It must leave room on the page of claims.
-const MAX_PIPELINE: usize = 256;
-/// So many brief tasks in a row are no accident.
-const BRIEF_ROW: u32 = 64;
-/// How workers are started; the counterpart of Python's start methods of the same names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub enum StartMethod {
-    /// Each worker is a fresh start of the program: about a millisecond, on every platform.
-    #[default]
-    Spawn,
-    /// A server process, which is started like a worker but has only one thread, runs the
-    /// [`preload`](Builder::preload) once and then forks the workers: a fraction of a millisecond each,
-    /// and what was preloaded is in the memory of all of them, but takes it only once, as long as
-    /// they only read it. The server runs as long as the pool does.
-    ///
-    /// For Linux 5.3 or later; elsewhere no worker can be started, and the pool is broken by that. There
-    /// is no `fork` of this process itself, which has threads and a runtime: the copy of a process has
-    /// only one of its threads, and the locks that the others held stay locked in it for ever. A
-    /// [chapter](crate::guide::start_methods) says more and compares the two.
-    ForkServer,
-}
+use crate::pool::OnWorkerDeath;
+use crate::program::Environment;
+use crate::start::StartMethod;
 
 impl ProcessPoolExecutor {
     /// A pool with the default settings: as many workers as this process may use CPUs, started when
@@ -91,63 +53,22 @@ impl ProcessPoolExecutor {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "call `build` to make a pool"]
 pub struct Builder {
-    name: String,
-    max_workers: Option<usize>,
-    min_workers: usize,
-    idle_timeout: Option<Duration>,
-    max_tasks_per_child: Option<u64>,
-    max_memory_per_child: Option<u64>,
-    limits: ResourceLimits,
-    queue_capacity: usize,
-    default_timeout: Option<Duration>,
-    on_worker_death: OnWorkerDeath,
-    grace_period: Duration,
-    start_timeout: Duration,
-    max_payload: usize,
-    shared_memory: usize,
-    program: Program,
-    start_method: StartMethod,
-    preload: Option<Result<Arc<Call>, BuildErrorKind>>,
-    output: WorkerOutput,
-    initializer: Option<Result<Arc<Call>, BuildErrorKind>>,
-    exit_hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            name: "procpool".to_owned(),
-            max_workers: None,
-            min_workers: 0,
-            idle_timeout: None,
-            max_tasks_per_child: None,
-            max_memory_per_child: None,
-            limits: ResourceLimits::default(),
-            queue_capacity: 10_000,
-            default_timeout: None,
-            on_worker_death: OnWorkerDeath::default(),
-            grace_period: Duration::from_secs(2),
-            start_timeout: Duration::from_secs(30),
-            max_payload: 1 << 30,
-            shared_memory: 256 << 20,
-            program: Program::default(),
-            start_method: StartMethod::default(),
-            preload: None,
-            output: WorkerOutput::default(),
-            initializer: None,
-            exit_hook: None,
-        }
-    }
+    settings: Settings,
 }
 
 impl Builder {
+    #[cfg(test)]
+    pub(crate) fn into_settings(self) -> Settings {
+        self.settings
+    }
+
     /// The pool's name in what it [logs](crate#features) and in its `Debug`; see
     /// [`ProcessPoolExecutor::name`]. Default: `procpool`. It need not be unique.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.settings.name = name.into();
         self
     }
 
@@ -158,7 +79,7 @@ impl Builder {
     /// counted ([`std::thread::available_parallelism`]). Zero is an error; on Windows, which cannot
     /// wait for more processes at once, so are more than 61.
     pub fn max_workers(mut self, count: usize) -> Self {
-        self.max_workers = Some(count);
+        self.settings.max_workers = Some(count);
         self
     }
 
@@ -166,7 +87,7 @@ impl Builder {
     /// waiting for a task. Default: 0, so that a pool that is not used costs nothing. More than
     /// `max_workers` is an error.
     pub fn min_workers(mut self, count: usize) -> Self {
-        self.min_workers = count;
+        self.settings.min_workers = count;
         self
     }
 
@@ -174,7 +95,7 @@ impl Builder {
     /// [`min_workers`](Self::min_workers) are left. Default: never, as in Python: a start costs more than
     /// an idle worker does.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.idle_timeout = Some(limit);
+        self.settings.idle_timeout = Some(limit);
         self
     }
 
@@ -185,7 +106,7 @@ impl Builder {
     /// An input of a [`map`](ProcessPoolExecutor::map) is a task here, too, unless you set a
     /// [`chunksize`](crate::Map::chunksize): then a chunk is one.
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
-        self.max_tasks_per_child = Some(tasks);
+        self.settings.max_tasks_per_child = Some(tasks);
         self
     }
 
@@ -197,7 +118,7 @@ impl Builder {
     /// [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux. What a forked worker has in common with
     /// the server from the start does not count.
     pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
-        self.max_memory_per_child = Some(bytes);
+        self.settings.max_memory_per_child = Some(bytes);
         self
     }
 
@@ -210,14 +131,14 @@ impl Builder {
     /// It is the system's limit on private writable memory (`RLIMIT_DATA`), which what a task starts
     /// inherits, and in which what was [preloaded](Self::preload) counts as well. Leave room for the worker itself: its program, its threads, and its allocator's reserves.
     pub fn hard_memory_limit(mut self, bytes: u64) -> Self {
-        self.limits = self.limits.memory(bytes);
+        self.settings.limits = self.settings.limits.memory(bytes);
         self
     }
 
     /// Limits what each worker may take of the machine: memory, CPU time, the size of files, descriptors.
     /// Of two values for one limit the later one counts. Default: no limits but those that this process has.
     pub fn limits(mut self, limits: ResourceLimits) -> Self {
-        self.limits = limits.or(self.limits);
+        self.settings.limits = limits.or(self.settings.limits);
         self
     }
 
@@ -226,7 +147,7 @@ impl Builder {
     /// Default: 10,000, enough to keep any number of cores busy, and little memory if the arguments
     /// are small. Zero is an error. With large arguments choose less, as each waiting task holds its own.
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
-        self.queue_capacity = tasks;
+        self.settings.queue_capacity = tasks;
         self
     }
 
@@ -236,13 +157,13 @@ impl Builder {
     /// A [`map`](ProcessPoolExecutor::map) is exempt: there a task may be many inputs in one, for which
     /// a limit made for one would be too short.
     pub fn default_timeout(mut self, limit: Duration) -> Self {
-        self.default_timeout = Some(limit);
+        self.settings.default_timeout = Some(limit);
         self
     }
 
     /// What the death of a worker means. Default: [`OnWorkerDeath::Replace`].
     pub fn on_worker_death(mut self, reaction: OnWorkerDeath) -> Self {
-        self.on_worker_death = reaction;
+        self.settings.on_worker_death = reaction;
         self
     }
 
@@ -253,7 +174,7 @@ impl Builder {
     /// A task that looks at [`is_cancelled`](crate::Current::is_cancelled) has the first half of it to end by
     /// itself, which spares its worker; then comes SIGTERM. Another one gets SIGTERM at once.
     pub fn grace_period(mut self, period: Duration) -> Self {
-        self.grace_period = period;
+        self.settings.grace_period = period;
         self
     }
 
@@ -262,7 +183,7 @@ impl Builder {
     /// machines. If the pool's own process has not run at that moment (it was stopped, or its machine was), it counts
     /// from the beginning.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
-        self.start_timeout = limit;
+        self.settings.start_timeout = limit;
         self
     }
 
@@ -271,7 +192,7 @@ impl Builder {
     /// 1 GiB, so that a mistake ends in an error before it ends the memory. The most is a little less
     /// than 4 GiB, and more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.max_payload = bytes.min(MAX_PAYLOAD);
+        self.settings.max_payload = bytes.min(Settings::MAX_PAYLOAD);
         self
     }
 
@@ -297,20 +218,20 @@ impl Builder {
     /// # }
     /// ```
     pub fn shared_memory(mut self, bytes: usize) -> Self {
-        self.shared_memory = bytes;
+        self.settings.shared_memory = bytes;
         self
     }
 
     /// Sets an environment variable of the workers. They inherit the others. Of two values for one
     /// variable the later one counts.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.program.env.set(key.as_ref(), value.as_ref());
+        self.settings.program.env.set(key.as_ref(), value.as_ref());
         self
     }
 
     /// Removes an environment variable, be it inherited or set before.
     pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
-        self.program.env.remove(key.as_ref());
+        self.settings.program.env.remove(key.as_ref());
         self
     }
 
@@ -330,7 +251,7 @@ impl Builder {
     /// # }
     /// ```
     pub fn env_clear(mut self) -> Self {
-        self.program.env.clear();
+        self.settings.program.env.clear();
         self
     }
 
@@ -344,7 +265,7 @@ impl Builder {
     ///
     /// It is the parameter of this name of Python's `subprocess.Popen`.
     pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawFd>) -> Self {
-        self.program.pass_fds = fds.into_iter().collect();
+        self.settings.program.pass_fds = fds.into_iter().collect();
         self
     }
 
@@ -354,7 +275,7 @@ impl Builder {
     /// [`worker_command`](Self::worker_command). If the directory is missing or cannot be entered the
     /// pool is broken as soon as a worker is started, with an error that names it.
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.program.current_dir = Some(absolute(directory.as_ref()));
+        self.settings.program.current_dir = Some(absolute(directory.as_ref()));
         self
     }
 
@@ -367,21 +288,21 @@ impl Builder {
     /// was cleared cannot be seen: for that there is [`env_clear`](Self::env_clear), before this.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
         let WorkerCommand { words, env, current_dir } = command.into();
-        self.program.command = Some(words);
-        self.program.env.extend(env);
-        self.program.current_dir = current_dir.or(self.program.current_dir);
+        self.settings.program.command = Some(words);
+        self.settings.program.env.extend(env);
+        self.settings.program.current_dir = current_dir.or(self.settings.program.current_dir);
         self
     }
 
     /// What becomes of the text that tasks print. Default: [`WorkerOutput::Inherit`].
     pub fn worker_output(mut self, output: WorkerOutput) -> Self {
-        self.output = output;
+        self.settings.output = output;
         self
     }
 
     /// How workers are started. Default: [`StartMethod::Spawn`], which works everywhere.
     pub fn start_method(mut self, method: StartMethod) -> Self {
-        self.start_method = method;
+        self.settings.start_method = method;
         self
     }
 
@@ -431,7 +352,7 @@ impl Builder {
         F: Callable<A, M>,
         A: Serialize,
     {
-        self.preload = Some(prepare(function, &args).map(Arc::new));
+        self.settings.preload = Some(prepare(function, &args).map(Arc::new));
         self
     }
 
@@ -447,7 +368,7 @@ impl Builder {
         F: Callable<A, M>,
         A: Serialize,
     {
-        self.initializer = Some(prepare(function, &args).map(Arc::new));
+        self.settings.initializer = Some(prepare(function, &args).map(Arc::new));
         self
     }
 
@@ -485,7 +406,7 @@ impl Builder {
         A: Serialize,
     {
         let hook = prepare(function, &args).map(ExitHook::new::<F::Output>);
-        self.exit_hook = Some(hook.map(Arc::new));
+        self.settings.exit_hook = Some(hook.map(Arc::new));
         self
     }
 
@@ -499,133 +420,13 @@ impl Builder {
     /// exit hook is not registered or its arguments cannot be encoded; if two registered functions have
     /// the same name; and in a worker that has not called [`init`](crate::init).
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
-        if is_uninitialised_worker() {
-            report_missing_init();
-            return Err(BuildErrorKind::NotInitialised.into());
-        }
-        if let Some(name) = Registry::global().ambiguity() {
-            return Err(BuildErrorKind::AmbiguousFunction(name.to_owned()).into());
-        }
-        let runtime = Handle::try_current().map_err(|_| BuildErrorKind::NoRuntime)?;
-        let config = self.scheduler_config()?;
-        let preload = self.preload.clone().transpose()?;
-        let start: Arc<dyn Start> = match self.start_method {
-            StartMethod::Spawn => Arc::new(Spawn),
-            StartMethod::ForkServer => {
-                let (server, work) = ForkServer::new(ServerLaunch {
-                    name: self.name.clone(),
-                    program: self.program.clone(),
-                    preload,
-                    output: self.output.clone(),
-                    start_timeout: self.start_timeout,
-                });
-                runtime.spawn(work);
-                Arc::new(server)
-            }
-        };
-        let (pool, work) = self.open(config, &runtime, Clock::REAL, start)?;
-        runtime.spawn(work);
-        Ok(pool)
-    }
-
-    /// The pool, and the task that has to run it.
-    pub(crate) fn open(
-        self,
-        config: Config,
-        runtime: &Handle,
-        clock: Clock,
-        start: Arc<dyn Start>,
-    ) -> Result<(ProcessPoolExecutor, impl Future<Output = ()> + Send + use<>), BuildError> {
-        let max_workers = config.max_workers;
-        let (scheduler, arena) = (Scheduler::new(config), Arena::new(self.shared_memory));
-        let (name, capacity) = (self.name.clone(), self.queue_capacity);
-        let (commons, receiver) = Commons::new(name, scheduler, capacity, arena, clock);
-        let engine = Engine::new(commons);
-        let hook = prepared_hook(self.exit_hook, self.max_payload)?;
-        let launch = Arc::new(Launch {
-            name: self.name,
-            program: self.program,
-            forked: start.forks(),
-            preload: self.preload.transpose()?,
-            initializer: self.initializer.transpose()?,
-            exit_hook: hook.as_ref().map(|hook| Arc::clone(&hook.call)),
-            max_payload: self.max_payload,
-            shared_memory: self.shared_memory,
-            max_tasks: self.max_tasks_per_child,
-            max_memory: self.max_memory_per_child,
-            limits: self.limits,
-            output: self.output,
-            start_timeout: self.start_timeout,
-        });
-        let (closed, closing) = watch::channel(None);
-        let (own, runtime) = (Arc::clone(&engine), runtime.clone());
-        let work = engine::run(own, start, launch, hook, runtime, receiver, closed);
-        let limits = Limits {
-            max_workers: AtomicUsize::new(max_workers),
-            max_payload: self.max_payload,
-            queue_capacity: self.queue_capacity,
-            default_timeout: self.default_timeout,
-            counts_tasks: self.max_tasks_per_child.is_some(),
-        };
-        Ok((ProcessPoolExecutor::of(Pool::new(engine, closing, limits)), work))
-    }
-
-    fn scheduler_config(&self) -> Result<Config, BuildErrorKind> {
-        let max_workers = match self.max_workers {
-            _ if self.queue_capacity == 0 => return Err(BuildErrorKind::NoQueue),
-            Some(count) => allowed_workers(count, cfg!(windows))?,
-            None => default_workers(cfg!(windows)),
-        };
-        if self.min_workers > max_workers {
-            let (min, max) = (self.min_workers, max_workers);
-            return Err(BuildErrorKind::MinOverMax { min, max });
-        }
-        if self.max_tasks_per_child == Some(0) {
-            return Err(BuildErrorKind::NoTasks);
-        }
-        Ok(Config {
-            max_workers,
-            min_workers: self.min_workers,
-            idle_timeout: self.idle_timeout,
-            max_tasks: self.max_tasks_per_child,
-            on_worker_death: self.on_worker_death,
-            start_timeout: self.start_timeout,
-            grace_period: self.grace_period,
-            max_pipeline: MAX_PIPELINE,
-            cpus: cpus(),
-            brief_row: BRIEF_ROW,
-        })
+        Ok(ProcessPoolExecutor::of(self.settings.build()?))
     }
 }
 
 /// Without a directory to start from it stays as it is, and fails where it is used.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Call, BuildErrorKind> {
-    let name = std::any::type_name::<F>();
-    let registered = Registry::global().lookup::<F>();
-    let (function, registered) = registered.ok_or(BuildErrorKind::Unregistered(name))?;
-    let arguments = Payload::encode(args, usize::MAX, registered.arguments());
-    let arguments = arguments
-        .map_err(|error| BuildErrorKind::Arguments { function: name, source: error.of(name) })?;
-    Ok(Call { name, function, arguments })
-}
-
-/// A worker takes no larger payload, not even with its last frame.
-fn prepared_hook(
-    hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
-    limit: usize,
-) -> Result<Option<Arc<ExitHook>>, BuildErrorKind> {
-    let hook = hook.transpose()?;
-    match &hook {
-        Some(hook) if hook.call.arguments.len() > limit => {
-            let source = Fault::TooLarge { limit }.into();
-            Err(BuildErrorKind::Arguments { function: hook.call.name, source })
-        }
-        _ => Ok(hook),
-    }
 }
 
 /// A program and its arguments; what [`Builder::worker_command`] takes.

@@ -174,6 +174,7 @@ mod map;
 mod message;
 mod metrics;
 mod observer;
+mod open;
 mod outlet;
 mod output;
 mod payload;
@@ -206,7 +207,7 @@ mod wire;
 mod words;
 
 pub use crate::base::{AuthKey, CurrentProcess, current_process};
-pub use crate::builder::{Builder, StartMethod, WorkerCommand};
+pub use crate::builder::{Builder, WorkerCommand};
 pub use crate::callable::{Callable, TaskFn, marker};
 pub use crate::cell::TaskStatus;
 pub use crate::child::{
@@ -241,6 +242,7 @@ pub use crate::scheduler::{LeaveReason, OnWorkerDeath};
 pub use crate::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
 pub use crate::shutdown::{Shutdown, ShutdownReport};
 pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};
+pub use crate::start::StartMethod;
 pub use crate::task::{Deadline, TaskBuilder};
 pub use crate::task_set::TaskSet;
 pub use crate::wait::{ReturnWhen, wait};

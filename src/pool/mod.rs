@@ -1,5 +1,6 @@
 //! The engine of one pool.
 
-mod size;
+pub(crate) mod size;
 
-pub(crate) use self::size::{allowed_workers, cpus, default_workers};
+pub(crate) use self::size::allowed_workers;
+pub(crate) use crate::scheduler::{Force, OnWorkerDeath};

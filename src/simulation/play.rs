@@ -59,7 +59,9 @@ impl<'a> Play<'a> {
             builder = builder.max_tasks_per_child(tasks);
         }
         let (runtime, start) = (Handle::current(), Arc::new(births.clone()));
-        let (pool, work) = builder.open(config, &runtime, clock::SIMULATED, start).unwrap();
+        let settings = builder.into_settings();
+        let (pool, work) = settings.open(config, &runtime, clock::SIMULATED, start).unwrap();
+        let pool = ProcessPoolExecutor::of(pool);
         let gate = Gate::default();
         Self {
             history,
