@@ -1,4 +1,4 @@
-//! A pool that runs: ties what it has in common with its handles, its helm and its supervisor together.
+//! A pool that runs: what it has in common with its handles, its helm, and its supervisor.
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::events::Events;
 use crate::pool::{Force, allowed_workers};
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::snapshot::{PoolStats, WorkerInfo};
-use crate::sys::resident_memory;
+use crate::start::resident_memory;
 
 /// A pool of worker processes that run ordinary functions; the counterpart of Python's
 /// `concurrent.futures.ProcessPoolExecutor`.

@@ -1,9 +1,9 @@
 //! Who handles the events of a pool: the supervisor's task, or somebody in its place.
 //!
-//! The supervisor is a state that one at a time can have in hand. Its task takes it for all that comes
-//! through channels, and when the time is up. Two others take it if it is free, because for them each
-//! switch to that task and back would be a good part of a round trip: a caller who waits for a task that
-//! an idle worker can begin at once, and the link whose worker has answered.
+//! The supervisor is a state that one at a time can have in hand. Its task takes it for all that
+//! comes through channels, and when the time is up. Two others take it if it is free, because for
+//! them each switch to that task and back would be a good part of a round trip: a caller who waits
+//! for a task that an idle worker can begin at once, and the link whose worker has answered.
 //!
 //! Nobody waits for the helm. Whoever finds it taken sends the event through a channel, and the task, if
 //! it is the one, is woken when the helm is free. Whoever has taken it
@@ -32,8 +32,8 @@ pub(crate) const BATCH: usize = 256;
 
 /// What is steered: the supervisor.
 pub(crate) trait Steered {
-    /// Handles a batch of events, with what a link has brought itself, and tells those who wait; returns
-    /// when it wants to be called again.
+    /// Handles a batch of events, with what a link has brought itself, and tells those who wait;
+    /// returns when it wants to be called again.
     fn turn(
         &mut self,
         commons: &Commons,

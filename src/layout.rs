@@ -24,7 +24,8 @@ use crate::words::WORD;
 
 /// How many words there are for claims.
 pub(crate) const CLAIMS: usize = 512;
-/// Says by its upper half which chunk it is about, and by the lower one how many items have begun, or are about to.
+/// Says by its upper half which chunk it is about, and by the lower one how many items have begun,
+/// or are about to.
 pub(crate) const ANNOUNCED: usize = CLAIMS;
 /// Whether the parent has barriers.
 pub(crate) const HAS_BARRIERS: usize = ANNOUNCED + 1;

@@ -88,8 +88,8 @@ pub(crate) struct Entries {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The parent's side: what the worker has recorded of a chunk. Nothing that it does meanwhile, or has
-/// written, can do more than make the bytes wrong.
+/// The parent's side: what the worker has recorded of a chunk. Nothing that it does meanwhile, or
+/// has written, can do more than make the bytes wrong.
 pub(crate) fn read(chunk: &Claim) -> Option<Entries> {
     read_numbered(chunk.page(), chunk.slot().sending)
 }

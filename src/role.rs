@@ -24,9 +24,9 @@ pub(crate) enum Role {
 impl Role {
     const ALL: [Self; 3] = [Self::Worker, Self::ForkServer, Self::Process];
 
-    /// The last argument of every such process. A program that does not call [`init`](crate::init) will most likely
-    /// refuse such an option at once, as the standard test harness does; and unlike an environment
-    /// variable it is not inherited by the processes that a task starts.
+    /// The last argument of every such process. A program that does not call [`init`](crate::init)
+    /// will most likely refuse such an option at once, as the standard test harness does; and
+    /// unlike an environment variable it is not inherited by the processes that a task starts.
     pub(crate) fn flag(self) -> &'static str {
         match self {
             Self::Worker => "--procpool-worker",

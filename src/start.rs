@@ -19,6 +19,8 @@ use crate::launch::Launch;
 use crate::message::{Order, Orders, Why};
 use crate::program::start_child;
 use crate::role::Role;
+/// What a child takes, which is the parent's to ask.
+pub(crate) use crate::sys::resident_memory;
 use crate::sys::{ChildProcess, ParentPipes, Reaper, SharedPage, require_io_driver};
 
 /// How workers are started; the counterpart of Python's start methods of the same names.
@@ -29,9 +31,9 @@ pub enum StartMethod {
     #[default]
     Spawn,
     /// A server process, which is started like a worker but has only one thread, runs the
-    /// [`preload`](crate::Builder::preload) once and then forks the workers: a fraction of a millisecond each,
-    /// and what was preloaded is in the memory of all of them, but takes it only once, as long as
-    /// they only read it. The server runs as long as the pool does.
+    /// [`preload`](crate::Builder::preload) once and then forks the workers: a fraction of a
+    /// millisecond each, and what was preloaded is in the memory of all of them, but takes it only
+    /// once, as long as they only read it. The server runs as long as the pool does.
     ///
     /// For Linux 5.3 or later; elsewhere no worker can be started, and the pool is broken by that. There
     /// is no `fork` of this process itself, which has threads and a runtime: the copy of a process has

@@ -67,9 +67,10 @@ impl Process {
     /// # Errors
     ///
     /// If it was started before; if there is no tokio runtime; if the function is not registered or
-    /// its arguments cannot be encoded; if this process is a [daemon](crate::ProcessBuilder::daemon); if the
-    /// program cannot be run, does not call [`init`](crate::init), lacks the function, or takes longer
-    /// than the [start timeout](crate::ProcessBuilder::start_timeout); and if it is killed meanwhile.
+    /// its arguments cannot be encoded; if this process is a
+    /// [daemon](crate::ProcessBuilder::daemon); if the program cannot be run, does not call
+    /// [`init`](crate::init), lacks the function, or takes longer than the
+    /// [start timeout](crate::ProcessBuilder::start_timeout); and if it is killed meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -216,8 +217,8 @@ impl Process {
     }
 
     /// This end of its standard output, once, after its start, if that is
-    /// [a pipe](crate::ProcessStdio::Piped). Read it: a process that prints more than the pipe holds waits
-    /// for that.
+    /// [a pipe](crate::ProcessStdio::Piped). Read it: a process that prints more than the pipe
+    /// holds waits for that.
     pub fn take_stdout(&self) -> Option<ChildStdout> {
         self.0.lock().pipes.stdout.take()
     }

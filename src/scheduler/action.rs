@@ -39,11 +39,13 @@ pub(crate) enum Action {
     Send { worker: WorkerId, task: TaskId, attempt: u32 },
     /// The task is its worker's running one now: it no longer counts as waiting.
     Begin(TaskId),
-    /// Take back what was sent ahead to a worker, the last first, until one has begun; also the front one
-    /// if `all` says so. A part of a running task may be taken back as well; that is told by
-    /// [`Scheduler::divided`](super::Scheduler::divided). Answer with [`Scheduler::recalled`](super::Scheduler::recalled).
+    /// Take back what was sent ahead to a worker, the last first, until one has begun; also the
+    /// front one if `all` says so. A part of a running task may be taken back as well; that is told
+    /// by [`Scheduler::divided`](super::Scheduler::divided). Answer with
+    /// [`Scheduler::recalled`](super::Scheduler::recalled).
     Recall { worker: WorkerId, all: bool },
-    /// Let the running task of a worker know that it should end; answer with [`Scheduler::asked`](super::Scheduler::asked).
+    /// Let the running task of a worker know that it should end; answer with
+    /// [`Scheduler::asked`](super::Scheduler::asked).
     Ask(WorkerId),
     /// The task is back in the queue and can be cancelled there.
     Withdraw(TaskId),
