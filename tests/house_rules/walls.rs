@@ -1,17 +1,13 @@
 //! The walls between the rooms: no circles between files, and every import goes downward.
 //!
-//! What is not so yet is counted. The numbers may only fall: whoever makes one smaller writes the
-//! new one here, and whoever makes one larger is told where.
+//! What else is not as it should be is counted. The numbers may only fall: whoever makes one smaller
+//! writes the new one here, and whoever makes one larger is told where.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::imports::{Code, Import, circles, imports, way_round};
 use super::sources;
 
-/// Files that import themselves by way of others.
-const IN_CIRCLES: usize = 12;
-/// Imports of a file that the room of the importing one may not use.
-const UPWARD: usize = 2;
 /// Files outside of `sys` that name what only Unix or only tokio's Unix half has.
 const NAMING_THE_SYSTEM: usize = 14;
 /// Functions of more lines than [`LONG_FUNCTION`].
@@ -146,13 +142,15 @@ fn assert_falls(name: &str, found: &[String], known: usize) {
 }
 
 #[test]
-fn fewer_and_fewer_files_import_each_other() {
-    assert_falls("IN_CIRCLES", &House::of_today().in_circles(), IN_CIRCLES);
+fn no_files_import_each_other() {
+    let found = House::of_today().in_circles();
+    assert!(found.is_empty(), "these stand in circles:\n{}", found.join("\n"));
 }
 
 #[test]
-fn fewer_and_fewer_imports_go_upward() {
-    assert_falls("UPWARD", &House::of_today().upward(), UPWARD);
+fn every_import_goes_downward() {
+    let found = House::of_today().upward();
+    assert!(found.is_empty(), "these go upward:\n{}", found.join("\n"));
 }
 
 #[test]
