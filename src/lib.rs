@@ -132,130 +132,77 @@
 #[cfg(not(unix))]
 compile_error!("procpool supports Linux and other Unix systems; Windows is not supported yet");
 
-mod admission;
-mod arena;
-mod arguments;
 mod base;
-mod blocking;
-mod builder;
-mod callable;
-mod cell;
-mod check;
 mod child;
-mod claim;
-mod clock;
 mod codec;
-mod commons;
-mod completion;
-mod ending;
-mod engine;
 mod error;
-mod events;
 mod executor;
-mod exit;
-mod forkserver;
+mod function;
 #[cfg(test)]
 mod fuzz;
 pub mod guide;
-mod handle;
-mod handshake;
-mod harvest;
-mod helm;
-mod id;
-mod inbox;
-mod launch;
-mod layout;
-mod ledger;
-mod limits;
-mod link;
-mod loans;
-mod log;
-mod map;
-mod message;
-mod metrics;
-mod observer;
-mod open;
-mod outlet;
-mod output;
-mod payload;
+mod memory;
+mod parent;
 mod pool;
-mod probe;
 mod process;
-mod program;
-mod progress;
-mod record;
-mod registry;
-mod reports;
-mod role;
-mod runtime;
 mod scheduler;
-mod shared;
-mod shutdown;
 #[cfg(test)]
 mod simulation;
-mod snapshot;
-mod start;
-mod supervisor;
 mod sys;
-mod task;
-mod task_set;
-mod testing;
-mod timer;
-mod wait;
-mod window;
 mod wire;
-mod words;
 
+pub use crate::base::id::{TaskId, WorkerId};
+pub use crate::base::limits::ResourceLimits;
 pub use crate::base::{AuthKey, CurrentProcess, current_process};
-pub use crate::builder::{Builder, WorkerCommand};
-pub use crate::callable::{Callable, TaskFn, marker};
-pub use crate::cell::TaskStatus;
 pub use crate::child::{
     Current, StateError, current, init, preloaded, state, try_current, worker_main,
 };
 pub use crate::codec::{Named, ValueForm};
-pub use crate::completion::{AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed};
-pub use crate::ending::Ending;
 pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,
 };
-pub use crate::events::{Events, PoolEvent};
 pub use crate::executor::ProcessPoolExecutor;
-pub use crate::exit::{ExitResult, ExitTypeError};
-pub use crate::handle::{AbortOnDrop, TaskHandle};
-pub use crate::id::{TaskId, WorkerId};
-pub use crate::limits::ResourceLimits;
-pub use crate::map::Map;
+pub use crate::executor::builder::{Builder, WorkerCommand};
+pub use crate::executor::completion::{
+    AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed,
+};
+pub use crate::executor::ending::Ending;
+pub use crate::executor::handle::{AbortOnDrop, TaskHandle};
+pub use crate::executor::map::Map;
 #[doc(hidden)]
-pub use crate::map::shape;
-pub use crate::metrics::{DurationHistogram, TaskOutcome, TaskOutcomes};
-pub use crate::output::{OutputLine, WorkerOutput};
+pub use crate::executor::map::shape;
+pub use crate::executor::progress::ProgressStream;
+pub use crate::executor::task::{Deadline, TaskBuilder};
+pub use crate::executor::task_set::TaskSet;
+pub use crate::executor::wait::{ReturnWhen, wait};
+pub use crate::function::callable::{Callable, TaskFn, marker};
+pub use crate::function::registry::{ValueForms, value_forms};
+pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
+pub use crate::parent::birth::StartMethod;
+pub use crate::parent::output::{OutputLine, WorkerOutput};
+pub use crate::pool::exits::{ExitResult, ExitTypeError};
+pub use crate::pool::shutdown::{Shutdown, ShutdownReport};
+pub use crate::pool::task::cell::TaskStatus;
+pub use crate::pool::task::progress::Progress;
+pub use crate::pool::watch::events::{Events, PoolEvent};
+pub use crate::pool::watch::metrics::{DurationHistogram, TaskOutcome, TaskOutcomes};
+pub use crate::pool::watch::snapshot::{PoolStats, WorkerInfo, WorkerState};
 pub use crate::process::{
     ParentProcess, Process, ProcessBuilder, ProcessError, ProcessHandle, ProcessStdio, Sentinel,
     active_children, parent_process,
 };
-pub use crate::progress::ProgressStream;
-pub use crate::registry::{ValueForms, value_forms};
-pub use crate::reports::Progress;
 pub use crate::scheduler::{LeaveReason, OnWorkerDeath};
-pub use crate::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
-pub use crate::shutdown::{Shutdown, ShutdownReport};
-pub use crate::snapshot::{PoolStats, WorkerInfo, WorkerState};
-pub use crate::start::StartMethod;
-pub use crate::task::{Deadline, TaskBuilder};
-pub use crate::task_set::TaskSet;
-pub use crate::wait::{ReturnWhen, wait};
 
 /// For the macros only.
 #[doc(hidden)]
 pub mod __private {
     pub use inventory;
 
-    pub use crate::check::{check, search};
     pub use crate::codec::{AskedForm, round_trip};
-    pub use crate::probe::{Probe, probes};
-    pub use crate::registry::{Function, Registration, TestWorker};
+    pub use crate::function::check::{check, search};
+    pub use crate::function::probe::{Probe, probes};
+    pub use crate::function::registry::{Function, Registration, TestWorker};
 }
 
 /// Compiles and runs the programs in the README.

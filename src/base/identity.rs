@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::WorkerId;
+use crate::base::id::WorkerId;
 use crate::sys::{has_hung_up, is_readable, open_process, random_bytes};
 
 /// What a child process is told about itself.

@@ -3,12 +3,12 @@
 use std::io;
 
 use super::panic::catch;
-use crate::arguments::Arguments;
 use crate::codec::{Fault, Sink};
-use crate::payload::Encoded;
-use crate::registry::{CallError, Function, TaskCall};
-use crate::shared::why_not_lend;
-use crate::wire::{InitFailure, Outcome, PanicReport, set_length};
+use crate::function::arguments::Arguments;
+use crate::function::registry::{CallError, Function, TaskCall};
+use crate::memory::payload::Encoded;
+use crate::memory::shared::why_not_lend;
+use crate::wire::frame::{InitFailure, Outcome, PanicReport, set_length};
 
 /// Calls a function and leaves a frame with what came of it in `out`, which is empty; but the result may be
 /// in the sink instead.

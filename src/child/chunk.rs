@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use super::call::Failed;
 use super::stream::FrameWriter;
-use crate::claim::items::Items;
-use crate::claim::{Begun, begin};
-use crate::clock::nanos;
-use crate::record::Recorder;
-use crate::shared::Kept;
+use crate::base::clock::nanos;
+use crate::memory::page::claim::items::Items;
+use crate::memory::page::claim::{Begun, begin};
+use crate::memory::page::record::Recorder;
+use crate::memory::shared::Kept;
 use crate::sys::{SharedPage, trim};
-use crate::wire::{
+use crate::wire::frame::{
     ChunkHeader, ChunkReplyHeader, Kind, Outcome, Slot, begin_entry, end_entry, put_task_frame,
     replace_entry,
 };

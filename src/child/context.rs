@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::progress::Uplink;
-use crate::claim::Begun;
-use crate::id::{TaskId, WorkerId};
-use crate::wire::ProgressHeader;
+use crate::base::id::{TaskId, WorkerId};
+use crate::memory::page::claim::Begun;
+use crate::wire::frame::ProgressHeader;
 
 thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };

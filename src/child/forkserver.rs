@@ -14,16 +14,16 @@ use super::panic::record_panics;
 use super::prepare::preload;
 use super::stream::FrameReader;
 use super::worker;
+use crate::base::log::print;
 use crate::base::{ParentLink, adopt};
-use crate::forkserver::protocol::{Answer, MOST_TEXT, Request, SIZE};
-use crate::log::print;
-use crate::registry::{Function, Registry, TestWorker};
+use crate::function::registry::{Function, Registry, TestWorker};
 use crate::sys::{
     Fork, Lifeline, SingleThreaded, WorkerPipes, close_inherited, flush_output, has_event_poll,
     keep_exits, kill_group, kill_own_group, open_parent, reap_child, receive_with_fds,
     take_control_socket, use_huge_pages, wait_for_input,
 };
-use crate::wire::{
+use crate::wire::fork::{Answer, MOST_TEXT, Request, SIZE};
+use crate::wire::frame::{
     InitFailure, Kind, PREAMBLE, Ready, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
     split_header,
 };

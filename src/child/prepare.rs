@@ -4,10 +4,10 @@ use std::any::Any;
 
 use super::context::{set_preloaded, set_state};
 use super::panic::catch;
-use crate::arguments::Arguments;
-use crate::registry::{Function, InitError};
-use crate::runtime::was_used;
-use crate::wire::InitFailure;
+use crate::function::arguments::Arguments;
+use crate::function::registry::{Function, InitError};
+use crate::function::runtime::was_used;
+use crate::wire::frame::InitFailure;
 
 /// Runs the preload and keeps what it returns: in a fork server for all workers to come, and otherwise
 /// in the worker itself.

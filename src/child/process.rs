@@ -10,14 +10,14 @@ use super::panic::{catch, record_panics};
 use super::progress::Uplink;
 use super::stream::{FrameReader, FrameWriter};
 use super::worker::watch_parent;
-use crate::arguments::Arguments;
+use crate::base::id::TaskId;
+use crate::base::log::print;
 use crate::base::{ParentLink, adopt, current_process};
-use crate::id::TaskId;
-use crate::log::print;
-use crate::registry::{Function, InitError, Registry};
-use crate::shared::settle;
+use crate::function::arguments::Arguments;
+use crate::function::registry::{Function, InitError, Registry};
+use crate::memory::shared::settle;
 use crate::sys::{close_inherited, receive_with_fds, set_standard_streams, take_control_socket};
-use crate::wire::{
+use crate::wire::frame::{
     Kind, Outcome, PanicReport, ProcessHello, Ready, ReplyHeader, VERSION, WorkerHello,
     peek_version, put_frame, put_task_frame, split_header,
 };

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::input::Input;
 use super::progress::Uplink;
-use crate::arguments::Arguments;
-use crate::shared::{Kept, lend};
+use crate::function::arguments::Arguments;
+use crate::memory::shared::{Kept, lend};
 use crate::sys::trim;
-use crate::wire::{
+use crate::wire::frame::{
     Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, put_frame, split_item, split_kind,
 };
 

@@ -19,25 +19,25 @@ use super::prepare::{initialise, preload};
 use super::progress::Uplink;
 use super::segments::{Segments, read};
 use super::stream::{FrameReader, FrameWriter, Incoming, Items};
-use crate::arguments::Arguments;
+use crate::base::limits::CpuTimeLimit;
+use crate::base::log::print;
 use crate::base::{Identity, ParentLink, adopt};
-use crate::claim::{begin, is_offered};
 use crate::codec::SHARED_FROM;
-use crate::limits::CpuTimeLimit;
-use crate::log::print;
-use crate::registry::{Function, Registry};
-use crate::role::TRY_AGAIN;
-use crate::shared::{refuse_to_lend, settle};
+use crate::function::arguments::Arguments;
+use crate::function::registry::{Function, Registry};
+use crate::memory::page::claim::{begin, is_offered};
+use crate::memory::shared::{refuse_to_lend, settle};
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, close_inherited, exit_forked,
     is_address_space_limited, is_shortage, kill_own_group, open_parent, take_frame_pipes,
     take_part_in_barriers, wait_for_hangup,
 };
-use crate::wire::{
+use crate::wire::frame::{
     ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, PreloadHeader, Ready,
     ReplyHeader, SegmentReply, SegmentTask, Slot, Stop, TaskHeader, VERSION, WorkerHello,
     peek_version, put_frame, put_task_frame, set_run_time, split_header,
 };
+use crate::wire::role::TRY_AGAIN;
 
 /// Serves the pool and ends the process.
 pub(super) fn run() -> ! {

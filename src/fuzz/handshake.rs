@@ -4,10 +4,10 @@ use bytes::BytesMut;
 
 use super::{Seeds, frame, split};
 use crate::base::Identity;
-use crate::forkserver::protocol::{Answer, Request};
-use crate::handshake::{Handshake, Heard};
-use crate::limits::ResourceLimits;
-use crate::wire::{
+use crate::base::limits::ResourceLimits;
+use crate::parent::handshake::{Handshake, Heard};
+use crate::wire::fork::{Answer, Request};
+use crate::wire::frame::{
     FunctionName, Hello, InitFailure, Kind, PREAMBLE, PanicReport, PreloadHeader, ProcessHello,
     Ready, ServerHello, VERSION, WorkerHello, frame_codec, peek_version, split_header, split_kind,
 };

@@ -17,14 +17,14 @@ use super::handle::ProcessHandle;
 use super::plan::{Call, Plan};
 use super::shared::Shared;
 use super::stdio::{ProcessStdio, Streams};
+use crate::base::limits::ResourceLimits;
 use crate::base::{AuthKey, children_are_daemons, current_process, next_path};
-use crate::callable::{Callable, TaskFn};
 use crate::error::Value;
-use crate::limits::ResourceLimits;
-use crate::payload::Payload;
-use crate::program::Program;
-use crate::registry::Registry;
-use crate::wire::MAX_PAYLOAD;
+use crate::function::callable::{Callable, TaskFn};
+use crate::function::registry::Registry;
+use crate::memory::payload::Payload;
+use crate::parent::program::Program;
+use crate::wire::frame::MAX_PAYLOAD;
 
 impl Process {
     /// A process that is to run `function` with `args`; [`start`](Self::start) starts it. One argument

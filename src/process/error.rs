@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::limits::Exceeded;
 use crate::codec::{CodecError, Fault};
 use crate::error::{Refusal, TaskPanic, Value, panic_report, unregistered};
-use crate::limits::Exceeded;
 use crate::sys::signal_name;
-use crate::wire::Outcome;
+use crate::wire::frame::Outcome;
 
 /// Why something that was asked of a [`Process`](crate::Process) could not be done, or why a
 /// [`ProcessHandle`](crate::ProcessHandle) has no result.

@@ -19,22 +19,22 @@ use super::error::{Cause, StartFailure};
 use super::plan::{Call, Plan};
 use super::shared::{Reply, Shared, Spawned};
 use super::stdio::{Pipes, Streams};
+use crate::base::timer::Delay;
 use crate::base::{AuthKey, Identity};
 use crate::error::Refusal;
-use crate::handshake::{Handshake, Heard, misplaced};
-use crate::inbox::{keep_payload, read_more};
-use crate::payload::Payload;
-use crate::program::{Program, start_child};
-use crate::role::Role;
-use crate::shared::{Kept, Lent, borrow};
+use crate::memory::payload::Payload;
+use crate::memory::shared::{Kept, Lent, borrow};
+use crate::parent::handshake::{Handshake, Heard, misplaced};
+use crate::parent::inbox::{keep_payload, read_more};
+use crate::parent::program::{Program, start_child};
 use crate::sys::{
     ChildProcess, ExitWatch, Peer, control_socket, read_available, require_io_driver, send_with_fds,
 };
-use crate::timer::Delay;
-use crate::wire::{
+use crate::wire::frame::{
     Kind, PREAMBLE, ProcessHello, ReplyHeader, VERSION, frame_codec, put_frame, split_header,
     split_kind,
 };
+use crate::wire::role::Role;
 
 /// Runs a process from its start to its end.
 pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::error::Cause;
 use super::stdio::Streams;
-use crate::limits::ResourceLimits;
-use crate::payload::Payload;
-use crate::program::Program;
-use crate::wire::FunctionName;
+use crate::base::limits::ResourceLimits;
+use crate::memory::payload::Payload;
+use crate::parent::program::Program;
+use crate::wire::frame::FunctionName;
 
 /// How a process is started, and what it runs.
 pub(super) struct Plan {

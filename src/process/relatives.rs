@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::error::{Cause, ProcessError};
 use super::sentinel::Sentinel;
+use crate::base::timer::within;
 use crate::base::{Parent, parent};
-use crate::timer::within;
 
 /// The process that has started this one; `None` in a process that the user has started. Python's
 /// function of the same name.

@@ -18,13 +18,13 @@ use tokio::sync::watch;
 use super::error::{Cause, ProcessError, StartFailure};
 use super::plan::Plan;
 use super::stdio::Pipes;
+use crate::base::limits::{Exceeded, ResourceLimits};
 use crate::base::{AuthKey, current_process};
-use crate::limits::{Exceeded, ResourceLimits};
-use crate::payload::Payload;
-use crate::registry::Registry;
-use crate::role::{is_uninitialised_worker, report_missing_init};
+use crate::function::registry::Registry;
+use crate::memory::payload::Payload;
 use crate::sys::{ChildProcess, control_socket};
-use crate::wire::Outcome;
+use crate::wire::frame::Outcome;
+use crate::wire::role::{is_uninitialised_worker, report_missing_init};
 
 /// Those that were started and not reaped yet, in the order of their starts.
 static ACTIVE: Mutex<BTreeMap<u64, Arc<Shared>>> = Mutex::new(BTreeMap::new());

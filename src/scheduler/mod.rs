@@ -63,7 +63,7 @@ pub(crate) use self::task::{Task, Wishes};
 use self::tempo::Tempo;
 pub(crate) use self::worker::Stage;
 use self::worker::{Mercy, Sentence, Worker};
-use crate::id::{TaskId, WorkerId};
+use crate::base::id::{TaskId, WorkerId};
 
 /// Memory for so many actions is kept.
 const FEW_ACTIONS: usize = 1_024;

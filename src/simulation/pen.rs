@@ -1,8 +1,8 @@
 //! How a worker says something: shown to its parent, written, or both; or only half.
 
-use crate::layout;
+use crate::memory::page::layout;
+use crate::memory::page::window::Display;
 use crate::sys::SharedPage;
-use crate::window::Display;
 
 use super::process::Process;
 use super::record::Record;

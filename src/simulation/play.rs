@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::engine::Engine;
 use crate::executor::ProcessPoolExecutor;
-use crate::output::WorkerOutput;
-use crate::shutdown::Shutdown;
+use crate::parent::output::WorkerOutput;
+use crate::pool::engine::Engine;
+use crate::pool::shutdown::Shutdown;
 
 use super::clock;
 use super::gate::Gate;

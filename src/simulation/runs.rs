@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::claim::items::Items;
-use crate::claim::{Begun, begin};
+use crate::base::id::{TaskId, WorkerId};
 use crate::codec::{AskedForm, encode_as};
-use crate::id::{TaskId, WorkerId};
-use crate::record::Recorder;
+use crate::memory::page::claim::items::Items;
+use crate::memory::page::claim::{Begun, begin};
+use crate::memory::page::record::Recorder;
 use crate::sys::SharedPage;
-use crate::wire::{
+use crate::wire::frame::{
     ChunkHeader, ChunkReplyHeader, Kind, Outcome, PanicReport, ReplyHeader, TaskHeader,
     begin_entry, end_entry, put_task_frame,
 };

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 
 use crate::error::{RunError, SubmitError, TaskError};
 use crate::executor::ProcessPoolExecutor;
-use crate::handle::TaskHandle;
+use crate::executor::handle::TaskHandle;
 
 use super::clock;
 use super::record::{Check, ensure};

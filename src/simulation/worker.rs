@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
+use crate::base::id::{TaskId, WorkerId};
 use crate::codec::decode;
-use crate::id::{TaskId, WorkerId};
 use crate::sys::SharedPage;
-use crate::wire::{
+use crate::wire::frame::{
     ChunkHeader, Goodbye, Hello, Kind, Outcome, PREAMBLE, PreambleSearch, ProgressHeader, Ready,
     ReplyHeader, TaskHeader, VERSION, WorkerHello, frame_codec, put_frame, put_task_frame,
     split_header, split_item, split_kind,

@@ -7,7 +7,7 @@ use super::history::{Deed, Event, History, Misbehaviour, Wishes};
 use super::model::{Desk, Model, Place, Stage};
 use super::sabotage::Saboteur;
 use super::simulation::{Claim, Process, World};
-use crate::id::{TaskId, WorkerId};
+use crate::base::id::{TaskId, WorkerId};
 use crate::scheduler::{
     self, Action, End, Failure, Force, Refusal, Scheduler, StartFailure, Task, Time, Verdict,
 };

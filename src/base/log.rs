@@ -1,0 +1,30 @@
+//! What the pool has to say when nobody asked: `tracing` events, or nothing without that feature.
+//! Only what must not go unnoticed is printed in its place.
+
+use std::io::Write;
+
+/// Unlike `eprintln!` it does not panic if standard error leads nowhere any more, and it writes all at
+/// once, so that what several processes print is not mixed.
+pub(crate) fn print(message: std::fmt::Arguments<'_>) {
+    let _ = std::io::stderr().write_all(format!("procpool: {message}\n").as_bytes());
+}
+
+macro_rules! error {
+    ($($message:tt)+) => {{
+        #[cfg(feature = "tracing")]
+        ::tracing::error!($($message)+);
+        #[cfg(not(feature = "tracing"))]
+        $crate::base::log::print(format_args!($($message)+));
+    }};
+}
+
+macro_rules! debug {
+    ($($message:tt)+) => {{
+        #[cfg(feature = "tracing")]
+        ::tracing::debug!($($message)+);
+        #[cfg(not(feature = "tracing"))]
+        let _ = format_args!($($message)+);
+    }};
+}
+
+pub(crate) use {debug, error};

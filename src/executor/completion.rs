@@ -1,0 +1,191 @@
+//! Many tasks, in the order in which they end.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, Stream};
+use serde::de::DeserializeOwned;
+
+use crate::base::id::TaskId;
+use crate::error::TaskError;
+use crate::executor::handle::TaskHandle;
+
+/// A task that is over.
+#[derive(Debug)]
+pub struct Completed<R> {
+    /// Which one.
+    pub id: TaskId,
+    /// What became of it.
+    pub result: Result<R, TaskError>,
+}
+
+/// Yields tasks in the order in which they end, those first that have ended already; Python's
+/// function of the same name.
+///
+/// A handle is owned, so no task can be in the stream twice. Dropping the stream detaches the tasks
+/// that are left, as dropping their handles does.
+///
+/// ```
+/// # fn square(x: u64) -> u64 { x * x }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+/// use futures::StreamExt;
+///
+/// let mut handles = Vec::new();
+/// for n in 0..10 {
+///     handles.push(pool.submit(square, n).await?);
+/// }
+/// let mut done = procpool::as_completed(handles);
+/// while let Some(finished) = done.next().await {
+///     println!("{}: {:?}", finished.id, finished.result?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn as_completed<R>(handles: impl IntoIterator<Item = TaskHandle<R>>) -> AsCompleted<R> {
+    let pending: FuturesUnordered<_> = handles.into_iter().map(Identified).collect();
+    AsCompleted { total: pending.len(), pending }
+}
+
+/// The stream that [`as_completed`] returns.
+///
+/// # Cancel safety
+///
+/// `next` is cancel safe: a task is yielded once, and never lost.
+#[must_use = "streams do nothing unless polled"]
+pub struct AsCompleted<R> {
+    pending: FuturesUnordered<Identified<R>>,
+    total: usize,
+}
+
+impl<R> AsCompleted<R> {
+    /// Ends the stream with an error when the time is up, as Python's `timeout` does.
+    ///
+    /// The time counts from now, on the clock of the runtime; [`Unfinished`] says how many tasks
+    /// are left. They go on; [`AsCompletedWithin::into_unfinished`] gives their handles back.
+    ///
+    /// ```
+    /// # async fn example(handles: Vec<procpool::TaskHandle<u64>>) {
+    /// use futures::StreamExt;
+    /// use std::time::Duration;
+    ///
+    /// let mut done = procpool::as_completed(handles).within(Duration::from_secs(5));
+    /// while let Some(next) = done.next().await {
+    ///     match next {
+    ///         Ok(finished) => println!("{}: {:?}", finished.id, finished.result),
+    ///         Err(unfinished) => println!("{unfinished}"), // it is the last item
+    ///     }
+    /// }
+    /// for handle in done.into_unfinished() {
+    ///     handle.abort();
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with a timer.
+    #[track_caller]
+    pub fn within(self, limit: Duration) -> AsCompletedWithin<R> {
+        AsCompletedWithin { done: self, limit: Some(Box::pin(tokio::time::sleep(limit))) }
+    }
+
+    /// The handles of the tasks that have not been yielded, in order of submission.
+    pub fn into_unfinished(self) -> Vec<TaskHandle<R>> {
+        let mut left: Vec<_> = self.pending.into_iter().map(|identified| identified.0).collect();
+        left.sort_by_key(TaskHandle::id);
+        left
+    }
+}
+
+impl<R: DeserializeOwned> Stream for AsCompleted<R> {
+    type Item = Completed<R>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.pending).poll_next(cx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.pending.len(), Some(self.pending.len()))
+    }
+}
+
+/// The stream that [`AsCompleted::within`] returns. It ends after its first error.
+///
+/// # Cancel safety
+///
+/// As [`AsCompleted`]: a task is yielded once, and never lost.
+#[must_use = "streams do nothing unless polled"]
+pub struct AsCompletedWithin<R> {
+    done: AsCompleted<R>,
+    /// `None` once it is over.
+    limit: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl<R> AsCompletedWithin<R> {
+    /// The handles of the tasks that have not been yielded, in order of submission.
+    pub fn into_unfinished(self) -> Vec<TaskHandle<R>> {
+        self.done.into_unfinished()
+    }
+}
+
+impl<R: DeserializeOwned> Stream for AsCompletedWithin<R> {
+    type Item = Result<Completed<R>, Unfinished>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let Some(limit) = &mut this.limit else { return Poll::Ready(None) };
+        // What has ended comes before the error, even if the time is up.
+        if let Poll::Ready(next) = Pin::new(&mut this.done).poll_next(cx) {
+            return Poll::Ready(next.map(Ok));
+        }
+        if limit.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        this.limit = None;
+        let unfinished = this.done.pending.len();
+        Poll::Ready(Some(Err(Unfinished { unfinished, total: this.done.total })))
+    }
+}
+
+/// The time was up before all tasks had ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{unfinished} of {total} tasks are unfinished")]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// How many have not ended.
+    pub unfinished: usize,
+    /// How many there were.
+    pub total: usize,
+}
+
+/// A handle as a future that says whose result it is.
+pub(crate) struct Identified<R>(pub(crate) TaskHandle<R>);
+
+impl<R: DeserializeOwned> Future for Identified<R> {
+    type Output = Completed<R>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let id = self.0.id();
+        Pin::new(&mut self.0).poll(cx).map(|result| Completed { id, result })
+    }
+}
+
+pub(crate) fn ids<R>(tasks: &FuturesUnordered<Identified<R>>) -> BTreeSet<TaskId> {
+    tasks.iter().map(|identified| identified.0.id()).collect()
+}
+
+impl<R> fmt::Debug for AsCompleted<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("AsCompleted");
+        text.field("unfinished", &ids(&self.pending)).finish_non_exhaustive()
+    }
+}
+
+impl<R> fmt::Debug for AsCompletedWithin<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompletedWithin").field("done", &self.done).finish_non_exhaustive()
+    }
+}

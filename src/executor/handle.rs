@@ -1,0 +1,235 @@
+//! Awaiting, asking and cancelling one task.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use serde::de::DeserializeOwned;
+
+use crate::base::id::TaskId;
+use crate::error::TaskError;
+use crate::executor::blocking::block_on;
+use crate::executor::progress::ProgressStream;
+use crate::pool::commons::{Command, Commons};
+use crate::pool::task::cell::{Cancellation, TaskCell, TaskStatus};
+
+/// Owned permission to await, observe and cancel one task; what
+/// [`submit`](crate::ProcessPoolExecutor::submit) returns.
+///
+/// It is a future of the task's result. As with [`tokio::task::JoinHandle`], dropping it detaches
+/// the task, which goes on; see [`abort_on_drop`](Self::abort_on_drop) for the opposite.
+///
+/// ```
+/// # fn square(x: u64) -> u64 { x * x }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+/// let handle = pool.submit(square, 12).await?;
+/// println!("{} is {:?}", handle.id(), handle.status());
+/// assert_eq!(handle.await?, 144);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Several parties can await one result by `shared` of the `futures` crate, if it is `Clone`; all errors
+/// are:
+///
+/// ```
+/// # fn square(x: u64) -> u64 { x * x }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+/// use futures::FutureExt;
+///
+/// let result = pool.submit(square, 12).await?.shared();
+/// let other = tokio::spawn(result.clone());
+/// assert_eq!(result.await?, 144);
+/// assert_eq!(other.await??, 144);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// Awaiting `&mut handle` is cancel safe: if another branch of a `select!` is faster, the result is
+/// still there for the next await. A handle may even be awaited again after it was ready; each
+/// time the result is decoded anew.
+#[must_use = "dropping the handle detaches the task; its result is lost"]
+pub struct TaskHandle<R> {
+    cell: Arc<TaskCell>,
+    pool: Arc<Commons>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> TaskHandle<R> {
+    pub(crate) fn new(cell: Arc<TaskCell>, pool: Arc<Commons>) -> Self {
+        Self { cell, pool, result: PhantomData }
+    }
+
+    /// The task's id, unique in its pool.
+    pub fn id(&self) -> TaskId {
+        self.cell.id()
+    }
+
+    /// Where the task stands at this moment.
+    pub fn status(&self) -> TaskStatus {
+        self.cell.status()
+    }
+
+    /// Whether the task is over: finished or cancelled.
+    pub fn is_done(&self) -> bool {
+        matches!(self.status(), TaskStatus::Finished | TaskStatus::Cancelled)
+    }
+
+    /// What the task [reports](crate::Current::progress) of itself, as a stream that ends when the
+    /// task is over. There may be several; each sees the latest report.
+    ///
+    /// ```
+    /// # fn convert(file: String) -> usize { file.len() }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::StreamExt;
+    ///
+    /// let handle = pool.submit(convert, "film.mkv".to_owned()).await?;
+    /// let mut progress = handle.progress();
+    /// while let Some(report) = progress.next().await {
+    ///     println!("{} of {}: {}", report.done, report.total, report.message);
+    /// }
+    /// let size = handle.await?;
+    /// # let _: usize = size;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn progress(&self) -> ProgressStream {
+        ProgressStream::new(Arc::clone(&self.cell))
+    }
+
+    /// Cancels the task if it has not begun: it will never begin, also if it was already sent ahead
+    /// to a busy worker. Returns false if it runs or has finished, and true if it is cancelled now
+    /// or was before. This is the `cancel` of Python's futures.
+    pub fn cancel(&self) -> bool {
+        match self.cell.cancel() {
+            Cancellation::Now => {
+                self.pool.send(Command::Cancel(self.cell.id())); // or the pool is gone
+                true
+            }
+            Cancellation::Already => true,
+            Cancellation::TooLate => false,
+        }
+    }
+
+    /// Ends the task even if it runs, as Python's pools cannot. A task that looks whether it
+    /// [is cancelled](crate::Current::is_cancelled) is asked first; if it returns, the handle
+    /// resolves with its result, and its worker lives on. Otherwise its worker and what the task has
+    /// started get SIGTERM, and SIGKILL after the [grace period](crate::Builder::grace_period). The
+    /// worker is replaced; nobody else's task is touched. The handle resolves, as cancelled, once
+    /// the worker is gone, or with the result if that was faster.
+    pub fn abort(&self) {
+        if !self.cancel() && self.cell.abort() {
+            self.pool.send(Command::Abort(self.cell.id())); // or the pool is gone
+        }
+    }
+
+    /// Turns the handle into one that [aborts](Self::abort) the task when it is dropped.
+    pub fn abort_on_drop(self) -> AbortOnDrop<R> {
+        AbortOnDrop(self)
+    }
+
+    /// Ready once the task is over. Its result is not decoded.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<(), TaskError>> {
+        self.cell.poll(cx.waker()).map(|resolution| resolution.map(drop))
+    }
+}
+
+impl<R: DeserializeOwned> TaskHandle<R> {
+    /// Blocks this thread until the task is over; for threads outside of the runtime, which cannot
+    /// await the handle. The runtime of the pool must be driven meanwhile by another thread.
+    ///
+    /// # Errors
+    ///
+    /// As awaiting the handle.
+    ///
+    /// # Panics
+    ///
+    /// Within an asynchronous execution context, as
+    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels. Threads of
+    /// [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
+    #[track_caller]
+    pub fn blocking_wait(self) -> Result<R, TaskError> {
+        block_on(self)
+    }
+
+    /// Calls `callback` with the result once the task is over, at once if it is already.
+    ///
+    /// Callbacks are called in the order in which they were added, and one after the other, by a task of
+    /// the pool's, by the thread that cancels, or by one that has just called
+    /// [`run`](crate::ProcessPoolExecutor::run); so they must be quick and must not block. They may submit, cancel
+    /// and add further callbacks. One that panics is logged, and the next is called, as in Python.
+    /// The result is decoded for each callback.
+    pub fn add_done_callback<F>(&self, callback: F)
+    where
+        F: FnOnce(Result<R, TaskError>) + Send + 'static,
+    {
+        // The cell holds itself, but only until the task is over, and every task ends.
+        let cell = Arc::clone(&self.cell);
+        self.cell.add_callback(Box::new(move |resolution| callback(cell.decode(resolution))));
+    }
+}
+
+impl<R: DeserializeOwned> Future for TaskHandle<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.cell.poll(cx.waker()).map(|resolution| self.cell.decode(&resolution))
+    }
+}
+
+impl<R> fmt::Debug for TaskHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskHandle")
+            .field("id", &self.cell.id())
+            .field("function", &self.cell.name())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`TaskHandle`] that aborts its task when it is dropped; what
+/// [`abort_on_drop`](TaskHandle::abort_on_drop) returns.
+///
+/// ```
+/// # fn search(text: String) -> usize { text.len() }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+/// let task = pool.submit(search, "needle".to_owned()).await?.abort_on_drop();
+/// println!("{} is {:?}", task.handle().id(), task.handle().status());
+/// let found = task.await?; // if this future is dropped here, the search ends
+/// # let _: usize = found;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// Awaiting it by reference is cancel safe, as with [`TaskHandle`]; dropping it ends the task.
+#[must_use = "dropping it aborts the task"]
+#[derive(Debug)]
+pub struct AbortOnDrop<R>(TaskHandle<R>);
+
+impl<R> AbortOnDrop<R> {
+    /// The handle inside, for all it can be asked.
+    pub fn handle(&self) -> &TaskHandle<R> {
+        &self.0
+    }
+}
+
+impl<R: DeserializeOwned> Future for AbortOnDrop<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<R> Drop for AbortOnDrop<R> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

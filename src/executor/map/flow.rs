@@ -1,0 +1,351 @@
+//! The way of a map's items from the inputs to the results.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Sleep;
+use tokio_util::sync::PollSemaphore;
+
+use super::intake::{Intake, Sealed};
+use super::pace::Pace;
+use super::yields::Yields;
+use crate::error::{Cause, Report, Subject, SubmitError, TaskError, Value};
+use crate::executor::handle::TaskHandle;
+use crate::function::registry::Function;
+use crate::pool::admission::{Pool, registered, submit_error};
+use crate::pool::task::harvest::{Content, Harvest, Part, Unfinished};
+
+/// So many inputs are taken before the stream looks at something else.
+const INPUTS_AT_A_TIME: usize = 1024;
+/// After so many results in a row other tasks of the runtime have a turn.
+const RESULTS_AT_A_TIME: u64 = 8192;
+
+/// The inside of a [`Map`](super::Map).
+pub(super) struct Flow<R, S> {
+    pool: Arc<Pool>,
+    name: &'static str,
+    function: Result<&'static Function, SubmitError>,
+    /// `None` after the last one.
+    inputs: Option<S>,
+    intake: Intake,
+    /// A chunk that waits for room in the queue, with the number of its first item.
+    sealed: Option<(u64, Sealed)>,
+    room: PollSemaphore,
+    pace: Pace,
+    harvest: Arc<Harvest>,
+    /// What is on its way from the harvest to the yields.
+    parts: Vec<Part>,
+    yields: Yields<R>,
+    /// How many inputs were taken.
+    taken: u64,
+    /// How many results were yielded.
+    yielded: u64,
+    /// How many results had been yielded when other tasks had their last turn.
+    rested: u64,
+    limit: Option<Limit>,
+    expiry: Expiry,
+}
+
+/// A result with the number of its input.
+type Item<R> = (u64, Result<R, TaskError>);
+
+/// Whether the time is up.
+enum Expiry {
+    No,
+    /// It is; this comes after the results that are there.
+    LastWords(u64, TaskError),
+    /// It was, and that has been said.
+    Over,
+}
+
+/// The time that everything may take.
+struct Limit {
+    duration: Duration,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl<R, S> Flow<R, S> {
+    pub(super) fn new<F: 'static>(pool: Arc<Pool>, inputs: S) -> Self {
+        let (name, function) = (std::any::type_name::<F>(), registered::<F>());
+        let harvest = Harvest::new(function.as_ref().map_or(0, |(position, _)| *position));
+        let mut pace = Pace::new(pool.max_workers());
+        if pool.counts_tasks() {
+            pace.set_chunk_size(1);
+        }
+        Self {
+            name,
+            function: function.map(|(_, function)| function),
+            inputs: Some(inputs),
+            intake: Intake::default(),
+            sealed: None,
+            room: PollSemaphore::new(pool.queue()),
+            pace,
+            harvest,
+            parts: Vec::new(),
+            yields: Yields::new(name, pool.max_payload()),
+            taken: 0,
+            yielded: 0,
+            rested: 0,
+            limit: None,
+            expiry: Expiry::No,
+            pool,
+        }
+    }
+
+    pub(super) fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
+    }
+
+    pub(super) fn set_unordered(&mut self) {
+        self.yields.set_unordered();
+    }
+
+    #[track_caller]
+    pub(super) fn set_limit(&mut self, duration: Duration) {
+        self.limit = Some(Limit { duration, sleep: Box::pin(tokio::time::sleep(duration)) });
+    }
+
+    pub(super) fn poll_next<A>(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(u64, Result<R, TaskError>)>>
+    where
+        A: Serialize,
+        S: Stream<Item = A> + Unpin,
+        R: DeserializeOwned,
+    {
+        let sated = self.take_inputs(cx);
+        if let Some(item) = self.pop(Yields::pop) {
+            return Poll::Ready(Some(item));
+        }
+        // From here on not for each item, but for each part.
+        if self.poll_limit(cx).is_ready() {
+            self.expire(cx);
+        }
+        if self.yielded - self.rested >= RESULTS_AT_A_TIME {
+            self.rested = self.yielded;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            if let Some(item) = self.pop(Yields::pop_next_part) {
+                return Poll::Ready(Some(item));
+            }
+            if self.harvest.poll_parts(cx, &mut self.parts).is_pending() {
+                break;
+            }
+            self.bring_in();
+        }
+        if matches!(self.expiry, Expiry::LastWords(..))
+            && let Expiry::LastWords(number, error) =
+                std::mem::replace(&mut self.expiry, Expiry::Over)
+        {
+            return Poll::Ready(Some((number, Err(error))));
+        }
+        if self.is_over() {
+            return Poll::Ready(None);
+        }
+        self.rested = self.yielded;
+        if sated {
+            // What was taken must not wait for more, which may never come.
+            self.send(cx);
+        } else {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    #[inline]
+    fn pop(&mut self, pop: impl Fn(&mut Yields<R>) -> Option<Item<R>>) -> Option<Item<R>> {
+        self.yielded += 1; // counts even if the item's `Deserialize` panics
+        let item = pop(&mut self.yields);
+        if item.is_none() {
+            self.yielded -= 1;
+        } else if self.sealed.is_some() {
+            // Nobody polls the stream while the result is looked at; a place that it was given
+            // meanwhile would be missing to others.
+            self.room = PollSemaphore::new(self.pool.queue());
+        }
+        item
+    }
+
+    pub(super) fn size_hint(&self) -> (usize, Option<usize>)
+    where
+        S: Stream,
+    {
+        let under_way = usize::try_from(self.taken - self.yielded).unwrap_or(usize::MAX);
+        let inputs = self.inputs.as_ref().map_or((0, Some(0)), S::size_hint);
+        let least = under_way.saturating_add(inputs.0);
+        let most = inputs.1.and_then(|most| most.checked_add(under_way));
+        match self.limit {
+            // What is last may be an error that belongs to no input.
+            Some(_) => (0, most.and_then(|most| most.checked_add(1))),
+            None => (least, most),
+        }
+    }
+
+    // ----- inputs -----
+
+    /// Takes inputs until enough are under way, and sends full chunks; false if it has only paused.
+    fn take_inputs<A>(&mut self, cx: &mut Context<'_>) -> bool
+    where
+        A: Serialize,
+        S: Stream<Item = A> + Unpin,
+    {
+        for _ in 0..INPUTS_AT_A_TIME {
+            let full = self.intake.count() >= self.pace.chunk_size() || self.intake.is_full();
+            if (full || self.sealed.is_some()) && !self.send(cx) {
+                return true;
+            }
+            if self.taken - self.yielded >= self.pace.look_ahead() {
+                return true;
+            }
+            let Some(inputs) = &mut self.inputs else { return true };
+            match Pin::new(inputs).poll_next(cx) {
+                Poll::Ready(Some(args)) => self.take(&args),
+                Poll::Ready(None) => {
+                    self.inputs = None;
+                    self.send(cx);
+                    return true;
+                }
+                Poll::Pending => return true,
+            }
+        }
+        false
+    }
+
+    fn take(&mut self, args: &impl Serialize) {
+        let added = match &self.function {
+            Ok(function) => {
+                let added = self.intake.add(args, self.pool.max_payload(), function.arguments());
+                added.map_err(|error| {
+                    submit_error(self.name, Cause::codec(Value::Arguments, "encoded", error))
+                })
+            }
+            Err(unregistered) => Err(unregistered.clone()),
+        };
+        if let Err(error) = added {
+            self.seal();
+            self.refuse(self.taken, 1, error);
+        }
+        self.taken += 1;
+    }
+
+    fn refuse(&mut self, first: u64, count: u32, error: SubmitError) {
+        self.yields.add(Part::refused(first, count, error.into()));
+    }
+
+    /// Ends the chunk that is being put together, unless one is waiting already.
+    fn seal(&mut self) {
+        if self.intake.count() > 0 && self.sealed.is_none() {
+            let first = self.taken - u64::from(self.intake.count());
+            let sealed = self.intake.seal();
+            self.pace.made(sealed.count, sealed.items.len());
+            self.sealed = Some((first, sealed));
+        }
+    }
+
+    /// Sends what has been taken; false if it has to wait for room in the queue.
+    fn send(&mut self, cx: &mut Context<'_>) -> bool {
+        self.seal();
+        if self.sealed.is_none() {
+            return true;
+        }
+        let Poll::Ready(room) = self.room.poll_acquire(cx) else { return false };
+        let Some((first, chunk)) = self.sealed.take() else { return true };
+        match room {
+            Some(room) => {
+                let Sealed { items, count } = chunk;
+                room.forget();
+                self.pool.enqueue_chunk(&self.harvest, (first, count), items);
+            }
+            None => self.refuse(first, chunk.count, self.pool.refusal(self.name)),
+        }
+        true
+    }
+
+    // ----- results -----
+
+    fn bring_in(&mut self) {
+        for part in self.parts.drain(..) {
+            if let Content::Entries { bytes, skip, nanos: Some(nanos), .. } = &part.content {
+                self.pace.done(part.count + skip, bytes.len(), *nanos);
+            }
+            self.yields.add(part);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let all = self.inputs.is_none() && self.taken == self.yielded;
+        all || matches!(self.expiry, Expiry::Over)
+    }
+
+    // ----- the limit -----
+
+    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.limit {
+            Some(limit) if matches!(self.expiry, Expiry::No) => limit.sleep.as_mut().poll(cx),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Keeps what has come, and ends everything else.
+    fn expire(&mut self, cx: &mut Context<'_>) {
+        let _ = self.harvest.poll_parts(cx, &mut self.parts);
+        self.bring_in();
+        let waiting = self.sealed.take().map(|(first, _)| first);
+        let building = self.taken - u64::from(self.intake.seal().count);
+        let mut first = (waiting.unwrap_or(building), None);
+        for chunk in self.close(true) {
+            first = first.min((chunk.first, Some(chunk.task)));
+        }
+        let (number, task) = first;
+        let cause = Cause::MapTimedOut(self.limit.as_ref().map(|l| l.duration).unwrap_or_default());
+        let (submission, task_of) = (Subject::Submission, Subject::Task);
+        let subject = task.map_or(submission(self.name), |task| task_of(task, self.name));
+        let report = Report { subject, worker: None, attempt: 1, cause };
+        self.expiry = Expiry::LastWords(number, TaskError::new(report));
+        self.inputs = None;
+    }
+
+    /// Cancels all items that have not begun, and aborts the others if `abort` says so.
+    fn close(&self, abort: bool) -> Vec<Unfinished> {
+        let chunks = self.harvest.close();
+        for chunk in &chunks {
+            let handle = TaskHandle::<()>::new(chunk.cell.clone(), self.pool.commons());
+            if handle.cancel() {
+                continue;
+            }
+            if let Some(claim) = chunk.cell.claim() {
+                let _ = claim.stop();
+            }
+            if abort {
+                handle.abort();
+            }
+        }
+        chunks
+    }
+}
+
+impl<R, S> Drop for Flow<R, S> {
+    fn drop(&mut self) {
+        self.close(false);
+    }
+}
+
+impl<R, S> fmt::Debug for Flow<R, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flow")
+            .field("function", &self.name)
+            .field("taken", &self.taken)
+            .field("yielded", &self.yielded)
+            .finish_non_exhaustive()
+    }
+}

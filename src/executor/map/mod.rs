@@ -1,0 +1,276 @@
+//! One function over many inputs.
+//!
+//! ```text
+//!  inputs ──▶ intake ──▶ chunks ──▶ queue of the pool ─ ─ ▶ harvest ──▶ yields ──▶ results
+//!           (encodes)      ▲                                  │        (decodes)
+//!                          └────────── pace ◀─────────────────┘
+//! ```
+
+mod flow;
+#[cfg(test)]
+mod fuzz;
+mod intake;
+mod pace;
+mod yields;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::stream::{self, Stream};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::flow::Flow;
+use self::shape::{Plain, Shape, WithIndex};
+use crate::error::TaskError;
+use crate::executor::ProcessPoolExecutor;
+use crate::function::callable::TaskFn;
+use crate::pool::admission::Pool;
+
+impl ProcessPoolExecutor {
+    /// Calls `f` with each of the inputs; yields the results in the order of the inputs.
+    ///
+    /// The stream is lazy: it takes a bounded number of inputs ahead of the results, so inputs may
+    /// be endless. One that fails is an `Err` in its place, and the others go on. Dropping the
+    /// stream cancels what has not begun. Inputs of several parameters are tuples; where Python's
+    /// `map` takes several iterables, [`zip`](Iterator::zip) them.
+    ///
+    /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
+    /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
+    /// [`with_index`](Map::with_index).
+    ///
+    /// ```
+    /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// use futures::StreamExt;
+    ///
+    /// let squares: Vec<_> = pool.map(power, (0..10_000).map(|n| (n, 2))).collect().await;
+    /// # drop(squares);
+    /// # }
+    /// ```
+    pub fn map<F, A, M, R, I>(&self, f: F, inputs: I) -> Map<F, M, R, stream::Iter<I::IntoIter>>
+    where
+        F: TaskFn<A, M, Output = R>,
+        A: Serialize,
+        I: IntoIterator<Item = A>,
+    {
+        let _ = f; // its type says it all
+        Map::new(Arc::clone(self.pool()), stream::iter(inputs))
+    }
+
+    /// As [`map`](Self::map), for inputs that come from a stream. Those that are there are not kept
+    /// waiting for others to fill a chunk.
+    ///
+    /// ```
+    /// # fn parse(line: String) -> usize { line.len() }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// use futures::StreamExt;
+    /// use futures::channel::mpsc;
+    ///
+    /// let (lines, incoming) = mpsc::channel::<String>(100);
+    /// let mut parsed = pool.map_stream(parse, incoming);
+    /// # drop(lines);
+    /// while let Some(result) = parsed.next().await {
+    ///     println!("{result:?}");
+    /// }
+    /// # }
+    /// ```
+    pub fn map_stream<F, A, M, R, S>(&self, f: F, inputs: S) -> Map<F, M, R, Pin<Box<S>>>
+    where
+        F: TaskFn<A, M, Output = R>,
+        A: Serialize,
+        S: Stream<Item = A>,
+    {
+        let _ = f; // its type says it all
+        Map::new(Arc::clone(self.pool()), Box::pin(inputs))
+    }
+}
+
+/// The stream that [`ProcessPoolExecutor::map`] and [`ProcessPoolExecutor::map_stream`] return; also
+/// its builder: the other methods are to be called before it is polled. One that is called later counts
+/// from then on.
+///
+/// It is lazy. While it is not polled it takes no inputs, and it takes no more than a bounded number
+/// ahead of the results that it has yielded; see [`buffersize`](Self::buffersize). A panic of the
+/// inputs reaches whoever polls.
+///
+/// Quick items go to the workers in chunks, because to hand over a task costs more than to call a
+/// trivial function. It does not show: an item that fails, by whatever means, fails alone; each
+/// runs at most once; and when a chunk takes longer than some milliseconds, its results so far are
+/// delivered, and other workers may take what has not begun.
+///
+/// Dropping the stream cancels all items that have not begun; those that run are left to finish.
+///
+/// Each item has a [`TaskId`](crate::TaskId) of its own, which its error and
+/// [`current`](crate::current) tell; in [`stats`](ProcessPoolExecutor::stats) and
+/// [`events`](ProcessPoolExecutor::events) a chunk is one task, and takes one place in the queue. What
+/// items report by [`progress`](crate::Current::progress) is not passed on.
+///
+/// ```
+/// # fn thumbnail(file: String) -> Vec<u8> { file.into_bytes() }
+/// # async fn example(pool: procpool::ProcessPoolExecutor, files: Vec<String>) {
+/// use futures::StreamExt;
+/// use std::time::Duration;
+///
+/// let mut thumbnails = pool
+///     .map(thumbnail, files.clone())
+///     .unordered()
+///     .with_index()
+///     .timeout(Duration::from_secs(60));
+/// while let Some((index, result)) = thumbnails.next().await {
+///     match result {
+///         Ok(image) => println!("{}: {} bytes", files[index], image.len()),
+///         Err(error) => println!("{}: {error}", files[index]),
+///     }
+/// }
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// `next` is cancel safe: no result is lost, and none comes twice.
+#[must_use = "streams do nothing unless polled"]
+pub struct Map<F, M, R, S, K = Plain> {
+    flow: Flow<R, S>,
+    marker: PhantomData<fn(F, M, K)>,
+}
+
+impl<F: 'static, M, R, S> Map<F, M, R, S> {
+    pub(crate) fn new(pool: Arc<Pool>, inputs: S) -> Self {
+        Self { flow: Flow::new::<F>(pool, inputs), marker: PhantomData }
+    }
+
+    /// Makes the items pairs of the number of the input, counted from zero, and its result: with
+    /// [`unordered`](Self::unordered) this tells which one it is.
+    pub fn with_index(self) -> Map<F, M, R, S, WithIndex> {
+        Map { flow: self.flow, marker: PhantomData }
+    }
+}
+
+impl<F, M, R, S, K> Map<F, M, R, S, K> {
+    /// Yields results as they come, not in the order of the inputs: no result waits for a slower one.
+    pub fn unordered(mut self) -> Self {
+        self.flow.set_unordered();
+        self
+    }
+
+    /// How many items go to a worker at a time. Default: as many as make two thirds of a millisecond of
+    /// work, judged by the average of late, so that slow items go alone; one if the pool has
+    /// [`max_tasks_per_child`](crate::Builder::max_tasks_per_child), to which a chunk is one task.
+    ///
+    /// Only what it costs to hand over an item depends on it. It is an upper limit: a chunk is smaller
+    /// if there are no more inputs at the moment, or if the arguments in it take a megabyte; and it
+    /// is divided when it runs for long.
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    #[track_caller]
+    pub fn chunksize(mut self, items: usize) -> Self {
+        assert!(items != 0, "chunksize must be at least 1");
+        self.flow.pace().set_chunk_size(items);
+        self
+    }
+
+    /// How many inputs may have been taken whose results have not been yielded, as in Python. Default:
+    /// enough to keep all workers busy, at least 256 and at most 65,536 (or four chunks for each worker
+    /// if [`chunksize`](Self::chunksize) is set), and fewer if arguments and results are large, so
+    /// that all of them take some 16 MiB.
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    #[track_caller]
+    pub fn buffersize(mut self, items: usize) -> Self {
+        assert!(items != 0, "buffersize must be at least 1");
+        self.flow.pace().set_buffer_size(items);
+        self
+    }
+
+    /// Limits the time that the whole stream may take. It counts from now, on the clock of the
+    /// runtime, as that of [`AsCompleted::within`](crate::AsCompleted::within).
+    ///
+    /// When it is up no more inputs are taken. What has finished is still yielded; without
+    /// [`unordered`](Self::unordered), that is what comes before the first item that has not. The last
+    /// item is one error, with [`is_timeout`](TaskError::is_timeout), in the place of that item. All
+    /// others are cancelled, and those that run are [aborted](crate::TaskHandle::abort).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with a timer.
+    #[track_caller]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.flow.set_limit(limit);
+        self
+    }
+}
+
+// Nothing in it is pinned.
+impl<F, M, R, S, K> Unpin for Map<F, M, R, S, K> {}
+
+impl<F, A, M, S, K> Stream for Map<F, M, F::Output, S, K>
+where
+    F: TaskFn<A, M>,
+    A: Serialize,
+    S: Stream<Item = A> + Unpin,
+    F::Output: DeserializeOwned,
+    K: Shape,
+{
+    type Item = K::Item<Result<F::Output, TaskError>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.flow.poll_next(cx);
+        next.map(|item| item.map(|(number, result)| K::item(number, result)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.flow.size_hint()
+    }
+}
+
+impl<F, M, R, S, K> fmt::Debug for Map<F, M, R, S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("flow", &self.flow).finish_non_exhaustive()
+    }
+}
+
+/// What the items of a [`Map`] look like.
+#[doc(hidden)]
+pub mod shape {
+    /// Results alone.
+    #[derive(Debug)]
+    pub struct Plain;
+
+    /// Results with the numbers of their inputs.
+    #[derive(Debug)]
+    pub struct WithIndex;
+
+    /// It is implemented for the two above.
+    pub trait Shape {
+        /// An item, given the type of the result.
+        type Item<T>;
+
+        /// Makes an item.
+        fn item<T>(number: u64, result: T) -> Self::Item<T>;
+    }
+
+    impl Shape for Plain {
+        type Item<T> = T;
+
+        fn item<T>(_: u64, result: T) -> T {
+            result
+        }
+    }
+
+    impl Shape for WithIndex {
+        type Item<T> = (usize, T);
+
+        fn item<T>(number: u64, result: T) -> (usize, T) {
+            (usize::try_from(number).unwrap_or(usize::MAX), result)
+        }
+    }
+}

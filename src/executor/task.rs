@@ -1,0 +1,389 @@
+//! A task with settings of its own.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::error::{RunError, SubmitError};
+use crate::executor::ProcessPoolExecutor;
+use crate::executor::blocking::block_on;
+use crate::executor::handle::TaskHandle;
+use crate::function::callable::TaskFn;
+use crate::pool::admission::{Options, Pool};
+use crate::pool::commons::Command;
+use crate::pool::engine::Engine;
+
+/// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the standard
+/// library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
+///
+/// Both are measured on the real clock, even if that of the tokio runtime is paused.
+///
+/// ```
+/// # fn render(page: u32) -> u32 { page }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+/// use std::time::{Duration, Instant};
+///
+/// // All pages within ten seconds, however many there are; none takes more than two.
+/// let end = Instant::now() + Duration::from_secs(10);
+/// for page in 1..=100 {
+///     pool.task(render, page).deadline(end).timeout(Duration::from_secs(2)).run().await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(When);
+
+#[derive(Clone, Copy, Debug)]
+enum When {
+    After(Duration),
+    At(Instant),
+}
+
+impl Deadline {
+    /// Of a task that is submitted now; `None` if it is too far away to matter.
+    fn instant(self) -> Option<Instant> {
+        match self.0 {
+            When::After(limit) => Instant::now().checked_add(limit),
+            When::At(instant) => Some(instant),
+        }
+    }
+}
+
+impl From<Duration> for Deadline {
+    fn from(limit: Duration) -> Self {
+        Self(When::After(limit))
+    }
+}
+
+impl From<Instant> for Deadline {
+    fn from(instant: Instant) -> Self {
+        Self(When::At(instant))
+    }
+}
+
+impl ProcessPoolExecutor {
+    /// Queues a task: `f` called with `args` in a worker. Waits while the queue is full, first come,
+    /// first served.
+    ///
+    /// One parameter is passed bare, several as a tuple, none as `()`.
+    ///
+    /// # Errors
+    ///
+    /// At once if `f` is not registered, if the arguments cannot be encoded or are too large, or if
+    /// the pool is shut down or broken; in the last two cases also while it waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while it waits for room, nothing has been submitted.
+    pub async fn submit<F, A, M>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, SubmitError>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        self.task(f, args).submit().await
+    }
+
+    /// As [`submit`](Self::submit), but never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit), and [`is_queue_full`](SubmitError::is_queue_full); then nothing
+    /// has been handed to the pool.
+    pub fn try_submit<F, A, M, R>(&self, f: F, args: A) -> Result<TaskHandle<R>, SubmitError>
+    where
+        F: TaskFn<A, M, Output = R>,
+        A: Serialize,
+    {
+        self.task(f, args).try_submit()
+    }
+
+    /// Submits a task and awaits its result. The counterpart of Python's
+    /// `loop.run_in_executor(pool, f, *args)`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that [`submit`](Self::submit) or the task can meet.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the task; if it runs, its worker is ended and replaced, as by
+    /// [`TaskHandle::abort`]. So `tokio::time::timeout` around it bounds the work, not only the
+    /// waiting.
+    pub async fn run<F, A, M>(&self, f: F, args: A) -> Result<F::Output, RunError>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        self.task(f, args).run().await
+    }
+
+    /// As [`submit`](Self::submit), for threads outside of the runtime: blocks this thread while the
+    /// queue is full. The runtime of the pool must be driven meanwhile by another thread. What has no
+    /// blocking form of its own, such as `shutdown`, is awaited there by
+    /// [`Handle::block_on`](tokio::runtime::Handle::block_on).
+    ///
+    /// ```
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// let thread = std::thread::spawn(move || {
+    ///     let handle = pool.blocking_submit(square, 12)?;
+    ///     println!("{} is on its way", handle.id());
+    ///     Ok::<u64, procpool::RunError>(handle.blocking_wait()?)
+    /// });
+    /// # drop(thread);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    ///
+    /// # Panics
+    ///
+    /// Within an asynchronous execution context, as
+    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels. Threads of
+    /// [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
+    #[track_caller]
+    pub fn blocking_submit<F, A, M, R>(&self, f: F, args: A) -> Result<TaskHandle<R>, SubmitError>
+    where
+        F: TaskFn<A, M, Output = R>,
+        A: Serialize,
+    {
+        self.task(f, args).blocking_submit()
+    }
+
+    /// As [`run`](Self::run), for threads outside of the runtime: blocks this thread until the task
+    /// is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// As [`blocking_submit`](Self::blocking_submit).
+    #[track_caller]
+    pub fn blocking_run<F, A, M, R>(&self, f: F, args: A) -> Result<R, RunError>
+    where
+        F: TaskFn<A, M, Output = R>,
+        A: Serialize,
+    {
+        self.task(f, args).blocking_run()
+    }
+
+    /// A task with settings of its own; see [`TaskBuilder`].
+    pub fn task<F, A, M>(&self, f: F, args: A) -> TaskBuilder<'_, F, A, M>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        TaskBuilder::new(self, f, args)
+    }
+}
+
+/// Configures one task; see [`ProcessPoolExecutor::task`].
+///
+/// ```
+/// # fn convert(file: String) -> usize { file.len() }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+/// use std::time::Duration;
+///
+/// let size = pool
+///     .task(convert, "film.mkv".to_owned())
+///     .timeout(Duration::from_secs(60))
+///     .retries(2)
+///     .run()
+///     .await?;
+/// # let _: usize = size;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a task is submitted by `submit`, `try_submit` or `run`"]
+pub struct TaskBuilder<'a, F, A, M> {
+    pool: &'a Arc<Pool>,
+    function: PhantomData<fn(F)>,
+    args: A,
+    options: Options,
+    deadline: Option<Deadline>,
+    marker: PhantomData<fn(M)>,
+}
+
+impl<'a, F, A, M> TaskBuilder<'a, F, A, M>
+where
+    F: TaskFn<A, M>,
+    A: Serialize,
+{
+    pub(crate) fn new(pool: &'a ProcessPoolExecutor, _: F, args: A) -> Self {
+        let pool = pool.pool();
+        let options = pool.default_options();
+        Self { pool, function: PhantomData, args, options, deadline: None, marker: PhantomData }
+    }
+
+    /// Ends the task, and its worker, when it has run this long. Time in the queue does not count.
+    /// The task fails with [`is_timeout`](crate::TaskError::is_timeout), unless it sees that it
+    /// [is asked](crate::Current::is_cancelled) to end, and returns: then that is its result.
+    ///
+    /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout), which `None` lifts for
+    /// this task.
+    pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.options.timeout = limit.into();
+        self
+    }
+
+    /// When the task must be over, be it that it waits, is tried again, or runs: a [`Duration`] counted
+    /// from its submission, the wait for room in the queue included, or an [`Instant`]. It never begins
+    /// after that; if it runs it is ended as by a [`timeout`](Self::timeout). It fails with
+    /// [`is_timeout`](crate::TaskError::is_timeout), and is not tried again. Default: none.
+    pub fn deadline(mut self, deadline: impl Into<Deadline>) -> Self {
+        self.deadline = Some(deadline.into());
+        self
+    }
+
+    /// Tasks of a higher priority are begun first; those of the same one in order of submission.
+    /// Default: 0. It never interrupts a task that runs, and quick tasks that were sent ahead to their
+    /// workers, half a millisecond of work at most, may still come before it.
+    ///
+    /// A steady flow of higher priorities can hold up lower ones for ever.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    /// Tasks with equal keys run on the same worker while it lives, one after the other: so they find there
+    /// what earlier ones have left, such as a cache, or an open file. They wait for that worker even if
+    /// others are idle. When it is gone they go on with another one.
+    ///
+    /// ```
+    /// # fn reply(session: u64, text: String) -> String { format!("{session}: {text}") }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+    /// let session = 7;
+    /// let greeting = pool.task(reply, (session, "hello".to_owned())).sticky(session).run().await?;
+    /// # drop(greeting);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A new key goes where its first task goes: to an idle worker, of several to that with the fewest
+    /// keys, or to a new one. Workers are started only when nobody is idle, so keys that come one by one
+    /// to a pool that has nothing to do share a worker;
+    /// [`min_workers`](crate::Builder::min_workers) spreads them.
+    ///
+    /// The pool remembers the last 10,000 keys. Keys are compared by their hash, so now and then two
+    /// different ones may share a worker, which does no harm.
+    pub fn sticky(mut self, key: impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        self.options.key = Some(hasher.finish());
+        self
+    }
+
+    /// How often the task may be begun again after its worker died under it or it timed out. After
+    /// the last attempt its error is that of the last one. Default: 0, a task is begun at most once,
+    /// as only you know whether it may be begun twice. The first retries come at once, later ones
+    /// after a back-off of up to half a second.
+    ///
+    /// A task sees by [`attempt`](crate::Current::attempt) which one it is.
+    pub fn retries(mut self, count: u32) -> Self {
+        self.options.retries = count;
+        self
+    }
+
+    /// Queues the task; see [`ProcessPoolExecutor::submit`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPoolExecutor::submit`], and [`is_timeout`](SubmitError::is_timeout) if its
+    /// [deadline](Self::deadline) passes while it waits for room in the queue.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while it waits for room, nothing has been submitted.
+    pub async fn submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
+        self.submit_by(Engine::send).await
+    }
+
+    async fn submit_by(
+        self,
+        send: fn(&Engine, Command) -> bool,
+    ) -> Result<TaskHandle<F::Output>, SubmitError> {
+        let deadline = self.deadline.and_then(Deadline::instant);
+        let prepared = self.pool.prepare::<F>(&self.args)?;
+        drop(self.args); // they need not live while the task waits for room
+        self.pool.take_place(prepared.name, deadline).await?;
+        let cell = self.pool.enqueue(prepared, Options { deadline, ..self.options }, send)?;
+        Ok(TaskHandle::new(cell, self.pool.commons()))
+    }
+
+    /// Queues the task without waiting; see [`ProcessPoolExecutor::try_submit`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPoolExecutor::try_submit`].
+    pub fn try_submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
+        let deadline = self.deadline.and_then(Deadline::instant);
+        let prepared = self.pool.prepare::<F>(&self.args)?;
+        self.pool.try_take_place(prepared.name)?;
+        let options = Options { deadline, ..self.options };
+        let cell = self.pool.enqueue(prepared, options, Engine::send)?;
+        Ok(TaskHandle::new(cell, self.pool.commons()))
+    }
+
+    /// Queues the task and awaits its result; see [`ProcessPoolExecutor::run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPoolExecutor::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the task, and ends it if it runs.
+    pub async fn run(self) -> Result<F::Output, RunError> {
+        let handle = self.submit_by(Engine::send_and_wait).await?;
+        Ok(handle.abort_on_drop().await?)
+    }
+
+    /// As [`submit`](Self::submit), for threads outside of the runtime; see
+    /// [`ProcessPoolExecutor::blocking_submit`].
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    ///
+    /// # Panics
+    ///
+    /// As [`ProcessPoolExecutor::blocking_submit`].
+    #[track_caller]
+    pub fn blocking_submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
+        block_on(self.submit())
+    }
+
+    /// As [`run`](Self::run), for threads outside of the runtime; see
+    /// [`ProcessPoolExecutor::blocking_run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPoolExecutor::run`].
+    ///
+    /// # Panics
+    ///
+    /// As [`ProcessPoolExecutor::blocking_submit`].
+    #[track_caller]
+    pub fn blocking_run(self) -> Result<F::Output, RunError> {
+        block_on(self.run())
+    }
+}
+
+impl<F, A: fmt::Debug, M> fmt::Debug for TaskBuilder<'_, F, A, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskBuilder")
+            .field("function", &std::any::type_name::<F>())
+            .field("args", &self.args)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,215 @@
+//! Tasks that end with their scope.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, Stream, StreamExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::base::id::TaskId;
+use crate::error::SubmitError;
+use crate::executor::ProcessPoolExecutor;
+use crate::executor::completion::{Completed, Identified, ids};
+use crate::executor::handle::TaskHandle;
+use crate::function::callable::TaskFn;
+
+/// Tasks that belong together: they are taken as they end, and when the set is dropped those that are
+/// left are aborted. It is to a pool what [`tokio::task::JoinSet`] is to a runtime, with the same
+/// methods.
+///
+/// All tasks have the same type of result. They may be of several pools; ids are unique within one.
+///
+/// ```
+/// # fn square(x: u64) -> u64 { x * x }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+/// use procpool::TaskSet;
+///
+/// let mut set = TaskSet::new();
+/// for n in 0..10 {
+///     set.submit(&pool, square, n).await?;
+/// }
+/// while let Some(finished) = set.join_next().await {
+///     println!("{}: {:?}", finished.id, finished.result?); // an error ends the others
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Neighbours
+///
+/// A `JoinSet` yields bare results; here each comes as a [`Completed`] with the id that
+/// [`submit`](Self::submit) returned. A panic is an error like any other, so nothing here panics.
+/// Where a `JoinSet` of [`run`](ProcessPoolExecutor::run) futures would spawn a tokio task for each,
+/// a set needs none.
+///
+/// [`as_completed`](crate::as_completed) is for tasks that outlive whoever waits for them: it owns
+/// the handles that it is given, takes no more, and detaches what is left when it is dropped.
+///
+/// A `scope` as of threads, which does not return before its tasks are over, has nothing to add. What
+/// such a scope is for is to lend tasks what is borrowed; but tasks own their arguments, which are
+/// encoded when they are submitted, so nothing needs to be kept alive for them. And a future cannot
+/// insist on being polled to its end: without `unsafe` promises a scope could do no more when it is
+/// dropped than a set does.
+#[must_use = "dropping the set aborts its tasks"]
+pub struct TaskSet<R> {
+    tasks: FuturesUnordered<Identified<R>>,
+}
+
+impl<R> TaskSet<R> {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self { tasks: FuturesUnordered::new() }
+    }
+
+    /// How many tasks there are that have not been taken, be they over or not.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Whether every task has been taken.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Queues a task in `pool`, and puts it into the set; see [`ProcessPoolExecutor::submit`]. A task
+    /// with settings of its own is [inserted](Self::insert).
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPoolExecutor::submit`]. The set is as before.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while it waits for room, nothing has been submitted.
+    pub async fn submit<F, A, M>(
+        &mut self,
+        pool: &ProcessPoolExecutor,
+        f: F,
+        args: A,
+    ) -> Result<TaskId, SubmitError>
+    where
+        F: TaskFn<A, M, Output = R>,
+        A: Serialize,
+    {
+        Ok(self.insert(pool.submit(f, args).await?))
+    }
+
+    /// Puts a task into the set, which aborts it from now on if it is dropped.
+    ///
+    /// ```
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::SubmitError> {
+    /// # let mut set = procpool::TaskSet::new();
+    /// set.insert(pool.task(square, 12).retries(2).submit().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn insert(&mut self, handle: TaskHandle<R>) -> TaskId {
+        let id = handle.id();
+        self.tasks.push(Identified(handle));
+        id
+    }
+
+    /// The tasks that have not been taken, in no order: to ask how they stand, or to end one.
+    pub fn handles(&self) -> impl Iterator<Item = &TaskHandle<R>> {
+        self.tasks.iter().map(|identified| &identified.0)
+    }
+
+    /// [Aborts](TaskHandle::abort) all tasks. They stay in the set, and are taken as cancelled once
+    /// they are over, or with their results if these were faster.
+    pub fn abort_all(&self) {
+        self.handles().for_each(TaskHandle::abort);
+    }
+
+    /// Takes all tasks out of the set without aborting them: they go on, and their results are lost.
+    pub fn detach_all(&mut self) {
+        self.tasks.clear();
+    }
+}
+
+impl<R: DeserializeOwned> TaskSet<R> {
+    /// Waits until one of the tasks is over, and takes it out of the set; `None` if the set is empty.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped no task has been taken.
+    pub async fn join_next(&mut self) -> Option<Completed<R>> {
+        self.next().await
+    }
+
+    /// Takes a task that is over already; `None` if none is.
+    pub fn try_join_next(&mut self) -> Option<Completed<R>> {
+        self.next().now_or_never().flatten()
+    }
+
+    /// Waits until all tasks are over, and returns them in the order in which they ended. Unlike
+    /// that of a `JoinSet` it does not stop, let alone panic, at the first failure.
+    ///
+    /// # Cancel safety
+    ///
+    /// It owns the set: if the future is dropped, the tasks that are left are aborted and all results
+    /// are lost.
+    pub async fn join_all(self) -> Vec<Completed<R>> {
+        self.collect().await
+    }
+
+    /// Aborts all tasks and waits until they are over: none runs any more, and the set is empty.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped all tasks are aborted nevertheless, and those that have not ended yet
+    /// are still in the set.
+    pub async fn shutdown(&mut self) {
+        self.abort_all();
+        while self.next().await.is_some() {}
+    }
+}
+
+/// As [`join_next`](TaskSet::join_next). The end of the stream is not final: it goes on when another
+/// task is put into the set.
+impl<R: DeserializeOwned> Stream for TaskSet<R> {
+    type Item = Completed<R>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.tasks.poll_next_unpin(cx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len(), Some(self.len()))
+    }
+}
+
+impl<R> Drop for TaskSet<R> {
+    fn drop(&mut self) {
+        self.abort_all();
+    }
+}
+
+impl<R> Default for TaskSet<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R> Extend<TaskHandle<R>> for TaskSet<R> {
+    fn extend<I: IntoIterator<Item = TaskHandle<R>>>(&mut self, handles: I) {
+        self.tasks.extend(handles.into_iter().map(Identified));
+    }
+}
+
+impl<R> FromIterator<TaskHandle<R>> for TaskSet<R> {
+    fn from_iter<I: IntoIterator<Item = TaskHandle<R>>>(handles: I) -> Self {
+        let mut set = Self::new();
+        set.extend(handles);
+        set
+    }
+}
+
+impl<R> fmt::Debug for TaskSet<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskSet").field("tasks", &ids(&self.tasks)).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,421 @@
+//! `register!` and `task!`, and how they find out what a function can be.
+
+/// `register!` must find out what a function can be without naming its types. Method calls on a
+/// reference to a `Probe` do that: they take the first trait, counted from the outermost `&`, whose
+/// bounds hold.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Probe<F>(pub F);
+
+#[doc(hidden)]
+pub mod probes {
+    use std::any::{Any, type_name};
+    use std::fmt::{Debug, Display};
+    use std::future::Future;
+    use std::sync::Arc;
+
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use super::Probe;
+    use crate::codec::Choice;
+    use crate::function::arguments::Arguments;
+    use crate::function::callable::{Callable, TaskFn};
+    use crate::function::registry::{CallError, InitCallOf, InitError, TaskCall, TaskCallOf};
+    use crate::function::runtime::block_on;
+    use crate::memory::payload::Encoded;
+
+    type Task = (Option<TaskCallOf>, &'static str);
+
+    pub trait AsTask<A, M> {
+        fn task(&self) -> Task;
+    }
+
+    impl<F, A, M> AsTask<A, M> for &Probe<F>
+    where
+        F: TaskFn<A, M>,
+        A: DeserializeOwned,
+    {
+        fn task(&self) -> Task {
+            task_call(self.0, |_| None)
+        }
+    }
+
+    pub trait AsFallibleTask<A, M> {
+        fn task(&self) -> Task;
+    }
+
+    impl<F, A, M, T, E> AsFallibleTask<A, M> for &&&Probe<F>
+    where
+        F: TaskFn<A, M, Output = Result<T, E>>,
+        A: DeserializeOwned,
+        E: Debug,
+    {
+        fn task(&self) -> Task {
+            task_call(self.0, |result| Some(format!("`{:?}`", result.as_ref().err()?)))
+        }
+    }
+
+    pub trait AsOpaqueTask<A, M> {
+        fn task(&self) -> Task;
+    }
+
+    impl<F, A, M, T, E> AsOpaqueTask<A, M> for &&Probe<F>
+    where
+        F: TaskFn<A, M, Output = Result<T, E>>,
+        A: DeserializeOwned,
+    {
+        fn task(&self) -> Task {
+            task_call(self.0, |result| {
+                result.as_ref().err().map(|_| format!("of the type `{}`", type_name::<E>()))
+            })
+        }
+    }
+
+    /// `shown` is the text of an error that the function has returned.
+    fn task_call<F: TaskFn<A, M>, A: DeserializeOwned, M>(
+        function: F,
+        shown: fn(&F::Output) -> Option<String>,
+    ) -> Task {
+        let form = Arc::new(Choice::of::<F::Output>());
+        let result = Arc::clone(&form);
+        let call: TaskCall = Box::new(move |args, buffer, limit, sink| {
+            let decoded = args
+                .decode::<A>()
+                .map_err(|error| Box::new(CallError::Arguments(error.of(type_name::<F>()))))?;
+            args.release();
+            let result = function.execute(decoded);
+            Encoded::new(&result, buffer, limit, sink, &form).map_err(|error| {
+                let error = error.of(type_name::<F>());
+                Box::new(CallError::Result { error, returned: shown(&result) })
+            })
+        });
+        (Some(TaskCallOf { call, result }), type_name::<fn(A) -> F::Output>())
+    }
+
+    pub trait NotATask {
+        fn task(&self) -> Task;
+    }
+
+    impl<F> NotATask for Probe<F> {
+        fn task(&self) -> Task {
+            (None, "initializer")
+        }
+    }
+
+    fn init_call<A: Serialize + DeserializeOwned>(
+        call: impl Fn(A) -> Result<Box<dyn Any>, InitError> + Send + Sync + 'static,
+    ) -> InitCallOf {
+        let call = Box::new(move |mut args: Arguments<'_>| {
+            let decoded = args
+                .decode()
+                .map_err(|error| InitError(format!("the arguments cannot be decoded: {error}")))?;
+            args.release();
+            call(decoded)
+        });
+        InitCallOf { call, arguments: Choice::of::<A>() }
+    }
+
+    fn outcome<T: 'static, E: Display>(result: Result<T, E>) -> Result<Box<dyn Any>, InitError> {
+        match result {
+            Ok(state) => Ok(Box::new(state)),
+            Err(error) => Err(InitError(error.to_string())),
+        }
+    }
+
+    /// As [`outcome`], for errors without a text.
+    fn opaque<T: 'static, E>(result: Result<T, E>) -> Result<Box<dyn Any>, InitError> {
+        outcome(
+            result.map_err(|_| format!("it returned an error of the type `{}`", type_name::<E>())),
+        )
+    }
+
+    pub trait AsyncFallible<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M, T, E> AsyncFallible<A, M> for &&&&&&Probe<F>
+    where
+        F: Callable<A, M>,
+        A: Serialize + DeserializeOwned,
+        F::Output: Future<Output = Result<T, E>>,
+        T: 'static,
+        E: Display,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| outcome(block_on(async { function.call(args).await })))
+        }
+    }
+
+    pub trait AsyncOpaque<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M, T, E> AsyncOpaque<A, M> for &&&&&Probe<F>
+    where
+        F: Callable<A, M>,
+        A: Serialize + DeserializeOwned,
+        F::Output: Future<Output = Result<T, E>>,
+        T: 'static,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| opaque(block_on(async { function.call(args).await })))
+        }
+    }
+
+    pub trait AsyncInfallible<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M> AsyncInfallible<A, M> for &&&&Probe<F>
+    where
+        F: Callable<A, M>,
+        A: Serialize + DeserializeOwned,
+        F::Output: Future<Output: 'static>,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| Ok(Box::new(block_on(async { function.call(args).await }))))
+        }
+    }
+
+    pub trait Fallible<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M, T, E> Fallible<A, M> for &&&Probe<F>
+    where
+        F: Callable<A, M, Output = Result<T, E>>,
+        A: Serialize + DeserializeOwned,
+        T: 'static,
+        E: Display,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| outcome(function.call(args)))
+        }
+    }
+
+    pub trait Opaque<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M, T, E> Opaque<A, M> for &&Probe<F>
+    where
+        F: Callable<A, M, Output = Result<T, E>>,
+        A: Serialize + DeserializeOwned,
+        T: 'static,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| opaque(function.call(args)))
+        }
+    }
+
+    pub trait Infallible<A, M> {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    impl<F, A, M> Infallible<A, M> for &Probe<F>
+    where
+        F: Callable<A, M, Output: 'static>,
+        A: Serialize + DeserializeOwned,
+    {
+        fn initializer(&self) -> InitCallOf {
+            let function = self.0;
+            init_call(move |args| Ok(Box::new(function.call(args))))
+        }
+    }
+
+    pub trait NotAnInitializer {
+        fn initializer(&self) -> InitCallOf;
+    }
+
+    // So that what cannot be registered is an error of `__check!` alone.
+    impl<F> NotAnInitializer for Probe<F> {
+        fn initializer(&self) -> InitCallOf {
+            let refusal = |_: Arguments<'_>| Err(InitError("it is no initializer".to_owned()));
+            InitCallOf { call: Box::new(refusal), arguments: Choice::of::<()>() }
+        }
+    }
+}
+
+/// Names the functions that a worker may run.
+///
+/// Takes paths of `fn` items: plain or `async` functions of up to eight parameters, whose arguments
+/// and results are serde types that own what they hold: `String` instead of `&str`. It works in any
+/// module, in any crate of the binary, and any number of times; a generic function is registered once
+/// for each type it is used with. The result of a function that serves only as an
+/// [initializer](crate::Builder::initializer) need not be a serde type.
+///
+/// ```
+/// fn power(base: u64, exponent: u32) -> u64 {
+///     base.pow(exponent)
+/// }
+///
+/// async fn fetch(url: String) -> Result<String, String> {
+///     # drop(url);
+///     Ok(String::new())
+/// }
+///
+/// procpool::register!(power, fetch);
+/// # fn main() {}
+/// ```
+///
+/// # Forms
+///
+/// Values are sent in the compact form, or in the named one if they need names, which is found out by trying out their
+/// types. A form after the path takes the place of that, for the arguments and for the result:
+///
+/// ```
+/// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
+/// # fn keys(document: serde_json::Value) -> usize { document.as_object().map_or(0, |map| map.len()) }
+/// procpool::register!(power => compact, keys => named);
+/// # fn main() {}
+/// ```
+///
+/// With `=> compact` a value that needs names is an error of its task. [Values](crate::guide::values) says
+/// when to write either.
+///
+/// # Names
+///
+/// Functions are known by their path, so two of the same path (in two blocks of one function, say)
+/// are told apart only if they are made by [`task!`](crate::task!). A pool is not built where that
+/// is violated.
+#[macro_export]
+macro_rules! register {
+    ($($function:tt)*) => {
+        $crate::__register_all!($($function)*; $($function)*);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register_all {
+    // As paths they are checked, as expressions they are passed on: errors point at those.
+    ($($path:path $(=> $asked:ident)?),+ $(,)?; $($function:expr $(=> $form:ident)?),+ $(,)?) => {
+        $($crate::__register!(
+            $function,
+            ::core::option::Option::None,
+            $crate::__form!($($form)?)
+        );)+
+    };
+    ($($other:tt)*) => {
+        ::core::compile_error!(
+            "`register!` takes paths of functions; a closure is registered in place by `task!`"
+        );
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __form {
+    () => {
+        ::core::option::Option::None
+    };
+    (compact) => {
+        ::core::option::Option::Some($crate::__private::AskedForm::Compact)
+    };
+    (named) => {
+        ::core::option::Option::Some($crate::__private::AskedForm::Named)
+    };
+    ($other:ident) => {
+        ::core::compile_error!("a function is registered as it is, or `=> named`, or `=> compact`")
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register {
+    ($function:expr, $place:expr, $form:expr) => {
+        $crate::__private::inventory::submit! {
+            $crate::__private::Registration {
+                make: || {
+                    #[allow(unused_imports)] // which ones are needed depends on the function
+                    use $crate::__private::probes::{
+                        AsFallibleTask as _, AsOpaqueTask as _, AsTask as _, AsyncFallible as _,
+                        AsyncInfallible as _, AsyncOpaque as _, Fallible as _, Infallible as _,
+                        NotATask as _, NotAnInitializer as _, Opaque as _,
+                    };
+                    $crate::__check!($function);
+                    let probe = $crate::__private::Probe($function);
+                    $crate::__private::Function::new(
+                        $function,
+                        $place,
+                        $form,
+                        (&&&&probe).task(),
+                        (&&&&&&&probe).initializer(),
+                    )
+                },
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __check {
+    ($function:expr) => {
+        // It is compiled and never called; see `check.rs`.
+        let _ = || {
+            #[allow(unused_imports)] // as those of the probes
+            use $crate::__private::search::{
+                ReturnsFutureOfReference as _, ReturnsNoReference as _, ReturnsReference as _,
+                TakesNoReference as _, TakesReference as _,
+            };
+            let (parameters, result) = $crate::__private::check($function);
+            (&&parameters).parameters().refuse_as_parameter($function);
+            (&&result).result().refuse_as_result($function);
+        };
+    };
+}
+
+/// Registers a non-capturing closure in place, and evaluates to a function that
+/// [`submit`](crate::ProcessPoolExecutor::submit) takes.
+///
+/// The types must be written out. What it needs comes by its arguments: the compiler refuses one that
+/// captures ("can't capture dynamic environment in a fn item"). An `async` closure is written `async |x: u64| -> u64 { … }`.
+///
+/// ```
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+/// let next = pool.run(procpool::task!(|x: u64| -> u64 { x + 1 }), 41).await?;
+/// assert_eq!(next, 42);
+/// # Ok(())
+/// # }
+/// ```
+#[macro_export]
+macro_rules! task {
+    // `||` is one token, so it takes rules of its own.
+    (|| $(-> $result:ty)? $body:block) => { $crate::task!(| | $(-> $result)? $body) };
+    (async || $(-> $result:ty)? $body:block) => { $crate::task!(async | | $(-> $result)? $body) };
+    (|$($arg:ident: $type:ty),* $(,)?| $(-> $result:ty)? $body:block) => {{
+        fn task($($arg: $type),*) $(-> $result)? $body
+        $crate::__register_here!(task);
+        task
+    }};
+    (async |$($arg:ident: $type:ty),* $(,)?| $(-> $result:ty)? $body:block) => {{
+        async fn task($($arg: $type),*) $(-> $result)? $body
+        $crate::__register_here!(task);
+        task
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register_here {
+    ($function:path) => {
+        $crate::__register!(
+            $function,
+            ::core::option::Option::Some(::core::concat!(
+                ::core::file!(),
+                ":",
+                ::core::line!(),
+                ":",
+                ::core::column!()
+            )),
+            ::core::option::Option::None
+        );
+    };
+}

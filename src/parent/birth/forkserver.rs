@@ -1,0 +1,602 @@
+//! The fork server as the pool sees it.
+//!
+//! A task owns the server: it starts it with the first request, passes requests on, hands out the
+//! answers, and starts another one if it has died and is needed again. Workers that it has forked
+//! live on without it; only how they end is not known then.
+//!
+//! ```text
+//!          request               Ready
+//! (none) ──────────▶ starting ──────────▶ serving
+//!    ▲                  │ refused,           │ died, silent for too long:
+//!    └──────────────────┴ died, too late ────┘ whoever waits is told
+//! ```
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use futures::future::select;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::process::ChildStderr;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::codec::LengthDelimitedCodec;
+
+use crate::base::Identity;
+use crate::base::id::WorkerId;
+use crate::base::limits::ResourceLimits;
+use crate::base::log;
+use crate::base::timer::Delay;
+use crate::error::{DeathReport, Deceased, Place, StartError, WorkerDeath};
+use crate::function::registry::Registry;
+use crate::parent::handshake::{Handshake, Heard};
+use crate::parent::launch::{Call, refused, timed_out};
+use crate::parent::output::{Drained, WorkerOutput, drain};
+use crate::parent::program::{Program, start_child};
+use crate::sys::{
+    self, ChildProcess, ParentPipes, Reaper, WorkerPipes, control_socket, require_io_driver,
+    send_with_fds, worker_pipes,
+};
+use crate::wire::fork::{Answer, Request, SIZE};
+use crate::wire::frame::{Kind, PREAMBLE, ServerHello, VERSION, frame_codec, put_frame};
+use crate::wire::role::Role;
+
+/// How the server is started.
+#[derive(Debug)]
+pub(crate) struct ServerLaunch {
+    /// The pool's.
+    pub(crate) name: String,
+    pub(crate) program: Program,
+    pub(crate) preload: Option<Arc<Call>>,
+    pub(crate) output: WorkerOutput,
+    /// For the start; each answer has half of it, and not more than ten seconds.
+    pub(crate) start_timeout: Duration,
+}
+
+/// Reaches the task that owns the server; that ends with the last of these.
+#[derive(Clone, Debug)]
+pub(crate) struct ForkServer {
+    /// Unbounded: there are at most two for each worker, and one at the end.
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// Names a worker to the server that has forked it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forked {
+    pub(crate) pid: u32,
+    /// The pid of the server.
+    pub(crate) parent: u32,
+    /// Which of the servers, as another one may have a child with that pid.
+    server: u64,
+}
+
+#[derive(Debug)]
+enum Order {
+    Fork(Fork),
+    Reap(Forked, oneshot::Sender<ExitStatus>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// A worker that is wanted.
+#[derive(Debug)]
+struct Fork {
+    worker: WorkerId,
+    /// Made only when it is passed on: many may wait for the server to start, and descriptors are few.
+    pipes: Option<Box<(ParentPipes, WorkerPipes)>>,
+    reply: oneshot::Sender<Result<(Forked, ParentPipes), StartError>>,
+}
+
+/// The most requests that wait for their answers. It bounds the descriptors that are under way, and is
+/// enough to keep the server busy.
+const MOST_SENT: usize = 16;
+
+impl ForkServer {
+    /// Begins with no server.
+    pub(crate) fn new(launch: ServerLaunch) -> (Self, impl Future<Output = ()> + Send) {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        (Self { orders }, run(launch, receiver))
+    }
+
+    /// Has a worker forked, and returns this process's ends of its pipes. `None` if the runtime is
+    /// ending.
+    pub(crate) async fn fork(
+        &self,
+        worker: WorkerId,
+    ) -> Option<Result<(Forked, ParentPipes), StartError>> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(Order::Fork(Fork { worker, pipes: None, reply })).ok()?;
+        answer.await.ok()
+    }
+
+    /// Has a worker reaped that has exited. `None` if the server that has forked it is gone.
+    pub(crate) async fn reap(&self, worker: Forked) -> Option<ExitStatus> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(Order::Reap(worker, reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// Has a worker reaped that has exited; nobody asks how.
+    pub(crate) fn reap_later(&self, worker: Forked) {
+        let _ = self.orders.send(Order::Reap(worker, oneshot::channel().0)); // or it has gone
+    }
+
+    /// Ends the server, and returns when it is reaped.
+    pub(crate) async fn stop(&self) {
+        let (stopped, end) = oneshot::channel();
+        if self.orders.send(Order::Stop(stopped)).is_ok() {
+            let _ = end.await; // or the runtime is ending
+        }
+    }
+}
+
+async fn run(launch: ServerLaunch, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut servers = 0;
+    // Closed with this task, or this process; then all end that hold the other end.
+    let mut lifeline = None;
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Fork(fork) => {
+                servers += 1;
+                match Server::start(&launch, servers, fork.worker, &mut lifeline).await {
+                    Ok(mut server) => {
+                        server.take(Order::Fork(fork));
+                        server.run(&mut orders).await;
+                    }
+                    Err(error) => drop(fork.reply.send(Err(error))),
+                }
+            }
+            Order::Reap(..) => {} // by dropping the reply it is told that the server is gone
+            Order::Stop(stopped) => drop(stopped.send(())),
+        }
+    }
+}
+
+/// A server that was started.
+struct Server<'a> {
+    launch: &'a ServerLaunch,
+    number: u64,
+    /// For which it was started.
+    worker: WorkerId,
+    reaper: Reaper,
+    socket: UnixStream,
+    /// Ends with the last lines of its output.
+    stderr: JoinHandle<Drained>,
+    /// Dropped once it has exited.
+    exited: Option<oneshot::Sender<()>>,
+    stage: Stage,
+    inbox: BytesMut,
+    /// What is left to be written of the hello.
+    hello: BytesMut,
+    /// Orders that were not passed on yet.
+    unsent: VecDeque<Order>,
+    /// Orders whose answers are to come, in this order.
+    sent: VecDeque<Order>,
+    /// When the oldest of them was sent, or the last answer came; at first, when the server was started.
+    silent_since: Instant,
+    /// Rings when the server may have been silent for too long. Set once at a time, as most answers
+    /// come at once and setting an alarm costs more than they do.
+    alarm: Option<Delay>,
+}
+
+enum Stage {
+    Starting(Handshake, LengthDelimitedCodec),
+    Serving,
+    /// It cannot serve, and no other could.
+    Failed(StartError),
+    /// It has misbehaved, before or after it was up, and must be killed; another one may do better.
+    Condemned {
+        serving: bool,
+        remark: String,
+    },
+}
+
+impl<'a> Server<'a> {
+    async fn start(
+        launch: &'a ServerLaunch,
+        number: u64,
+        worker: WorkerId,
+        lifeline: &mut Option<Arc<(OwnedFd, OwnedFd)>>,
+    ) -> Result<Self, StartError> {
+        let (program, old) = (launch.program.clone(), lifeline.clone());
+        let started = start_child(move || {
+            let lifeline = old.map_or_else(|| sys::lifeline().map(Arc::new), Ok)?;
+            Ok((spawn(&program, &lifeline.1)?, lifeline))
+        });
+        let started = started.await.map(|(started, new)| {
+            *lifeline = Some(new);
+            started
+        });
+        let (reaper, socket, stderr) = started.map_err(|error| spawn_error(launch, error))?;
+        let pid = reaper.child().pid();
+        log::debug!("the fork server has started with pid {pid}");
+        let (exited, exit) = oneshot::channel();
+        let stderr = tokio::spawn(drain(stderr, exit, worker, pid, launch.output.clone()));
+        let hello = hello(launch, worker).map_err(|error| spawn_error(launch, error))?;
+        Ok(Self {
+            launch,
+            number,
+            worker,
+            reaper,
+            socket,
+            stderr,
+            exited: Some(exited),
+            stage: Stage::Starting(Handshake::default(), frame_codec(0)),
+            inbox: BytesMut::new(),
+            hello,
+            unsent: VecDeque::new(),
+            sent: VecDeque::new(),
+            silent_since: Instant::now(),
+            alarm: Some(Delay::new(launch.start_timeout)),
+        })
+    }
+
+    /// Serves until the server ends, or nobody needs it any more.
+    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
+        let stopped = self.serve(orders).await;
+        self.end().await;
+        // If somebody waits: it is gone.
+        if let Some(reply) = stopped {
+            let _ = reply.send(()); // or nobody waits any more
+        }
+    }
+
+    /// Returns who is to be told that it is gone.
+    async fn serve(
+        &mut self,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> Option<oneshot::Sender<()>> {
+        let mut stopped = None;
+        while !self.is_done(stopped.is_some()) {
+            let writes = !self.hello.is_empty() || (self.may_send() && !self.unsent.is_empty());
+            tokio::select! {
+                biased;
+                ready = self.socket.readable() => if ready.is_err() || !self.receive() {
+                    self.last_moments().await;
+                    break;
+                },
+                () = self.reaper.exited() => break,
+                ready = self.socket.writable(), if writes => if ready.is_err() || !self.send() {
+                    self.last_moments().await;
+                    break;
+                },
+                order = orders.recv() => match order {
+                    Some(Order::Stop(reply)) => stopped = Some(reply),
+                    Some(order) => self.take(order),
+                    None => break,
+                },
+                () = ring(&mut self.alarm) => self.check_patience(),
+            }
+        }
+        stopped
+    }
+
+    /// The connection has ended. Most likely the process is about to exit, which tells more.
+    async fn last_moments(&mut self) {
+        const LAST_MOMENTS: Duration = Duration::from_millis(500);
+        if matches!(self.stage, Stage::Starting(..) | Stage::Serving) {
+            select(pin!(self.reaper.exited()), Delay::new(LAST_MOMENTS)).await;
+        }
+    }
+
+    /// If it is to stop, what was asked before is done before.
+    fn is_done(&self, stopping: bool) -> bool {
+        match self.stage {
+            Stage::Starting(..) => stopping,
+            Stage::Serving => stopping && self.sent.is_empty() && self.unsent.is_empty(),
+            Stage::Failed(_) | Stage::Condemned { .. } => true,
+        }
+    }
+
+    fn is_serving(&self) -> bool {
+        matches!(self.stage, Stage::Serving)
+    }
+
+    fn may_send(&self) -> bool {
+        self.is_serving() && self.sent.len() < MOST_SENT
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Reap(worker, _) if worker.server != self.number => {} // as if it were gone
+            order => self.unsent.push_back(order),
+        }
+        if self.is_serving() {
+            self.send(); // if the connection is broken, that is seen next
+        }
+    }
+
+    /// Writes what can be written; false if the connection is broken.
+    fn send(&mut self) -> bool {
+        while !self.hello.is_empty() {
+            match self.socket.try_write(&self.hello) {
+                Ok(count) => self.hello.advance(count),
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        while self.may_send()
+            && let Some(order) = self.unsent.pop_front()
+        {
+            let Some(order) = self.equip(order) else { continue };
+            match self.pass_on(&order) {
+                Ok(SIZE) => self.await_answer(order),
+                Ok(_) => return false,
+                Err(error) => {
+                    self.unsent.push_front(order);
+                    return error.kind() == io::ErrorKind::WouldBlock;
+                }
+            }
+        }
+        true
+    }
+
+    /// Gives a worker that is wanted its pipes. `None` if it was given up, or is now.
+    fn equip(&self, order: Order) -> Option<Order> {
+        let Order::Fork(mut fork) = order else { return Some(order) };
+        if fork.reply.is_closed() {
+            return None;
+        }
+        if fork.pipes.is_none() {
+            match worker_pipes() {
+                Ok(pipes) => fork.pipes = Some(Box::new(pipes)),
+                Err(error) => {
+                    let _ = fork.reply.send(Err(spawn_error(self.launch, error)));
+                    return None;
+                }
+            }
+        }
+        Some(Order::Fork(fork))
+    }
+
+    fn pass_on(&self, order: &Order) -> io::Result<usize> {
+        let write = |request: Request, fds: &[_]| {
+            let message = request.to_bytes();
+            self.socket
+                .try_io(Interest::WRITABLE, || send_with_fds(self.socket.as_fd(), &message, fds))
+        };
+        match order {
+            Order::Fork(Fork { pipes: Some(pipes), .. }) => write(Request::Fork, &pipes.1.as_fds()),
+            Order::Reap(worker, _) => write(Request::Reap { pid: worker.pid }, &[]),
+            Order::Fork(_) | Order::Stop(_) => Ok(0), // not reached: they are not passed on so
+        }
+    }
+
+    fn await_answer(&mut self, order: Order) {
+        if self.sent.is_empty() {
+            self.silent_since = Instant::now();
+        }
+        if self.alarm.is_none() {
+            self.alarm = Some(Delay::new(self.patience()));
+        }
+        self.sent.push_back(order);
+    }
+
+    /// Handles what has arrived; false at the end of the connection.
+    fn receive(&mut self) -> bool {
+        loop {
+            match self.socket.try_read_buf(&mut self.inbox) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(_) => return false,
+            }
+            if let Err(error) = self.understand() {
+                let serving = self.is_serving();
+                self.stage = Stage::Condemned { serving, remark: error.to_string() };
+                return false;
+            }
+            if matches!(self.stage, Stage::Failed(_)) {
+                return false; // it may go on talking for ever
+            }
+        }
+    }
+
+    fn understand(&mut self) -> io::Result<()> {
+        while let Stage::Starting(handshake, codec) = &mut self.stage {
+            match handshake.advance(&mut self.inbox, codec)? {
+                Heard::Quiet => {}
+                Heard::Wait => return Ok(()),
+                Heard::Ready { .. } => {
+                    self.stage = Stage::Serving;
+                    self.alarm = None; // it was set for the start, which may take longer
+                    self.send();
+                }
+                Heard::Refused(refusal) => {
+                    let place = Place::fork_server(self.reaper.child().pid());
+                    let preload = self.launch.preload.as_deref();
+                    self.stage = Stage::Failed(refused(place, None, preload, refusal));
+                }
+            }
+        }
+        while self.is_serving() && self.inbox.len() >= SIZE {
+            let mut bytes = [0; SIZE];
+            self.inbox.copy_to_slice(&mut bytes);
+            self.hand_out(Answer::from_bytes(bytes)?)?;
+        }
+        if self.is_serving() {
+            self.send(); // there is room for more
+        }
+        Ok(())
+    }
+
+    fn hand_out(&mut self, answer: Answer) -> io::Result<()> {
+        self.silent_since = Instant::now();
+        match (self.sent.pop_front(), answer) {
+            (Some(Order::Fork(Fork { pipes: Some(pipes), reply, .. })), Answer::Forked { pid }) => {
+                let parent = self.reaper.child().pid();
+                let forked = Forked { pid, parent, server: self.number };
+                let (ours, theirs) = *pipes;
+                drop(theirs); // the worker has its own copies, and their end must be seen
+                if reply.send(Ok((forked, ours))).is_err() {
+                    self.abandon(forked);
+                }
+            }
+            (Some(Order::Fork(fork)), Answer::Failed { errno }) => {
+                let error = spawn_error(self.launch, io::Error::from_raw_os_error(errno));
+                let _ = fork.reply.send(Err(error)); // or nobody waits any more
+            }
+            (Some(Order::Reap(_, reply)), Answer::Reaped { status }) => {
+                let _ = reply.send(ExitStatus::from_raw(status));
+            }
+            // It was not there any more, which the dropped reply tells.
+            (Some(Order::Reap(..)), Answer::Failed { .. }) => {}
+            _ => return Err(io::Error::other("it gave an answer to another question")),
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for this worker any more. It has no parent to talk to, and ends by itself at
+    /// once; it is killed all the same before it is waited for.
+    fn abandon(&mut self, worker: Forked) {
+        if let Ok(child) = ChildProcess::forked(worker.pid, worker.parent) {
+            child.kill();
+        }
+        self.unsent.push_back(Order::Reap(worker, oneshot::channel().0));
+        self.send();
+    }
+
+    /// How long it may take to start, or to answer, which it does at once unless it hangs. A worker
+    /// that waits for an answer must not have used up its own time by then, which would break the pool.
+    fn patience(&self) -> Duration {
+        const ANSWER: Duration = Duration::from_secs(10);
+        let limit = self.launch.start_timeout;
+        if self.is_serving() { ANSWER.min(limit / 2) } else { limit }
+    }
+
+    fn check_patience(&mut self) {
+        self.alarm = None;
+        if self.is_serving() && self.sent.is_empty() {
+            return; // set again with the next order
+        }
+        let left = self.patience().saturating_sub(self.silent_since.elapsed());
+        if left.is_zero() {
+            self.stage = self.too_late();
+        } else {
+            self.alarm = Some(Delay::new(left));
+        }
+    }
+
+    fn too_late(&self) -> Stage {
+        let place = Place::fork_server(self.reaper.child().pid());
+        let (limit, preload) = (self.patience(), self.launch.preload.as_deref());
+        match &self.stage {
+            Stage::Starting(handshake, _) if handshake.is_silent() => {
+                Stage::Failed(timed_out(place, limit, None, self.launch.program.hint()))
+            }
+            Stage::Starting(..) => Stage::Failed(timed_out(place, limit, preload, "")),
+            _ => {
+                let remark = format!("it did not answer within {limit:?}");
+                Stage::Condemned { serving: true, remark }
+            }
+        }
+    }
+
+    /// Ends the server, if it has not ended yet, and tells all who wait.
+    async fn end(mut self) {
+        let killed = self.reaper.child().status().is_none();
+        self.reaper.child().kill();
+        self.reaper.exited().await;
+        self.receive(); // what it had answered before
+        drop(self.exited.take()); // so that its output is not waited for any longer
+        let tail = (&mut self.stderr).await.map(|drained| drained.tail).unwrap_or_default();
+        let status = self.reaper.child().reap().ok();
+        let remark = killed.then(|| "it was told to end".to_owned());
+        let error = self.verdict(|condemned| self.death(status, tail, condemned.or(remark)));
+        log::debug!("the fork server is gone: {error}");
+        for order in self.sent.drain(..).chain(self.unsent.drain(..)) {
+            if let Order::Fork(fork) = order {
+                let _ = fork.reply.send(Err(error.clone())); // or nobody waits any more
+            }
+        }
+    }
+
+    /// What those are told who wait for a worker.
+    fn verdict(&self, death: impl FnOnce(Option<String>) -> WorkerDeath) -> StartError {
+        match &self.stage {
+            Stage::Failed(error) => error.clone(),
+            Stage::Serving => StartError::ServerLost(death(None)),
+            Stage::Condemned { serving: true, remark } => {
+                StartError::ServerLost(death(Some(remark.clone())))
+            }
+            Stage::Condemned { serving: false, remark } => {
+                StartError::Died { death: death(Some(remark.clone())), hint: "" }
+            }
+            Stage::Starting(handshake, _) => {
+                let death = death(None);
+                let hinted = handshake.is_silent() && !death.was_killed_from_outside();
+                let hint = if hinted { self.launch.program.hint() } else { "" };
+                StartError::Died { death, hint }
+            }
+        }
+    }
+
+    fn death(
+        &self,
+        status: Option<ExitStatus>,
+        stderr_tail: String,
+        remark: Option<String>,
+    ) -> WorkerDeath {
+        WorkerDeath::new(DeathReport {
+            deceased: Deceased::ForkServer,
+            worker: self.worker,
+            pid: self.reaper.child().pid(),
+            exit_code: status.and_then(|status| status.code()),
+            signal: status.and_then(|status| status.signal()),
+            stderr_tail,
+            limits: ResourceLimits::new(),
+            remark,
+        })
+    }
+}
+
+fn spawn_error(launch: &ServerLaunch, error: io::Error) -> StartError {
+    StartError::Spawn { program: launch.program.name(), source: Arc::new(error) }
+}
+
+/// Starts the process.
+fn spawn(program: &Program, lifeline: &OwnedFd) -> io::Result<(Reaper, UnixStream, ChildStderr)> {
+    require_io_driver()?;
+    let (ours, theirs) = control_socket()?;
+    send_with_fds(&ours, &[0], &[lifeline.as_fd()])?;
+    let mut command = program.command(Role::ForkServer)?;
+    // What is printed before `init` leads nowhere; from then on it joins standard error.
+    command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.process_group(0);
+    let mut child = command.spawn()?;
+    let stderr = child.stderr.take();
+    // From here on nothing that fails leaves the child behind.
+    let reaper = Reaper::new(ChildProcess::new(child, true)?)?;
+    let stderr = stderr.ok_or_else(|| io::Error::other("the child has no pipe"))?;
+    Ok((reaper, UnixStream::from_std(ours.into())?, ChildStderr::from_std(stderr)?))
+}
+
+fn hello(launch: &ServerLaunch, worker: WorkerId) -> io::Result<BytesMut> {
+    let call = launch.preload.as_deref();
+    let hello = ServerHello {
+        version: VERSION,
+        identity: Identity::of_worker(&launch.name, worker),
+        functions: Registry::global().names(),
+        preload: call.map(|call| call.function),
+        pass_fds: launch.program.pass_fds.clone(),
+    };
+    let arguments = call.map(|call| &call.arguments[..]).unwrap_or_default();
+    let mut message = PREAMBLE.to_vec();
+    put_frame(&mut message, Kind::Hello, &hello, arguments.len())?;
+    message.extend_from_slice(arguments);
+    Ok(BytesMut::from(&message[..]))
+}
+
+/// Pending for ever while it is not set.
+async fn ring(alarm: &mut Option<Delay>) {
+    match alarm {
+        Some(delay) => delay.await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,137 @@
+//! The first words of a child process, as its parent hears them.
+//!
+//! ```text
+//! (banner) ─▶ preamble ─▶ WorkerHello ─▶ Ready
+//! ```
+//!
+//! It is the same for workers, for the server that forks them, and for a [`Process`](crate::Process).
+
+use std::io;
+
+use bytes::BytesMut;
+use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+
+use crate::error::Refusal;
+use crate::wire::frame::{
+    InitFailure, Kind, PreambleSearch, Ready, VERSION, WorkerHello, peek_version, split_header,
+    split_kind,
+};
+
+/// A child that has printed so much without a hello is none of ours.
+const LONGEST_BANNER: usize = 1 << 20;
+
+/// How far a child has come.
+pub(crate) enum Handshake {
+    Preamble(PreambleSearch),
+    Hello,
+    /// It runs what it has to run before it can serve; and whether it takes part in claims.
+    Initialising {
+        claims: bool,
+    },
+}
+
+/// What looking at the inbox led to.
+pub(crate) enum Heard {
+    /// There may be more to see.
+    Quiet,
+    /// More must be read first.
+    Wait,
+    Ready {
+        claims: bool,
+        /// Whether it can open segments.
+        segments: bool,
+    },
+    Refused(Refusal),
+}
+
+impl Default for Handshake {
+    fn default() -> Self {
+        Self::Preamble(PreambleSearch::default())
+    }
+}
+
+impl Handshake {
+    /// Whether it has not even said hello.
+    pub(crate) fn is_silent(&self) -> bool {
+        !matches!(self, Self::Initialising { .. })
+    }
+
+    /// Takes the next step with what has arrived. Not to be called again after `Ready`.
+    pub(crate) fn advance(
+        &mut self,
+        inbox: &mut BytesMut,
+        codec: &mut LengthDelimitedCodec,
+    ) -> io::Result<Heard> {
+        if let Self::Preamble(search) = self {
+            let Some(skipped) = search.advance(inbox) else { return wait(search, inbox) };
+            let _ = inbox.split_to(skipped);
+            *self = Self::Hello;
+        }
+        match codec.decode(inbox)? {
+            Some(frame) => self.understand(&frame),
+            None => Ok(Heard::Wait),
+        }
+    }
+
+    fn understand(&mut self, frame: &[u8]) -> io::Result<Heard> {
+        let (kind, body) = split_kind(frame)?;
+        match (&self, kind) {
+            (Self::Hello, Kind::NotInitialised) => Ok(Heard::Refused(Refusal::NotInitialised)),
+            (Self::Hello, Kind::WorkerHello) => Ok(match accept(body)? {
+                Ok(claims) => {
+                    *self = Self::Initialising { claims };
+                    Heard::Quiet
+                }
+                Err(refusal) => Heard::Refused(refusal),
+            }),
+            (Self::Initialising { .. }, Kind::InitFailed) => {
+                let (failure, _) = split_header::<InitFailure>(body)?;
+                Ok(Heard::Refused(Refusal::Initializer(failure)))
+            }
+            (Self::Initialising { .. }, Kind::PreloadFailed) => {
+                let (failure, _) = split_header::<InitFailure>(body)?;
+                Ok(Heard::Refused(Refusal::Preload(failure)))
+            }
+            (&&mut Self::Initialising { claims }, Kind::Ready) => {
+                let (Ready { segments }, _) = split_header(body)?;
+                Ok(Heard::Ready { claims, segments })
+            }
+            (_, kind) => Err(misplaced(kind)),
+        }
+    }
+}
+
+/// A frame that a child must not send as things stand.
+pub(crate) fn misplaced(kind: Kind) -> io::Error {
+    let message = format!("it sent a {kind:?} frame at the wrong time");
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+fn wait(search: &PreambleSearch, inbox: &mut BytesMut) -> io::Result<Heard> {
+    let text = (search.skipped() > LONGEST_BANNER).then(|| beginning(inbox));
+    inbox.clear();
+    match text {
+        Some(text) => Err(io::Error::other(format!(
+            "it printed a megabyte without a hello, such as {text:?}"
+        ))),
+        None => Ok(Heard::Wait),
+    }
+}
+
+/// Whether a child fits, and takes part in claims.
+fn accept(body: &[u8]) -> io::Result<Result<bool, Refusal>> {
+    let theirs = peek_version(body)?;
+    if theirs != VERSION {
+        return Ok(Err(Refusal::Version { ours: VERSION, theirs }));
+    }
+    let (hello, _) = split_header::<WorkerHello>(body)?;
+    if hello.differences.is_empty() {
+        Ok(Ok(hello.claims))
+    } else {
+        Ok(Err(Refusal::Functions(hello.differences)))
+    }
+}
+
+fn beginning(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned()
+}

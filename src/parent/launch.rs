@@ -1,0 +1,168 @@
+//! How the workers of a pool are started, and what is said when that fails.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::base::Identity;
+use crate::base::id::WorkerId;
+use crate::base::limits::ResourceLimits;
+use crate::error::{InitializerFailure, Place, Refusal, StartError};
+use crate::function::registry::Registry;
+use crate::memory::payload::Payload;
+use crate::parent::output::WorkerOutput;
+use crate::parent::program::Program;
+use crate::sys::SharedPageRef;
+use crate::wire::frame::{Hello, InitFailure, PreloadHeader, Stop, VERSION};
+
+/// How the workers of a pool are started.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// The pool's.
+    pub(crate) name: String,
+    pub(crate) program: Program,
+    /// Their processes are forked by one that was told the functions, and ran the preload, before.
+    pub(crate) forked: bool,
+    pub(crate) preload: Option<Arc<Call>>,
+    pub(crate) initializer: Option<Arc<Call>>,
+    pub(crate) exit_hook: Option<Arc<Call>>,
+    pub(crate) max_payload: usize,
+    /// In bytes; see [`Builder::shared_memory`](crate::Builder::shared_memory).
+    pub(crate) shared_memory: usize,
+    pub(crate) max_tasks: Option<u64>,
+    /// See [`Builder::max_memory_per_child`](crate::Builder::max_memory_per_child).
+    pub(crate) max_memory: Option<u64>,
+    pub(crate) limits: ResourceLimits,
+    pub(crate) output: WorkerOutput,
+    pub(crate) start_timeout: Duration,
+}
+
+/// A call that each worker makes once.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) name: &'static str,
+    pub(crate) function: u32,
+    pub(crate) arguments: Payload,
+}
+
+impl Launch {
+    /// After how many tasks workers leave by themselves. With an exit hook they wait to be told to, as
+    /// that is when they are told of the hook.
+    pub(crate) fn leaves_after(&self) -> Option<u64> {
+        self.max_tasks.filter(|_| self.exit_hook.is_none())
+    }
+
+    /// How many bytes each worker may share with its parent.
+    pub(crate) fn memory_for_results(&self) -> u64 {
+        self.shared_memory as u64 / 2
+    }
+
+    /// The hello, with what comes behind it.
+    pub(crate) fn hello(
+        &self,
+        worker: WorkerId,
+        claims: Option<SharedPageRef>,
+    ) -> (Hello, Payload) {
+        let functions = (!self.forked).then(|| Registry::global().names());
+        let preload = self.preload.as_deref().filter(|_| !self.forked);
+        let header = preload.map(|call| PreloadHeader {
+            function: call.function,
+            length: call.arguments.len() as u64,
+        });
+        let initializer = self.initializer.as_deref();
+        let hello = Hello {
+            version: VERSION,
+            worker,
+            identity: Identity::of_worker(&self.name, worker),
+            max_payload: self.max_payload as u64,
+            max_memory: self.max_memory,
+            limits: self.limits,
+            pass_fds: self.program.pass_fds.clone(),
+            max_tasks: self.leaves_after(),
+            functions,
+            preload: header,
+            initializer: initializer.map(|call| call.function),
+            claims,
+            shared_memory: self.memory_for_results(),
+        };
+        let first = preload.map(|call| call.arguments.clone());
+        let second = initializer.map(|call| call.arguments.clone());
+        let arguments = match (first, second) {
+            (Some(first), Some(second)) => Bytes::from([&first[..], &second[..]].concat()).into(),
+            (first, second) => first.or(second).unwrap_or_default(),
+        };
+        (hello, arguments)
+    }
+
+    pub(crate) fn stop(&self) -> (Stop, Payload) {
+        let call = self.exit_hook.as_deref();
+        let arguments = call.map(|call| call.arguments.clone()).unwrap_or_default();
+        (Stop { exit_hook: call.map(|call| call.function) }, arguments)
+    }
+
+    /// What to say of a worker that could not be started.
+    pub(crate) fn failed(&self, error: io::Error) -> StartError {
+        StartError::Spawn { program: self.program.name(), source: Arc::new(error) }
+    }
+
+    /// What to say of a worker that cannot serve.
+    pub(crate) fn refused(&self, pid: u32, refusal: Refusal) -> StartError {
+        let initializer = self.initializer.as_deref();
+        refused(Place::worker(pid), initializer, self.preload.as_deref(), refusal)
+    }
+
+    pub(crate) fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
+        let place = Place::worker(pid);
+        let limit = self.start_timeout;
+        match self.initializer.as_deref().filter(|_| initialising) {
+            Some(Call { name: function, .. }) => {
+                let failure = InitializerFailure::Timeout { place, limit };
+                StartError::Initializer { function, failure }
+            }
+            None if initialising => timed_out(place, limit, self.preload.as_deref(), ""),
+            None => timed_out(place, limit, None, self.program.hint()),
+        }
+    }
+}
+
+/// What to say of a process that cannot serve.
+pub(crate) fn refused(
+    place: Place,
+    initializer: Option<&Call>,
+    preload: Option<&Call>,
+    refusal: Refusal,
+) -> StartError {
+    let name = |call: Option<&Call>| call.map_or("", |call| call.name);
+    match refusal {
+        Refusal::Preload(InitFailure::CannotFork(reason)) => {
+            StartError::CannotFork { place, reason }
+        }
+        Refusal::Preload(failure) => {
+            let failure = InitializerFailure::Failed { place, failure };
+            StartError::Preload { function: name(preload), failure }
+        }
+        Refusal::Initializer(failure) => {
+            let failure = InitializerFailure::Failed { place, failure };
+            StartError::Initializer { function: name(initializer), failure }
+        }
+        refusal => StartError::Refused(refusal),
+    }
+}
+
+/// What to say of a process that takes too long, perhaps in its preload.
+pub(crate) fn timed_out(
+    place: Place,
+    limit: Duration,
+    preload: Option<&Call>,
+    hint: &'static str,
+) -> StartError {
+    match preload {
+        Some(Call { name: function, .. }) => {
+            let failure = InitializerFailure::Timeout { place, limit };
+            StartError::Preload { function, failure }
+        }
+        None => StartError::Timeout { place, limit, hint },
+    }
+}

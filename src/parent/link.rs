@@ -1,0 +1,582 @@
+//! One child and its pipes: orders go in, reports come out.
+//!
+//! A link is a task that spawns a worker, shakes hands with it, moves frames both ways, and ends by
+//! reaping it; its last report is always [`Report::Ended`]. If the supervisor goes, so does the
+//! worker.
+//!
+//! ```text
+//! spawned ─▶ preamble ─▶ WorkerHello ─▶ Ready ─▶ (messages) ─▶ Goodbye ─▶ exited ─▶ reaped
+//! ```
+//!
+//! At any point the process may just exit. Then all that it has written is read before the end is
+//! reported: a result that was written is delivered, whatever happened afterwards.
+
+#[cfg(test)]
+mod fuzz;
+
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use futures::future::OptionFuture;
+use tokio::process::ChildStdout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+
+use crate::base::clock::{Clock, Sleep};
+use crate::base::id::WorkerId;
+use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
+use crate::memory::arena::Arena;
+use crate::memory::loans::Loans;
+use crate::memory::page::window::Watch;
+use crate::memory::payload::Payload;
+use crate::memory::shared::{Kept, Lent, borrow};
+use crate::parent::birth::{Body, Spawned, Start};
+use crate::parent::handshake::{Handshake, Heard, misplaced};
+use crate::parent::inbox::{SMALL, keep_payload, read_more, small_payload};
+use crate::parent::launch::Launch;
+use crate::parent::message::{
+    Ended, ExitReply, Listener, Message, Order, Orders, Progress, Reply, Report, Why,
+};
+use crate::parent::outlet::Outlet;
+use crate::parent::output::{Drained, drain};
+use crate::sys::{Peer, SharedPage, SharedPageRef, read_available};
+use crate::wire::frame::{
+    ChunkReplyHeader, Goodbye, Kind, LENGTH, MAX_MESSAGE, ProgressHeader, ReplyHeader,
+    SegmentOffer, SegmentReply, frame_codec, frame_length, split_header, split_kind,
+};
+
+/// How long a worker may live on with its output closed.
+const LAST_MOMENTS: Duration = Duration::from_millis(500);
+/// How long a worker that has left waits for its output to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a link tells its supervisor by.
+pub(crate) struct Uplink {
+    pub(crate) worker: WorkerId,
+    pub(crate) listener: Arc<dyn Listener>,
+    pub(crate) reports: mpsc::Sender<(WorkerId, Report)>,
+    pub(crate) clock: Clock,
+    /// Where large arguments are; it is told that what is shared is in use.
+    pub(crate) arena: Arc<Arena>,
+}
+
+impl Uplink {
+    async fn report(&self, report: Report) {
+        let _ = self.reports.send((self.worker, report)).await; // or the supervisor has gone
+    }
+
+    /// Leaves nothing of what the worker has said.
+    async fn bring(&self, messages: &mut Vec<Message>) {
+        self.listener.bring(self.worker, messages);
+        if !messages.is_empty() {
+            self.report(Report::Messages(std::mem::take(messages))).await;
+        }
+    }
+}
+
+/// Runs a worker from its start to its end.
+pub(crate) async fn run(
+    start: Arc<dyn Start>,
+    launch: Arc<Launch>,
+    mut orders: Orders,
+    uplink: Uplink,
+) {
+    let spawned = start.start(uplink.worker, &launch, &mut orders).await;
+    let ended = match spawned {
+        Ok(spawned) => Link::new(launch, &uplink, spawned).run(orders).await,
+        Err(error) => Ended::NotStarted(error),
+    };
+    uplink.report(Report::Ended(ended)).await;
+}
+
+/// How far a worker has come.
+enum Stage {
+    Starting(Handshake),
+    Serving,
+    Goodbye(Option<ExitReply>),
+    /// It was ended or ends because it cannot serve.
+    Failed(Failed),
+}
+
+enum Failed {
+    /// It never became ready, for this reason.
+    Start(StartError),
+    /// It broke the protocol.
+    Protocol(String),
+}
+
+struct Link<'a> {
+    launch: Arc<Launch>,
+    uplink: &'a Uplink,
+    pid: u32,
+    /// Who opens what it shares; most likely the process with that pid.
+    peer: Peer,
+    body: Box<dyn Body>,
+    outlet: Outlet,
+    stdout: ChildStdout,
+    /// Ends with the last lines of the worker's output.
+    stderr: JoinHandle<Drained>,
+    /// Dropped once it has exited.
+    exited: Option<oneshot::Sender<()>>,
+    claims: Option<(SharedPage, OwnedFd)>,
+    /// Where it shows what it has not written yet.
+    window: Option<Watch>,
+    /// Where it leaves large results.
+    loans: Loans,
+    stage: Stage,
+    codec: LengthDelimitedCodec,
+    inbox: BytesMut,
+    /// The codec has seen the beginning of a frame, and not its end.
+    inside: bool,
+    /// Why the supervisor had it killed.
+    killed: Option<Why>,
+    /// How many tasks it has answered.
+    replies: u64,
+    /// What the next reply names.
+    borrowed: Kept,
+    /// What it has said, and the supervisor has not heard.
+    messages: Vec<Message>,
+    /// It was told to leave.
+    stopping: bool,
+    was_ready: bool,
+}
+
+impl<'a> Link<'a> {
+    fn new(launch: Arc<Launch>, uplink: &'a Uplink, spawned: Spawned) -> Self {
+        let Spawned { body, stdin, stdout, stderr, claims } = spawned;
+        let pid = body.pid();
+        let (exited, exit) = oneshot::channel();
+        let output = launch.output.clone();
+        let stderr = tokio::spawn(drain(stderr, exit, uplink.worker, pid, output));
+        Self {
+            uplink,
+            pid,
+            peer: Peer::child(pid),
+            body,
+            outlet: Outlet::new(stdin),
+            stdout,
+            stderr,
+            exited: Some(exited),
+            claims,
+            window: None,
+            loans: Loans::new(launch.memory_for_results()),
+            stage: Stage::Starting(Handshake::default()),
+            codec: frame_codec(launch.max_payload),
+            inbox: BytesMut::new(),
+            inside: false,
+            killed: None,
+            replies: 0,
+            borrowed: Kept::default(),
+            messages: Vec::new(),
+            stopping: false,
+            was_ready: false,
+            launch,
+        }
+    }
+
+    async fn run(mut self, mut orders: Orders) -> Ended {
+        self.uplink.report(Report::Spawned { pid: self.pid }).await;
+        self.greet();
+        self.serve(&mut orders).await;
+        self.end().await
+    }
+
+    fn greet(&mut self) {
+        let page = self.claims.as_ref().map(|(_, fd)| SharedPageRef::new(fd));
+        let (hello, arguments) = self.launch.hello(self.uplink.worker, page);
+        if let Err(error) = self.outlet.put(Kind::Hello, &hello, arguments) {
+            self.fail_protocol(&error);
+        }
+    }
+
+    /// Moves frames until the process has exited.
+    async fn serve(&mut self, orders: &mut Orders) {
+        const BATCH: usize = 256;
+        let (mut batch, mut listening, mut reading) = (Vec::with_capacity(BATCH), true, true);
+        let mut blocked = self.is_blocked().await;
+        let mut overdue = OptionFuture::default();
+        loop {
+            let seen = self.look().await;
+            tokio::select! {
+                biased;
+                count = orders.recv_many(&mut batch, BATCH), if listening => {
+                    if count == 0 {
+                        self.body.kill(); // the supervisor has gone
+                        listening = false;
+                    }
+                    batch.drain(..).for_each(|order| self.obey(order));
+                    if !blocked {
+                        blocked = self.is_blocked().await;
+                    }
+                }
+                count = read_more(&mut self.stdout, &mut self.inbox), if reading => {
+                    if let Some(window) = &mut self.window {
+                        window.receive(&mut self.inbox, count);
+                    }
+                    self.receive().await;
+                    if count == 0 {
+                        reading = false;
+                        overdue = self.silent();
+                    }
+                }
+                () = poll_fn(|cx| self.outlet.poll_flush(cx)), if blocked => {
+                    blocked = false;
+                    self.uplink.report(Report::Unblocked).await;
+                }
+                Some(()) = &mut overdue => {
+                    overdue = OptionFuture::default();
+                    self.fail_protocol(&io::Error::other("it closed its output and lived on"));
+                }
+                () = poll_fn(|cx| self.body.poll_exited(cx)) => return,
+                () = std::future::ready(()), if seen => {}
+            }
+        }
+    }
+
+    /// Looks for replies that the worker has not written; if there are any it is not to be waited.
+    async fn look(&mut self) -> bool {
+        let seen = self.window.as_mut().is_some_and(|window| window.look(&mut self.inbox));
+        if seen {
+            self.receive().await;
+        }
+        seen
+    }
+
+    /// Writes what the pipe takes at once; says, also to the supervisor, if that is not all.
+    async fn is_blocked(&mut self) -> bool {
+        let blocked = !self.outlet.flush();
+        if blocked {
+            self.uplink.report(Report::Blocked).await;
+        }
+        blocked
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Flush => {} // done after each batch of orders
+            Order::Trim => {
+                if self.loans.trim() {
+                    self.uplink.arena.set_used();
+                }
+            }
+            Order::Stop => {
+                self.stopping = true;
+                let (stop, arguments) = self.launch.stop();
+                if let Err(error) = self.outlet.put(Kind::Stop, &stop, arguments) {
+                    self.fail_protocol(&error);
+                }
+            }
+            Order::Terminate => self.body.terminate(),
+            Order::Kill(reason) => {
+                self.killed.get_or_insert(reason);
+                self.body.kill();
+            }
+        }
+    }
+
+    /// The worker has closed its output. If it has not said goodbye it cannot serve any more, so it
+    /// is killed if it lives on; most likely it is about to exit, and its exit code tells more.
+    fn silent(&self) -> OptionFuture<Sleep> {
+        let said_goodbye = matches!(self.stage, Stage::Goodbye(_));
+        (!said_goodbye).then(|| self.uplink.clock.sleep(LAST_MOMENTS)).into()
+    }
+
+    /// Handles all frames that have arrived.
+    async fn receive(&mut self) {
+        loop {
+            match self.next_step() {
+                Ok(Step::Message(message)) => {
+                    match (self.messages.last_mut(), message) {
+                        // Only the running task reports, and only its latest report counts. So
+                        // a worker that reports without limit keeps nobody busy but its link.
+                        (Some(last @ Message::Progress(_)), newer @ Message::Progress(_)) => {
+                            *last = newer;
+                        }
+                        (_, message) => self.messages.push(message),
+                    }
+                }
+                // Nothing but a protocol error or a goodbye comes after the first message.
+                Ok(Step::Report(report)) => self.uplink.report(report).await,
+                Ok(Step::Quiet) => {}
+                Ok(Step::Wait) => break,
+                Err(error) => {
+                    self.fail_protocol(&error);
+                    break;
+                }
+            }
+        }
+        if !self.messages.is_empty() {
+            self.uplink.bring(&mut self.messages).await;
+        }
+    }
+
+    fn next_step(&mut self) -> io::Result<Step> {
+        match &mut self.stage {
+            Stage::Starting(handshake) => {
+                let heard = handshake.advance(&mut self.inbox, &mut self.codec)?;
+                Ok(self.start(heard))
+            }
+            Stage::Failed(_) => {
+                self.inbox.clear();
+                Ok(Step::Wait)
+            }
+            Stage::Serving | Stage::Goodbye(_) => {
+                if let Some(reply) = self.next_small_reply()? {
+                    return Ok(Step::Message(Message::Reply(reply)));
+                }
+                // The codec takes the length off as soon as it is there, and then waits for the rest.
+                let begins = self.inside || frame_start(&self.inbox).is_some();
+                let frame = self.codec.decode(&mut self.inbox)?;
+                self.inside = begins && frame.is_none();
+                frame.map_or(Ok(Step::Wait), |frame| self.understand(frame))
+            }
+        }
+    }
+
+    /// The reply of a task, if that comes next, is small, and is here as a whole: what a pool of quick tasks
+    /// gets most, without the cost of a frame of its own.
+    fn next_small_reply(&mut self) -> io::Result<Option<Reply>> {
+        if self.inside || !matches!(self.stage, Stage::Serving) {
+            return Ok(None);
+        }
+        let small = frame_start(&self.inbox).filter(|(length, _)| *length <= SMALL);
+        let Some(frame) = small.and_then(|(length, rest)| rest.get(..length)) else {
+            return Ok(None);
+        };
+        let (Kind::Reply, body) = split_kind(frame)? else { return Ok(None) };
+        let (header, payload) = split_header::<ReplyHeader>(body)?;
+        let payload = small_payload(payload).with(std::mem::take(&mut self.borrowed));
+        let length = LENGTH + frame.len();
+        self.inbox.advance(length);
+        self.replies += 1;
+        let ReplyHeader { run_time, task, outcome } = header;
+        Ok(Some(Reply::Task { task, outcome, run_time, payload }))
+    }
+
+    fn start(&mut self, heard: Heard) -> Step {
+        match heard {
+            Heard::Quiet => Step::Quiet,
+            Heard::Wait => Step::Wait,
+            Heard::Ready { claims, segments } => {
+                if segments {
+                    self.outlet.set_opens_segments();
+                }
+                let page = self.claims.take().filter(|_| claims).map(|(page, fd)| {
+                    self.peer = SharedPage::opener(&fd, self.pid);
+                    Arc::new(page)
+                });
+                let received = self.inbox.len();
+                self.window = page.clone().map(|page| Watch::new(page, received));
+                self.stage = Stage::Serving;
+                self.was_ready = true;
+                Step::Report(Report::Ready(self.outlet.clone(), page))
+            }
+            Heard::Refused(refusal) => {
+                // The worker cannot serve this pool.
+                self.stage = Stage::Failed(Failed::Start(self.launch.refused(self.pid, refusal)));
+                self.body.kill();
+                Step::Quiet
+            }
+        }
+    }
+
+    fn understand(&mut self, frame: BytesMut) -> io::Result<Step> {
+        let (kind, body) = split_kind(&frame)?;
+        let may_leave = self.stopping || self.is_used_up();
+        match (&mut self.stage, kind) {
+            (Stage::Serving, Kind::Reply) => {
+                let (header, payload) = split_header::<ReplyHeader>(body)?;
+                let length = payload.len();
+                self.replies += 1;
+                let payload = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
+                let ReplyHeader { run_time, task, outcome } = header;
+                let reply = Reply::Task { task, outcome, run_time, payload };
+                return Ok(Step::Message(Message::Reply(reply)));
+            }
+            (Stage::Serving, Kind::SegmentReply) => {
+                let (header, _) = split_header::<SegmentReply>(body)?;
+                let loan = self.loans.take(&header, self.launch.max_payload)?;
+                self.replies += 1;
+                let payload = Payload::Loan(loan).with(std::mem::take(&mut self.borrowed));
+                let ReplyHeader { run_time, task, outcome } = header.reply;
+                let reply = Reply::Task { task, outcome, run_time, payload };
+                return Ok(Step::Message(Message::Reply(reply)));
+            }
+            (Stage::Serving, Kind::SegmentOffer) => {
+                let (offer, _) = split_header::<SegmentOffer>(body)?;
+                self.uplink.arena.set_used();
+                if self.loans.accept(&offer, &self.peer)? {
+                    self.outlet.put(Kind::OfferRefused, &(), Payload::default())?;
+                    self.outlet.flush(); // what the pipe does not take is written with what comes next
+                }
+            }
+            (Stage::Serving, Kind::CannotOpen) => return Ok(Step::Message(Message::CannotOpen)),
+            (Stage::Serving, Kind::ChunkReply) => {
+                let (header, entries) = split_header::<ChunkReplyHeader>(body)?;
+                let length = entries.len();
+                self.replies += u64::from(header.run_time.is_some());
+                let entries = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
+                return Ok(Step::Message(Message::Reply(Reply::Chunk { header, entries })));
+            }
+            (Stage::Serving, Kind::Progress) => {
+                let progress = Message::Progress(read_progress(body)?);
+                return Ok(Step::Message(progress));
+            }
+            (Stage::Serving, Kind::Lent) => {
+                self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, &self.peer));
+            }
+            (Stage::Serving, Kind::OverMemory) => return Ok(Step::Message(Message::OverMemory)),
+            (Stage::Serving, Kind::Goodbye) if may_leave => {
+                let (goodbye, payload) = split_header::<Goodbye>(body)?;
+                if goodbye.exit_hook.is_some() != self.launch.exit_hook.is_some() {
+                    let message = "its goodbye does not say what the exit hook came to";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+                let length = payload.len();
+                let payload = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
+                let exit_reply = goodbye.exit_hook.map(|outcome| ExitReply { outcome, payload });
+                self.stage = Stage::Goodbye(exit_reply);
+            }
+            (_, kind) => return Err(misplaced(kind)),
+        }
+        Ok(Step::Quiet)
+    }
+
+    /// Then it leaves without being told to. It has no task any more, as it gets no more than these.
+    fn is_used_up(&self) -> bool {
+        self.launch.leaves_after() == Some(self.replies)
+    }
+
+    fn fail_protocol(&mut self, error: &io::Error) {
+        self.stage = Stage::Failed(Failed::Protocol(error.to_string()));
+        self.body.kill();
+    }
+
+    /// Reads what the worker has left behind, and reaps it.
+    async fn end(mut self) -> Ended {
+        let before = self.inbox.len();
+        let _ = read_available(&self.stdout, &mut self.inbox);
+        let count = self.inbox.len() - before;
+        if let Some(window) = &mut self.window {
+            window.receive(&mut self.inbox, count);
+            window.take(&mut self.inbox);
+        }
+        self.receive().await;
+        drop(self.exited.take());
+        let drained = (&mut self.stderr).await.ok();
+        if matches!(self.stage, Stage::Goodbye(_)) {
+            return self.end_well(drained).await;
+        }
+        let status = self.body.reap().await;
+        let stderr_tail = drained.map(|drained| drained.tail).unwrap_or_default();
+        let remark = match (&self.stage, self.killed) {
+            (Stage::Failed(Failed::Protocol(remark)), _) => Some(remark.clone()),
+            (_, Some(reason)) => Some(reason.remark().to_owned()),
+            _ => None,
+        };
+        let death = WorkerDeath::new(DeathReport {
+            deceased: Deceased::Worker,
+            worker: self.uplink.worker,
+            pid: self.pid,
+            exit_code: status.and_then(|status| status.code()),
+            signal: status.and_then(|status| status.signal()),
+            stderr_tail,
+            limits: self.launch.limits,
+            remark,
+        });
+        if self.was_ready {
+            let is_heard = !matches!(self.stage, Stage::Failed(_));
+            return Ended::Died { death, is_heard };
+        }
+        let silent = matches!(&self.stage, Stage::Starting(handshake) if handshake.is_silent());
+        let hint = if silent && !death.was_killed_from_outside() {
+            self.launch.program.hint()
+        } else {
+            ""
+        };
+        Ended::NotStarted(match self.stage {
+            Stage::Failed(Failed::Start(error)) => error,
+            _ if self.killed == Some(Why::TooLate) => self.launch.timed_out(self.pid, !silent),
+            _ => StartError::Died { death, hint },
+        })
+    }
+
+    /// It has said goodbye, so nobody asks how its process has ended.
+    async fn end_well(mut self, drained: Option<Drained>) -> Ended {
+        self.body.reap_later();
+        // The program may end after a shutdown, and what was printed must not end with it.
+        if let Some(written) = drained.and_then(|drained| drained.written) {
+            futures::future::select(written, self.uplink.clock.sleep(LAST_WORDS)).await;
+        }
+        match self.stage {
+            Stage::Goodbye(exit_reply) => Ended::Left(exit_reply),
+            _ => Ended::Left(None), // not reached
+        }
+    }
+}
+
+/// What looking at the inbox led to.
+enum Step {
+    Message(Message),
+    Report(Report),
+    /// There may be more to see.
+    Quiet,
+    /// More must be read first.
+    Wait,
+}
+
+/// The length of the next frame and what is here of it and those behind it.
+fn frame_start(inbox: &[u8]) -> Option<(usize, &[u8])> {
+    let (length, rest) = inbox.split_first_chunk::<LENGTH>()?;
+    Some((frame_length(*length), rest))
+}
+
+fn read_progress(body: &[u8]) -> io::Result<Progress> {
+    let (header, text) = split_header::<ProgressHeader>(body)?;
+    if text.len() > MAX_MESSAGE {
+        let message = "it reported progress with a message that is too long";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    let ProgressHeader { task, done, total } = header;
+    Ok(Progress { task, done, total, text: String::from_utf8_lossy(text).into_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::base::id::TaskId;
+    use crate::wire::frame::put_frame;
+
+    use super::*;
+
+    /// A frame of progress without length and kind.
+    fn body(text: &[u8]) -> Vec<u8> {
+        let header = ProgressHeader { task: TaskId(7), done: 1, total: 2 };
+        let mut frame = Vec::new();
+        put_frame(&mut frame, Kind::Progress, &header, text.len()).unwrap();
+        [&frame[5..], text].concat()
+    }
+
+    #[test]
+    fn a_report_of_progress_comes_back() {
+        let Progress { task, done, total, text } = read_progress(&body(b"half")).unwrap();
+        assert_eq!((task, done, total, text.as_str()), (TaskId(7), 1, 2, "half"));
+    }
+
+    #[test]
+    fn what_a_worker_says_need_not_be_text() {
+        assert_eq!(read_progress(&body(b"\xFFok")).unwrap().text, "\u{FFFD}ok");
+    }
+
+    #[test]
+    fn no_message_is_longer_than_agreed() {
+        assert!(read_progress(&body(&[b'x'; MAX_MESSAGE])).is_ok());
+        assert!(read_progress(&body(&[b'x'; MAX_MESSAGE + 1])).is_err());
+        assert!(read_progress(&[0xFF]).is_err());
+    }
+}

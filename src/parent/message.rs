@@ -1,0 +1,136 @@
+//! What a link and the supervisor of its pool say to each other.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::base::id::{TaskId, WorkerId};
+use crate::base::limits::ResourceLimits;
+use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
+use crate::memory::payload::Payload;
+use crate::parent::outlet::Outlet;
+use crate::sys::SharedPage;
+use crate::wire::frame::{ChunkReplyHeader, Outcome};
+
+/// What the supervisor wants of a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// Write what was put into its outlet.
+    Flush,
+    /// Give back what it shares and was not used since the last one of these.
+    Trim,
+    Stop,
+    Terminate,
+    Kill(Why),
+}
+
+/// Why a worker is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It was not ready in time.
+    TooLate,
+    /// For people to read.
+    Text(&'static str),
+}
+
+impl Why {
+    pub(crate) fn remark(self) -> &'static str {
+        match self {
+            Self::TooLate => "it was not ready in time",
+            Self::Text(remark) => remark,
+        }
+    }
+}
+
+/// Unbounded, so that the supervisor never waits for a link, which may wait for the supervisor. For
+/// each worker there is at most one `Flush` for each task that it was sent, and a few others.
+pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
+
+/// Who may hear what a worker says without being woken for it.
+pub(crate) trait Listener: Send + Sync {
+    /// Takes the messages, unless somebody else is at it: then they are still there.
+    fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>);
+}
+
+/// What the supervisor is told of a worker.
+pub(crate) enum Report {
+    Spawned {
+        pid: u32,
+    },
+    /// It is initialised; with the page for claims if it can take part in them.
+    Ready(Outlet, Option<Arc<SharedPage>>),
+    /// What came in one piece, in order.
+    Messages(Vec<Message>),
+    /// Its pipe is full.
+    Blocked,
+    Unblocked,
+    /// It is gone and reaped. Nothing comes after this.
+    Ended(Ended),
+}
+
+/// What a worker says of its tasks.
+pub(crate) enum Message {
+    Progress(Progress),
+    Reply(Reply),
+    /// It takes more memory than it may.
+    OverMemory,
+    /// It cannot open the arguments of its next task, and waits for them to come by the pipe.
+    CannotOpen,
+}
+
+/// How far a task has come.
+pub(crate) struct Progress {
+    pub(crate) task: TaskId,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+    pub(crate) text: String,
+}
+
+/// What became of a task, or of items of a chunk.
+pub(crate) enum Reply {
+    Task {
+        task: TaskId,
+        outcome: Outcome,
+        /// How long it ran, as the worker says, in nanoseconds.
+        run_time: u64,
+        payload: Payload,
+    },
+    Chunk {
+        header: ChunkReplyHeader,
+        entries: Payload,
+    },
+}
+
+/// What a worker's exit hook came to.
+pub(crate) struct ExitReply {
+    pub(crate) outcome: Outcome,
+    pub(crate) payload: Payload,
+}
+
+pub(crate) enum Ended {
+    /// It said goodbye.
+    Left(Option<ExitReply>),
+    Died {
+        death: WorkerDeath,
+        /// Nothing that it has said was ignored because it broke the protocol.
+        is_heard: bool,
+    },
+    NotStarted(StartError),
+}
+
+impl Ended {
+    /// The end of a worker that has said goodbye after it broke the protocol.
+    pub(crate) fn disgraced(worker: WorkerId, pid: u32) -> Self {
+        let death = WorkerDeath::new(DeathReport {
+            deceased: Deceased::Worker,
+            worker,
+            pid,
+            exit_code: None,
+            signal: None,
+            stderr_tail: String::new(),
+            limits: ResourceLimits::default(),
+            remark: Some("it broke the protocol".to_owned()),
+        });
+        Self::Died { death, is_heard: true }
+    }
+}

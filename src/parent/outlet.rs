@@ -1,0 +1,138 @@
+//! The way into a worker: what waits to be written to its standard input.
+//!
+//! It is shared by the supervisor, which puts frames in, and the link, which writes them. For the
+//! first task of an idle worker the supervisor writes itself: that task's caller waits for it, and
+//! one task switch less is a good part of a round trip.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::io::AsyncWrite;
+use tokio::process::ChildStdin;
+
+use crate::memory::payload::Payload;
+use crate::sys::PipeWidth;
+use crate::wire::frame::{Kind, PREAMBLE, put_frame, put_task_frame};
+
+/// Payloads up to this size are copied together with their neighbours: one write for many frames.
+const SMALL: usize = 4 << 10;
+
+/// A worker's standard input and what waits to be written there.
+#[derive(Clone, Debug)]
+pub(crate) struct Outlet(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    stdin: ChildStdin,
+    /// Large payloads and what comes before them.
+    segments: VecDeque<Bytes>,
+    /// Comes after the segments.
+    buffer: Vec<u8>,
+    /// How much of the buffer is written.
+    written: usize,
+    width: PipeWidth,
+    /// The worker can open segments.
+    opens_segments: bool,
+}
+
+impl Outlet {
+    /// Begins with the preamble.
+    pub(crate) fn new(stdin: ChildStdin) -> Self {
+        let (segments, buffer) = (VecDeque::new(), PREAMBLE.to_vec());
+        let (width, opens_segments) = (PipeWidth::default(), false);
+        let state = State { stdin, segments, buffer, written: 0, width, opens_segments };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on arguments may be sent as segments.
+    pub(crate) fn set_opens_segments(&self) {
+        self.lock().opens_segments = true;
+    }
+
+    pub(crate) fn opens_segments(&self) -> bool {
+        self.lock().opens_segments
+    }
+
+    /// From now on they are not any more; whether they were.
+    pub(crate) fn stop_opening_segments(&self) -> bool {
+        std::mem::take(&mut self.lock().opens_segments)
+    }
+
+    /// Puts a frame behind the others; a flush writes it.
+    pub(crate) fn put(
+        &self,
+        kind: Kind,
+        header: &impl Serialize,
+        payload: Payload,
+    ) -> io::Result<()> {
+        let mut state = self.lock();
+        put_frame(&mut state.buffer, kind, header, payload.len())?;
+        state.put_payload(payload);
+        Ok(())
+    }
+
+    /// As [`Self::put`], for tasks and chunks.
+    pub(crate) fn put_task(
+        &self,
+        kind: Kind,
+        header: &impl Serialize,
+        arguments: Payload,
+    ) -> io::Result<()> {
+        let mut state = self.lock();
+        put_task_frame(&mut state.buffer, kind, header, arguments.len())?;
+        state.put_payload(arguments);
+        Ok(())
+    }
+
+    /// Writes what the pipe takes at once; false if that is not all.
+    pub(crate) fn flush(&self) -> bool {
+        self.poll_flush(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    /// Writes everything. A failure means that the worker is going, which is seen elsewhere.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_flush(cx)
+    }
+}
+
+impl State {
+    /// A large payload is not copied.
+    fn put_payload(&mut self, payload: Payload) {
+        if payload.len() <= SMALL {
+            self.buffer.extend_from_slice(&payload);
+        } else {
+            self.width.fit(&self.stdin, self.buffer.len() + payload.len());
+            let before = Bytes::from(std::mem::take(&mut self.buffer));
+            let before = before.slice(std::mem::take(&mut self.written)..);
+            self.segments.extend([before, payload.into()]);
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(segment) = self.segments.front_mut() {
+            match ready!(Pin::new(&mut self.stdin).poll_write(cx, segment)) {
+                Ok(count) if count < segment.len() => drop(segment.split_to(count)),
+                _ => drop(self.segments.pop_front()),
+            }
+        }
+        while self.written < self.buffer.len() {
+            let rest = &self.buffer[self.written..];
+            match ready!(Pin::new(&mut self.stdin).poll_write(cx, rest)) {
+                Ok(count) => self.written += count,
+                Err(_) => break,
+            }
+        }
+        self.buffer.clear();
+        self.written = 0;
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,246 @@
+//! How a task gets into a pool: a place in the queue, an id, a cell, a command.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::{Either, select};
+use serde::Serialize;
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, watch};
+
+use crate::base::id::TaskId;
+use crate::base::timer::Delay;
+use crate::error::{Cause, Report, Subject, SubmitError, Value};
+use crate::function::registry::{Function, Registry};
+use crate::memory::payload::Payload;
+use crate::pool::commons::{Command, Commons, Refused};
+use crate::pool::engine::Engine;
+use crate::pool::shutdown::{Shutdown, ShutdownReport};
+use crate::pool::task::cell::TaskCell;
+use crate::pool::task::harvest::Harvest;
+use crate::pool::task::ledger::Entry;
+use crate::scheduler::{Task, Wishes};
+
+/// A pool, as all of its handles share it. It is shut down when the last of them is dropped.
+pub(crate) struct Pool {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) commons: Arc<Commons>,
+    pub(crate) closed: watch::Receiver<Option<ShutdownReport>>,
+    next_task: AtomicU64,
+    limits: Limits,
+}
+
+/// What a pool allows its tasks.
+pub(crate) struct Limits {
+    /// Changes with [`resize`](crate::ProcessPoolExecutor::resize).
+    pub(crate) max_workers: AtomicUsize,
+    pub(crate) max_payload: usize,
+    pub(crate) queue_capacity: usize,
+    pub(crate) default_timeout: Option<Duration>,
+    /// Whether it matters how many tasks a worker has run.
+    pub(crate) counts_tasks: bool,
+}
+
+/// What a task may ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: u32,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) priority: i32,
+    /// The hash of a sticky key.
+    pub(crate) key: Option<u64>,
+}
+
+/// A task that is ready to be queued.
+pub(crate) struct Prepared {
+    pub(crate) name: &'static str,
+    function: u32,
+    arguments: Payload,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        closed: watch::Receiver<Option<ShutdownReport>>,
+        limits: Limits,
+    ) -> Arc<Self> {
+        let commons = Arc::clone(&engine.commons);
+        Arc::new(Self { engine, commons, closed, next_task: AtomicU64::new(1), limits })
+    }
+
+    /// The error for a task that comes to a pool that accepts no more.
+    pub(crate) fn refusal(&self, function: &'static str) -> SubmitError {
+        self.refused(Subject::Submission(function))
+    }
+
+    pub(crate) fn refused(&self, subject: Subject) -> SubmitError {
+        let cause = match self.commons.refused.get() {
+            Some(Refused::Broken(broken)) => Cause::Broken(broken.clone()),
+            Some(Refused::ShutDown) | None => Cause::ShutDown,
+        };
+        error_of(subject, cause)
+    }
+
+    /// Encodes a task's arguments, if it can be accepted at all.
+    pub(crate) fn prepare<F: 'static>(
+        &self,
+        args: &impl Serialize,
+    ) -> Result<Prepared, SubmitError> {
+        let name = std::any::type_name::<F>();
+        let (function, registered) = registered::<F>()?;
+        if self.commons.refused.get().is_some() {
+            return Err(self.refusal(name));
+        }
+        let (limit, arena) = (self.limits.max_payload, &self.commons.arena);
+        let arguments = Payload::encode_in(args, limit, arena, registered.arguments());
+        let arguments = arguments.map_err(|error| {
+            submit_error(name, Cause::codec(Value::Arguments, "encoded", error))
+        })?;
+        Ok(Prepared { name, function, arguments })
+    }
+
+    pub(crate) fn max_workers(&self) -> usize {
+        self.limits.max_workers.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn max_payload(&self) -> usize {
+        self.limits.max_payload
+    }
+
+    pub(crate) fn counts_tasks(&self) -> bool {
+        self.limits.counts_tasks
+    }
+
+    pub(crate) fn commons(&self) -> Arc<Commons> {
+        Arc::clone(&self.commons)
+    }
+
+    /// The places in the queue.
+    pub(crate) fn queue(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.commons.room)
+    }
+
+    /// Takes a place in the queue for a task that is [enqueued](Self::enqueue) at once. Waits for it, but no
+    /// longer than until a deadline.
+    pub(crate) async fn take_place(
+        &self,
+        name: &'static str,
+        deadline: Option<Instant>,
+    ) -> Result<(), SubmitError> {
+        // Who submits without a pause lets others run now and then, above all the supervisor.
+        tokio::task::consume_budget().await;
+        let room = &self.commons.room;
+        if let Ok(place) = room.try_acquire() {
+            place.forget();
+            return Ok(());
+        }
+        let place = match deadline {
+            None => room.acquire().await,
+            Some(deadline) => {
+                let time_is_up = Delay::new(deadline.saturating_duration_since(Instant::now()));
+                match select(pin!(room.acquire()), time_is_up).await {
+                    Either::Left((place, _)) => place,
+                    Either::Right(_) => return Err(submit_error(name, Cause::Expired)),
+                }
+            }
+        };
+        place.map(SemaphorePermit::forget).map_err(|_| self.refusal(name))
+    }
+
+    pub(crate) fn try_take_place(&self, name: &'static str) -> Result<(), SubmitError> {
+        let place = self.commons.room.try_acquire().map(SemaphorePermit::forget);
+        place.map_err(|error| match error {
+            TryAcquireError::NoPermits => {
+                submit_error(name, Cause::QueueFull { capacity: self.limits.queue_capacity })
+            }
+            TryAcquireError::Closed => self.refusal(name),
+        })
+    }
+
+    /// What a task is given that asks for nothing.
+    pub(crate) fn default_options(&self) -> Options {
+        Options { timeout: self.limits.default_timeout, ..Options::default() }
+    }
+
+    /// Hands a task to the supervisor; its place in the queue has been taken.
+    pub(crate) fn enqueue(
+        &self,
+        prepared: Prepared,
+        options: Options,
+        send: fn(&Engine, Command) -> bool,
+    ) -> Result<Arc<TaskCell>, SubmitError> {
+        let Prepared { name, function, arguments } = prepared;
+        let id = TaskId(self.next_task.fetch_add(1, Ordering::Relaxed));
+        let Options { timeout, retries, deadline, priority, key } = options;
+        let began = self.commons.began;
+        let deadline = deadline.map(|deadline| deadline.saturating_duration_since(began));
+        let wishes = Wishes { priority, key, retries, timeout, deadline, ..Wishes::default() };
+        let task = Task::with(id, wishes);
+        let cell = TaskCell::new(id, function, arguments, timeout);
+        let entry = Entry::new(Arc::clone(&cell));
+        if send(&self.engine, Command::Submit(task, entry)) {
+            Ok(cell)
+        } else {
+            Err(self.refusal(name))
+        }
+    }
+
+    /// Hands items of a map to the supervisor, as one task, whose place in the queue has been taken. They have
+    /// consecutive ids, so that each part can become a task of its own.
+    pub(crate) fn enqueue_chunk(
+        &self,
+        harvest: &Arc<Harvest>,
+        (first, count): (u64, u32),
+        items: Payload,
+    ) {
+        let id = TaskId(self.next_task.fetch_add(u64::from(count), Ordering::Relaxed));
+        let cell = harvest.add(id, (first, count), items);
+        // If it cannot be sent the pool has ended, and the dropped entry says so.
+        let entry = Entry::chunk(cell, harvest);
+        self.commons.send(Command::Submit(Task::chunk(id, count), entry));
+    }
+
+    /// Changes how many workers there may be, as far as tasks are concerned.
+    pub(crate) fn set_max_workers(&self, max_workers: usize) {
+        self.limits.max_workers.store(max_workers, Ordering::Relaxed);
+    }
+
+    pub(crate) fn shut_down(&self, how: Shutdown) {
+        self.commons.refuse(Refused::ShutDown);
+        let Shutdown { cancel_futures, time_limit, .. } = how;
+        // If it cannot be sent the pool has ended already.
+        self.commons.send(Command::ShutDown { cancel_futures, limit: time_limit });
+    }
+
+    /// Waits until it has ended. An error says that its runtime has gone, and with it the workers.
+    pub(crate) fn ended(&self) -> impl Future<Output = ShutdownReport> + Send + use<> {
+        let mut closed = self.closed.clone();
+        async move {
+            let report = closed.wait_for(Option::is_some).await;
+            report.map_or(None, |report| report.clone()).unwrap_or_default()
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shut_down(Shutdown::new());
+    }
+}
+
+/// A function, and its position, by which tasks name it.
+pub(crate) fn registered<F: 'static>() -> Result<(u32, &'static Function), SubmitError> {
+    let name = std::any::type_name::<F>();
+    let function = Registry::global().lookup::<F>();
+    function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)))
+}
+
+pub(crate) fn submit_error(function: &'static str, cause: Cause) -> SubmitError {
+    error_of(Subject::Submission(function), cause)
+}
+
+fn error_of(subject: Subject, cause: Cause) -> SubmitError {
+    SubmitError::new(Report { subject, worker: None, attempt: 1, cause })
+}

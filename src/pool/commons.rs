@@ -1,0 +1,103 @@
+//! What the handles of a pool and its supervisor have in common.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::base::clock::Clock;
+use crate::base::id::TaskId;
+use crate::error::BrokenProcessPool;
+use crate::memory::arena::Arena;
+use crate::pool::task::ledger::Entry;
+use crate::pool::watch::snapshot::View;
+use crate::scheduler::{Force, Scheduler, Task, Time};
+
+/// Why a pool accepts no more tasks.
+#[derive(Clone, Debug)]
+pub(crate) enum Refused {
+    ShutDown,
+    Broken(BrokenProcessPool),
+}
+
+/// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit holds a place
+/// in the bounded queue, and there is at most one cancel and one abort for each task. The others are few.
+pub(crate) enum Command {
+    Submit(Task, Entry),
+    /// The task has been cancelled in its cell before it began.
+    Cancel(TaskId),
+    Abort(TaskId),
+    /// Bring up a worker, and say when it is initialised. Dropped if that will never be.
+    WarmUp(oneshot::Sender<()>),
+    Resize(usize),
+    /// Replace all workers, and say when the old ones are gone.
+    Recycle(oneshot::Sender<()>),
+    ShutDown {
+        cancel_futures: bool,
+        limit: Option<Duration>,
+    },
+    EndWorkers(Force),
+}
+
+/// What the supervisor and the handles of a pool share.
+pub(crate) struct Commons {
+    /// The pool's name.
+    pub(crate) name: String,
+    commands: mpsc::UnboundedSender<Command>,
+    pub(crate) clock: Clock,
+    /// What the scheduler's time counts from.
+    pub(crate) began: Instant,
+    view: Mutex<View>,
+    /// Places in the bounded queue; closed when the pool accepts no more.
+    pub(crate) room: Arc<Semaphore>,
+    /// Where large arguments are put.
+    pub(crate) arena: Arc<Arena>,
+    /// Why it accepts no more.
+    pub(crate) refused: OnceLock<Refused>,
+}
+
+impl Commons {
+    /// Also returns the end of the commands' channel that is the supervisor's.
+    pub(crate) fn new(
+        name: String,
+        scheduler: Scheduler,
+        queue_capacity: usize,
+        arena: Arc<Arena>,
+        clock: Clock,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
+        let view = View::new(scheduler, name.clone());
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let commons = Self {
+            name,
+            commands,
+            clock,
+            began: clock.now(),
+            view: Mutex::new(view),
+            room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
+            arena,
+            refused: OnceLock::new(),
+        };
+        (Arc::new(commons), receiver)
+    }
+
+    /// False if the pool has ended.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        self.commands.send(command).is_ok()
+    }
+
+    /// The scheduler's time.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now().saturating_duration_since(self.began)
+    }
+
+    /// Held for moments only, never across an await.
+    pub(crate) fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first reason counts.
+    pub(crate) fn refuse(&self, reason: Refused) {
+        let _ = self.refused.set(reason);
+        self.room.close();
+    }
+}

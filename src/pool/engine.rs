@@ -1,0 +1,88 @@
+//! A pool that runs: what it has in common with its handles, its helm, and its supervisor.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use crate::base::id::WorkerId;
+use crate::parent::birth::Start;
+use crate::parent::launch::Launch;
+use crate::parent::message::{Listener, Message};
+use crate::pool::commons::{Command, Commons};
+use crate::pool::exits::ExitHook;
+use crate::pool::helm::{BATCH, Helm, Timer};
+use crate::pool::shutdown::ShutdownReport;
+use crate::pool::supervisor::Supervisor;
+
+/// A pool, as those who may take its helm hold it.
+pub(crate) struct Engine {
+    pub(crate) commons: Arc<Commons>,
+    helm: Helm<Supervisor>,
+}
+
+impl Engine {
+    pub(crate) fn new(commons: Arc<Commons>) -> Arc<Self> {
+        Arc::new(Self { commons, helm: Helm::default() })
+    }
+
+    /// False if the pool has ended.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        self.commons.send(command)
+    }
+
+    /// As [`Self::send`], of a caller who will wait for what comes of it.
+    pub(crate) fn send_and_wait(&self, command: Command) -> bool {
+        let handed_in = self.helm.hand_in(&self.commons, command);
+        handed_in.map_or_else(|command| self.send(command), |()| true)
+    }
+
+    /// What its supervisor still keeps of tasks, if it has not ended.
+    #[cfg(test)]
+    pub(crate) fn leftovers(&self) -> Option<Vec<&'static str>> {
+        self.helm.look(Supervisor::leftovers)
+    }
+}
+
+impl Listener for Engine {
+    fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>) {
+        self.helm.bring(&self.commons, worker, messages);
+    }
+}
+
+/// Runs a pool to its end. The pool also ends if the future is dropped, be it polled or not.
+pub(crate) fn run(
+    engine: Arc<Engine>,
+    start: Arc<dyn Start>,
+    launch: Arc<Launch>,
+    hook: Option<Arc<ExitHook>>,
+    runtime: Handle,
+    commands: mpsc::UnboundedReceiver<Command>,
+    closed: watch::Sender<Option<ShutdownReport>>,
+) -> impl Future<Output = ()> + Send {
+    let (reports, incoming) = mpsc::channel(BATCH);
+    let (commons, own) = (Arc::clone(&engine.commons), Arc::clone(&engine));
+    let mut supervisor =
+        Supervisor::new(commons, own, Arc::clone(&start), launch, hook, runtime, reports);
+    let next_timeout = supervisor.open();
+    engine.helm.begin(supervisor, next_timeout, commands, incoming);
+    drive(Term(engine), start, closed)
+}
+
+/// How long there is a task that drives the supervisor. Without it the pool ends.
+struct Term(Arc<Engine>);
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        self.0.helm.abandon();
+    }
+}
+
+async fn drive(term: Term, start: Arc<dyn Start>, closed: watch::Sender<Option<ShutdownReport>>) {
+    let Engine { commons, helm } = &*term.0;
+    let mut timer = Timer::new(commons.clock);
+    poll_fn(|cx| helm.poll(commons, cx, &mut timer)).await;
+    start.stop().await;
+    closed.send_replace(poll_fn(|cx| helm.poll_end(cx)).await);
+}

@@ -1,0 +1,130 @@
+//! How a pool ends, and what became of its tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::pool::exits::{ExitResult, ExitTypeError, Exits};
+
+/// How a pool is shut down: Python's two flags, and a limit.
+///
+/// ```
+/// use std::time::Duration;
+/// use procpool::Shutdown;
+///
+/// // What runs may finish within 10 seconds, what waits is cancelled.
+/// let how = Shutdown::new().cancel_futures(true).time_limit(Duration::from_secs(10));
+/// # let _ = how;
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "hand it to `ProcessPoolExecutor::shutdown_with`"]
+pub struct Shutdown {
+    pub(crate) wait: bool,
+    pub(crate) cancel_futures: bool,
+    pub(crate) time_limit: Option<Duration>,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { wait: true, cancel_futures: false, time_limit: None }
+    }
+}
+
+impl Shutdown {
+    /// Waits, cancels nothing, and has no limit, as Python's `shutdown()`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether to wait until every task is over and every worker has left. Without waiting, queued
+    /// tasks still run while the runtime lives.
+    pub fn wait(mut self, wait: bool) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Whether to cancel tasks that have not begun.
+    pub fn cancel_futures(mut self, cancel: bool) -> Self {
+        self.cancel_futures = cancel;
+        self
+    }
+
+    /// After this time waiting tasks are cancelled and running ones are aborted.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
+    }
+}
+
+/// What became of a pool's tasks over its whole life; all zero for a pool that is not closed yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Tasks that ended with a result or an error.
+    pub finished: u64,
+    /// Tasks that were cancelled or aborted.
+    pub cancelled: u64,
+    /// Of the cancelled ones, those that ran when the time limit of a shutdown was over, or when
+    /// [all workers were ended](crate::ProcessPoolExecutor::terminate_workers).
+    pub killed: u64,
+    pub(crate) exits: Arc<Exits>,
+}
+
+impl ShutdownReport {
+    /// What the [exit hook](crate::Builder::exit_hook) returned in each worker that left because the
+    /// pool asked it to, in the order in which they left. `R` is the type that the hook returns.
+    ///
+    /// A hook that panicked, or whose result could not be encoded, is an `Err` in its place. Workers
+    /// that died or were killed have none. Of a pool that has seen many workers the latest 10,000 are
+    /// kept, or fewer if they take more than 64 MiB together. Without a hook, and for a pool that is
+    /// not closed yet, there are none.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// fn open() -> Cell<u64> {
+    ///     Cell::new(0)
+    /// }
+    ///
+    /// fn work(amount: u64) {
+    ///     let done: &Cell<u64> = procpool::state().expect("the pool has an initializer");
+    ///     done.set(done.get() + amount);
+    /// }
+    ///
+    /// fn total() -> u64 {
+    ///     procpool::state().map_or(0, Cell::get)
+    /// }
+    ///
+    /// procpool::register!(open, work, total);
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #     procpool::init();
+    /// #     tokio::runtime::Runtime::new()?.block_on(run())
+    /// # }
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = procpool::ProcessPoolExecutor::builder();
+    /// let pool = builder.initializer(open, ()).exit_hook(total, ()).build()?;
+    /// for amount in [1, 2, 3] {
+    ///     pool.run(work, amount).await?;
+    /// }
+    /// let report = pool.shutdown().await;
+    /// let mut sum = 0;
+    /// for exit in report.exit_results::<u64>()? {
+    ///     sum += exit.result?;
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the hook returns another type.
+    pub fn exit_results<R>(&self) -> Result<Vec<ExitResult<R>>, ExitTypeError>
+    where
+        R: DeserializeOwned + 'static,
+    {
+        self.exits.decode()
+    }
+}

@@ -1,0 +1,114 @@
+//! Chunks of maps: tasks whose items have results of their own, and that can be divided.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Supervisor;
+use crate::base::id::{TaskId, WorkerId};
+use crate::memory::page::claim::Claim;
+use crate::memory::page::claim::items::Stopped;
+use crate::memory::page::record;
+use crate::memory::payload::Payload;
+use crate::pool::task::harvest::{Harvest, Receipt};
+use crate::pool::task::ledger::Entry;
+use crate::pool::watch::snapshot::View;
+use crate::scheduler::{Scheduler, Task, Time, Verdict, Wishes};
+use crate::wire::frame::{ChunkReplyHeader, Outcome};
+
+impl Supervisor {
+    pub(super) fn on_chunk_reply(
+        &mut self,
+        view: &mut View,
+        now: Time,
+        worker: WorkerId,
+        header: &ChunkReplyHeader,
+        entries: Payload,
+    ) {
+        let running = self.running_chunk(&view.scheduler, worker);
+        let receipt = match running.filter(|(task, _)| *task == header.task) {
+            Some((_, harvest)) => {
+                let receipt = harvest.receive(worker, header, entries);
+                self.ripe.push(harvest);
+                receipt
+            }
+            None => Receipt::Lie,
+        };
+        match receipt {
+            Receipt::Partial => {}
+            Receipt::Done { run_time } => {
+                let (task, ran) = (header.task, Duration::from_nanos(run_time));
+                if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
+                    view.observer.task_replied(worker, run_time);
+                    let (outcome, nothing) = (Outcome::Returned, Payload::default());
+                    self.deliver(&mut view.observer, header.task, outcome, nothing);
+                }
+            }
+            Receipt::Lie => view.scheduler.misbehaved(now, worker),
+        }
+    }
+
+    /// Gives what has not begun of a worker's running chunk to others, and delivers what is done.
+    pub(super) fn divide(&mut self, view: &mut View, worker: WorkerId) {
+        let Some((task, harvest)) = self.running_chunk(&view.scheduler, worker) else { return };
+        let claim = self.ledger.get(task).and_then(|entry| entry.cell().claim());
+        let Some(claim) = claim.filter(Claim::has_begun) else { return };
+        let stopped = claim.stop();
+        if let Some(record) = record::read(&claim) {
+            harvest.receive_record(worker, task, record);
+        }
+        if let Stopped::After(begun) = stopped {
+            // More results than items have begun: what the worker has announced was overwritten.
+            let begun = if harvest.done(task) > begun { u32::MAX } else { begun };
+            self.cut_off(view, worker, task, &harvest, begun);
+        }
+        self.ripe.push(harvest);
+    }
+
+    /// As [`Self::divide`], for a worker that has died. If the chunk had begun, then afterwards it
+    /// consists of what has results, and of what may have begun and fails with the worker.
+    pub(super) fn divide_last(&mut self, view: &mut View, worker: WorkerId, is_heard: bool) {
+        let Some((task, harvest)) = self.running_chunk(&view.scheduler, worker) else { return };
+        if self.ledger.get(task).is_some_and(|entry| entry.cell().claim().is_some()) {
+            self.divide(view, worker);
+        } else if is_heard {
+            // Without claims each result is written before the next item begins. What is not heard may have
+            // been written all the same, and then every item may have begun.
+            let begun = harvest.done(task).saturating_add(1);
+            self.cut_off(view, worker, task, &harvest, begun);
+        }
+    }
+
+    fn running_chunk(
+        &self,
+        scheduler: &Scheduler,
+        worker: WorkerId,
+    ) -> Option<(TaskId, Arc<Harvest>)> {
+        let task = scheduler.pipeline(worker).next()?;
+        Some((task, Arc::clone(self.ledger.get(task)?.harvest()?)))
+    }
+
+    /// Leaves a chunk the items that have begun, and queues the others again.
+    fn cut_off(
+        &mut self,
+        view: &mut View,
+        worker: WorkerId,
+        task: TaskId,
+        harvest: &Arc<Harvest>,
+        begun: u32,
+    ) {
+        let keep = begun.max(harvest.done(task));
+        for division in harvest.divide(task, keep) {
+            let (part, count) = (division.task, division.end - division.begin);
+            view.observer.task_queued(&division.cell);
+            self.ledger.insert(Entry::chunk(division.cell, harvest));
+            view.scheduler.divided(worker, Task::chunk(part, count));
+        }
+    }
+}
+
+impl Task {
+    /// A chunk of so many items.
+    pub(crate) fn chunk(id: TaskId, count: u32) -> Self {
+        Self::with(id, Wishes { divisible: count > 1, ..Wishes::default() })
+    }
+}

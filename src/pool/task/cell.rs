@@ -1,0 +1,481 @@
+//! What is kept of one task, from its submission until nobody asks for it any more.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::base::id::{TaskId, WorkerId};
+use crate::error::{Cause, Report, Subject, TaskError, Value};
+use crate::function::registry::Registry;
+use crate::memory::page::claim::{Asked, Claim, Revocation};
+use crate::memory::payload::Payload;
+use crate::pool::task::progress::{Progress, Reports};
+use crate::wire::frame::Slot;
+
+/// An encoded result, or why there is none.
+pub(crate) type Resolution = Result<Payload, TaskError>;
+
+pub(crate) type Callback = Box<dyn FnOnce(&Resolution) + Send>;
+
+/// Where a task stands, in Python's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TaskStatus {
+    /// It has not begun; it can still be cancelled.
+    Pending,
+    /// It has begun in a worker.
+    Running,
+    /// It has a result or an error.
+    Finished,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// What the handle of a task and the supervisor share; one allocation for each task, so it is small, and
+/// what few tasks have is elsewhere.
+///
+/// ```text
+///         send                 resolve
+/// Queued ──────▶ Sent ─────────────────────▶ Done
+///   │  ▲          │ │ cancel, if its claim     ▲
+///   │  └──────────┘ └ can be revoked ──────────┤
+///   │    requeue                               │
+///   └──────────────────────── cancel, resolve ─┘
+/// ```
+pub(crate) struct TaskCell {
+    id: TaskId,
+    /// When the supervisor took it over, in nanoseconds.
+    accepted: AtomicU64,
+    /// Few tasks have one, so it is elsewhere.
+    timeout: Option<Box<Duration>>,
+    /// The function's position in the registry.
+    function: u32,
+    /// It has a place in the bounded queue. Only the supervisor changes that.
+    has_place: AtomicBool,
+    /// As the stage says, for those who need not know it to the nanosecond.
+    is_over: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What becomes of the task; until that is known its arguments.
+    content: Resolution,
+    waker: Option<Waker>,
+    /// What was agreed with the worker that has it, if that one takes part in claims.
+    claim: Option<Claim>,
+    watchers: Option<Box<Watchers>>,
+    /// The last worker it was sent to.
+    worker: WorkerId,
+    /// At which attempt that was; zero if it was never sent.
+    attempt: u32,
+    stage: Stage,
+    /// The supervisor has been asked to end it.
+    aborted: bool,
+}
+
+/// Those who want to know more of a task than its result.
+#[derive(Default)]
+struct Watchers {
+    callbacks: Vec<Callback>,
+    reports: Reports,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Queued,
+    /// In the hands of a worker. Without a claim it counts as begun.
+    Sent,
+    /// Kept until the last handle is gone, so it can be looked at more than once.
+    Done,
+}
+
+impl State {
+    fn watchers(&mut self) -> &mut Watchers {
+        self.watchers.get_or_insert_default()
+    }
+
+    fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// The claim of a task that is in the hands of a worker.
+    fn sent_claim(&self) -> Option<&Claim> {
+        self.claim.as_ref().filter(|_| self.stage == Stage::Sent)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.is_done() && self.content.as_ref().is_err_and(TaskError::is_cancelled)
+    }
+}
+
+impl TaskCell {
+    /// A task that has a place in the bounded queue.
+    pub(crate) fn new(
+        id: TaskId,
+        function: u32,
+        arguments: Payload,
+        timeout: Option<Duration>,
+    ) -> Arc<Self> {
+        Self::with(id, function, arguments, timeout.map(Box::new), true)
+    }
+
+    /// A chunk of a map; one that was cut off another one has no place in the queue.
+    pub(crate) fn chunk(id: TaskId, function: u32, items: Payload, has_place: bool) -> Arc<Self> {
+        Self::with(id, function, items, None, has_place)
+    }
+
+    fn with(
+        id: TaskId,
+        function: u32,
+        arguments: Payload,
+        timeout: Option<Box<Duration>>,
+        has_place: bool,
+    ) -> Arc<Self> {
+        let state = State {
+            content: Ok(arguments),
+            waker: None,
+            claim: None,
+            watchers: None,
+            worker: WorkerId(0),
+            attempt: 0,
+            stage: Stage::Queued,
+            aborted: false,
+        };
+        Arc::new(Self {
+            id,
+            accepted: AtomicU64::new(0),
+            timeout,
+            function,
+            has_place: AtomicBool::new(has_place),
+            is_over: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing can panic while it is held, so it is never really poisoned.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The name of its function.
+    pub(crate) fn name(&self) -> &'static str {
+        Registry::global().path(self.function)
+    }
+
+    /// The position of its function.
+    pub(crate) fn function(&self) -> u32 {
+        self.function
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout.as_deref().copied()
+    }
+
+    // ----- the supervisor's side -----
+
+    /// The supervisor has taken it over.
+    pub(crate) fn accept(&self, now: u64) {
+        self.accepted.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Whether it had a place in the queue, which it gives up.
+    pub(crate) fn give_up_place(&self) -> bool {
+        let had_one = self.has_place.load(Ordering::Relaxed);
+        if had_one {
+            self.has_place.store(false, Ordering::Relaxed);
+        }
+        had_one
+    }
+
+    /// The supervisor sends the task; returns the arguments, unless it has been cancelled in the
+    /// meantime. The claim is kept until it is [taken](Self::take_claim).
+    pub(crate) fn send(
+        &self,
+        worker: WorkerId,
+        attempt: u32,
+        claim: Option<Claim>,
+    ) -> Option<Payload> {
+        let mut state = self.lock();
+        let before = std::mem::replace(&mut state.claim, claim);
+        let arguments = match &state.content {
+            Ok(arguments) if state.stage == Stage::Queued => Some(arguments.clone()),
+            _ => None,
+        };
+        state.worker = worker;
+        if arguments.is_some() {
+            state.stage = Stage::Sent;
+            state.attempt = attempt;
+        }
+        drop((state, before));
+        arguments
+    }
+
+    /// The worker in whose hands the task is, and at which attempt.
+    pub(crate) fn holder(&self) -> Option<(WorkerId, u32)> {
+        let state = self.lock();
+        (state.stage == Stage::Sent).then_some((state.worker, state.attempt))
+    }
+
+    /// The last attempt at which it was sent to a worker.
+    pub(crate) fn attempt(&self) -> Option<u32> {
+        Some(self.lock().attempt).filter(|attempt| *attempt > 0)
+    }
+
+    /// The supervisor has taken the task back.
+    pub(crate) fn requeue(&self) {
+        let mut state = self.lock();
+        if state.stage == Stage::Sent {
+            state.stage = Stage::Queued;
+        }
+    }
+
+    /// Takes what was agreed with the last worker that it was sent to.
+    pub(crate) fn take_claim(&self) -> Option<(WorkerId, Slot)> {
+        let mut state = self.lock();
+        let claim = state.claim.take()?;
+        let worker = state.worker;
+        drop(state);
+        Some((worker, claim.slot()))
+    }
+
+    /// The supervisor wants the task back.
+    pub(crate) fn revoke(&self) -> Revocation {
+        let state = self.lock();
+        match (state.stage, &state.claim) {
+            (Stage::Sent, Some(claim)) => claim.revoke(),
+            (Stage::Sent, None) => Revocation::Begun,
+            (Stage::Queued | Stage::Done, _) => Revocation::AlreadyRevoked,
+        }
+    }
+
+    /// What was agreed with the worker that has the task, if it is in the hands of one that takes part
+    /// in claims.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        self.lock().sent_claim().cloned()
+    }
+
+    /// What it is called with, if it is not over.
+    pub(crate) fn arguments(&self) -> Payload {
+        let state = self.lock();
+        match &state.content {
+            Ok(arguments) if !state.is_done() => arguments.clone(),
+            _ => Payload::default(),
+        }
+    }
+
+    /// The supervisor asks the running task to end.
+    pub(crate) fn ask(&self) -> Asked {
+        self.lock().sent_claim().map_or(Asked::Impossible, Claim::ask)
+    }
+
+    /// Whether the user has cancelled the task.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is_over.load(Ordering::Acquire) && self.lock().is_cancelled()
+    }
+
+    /// The task has reported how far it has come: `done` of `total`, and a message.
+    pub(crate) fn report_progress(&self, done: u64, total: u64, message: String) {
+        let mut state = self.lock();
+        if state.is_done() {
+            return;
+        }
+        let attempt = state.attempt.max(1);
+        let waiting = state.watchers().reports.put(Progress { done, total, message, attempt });
+        drop(state);
+        waiting.into_values().for_each(Waker::wake);
+    }
+
+    /// Sets what became of the task. The first one counts.
+    pub(crate) fn resolve(&self, resolution: Resolution) {
+        self.finish(self.lock(), resolution);
+    }
+
+    /// Nobody is left who could resolve it otherwise.
+    pub(crate) fn give_up(&self) {
+        if self.is_over.load(Ordering::Acquire) {
+            return;
+        }
+        let mut state = self.lock();
+        if !state.is_done() {
+            let error = self.report(&state, Cause::ShutDown);
+            let claim = state.claim.take(); // a handle that is kept must not keep the worker's page
+            self.finish(state, Err(error));
+            drop(claim);
+        }
+    }
+
+    fn finish(&self, mut state: MutexGuard<'_, State>, resolution: Resolution) {
+        if state.is_done() {
+            return;
+        }
+        let mut watchers = state.watchers.take();
+        let callbacks = watchers.as_mut().map(|watchers| std::mem::take(&mut watchers.callbacks));
+        let callbacks = callbacks.unwrap_or_default();
+        let for_callbacks = (!callbacks.is_empty()).then(|| resolution.clone());
+        let readers = watchers.as_mut().map(|watchers| watchers.reports.take_waiting());
+        state.watchers = watchers;
+        let arguments = std::mem::replace(&mut state.content, resolution);
+        state.stage = Stage::Done;
+        self.is_over.store(true, Ordering::Release);
+        let waker = state.waker.take();
+        drop(arguments); // before anybody sees the result: what it keeps may be wanted then
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        readers.into_iter().flat_map(BTreeMap::into_values).for_each(Waker::wake);
+        if let Some(resolution) = for_callbacks {
+            for callback in callbacks {
+                self.call(callback, &resolution);
+            }
+        }
+    }
+
+    fn call(&self, callback: Callback, resolution: &Resolution) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| callback(resolution))) {
+            std::mem::forget(panic); // its drop is user code that may panic, too
+            crate::base::log::error!("a done callback of {} ({}) panicked", self.id, self.name());
+        }
+    }
+
+    /// An error of this task.
+    pub(crate) fn error(&self, cause: Cause) -> TaskError {
+        self.report(&self.lock(), cause)
+    }
+
+    fn report(&self, state: &State, cause: Cause) -> TaskError {
+        let subject = Subject::Task(self.id, self.name());
+        let worker = (state.attempt > 0).then_some(state.worker);
+        TaskError::new(Report { subject, worker, attempt: state.attempt.max(1), cause })
+    }
+
+    // ----- the handle's side -----
+
+    pub(crate) fn status(&self) -> TaskStatus {
+        let state = self.lock();
+        match (state.stage, &state.claim) {
+            (Stage::Queued, _) => TaskStatus::Pending,
+            (Stage::Sent, Some(claim)) if !claim.has_begun() => TaskStatus::Pending,
+            (Stage::Sent, _) => TaskStatus::Running,
+            (Stage::Done, _) if state.is_cancelled() => TaskStatus::Cancelled,
+            (Stage::Done, _) => TaskStatus::Finished,
+        }
+    }
+
+    /// Cancels the task unless it has begun.
+    pub(crate) fn cancel(&self) -> Cancellation {
+        let state = self.lock();
+        match (state.stage, &state.claim) {
+            (Stage::Done, _) if state.is_cancelled() => Cancellation::Already,
+            (Stage::Done, _) | (Stage::Sent, None) => Cancellation::TooLate,
+            (Stage::Sent, Some(claim)) if claim.revoke() == Revocation::Begun => {
+                Cancellation::TooLate
+            }
+            (Stage::Sent, Some(_)) | (Stage::Queued, _) => {
+                let error = self.report(&state, Cause::Cancelled);
+                self.finish(state, Err(error));
+                Cancellation::Now
+            }
+        }
+    }
+
+    /// Whether the supervisor has to be asked to end the task.
+    pub(crate) fn abort(&self) -> bool {
+        let mut state = self.lock();
+        let asked = std::mem::replace(&mut state.aborted, true);
+        !asked && !state.is_done()
+    }
+
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Resolution> {
+        let mut state = self.lock();
+        if state.is_done() {
+            return Poll::Ready(state.content.clone());
+        }
+        match &mut state.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Poll::Pending
+    }
+
+    pub(crate) fn add_callback(&self, callback: Callback) {
+        let mut state = self.lock();
+        if state.is_done() {
+            let resolution = state.content.clone();
+            drop(state);
+            self.call(callback, &resolution);
+        } else {
+            state.watchers().callbacks.push(callback);
+        }
+    }
+
+    pub(crate) fn add_reader(&self) -> u64 {
+        self.lock().watchers().reports.add_reader()
+    }
+
+    pub(crate) fn remove_reader(&self, reader: u64) {
+        let waker = self.lock().watchers().reports.remove_reader(reader);
+        drop(waker); // only now that the cell is unlocked
+    }
+
+    /// The latest report and its number, unless it was seen; `None` if no more will come.
+    pub(crate) fn poll_progress(
+        &self,
+        reader: u64,
+        seen: u64,
+        waker: &Waker,
+    ) -> Poll<Option<(u64, Progress)>> {
+        let mut state = self.lock();
+        let unseen = state.watchers().reports.unseen(seen);
+        if unseen.is_some() || state.is_done() {
+            return Poll::Ready(unseen);
+        }
+        let replaced = state.watchers().reports.wait(reader, waker);
+        drop(state);
+        drop(replaced); // only now that the cell is unlocked
+        Poll::Pending
+    }
+
+    /// What the awaiting side makes of the result's bytes.
+    pub(crate) fn decode<R: DeserializeOwned>(
+        &self,
+        resolution: &Resolution,
+    ) -> Result<R, TaskError> {
+        match resolution {
+            Ok(bytes) => bytes
+                .decode()
+                .map_err(|error| self.error(Cause::codec(Value::Result, "decoded", error))),
+            Err(error) => Err(error.clone()),
+        }
+    }
+}
+
+/// What came of an attempt to cancel a task.
+pub(crate) enum Cancellation {
+    Now,
+    Already,
+    TooLate,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_takes_one_small_allocation() {
+        let counts = 2 * size_of::<usize>();
+        assert!(size_of::<TaskCell>() + counts <= 144, "{}", size_of::<TaskCell>());
+    }
+}

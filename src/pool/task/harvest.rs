@@ -1,0 +1,420 @@
+//! What the stream of a map and the supervisor share: the chunks on their way, and the results that
+//! have come.
+//!
+//! Items are numbered in the order of the inputs. A chunk is a run of them; it is one task to the
+//! scheduler, and can be divided while it runs. Its results come in parts, each a run of items, in any
+//! order of the parts. Each item is in exactly one part:
+//!
+//! ```text
+//! chunk   ├──────────────────────────────────────┤
+//!          done            running  taken back
+//! parts   ├────────┤├─────┤   ┊   ├──────────────┤ another chunk
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::base::id::{TaskId, WorkerId};
+use crate::error::TaskError;
+use crate::memory::page::record::Entries;
+use crate::memory::payload::Payload;
+use crate::pool::task::cell::{Resolution, TaskCell};
+use crate::wire::frame::{ChunkReplyHeader, split_entry, split_item};
+
+/// See the [module](self).
+pub(crate) struct Harvest {
+    /// The position of the function.
+    function: u32,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Those that are not over.
+    chunks: BTreeMap<TaskId, Chunk>,
+    /// What the stream has not taken yet. Bounded, as the inputs are that it takes ahead.
+    parts: Vec<Part>,
+    waker: Option<Waker>,
+    /// Nobody wants any more.
+    closed: bool,
+}
+
+struct Chunk {
+    cell: Arc<TaskCell>,
+    /// The number of its first item.
+    first: u64,
+    /// How many items it has; fewer once it was divided.
+    count: u32,
+    /// How many of them are in parts.
+    done: u32,
+}
+
+/// What became of some items that follow each other.
+pub(crate) struct Part {
+    /// The number of the first one.
+    pub(crate) first: u64,
+    /// The name of the first one. The others have those that follow.
+    pub(crate) task: TaskId,
+    pub(crate) count: u32,
+    pub(crate) content: Content,
+}
+
+pub(crate) enum Content {
+    /// Entries as a worker wrote them; nothing in them has been looked at.
+    Entries {
+        worker: WorkerId,
+        bytes: Payload,
+        /// Of so many at the beginning the results have come before.
+        skip: u32,
+        /// How long these items took together, those at the beginning included, if that is known.
+        nanos: Option<u64>,
+    },
+    /// Their chunk has failed.
+    Failed(TaskError),
+    /// The pool has not accepted them.
+    Refused(TaskError),
+}
+
+impl Part {
+    pub(crate) fn refused(first: u64, count: u32, error: TaskError) -> Self {
+        Self { first, task: TaskId(0), count, content: Content::Refused(error) }
+    }
+}
+
+/// A chunk that is not over.
+pub(crate) struct Unfinished {
+    /// The number of the first item that has no result.
+    pub(crate) first: u64,
+    /// That item's name.
+    pub(crate) task: TaskId,
+    pub(crate) cell: Arc<TaskCell>,
+}
+
+/// What a reply means for its chunk.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// There may be more.
+    Partial,
+    /// It is done; in so many nanoseconds, as the worker says.
+    Done { run_time: u64 },
+    /// It cannot be true.
+    Lie,
+}
+
+impl Harvest {
+    pub(crate) fn new(function: u32) -> Arc<Self> {
+        let (chunks, parts) = (BTreeMap::new(), Vec::new());
+        let state = State { chunks, parts, waker: None, closed: false };
+        Arc::new(Self { function, state: Mutex::new(state) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ----- the stream's side -----
+
+    /// Adds a chunk, which is about to be queued. Its first item is named as the chunk.
+    pub(crate) fn add(
+        self: &Arc<Self>,
+        task: TaskId,
+        (first, count): (u64, u32),
+        items: Payload,
+    ) -> Arc<TaskCell> {
+        let cell = TaskCell::chunk(task, self.function, items, true);
+        self.insert(&mut self.lock(), (first, count), cell)
+    }
+
+    fn insert(
+        self: &Arc<Self>,
+        state: &mut State,
+        (first, count): (u64, u32),
+        cell: Arc<TaskCell>,
+    ) -> Arc<TaskCell> {
+        let task = cell.id();
+        let harvest = Arc::clone(self);
+        // Each holds the other, but only until the chunk is over, and every task ends.
+        cell.add_callback(Box::new(move |resolution| harvest.over(task, resolution)));
+        state.chunks.insert(task, Chunk { cell: Arc::clone(&cell), first, count, done: 0 });
+        cell
+    }
+
+    /// Moves the parts that have come into `parts`, if there are any.
+    pub(crate) fn poll_parts(&self, cx: &mut Context<'_>, parts: &mut Vec<Part>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.parts.is_empty() {
+            match &mut state.waker {
+                Some(known) => known.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        parts.append(&mut state.parts);
+        Poll::Ready(())
+    }
+
+    /// Nothing is wanted any more; returns the chunks that are not over.
+    pub(crate) fn close(&self) -> Vec<Unfinished> {
+        let mut state = self.lock();
+        state.closed = true;
+        state.waker = None;
+        let parts = std::mem::take(&mut state.parts);
+        let unfinished = state.chunks.iter().map(|(task, chunk)| Unfinished {
+            first: chunk.first + u64::from(chunk.done),
+            task: TaskId(task.0 + u64::from(chunk.done)),
+            cell: Arc::clone(&chunk.cell),
+        });
+        let unfinished = unfinished.collect();
+        drop(state);
+        drop(parts);
+        unfinished
+    }
+
+    // ----- the supervisor's side -----
+
+    /// Takes results that a worker sent, unless they cannot be true. The stream is not woken.
+    pub(crate) fn receive(
+        &self,
+        worker: WorkerId,
+        reply: &ChunkReplyHeader,
+        bytes: Payload,
+    ) -> Receipt {
+        let ChunkReplyHeader { task, base, count, nanos, run_time } = *reply;
+        let mut state = self.lock();
+        let State { chunks, parts, closed, .. } = &mut *state;
+        let Some(chunk) = chunks.get_mut(&task) else { return Receipt::Lie };
+        let end = base.checked_add(count).filter(|end| *end <= chunk.count);
+        let Some(end) = end.filter(|_| base <= chunk.done) else { return Receipt::Lie };
+        if end > chunk.done {
+            let (skip, nanos) = (chunk.done - base, Some(nanos));
+            let content = Content::Entries { worker, bytes, skip, nanos };
+            let part = chunk.part(task, end, content);
+            if !*closed {
+                parts.push(part);
+            }
+        }
+        match run_time {
+            None => Receipt::Partial,
+            Some(run_time) if chunk.done == chunk.count || *closed => Receipt::Done { run_time },
+            Some(_) => Receipt::Lie,
+        }
+    }
+
+    /// As [`Self::receive`], for what was read of the worker's record, as far as it makes sense.
+    pub(crate) fn receive_record(&self, worker: WorkerId, task: TaskId, record: Entries) {
+        let Entries { base, bytes } = record;
+        let (mut rest, mut count) = (&bytes[..], 0);
+        while let Ok((_, _, next)) = split_entry(rest) {
+            rest = next;
+            count += 1;
+        }
+        let mut state = self.lock();
+        let State { chunks, parts, closed, .. } = &mut *state;
+        let Some(chunk) = chunks.get_mut(&task) else { return };
+        let end = base.saturating_add(count).min(chunk.count);
+        if base <= chunk.done && end > chunk.done && !*closed {
+            let skip = chunk.done - base;
+            let bytes = bytes::Bytes::from(bytes).into();
+            let content = Content::Entries { worker, bytes, skip, nanos: None };
+            parts.push(chunk.part(task, end, content));
+        }
+    }
+
+    /// How many items a chunk has.
+    pub(crate) fn count(&self, task: TaskId) -> u32 {
+        self.lock().chunks.get(&task).map_or(0, |chunk| chunk.count)
+    }
+
+    /// How many items of a chunk have results.
+    pub(crate) fn done(&self, task: TaskId) -> u32 {
+        self.lock().chunks.get(&task).map_or(0, |chunk| chunk.done)
+    }
+
+    /// Cuts off what comes behind the first `keep` items of a chunk, and returns the parts of it that
+    /// shall be chunks of their own. There are none if nobody wants them.
+    pub(crate) fn divide(self: &Arc<Self>, task: TaskId, keep: u32) -> Vec<Division> {
+        let mut state = self.lock();
+        if state.closed {
+            return Vec::new();
+        }
+        let Some(chunk) = state.chunks.get_mut(&task) else { return Vec::new() };
+        // Its first item has begun, whatever the worker says; so no part has the name of the whole.
+        let (first, count, keep) = (chunk.first, chunk.count, keep.max(1));
+        let items = chunk.cell.arguments();
+        chunk.count = count.min(keep);
+        // In two, so that a chunk that turns out to be slow is soon with many workers, and what is
+        // sent again and again gets less each time.
+        let middle = keep.saturating_add(count.saturating_sub(keep).div_ceil(2));
+        let halves = [(keep, middle), (middle, count)];
+        let halves = halves.into_iter().filter(|(begin, end)| begin < end);
+        halves
+            .map(|(begin, end)| {
+                let task = TaskId(task.0 + u64::from(begin));
+                let first = first + u64::from(begin);
+                let items = slice_items(&items, begin, end);
+                let cell = TaskCell::chunk(task, self.function, items, false);
+                let cell = self.insert(&mut state, (first, end - begin), cell);
+                Division { task, begin, end, cell }
+            })
+            .collect()
+    }
+
+    /// A chunk is over; whatever has no result by now gets none.
+    fn over(&self, task: TaskId, resolution: &Resolution) {
+        let mut state = self.lock();
+        let Some(mut chunk) = state.chunks.remove(&task) else { return };
+        if let (Err(error), false) = (resolution, state.closed)
+            && chunk.done < chunk.count
+        {
+            let part = chunk.part(task, chunk.count, Content::Failed(error.clone()));
+            state.parts.push(part);
+        }
+        drop(state);
+        self.wake();
+    }
+
+    /// Wakes the stream.
+    pub(crate) fn wake(&self) {
+        let waker = self.lock().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Chunk {
+    /// Makes a part of the next items, up to `end`.
+    fn part(&mut self, task: TaskId, end: u32, content: Content) -> Part {
+        let begin = std::mem::replace(&mut self.done, end);
+        Part {
+            first: self.first + u64::from(begin),
+            task: TaskId(task.0 + u64::from(begin)),
+            count: end - begin,
+            content,
+        }
+    }
+}
+
+/// A chunk that was cut off another one.
+pub(crate) struct Division {
+    pub(crate) task: TaskId,
+    /// Its first item, as counted in the other one.
+    pub(crate) begin: u32,
+    pub(crate) end: u32,
+    pub(crate) cell: Arc<TaskCell>,
+}
+
+/// The items from `begin` to `end`.
+fn slice_items(items: &Payload, begin: u32, end: u32) -> Payload {
+    let mut rest = &items[..];
+    let mut skip = |count| {
+        for _ in 0..count {
+            rest = split_item(rest).map_or(&[], |(_, rest)| rest);
+        }
+        items.len() - rest.len()
+    };
+    let start = skip(begin);
+    items.slice(start..skip(end.saturating_sub(begin)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Cause;
+
+    const W: WorkerId = WorkerId(1);
+    const TASK: TaskId = TaskId(10);
+
+    fn harvest() -> Arc<Harvest> {
+        let harvest = Harvest::new(0);
+        harvest.add(TASK, (100, 8), Payload::default());
+        harvest
+    }
+
+    fn reply(base: u32, count: u32, run_time: Option<u64>) -> ChunkReplyHeader {
+        ChunkReplyHeader { task: TASK, base, count, nanos: 1, run_time }
+    }
+
+    fn receive(harvest: &Harvest, base: u32, count: u32, run_time: Option<u64>) -> Receipt {
+        harvest.receive(W, &reply(base, count, run_time), Payload::default())
+    }
+
+    /// First item, name of that, count, and how many entries are to be skipped.
+    fn parts(harvest: &Harvest) -> Vec<(u64, u64, u32, u32)> {
+        let mut parts = Vec::new();
+        let _ = harvest.poll_parts(&mut Context::from_waker(Waker::noop()), &mut parts);
+        let skip = |part: &Part| match part.content {
+            Content::Entries { skip, .. } => skip,
+            Content::Failed(_) | Content::Refused(_) => 0,
+        };
+        parts.iter().map(|part| (part.first, part.task.0, part.count, skip(part))).collect()
+    }
+
+    #[test]
+    fn each_item_is_in_one_part_whatever_comes_twice() {
+        let harvest = harvest();
+        assert_eq!(receive(&harvest, 0, 3, None), Receipt::Partial);
+        assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
+        assert_eq!(receive(&harvest, 1, 5, None), Receipt::Partial);
+        assert_eq!(receive(&harvest, 6, 2, Some(7)), Receipt::Done { run_time: 7 });
+        assert_eq!(parts(&harvest), [(100, 10, 3, 0), (103, 13, 3, 2), (106, 16, 2, 0)]);
+    }
+
+    #[test]
+    fn what_cannot_be_true_is_a_lie() {
+        for (base, count, run_time) in
+            [(1, 1, None), (0, 9, None), (0, 7, Some(1)), (u32::MAX, 1, None), (0, u32::MAX, None)]
+        {
+            assert_eq!(receive(&harvest(), base, count, run_time), Receipt::Lie, "{base} {count}");
+        }
+        let unknown = ChunkReplyHeader { task: TaskId(11), ..reply(0, 1, None) };
+        assert_eq!(harvest().receive(W, &unknown, Payload::default()), Receipt::Lie);
+    }
+
+    #[test]
+    fn what_is_cut_off_becomes_two_chunks_and_the_rest_fails_with_the_whole() {
+        let harvest = harvest();
+        assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
+        let divisions = harvest.divide(TASK, 3);
+        let ranges: Vec<_> =
+            divisions.iter().map(|part| (part.task.0, part.begin, part.end)).collect();
+        assert_eq!(ranges, [(13, 3, 6), (16, 6, 8)]);
+        assert!(harvest.divide(TASK, 3).is_empty());
+        assert_eq!(receive(&harvest, 2, 2, None), Receipt::Lie, "it is no longer its own");
+        let cell = harvest.lock().chunks[&TASK].cell.clone();
+        cell.resolve(Err(cell.error(Cause::Cancelled)));
+        assert_eq!(parts(&harvest), [(100, 10, 2, 0), (102, 12, 1, 0)]);
+        assert_eq!(harvest.lock().chunks.len(), 2);
+    }
+
+    #[test]
+    fn no_part_has_the_name_of_the_whole() {
+        let divisions = harvest().divide(TASK, 0);
+        assert!(divisions.iter().all(|part| part.task != TASK && part.begin > 0));
+    }
+
+    #[test]
+    fn the_record_counts_as_far_as_it_makes_sense() {
+        let harvest = harvest();
+        let entry = [0, 1, 0, 0, 0, 42];
+        let bytes = [&entry[..], &entry, &entry, &[0, 9]].concat();
+        harvest.receive_record(W, TASK, Entries { base: 1, bytes: bytes.clone() });
+        assert!(parts(&harvest).is_empty(), "there is a gap before it");
+        harvest.receive_record(W, TASK, Entries { base: 0, bytes });
+        assert_eq!(parts(&harvest), [(100, 10, 3, 0)]);
+        harvest.receive_record(W, TASK, Entries { base: 3, bytes: entry.repeat(100) });
+        assert_eq!(parts(&harvest), [(103, 13, 5, 0)], "no more than there are");
+    }
+
+    #[test]
+    fn a_closed_harvest_takes_and_divides_nothing() {
+        let harvest = harvest();
+        assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
+        let unfinished = harvest.close();
+        assert_eq!((unfinished[0].first, unfinished[0].task), (102, TaskId(12)));
+        assert!(harvest.divide(TASK, 3).is_empty());
+        assert_eq!(receive(&harvest, 2, 1, Some(1)), Receipt::Done { run_time: 1 });
+        assert!(parts(&harvest).is_empty());
+    }
+}

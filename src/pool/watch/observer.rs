@@ -1,0 +1,149 @@
+//! What happens in a pool, told to those who look on: its log, its metrics, and readers of events.
+
+use std::collections::BTreeMap;
+
+use crate::base::clock::nanos;
+use crate::base::id::{TaskId, WorkerId};
+use crate::base::log;
+use crate::error::BrokenProcessPool;
+use crate::parent::message::Ended;
+use crate::pool::task::cell::{Resolution, TaskCell};
+use crate::pool::watch::events::{Feed, PoolEvent};
+use crate::pool::watch::metrics::{Metrics, TaskOutcome};
+use crate::scheduler::{LeaveReason, Stage, Time, WorkerView};
+
+/// Is told of everything that happens, by the supervisor and in that order.
+pub(crate) struct Observer {
+    /// The pool's.
+    name: String,
+    /// Of the workers that have one.
+    pub(crate) processes: BTreeMap<WorkerId, Process>,
+    pub(crate) metrics: Metrics,
+    pub(crate) feed: Feed,
+}
+
+/// The process of a worker.
+#[derive(Clone, Copy)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) started: Time,
+}
+
+impl Observer {
+    pub(crate) fn new(name: String) -> Self {
+        let (processes, metrics) = (BTreeMap::new(), Metrics::default());
+        Self { name, processes, metrics, feed: Feed::default() }
+    }
+
+    // ----- workers -----
+
+    pub(crate) fn worker_started(&mut self, now: Time, worker: WorkerId, pid: u32) {
+        log::debug!("{}: {worker} (pid {pid}) was started", self.name);
+        self.feed.push(|| PoolEvent::WorkerStarted { worker, pid });
+        self.processes.insert(worker, Process { pid, started: now });
+    }
+
+    pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId) {
+        log::debug!("{}: {worker} is ready", self.name);
+        self.feed.push(|| PoolEvent::WorkerReady { worker });
+        self.metrics.worker_ready(now, worker);
+    }
+
+    /// It was told to leave.
+    pub(crate) fn worker_stopped(&mut self, now: Time, worker: WorkerId) {
+        self.metrics.worker_left(now, worker, None);
+    }
+
+    /// `seen` is what it was like just before its end. Returns the process that it had.
+    pub(crate) fn worker_ended(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        seen: Option<WorkerView>,
+        ended: &Ended,
+    ) -> Option<Process> {
+        match ended {
+            Ended::Left(_) => log::debug!("{}: {worker} has left", self.name),
+            Ended::Died { death, .. } => log::debug!("{}: {death}", self.name),
+            Ended::NotStarted(error) => {
+                log::debug!("{}: {worker} did not start: {error}", self.name);
+            }
+        }
+        self.feed.push(|| match ended {
+            Ended::Left(_) => {
+                PoolEvent::WorkerLeft { worker, reason: seen.map_or(LeaveReason::ShutDown, reason) }
+            }
+            Ended::Died { death, .. } if seen.is_some_and(was_told_to_go) => {
+                PoolEvent::WorkerKilled { death: death.clone() }
+            }
+            Ended::Died { death, .. } => PoolEvent::WorkerDied { death: death.clone() },
+            Ended::NotStarted(error) => {
+                PoolEvent::WorkerNotStarted { worker, reason: error.to_string() }
+            }
+        });
+        self.metrics.worker_left(now, worker, seen.and_then(|seen| seen.running_since));
+        self.processes.remove(&worker)
+    }
+
+    // ----- tasks -----
+
+    pub(crate) fn task_queued(&mut self, cell: &TaskCell) {
+        self.feed.push(|| PoolEvent::TaskQueued { task: cell.id(), function: cell.name() });
+    }
+
+    /// It is its worker's running one now. `first` tells the first time from those after it was
+    /// taken back or retried.
+    pub(crate) fn task_started(&mut self, now: Time, cell: &TaskCell, first: bool) {
+        if first {
+            self.metrics.wait_time.record(nanos(now).saturating_sub(cell.accepted()));
+        }
+        if self.feed.is_read()
+            && let Some((worker, attempt)) = cell.holder()
+        {
+            let task = cell.id();
+            self.feed.push(|| PoolEvent::TaskStarted { task, worker, attempt });
+        }
+    }
+
+    /// A worker has told what became of a task.
+    pub(crate) fn task_replied(&mut self, worker: WorkerId, run_time: u64) {
+        self.metrics.task_replied(worker, run_time);
+    }
+
+    /// It is given to a worker again after an attempt that failed.
+    pub(crate) fn task_retried(&mut self, task: TaskId, attempt: u32) {
+        self.metrics.retries += 1;
+        self.feed.push(|| PoolEvent::TaskRetried { task, attempt });
+    }
+
+    pub(crate) fn task_finished(&mut self, cell: &TaskCell, resolution: &Resolution) {
+        let outcome = TaskOutcome::of(resolution);
+        self.metrics.outcomes.count(outcome);
+        self.feed.push(|| PoolEvent::TaskFinished {
+            task: cell.id(),
+            function: cell.name(),
+            outcome,
+        });
+    }
+
+    // ----- the pool -----
+
+    /// It accepts no more.
+    pub(crate) fn pool_refuses(&mut self, broken: Option<&BrokenProcessPool>) {
+        self.feed.push(|| match broken {
+            Some(error) => PoolEvent::PoolBroken { error: error.clone() },
+            None => PoolEvent::PoolShutDown,
+        });
+    }
+}
+
+fn reason(seen: WorkerView) -> LeaveReason {
+    match seen.stage {
+        Stage::Stopping { reason, .. } => reason,
+        _ => LeaveReason::ShutDown, // not reached: only a worker that was told so leaves
+    }
+}
+
+fn was_told_to_go(seen: WorkerView) -> bool {
+    matches!(seen.stage, Stage::Stopping { .. } | Stage::Ending { fault: false, .. })
+}

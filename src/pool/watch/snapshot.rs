@@ -1,0 +1,173 @@
+//! A pool and its workers as they can be seen at one moment.
+
+use std::time::Duration;
+
+use crate::base::id::WorkerId;
+use crate::pool::watch::metrics::{DurationHistogram, TaskOutcomes};
+use crate::pool::watch::observer::Observer;
+use crate::scheduler::{Scheduler, Stage, Time};
+
+/// What handles may look at. The supervisor alone changes it.
+pub(crate) struct View {
+    pub(crate) scheduler: Scheduler,
+    pub(crate) observer: Observer,
+}
+
+impl View {
+    pub(crate) fn new(scheduler: Scheduler, name: String) -> Self {
+        Self { scheduler, observer: Observer::new(name) }
+    }
+
+    /// The workers, but for their memory.
+    pub(crate) fn workers(&self, now: Time) -> Vec<WorkerInfo> {
+        let workers = self.observer.processes.iter().filter_map(|(&id, process)| {
+            let seen = self.scheduler.worker(id)?;
+            let state = match seen.stage {
+                Stage::Starting { .. } => WorkerState::Starting,
+                Stage::Ready if seen.busy => WorkerState::Busy,
+                Stage::Ready => WorkerState::Idle,
+                Stage::Stopping { .. } | Stage::Ending { .. } => WorkerState::Stopping,
+            };
+            Some(WorkerInfo {
+                id,
+                pid: process.pid,
+                state,
+                tasks_completed: seen.tasks_completed,
+                uptime: now.saturating_sub(process.started),
+                memory: None,
+            })
+        });
+        workers.collect()
+    }
+
+    pub(crate) fn stats(&self, now: Time) -> PoolStats {
+        let counts = self.scheduler.counts();
+        let metrics = &self.observer.metrics;
+        let workers = self.workers(now);
+        let in_state = |state| workers.iter().filter(|worker| worker.state == state).count();
+        let running_since = |worker| self.scheduler.worker(worker)?.running_since;
+        let (min_workers, max_workers) = self.scheduler.size();
+        PoolStats {
+            submitted: counts.submitted,
+            completed: counts.completed,
+            failed: counts.failed,
+            cancelled: counts.cancelled,
+            outcomes: metrics.outcomes,
+            retries: metrics.retries,
+            waiting: self.scheduler.waiting(),
+            running: self.scheduler.running(),
+            wait_time: metrics.wait_time.clone(),
+            run_time: metrics.run_time.clone(),
+            max_workers,
+            min_workers,
+            workers: workers.len(),
+            workers_starting: in_state(WorkerState::Starting),
+            workers_idle: in_state(WorkerState::Idle),
+            workers_busy: in_state(WorkerState::Busy),
+            workers_stopping: in_state(WorkerState::Stopping),
+            worker_starts: counts.worker_starts,
+            worker_restarts: counts.worker_restarts,
+            worker_deaths: counts.worker_deaths,
+            utilisation: metrics.utilisation(now, running_since),
+        }
+    }
+}
+
+/// A worker at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Its id in the pool.
+    pub id: WorkerId,
+    /// Its process id.
+    pub pid: u32,
+    /// What it is doing.
+    pub state: WorkerState,
+    /// The results it has delivered, errors that left it alive included.
+    pub tasks_completed: u64,
+    /// How long ago its process was started.
+    pub uptime: Duration,
+    /// The bytes of RAM that its process takes, without those of processes that it has started. They
+    /// are read when [`workers`](crate::ProcessPoolExecutor::workers) is called; `None` if it is just
+    /// gone, and where the system does not tell (anywhere but on Linux).
+    pub memory: Option<u64>,
+}
+
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerState {
+    /// It starts or runs its initializer.
+    Starting,
+    /// It waits for a task.
+    Idle,
+    /// It runs a task.
+    Busy,
+    /// It leaves or is being ended.
+    Stopping,
+}
+
+/// A pool at one moment, and what has happened in it so far.
+///
+/// ```
+/// # async fn example(pool: procpool::ProcessPoolExecutor) {
+/// let stats = pool.stats();
+/// println!("{} tasks wait, {} workers run", stats.waiting, stats.workers);
+/// println!("{} tasks have panicked", stats.outcomes.panicked);
+/// println!("99 % began within {:?}", stats.wait_time.percentile(99.0));
+/// println!("workers are busy {:.0} % of their time", stats.utilisation * 100.0);
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Tasks that were accepted so far.
+    pub submitted: u64,
+    /// Tasks that ran to their end so far: they returned or panicked, or their values could not be
+    /// decoded or encoded in the worker.
+    pub completed: u64,
+    /// Tasks that failed so far because of their worker, their timeout or deadline, or the pool.
+    pub failed: u64,
+    /// Tasks that were cancelled or aborted so far.
+    pub cancelled: u64,
+    /// How the tasks ended that are over: `completed`, `failed` and `cancelled` in detail.
+    pub outcomes: TaskOutcomes,
+    /// How often a task was given to a worker again after an attempt that failed, so far.
+    pub retries: u64,
+    /// Tasks that wait to begin now.
+    pub waiting: usize,
+    /// Tasks that run now.
+    pub running: usize,
+    /// How long tasks waited, from when the pool accepted them until a worker had nothing else to
+    /// do before them. Tasks that have begun so far; retries do not count again.
+    pub wait_time: DurationHistogram,
+    /// How long tasks ran, as measured in the worker, with decoding and encoding. The `completed`
+    /// ones only: of what was killed or died there is no such measure.
+    pub run_time: DurationHistogram,
+    /// The most workers that there may be now; see
+    /// [`resize`](crate::ProcessPoolExecutor::resize).
+    pub max_workers: usize,
+    /// The workers that are kept even without tasks; see
+    /// [`Builder::min_workers`](crate::Builder::min_workers).
+    pub min_workers: usize,
+    /// Worker processes that exist now; the next four in sum.
+    pub workers: usize,
+    /// Workers that start or run their initializer now.
+    pub workers_starting: usize,
+    /// Workers that wait for a task now.
+    pub workers_idle: usize,
+    /// Workers that run a task now.
+    pub workers_busy: usize,
+    /// Workers that leave or are being ended now.
+    pub workers_stopping: usize,
+    /// Workers that were started so far.
+    pub worker_starts: u64,
+    /// Those of them that took the place of a worker that had died, was ended with its task, or was used
+    /// up.
+    pub worker_restarts: u64,
+    /// Workers that died so far without having been told to.
+    pub worker_deaths: u64,
+    /// The share of their time that workers spent running tasks so far, from 0 to 1. Their time
+    /// begins when they are initialised, and ends when they are told to leave or die.
+    pub utilisation: f64,
+}
