@@ -1,0 +1,169 @@
+//! What can go wrong with a task, and under which circumstances.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::panic::{TaskPanic, panic_report};
+use super::start::BrokenProcessPool;
+use super::text::unregistered;
+use super::worker::WorkerDeath;
+use crate::base::id::{TaskId, WorkerId};
+use crate::codec::{CodecError, Fault};
+use crate::wire::frame::Outcome;
+
+/// What went wrong with a task.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("{}", unregistered(.0))]
+    Unregistered(&'static str),
+    #[error("the pool's queue is full (its capacity is {capacity})")]
+    QueueFull { capacity: usize },
+    #[error("the pool has been shut down")]
+    ShutDown,
+    #[error("{0}")]
+    Broken(#[source] BrokenProcessPool),
+    #[error("{what} cannot be {action}: {source}")]
+    Codec { what: Value, action: &'static str, source: Arc<dyn std::error::Error + Send + Sync> },
+    #[error("{} more than {limit} bytes; the limit is `Builder::max_payload`", .what.takes())]
+    TooLarge { what: Value, limit: usize },
+    #[error("{0}")]
+    Panicked(#[source] TaskPanic),
+    #[error("{0}")]
+    WorkerDied(#[source] WorkerDeath),
+    #[error("it was cancelled")]
+    Cancelled,
+    #[error("it ran longer than {0:?}")]
+    TimedOut(Duration),
+    #[error("its deadline has passed")]
+    Expired,
+    #[error("the map was not done within {0:?}")]
+    MapTimedOut(Duration),
+}
+
+impl Cause {
+    pub(crate) fn codec(what: Value, action: &'static str, error: CodecError) -> Self {
+        match *error.fault() {
+            Fault::TooLarge { limit } => Self::TooLarge { what, limit },
+            _ => Self::Codec { what, action, source: Arc::new(error) },
+        }
+    }
+
+    /// What a worker says of a call; `None` if the payload is its result.
+    pub(crate) fn told(outcome: Outcome, payload: &[u8], max_payload: usize) -> Option<Self> {
+        let codec = |what, action| {
+            let source = Arc::new(Remote(String::from_utf8_lossy(payload).into_owned()));
+            Self::Codec { what, action, source }
+        };
+        Some(match outcome {
+            Outcome::Returned => return None,
+            Outcome::Panicked => Self::Panicked(TaskPanic::new(panic_report(payload))),
+            Outcome::UndecodableArguments => codec(Value::Arguments, "decoded in the worker"),
+            Outcome::UnencodableResult => codec(Value::Result, "encoded in the worker"),
+            Outcome::ResultTooLarge => Self::TooLarge { what: Value::Result, limit: max_payload },
+        })
+    }
+}
+
+/// What of a task is encoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Value {
+    Arguments,
+    Result,
+}
+
+impl Value {
+    pub(crate) fn takes(self) -> &'static str {
+        match self {
+            Self::Arguments => "the arguments take",
+            Self::Result => "the result takes",
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arguments => "the arguments",
+            Self::Result => "the result",
+        })
+    }
+}
+
+/// A text from the other process, as an error.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+struct Remote(String);
+
+/// What a [`Report`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A call of this function that was never accepted.
+    Submission(&'static str),
+    /// An accepted call of this function.
+    Task(TaskId, &'static str),
+    /// [`ready`](crate::ProcessPoolExecutor::ready).
+    Readiness,
+    /// The call of this function by a worker that left.
+    ExitHook(&'static str),
+}
+
+impl Subject {
+    pub(super) fn function(self) -> &'static str {
+        match self {
+            Self::Submission(function) | Self::Task(_, function) | Self::ExitHook(function) => {
+                function
+            }
+            Self::Readiness => "procpool::ProcessPoolExecutor::ready",
+        }
+    }
+
+    pub(super) fn task(self) -> Option<TaskId> {
+        match self {
+            Self::Task(task, _) => Some(task),
+            Self::Submission(_) | Self::Readiness | Self::ExitHook(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Submission(function) => write!(f, "failed to submit `{function}`"),
+            Self::Task(task, function) => write!(f, "{task} (`{function}`) failed"),
+            Self::Readiness => f.write_str("no worker can become ready"),
+            Self::ExitHook(function) => write!(f, "the exit hook `{function}` failed"),
+        }
+    }
+}
+
+/// A cause with its circumstances; the inside of the public error types.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(crate) subject: Subject,
+    pub(crate) worker: Option<WorkerId>,
+    pub(crate) attempt: u32,
+    pub(crate) cause: Cause,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.subject)?;
+        // A death names the worker itself.
+        if let (Some(worker), false) = (self.worker, matches!(self.cause, Cause::WorkerDied(_))) {
+            write!(f, " in {worker}")?;
+        }
+        if self.attempt > 1 {
+            write!(f, " at attempt {}", self.attempt)?;
+        }
+        write!(f, ": {}", self.cause)?;
+        match &self.cause {
+            Cause::Codec { source, .. } => {
+                let error = source.downcast_ref::<CodecError>();
+                let cure = error.and_then(|error| error.cure(self.subject.function()));
+                f.write_str(&cure.unwrap_or_default())
+            }
+            _ => Ok(()),
+        }
+    }
+}

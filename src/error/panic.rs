@@ -1,0 +1,55 @@
+//! A panic in a child.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::wire::frame::{PanicReport, split_header};
+
+/// A panic in a task.
+#[derive(Clone, Debug)]
+pub struct TaskPanic(Arc<PanicReport>);
+
+impl TaskPanic {
+    pub(crate) fn new(report: PanicReport) -> Self {
+        Self(Arc::new(report))
+    }
+
+    /// What `panic!` was given. For a payload that is not text it is a phrase that says so. It is cut
+    /// at the end if it would not fit into [`Builder::max_payload`](crate::Builder::max_payload).
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Where it happened, as `file:line:column`. `None` if it did not meet the panic hook: it was
+    /// resumed from elsewhere, or the task has replaced the hook.
+    pub fn location(&self) -> Option<&str> {
+        self.0.location.as_deref()
+    }
+
+    /// The stack in the worker, as text. Empty where [`location`](Self::location) is `None`; cut as
+    /// [`message`](Self::message) is, and after it.
+    pub fn backtrace(&self) -> &str {
+        &self.0.backtrace
+    }
+}
+
+impl fmt::Display for TaskPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for TaskPanic {}
+
+pub(crate) fn panic_report(payload: &[u8]) -> PanicReport {
+    split_header(payload).map_or_else(unreadable, |(report, _)| report)
+}
+
+fn unreadable(_: io::Error) -> PanicReport {
+    PanicReport {
+        message: "its report could not be read".to_owned(),
+        location: None,
+        backtrace: String::new(),
+    }
+}

@@ -1,0 +1,189 @@
+//! Why a worker did not become ready, and how that, or a death, breaks a pool.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::refusal::Refusal;
+use super::text::debug_as_text;
+use super::worker::{Deceased, WorkerDeath};
+use crate::sys::is_shortage;
+use crate::wire::frame::InitFailure;
+use crate::wire::role::TRY_AGAIN;
+
+/// The pool cannot go on: its workers cannot be started or initialised, or one died under
+/// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break). The counterpart of Python's exception of
+/// the same name.
+#[derive(Clone, thiserror::Error)]
+#[error("the process pool is broken: {0}")]
+pub struct BrokenProcessPool(#[source] pub(crate) BrokenCause);
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum BrokenCause {
+    #[error("{0}")]
+    WorkerDied(#[source] WorkerDeath),
+    #[error("{0}")]
+    Start(#[source] StartError),
+}
+
+debug_as_text! { BrokenProcessPool }
+
+impl BrokenProcessPool {
+    /// The death that broke the pool, if it was one.
+    pub fn worker_death(&self) -> Option<&WorkerDeath> {
+        match &self.0 {
+            BrokenCause::WorkerDied(death)
+            | BrokenCause::Start(StartError::Died { death, .. } | StartError::ServerLost(death)) => {
+                Some(death)
+            }
+            BrokenCause::Start(_) => None,
+        }
+    }
+
+    /// The process id of the worker that died, or did not become ready. `None` if there was no
+    /// process, or if any would have been the wrong one, as the program is.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.0 {
+            BrokenCause::WorkerDied(death) => Some(death.pid()),
+            BrokenCause::Start(error) => error.pid(),
+        }
+    }
+
+    /// The initializer failed: it panicked, returned an error, or took too long.
+    pub fn is_initializer_failure(&self) -> bool {
+        matches!(&self.0, BrokenCause::Start(StartError::Initializer { .. }))
+    }
+
+    /// The [preload](crate::Builder::preload) failed: it panicked, returned an error, took too long, or
+    /// has left threads behind, so that no workers can be forked.
+    pub fn is_preload_failure(&self) -> bool {
+        matches!(
+            &self.0,
+            BrokenCause::Start(StartError::Preload { .. } | StartError::CannotFork { .. })
+        )
+    }
+}
+
+/// Why a worker did not become ready.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("failed to start the worker program `{program}`: {source}")]
+    Spawn { program: String, source: Arc<io::Error> },
+    #[error("{death}{hint}")]
+    Died {
+        #[source]
+        death: WorkerDeath,
+        hint: &'static str,
+    },
+    #[error("{0}")]
+    Refused(#[source] Refusal),
+    #[error("the initializer `{function}` {failure}")]
+    Initializer { function: &'static str, failure: InitializerFailure },
+    /// The fork server was up, and has not forked the worker. Another one will be started.
+    #[error("{0}")]
+    ServerLost(#[source] WorkerDeath),
+    #[error("the preload `{function}` {failure}")]
+    Preload { function: &'static str, failure: InitializerFailure },
+    #[error("{place} cannot fork workers: {reason}")]
+    CannotFork { place: Place, reason: String },
+    #[error("{place} was not ready within {limit:?}{hint}")]
+    Timeout { place: Place, limit: Duration, hint: &'static str },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum InitializerFailure {
+    Failed { place: Place, failure: InitFailure },
+    Timeout { place: Place, limit: Duration },
+}
+
+/// The process where something has failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    deceased: Deceased,
+    pid: u32,
+}
+
+impl Place {
+    pub(crate) fn worker(pid: u32) -> Self {
+        Self { deceased: Deceased::Worker, pid }
+    }
+
+    pub(crate) fn fork_server(pid: u32) -> Self {
+        Self { deceased: Deceased::ForkServer, pid }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.deceased {
+            Deceased::Worker => write!(f, "a worker (pid {})", self.pid),
+            Deceased::ForkServer => write!(f, "the fork server (pid {})", self.pid),
+        }
+    }
+}
+
+impl fmt::Display for InitializerFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { place, failure: InitFailure::Panicked(report) } => {
+                write!(f, "{report}, in {place}")
+            }
+            Self::Failed {
+                place,
+                failure: InitFailure::Failed(message) | InitFailure::CannotFork(message),
+            } => write!(f, "failed in {place}: {message}"),
+            Self::Timeout { place, limit } => {
+                write!(f, "did not end within {limit:?} in {place}")
+            }
+        }
+    }
+}
+
+impl StartError {
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Died { death, .. } | Self::ServerLost(death) => Some(death.pid()),
+            Self::Timeout { place, .. } | Self::CannotFork { place, .. } => Some(place.pid),
+            Self::Initializer { failure, .. } | Self::Preload { failure, .. } => match failure {
+                InitializerFailure::Failed { place, .. }
+                | InitializerFailure::Timeout { place, .. } => Some(place.pid),
+            },
+            Self::Spawn { .. } | Self::Refused(_) => None,
+        }
+    }
+
+    /// Whether every other worker would meet the same.
+    pub(crate) fn is_fatal(&self) -> bool {
+        match self {
+            Self::Spawn { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::Unsupported
+            ),
+            Self::Died { .. } | Self::ServerLost(_) => false,
+            Self::Refused(_)
+            | Self::Initializer { .. }
+            | Self::Preload { .. }
+            | Self::CannotFork { .. }
+            | Self::Timeout { .. } => true,
+        }
+    }
+
+    /// Whether it says little about the next start: somebody has sent it SIGKILL, or what was to start
+    /// it has died, and many workers at once may have met that; or the machine was short of something, which
+    /// may be there again in a moment.
+    pub(crate) fn is_accident(&self) -> bool {
+        match self {
+            Self::Spawn { source, .. } => is_shortage(source),
+            Self::Died { death, .. } => {
+                death.was_killed_from_outside() || death.exit_code() == Some(TRY_AGAIN)
+            }
+            Self::ServerLost(_) => true,
+            _ => false,
+        }
+    }
+}

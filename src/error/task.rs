@@ -1,0 +1,210 @@
+//! Why a task was not accepted, or has no result.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::cause::{Cause, Report, Subject};
+use super::panic::TaskPanic;
+use super::start::BrokenProcessPool;
+use super::text::debug_as_text;
+use super::worker::WorkerDeath;
+use crate::base::id::{TaskId, WorkerId};
+
+/// Declares a public error type around a [`Report`], with the predicates.
+macro_rules! task_errors {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(Arc<Report>);
+
+        impl $name {
+            /// The task panicked; see [`panic`](Self::panic).
+            pub fn is_panic(&self) -> bool {
+                matches!(self.0.cause, Cause::Panicked(_))
+            }
+
+            /// The worker died while the task ran; see [`worker_death`](Self::worker_death).
+            pub fn is_worker_death(&self) -> bool {
+                matches!(self.0.cause, Cause::WorkerDied(_))
+            }
+
+            /// The task was cancelled or aborted.
+            pub fn is_cancelled(&self) -> bool {
+                matches!(self.0.cause, Cause::Cancelled)
+            }
+
+            /// The task ran longer than its timeout and was ended, or its deadline has passed; or all of
+            /// a [`map`](crate::ProcessPoolExecutor::map) took longer than
+            /// [its limit](crate::Map::timeout).
+            pub fn is_timeout(&self) -> bool {
+                matches!(
+                    self.0.cause,
+                    Cause::TimedOut(_) | Cause::Expired | Cause::MapTimedOut(_)
+                )
+            }
+
+            /// The pool is broken; see [`broken`](Self::broken).
+            pub fn is_broken(&self) -> bool {
+                matches!(self.0.cause, Cause::Broken(_))
+            }
+
+            /// The queue was full, and nothing was handed to the pool.
+            pub fn is_queue_full(&self) -> bool {
+                matches!(self.0.cause, Cause::QueueFull { .. })
+            }
+
+            /// The pool was shut down before it accepted the task, or its runtime has gone.
+            pub fn is_shut_down(&self) -> bool {
+                matches!(self.0.cause, Cause::ShutDown)
+            }
+
+            /// The function is not registered; the message says which line to add.
+            pub fn is_unregistered(&self) -> bool {
+                matches!(self.0.cause, Cause::Unregistered(_))
+            }
+
+            /// The arguments or the result could not be encoded or decoded. The message says why,
+            /// in the words of their `Serialize` or `Deserialize` if it was these that refused, and
+            /// where in the value; and which line to write, if the value needs names and its function is
+            /// registered `=> compact`. A value that is nested too deeply is such an error, too. If
+            /// the function has returned an error that cannot be encoded, the message has its
+            /// `Debug` text. See [values](crate::guide::values).
+            pub fn is_codec(&self) -> bool {
+                matches!(self.0.cause, Cause::Codec { .. })
+            }
+
+            /// The arguments or the result are larger than
+            /// [`Builder::max_payload`](crate::Builder::max_payload).
+            pub fn is_too_large(&self) -> bool {
+                matches!(self.0.cause, Cause::TooLarge { .. })
+            }
+
+            /// The panic, if the task panicked.
+            pub fn panic(&self) -> Option<&TaskPanic> {
+                match &self.0.cause {
+                    Cause::Panicked(panic) => Some(panic),
+                    _ => None,
+                }
+            }
+
+            /// How the worker died, if it did, or if its death broke the pool.
+            pub fn worker_death(&self) -> Option<&WorkerDeath> {
+                match &self.0.cause {
+                    Cause::WorkerDied(death) => Some(death),
+                    Cause::Broken(broken) => broken.worker_death(),
+                    _ => None,
+                }
+            }
+
+            /// Why the pool is broken, if it is.
+            pub fn broken(&self) -> Option<&BrokenProcessPool> {
+                match &self.0.cause {
+                    Cause::Broken(broken) => Some(broken),
+                    _ => None,
+                }
+            }
+
+            /// The name of the function that was called or was to be called.
+            pub fn function(&self) -> &'static str {
+                self.0.subject.function()
+            }
+
+            /// The task, if this is about one that was accepted.
+            pub fn task_id(&self) -> Option<TaskId> {
+                self.0.subject.task()
+            }
+
+            /// The worker that the task was sent to last, if it was sent to one.
+            pub fn worker_id(&self) -> Option<WorkerId> {
+                self.0.worker
+            }
+
+            /// How often the task was begun, or one if it never was.
+            pub fn attempts(&self) -> u32 {
+                self.0.attempt
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl std::error::Error for $name {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                std::error::Error::source(&self.0.cause)
+            }
+        }
+    )*};
+}
+
+task_errors! {
+    /// Why a task was not accepted.
+    ///
+    /// ```
+    /// fn overloaded(error: &procpool::SubmitError) -> bool {
+    ///     error.is_queue_full() // answer 503, try again later
+    /// }
+    /// ```
+    SubmitError
+    /// Why a task has no result.
+    ///
+    /// ```
+    /// fn explain(error: &procpool::TaskError) -> String {
+    ///     if let Some(death) = error.worker_death() {
+    ///         format!("pid {} died: {:?}\n{}", death.pid(), death.signal(), death.stderr_tail())
+    ///     } else if let Some(panic) = error.panic() {
+    ///         format!("{} at {:?}", panic.message(), panic.location())
+    ///     } else {
+    ///         error.to_string()
+    ///     }
+    /// }
+    /// ```
+    TaskError
+    /// A [`SubmitError`] or a [`TaskError`]: what [`run`](crate::ProcessPoolExecutor::run) can meet.
+    RunError
+}
+
+debug_as_text! { SubmitError TaskError RunError }
+
+impl SubmitError {
+    pub(crate) fn new(report: Report) -> Self {
+        Self(Arc::new(report))
+    }
+}
+
+impl TaskError {
+    pub(crate) fn new(report: Report) -> Self {
+        Self(Arc::new(report))
+    }
+
+    pub(crate) fn cause(&self) -> &Cause {
+        &self.0.cause
+    }
+
+    /// The same error of another task, which was together with this one.
+    pub(crate) fn of(&self, task: TaskId) -> Self {
+        let subject = Subject::Task(task, self.0.subject.function());
+        Self::new(Report { subject, ..Report::clone(&self.0) })
+    }
+}
+
+/// For tasks that are submitted on the user's behalf, by [`map`](crate::ProcessPoolExecutor::map).
+impl From<SubmitError> for TaskError {
+    fn from(error: SubmitError) -> Self {
+        Self(error.0)
+    }
+}
+
+impl From<SubmitError> for RunError {
+    fn from(error: SubmitError) -> Self {
+        Self(error.0)
+    }
+}
+
+impl From<TaskError> for RunError {
+    fn from(error: TaskError) -> Self {
+        Self(error.0)
+    }
+}
