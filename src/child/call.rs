@@ -8,7 +8,7 @@ use crate::function::arguments::Arguments;
 use crate::function::registry::{CallError, Function, TaskCall};
 use crate::memory::payload::Encoded;
 use crate::memory::shared::why_not_lend;
-use crate::wire::frame::{InitFailure, Outcome, PanicReport, set_length};
+use crate::wire::{InitFailure, Outcome, PanicReport, set_length};
 
 /// Calls a function and leaves a frame with what came of it in `out`, which is empty; but the result may be
 /// in the sink instead.

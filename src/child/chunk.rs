@@ -11,7 +11,7 @@ use crate::memory::page::claim::{Begun, begin};
 use crate::memory::page::record::Recorder;
 use crate::memory::shared::Kept;
 use crate::sys::{SharedPage, trim};
-use crate::wire::frame::{
+use crate::wire::{
     ChunkHeader, ChunkReplyHeader, Kind, Outcome, Slot, begin_entry, end_entry, put_task_frame,
     replace_entry,
 };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::progress::Uplink;
 use crate::base::id::{TaskId, WorkerId};
 use crate::memory::page::claim::Begun;
-use crate::wire::frame::ProgressHeader;
+use crate::wire::ProgressHeader;
 
 thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };

@@ -23,7 +23,7 @@ use crate::sys::{
     take_control_socket, use_huge_pages, wait_for_input,
 };
 use crate::wire::fork::{Answer, MOST_TEXT, Request, SIZE};
-use crate::wire::frame::{
+use crate::wire::{
     InitFailure, Kind, PREAMBLE, Ready, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
     split_header,
 };

@@ -7,7 +7,7 @@ use super::panic::catch;
 use crate::function::arguments::Arguments;
 use crate::function::registry::{Function, InitError};
 use crate::function::runtime::was_used;
-use crate::wire::frame::InitFailure;
+use crate::wire::InitFailure;
 
 /// Runs the preload and keeps what it returns: in a fork server for all workers to come, and otherwise
 /// in the worker itself.

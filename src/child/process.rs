@@ -17,7 +17,7 @@ use crate::function::arguments::Arguments;
 use crate::function::registry::{Function, InitError, Registry};
 use crate::memory::shared::settle;
 use crate::sys::{close_inherited, receive_with_fds, set_standard_streams, take_control_socket};
-use crate::wire::frame::{
+use crate::wire::{
     Kind, Outcome, PanicReport, ProcessHello, Ready, ReplyHeader, VERSION, WorkerHello,
     peek_version, put_frame, put_task_frame, split_header,
 };

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::memory::page::window::Display;
 use crate::sys::{PipeWidth, SharedPage};
-use crate::wire::frame::{Kind, MAX_MESSAGE, ProgressHeader, put_task_frame};
+use crate::wire::{Kind, MAX_MESSAGE, ProgressHeader, put_task_frame};
 
 /// Between two reports of a task: short enough for a progress bar to move smoothly, and long enough
 /// for a thousand reporting workers to be no burden to their parent.
@@ -254,7 +254,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use crate::base::id::TaskId;
-    use crate::wire::frame::{frame_length, split_header, split_kind};
+    use crate::wire::{frame_length, split_header, split_kind};
 
     use super::*;
 

@@ -11,7 +11,7 @@ use crate::memory::arena::{
 };
 use crate::memory::loans::{FREE, GIVEN_UP, LENT, OFFERED, SEGMENTS, TAKEN, turn_word};
 use crate::sys::{Segment, SegmentRef};
-use crate::wire::frame::{Place, SegmentOffer};
+use crate::wire::{Place, SegmentOffer};
 
 /// The most segments of the parent's that are kept open.
 const KEPT: usize = 8;

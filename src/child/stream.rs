@@ -9,7 +9,7 @@ use super::progress::Uplink;
 use crate::function::arguments::Arguments;
 use crate::memory::shared::{Kept, lend};
 use crate::sys::trim;
-use crate::wire::frame::{
+use crate::wire::{
     Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, put_frame, split_item, split_kind,
 };
 

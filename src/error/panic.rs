@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::wire::frame::{PanicReport, split_header};
+use crate::wire::{PanicReport, split_header};
 
 /// A panic in a task.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Why a child cannot serve its parent.
 
-use crate::wire::frame::InitFailure;
+use crate::wire::InitFailure;
 
 /// Why a child cannot serve its parent.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use crate::base::Identity;
 use crate::base::limits::ResourceLimits;
 use crate::parent::handshake::{Handshake, Heard};
 use crate::wire::fork::{Answer, Request};
-use crate::wire::frame::{
+use crate::wire::{
     FunctionName, Hello, InitFailure, Kind, PREAMBLE, PanicReport, PreloadHeader, ProcessHello,
     Ready, ServerHello, VERSION, WorkerHello, frame_codec, peek_version, split_header, split_kind,
 };

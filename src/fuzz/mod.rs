@@ -25,7 +25,7 @@ use mutatis::check::{Check, CheckError};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::sys::memory_for;
-use crate::wire::frame::{Kind, LENGTH, put_frame};
+use crate::wire::{Kind, LENGTH, put_frame};
 
 /// Inputs that are longer are not looked at: frames that are large are so because of their payload.
 const LONGEST: usize = 16 << 10;

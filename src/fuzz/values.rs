@@ -11,7 +11,7 @@ use serde_bytes::ByteBuf;
 use super::{Seeds, encoded, split};
 use crate::codec::{AskedForm, Choice, decode, decode_shared, encode};
 use crate::error::Cause;
-use crate::wire::frame::{Outcome, PanicReport};
+use crate::wire::{Outcome, PanicReport};
 
 #[derive(Serialize, Deserialize)]
 enum Shape {

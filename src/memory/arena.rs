@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::codec::Sink;
 use crate::sys::{Segment, reserve};
-use crate::wire::frame::Place;
+use crate::wire::Place;
 
 /// The most segments that are there at a time: each has a descriptor.
 const SEGMENTS: usize = 32;

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use bytes::Bytes;
 
 use crate::sys::{Peer, Segment, vec_for};
-use crate::wire::frame::{Outcome, SegmentOffer, SegmentReply};
+use crate::wire::{Outcome, SegmentOffer, SegmentReply};
 
 pub(crate) const OFFERED: u64 = 0;
 pub(crate) const FREE: u64 = 1;
@@ -200,7 +200,7 @@ impl Drop for Loan {
 mod tests {
     use super::*;
     use crate::base::id::TaskId;
-    use crate::wire::frame::ReplyHeader;
+    use crate::wire::ReplyHeader;
 
     const LEN: usize = 10_000;
 

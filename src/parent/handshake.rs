@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::error::Refusal;
-use crate::wire::frame::{
+use crate::wire::{
     InitFailure, Kind, PreambleSearch, Ready, VERSION, WorkerHello, peek_version, split_header,
     split_kind,
 };

@@ -15,7 +15,7 @@ use crate::memory::payload::Payload;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
 use crate::sys::SharedPageRef;
-use crate::wire::frame::{Hello, InitFailure, PreloadHeader, Stop, VERSION};
+use crate::wire::{Hello, InitFailure, PreloadHeader, Stop, VERSION};
 
 /// How the workers of a pool are started.
 #[derive(Debug)]

@@ -46,7 +46,7 @@ use crate::parent::message::{
 use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, drain};
 use crate::sys::{Peer, SharedPage, SharedPageRef, read_available};
-use crate::wire::frame::{
+use crate::wire::{
     ChunkReplyHeader, Goodbye, Kind, LENGTH, MAX_MESSAGE, ProgressHeader, ReplyHeader,
     SegmentOffer, SegmentReply, frame_codec, frame_length, split_header, split_kind,
 };
@@ -550,7 +550,7 @@ fn read_progress(body: &[u8]) -> io::Result<Progress> {
 #[cfg(test)]
 mod tests {
     use crate::base::id::TaskId;
-    use crate::wire::frame::put_frame;
+    use crate::wire::put_frame;
 
     use super::*;
 

@@ -10,7 +10,7 @@ use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
 use crate::memory::payload::Payload;
 use crate::parent::outlet::Outlet;
 use crate::sys::SharedPage;
-use crate::wire::frame::{ChunkReplyHeader, Outcome};
+use crate::wire::{ChunkReplyHeader, Outcome};
 
 /// What the supervisor wants of a worker.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ use tokio::process::ChildStdin;
 
 use crate::memory::payload::Payload;
 use crate::sys::PipeWidth;
-use crate::wire::frame::{Kind, PREAMBLE, put_frame, put_task_frame};
+use crate::wire::{Kind, PREAMBLE, put_frame, put_task_frame};
 
 /// Payloads up to this size are copied together with their neighbours: one write for many frames.
 const SMALL: usize = 4 << 10;

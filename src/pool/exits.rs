@@ -161,7 +161,7 @@ impl fmt::Debug for Exits {
 mod tests {
     use super::*;
     use crate::codec::Choice;
-    use crate::wire::frame::Outcome;
+    use crate::wire::Outcome;
 
     fn exits() -> Exits {
         let call = Call { name: "hook", function: 0, arguments: Payload::default() };

@@ -24,7 +24,7 @@ use crate::function::callable::{Callable, TaskFn};
 use crate::function::registry::Registry;
 use crate::memory::payload::Payload;
 use crate::parent::program::Program;
-use crate::wire::frame::MAX_PAYLOAD;
+use crate::wire::MAX_PAYLOAD;
 
 impl Process {
     /// A process that is to run `function` with `args`; [`start`](Self::start) starts it. One argument

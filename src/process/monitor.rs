@@ -30,11 +30,11 @@ use crate::parent::program::{Program, start_child};
 use crate::sys::{
     ChildProcess, ExitWatch, Peer, control_socket, read_available, require_io_driver, send_with_fds,
 };
-use crate::wire::frame::{
+use crate::wire::role::Role;
+use crate::wire::{
     Kind, PREAMBLE, ProcessHello, ReplyHeader, VERSION, frame_codec, put_frame, split_header,
     split_kind,
 };
-use crate::wire::role::Role;
 
 /// Runs a process from its start to its end.
 pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {

@@ -7,7 +7,7 @@ use super::stdio::Streams;
 use crate::base::limits::ResourceLimits;
 use crate::memory::payload::Payload;
 use crate::parent::program::Program;
-use crate::wire::frame::FunctionName;
+use crate::wire::FunctionName;
 
 /// How a process is started, and what it runs.
 pub(super) struct Plan {

@@ -23,7 +23,7 @@ use crate::base::{AuthKey, current_process};
 use crate::function::registry::Registry;
 use crate::memory::payload::Payload;
 use crate::sys::{ChildProcess, control_socket};
-use crate::wire::frame::Outcome;
+use crate::wire::Outcome;
 use crate::wire::role::{is_uninitialised_worker, report_missing_init};
 
 /// Those that were started and not reaped yet, in the order of their starts.

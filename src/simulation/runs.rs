@@ -8,7 +8,7 @@ use crate::memory::page::claim::items::Items;
 use crate::memory::page::claim::{Begun, begin};
 use crate::memory::page::record::Recorder;
 use crate::sys::SharedPage;
-use crate::wire::frame::{
+use crate::wire::{
     ChunkHeader, ChunkReplyHeader, Kind, Outcome, PanicReport, ReplyHeader, TaskHeader,
     begin_entry, end_entry, put_task_frame,
 };

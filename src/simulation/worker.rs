@@ -8,7 +8,7 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 use crate::base::id::{TaskId, WorkerId};
 use crate::codec::decode;
 use crate::sys::SharedPage;
-use crate::wire::frame::{
+use crate::wire::{
     ChunkHeader, Goodbye, Hello, Kind, Outcome, PREAMBLE, PreambleSearch, ProgressHeader, Ready,
     ReplyHeader, TaskHeader, VERSION, WorkerHello, frame_codec, put_frame, put_task_frame,
     split_header, split_item, split_kind,

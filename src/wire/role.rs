@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::frame::{PREAMBLE, put_frame};
+use super::message::Kind;
 use crate::sys::write_to_stdin;
-use crate::wire::frame::{Kind, PREAMBLE, put_frame};
 
 /// With this code a child exits that could not begin because the machine was short of something
 /// (`EX_TEMPFAIL`).

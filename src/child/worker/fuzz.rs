@@ -11,7 +11,7 @@ use crate::base::limits::ResourceLimits;
 use crate::fuzz::{MENDED, Seeds, encoded, frame, split_stream, stream};
 use crate::memory::arena::lease_word;
 use crate::sys::Segment;
-use crate::wire::frame::{PREAMBLE, Place, begin_item, end_item};
+use crate::wire::{PREAMBLE, Place, begin_item, end_item};
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large as far as the reader knows.

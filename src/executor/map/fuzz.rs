@@ -13,7 +13,7 @@ use crate::memory::page::window::Watch;
 use crate::memory::payload::Payload;
 use crate::pool::task::harvest::{Harvest, Receipt};
 use crate::sys::SharedPage;
-use crate::wire::frame::{ChunkReplyHeader, Outcome, begin_entry, begin_item, end_entry, end_item};
+use crate::wire::{ChunkReplyHeader, Outcome, begin_entry, begin_item, end_entry, end_item};
 
 const CHUNK: TaskId = TaskId(70);
 const ITEMS: u32 = 5;

@@ -10,7 +10,7 @@ use crate::base::id::{TaskId, WorkerId};
 use crate::codec::decode;
 use crate::error::{Cause, Report, Subject, TaskError, Value};
 use crate::pool::task::harvest::{Content, Part};
-use crate::wire::frame::{Outcome, split_entry};
+use crate::wire::{Outcome, split_entry};
 
 /// Parts that are to be yielded.
 pub(super) struct Yields<R> {

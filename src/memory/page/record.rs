@@ -2,7 +2,7 @@
 //!
 //! The results of a chunk come by a frame when it is done. Until then each is recorded in memory that
 //! both processes share, so that none is lost if the worker dies over a later item, and none has to
-//! wait for a slow one. A record is a sequence of entries (see [`crate::wire::frame`]) from a base item on,
+//! wait for a slow one. A record is a sequence of entries (see [`crate::wire`]) from a base item on,
 //! and a word that says how far it goes:
 //!
 //! ```text
@@ -22,7 +22,7 @@ use crate::memory::page::claim::Claim;
 use crate::memory::page::layout::{ENTRIES, RECORDED, WINDOW};
 use crate::memory::page::words::{self, WORD};
 use crate::sys::SharedPage;
-use crate::wire::frame::Slot;
+use crate::wire::Slot;
 
 const FIELD: u64 = (1 << 24) - 1;
 

@@ -46,8 +46,8 @@ use crate::sys::{
     send_with_fds, worker_pipes,
 };
 use crate::wire::fork::{Answer, Request, SIZE};
-use crate::wire::frame::{Kind, PREAMBLE, ServerHello, VERSION, frame_codec, put_frame};
 use crate::wire::role::Role;
+use crate::wire::{Kind, PREAMBLE, ServerHello, VERSION, frame_codec, put_frame};
 
 /// How the server is started.
 #[derive(Debug)]

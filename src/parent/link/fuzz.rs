@@ -9,7 +9,7 @@ use crate::parent::birth::spawn;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
 use crate::sys::{Segment, SegmentRef};
-use crate::wire::frame::Outcome;
+use crate::wire::Outcome;
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large as far as the codec knows, and of the room for what is read.

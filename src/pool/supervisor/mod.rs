@@ -36,7 +36,7 @@ use crate::pool::watch::snapshot::View;
 use crate::scheduler::{
     Action, End, Failure, KillReason, Refusal, Scheduler, Stage, StartFailure, Time, Verdict,
 };
-use crate::wire::frame::{ChunkReplyHeader, Kind, Outcome};
+use crate::wire::{ChunkReplyHeader, Kind, Outcome};
 
 /// How the supervisor reaches a worker.
 struct Worker {

@@ -15,7 +15,7 @@ use crate::function::registry::Registry;
 use crate::memory::page::claim::{Asked, Claim, Revocation};
 use crate::memory::payload::Payload;
 use crate::pool::task::progress::{Progress, Reports};
-use crate::wire::frame::Slot;
+use crate::wire::Slot;
 
 /// An encoded result, or why there is none.
 pub(crate) type Resolution = Result<Payload, TaskError>;

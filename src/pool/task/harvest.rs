@@ -20,7 +20,7 @@ use crate::error::TaskError;
 use crate::memory::page::record::Entries;
 use crate::memory::payload::Payload;
 use crate::pool::task::cell::{Resolution, TaskCell};
-use crate::wire::frame::{ChunkReplyHeader, split_entry, split_item};
+use crate::wire::{ChunkReplyHeader, split_entry, split_item};
 
 /// See the [module](self).
 pub(crate) struct Harvest {

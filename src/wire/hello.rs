@@ -1,0 +1,111 @@
+//! Who the two sides are, said before anything else.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::split_header;
+use crate::base::Identity;
+use crate::base::id::WorkerId;
+use crate::base::limits::ResourceLimits;
+use crate::sys::SharedPageRef;
+
+/// What a worker must know before its first task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// First, so that every version can read it.
+    pub(crate) version: u32,
+    pub(crate) worker: WorkerId,
+    pub(crate) identity: Identity,
+    pub(crate) max_payload: u64,
+    /// A worker that takes more memory after a task, in bytes, is replaced.
+    pub(crate) max_memory: Option<u64>,
+    pub(crate) limits: ResourceLimits,
+    /// Descriptors that it keeps, of those that it has inherited.
+    pub(crate) pass_fds: Vec<i32>,
+    /// After so many tasks the worker leaves without being told to.
+    pub(crate) max_tasks: Option<u64>,
+    /// The functions that tasks name by their position here. `None`: those that the server that has forked the
+    /// worker was told.
+    pub(crate) functions: Option<Vec<FunctionName>>,
+    /// If it is to be run in the worker itself. Its arguments are the beginning of the payload.
+    pub(crate) preload: Option<PreloadHeader>,
+    /// Position of the initializer.
+    pub(crate) initializer: Option<u32>,
+    pub(crate) claims: Option<SharedPageRef>,
+    /// How much memory it may share with its parent, in bytes.
+    pub(crate) shared_memory: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PreloadHeader {
+    pub(crate) function: u32,
+    /// How many bytes its arguments take.
+    pub(crate) length: u64,
+}
+
+/// What a fork server must know; the preload's arguments are the payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServerHello {
+    /// First, so that every version can read it.
+    pub(crate) version: u32,
+    /// That of the worker for which the server was started: the preload finds what it would find there.
+    pub(crate) identity: Identity,
+    /// The functions that tasks name by their position here.
+    pub(crate) functions: Vec<FunctionName>,
+    /// Position of the preload.
+    pub(crate) preload: Option<u32>,
+    /// Descriptors that it keeps, of those that it has inherited.
+    pub(crate) pass_fds: Vec<i32>,
+}
+
+impl Hello {
+    pub(crate) fn max_payload(&self) -> usize {
+        usize::try_from(self.max_payload).unwrap_or(usize::MAX)
+    }
+}
+
+/// What a [`Process`](crate::Process) is told; its arguments are the payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessHello {
+    /// First, so that every version can read it.
+    pub(crate) version: u32,
+    pub(crate) max_payload: u64,
+    pub(crate) function: FunctionName,
+    /// Whether the result is wanted, not just an exit code.
+    pub(crate) typed: bool,
+    /// Whether it must not outlive its parent.
+    pub(crate) ends_with_parent: bool,
+    pub(crate) identity: Identity,
+    pub(crate) limits: ResourceLimits,
+    /// Descriptors that it keeps, of those that it has inherited.
+    pub(crate) pass_fds: Vec<i32>,
+}
+
+impl ProcessHello {
+    pub(crate) fn max_payload(&self) -> usize {
+        usize::try_from(self.max_payload).unwrap_or(usize::MAX)
+    }
+}
+
+/// A function as both processes know it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct FunctionName {
+    pub(crate) name: String,
+    pub(crate) signature: String,
+}
+
+/// A worker's answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerHello {
+    pub(crate) version: u32,
+    /// Whether it can take part in claims.
+    pub(crate) claims: bool,
+    /// If there are any, the worker leaves.
+    pub(crate) differences: Vec<String>,
+}
+
+/// Reads the version of a hello whose other contents may be unknown.
+pub(crate) fn peek_version(hello: &[u8]) -> io::Result<u32> {
+    Ok(split_header(hello)?.0)
+}

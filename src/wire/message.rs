@@ -1,0 +1,267 @@
+//! What the two sides say to each other: the kinds of frames, and their headers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::id::TaskId;
+use crate::sys::SegmentRef;
+
+/// The longest message of a report of progress, in bytes: enough for any line that is shown, and
+/// little for the parent to keep for each task.
+pub(crate) const MAX_MESSAGE: usize = 4 << 10;
+
+/// The kinds of frames, in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Supervisor → worker: [`Hello`](super::Hello), with the initializer's arguments as payload.
+    Hello = 1,
+    /// Supervisor → worker: [`TaskHeader`], with the arguments as payload.
+    Task = 2,
+    /// Supervisor → worker: leave. [`Stop`], with the exit hook's arguments as payload.
+    Stop = 3,
+    /// Supervisor → worker: [`ChunkHeader`], with the items as payload.
+    Chunk = 4,
+    /// Supervisor → worker: [`SegmentTask`], whose arguments are in shared memory.
+    SegmentTask = 5,
+    /// Supervisor → worker: the answer to `CannotOpen`. Everything that was sent before is void; what counts
+    /// of it comes again, with its arguments.
+    Resume = 6,
+    /// Supervisor → worker: something that was offered cannot be opened, and nothing more is to be offered. This
+    /// is said once.
+    OfferRefused = 7,
+    /// Worker → supervisor: [`WorkerHello`](super::WorkerHello).
+    WorkerHello = 16,
+    /// Worker → supervisor: initialised. [`Ready`].
+    Ready = 17,
+    /// Worker → supervisor: [`InitFailure`].
+    InitFailed = 18,
+    /// Worker or fork server → supervisor: [`InitFailure`] of the preload.
+    PreloadFailed = 25,
+    /// Worker → supervisor: [`ReplyHeader`], with the result as payload.
+    Reply = 19,
+    /// Worker → supervisor: leaving as told. [`Goodbye`], with the exit hook's result as payload.
+    Goodbye = 20,
+    /// Worker → supervisor: it takes more memory than it may, and begins no more tasks that could go
+    /// to another worker.
+    OverMemory = 23,
+    /// Worker → supervisor: user code was reached because `init` was not called.
+    NotInitialised = 21,
+    /// Worker → supervisor: [`ProgressHeader`], with the message as payload.
+    Progress = 22,
+    /// Worker → supervisor: [`ChunkReplyHeader`], with entries as payload.
+    ChunkReply = 24,
+    /// Worker → supervisor: [`Lent`](crate::memory::shared::Lent), of which the next reply or goodbye is the first to know.
+    Lent = 26,
+    /// Worker → supervisor: [`SegmentReply`], whose result is in shared memory.
+    SegmentReply = 27,
+    /// Worker → supervisor: [`SegmentOffer`].
+    SegmentOffer = 28,
+    /// Worker → supervisor: it cannot open where the arguments of its next task are, and begins nothing
+    /// before `Resume`. This is said once.
+    CannotOpen = 29,
+}
+
+impl Kind {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        const ALL: [Kind; 21] = [
+            Kind::Hello,
+            Kind::Task,
+            Kind::Stop,
+            Kind::Chunk,
+            Kind::WorkerHello,
+            Kind::Ready,
+            Kind::InitFailed,
+            Kind::PreloadFailed,
+            Kind::Reply,
+            Kind::Goodbye,
+            Kind::NotInitialised,
+            Kind::Progress,
+            Kind::OverMemory,
+            Kind::ChunkReply,
+            Kind::Lent,
+            Kind::SegmentTask,
+            Kind::Resume,
+            Kind::OfferRefused,
+            Kind::SegmentReply,
+            Kind::SegmentOffer,
+            Kind::CannotOpen,
+        ];
+        ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// Where a sent task's word stands, as told to the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Slot {
+    pub(crate) index: u16,
+    /// A frame is in a pipe for some hundreds of sendings at most, so it does not matter that the
+    /// numbers begin anew some day.
+    pub(crate) sending: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TaskHeader {
+    pub(crate) task: TaskId,
+    pub(crate) function: u32,
+    pub(crate) attempt: u32,
+    /// The task begins only if this can be claimed.
+    pub(crate) slot: Option<Slot>,
+}
+
+/// A task whose arguments are in memory that the parent shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentTask {
+    pub(crate) task: TaskHeader,
+    pub(crate) place: Place,
+}
+
+/// Bytes in a segment of the parent's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Of the segment, unique in the pool.
+    pub(crate) id: u64,
+    pub(crate) name: SegmentRef,
+    pub(crate) length: u64,
+    /// The bytes are there as long as the segment says this number.
+    pub(crate) lease: u64,
+}
+
+/// A reply whose payload is at the beginning of a segment of the worker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentReply {
+    /// First, as its run time is set when the rest is written.
+    pub(crate) reply: ReplyHeader,
+    pub(crate) segment: u64,
+    pub(crate) length: u64,
+}
+
+/// A segment in which the worker will leave results, once the supervisor has opened it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentOffer {
+    pub(crate) segment: u64,
+    pub(crate) name: SegmentRef,
+    /// One that is not used any more.
+    pub(crate) instead_of: Option<u64>,
+}
+
+/// The worker is initialised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// Whether it can open what its parent shares, even now.
+    pub(crate) segments: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReplyHeader {
+    /// In nanoseconds. First and of fixed length, so that it can be set when the rest is written.
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) run_time: u64,
+    pub(crate) task: TaskId,
+    pub(crate) outcome: Outcome,
+}
+
+/// Calls of one function, which are one task until something happens to one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChunkHeader {
+    /// Also the name of the first item; the others have those that follow.
+    pub(crate) task: TaskId,
+    pub(crate) function: u32,
+    pub(crate) count: u32,
+    /// Each item begins only if this can be claimed.
+    pub(crate) slot: Option<Slot>,
+}
+
+/// Results of a chunk, in the order of the items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChunkReplyHeader {
+    pub(crate) task: TaskId,
+    /// The item that the first entry is of.
+    pub(crate) base: u32,
+    /// How many entries there are.
+    pub(crate) count: u32,
+    /// How long these items took together, in nanoseconds.
+    pub(crate) nanos: u64,
+    /// Set if the chunk is done: how long it took as a whole.
+    pub(crate) run_time: Option<u64>,
+}
+
+/// What a worker is told when it has to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stop {
+    /// Position of the exit hook.
+    pub(crate) exit_hook: Option<u32>,
+}
+
+/// A worker's last words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Goodbye {
+    /// How the exit hook ended.
+    pub(crate) exit_hook: Option<Outcome>,
+}
+
+/// How a call ended, and what the payload of its reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub(crate) enum Outcome {
+    /// The result.
+    Returned = 0,
+    /// A [`PanicReport`].
+    Panicked,
+    /// The error's text.
+    UndecodableArguments,
+    /// The error's text.
+    UnencodableResult,
+    /// Nothing.
+    ResultTooLarge,
+}
+
+impl Outcome {
+    #[inline]
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Returned,
+            1 => Self::Panicked,
+            2 => Self::UndecodableArguments,
+            3 => Self::UnencodableResult,
+            4 => Self::ResultTooLarge,
+            _ => return None,
+        })
+    }
+}
+
+/// What a running task reports of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProgressHeader {
+    pub(crate) task: TaskId,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+}
+
+/// A panic that was caught in a worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PanicReport {
+    pub(crate) message: String,
+    pub(crate) location: Option<String>,
+    pub(crate) backtrace: String,
+}
+
+impl fmt::Display for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.message)?;
+        match &self.location {
+            Some(location) => write!(f, " (at {location})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a worker could not be initialised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum InitFailure {
+    Panicked(PanicReport),
+    Failed(String),
+    /// It has not failed, but after it this process cannot be forked.
+    CannotFork(String),
+}
