@@ -1,0 +1,253 @@
+//! What the scheduler wants done.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Supervisor, TRIM_PERIOD, Worker};
+use crate::base::id::{TaskId, WorkerId};
+use crate::base::log;
+use crate::error::{BrokenCause, BrokenProcessPool, Cause};
+use crate::memory::page::claim::{Asked, Claim, ClaimBoard, Revocation};
+use crate::memory::payload::Payload;
+use crate::parent::link::{self, Uplink};
+use crate::parent::message::{Order, Why};
+use crate::parent::outlet::Outlet;
+use crate::pool::commons::Refused;
+use crate::pool::shutdown::ShutdownReport;
+use crate::pool::task::cell::Resolution;
+use crate::pool::task::ledger::Entry;
+use crate::pool::watch::observer::Observer;
+use crate::pool::watch::snapshot::View;
+use crate::scheduler::{Action, Failure, KillReason, Refusal, Scheduler, Time};
+use crate::wire::Outcome;
+
+impl Supervisor {
+    /// Revokes what was sent to a worker, the last first, until one has begun or `keep` are left.
+    pub(super) fn take_back(&self, scheduler: &Scheduler, worker: WorkerId, keep: usize) -> usize {
+        let revoked = |task: &TaskId| {
+            let entry = self.ledger.get(*task);
+            entry.is_none_or(|entry| entry.cell().revoke() != Revocation::Begun)
+        };
+        let length = scheduler.pipeline(worker).count();
+        let recallable = scheduler.pipeline(worker).rev().take(length.saturating_sub(keep));
+        recallable.take_while(revoked).count()
+    }
+
+    /// Lets a worker's running task know that it should end; says whether it is known to look.
+    fn ask(&self, scheduler: &Scheduler, worker: WorkerId) -> bool {
+        let running = scheduler.pipeline(worker).next();
+        let entry = running.and_then(|task| self.ledger.get(task));
+        entry.is_some_and(|entry| entry.cell().ask() == Asked::Cooperative)
+    }
+
+    pub(super) fn perform(&mut self, view: &mut View, now: Time) {
+        while let Some(action) = view.scheduler.poll_action() {
+            match action {
+                Action::Start(worker) => self.start(worker),
+                Action::Send { worker, task, attempt } => {
+                    self.send(&mut view.observer, worker, task, attempt);
+                }
+                Action::Begin(task) => self.begin(&mut view.observer, now, task),
+                Action::Recall { worker, all } => {
+                    let keep = usize::from(!all);
+                    let taken = self.take_back(&view.scheduler, worker, keep);
+                    if view.scheduler.pipeline(worker).count() == taken + 1 {
+                        self.divide(view, worker);
+                    }
+                    view.scheduler.recalled(now, worker, taken);
+                }
+                Action::Ask(worker) => {
+                    // No item of a chunk that is asked begins any more, so they must not count as its own.
+                    self.divide(view, worker);
+                    let cooperative = self.ask(&view.scheduler, worker);
+                    view.scheduler.asked(now, worker, cooperative);
+                }
+                Action::Withdraw(task) => self.withdraw(task),
+                Action::Fail(task, failure) => self.fail(&mut view.observer, task, failure),
+                Action::Stop(worker, _) => {
+                    view.observer.worker_stopped(now, worker);
+                    self.order(worker, Order::Stop);
+                }
+                Action::Terminate(worker) => self.order(worker, Order::Terminate),
+                Action::Kill(worker, reason) => self.order(worker, Order::Kill(why(reason))),
+                Action::Warm => self.warming.drain(..).for_each(|waiter| {
+                    let _ = waiter.send(()); // or it has gone
+                }),
+                Action::Refuse(refusal) => self.refuse(&mut view.observer, refusal),
+                Action::Close => self.close(&view.scheduler),
+            }
+        }
+    }
+
+    fn start(&mut self, worker: WorkerId) {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        self.workers.insert(worker, Worker { orders, outlet: None, claims: None });
+        let uplink = Uplink {
+            worker,
+            listener: Arc::clone(&self.listener),
+            reports: self.reports.clone(),
+            clock: self.commons.clock,
+            arena: Arc::clone(&self.commons.arena),
+        };
+        // Whoever has the helm may be no task of the runtime.
+        let (start, launch) = (Arc::clone(&self.start), Arc::clone(&self.launch));
+        self.runtime.spawn(link::run(start, launch, receiver, uplink));
+    }
+
+    pub(super) fn send(
+        &mut self,
+        observer: &mut Observer,
+        worker: WorkerId,
+        task: TaskId,
+        attempt: u32,
+    ) {
+        let (Some(entry), Some(link)) = (self.ledger.get(task), self.workers.get_mut(&worker))
+        else {
+            return;
+        };
+        // What was taken back is sent again at the same attempt.
+        if attempt > 1 && entry.cell().attempt() < Some(attempt) {
+            observer.task_retried(task, attempt);
+        }
+        let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
+        let slot = claim.as_ref().map(Claim::slot);
+        let arguments = entry.cell().send(worker, attempt, claim);
+        if let (Some(arguments), Some(outlet)) = (arguments, &link.outlet) {
+            match entry.put(outlet, attempt, slot, arguments) {
+                Ok(()) if self.unwritten.last() == Some(&worker) => {}
+                Ok(()) => self.unwritten.push(worker),
+                // Not reached: the header is small and the arguments were measured.
+                Err(error) => log::error!("{}: {task} cannot be sent: {error}", self.commons.name),
+            }
+        }
+    }
+
+    fn begin(&mut self, observer: &mut Observer, now: Time, task: TaskId) {
+        let Some(entry) = self.ledger.get(task) else { return };
+        let first = entry.cell().give_up_place();
+        self.places += usize::from(first);
+        observer.task_started(now, entry.cell(), first);
+    }
+
+    /// Has all written that the last events led to.
+    pub(super) fn flush(&mut self, scheduler: &Scheduler) {
+        if self.unwritten.len() > 1 {
+            self.unwritten.sort_unstable();
+            self.unwritten.dedup();
+        }
+        while let Some(id) = self.unwritten.pop() {
+            let Some(worker) = self.workers.get(&id) else { continue };
+            let is_first = scheduler.pipeline(id).nth(1).is_none();
+            let written = is_first && worker.outlet.as_ref().is_some_and(Outlet::flush);
+            if !written {
+                self.order(id, Order::Flush);
+            }
+        }
+    }
+
+    /// Has shared memory given back that was not needed lately. There is no timer for that: a pool that has
+    /// nothing to do does nothing.
+    pub(super) fn trim(&mut self, now: Time) {
+        self.next_trim = now + TRIM_PERIOD;
+        if self.commons.arena.trim() {
+            let ready = self.workers.iter().filter(|(_, worker)| worker.outlet.is_some());
+            ready.for_each(|(id, _)| self.order(*id, Order::Trim));
+        }
+    }
+
+    fn order(&self, worker: WorkerId, order: Order) {
+        if let Some(worker) = self.workers.get(&worker) {
+            let _ = worker.orders.send(order); // or its end is on the way
+        }
+    }
+
+    pub(super) fn withdraw(&mut self, task: TaskId) {
+        if let Some(entry) = self.ledger.get(task) {
+            entry.cell().requeue();
+            release(&mut self.workers, entry);
+        }
+    }
+
+    fn take(&mut self, task: TaskId) -> Option<Entry> {
+        let entry = self.ledger.remove(task)?;
+        release(&mut self.workers, &entry);
+        self.places += usize::from(entry.cell().give_up_place());
+        Some(entry)
+    }
+
+    pub(super) fn deliver(
+        &mut self,
+        observer: &mut Observer,
+        task: TaskId,
+        outcome: Outcome,
+        payload: Payload,
+    ) {
+        if let Some(entry) = self.take(task) {
+            let resolution = entry.delivered(outcome, payload, self.max_payload);
+            self.finish(observer, entry, resolution);
+        }
+    }
+
+    fn fail(&mut self, observer: &mut Observer, task: TaskId, failure: Failure) {
+        let Some(entry) = self.take(task) else { return };
+        let cause = match failure {
+            Failure::Died => match &self.death {
+                Some(BrokenCause::WorkerDied(death)) => Cause::WorkerDied(death.clone()),
+                _ => Cause::ShutDown, // not reached: only a death fails a task so
+            },
+            Failure::TimedOut => Cause::TimedOut(entry.cell().timeout().unwrap_or_default()),
+            Failure::Expired => Cause::Expired,
+            Failure::Cancelled => Cause::Cancelled,
+            Failure::Broken => self.broken.clone().map_or(Cause::ShutDown, Cause::Broken),
+            Failure::ShutDown => Cause::ShutDown,
+        };
+        let error = entry.failed(cause);
+        self.finish(observer, entry, Err(error));
+    }
+
+    fn finish(&mut self, observer: &mut Observer, entry: Entry, resolution: Resolution) {
+        observer.task_finished(entry.cell(), &resolution);
+        self.resolved.push((entry, resolution));
+    }
+
+    fn refuse(&mut self, observer: &mut Observer, refusal: Refusal) {
+        if refusal == Refusal::Broken {
+            self.broken = self.death.clone().map(BrokenProcessPool);
+        }
+        observer.pool_refuses(self.broken.as_ref());
+        self.commons.refuse(self.broken.clone().map_or(Refused::ShutDown, Refused::Broken));
+        self.warming.clear(); // only now, as who wakes asks for the reason at once
+    }
+
+    fn close(&mut self, scheduler: &Scheduler) {
+        let counts = scheduler.counts();
+        self.report = Some(ShutdownReport {
+            finished: counts.completed + counts.failed,
+            cancelled: counts.cancelled,
+            killed: counts.killed,
+            exits: Arc::new(std::mem::take(&mut self.exits)),
+        });
+    }
+}
+
+/// Frees the word of a task that is done with its worker.
+fn release(workers: &mut BTreeMap<WorkerId, Worker>, entry: &Entry) {
+    if let Some((worker, slot)) = entry.cell().take_claim()
+        && let Some(claims) = workers.get_mut(&worker).and_then(|worker| worker.claims.as_mut())
+    {
+        claims.release(slot);
+    }
+}
+
+/// What is said of a worker that was killed for this.
+fn why(reason: KillReason) -> Why {
+    match reason {
+        KillReason::StartTimeout => Why::TooLate,
+        KillReason::Misbehaved => Why::Text("it broke the protocol and was killed"),
+        KillReason::GraceOver => Why::Text("it was told to end, and killed"),
+        KillReason::Wanted => Why::Text("it was killed because all workers were to be"),
+        KillReason::Broken => Why::Text("it was killed because the pool is broken"),
+    }
+}

@@ -1,0 +1,219 @@
+//! What happens: commands of users, and what workers say and how they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Supervisor;
+use crate::base::clock::nanos;
+use crate::base::id::{TaskId, WorkerId};
+use crate::base::log;
+use crate::error::BrokenCause;
+use crate::memory::page::claim::ClaimBoard;
+use crate::memory::payload::Payload;
+use crate::parent::message::{Ended, Message, Progress, Reply, Report};
+use crate::parent::outlet::Outlet;
+use crate::pool::commons::Command;
+use crate::pool::watch::snapshot::View;
+use crate::scheduler::{End, Stage, StartFailure, Time, Verdict};
+use crate::wire::{ChunkReplyHeader, Kind};
+
+impl Supervisor {
+    pub(super) fn on_command(&mut self, view: &mut View, now: Time, command: Command) {
+        match command {
+            Command::Submit(task, entry) => {
+                entry.cell().accept(nanos(now));
+                view.observer.task_queued(entry.cell());
+                self.ledger.insert(entry);
+                view.scheduler.submit(now, task);
+            }
+            Command::Cancel(task) => view.scheduler.cancel(now, task),
+            Command::Abort(task) => view.scheduler.abort(now, task),
+            Command::WarmUp(waiter) => {
+                // A waiter that comes too late is dropped, which tells it so.
+                if self.commons.refused.get().is_none() {
+                    self.warming.push(waiter);
+                    view.scheduler.warm_up(now);
+                }
+            }
+            Command::Resize(max_workers) => view.scheduler.resize(now, max_workers),
+            Command::Recycle(waiter) => {
+                // Without a worker there is nobody to wait for.
+                let newest = self.workers.last_key_value().map(|(id, _)| *id);
+                self.recycling.extend(newest.map(|id| (id, waiter)));
+                view.scheduler.recycle(now);
+            }
+            Command::ShutDown { cancel_futures, limit } => {
+                view.scheduler.shut_down(now, cancel_futures, limit);
+            }
+            Command::EndWorkers(force) => view.scheduler.end_workers(now, force),
+        }
+    }
+
+    pub(super) fn on_report(
+        &mut self,
+        view: &mut View,
+        now: Time,
+        worker: WorkerId,
+        report: Report,
+    ) {
+        match report {
+            Report::Spawned { pid } => {
+                view.observer.worker_started(now, worker, pid);
+            }
+            Report::Ready(outlet, page) => {
+                let recallable = page.is_some();
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.outlet = Some(outlet);
+                    worker.claims = page.map(ClaimBoard::new);
+                }
+                view.observer.worker_ready(now, worker);
+                view.scheduler.worker_ready(now, worker, recallable);
+            }
+            Report::Messages(mut messages) => self.on_messages(view, now, worker, &mut messages),
+            Report::Blocked => view.scheduler.worker_blocked(worker),
+            Report::Unblocked => view.scheduler.worker_unblocked(now, worker),
+            Report::Ended(ended) => self.on_ended(view, now, worker, ended),
+        }
+    }
+
+    pub(super) fn on_messages(
+        &mut self,
+        view: &mut View,
+        now: Time,
+        worker: WorkerId,
+        messages: &mut Vec<Message>,
+    ) {
+        for message in messages.drain(..) {
+            match message {
+                Message::Progress(progress) => self.on_progress(view, now, worker, progress),
+                Message::Reply(reply) => self.on_reply(view, now, worker, reply),
+                Message::OverMemory => {
+                    view.scheduler.worker_over_memory(now, worker);
+                    self.perform(view, now);
+                }
+                Message::CannotOpen => self.on_cannot_open(view, now, worker),
+            }
+        }
+    }
+
+    /// Only the running task can report. What comes of another one is not worth a punishment.
+    fn on_progress(&mut self, view: &mut View, now: Time, worker: WorkerId, progress: Progress) {
+        self.skip_cancelled(view, now, worker, Some(progress.task));
+        let running = view.scheduler.pipeline(worker).next();
+        let entry = running.filter(|task| *task == progress.task);
+        if let Some(entry) = entry.and_then(|task| self.ledger.get(task)) {
+            self.reported.push((Arc::clone(entry.cell()), progress));
+        }
+    }
+
+    /// A worker begins nothing before it is sent once more what it has, by the pipe. To the scheduler nothing
+    /// has happened: it is the same worker, and the tasks have the same order.
+    fn on_cannot_open(&mut self, view: &mut View, now: Time, worker: WorkerId) {
+        self.skip_cancelled(view, now, worker, None);
+        let outlet = self.workers.get(&worker).and_then(|worker| worker.outlet.clone());
+        let Some(outlet) = outlet.filter(Outlet::stop_opening_segments) else {
+            view.scheduler.misbehaved(now, worker); // nothing is where it could not open it
+            return self.perform(view, now);
+        };
+        log::debug!("{}: {worker} cannot open shared memory any more", self.commons.name);
+        let taken = self.take_back(&view.scheduler, worker, 0);
+        let begun = view.scheduler.pipeline(worker).count() - taken;
+        if let Err(error) = outlet.put(Kind::Resume, &(), Payload::default()) {
+            log::error!("{}: {worker} cannot be told to go on: {error}", self.commons.name);
+        }
+        self.unwritten.push(worker);
+        let again: Vec<_> = view.scheduler.pipeline(worker).skip(begun).collect();
+        for task in again {
+            self.withdraw(task);
+            let attempt = self.ledger.get(task).and_then(|entry| entry.cell().attempt());
+            self.send(&mut view.observer, worker, task, attempt.unwrap_or(1));
+        }
+    }
+
+    fn on_reply(&mut self, view: &mut View, now: Time, worker: WorkerId, reply: Reply) {
+        let (Reply::Task { task, .. } | Reply::Chunk { header: ChunkReplyHeader { task, .. }, .. }) =
+            reply;
+        self.skip_cancelled(view, now, worker, Some(task));
+        let is_chunk = self.ledger.get(task).is_some_and(|entry| entry.harvest().is_some());
+        match reply {
+            Reply::Task { outcome, run_time, payload, .. } if !is_chunk => {
+                let ran = Duration::from_nanos(run_time);
+                if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
+                    view.observer.task_replied(worker, run_time);
+                    self.deliver(&mut view.observer, task, outcome, payload);
+                }
+            }
+            Reply::Chunk { header, entries } if is_chunk => {
+                self.on_chunk_reply(view, now, worker, &header, entries);
+            }
+            Reply::Task { .. } | Reply::Chunk { .. } => view.scheduler.misbehaved(now, worker),
+        }
+        self.perform(view, now);
+    }
+
+    /// The worker has passed over the tasks before `next` (over all, without one) that were cancelled
+    /// in its hands. It can be that their commands have not been handled yet.
+    fn skip_cancelled(
+        &mut self,
+        view: &mut View,
+        now: Time,
+        worker: WorkerId,
+        next: Option<TaskId>,
+    ) {
+        if next.is_some() && view.scheduler.pipeline(worker).next() == next {
+            return; // as it is nearly always
+        }
+        let passed = view.scheduler.pipeline(worker).take_while(|task| Some(*task) != next);
+        let cancelled: Vec<TaskId> = passed.filter(|task| self.is_cancelled(*task)).collect();
+        for task in cancelled {
+            view.scheduler.cancel(now, task);
+            self.perform(view, now);
+        }
+    }
+
+    fn is_cancelled(&self, task: TaskId) -> bool {
+        self.ledger.get(task).is_some_and(|entry| entry.cell().is_cancelled())
+    }
+
+    fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, ended: Ended) {
+        self.skip_cancelled(view, now, worker, None);
+        let seen = view.scheduler.worker(worker);
+        let ended = match (ended, view.observer.processes.get(&worker), seen.map(|seen| seen.stage))
+        {
+            // It had to be killed, whatever it has said after that.
+            (Ended::Left(_), Some(process), Some(Stage::Ending { fault: true, .. })) => {
+                Ended::disgraced(worker, process.pid)
+            }
+            (ended, ..) => ended,
+        };
+        let process = view.observer.worker_ended(now, worker, seen, &ended);
+        let end = match ended {
+            Ended::Left(exit_reply) => {
+                if let (Some(process), Some(reply)) = (process, exit_reply) {
+                    self.exits.push(worker, process.pid, reply, self.max_payload);
+                }
+                End::Left
+            }
+            Ended::Died { death, is_heard } => {
+                self.death = Some(BrokenCause::WorkerDied(death));
+                self.divide_last(view, worker, is_heard);
+                End::Died { taken: self.take_back(&view.scheduler, worker, 0) }
+            }
+            Ended::NotStarted(error) => {
+                let failure = match &error {
+                    error if error.is_fatal() => StartFailure::Fatal,
+                    error if error.is_accident() => StartFailure::Killed,
+                    _ => StartFailure::Own,
+                };
+                self.death = Some(BrokenCause::Start(error));
+                End::StartFailed(failure)
+            }
+        };
+        view.scheduler.worker_ended(now, worker, end);
+        self.perform(view, now);
+        self.workers.remove(&worker);
+        let oldest = self.workers.first_key_value().map(|(id, _)| *id);
+        self.recycling.retain(|(newest, _)| oldest.is_some_and(|oldest| oldest <= *newest));
+        self.death = None;
+    }
+}
