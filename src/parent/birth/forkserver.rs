@@ -11,6 +11,8 @@
 //!    └──────────────────┴ died, too late ────┘ whoever waits is told
 //! ```
 
+mod launch;
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
@@ -30,36 +32,24 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::LengthDelimitedCodec;
 
-use crate::base::Identity;
+pub(crate) use self::launch::ServerLaunch;
+use self::launch::{hello, spawn_error};
 use crate::base::id::WorkerId;
 use crate::base::limits::ResourceLimits;
 use crate::base::log;
 use crate::base::timer::Delay;
 use crate::error::{DeathReport, Deceased, Place, StartError, WorkerDeath};
-use crate::function::registry::Registry;
 use crate::parent::handshake::{Handshake, Heard};
-use crate::parent::launch::{Call, refused, timed_out};
-use crate::parent::output::{Drained, WorkerOutput, drain};
+use crate::parent::launch::{refused, timed_out};
+use crate::parent::output::{Drained, drain};
 use crate::parent::program::{Program, start_child};
 use crate::sys::{
     self, ChildProcess, ParentPipes, Reaper, WorkerPipes, control_socket, require_io_driver,
     send_with_fds, worker_pipes,
 };
 use crate::wire::fork::{Answer, Request, SIZE};
+use crate::wire::frame_codec;
 use crate::wire::role::Role;
-use crate::wire::{Kind, PREAMBLE, ServerHello, VERSION, frame_codec, put_frame};
-
-/// How the server is started.
-#[derive(Debug)]
-pub(crate) struct ServerLaunch {
-    /// The pool's.
-    pub(crate) name: String,
-    pub(crate) program: Program,
-    pub(crate) preload: Option<Arc<Call>>,
-    pub(crate) output: WorkerOutput,
-    /// For the start; each answer has half of it, and not more than ten seconds.
-    pub(crate) start_timeout: Duration,
-}
 
 /// Reaches the task that owns the server; that ends with the last of these.
 #[derive(Clone, Debug)]
@@ -556,10 +546,6 @@ impl<'a> Server<'a> {
     }
 }
 
-fn spawn_error(launch: &ServerLaunch, error: io::Error) -> StartError {
-    StartError::Spawn { program: launch.program.name(), source: Arc::new(error) }
-}
-
 /// Starts the process.
 fn spawn(program: &Program, lifeline: &OwnedFd) -> io::Result<(Reaper, UnixStream, ChildStderr)> {
     require_io_driver()?;
@@ -575,22 +561,6 @@ fn spawn(program: &Program, lifeline: &OwnedFd) -> io::Result<(Reaper, UnixStrea
     let reaper = Reaper::new(ChildProcess::new(child, true)?)?;
     let stderr = stderr.ok_or_else(|| io::Error::other("the child has no pipe"))?;
     Ok((reaper, UnixStream::from_std(ours.into())?, ChildStderr::from_std(stderr)?))
-}
-
-fn hello(launch: &ServerLaunch, worker: WorkerId) -> io::Result<BytesMut> {
-    let call = launch.preload.as_deref();
-    let hello = ServerHello {
-        version: VERSION,
-        identity: Identity::of_worker(&launch.name, worker),
-        functions: Registry::global().names(),
-        preload: call.map(|call| call.function),
-        pass_fds: launch.program.pass_fds.clone(),
-    };
-    let arguments = call.map(|call| &call.arguments[..]).unwrap_or_default();
-    let mut message = PREAMBLE.to_vec();
-    put_frame(&mut message, Kind::Hello, &hello, arguments.len())?;
-    message.extend_from_slice(arguments);
-    Ok(BytesMut::from(&message[..]))
 }
 
 /// Pending for ever while it is not set.

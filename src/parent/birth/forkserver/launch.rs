@@ -1,0 +1,48 @@
+//! How a fork server is to be started, and what it is told first.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::base::Identity;
+use crate::base::id::WorkerId;
+use crate::error::StartError;
+use crate::function::registry::Registry;
+use crate::parent::launch::Call;
+use crate::parent::output::WorkerOutput;
+use crate::parent::program::Program;
+use crate::wire::{Kind, PREAMBLE, ServerHello, VERSION, put_frame};
+
+/// How the server is started.
+#[derive(Debug)]
+pub(crate) struct ServerLaunch {
+    /// The pool's.
+    pub(crate) name: String,
+    pub(crate) program: Program,
+    pub(crate) preload: Option<Arc<Call>>,
+    pub(crate) output: WorkerOutput,
+    /// For the start; each answer has half of it, and not more than ten seconds.
+    pub(crate) start_timeout: Duration,
+}
+
+pub(super) fn spawn_error(launch: &ServerLaunch, error: io::Error) -> StartError {
+    StartError::Spawn { program: launch.program.name(), source: Arc::new(error) }
+}
+
+pub(super) fn hello(launch: &ServerLaunch, worker: WorkerId) -> io::Result<BytesMut> {
+    let call = launch.preload.as_deref();
+    let hello = ServerHello {
+        version: VERSION,
+        identity: Identity::of_worker(&launch.name, worker),
+        functions: Registry::global().names(),
+        preload: call.map(|call| call.function),
+        pass_fds: launch.program.pass_fds.clone(),
+    };
+    let arguments = call.map(|call| &call.arguments[..]).unwrap_or_default();
+    let mut message = PREAMBLE.to_vec();
+    put_frame(&mut message, Kind::Hello, &hello, arguments.len())?;
+    message.extend_from_slice(arguments);
+    Ok(BytesMut::from(&message[..]))
+}
