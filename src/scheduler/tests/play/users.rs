@@ -1,0 +1,114 @@
+//! What users do.
+
+use std::time::Duration;
+
+use super::super::check::{Check, ensure};
+use super::super::history::Wishes;
+use super::super::model::Place;
+use super::super::simulation::Claim;
+use super::Play;
+use crate::base::id::TaskId;
+use crate::scheduler::{self, Force, Task};
+
+impl Play {
+    pub(super) fn submit(&mut self, wishes: Wishes) -> Check {
+        let Wishes { timeout, retries, deadline, priority, key, parts } = wishes;
+        let id = self.world.new_task(parts);
+        let deadline = deadline.map(|limit| self.now + limit);
+        let divisible = parts > 1;
+        let wishes =
+            scheduler::Wishes { priority, key, retries, timeout, deadline, divisible, attempt: 1 };
+        let task = Task::with(id, wishes);
+        self.model.submit(&task);
+        self.scheduler.submit(self.now, task);
+        self.settle()
+    }
+
+    pub(super) fn cancel(&mut self, n: usize, tell: bool) -> Check {
+        let Some(task) = self.model.choose(n) else {
+            return Ok(());
+        };
+        if self.world.is_cancelled(task) || !self.can_cancel(task) {
+            return Ok(());
+        }
+        self.world.cancel(task);
+        self.untold.push(task);
+        if tell { self.tell(task) } else { Ok(()) }
+    }
+
+    /// Whether its user can take the task back before it begins.
+    fn can_cancel(&self, task: TaskId) -> bool {
+        match self.model.task(task).map(|task| task.place) {
+            Some(Place::Sent(worker)) => {
+                let desk = self.model.desk(worker);
+                desk.is_some_and(|desk| desk.recallable)
+                    && self.world.claim(task) != Some(Claim::Begun)
+            }
+            _ => true,
+        }
+    }
+
+    pub(super) fn tell_all(&mut self) -> Check {
+        for task in self.untold.clone() {
+            self.tell(task)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell(&mut self, task: TaskId) -> Check {
+        self.untold.retain(|id| *id != task);
+        self.model.task_mut(task).cancelled = true;
+        self.scheduler.cancel(self.now, task);
+        self.settle()?;
+        let resolved = self.model.task(task).map(|task| task.place) == Some(Place::Resolved);
+        ensure!(resolved, "{task} was cancelled for nothing");
+        Ok(())
+    }
+
+    pub(super) fn abort(&mut self, n: usize) -> Check {
+        let Some(task) = self.model.choose(n) else {
+            return Ok(());
+        };
+        self.model.abort(task);
+        self.scheduler.abort(self.now, task);
+        self.settle()?;
+        let place = self.model.task(task).map(|task| task.place);
+        let heard = matches!(place, Some(Place::Resolved | Place::Sent(_)));
+        ensure!(heard, "{task} was aborted for nothing");
+        Ok(())
+    }
+
+    pub(super) fn warm_up(&mut self) -> Check {
+        let is_open = !self.model.shut_down && !self.model.broken;
+        self.model.wants_warmth |= is_open && !self.model.is_warm();
+        self.scheduler.warm_up(self.now);
+        self.settle()
+    }
+
+    pub(super) fn resize(&mut self, max_workers: usize) -> Check {
+        self.model.config.max_workers = max_workers;
+        self.scheduler.resize(self.now, max_workers);
+        self.settle()
+    }
+
+    pub(super) fn recycle(&mut self) -> Check {
+        self.model.recycle();
+        self.scheduler.recycle(self.now);
+        self.settle()
+    }
+
+    pub(super) fn end_workers(&mut self, force: Force) -> Check {
+        self.model.shut_down(self.now, true, None);
+        self.model.limit = None;
+        self.model.forced = true;
+        self.model.cut_short();
+        self.scheduler.end_workers(self.now, force);
+        self.settle()
+    }
+
+    pub(super) fn shut_down(&mut self, cancel: bool, limit: Option<Duration>) -> Check {
+        self.model.shut_down(self.now, cancel, limit);
+        self.scheduler.shut_down(self.now, cancel, limit);
+        self.settle()
+    }
+}
