@@ -12,7 +12,7 @@ mod walls;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LONGEST_FILE: usize = 900;
+const LONGEST_FILE: usize = 600;
 
 /// A source file with its path inside the repository.
 struct Source {

@@ -231,11 +231,7 @@ impl Worker {
             Ok(functions) => functions,
             Err(differences) => return refuse(writer, differences),
         };
-        let claims = hello.claims.and_then(|page| SharedPage::open(page).ok());
-        let claims = claims.map(|page| &*Box::leak(Box::new(page)));
-        let answer =
-            WorkerHello { version: VERSION, claims: claims.is_some(), differences: Vec::new() };
-        put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
+        let claims = accept(writer, &hello)?;
         record_panics();
         if !is_forked {
             close_inherited(&hello.pass_fds);
@@ -252,9 +248,7 @@ impl Worker {
             writer.flush()?;
             return Ok(None);
         }
-        // What was run before may have made this process another user's, or set limits.
-        let segments = !is_address_space_limited()
-            && claims.and(hello.claims).is_some_and(|page| SharedPage::open(page).is_ok());
+        let segments = can_open_segments(&hello, claims);
         let is_known = is_forked || sign_unless_child(&hello, claims);
         if !is_known {
             refuse_to_lend();
@@ -545,10 +539,28 @@ fn prepare(
     Ok(())
 }
 
+/// Whether it can still open what its parent shares. What was run before may have made this process
+/// another user's, or set limits.
+fn can_open_segments(hello: &Hello, claims: Option<&SharedPage>) -> bool {
+    !is_address_space_limited()
+        && claims.and(hello.claims).is_some_and(|page| SharedPage::open(page).is_ok())
+}
+
 /// Whether the parent can see which process this is: its child, or one that has signed their page.
 fn sign_unless_child(hello: &Hello, claims: Option<&SharedPage>) -> bool {
     let is_child = hello.identity.parent_pid() == Some(parent_id());
     is_child || claims.and(hello.claims).is_some_and(|page| page.sign().is_ok())
+}
+
+/// Says that this is a worker for that parent, and whether it takes part in claims: it does if it
+/// can open their page, which is returned.
+fn accept(writer: &mut FrameWriter, hello: &Hello) -> io::Result<Option<&'static SharedPage>> {
+    let claims = hello.claims.and_then(|page| SharedPage::open(page).ok());
+    let claims = claims.map(|page| &*Box::leak(Box::new(page)));
+    let answer =
+        WorkerHello { version: VERSION, claims: claims.is_some(), differences: Vec::new() };
+    put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
+    Ok(claims)
 }
 
 /// Says why this is no worker for that parent.
