@@ -162,7 +162,7 @@ pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,
 };
-pub use crate::executor::ProcessPoolExecutor;
+pub use crate::executor::pool::ProcessPoolExecutor;
 pub use crate::executor::builder::{Builder, WorkerCommand};
 pub use crate::executor::completion::{
     AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed,
@@ -179,7 +179,7 @@ pub use crate::executor::wait::{ReturnWhen, wait};
 pub use crate::function::callable::{Callable, TaskFn, marker};
 pub use crate::function::registry::{ValueForms, value_forms};
 pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
-pub use crate::parent::birth::StartMethod;
+pub use crate::parent::birth::start::StartMethod;
 pub use crate::parent::output::{OutputLine, WorkerOutput};
 pub use crate::pool::exits::{ExitResult, ExitTypeError};
 pub use crate::pool::shutdown::{Shutdown, ShutdownReport};

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::base::limits::ResourceLimits;
 use crate::error::BuildError;
-use crate::executor::ProcessPoolExecutor;
+use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::callable::{Callable, TaskFn};
-use crate::parent::birth::StartMethod;
+use crate::parent::birth::start::StartMethod;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Environment;
 use crate::pool::OnWorkerDeath;

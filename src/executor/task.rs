@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::error::{RunError, SubmitError};
-use crate::executor::ProcessPoolExecutor;
+use crate::executor::pool::ProcessPoolExecutor;
 use crate::executor::blocking::block_on;
 use crate::executor::handle::TaskHandle;
 use crate::function::callable::TaskFn;

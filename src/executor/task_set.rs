@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::base::id::TaskId;
 use crate::error::SubmitError;
-use crate::executor::ProcessPoolExecutor;
+use crate::executor::pool::ProcessPoolExecutor;
 use crate::executor::completion::{Completed, Identified, ids};
 use crate::executor::handle::TaskHandle;
 use crate::function::callable::TaskFn;

@@ -36,7 +36,7 @@ use crate::memory::loans::Loans;
 use crate::memory::page::window::Watch;
 use crate::memory::payload::Payload;
 use crate::memory::shared::{Kept, Lent, borrow};
-use crate::parent::birth::{Body, Spawned, Start};
+use crate::parent::birth::start::{Body, Spawned, Start};
 use crate::parent::handshake::{Handshake, Heard, misplaced};
 use crate::parent::inbox::{SMALL, keep_payload, read_more, small_payload};
 use crate::parent::launch::Launch;

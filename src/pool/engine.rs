@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::base::id::WorkerId;
-use crate::parent::birth::Start;
+use crate::parent::birth::start::Start;
 use crate::parent::launch::Launch;
 use crate::parent::message::{Listener, Message};
 use crate::pool::commons::{Command, Commons};

@@ -17,7 +17,7 @@ use crate::function::registry::Registry;
 use crate::memory::arena::Arena;
 use crate::memory::payload::Payload;
 use crate::parent::birth::forkserver::{ForkServer, ServerLaunch};
-use crate::parent::birth::{Spawn, Start, StartMethod};
+use crate::parent::birth::start::{Spawn, Start, StartMethod};
 use crate::parent::launch::{Call, Launch};
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::executor::ProcessPoolExecutor;
+use crate::executor::pool::ProcessPoolExecutor;
 use crate::parent::output::WorkerOutput;
 use crate::pool::engine::Engine;
 use crate::pool::shutdown::Shutdown;

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::base::id::WorkerId;
 use crate::error::StartError;
-use crate::parent::birth::{Body, Spawned, Start};
+use crate::parent::birth::start::{Body, Spawned, Start};
 use crate::parent::launch::Launch;
 use crate::parent::message::Orders;
 use crate::sys::{SharedPage, SharedPageRef, WorkerPipes, read_behind, worker_pipes};

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::error::{RunError, SubmitError, TaskError};
-use crate::executor::ProcessPoolExecutor;
+use crate::executor::pool::ProcessPoolExecutor;
 use crate::executor::handle::TaskHandle;
 
 use super::clock;

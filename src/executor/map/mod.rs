@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use self::flow::Flow;
 use self::shape::{Plain, Shape, WithIndex};
 use crate::error::TaskError;
-use crate::executor::ProcessPoolExecutor;
+use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::callable::TaskFn;
 use crate::pool::admission::Pool;
 

@@ -5,7 +5,7 @@ use crate::base::id::TaskId;
 use crate::base::limits::ResourceLimits;
 use crate::error::Cause;
 use crate::fuzz::{MENDED, Seeds, encoded, frame, split_stream, stream};
-use crate::parent::birth::spawn;
+use crate::parent::birth::start::spawn;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
 use crate::sys::{Segment, SegmentRef};

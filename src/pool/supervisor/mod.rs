@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::base::id::WorkerId;
 use crate::error::{BrokenCause, BrokenProcessPool};
 use crate::memory::page::claim::ClaimBoard;
-use crate::parent::birth::Start;
+use crate::parent::birth::start::Start;
 use crate::parent::launch::Launch;
 use crate::parent::message::{Listener, Message, Order, Progress, Report};
 use crate::parent::outlet::Outlet;

@@ -1,0 +1,246 @@
+//! The pool as its users hold it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::error::{ResizeError, Subject, SubmitError};
+use crate::executor::ending::Ending;
+use crate::parent::birth::start::resident_memory;
+use crate::pool::admission::Pool;
+use crate::pool::commons::{Command, Refused};
+use crate::pool::shutdown::{Shutdown, ShutdownReport};
+use crate::pool::watch::events::Events;
+use crate::pool::watch::snapshot::{PoolStats, WorkerInfo};
+use crate::pool::{Force, allowed_workers};
+
+/// A pool of worker processes that run ordinary functions; the counterpart of Python's
+/// `concurrent.futures.ProcessPoolExecutor`.
+///
+/// It is a handle: cheap to clone, `Send + Sync`, and usable from any thread and any runtime. The
+/// pool itself is a task on the runtime that it was built on. When the last handle is dropped the
+/// pool finishes what it has and ends, as after `shutdown` without waiting.
+///
+/// ```
+/// use procpool::ProcessPoolExecutor;
+///
+/// fn power(base: u64, exponent: u32) -> u64 {
+///     base.pow(exponent)
+/// }
+///
+/// procpool::register!(power);
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procpool::init(); // a worker stops here
+///     tokio::runtime::Runtime::new()?.block_on(async {
+///         let pool = ProcessPoolExecutor::new()?;
+///         assert_eq!(pool.run(power, (2, 8)).await?, 256);
+///         pool.shutdown().await;
+///         Ok(())
+///     })
+/// }
+/// ```
+#[derive(Clone)]
+pub struct ProcessPoolExecutor {
+    pool: Arc<Pool>,
+}
+
+impl ProcessPoolExecutor {
+    pub(crate) fn of(pool: Arc<Pool>) -> Self {
+        Self { pool }
+    }
+
+    /// What all handles of it share.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// What [`Builder::name`](crate::Builder::name) called it.
+    pub fn name(&self) -> &str {
+        &self.pool.commons.name
+    }
+
+    /// Waits until [`min_workers`](crate::Builder::min_workers) workers are up and initialised, or
+    /// one if that is
+    /// zero, and starts it. Not needed before submitting; it moves the time that the first workers take,
+    /// and the errors that they may meet, to a place of your choice.
+    ///
+    /// # Errors
+    ///
+    /// If the pool is broken (the worker cannot be started or initialised) or shut down.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing: the worker still comes up.
+    pub async fn ready(&self) -> Result<(), SubmitError> {
+        let (waiter, ready) = oneshot::channel();
+        self.pool.commons.send(Command::WarmUp(waiter)); // or `waiter` is dropped
+        ready.await.map_err(|_| self.pool.refused(Subject::Readiness))
+    }
+
+    /// Accepts no more tasks, waits until all that were accepted are over and every worker has left.
+    ///
+    /// It can be called any number of times, also at the same time.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future does not stop the shutdown, it only no longer waits for it.
+    pub async fn shutdown(&self) -> ShutdownReport {
+        self.shutdown_with(Shutdown::new()).await
+    }
+
+    /// As [`shutdown`](Self::shutdown), with a choice of what happens to tasks that are not over.
+    ///
+    /// The shutdown begins when this is called, not when the future is first polled.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future does not stop the shutdown, it only no longer waits for it.
+    pub fn shutdown_with(&self, how: Shutdown) -> Ending<ShutdownReport> {
+        self.pool.shut_down(how);
+        let (ended, closed) = (self.pool.ended(), self.pool.closed.clone());
+        Ending::new(async move {
+            if how.wait {
+                return ended.await;
+            }
+            closed.borrow().clone().unwrap_or_default()
+        })
+    }
+
+    /// Ends the pool at once: accepts no more tasks, cancels those that have not begun, and sends SIGTERM to
+    /// every worker and what its task has started, and SIGKILL after the
+    /// [grace period](crate::Builder::grace_period). Python's method of this name, but it
+    /// escalates, and every
+    /// task resolves: those that ran as cancelled.
+    ///
+    /// It begins when this is called, and the future waits for the end. It does no harm to a pool that is
+    /// broken, shut down, or was never used, and may be called from a callback.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing but that nobody waits.
+    pub fn terminate_workers(&self) -> Ending<ShutdownReport> {
+        self.end_workers(Force::Terminate)
+    }
+
+    /// As [`terminate_workers`](Self::terminate_workers), but with SIGKILL from the start.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing but that nobody waits.
+    pub fn kill_workers(&self) -> Ending<ShutdownReport> {
+        self.end_workers(Force::Kill)
+    }
+
+    fn end_workers(&self, force: Force) -> Ending<ShutdownReport> {
+        self.pool.commons.refuse(Refused::ShutDown);
+        self.pool.commons.send(Command::EndWorkers(force)); // or it has ended already
+        Ending::new(self.pool.ended())
+    }
+
+    /// Changes the most workers that there may be. Of more than that, idle ones leave at once, and busy
+    /// ones as soon as their running tasks are over; no task is lost. On a pool that has
+    /// ended it does nothing. [`stats`](Self::stats) shows the new number a moment later.
+    ///
+    /// A number below [`min_workers`](crate::Builder::min_workers) counts instead of that one,
+    /// until it is raised
+    /// again.
+    ///
+    /// ```
+    /// # fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::ResizeError> {
+    /// pool.resize(2)?; // at night
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the number is zero, or too many for the platform; see
+    /// [`Builder::max_workers`](crate::Builder::max_workers).
+    pub fn resize(&self, max_workers: usize) -> Result<(), ResizeError> {
+        let max_workers = allowed_workers(max_workers, cfg!(windows)).map_err(ResizeError)?;
+        self.pool.set_max_workers(max_workers);
+        self.pool.commons.send(Command::Resize(max_workers)); // or the pool has ended
+        Ok(())
+    }
+
+    /// Replaces every worker: to have them see a new file, or forget what they know. Idle ones leave at once,
+    /// busy ones as soon as their running tasks are over; no task is lost. New ones come when there is work
+    /// for them, or at once up to [`min_workers`](crate::Builder::min_workers).
+    ///
+    /// It begins when this is called; the future waits until all workers of that moment are gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing but that nobody waits.
+    pub fn recycle(&self) -> Ending<()> {
+        let (waiter, gone) = oneshot::channel();
+        self.pool.commons.send(Command::Recycle(waiter)); // or `waiter` is dropped
+        Ending::new(async {
+            let _ = gone.await; // nothing is sent: it is dropped when it is over
+        })
+    }
+
+    /// The workers that have a process at this moment.
+    ///
+    /// ```
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// for worker in pool.workers() {
+    ///     let megabytes = worker.memory.map(|bytes| bytes >> 20);
+    ///     println!("pid {} is {:?} and takes {megabytes:?} MiB", worker.pid, worker.state);
+    /// }
+    /// # }
+    /// ```
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        let commons = &self.pool.commons;
+        let mut workers = commons.view().workers(commons.now());
+        for worker in &mut workers {
+            worker.memory = resident_memory(worker.pid);
+        }
+        workers
+    }
+
+    /// Counts and durations of what has happened so far, and how things stand; see [`PoolStats`].
+    pub fn stats(&self) -> PoolStats {
+        let commons = &self.pool.commons;
+        commons.view().stats(commons.now())
+    }
+
+    /// What happens in the pool from now on, as a stream: workers that come and go, tasks that begin
+    /// and end. Any number of readers can have one; see [`Events`].
+    ///
+    /// ```
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # procpool::register!(square);
+    /// use futures::StreamExt;
+    /// use procpool::{PoolEvent, ProcessPoolExecutor};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #     procpool::init();
+    /// #     tokio::runtime::Runtime::new()?.block_on(run())
+    /// # }
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let events = pool.events();
+    /// pool.run(square, 12).await?;
+    /// pool.shutdown().await;
+    /// let story: Vec<PoolEvent> = events.collect().await; // it ends with the pool
+    /// assert!(matches!(story[0], PoolEvent::TaskQueued { .. }));
+    /// assert!(matches!(story.last(), Some(PoolEvent::WorkerLeft { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(&self) -> Events {
+        self.pool.commons.view().observer.feed.subscribe()
+    }
+}
+
+impl fmt::Debug for ProcessPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolExecutor")
+            .field("name", &self.name())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

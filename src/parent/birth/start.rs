@@ -1,0 +1,285 @@
+//! How the process of a worker comes to be, and what its link may do with it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+
+use crate::base::id::WorkerId;
+use crate::error::StartError;
+use crate::parent::birth::forkserver::{ForkServer, Forked};
+use crate::parent::launch::Launch;
+use crate::parent::message::{Order, Orders, Why};
+use crate::parent::program::start_child;
+/// What a child takes, which is the parent's to ask.
+pub(crate) use crate::sys::resident_memory;
+use crate::sys::{ChildProcess, ParentPipes, Reaper, SharedPage, require_io_driver};
+use crate::wire::role::Role;
+
+/// How workers are started; the counterpart of Python's start methods of the same names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// Each worker is a fresh start of the program: about a millisecond, on every platform.
+    #[default]
+    Spawn,
+    /// A server process, which is started like a worker but has only one thread, runs the
+    /// [`preload`](crate::Builder::preload) once and then forks the workers: a fraction of a
+    /// millisecond each, and what was preloaded is in the memory of all of them, but takes it only
+    /// once, as long as they only read it. The server runs as long as the pool does.
+    ///
+    /// For Linux 5.3 or later; elsewhere no worker can be started, and the pool is broken by that. There
+    /// is no `fork` of this process itself, which has threads and a runtime: the copy of a process has
+    /// only one of its threads, and the locks that the others held stay locked in it for ever. A
+    /// [chapter](crate::guide::start_methods) says more and compares the two.
+    ForkServer,
+}
+
+/// Brings the processes of workers into being.
+pub(crate) trait Start: fmt::Debug + Send + Sync {
+    /// Starts one. Orders that come meanwhile may be looked at if that can be given up.
+    fn start<'a>(
+        &'a self,
+        worker: WorkerId,
+        launch: &'a Arc<Launch>,
+        orders: &'a mut Orders,
+    ) -> BoxFuture<'a, Result<Spawned, StartError>>;
+
+    /// Whether processes are forked by one that was told the functions, and ran the preload, before.
+    fn forks(&self) -> bool;
+
+    /// The pool has ended: ends what starts them.
+    fn stop(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The process of a worker, from its start until it is reaped. If it is dropped before it is killed.
+pub(crate) trait Body: Send {
+    fn pid(&self) -> u32;
+
+    /// Asks it, with its group, to end.
+    fn terminate(&self);
+
+    /// Ends it, with its group.
+    fn kill(&self);
+
+    /// Ready once it has exited; it is not reaped yet.
+    fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Kills what is left of its group, reaps it, and says how it has ended; `None` if nobody knows.
+    fn reap(&mut self) -> BoxFuture<'_, Option<ExitStatus>>;
+
+    /// As [`Self::reap`], but nobody asks how it has ended, or waits for it.
+    fn reap_later(&mut self);
+}
+
+/// A child with its pipes.
+pub(crate) struct Spawned {
+    pub(crate) body: Box<dyn Body>,
+    pub(crate) stdin: ChildStdin,
+    pub(crate) stdout: ChildStdout,
+    pub(crate) stderr: ChildStderr,
+    /// The page for claims, and what the child opens it by. Without it everything works, only slower.
+    pub(crate) claims: Option<(SharedPage, OwnedFd)>,
+}
+
+impl Spawned {
+    /// # Panics
+    ///
+    /// Outside of a runtime with an IO driver.
+    pub(crate) fn new(
+        body: Box<dyn Body>,
+        pipes: ParentPipes,
+        claims: Option<(SharedPage, OwnedFd)>,
+    ) -> io::Result<Self> {
+        let stdin = ChildStdin::from_std(pipes.stdin)?;
+        let stdout = ChildStdout::from_std(pipes.stdout)?;
+        let stderr = ChildStderr::from_std(pipes.stderr)?;
+        Ok(Self { body, stdin, stdout, stderr, claims })
+    }
+}
+
+/// Each process is a fresh start of the program.
+#[derive(Debug)]
+pub(crate) struct Spawn;
+
+impl Start for Spawn {
+    fn start<'a>(
+        &'a self,
+        _worker: WorkerId,
+        launch: &'a Arc<Launch>,
+        _orders: &'a mut Orders,
+    ) -> BoxFuture<'a, Result<Spawned, StartError>> {
+        let own = Arc::clone(launch);
+        Box::pin(async move {
+            start_child(move || spawn(&own)).await.map_err(|error| launch.failed(error))
+        })
+    }
+
+    fn forks(&self) -> bool {
+        false
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// Starts the program, and has its pipes watched by the runtime.
+pub(crate) fn spawn(launch: &Launch) -> io::Result<Spawned> {
+    require_io_driver()?;
+    let mut command = launch.program.command(Role::Worker)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0); // Ctrl-C belongs to the parent
+    // Not by tokio: if the runtime ended at this moment, its `spawn` would fail after the child was
+    // there, and leave it behind.
+    let mut child = command.spawn()?;
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    // From here on nothing that fails leaves the child behind.
+    let reaper = Reaper::new(ChildProcess::new(child, true)?)?;
+    let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+        return Err(io::Error::other("the child has no pipes"));
+    };
+    let pipes = ParentPipes { stdin, stdout, stderr };
+    Spawned::new(Box::new(OwnChild(reaper)), pipes, SharedPage::create().ok())
+}
+
+/// A child of this process.
+struct OwnChild(Reaper);
+
+impl Body for OwnChild {
+    fn pid(&self) -> u32 {
+        self.0.child().pid()
+    }
+
+    fn terminate(&self) {
+        self.0.child().terminate();
+    }
+
+    fn kill(&self) {
+        self.0.child().kill();
+    }
+
+    fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_exited(cx)
+    }
+
+    fn reap(&mut self) -> BoxFuture<'_, Option<ExitStatus>> {
+        let status = self.0.child().reap().ok();
+        Box::pin(std::future::ready(status))
+    }
+
+    fn reap_later(&mut self) {
+        drop(self.0.child().reap());
+    }
+}
+
+impl Start for ForkServer {
+    /// This may take as long as the server needs to start, so it can be given up.
+    fn start<'a>(
+        &'a self,
+        worker: WorkerId,
+        launch: &'a Arc<Launch>,
+        orders: &'a mut Orders,
+    ) -> BoxFuture<'a, Result<Spawned, StartError>> {
+        Box::pin(fork(worker, launch, self, orders))
+    }
+
+    fn forks(&self) -> bool {
+        true
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.stop())
+    }
+}
+
+async fn fork(
+    worker: WorkerId,
+    launch: &Launch,
+    server: &ForkServer,
+    orders: &mut Orders,
+) -> Result<Spawned, StartError> {
+    let mut forking = pin!(server.fork(worker));
+    loop {
+        tokio::select! {
+            biased;
+            forked = &mut forking => {
+                let (forked, pipes) =
+                    forked.unwrap_or_else(|| Err(launch.failed(interrupted())))?;
+                return match ForkedChild::take_over(forked, pipes, server) {
+                    Ok(spawned) => Ok(spawned),
+                    Err(error) => {
+                        server.reap_later(forked); // without its pipes it ends at once
+                        Err(launch.failed(error))
+                    }
+                };
+            }
+            order = orders.recv() => match order {
+                // The server has the same time, and says more about what took so long.
+                Some(Order::Flush | Order::Trim | Order::Kill(Why::TooLate)) => {}
+                _ => return Err(launch.failed(interrupted())),
+            },
+        }
+    }
+}
+
+fn interrupted() -> io::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "it was told to end before it was there")
+}
+
+/// A child of the fork server, which reaps it when it is asked to.
+struct ForkedChild {
+    reaper: Reaper,
+    forked: Forked,
+    server: ForkServer,
+}
+
+impl ForkedChild {
+    fn take_over(forked: Forked, pipes: ParentPipes, server: &ForkServer) -> io::Result<Spawned> {
+        let reaper = Reaper::new(ChildProcess::forked(forked.pid, forked.parent)?)?;
+        let body = Self { reaper, forked, server: server.clone() };
+        Spawned::new(Box::new(body), pipes, SharedPage::create().ok())
+    }
+}
+
+impl Body for ForkedChild {
+    fn pid(&self) -> u32 {
+        self.forked.pid
+    }
+
+    fn terminate(&self) {
+        self.reaper.child().terminate();
+    }
+
+    fn kill(&self) {
+        self.reaper.child().kill();
+    }
+
+    fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.reaper.poll_exited(cx)
+    }
+
+    fn reap(&mut self) -> BoxFuture<'_, Option<ExitStatus>> {
+        Box::pin(async {
+            let child = self.reaper.child();
+            child.kill(); // what is left of its group
+            let status = self.server.reap(self.forked).await?;
+            child.was_reaped(status);
+            Some(status)
+        })
+    }
+
+    fn reap_later(&mut self) {
+        let child = self.reaper.child();
+        child.kill(); // what is left of its group
+        child.was_reaped(ExitStatus::default());
+        self.server.reap_later(self.forked);
+    }
+}
