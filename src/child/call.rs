@@ -4,9 +4,9 @@ use std::io;
 
 use super::panic::catch;
 use crate::codec::{Fault, Sink};
-use crate::function::arguments::Arguments;
-use crate::function::registry::{CallError, Function, TaskCall};
-use crate::memory::payload::Encoded;
+use crate::function::Arguments;
+use crate::function::{CallError, Function, TaskCall};
+use crate::memory::Encoded;
 use crate::memory::shared::why_not_lend;
 use crate::wire::{InitFailure, Outcome, PanicReport, set_length};
 

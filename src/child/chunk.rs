@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::call::Failed;
 use super::stream::FrameWriter;
-use crate::base::clock::nanos;
-use crate::memory::page::claim::items::Items;
-use crate::memory::page::claim::{Begun, begin};
-use crate::memory::page::record::Recorder;
+use crate::base::nanos;
+use crate::memory::page::Items;
+use crate::memory::page::Recorder;
+use crate::memory::page::{Begun, begin};
 use crate::memory::shared::Kept;
 use crate::sys::{SharedPage, trim};
 use crate::wire::{

@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::progress::Uplink;
-use crate::base::id::{TaskId, WorkerId};
-use crate::memory::page::claim::Begun;
+use crate::base::{TaskId, WorkerId};
+use crate::memory::page::Begun;
 use crate::wire::ProgressHeader;
 
 thread_local! {

@@ -16,7 +16,7 @@ use super::stream::FrameReader;
 use super::worker;
 use crate::base::log::print;
 use crate::base::{ParentLink, adopt};
-use crate::function::registry::{Function, Registry, TestWorker};
+use crate::function::{Function, Registry, TestWorker};
 use crate::sys::{
     Fork, Lifeline, SingleThreaded, WorkerPipes, close_inherited, flush_output, has_event_poll,
     keep_exits, kill_group, kill_own_group, open_parent, reap_child, receive_with_fds,

@@ -4,9 +4,9 @@ use std::any::Any;
 
 use super::context::{set_preloaded, set_state};
 use super::panic::catch;
-use crate::function::arguments::Arguments;
-use crate::function::registry::{Function, InitError};
-use crate::function::runtime::was_used;
+use crate::function::Arguments;
+use crate::function::was_used;
+use crate::function::{Function, InitError};
 use crate::wire::InitFailure;
 
 /// Runs the preload and keeps what it returns: in a fork server for all workers to come, and otherwise

@@ -10,11 +10,11 @@ use super::panic::{catch, record_panics};
 use super::progress::Uplink;
 use super::stream::{FrameReader, FrameWriter};
 use super::worker::watch_parent;
-use crate::base::id::TaskId;
+use crate::base::TaskId;
 use crate::base::log::print;
 use crate::base::{ParentLink, adopt, current_process};
-use crate::function::arguments::Arguments;
-use crate::function::registry::{Function, InitError, Registry};
+use crate::function::Arguments;
+use crate::function::{Function, InitError, Registry};
 use crate::memory::shared::settle;
 use crate::sys::{close_inherited, receive_with_fds, set_standard_streams, take_control_socket};
 use crate::wire::{

@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::memory::page::window::Display;
+use crate::memory::page::Display;
 use crate::sys::{PipeWidth, SharedPage};
 use crate::wire::{Kind, MAX_MESSAGE, ProgressHeader, put_task_frame};
 
@@ -253,7 +253,7 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use crate::base::id::TaskId;
+    use crate::base::TaskId;
     use crate::wire::{frame_length, split_header, split_kind};
 
     use super::*;

@@ -6,10 +6,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::memory::arena::{
-    Draft, Slab, Slabs, is_given_up, lease_word, readers_word, segment_size,
-};
-use crate::memory::loans::{FREE, GIVEN_UP, LENT, OFFERED, SEGMENTS, TAKEN, turn_word};
+use crate::memory::{Draft, Slab, Slabs, is_given_up, lease_word, readers_word, segment_size};
+use crate::memory::{FREE, GIVEN_UP, LENT, OFFERED, SEGMENTS, TAKEN, turn_word};
 use crate::sys::{Segment, SegmentRef};
 use crate::wire::{Place, SegmentOffer};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::input::Input;
 use super::progress::Uplink;
-use crate::function::arguments::Arguments;
+use crate::function::Arguments;
 use crate::memory::shared::{Kept, lend};
 use crate::sys::trim;
 use crate::wire::{

@@ -19,13 +19,13 @@ use super::prepare::{initialise, preload};
 use super::progress::Uplink;
 use super::segments::{Segments, read};
 use super::stream::{FrameReader, FrameWriter, Incoming, Items};
-use crate::base::limits::CpuTimeLimit;
+use crate::base::CpuTimeLimit;
 use crate::base::log::print;
 use crate::base::{Identity, ParentLink, adopt};
 use crate::codec::SHARED_FROM;
-use crate::function::arguments::Arguments;
-use crate::function::registry::{Function, Registry};
-use crate::memory::page::claim::{begin, is_offered};
+use crate::function::Arguments;
+use crate::function::{Function, Registry};
+use crate::memory::page::{begin, is_offered};
 use crate::memory::shared::{refuse_to_lend, settle};
 use crate::sys::{
     FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, close_inherited, exit_forked,

@@ -8,7 +8,7 @@ use super::panic::{TaskPanic, panic_report};
 use super::start::BrokenProcessPool;
 use super::text::unregistered;
 use super::worker::WorkerDeath;
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::codec::{CodecError, Fault};
 use crate::wire::Outcome;
 

@@ -8,7 +8,7 @@ use super::panic::TaskPanic;
 use super::start::BrokenProcessPool;
 use super::text::debug_as_text;
 use super::worker::WorkerDeath;
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 
 /// Declares a public error type around a [`Report`], with the predicates.
 macro_rules! task_errors {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::base::id::WorkerId;
-use crate::base::limits::{Exceeded, ResourceLimits};
+use crate::base::WorkerId;
+use crate::base::{Exceeded, ResourceLimits};
 use crate::sys::signal_name;
 
 /// How a worker process ended when it should not have.

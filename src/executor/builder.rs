@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::base::limits::ResourceLimits;
+use crate::base::ResourceLimits;
 use crate::error::BuildError;
 use crate::executor::pool::ProcessPoolExecutor;
-use crate::function::callable::{Callable, TaskFn};
-use crate::parent::birth::start::StartMethod;
-use crate::parent::output::WorkerOutput;
-use crate::parent::program::Environment;
+use crate::function::{Callable, TaskFn};
+use crate::parent::Environment;
+use crate::parent::WorkerOutput;
+use crate::parent::birth::StartMethod;
+use crate::pool::ExitHook;
 use crate::pool::OnWorkerDeath;
-use crate::pool::exits::ExitHook;
-use crate::pool::open::{Settings, prepare};
+use crate::pool::{Settings, prepare};
 
 impl ProcessPoolExecutor {
     /// A pool with the default settings: as many workers as this process may use CPUs, started when

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, Stream};
 use serde::de::DeserializeOwned;
 
-use crate::base::id::TaskId;
+use crate::base::TaskId;
 use crate::error::TaskError;
 use crate::executor::handle::TaskHandle;
 

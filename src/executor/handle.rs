@@ -9,12 +9,12 @@ use std::task::{Context, Poll};
 
 use serde::de::DeserializeOwned;
 
-use crate::base::id::TaskId;
+use crate::base::TaskId;
 use crate::error::TaskError;
 use crate::executor::blocking::block_on;
 use crate::executor::progress::ProgressStream;
-use crate::pool::commons::{Command, Commons};
-use crate::pool::task::cell::{Cancellation, TaskCell, TaskStatus};
+use crate::pool::task::{Cancellation, TaskCell, TaskStatus};
+use crate::pool::{Command, Commons};
 
 /// Owned permission to await, observe and cancel one task; what
 /// [`submit`](crate::ProcessPoolExecutor::submit) returns.

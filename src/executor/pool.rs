@@ -7,13 +7,13 @@ use tokio::sync::oneshot;
 
 use crate::error::{ResizeError, Subject, SubmitError};
 use crate::executor::ending::Ending;
-use crate::parent::birth::start::resident_memory;
-use crate::pool::admission::Pool;
-use crate::pool::commons::{Command, Refused};
-use crate::pool::shutdown::{Shutdown, ShutdownReport};
-use crate::pool::watch::events::Events;
-use crate::pool::watch::snapshot::{PoolStats, WorkerInfo};
+use crate::parent::birth::resident_memory;
+use crate::pool::Pool;
+use crate::pool::watch::Events;
+use crate::pool::watch::{PoolStats, WorkerInfo};
+use crate::pool::{Command, Refused};
 use crate::pool::{Force, allowed_workers};
+use crate::pool::{Shutdown, ShutdownReport};
 
 /// A pool of worker processes that run ordinary functions; the counterpart of Python's
 /// `concurrent.futures.ProcessPoolExecutor`.

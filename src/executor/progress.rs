@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use futures::stream::Stream;
 
-use crate::pool::task::cell::TaskCell;
-use crate::pool::task::progress::Progress;
+use crate::pool::task::Progress;
+use crate::pool::task::TaskCell;
 
 /// The stream of what one task reports; what
 /// [`TaskHandle::progress`](crate::TaskHandle::progress) returns.

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::error::{RunError, SubmitError};
-use crate::executor::pool::ProcessPoolExecutor;
 use crate::executor::blocking::block_on;
 use crate::executor::handle::TaskHandle;
-use crate::function::callable::TaskFn;
-use crate::pool::admission::{Options, Pool};
-use crate::pool::commons::Command;
-use crate::pool::engine::Engine;
+use crate::executor::pool::ProcessPoolExecutor;
+use crate::function::TaskFn;
+use crate::pool::Command;
+use crate::pool::Engine;
+use crate::pool::{Options, Pool};
 
 /// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the standard
 /// library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.

@@ -9,12 +9,12 @@ use futures::stream::{FuturesUnordered, Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::base::id::TaskId;
+use crate::base::TaskId;
 use crate::error::SubmitError;
-use crate::executor::pool::ProcessPoolExecutor;
 use crate::executor::completion::{Completed, Identified, ids};
 use crate::executor::handle::TaskHandle;
-use crate::function::callable::TaskFn;
+use crate::executor::pool::ProcessPoolExecutor;
+use crate::function::TaskFn;
 
 /// Tasks that belong together: they are taken as they end, and when the set is dropped those that are
 /// left are aborted. It is to a pool what [`tokio::task::JoinSet`] is to a runtime, with the same

@@ -23,7 +23,7 @@ pub mod probes {
     use crate::function::callable::{Callable, TaskFn};
     use crate::function::registry::{CallError, InitCallOf, InitError, TaskCall, TaskCallOf};
     use crate::function::runtime::block_on;
-    use crate::memory::payload::Encoded;
+    use crate::memory::Encoded;
 
     type Task = (Option<TaskCallOf>, &'static str);
 

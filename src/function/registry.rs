@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::{Arc, OnceLock};
 
-use crate::base::id::IdHasher;
+use crate::base::IdHasher;
 use crate::codec::{AskedForm, Choice, CodecError, Sink, ValueForm};
 use crate::function::arguments::Arguments;
 use crate::function::callable::TaskFn;
-use crate::memory::payload::Encoded;
+use crate::memory::Encoded;
 use crate::wire::FunctionName;
 
 /// A task's function as the worker calls it: arguments in, result appended to the buffer, or put into the

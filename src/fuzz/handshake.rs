@@ -4,8 +4,8 @@ use bytes::BytesMut;
 
 use super::{Seeds, frame, split};
 use crate::base::Identity;
-use crate::base::limits::ResourceLimits;
-use crate::parent::handshake::{Handshake, Heard};
+use crate::base::ResourceLimits;
+use crate::parent::{Handshake, Heard};
 use crate::wire::fork::{Answer, Request};
 use crate::wire::{
     FunctionName, Hello, InitFailure, Kind, PREAMBLE, PanicReport, PreloadHeader, ProcessHello,

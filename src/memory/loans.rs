@@ -199,7 +199,7 @@ impl Drop for Loan {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use crate::base::id::TaskId;
+    use crate::base::TaskId;
     use crate::wire::ReplyHeader;
 
     const LEN: usize = 10_000;

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::memory::payload::Payload;
+use crate::memory::Payload;
 
 /// Room that is made for each read.
 const READ: usize = 64 << 10;

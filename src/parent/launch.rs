@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::Identity;
-use crate::base::id::WorkerId;
-use crate::base::limits::ResourceLimits;
+use crate::base::ResourceLimits;
+use crate::base::WorkerId;
 use crate::error::{InitializerFailure, Place, Refusal, StartError};
-use crate::function::registry::Registry;
-use crate::memory::payload::Payload;
+use crate::function::Registry;
+use crate::memory::Payload;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
 use crate::sys::SharedPageRef;

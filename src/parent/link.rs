@@ -28,13 +28,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
-use crate::base::clock::{Clock, Sleep};
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
+use crate::base::{Clock, Sleep};
 use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
-use crate::memory::arena::Arena;
-use crate::memory::loans::Loans;
-use crate::memory::page::window::Watch;
-use crate::memory::payload::Payload;
+use crate::memory::Arena;
+use crate::memory::Loans;
+use crate::memory::Payload;
+use crate::memory::page::Watch;
 use crate::memory::shared::{Kept, Lent, borrow};
 use crate::parent::birth::start::{Body, Spawned, Start};
 use crate::parent::handshake::{Handshake, Heard, misplaced};
@@ -549,7 +549,7 @@ fn read_progress(body: &[u8]) -> io::Result<Progress> {
 
 #[cfg(test)]
 mod tests {
-    use crate::base::id::TaskId;
+    use crate::base::TaskId;
     use crate::wire::put_frame;
 
     use super::*;

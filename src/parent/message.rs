@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::base::id::{TaskId, WorkerId};
-use crate::base::limits::ResourceLimits;
+use crate::base::ResourceLimits;
+use crate::base::{TaskId, WorkerId};
 use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
-use crate::memory::payload::Payload;
+use crate::memory::Payload;
 use crate::parent::outlet::Outlet;
 use crate::sys::SharedPage;
 use crate::wire::{ChunkReplyHeader, Outcome};

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::io::AsyncWrite;
 use tokio::process::ChildStdin;
 
-use crate::memory::payload::Payload;
+use crate::memory::Payload;
 use crate::sys::PipeWidth;
 use crate::wire::{Kind, PREAMBLE, put_frame, put_task_frame};
 

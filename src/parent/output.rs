@@ -11,7 +11,7 @@ use tokio::process::ChildStderr;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
 use crate::base::log;
 use crate::sys::read_available;
 

@@ -11,7 +11,7 @@ use std::process::Command;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::function::registry::TestWorker;
+use crate::function::TestWorker;
 use crate::sys::own_executable;
 use crate::wire::role::Role;
 

@@ -9,11 +9,11 @@ use futures::future::{Either, select};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, watch};
 
-use crate::base::id::TaskId;
-use crate::base::timer::Delay;
+use crate::base::Delay;
+use crate::base::TaskId;
 use crate::error::{Cause, Report, Subject, SubmitError, Value};
-use crate::function::registry::{Function, Registry};
-use crate::memory::payload::Payload;
+use crate::function::{Function, Registry};
+use crate::memory::Payload;
 use crate::pool::commons::{Command, Commons, Refused};
 use crate::pool::engine::Engine;
 use crate::pool::shutdown::{Shutdown, ShutdownReport};

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::base::clock::Clock;
-use crate::base::id::TaskId;
+use crate::base::Clock;
+use crate::base::TaskId;
 use crate::error::BrokenProcessPool;
-use crate::memory::arena::Arena;
+use crate::memory::Arena;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Force, Scheduler, Task, Time};

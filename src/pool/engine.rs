@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use crate::base::id::WorkerId;
-use crate::parent::birth::start::Start;
-use crate::parent::launch::Launch;
-use crate::parent::message::{Listener, Message};
+use crate::base::WorkerId;
+use crate::parent::Launch;
+use crate::parent::birth::Start;
+use crate::parent::{Listener, Message};
 use crate::pool::commons::{Command, Commons};
 use crate::pool::exits::ExitHook;
 use crate::pool::helm::{BATCH, Helm, Timer};

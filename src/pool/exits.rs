@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
 use crate::codec::decode;
 use crate::error::{Cause, Report, Subject, TaskError, Value};
-use crate::memory::payload::Payload;
-use crate::parent::launch::Call;
-use crate::parent::message::ExitReply;
+use crate::memory::Payload;
+use crate::parent::Call;
+use crate::parent::ExitReply;
 
 /// A pool may live for long and replace its workers often; this many results are for its user to
 /// add up, and more would be a leak.

@@ -20,9 +20,9 @@ use std::time::Instant;
 use futures::task::AtomicWaker;
 use tokio::sync::mpsc;
 
-use crate::base::clock::{Clock, Sleep};
-use crate::base::id::WorkerId;
-use crate::parent::message::{Message, Report};
+use crate::base::WorkerId;
+use crate::base::{Clock, Sleep};
+use crate::parent::{Message, Report};
 use crate::pool::commons::{Command, Commons};
 use crate::pool::shutdown::ShutdownReport;
 use crate::scheduler::Time;

@@ -16,3 +16,11 @@ pub(crate) mod supervisor;
 
 pub(crate) use self::size::allowed_workers;
 pub(crate) use crate::scheduler::{Force, OnWorkerDeath};
+
+pub(crate) use self::admission::{Options, Pool, registered, submit_error};
+pub(crate) use self::commons::{Command, Commons, Refused};
+pub(crate) use self::engine::Engine;
+pub(crate) use self::exits::ExitHook;
+pub use self::exits::{ExitResult, ExitTypeError};
+pub(crate) use self::open::{Settings, prepare};
+pub use self::shutdown::{Shutdown, ShutdownReport};

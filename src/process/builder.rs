@@ -17,13 +17,13 @@ use super::handle::ProcessHandle;
 use super::plan::{Call, Plan};
 use super::shared::Shared;
 use super::stdio::{ProcessStdio, Streams};
-use crate::base::limits::ResourceLimits;
+use crate::base::ResourceLimits;
 use crate::base::{AuthKey, children_are_daemons, current_process, next_path};
 use crate::error::Value;
-use crate::function::callable::{Callable, TaskFn};
-use crate::function::registry::Registry;
-use crate::memory::payload::Payload;
-use crate::parent::program::Program;
+use crate::function::Registry;
+use crate::function::{Callable, TaskFn};
+use crate::memory::Payload;
+use crate::parent::Program;
 use crate::wire::MAX_PAYLOAD;
 
 impl Process {

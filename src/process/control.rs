@@ -11,7 +11,7 @@ use super::monitor::{self, Watch};
 use super::sentinel::Sentinel;
 use super::shared::{self, Shared, Signal};
 use crate::base::AuthKey;
-use crate::base::timer::within;
+use crate::base::within;
 
 /// A function that runs in a process of its own: the counterpart of Python's `multiprocessing.Process`.
 ///

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::limits::Exceeded;
+use crate::base::Exceeded;
 use crate::codec::{CodecError, Fault};
 use crate::error::{Refusal, TaskPanic, Value, panic_report, unregistered};
 use crate::sys::signal_name;

@@ -19,14 +19,14 @@ use super::error::{Cause, StartFailure};
 use super::plan::{Call, Plan};
 use super::shared::{Reply, Shared, Spawned};
 use super::stdio::{Pipes, Streams};
-use crate::base::timer::Delay;
+use crate::base::Delay;
 use crate::base::{AuthKey, Identity};
 use crate::error::Refusal;
-use crate::memory::payload::Payload;
+use crate::memory::Payload;
 use crate::memory::shared::{Kept, Lent, borrow};
-use crate::parent::handshake::{Handshake, Heard, misplaced};
-use crate::parent::inbox::{keep_payload, read_more};
-use crate::parent::program::{Program, start_child};
+use crate::parent::{Handshake, Heard, misplaced};
+use crate::parent::{Program, start_child};
+use crate::parent::{keep_payload, read_more};
 use crate::sys::{
     ChildProcess, ExitWatch, Peer, control_socket, read_available, require_io_driver, send_with_fds,
 };

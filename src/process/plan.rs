@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::error::Cause;
 use super::stdio::Streams;
-use crate::base::limits::ResourceLimits;
-use crate::memory::payload::Payload;
-use crate::parent::program::Program;
+use crate::base::ResourceLimits;
+use crate::memory::Payload;
+use crate::parent::Program;
 use crate::wire::FunctionName;
 
 /// How a process is started, and what it runs.

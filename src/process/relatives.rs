@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::{Cause, ProcessError};
 use super::sentinel::Sentinel;
-use crate::base::timer::within;
+use crate::base::within;
 use crate::base::{Parent, parent};
 
 /// The process that has started this one; `None` in a process that the user has started. Python's

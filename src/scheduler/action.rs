@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 
 /// Time since the pool began.
 pub(crate) type Time = Duration;

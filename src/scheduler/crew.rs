@@ -5,7 +5,7 @@ use super::action::{Config, Time};
 use super::earliest::Earliest;
 use super::numbers::Numbers;
 use super::worker::{Standing, Tally, Worker};
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
 
 #[derive(Clone, Debug)]
 pub(super) struct Crew {

@@ -3,7 +3,7 @@
 use super::action::{Action, Failure, Time};
 use super::worker::{Recall, Worker};
 use super::{Phase, Scheduler};
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 
 impl Scheduler {
     /// Hands out what waits: first to idle workers, then to new ones, and what is left is sent

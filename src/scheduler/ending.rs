@@ -7,7 +7,7 @@ use super::restarts::delay;
 use super::task::Task;
 use super::worker::{Mercy, Recall, Sent, Sentence, Stage, Worker};
 use super::{Phase, Scheduler};
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
 
 /// Who looks at the clock so late has not run in the meantime.
 pub(super) const STANDSTILL: Duration = Duration::from_millis(500);

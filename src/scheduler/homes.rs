@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::task::Key;
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
 
 /// So many keys are remembered; of more, those that were used last.
 const REMEMBERED: usize = 10_000;

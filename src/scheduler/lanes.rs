@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::numbers::Numbers;
 use super::task::Rank;
-use crate::base::id::TaskId;
+use crate::base::TaskId;
 
 /// One lane for each priority. Ids grow with submission, so within a lane the order is first in, first
 /// out, and a task that comes back takes its old place.

@@ -4,7 +4,7 @@
 use super::Scheduler;
 use super::action::{Action, LeaveReason, Time};
 use super::worker::{Stage, Worker};
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
 
 impl Scheduler {
     /// Workers that are up, or come up, and stay.

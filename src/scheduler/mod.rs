@@ -63,7 +63,7 @@ pub(crate) use self::task::{Task, Wishes};
 use self::tempo::Tempo;
 pub(crate) use self::worker::Stage;
 use self::worker::{Mercy, Sentence, Worker};
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 
 /// Memory for so many actions is kept.
 const FEW_ACTIONS: usize = 1_024;
@@ -488,3 +488,6 @@ pub(crate) struct WorkerView {
     pub(crate) running_since: Option<Time>,
     pub(crate) tasks_completed: u64,
 }
+
+#[cfg(test)]
+pub(crate) use self::tests::Random;

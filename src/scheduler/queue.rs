@@ -8,7 +8,7 @@ use super::action::Time;
 use super::homes::Homes;
 use super::lanes::Lanes;
 use super::task::{Key, Rank, Task, Wishes};
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 
 /// The waiting tasks. Of one without wishes only a bit is kept, so a million of them cost little more
 /// than one. A part of a divided task has an id between that of the whole and that of the next task.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::action::Time;
-use crate::base::id::TaskId;
+use crate::base::TaskId;
 
 /// Tasks of one key go to one worker.
 pub(crate) type Key = u64;

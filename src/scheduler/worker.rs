@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::action::{Config, LeaveReason, Time};
 use super::task::{Key, Task};
-use crate::base::id::TaskId;
+use crate::base::TaskId;
 
 /// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
 /// the pipe, and bounds how far a task can be passed by younger ones.

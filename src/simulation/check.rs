@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::pool::shutdown::ShutdownReport;
+use crate::pool::ShutdownReport;
 
 use super::history::{Deed, Event};
 use super::map::MapTicket;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::base::clock::{Clock, Sleep};
+use crate::base::{Clock, Sleep};
 
 /// Each thread has its own.
 pub(super) const SIMULATED: Clock = Clock { now, sleep };

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::scheduler::OnWorkerDeath;
-use crate::scheduler::tests::Random;
+use crate::scheduler::Random;
 use crate::scheduler::{Config, Force};
 
 use super::map::Shape;

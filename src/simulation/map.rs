@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use futures::Stream;
 
 use crate::error::TaskError;
-use crate::executor::pool::ProcessPoolExecutor;
+use crate::executor::ProcessPoolExecutor;
 
 use super::record::{Check, ensure};
 use super::runs::Answer;

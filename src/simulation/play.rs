@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::executor::pool::ProcessPoolExecutor;
-use crate::parent::output::WorkerOutput;
-use crate::pool::engine::Engine;
-use crate::pool::shutdown::Shutdown;
+use crate::executor::ProcessPoolExecutor;
+use crate::parent::WorkerOutput;
+use crate::pool::Engine;
+use crate::pool::Shutdown;
 
 use super::clock;
 use super::gate::Gate;

@@ -12,11 +12,11 @@ use futures::future::BoxFuture;
 use rustix::io::ioctl_fionbio;
 use tokio::sync::oneshot;
 
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
 use crate::error::StartError;
-use crate::parent::birth::start::{Body, Spawned, Start};
-use crate::parent::launch::Launch;
-use crate::parent::message::Orders;
+use crate::parent::Launch;
+use crate::parent::Orders;
+use crate::parent::birth::{Body, Spawned, Start};
 use crate::sys::{SharedPage, SharedPageRef, WorkerPipes, read_behind, worker_pipes};
 
 /// What a worker is to be started with.

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::codec::{AskedForm, encode_as};
-use crate::memory::page::claim::items::Items;
-use crate::memory::page::claim::{Begun, begin};
-use crate::memory::page::record::Recorder;
+use crate::memory::page::Items;
+use crate::memory::page::Recorder;
+use crate::memory::page::{Begun, begin};
 use crate::sys::SharedPage;
 use crate::wire::{
     ChunkHeader, ChunkReplyHeader, Kind, Outcome, PanicReport, ReplyHeader, TaskHeader,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::pool::shutdown::{Shutdown, ShutdownReport};
+use crate::pool::{Shutdown, ShutdownReport};
 
 use super::clock;
 use super::history::Birth;

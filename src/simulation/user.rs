@@ -10,8 +10,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::error::{RunError, SubmitError, TaskError};
-use crate::executor::pool::ProcessPoolExecutor;
-use crate::executor::handle::TaskHandle;
+use crate::executor::ProcessPoolExecutor;
+use crate::executor::TaskHandle;
 
 use super::clock;
 use super::record::{Check, ensure};

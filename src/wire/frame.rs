@@ -172,7 +172,7 @@ mod tests {
     use tokio_util::codec::Decoder;
 
     use super::*;
-    use crate::base::id::TaskId;
+    use crate::base::TaskId;
     use crate::wire::message::{Outcome, ReplyHeader, TaskHeader};
 
     const HEADER: TaskHeader = TaskHeader { task: TaskId(7), function: 3, attempt: 1, slot: None };

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::split_header;
 use crate::base::Identity;
-use crate::base::id::WorkerId;
-use crate::base::limits::ResourceLimits;
+use crate::base::ResourceLimits;
+use crate::base::WorkerId;
 use crate::sys::SharedPageRef;
 
 /// What a worker must know before its first task.

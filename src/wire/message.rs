@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::id::TaskId;
+use crate::base::TaskId;
 use crate::sys::SegmentRef;
 
 /// The longest message of a report of progress, in bytes: enough for any line that is shown, and

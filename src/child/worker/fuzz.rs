@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::*;
 use crate::base::Identity;
-use crate::base::id::TaskId;
-use crate::base::limits::ResourceLimits;
+use crate::base::ResourceLimits;
+use crate::base::TaskId;
 use crate::fuzz::{MENDED, Seeds, encoded, frame, split_stream, stream};
-use crate::memory::arena::lease_word;
+use crate::memory::lease_word;
 use crate::sys::Segment;
 use crate::wire::{PREAMBLE, Place, begin_item, end_item};
 

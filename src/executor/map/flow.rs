@@ -18,9 +18,9 @@ use super::pace::Pace;
 use super::yields::Yields;
 use crate::error::{Cause, Report, Subject, SubmitError, TaskError, Value};
 use crate::executor::handle::TaskHandle;
-use crate::function::registry::Function;
-use crate::pool::admission::{Pool, registered, submit_error};
-use crate::pool::task::harvest::{Content, Harvest, Part, Unfinished};
+use crate::function::Function;
+use crate::pool::task::{Content, Harvest, Part, Unfinished};
+use crate::pool::{Pool, registered, submit_error};
 
 /// So many inputs are taken before the stream looks at something else.
 const INPUTS_AT_A_TIME: usize = 1024;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::pace::FULL;
 use crate::codec::{Choice, CodecError, Fault, encode};
-use crate::memory::payload::Payload;
+use crate::memory::Payload;
 use crate::memory::shared::{Kept, collect};
 use crate::wire::{begin_item, end_item};
 

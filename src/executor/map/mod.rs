@@ -28,8 +28,8 @@ use self::flow::Flow;
 use self::shape::{Plain, Shape, WithIndex};
 use crate::error::TaskError;
 use crate::executor::pool::ProcessPoolExecutor;
-use crate::function::callable::TaskFn;
-use crate::pool::admission::Pool;
+use crate::function::TaskFn;
+use crate::pool::Pool;
 
 impl ProcessPoolExecutor {
     /// Calls `f` with each of the inputs; yields the results in the order of the inputs.

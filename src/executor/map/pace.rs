@@ -1,6 +1,6 @@
 //! How many items make a chunk, and how many inputs are taken ahead.
 
-use crate::memory::page::record::MAX_ITEMS;
+use crate::memory::page::MAX_ITEMS;
 
 /// In nanoseconds. The work that a chunk shall hold: much more than a task costs beside its work, and
 /// a little less than the scheduler has patience for before it divides the chunk.

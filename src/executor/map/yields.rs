@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::codec::decode;
 use crate::error::{Cause, Report, Subject, TaskError, Value};
-use crate::pool::task::harvest::{Content, Part};
+use crate::pool::task::{Content, Part};
 use crate::wire::{Outcome, split_entry};
 
 /// Parts that are to be yielded.

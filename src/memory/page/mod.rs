@@ -5,3 +5,10 @@ pub(crate) mod layout;
 pub(crate) mod record;
 pub(crate) mod window;
 pub(crate) mod words;
+
+pub(crate) use self::claim::items::{Items, Stopped};
+pub(crate) use self::claim::{Asked, Begun, Claim, ClaimBoard, Revocation, begin, is_offered};
+#[cfg(test)]
+pub(crate) use self::layout::{RECORDED, WINDOW};
+pub(crate) use self::record::{Entries, MAX_ITEMS, Recorder};
+pub(crate) use self::window::{Display, Watch};

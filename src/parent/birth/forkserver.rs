@@ -34,10 +34,10 @@ use tokio_util::codec::LengthDelimitedCodec;
 
 pub(crate) use self::launch::ServerLaunch;
 use self::launch::{hello, spawn_error};
-use crate::base::id::WorkerId;
-use crate::base::limits::ResourceLimits;
+use crate::base::Delay;
+use crate::base::ResourceLimits;
+use crate::base::WorkerId;
 use crate::base::log;
-use crate::base::timer::Delay;
 use crate::error::{DeathReport, Deceased, Place, StartError, WorkerDeath};
 use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::launch::{refused, timed_out};

@@ -2,3 +2,9 @@
 
 pub(crate) mod forkserver;
 pub(crate) mod start;
+
+pub(crate) use self::forkserver::{ForkServer, ServerLaunch};
+pub use self::start::StartMethod;
+#[cfg(test)]
+pub(crate) use self::start::{Body, Spawned};
+pub(crate) use self::start::{Spawn, Start, resident_memory};

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
 use crate::error::StartError;
 use crate::parent::birth::forkserver::{ForkServer, Forked};
 use crate::parent::launch::Launch;

@@ -1,8 +1,8 @@
 //! What a worker says once it is ready.
 
 use super::*;
-use crate::base::id::TaskId;
-use crate::base::limits::ResourceLimits;
+use crate::base::ResourceLimits;
+use crate::base::TaskId;
 use crate::error::Cause;
 use crate::fuzz::{MENDED, Seeds, encoded, frame, split_stream, stream};
 use crate::parent::birth::start::spawn;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Supervisor;
-use crate::base::id::{TaskId, WorkerId};
-use crate::memory::page::claim::Claim;
-use crate::memory::page::claim::items::Stopped;
+use crate::base::{TaskId, WorkerId};
+use crate::memory::Payload;
+use crate::memory::page::Claim;
+use crate::memory::page::Stopped;
 use crate::memory::page::record;
-use crate::memory::payload::Payload;
 use crate::pool::task::harvest::{Harvest, Receipt};
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;

@@ -1,7 +1,7 @@
 //! What a supervisor must not have any more when all tasks are over.
 
 use super::Supervisor;
-use crate::memory::page::claim::ClaimBoard;
+use crate::memory::page::ClaimBoard;
 
 impl Supervisor {
     /// Says what it still keeps of tasks.

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::error::{Cause, Report, Subject, TaskError, Value};
-use crate::function::registry::Registry;
-use crate::memory::page::claim::{Asked, Claim, Revocation};
-use crate::memory::payload::Payload;
+use crate::function::Registry;
+use crate::memory::Payload;
+use crate::memory::page::{Asked, Claim, Revocation};
 use crate::pool::task::progress::{Progress, Reports};
 use crate::wire::Slot;
 

@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::error::TaskError;
-use crate::memory::page::record::Entries;
-use crate::memory::payload::Payload;
+use crate::memory::Payload;
+use crate::memory::page::Entries;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::wire::{ChunkReplyHeader, split_entry, split_item};
 

@@ -5,11 +5,11 @@ use std::hash::BuildHasherDefault;
 use std::io;
 use std::sync::Arc;
 
-use crate::base::id::{IdHasher, TaskId};
+use crate::base::{IdHasher, TaskId};
 use crate::error::{Cause, TaskError};
-use crate::memory::arena::Lease;
-use crate::memory::payload::Payload;
-use crate::parent::outlet::Outlet;
+use crate::memory::Lease;
+use crate::memory::Payload;
+use crate::parent::Outlet;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::task::harvest::Harvest;
 use crate::wire::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};

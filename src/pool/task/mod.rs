@@ -4,3 +4,12 @@ pub(crate) mod cell;
 pub(crate) mod harvest;
 pub(crate) mod ledger;
 pub(crate) mod progress;
+
+#[cfg(test)]
+pub(crate) use self::cell::Resolution;
+pub use self::cell::TaskStatus;
+pub(crate) use self::cell::{Cancellation, TaskCell};
+#[cfg(test)]
+pub(crate) use self::harvest::Receipt;
+pub(crate) use self::harvest::{Content, Harvest, Part, Unfinished};
+pub use self::progress::Progress;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures::stream::{self, Stream, StreamExt};
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::error::{BrokenProcessPool, WorkerDeath};
 use crate::pool::watch::metrics::TaskOutcome;
 use crate::scheduler::LeaveReason;

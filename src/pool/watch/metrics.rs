@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::base::clock::nanos;
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
+use crate::base::nanos;
 use crate::error::Cause;
 use crate::pool::task::cell::Resolution;
 use crate::scheduler::Time;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::clock::nanos;
-use crate::base::id::{TaskId, WorkerId};
 use crate::base::log;
+use crate::base::nanos;
+use crate::base::{TaskId, WorkerId};
 use crate::error::BrokenProcessPool;
-use crate::parent::message::Ended;
+use crate::parent::Ended;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::watch::events::{Feed, PoolEvent};
 use crate::pool::watch::metrics::{Metrics, TaskOutcome};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
 use crate::pool::watch::metrics::{DurationHistogram, TaskOutcomes};
 use crate::pool::watch::observer::Observer;
 use crate::scheduler::{Scheduler, Stage, Time};

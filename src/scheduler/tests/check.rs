@@ -2,7 +2,7 @@
 
 use super::model::{Desk, Entry, Model, Place, Stage};
 use super::simulation::{Claim, World};
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::scheduler::LeaveReason;
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
 use crate::scheduler::{Action, Counts, Failure, KillReason, Refusal, Scheduler, Time};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::simulation::index;
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::scheduler::LeaveReason;
 use crate::scheduler::OnWorkerDeath;
 use crate::scheduler::ending::STANDSTILL;

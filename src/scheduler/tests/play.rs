@@ -10,7 +10,7 @@ use super::history::{Deed, Event, History};
 use super::model::{Desk, Model, Place};
 use super::sabotage::Saboteur;
 use super::simulation::{Claim, World};
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{self, Action, End, Failure, Refusal, Scheduler, Task, Time, Verdict};
 
 /// Timers that are due at the same moment may follow from each other, but not for ever.

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::history::History;
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::scheduler::LeaveReason;
 use crate::scheduler::{Action, Failure, KillReason, Refusal, Verdict};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::scheduler::LeaveReason;
 use crate::scheduler::OnWorkerDeath;
 use crate::scheduler::{

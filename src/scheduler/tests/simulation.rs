@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 
 /// Who may still decide about a task that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::base::Identity;
-use crate::base::id::WorkerId;
+use crate::base::WorkerId;
 use crate::error::StartError;
-use crate::function::registry::Registry;
+use crate::function::Registry;
 use crate::parent::launch::Call;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;

@@ -7,7 +7,7 @@ use super::super::history::Wishes;
 use super::super::model::Place;
 use super::super::simulation::Claim;
 use super::Play;
-use crate::base::id::TaskId;
+use crate::base::TaskId;
 use crate::scheduler::{self, Force, Task};
 
 impl Play {

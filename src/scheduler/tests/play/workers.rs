@@ -7,7 +7,7 @@ use super::super::history::Misbehaviour;
 use super::super::model::{Place, Stage};
 use super::super::simulation::Process;
 use super::Play;
-use crate::base::id::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{End, StartFailure, Verdict};
 
 impl Play {
