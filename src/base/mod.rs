@@ -1,11 +1,11 @@
 //! Words for everybody.
 
-pub(crate) mod clock;
-pub(crate) mod id;
+mod clock;
+mod id;
 mod identity;
-pub(crate) mod limits;
+mod limits;
 pub(crate) mod log;
-pub(crate) mod timer;
+mod timer;
 
 pub use self::identity::{AuthKey, CurrentProcess, current_process};
 pub(crate) use self::identity::{

@@ -1,16 +1,16 @@
 //! A pool as its users hold it.
 
-pub(crate) mod blocking;
-pub(crate) mod builder;
-pub(crate) mod completion;
-pub(crate) mod ending;
-pub(crate) mod handle;
+mod blocking;
+mod builder;
+mod completion;
+mod ending;
+mod handle;
 pub(crate) mod map;
-pub(crate) mod pool;
-pub(crate) mod progress;
-pub(crate) mod task;
-pub(crate) mod task_set;
-pub(crate) mod wait;
+mod pool;
+mod progress;
+mod task;
+mod task_set;
+mod wait;
 
 pub use self::builder::{Builder, WorkerCommand};
 pub use self::completion::{AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed};

@@ -1,12 +1,12 @@
 //! Which functions there are, and one call of them.
 
-pub(crate) mod arguments;
-pub(crate) mod callable;
-pub(crate) mod check;
-pub(crate) mod probe;
-pub(crate) mod registry;
-pub(crate) mod runtime;
-pub(crate) mod testing;
+mod arguments;
+mod callable;
+mod check;
+mod probe;
+mod registry;
+mod runtime;
+mod testing;
 
 pub(crate) use self::arguments::Arguments;
 pub use self::callable::{Callable, TaskFn, marker};

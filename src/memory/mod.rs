@@ -2,9 +2,9 @@
 
 pub(crate) mod page;
 
-pub(crate) mod arena;
-pub(crate) mod loans;
-pub(crate) mod payload;
+mod arena;
+mod loans;
+mod payload;
 pub(crate) mod shared;
 
 pub(crate) use self::arena::{

@@ -1,14 +1,14 @@
 //! A child as its parent sees it.
 
 pub(crate) mod birth;
-pub(crate) mod handshake;
-pub(crate) mod inbox;
-pub(crate) mod launch;
+mod handshake;
+mod inbox;
+mod launch;
 pub(crate) mod link;
-pub(crate) mod message;
-pub(crate) mod outlet;
-pub(crate) mod output;
-pub(crate) mod program;
+mod message;
+mod outlet;
+mod output;
+mod program;
 
 pub(crate) use self::handshake::{Handshake, Heard, misplaced};
 pub(crate) use self::inbox::{keep_payload, read_more};

@@ -4,15 +4,15 @@ pub(crate) mod watch;
 
 pub(crate) mod task;
 
-pub(crate) mod admission;
-pub(crate) mod commons;
-pub(crate) mod engine;
-pub(crate) mod exits;
-pub(crate) mod helm;
-pub(crate) mod open;
-pub(crate) mod shutdown;
-pub(crate) mod size;
-pub(crate) mod supervisor;
+mod admission;
+mod commons;
+mod engine;
+mod exits;
+mod helm;
+mod open;
+mod shutdown;
+mod size;
+mod supervisor;
 
 pub(crate) use self::size::allowed_workers;
 pub(crate) use crate::scheduler::{Force, OnWorkerDeath};

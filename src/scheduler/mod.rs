@@ -46,7 +46,7 @@ mod shutdown;
 mod task;
 mod tempo;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod worker;
 
 use std::collections::{BTreeSet, VecDeque};

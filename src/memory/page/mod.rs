@@ -1,10 +1,10 @@
 //! What a worker and its parent write to and read from at any time.
 
-pub(crate) mod claim;
+mod claim;
 pub(crate) mod layout;
 pub(crate) mod record;
-pub(crate) mod window;
-pub(crate) mod words;
+mod window;
+mod words;
 
 pub(crate) use self::claim::items::{Items, Stopped};
 pub(crate) use self::claim::{Asked, Begun, Claim, ClaimBoard, Revocation, begin, is_offered};

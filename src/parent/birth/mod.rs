@@ -1,7 +1,7 @@
 //! How a child comes to be.
 
-pub(crate) mod forkserver;
-pub(crate) mod start;
+mod forkserver;
+pub(super) mod start;
 
 pub(crate) use self::forkserver::{ForkServer, ServerLaunch};
 pub use self::start::StartMethod;

@@ -1,9 +1,9 @@
 //! A task, from when it is let in to when its result is taken.
 
-pub(crate) mod cell;
-pub(crate) mod harvest;
-pub(crate) mod ledger;
-pub(crate) mod progress;
+pub(super) mod cell;
+pub(super) mod harvest;
+pub(super) mod ledger;
+mod progress;
 
 #[cfg(test)]
 pub(crate) use self::cell::Resolution;

@@ -1,9 +1,9 @@
 //! What the pool says of itself.
 
-pub(crate) mod events;
-pub(crate) mod metrics;
-pub(crate) mod observer;
-pub(crate) mod snapshot;
+pub(super) mod events;
+mod metrics;
+pub(super) mod observer;
+pub(super) mod snapshot;
 
 pub use self::events::{Events, PoolEvent};
 pub use self::metrics::{DurationHistogram, TaskOutcome, TaskOutcomes};
