@@ -5,8 +5,9 @@
 //! cargo run -p procpool-benches --example chart -- run.json docs/benchmark.svg
 //! ```
 //!
-//! One panel for each row that has peers and is about time: a bar for this pool and one for each peer, on
-//! a logarithmic scale, the best first. The colours are those of the reader's theme, light or dark.
+//! One panel for each row that has peers and is about time: a bar for this pool and one for each
+//! peer, on a logarithmic scale, the best first. The colours are those of the reader's theme, light
+//! or dark.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -138,7 +139,8 @@ impl Panel {
         self.bars.iter().map(|_| BAR).sum::<f64>() + 2.0 * BAR
     }
 
-    /// The length of a bar: a decade is as long everywhere in the panel, and begins at a power of ten.
+    /// The length of a bar: a decade is as long everywhere in the panel, and begins at a power of
+    /// ten.
     fn length(&self, value: f64) -> f64 {
         let logarithms = || self.bars.iter().map(|bar| bar.value.log10());
         let first = logarithms().fold(f64::INFINITY, f64::min).floor();

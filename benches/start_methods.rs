@@ -5,19 +5,20 @@
 //! ```
 //!
 //! * **fresh processes**: no-op tasks, each in a process of its own (`max_tasks_per_child(1)`),
-//!   submitted one by one from one task, then all results awaited. Against two shells at a time, each of
-//!   which forks a process that exits (the floor of `ForkServer`) or starts `/bin/true` (that of `Spawn`),
-//!   and waits for it, in a loop; and against Python's `ProcessPoolExecutor`, with two workers, for which
-//!   that is best.
-//! * **new worker**: a task for which a worker must be started, from submitting it to its result; the
-//!   fork server is up. Against a bare spawn of this binary up to its first byte (`Spawn`), one of the
-//!   shells above (`ForkServer`), or, where there is a preload, `Spawn` with the same preload.
-//! * **first result**: from building the pool on, so with the start of the fork server. Against the bare
-//!   spawn.
-//! * **memory per worker**: by how much the memory of server and workers is more, when each worker has
-//!   read all that was preloaded, than that of the server alone (the proportional set size, in which a
-//!   page that n processes share counts as an n-th of a page in each, and the page tables). Against
-//!   Python's `forkserver` that has preloaded a `bytes` of that size.
+//!   submitted one by one from one task, then all results awaited. Against two shells at a time,
+//!   each of which forks a process that exits (the floor of `ForkServer`) or starts `/bin/true`
+//!   (that of `Spawn`), and waits for it, in a loop; and against Python's `ProcessPoolExecutor`,
+//!   with two workers, for which that is best.
+//! * **new worker**: a task for which a worker must be started, from submitting it to its result;
+//!   the fork server is up. Against a bare spawn of this binary up to its first byte (`Spawn`), one
+//!   of the shells above (`ForkServer`), or, where there is a preload, `Spawn` with the same
+//!   preload.
+//! * **first result**: from building the pool on, so with the start of the fork server. Against the
+//!   bare spawn.
+//! * **memory per worker**: by how much the memory of server and workers is more, when each worker
+//!   has read all that was preloaded, than that of the server alone (the proportional set size, in
+//!   which a page that n processes share counts as an n-th of a page in each, and the page tables).
+//!   Against Python's `forkserver` that has preloaded a `bytes` of that size.
 //!
 //! Only ratios say something about the pool: absolute times vary with the machine's mood.
 
@@ -322,8 +323,8 @@ impl NewWorker {
     }
 }
 
-/// The bytes of memory of a process, where what it shares counts in proportion, and of the tables that
-/// say where its memory is.
+/// The bytes of memory of a process, where what it shares counts in proportion, and of the tables
+/// that say where its memory is.
 fn memory_of(pid: u32) -> f64 {
     let kibibytes = |file, key| {
         let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("a process");

@@ -1,12 +1,13 @@
-//! What a task costs in calls of the kernel, wake-ups, copied bytes and allocations: counted, not timed.
+//! What a task costs in calls of the kernel, wake-ups, copied bytes and allocations: counted, not
+//! timed.
 //!
 //! ```text
 //! cargo run --release --example costs -- [FILTER]
 //! ```
 //!
-//! The kernel counts calls that read or write, the bytes that it copies for them, how often threads wait
-//! and are woken, and pages that are mapped when they are touched (`/proc/PID/io`, `status`, `stat`); an
-//! allocator counts allocations. Of all other calls `strace` can tell:
+//! The kernel counts calls that read or write, the bytes that it copies for them, how often threads
+//! wait and are woken, and pages that are mapped when they are touched (`/proc/PID/io`, `status`,
+//! `stat`); an allocator counts allocations. Of all other calls `strace` can tell:
 //!
 //! ```text
 //! strace -f -c target/release/examples/costs 'round trip'

@@ -31,8 +31,8 @@ struct Table {
     built: Instant,
 }
 
-/// The preload, which runs in the fork server: the sieve of Eratosthenes. In earnest it would read a
-/// dictionary, an index, or a model.
+/// The preload, which runs in the fork server: the sieve of Eratosthenes. In earnest it would read
+/// a dictionary, an index, or a model.
 #[expect(clippy::cast_possible_truncation, reason = "they are at most the limit")]
 fn build(limit: u32) -> Table {
     let start = Instant::now();

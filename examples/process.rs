@@ -1,5 +1,5 @@
-//! `Process` as in Python's reference of `multiprocessing.Process`: a name, an exit code, and an end that
-//! comes early.
+//! `Process` as in Python's reference of `multiprocessing.Process`: a name, an exit code, and an
+//! end that comes early.
 //!
 //! ```console
 //! $ cargo run --release --example process

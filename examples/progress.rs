@@ -91,8 +91,8 @@ async fn search(limit: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Shows what the task reports until it is over. Ctrl-C reaches this process alone; it asks the task
-/// to end.
+/// Shows what the task reports until it is over. Ctrl-C reaches this process alone; it asks the
+/// task to end.
 async fn show_until_done(handle: &TaskHandle<Longest>, mut interrupts: Signal) -> io::Result<()> {
     let mut reports = handle.progress();
     let mut bar = Bar::default();

@@ -23,7 +23,8 @@ fn square(n: u64) -> u64 {
     n * n
 }
 
-/// The same by looking for the next multiple: some tens of microseconds, which is worth another process.
+/// The same by looking for the next multiple: some tens of microseconds, which is worth another
+/// process.
 fn square_by_looking(n: u64) -> u64 {
     (n * (n - 1) + 1..=n * n).find(|candidate| candidate.is_multiple_of(n)).unwrap_or(0)
 }

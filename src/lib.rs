@@ -57,19 +57,21 @@
 //! 10. Nothing blocks the runtime, and the pool works on current-thread, multi-threaded and
 //!     paused-clock runtimes.
 //!
-//! These are promises of pools. A [`Process`] is yours: one that is [spawned](Process::spawn) for its
-//! result, or is a [daemon](ProcessBuilder::daemon), ends with its parent, and any other lives on. However
-//! it ends, its handles are told, and it leaves no zombie.
+//! These are promises of pools. A [`Process`] is yours: one that is [spawned](Process::spawn) for
+//! its result, or is a [daemon](ProcessBuilder::daemon), ends with its parent, and any other lives
+//! on. However it ends, its handles are told, and it leaves no zombie.
 //!
 //! # The three lines to remember
 //!
-//! * [`register!`] names the functions that workers, or a [`Process`], may run; [`task!`] does so in place.
-//! * [`init`] is the first statement of `main`: all of these are further processes of the same program.
-//!   A separate worker program calls [`worker_main`] instead.
+//! * [`register!`] names the functions that workers, or a [`Process`], may run; [`task!`] does so
+//!   in place.
+//! * [`init`] is the first statement of `main`: all of these are further processes of the same
+//!   program. A separate worker program calls [`worker_main`] instead.
 //! * [`test_support!`] is written once in each test binary that uses pools or processes.
 //!
-//! Arguments and results are serde types, `serde_json::Value` among them. The chapter on [values](guide::values) says what
-//! crosses, in which form, and what to write where something does not.
+//! Arguments and results are serde types, `serde_json::Value` among them. The chapter on
+//! [values](guide::values) says what crosses, in which form, and what to write where something does
+//! not.
 //!
 //! # Where to find what
 //!
@@ -107,23 +109,25 @@
 //! # Features
 //!
 //! `tracing` (off by default) emits events by the crate of that name, at level `DEBUG` for workers
-//! that start, become ready, fail to start, leave or die, and for fork servers, and at level `ERROR` for panics in callbacks
-//! and in handlers of worker output. Without it the latter are printed to standard error.
+//! that start, become ready, fail to start, leave or die, and for fork servers, and at level
+//! `ERROR` for panics in callbacks and in handlers of worker output. Without it the latter are
+//! printed to standard error.
 //!
 //! # When not to use it
 //!
-//! Arguments and results are encoded and cross a pipe (but for [`SharedSlice`]), and a round trip costs two
-//! process switches, some ten microseconds. Where the code is trusted not to crash, hang or leak,
-//! [`tokio::task::spawn_blocking`] or rayon share memory and are cheaper. A process is the better
-//! choice for code that may take the service down (parsers in C, plugins), that must be killed when
-//! it takes too long (threads cannot be), or that wants an address space or an allocator of its own.
-//! A chapter on [choosing](guide::choosing) compares them, with numbers and cases, and pools with single
-//! processes.
+//! Arguments and results are encoded and cross a pipe (but for [`SharedSlice`]), and a round trip
+//! costs two process switches, some ten microseconds. Where the code is trusted not to crash, hang
+//! or leak, [`tokio::task::spawn_blocking`] or rayon share memory and are cheaper. A process is the
+//! better choice for code that may take the service down (parsers in C, plugins), that must be
+//! killed when it takes too long (threads cannot be), or that wants an address space or an
+//! allocator of its own. A chapter on [choosing](guide::choosing) compares them, with numbers and
+//! cases, and pools with single processes.
 //!
 //! # Platforms
 //!
-//! Linux is supported in full; [`StartMethod::ForkServer`] needs Linux 5.3 or later. Other Unix systems lack the shared page by which tasks are taken
-//! back from workers, so nothing is sent ahead there, and [`SharedSlice`] cannot be made; they are not tested yet. Windows is not
+//! Linux is supported in full; [`StartMethod::ForkServer`] needs Linux 5.3 or later. Other Unix
+//! systems lack the shared page by which tasks are taken back from workers, so nothing is sent
+//! ahead there, and [`SharedSlice`] cannot be made; they are not tested yet. Windows is not
 //! supported yet.
 #![deny(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]

@@ -1,7 +1,7 @@
-//! Chaos: pools of real processes under tasks that do all that can go wrong, callers who change their
-//! minds, and an outside hand that sends signals to their workers. An independent recorder, a file to
-//! which each task appends before it does anything else, tells how often each has begun; every resolution
-//! is compared with it.
+//! Chaos: pools of real processes under tasks that do all that can go wrong, callers who change
+//! their minds, and an outside hand that sends signals to their workers. An independent recorder, a
+//! file to which each task appends before it does anything else, tells how often each has begun;
+//! every resolution is compared with it.
 //!
 //! Usually it takes some seconds. A long run, in which each pool has the next seed:
 //!
@@ -9,11 +9,11 @@
 //! PROCPOOL_CHAOS_SECONDS=3600 PROCPOOL_CHAOS_SEED=1 cargo test --release --test chaos -- --nocapture
 //! ```
 //!
-//! `PROCPOOL_CHAOS_SEED` alone runs the pool of that seed and no other. A seed reproduces all decisions,
-//! but not how the processes interleave.
+//! `PROCPOOL_CHAOS_SEED` alone runs the pool of that seed and no other. A seed reproduces all
+//! decisions, but not how the processes interleave.
 //!
-//! A stopped worker is no fault that a pool could see: its task just does not end, as one that hangs.
-//! So whoever stops a worker either continues it, or the task has a timeout.
+//! A stopped worker is no fault that a pool could see: its task just does not end, as one that
+//! hangs. So whoever stops a worker either continues it, or the task has a timeout.
 //!
 //! A binary of its own: it counts the descriptors, threads and children of its process.
 
@@ -257,7 +257,8 @@ fn runtime(seed: u64) -> tokio::runtime::Runtime {
     builder.enable_all().build().unwrap()
 }
 
-/// After one pool there is what a runtime opens once and for all, such as its descriptors for signals.
+/// After one pool there is what a runtime opens once and for all, such as its descriptors for
+/// signals.
 fn usual() -> Belongings {
     let runtime = runtime(0);
     runtime.block_on(async {

@@ -84,8 +84,8 @@ const ATTEMPTS: usize = 10;
 /// Counts are those of the whole process: one test at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// Fails unless one of a few attempts is within all bounds. If the machine is too busy for each of them, it
-/// is enough that none is beyond the looser ones.
+/// Fails unless one of a few attempts is within all bounds. If the machine is too busy for each of
+/// them, it is enough that none is beyond the looser ones.
 async fn check(tasks: usize, bounds: Bounds, work: impl AsyncFn(&ProcessPoolExecutor, usize)) {
     if let Err(error) = Usage::of(&[std::process::id()]) {
         println!("SKIPPED: this system does not count what a process does: {error}");
@@ -114,8 +114,9 @@ async fn check(tasks: usize, bounds: Bounds, work: impl AsyncFn(&ProcessPoolExec
     println!("the machine was too busy {disturbed} times: only the looser bounds were tested");
 }
 
-/// Whether others had the CPUs for much of the time. Then workers look slow to the pool, and are sent less
-/// at a time. On an idle machine the share is less than a fifth, with three busy loops beside it above one.
+/// Whether others had the CPUs for much of the time. Then workers look slow to the pool, and are
+/// sent less at a time. On an idle machine the share is less than a fifth, with three busy loops
+/// beside it above one.
 fn is_disturbed(counts: &Counts) -> bool {
     let all = counts.parent.plus(counts.workers);
     all.delay > all.cpu / 3

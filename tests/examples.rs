@@ -33,8 +33,8 @@ const NAMES: [&str; 14] = [
     "shared",
 ];
 
-/// The path of an example, built from the sources as they are now: cargo itself builds examples for a
-/// full `cargo test` only, and would leave old ones in place for `cargo test --test examples`.
+/// The path of an example, built from the sources as they are now: cargo itself builds examples for
+/// a full `cargo test` only, and would leave old ones in place for `cargo test --test examples`.
 fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {

@@ -2,8 +2,8 @@
 //!
 //! A binary of its own: it reads text, and needs no pool.
 
-/// What `concurrent.futures` of Python 3.14 has to offer, with every parameter and every method; and
-/// `multiprocessing.Pool`.
+/// What `concurrent.futures` of Python 3.14 has to offer, with every parameter and every method;
+/// and `multiprocessing.Pool`.
 const FUTURES: [&str; 58] = [
     "Executor",
     "submit",

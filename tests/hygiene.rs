@@ -70,9 +70,9 @@ fn inheritable_pipe() -> (File, OwnedFd) {
 /// By which a process sees its parent end.
 const PIDFD: &str = "anon_inode:[pidfd]";
 
-/// Those that there have to be, and no others. A forked worker has three more: the end of the pipe by
-/// which it notices that the pool's process is gone, and two that have the system tell it. Any other one has opened its
-/// parent for that.
+/// Those that there have to be, and no others. A forked worker has three more: the end of the pipe
+/// by which it notices that the pool's process is gone, and two that have the system tell it. Any
+/// other one has opened its parent for that.
 #[track_caller]
 fn assert_only_needed(descriptors: &BTreeMap<i32, String>, frames: usize, lifelines: usize) {
     assert_eq!(descriptors[&0], "/dev/null", "{descriptors:?}");

@@ -128,12 +128,12 @@ async fn memory_of_dropped_results_is_freed_while_the_pool_lives() {
     assert!(growth < 2 * SIZE, "grew by {} MB", growth / MEGABYTE);
 }
 
-/// Of ten payloads at a time: less than in the scenario, as unoptimised code is slow to encode, but so
-/// much that the allocator gives each back to the system.
+/// Of ten payloads at a time: less than in the scenario, as unoptimised code is slow to encode, but
+/// so much that the allocator gives each back to the system.
 const SHARE: usize = 40 * MEGABYTE;
 
-/// Waits until the memory that ten payloads took is free again, but for what one may leave. That of the
-/// process's own: what it shares with workers is kept, and is bounded.
+/// Waits until the memory that ten payloads took is free again, but for what one may leave. That of
+/// the process's own: what it shares with workers is kept, and is bounded.
 async fn memory_returns(before: usize) {
     wait_until("memory returns", || memory("RssAnon") < before + 2 * SHARE).await;
 }

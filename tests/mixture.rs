@@ -1,6 +1,6 @@
 //! Everything at once: pools with random settings under a random load, while workers are killed,
-//! replaced, and more or fewer. Whatever happens, each task resolves once, none runs more often than it
-//! may, the counts add up, and nothing is left behind.
+//! replaced, and more or fewer. Whatever happens, each task resolves once, none runs more often
+//! than it may, the counts add up, and nothing is left behind.
 //!
 //! `PROCPOOL_MIXTURES=FIRST..END` runs other seeds than the usual ones.
 //!

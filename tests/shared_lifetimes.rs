@@ -15,8 +15,8 @@ use common::{Gate, hold, in_time, wait_until};
 
 procpool::test_support!();
 
-/// How many shared values this process has: descriptors and mappings of those with more than a page. The
-/// smaller ones are the pool's own.
+/// How many shared values this process has: descriptors and mappings of those with more than a
+/// page. The smaller ones are the pool's own.
 fn open_here() -> (usize, usize) {
     let fds = std::fs::read_dir("/proc/self/fd").unwrap();
     let sizes = fds.filter_map(|fd| {
@@ -99,8 +99,8 @@ procpool::register!(
     make_unsendable,
 );
 
-/// What a worker has lent it lets go when it has seen that it was taken, which may be after its next task. And
-/// results that nobody wants may still be on their way.
+/// What a worker has lent it lets go when it has seen that it was taken, which may be after its
+/// next task. And results that nobody wants may still be on their way.
 async fn nothing_is_left(pool: &ProcessPoolExecutor) {
     wait_until("nothing is open here", || open_here() == (0, 0)).await;
     let began = std::time::Instant::now();

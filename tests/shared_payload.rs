@@ -1,7 +1,7 @@
 //! Payloads that travel through memory that the processes share.
 //!
-//! A binary of its own: descriptors and mappings of the whole process are counted, so the tests take
-//! turns.
+//! A binary of its own: descriptors and mappings of the whole process are counted, so the tests
+//! take turns.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::needless_pass_by_value, reason = "the arguments of tasks are owned")]
@@ -477,7 +477,8 @@ async fn cancelled_tasks_give_their_memory_back() {
         for handle in handles {
             assert!(in_time(handle).await.unwrap_err().is_cancelled());
         }
-        // Frames that are in the pipe have been given back, too, when the supervisor has heard of it.
+        // Frames that are in the pipe have been given back, too, when the supervisor has heard of
+        // it.
         wait_until("nothing is queued", || pool.stats().waiting == 0).await;
     }
     assert!(most <= 10, "{most}");

@@ -1,11 +1,12 @@
-//! A pool under mixed load for long, in which workers die all the time: what a service takes must not grow
-//! with the time that it runs. Usually it takes half a minute; an hour:
+//! A pool under mixed load for long, in which workers die all the time: what a service takes must
+//! not grow with the time that it runs. Usually it takes half a minute; an hour:
 //!
 //! ```text
 //! PROCPOOL_SOAK_SECONDS=3600 cargo test --release --test soak -- --nocapture
 //! ```
 //!
-//! What is compared is the second quarter of the time, in which everything has warmed up, with the last.
+//! What is compared is the second quarter of the time, in which everything has warmed up, with the
+//! last.
 //!
 //! A binary of its own: it measures memory, descriptors, threads and children of its process.
 
@@ -32,7 +33,8 @@ use random::Random;
 
 procpool::test_support!();
 
-/// How often a worker is killed, in milliseconds; and each client has one in 40 tasks that dies by itself.
+/// How often a worker is killed, in milliseconds; and each client has one in 40 tasks that dies by
+/// itself.
 const KILL_EVERY: u64 = 150;
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
@@ -252,7 +254,8 @@ fn median(mut values: Vec<f32>) -> f32 {
     values[values.len() / 2]
 }
 
-/// Compares the medians of the second and the last quarter. It may grow by a factor, and by so much.
+/// Compares the medians of the second and the last quarter. It may grow by a factor, and by so
+/// much.
 fn assert_flat(what: &str, values: &[f32], (factor, slack): (f32, f32)) {
     let quarter = values.len() / 4;
     assert!(quarter > 0, "{what} was measured {} times", values.len());

@@ -36,7 +36,8 @@ impl Machine {
         }
     }
 
-    /// Whether others wanted much of the CPUs, so that times, and what they decide, cannot be trusted.
+    /// Whether others wanted much of the CPUs, so that times, and what they decide, cannot be
+    /// trusted.
     #[expect(clippy::cast_precision_loss, reason = "there are not that many CPUs")]
     pub(super) fn is_busy(&self) -> bool {
         self.load > 0.25 * self.cpus as f64
@@ -73,8 +74,8 @@ fn today() -> String {
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// The date of a day since 1970, by the Gregorian calendar: years begin in March here, so that the day
-/// that some of them have more is their last one, and they repeat after 400.
+/// The date of a day since 1970, by the Gregorian calendar: years begin in March here, so that the
+/// day that some of them have more is their last one, and they repeat after 400.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

@@ -15,7 +15,8 @@ pub(crate) use show::{Aim, Unit};
 /// Durations of single operations, in seconds; or what else the [`Unit`] says.
 pub(crate) struct Block {
     pub(crate) ours: Vec<f64>,
-    /// The same for each [`Other`] of the case, measured next to `ours`; empty for one that is absent.
+    /// The same for each [`Other`] of the case, measured next to `ours`; empty for one that is
+    /// absent.
     pub(crate) others: Vec<Vec<f64>>,
 }
 

@@ -19,7 +19,8 @@ use super::harness::{Aim, Block, Case, Options, Unit};
 const ITEMS: u64 = 200;
 const STEPS: u64 = 1_000_000;
 
-/// The same code for all who run it, step by step: what is inlined may be folded, and here more than there.
+/// The same code for all who run it, step by step: what is inlined may be folded, and here more
+/// than there.
 #[inline(never)]
 fn churn(seed: u64) -> u64 {
     (0..STEPS).fold(seed, |x, step| black_box(x.wrapping_mul(6_364_136_223_846_793_005) ^ step))
@@ -107,8 +108,8 @@ impl IdlePool {
         Self { workers: workers.recv().expect("a pool"), _until: until }
     }
 
-    /// Of the workers, and of all threads of this process but the one that sleeps here: all other pools
-    /// of this benchmark are idle, too.
+    /// Of the workers, and of all threads of this process but the one that sleeps here: all other
+    /// pools of this benchmark are idle, too.
     fn usage(&self) -> Usage {
         thread::sleep(Duration::from_millis(200)); // what has run before is over then
         let before = self.usage_so_far();

@@ -74,8 +74,8 @@ fn echo_pings() -> io::Result<()> {
     Ok(())
 }
 
-/// Seconds until each of so many children that are started at once has written a byte; by two threads, as
-/// starting one keeps a thread until the child's program is there.
+/// Seconds until each of so many children that are started at once has written a byte; by two
+/// threads, as starting one keeps a thread until the child's program is there.
 pub(crate) fn bare_spawns(children: usize) -> f64 {
     let start = Instant::now();
     let spawn = |count| {

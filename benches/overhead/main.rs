@@ -4,9 +4,10 @@
 //! cargo bench -p procpool-benches --bench overhead -- [FILTER] [--quick] [--peers] [--json FILE]
 //! ```
 //!
-//! All rows are measured in turn, a small block of each at a time, each next to what it is compared with:
-//! only ratios say something about the pool, as absolute times vary with the machine's mood. `README.md`
-//! in `benches` says what each row is, how other pools are installed, and how the chart is drawn.
+//! All rows are measured in turn, a small block of each at a time, each next to what it is compared
+//! with: only ratios say something about the pool, as absolute times vary with the machine's mood.
+//! `README.md` in `benches` says what each row is, how other pools are installed, and how the chart
+//! is drawn.
 
 #![allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 

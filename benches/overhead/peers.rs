@@ -1,4 +1,5 @@
-//! Other pools, each in a process of its own that does what it is asked for. None of them has to be there.
+//! Other pools, each in a process of its own that does what it is asked for. None of them has to be
+//! there.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Write};

@@ -20,7 +20,8 @@ pub(crate) fn cases(options: &Options) -> Vec<Case> {
     vec![pending(options), workers(options), crowd(options)]
 }
 
-/// From the first submission to the last result, but for the moment in which the workers are let go.
+/// From the first submission to the last result, but for the moment in which the workers are let
+/// go.
 fn pending(options: &Options) -> Case {
     let (many, repetitions) = (options.scale(MANY), options.scale(100));
     let case = Case::new("task of a million pending", Unit::Latency, options.scale(7), move || {
@@ -70,7 +71,8 @@ async fn per_task(pool: &ProcessPoolExecutor, tasks: usize) -> f64 {
     (submitting + awaiting) / tasks as f64
 }
 
-/// CPU time of the pool's process alone: on few cores the workers take turns, which is the kernel's affair.
+/// CPU time of the pool's process alone: on few cores the workers take turns, which is the kernel's
+/// affair.
 fn workers(options: &Options) -> Case {
     let (name, tasks) = (format!("parent's CPU time per task, {WORKERS} workers"), 200_000);
     let tasks = options.scale(tasks);

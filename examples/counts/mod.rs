@@ -1,5 +1,6 @@
-//! Counts what tasks cost, for an example, a benchmark and tests: calls of the kernel, wake-ups, copied
-//! bytes, allocations. On a loaded machine they are hardly others than on a quiet one, as times are.
+//! Counts what tasks cost, for an example, a benchmark and tests: calls of the kernel, wake-ups,
+//! copied bytes, allocations. On a loaded machine they are hardly others than on a quiet one, as
+//! times are.
 #![allow(dead_code, unused_imports, reason = "each of its users needs a part of it")]
 #![allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 

@@ -39,8 +39,8 @@ pub(crate) async fn bulk(pool: &ProcessPoolExecutor, tasks: usize) {
     }
 }
 
-/// As [`bulk`], but no worker begins before all are submitted, so they do not run out of tasks however the
-/// machine shares out its CPUs.
+/// As [`bulk`], but no worker begins before all are submitted, so they do not run out of tasks
+/// however the machine shares out its CPUs.
 pub(crate) async fn bulk_behind_gate(pool: &ProcessPoolExecutor, tasks: usize) {
     let mut gate = Gate::new().expect("a pipe");
     let mut blocked = Vec::new();

@@ -181,10 +181,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A secret that a process shares with its descendants; Python's `authkey`.
 ///
-/// The main process has 32 random bytes, and each child inherits those of the process that makes it. They
-/// travel over a socket that nobody else has: never in the arguments or the environment of a process,
-/// where others could read them. Nothing in this crate needs the key; it is for what relatives do
-/// among themselves, such as proving over a network connection that they are relatives.
+/// The main process has 32 random bytes, and each child inherits those of the process that makes
+/// it. They travel over a socket that nobody else has: never in the arguments or the environment of
+/// a process, where others could read them. Nothing in this crate needs the key; it is for what
+/// relatives do among themselves, such as proving over a network connection that they are
+/// relatives.
 ///
 /// ```
 /// let key = procpool::current_process().authkey();
@@ -212,8 +213,8 @@ impl fmt::Debug for AuthKey {
     }
 }
 
-/// The process in which it is called: one that the user has started, a [`Process`](crate::Process), or a
-/// worker of a pool. Python's function of the same name.
+/// The process in which it is called: one that the user has started, a [`Process`](crate::Process),
+/// or a worker of a pool. Python's function of the same name.
 ///
 /// ```
 /// let this = procpool::current_process();
@@ -231,8 +232,8 @@ pub struct CurrentProcess(&'static Own);
 
 impl CurrentProcess {
     /// `MainProcess` in a process that the user has started; the [name](crate::Process::name) of a
-    /// [`Process`](crate::Process); the pool's name and the worker's number, as in `procpool-worker-3`, in
-    /// a worker.
+    /// [`Process`](crate::Process); the pool's name and the worker's number, as in
+    /// `procpool-worker-3`, in a worker.
     pub fn name(self) -> &'static str {
         &self.0.identity.name
     }
@@ -242,8 +243,8 @@ impl CurrentProcess {
         std::process::id()
     }
 
-    /// Whether it is a [daemon](crate::ProcessBuilder::daemon), which may have no children. A worker
-    /// of a pool is none.
+    /// Whether it is a [daemon](crate::ProcessBuilder::daemon), which may have no children. A
+    /// worker of a pool is none.
     pub fn daemon(self) -> bool {
         self.0.identity.daemon
     }

@@ -8,19 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::{CpuTimer, Resource, limit_resource, signal};
 
-/// Limits on what a worker may take of the machine, for
-/// [`Builder::limits`](crate::Builder::limits) and
-/// [`ProcessBuilder::limits`](crate::ProcessBuilder::limits); the counterpart of the limits in Python's
-/// module `resource`.
+/// Limits on what a worker may take of the machine, for [`Builder::limits`](crate::Builder::limits)
+/// and [`ProcessBuilder::limits`](crate::ProcessBuilder::limits); the counterpart of the limits in
+/// Python's module `resource`.
 ///
-/// They are the system's own (`setrlimit`), and are set in the new process before it runs its initializer
-/// or its function, however it was started; a fork server and what it preloads have none. A stricter limit that
-/// was inherited stays. What a task starts inherits them, and each process counts by itself. Nothing that
-/// runs there can lift them again, unless it is root's. (The [CPU time](Self::cpu_time) of tasks is
-/// different: see there.)
+/// They are the system's own (`setrlimit`), and are set in the new process before it runs its
+/// initializer or its function, however it was started; a fork server and what it preloads have
+/// none. A stricter limit that was inherited stays. What a task starts inherits them, and each
+/// process counts by itself. Nothing that runs there can lift them again, unless it is root's. (The
+/// [CPU time](Self::cpu_time) of tasks is different: see there.)
 ///
-/// A task that runs into a limit by which the system kills fails by the death of its worker, which says so:
-/// see [`WorkerDeath::is_cpu_time_limit`](crate::WorkerDeath::is_cpu_time_limit),
+/// A task that runs into a limit by which the system kills fails by the death of its worker, which
+/// says so: see [`WorkerDeath::is_cpu_time_limit`](crate::WorkerDeath::is_cpu_time_limit),
 /// [`is_memory_limit`](crate::WorkerDeath::is_memory_limit) and
 /// [`is_file_size_limit`](crate::WorkerDeath::is_file_size_limit).
 ///
@@ -67,55 +66,58 @@ impl ResourceLimits {
         Self::default()
     }
 
-    /// The most bytes of private writable memory (`RLIMIT_DATA`): allocations beyond it fail, by which Rust
-    /// code is aborted. [`Builder::hard_memory_limit`](crate::Builder::hard_memory_limit) is the same, and
-    /// says more.
+    /// The most bytes of private writable memory (`RLIMIT_DATA`): allocations beyond it fail, by
+    /// which Rust code is aborted.
+    /// [`Builder::hard_memory_limit`](crate::Builder::hard_memory_limit) is the same, and says
+    /// more.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self
     }
 
-    /// The most bytes of addresses (`RLIMIT_AS`), in which programs, libraries, mapped files and memory that
-    /// was only reserved count as well: a stricter and a coarser limit than [`memory`](Self::memory), which
-    /// is most likely what you want. Large arguments and results go through pipes then, not through
-    /// [shared memory](crate::Builder::shared_memory).
+    /// The most bytes of addresses (`RLIMIT_AS`), in which programs, libraries, mapped files and
+    /// memory that was only reserved count as well: a stricter and a coarser limit than
+    /// [`memory`](Self::memory), which is most likely what you want. Large arguments and results go
+    /// through pipes then, not through [shared memory](crate::Builder::shared_memory).
     pub fn address_space(mut self, bytes: u64) -> Self {
         self.address_space = Some(bytes);
         self
     }
 
-    /// The most CPU time that a task may take, on all threads of its worker together. SIGXCPU ends who takes
-    /// more.
+    /// The most CPU time that a task may take, on all threads of its worker together. SIGXCPU ends
+    /// who takes more.
     ///
-    /// Unlike a [timeout](crate::TaskBuilder::timeout) it does not count while the task waits, or while the
-    /// machine is busy with others. Each task has all of it, and so has each input of a
-    /// [`map`](crate::ProcessPoolExecutor::map), and the exit hook. The preload and the initializer do not
-    /// count; they have the [start timeout](crate::Builder::start_timeout). Other processes that a task starts
-    /// do not count, either. It is exact to a tick of the system's clock, some milliseconds. A task that handles
-    /// that signal goes on, so this is a means against mistakes, and a timeout is one against malice. It
-    /// costs a call of the system for each task, about 0.4 microseconds. Only on Linux.
+    /// Unlike a [timeout](crate::TaskBuilder::timeout) it does not count while the task waits, or
+    /// while the machine is busy with others. Each task has all of it, and so has each input of a
+    /// [`map`](crate::ProcessPoolExecutor::map), and the exit hook. The preload and the initializer
+    /// do not count; they have the [start timeout](crate::Builder::start_timeout). Other processes
+    /// that a task starts do not count, either. It is exact to a tick of the system's clock, some
+    /// milliseconds. A task that handles that signal goes on, so this is a means against mistakes,
+    /// and a timeout is one against malice. It costs a call of the system for each task, about 0.4
+    /// microseconds. Only on Linux.
     ///
     /// Of a [`Process`](crate::Process) it is the most in its whole life, as the system counts it
-    /// (`RLIMIT_CPU`): in seconds, rounded up, and by who runs at the ticks of its clock, which on a busy machine
-    /// may be far from exact. What the process starts inherits it. A process that goes on all the same is
-    /// killed a second later.
+    /// (`RLIMIT_CPU`): in seconds, rounded up, and by who runs at the ticks of its clock, which on
+    /// a busy machine may be far from exact. What the process starts inherits it. A process that
+    /// goes on all the same is killed a second later.
     pub fn cpu_time(mut self, limit: Duration) -> Self {
         self.cpu_time = Some(limit);
         self
     }
 
-    /// The most bytes that a file may have that is written (`RLIMIT_FSIZE`): SIGXFSZ ends who writes more,
-    /// unless that signal is handled or ignored; then the write fails. Pipes, sockets and terminals do not
-    /// count. Results for which the [memory that is shared](crate::Builder::shared_memory) would be larger
-    /// go through a pipe.
+    /// The most bytes that a file may have that is written (`RLIMIT_FSIZE`): SIGXFSZ ends who
+    /// writes more, unless that signal is handled or ignored; then the write fails. Pipes, sockets
+    /// and terminals do not count. Results for which the [memory that is
+    /// shared](crate::Builder::shared_memory) would be larger go through a pipe.
     pub fn file_size(mut self, bytes: u64) -> Self {
         self.file_size = Some(bytes);
         self
     }
 
-    /// No descriptor may have this number or a higher one (`RLIMIT_NOFILE`), so this is the most that may be
-    /// open at a time: a task gets the error "too many open files". Standard input, output and error count,
-    /// and up to four that procpool needs for itself, and a dozen more where arguments or results are large.
+    /// No descriptor may have this number or a higher one (`RLIMIT_NOFILE`), so this is the most
+    /// that may be open at a time: a task gets the error "too many open files". Standard input,
+    /// output and error count, and up to four that procpool needs for itself, and a dozen more
+    /// where arguments or results are large.
     pub fn open_files(mut self, count: u64) -> Self {
         self.open_files = Some(count);
         self
@@ -156,7 +158,8 @@ impl ResourceLimits {
         Ok(())
     }
 
-    /// Limits the CPU time of this process in its whole life. It is killed if it goes on all the same.
+    /// Limits the CPU time of this process in its whole life. It is killed if it goes on all the
+    /// same.
     pub(crate) fn apply_cpu_time(&self) -> io::Result<()> {
         let Some(limit) = self.cpu_time else { return Ok(()) };
         let soft = whole_seconds(limit);
@@ -173,8 +176,8 @@ impl ResourceLimits {
         }
     }
 
-    /// Which of them has ended a process, if one has: by this signal, and with these last words. They are
-    /// its own, so this is only likely.
+    /// Which of them has ended a process, if one has: by this signal, and with these last words.
+    /// They are its own, so this is only likely.
     pub(crate) fn exceeded(&self, ended_by: Option<i32>, words: &str) -> Option<Exceeded> {
         /// What Rust says before it aborts.
         const OUT_OF_MEMORY: &str = "memory allocation of ";

@@ -161,8 +161,8 @@ impl Drop for Delay {
     }
 }
 
-/// The output of a future, if it is ready in time; by the real clock, as other processes live in real
-/// time.
+/// The output of a future, if it is ready in time; by the real clock, as other processes live in
+/// real time.
 pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     match select(pin!(future), Delay::new(limit)).await {
         Either::Left((output, _)) => Some(output),

@@ -10,8 +10,8 @@ use crate::memory::Encoded;
 use crate::memory::shared::why_not_lend;
 use crate::wire::{InitFailure, Outcome, PanicReport, set_length};
 
-/// Calls a function and leaves a frame with what came of it in `out`, which is empty; but the result may be
-/// in the sink instead.
+/// Calls a function and leaves a frame with what came of it in `out`, which is empty; but the
+/// result may be in the sink instead.
 pub(super) fn call(
     function: &Function,
     payload: Arguments<'_>,
@@ -36,8 +36,8 @@ pub(super) fn call(
 }
 
 /// Calls a function and appends its result to `out`; or says why there is none, with what the reply
-/// has to tell of that. What a panic leaves in `out` is for the caller to take off. Says whether the result
-/// is in the sink instead.
+/// has to tell of that. What a panic leaves in `out` is for the caller to take off. Says whether
+/// the result is in the sink instead.
 #[inline]
 pub(super) fn attempt(
     call: &TaskCall,
@@ -46,8 +46,8 @@ pub(super) fn attempt(
     limit: usize,
     mut sink: Option<&mut dyn Sink>,
 ) -> Result<Encoded, Box<Failed>> {
-    // All by reference, also what it returns: `catch` would move it from place to place, and that takes longer than a
-    // small task.
+    // All by reference, also what it returns: `catch` would move it from place to place, and that
+    // takes longer than a small task.
     let mut called = None;
     let mut run = || {
         let sink = sink.as_mut().map(|sink| &mut **sink as &mut dyn Sink);

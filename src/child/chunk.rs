@@ -67,7 +67,8 @@ impl ChunkRun {
         Self { header, shared, entries: buffer, base: 0, done: 0, began, since: began }
     }
 
-    /// Claims the next item and returns how many came before it; `None` if there is none or it was taken back.
+    /// Claims the next item and returns how many came before it; `None` if there is none or it was
+    /// taken back.
     #[inline]
     pub(super) fn begin_item(&mut self) -> Option<u32> {
         let has_begun =

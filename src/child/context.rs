@@ -63,19 +63,19 @@ impl Current {
     }
 
     /// Whether the task is asked to end, because it was [aborted](crate::TaskHandle::abort), its
-    /// time is up, or the pool is ended. A task that looks now and then, and returns early, ends in good
-    /// order: what it returns is its result, and its worker lives on.
+    /// time is up, or the pool is ended. A task that looks now and then, and returns early, ends in
+    /// good order: what it returns is its result, and its worker lives on.
     ///
     /// A task that has looked before it is asked is trusted to look again: it has half of the
     /// [grace period](crate::Builder::grace_period) to return. If it has not returned by then it
     /// gets SIGTERM, and SIGKILL at the end of the grace period. A task that has never looked gets
     /// SIGTERM at once.
     ///
-    /// This is cheap enough for an inner loop, a few nanoseconds, and works on every thread that has
-    /// a copy of the `Current`. Once true it stays true while the task runs.
+    /// This is cheap enough for an inner loop, a few nanoseconds, and works on every thread that
+    /// has a copy of the `Current`. Once true it stays true while the task runs.
     ///
-    /// Where pool and worker share no memory (on systems other than Linux, or without `/proc`) it is
-    /// always false, and every task is ended by the signals.
+    /// Where pool and worker share no memory (on systems other than Linux, or without `/proc`) it
+    /// is always false, and every task is ended by the signals.
     ///
     /// ```
     /// /// Counts the primes below `limit`; if it is asked to end, those that it has found.
@@ -102,10 +102,10 @@ impl Current {
     /// show. It arrives in the parent at [`TaskHandle::progress`](crate::TaskHandle::progress).
     ///
     /// Report as often as you like, from any thread that has a copy of the `Current`: a call only
-    /// puts the report down, which takes some tens of nanoseconds and never blocks. The first one is
-    /// sent at once, then at most one every 50 milliseconds. It is always the latest that is sent,
-    /// also if the task is silent from then on, and the last one arrives before the result does.
-    /// If the worker dies, one that was not sent yet is lost.
+    /// puts the report down, which takes some tens of nanoseconds and never blocks. The first one
+    /// is sent at once, then at most one every 50 milliseconds. It is always the latest that is
+    /// sent, also if the task is silent from then on, and the last one arrives before the result
+    /// does. If the worker dies, one that was not sent yet is lost.
     ///
     /// A message is cut after 4 KiB. Reports that come from left-over threads after the task has
     /// ended are dropped.
@@ -202,8 +202,8 @@ pub fn state<T: 'static>() -> Result<&'static T, StateError> {
 /// What the [preload](crate::Builder::preload) of this pool returned; for tasks, for the
 /// [initializer](crate::Builder::initializer), and for the [exit hook](crate::Builder::exit_hook).
 ///
-/// With [`StartMethod::ForkServer`](crate::StartMethod::ForkServer) all workers share its memory, as
-/// long as they only read it.
+/// With [`StartMethod::ForkServer`](crate::StartMethod::ForkServer) all workers share its memory,
+/// as long as they only read it.
 ///
 /// ```
 /// fn build_table(size: u32) -> Vec<u32> {
@@ -221,8 +221,8 @@ pub fn state<T: 'static>() -> Result<&'static T, StateError> {
 ///
 /// # Errors
 ///
-/// If the pool has no preload, if it returned something of another type, or if this is not the thread
-/// that runs the tasks.
+/// If the pool has no preload, if it returned something of another type, or if this is not the
+/// thread that runs the tasks.
 pub fn preloaded<T: 'static>() -> Result<&'static T, StateError> {
     let value = PRELOADED.get().ok_or_else(|| missing(StateError::NoPreload))?;
     value.downcast_ref().ok_or(StateError::OtherPreload { wanted: type_name::<T>() })
@@ -243,8 +243,8 @@ fn missing(otherwise: StateError) -> StateError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
-    /// The pool was built without [`Builder::initializer`](crate::Builder::initializer), or this is no
-    /// worker.
+    /// The pool was built without [`Builder::initializer`](crate::Builder::initializer), or this is
+    /// no worker.
     #[error("this worker has no state: the pool was built without an initializer")]
     NoInitializer,
     /// This is not the thread that runs the worker's tasks. The state need not be `Sync`, so it is
@@ -253,7 +253,8 @@ pub enum StateError {
         "the state of this worker is on the thread that runs its tasks, and this is another one"
     )]
     OtherThread,
-    /// The pool was built without [`Builder::preload`](crate::Builder::preload), or this is no worker.
+    /// The pool was built without [`Builder::preload`](crate::Builder::preload), or this is no
+    /// worker.
     #[error("nothing was preloaded for this worker: the pool was built without a preload")]
     NoPreload,
     /// The preload returned something else. A `Result` is unwrapped before it is kept.
@@ -293,7 +294,8 @@ pub(super) fn set_current(current: Option<Current>) {
     ITEM.set(0);
 }
 
-/// Another item of the current chunk. That is set for each item, so it has to cost less than [`set_current`].
+/// Another item of the current chunk. That is set for each item, so it has to cost less than
+/// [`set_current`].
 pub(super) fn set_current_item(item: u32) {
     ITEM.set(item);
 }

@@ -1,7 +1,7 @@
 //! The fork server: a process with one thread that forks the workers of a pool.
 //!
-//! It runs the preload once. What that has built is in the memory of each worker from its start, and
-//! takes memory only once, as long as nobody writes to it.
+//! It runs the preload once. What that has built is in the memory of each worker from its start,
+//! and takes memory only once, as long as nobody writes to it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -57,7 +57,8 @@ struct Connection {
     lifeline: Arc<File>,
 }
 
-/// Shakes hands and runs the preload. `None` if this process cannot serve the pool, and has said why.
+/// Shakes hands and runs the preload. `None` if this process cannot serve the pool, and has said
+/// why.
 fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<Option<Server>> {
     let socket = Arc::clone(&connection.socket);
     let mut reader = FrameReader::new(Arc::clone(&socket))?;
@@ -119,8 +120,8 @@ fn send(mut socket: &File, kind: Kind, header: &impl serde::Serialize) -> io::Re
     socket.write_all(&message)
 }
 
-/// A test harness runs the test that turns into the server on a thread of its own, for which its main
-/// thread waits.
+/// A test harness runs the test that turns into the server on a thread of its own, for which its
+/// main thread waits.
 fn most_threads() -> usize {
     if TestWorker::name().is_some() { 2 } else { 1 }
 }

@@ -1,12 +1,14 @@
 //! The worker's end of the pipe from its parent, and how it waits there.
 //!
-//! A caller that awaits one quick task after the other sends the next one some microseconds after the last
-//! reply. To sleep and to be woken takes about as long, and costs both processes more than to look for that
-//! long. So a worker whose last wait was that short looks a few times before it sleeps. One that has looked
-//! in vain sleeps at once the next time: who has nothing to do burns nothing.
+//! A caller that awaits one quick task after the other sends the next one some microseconds after
+//! the last reply. To sleep and to be woken takes about as long, and costs both processes more than
+//! to look for that long. So a worker whose last wait was that short looks a few times before it
+//! sleeps. One that has looked in vain sleeps at once the next time: who has nothing to do burns
+//! nothing.
 //!
-//! Only the beginning of something is looked for. What follows while the parent writes it would come in as
-//! many pieces as there are looks, and each of them makes the parent write the next small one.
+//! Only the beginning of something is looked for. What follows while the parent writes it would
+//! come in as many pieces as there are looks, and each of them makes the parent write the next
+//! small one.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,9 +1,9 @@
 //! The worker's side: what happens in the child process.
 //!
-//! A worker is blocking std code, and so is a [`Process`](crate::Process). It reads a frame, runs the function, writes the reply, and only
-//! then looks at the next frame; so the first task without a reply is the only one that can be
-//! running. A second thread waits for the parent to go; a third sends what tasks report of their
-//! progress, from the first report on.
+//! A worker is blocking std code, and so is a [`Process`](crate::Process). It reads a frame, runs
+//! the function, writes the reply, and only then looks at the next frame; so the first task without
+//! a reply is the only one that can be running. A second thread waits for the parent to go; a third
+//! sends what tasks report of their progress, from the first report on.
 
 mod call;
 mod chunk;

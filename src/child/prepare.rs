@@ -9,8 +9,8 @@ use crate::function::was_used;
 use crate::function::{Function, InitError};
 use crate::wire::InitFailure;
 
-/// Runs the preload and keeps what it returns: in a fork server for all workers to come, and otherwise
-/// in the worker itself.
+/// Runs the preload and keeps what it returns: in a fork server for all workers to come, and
+/// otherwise in the worker itself.
 pub(super) fn preload(
     functions: &[&'static Function],
     position: u32,

@@ -1,8 +1,9 @@
 //! The way out of a worker, on which tasks' reports of progress travel with their replies.
 //!
-//! A task may report as often as it likes, from any of its threads. Its report is only put down, and
-//! takes the place of one that was not sent yet; a thread of its own sends what was put down, at most
-//! once in an [`INTERVAL`]. So the latest report arrives even if the task then computes in silence.
+//! A task may report as often as it likes, from any of its threads. Its report is only put down,
+//! and takes the place of one that was not sent yet; a thread of its own sends what was put down,
+//! at most once in an [`INTERVAL`]. So the latest report arrives even if the task then computes in
+//! silence.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -65,14 +66,14 @@ impl Uplink {
         if pipe.unwritten.is_empty() { Ok(()) } else { pipe.write(&[], &[]) }
     }
 
-    /// Writes the reply of the task that is over, after its last report. What it reports from now on
-    /// is dropped.
+    /// Writes the reply of the task that is over, after its last report. What it reports from now
+    /// on is dropped.
     pub(super) fn end_run(&self, run: u64, reply: &[u8], payload: &[u8]) -> io::Result<()> {
         self.end(run)?.write(reply, payload)
     }
 
-    /// As [`Self::end_run`], but the reply may be kept back, to be written with later ones. The caller flushes before
-    /// it waits.
+    /// As [`Self::end_run`], but the reply may be kept back, to be written with later ones. The
+    /// caller flushes before it waits.
     pub(super) fn end_run_soon(&self, run: u64, reply: &[u8]) -> io::Result<()> {
         self.end(run)?.write_soon(reply)
     }

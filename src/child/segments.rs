@@ -74,7 +74,8 @@ impl Segments {
         id
     }
 
-    /// A segment for results of that length, if all that would do are lent, and it may have one more.
+    /// A segment for results of that length, if all that would do are lent, and it may have one
+    /// more.
     pub(super) fn offer(&mut self, length: usize) -> Option<SegmentOffer> {
         self.own.retain(is_kept);
         let size = segment_size(length);
@@ -85,7 +86,8 @@ impl Segments {
         let sum = self.own.iter().map(|slab| slab.segment.len()).sum::<usize>();
         let mut instead_of = None;
         if self.own.len() >= SEGMENTS || sum.saturating_add(size) > self.most {
-            // One that is too small, or of several that are too many the one for which there is room.
+            // One that is too small, or of several that are too many the one for which there is
+            // room.
             let free = self
                 .own
                 .iter()
@@ -99,7 +101,8 @@ impl Segments {
         Some(SegmentOffer { segment: id, name, instead_of })
     }
 
-    /// The parent cannot open something: lets go of what it has not opened, and offers nothing more.
+    /// The parent cannot open something: lets go of what it has not opened, and offers nothing
+    /// more.
     pub(super) fn stop_offering(&mut self) {
         self.own.retain(is_opened);
         self.most = 0;
@@ -174,8 +177,8 @@ impl Drop for Reading {
     }
 }
 
-/// The arguments at a place; nothing if the task is over for the parent, which then does not care what
-/// becomes of it.
+/// The arguments at a place; nothing if the task is over for the parent, which then does not care
+/// what becomes of it.
 pub(super) fn read(segment: Arc<Segment>, place: &Place) -> Bytes {
     Reading::new(segment, place).map_or_else(Bytes::new, Bytes::from_owner)
 }

@@ -36,7 +36,8 @@ impl FrameReader {
             let (length, found) = (piece.len(), search.advance(piece));
             pipe.consume(found.unwrap_or(length));
             if found.is_some() {
-                // The arguments of an initializer may be large, and the hello comes from the parent.
+                // The arguments of an initializer may be large, and the hello comes from the
+                // parent.
                 return Ok(Self { pipe, frame: Vec::new(), max_frame: max_frame(usize::MAX) });
             }
         }
@@ -151,8 +152,8 @@ impl FrameWriter {
         self.flush_with(None, &[])
     }
 
-    /// As `flush`, for a reply; what the task has reported comes before it. It may be written later if
-    /// something is to be done at once; see [`Self::write_kept`].
+    /// As `flush`, for a reply; what the task has reported comes before it. It may be written later
+    /// if something is to be done at once; see [`Self::write_kept`].
     pub(super) fn flush_reply(&mut self, run: u64, goes_on: bool) -> io::Result<()> {
         if goes_on && self.buffer.len() <= SMALL {
             self.uplink.end_run_soon(run, &self.buffer)?;

@@ -129,10 +129,10 @@ fn run_for_parent(
     }
 }
 
-/// Starts the thread that ends this process when the parent goes, even in the middle of a task.
-/// The parent holds the other end of the pipe until this process has exited, so a hangup means that
-/// it is gone, however it went. A copy of it that was forked, and lives on, holds it, too: so the process
-/// itself is watched as well, unless this one is no child of it.
+/// Starts the thread that ends this process when the parent goes, even in the middle of a task. The
+/// parent holds the other end of the pipe until this process has exited, so a hangup means that it
+/// is gone, however it went. A copy of it that was forked, and lives on, holds it, too: so the
+/// process itself is watched as well, unless this one is no child of it.
 pub(super) fn watch_parent(input: Arc<File>, identity: &Identity) -> io::Result<()> {
     const STACK: usize = 64 << 10;
     let parent = identity.parent_pid().and_then(open_parent);
@@ -431,8 +431,8 @@ impl Worker {
         self.over_memory && slot.is_some() && self.claims.is_some()
     }
 
-    /// Tells once if the task has left too much memory behind; its reply does not count, so this comes
-    /// after it was written.
+    /// Tells once if the task has left too much memory behind; its reply does not count, so this
+    /// comes after it was written.
     fn check_memory(&mut self, writer: &mut FrameWriter) -> io::Result<()> {
         let is_leaving = self.over_memory || self.is_used_up();
         let is_exceeded = |limit: &MemoryLimit| limit.is_exceeded(self.segments.size());

@@ -1,29 +1,31 @@
-//! How deeply values may be nested: as deeply as the stack of the thread allows that encodes or decodes
-//! them.
+//! How deeply values may be nested: as deeply as the stack of the thread allows that encodes or
+//! decodes them.
 
 use std::cell::Cell;
 
 use super::error::{CodecError, Fault};
 use crate::sys::{stack_left, stack_pointer};
 
-/// Of the stack that is left one half is for what is nested, and the other one for whoever does something with
-/// the value, which takes less for each level: drops it, compares it, or shows an error. It is no more than this, as the
-/// thread that drops a value may have a smaller stack than the one that has decoded it; those of tokio have 2 MiB.
+/// Of the stack that is left one half is for what is nested, and the other one for whoever does
+/// something with the value, which takes less for each level: drops it, compares it, or shows an
+/// error. It is no more than this, as the thread that drops a value may have a smaller stack than
+/// the one that has decoded it; those of tokio have 2 MiB.
 const MOST: usize = 1 << 20;
 
 /// What may be used where nobody knows how much there is.
 const UNKNOWN: usize = 128 << 10;
 
-/// serde reads untagged enums and the like into memory first, and then what is there, without asking anybody how deep
-/// it is. So many levels of that are as much as `serde_json` reads; each takes up to so many bytes.
+/// serde reads untagged enums and the like into memory first, and then what is there, without
+/// asking anybody how deep it is. So many levels of that are as much as `serde_json` reads; each
+/// takes up to so many bytes.
 const BUFFERED_LEVELS: usize = 128;
 const BUFFERED_LEVEL: usize = 8 << 10;
 
 /// The part of the stack that nested values may use.
 #[derive(Debug)]
 pub(super) struct Depth {
-    /// It begins as the highest address, so that the first question finds out: most values are not nested, and to ask
-    /// for the stack takes as long as to encode a number.
+    /// It begins as the highest address, so that the first question finds out: most values are not
+    /// nested, and to ask for the stack takes as long as to encode a number.
     floor: Cell<usize>,
 }
 

@@ -8,8 +8,8 @@ use std::net::SocketAddrV6;
 
 use serde::de::{Expected, Visitor};
 
-/// Why a value could not be turned into bytes or back. It is as small as can be, because everything that can
-/// fail returns it.
+/// Why a value could not be turned into bytes or back. It is as small as can be, because everything
+/// that can fail returns it.
 #[derive(Clone, Debug)]
 pub(crate) struct CodecError(Box<Report>);
 
@@ -31,7 +31,8 @@ pub(crate) enum Fault {
         limit: usize,
     },
     Trailing(usize),
-    /// The compact form has no place for what is in the value, or cannot show it to the type that is wanted.
+    /// The compact form has no place for what is in the value, or cannot show it to the type that
+    /// is wanted.
     NeedsNames(Lack),
     /// It can be had only as a text, which is what formats that people read get.
     NeedsText,
@@ -67,7 +68,8 @@ impl CodecError {
         self
     }
 
-    /// As [`Self::inside`]; all of it is out of the way of values, which makes callers small enough to be inlined.
+    /// As [`Self::inside`]; all of it is out of the way of values, which makes callers small enough
+    /// to be inlined.
     #[cold]
     #[inline(never)]
     pub(super) fn in_element(self, at: usize) -> Self {

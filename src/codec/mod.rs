@@ -1,9 +1,9 @@
-//! Values to bytes and back, in one of two forms, with a bound on the bytes, and with sequences of plain numbers
-//! copied as a whole.
+//! Values to bytes and back, in one of two forms, with a bound on the bytes, and with sequences of
+//! plain numbers copied as a whole.
 //!
-//! The `compact` form is that of postcard, but for sequences that are packed. postcard itself
-//! goes through everything element by element, and its errors have no room for a text. What that form cannot carry goes
-//! in the `named` one; `form` is where it is decided.
+//! The `compact` form is that of postcard, but for sequences that are packed. postcard itself goes
+//! through everything element by element, and its errors have no room for a text. What that form
+//! cannot carry goes in the `named` one; `form` is where it is decided.
 
 mod compact;
 mod depth;
@@ -38,8 +38,8 @@ use self::mark::{ESCAPED, MARK, NAMED, READABLE};
 use self::reader::Reader;
 use self::writer::Writer;
 
-/// Appends a value's bytes to `buffer`; no more than `limit` of them. After an error nothing has been
-/// appended.
+/// Appends a value's bytes to `buffer`; no more than `limit` of them. After an error nothing has
+/// been appended.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
@@ -50,7 +50,8 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     encode_with(value, buffer, limit, None, choice).map(|_| ())
 }
 
-/// As [`encode`], but if there are many bytes they go to `sink`, all of them. Says whether they did.
+/// As [`encode`], but if there are many bytes they go to `sink`, all of them. Says whether they
+/// did.
 #[inline]
 pub(crate) fn encode_with<T: Serialize + ?Sized>(
     value: &T,

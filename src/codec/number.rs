@@ -1,8 +1,8 @@
 //! Sequences of plain numbers.
 //!
 //! Bytes and floating-point numbers have a fixed length in postcard, so a sequence of them is its
-//! length and what is in memory. Other integers have a length of their own each. If there are many, the
-//! sequence is *packed* instead:
+//! length and what is in memory. Other integers have a length of their own each. If there are many,
+//! the sequence is *packed* instead:
 //!
 //! ```text
 //! ┌───────┬─────────┬────────────────┬──────────────────────────────┐
@@ -70,8 +70,8 @@ macro_rules! for_each_number {
 }
 pub(super) use for_each_number;
 
-/// The same for short arrays of numbers with a fixed length, which are points and colours most often. A sequence of
-/// them, too, is its length and what is in memory.
+/// The same for short arrays of numbers with a fixed length, which are points and colours most
+/// often. A sequence of them, too, is its length and what is in memory.
 #[cfg(all(target_pointer_width = "64", target_endian = "little"))]
 macro_rules! for_each_array {
     ($macro:ident) => {

@@ -69,7 +69,8 @@ impl<'de> Reader<'de> {
         Ok(number)
     }
 
-    /// One so near to the end that there is no whole word, as if it is all there is, or one of the longest.
+    /// One so near to the end that there is no whole word, as if it is all there is, or one of the
+    /// longest.
     #[inline]
     fn last_varint<const BITS: u32>(&mut self, first: u8) -> Result<u64, CodecError> {
         let (mut number, mut shift) = (u64::from(first & 0x7F), 7);

@@ -1,8 +1,8 @@
-//! Numbers of variable length, as postcard has them: seven bits a byte, the lowest first, and the highest bit of a byte says
-//! whether another one follows.
+//! Numbers of variable length, as postcard has them: seven bits a byte, the lowest first, and the
+//! highest bit of a byte says whether another one follows.
 //!
-//! Their digits are put apart and together in a word, all at once: to go through them one by one takes longer, and a
-//! processor cannot guess how many there are.
+//! Their digits are put apart and together in a word, all at once: to go through them one by one
+//! takes longer, and a processor cannot guess how many there are.
 
 /// Numbers below fit into the digits of a word.
 pub(super) const WORD: u64 = 1 << 56;
@@ -20,7 +20,8 @@ pub(super) fn spread(number: u64) -> (u64, usize) {
     (digits | MORE & ((1 << (8 * (length - 1))) - 1), length as usize)
 }
 
-/// How many bytes of a word belong to the number that it begins with; `None` if that goes on behind it.
+/// How many bytes of a word belong to the number that it begins with; `None` if that goes on behind
+/// it.
 #[inline]
 pub(super) fn length(word: u64) -> Option<u32> {
     let ends = !word & MORE;

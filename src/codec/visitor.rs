@@ -1,7 +1,8 @@
 //! Who asks for a value.
 //!
-//! A visitor is all that a deserializer sees of the type that is wanted, and those of serde are private.
-//! So they are asked for: a type that is deserialized here shows the visitor that it has made.
+//! A visitor is all that a deserializer sees of the type that is wanted, and those of serde are
+//! private. So they are asked for: a type that is deserialized here shows the visitor that it has
+//! made.
 
 use std::any::TypeId;
 use std::fmt;
@@ -24,7 +25,8 @@ pub(super) fn visitor_of_bytes() -> TypeId {
     Bytes::deserialize(Asked).map_or_else(|visitor| visitor.0, |_| TypeId::of::<()>())
 }
 
-/// The visitor that what is read into memory first makes: untagged and internally tagged enums, and flattened fields.
+/// The visitor that what is read into memory first makes: untagged and internally tagged enums, and
+/// flattened fields.
 #[inline]
 pub(super) fn visitor_of_buffer() -> TypeId {
     /// No type can be named that is all of it, but this asks for it.

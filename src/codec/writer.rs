@@ -20,8 +20,8 @@ pub(crate) trait Sink {
     fn take_back(&mut self, buffer: &mut Vec<u8>);
 }
 
-/// Puts bytes into a buffer that may grow up to `end`. With a sink, that is only a stage, from where
-/// the bytes go on, and what is large goes past it.
+/// Puts bytes into a buffer that may grow up to `end`. With a sink, that is only a stage, from
+/// where the bytes go on, and what is large goes past it.
 pub(super) struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     /// Where the value begins in the buffer.
@@ -55,8 +55,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Brings everything to one place; true if that is the sink. By reference, as to move the encoder takes as long
-    /// as to encode a number.
+    /// Brings everything to one place; true if that is the sink. By reference, as to move the
+    /// encoder takes as long as to encode a number.
     #[inline]
     pub(super) fn finish(&mut self) -> Result<bool, CodecError> {
         if !self.is_marked && self.buffer.get(self.start) == Some(&MARK) {
@@ -77,7 +77,8 @@ impl<'a> Writer<'a> {
         self.buffer.truncate(self.start);
     }
 
-    /// Marks a value in the compact form that begins as if it were in another one; `next` is what comes next of it.
+    /// Marks a value in the compact form that begins as if it were in another one; `next` is what
+    /// comes next of it.
     #[cold]
     fn escape(&mut self, next: &[u8]) -> Result<(), CodecError> {
         let first = self.buffer.get(self.start).or(next.first());
@@ -143,7 +144,8 @@ impl<'a> Writer<'a> {
         if more < MUCH { self.buffer.reserve(more) } else { reserve(self.buffer, more) }
     }
 
-    /// Appends the first `count` of few bytes. To copy all of them is quicker, as their number is known.
+    /// Appends the first `count` of few bytes. To copy all of them is quicker, as their number is
+    /// known.
     #[inline]
     pub(super) fn extend_by<const N: usize>(
         &mut self,

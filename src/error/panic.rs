@@ -15,8 +15,9 @@ impl TaskPanic {
         Self(Arc::new(report))
     }
 
-    /// What `panic!` was given. For a payload that is not text it is a phrase that says so. It is cut
-    /// at the end if it would not fit into [`Builder::max_payload`](crate::Builder::max_payload).
+    /// What `panic!` was given. For a payload that is not text it is a phrase that says so. It is
+    /// cut at the end if it would not fit into
+    /// [`Builder::max_payload`](crate::Builder::max_payload).
     pub fn message(&self) -> &str {
         &self.0.message
     }

@@ -55,8 +55,8 @@ impl BrokenProcessPool {
         matches!(&self.0, BrokenCause::Start(StartError::Initializer { .. }))
     }
 
-    /// The [preload](crate::Builder::preload) failed: it panicked, returned an error, took too long, or
-    /// has left threads behind, so that no workers can be forked.
+    /// The [preload](crate::Builder::preload) failed: it panicked, returned an error, took too
+    /// long, or has left threads behind, so that no workers can be forked.
     pub fn is_preload_failure(&self) -> bool {
         matches!(
             &self.0,
@@ -173,9 +173,9 @@ impl StartError {
         }
     }
 
-    /// Whether it says little about the next start: somebody has sent it SIGKILL, or what was to start
-    /// it has died, and many workers at once may have met that; or the machine was short of something, which
-    /// may be there again in a moment.
+    /// Whether it says little about the next start: somebody has sent it SIGKILL, or what was to
+    /// start it has died, and many workers at once may have met that; or the machine was short of
+    /// something, which may be there again in a moment.
     pub(crate) fn is_accident(&self) -> bool {
         match self {
             Self::Spawn { source, .. } => is_shortage(source),

@@ -33,9 +33,9 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::Cancelled)
             }
 
-            /// The task ran longer than its timeout and was ended, or its deadline has passed; or all of
-            /// a [`map`](crate::ProcessPoolExecutor::map) took longer than
-            /// [its limit](crate::Map::timeout).
+            /// The task ran longer than its timeout and was ended, or its deadline has passed; or
+            /// all of a [`map`](crate::ProcessPoolExecutor::map) took longer than [its
+            /// limit](crate::Map::timeout).
             pub fn is_timeout(&self) -> bool {
                 matches!(
                     self.0.cause,
@@ -65,10 +65,10 @@ macro_rules! task_errors {
 
             /// The arguments or the result could not be encoded or decoded. The message says why,
             /// in the words of their `Serialize` or `Deserialize` if it was these that refused, and
-            /// where in the value; and which line to write, if the value needs names and its function is
-            /// registered `=> compact`. A value that is nested too deeply is such an error, too. If
-            /// the function has returned an error that cannot be encoded, the message has its
-            /// `Debug` text. See [values](crate::guide::values).
+            /// where in the value; and which line to write, if the value needs names and its
+            /// function is registered `=> compact`. A value that is nested too deeply is such an
+            /// error, too. If the function has returned an error that cannot be encoded, the
+            /// message has its `Debug` text. See [values](crate::guide::values).
             pub fn is_codec(&self) -> bool {
                 matches!(self.0.cause, Cause::Codec { .. })
             }
@@ -162,7 +162,8 @@ task_errors! {
     /// }
     /// ```
     TaskError
-    /// A [`SubmitError`] or a [`TaskError`]: what [`run`](crate::ProcessPoolExecutor::run) can meet.
+    /// A [`SubmitError`] or a [`TaskError`]: what [`run`](crate::ProcessPoolExecutor::run) can
+    /// meet.
     RunError
 }
 

@@ -59,8 +59,8 @@ impl WorkerDeath {
         self.0.signal
     }
 
-    /// The last lines of its standard error and standard output, at most 16 KiB. The error's own text
-    /// has fewer of them, and no backtraces.
+    /// The last lines of its standard error and standard output, at most 16 KiB. The error's own
+    /// text has fewer of them, and no backtraces.
     pub fn stderr_tail(&self) -> &str {
         &self.0.stderr_tail
     }
@@ -77,15 +77,16 @@ impl WorkerDeath {
         matches!(self.exceeded(), Some(Exceeded::CpuTime(_)))
     }
 
-    /// It was ended because it wrote more to a file than [it may](crate::ResourceLimits::file_size).
+    /// It was ended because it wrote more to a file than [it
+    /// may](crate::ResourceLimits::file_size).
     pub fn is_file_size_limit(&self) -> bool {
         matches!(self.exceeded(), Some(Exceeded::FileSize { .. }))
     }
 
     /// It has aborted because it got no more memory, and that under a
-    /// [limit](crate::ResourceLimits::memory): so that was the reason most likely. The system says only that
-    /// it has aborted; the rest is what Rust prints then. Of a worker that other code has ended for want of
-    /// memory this is false.
+    /// [limit](crate::ResourceLimits::memory): so that was the reason most likely. The system says
+    /// only that it has aborted; the rest is what Rust prints then. Of a worker that other code has
+    /// ended for want of memory this is false.
     pub fn is_memory_limit(&self) -> bool {
         matches!(self.exceeded(), Some(Exceeded::Memory { .. }))
     }
@@ -136,8 +137,8 @@ impl fmt::Display for WorkerDeath {
 
 impl std::error::Error for WorkerDeath {}
 
-/// As much of a worker's output as is put into a message. Without backtraces: their frames would push
-/// out the message that they belong to.
+/// As much of a worker's output as is put into a message. Without backtraces: their frames would
+/// push out the message that they belong to.
 fn last_lines(text: &str) -> String {
     const LINES: usize = 20;
     let mut in_backtrace = false;

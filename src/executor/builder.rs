@@ -83,25 +83,25 @@ impl Builder {
         self
     }
 
-    /// This many workers are started when the pool is built, and kept: one that dies is replaced without
-    /// waiting for a task. Default: 0, so that a pool that is not used costs nothing. More than
-    /// `max_workers` is an error.
+    /// This many workers are started when the pool is built, and kept: one that dies is replaced
+    /// without waiting for a task. Default: 0, so that a pool that is not used costs nothing. More
+    /// than `max_workers` is an error.
     pub fn min_workers(mut self, count: usize) -> Self {
         self.settings.min_workers = count;
         self
     }
 
     /// A worker that has had no task for this long leaves, unless only
-    /// [`min_workers`](Self::min_workers) are left. Default: never, as in Python: a start costs more than
-    /// an idle worker does.
+    /// [`min_workers`](Self::min_workers) are left. Default: never, as in Python: a start costs
+    /// more than an idle worker does.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.settings.idle_timeout = Some(limit);
         self
     }
 
     /// A worker is replaced after it has run this many tasks: a bound on what leaks in them can do.
-    /// Default: never. Zero is an error. It is Python's parameter of this name, but no task is ever lost
-    /// or delayed by it.
+    /// Default: never. Zero is an error. It is Python's parameter of this name, but no task is ever
+    /// lost or delayed by it.
     ///
     /// An input of a [`map`](ProcessPoolExecutor::map) is a task here, too, unless you set a
     /// [`chunksize`](crate::Map::chunksize): then a chunk is one.
@@ -110,33 +110,35 @@ impl Builder {
         self
     }
 
-    /// A worker that has more bytes of memory in use when a task ends than this is replaced; it begins no
-    /// other task before. Default: no limit.
+    /// A worker that has more bytes of memory in use when a task ends than this is replaced; it
+    /// begins no other task before. Default: no limit.
     ///
-    /// It is looked at after each task, which costs about a microsecond. Memory that a task frees before it
-    /// ends is not seen, nor are its arguments and its result; for that there is
-    /// [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux. What a forked worker has in common with
-    /// the server from the start does not count.
+    /// It is looked at after each task, which costs about a microsecond. Memory that a task frees
+    /// before it ends is not seen, nor are its arguments and its result; for that there is
+    /// [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux. What a forked worker has in
+    /// common with the server from the start does not count.
     pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
         self.settings.max_memory_per_child = Some(bytes);
         self
     }
 
-    /// A worker cannot allocate more bytes than this, whatever it runs: Rust code that needs more is aborted,
-    /// so that its task fails by the [death](crate::TaskError::is_worker_death) of its worker, whose last
-    /// words are "memory allocation of … bytes failed"; see
+    /// A worker cannot allocate more bytes than this, whatever it runs: Rust code that needs more
+    /// is aborted, so that its task fails by the [death](crate::TaskError::is_worker_death) of its
+    /// worker, whose last words are "memory allocation of … bytes failed"; see
     /// [`is_memory_limit`](crate::WorkerDeath::is_memory_limit). Default: no limit. There are
     /// [other limits](Self::limits).
     ///
-    /// It is the system's limit on private writable memory (`RLIMIT_DATA`), which what a task starts
-    /// inherits, and in which what was [preloaded](Self::preload) counts as well. Leave room for the worker itself: its program, its threads, and its allocator's reserves.
+    /// It is the system's limit on private writable memory (`RLIMIT_DATA`), which what a task
+    /// starts inherits, and in which what was [preloaded](Self::preload) counts as well. Leave room
+    /// for the worker itself: its program, its threads, and its allocator's reserves.
     pub fn hard_memory_limit(mut self, bytes: u64) -> Self {
         self.settings.limits = self.settings.limits.memory(bytes);
         self
     }
 
-    /// Limits what each worker may take of the machine: memory, CPU time, the size of files, descriptors.
-    /// Of two values for one limit the later one counts. Default: no limits but those that this process has.
+    /// Limits what each worker may take of the machine: memory, CPU time, the size of files,
+    /// descriptors. Of two values for one limit the later one counts. Default: no limits but those
+    /// that this process has.
     pub fn limits(mut self, limits: ResourceLimits) -> Self {
         self.settings.limits = limits.or(self.settings.limits);
         self
@@ -145,17 +147,18 @@ impl Builder {
     /// How many tasks may wait to begin. When so many do, `submit` waits and `try_submit` refuses.
     ///
     /// Default: 10,000, enough to keep any number of cores busy, and little memory if the arguments
-    /// are small. Zero is an error. With large arguments choose less, as each waiting task holds its own.
+    /// are small. Zero is an error. With large arguments choose less, as each waiting task holds
+    /// its own.
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.settings.queue_capacity = tasks;
         self
     }
 
-    /// The [timeout](crate::TaskBuilder::timeout) of tasks that do not set one themselves; `timeout(None)`
-    /// exempts a task. Default: none, as only you know how long is too long.
+    /// The [timeout](crate::TaskBuilder::timeout) of tasks that do not set one themselves;
+    /// `timeout(None)` exempts a task. Default: none, as only you know how long is too long.
     ///
-    /// A [`map`](ProcessPoolExecutor::map) is exempt: there a task may be many inputs in one, for which
-    /// a limit made for one would be too short.
+    /// A [`map`](ProcessPoolExecutor::map) is exempt: there a task may be many inputs in one, for
+    /// which a limit made for one would be too short.
     pub fn default_timeout(mut self, limit: Duration) -> Self {
         self.settings.default_timeout = Some(limit);
         self
@@ -167,12 +170,13 @@ impl Builder {
         self
     }
 
-    /// How long a task that is aborted or times out has to end, and a worker to leave when it is told to;
-    /// then comes SIGKILL. Default: 2 seconds, enough to tidy up, and short enough that a stuck worker does
-    /// not hold up a shutdown for long.
+    /// How long a task that is aborted or times out has to end, and a worker to leave when it is
+    /// told to; then comes SIGKILL. Default: 2 seconds, enough to tidy up, and short enough that a
+    /// stuck worker does not hold up a shutdown for long.
     ///
-    /// A task that looks at [`is_cancelled`](crate::Current::is_cancelled) has the first half of it to end by
-    /// itself, which spares its worker; then comes SIGTERM. Another one gets SIGTERM at once.
+    /// A task that looks at [`is_cancelled`](crate::Current::is_cancelled) has the first half of it
+    /// to end by itself, which spares its worker; then comes SIGTERM. Another one gets SIGTERM at
+    /// once.
     pub fn grace_period(mut self, period: Duration) -> Self {
         self.settings.grace_period = period;
         self
@@ -180,8 +184,8 @@ impl Builder {
 
     /// How long a worker may take from its spawning to the end of its initializer. If one takes
     /// longer the pool is broken. Default: 30 seconds, as one second proved too short for loaded
-    /// machines. If the pool's own process has not run at that moment (it was stopped, or its machine was), it counts
-    /// from the beginning.
+    /// machines. If the pool's own process has not run at that moment (it was stopped, or its
+    /// machine was), it counts from the beginning.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.settings.start_timeout = limit;
         self
@@ -189,23 +193,24 @@ impl Builder {
 
     /// The most bytes that the arguments or the result of a task may take when they are encoded.
     /// What is larger fails alone, with [`is_too_large`](crate::TaskError::is_too_large). Default:
-    /// 1 GiB, so that a mistake ends in an error before it ends the memory. The most is a little less
-    /// than 4 GiB, and more is taken as that.
+    /// 1 GiB, so that a mistake ends in an error before it ends the memory. The most is a little
+    /// less than 4 GiB, and more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.settings.max_payload = bytes.min(Settings::MAX_PAYLOAD);
         self
     }
 
-    /// How many bytes of memory the pool may share with its workers, so that large arguments and results
-    /// need not go through pipes: so many for arguments, and for the results of each worker half of that.
-    /// It takes only what is needed, and keeps that to use it again. What was not needed for a second or two is
-    /// given back, as soon as there is something else to do; a pool that is idle stays asleep. What is larger, or finds no room because too many others are on their way, goes through a pipe, which is
-    /// slower. Default: 256 MiB; zero turns it off.
+    /// How many bytes of memory the pool may share with its workers, so that large arguments and
+    /// results need not go through pipes: so many for arguments, and for the results of each worker
+    /// half of that. It takes only what is needed, and keeps that to use it again. What was not
+    /// needed for a second or two is given back, as soon as there is something else to do; a pool
+    /// that is idle stays asleep. What is larger, or finds no room because too many others are on
+    /// their way, goes through a pipe, which is slower. Default: 256 MiB; zero turns it off.
     ///
     /// Arguments and results are shared if they take more than 128 KiB. A parameter of the type
-    /// `bytes::Bytes` that is most of that is not even copied in the worker. So far only on Linux, and not
-    /// with workers that cannot open what the pool shares, as they run as another user or their
-    /// initializer has limited their address space or their descriptors.
+    /// `bytes::Bytes` that is most of that is not even copied in the worker. So far only on Linux,
+    /// and not with workers that cannot open what the pool shares, as they run as another user or
+    /// their initializer has limited their address space or their descriptors.
     ///
     /// ```
     /// # fn main() -> Result<(), procpool::BuildError> {
@@ -235,9 +240,9 @@ impl Builder {
         self
     }
 
-    /// Workers inherit no environment variables, and those that were set before are forgotten: as in
-    /// [`std::process::Command::env_clear`]. So no task finds secrets there that this process was given.
-    /// procpool itself needs none.
+    /// Workers inherit no environment variables, and those that were set before are forgotten: as
+    /// in [`std::process::Command::env_clear`]. So no task finds secrets there that this process
+    /// was given. procpool itself needs none.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -255,13 +260,15 @@ impl Builder {
         self
     }
 
-    /// Workers keep these descriptors, under their numbers, of those that they inherit: they must be open,
-    /// and without close-on-exec, whenever a worker is started. Of two calls the later one counts.
+    /// Workers keep these descriptors, under their numbers, of those that they inherit: they must
+    /// be open, and without close-on-exec, whenever a worker is started. Of two calls the later one
+    /// counts.
     ///
-    /// Default: none. What this process has left open for its children by mistake, as code in C may do, is
-    /// closed before anything of yours runs there: so nobody waits in vain for the end of a connection, and no
-    /// task finds a door that was not meant for it. What Rust opens no child inherits in the first place.
-    /// With [`StartMethod::ForkServer`] this is about the server, from which workers inherit everything.
+    /// Default: none. What this process has left open for its children by mistake, as code in C may
+    /// do, is closed before anything of yours runs there: so nobody waits in vain for the end of a
+    /// connection, and no task finds a door that was not meant for it. What Rust opens no child
+    /// inherits in the first place. With [`StartMethod::ForkServer`] this is about the server, from
+    /// which workers inherit everything.
     ///
     /// It is the parameter of this name of Python's `subprocess.Popen`.
     pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawFd>) -> Self {
@@ -272,8 +279,8 @@ impl Builder {
     /// The directory that workers start in. Default: that of this process when they start.
     ///
     /// A relative path counts from the directory that this process is in now, and so does that of a
-    /// [`worker_command`](Self::worker_command). If the directory is missing or cannot be entered the
-    /// pool is broken as soon as a worker is started, with an error that names it.
+    /// [`worker_command`](Self::worker_command). If the directory is missing or cannot be entered
+    /// the pool is broken as soon as a worker is started, with an error that names it.
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.settings.program.current_dir = Some(absolute(directory.as_ref()));
         self
@@ -284,8 +291,9 @@ impl Builder {
     /// registered the same functions. A bare name is looked for in `PATH`.
     ///
     /// Takes a path, or a [`std::process::Command`], of which the program, the arguments, the
-    /// environment variables that it sets or removes, and the directory are used. Whether its environment
-    /// was cleared cannot be seen: for that there is [`env_clear`](Self::env_clear), before this.
+    /// environment variables that it sets or removes, and the directory are used. Whether its
+    /// environment was cleared cannot be seen: for that there is [`env_clear`](Self::env_clear),
+    /// before this.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
         let WorkerCommand { words, env, current_dir } = command.into();
         self.settings.program.command = Some(words);
@@ -306,19 +314,21 @@ impl Builder {
         self
     }
 
-    /// A registered function that is called once before workers are forked, to build what all of them
-    /// need: a model, an index, a dictionary. Tasks find what it returned by
+    /// A registered function that is called once before workers are forked, to build what all of
+    /// them need: a model, an index, a dictionary. Tasks find what it returned by
     /// [`procpool::preloaded()`](crate::preloaded); its result need not be a serde type.
     ///
-    /// With [`StartMethod::ForkServer`] it is called in the server, and again only if the server has
-    /// died. With [`StartMethod::Spawn`] there is no such place, so each worker calls it, before the
-    /// [initializer](Self::initializer): the same program works, at the price of time and memory.
+    /// With [`StartMethod::ForkServer`] it is called in the server, and again only if the server
+    /// has died. With [`StartMethod::Spawn`] there is no such place, so each worker calls it,
+    /// before the [initializer](Self::initializer): the same program works, at the price of time
+    /// and memory.
     ///
-    /// A fork copies memory, descriptors and one thread. So the function must not leave behind threads
-    /// or a runtime, which is seen and refused with an error that says so, nor anything that workers
-    /// must not share, such as a connection: that is what the initializer is for, which each worker calls
-    /// for itself. It must not be `async`. What it registers to be done at the exit of its process (by C's
-    /// `atexit`) is not done in forked workers, nor is what tasks register there.
+    /// A fork copies memory, descriptors and one thread. So the function must not leave behind
+    /// threads or a runtime, which is seen and refused with an error that says so, nor anything
+    /// that workers must not share, such as a connection: that is what the initializer is for,
+    /// which each worker calls for itself. It must not be `async`. What it registers to be done at
+    /// the exit of its process (by C's `atexit`) is not done in forked workers, nor is what tasks
+    /// register there.
     ///
     /// If it panics, or returns `Err`, or does not end within the
     /// [start timeout](Self::start_timeout), the pool is broken, and its message is in every error.
@@ -372,10 +382,11 @@ impl Builder {
         self
     }
 
-    /// A registered function that each worker calls once when it leaves because the pool asks it to,
-    /// after its last task. It may be `async`, and finds what the [initializer](Self::initializer)
-    /// returned by [`procpool::state()`](crate::state). What it returns is in the report of the
-    /// shutdown, for each worker: [`ShutdownReport::exit_results`](crate::ShutdownReport::exit_results).
+    /// A registered function that each worker calls once when it leaves because the pool asks it
+    /// to, after its last task. It may be `async`, and finds what the
+    /// [initializer](Self::initializer) returned by [`procpool::state()`](crate::state). What it
+    /// returns is in the report of the shutdown, for each worker:
+    /// [`ShutdownReport::exit_results`](crate::ShutdownReport::exit_results).
     ///
     /// It must end within the [grace period](Self::grace_period); if it does not its worker is
     /// killed, and has no result. It is not called in a worker that dies or is killed, so it is a
@@ -410,15 +421,16 @@ impl Builder {
         self
     }
 
-    /// Makes the pool. Beyond [`min_workers`](Self::min_workers) no worker is started before there is work
-    /// for it.
+    /// Makes the pool. Beyond [`min_workers`](Self::min_workers) no worker is started before there
+    /// is work for it.
     ///
     /// # Errors
     ///
-    /// Outside of a tokio runtime; if `queue_capacity`, `max_workers` or `max_tasks_per_child` is zero; if
-    /// `max_workers` is too many for the platform, or less than `min_workers`; if the initializer or the
-    /// exit hook is not registered or its arguments cannot be encoded; if two registered functions have
-    /// the same name; and in a worker that has not called [`init`](crate::init).
+    /// Outside of a tokio runtime; if `queue_capacity`, `max_workers` or `max_tasks_per_child` is
+    /// zero; if `max_workers` is too many for the platform, or less than `min_workers`; if the
+    /// initializer or the exit hook is not registered or its arguments cannot be encoded; if two
+    /// registered functions have the same name; and in a worker that has not called
+    /// [`init`](crate::init).
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
         Ok(ProcessPoolExecutor::of(self.settings.build()?))
     }

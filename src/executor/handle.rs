@@ -32,8 +32,8 @@ use crate::pool::{Command, Commons};
 /// # }
 /// ```
 ///
-/// Several parties can await one result by `shared` of the `futures` crate, if it is `Clone`; all errors
-/// are:
+/// Several parties can await one result by `shared` of the `futures` crate, if it is `Clone`; all
+/// errors are:
 ///
 /// ```
 /// # fn square(x: u64) -> u64 { x * x }
@@ -116,12 +116,12 @@ impl<R> TaskHandle<R> {
         }
     }
 
-    /// Ends the task even if it runs, as Python's pools cannot. A task that looks whether it
-    /// [is cancelled](crate::Current::is_cancelled) is asked first; if it returns, the handle
-    /// resolves with its result, and its worker lives on. Otherwise its worker and what the task has
-    /// started get SIGTERM, and SIGKILL after the [grace period](crate::Builder::grace_period). The
-    /// worker is replaced; nobody else's task is touched. The handle resolves, as cancelled, once
-    /// the worker is gone, or with the result if that was faster.
+    /// Ends the task even if it runs, as Python's pools cannot. A task that looks whether it [is
+    /// cancelled](crate::Current::is_cancelled) is asked first; if it returns, the handle resolves
+    /// with its result, and its worker lives on. Otherwise its worker and what the task has started
+    /// get SIGTERM, and SIGKILL after the [grace period](crate::Builder::grace_period). The worker
+    /// is replaced; nobody else's task is touched. The handle resolves, as cancelled, once the
+    /// worker is gone, or with the result if that was faster.
     pub fn abort(&self) {
         if !self.cancel() && self.cell.abort() {
             self.pool.send(Command::Abort(self.cell.id())); // or the pool is gone
@@ -150,8 +150,8 @@ impl<R: DeserializeOwned> TaskHandle<R> {
     /// # Panics
     ///
     /// Within an asynchronous execution context, as
-    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels. Threads of
-    /// [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
+    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels.
+    /// Threads of [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
     #[track_caller]
     pub fn blocking_wait(self) -> Result<R, TaskError> {
         block_on(self)
@@ -159,11 +159,11 @@ impl<R: DeserializeOwned> TaskHandle<R> {
 
     /// Calls `callback` with the result once the task is over, at once if it is already.
     ///
-    /// Callbacks are called in the order in which they were added, and one after the other, by a task of
-    /// the pool's, by the thread that cancels, or by one that has just called
-    /// [`run`](crate::ProcessPoolExecutor::run); so they must be quick and must not block. They may submit, cancel
-    /// and add further callbacks. One that panics is logged, and the next is called, as in Python.
-    /// The result is decoded for each callback.
+    /// Callbacks are called in the order in which they were added, and one after the other, by a
+    /// task of the pool's, by the thread that cancels, or by one that has just called
+    /// [`run`](crate::ProcessPoolExecutor::run); so they must be quick and must not block. They may
+    /// submit, cancel and add further callbacks. One that panics is logged, and the next is called,
+    /// as in Python. The result is decoded for each callback.
     pub fn add_done_callback<F>(&self, callback: F)
     where
         F: FnOnce(Result<R, TaskError>) + Send + 'static,

@@ -62,9 +62,8 @@ impl ProcessPoolExecutor {
     }
 
     /// Waits until [`min_workers`](crate::Builder::min_workers) workers are up and initialised, or
-    /// one if that is
-    /// zero, and starts it. Not needed before submitting; it moves the time that the first workers take,
-    /// and the errors that they may meet, to a place of your choice.
+    /// one if that is zero, and starts it. Not needed before submitting; it moves the time that the
+    /// first workers take, and the errors that they may meet, to a place of your choice.
     ///
     /// # Errors
     ///
@@ -79,7 +78,8 @@ impl ProcessPoolExecutor {
         ready.await.map_err(|_| self.pool.refused(Subject::Readiness))
     }
 
-    /// Accepts no more tasks, waits until all that were accepted are over and every worker has left.
+    /// Accepts no more tasks, waits until all that were accepted are over and every worker has
+    /// left.
     ///
     /// It can be called any number of times, also at the same time.
     ///
@@ -108,14 +108,13 @@ impl ProcessPoolExecutor {
         })
     }
 
-    /// Ends the pool at once: accepts no more tasks, cancels those that have not begun, and sends SIGTERM to
-    /// every worker and what its task has started, and SIGKILL after the
-    /// [grace period](crate::Builder::grace_period). Python's method of this name, but it
-    /// escalates, and every
-    /// task resolves: those that ran as cancelled.
+    /// Ends the pool at once: accepts no more tasks, cancels those that have not begun, and sends
+    /// SIGTERM to every worker and what its task has started, and SIGKILL after the [grace
+    /// period](crate::Builder::grace_period). Python's method of this name, but it escalates, and
+    /// every task resolves: those that ran as cancelled.
     ///
-    /// It begins when this is called, and the future waits for the end. It does no harm to a pool that is
-    /// broken, shut down, or was never used, and may be called from a callback.
+    /// It begins when this is called, and the future waits for the end. It does no harm to a pool
+    /// that is broken, shut down, or was never used, and may be called from a callback.
     ///
     /// # Cancel safety
     ///
@@ -139,9 +138,9 @@ impl ProcessPoolExecutor {
         Ending::new(self.pool.ended())
     }
 
-    /// Changes the most workers that there may be. Of more than that, idle ones leave at once, and busy
-    /// ones as soon as their running tasks are over; no task is lost. On a pool that has
-    /// ended it does nothing. [`stats`](Self::stats) shows the new number a moment later.
+    /// Changes the most workers that there may be. Of more than that, idle ones leave at once, and
+    /// busy ones as soon as their running tasks are over; no task is lost. On a pool that has ended
+    /// it does nothing. [`stats`](Self::stats) shows the new number a moment later.
     ///
     /// A number below [`min_workers`](crate::Builder::min_workers) counts instead of that one,
     /// until it is raised
@@ -165,9 +164,10 @@ impl ProcessPoolExecutor {
         Ok(())
     }
 
-    /// Replaces every worker: to have them see a new file, or forget what they know. Idle ones leave at once,
-    /// busy ones as soon as their running tasks are over; no task is lost. New ones come when there is work
-    /// for them, or at once up to [`min_workers`](crate::Builder::min_workers).
+    /// Replaces every worker: to have them see a new file, or forget what they know. Idle ones
+    /// leave at once, busy ones as soon as their running tasks are over; no task is lost. New ones
+    /// come when there is work for them, or at once up to
+    /// [`min_workers`](crate::Builder::min_workers).
     ///
     /// It begins when this is called; the future waits until all workers of that moment are gone.
     ///
@@ -207,8 +207,8 @@ impl ProcessPoolExecutor {
         commons.view().stats(commons.now())
     }
 
-    /// What happens in the pool from now on, as a stream: workers that come and go, tasks that begin
-    /// and end. Any number of readers can have one; see [`Events`].
+    /// What happens in the pool from now on, as a stream: workers that come and go, tasks that
+    /// begin and end. Any number of readers can have one; see [`Events`].
     ///
     /// ```
     /// # fn square(x: u64) -> u64 { x * x }

@@ -13,18 +13,18 @@ use crate::pool::task::TaskCell;
 /// The stream of what one task reports; what
 /// [`TaskHandle::progress`](crate::TaskHandle::progress) returns.
 ///
-/// A reader sees the latest report, and not those that it was too slow for: only one is kept for each
-/// task. The stream begins with the report that is the latest when it is first polled, even if the
-/// task is over by then, and ends after the last one once the task is over, however it ended. If a
-/// task is retried, the reports of its attempts follow one another in the same stream.
+/// A reader sees the latest report, and not those that it was too slow for: only one is kept for
+/// each task. The stream begins with the report that is the latest when it is first polled, even if
+/// the task is over by then, and ends after the last one once the task is over, however it ended.
+/// If a task is retried, the reports of its attempts follow one another in the same stream.
 ///
-/// It does not borrow the handle, and neither keeps the task alive nor holds it up: it can be moved to a
-/// task of its own, read as slowly as you like, and dropped at any time.
+/// It does not borrow the handle, and neither keeps the task alive nor holds it up: it can be moved
+/// to a task of its own, read as slowly as you like, and dropped at any time.
 ///
 /// # Cancel safety
 ///
-/// `next` is cancel safe: if it is dropped, the next call yields the report that it would have yielded
-/// or a later one.
+/// `next` is cancel safe: if it is dropped, the next call yields the report that it would have
+/// yielded or a later one.
 #[must_use = "streams do nothing unless polled"]
 pub struct ProgressStream {
     cell: Arc<TaskCell>,

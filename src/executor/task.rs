@@ -17,8 +17,8 @@ use crate::pool::Command;
 use crate::pool::Engine;
 use crate::pool::{Options, Pool};
 
-/// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the standard
-/// library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
+/// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the
+/// standard library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
 ///
 /// Both are measured on the real clock, even if that of the tokio runtime is paused.
 ///
@@ -67,8 +67,8 @@ impl From<Instant> for Deadline {
 }
 
 impl ProcessPoolExecutor {
-    /// Queues a task: `f` called with `args` in a worker. Waits while the queue is full, first come,
-    /// first served.
+    /// Queues a task: `f` called with `args` in a worker. Waits while the queue is full, first
+    /// come, first served.
     ///
     /// One parameter is passed bare, several as a tuple, none as `()`.
     ///
@@ -122,9 +122,9 @@ impl ProcessPoolExecutor {
         self.task(f, args).run().await
     }
 
-    /// As [`submit`](Self::submit), for threads outside of the runtime: blocks this thread while the
-    /// queue is full. The runtime of the pool must be driven meanwhile by another thread. What has no
-    /// blocking form of its own, such as `shutdown`, is awaited there by
+    /// As [`submit`](Self::submit), for threads outside of the runtime: blocks this thread while
+    /// the queue is full. The runtime of the pool must be driven meanwhile by another thread. What
+    /// has no blocking form of its own, such as `shutdown`, is awaited there by
     /// [`Handle::block_on`](tokio::runtime::Handle::block_on).
     ///
     /// ```
@@ -146,8 +146,8 @@ impl ProcessPoolExecutor {
     /// # Panics
     ///
     /// Within an asynchronous execution context, as
-    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels. Threads of
-    /// [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
+    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels.
+    /// Threads of [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
     #[track_caller]
     pub fn blocking_submit<F, A, M, R>(&self, f: F, args: A) -> Result<TaskHandle<R>, SubmitError>
     where
@@ -228,25 +228,25 @@ where
     /// The task fails with [`is_timeout`](crate::TaskError::is_timeout), unless it sees that it
     /// [is asked](crate::Current::is_cancelled) to end, and returns: then that is its result.
     ///
-    /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout), which `None` lifts for
-    /// this task.
+    /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout), which `None` lifts
+    /// for this task.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.options.timeout = limit.into();
         self
     }
 
-    /// When the task must be over, be it that it waits, is tried again, or runs: a [`Duration`] counted
-    /// from its submission, the wait for room in the queue included, or an [`Instant`]. It never begins
-    /// after that; if it runs it is ended as by a [`timeout`](Self::timeout). It fails with
-    /// [`is_timeout`](crate::TaskError::is_timeout), and is not tried again. Default: none.
+    /// When the task must be over, be it that it waits, is tried again, or runs: a [`Duration`]
+    /// counted from its submission, the wait for room in the queue included, or an [`Instant`]. It
+    /// never begins after that; if it runs it is ended as by a [`timeout`](Self::timeout). It fails
+    /// with [`is_timeout`](crate::TaskError::is_timeout), and is not tried again. Default: none.
     pub fn deadline(mut self, deadline: impl Into<Deadline>) -> Self {
         self.deadline = Some(deadline.into());
         self
     }
 
     /// Tasks of a higher priority are begun first; those of the same one in order of submission.
-    /// Default: 0. It never interrupts a task that runs, and quick tasks that were sent ahead to their
-    /// workers, half a millisecond of work at most, may still come before it.
+    /// Default: 0. It never interrupts a task that runs, and quick tasks that were sent ahead to
+    /// their workers, half a millisecond of work at most, may still come before it.
     ///
     /// A steady flow of higher priorities can hold up lower ones for ever.
     pub fn priority(mut self, priority: i32) -> Self {
@@ -254,9 +254,9 @@ where
         self
     }
 
-    /// Tasks with equal keys run on the same worker while it lives, one after the other: so they find there
-    /// what earlier ones have left, such as a cache, or an open file. They wait for that worker even if
-    /// others are idle. When it is gone they go on with another one.
+    /// Tasks with equal keys run on the same worker while it lives, one after the other: so they
+    /// find there what earlier ones have left, such as a cache, or an open file. They wait for that
+    /// worker even if others are idle. When it is gone they go on with another one.
     ///
     /// ```
     /// # fn reply(session: u64, text: String) -> String { format!("{session}: {text}") }
@@ -268,13 +268,13 @@ where
     /// # }
     /// ```
     ///
-    /// A new key goes where its first task goes: to an idle worker, of several to that with the fewest
-    /// keys, or to a new one. Workers are started only when nobody is idle, so keys that come one by one
-    /// to a pool that has nothing to do share a worker;
+    /// A new key goes where its first task goes: to an idle worker, of several to that with the
+    /// fewest keys, or to a new one. Workers are started only when nobody is idle, so keys that
+    /// come one by one to a pool that has nothing to do share a worker;
     /// [`min_workers`](crate::Builder::min_workers) spreads them.
     ///
-    /// The pool remembers the last 10,000 keys. Keys are compared by their hash, so now and then two
-    /// different ones may share a worker, which does no harm.
+    /// The pool remembers the last 10,000 keys. Keys are compared by their hash, so now and then
+    /// two different ones may share a worker, which does no harm.
     pub fn sticky(mut self, key: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
@@ -283,9 +283,9 @@ where
     }
 
     /// How often the task may be begun again after its worker died under it or it timed out. After
-    /// the last attempt its error is that of the last one. Default: 0, a task is begun at most once,
-    /// as only you know whether it may be begun twice. The first retries come at once, later ones
-    /// after a back-off of up to half a second.
+    /// the last attempt its error is that of the last one. Default: 0, a task is begun at most
+    /// once, as only you know whether it may be begun twice. The first retries come at once, later
+    /// ones after a back-off of up to half a second.
     ///
     /// A task sees by [`attempt`](crate::Current::attempt) which one it is.
     pub fn retries(mut self, count: u32) -> Self {

@@ -16,9 +16,9 @@ use crate::executor::handle::TaskHandle;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::TaskFn;
 
-/// Tasks that belong together: they are taken as they end, and when the set is dropped those that are
-/// left are aborted. It is to a pool what [`tokio::task::JoinSet`] is to a runtime, with the same
-/// methods.
+/// Tasks that belong together: they are taken as they end, and when the set is dropped those that
+/// are left are aborted. It is to a pool what [`tokio::task::JoinSet`] is to a runtime, with the
+/// same methods.
 ///
 /// All tasks have the same type of result. They may be of several pools; ids are unique within one.
 ///
@@ -42,17 +42,17 @@ use crate::function::TaskFn;
 ///
 /// A `JoinSet` yields bare results; here each comes as a [`Completed`] with the id that
 /// [`submit`](Self::submit) returned. A panic is an error like any other, so nothing here panics.
-/// Where a `JoinSet` of [`run`](ProcessPoolExecutor::run) futures would spawn a tokio task for each,
-/// a set needs none.
+/// Where a `JoinSet` of [`run`](ProcessPoolExecutor::run) futures would spawn a tokio task for
+/// each, a set needs none.
 ///
 /// [`as_completed`](crate::as_completed) is for tasks that outlive whoever waits for them: it owns
 /// the handles that it is given, takes no more, and detaches what is left when it is dropped.
 ///
-/// A `scope` as of threads, which does not return before its tasks are over, has nothing to add. What
-/// such a scope is for is to lend tasks what is borrowed; but tasks own their arguments, which are
-/// encoded when they are submitted, so nothing needs to be kept alive for them. And a future cannot
-/// insist on being polled to its end: without `unsafe` promises a scope could do no more when it is
-/// dropped than a set does.
+/// A `scope` as of threads, which does not return before its tasks are over, has nothing to add.
+/// What such a scope is for is to lend tasks what is borrowed; but tasks own their arguments, which
+/// are encoded when they are submitted, so nothing needs to be kept alive for them. And a future
+/// cannot insist on being polled to its end: without `unsafe` promises a scope could do no more
+/// when it is dropped than a set does.
 #[must_use = "dropping the set aborts its tasks"]
 pub struct TaskSet<R> {
     tasks: FuturesUnordered<Identified<R>>,
@@ -74,8 +74,8 @@ impl<R> TaskSet<R> {
         self.tasks.is_empty()
     }
 
-    /// Queues a task in `pool`, and puts it into the set; see [`ProcessPoolExecutor::submit`]. A task
-    /// with settings of its own is [inserted](Self::insert).
+    /// Queues a task in `pool`, and puts it into the set; see [`ProcessPoolExecutor::submit`]. A
+    /// task with settings of its own is [inserted](Self::insert).
     ///
     /// # Errors
     ///
@@ -124,14 +124,16 @@ impl<R> TaskSet<R> {
         self.handles().for_each(TaskHandle::abort);
     }
 
-    /// Takes all tasks out of the set without aborting them: they go on, and their results are lost.
+    /// Takes all tasks out of the set without aborting them: they go on, and their results are
+    /// lost.
     pub fn detach_all(&mut self) {
         self.tasks.clear();
     }
 }
 
 impl<R: DeserializeOwned> TaskSet<R> {
-    /// Waits until one of the tasks is over, and takes it out of the set; `None` if the set is empty.
+    /// Waits until one of the tasks is over, and takes it out of the set; `None` if the set is
+    /// empty.
     ///
     /// # Cancel safety
     ///
@@ -150,8 +152,8 @@ impl<R: DeserializeOwned> TaskSet<R> {
     ///
     /// # Cancel safety
     ///
-    /// It owns the set: if the future is dropped, the tasks that are left are aborted and all results
-    /// are lost.
+    /// It owns the set: if the future is dropped, the tasks that are left are aborted and all
+    /// results are lost.
     pub async fn join_all(self) -> Vec<Completed<R>> {
         self.collect().await
     }
@@ -160,16 +162,16 @@ impl<R: DeserializeOwned> TaskSet<R> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped all tasks are aborted nevertheless, and those that have not ended yet
-    /// are still in the set.
+    /// If the future is dropped all tasks are aborted nevertheless, and those that have not ended
+    /// yet are still in the set.
     pub async fn shutdown(&mut self) {
         self.abort_all();
         while self.next().await.is_some() {}
     }
 }
 
-/// As [`join_next`](TaskSet::join_next). The end of the stream is not final: it goes on when another
-/// task is put into the set.
+/// As [`join_next`](TaskSet::join_next). The end of the stream is not final: it goes on when
+/// another task is put into the set.
 impl<R: DeserializeOwned> Stream for TaskSet<R> {
     type Item = Completed<R>;
 

@@ -29,8 +29,8 @@ pub enum ReturnWhen {
 /// When it is up nothing fails: tasks go on, and their handles are in `not_done`.
 ///
 /// No result is decoded before its handle is awaited; so one that cannot be decoded is no exception
-/// here. To look at results one by one as they come, [`as_completed`](crate::as_completed) is cheaper
-/// than a loop around this.
+/// here. To look at results one by one as they come, [`as_completed`](crate::as_completed) is
+/// cheaper than a loop around this.
 ///
 /// ```
 /// # fn square(x: u64) -> u64 { x * x }

@@ -26,8 +26,8 @@ pub trait Callable<A, M>: Copy + Send + Sync + 'static {
     fn call(self, args: A) -> Self::Output;
 }
 
-/// A `fn`, or a closure that captures nothing. One that captures values that are `Copy` counts, too:
-/// it is refused when it is submitted, as it is not registered.
+/// A `fn`, or a closure that captures nothing. One that captures values that are `Copy` counts,
+/// too: it is refused when it is submitted, as it is not registered.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` captures something, so it cannot be called in another process",
     label = "no `fn`, and no closure that captures nothing",

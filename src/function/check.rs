@@ -34,8 +34,8 @@ impl<F: Callable<A, M>, A, M> Registrable<A, M> for F {}
 )]
 pub trait Takes<'de, T> {}
 
-// For some lifetime `'de`, not for all: lifetimes are judged after types, and the probes have bounds
-// on them, so one more would be one more error.
+// For some lifetime `'de`, not for all: lifetimes are judged after types, and the probes have
+// bounds on them, so one more would be one more error.
 #[diagnostic::do_not_recommend]
 impl<'de, F, T: Serialize + Deserialize<'de>> Takes<'de, T> for F {}
 

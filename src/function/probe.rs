@@ -246,8 +246,8 @@ pub mod probes {
 ///
 /// Takes paths of `fn` items: plain or `async` functions of up to eight parameters, whose arguments
 /// and results are serde types that own what they hold: `String` instead of `&str`. It works in any
-/// module, in any crate of the binary, and any number of times; a generic function is registered once
-/// for each type it is used with. The result of a function that serves only as an
+/// module, in any crate of the binary, and any number of times; a generic function is registered
+/// once for each type it is used with. The result of a function that serves only as an
 /// [initializer](crate::Builder::initializer) need not be a serde type.
 ///
 /// ```
@@ -266,8 +266,9 @@ pub mod probes {
 ///
 /// # Forms
 ///
-/// Values are sent in the compact form, or in the named one if they need names, which is found out by trying out their
-/// types. A form after the path takes the place of that, for the arguments and for the result:
+/// Values are sent in the compact form, or in the named one if they need names, which is found out
+/// by trying out their types. A form after the path takes the place of that, for the arguments and
+/// for the result:
 ///
 /// ```
 /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
@@ -276,8 +277,8 @@ pub mod probes {
 /// # fn main() {}
 /// ```
 ///
-/// With `=> compact` a value that needs names is an error of its task. [Values](crate::guide::values) says
-/// when to write either.
+/// With `=> compact` a value that needs names is an error of its task.
+/// [Values](crate::guide::values) says when to write either.
 ///
 /// # Names
 ///
@@ -375,8 +376,9 @@ macro_rules! __check {
 /// Registers a non-capturing closure in place, and evaluates to a function that
 /// [`submit`](crate::ProcessPoolExecutor::submit) takes.
 ///
-/// The types must be written out. What it needs comes by its arguments: the compiler refuses one that
-/// captures ("can't capture dynamic environment in a fn item"). An `async` closure is written `async |x: u64| -> u64 { … }`.
+/// The types must be written out. What it needs comes by its arguments: the compiler refuses one
+/// that captures ("can't capture dynamic environment in a fn item"). An `async` closure is written
+/// `async |x: u64| -> u64 { … }`.
 ///
 /// ```
 /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {

@@ -16,8 +16,8 @@ use crate::function::callable::TaskFn;
 use crate::memory::Encoded;
 use crate::wire::FunctionName;
 
-/// A task's function as the worker calls it: arguments in, result appended to the buffer, or put into the
-/// sink if it is large. What it returns fits into two registers.
+/// A task's function as the worker calls it: arguments in, result appended to the buffer, or put
+/// into the sink if it is large. What it returns fits into two registers.
 pub(crate) type TaskCall = Box<
     dyn Fn(
             &mut Arguments<'_>,
@@ -141,11 +141,12 @@ pub struct ValueForms {
     pub result: ValueForm,
 }
 
-/// In which forms the arguments and the results of a registered function are sent, as far as this process knows: both
-/// are the compact one until something in their types, or in a value, has shown that they need names.
+/// In which forms the arguments and the results of a registered function are sent, as far as this
+/// process knows: both are the compact one until something in their types, or in a value, has shown
+/// that they need names.
 ///
-/// The result's form is that of the worker, which may meet a value that this process has not seen. `None` if the
-/// function is not registered as a task.
+/// The result's form is that of the worker, which may meet a value that this process has not seen.
+/// `None` if the function is not registered as a task.
 ///
 /// ```
 /// use procpool::ValueForm;

@@ -1,7 +1,7 @@
 //! Pools in tests.
 
-/// Lets the tests of a test binary use pools: write it once, at the top of the file (or of `lib.rs`,
-/// behind `#[cfg(test)]`).
+/// Lets the tests of a test binary use pools: write it once, at the top of the file (or of
+/// `lib.rs`, behind `#[cfg(test)]`).
 ///
 /// A test binary has no `main` that could call [`init`](crate::init). This adds a test named
 /// `procpool_worker` that does; workers are started as "run this one test". In a normal run it

@@ -1,10 +1,10 @@
 //! Fuzzing of everything that reads what the other side has written.
 //!
-//! Whatever comes, nothing panics, nothing takes long, and no more memory is taken than the bytes that are
-//! there allow. Each target has a corpus in `tests/corpus`: what the encoders write, which is kept up to date by
-//! [`Seeds::record`], and inputs that have found something. A test of each target mutates these, by
-//! default a fixed number of times and in the same way each time. For a long run, of so many seconds for each
-//! target and with another seed each time:
+//! Whatever comes, nothing panics, nothing takes long, and no more memory is taken than the bytes
+//! that are there allow. Each target has a corpus in `tests/corpus`: what the encoders write, which
+//! is kept up to date by [`Seeds::record`], and inputs that have found something. A test of each
+//! target mutates these, by default a fixed number of times and in the same way each time. For a
+//! long run, of so many seconds for each target and with another seed each time:
 //!
 //! ```text
 //! PROCPOOL_FUZZ_SECONDS=600 cargo test --release --lib fuzz
@@ -57,7 +57,8 @@ impl Seeds {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(self.target)
     }
 
-    /// Writes the seeds if `PROCPOOL_RECORD_CORPUS` is set, or else makes sure that they are those in the corpus.
+    /// Writes the seeds if `PROCPOOL_RECORD_CORPUS` is set, or else makes sure that they are those
+    /// in the corpus.
     fn record(&self) {
         let directory = self.directory();
         let is_recording = std::env::var_os("PROCPOOL_RECORD_CORPUS").is_some();
@@ -84,8 +85,8 @@ impl Seeds {
         paths.into_iter().map(|path| fs::read(path).unwrap()).collect()
     }
 
-    /// Runs the target with mutations of the corpus. It may take `most` bytes of memory at a time, and
-    /// `per_byte` of the input more.
+    /// Runs the target with mutations of the corpus. It may take `most` bytes of memory at a time,
+    /// and `per_byte` of the input more.
     pub(crate) fn fuzz(&self, (most, per_byte): (usize, usize), mut target: impl FnMut(&[u8])) {
         self.record();
         let corpus = self.corpus();
@@ -127,7 +128,8 @@ impl Seeds {
     }
 }
 
-/// Seeds of rounds of so many mutations each: the same ones each time, or different ones until the time is up.
+/// Seeds of rounds of so many mutations each: the same ones each time, or different ones until the
+/// time is up.
 fn rounds(mutations: usize) -> Box<dyn Iterator<Item = u64>> {
     let Ok(seconds) = std::env::var("PROCPOOL_FUZZ_SECONDS") else {
         return Box::new(0..u64::try_from(FEW.div_ceil(mutations)).unwrap());
@@ -166,8 +168,8 @@ pub(crate) fn split(input: &[u8]) -> (u8, &[u8]) {
     input.split_first().map_or((0, &[]), |(first, rest)| (*first, rest))
 }
 
-/// In the number of a stream: its one frame is as long as it says, whatever mutation has made of it. Few would get
-/// beyond the length otherwise.
+/// In the number of a stream: its one frame is as long as it says, whatever mutation has made of
+/// it. Few would get beyond the length otherwise.
 pub(crate) const MENDED: u8 = 1;
 
 /// As [`split`], for a stream of frames.

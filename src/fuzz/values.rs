@@ -135,8 +135,8 @@ fn named(value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-/// As [`check`], in the named form. What has no order, and numbers that are not equal to themselves, may be written in
-/// another way.
+/// As [`check`], in the named form. What has no order, and numbers that are not equal to
+/// themselves, may be written in another way.
 fn check_named<T: Serialize + DeserializeOwned>(bytes: &Bytes) {
     let (copied, shared) = (decode::<T>(bytes), decode_shared::<T>(bytes));
     assert_eq!(copied.is_ok(), shared.is_ok());
@@ -157,8 +157,8 @@ const NAMED_TYPES: [fn(&Bytes); 8] = [
     check_named::<std::net::SocketAddr>,
 ];
 
-/// What a level of nesting may be in the named form: an option, a newtype, sequences and maps of either kind, fields
-/// and variants.
+/// What a level of nesting may be in the named form: an option, a newtype, sequences and maps of
+/// either kind, fields and variants.
 const LEVELS: [&[u8]; 9] = [
     b"\x01",
     b"\x1B",
@@ -196,7 +196,8 @@ fn named_values() {
     });
 }
 
-/// Values of any depth, of what may be nested, in both forms: on a stack that is as small as those of tokio.
+/// Values of any depth, of what may be nested, in both forms: on a stack that is as small as those
+/// of tokio.
 #[test]
 fn hostile_depth() {
     let seeds = Seeds::new("depth")

@@ -1,5 +1,5 @@
-//! Chapters to read: for those who know another tool, and for those who have to choose one, start methods,
-//! what values can cross, and what things cost.
+//! Chapters to read: for those who know another tool, and for those who have to choose one, start
+//! methods, what values can cross, and what things cost.
 
 #[doc = include_str!("coming_from_python.md")]
 pub mod coming_from_python {}

@@ -1,11 +1,12 @@
 //! Memory in which large arguments travel.
 //!
-//! A pipe moves bytes in small pieces, each copied twice, while both sides wait for each other. So large
-//! arguments are written to a segment that the worker maps, and the frame only says where they are.
-//! Memory that is fresh costs more than the copy, so segments are kept and used again, until they are not
-//! needed any more.
+//! A pipe moves bytes in small pieces, each copied twice, while both sides wait for each other. So
+//! large arguments are written to a segment that the worker maps, and the frame only says where
+//! they are. Memory that is fresh costs more than the copy, so segments are kept and used again,
+//! until they are not needed any more.
 //!
-//! A worker that reads from a segment says so in it, as a part of the arguments may be kept where it is:
+//! A worker that reads from a segment says so in it, as a part of the arguments may be kept where
+//! it is:
 //!
 //! ```text
 //! parent                                 worker
@@ -194,8 +195,8 @@ impl State {
         self.free.remove(index)
     }
 
-    /// Makes room for one of that size by giving up those that were not used for longest; returns them,
-    /// as that takes a while.
+    /// Makes room for one of that size by giving up those that were not used for longest; returns
+    /// them, as that takes a while.
     fn make_room(&mut self, size: usize, most: usize) -> Option<Vec<Slab>> {
         let mut given_up = Vec::new();
         while self.count >= SEGMENTS || size > most.saturating_sub(self.bytes) {
@@ -256,8 +257,8 @@ impl Arena {
         self.is_used.store(true, Ordering::Relaxed);
     }
 
-    /// Gives up what was not used since this was called last; whether there may be more of it in the hands of
-    /// workers.
+    /// Gives up what was not used since this was called last; whether there may be more of it in
+    /// the hands of workers.
     pub(crate) fn trim(&self) -> bool {
         let was_used = self.is_used.swap(false, Ordering::Relaxed);
         if was_used {

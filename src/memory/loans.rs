@@ -1,7 +1,8 @@
 //! Large results in memory of a worker's, as its parent sees them.
 //!
-//! A worker offers a segment, and leaves results there once the parent has opened it; so what a reply
-//! tells of is in the parent's hands whatever becomes of the worker. Whose turn it is stands in the segment:
+//! A worker offers a segment, and leaves results there once the parent has opened it; so what a
+//! reply tells of is in the parent's hands whatever becomes of the worker. Whose turn it is stands
+//! in the segment:
 //!
 //! ```text
 //!          opened (parent)       (worker)         reply (worker)
@@ -58,8 +59,8 @@ struct Known {
 }
 
 impl Drop for Known {
-    /// A result may be left alone for long, and the segments of many workers that have gone would take all
-    /// descriptors.
+    /// A result may be left alone for long, and the segments of many workers that have gone would
+    /// take all descriptors.
     fn drop(&mut self) {
         if let Some(loan) = self.last.upgrade() {
             loan.bytes();
@@ -96,8 +97,8 @@ impl Loans {
         Self { segments: BTreeMap::new(), most, has_refused: false }
     }
 
-    /// Opens a segment. Returns whether the worker has to be told that this is not possible, which is so once:
-    /// it will not use it.
+    /// Opens a segment. Returns whether the worker has to be told that this is not possible, which
+    /// is so once: it will not use it.
     ///
     /// # Errors
     ///

@@ -151,8 +151,8 @@ impl Payload {
 }
 
 impl Payload {
-    /// The bytes of a range, which must be inside; long ones are shared. What all of them name is kept
-    /// with them.
+    /// The bytes of a range, which must be inside; long ones are shared. What all of them name is
+    /// kept with them.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         if let Self::Naming(naming) = self {
             return naming.0.slice(range).with(naming.1.clone());

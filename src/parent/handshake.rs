@@ -4,7 +4,8 @@
 //! (banner) ─▶ preamble ─▶ WorkerHello ─▶ Ready
 //! ```
 //!
-//! It is the same for workers, for the server that forks them, and for a [`Process`](crate::Process).
+//! It is the same for workers, for the server that forks them, and for a
+//! [`Process`](crate::Process).
 
 use std::io;
 

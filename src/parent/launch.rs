@@ -48,8 +48,8 @@ pub(crate) struct Call {
 }
 
 impl Launch {
-    /// After how many tasks workers leave by themselves. With an exit hook they wait to be told to, as
-    /// that is when they are told of the hook.
+    /// After how many tasks workers leave by themselves. With an exit hook they wait to be told to,
+    /// as that is when they are told of the hook.
     pub(crate) fn leaves_after(&self) -> Option<u64> {
         self.max_tasks.filter(|_| self.exit_hook.is_none())
     }

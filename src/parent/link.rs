@@ -330,7 +330,8 @@ impl<'a> Link<'a> {
                 if let Some(reply) = self.next_small_reply()? {
                     return Ok(Step::Message(Message::Reply(reply)));
                 }
-                // The codec takes the length off as soon as it is there, and then waits for the rest.
+                // The codec takes the length off as soon as it is there, and then waits for the
+                // rest.
                 let begins = self.inside || frame_start(&self.inbox).is_some();
                 let frame = self.codec.decode(&mut self.inbox)?;
                 self.inside = begins && frame.is_none();
@@ -339,8 +340,8 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// The reply of a task, if that comes next, is small, and is here as a whole: what a pool of quick tasks
-    /// gets most, without the cost of a frame of its own.
+    /// The reply of a task, if that comes next, is small, and is here as a whole: what a pool of
+    /// quick tasks gets most, without the cost of a frame of its own.
     fn next_small_reply(&mut self) -> io::Result<Option<Reply>> {
         if self.inside || !matches!(self.stage, Stage::Serving) {
             return Ok(None);
@@ -448,7 +449,8 @@ impl<'a> Link<'a> {
         Ok(Step::Quiet)
     }
 
-    /// Then it leaves without being told to. It has no task any more, as it gets no more than these.
+    /// Then it leaves without being told to. It has no task any more, as it gets no more than
+    /// these.
     fn is_used_up(&self) -> bool {
         self.launch.leaves_after() == Some(self.replies)
     }

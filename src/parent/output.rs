@@ -15,7 +15,8 @@ use crate::base::WorkerId;
 use crate::base::log;
 use crate::sys::read_available;
 
-/// How much of it is kept for the error of a death: a backtrace must not push out the panic before it.
+/// How much of it is kept for the error of a death: a backtrace must not push out the panic before
+/// it.
 const TAIL: usize = 16 << 10;
 /// A longer line is passed on in pieces.
 const LONGEST_LINE: usize = 8 << 10;
@@ -77,8 +78,8 @@ pub struct OutputLine<'a> {
 /// What a worker printed last.
 pub(crate) struct Drained {
     pub(crate) tail: String,
-    /// If there was something left to be written. Ends when all is where it goes, which may be never:
-    /// this process's own standard error may be stuck.
+    /// If there was something left to be written. Ends when all is where it goes, which may be
+    /// never: this process's own standard error may be stuck.
     pub(crate) written: Option<JoinHandle<()>>,
 }
 

@@ -80,7 +80,8 @@ impl Program {
         program.unwrap_or_else(own).to_string_lossy().into_owned()
     }
 
-    /// The command that starts it in a role. Its standard streams and its group are left to the caller.
+    /// The command that starts it in a role. Its standard streams and its group are left to the
+    /// caller.
     pub(crate) fn command(&self, role: Role) -> io::Result<Command> {
         let mut command = match &self.command {
             Some(words) => {

@@ -122,8 +122,8 @@ impl Pool {
         Arc::clone(&self.commons.room)
     }
 
-    /// Takes a place in the queue for a task that is [enqueued](Self::enqueue) at once. Waits for it, but no
-    /// longer than until a deadline.
+    /// Takes a place in the queue for a task that is [enqueued](Self::enqueue) at once. Waits for
+    /// it, but no longer than until a deadline.
     pub(crate) async fn take_place(
         &self,
         name: &'static str,
@@ -187,8 +187,8 @@ impl Pool {
         }
     }
 
-    /// Hands items of a map to the supervisor, as one task, whose place in the queue has been taken. They have
-    /// consecutive ids, so that each part can become a task of its own.
+    /// Hands items of a map to the supervisor, as one task, whose place in the queue has been
+    /// taken. They have consecutive ids, so that each part can become a task of its own.
     pub(crate) fn enqueue_chunk(
         &self,
         harvest: &Arc<Harvest>,

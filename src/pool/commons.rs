@@ -20,8 +20,9 @@ pub(crate) enum Refused {
     Broken(BrokenProcessPool),
 }
 
-/// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit holds a place
-/// in the bounded queue, and there is at most one cancel and one abort for each task. The others are few.
+/// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit
+/// holds a place in the bounded queue, and there is at most one cancel and one abort for each task.
+/// The others are few.
 pub(crate) enum Command {
     Submit(Task, Entry),
     /// The task has been cancelled in its cell before it began.

@@ -5,12 +5,13 @@
 //! them each switch to that task and back would be a good part of a round trip: a caller who waits
 //! for a task that an idle worker can begin at once, and the link whose worker has answered.
 //!
-//! Nobody waits for the helm. Whoever finds it taken sends the event through a channel, and the task, if
-//! it is the one, is woken when the helm is free. Whoever has taken it
+//! Nobody waits for the helm. Whoever finds it taken sends the event through a channel, and the
+//! task, if it is the one, is woken when the helm is free. Whoever has taken it
 //!
-//! * handles what came through the channels before, so events have the same order as if the task did it all;
-//! * keeps it until those who wait are woken and callbacks have run, so these have that order, too. A
-//!   callback that uses the pool finds the helm taken.
+//! * handles what came through the channels before, so events have the same order as if the task
+//!   did it all;
+//! * keeps it until those who wait are woken and callbacks have run, so these have that order, too.
+//!   A callback that uses the pool finds the helm taken.
 
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -199,8 +200,8 @@ impl<S: Steered> Helm<S> {
 
     // ----- in place of the task -----
 
-    /// Handles a command if a task would begin at once, few others wait, and nobody else has the helm; gives it
-    /// back otherwise.
+    /// Handles a command if a task would begin at once, few others wait, and nobody else has the
+    /// helm; gives it back otherwise.
     pub(crate) fn hand_in(&self, commons: &Commons, command: Command) -> Result<(), Command> {
         let Some(mut taken) = self.take() else { return Err(command) };
         let is_at_once =
@@ -271,8 +272,8 @@ impl<S> Helm<S> {
         self.discard();
     }
 
-    /// Drops the state, unless somebody has it, who does so then: nobody goes on without the task, or after
-    /// a panic.
+    /// Drops the state, unless somebody has it, who does so then: nobody goes on without the task,
+    /// or after a panic.
     fn discard(&self) {
         let mut state = match self.state.try_lock() {
             Ok(state) => state,

@@ -72,13 +72,14 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// What the [exit hook](crate::Builder::exit_hook) returned in each worker that left because the
-    /// pool asked it to, in the order in which they left. `R` is the type that the hook returns.
+    /// What the [exit hook](crate::Builder::exit_hook) returned in each worker that left because
+    /// the pool asked it to, in the order in which they left. `R` is the type that the hook
+    /// returns.
     ///
-    /// A hook that panicked, or whose result could not be encoded, is an `Err` in its place. Workers
-    /// that died or were killed have none. Of a pool that has seen many workers the latest 10,000 are
-    /// kept, or fewer if they take more than 64 MiB together. Without a hook, and for a pool that is
-    /// not closed yet, there are none.
+    /// A hook that panicked, or whose result could not be encoded, is an `Err` in its place.
+    /// Workers that died or were killed have none. Of a pool that has seen many workers the latest
+    /// 10,000 are kept, or fewer if they take more than 64 MiB together. Without a hook, and for a
+    /// pool that is not closed yet, there are none.
     ///
     /// ```
     /// use std::cell::Cell;

@@ -27,8 +27,9 @@ use crate::parent::Program;
 use crate::wire::MAX_PAYLOAD;
 
 impl Process {
-    /// A process that is to run `function` with `args`; [`start`](Self::start) starts it. One argument
-    /// is passed bare, several as a tuple, none as `()`. The arguments are encoded at once.
+    /// A process that is to run `function` with `args`; [`start`](Self::start) starts it. One
+    /// argument is passed bare, several as a tuple, none as `()`. The arguments are encoded at
+    /// once.
     pub fn new<F, A, M>(function: F, args: A) -> Self
     where
         F: Callable<A, M>,
@@ -59,12 +60,12 @@ impl Process {
     /// # }
     /// ```
     ///
-    /// A start takes some milliseconds; for many calls a
-    /// [pool](crate::ProcessPoolExecutor), whose workers stay, is cheaper. The process never outlives
-    /// this one, but it is no [daemon](ProcessBuilder::daemon) in Python's sense: it may have children.
+    /// A start takes some milliseconds; for many calls a [pool](crate::ProcessPoolExecutor), whose
+    /// workers stay, is cheaper. The process never outlives this one, but it is no
+    /// [daemon](ProcessBuilder::daemon) in Python's sense: it may have children.
     ///
-    /// This needs a tokio runtime. Everything that can go wrong, the lack of one included, is told by
-    /// awaiting the handle.
+    /// This needs a tokio runtime. Everything that can go wrong, the lack of one included, is told
+    /// by awaiting the handle.
     pub fn spawn<F, A, M, R>(function: F, args: A) -> ProcessHandle<R>
     where
         F: TaskFn<A, M, Output = R>,
@@ -122,17 +123,17 @@ impl<F, A> ProcessBuilder<F, A> {
     /// The name of the process in messages, and in the process itself:
     /// [`current_process().name()`](crate::current_process). It need not be unique.
     ///
-    /// Default: `Process-1`, `Process-2` and so on, and `Process-1:2` for the second one that `Process-1`
-    /// makes. In a worker of a pool it is `Process-w3:1`. Each process has such a number, whatever its
-    /// name is.
+    /// Default: `Process-1`, `Process-2` and so on, and `Process-1:2` for the second one that
+    /// `Process-1` makes. In a worker of a pool it is `Process-w3:1`. Each process has such a
+    /// number, whatever its name is.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Whether it is a daemon in Python's sense: it ends with the process that has started it, however that
-    /// ends, and with all of its process group; and it may have no [`Process`] of its own. It may have a
-    /// pool, whose workers end with it.
+    /// Whether it is a daemon in Python's sense: it ends with the process that has started it,
+    /// however that ends, and with all of its process group; and it may have no [`Process`] of its
+    /// own. It may have a pool, whose workers end with it.
     ///
     /// One that is no daemon outlives the process that has started it. Python waits at the end of a
     /// program for those; Rust has no place for that, so do it where `main` ends:
@@ -148,16 +149,16 @@ impl<F, A> ProcessBuilder<F, A> {
     /// # }
     /// ```
     ///
-    /// Default: as the process in which it is made. In a worker of a pool `true`, so that what a task
-    /// has started goes with it. If it is [spawned](Self::spawn) for its result `false`: it may have
-    /// children, but it ends with the process that wants the result in any case.
+    /// Default: as the process in which it is made. In a worker of a pool `true`, so that what a
+    /// task has started goes with it. If it is [spawned](Self::spawn) for its result `false`: it
+    /// may have children, but it ends with the process that wants the result in any case.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);
         self
     }
 
-    /// The key that it has in common with its relatives. Default: that of the process in which it is
-    /// made; see [`AuthKey`].
+    /// The key that it has in common with its relatives. Default: that of the process in which it
+    /// is made; see [`AuthKey`].
     pub fn authkey(mut self, key: AuthKey) -> Self {
         self.authkey = Some(key);
         self
@@ -186,8 +187,8 @@ impl<F, A> ProcessBuilder<F, A> {
         self
     }
 
-    /// Sets an environment variable. It inherits the others. Of two values for one variable the later
-    /// one counts.
+    /// Sets an environment variable. It inherits the others. Of two values for one variable the
+    /// later one counts.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.program.env.set(key.as_ref(), value.as_ref());
         self
@@ -200,8 +201,8 @@ impl<F, A> ProcessBuilder<F, A> {
     }
 
     /// It inherits no environment variables, and those that were set before are forgotten: as in
-    /// [`std::process::Command::env_clear`]. So no task finds secrets there that this process was given.
-    /// procpool itself needs none.
+    /// [`std::process::Command::env_clear`]. So no task finds secrets there that this process was
+    /// given. procpool itself needs none.
     ///
     /// ```
     /// # fn work() {}
@@ -214,12 +215,13 @@ impl<F, A> ProcessBuilder<F, A> {
         self
     }
 
-    /// It keeps these descriptors, under their numbers, of those that it inherits: they must be open,
-    /// and without close-on-exec, whenever it is started. Of two calls the later one counts.
+    /// It keeps these descriptors, under their numbers, of those that it inherits: they must be
+    /// open, and without close-on-exec, whenever it is started. Of two calls the later one counts.
     ///
-    /// Default: none. What this process has left open for its children by mistake, as code in C may do, is
-    /// closed before anything of yours runs there: so nobody waits in vain for the end of a connection, and no
-    /// task finds a door that was not meant for it. What Rust opens no child inherits in the first place.
+    /// Default: none. What this process has left open for its children by mistake, as code in C may
+    /// do, is closed before anything of yours runs there: so nobody waits in vain for the end of a
+    /// connection, and no task finds a door that was not meant for it. What Rust opens no child
+    /// inherits in the first place.
     ///
     /// It is the parameter of this name of Python's `subprocess.Popen`.
     pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawFd>) -> Self {
@@ -236,22 +238,22 @@ impl<F, A> ProcessBuilder<F, A> {
         self
     }
 
-    /// Limits what it may take of the machine. Of two values for one limit the later one counts. Default: no
-    /// limits but those that this process has.
+    /// Limits what it may take of the machine. Of two values for one limit the later one counts.
+    /// Default: no limits but those that this process has.
     pub fn limits(mut self, limits: ResourceLimits) -> Self {
         self.limits = limits.or(self.limits);
         self
     }
 
-    /// How long it may take until it is about to call the function; then it is killed, and has failed
-    /// to start. Default: 30 seconds, as one second proved too short for loaded machines.
+    /// How long it may take until it is about to call the function; then it is killed, and has
+    /// failed to start. Default: 30 seconds, as one second proved too short for loaded machines.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.start_timeout = limit;
         self
     }
 
-    /// The most bytes that the arguments or the result may take when they are encoded. Default:
-    /// 1 GiB, so that a mistake ends in an error before it ends the memory. The most is a little less
+    /// The most bytes that the arguments or the result may take when they are encoded. Default: 1
+    /// GiB, so that a mistake ends in an error before it ends the memory. The most is a little less
     /// than 4 GiB, and more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.max_payload = bytes.min(MAX_PAYLOAD);

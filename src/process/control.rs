@@ -13,7 +13,8 @@ use super::shared::{self, Shared, Signal};
 use crate::base::AuthKey;
 use crate::base::within;
 
-/// A function that runs in a process of its own: the counterpart of Python's `multiprocessing.Process`.
+/// A function that runs in a process of its own: the counterpart of Python's
+/// `multiprocessing.Process`.
 ///
 /// The function is [registered](crate::register!), and `main` calls [`init`](crate::init), as for a
 /// pool. Where its value is wanted, [`Process::spawn`] is one line. Otherwise a process has an exit
@@ -55,9 +56,9 @@ use crate::base::within;
 /// does, the process runs on, and is reaped all the same; only a process that was
 /// [spawned](Self::spawn) for its result is killed.
 ///
-/// It leads a process group of its own, so Ctrl-C belongs to this process, signals reach what it has
-/// started, and nobody of the group outlives it as long as this process is there to see to that; except
-/// if it [inherits](crate::ProcessBuilder::stdin) the standard input.
+/// It leads a process group of its own, so Ctrl-C belongs to this process, signals reach what it
+/// has started, and nobody of the group outlives it as long as this process is there to see to
+/// that; except if it [inherits](crate::ProcessBuilder::stdin) the standard input.
 #[derive(Clone)]
 pub struct Process(pub(super) Arc<Shared>);
 
@@ -103,8 +104,9 @@ impl Process {
         self.0.ended().await
     }
 
-    /// As [`join`](Self::join), but waits no longer than this; `None` if the process is still running
-    /// then. With zero it only looks. The time is real time, also on a runtime whose clock is paused.
+    /// As [`join`](Self::join), but waits no longer than this; `None` if the process is still
+    /// running then. With zero it only looks. The time is real time, also on a runtime whose clock
+    /// is paused.
     ///
     /// # Errors
     ///
@@ -174,9 +176,9 @@ impl Process {
         self.0.signal(Signal::Interrupt)
     }
 
-    /// Frees what the handle holds: the descriptor of the sentinel and the pipes. From then on every
-    /// method that can fail does; the others tell what they told last. Closing twice is fine. What is
-    /// not closed is freed when the last handle is dropped.
+    /// Frees what the handle holds: the descriptor of the sentinel and the pipes. From then on
+    /// every method that can fail does; the others tell what they told last. Closing twice is fine.
+    /// What is not closed is freed when the last handle is dropped.
     ///
     /// # Errors
     ///
@@ -241,9 +243,9 @@ impl fmt::Debug for Process {
     }
 }
 
-/// The processes that this one has started and that have not ended, in the order of their starts; those of
-/// [`Process::spawn`] included. Python's function of the same name. The workers of pools are not among
-/// them: [`workers`](crate::ProcessPoolExecutor::workers) has those.
+/// The processes that this one has started and that have not ended, in the order of their starts;
+/// those of [`Process::spawn`] included. Python's function of the same name. The workers of pools
+/// are not among them: [`workers`](crate::ProcessPoolExecutor::workers) has those.
 pub fn active_children() -> Vec<Process> {
     shared::active().into_iter().map(Process).collect()
 }

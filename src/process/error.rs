@@ -157,8 +157,9 @@ impl ProcessError {
         }
     }
 
-    /// The process does not run its function: a reason that [`start`](crate::Process::start) returns,
-    /// such as a program that cannot be run, a forgotten [`init`](crate::init), or no runtime.
+    /// The process does not run its function: a reason that [`start`](crate::Process::start)
+    /// returns, such as a program that cannot be run, a forgotten [`init`](crate::init), or no
+    /// runtime.
     pub fn is_start_failure(&self) -> bool {
         self.start_failure().is_some()
     }
@@ -168,8 +169,8 @@ impl ProcessError {
         matches!(self.start_failure(), Some(StartFailure::Unregistered(_)))
     }
 
-    /// There was no tokio runtime to start it on, or that has ended before the process had started, or had
-    /// a result.
+    /// There was no tokio runtime to start it on, or that has ended before the process had started,
+    /// or had a result.
     pub fn is_no_runtime(&self) -> bool {
         matches!(self.0.cause, Cause::Start(StartFailure::NoRuntime) | Cause::RuntimeEnded)
     }
@@ -235,8 +236,8 @@ impl ProcessError {
         matches!(self.0.cause, Cause::Ended { limit: Some(Exceeded::FileSize { .. }), .. })
     }
 
-    /// The arguments or the result could not be encoded or decoded. The message says why, and where in
-    /// the value; see [values](crate::guide::values).
+    /// The arguments or the result could not be encoded or decoded. The message says why, and where
+    /// in the value; see [values](crate::guide::values).
     pub fn is_codec(&self) -> bool {
         matches!(self.0.cause, Cause::Codec { .. })
     }
@@ -255,8 +256,8 @@ impl ProcessError {
         }
     }
 
-    /// The [exit code](crate::Process::exitcode), if the process has ended without a result, or before
-    /// it was ready.
+    /// The [exit code](crate::Process::exitcode), if the process has ended without a result, or
+    /// before it was ready.
     pub fn exitcode(&self) -> Option<i32> {
         match &self.0.cause {
             Cause::Ended { code, .. } | Cause::Start(StartFailure::Died { code, .. }) => {

@@ -16,9 +16,9 @@ use crate::error::Value;
 
 /// Awaits what a function returns that runs in a process of its own; see [`Process::spawn`].
 ///
-/// It is ready when the process has ended and is reaped, so everything that it has printed is there.
-/// Dropping it detaches the process, as dropping a [`tokio::task::JoinHandle`] does:
-/// the function runs on, but not beyond the end of this process.
+/// It is ready when the process has ended and is reaped, so everything that it has printed is
+/// there. Dropping it detaches the process, as dropping a [`tokio::task::JoinHandle`] does: the
+/// function runs on, but not beyond the end of this process.
 ///
 /// # Cancel safety
 ///
@@ -45,14 +45,14 @@ impl<R> ProcessHandle<R> {
         Self { process, max_payload, ended, end: None, kills: false, result: PhantomData }
     }
 
-    /// The process, for its pid, its name, and for signals. To [join](Process::join) it gives its exit
-    /// code: 0 if the function has returned, 1 if it has panicked.
+    /// The process, for its pid, its name, and for signals. To [join](Process::join) it gives its
+    /// exit code: 0 if the function has returned, 1 if it has panicked.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Waits until the process is about to call the function, as [`Process::start`] does. From then on its
-    /// pipes are there.
+    /// Waits until the process is about to call the function, as [`Process::start`] does. From then
+    /// on its pipes are there.
     ///
     /// ```
     /// # fn convert() -> usize { 0 }

@@ -1,5 +1,5 @@
-//! One process from its start to its end: a task that spawns it, shakes hands with it, takes the result
-//! of a typed call, and reaps it.
+//! One process from its start to its end: a task that spawns it, shakes hands with it, takes the
+//! result of a typed call, and reaps it.
 
 use std::io;
 use std::mem::take;
@@ -96,8 +96,8 @@ fn reap(spawned: &Spawned) -> Option<i32> {
     spawned.child.exit_code()
 }
 
-/// Sees to it that a process is reaped, and who waits for it is told, if the monitor is dropped with its
-/// runtime.
+/// Sees to it that a process is reaped, and who waits for it is told, if the monitor is dropped
+/// with its runtime.
 pub(super) struct Watch {
     shared: Arc<Shared>,
     holds: Holds,
@@ -183,7 +183,8 @@ impl Start {
         require_io_driver()?;
         let (ours, theirs) = control_socket()?;
         let (mut pipes, handed) = Pipes::open(streams)?;
-        // Its real streams come by the socket, so that what is printed before `init` reaches nobody.
+        // Its real streams come by the socket, so that what is printed before `init` reaches
+        // nobody.
         send_with_fds(&ours, &[0], &[handed[0].as_fd(), handed[1].as_fd()])?;
         let leads_group = streams.need_own_group();
         let mut command = program.command(Role::Process)?;

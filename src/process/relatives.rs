@@ -68,8 +68,8 @@ impl ParentProcess {
         Ok(())
     }
 
-    /// As [`join`](Self::join), but waits no longer than this; says whether the parent has ended. The
-    /// time is real time, also on a runtime whose clock is paused.
+    /// As [`join`](Self::join), but waits no longer than this; says whether the parent has ended.
+    /// The time is real time, also on a runtime whose clock is paused.
     ///
     /// # Errors
     ///
@@ -90,7 +90,8 @@ impl ParentProcess {
     ///
     /// # Errors
     ///
-    /// If there are too many open descriptors; and in the worker of a pool on systems without `pidfd`.
+    /// If there are too many open descriptors; and in the worker of a pool on systems without
+    /// `pidfd`.
     pub fn sentinel(self) -> Result<Sentinel, ProcessError> {
         let end = self.0.end.ok_or_else(|| std::io::ErrorKind::Unsupported.into());
         let sentinel = end.and_then(Sentinel::of);

@@ -11,8 +11,8 @@ use tokio::io::unix::AsyncFd;
 
 use crate::sys::{is_readable, watch_readable};
 
-/// Tells of the end of a process: as a future, and as a descriptor that is readable from then on. Python's
-/// `sentinel`.
+/// Tells of the end of a process: as a future, and as a descriptor that is readable from then on.
+/// Python's `sentinel`.
 ///
 /// It is a descriptor of its own, and closed when this is dropped; it may outlive the
 /// [`Process`](crate::Process). It fits wherever a descriptor does: `poll`, `epoll`, tokio's
@@ -41,8 +41,8 @@ use crate::sys::{is_readable, watch_readable};
 ///
 /// # Panics
 ///
-/// Awaiting it outside of a tokio runtime with an IO driver panics, unless the process has ended. The
-/// descriptor needs no runtime.
+/// Awaiting it outside of a tokio runtime with an IO driver panics, unless the process has ended.
+/// The descriptor needs no runtime.
 #[derive(Debug)]
 #[must_use = "it tells when the process has ended"]
 pub struct Sentinel {

@@ -70,8 +70,8 @@ enum Stage {
     },
     Running {
         child: Spawned,
-        /// This process's end of the socket. A daemon ends when it is closed, so it is kept even if the
-        /// monitor has gone with its runtime.
+        /// This process's end of the socket. A daemon ends when it is closed, so it is kept even if
+        /// the monitor has gone with its runtime.
         _socket: Option<OwnedFd>,
     },
     Ended {
@@ -262,8 +262,8 @@ impl Shared {
         }
     }
 
-    /// Whether there is something to wait for; its standard input is closed if nobody has taken it, as
-    /// it may wait for that.
+    /// Whether there is something to wait for; its standard input is closed if nobody has taken it,
+    /// as it may wait for that.
     pub(super) fn prepare_to_join(&self) -> Result<(), ProcessError> {
         let mut inner = self.begun()?;
         inner.is_joined = true;

@@ -1,5 +1,5 @@
-//! All workers of a pool, and what must be known of them together. It is kept up to date whenever one
-//! of them changes, so that no event has to look at all of them.
+//! All workers of a pool, and what must be known of them together. It is kept up to date whenever
+//! one of them changes, so that no event has to look at all of them.
 
 use super::action::{Config, Time};
 use super::earliest::Earliest;
@@ -100,8 +100,8 @@ impl Crew {
 
     // ----- one of them -----
 
-    /// Where a worker stands. Ids are counted up, so while none has gone, or as long as the oldest ones stay
-    /// together, that is known without a search.
+    /// Where a worker stands. Ids are counted up, so while none has gone, or as long as the oldest
+    /// ones stay together, that is known without a search.
     fn find(&self, id: WorkerId) -> Option<usize> {
         let after_first = id.0.checked_sub(self.ids.first()?.0)?;
         let last = self.ids.len() - 1;

@@ -49,8 +49,9 @@ impl Scheduler {
         has_room && self.queue.awaits(id)
     }
 
-    /// The least loaded worker with room that has at most `load`; for a new key, of several idle ones
-    /// that with the fewest keys. Idle ones are spared what others will have done before they are awake.
+    /// The least loaded worker with room that has at most `load`; for a new key, of several idle
+    /// ones that with the fewest keys. Idle ones are spared what others will have done before they
+    /// are awake.
     fn next_open(&self, now: Time, load: usize) -> Option<WorkerId> {
         let mut first = self.workers.first_open()?;
         if first.0 == 0 && self.tempo.is_brief() && self.queue.is_first_plain() {
@@ -132,8 +133,8 @@ impl Scheduler {
         }
     }
 
-    /// An idle worker with nothing left in the queue gets what was sent ahead to a busy one, or a part of
-    /// what that one runs.
+    /// An idle worker with nothing left in the queue gets what was sent ahead to a busy one, or a
+    /// part of what that one runs.
     fn rebalance(&mut self, now: Time) {
         let divides = |at: Option<Time>| at.is_some_and(|at| at <= now);
         let helps = !self.are_enough_brisk();
@@ -156,8 +157,8 @@ impl Scheduler {
         self.has_idle() && !self.are_enough_brisk()
     }
 
-    /// Whether as many workers as there are CPUs run brief tasks and have more of them. One more could only take
-    /// its CPU from another one.
+    /// Whether as many workers as there are CPUs run brief tasks and have more of them. One more
+    /// could only take its CPU from another one.
     fn are_enough_brisk(&self) -> bool {
         self.tempo.is_brief() && self.workers.tally().brisk >= self.config.cpus
     }

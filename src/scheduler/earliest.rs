@@ -5,8 +5,8 @@ use super::action::Time;
 /// A tournament: it costs a few comparisons to change a time, and none to see the first one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Earliest {
-    /// The root is at one, those below `n` are at `2 * n` and `2 * n + 1`, and each is the earlier one of
-    /// those below it. The lowest ones are the times themselves, [`Time::MAX`] for none.
+    /// The root is at one, those below `n` are at `2 * n` and `2 * n + 1`, and each is the earlier
+    /// one of those below it. The lowest ones are the times themselves, [`Time::MAX`] for none.
     tree: Vec<Time>,
 }
 

@@ -95,7 +95,8 @@ impl Scheduler {
     pub(super) fn worker_timeout(&mut self, now: Time, id: WorkerId) {
         let Some(worker) = self.workers.get(id) else { return };
         match worker.stage {
-            // The pool itself has stood still (stopped, or with its machine), and perhaps the worker with it.
+            // The pool itself has stood still (stopped, or with its machine), and perhaps the
+            // worker with it.
             Stage::Starting { deadline } if now.saturating_sub(deadline) >= STANDSTILL => {
                 let deadline = now.saturating_add(self.config.start_timeout);
                 self.update(id, |worker| worker.stage = Stage::Starting { deadline });

@@ -7,8 +7,8 @@ use super::numbers::Numbers;
 use super::task::Rank;
 use crate::base::TaskId;
 
-/// One lane for each priority. Ids grow with submission, so within a lane the order is first in, first
-/// out, and a task that comes back takes its old place.
+/// One lane for each priority. Ids grow with submission, so within a lane the order is first in,
+/// first out, and a task that comes back takes its old place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lanes {
     /// Those of priority zero.

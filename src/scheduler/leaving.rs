@@ -1,5 +1,5 @@
-//! Which workers leave on purpose while the pool goes on: those that are idle, too many, used up, too
-//! large, or to be replaced. None leaves before its running task is over.
+//! Which workers leave on purpose while the pool goes on: those that are idle, too many, used up,
+//! too large, or to be replaced. None leaves before its running task is over.
 
 use super::Scheduler;
 use super::action::{Action, LeaveReason, Time};
@@ -25,8 +25,8 @@ impl Scheduler {
         self.actions.push_back(Action::Stop(id, reason));
     }
 
-    /// A worker that takes no more tasks is no home any more, but for the keys of those that it still has:
-    /// two tasks of one key never run at the same time.
+    /// A worker that takes no more tasks is no home any more, but for the keys of those that it
+    /// still has: two tasks of one key never run at the same time.
     pub(super) fn release_keys(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get(id).filter(|worker| !worker.serves()) {
             self.queue.forget(id, &worker.keys());
@@ -63,8 +63,9 @@ impl Scheduler {
         self.serving() > self.config.max_workers
     }
 
-    /// There may be fewer workers now. Those that have nothing to do leave at once, first those that are not
-    /// even up, and the youngest first. What the others were sent ahead is taken back, so that they can leave as soon as possible.
+    /// There may be fewer workers now. Those that have nothing to do leave at once, first those
+    /// that are not even up, and the youngest first. What the others were sent ahead is taken back,
+    /// so that they can leave as soon as possible.
     pub(super) fn dismiss_surplus(&mut self, now: Time) {
         let idle = self.worker_ids(|worker| worker.serves() && worker.is_idle());
         let starting = self.worker_ids(|worker| worker.serves() && !worker.is_ready());

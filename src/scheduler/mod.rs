@@ -7,8 +7,8 @@
 //!
 //! * *commands* of the user: `open`, `submit`, `cancel`, `abort`, `warm_up`, `resize`, `recycle`,
 //!   `shut_down`, `end_workers`;
-//! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, and of the
-//!   clock: `timeout`;
+//! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, and of
+//!   the clock: `timeout`;
 //! * *outputs*: `poll_action` and `next_timeout`;
 //! * *getters*.
 //!
@@ -88,7 +88,8 @@ pub(crate) struct Counts {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
-    /// Tasks whose workers were made to end by a shutdown's time limit, or by an end of all workers.
+    /// Tasks whose workers were made to end by a shutdown's time limit, or by an end of all
+    /// workers.
     pub(crate) killed: u64,
     pub(crate) worker_starts: u64,
     /// Those of the starts that took the place of a worker that had ended.
@@ -181,7 +182,8 @@ impl Scheduler {
         self.advance(now);
     }
 
-    /// Makes sure that the least number of workers, and at least one, comes up without waiting for a task.
+    /// Makes sure that the least number of workers, and at least one, comes up without waiting for
+    /// a task.
     pub(crate) fn warm_up(&mut self, now: Time) {
         if self.is_warm() {
             self.actions.push_back(Action::Warm);
@@ -191,8 +193,8 @@ impl Scheduler {
         self.advance(now);
     }
 
-    /// Changes the most workers that there may be. If there are more, those without tasks leave, and of the
-    /// others those that run dry first.
+    /// Changes the most workers that there may be. If there are more, those without tasks leave,
+    /// and of the others those that run dry first.
     pub(crate) fn resize(&mut self, now: Time, max_workers: usize) {
         self.config.max_workers = max_workers;
         self.dismiss_surplus(now);
@@ -219,7 +221,8 @@ impl Scheduler {
         self.advance(now);
     }
 
-    /// Accepts no more tasks, cancels those that have not begun, and ends all workers whatever they do.
+    /// Accepts no more tasks, cancels those that have not begun, and ends all workers whatever they
+    /// do.
     pub(crate) fn end_workers(&mut self, now: Time, force: Force) {
         self.begin_shutdown(true);
         self.shutdown_limit = None;
@@ -245,8 +248,8 @@ impl Scheduler {
         self.advance(now);
     }
 
-    /// A worker sent the result of a task, which has run so long. It may also come from a worker that is being
-    /// ended.
+    /// A worker sent the result of a task, which has run so long. It may also come from a worker
+    /// that is being ended.
     pub(crate) fn task_finished(
         &mut self,
         now: Time,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-/// One bit for each number, in blocks of 64. A block without a number is not kept, so memory is bounded by
-/// what is in the set: half a byte for each of many neighbours, and less than 40 for
-/// one that stands alone. The block of the least number is at hand, so that a set that is used from its
+/// One bit for each number, in blocks of 64. A block without a number is not kept, so memory is
+/// bounded by what is in the set: half a byte for each of many neighbours, and less than 40 for one
+/// that stands alone. The block of the least number is at hand, so that a set that is used from its
 /// front, or is small, seldom needs the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Numbers {

@@ -1,5 +1,5 @@
-//! What waits: tasks by priority and order of submission, those that wait for one certain worker, and
-//! retries that sit out their back-off.
+//! What waits: tasks by priority and order of submission, those that wait for one certain worker,
+//! and retries that sit out their back-off.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +10,9 @@ use super::lanes::Lanes;
 use super::task::{Key, Rank, Task, Wishes};
 use crate::base::{TaskId, WorkerId};
 
-/// The waiting tasks. Of one without wishes only a bit is kept, so a million of them cost little more
-/// than one. A part of a divided task has an id between that of the whole and that of the next task.
+/// The waiting tasks. Of one without wishes only a bit is kept, so a million of them cost little
+/// more than one. A part of a divided task has an id between that of the whole and that of the next
+/// task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     /// Any worker may take them.
@@ -78,8 +79,8 @@ impl Queue {
         self.callers.insert(home);
     }
 
-    /// The first of the tasks that this worker may take. If it has a key the worker is that key's home
-    /// from now on.
+    /// The first of the tasks that this worker may take. If it has a key the worker is that key's
+    /// home from now on.
     pub(super) fn pop_for(&mut self, worker: WorkerId) -> Option<Task> {
         let shared = self.shared.first();
         let own = self.own.get(&worker).and_then(Lanes::first);
@@ -141,8 +142,8 @@ impl Queue {
         Rank { priority: Reverse(priority), id }
     }
 
-    /// The worker takes no more tasks: those that waited for it may go to any other, but for those of the
-    /// `busy` keys, of which it still has a task.
+    /// The worker takes no more tasks: those that waited for it may go to any other, but for those
+    /// of the `busy` keys, of which it still has a task.
     pub(super) fn forget(&mut self, worker: WorkerId, busy: &[Key]) {
         self.homes.forget(worker, busy);
         self.callers.remove(&worker);

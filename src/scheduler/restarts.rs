@@ -8,8 +8,8 @@ use super::action::{StartFailure, Time};
 const FREE: u32 = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_millis(500);
-/// The weight of failed starts in a row at which the pool gives up: five that failed by themselves, or
-/// fifty that were killed, which with the delays between them takes a while.
+/// The weight of failed starts in a row at which the pool gives up: five that failed by themselves,
+/// or fifty that were killed, which with the delays between them takes a while.
 const HOPELESS: u32 = 50;
 
 /// Counts ends in a row, so that a worker that cannot live is not started in a storm.

@@ -2,22 +2,24 @@
 
 use std::time::Duration;
 
-/// In nanoseconds. About as long as it takes to wake a worker that sleeps. A task that waits that long behind
-/// quick ones begins no later than one that is sent to such a worker, and costs much less.
+/// In nanoseconds. About as long as it takes to wake a worker that sleeps. A task that waits that
+/// long behind quick ones begins no later than one that is sent to such a worker, and costs much
+/// less.
 const BRIEF: u64 = 20_000;
 /// The weight of a task in the mean is one in so many.
 const WEIGHT: u64 = 32;
 
-/// Says how many tasks are worth a worker. Trust grows with each brief task up to a row of them, and a quarter of
-/// that is lost by any other one. It counts once it is full, and as long as half of it is left: so one that only had
-/// to wait for a CPU is forgiven, but not several.
+/// Says how many tasks are worth a worker. Trust grows with each brief task up to a row of them,
+/// and a quarter of that is lost by any other one. It counts once it is full, and as long as half
+/// of it is left: so one that only had to wait for a CPU is forgiven, but not several.
 #[derive(Clone, Debug)]
 pub(super) struct Tempo {
     /// So many brief tasks in a row are enough.
     row: u32,
     trust: u32,
     is_trusted: bool,
-    /// Of the brief ones the mean running time, in nanoseconds, times [`WEIGHT`]. The later ones weigh more.
+    /// Of the brief ones the mean running time, in nanoseconds, times [`WEIGHT`]. The later ones
+    /// weigh more.
     sum: u64,
 }
 
@@ -51,7 +53,8 @@ impl Tempo {
         self.is_trusted
     }
 
-    /// So many tasks together are as good as brief, and may be in the hands of one worker while others are idle.
+    /// So many tasks together are as good as brief, and may be in the hands of one worker while
+    /// others are idle.
     pub(super) fn batch(&self) -> usize {
         if !self.is_trusted {
             return 1;

@@ -10,9 +10,9 @@
 //!    └────────────────────────┘     (from every stage the process may also just die) ─┘
 //! ```
 //!
-//! A ready worker whose task is to be ended is first asked, and if that task is known to look for it, has
-//! [`Mercy`] before it is being ended. A ready worker with a [`Worker::leaving`] takes no more tasks, and
-//! stops when it has none left.
+//! A ready worker whose task is to be ended is first asked, and if that task is known to look for
+//! it, has [`Mercy`] before it is being ended. A ready worker with a [`Worker::leaving`] takes no
+//! more tasks, and stops when it has none left.
 
 use std::collections::VecDeque;
 use std::ops::{AddAssign, SubAssign};
@@ -29,8 +29,9 @@ const WINDOW: u64 = 500_000;
 const FRESH: Duration = Duration::from_micros(50);
 /// A task that runs longer than this gives back what was sent ahead behind it.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1);
-/// The same for a divisible task while nobody else is idle. It holds many quick parts that together take
-/// nearly that long, and on a loaded machine much longer; dividing it too early would gain nothing.
+/// The same for a divisible task while nobody else is idle. It holds many quick parts that together
+/// take nearly that long, and on a loaded machine much longer; dividing it too early would gain
+/// nothing.
 pub(super) const LONG_PATIENCE: Duration = Duration::from_millis(4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,8 @@ pub(crate) enum Stage {
     Ready,
     /// Told to leave, has no tasks; its time is up at `deadline`.
     Stopping { deadline: Time, reason: LeaveReason },
-    /// Being ended by signals; `kill_at` is `None` once SIGKILL is sent. `fault` tells a worker that
-    /// has itself to blame from one that ends because of its task or of the pool.
+    /// Being ended by signals; `kill_at` is `None` once SIGKILL is sent. `fault` tells a worker
+    /// that has itself to blame from one that ends because of its task or of the pool.
     Ending { kill_at: Option<Time>, fault: bool },
 }
 
@@ -71,7 +72,8 @@ pub(super) enum Mercy {
     },
 }
 
-/// Whether what has not begun was asked back, parts of the running task included, since that one began.
+/// Whether what has not begun was asked back, parts of the running task included, since that one
+/// began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recall {
     None,
@@ -103,7 +105,8 @@ pub(super) struct Worker {
     /// What was sent to it can be taken back until it begins.
     pub(super) recallable: bool,
     pub(super) recall: Recall,
-    /// So many tasks at the front were not given back when they were asked for last: they have begun.
+    /// So many tasks at the front were not given back when they were asked for last: they have
+    /// begun.
     begun: usize,
     pub(super) mercy: Mercy,
     /// Why it takes no more tasks and stops when it has none left.
@@ -171,7 +174,8 @@ pub(super) struct Tally {
     pub(super) up: usize,
     /// Workers that have something to give to another one.
     pub(super) helpable: usize,
-    /// Workers that have more than one task, of which they get rid soon, or give back what has not begun.
+    /// Workers that have more than one task, of which they get rid soon, or give back what has not
+    /// begun.
     pub(super) brisk: usize,
 }
 
@@ -275,8 +279,8 @@ impl Worker {
         self.pipeline.iter().skip(begun).filter(|sent| !sent.has_key()).count()
     }
 
-    /// Whether one more task may be sent now. While there are too many workers nothing is sent ahead, so
-    /// that some of them run dry.
+    /// Whether one more task may be sent now. While there are too many workers nothing is sent
+    /// ahead, so that some of them run dry.
     fn has_room(&self, config: &Config, surplus: bool) -> bool {
         let limit = if surplus { 1 } else { config.max_pipeline };
         self.pipeline.len() < self.credit(limit) && self.takes_more(config)
@@ -291,8 +295,8 @@ impl Worker {
             && !self.is_used_up(self.pipeline.len(), config)
     }
 
-    /// Whether one more task may be sent although others are idle: so many brief ones may be in its hands, but
-    /// not behind one that is not brief itself.
+    /// Whether one more task may be sent although others are idle: so many brief ones may be in its
+    /// hands, but not behind one that is not brief itself.
     pub(super) fn may_batch(&self, now: Time, batch: usize, config: &Config) -> bool {
         self.recallable
             && (1..batch).contains(&self.pipeline.len())
@@ -308,8 +312,8 @@ impl Worker {
         config.max_tasks.is_some_and(|most| given >= most)
     }
 
-    /// Whether to ask back even the front task: the worker leaves, or that task is not wanted any more. One
-    /// that ran too long must have begun, or its worker does not do anything.
+    /// Whether to ask back even the front task: the worker leaves, or that task is not wanted any
+    /// more. One that ran too long must have begun, or its worker does not do anything.
     pub(super) fn gives_all_back(&self) -> bool {
         let sentence = self.head().and_then(|head| head.sentence);
         self.leaving.is_some() || sentence.is_some_and(|sentence| sentence != Sentence::Timeout)
@@ -320,14 +324,15 @@ impl Worker {
         self.head().is_some_and(|head| head.sentence.is_some())
     }
 
-    /// Whether there is something to ask back that has not been asked for: what was sent ahead, or a part
-    /// of the running task.
+    /// Whether there is something to ask back that has not been asked for: what was sent ahead, or
+    /// a part of the running task.
     pub(super) fn can_recall(&self) -> bool {
         let ahead = self.pipeline.len() > self.begun.max(1);
         self.recall != Recall::Asked && (ahead || self.is_whole())
     }
 
-    /// Whether it has more than the running task, and either gets rid of that one soon or runs out of patience.
+    /// Whether it has more than the running task, and either gets rid of that one soon or runs out
+    /// of patience.
     fn is_brisk(&self) -> bool {
         self.is_ready() && self.recall == Recall::None && !self.is_divisible() && self.can_recall()
     }
@@ -343,8 +348,8 @@ impl Worker {
         if self.recallable { self.pace.tasks_in_window.max(least).min(limit) } else { 1 }
     }
 
-    /// The running task is done, and the next one counts as running. Idle ones do not help it while less
-    /// than `batch` tasks could be sent to them.
+    /// The running task is done, and the next one counts as running. Idle ones do not help it while
+    /// less than `batch` tasks could be sent to them.
     pub(super) fn complete_head(&mut self, now: Time, batch: usize) -> Option<TaskId> {
         self.tasks_completed += 1;
         self.batch = batch;
@@ -358,8 +363,8 @@ impl Worker {
         Some(self.since.saturating_add(head.task.wishes().timeout?))
     }
 
-    /// When the running task has lasted so long that those behind it, or its own other parts, must not
-    /// wait any more.
+    /// When the running task has lasted so long that those behind it, or its own other parts, must
+    /// not wait any more.
     pub(super) fn patience_ends_at(&self) -> Option<Time> {
         let recalls = self.can_recall() || (self.is_divisible() && self.recall != Recall::Asked);
         recalls.then(|| self.since.saturating_add(self.patience))

@@ -1,10 +1,11 @@
-//! A pool from end to end without an operating system: random histories of everything that can happen to
-//! it, and whether it keeps its promises.
+//! A pool from end to end without an operating system: random histories of everything that can
+//! happen to it, and whether it keeps its promises.
 //!
-//! All of the parent is real: the pool's handles, the queue, the helm, the supervisor, the scheduler, the
-//! ledger, the cells, the claims, the maps, and the links, which read and write frames by pipes. What is simulated is
-//! what they meet: [processes](process), whose [workers](worker) speak the protocol, or lie, and die at any
-//! point of it; the [clock](clock); and [users](user), who submit, wait, cancel, and go away.
+//! All of the parent is real: the pool's handles, the queue, the helm, the supervisor, the
+//! scheduler, the ledger, the cells, the claims, the maps, and the links, which read and write
+//! frames by pipes. What is simulated is what they meet: [processes](process), whose
+//! [workers](worker) speak the protocol, or lie, and die at any point of it; the [clock](clock);
+//! and [users](user), who submit, wait, cancel, and go away.
 //!
 //! ```text
 //!  users ── handles, helm, supervisor, scheduler ── links ══ pipes, shared page ══ workers
@@ -12,9 +13,9 @@
 //!   └───────────────── the play: one decision after the other ────────────────────┘
 //! ```
 //!
-//! Everything runs in one thread, and one decision is made after the other, so a seed gives the same
-//! history each time, to the last poll. After the random part all faults end: then every task must be resolved, the
-//! pool must come to its end, and nothing may be left.
+//! Everything runs in one thread, and one decision is made after the other, so a seed gives the
+//! same history each time, to the last poll. After the random part all faults end: then every task
+//! must be resolved, the pool must come to its end, and nothing may be left.
 //!
 //! `PROCPOOL_HISTORIES` says how many histories are played, `PROCPOOL_FROM` which is the first, and
 //! `PROCPOOL_SEED` plays only one.
@@ -72,8 +73,8 @@ impl History {
         self.play(pages, Trace::default()).kept.err()
     }
 
-    /// Leaves out whatever the failure does not need: large parts first, then single events, and the turns
-    /// of the runtime.
+    /// Leaves out whatever the failure does not need: large parts first, then single events, and
+    /// the turns of the runtime.
     fn shrink(&mut self, pages: &mut Pages) {
         let mut size = self.steps.len().div_ceil(2);
         while size > 0 {

@@ -177,8 +177,8 @@ impl Drop for SimulatedBody {
     }
 }
 
-/// A page for claims as both sides have it. It is used again when a history is over: the worker's side of
-/// it is never unmapped.
+/// A page for claims as both sides have it. It is used again when a history is over: the worker's
+/// side of it is never unmapped.
 #[derive(Debug)]
 pub(super) struct Page {
     fd: OwnedFd,

@@ -194,7 +194,8 @@ impl ChunkRun {
         Ok(true)
     }
 
-    /// Where its result survives the worker: in the record, or in a frame that has to be written now.
+    /// Where its result survives the worker: in the record, or in a frame that has to be written
+    /// now.
     pub(super) fn finish_item(&mut self, result: Result, pen: &mut Pen, record: &mut Record) {
         let Some(execution) = self.running.take() else { return };
         let number = self.numbers[self.done as usize];

@@ -85,8 +85,9 @@ pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| known.as_raw() == signal).map(|(_, name)| *name)
 }
 
-/// A process that this one has started, from its start until it is reaped. Until then its pid, which
-/// may also be the id of its process group, cannot be given to anybody else, so it is safe to signal.
+/// A process that this one has started, from its start until it is reaped. Until then its pid,
+/// which may also be the id of its process group, cannot be given to anybody else, so it is safe to
+/// signal.
 ///
 /// Nobody of a group that it leads outlives it: when it is reaped the rest is killed.
 #[derive(Debug)]
@@ -120,8 +121,8 @@ impl ChildProcess {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
         let pidfd = Some(Arc::new(pidfd_open(pid, PidfdFlags::NONBLOCK)?));
-        // Looked at only now that the pid belongs to the descriptor: nobody else is to be signalled,
-        // whatever the other one says, and whoever has that pid if it has died.
+        // Looked at only now that the pid belongs to the descriptor: nobody else is to be
+        // signalled, whatever the other one says, and whoever has that pid if it has died.
         if parent_of(pid)? != Some(parent) {
             return Err(io::Error::other("it is no child of the fork server"));
         }
@@ -157,7 +158,8 @@ impl ChildProcess {
         self.signal(Signal::KILL);
     }
 
-    /// Does nothing once it is reaped, be it by somebody else who waits for any child of this process.
+    /// Does nothing once it is reaped, be it by somebody else who waits for any child of this
+    /// process.
     fn signal(&self, signal: Signal) {
         match &*self.lock() {
             State::Running(Some(_)) if was_stolen(self.pid) => {}
@@ -240,7 +242,8 @@ impl ChildProcess {
         *self.lock() = State::Reaped(status);
     }
 
-    /// Waits for the end in a thread of its own, and reaps; for when there is no runtime to wait on.
+    /// Waits for the end in a thread of its own, and reaps; for when there is no runtime to wait
+    /// on.
     pub(crate) fn reap_in_background(self: Arc<Self>, reaped: impl FnOnce() + Send + 'static) {
         let end = EndOfChild { child: self, reaped: Some(reaped) };
         let thread = std::thread::Builder::new().name("procpool-reaper".to_owned());
@@ -251,8 +254,9 @@ impl ChildProcess {
     }
 }
 
-/// Reaps a child when it is dropped, and then says so. It is killed before that if it lives: then there
-/// is no thread left in which it could be waited for any longer, and who waits must not do so for ever.
+/// Reaps a child when it is dropped, and then says so. It is killed before that if it lives: then
+/// there is no thread left in which it could be waited for any longer, and who waits must not do so
+/// for ever.
 struct EndOfChild<F: FnOnce()> {
     child: Arc<ChildProcess>,
     reaped: Option<F>,
@@ -282,7 +286,8 @@ fn python_code(status: ExitStatus) -> i32 {
     status.signal().map_or_else(|| status.code().unwrap_or(UNKNOWN_CODE), |signal| -signal)
 }
 
-/// How a child ended, if it has; leaves it to be reaped. An error says that it is no child any more.
+/// How a child ended, if it has; leaves it to be reaped. An error says that it is no child any
+/// more.
 fn exit_status(pid: Pid) -> rustix::io::Result<Option<ExitStatus>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     let Some(status) = waitid(WaitId::Pid(pid), options)? else { return Ok(None) };
@@ -312,8 +317,8 @@ fn parent_of(pid: Pid) -> io::Result<Option<u32>> {
     Ok(fields.and_then(|mut fields| fields.nth(1)?.parse().ok()))
 }
 
-/// As [`open_process`], of the process with that pid if it is the parent of this one: then that pid cannot have
-/// become another's meanwhile.
+/// As [`open_process`], of the process with that pid if it is the parent of this one: then that pid
+/// cannot have become another's meanwhile.
 pub(crate) fn open_parent(pid: u32) -> Option<OwnedFd> {
     let process = open_process(pid)?;
     let process = move_out_of_the_way(process.as_fd()).ok()?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// Sends SIGXCPU to this process, which by default ends it, when it has taken so much CPU time.
 ///
-/// Unlike the system's limit of that kind (`RLIMIT_CPU`) it counts exactly, and not by who happens to run at
-/// the ticks of a clock: on a busy machine the two differ by half.
+/// Unlike the system's limit of that kind (`RLIMIT_CPU`) it counts exactly, and not by who happens
+/// to run at the ticks of a clock: on a busy machine the two differ by half.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub(crate) struct CpuTimer(libc::timer_t);
@@ -37,8 +37,8 @@ impl CpuTimer {
         setting.it_value.tv_sec =
             libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX);
         setting.it_value.tv_nsec = time.subsec_nanos().into();
-        // SAFETY: the timer is there until this is dropped; the pointer is to a value of ours, and the other
-        // one may be null.
+        // SAFETY: the timer is there until this is dropped; the pointer is to a value of ours, and
+        // the other one may be null.
         #[expect(unsafe_code, reason = "rustix has no timers of this kind")]
         match unsafe { libc::timer_settime(self.0, 0, &raw const setting, std::ptr::null_mut()) } {
             0 => Ok(()),

@@ -46,8 +46,9 @@ impl SingleThreaded {
     /// Forks this process. The child leads a process group of its own.
     #[expect(clippy::unused_self, reason = "a proof is what it asks for")]
     pub(crate) fn fork(&self) -> io::Result<Fork> {
-        // SAFETY: a copy of a process with one thread may do whatever the original may. Other threads
-        // there are only those that `prove` was told of, which are asleep outside of any lock.
+        // SAFETY: a copy of a process with one thread may do whatever the original may. Other
+        // threads there are only those that `prove` was told of, which are asleep outside of any
+        // lock.
         #[expect(unsafe_code, reason = "forks")]
         let pid = unsafe { libc::fork() };
         match pid {
@@ -83,7 +84,8 @@ fn other_threads() -> io::Result<Vec<char>> {
     Ok(states)
 }
 
-/// Has children of this process wait to be reaped, also if who has started it does not care for its own.
+/// Has children of this process wait to be reaped, also if who has started it does not care for its
+/// own.
 pub(crate) fn keep_exits() {
     // SAFETY: this sets the default, so no code of this process is called on the signal.
     #[expect(unsafe_code, reason = "rustix has nothing for handlers of signals")]
@@ -110,23 +112,23 @@ pub(crate) fn flush_output() {
     let _ = unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-/// Has the system put large blocks of this process's private memory into huge pages, where it can. A
-/// fork copies the table of pages, which takes longer than everything else if there are many: ten
+/// Has the system put large blocks of this process's private memory into huge pages, where it can.
+/// A fork copies the table of pages, which takes longer than everything else if there are many: ten
 /// milliseconds for half a gigabyte of small pages, and less than one for huge ones.
 pub(crate) fn use_huge_pages() {
     for block in
         fs::read_to_string("/proc/self/smaps").as_deref().map(dense_blocks).unwrap_or_default()
     {
         let address = std::ptr::without_provenance_mut(block.start);
-        // SAFETY: this changes how the memory is laid out, and not what is in it. Should it not be there
-        // any more, the call fails. Linux before 6.1 does not know it, and refuses.
+        // SAFETY: this changes how the memory is laid out, and not what is in it. Should it not be
+        // there any more, the call fails. Linux before 6.1 does not know it, and refuses.
         #[expect(unsafe_code, reason = "advises on memory that Rust knows nothing of")]
         let _ = unsafe { libc::madvise(address, block.len(), libc::MADV_COLLAPSE) };
     }
 }
 
-/// The private and anonymous mappings that are large and in use. Huge pages fill the gaps, so of what is
-/// in use here and there only it might become many times as much.
+/// The private and anonymous mappings that are large and in use. Huge pages fill the gaps, so of
+/// what is in use here and there only it might become many times as much.
 fn dense_blocks(smaps: &str) -> Vec<Range<usize>> {
     const HUGE: usize = 2 << 20;
     let (mut blocks, mut candidate, mut size) = (Vec::new(), None, 0);
@@ -147,7 +149,8 @@ fn dense_blocks(smaps: &str) -> Vec<Range<usize>> {
     blocks.into_iter().map(whole_pages).filter(|block| !block.is_empty()).collect()
 }
 
-/// Reads the line that begins a mapping: range, permissions, offset, device, inode, and perhaps a name.
+/// Reads the line that begins a mapping: range, permissions, offset, device, inode, and perhaps a
+/// name.
 fn private_block(line: &str) -> Option<Range<usize>> {
     let fields: Vec<_> = line.split_whitespace().collect();
     let (start, end) = fields.first()?.split_once('-')?;
@@ -157,8 +160,8 @@ fn private_block(line: &str) -> Option<Range<usize>> {
     (is_memory && !is_stack).then_some(start?..end?)
 }
 
-/// Ends this process, which was forked, without what the one that has forked it has registered to be done
-/// at its exit.
+/// Ends this process, which was forked, without what the one that has forked it has registered to
+/// be done at its exit.
 pub(crate) fn exit_forked() -> ! {
     flush_output();
     // SAFETY: it does not return, and runs nothing of this process's.

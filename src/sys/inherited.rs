@@ -4,18 +4,19 @@ use std::os::fd::RawFd;
 
 use rustix::process::{Resource, getrlimit};
 
-/// Closes what came to this process by its start, but for the standard streams and what it is to have.
+/// Closes what came to this process by its start, but for the standard streams and what it is to
+/// have.
 ///
-/// To be called before any code of the user's. What std and this crate open is closed at an `exec`, and so
-/// is told from what was inherited.
+/// To be called before any code of the user's. What std and this crate open is closed at an `exec`,
+/// and so is told from what was inherited.
 pub(crate) fn close_inherited(wanted: &[RawFd]) {
     const STANDARD: [RawFd; 3] = [0, 1, 2];
     let is_wanted = |fd: &RawFd| STANDARD.contains(fd) || wanted.contains(fd);
     let unwanted =
         open_descriptors().into_iter().filter(|fd| !is_wanted(fd) && is_inheritable(*fd));
     for fd in unwanted {
-        // SAFETY: nobody in this process owns it: its number came from another program, which has told
-        // nobody here of it, and no code of the user's has run that could have looked for it.
+        // SAFETY: nobody in this process owns it: its number came from another program, which has
+        // told nobody here of it, and no code of the user's has run that could have looked for it.
         #[expect(unsafe_code, reason = "closes a descriptor that has no owner")]
         let _ = unsafe { libc::close(fd) };
     }
@@ -34,7 +35,8 @@ fn open_descriptors() -> Vec<RawFd> {
 
 /// Whether it is open, and would be in what this process starts.
 fn is_inheritable(fd: RawFd) -> bool {
-    // SAFETY: this command takes no argument, touches no memory, and fails if there is no such descriptor.
+    // SAFETY: this command takes no argument, touches no memory, and fails if there is no such
+    // descriptor.
     #[expect(unsafe_code, reason = "looks at a descriptor that has no owner")]
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     flags >= 0 && flags & libc::FD_CLOEXEC == 0

@@ -56,8 +56,8 @@ fn advise<T>(vec: &mut Vec<T>) {
     if length == 0 {
         return;
     }
-    // SAFETY: the pages are within the spare capacity of the `Vec`, and the advice changes nothing of
-    // what is in them.
+    // SAFETY: the pages are within the spare capacity of the `Vec`, and the advice changes nothing
+    // of what is in them.
     #[expect(unsafe_code, reason = "gives advice about memory")]
     let advised =
         unsafe { madvise(start.cast::<u8>().add(skipped).cast(), length, Advice::LinuxHugepage) };

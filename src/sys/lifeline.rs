@@ -13,15 +13,15 @@ use super::pipe::has_hung_up;
 /// Which signal `O_ASYNC` sends; Linux only.
 const F_SETSIG: i32 = 10;
 
-/// A pipe into which nothing is ever written. All copies of its writing end are closed when the process
-/// that holds them ends, however it does.
+/// A pipe into which nothing is ever written. All copies of its writing end are closed when the
+/// process that holds them ends, however it does.
 pub(crate) fn lifeline() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     Ok((writer, reader))
 }
 
-/// Has the system send this process a signal when the other end of the lifeline is closed, as long as
-/// this lives.
+/// Has the system send this process a signal when the other end of the lifeline is closed, as long
+/// as this lives.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
     process: File,
@@ -54,8 +54,9 @@ impl Lifeline {
 
 /// `owner` is as for `F_SETOWN`: a process, or, negative, a group.
 fn owned_by(reader: impl AsFd, owner: i32) -> io::Result<File> {
-    // The owner and the signal belong to an open file, which processes that were forked share; so this
-    // one opens its own. The pipe is that of who has made it, so this fails after a change of user.
+    // The owner and the signal belong to an open file, which processes that were forked share; so
+    // this one opens its own. The pipe is that of who has made it, so this fails after a change of
+    // user.
     let path = format!("/proc/self/fd/{}", reader.as_fd().as_raw_fd());
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     control(&file, libc::F_SETOWN, owner)?;

@@ -33,8 +33,8 @@ impl SharedPageRef {
         Self { pid: std::process::id(), fd: fd.as_raw_fd() }
     }
 
-    /// Lets the parent see which process has opened its page. To be called when it will not be opened any
-    /// more.
+    /// Lets the parent see which process has opened its page. To be called when it will not be
+    /// opened any more.
     pub(crate) fn sign(self) -> io::Result<()> {
         sign(self.open()?)
     }

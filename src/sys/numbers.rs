@@ -1,7 +1,7 @@
 //! Vecs of plain numbers as bytes, and values of types that turn out to be such.
 //!
-//! serde knows no specialization: what is generic over a type cannot see that it is a `Vec<u8>`, and
-//! goes through it number by number. Here it can be seen, by the identity of the type.
+//! serde knows no specialization: what is generic over a type cannot see that it is a `Vec<u8>`,
+//! and goes through it number by number. Here it can be seen, by the identity of the type.
 
 use std::any::TypeId;
 use std::marker::PhantomData;
@@ -70,8 +70,8 @@ pub(crate) fn type_id<T: ?Sized>() -> TypeId {
     }
 
     let subject: &dyn Identified = &PhantomData::<T>;
-    // SAFETY: only the bound of the trait object changes. The object is a `PhantomData`, which refers to
-    // nothing, and `id` reads nothing of it.
+    // SAFETY: only the bound of the trait object changes. The object is a `PhantomData`, which
+    // refers to nothing, and `id` reads nothing of it.
     #[expect(unsafe_code, reason = "asks for the identity of a type that may have lifetimes")]
     let subject = unsafe { transmute::<&dyn Identified, &(dyn Identified + 'static)>(subject) };
     subject.id()
@@ -84,8 +84,8 @@ pub(crate) fn convert<T: Timeless, U>(value: T) -> Option<U> {
         return None;
     }
     let value = ManuallyDrop::new(value);
-    // SAFETY: the two can differ in lifetimes only, and `T` has none, so they are one type. The value is
-    // not used again.
+    // SAFETY: the two can differ in lifetimes only, and `T` has none, so they are one type. The
+    // value is not used again.
     #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
     Some(unsafe { transmute_copy::<ManuallyDrop<T>, U>(&value) })
 }
@@ -101,8 +101,8 @@ pub(crate) fn peek<T: ?Sized, U: Timeless>(value: &T) -> Option<&U> {
         return Some(unsafe { &*value_at.cast::<U>() });
     }
     if size == size_of::<&U>() && type_id::<T>() == TypeId::of::<&'static U>() {
-        // SAFETY: `T` is a reference to an `U`. Its lifetime is longer than that of the reference to it, which is the
-        // one of the result.
+        // SAFETY: `T` is a reference to an `U`. Its lifetime is longer than that of the reference
+        // to it, which is the one of the result.
         #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
         return Some(unsafe { *value_at.cast::<&U>() });
     }
@@ -114,8 +114,8 @@ pub(crate) fn peek<T: ?Sized, U: Timeless>(value: &T) -> Option<&U> {
 pub(crate) fn as_numbers<I, N: Number>(items: &I) -> Option<&[N]> {
     let (id, items) = (type_id::<I>(), std::ptr::from_ref(items));
     if id == TypeId::of::<&'static [N]>() {
-        // SAFETY: `I` is a reference to a slice of these numbers. Its lifetime is longer than that of the
-        // reference to it, which is the one of the result.
+        // SAFETY: `I` is a reference to a slice of these numbers. Its lifetime is longer than that
+        // of the reference to it, which is the one of the result.
         #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
         return Some(unsafe { *items.cast::<&[N]>() });
     }
@@ -141,8 +141,8 @@ pub(crate) fn collect_numbers<N: Number>(bytes: &[u8]) -> Vec<N> {
     let mut numbers = vec_for(count);
     let room = numbers.spare_capacity_mut();
     assert!(room.len() >= count);
-    // SAFETY: there is room for so many numbers, it is nobody else's, any bytes are numbers, and all of
-    // them are set before the length says so.
+    // SAFETY: there is room for so many numbers, it is nobody else's, any bytes are numbers, and
+    // all of them are set before the length says so.
     #[expect(unsafe_code, reason = "makes numbers of bytes")]
     unsafe {
         let room = room.as_mut_ptr().cast::<u8>();

@@ -1,8 +1,8 @@
 //! Which process is at the other end, if it may not be the one that was started.
 //!
-//! A command may start the real worker as a child of its own. What that one shares is opened by its pid, and
-//! it could name any. So it *signs*: it takes a lock on a file that both have open, and the system says which
-//! process has that lock.
+//! A command may start the real worker as a child of its own. What that one shares is opened by its
+//! pid, and it could name any. So it *signs*: it takes a lock on a file that both have open, and
+//! the system says which process has that lock.
 
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
@@ -12,8 +12,8 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use super::child::open_process;
 use super::pipe::is_readable;
 
-/// Lets those who have the file open see that it is this process. It is so until this process ends, or
-/// closes a descriptor of that file.
+/// Lets those who have the file open see that it is this process. It is so until this process ends,
+/// or closes a descriptor of that file.
 pub(super) fn sign(file: OwnedFd) -> io::Result<()> {
     fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)?;
     let _ = file.into_raw_fd(); // never closed, as the lock would go

@@ -114,8 +114,8 @@ pub(super) fn move_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(fd, high).or_else(|_| fcntl_dupfd_cloexec(fd, 3))?)
 }
 
-/// How much a pipe takes at once. What is larger has to wait for the reader in the middle, who then gets it
-/// in pieces.
+/// How much a pipe takes at once. What is larger has to wait for the reader in the middle, who then
+/// gets it in pieces.
 #[derive(Debug)]
 pub(crate) struct PipeWidth(usize);
 
@@ -132,8 +132,8 @@ impl PipeWidth {
     /// A pipe counts in pages, and does not fill up each of them.
     const SPARE: usize = 4 << 10;
 
-    /// Widens the pipe for a frame of that size. It is as good as before if there is no more to be had:
-    /// all pipes of a user together may have so much.
+    /// Widens the pipe for a frame of that size. It is as good as before if there is no more to be
+    /// had: all pipes of a user together may have so much.
     #[inline]
     pub(crate) fn fit(&mut self, fd: impl AsFd, length: usize) {
         let wanted = length.saturating_add(Self::SPARE).min(Self::MOST);
@@ -152,7 +152,8 @@ fn set_pipe_size(fd: impl AsFd, size: usize) {
 #[cfg(not(target_os = "linux"))]
 fn set_pipe_size(_: impl AsFd, _: usize) {}
 
-/// Blocks until the other end of a pipe is closed, or until this end is, or until the process has ended.
+/// Blocks until the other end of a pipe is closed, or until this end is, or until the process has
+/// ended.
 pub(crate) fn wait_for_hangup(fd: BorrowedFd<'_>, process: Option<BorrowedFd<'_>>) {
     // No event is asked for, so data does not wake the thread; a hangup is always reported.
     wait_for(fd, PollFlags::empty(), process);
@@ -176,8 +177,8 @@ fn wait_for(fd: BorrowedFd<'_>, wanted: PollFlags, process: Option<BorrowedFd<'_
     }
 }
 
-/// Reads what is in a pipe at this moment, be it blocking or not. `None` if there is nothing, or if the
-/// system cannot do that.
+/// Reads what is in a pipe at this moment, be it blocking or not. `None` if there is nothing, or if
+/// the system cannot do that.
 #[cfg(target_os = "linux")]
 pub(crate) fn read_now(fd: impl AsFd, buffer: &mut [u8]) -> Option<usize> {
     use rustix::io::{ReadWriteFlags, preadv2};
@@ -192,8 +193,8 @@ pub(crate) fn read_now(_: impl AsFd, _: &mut [u8]) -> Option<usize> {
     None
 }
 
-/// Reads behind what a buffer has, into room that it has already, and no more bytes than that; waits for the
-/// first of them. Returns how many were read: zero at the end.
+/// Reads behind what a buffer has, into room that it has already, and no more bytes than that;
+/// waits for the first of them. Returns how many were read: zero at the end.
 pub(crate) fn read_behind(fd: impl AsFd, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     let room = buffer.spare_capacity_mut();
     let most = most.min(room.len());
@@ -204,7 +205,8 @@ pub(crate) fn read_behind(fd: impl AsFd, buffer: &mut Vec<u8>, most: usize) -> i
             Err(error) => return Err(error.into()),
         }
     };
-    // SAFETY: so many bytes behind those that the buffer had were just written, within its capacity.
+    // SAFETY: so many bytes behind those that the buffer had were just written, within its
+    // capacity.
     #[expect(unsafe_code, reason = "takes in bytes that were read")]
     unsafe {
         buffer.set_len(buffer.len() + count);

@@ -1,7 +1,7 @@
 //! Types that are nothing but their bytes.
 
-/// A type for which any bytes are a value, such as the numbers of fixed size, and arrays of them: what a
-/// [`SharedSlice`](crate::SharedSlice) is made of.
+/// A type for which any bytes are a value, such as the numbers of fixed size, and arrays of them:
+/// what a [`SharedSlice`](crate::SharedSlice) is made of.
 ///
 /// ```
 /// fn total<T: procpool::Plain + Into<f64>>(values: &procpool::SharedSlice<T>) -> f64 {
@@ -38,8 +38,8 @@ macro_rules! plain {
 
 plain! { u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 f32 f64 }
 
-// SAFETY: there is nothing between the elements of an array. That it is not empty is seen to where the
-// size matters.
+// SAFETY: there is nothing between the elements of an array. That it is not empty is seen to where
+// the size matters.
 #[expect(unsafe_code, reason = "makes a promise")]
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
@@ -48,15 +48,16 @@ const fn require_some_bytes<T: Plain>() {
     assert!(size_of::<T>() > 0, "it has no bytes");
 }
 
-/// The values that these are the bytes of; `None` if there is no whole number of them, or they are not
-/// aligned.
+/// The values that these are the bytes of; `None` if there is no whole number of them, or they are
+/// not aligned.
 pub(crate) fn as_plain<T: Plain>(bytes: &[u8]) -> Option<&[T]> {
     const { require_some_bytes::<T>() };
     let values = bytes.as_ptr().cast::<T>();
     if !bytes.len().is_multiple_of(size_of::<T>()) || !values.is_aligned() {
         return None;
     }
-    // SAFETY: it is the same memory, which is aligned and has as many values, and any bytes are values.
+    // SAFETY: it is the same memory, which is aligned and has as many values, and any bytes are
+    // values.
     #[expect(unsafe_code, reason = "looks at bytes as numbers")]
     Some(unsafe { std::slice::from_raw_parts(values, bytes.len() / size_of::<T>()) })
 }

@@ -27,8 +27,8 @@ impl MemoryGauge {
         self.read().map(|[resident, _]| resident)
     }
 
-    /// As [`Self::resident`], without what is shared of memory that other processes answer for, of which
-    /// there is so much at most.
+    /// As [`Self::resident`], without what is shared of memory that other processes answer for, of
+    /// which there is so much at most.
     pub(crate) fn resident_without(&self, shared: u64) -> io::Result<u64> {
         let [resident, shareable] = self.read()?;
         Ok(resident - shared.min(shareable).min(resident))
@@ -62,8 +62,8 @@ pub(crate) fn limit_resource(resource: Resource, soft: u64, hard: u64) -> io::Re
     Ok(setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) })?)
 }
 
-/// Whether the system had not enough of something at this moment: descriptors, processes, memory. A program
-/// that somebody is just writing counts as well.
+/// Whether the system had not enough of something at this moment: descriptors, processes, memory. A
+/// program that somebody is just writing counts as well.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     const SHORTAGES: [Errno; 5] =
         [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::TXTBSY];

@@ -17,26 +17,28 @@ const HEADER: usize = 4096;
 /// How many words of the header are used.
 pub(crate) const WORDS: usize = 8;
 
-/// A few atomic words, and bytes behind them; all are zero at first. It is a file without a name, which
-/// is gone with the last process that has it open.
+/// A few atomic words, and bytes behind them; all are zero at first. It is a file without a name,
+/// which is gone with the last process that has it open.
 ///
-/// Nobody can change its size, and all of its memory is taken when it is made. So no access fails later.
+/// Nobody can change its size, and all of its memory is taken when it is made. So no access fails
+/// later.
 #[derive(Debug)]
 pub(crate) struct Segment {
     /// The whole file: the header and the bytes.
     mapping: NonNull<u8>,
     /// Of the bytes.
     len: usize,
-    /// How many of the bytes this process has written, and how many of those are in its tables of pages.
+    /// How many of the bytes this process has written, and how many of those are in its tables of
+    /// pages.
     written: usize,
     mapped: usize,
     inode: u64,
     fd: OwnedFd,
 }
 
-/// Who may use the bytes of a segment, as far as those who ask for locks are concerned. A lock belongs to one
-/// opening of the segment, and to its copies in processes that are forked. The system releases it with
-/// the last of these, however that ends.
+/// Who may use the bytes of a segment, as far as those who ask for locks are concerned. A lock
+/// belongs to one opening of the segment, and to its copies in processes that are forked. The
+/// system releases it with the last of these, however that ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lock {
     None,
@@ -46,8 +48,8 @@ pub(crate) enum Lock {
     Exclusive,
 }
 
-/// Names a segment to a process on the same machine. It means something as long as that segment is open in
-/// the process that has made the name.
+/// Names a segment to a process on the same machine. It means something as long as that segment is
+/// open in the process that has made the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SegmentRef {
     pid: u32,
@@ -69,8 +71,8 @@ impl SegmentRef {
     }
 }
 
-/// After a task has closed the standard streams the next descriptors have their numbers, and whatever is
-/// printed goes there.
+/// After a task has closed the standard streams the next descriptors have their numbers, and
+/// whatever is printed goes there.
 #[cfg(target_os = "linux")]
 fn off_standard_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
     const FIRST: i32 = 3;
@@ -81,10 +83,11 @@ fn off_standard_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
 }
 
 impl Segment {
-    /// Makes one. Memory that is fresh costs as much as two copies of the bytes, so it is worth to use a
-    /// segment again.
+    /// Makes one. Memory that is fresh costs as much as two copies of the bytes, so it is worth to
+    /// use a segment again.
     ///
-    /// Huge pages, for which one has to ask, were measured to save nothing: clearing is what takes the time.
+    /// Huge pages, for which one has to ask, were measured to save nothing: clearing is what takes
+    /// the time.
     #[cfg(target_os = "linux")]
     pub(crate) fn create(len: usize) -> io::Result<Self> {
         use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
@@ -102,8 +105,8 @@ impl Segment {
     }
 
     /// Opens one that a process has named, which may be anybody: what is no segment of that size is
-    /// refused, and nothing happens to it. This goes through `/proc`, because descriptors can be sent only
-    /// through sockets.
+    /// refused, and nothing happens to it. This goes through `/proc`, because descriptors can be
+    /// sent only through sockets.
     #[cfg(target_os = "linux")]
     pub(crate) fn open(name: SegmentRef) -> io::Result<Self> {
         use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, open};
@@ -157,12 +160,13 @@ impl Segment {
         self.len
     }
 
-    /// Words for whatever the processes have to tell each other. What they mean is up to those who use the
-    /// segment.
+    /// Words for whatever the processes have to tell each other. What they mean is up to those who
+    /// use the segment.
     pub(crate) fn words(&self) -> &[AtomicU64; WORDS] {
         // SAFETY: the mapping begins with a header that has room for them, is aligned to a page,
         // readable and writable until `self` is dropped, and sealed against shrinking. Every bit
-        // pattern is a valid `AtomicU64`, and no process reaches the header other than through atomics.
+        // pattern is a valid `AtomicU64`, and no process reaches the header other than through
+        // atomics.
         #[expect(unsafe_code, reason = "refers to mapped memory")]
         unsafe {
             self.mapping.cast().as_ref()
@@ -201,8 +205,8 @@ impl Segment {
         let _ = wait(self.counter(), Flags::empty(), seen, limit.as_ref()); // the caller looks again
     }
 
-    /// Changes the lock that this opening of the segment has, at once or not at all; false if another
-    /// opening has one that is in the way.
+    /// Changes the lock that this opening of the segment has, at once or not at all; false if
+    /// another opening has one that is in the way.
     #[cfg(target_os = "linux")]
     pub(crate) fn lock(&self, lock: Lock) -> io::Result<bool> {
         #[expect(clippy::cast_possible_truncation, reason = "the constants are small")]
@@ -245,8 +249,9 @@ impl Segment {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Copies bytes into the segment. On memory that was not touched yet the system does it, as into a file:
-    /// there that is quicker. Where bytes are written again it pays to have the pages mapped.
+    /// Copies bytes into the segment. On memory that was not touched yet the system does it, as
+    /// into a file: there that is quicker. Where bytes are written again it pays to have the pages
+    /// mapped.
     ///
     /// # Errors
     ///
@@ -262,9 +267,10 @@ impl Segment {
         if end > self.mapped {
             self.map_pages(end);
         }
-        // SAFETY: the bytes from `offset` to `end` are inside of the mapping, which is writable as long as
-        // `self` is there; their memory was taken, so nothing fails. The source is memory that others have
-        // no mutable reference to: if it is this segment's own, then `self` is borrowed by it already.
+        // SAFETY: the bytes from `offset` to `end` are inside of the mapping, which is writable as
+        // long as `self` is there; their memory was taken, so nothing fails. The source is memory
+        // that others have no mutable reference to: if it is this segment's own, then `self` is
+        // borrowed by it already.
         #[expect(unsafe_code, reason = "copies into mapped memory")]
         unsafe {
             let target = self.bytes().add(offset);
@@ -273,8 +279,9 @@ impl Segment {
         Ok(())
     }
 
-    /// Frees the memory of the bytes, in all processes that have them mapped. For those who see to it that nobody
-    /// uses them any more, as to take memory again may fail. If this fails it is freed with the last mapping.
+    /// Frees the memory of the bytes, in all processes that have them mapped. For those who see to
+    /// it that nobody uses them any more, as to take memory again may fail. If this fails it is
+    /// freed with the last mapping.
     #[cfg(target_os = "linux")]
     pub(crate) fn give_memory_back(&self) {
         use rustix::fs::{FallocateFlags, fallocate};
@@ -298,8 +305,8 @@ impl Segment {
         use rustix::mm::{Advice, madvise};
 
         let start = (HEADER + self.mapped) / HEADER * HEADER;
-        // SAFETY: the pages are inside of the mapping; where they are larger than the header this is refused.
-        // Nothing of what is in the memory changes.
+        // SAFETY: the pages are inside of the mapping; where they are larger than the header this
+        // is refused. Nothing of what is in the memory changes.
         #[expect(unsafe_code, reason = "gives advice about memory")]
         let _ = unsafe {
             let address = self.mapping.add(start).as_ptr();
@@ -329,8 +336,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Copies a part out, behind what `buffer` has: bytes that another process may change at any time must
-    /// not be looked at where they are.
+    /// Copies a part out, behind what `buffer` has: bytes that another process may change at any
+    /// time must not be looked at where they are.
     ///
     /// # Errors
     ///
@@ -342,10 +349,10 @@ impl Segment {
         let count = range.len();
         buffer.try_reserve(count).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let room = &mut buffer.spare_capacity_mut()[..count];
-        // SAFETY: the range was found to be inside of the mapping, which is readable as long as `self`
-        // is there, and `room` has as many bytes of memory of this process's own. No reference to the
-        // source is made, so it may change meanwhile: every byte is one that was there at some moment.
-        // After that so many bytes of the buffer's capacity are initialised.
+        // SAFETY: the range was found to be inside of the mapping, which is readable as long as
+        // `self` is there, and `room` has as many bytes of memory of this process's own. No
+        // reference to the source is made, so it may change meanwhile: every byte is one that was
+        // there at some moment. After that so many bytes of the buffer's capacity are initialised.
         #[expect(unsafe_code, reason = "copies from mapped memory")]
         unsafe {
             let source = self.bytes().add(range.start);
@@ -355,8 +362,8 @@ impl Segment {
         Ok(())
     }
 
-    /// The bytes where they are. For those who see to it that nobody writes to the segment, by whatever
-    /// handle and in whatever process, as long as the slice is there.
+    /// The bytes where they are. For those who see to it that nobody writes to the segment, by
+    /// whatever handle and in whatever process, as long as the slice is there.
     pub(crate) fn as_slice(&self) -> &[u8] {
         // SAFETY: so many bytes are mapped and readable until `self` is dropped, and sealed against
         // shrinking. Nobody of this program writes to them meanwhile: not by this handle, which is
@@ -370,7 +377,8 @@ impl Segment {
 
     /// As [`Self::as_slice`], for those who see to it that nobody else reads it, either.
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: as in `as_slice`; they are writable, too, and nobody has another reference to them.
+        // SAFETY: as in `as_slice`; they are writable, too, and nobody has another reference to
+        // them.
         #[expect(unsafe_code, reason = "refers to mapped memory")]
         unsafe {
             std::slice::from_raw_parts_mut(self.bytes().as_ptr(), self.len)
@@ -421,23 +429,24 @@ pub(super) fn require_file_size(size: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks whether the system would promise so much memory. It would provide a file with as much as there is
-/// before it says that there is no more, and end processes meanwhile.
+/// Asks whether the system would promise so much memory. It would provide a file with as much as
+/// there is before it says that there is no more, and end processes meanwhile.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "maps memory for a moment")]
 fn require_memory(size: usize) -> io::Result<()> {
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
     let protection = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: the address is left to the kernel, and what it maps is not touched before it is unmapped.
+    // SAFETY: the address is left to the kernel, and what it maps is not touched before it is
+    // unmapped.
     unsafe {
         let address = mmap_anonymous(std::ptr::null_mut(), size, protection, MapFlags::PRIVATE)?;
         Ok(munmap(address, size)?)
     }
 }
 
-/// Has the system provide all of the memory, or say that it cannot; or it would end whoever touches what
-/// it has promised and does not have.
+/// Has the system provide all of the memory, or say that it cannot; or it would end whoever touches
+/// what it has promised and does not have.
 #[cfg(target_os = "linux")]
 fn take_memory(fd: &OwnedFd, size: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
@@ -456,8 +465,8 @@ fn take_memory(fd: &OwnedFd, size: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes sure that it is a file in memory, of that size and that number. Others have a file system that may
-/// fail, or run out of huge pages.
+/// Makes sure that it is a file in memory, of that size and that number. Others have a file system
+/// that may fail, or run out of huge pages.
 #[cfg(target_os = "linux")]
 fn require_memory_file(place: &OwnedFd, size: u64, inode: u64) -> io::Result<()> {
     use rustix::fs::{FileType, fstat, fstatfs};

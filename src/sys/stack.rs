@@ -10,8 +10,8 @@ pub(crate) fn stack_pointer() -> usize {
     (&raw const here).addr()
 }
 
-/// How many bytes of the stack of this thread are left. `None` where that is not known, as on a stack that
-/// some library has made.
+/// How many bytes of the stack of this thread are left. `None` where that is not known, as on a
+/// stack that some library has made.
 pub(crate) fn stack_left() -> Option<usize> {
     thread_local! {
         static STACK: OnceCell<Option<(usize, usize)>> = const { OnceCell::new() };
@@ -29,8 +29,8 @@ fn own_stack() -> Option<(usize, usize)> {
 
     let mut attributes = MaybeUninit::uninit();
     let (mut low, mut size) = (ptr::null_mut(), 0);
-    // SAFETY: the first call sets the attributes or says that it has not. They are read and destroyed once,
-    // and only if they were set; the other places are our own.
+    // SAFETY: the first call sets the attributes or says that it has not. They are read and
+    // destroyed once, and only if they were set; the other places are our own.
     #[expect(unsafe_code, reason = "no safe function tells where a stack ends")]
     let is_known = unsafe {
         let thread = libc::pthread_self();

@@ -1,5 +1,5 @@
-//! What the fork server is asked, and what it answers, once it has shaken hands: messages of a fixed
-//! size, answered one by one and in order.
+//! What the fork server is asked, and what it answers, once it has shaken hands: messages of a
+//! fixed size, answered one by one and in order.
 
 use std::io;
 

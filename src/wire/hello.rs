@@ -25,8 +25,8 @@ pub(crate) struct Hello {
     pub(crate) pass_fds: Vec<i32>,
     /// After so many tasks the worker leaves without being told to.
     pub(crate) max_tasks: Option<u64>,
-    /// The functions that tasks name by their position here. `None`: those that the server that has forked the
-    /// worker was told.
+    /// The functions that tasks name by their position here. `None`: those that the server that has
+    /// forked the worker was told.
     pub(crate) functions: Option<Vec<FunctionName>>,
     /// If it is to be run in the worker itself. Its arguments are the beginning of the payload.
     pub(crate) preload: Option<PreloadHeader>,
@@ -49,7 +49,8 @@ pub(crate) struct PreloadHeader {
 pub(crate) struct ServerHello {
     /// First, so that every version can read it.
     pub(crate) version: u32,
-    /// That of the worker for which the server was started: the preload finds what it would find there.
+    /// That of the worker for which the server was started: the preload finds what it would find
+    /// there.
     pub(crate) identity: Identity,
     /// The functions that tasks name by their position here.
     pub(crate) functions: Vec<FunctionName>,

@@ -25,11 +25,11 @@ pub(crate) enum Kind {
     Chunk = 4,
     /// Supervisor → worker: [`SegmentTask`], whose arguments are in shared memory.
     SegmentTask = 5,
-    /// Supervisor → worker: the answer to `CannotOpen`. Everything that was sent before is void; what counts
-    /// of it comes again, with its arguments.
+    /// Supervisor → worker: the answer to `CannotOpen`. Everything that was sent before is void;
+    /// what counts of it comes again, with its arguments.
     Resume = 6,
-    /// Supervisor → worker: something that was offered cannot be opened, and nothing more is to be offered. This
-    /// is said once.
+    /// Supervisor → worker: something that was offered cannot be opened, and nothing more is to be
+    /// offered. This is said once.
     OfferRefused = 7,
     /// Worker → supervisor: [`WorkerHello`](super::WorkerHello).
     WorkerHello = 16,
@@ -43,8 +43,8 @@ pub(crate) enum Kind {
     Reply = 19,
     /// Worker → supervisor: leaving as told. [`Goodbye`], with the exit hook's result as payload.
     Goodbye = 20,
-    /// Worker → supervisor: it takes more memory than it may, and begins no more tasks that could go
-    /// to another worker.
+    /// Worker → supervisor: it takes more memory than it may, and begins no more tasks that could
+    /// go to another worker.
     OverMemory = 23,
     /// Worker → supervisor: user code was reached because `init` was not called.
     NotInitialised = 21,
@@ -52,14 +52,15 @@ pub(crate) enum Kind {
     Progress = 22,
     /// Worker → supervisor: [`ChunkReplyHeader`], with entries as payload.
     ChunkReply = 24,
-    /// Worker → supervisor: [`Lent`](crate::memory::shared::Lent), of which the next reply or goodbye is the first to know.
+    /// Worker → supervisor: [`Lent`](crate::memory::shared::Lent), of which the next reply or
+    /// goodbye is the first to know.
     Lent = 26,
     /// Worker → supervisor: [`SegmentReply`], whose result is in shared memory.
     SegmentReply = 27,
     /// Worker → supervisor: [`SegmentOffer`].
     SegmentOffer = 28,
-    /// Worker → supervisor: it cannot open where the arguments of its next task are, and begins nothing
-    /// before `Resume`. This is said once.
+    /// Worker → supervisor: it cannot open where the arguments of its next task are, and begins
+    /// nothing before `Resume`. This is said once.
     CannotOpen = 29,
 }
 

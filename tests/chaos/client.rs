@@ -100,7 +100,8 @@ impl Client {
         Self { pool, path, rules, hung, random: Random::new(0), next: first, fates: Vec::new() }
     }
 
-    /// Each step has random numbers of its own, so that what is drawn does not depend on what happened.
+    /// Each step has random numbers of its own, so that what is drawn does not depend on what
+    /// happened.
     pub(crate) async fn work(mut self, seed: u64, steps: u32) -> Vec<Fate> {
         let mut seeds = Random::new(seed);
         for _ in 0..steps {

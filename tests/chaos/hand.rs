@@ -1,4 +1,5 @@
-//! The hand from outside: signals to workers and to fork servers at any moment, and changes of the pool.
+//! The hand from outside: signals to workers and to fork servers at any moment, and changes of the
+//! pool.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -73,8 +74,8 @@ impl Hand {
         }
     }
 
-    /// A worker that is still being started could break the pool by its end: that is hit by nothing but
-    /// what the pool takes for an accident.
+    /// A worker that is still being started could break the pool by its end: that is hit by nothing
+    /// but what the pool takes for an accident.
     fn draw_worker(&mut self, may_be_starting: bool) -> Option<u32> {
         let mut workers = self.pool.workers();
         workers.retain(|worker| may_be_starting || worker.state != WorkerState::Starting);
@@ -105,8 +106,8 @@ impl Hand {
         }
     }
 
-    /// Of the workers that it has forked, the system ends those that are stopped: nobody is left who could continue
-    /// them (`setpgid(2)`, orphaned process groups).
+    /// Of the workers that it has forked, the system ends those that are stopped: nobody is left
+    /// who could continue them (`setpgid(2)`, orphaned process groups).
     fn hit_server(&mut self) {
         let server = self.draw_worker(false).and_then(parent_of);
         if let Some(server) = server.filter(|pid| parent_of(*pid) == Some(std::process::id())) {

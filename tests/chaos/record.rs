@@ -1,5 +1,5 @@
-//! The independent recorder: what tasks did, by their own account, and what became of them, by their
-//! callers'.
+//! The independent recorder: what tasks did, by their own account, and what became of them, by
+//! their callers'.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -34,8 +34,8 @@ pub(crate) struct Begin {
     pub(crate) worker: u64,
 }
 
-/// The lines that [`note_begin`] has written. Others come from workers whose descriptors were closed, so
-/// that this file has got the number of another one.
+/// The lines that [`note_begin`] has written. Others come from workers whose descriptors were
+/// closed, so that this file has got the number of another one.
 pub(crate) fn read_begins(file: &[u8]) -> Vec<Begin> {
     let lines = file.split(|byte| *byte == b'\n');
     lines.filter_map(|line| parse(std::str::from_utf8(line).ok()?)).collect()
@@ -97,8 +97,8 @@ pub(crate) struct Tally {
     pub(crate) repeated: u64,
     /// Awaited in vain.
     pub(crate) hung: u64,
-    /// A task that has done nothing failed with a worker to which nothing was done; or more than one with
-    /// the same worker; or with the wrong result.
+    /// A task that has done nothing failed with a worker to which nothing was done; or more than
+    /// one with the same worker; or with the wrong result.
     pub(crate) innocent: u64,
 
     pub(crate) tasks: u64,

@@ -26,8 +26,8 @@ pub(crate) fn in_time<F: Future>(future: F) -> impl Future<Output = F::Output> {
     }
 }
 
-/// Waits so long, second by second: if all processes are stopped for a while, as on a machine that is
-/// suspended, that takes no more than one of them.
+/// Waits so long, second by second: if all processes are stopped for a while, as on a machine that
+/// is suspended, that takes no more than one of them.
 pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     for _ in 0..limit.as_secs() {

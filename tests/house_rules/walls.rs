@@ -1,7 +1,7 @@
 //! The walls between the rooms: no circles between files, and every import goes downward.
 //!
-//! What else is not as it should be is counted. The numbers may only fall: whoever makes one smaller
-//! writes the new one here, and whoever makes one larger is told where.
+//! What else is not as it should be is counted. The numbers may only fall: whoever makes one
+//! smaller writes the new one here, and whoever makes one larger is told where.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! However deeply values are nested: what is too deep for a stack is an error of its task, on whichever side, and the
-//! service goes on.
+//! However deeply values are nested: what is too deep for a stack is an error of its task, on
+//! whichever side, and the service goes on.
 
 #![allow(clippy::unwrap_used)] // helpers are not seen as tests
 #![allow(clippy::needless_pass_by_value)] // tasks own their arguments

@@ -1,4 +1,5 @@
-//! In which form values are sent, and what is said of those that cannot be: the types, the field, the line to write.
+//! In which form values are sent, and what is said of those that cannot be: the types, the field,
+//! the line to write.
 
 #![allow(clippy::unwrap_used)] // helpers are not seen as tests
 

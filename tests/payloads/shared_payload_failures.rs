@@ -1,5 +1,5 @@
-//! Payloads for which there is no shared memory go through the pipe, and whoever dies or lies with a hand on
-//! such memory costs no more than a task.
+//! Payloads for which there is no shared memory go through the pipe, and whoever dies or lies with
+//! a hand on such memory costs no more than a task.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::needless_pass_by_value, reason = "the arguments of tasks are owned")]
@@ -27,7 +27,8 @@ fn value() -> Vec<u8> {
     (0..LENGTH).map(|index| (index ^ index >> 8).to_le_bytes()[0]).collect()
 }
 
-/// How many pieces of shared memory are mapped here for payloads. The page for claims is one more file.
+/// How many pieces of shared memory are mapped here for payloads. The page for claims is one more
+/// file.
 fn segments() -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let segments = maps.lines().filter(|line| line.contains("/memfd:procpool"));
@@ -236,8 +237,8 @@ type Name = (u32, i32, u64, u64);
 #[expect(unsafe_code, reason = "no safe function does what this task does")]
 fn close_standard_streams() {
     for fd in 0..3 {
-        // SAFETY: this breaks whoever owns the descriptor, which is what the test is about; it is no
-        // memory error.
+        // SAFETY: this breaks whoever owns the descriptor, which is what the test is about; it is
+        // no memory error.
         unsafe { libc::close(fd) };
     }
 }

@@ -1,5 +1,5 @@
-//! Which public types can be sent, shared, moved when polled, and printed. A change of a private field
-//! must not change it by accident.
+//! Which public types can be sent, shared, moved when polled, and printed. A change of a private
+//! field must not change it by accident.
 
 #![allow(clippy::unwrap_used)] // helpers are not seen as tests
 

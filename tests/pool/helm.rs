@@ -1,4 +1,5 @@
-//! Whoever has an event handles it, from whatever thread and in whatever state: nothing is lost, nothing hangs.
+//! Whoever has an event handles it, from whatever thread and in whatever state: nothing is lost,
+//! nothing hangs.
 
 use std::future::Future;
 use std::pin::pin;
@@ -21,8 +22,8 @@ fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
 }
 
-/// Threads outside of the runtime, tasks of it and links are at it all the time, so each often finds somebody
-/// else there. A wake-up that gets lost would leave a caller waiting.
+/// Threads outside of the runtime, tasks of it and links are at it all the time, so each often
+/// finds somebody else there. A wake-up that gets lost would leave a caller waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_in_each_others_way_all_get_their_results() {
     const CALLS: u64 = 2_000;
@@ -131,7 +132,8 @@ fn a_runtime_that_ends_during_a_callback_ends_the_pool() {
     drop(gate);
 }
 
-/// What a caller's own executor does when it is woken is not the pool's fault, but must not hang others.
+/// What a caller's own executor does when it is woken is not the pool's fault, but must not hang
+/// others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waker_that_panics_hangs_nobody() {
     struct Panics;

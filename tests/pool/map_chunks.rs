@@ -473,7 +473,8 @@ async fn a_chunk_that_is_asked_to_end_is_no_broken_protocol() {
     let items = inputs(&journal, 10, &[(0, Deed::Look(gate.port()))]);
     let mut stream = pool.map(act, items).chunksize(10);
     assert!(stream.next().now_or_never().is_none());
-    // Now that it has not begun in time its items are not asked back again for as long as this lasts.
+    // Now that it has not begun in time its items are not asked back again for as long as this
+    // lasts.
     tokio::time::sleep(Duration::from_millis(150)).await;
     kill_process(process, Signal::CONT).unwrap();
     let _held = gate.arrival().await;

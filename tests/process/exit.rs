@@ -11,8 +11,8 @@ use tokio::io::AsyncReadExt;
 
 use crate::common::{Gate, hold, in_time, pid, process_gone};
 
-/// As [`hold`], whoever runs the tests: a shell has what it runs in the background ignore an interrupt,
-/// which children inherit.
+/// As [`hold`], whoever runs the tests: a shell has what it runs in the background ignore an
+/// interrupt, which children inherit.
 fn hold_unless_interrupted(port: u16) -> u32 {
     // SAFETY: no handler is set, but the one that the system has from the start.
     #[expect(unsafe_code, reason = "there is no safe function for it")]

@@ -373,8 +373,8 @@ fn hold_for_ever() {
     }
 }
 
-/// Lets a runtime end while a process runs, at a time when no thread can be started. Returns how the
-/// process has ended, as far as somebody who joins it on another runtime is told.
+/// Lets a runtime end while a process runs, at a time when no thread can be started. Returns how
+/// the process has ended, as far as somebody who joins it on another runtime is told.
 #[cfg(target_os = "linux")]
 fn lose_the_runtime_and_all_threads() -> Option<i32> {
     // The number of threads of root is not limited.

@@ -85,8 +85,8 @@ async fn when_the_parent_is_terminated_its_workers_and_their_children_go() {
     assert_all_go(&pids).await;
 }
 
-/// A parent with workers that a server has forked: as in [`working_parent`], and one that has joined
-/// the parent's group. The pids of all of them, and of the server.
+/// A parent with workers that a server has forked: as in [`working_parent`], and one that has
+/// joined the parent's group. The pids of all of them, and of the server.
 async fn forking_parent() -> (Parent, Vec<u32>, Vec<crate::common::Held>) {
     let gate = Gate::new().await;
     let mut parent = Parent::start("forked-work", gate.port());

@@ -1,5 +1,5 @@
-//! The end of the pool's process, or of its runtime, in every form: workers, what tasks have started, the
-//! fork server and all shared memory are gone within a second, whatever was going on.
+//! The end of the pool's process, or of its runtime, in every form: workers, what tasks have
+//! started, the fork server and all shared memory are gone within a second, whatever was going on.
 
 #![cfg(target_os = "linux")]
 
@@ -68,7 +68,8 @@ impl Parent {
     }
 }
 
-/// On a busy machine an attempt may be late for reasons of the machine's; one of three must be in time.
+/// On a busy machine an attempt may be late for reasons of the machine's; one of three must be in
+/// time.
 async fn within_a_second<F: Future<Output = Duration>>(attempt: impl Fn(&'static str) -> F) {
     for method in METHODS {
         let mut times = Vec::new();

@@ -1,5 +1,5 @@
-//! Workers that run in a sandbox of the system, into which a command takes them. Where this user may not
-//! make one, a test says so and passes.
+//! Workers that run in a sandbox of the system, into which a command takes them. Where this user
+//! may not make one, a test says so and passes.
 #![cfg(target_os = "linux")]
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 

@@ -1,10 +1,10 @@
-//! Replies of quick tasks that their worker keeps back, to write them with later ones. Nobody may notice: none
-//! waits for the next task, and none is lost when that one takes the worker along.
+//! Replies of quick tasks that their worker keeps back, to write them with later ones. Nobody may
+//! notice: none waits for the next task, and none is lost when that one takes the worker along.
 //!
-//! The tasks of a scene are sent to an idle worker in one piece, the last of them does not end by itself, and
-//! the only thread that reads what the worker says stands still meanwhile. Then the worker keeps replies back,
-//! unless the first one was read before that thread stood still. So each scene is repeated until its worker
-//! has kept something back a few times.
+//! The tasks of a scene are sent to an idle worker in one piece, the last of them does not end by
+//! itself, and the only thread that reads what the worker says stands still meanwhile. Then the
+//! worker keeps replies back, unless the first one was read before that thread stood still. So each
+//! scene is repeated until its worker has kept something back a few times.
 
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 
@@ -99,8 +99,8 @@ impl Stage {
         Self { pool, door: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap() }
     }
 
-    /// Lets the pool find its worker quick, and submits tasks that it then sends in one piece. None is sent
-    /// before the caller awaits something.
+    /// Lets the pool find its worker quick, and submits tasks that it then sends in one piece. None
+    /// is sent before the caller awaits something.
     async fn submit(&self, quick: fn(&Self, u32) -> TaskHandle<u32>, end: End) -> Scene {
         for _ in 0..300 {
             drop(in_time(self.pool.submit(echo, 0)).await.unwrap());
@@ -123,8 +123,8 @@ impl Stage {
         self.pool.try_submit(report, number).unwrap()
     }
 
-    /// Waits for the last task. From the beginning of the first one on the runtime stands still, unless that
-    /// is in vain: a worker that looked slow has not been sent all.
+    /// Waits for the last task. From the beginning of the first one on the runtime stands still,
+    /// unless that is in vain: a worker that looked slow has not been sent all.
     async fn arrival(&self, scene: &Scene) -> Visitor {
         while scene.quick[0].status() == TaskStatus::Pending {
             tokio::task::yield_now().await;
@@ -161,8 +161,8 @@ impl Visitor {
     }
 }
 
-/// Repeats a scene, which tells whether its worker has kept something back, on both kinds of runtimes. Each
-/// has one thread, on which the scene runs, too.
+/// Repeats a scene, which tells whether its worker has kept something back, on both kinds of
+/// runtimes. Each has one thread, on which the scene runs, too.
 macro_rules! play {
     ($($scene:ident),* $(,)?) => {
         mod on_a_current_thread_runtime {

@@ -1,12 +1,12 @@
-//! What the two forms of values cost, beside other formats: each value encoded and decoded in memory, all formats in
-//! turn, so that what the machine does beside meets all of them.
+//! What the two forms of values cost, beside other formats: each value encoded and decoded in
+//! memory, all formats in turn, so that what the machine does beside meets all of them.
 //!
 //! ```text
 //! cargo run --release -p procpool-forms [WORDS OF A ROW]
 //! ```
 //!
-//! A row has the median of the times, and the median of their ratios to those of the format that is named last, with the
-//! range of the middle half.
+//! A row has the median of the times, and the median of their ratios to those of the format that is
+//! named last, with the range of the middle half.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

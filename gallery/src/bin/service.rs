@@ -171,7 +171,8 @@ async fn get_stats(State(pool): State<ProcessPoolExecutor>) -> Json<Value> {
 
 /// Has a worker do it. Where the queue is full it fails at once, rather than let requests pile up.
 ///
-/// If the client goes away axum drops this future, and the task is ended; so it is by the time limit.
+/// If the client goes away axum drops this future, and the task is ended; so it is by the time
+/// limit.
 async fn offload<F, A, M>(pool: &ProcessPoolExecutor, f: F, args: A) -> Result<F::Output, Failure>
 where
     F: TaskFn<A, M>,

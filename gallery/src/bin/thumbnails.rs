@@ -30,8 +30,8 @@ struct Thumbnail {
     height: u32,
 }
 
-/// Why there is no thumbnail. An error of the task's own: it crosses the pipe as any result does, so
-/// it is a serde type.
+/// Why there is no thumbnail. An error of the task's own: it crosses the pipe as any result does,
+/// so it is a serde type.
 #[derive(Debug, Serialize, Deserialize, thiserror::Error)]
 enum Failure {
     #[error("it is no picture: {0}")]

@@ -15,8 +15,8 @@ use super::super::reader::{Reader, end, failed};
 use super::super::visitor::{visitor_of_bytes, visitor_of_numbers};
 use crate::sys::{Number, Timeless, collect_numbers, convert, type_id, vec_for};
 
-/// What values that take no bytes may take in memory all together, so that a few bytes cannot stand for
-/// any amount of it; and, counted in such values, for how much work.
+/// What values that take no bytes may take in memory all together, so that a few bytes cannot stand
+/// for any amount of it; and, counted in such values, for how much work.
 const FREE: u64 = 1 << 32;
 const FREE_PER_BYTE: u64 = 1 << 8;
 

@@ -12,7 +12,8 @@ use super::super::number::{PACK_FROM, PACKED, Packable, for_each_array, for_each
 use super::super::writer::Writer;
 use crate::sys::{Number, as_numbers, number_bytes, peek, type_id};
 
-/// What a name of shared memory is known by. It is asked for what it names only if a value is written for another process.
+/// What a name of shared memory is known by. It is asked for what it names only if a value is
+/// written for another process.
 pub(crate) const IN_SHARED_MEMORY: &str = "procpool::SharedSlice";
 
 /// By so many elements the length of a sequence is estimated.
@@ -43,7 +44,8 @@ impl<'a> Encoder<'a> {
         &mut self.writer
     }
 
-    /// Makes room for the elements of a long sequence that are left, by what the first ones have taken.
+    /// Makes room for the elements of a long sequence that are left, by what the first ones have
+    /// taken.
     #[cold]
     #[inline(never)]
     fn expect(&mut self, taken: usize, left: usize) {
@@ -431,7 +433,8 @@ pub(in crate::codec) struct Places<'b, 'a> {
 impl Places<'_, '_> {
     #[inline]
     fn place<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        // Only `SocketAddrV6` is written like that, and it cannot be seen here whether all of it is.
+        // Only `SocketAddrV6` is written like that, and it cannot be seen here whether all of it
+        // is.
         if size_of_val(value) == size_of::<&Ipv6Addr>()
             && type_id::<T>() == TypeId::of::<&'static Ipv6Addr>()
         {

@@ -32,7 +32,8 @@ impl fmt::Display for ValueForm {
     }
 }
 
-/// How the next values are written. It only grows: what was seen to need names stays in the named form.
+/// How the next values are written. It only grows: what was seen to need names stays in the named
+/// form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(in crate::codec) enum State {

@@ -1,8 +1,9 @@
 //! In which form values of a type are written: the compact one, unless it may not do.
 //!
-//! What a value begins with says in which form it is, so whoever reads it need not know. Whoever writes it goes by the
-//! [`Choice`] for the argument or the result of a function, which is made once: by asking, by trying out the type
-//! (see `rehearsal`), or by a value that turns out not to fit.
+//! What a value begins with says in which form it is, so whoever reads it need not know. Whoever
+//! writes it goes by the [`Choice`] for the argument or the result of a function, which is made
+//! once: by asking, by trying out the type (see `rehearsal`), or by a value that turns out not to
+//! fit.
 
 mod choice;
 mod plan;

@@ -1,5 +1,5 @@
-//! Which samples of a type are made: each variant of each enum, with and without each option, with and without
-//! elements, and other texts and numbers where the first ones are refused.
+//! Which samples of a type are made: each variant of each enum, with and without each option, with
+//! and without elements, and other texts and numbers where the first ones are refused.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +26,8 @@ pub(super) const ASK_FOR_COMPACT: &str =
 pub(super) struct Plan {
     sites: Vec<Site>,
     by_visitor: BTreeMap<TypeId, usize>,
-    /// How far it is from each site to one where something is new, as known when the run began; `usize::MAX` if
-    /// there is no way.
+    /// How far it is from each site to one where something is new, as known when the run began;
+    /// `usize::MAX` if there is no way.
     distances: Vec<usize>,
     /// Which texts and numbers the visitors took that did not take the first ones.
     candidates: BTreeMap<TypeId, usize>,
@@ -180,7 +180,8 @@ impl Plan {
         self.parts - self.parts_before > MOST_PARTS_PER_RUN || self.path.len() > MOST_LEVELS
     }
 
-    /// Which of `count` alternatives to show to this visitor. The last one has nothing inside if that is said.
+    /// Which of `count` alternatives to show to this visitor. The last one has nothing inside if
+    /// that is said.
     pub(super) fn enter(&mut self, visitor: TypeId, count: usize, last_is_empty: bool) -> usize {
         let site = *self.by_visitor.entry(visitor).or_insert_with(|| {
             let mut alternatives: Vec<_> = (0..count).map(|_| Alternative::default()).collect();

@@ -1,11 +1,12 @@
 //! Trying out a type: whether its values come back from the compact form.
 //!
-//! In the compact form nothing has a name, so it is right for a type if its `Serialize` writes just what its
-//! `Deserialize` reads, in the same order. That is what derived implementations do, but not with all attributes: fields and
-//! variants may be left out on one side, or be asked for by name. So samples of the type are made: its `Deserialize` is
-//! shown values (see `sampler`), all that it has asked for is written down in the compact form, and what it has made of
-//! that is encoded. The bytes must be the same, for each variant of each enum in the type, with and without each
-//! option, with and without elements in each sequence.
+//! In the compact form nothing has a name, so it is right for a type if its `Serialize` writes just
+//! what its `Deserialize` reads, in the same order. That is what derived implementations do, but
+//! not with all attributes: fields and variants may be left out on one side, or be asked for by
+//! name. So samples of the type are made: its `Deserialize` is shown values (see `sampler`), all
+//! that it has asked for is written down in the compact form, and what it has made of that is
+//! encoded. The bytes must be the same, for each variant of each enum in the type, with and without
+//! each option, with and without elements in each sequence.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -17,7 +18,8 @@ use super::super::writer::Writer;
 use super::plan::{ASK_FOR_COMPACT, Plan};
 use super::sampler::Sampler;
 
-/// Whether values of the type come back from the compact form; otherwise why that is not known, or not so.
+/// Whether values of the type come back from the compact form; otherwise why that is not known, or
+/// not so.
 pub(super) fn rehearse<T: Serialize + DeserializeOwned>() -> Result<(), String> {
     if cfg!(panic = "abort") {
         return Err(format!(

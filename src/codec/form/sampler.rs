@@ -166,12 +166,13 @@ impl<'a, 'p> Sampler<'a, 'p> {
         self.plan.enter(type_id::<V>(), 2, true) == 0
     }
 
-    /// Whether the visitor may be shown samples. Those that are derived, of the standard library, and of crates that were
-    /// tried out return an error for what they do not like. Others, which users have written, may do
-    /// anything: panic, or count their values.
+    /// Whether the visitor may be shown samples. Those that are derived, of the standard library,
+    /// and of crates that were tried out return an error for what they do not like. Others, which
+    /// users have written, may do anything: panic, or count their values.
     fn may_show<V>(&mut self) -> Result<(), CodecError> {
         let visitor = type_name::<V>();
-        // One that is local to a method is called `<path::to::Type as Deserialize>::deserialize::…`.
+        // One that is local to a method is called `<path::to::Type as
+        // Deserialize>::deserialize::…`.
         let (of, _) = visitor.trim_start_matches('<').split_once("::").unwrap_or_default();
         if visitor.contains("::__Visitor") || KNOWN.contains(&of) {
             return Ok(());

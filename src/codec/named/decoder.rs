@@ -98,7 +98,8 @@ impl<'de> Decoder<'de> {
         Ok(value)
     }
 
-    /// Shows a variant to who does not ask for an enum as JSON has it: its name, or a map with that as its only key.
+    /// Shows a variant to who does not ask for an enum as JSON has it: its name, or a map with that
+    /// as its only key.
     fn show_variant<V: Visitor<'de>>(
         &mut self,
         token: Token<'de>,
@@ -171,7 +172,8 @@ impl<'de> Decoder<'de> {
         value
     }
 
-    /// Takes what says that there is a newtype or an option around what comes, for who does not ask for them.
+    /// Takes what says that there is a newtype or an option around what comes, for who does not ask
+    /// for them.
     fn token_inside(&mut self) -> Result<Token<'de>, CodecError> {
         loop {
             match self.token()? {
@@ -444,7 +446,8 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         if name == NAMED {
             return self.show_newtype(visitor);
         }
-        // Some types of crates that know each other ask for a newtype where they have written a structure.
+        // Some types of crates that know each other ask for a newtype where they have written a
+        // structure.
         if name.starts_with('$') && self.begins_with_field(name) {
             return self.deserialize_any(visitor);
         }

@@ -95,8 +95,8 @@ impl<'b, 'a> Encoder<'b, 'a> {
         self.writer.extend(name.as_bytes())
     }
 
-    /// Marks what has no name that a user would give it: crates that know each other use such names for values that
-    /// only they have.
+    /// Marks what has no name that a user would give it: crates that know each other use such names
+    /// for values that only they have.
     #[inline]
     fn private(&mut self, name: &'static str) -> Result<(), CodecError> {
         match name.as_bytes().first() {
@@ -135,8 +135,8 @@ impl<'b, 'a> Encoder<'b, 'a> {
     }
 }
 
-/// Whether it is what `serde_yaml` and its successors have for a tag, in a map of one entry: nothing but the type of that key
-/// tells such a map from any other.
+/// Whether it is what `serde_yaml` and its successors have for a tag, in a map of one entry:
+/// nothing but the type of that key tells such a map from any other.
 fn is_tag_of_yaml<T: ?Sized>() -> bool {
     let name = type_name::<T>();
     let name = name.trim_start_matches('<'); // as in `<path::to::Type as Serialize>::serialize::…`
@@ -421,7 +421,8 @@ impl Elements<'_, '_, '_> {
     /// As [`Self::element`], of a tuple.
     #[inline]
     fn place<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        // Only `SocketAddrV6` is written like that, and it cannot be seen here whether all of it is.
+        // Only `SocketAddrV6` is written like that, and it cannot be seen here whether all of it
+        // is.
         if size_of_val(value) == size_of::<&Ipv6Addr>()
             && type_id::<T>() == TypeId::of::<&'static Ipv6Addr>()
         {

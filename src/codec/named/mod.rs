@@ -1,6 +1,7 @@
-//! The named form: it says of each value what it is, with the names of fields and variants, and loses nothing: the width of
-//! numbers, options in options, bytes, keys that are no texts. So it can be read by whatever can
-//! be read from JSON, and fields that were left out are known to be missing.
+//! The named form: it says of each value what it is, with the names of fields and variants, and
+//! loses nothing: the width of numbers, options in options, bytes, keys that are no texts. So it
+//! can be read by whatever can be read from JSON, and fields that were left out are known to be
+//! missing.
 //!
 //! A name is written once, and called by its number after that.
 

@@ -8,7 +8,8 @@ const FEW: usize = 16;
 /// A power of two.
 const SLOTS: usize = 64;
 
-/// Names by their address: the same name at two places is written twice, which costs less than to compare texts.
+/// Names by their address: the same name at two places is written twice, which costs less than to
+/// compare texts.
 pub(super) struct Names {
     all: Vec<Entry>,
     /// A hash of a name to its number, plus one; zero if there was no name with that hash.

@@ -11,8 +11,9 @@ pub(in crate::codec) const NAMED: &str = "procpool::Named";
 
 /// A value that is sent in the named form, with the names of its fields and variants.
 ///
-/// procpool finds out by itself which types need names, so this is for those few where it does not; see
-/// [the guide](crate::guide::values). To anything else that serialises it, it is the value itself.
+/// procpool finds out by itself which types need names, so this is for those few where it does not;
+/// see [the guide](crate::guide::values). To anything else that serialises it, it is the value
+/// itself.
 ///
 /// ```
 /// use procpool::Named;

@@ -90,13 +90,13 @@ impl ProcessPoolExecutor {
     }
 }
 
-/// The stream that [`ProcessPoolExecutor::map`] and [`ProcessPoolExecutor::map_stream`] return; also
-/// its builder: the other methods are to be called before it is polled. One that is called later counts
-/// from then on.
+/// The stream that [`ProcessPoolExecutor::map`] and [`ProcessPoolExecutor::map_stream`] return;
+/// also its builder: the other methods are to be called before it is polled. One that is called
+/// later counts from then on.
 ///
-/// It is lazy. While it is not polled it takes no inputs, and it takes no more than a bounded number
-/// ahead of the results that it has yielded; see [`buffersize`](Self::buffersize). A panic of the
-/// inputs reaches whoever polls.
+/// It is lazy. While it is not polled it takes no inputs, and it takes no more than a bounded
+/// number ahead of the results that it has yielded; see [`buffersize`](Self::buffersize). A panic
+/// of the inputs reaches whoever polls.
 ///
 /// Quick items go to the workers in chunks, because to hand over a task costs more than to call a
 /// trivial function. It does not show: an item that fails, by whatever means, fails alone; each
@@ -107,8 +107,8 @@ impl ProcessPoolExecutor {
 ///
 /// Each item has a [`TaskId`](crate::TaskId) of its own, which its error and
 /// [`current`](crate::current) tell; in [`stats`](ProcessPoolExecutor::stats) and
-/// [`events`](ProcessPoolExecutor::events) a chunk is one task, and takes one place in the queue. What
-/// items report by [`progress`](crate::Current::progress) is not passed on.
+/// [`events`](ProcessPoolExecutor::events) a chunk is one task, and takes one place in the queue.
+/// What items report by [`progress`](crate::Current::progress) is not passed on.
 ///
 /// ```
 /// # fn thumbnail(file: String) -> Vec<u8> { file.into_bytes() }
@@ -152,19 +152,21 @@ impl<F: 'static, M, R, S> Map<F, M, R, S> {
 }
 
 impl<F, M, R, S, K> Map<F, M, R, S, K> {
-    /// Yields results as they come, not in the order of the inputs: no result waits for a slower one.
+    /// Yields results as they come, not in the order of the inputs: no result waits for a slower
+    /// one.
     pub fn unordered(mut self) -> Self {
         self.flow.set_unordered();
         self
     }
 
-    /// How many items go to a worker at a time. Default: as many as make two thirds of a millisecond of
-    /// work, judged by the average of late, so that slow items go alone; one if the pool has
-    /// [`max_tasks_per_child`](crate::Builder::max_tasks_per_child), to which a chunk is one task.
+    /// How many items go to a worker at a time. Default: as many as make two thirds of a
+    /// millisecond of work, judged by the average of late, so that slow items go alone; one if the
+    /// pool has [`max_tasks_per_child`](crate::Builder::max_tasks_per_child), to which a chunk is
+    /// one task.
     ///
-    /// Only what it costs to hand over an item depends on it. It is an upper limit: a chunk is smaller
-    /// if there are no more inputs at the moment, or if the arguments in it take a megabyte; and it
-    /// is divided when it runs for long.
+    /// Only what it costs to hand over an item depends on it. It is an upper limit: a chunk is
+    /// smaller if there are no more inputs at the moment, or if the arguments in it take a
+    /// megabyte; and it is divided when it runs for long.
     ///
     /// # Panics
     ///
@@ -176,10 +178,10 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
         self
     }
 
-    /// How many inputs may have been taken whose results have not been yielded, as in Python. Default:
-    /// enough to keep all workers busy, at least 256 and at most 65,536 (or four chunks for each worker
-    /// if [`chunksize`](Self::chunksize) is set), and fewer if arguments and results are large, so
-    /// that all of them take some 16 MiB.
+    /// How many inputs may have been taken whose results have not been yielded, as in Python.
+    /// Default: enough to keep all workers busy, at least 256 and at most 65,536 (or four chunks
+    /// for each worker if [`chunksize`](Self::chunksize) is set), and fewer if arguments and
+    /// results are large, so that all of them take some 16 MiB.
     ///
     /// # Panics
     ///
@@ -195,9 +197,9 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     /// runtime, as that of [`AsCompleted::within`](crate::AsCompleted::within).
     ///
     /// When it is up no more inputs are taken. What has finished is still yielded; without
-    /// [`unordered`](Self::unordered), that is what comes before the first item that has not. The last
-    /// item is one error, with [`is_timeout`](TaskError::is_timeout), in the place of that item. All
-    /// others are cancelled, and those that run are [aborted](crate::TaskHandle::abort).
+    /// [`unordered`](Self::unordered), that is what comes before the first item that has not. The
+    /// last item is one error, with [`is_timeout`](TaskError::is_timeout), in the place of that
+    /// item. All others are cancelled, and those that run are [aborted](crate::TaskHandle::abort).
     ///
     /// # Panics
     ///

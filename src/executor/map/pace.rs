@@ -2,8 +2,8 @@
 
 use crate::memory::page::MAX_ITEMS;
 
-/// In nanoseconds. The work that a chunk shall hold: much more than a task costs beside its work, and
-/// a little less than the scheduler has patience for before it divides the chunk.
+/// In nanoseconds. The work that a chunk shall hold: much more than a task costs beside its work,
+/// and a little less than the scheduler has patience for before it divides the chunk.
 const WORK: u64 = 700_000;
 /// A chunk is full when its arguments take so many bytes: more would save nothing.
 pub(super) const FULL: usize = 1 << 20;
@@ -39,8 +39,8 @@ pub(super) struct Pace {
     look_ahead: u64,
 }
 
-/// The average per item in a chunk; the highest counts, and is forgotten as others follow. In units of
-/// 1/1024.
+/// The average per item in a chunk; the highest counts, and is forgotten as others follow. In units
+/// of 1/1024.
 #[derive(Clone, Copy, Debug, Default)]
 struct Peak(u64);
 
@@ -58,8 +58,8 @@ impl Peak {
     }
 }
 
-/// The average per item in the last chunks. A slow item does not have to make a large impression: its
-/// chunk is divided. And on a loaded machine every tenth chunk is slow for reasons of its own.
+/// The average per item in the last chunks. A slow item does not have to make a large impression:
+/// its chunk is divided. And on a loaded machine every tenth chunk is slow for reasons of its own.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mean {
     sum: u64,

@@ -76,8 +76,8 @@ impl<R> Yields<R> {
 }
 
 impl<R: DeserializeOwned> Yields<R> {
-    /// The first item of the next part that may be yielded, if there is one. Nothing may be left of the
-    /// one before.
+    /// The first item of the next part that may be yielded, if there is one. Nothing may be left of
+    /// the one before.
     pub(super) fn pop_next_part(&mut self) -> Option<(u64, Result<R, TaskError>)> {
         self.current = match &mut self.waiting {
             Waiting::InOrder(parts) => parts.remove(&self.next),

@@ -1,9 +1,9 @@
 //! The word that decides whether a task begins.
 //!
 //! A task that was sent ahead to a busy worker can still be cancelled or given to another one. For
-//! that both processes share some memory, and in it each sent task has a word. The supervisor offers
-//! the task there, and then either the worker claims it by one atomic exchange, and runs it, or the
-//! supervisor or the task's handle revokes it, and it will never begin:
+//! that both processes share some memory, and in it each sent task has a word. The supervisor
+//! offers the task there, and then either the worker claims it by one atomic exchange, and runs it,
+//! or the supervisor or the task's handle revokes it, and it will never begin:
 //!
 //! ```text
 //!            begin (worker)          look (worker)
@@ -17,8 +17,8 @@
 //! A task that has begun may look whether it is asked to end. That it has ever looked tells the
 //! parent that it will most likely look again, so that it is worth waiting for.
 //!
-//! A chunk is a task that consists of items, of which the parent can take back all that have not begun at any
-//! moment; see [`items`].
+//! A chunk is a task that consists of items, of which the parent can take back all that have not
+//! begun at any moment; see [`items`].
 //!
 //! After a worker's death the words tell which tasks had begun. A word carries the
 //! number of the sending, so a frame that is still in the pipe after its slot was given to another
@@ -35,8 +35,8 @@ use crate::memory::page::layout::{
 use crate::sys::SharedPage;
 use crate::wire::Slot;
 
-/// Limits what an exchange is tried again for. An honest worker begins far fewer items meanwhile, and
-/// another one gains nothing by changing the word all the time.
+/// Limits what an exchange is tried again for. An honest worker begins far fewer items meanwhile,
+/// and another one gains nothing by changing the word all the time.
 const TRIES: usize = 10_000;
 
 /// The worker's side: claims the task, or the first item of a chunk; `None` if it was taken back.
@@ -53,8 +53,8 @@ pub(crate) fn is_offered(page: &SharedPage, slot: Slot) -> bool {
     word.is_some_and(|word| word.load(Ordering::Acquire) == slot.word(OFFERED))
 }
 
-/// The worker's side of a task, or of an item, that it has claimed. It does no harm once that is over:
-/// then the word is another one's, and is left alone.
+/// The worker's side of a task, or of an item, that it has claimed. It does no harm once that is
+/// over: then the word is another one's, and is left alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begun<'a> {
     page: &'a SharedPage,

@@ -1,9 +1,9 @@
 //! What a worker has done of a chunk, where the parent can see it at any time.
 //!
-//! The results of a chunk come by a frame when it is done. Until then each is recorded in memory that
-//! both processes share, so that none is lost if the worker dies over a later item, and none has to
-//! wait for a slow one. A record is a sequence of entries (see [`crate::wire`]) from a base item on,
-//! and a word that says how far it goes:
+//! The results of a chunk come by a frame when it is done. Until then each is recorded in memory
+//! that both processes share, so that none is lost if the worker dies over a later item, and none
+//! has to wait for a slow one. A record is a sequence of entries (see [`crate::wire`]) from a base
+//! item on, and a word that says how far it goes:
 //!
 //! ```text
 //! ┌──────────────────────────┬──────────┬─────────────────────┐
@@ -69,8 +69,8 @@ impl<'a> Recorder<'a> {
         fence(Ordering::Release);
     }
 
-    /// Publishes all `entries` since the last restart; those before `known` have been already. False
-    /// if there is no room for them.
+    /// Publishes all `entries` since the last restart; those before `known` have been already.
+    /// False if there is no room for them.
     pub(crate) fn publish(&self, entries: &[u8], known: usize) -> bool {
         let has_room = words::store(region(self.page), entries, known);
         if has_room {

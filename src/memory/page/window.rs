@@ -1,9 +1,9 @@
 //! What a worker has said and not written yet, where its parent can see it.
 //!
-//! A write for each reply would cost a quick task more than all the rest. So a worker that has its next
-//! task already keeps its replies, and writes many at once; but none may wait for that, as the next task
-//! may be long, or kill the worker. Therefore what is kept is shown in memory that both processes share,
-//! and the parent looks there before it sleeps:
+//! A write for each reply would cost a quick task more than all the rest. So a worker that has its
+//! next task already keeps its replies, and writes many at once; but none may wait for that, as the
+//! next task may be long, or kill the worker. Therefore what is kept is shown in memory that both
+//! processes share, and the parent looks there before it sleeps:
 //!
 //! ```text
 //! worker                              parent
@@ -11,12 +11,13 @@
 //! is it awaited? then write           is anything shown? then take it, and do not sleep
 //! ```
 //!
-//! Each does the second after the first, so one of them sees the other. Once the worker has written, it
-//! need not do so again until the parent says the next time that it goes to sleep: one write for one
-//! sleep, and none at all while the parent is busy.
+//! Each does the second after the first, so one of them sees the other. Once the worker has
+//! written, it need not do so again until the parent says the next time that it goes to sleep: one
+//! write for one sleep, and none at all while the parent is busy.
 //!
-//! What is shown is a piece of the stream that goes through the pipe: the worker writes it there as well,
-//! sooner or later, and the parent then skips what it has seen. One word says which piece it is:
+//! What is shown is a piece of the stream that goes through the pipe: the worker writes it there as
+//! well, sooner or later, and the parent then skips what it has seen. One word says which piece it
+//! is:
 //!
 //! ```text
 //! ┌──────────────────────────────────┬─────────────────────┐
@@ -24,9 +25,9 @@
 //! └──────────────────────────────────┴─────────────────────┘
 //! ```
 //!
-//! Both sides count from the byte behind the `Ready` frame. The length grows as long as nothing is written.
-//! The parent looks at the word before and after it has copied the bytes; if something was written
-//! meanwhile, they are in the pipe.
+//! Both sides count from the byte behind the `Ready` frame. The length grows as long as nothing is
+//! written. The parent looks at the word before and after it has copied the bytes; if something was
+//! written meanwhile, they are in the pipe.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -64,8 +65,8 @@ impl Display {
         Self { page, written: 0, shown: 0 }
     }
 
-    /// Shows all that has not been written. False if that does not do: there is no room for it, or the
-    /// parent waits for it.
+    /// Shows all that has not been written. False if that does not do: there is no room for it, or
+    /// the parent waits for it.
     pub(crate) fn show(&mut self, unwritten: &[u8]) -> bool {
         let parts = parts(self.page);
         if !words::store(parts.bytes, unwritten, self.shown) {
@@ -77,8 +78,8 @@ impl Display {
         parts.awaited.load(Ordering::Relaxed) == 0
     }
 
-    /// To be called before anything is written: the parent will wake up. Not later, as it may then be about
-    /// to sleep again.
+    /// To be called before anything is written: the parent will wake up. Not later, as it may then
+    /// be about to sleep again.
     pub(crate) fn wake(&self) {
         let awaited = parts(self.page).awaited;
         if awaited.load(Ordering::Relaxed) != 0 {
@@ -120,8 +121,8 @@ impl Watch {
         watch
     }
 
-    /// The last `count` bytes of the inbox have come through the pipe. Those that were seen before are
-    /// taken out again; then there is nothing before them, as what is shown is whole frames.
+    /// The last `count` bytes of the inbox have come through the pipe. Those that were seen before
+    /// are taken out again; then there is nothing before them, as what is shown is whole frames.
     pub(crate) fn receive(&mut self, inbox: &mut BytesMut, count: usize) {
         self.count(count);
         let skipped = self.seen.min(count).min(inbox.len());
@@ -135,8 +136,9 @@ impl Watch {
         self.received = self.received.wrapping_add(received);
     }
 
-    /// To be called before sleeping; not to be slept after if it is true: then something was taken. Nothing that
-    /// the worker does meanwhile, or has written, can do more than make the bytes wrong.
+    /// To be called before sleeping; not to be slept after if it is true: then something was taken.
+    /// Nothing that the worker does meanwhile, or has written, can do more than make the bytes
+    /// wrong.
     pub(crate) fn look(&mut self, inbox: &mut BytesMut) -> bool {
         parts(&self.page).awaited.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -152,7 +154,8 @@ impl Watch {
         let parts = parts(&self.page);
         let piece = parts.piece.load(Ordering::Acquire);
         let length = usize::try_from(piece & u64::from(u32::MAX)).unwrap_or(usize::MAX);
-        // Of a piece that is being written a part may have come. If the worker dies then, no more of it will.
+        // Of a piece that is being written a part may have come. If the worker dies then, no more
+        // of it will.
         let begin = self.received.wrapping_sub((piece >> 32) as u32) as usize;
         let known = begin.saturating_add(self.seen);
         if length <= known || length > ROOM {

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) const WORD: usize = size_of::<u64>();
 
-/// Stores `bytes` from the beginning of `region` on; those before `known` are there already. Whoever is
-/// to read them has to be told by a store that releases them. False if there is no room.
+/// Stores `bytes` from the beginning of `region` on; those before `known` are there already.
+/// Whoever is to read them has to be told by a store that releases them. False if there is no room.
 #[inline]
 pub(crate) fn store(region: &[AtomicU64], bytes: &[u8], known: usize) -> bool {
     if bytes.len() > region.len() * WORD {
@@ -27,8 +27,8 @@ pub(crate) fn store(region: &[AtomicU64], bytes: &[u8], known: usize) -> bool {
     true
 }
 
-/// Appends the bytes from `begin` to `end` of `region`, which must be inside. They can be any if the
-/// other side writes meanwhile.
+/// Appends the bytes from `begin` to `end` of `region`, which must be inside. They can be any if
+/// the other side writes meanwhile.
 pub(crate) fn load(region: &[AtomicU64], begin: usize, end: usize, out: &mut impl Extend<u8>) {
     let first = begin / WORD;
     let words = region[first..end.div_ceil(WORD)].iter();

@@ -53,14 +53,14 @@ const NONE: u64 = u64::MAX;
 const UNNUMBERED: u64 = 0;
 
 thread_local! {
-    /// The number of the encoding of a value that goes to another process, once somebody has asked; or one of those
-    /// above. One word, as this changes with every value.
+    /// The number of the encoding of a value that goes to another process, once somebody has asked;
+    /// or one of those above. One word, as this changes with every value.
     static ENCODING: Cell<u64> = const { Cell::new(NONE) };
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Encodes a value that goes to another process, and says what has to be kept for that. Most values name nothing, and
-/// have no number then.
+/// Encodes a value that goes to another process, and says what has to be kept for that. Most values
+/// name nothing, and have no number then.
 #[inline]
 pub(crate) fn collect<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<(T, Kept), E> {
     let encoding = ENCODING.replace(UNNUMBERED);
@@ -92,7 +92,8 @@ impl Drop for Outer {
     }
 }
 
-/// What is being encoded now; an error's text if that is nothing of which somebody keeps what it names.
+/// What is being encoded now; an error's text if that is nothing of which somebody keeps what it
+/// names.
 pub(super) fn encoding() -> Result<Encoding, &'static str> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     match ENCODING.get() {

@@ -5,7 +5,8 @@
 //! parent       opens all, counts up at the desk      keeps it with the reply's payload
 //! ```
 //!
-//! The parent opens what is lent when it reads that, and not when the result is decoded: that may be never.
+//! The parent opens what is lent when it reads that, and not when the result is decoded: that may
+//! be never.
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,8 +36,8 @@ enum Use {
     Take,
 }
 
-/// How long a child waits at its end for a parent that does not read. Far more than that takes, even on a loaded
-/// machine; and who does not read for so long will hardly want the results.
+/// How long a child waits at its end for a parent that does not read. Far more than that takes,
+/// even on a loaded machine; and who does not read for so long will hardly want the results.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 // ----- the child's side -----

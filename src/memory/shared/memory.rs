@@ -1,9 +1,9 @@
 //! Who may use shared memory, in which process ever.
 //!
-//! Who has memory for reading has a shared lock on it, and who has it for writing an exclusive one. A lock is
-//! that of one opening, so two handles in one process are in each other's way as those of two processes are.
-//! Every change of the owner is counted, and a name holds that count: so what is named by an old name
-//! is never taken for something else.
+//! Who has memory for reading has a shared lock on it, and who has it for writing an exclusive one.
+//! A lock is that of one opening, so two handles in one process are in each other's way as those of
+//! two processes are. Every change of the owner is counted, and a name holds that count: so what is
+//! named by an old name is never taken for something else.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -139,7 +139,8 @@ impl Exclusive {
         Ok(Self(memory))
     }
 
-    /// The bytes, and nobody else's: this has the exclusive lock, and the process was not forked since.
+    /// The bytes, and nobody else's: this has the exclusive lock, and the process was not forked
+    /// since.
     ///
     /// # Panics
     ///
@@ -208,7 +209,8 @@ impl Frozen {
         Ok(Self::known(memory))
     }
 
-    /// The bytes. This has a shared lock, so nobody has an exclusive one, without which nobody writes.
+    /// The bytes. This has a shared lock, so nobody has an exclusive one, without which nobody
+    /// writes.
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.segment.as_slice()
     }
@@ -253,8 +255,8 @@ impl Offered {
     }
 }
 
-/// What is open in this process, by its id: so that it is opened once, and found by names that come from
-/// processes that have ended.
+/// What is open in this process, by its id: so that it is opened once, and found by names that come
+/// from processes that have ended.
 struct Open {
     frozen: BTreeMap<u64, Weak<Frozen>>,
     offered: BTreeMap<u64, Weak<Offered>>,

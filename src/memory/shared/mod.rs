@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Who may look at the bytes is decided by locks that the system keeps (`memory.rs`), so it holds
-//! whatever process dies. A name is of use only as long as somebody has the memory open; `keep.rs` sees to
-//! that for arguments, `lend.rs` for results.
+//! whatever process dies. A name is of use only as long as somebody has the memory open; `keep.rs`
+//! sees to that for arguments, `lend.rs` for results.
 
 mod extent;
 mod keep;

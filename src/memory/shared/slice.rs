@@ -18,12 +18,12 @@ use crate::sys::{Plain, as_bytes, as_plain};
 /// Bytes in shared memory; see [`SharedSlice`].
 pub type SharedBytes = SharedSlice<u8>;
 
-/// Numbers in memory that processes share: made once, passed to any number of tasks, and read by them
-/// without a copy.
+/// Numbers in memory that processes share: made once, passed to any number of tasks, and read by
+/// them without a copy.
 ///
-/// It is a slice to whoever has it, and never changes. A clone is another handle on the same memory. As an argument
-/// or a result, alone or as part of one, it is passed by reference: a few dozen bytes, however much it
-/// refers to.
+/// It is a slice to whoever has it, and never changes. A clone is another handle on the same
+/// memory. As an argument or a result, alone or as part of one, it is passed by reference: a few
+/// dozen bytes, however much it refers to.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,32 +50,33 @@ pub type SharedBytes = SharedSlice<u8>;
 ///
 /// # How long it lives
 ///
-/// The memory has no name that could be left behind. It is freed when the last handle is dropped, in
-/// whatever process that is, or when that process ends, however it ends. A task that is queued
+/// The memory has no name that could be left behind. It is freed when the last handle is dropped,
+/// in whatever process that is, or when that process ends, however it ends. A task that is queued
 /// or running has a handle until it is over, its retries included.
 ///
-/// A task's handle comes and goes with it. To open and to close one takes some ten microseconds, and
-/// each page of it that is used has to be mapped and unmapped, which takes up to a quarter of a millisecond for a
-/// megabyte. Where tasks are not much longer than that, pass it to the
-/// [initializer](crate::Builder::initializer), and keep it in the worker's [state](crate::state): then tasks
-/// find it mapped, also those that it is passed to.
+/// A task's handle comes and goes with it. To open and to close one takes some ten microseconds,
+/// and each page of it that is used has to be mapped and unmapped, which takes up to a quarter of a
+/// millisecond for a megabyte. Where tasks are not much longer than that, pass it to the
+/// [initializer](crate::Builder::initializer), and keep it in the worker's [state](crate::state):
+/// then tasks find it mapped, also those that it is passed to.
 ///
-/// A result is opened by this process as soon as it arrives, so it is there whatever becomes of the worker
-/// after that. A worker that leaves waits for it for up to ten seconds. If it is killed before, the task has a
-/// [codec error](crate::TaskError::is_codec), even though it has finished.
+/// A result is opened by this process as soon as it arrives, so it is there whatever becomes of the
+/// worker after that. A worker that leaves waits for it for up to ten seconds. If it is killed
+/// before, the task has a [codec error](crate::TaskError::is_codec), even though it has finished.
 ///
 /// # Limits
 ///
-/// Each one that is not a [part](Self::slice) or a clone of another takes a file descriptor in each process
-/// that has it, so rather share few large ones than many small ones. It is for
-/// processes of one machine that see each other in `/proc`. Linux only; elsewhere it cannot be made.
+/// Each one that is not a [part](Self::slice) or a clone of another takes a file descriptor in each
+/// process that has it, so rather share few large ones than many small ones. It is for processes of
+/// one machine that see each other in `/proc`. Linux only; elsewhere it cannot be made.
 ///
-/// A child process could change memory that it has open by other means than this crate's. No check can
-/// keep a process from doing so that wants to; but what it can write are numbers only, as
-/// all of their bytes are [valid](Plain). What comes from an untrusted process should be copied before it is
-/// looked at.
+/// A child process could change memory that it has open by other means than this crate's. No check
+/// can keep a process from doing so that wants to; but what it can write are numbers only, as all
+/// of their bytes are [valid](Plain). What comes from an untrusted process should be copied before
+/// it is looked at.
 ///
-/// It can be serialised only as an argument or a result, not to a file. To do that, serialise the slice.
+/// It can be serialised only as an argument or a result, not to a file. To do that, serialise the
+/// slice.
 pub struct SharedSlice<T: Plain> {
     memory: Arc<Frozen>,
     extent: Extent,
@@ -94,8 +95,8 @@ impl<T: Plain> SharedSlice<T> {
     ///
     /// # Errors
     ///
-    /// If there is not enough memory, if this process may open no more file descriptors, if files of that size are forbidden
-    /// (`RLIMIT_FSIZE`), or if the system is not Linux.
+    /// If there is not enough memory, if this process may open no more file descriptors, if files
+    /// of that size are forbidden (`RLIMIT_FSIZE`), or if the system is not Linux.
     pub fn copy_from_slice(values: &[T]) -> io::Result<Self> {
         Ok(Self::new(Exclusive::copy_of(as_bytes(values))?.freeze(), Extent::new(values.len())))
     }

@@ -18,11 +18,12 @@ use crate::sys::{Plain, as_bytes, as_plain_mut};
 /// Bytes in shared memory that can be changed; see [`SharedSliceMut`].
 pub type SharedBytesMut = SharedSliceMut<u8>;
 
-/// Numbers in memory that one process has at a time: a task can change them where they are, and hand them back.
+/// Numbers in memory that one process has at a time: a task can change them where they are, and
+/// hand them back.
 ///
-/// As an argument or a result it is *moved*: from the moment in which it is serialised only the other side
-/// has it. [`freeze`](Self::freeze) makes a [`SharedSlice`] of it, which everybody can read, and
-/// [`SharedSlice::try_into_mut`] is the way back; neither copies anything.
+/// As an argument or a result it is *moved*: from the moment in which it is serialised only the
+/// other side has it. [`freeze`](Self::freeze) makes a [`SharedSlice`] of it, which everybody can
+/// read, and [`SharedSlice::try_into_mut`] is the way back; neither copies anything.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -49,21 +50,22 @@ pub type SharedBytesMut = SharedSliceMut<u8>;
 /// # }
 /// ```
 ///
-/// There is no `Deref`, and a look at the values takes `&mut self`, so that nobody can have a reference to them
-/// while another handle on the same value serialises it.
+/// There is no `Deref`, and a look at the values takes `&mut self`, so that nobody can have a
+/// reference to them while another handle on the same value serialises it.
 ///
 /// # When a task does not return it
 ///
-/// What a task was given is its own. If it is cancelled before it begins, panics, is killed, or drops
-/// it, the memory is freed with it. An attempt that follows one that had begun
-/// ([`retries`](crate::TaskBuilder::retries)) does not get what that one may have left half changed: it
-/// fails with a [codec error](crate::TaskError::is_codec) that says so. A task whose worker dies before it began has it still.
+/// What a task was given is its own. If it is cancelled before it begins, panics, is killed, or
+/// drops it, the memory is freed with it. An attempt that follows one that had begun
+/// ([`retries`](crate::TaskBuilder::retries)) does not get what that one may have left half
+/// changed: it fails with a [codec error](crate::TaskError::is_codec) that says so. A task whose
+/// worker dies before it began has it still.
 ///
-/// A result can be decoded once: if a [callback](crate::TaskHandle::add_done_callback) does so, the handle's
-/// future says that it was passed on.
+/// A result can be decoded once: if a [callback](crate::TaskHandle::add_done_callback) does so, the
+/// handle's future says that it was passed on.
 ///
-/// For the rest the same holds as for [`SharedSlice`]: how long it lives, its limits, and what processes
-/// can do that are not to be trusted.
+/// For the rest the same holds as for [`SharedSlice`]: how long it lives, its limits, and what
+/// processes can do that are not to be trusted.
 pub struct SharedSliceMut<T: Plain> {
     /// Only to take it out when it is serialised.
     owner: Mutex<Owner>,
@@ -198,10 +200,11 @@ impl<T: Plain> SharedSlice<T> {
         Ok(values.freeze())
     }
 
-    /// Makes it mutable, without a copy, if this is the only handle on the memory, in whatever process; as a
-    /// task has one until it is over, all tasks with it have to be awaited before.
+    /// Makes it mutable, without a copy, if this is the only handle on the memory, in whatever
+    /// process; as a task has one until it is over, all tasks with it have to be awaited before.
     ///
-    /// It may also not be possible for a moment, while a process is being started, or after one was killed.
+    /// It may also not be possible for a moment, while a process is being started, or after one was
+    /// killed.
     ///
     /// ```
     /// # use procpool::SharedSlice;

@@ -79,13 +79,14 @@ enum Order {
 #[derive(Debug)]
 struct Fork {
     worker: WorkerId,
-    /// Made only when it is passed on: many may wait for the server to start, and descriptors are few.
+    /// Made only when it is passed on: many may wait for the server to start, and descriptors are
+    /// few.
     pipes: Option<Box<(ParentPipes, WorkerPipes)>>,
     reply: oneshot::Sender<Result<(Forked, ParentPipes), StartError>>,
 }
 
-/// The most requests that wait for their answers. It bounds the descriptors that are under way, and is
-/// enough to keep the server busy.
+/// The most requests that wait for their answers. It bounds the descriptors that are under way, and
+/// is enough to keep the server busy.
 const MOST_SENT: usize = 16;
 
 impl ForkServer {
@@ -169,7 +170,8 @@ struct Server<'a> {
     unsent: VecDeque<Order>,
     /// Orders whose answers are to come, in this order.
     sent: VecDeque<Order>,
-    /// When the oldest of them was sent, or the last answer came; at first, when the server was started.
+    /// When the oldest of them was sent, or the last answer came; at first, when the server was
+    /// started.
     silent_since: Instant,
     /// Rings when the server may have been silent for too long. Set once at a time, as most answers
     /// come at once and setting an alarm costs more than they do.
@@ -453,7 +455,8 @@ impl<'a> Server<'a> {
     }
 
     /// How long it may take to start, or to answer, which it does at once unless it hangs. A worker
-    /// that waits for an answer must not have used up its own time by then, which would break the pool.
+    /// that waits for an answer must not have used up its own time by then, which would break the
+    /// pool.
     fn patience(&self) -> Duration {
         const ANSWER: Duration = Duration::from_secs(10);
         let limit = self.launch.start_timeout;

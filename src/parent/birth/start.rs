@@ -35,10 +35,10 @@ pub enum StartMethod {
     /// millisecond each, and what was preloaded is in the memory of all of them, but takes it only
     /// once, as long as they only read it. The server runs as long as the pool does.
     ///
-    /// For Linux 5.3 or later; elsewhere no worker can be started, and the pool is broken by that. There
-    /// is no `fork` of this process itself, which has threads and a runtime: the copy of a process has
-    /// only one of its threads, and the locks that the others held stay locked in it for ever. A
-    /// [chapter](crate::guide::start_methods) says more and compares the two.
+    /// For Linux 5.3 or later; elsewhere no worker can be started, and the pool is broken by that.
+    /// There is no `fork` of this process itself, which has threads and a runtime: the copy of a
+    /// process has only one of its threads, and the locks that the others held stay locked in it
+    /// for ever. A [chapter](crate::guide::start_methods) says more and compares the two.
     ForkServer,
 }
 
@@ -52,14 +52,16 @@ pub(crate) trait Start: fmt::Debug + Send + Sync {
         orders: &'a mut Orders,
     ) -> BoxFuture<'a, Result<Spawned, StartError>>;
 
-    /// Whether processes are forked by one that was told the functions, and ran the preload, before.
+    /// Whether processes are forked by one that was told the functions, and ran the preload,
+    /// before.
     fn forks(&self) -> bool;
 
     /// The pool has ended: ends what starts them.
     fn stop(&self) -> BoxFuture<'_, ()>;
 }
 
-/// The process of a worker, from its start until it is reaped. If it is dropped before it is killed.
+/// The process of a worker, from its start until it is reaped. If it is dropped before it is
+/// killed.
 pub(crate) trait Body: Send {
     fn pid(&self) -> u32;
 
@@ -72,7 +74,8 @@ pub(crate) trait Body: Send {
     /// Ready once it has exited; it is not reaped yet.
     fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Kills what is left of its group, reaps it, and says how it has ended; `None` if nobody knows.
+    /// Kills what is left of its group, reaps it, and says how it has ended; `None` if nobody
+    /// knows.
     fn reap(&mut self) -> BoxFuture<'_, Option<ExitStatus>>;
 
     /// As [`Self::reap`], but nobody asks how it has ended, or waits for it.
@@ -85,7 +88,8 @@ pub(crate) struct Spawned {
     pub(crate) stdin: ChildStdin,
     pub(crate) stdout: ChildStdout,
     pub(crate) stderr: ChildStderr,
-    /// The page for claims, and what the child opens it by. Without it everything works, only slower.
+    /// The page for claims, and what the child opens it by. Without it everything works, only
+    /// slower.
     pub(crate) claims: Option<(SharedPage, OwnedFd)>,
 }
 

@@ -12,7 +12,8 @@ use crate::sys::{Segment, SegmentRef};
 use crate::wire::Outcome;
 
 const MAX_PAYLOAD: usize = 4 << 10;
-/// Of one frame, whose header may be large as far as the codec knows, and of the room for what is read.
+/// Of one frame, whose header may be large as far as the codec knows, and of the room for what is
+/// read.
 const MOST: usize = (17 << 20) + MAX_PAYLOAD;
 /// Of the segment that is known.
 const SEGMENT: u64 = 1;

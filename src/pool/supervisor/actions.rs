@@ -59,7 +59,8 @@ impl Supervisor {
                     view.scheduler.recalled(now, worker, taken);
                 }
                 Action::Ask(worker) => {
-                    // No item of a chunk that is asked begins any more, so they must not count as its own.
+                    // No item of a chunk that is asked begins any more, so they must not count as
+                    // its own.
                     self.divide(view, worker);
                     let cooperative = self.ask(&view.scheduler, worker);
                     view.scheduler.asked(now, worker, cooperative);
@@ -147,8 +148,8 @@ impl Supervisor {
         }
     }
 
-    /// Has shared memory given back that was not needed lately. There is no timer for that: a pool that has
-    /// nothing to do does nothing.
+    /// Has shared memory given back that was not needed lately. There is no timer for that: a pool
+    /// that has nothing to do does nothing.
     pub(super) fn trim(&mut self, now: Time) {
         self.next_trim = now + TRIM_PERIOD;
         if self.commons.arena.trim() {

@@ -71,8 +71,8 @@ impl Supervisor {
         if self.ledger.get(task).is_some_and(|entry| entry.cell().claim().is_some()) {
             self.divide(view, worker);
         } else if is_heard {
-            // Without claims each result is written before the next item begins. What is not heard may have
-            // been written all the same, and then every item may have begun.
+            // Without claims each result is written before the next item begins. What is not heard
+            // may have been written all the same, and then every item may have begun.
             let begun = harvest.done(task).saturating_add(1);
             self.cut_off(view, worker, task, &harvest, begun);
         }

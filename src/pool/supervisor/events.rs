@@ -106,8 +106,8 @@ impl Supervisor {
         }
     }
 
-    /// A worker begins nothing before it is sent once more what it has, by the pipe. To the scheduler nothing
-    /// has happened: it is the same worker, and the tasks have the same order.
+    /// A worker begins nothing before it is sent once more what it has, by the pipe. To the
+    /// scheduler nothing has happened: it is the same worker, and the tasks have the same order.
     fn on_cannot_open(&mut self, view: &mut View, now: Time, worker: WorkerId) {
         self.skip_cancelled(view, now, worker, None);
         let outlet = self.workers.get(&worker).and_then(|worker| worker.outlet.clone());
@@ -151,8 +151,8 @@ impl Supervisor {
         self.perform(view, now);
     }
 
-    /// The worker has passed over the tasks before `next` (over all, without one) that were cancelled
-    /// in its hands. It can be that their commands have not been handled yet.
+    /// The worker has passed over the tasks before `next` (over all, without one) that were
+    /// cancelled in its hands. It can be that their commands have not been handled yet.
     fn skip_cancelled(
         &mut self,
         view: &mut View,

@@ -1,5 +1,6 @@
-//! What owns the workers. It decides nothing: it picks an event, hands it to the scheduler, and performs all
-//! actions before it picks the next. Who has it do so is up to the [helm](crate::pool::helm).
+//! What owns the workers. It decides nothing: it picks an event, hands it to the scheduler, and
+//! performs all actions before it picks the next. Who has it do so is up to the
+//! [helm](crate::pool::helm).
 
 mod actions;
 mod chunks;
@@ -54,7 +55,8 @@ pub(crate) struct Supervisor {
     max_payload: usize,
     ledger: Ledger,
     workers: BTreeMap<WorkerId, Worker>,
-    /// Tasks that have reported, with readers that are woken as those of `resolved`, and before them.
+    /// Tasks that have reported, with readers that are woken as those of `resolved`, and before
+    /// them.
     reported: Vec<(Arc<TaskCell>, Progress)>,
     resolved: Vec<Resolved>,
     /// What is told before them.
@@ -82,8 +84,8 @@ pub(crate) struct Supervisor {
     report: Option<ShutdownReport>,
 }
 
-/// Shared memory that was not used for so long is given back. To make ten megabytes anew takes some milliseconds, so
-/// this costs little even if they are needed just then.
+/// Shared memory that was not used for so long is given back. To make ten megabytes anew takes some
+/// milliseconds, so this costs little even if they are needed just then.
 const TRIM_PERIOD: Duration = Duration::from_secs(1);
 
 impl Supervisor {
@@ -122,8 +124,8 @@ impl Supervisor {
         }
     }
 
-    /// Brings up the first workers, if they are wanted without a task; returns when the scheduler wants to be
-    /// called.
+    /// Brings up the first workers, if they are wanted without a task; returns when the scheduler
+    /// wants to be called.
     pub(crate) fn open(&mut self) -> Option<Time> {
         let commons = Arc::clone(&self.commons);
         let view = &mut *commons.view();
@@ -173,7 +175,8 @@ impl Supervisor {
 
     /// Tells those who look on and those who wait for tasks.
     fn resolve(&mut self) {
-        // Each is looked at first: to drain nothing is a call of its own, and most turns have little to tell.
+        // Each is looked at first: to drain nothing is a call of its own, and most turns have
+        // little to tell.
         if !self.reported.is_empty() {
             for (cell, Progress { done, total, text, .. }) in self.reported.drain(..) {
                 cell.report_progress(done, total, text);

@@ -35,8 +35,8 @@ pub enum TaskStatus {
     Cancelled,
 }
 
-/// What the handle of a task and the supervisor share; one allocation for each task, so it is small, and
-/// what few tasks have is elsewhere.
+/// What the handle of a task and the supervisor share; one allocation for each task, so it is
+/// small, and what few tasks have is elsewhere.
 ///
 /// ```text
 ///         send                 resolve
@@ -260,8 +260,8 @@ impl TaskCell {
         }
     }
 
-    /// What was agreed with the worker that has the task, if it is in the hands of one that takes part
-    /// in claims.
+    /// What was agreed with the worker that has the task, if it is in the hands of one that takes
+    /// part in claims.
     pub(crate) fn claim(&self) -> Option<Claim> {
         self.lock().sent_claim().cloned()
     }

@@ -2,8 +2,8 @@
 //! have come.
 //!
 //! Items are numbered in the order of the inputs. A chunk is a run of them; it is one task to the
-//! scheduler, and can be divided while it runs. Its results come in parts, each a run of items, in any
-//! order of the parts. Each item is in exactly one part:
+//! scheduler, and can be divided while it runs. Its results come in parts, each a run of items, in
+//! any order of the parts. Each item is in exactly one part:
 //!
 //! ```text
 //! chunk   ├──────────────────────────────────────┤
@@ -231,8 +231,8 @@ impl Harvest {
         self.lock().chunks.get(&task).map_or(0, |chunk| chunk.done)
     }
 
-    /// Cuts off what comes behind the first `keep` items of a chunk, and returns the parts of it that
-    /// shall be chunks of their own. There are none if nobody wants them.
+    /// Cuts off what comes behind the first `keep` items of a chunk, and returns the parts of it
+    /// that shall be chunks of their own. There are none if nobody wants them.
     pub(crate) fn divide(self: &Arc<Self>, task: TaskId, keep: u32) -> Vec<Division> {
         let mut state = self.lock();
         if state.closed {

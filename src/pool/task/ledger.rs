@@ -14,8 +14,9 @@ use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::task::harvest::Harvest;
 use crate::wire::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
 
-/// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil that any more
-/// (the runtime has gone, or the task met a pool that had just closed), the task resolves as shut down.
+/// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil
+/// that any more (the runtime has gone, or the task met a pool that had just closed), the task
+/// resolves as shut down.
 pub(crate) struct Entry {
     cell: Arc<TaskCell>,
     /// Set if it is a chunk: where the results of its items go.
@@ -90,8 +91,8 @@ impl Drop for Entry {
 /// How many neighbours share a page of the ledger.
 const PAGE: usize = 64;
 
-/// All tasks that are not over. Ids are counted up, so they are kept in pages of neighbours: that takes
-/// little more than a pointer for each, and nothing moves when there are many.
+/// All tasks that are not over. Ids are counted up, so they are kept in pages of neighbours: that
+/// takes little more than a pointer for each, and nothing moves when there are many.
 #[derive(Default)]
 pub(crate) struct Ledger {
     pages: HashMap<u64, Box<Page>, BuildHasherDefault<IdHasher>>,

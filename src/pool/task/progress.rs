@@ -13,8 +13,8 @@ pub struct Progress {
     pub total: u64,
     /// A text to show; cut after 4 KiB.
     pub message: String,
-    /// The attempt that reported it, counted from one. A [retry](crate::TaskBuilder::retries) starts
-    /// from scratch, so `done` may be less than before.
+    /// The attempt that reported it, counted from one. A [retry](crate::TaskBuilder::retries)
+    /// starts from scratch, so `done` may be less than before.
     pub attempt: u32,
 }
 

@@ -53,8 +53,8 @@ pub enum PoolEvent {
         /// Who, and how.
         death: WorkerDeath,
     },
-    /// A worker that the pool had told to go has ended without a goodbye: its task was aborted or ran
-    /// too long, the pool is broken, or it did not leave in time.
+    /// A worker that the pool had told to go has ended without a goodbye: its task was aborted or
+    /// ran too long, the pool is broken, or it did not leave in time.
     #[non_exhaustive]
     WorkerKilled {
         /// Who, and how.
@@ -76,8 +76,8 @@ pub enum PoolEvent {
         /// The name of its function.
         function: &'static str,
     },
-    /// A worker has nothing else to do before a task, and begins it. If the worker dies at this very
-    /// moment the task may have to be started again by another one, at the same attempt.
+    /// A worker has nothing else to do before a task, and begins it. If the worker dies at this
+    /// very moment the task may have to be started again by another one, at the same attempt.
     #[non_exhaustive]
     TaskStarted {
         /// The task.
@@ -95,8 +95,8 @@ pub enum PoolEvent {
         /// The attempt that begins: two or more.
         attempt: u32,
     },
-    /// A task is over. This comes before its handle resolves, unless the handle itself has cancelled
-    /// the task.
+    /// A task is over. This comes before its handle resolves, unless the handle itself has
+    /// cancelled the task.
     #[non_exhaustive]
     TaskFinished {
         /// The task.
@@ -116,7 +116,8 @@ pub enum PoolEvent {
     /// tasks. When all is over the stream ends.
     #[non_exhaustive]
     PoolShutDown,
-    /// The reader was too slow, and this many events are lost to it. What follows is complete again.
+    /// The reader was too slow, and this many events are lost to it. What follows is complete
+    /// again.
     Missed(u64),
 }
 
@@ -124,8 +125,8 @@ pub enum PoolEvent {
 /// [`ProcessPoolExecutor::events`](crate::ProcessPoolExecutor::events) returns.
 ///
 /// It yields in the order in which things happened, as the pool's supervisor came to know them. It
-/// ends when the pool has ended, or the runtime that the pool was built on. It does not keep the pool
-/// going.
+/// ends when the pool has ended, or the runtime that the pool was built on. It does not keep the
+/// pool going.
 ///
 /// A reader is never waited for. One that lags more than about a thousand events behind loses the
 /// oldest, and [`PoolEvent::Missed`] says how many.

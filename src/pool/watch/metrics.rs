@@ -221,8 +221,8 @@ impl DurationHistogram {
         Duration::from_nanos(self.0.max())
     }
 
-    /// What this percentage of them does not exceed: `percentile(50.0)` is the median. Zero if there is
-    /// none. Less than 0 is taken as 0, and more than 100 as 100.
+    /// What this percentage of them does not exceed: `percentile(50.0)` is the median. Zero if
+    /// there is none. Less than 0 is taken as 0, and more than 100 as 100.
     pub fn percentile(&self, percent: f64) -> Duration {
         Duration::from_nanos(self.0.value_at_percentile(percent.clamp(0.0, 100.0)))
     }

@@ -87,9 +87,9 @@ pub struct WorkerInfo {
     pub tasks_completed: u64,
     /// How long ago its process was started.
     pub uptime: Duration,
-    /// The bytes of RAM that its process takes, without those of processes that it has started. They
-    /// are read when [`workers`](crate::ProcessPoolExecutor::workers) is called; `None` if it is just
-    /// gone, and where the system does not tell (anywhere but on Linux).
+    /// The bytes of RAM that its process takes, without those of processes that it has started.
+    /// They are read when [`workers`](crate::ProcessPoolExecutor::workers) is called; `None` if it
+    /// is just gone, and where the system does not tell (anywhere but on Linux).
     pub memory: Option<u64>,
 }
 
@@ -162,8 +162,8 @@ pub struct PoolStats {
     pub workers_stopping: usize,
     /// Workers that were started so far.
     pub worker_starts: u64,
-    /// Those of them that took the place of a worker that had died, was ended with its task, or was used
-    /// up.
+    /// Those of them that took the place of a worker that had died, was ended with its task, or was
+    /// used up.
     pub worker_restarts: u64,
     /// Workers that died so far without having been told to.
     pub worker_deaths: u64,

@@ -270,7 +270,8 @@ impl Model {
         sent.find(|id| task.key.is_some() && self.tasks[index(id.0)].key == task.key)
     }
 
-    /// Whether idle workers may be spared what waits: as many as there are CPUs run brief tasks, and have more.
+    /// Whether idle workers may be spared what waits: as many as there are CPUs run brief tasks,
+    /// and have more.
     pub(super) fn spares_idle_ones(&self) -> bool {
         let is_brisk = |desk: &&Desk| desk.stage == Stage::Ready && desk.pipeline.len() > 1;
         self.tempo.is_brief() && self.live().filter(is_brisk).count() >= self.config.cpus

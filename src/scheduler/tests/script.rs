@@ -68,7 +68,8 @@ impl Pool {
         Self::of(usize::try_from(max_workers).unwrap()).warmed(max_workers, Duration::ZERO)
     }
 
-    /// All workers are up and idle, and each task takes five microseconds: so four are worth a worker.
+    /// All workers are up and idle, and each task takes five microseconds: so four are worth a
+    /// worker.
     pub(super) fn brief(max_workers: u64) -> Self {
         let most = usize::try_from(max_workers).unwrap();
         let mut pool = Self::with(Config { brief_row: 2, max_pipeline: 8, ..config(most) });

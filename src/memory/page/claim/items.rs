@@ -1,20 +1,23 @@
 //! Which items of a chunk begin.
 //!
-//! An item may take nanoseconds, so the worker does not claim each by an atomic exchange: it only announces, in a
-//! word that nobody else writes, how many have begun, and then looks whether the chunk has been stopped. The
-//! parent takes back all that have not begun: it marks the chunk's word as stopped, has the worker go through a
-//! [memory barrier](barrier), and looks how many were announced.
+//! An item may take nanoseconds, so the worker does not claim each by an atomic exchange: it only
+//! announces, in a word that nobody else writes, how many have begun, and then looks whether the
+//! chunk has been stopped. The parent takes back all that have not begun: it marks the chunk's word
+//! as stopped, has the worker go through a [memory barrier](barrier), and looks how many were
+//! announced.
 //!
 //! ```text
 //! worker: announce item n ── look: stopped? ── no: run it
 //! parent: stop ── barrier in the worker ── look: how many are announced?
 //! ```
 //!
-//! What was announced before the barrier, the parent sees. After it the worker sees that the chunk is stopped. Only
-//! an item that is announced at that very moment can be seen by both, or by none: so both then try to settle, by an
-//! exchange of the chunk's word, how many items have begun, and what was settled first holds for both.
+//! What was announced before the barrier, the parent sees. After it the worker sees that the chunk
+//! is stopped. Only an item that is announced at that very moment can be seen by both, or by none:
+//! so both then try to settle, by an exchange of the chunk's word, how many items have begun, and
+//! what was settled first holds for both.
 //!
-//! Where the parent cannot have a barrier in the worker, the worker goes through one of its own for each item.
+//! Where the parent cannot have a barrier in the worker, the worker goes through one of its own for
+//! each item.
 
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 

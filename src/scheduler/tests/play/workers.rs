@@ -38,8 +38,8 @@ impl Play {
         Ok(())
     }
 
-    /// It says with its last result that it will begin nothing more. Where tasks cannot be taken back none
-    /// has been sent by then.
+    /// It says with its last result that it will begin nothing more. Where tasks cannot be taken
+    /// back none has been sent by then.
     pub(super) fn bloat(&mut self, worker: WorkerId) -> Check {
         self.read_all(worker)?;
         let lost = !self.process(worker).recallable && self.scheduler.pipeline(worker).count() > 0;
@@ -173,7 +173,8 @@ impl Play {
         self.end(worker, End::Died { taken })
     }
 
-    /// Of a task of several parts only the one that ran dies with the worker: one more is taken back.
+    /// Of a task of several parts only the one that ran dies with the worker: one more is taken
+    /// back.
     fn rest_of_first(&mut self, pipeline: &[TaskId], taken: usize) -> usize {
         let Some(&first) = pipeline.first().filter(|_| taken + 1 == pipeline.len()) else {
             return 0;
