@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const LONGEST_FILE: usize = 600;
+const LONGEST_LINE: usize = 100;
 
 /// A source file with its path inside the repository.
 struct Source {
@@ -72,6 +73,20 @@ fn too_long(source: &Source) -> Vec<String> {
     let lines = source.text.lines().count();
     let verdict = format!("{}: {lines} lines, more than {LONGEST_FILE}", source.path);
     (lines > LONGEST_FILE).then_some(verdict).into_iter().collect()
+}
+
+/// Prose; tables, drawings and code may need more.
+fn wide_comments(source: &Source) -> Vec<String> {
+    let is_prose = |text: &str| {
+        let is_code = text.ends_with([';', '{', '}']) || text.contains("```");
+        !is_code && !text.contains("  ") && !text.contains(['|', '─', '│'])
+    };
+    let lines = (1..).zip(source.text.lines());
+    let wide = lines.filter(|(_, line)| {
+        let is_comment = line.trim_start().starts_with("//");
+        is_comment && line.chars().count() > LONGEST_LINE && is_prose(line.trim_start())
+    });
+    wide.map(|(number, _)| format!("{}:{number}: a wide comment", source.path)).collect()
 }
 
 fn repository() -> &'static Path {
@@ -139,6 +154,11 @@ fn files_are_short() {
 }
 
 #[test]
+fn comments_are_within_the_columns() {
+    assert_none(wide_comments);
+}
+
+#[test]
 fn the_changelog_has_a_place_for_what_is_new() {
     let changelog = fs::read_to_string(repository().join("CHANGELOG.md")).unwrap();
     assert!(changelog.lines().any(|line| line == "## Unreleased"), "{changelog}");
@@ -159,6 +179,8 @@ fn the_rules_see_what_they_look_for() {
         assert_eq!(rule(&Source::new(path, text)).len(), 1, "{text}");
     }
     assert_eq!(too_long(&Source::new("src/a.rs", &"\n".repeat(LONGEST_FILE + 1))).len(), 1);
+    let wide = format!("// {}\n", "a ".repeat(LONGEST_LINE / 2));
+    assert_eq!(wide_comments(&Source::new("src/a.rs", &wide)).len(), 1);
 }
 
 #[test]
@@ -174,4 +196,6 @@ fn the_rules_leave_alone_what_is_allowed() {
         assert_eq!(rule(&Source::new(path, text)), [""; 0], "{text}");
     }
     assert_eq!(too_long(&Source::new("src/a.rs", &"\n".repeat(LONGEST_FILE))), [""; 0]);
+    let table = format!("//! | {} |\n", "a ".repeat(LONGEST_LINE / 2));
+    assert_eq!(wide_comments(&Source::new("src/a.rs", &table)), [""; 0]);
 }
