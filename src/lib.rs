@@ -142,9 +142,6 @@ mod codec;
 mod error;
 mod executor;
 mod function;
-#[cfg(test)]
-mod fuzz;
-pub mod guide;
 mod memory;
 mod parent;
 mod pool;
@@ -195,6 +192,25 @@ pub use crate::process::{
     active_children, parent_process,
 };
 pub use crate::scheduler::{LeaveReason, OnWorkerDeath};
+
+/// Chapters to read: for those who know another tool, and for those who have to choose one, start
+/// methods, what values can cross, and what things cost.
+pub mod guide {
+    #[doc = include_str!("../docs/guide/coming_from_python.md")]
+    pub mod coming_from_python {}
+
+    #[doc = include_str!("../docs/guide/choosing.md")]
+    pub mod choosing {}
+
+    #[doc = include_str!("../docs/guide/start_methods.md")]
+    pub mod start_methods {}
+
+    #[doc = include_str!("../docs/guide/performance.md")]
+    pub mod performance {}
+
+    #[doc = include_str!("../docs/guide/values.md")]
+    pub mod values {}
+}
 
 /// For the macros only.
 #[doc(hidden)]

@@ -130,7 +130,7 @@ const MODULE: [&str; 36] = [
     "Manager",
 ];
 
-const CHAPTER: &str = include_str!("../src/guide/coming_from_python.md");
+const CHAPTER: &str = include_str!("../docs/guide/coming_from_python.md");
 
 /// What has no row in a table of this text.
 fn missing<'a>(text: &str, names: &[&'a str]) -> Vec<&'a str> {

@@ -3,5 +3,5 @@
 //! `cargo test -p procpool-gallery --doc -- --ignored` runs it.
 
 #[cfg(doctest)]
-#[doc = include_str!("../../src/guide/choosing.md")]
+#[doc = include_str!("../../docs/guide/choosing.md")]
 struct Choosing;

@@ -9,6 +9,8 @@ mod compact;
 mod depth;
 mod error;
 mod form;
+#[cfg(test)]
+mod fuzz;
 mod mark;
 mod named;
 mod number;
@@ -127,6 +129,14 @@ pub(crate) fn encode_compact<T: Serialize + ?Sized>(
     limit: usize,
 ) -> Result<(), CodecError> {
     encode_as(value, buffer, limit, AskedForm::Compact)
+}
+
+/// What fuzz targets begin with.
+#[cfg(test)]
+pub(crate) fn encoded<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_compact(value, &mut bytes, usize::MAX).unwrap();
+    bytes
 }
 
 /// As [`encode_compact`], in either form.

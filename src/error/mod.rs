@@ -5,6 +5,8 @@
 
 mod build;
 mod cause;
+#[cfg(test)]
+mod fuzz;
 mod panic;
 mod refusal;
 mod start;

@@ -7,6 +7,9 @@
 //! It is the same for workers, for the server that forks them, and for a
 //! [`Process`](crate::Process).
 
+#[cfg(test)]
+mod fuzz;
+
 use std::io;
 
 use bytes::BytesMut;

@@ -2,6 +2,8 @@
 
 pub(crate) mod fork;
 mod frame;
+#[cfg(test)]
+pub(crate) mod fuzzing;
 mod hello;
 mod item;
 mod message;

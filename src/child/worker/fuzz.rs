@@ -8,9 +8,10 @@ use super::*;
 use crate::base::Identity;
 use crate::base::ResourceLimits;
 use crate::base::TaskId;
-use crate::fuzz::{MENDED, Seeds, encoded, frame, split_stream, stream};
+use crate::codec::encoded;
 use crate::memory::lease_word;
 use crate::sys::Segment;
+use crate::wire::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
 use crate::wire::{PREAMBLE, Place, begin_item, end_item};
 
 const MAX_PAYLOAD: usize = 4 << 10;

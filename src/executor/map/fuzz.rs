@@ -7,12 +7,13 @@ use std::task::{Context, Waker};
 use super::yields::Yields;
 use crate::WorkerId;
 use crate::base::TaskId;
-use crate::fuzz::{Seeds, encoded, split};
+use crate::codec::encoded;
 use crate::memory::Payload;
 use crate::memory::page::Watch;
 use crate::memory::page::record;
 use crate::pool::task::{Harvest, Receipt};
 use crate::sys::SharedPage;
+use crate::wire::fuzzing::{Seeds, split};
 use crate::wire::{ChunkReplyHeader, Outcome, begin_entry, begin_item, end_entry, end_item};
 
 const CHUNK: TaskId = TaskId(70);

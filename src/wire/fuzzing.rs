@@ -12,9 +12,6 @@
 //!
 //! An input that fails is made as small as can be, and written to the corpus.
 
-mod handshake;
-mod values;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -24,8 +21,8 @@ use std::time::{Duration, Instant};
 use mutatis::check::{Check, CheckError};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::{Kind, LENGTH, put_frame};
 use crate::sys::memory_for;
-use crate::wire::{Kind, LENGTH, put_frame};
 
 /// Inputs that are longer are not looked at: frames that are large are so because of their payload.
 const LONGEST: usize = 16 << 10;
@@ -154,13 +151,6 @@ pub(crate) fn frame(kind: Kind, header: &impl serde::Serialize, payload: &[u8]) 
     put_frame(&mut frame, kind, header, payload.len()).unwrap();
     frame.extend_from_slice(payload);
     frame
-}
-
-/// A value as arguments and results are encoded.
-pub(crate) fn encoded(value: &impl serde::Serialize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    crate::codec::encode_compact(value, &mut bytes, usize::MAX).unwrap();
-    bytes
 }
 
 /// Cuts an input into a number that says how it is to be used, and the rest.

@@ -2,11 +2,10 @@
 
 use bytes::BytesMut;
 
-use super::{Seeds, frame, split};
-use crate::base::Identity;
-use crate::base::ResourceLimits;
-use crate::parent::{Handshake, Heard};
+use super::{Handshake, Heard};
+use crate::base::{Identity, ResourceLimits};
 use crate::wire::fork::{Answer, Request};
+use crate::wire::fuzzing::{Seeds, frame, split};
 use crate::wire::{
     FunctionName, Hello, InitFailure, Kind, PREAMBLE, PanicReport, PreloadHeader, ProcessHello,
     Ready, ServerHello, VERSION, WorkerHello, frame_codec, peek_version, split_header, split_kind,

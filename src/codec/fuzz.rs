@@ -8,10 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{Seeds, encoded, split};
-use crate::codec::{AskedForm, Choice, decode, decode_shared, encode};
-use crate::error::Cause;
-use crate::wire::{Outcome, PanicReport};
+use super::{AskedForm, Choice, decode, decode_shared, encode, encoded};
+use crate::wire::fuzzing::{Seeds, split};
 
 #[derive(Serialize, Deserialize)]
 enum Shape {
@@ -225,33 +223,5 @@ fn hostile_depth() {
         std::thread::scope(|scope| {
             thread.spawn_scoped(scope, || check(&bytes)).unwrap().join().unwrap();
         });
-    });
-}
-
-#[test]
-fn failures() {
-    let report = PanicReport {
-        message: "it was bad".to_owned(),
-        location: Some("src/main.rs:3:7".to_owned()),
-        backtrace: "0: main\n1: start".to_owned(),
-    };
-    let report = postcard::to_stdvec(&report).unwrap();
-    let seeds = Seeds::new("failures")
-        .with("panic", [&[1], &report[..]].concat())
-        .with("arguments", b"\x02they are bad".to_vec())
-        .with("result", b"\x03it is bad".to_vec())
-        .with("too-large", vec![4]);
-    seeds.fuzz((4 << 10, 16), |input| {
-        let (number, payload) = split(input);
-        let outcomes = [
-            Outcome::Returned,
-            Outcome::Panicked,
-            Outcome::UndecodableArguments,
-            Outcome::UnencodableResult,
-            Outcome::ResultTooLarge,
-        ];
-        if let Some(cause) = Cause::told(outcomes[usize::from(number % 5)], payload, 100) {
-            drop(format!("{cause} {cause:?}"));
-        }
     });
 }
