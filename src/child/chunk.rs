@@ -20,7 +20,7 @@ use crate::wire::{
 /// record, or, if that has no room, in the pipe.
 pub(super) struct ChunkRun {
     header: ChunkHeader,
-    shared: Option<Shared>,
+    shared: Option<SharedPart>,
     /// The entries that have not been sent.
     entries: Vec<u8>,
     /// How many items were sent.
@@ -33,7 +33,7 @@ pub(super) struct ChunkRun {
 }
 
 /// Where items are claimed and their results recorded.
-struct Shared {
+struct SharedPart {
     page: &'static SharedPage,
     slot: Slot,
     recorder: Recorder<'static>,
@@ -41,7 +41,7 @@ struct Shared {
     items: Option<Items<'static>>,
 }
 
-impl Shared {
+impl SharedPart {
     /// Claims the next item.
     #[inline]
     fn begin_item(&mut self) -> bool {
@@ -61,7 +61,7 @@ impl ChunkRun {
     ) -> Self {
         let shared = page.zip(header.slot).map(|(page, slot)| {
             let recorder = Recorder::new(page, slot);
-            Shared { page, slot, recorder, items: None }
+            SharedPart { page, slot, recorder, items: None }
         });
         let began = Instant::now();
         Self { header, shared, entries: buffer, base: 0, done: 0, began, since: began }
@@ -71,8 +71,8 @@ impl ChunkRun {
     /// taken back.
     #[inline]
     pub(super) fn begin_item(&mut self) -> Option<u32> {
-        let has_begun =
-            self.done < self.header.count && self.shared.as_mut().is_none_or(Shared::begin_item);
+        let has_begun = self.done < self.header.count
+            && self.shared.as_mut().is_none_or(SharedPart::begin_item);
         has_begun.then_some(self.done)
     }
 

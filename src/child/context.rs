@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::progress::Uplink;
+use super::progress::Reporter;
 use crate::base::{TaskId, WorkerId};
 use crate::memory::page::Begun;
 use crate::wire::ProgressHeader;
@@ -35,7 +35,7 @@ pub struct Current {
     pub(super) attempt: u32,
     /// By which the parent can ask the task to end. `None` where the two share no memory.
     pub(super) claim: Option<Begun<'static>>,
-    pub(super) uplink: &'static Uplink,
+    pub(super) uplink: &'static Reporter,
     /// The task's number among those that this worker has run.
     pub(super) run: u64,
 }

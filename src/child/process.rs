@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::call::call;
 use super::panic::{catch, record_panics};
-use super::progress::Uplink;
+use super::progress::Reporter;
 use super::stream::{FrameReader, FrameWriter};
 use super::worker::watch_parent;
 use crate::base::TaskId;
@@ -43,7 +43,7 @@ pub(super) fn run() -> ! {
 fn serve(socket: OwnedFd) -> io::Result<i32> {
     take_standard_streams(&socket)?;
     let socket = Arc::new(File::from(socket));
-    let uplink = Box::leak(Box::new(Uplink::new(socket.try_clone()?)));
+    let uplink = Box::leak(Box::new(Reporter::new(socket.try_clone()?)));
     let mut writer = FrameWriter::new(uplink);
     let mut reader = FrameReader::new(Arc::clone(&socket))?;
     let mut incoming = reader.read()?;

@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 ///
 /// Lives as long as the process, as threads that outlive their task may still report. Where both
 /// locks are held, that of the pipe was taken first.
-pub(super) struct Uplink {
+pub(super) struct Reporter {
     /// Held while frames are written, which may block. A report is taken and written under one
     /// lock, so none can be written after its task's reply.
     pipe: Mutex<Pipe>,
@@ -35,7 +35,7 @@ pub(super) struct Uplink {
     sender: Once,
 }
 
-impl Uplink {
+impl Reporter {
     pub(super) fn new(pipe: File) -> Self {
         Self {
             pipe: Mutex::new(Pipe {
@@ -316,9 +316,9 @@ mod tests {
         assert_eq!(done(limiter.take(now)), Some(1), "and its first report is due at once");
     }
 
-    fn uplink() -> (&'static Uplink, PipeReader) {
+    fn uplink() -> (&'static Reporter, PipeReader) {
         let (reader, writer) = pipe().unwrap();
-        (Box::leak(Box::new(Uplink::new(OwnedFd::from(writer).into()))), reader)
+        (Box::leak(Box::new(Reporter::new(OwnedFd::from(writer).into()))), reader)
     }
 
     /// Reads one frame: its kind, the number in its header, and its payload.

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use super::input::Input;
-use super::progress::Uplink;
+use super::progress::Reporter;
 use crate::function::Arguments;
 use crate::memory::shared::{Kept, lend};
 use crate::sys::trim;
@@ -133,13 +133,13 @@ impl Items<'_> {
 
 /// Writes frames. Before the next task begins each is written, or the parent can see it.
 pub(super) struct FrameWriter {
-    uplink: &'static Uplink,
+    uplink: &'static Reporter,
     buffer: Vec<u8>,
 }
 
 impl FrameWriter {
     /// The preamble goes out with the first frame.
-    pub(super) fn new(uplink: &'static Uplink) -> Self {
+    pub(super) fn new(uplink: &'static Reporter) -> Self {
         Self { uplink, buffer: PREAMBLE.to_vec() }
     }
 

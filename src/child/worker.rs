@@ -16,7 +16,7 @@ use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_current_item};
 use super::panic::record_panics;
 use super::prepare::{initialise, preload};
-use super::progress::Uplink;
+use super::progress::Reporter;
 use super::segments::{Segments, read};
 use super::stream::{FrameReader, FrameWriter, Incoming, Items};
 use crate::base::CpuTimeLimit;
@@ -150,7 +150,7 @@ fn serve(
     functions: Functions,
     has_lifeline: bool,
 ) -> io::Result<()> {
-    let uplink = Box::leak(Box::new(Uplink::new(output)));
+    let uplink = Box::leak(Box::new(Reporter::new(output)));
     let mut writer = FrameWriter::new(uplink);
     let started = Worker::start(&mut reader, &mut writer, uplink, functions, has_lifeline)?;
     let Some(mut worker) = started else { return Ok(()) };
@@ -165,7 +165,7 @@ struct Worker {
     functions: Vec<&'static Function>,
     /// Never unmapped: threads that outlive their task may still look at it.
     claims: Option<&'static SharedPage>,
-    uplink: &'static Uplink,
+    uplink: &'static Reporter,
     /// Counts the tasks that began here.
     runs: u64,
     /// Counts those that were answered.
@@ -211,7 +211,7 @@ impl Worker {
     fn start(
         reader: &mut FrameReader,
         writer: &mut FrameWriter,
-        uplink: &'static Uplink,
+        uplink: &'static Reporter,
         functions: Functions,
         has_lifeline: bool,
     ) -> io::Result<Option<Self>> {

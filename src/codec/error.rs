@@ -11,10 +11,10 @@ use serde::de::{Expected, Visitor};
 /// Why a value could not be turned into bytes or back. It is as small as can be, because everything
 /// that can fail returns it.
 #[derive(Clone, Debug)]
-pub(crate) struct CodecError(Box<Report>);
+pub(crate) struct CodecError(Box<Details>);
 
 #[derive(Clone, Debug)]
-struct Report {
+struct Details {
     fault: Fault,
     path: Path,
     /// Whose argument or result it is, if that is known here.
@@ -135,7 +135,7 @@ impl Eq for CodecError {}
 
 impl From<Fault> for CodecError {
     fn from(fault: Fault) -> Self {
-        Self(Box::new(Report { fault, path: Path::default(), function: None }))
+        Self(Box::new(Details { fault, path: Path::default(), function: None }))
     }
 }
 
@@ -157,7 +157,7 @@ impl std::error::Error for CodecError {}
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { fault, path, .. } = &*self.0;
+        let Details { fault, path, .. } = &*self.0;
         let levels = path.levels;
         match fault {
             Fault::TooDeep => write!(

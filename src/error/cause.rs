@@ -95,7 +95,7 @@ impl fmt::Display for Value {
 #[error("{0}")]
 struct Remote(String);
 
-/// What a [`Report`] is about.
+/// What an [`ErrorReport`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// A call of this function that was never accepted.
@@ -139,14 +139,14 @@ impl fmt::Display for Subject {
 
 /// A cause with its circumstances; the inside of the public error types.
 #[derive(Clone, Debug)]
-pub(crate) struct Report {
+pub(crate) struct ErrorReport {
     pub(crate) subject: Subject,
     pub(crate) worker: Option<WorkerId>,
     pub(crate) attempt: u32,
     pub(crate) cause: Cause,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ErrorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.subject)?;
         // A death names the worker itself.

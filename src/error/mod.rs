@@ -16,12 +16,12 @@ mod worker;
 
 pub(crate) use self::build::BuildErrorKind;
 pub use self::build::{BuildError, ResizeError};
-pub(crate) use self::cause::{Cause, Report, Subject, Value};
+pub(crate) use self::cause::{Cause, ErrorReport, Subject, Value};
 pub use self::panic::TaskPanic;
 pub(crate) use self::panic::panic_report;
 pub(crate) use self::refusal::Refusal;
 pub use self::start::BrokenProcessPool;
-pub(crate) use self::start::{BrokenCause, InitializerFailure, Place, StartError};
+pub(crate) use self::start::{BrokenCause, InitializerFailure, StartError, StartPlace};
 pub use self::task::{RunError, SubmitError, TaskError};
 pub(crate) use self::text::unregistered;
 pub use self::worker::WorkerDeath;

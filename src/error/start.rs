@@ -86,25 +86,25 @@ pub(crate) enum StartError {
     #[error("the preload `{function}` {failure}")]
     Preload { function: &'static str, failure: InitializerFailure },
     #[error("{place} cannot fork workers: {reason}")]
-    CannotFork { place: Place, reason: String },
+    CannotFork { place: StartPlace, reason: String },
     #[error("{place} was not ready within {limit:?}{hint}")]
-    Timeout { place: Place, limit: Duration, hint: &'static str },
+    Timeout { place: StartPlace, limit: Duration, hint: &'static str },
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum InitializerFailure {
-    Failed { place: Place, failure: InitFailure },
-    Timeout { place: Place, limit: Duration },
+    Failed { place: StartPlace, failure: InitFailure },
+    Timeout { place: StartPlace, limit: Duration },
 }
 
 /// The process where something has failed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct StartPlace {
     deceased: Deceased,
     pid: u32,
 }
 
-impl Place {
+impl StartPlace {
     pub(crate) fn worker(pid: u32) -> Self {
         Self { deceased: Deceased::Worker, pid }
     }
@@ -114,7 +114,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for StartPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.deceased {
             Deceased::Worker => write!(f, "a worker (pid {})", self.pid),

@@ -3,19 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::cause::{Cause, Report, Subject};
+use super::cause::{Cause, ErrorReport, Subject};
 use super::panic::TaskPanic;
 use super::start::BrokenProcessPool;
 use super::text::debug_as_text;
 use super::worker::WorkerDeath;
 use crate::base::{TaskId, WorkerId};
 
-/// Declares a public error type around a [`Report`], with the predicates.
+/// Declares a public error type around an [`ErrorReport`], with the predicates.
 macro_rules! task_errors {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         #[derive(Clone)]
-        pub struct $name(Arc<Report>);
+        pub struct $name(Arc<ErrorReport>);
 
         impl $name {
             /// The task panicked; see [`panic`](Self::panic).
@@ -170,13 +170,13 @@ task_errors! {
 debug_as_text! { SubmitError TaskError RunError }
 
 impl SubmitError {
-    pub(crate) fn new(report: Report) -> Self {
+    pub(crate) fn new(report: ErrorReport) -> Self {
         Self(Arc::new(report))
     }
 }
 
 impl TaskError {
-    pub(crate) fn new(report: Report) -> Self {
+    pub(crate) fn new(report: ErrorReport) -> Self {
         Self(Arc::new(report))
     }
 
@@ -187,7 +187,7 @@ impl TaskError {
     /// The same error of another task, which was together with this one.
     pub(crate) fn of(&self, task: TaskId) -> Self {
         let subject = Subject::Task(task, self.0.subject.function());
-        Self::new(Report { subject, ..Report::clone(&self.0) })
+        Self::new(ErrorReport { subject, ..ErrorReport::clone(&self.0) })
     }
 }
 

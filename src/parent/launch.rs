@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::base::Identity;
 use crate::base::ResourceLimits;
 use crate::base::WorkerId;
-use crate::error::{InitializerFailure, Place, Refusal, StartError};
+use crate::error::{InitializerFailure, Refusal, StartError, StartPlace};
 use crate::function::Registry;
 use crate::memory::Payload;
 use crate::parent::output::WorkerOutput;
@@ -110,11 +110,11 @@ impl Launch {
     /// What to say of a worker that cannot serve.
     pub(crate) fn refused(&self, pid: u32, refusal: Refusal) -> StartError {
         let initializer = self.initializer.as_deref();
-        refused(Place::worker(pid), initializer, self.preload.as_deref(), refusal)
+        refused(StartPlace::worker(pid), initializer, self.preload.as_deref(), refusal)
     }
 
     pub(crate) fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
-        let place = Place::worker(pid);
+        let place = StartPlace::worker(pid);
         let limit = self.start_timeout;
         match self.initializer.as_deref().filter(|_| initialising) {
             Some(Call { name: function, .. }) => {
@@ -129,7 +129,7 @@ impl Launch {
 
 /// What to say of a process that cannot serve.
 pub(crate) fn refused(
-    place: Place,
+    place: StartPlace,
     initializer: Option<&Call>,
     preload: Option<&Call>,
     refusal: Refusal,
@@ -153,7 +153,7 @@ pub(crate) fn refused(
 
 /// What to say of a process that takes too long, perhaps in its preload.
 pub(crate) fn timed_out(
-    place: Place,
+    place: StartPlace,
     limit: Duration,
     preload: Option<&Call>,
     hint: &'static str,

@@ -41,7 +41,7 @@ use crate::parent::handshake::{Handshake, Heard, misplaced};
 use crate::parent::inbox::{SMALL, keep_payload, read_more, small_payload};
 use crate::parent::launch::Launch;
 use crate::parent::message::{
-    Ended, ExitReply, Listener, Message, Order, Orders, Progress, Reply, Report, Why,
+    Ended, ExitReply, Listener, Message, Order, Orders, ProgressMessage, Reply, Report, Why,
 };
 use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, drain};
@@ -96,7 +96,7 @@ pub(crate) async fn run(
 }
 
 /// How far a worker has come.
-enum Stage {
+enum LinkStage {
     Starting(Handshake),
     Serving,
     Goodbye(Option<ExitReply>),
@@ -129,7 +129,7 @@ struct Link<'a> {
     window: Option<Watch>,
     /// Where it leaves large results.
     loans: Loans,
-    stage: Stage,
+    stage: LinkStage,
     codec: LengthDelimitedCodec,
     inbox: BytesMut,
     /// The codec has seen the beginning of a frame, and not its end.
@@ -166,7 +166,7 @@ impl<'a> Link<'a> {
             claims,
             window: None,
             loans: Loans::new(launch.memory_for_results()),
-            stage: Stage::Starting(Handshake::default()),
+            stage: LinkStage::Starting(Handshake::default()),
             codec: frame_codec(launch.max_payload),
             inbox: BytesMut::new(),
             inside: false,
@@ -283,7 +283,7 @@ impl<'a> Link<'a> {
     /// The worker has closed its output. If it has not said goodbye it cannot serve any more, so it
     /// is killed if it lives on; most likely it is about to exit, and its exit code tells more.
     fn silent(&self) -> OptionFuture<Sleep> {
-        let said_goodbye = matches!(self.stage, Stage::Goodbye(_));
+        let said_goodbye = matches!(self.stage, LinkStage::Goodbye(_));
         (!said_goodbye).then(|| self.uplink.clock.sleep(LAST_MOMENTS)).into()
     }
 
@@ -318,15 +318,15 @@ impl<'a> Link<'a> {
 
     fn next_step(&mut self) -> io::Result<Step> {
         match &mut self.stage {
-            Stage::Starting(handshake) => {
+            LinkStage::Starting(handshake) => {
                 let heard = handshake.advance(&mut self.inbox, &mut self.codec)?;
                 Ok(self.start(heard))
             }
-            Stage::Failed(_) => {
+            LinkStage::Failed(_) => {
                 self.inbox.clear();
                 Ok(Step::Wait)
             }
-            Stage::Serving | Stage::Goodbye(_) => {
+            LinkStage::Serving | LinkStage::Goodbye(_) => {
                 if let Some(reply) = self.next_small_reply()? {
                     return Ok(Step::Message(Message::Reply(reply)));
                 }
@@ -343,7 +343,7 @@ impl<'a> Link<'a> {
     /// The reply of a task, if that comes next, is small, and is here as a whole: what a pool of
     /// quick tasks gets most, without the cost of a frame of its own.
     fn next_small_reply(&mut self) -> io::Result<Option<Reply>> {
-        if self.inside || !matches!(self.stage, Stage::Serving) {
+        if self.inside || !matches!(self.stage, LinkStage::Serving) {
             return Ok(None);
         }
         let small = frame_start(&self.inbox).filter(|(length, _)| *length <= SMALL);
@@ -374,13 +374,14 @@ impl<'a> Link<'a> {
                 });
                 let received = self.inbox.len();
                 self.window = page.clone().map(|page| Watch::new(page, received));
-                self.stage = Stage::Serving;
+                self.stage = LinkStage::Serving;
                 self.was_ready = true;
                 Step::Report(Report::Ready(self.outlet.clone(), page))
             }
             Heard::Refused(refusal) => {
                 // The worker cannot serve this pool.
-                self.stage = Stage::Failed(Failed::Start(self.launch.refused(self.pid, refusal)));
+                self.stage =
+                    LinkStage::Failed(Failed::Start(self.launch.refused(self.pid, refusal)));
                 self.body.kill();
                 Step::Quiet
             }
@@ -391,7 +392,7 @@ impl<'a> Link<'a> {
         let (kind, body) = split_kind(&frame)?;
         let may_leave = self.stopping || self.is_used_up();
         match (&mut self.stage, kind) {
-            (Stage::Serving, Kind::Reply) => {
+            (LinkStage::Serving, Kind::Reply) => {
                 let (header, payload) = split_header::<ReplyHeader>(body)?;
                 let length = payload.len();
                 self.replies += 1;
@@ -400,7 +401,7 @@ impl<'a> Link<'a> {
                 let reply = Reply::Task { task, outcome, run_time, payload };
                 return Ok(Step::Message(Message::Reply(reply)));
             }
-            (Stage::Serving, Kind::SegmentReply) => {
+            (LinkStage::Serving, Kind::SegmentReply) => {
                 let (header, _) = split_header::<SegmentReply>(body)?;
                 let loan = self.loans.take(&header, self.launch.max_payload)?;
                 self.replies += 1;
@@ -409,7 +410,7 @@ impl<'a> Link<'a> {
                 let reply = Reply::Task { task, outcome, run_time, payload };
                 return Ok(Step::Message(Message::Reply(reply)));
             }
-            (Stage::Serving, Kind::SegmentOffer) => {
+            (LinkStage::Serving, Kind::SegmentOffer) => {
                 let (offer, _) = split_header::<SegmentOffer>(body)?;
                 self.uplink.arena.set_used();
                 if self.loans.accept(&offer, &self.peer)? {
@@ -417,23 +418,27 @@ impl<'a> Link<'a> {
                     self.outlet.flush(); // what the pipe does not take is written with what comes next
                 }
             }
-            (Stage::Serving, Kind::CannotOpen) => return Ok(Step::Message(Message::CannotOpen)),
-            (Stage::Serving, Kind::ChunkReply) => {
+            (LinkStage::Serving, Kind::CannotOpen) => {
+                return Ok(Step::Message(Message::CannotOpen));
+            }
+            (LinkStage::Serving, Kind::ChunkReply) => {
                 let (header, entries) = split_header::<ChunkReplyHeader>(body)?;
                 let length = entries.len();
                 self.replies += u64::from(header.run_time.is_some());
                 let entries = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
                 return Ok(Step::Message(Message::Reply(Reply::Chunk { header, entries })));
             }
-            (Stage::Serving, Kind::Progress) => {
+            (LinkStage::Serving, Kind::Progress) => {
                 let progress = Message::Progress(read_progress(body)?);
                 return Ok(Step::Message(progress));
             }
-            (Stage::Serving, Kind::Lent) => {
+            (LinkStage::Serving, Kind::Lent) => {
                 self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, &self.peer));
             }
-            (Stage::Serving, Kind::OverMemory) => return Ok(Step::Message(Message::OverMemory)),
-            (Stage::Serving, Kind::Goodbye) if may_leave => {
+            (LinkStage::Serving, Kind::OverMemory) => {
+                return Ok(Step::Message(Message::OverMemory));
+            }
+            (LinkStage::Serving, Kind::Goodbye) if may_leave => {
                 let (goodbye, payload) = split_header::<Goodbye>(body)?;
                 if goodbye.exit_hook.is_some() != self.launch.exit_hook.is_some() {
                     let message = "its goodbye does not say what the exit hook came to";
@@ -442,7 +447,7 @@ impl<'a> Link<'a> {
                 let length = payload.len();
                 let payload = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
                 let exit_reply = goodbye.exit_hook.map(|outcome| ExitReply { outcome, payload });
-                self.stage = Stage::Goodbye(exit_reply);
+                self.stage = LinkStage::Goodbye(exit_reply);
             }
             (_, kind) => return Err(misplaced(kind)),
         }
@@ -456,7 +461,7 @@ impl<'a> Link<'a> {
     }
 
     fn fail_protocol(&mut self, error: &io::Error) {
-        self.stage = Stage::Failed(Failed::Protocol(error.to_string()));
+        self.stage = LinkStage::Failed(Failed::Protocol(error.to_string()));
         self.body.kill();
     }
 
@@ -472,13 +477,13 @@ impl<'a> Link<'a> {
         self.receive().await;
         drop(self.exited.take());
         let drained = (&mut self.stderr).await.ok();
-        if matches!(self.stage, Stage::Goodbye(_)) {
+        if matches!(self.stage, LinkStage::Goodbye(_)) {
             return self.end_well(drained).await;
         }
         let status = self.body.reap().await;
         let stderr_tail = drained.map(|drained| drained.tail).unwrap_or_default();
         let remark = match (&self.stage, self.killed) {
-            (Stage::Failed(Failed::Protocol(remark)), _) => Some(remark.clone()),
+            (LinkStage::Failed(Failed::Protocol(remark)), _) => Some(remark.clone()),
             (_, Some(reason)) => Some(reason.remark().to_owned()),
             _ => None,
         };
@@ -493,17 +498,17 @@ impl<'a> Link<'a> {
             remark,
         });
         if self.was_ready {
-            let is_heard = !matches!(self.stage, Stage::Failed(_));
+            let is_heard = !matches!(self.stage, LinkStage::Failed(_));
             return Ended::Died { death, is_heard };
         }
-        let silent = matches!(&self.stage, Stage::Starting(handshake) if handshake.is_silent());
+        let silent = matches!(&self.stage, LinkStage::Starting(handshake) if handshake.is_silent());
         let hint = if silent && !death.was_killed_from_outside() {
             self.launch.program.hint()
         } else {
             ""
         };
         Ended::NotStarted(match self.stage {
-            Stage::Failed(Failed::Start(error)) => error,
+            LinkStage::Failed(Failed::Start(error)) => error,
             _ if self.killed == Some(Why::TooLate) => self.launch.timed_out(self.pid, !silent),
             _ => StartError::Died { death, hint },
         })
@@ -517,7 +522,7 @@ impl<'a> Link<'a> {
             futures::future::select(written, self.uplink.clock.sleep(LAST_WORDS)).await;
         }
         match self.stage {
-            Stage::Goodbye(exit_reply) => Ended::Left(exit_reply),
+            LinkStage::Goodbye(exit_reply) => Ended::Left(exit_reply),
             _ => Ended::Left(None), // not reached
         }
     }
@@ -539,14 +544,14 @@ fn frame_start(inbox: &[u8]) -> Option<(usize, &[u8])> {
     Some((frame_length(*length), rest))
 }
 
-fn read_progress(body: &[u8]) -> io::Result<Progress> {
+fn read_progress(body: &[u8]) -> io::Result<ProgressMessage> {
     let (header, text) = split_header::<ProgressHeader>(body)?;
     if text.len() > MAX_MESSAGE {
         let message = "it reported progress with a message that is too long";
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     let ProgressHeader { task, done, total } = header;
-    Ok(Progress { task, done, total, text: String::from_utf8_lossy(text).into_owned() })
+    Ok(ProgressMessage { task, done, total, text: String::from_utf8_lossy(text).into_owned() })
 }
 
 #[cfg(test)]
@@ -566,7 +571,7 @@ mod tests {
 
     #[test]
     fn a_report_of_progress_comes_back() {
-        let Progress { task, done, total, text } = read_progress(&body(b"half")).unwrap();
+        let ProgressMessage { task, done, total, text } = read_progress(&body(b"half")).unwrap();
         assert_eq!((task, done, total, text.as_str()), (TaskId(7), 1, 2, "half"));
     }
 

@@ -70,7 +70,7 @@ pub(crate) enum Report {
 
 /// What a worker says of its tasks.
 pub(crate) enum Message {
-    Progress(Progress),
+    Progress(ProgressMessage),
     Reply(Reply),
     /// It takes more memory than it may.
     OverMemory,
@@ -79,7 +79,7 @@ pub(crate) enum Message {
 }
 
 /// How far a task has come.
-pub(crate) struct Progress {
+pub(crate) struct ProgressMessage {
     pub(crate) task: TaskId,
     pub(crate) done: u64,
     pub(crate) total: u64,

@@ -16,7 +16,7 @@ pub(crate) use self::launch::{Call, Launch};
 #[cfg(test)]
 pub(crate) use self::message::Orders;
 pub(crate) use self::message::{
-    Ended, ExitReply, Listener, Message, Order, Progress, Reply, Report, Why,
+    Ended, ExitReply, Listener, Message, Order, ProgressMessage, Reply, Report, Why,
 };
 pub(crate) use self::outlet::Outlet;
 pub use self::output::{OutputLine, WorkerOutput};

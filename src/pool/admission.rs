@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, watch};
 
 use crate::base::Delay;
 use crate::base::TaskId;
-use crate::error::{Cause, Report, Subject, SubmitError, Value};
+use crate::error::{Cause, ErrorReport, Subject, SubmitError, Value};
 use crate::function::{Function, Registry};
 use crate::memory::Payload;
 use crate::pool::commons::{Command, Commons, Refused};
@@ -242,5 +242,5 @@ pub(crate) fn submit_error(function: &'static str, cause: Cause) -> SubmitError 
 }
 
 fn error_of(subject: Subject, cause: Cause) -> SubmitError {
-    SubmitError::new(Report { subject, worker: None, attempt: 1, cause })
+    SubmitError::new(ErrorReport { subject, worker: None, attempt: 1, cause })
 }

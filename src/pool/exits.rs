@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::base::WorkerId;
 use crate::codec::decode;
-use crate::error::{Cause, Report, Subject, TaskError, Value};
+use crate::error::{Cause, ErrorReport, Subject, TaskError, Value};
 use crate::memory::Payload;
 use crate::parent::Call;
 use crate::parent::ExitReply;
@@ -126,7 +126,7 @@ impl Exits {
 
     fn error(&self, worker: WorkerId, cause: Cause) -> TaskError {
         let subject = Subject::ExitHook(self.hook.as_ref().map_or("", |hook| hook.call.name));
-        TaskError::new(Report { subject, worker: Some(worker), attempt: 1, cause })
+        TaskError::new(ErrorReport { subject, worker: Some(worker), attempt: 1, cause })
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::control::Process;
 use super::error::{Cause, StartFailure};
 use super::handle::ProcessHandle;
-use super::plan::{Call, Plan};
+use super::plan::{Plan, PlannedCall};
 use super::shared::Shared;
 use super::stdio::{ProcessStdio, Streams};
 use crate::base::ResourceLimits;
@@ -304,13 +304,13 @@ impl<F, A> ProcessBuilder<F, A> {
     }
 }
 
-fn call<F: 'static, A: Serialize>(args: &A, limit: usize) -> Result<Call, Cause> {
+fn call<F: 'static, A: Serialize>(args: &A, limit: usize) -> Result<PlannedCall, Cause> {
     let function = Registry::global().find::<F>();
     let function = function.ok_or(StartFailure::Unregistered(type_name::<F>()))?;
     let arguments = Payload::encode(args, limit, function.arguments());
     let arguments = arguments
         .map_err(|error| Cause::codec(Value::Arguments, "encoded", error.of(type_name::<F>())))?;
-    Ok(Call { function: function.name().clone(), arguments })
+    Ok(PlannedCall { function: function.name().clone(), arguments })
 }
 
 impl<F, A> fmt::Debug for ProcessBuilder<F, A> {

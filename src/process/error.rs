@@ -26,10 +26,10 @@ use crate::wire::Outcome;
 /// }
 /// ```
 #[derive(Clone)]
-pub struct ProcessError(Arc<Report>);
+pub struct ProcessError(Arc<ProcessReport>);
 
 #[derive(Debug)]
-struct Report {
+struct ProcessReport {
     name: String,
     /// Empty if it is not known.
     function: &'static str,
@@ -147,7 +147,7 @@ impl From<StartFailure> for Cause {
 
 impl ProcessError {
     pub(super) fn new(name: &str, function: &'static str, cause: impl Into<Cause>) -> Self {
-        Self(Arc::new(Report { name: name.to_owned(), function, cause: cause.into() }))
+        Self(Arc::new(ProcessReport { name: name.to_owned(), function, cause: cause.into() }))
     }
 
     fn start_failure(&self) -> Option<&StartFailure> {
@@ -281,7 +281,7 @@ impl ProcessError {
 
 impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { name, function, cause } = &*self.0;
+        let ProcessReport { name, function, cause } = &*self.0;
         match *function {
             "" => write!(f, "process `{name}` {cause}"),
             function => write!(f, "process `{name}` (`{function}`) {cause}"),

@@ -16,8 +16,8 @@ use tokio::process::ChildStderr;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use super::error::{Cause, StartFailure};
-use super::plan::{Call, Plan};
-use super::shared::{Reply, Shared, Spawned};
+use super::plan::{Plan, PlannedCall};
+use super::shared::{Reply, Shared, SpawnedProcess};
 use super::stdio::{Pipes, Streams};
 use crate::base::Delay;
 use crate::base::{AuthKey, Identity};
@@ -39,7 +39,7 @@ use crate::wire::{
 /// Runs a process from its start to its end.
 pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
     let shared = &Arc::clone(&watch.shared);
-    let Ok(Call { function, arguments }) = plan.call else { return }; // it was looked at before
+    let Ok(PlannedCall { function, arguments }) = plan.call else { return }; // it was looked at before
     let identity = Identity::of_child(&shared.name, &plan.path, shared.daemon, &authkey);
     let hello = ProcessHello {
         version: VERSION,
@@ -91,7 +91,7 @@ pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
 }
 
 /// `None` if it lives: then its end was waited for on a runtime that has ended first.
-fn reap(spawned: &Spawned) -> Option<i32> {
+fn reap(spawned: &SpawnedProcess) -> Option<i32> {
     let _ = spawned.child.reap(); // if somebody else has done so its code is unknown
     spawned.child.exit_code()
 }
@@ -106,9 +106,9 @@ pub(super) struct Watch {
 enum Holds {
     Nothing,
     /// It has not begun, or nobody could take its result.
-    Bound(Spawned),
+    Bound(SpawnedProcess),
     /// It runs on.
-    Free(Spawned),
+    Free(SpawnedProcess),
     /// Everything was said.
     Over,
 }
@@ -123,7 +123,7 @@ impl Watch {
         self.shared.failed(failure, remains);
     }
 
-    fn finish(mut self, spawned: &Spawned, code: i32, reply: Option<Reply>) {
+    fn finish(mut self, spawned: &SpawnedProcess, code: i32, reply: Option<Reply>) {
         self.holds = Holds::Over;
         self.shared.finished(spawned, code, reply);
     }
@@ -149,7 +149,7 @@ impl Drop for Watch {
     }
 }
 
-fn reap_later(spawned: Spawned, reaped: impl FnOnce(&Spawned, i32) + Send + 'static) {
+fn reap_later(spawned: SpawnedProcess, reaped: impl FnOnce(&SpawnedProcess, i32) + Send + 'static) {
     let child = Arc::clone(&spawned.child);
     child.reap_in_background(move || {
         if let Some(code) = spawned.child.exit_code() {
@@ -167,7 +167,7 @@ struct Start {
 }
 
 /// Kills the process if it is dropped: then the runtime has ended meanwhile.
-struct Newborn(Option<Spawned>);
+struct Newborn(Option<SpawnedProcess>);
 
 impl Drop for Newborn {
     fn drop(&mut self) {
@@ -196,7 +196,7 @@ impl Start {
         drop(command); // it has the child's end of the socket
         let stderr = child.stderr.take();
         // From here on nothing that fails leaves the child behind.
-        let spawned = Spawned::new(ChildProcess::new(child, leads_group)?)?;
+        let spawned = SpawnedProcess::new(ChildProcess::new(child, leads_group)?)?;
         let newborn = Newborn(Some(spawned.clone()));
         pipes.stderr = stderr.map(ChildStderr::from_std).transpose()?;
         let stream = UnixStream::from_std(ours.into())?;
@@ -204,7 +204,7 @@ impl Start {
     }
 
     /// Now somebody sees to it.
-    fn accept(mut self, max_payload: usize) -> Option<(Spawned, Pipes, Conversation)> {
+    fn accept(mut self, max_payload: usize) -> Option<(SpawnedProcess, Pipes, Conversation)> {
         let spawned = self.newborn.0.take()?;
         let codec = frame_codec(max_payload);
         let Self { exit, stream, pipes, .. } = self;
@@ -295,7 +295,7 @@ impl Conversation {
     }
 
     /// Waits for the end of a typed call; returns what was said of it.
-    async fn take_reply(&mut self, spawned: &Spawned) -> Option<Reply> {
+    async fn take_reply(&mut self, spawned: &SpawnedProcess) -> Option<Reply> {
         let (mut reply, mut reading, mut exited) = (None, true, false);
         let peer = Peer::child(spawned.child.pid());
         loop {

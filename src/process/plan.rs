@@ -13,7 +13,7 @@ use crate::wire::FunctionName;
 pub(super) struct Plan {
     pub(super) function: &'static str,
     /// What it runs, or why it cannot.
-    pub(super) call: Result<Call, Cause>,
+    pub(super) call: Result<PlannedCall, Cause>,
     /// Whether the result is wanted, not just an exit code.
     pub(super) typed: bool,
     /// The numbers that it is known by.
@@ -26,7 +26,7 @@ pub(super) struct Plan {
 }
 
 #[derive(Clone)]
-pub(super) struct Call {
+pub(super) struct PlannedCall {
     pub(super) function: FunctionName,
     pub(super) arguments: Payload,
 }

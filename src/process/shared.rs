@@ -50,7 +50,7 @@ pub(super) struct Shared {
 }
 
 pub(super) struct Inner {
-    stage: Stage,
+    stage: ProcessStage,
     closed: bool,
     pub(super) authkey: AuthKey,
     pub(super) pipes: Pipes,
@@ -60,16 +60,16 @@ pub(super) struct Inner {
     reply: Option<Reply>,
 }
 
-enum Stage {
+enum ProcessStage {
     Made(Box<Plan>),
     /// Until it has said that it is ready.
     Starting {
-        child: Option<Spawned>,
+        child: Option<SpawnedProcess>,
         /// What it was sent before it was there.
         signal: Option<Signal>,
     },
     Running {
-        child: Spawned,
+        child: SpawnedProcess,
         /// This process's end of the socket. A daemon ends when it is closed, so it is kept even if
         /// the monitor has gone with its runtime.
         _socket: Option<OwnedFd>,
@@ -88,7 +88,7 @@ enum Stage {
 
 /// A process that was started.
 #[derive(Clone)]
-pub(super) struct Spawned {
+pub(super) struct SpawnedProcess {
     pub(super) child: Arc<ChildProcess>,
     /// Readable once it has ended.
     pub(super) end: Arc<OwnedFd>,
@@ -112,18 +112,20 @@ pub(super) enum Reply {
 }
 
 impl Inner {
-    fn child(&self) -> Option<&Spawned> {
+    fn child(&self) -> Option<&SpawnedProcess> {
         match &self.stage {
-            Stage::Starting { child, .. } => child.as_ref(),
-            Stage::Running { child, .. } => Some(child),
-            Stage::Made(_) | Stage::Ended { .. } | Stage::Failed { .. } => None,
+            ProcessStage::Starting { child, .. } => child.as_ref(),
+            ProcessStage::Running { child, .. } => Some(child),
+            ProcessStage::Made(_) | ProcessStage::Ended { .. } | ProcessStage::Failed { .. } => {
+                None
+            }
         }
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
         match &self.stage {
-            Stage::Ended { pid, .. } => Some(*pid),
-            Stage::Failed { remains, .. } => remains.map(|(pid, _)| pid),
+            ProcessStage::Ended { pid, .. } => Some(*pid),
+            ProcessStage::Failed { remains, .. } => remains.map(|(pid, _)| pid),
             _ => self.child().map(|spawned| spawned.child.pid()),
         }
     }
@@ -131,8 +133,8 @@ impl Inner {
     /// What the system says, whatever the monitor has seen of it yet.
     pub(super) fn exitcode(&self) -> Option<i32> {
         match &self.stage {
-            Stage::Ended { code, .. } => Some(*code),
-            Stage::Failed { remains, .. } => remains.map(|(_, code)| code),
+            ProcessStage::Ended { code, .. } => Some(*code),
+            ProcessStage::Failed { remains, .. } => remains.map(|(_, code)| code),
             _ => self.child().and_then(|spawned| spawned.child.exit_code()),
         }
     }
@@ -150,7 +152,7 @@ impl Inner {
 impl Shared {
     pub(super) fn new(name: String, daemon: bool, authkey: AuthKey, plan: Plan) -> Self {
         let (function, limits) = (plan.function, plan.limits);
-        let (stage, pipes) = (Stage::Made(Box::new(plan)), Pipes::default());
+        let (stage, pipes) = (ProcessStage::Made(Box::new(plan)), Pipes::default());
         let inner = Inner { stage, closed: false, authkey, pipes, is_joined: false, reply: None };
         Self {
             name,
@@ -186,14 +188,14 @@ impl Shared {
     pub(super) fn begin(&self) -> Result<(Handle, Plan, AuthKey), ProcessError> {
         let mut inner = self.open()?;
         match &inner.stage {
-            Stage::Made(plan) => self.may_start(plan)?,
-            Stage::Failed { error, .. } => return Err(error.clone()),
+            ProcessStage::Made(plan) => self.may_start(plan)?,
+            ProcessStage::Failed { error, .. } => return Err(error.clone()),
             _ => return Err(self.error(Cause::AlreadyStarted)),
         }
         let runtime = Handle::try_current().map_err(|_| self.error(StartFailure::NoRuntime))?;
-        let starting = Stage::Starting { child: None, signal: None };
+        let starting = ProcessStage::Starting { child: None, signal: None };
         match std::mem::replace(&mut inner.stage, starting) {
-            Stage::Made(plan) => Ok((runtime, *plan, inner.authkey.clone())),
+            ProcessStage::Made(plan) => Ok((runtime, *plan, inner.authkey.clone())),
             other => {
                 inner.stage = other;
                 Err(self.error(Cause::AlreadyStarted))
@@ -220,9 +222,9 @@ impl Shared {
 
     pub(super) async fn started(&self) -> Result<(), ProcessError> {
         let look = |inner: &Inner| match &inner.stage {
-            Stage::Made(_) | Stage::Starting { .. } => None,
-            Stage::Failed { error, .. } => Some(Err(error.clone())),
-            Stage::Running { .. } | Stage::Ended { .. } => Some(Ok(())),
+            ProcessStage::Made(_) | ProcessStage::Starting { .. } => None,
+            ProcessStage::Failed { error, .. } => Some(Err(error.clone())),
+            ProcessStage::Running { .. } | ProcessStage::Ended { .. } => Some(Ok(())),
         };
         self.wait_for(look).await
     }
@@ -234,8 +236,8 @@ impl Shared {
         let shared = Arc::clone(self);
         async move {
             let look = |inner: &Inner| match &inner.stage {
-                Stage::Ended { code, .. } => Some(Ok(*code)),
-                Stage::Failed { error, .. } => Some(Err(error.clone())),
+                ProcessStage::Ended { code, .. } => Some(Ok(*code)),
+                ProcessStage::Failed { error, .. } => Some(Err(error.clone())),
                 _ => None,
             };
             shared.wait_for(look).await
@@ -257,7 +259,7 @@ impl Shared {
     pub(super) fn look(&self) -> Result<Option<i32>, ProcessError> {
         let inner = self.begun()?;
         match &inner.stage {
-            Stage::Failed { error, .. } => Err(error.clone()),
+            ProcessStage::Failed { error, .. } => Err(error.clone()),
             _ => Ok(inner.exitcode()),
         }
     }
@@ -274,7 +276,7 @@ impl Shared {
     fn begun(&self) -> Result<MutexGuard<'_, Inner>, ProcessError> {
         let inner = self.open()?;
         match inner.stage {
-            Stage::Made(_) => Err(self.error(Cause::NotStarted)),
+            ProcessStage::Made(_) => Err(self.error(Cause::NotStarted)),
             _ => Ok(inner),
         }
     }
@@ -282,10 +284,10 @@ impl Shared {
     pub(super) fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
         let mut inner = self.open()?;
         match &mut inner.stage {
-            Stage::Made(_) => return Err(self.error(Cause::NotStarted)),
+            ProcessStage::Made(_) => return Err(self.error(Cause::NotStarted)),
             // It gets the strongest.
-            Stage::Starting { child: None, signal: Some(Signal::Kill) } => {}
-            Stage::Starting { child: None, signal: early } => *early = Some(signal),
+            ProcessStage::Starting { child: None, signal: Some(Signal::Kill) } => {}
+            ProcessStage::Starting { child: None, signal: early } => *early = Some(signal),
             _ => inner.child().into_iter().for_each(|spawned| spawned.send(signal)),
         }
         Ok(())
@@ -293,7 +295,7 @@ impl Shared {
 
     pub(super) fn set_authkey(&self, key: AuthKey) -> Result<(), ProcessError> {
         let mut inner = self.open()?;
-        if !matches!(inner.stage, Stage::Made(_)) {
+        if !matches!(inner.stage, ProcessStage::Made(_)) {
             return Err(self.error(Cause::AlreadyStarted));
         }
         inner.authkey = key;
@@ -305,20 +307,20 @@ impl Shared {
         let inner = self.open()?;
         match (&inner.stage, inner.child()) {
             (_, Some(spawned)) => Ok(Arc::clone(&spawned.end)),
-            (Stage::Ended { end: Some(end), .. }, _) => Ok(Arc::clone(end)),
-            (Stage::Failed { error, .. }, _) => Err(error.clone()),
+            (ProcessStage::Ended { end: Some(end), .. }, _) => Ok(Arc::clone(end)),
+            (ProcessStage::Failed { error, .. }, _) => Err(error.clone()),
             _ => Err(self.error(Cause::NotStarted)),
         }
     }
 
     pub(super) fn close(&self) -> Result<(), ProcessError> {
         let mut inner = self.lock();
-        if inner.is_alive() || matches!(inner.stage, Stage::Starting { .. }) {
+        if inner.is_alive() || matches!(inner.stage, ProcessStage::Starting { .. }) {
             return Err(self.error(Cause::Running));
         }
         inner.closed = true;
         inner.pipes = Pipes::default();
-        if let Stage::Ended { end, .. } = &mut inner.stage {
+        if let ProcessStage::Ended { end, .. } = &mut inner.stage {
             *end = None;
         }
         Ok(())
@@ -326,26 +328,26 @@ impl Shared {
 
     /// It will never start, for this reason.
     pub(super) fn refuse(&self, error: ProcessError) {
-        self.set_stage(Stage::Failed { error, remains: None });
+        self.set_stage(ProcessStage::Failed { error, remains: None });
     }
 
     // ----- what the monitor does -----
 
-    fn set_stage(&self, stage: Stage) {
+    fn set_stage(&self, stage: ProcessStage) {
         let last = std::mem::replace(&mut self.lock().stage, stage);
         drop(last); // not under the lock
         self.changes.send_replace(());
     }
 
     /// There is a process; it has not said hello.
-    pub(super) fn spawned(self: &Arc<Self>, spawned: &Spawned, pipes: Pipes) {
+    pub(super) fn spawned(self: &Arc<Self>, spawned: &SpawnedProcess, pipes: Pipes) {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let mut inner = self.lock();
         inner.pipes = pipes;
         if inner.is_joined {
             inner.pipes.stdin = None;
         }
-        if let Stage::Starting { child, signal } = &mut inner.stage {
+        if let ProcessStage::Starting { child, signal } = &mut inner.stage {
             *child = Some(spawned.clone());
             signal.take().into_iter().for_each(|signal| spawned.send(signal));
         }
@@ -354,23 +356,28 @@ impl Shared {
     }
 
     /// It is about to run its function.
-    pub(super) fn running(&self, child: Spawned, socket: Option<OwnedFd>) {
-        self.set_stage(Stage::Running { child, _socket: socket });
+    pub(super) fn running(&self, child: SpawnedProcess, socket: Option<OwnedFd>) {
+        self.set_stage(ProcessStage::Running { child, _socket: socket });
     }
 
     pub(super) fn failed(self: &Arc<Self>, cause: impl Into<Cause>, remains: Option<(u32, i32)>) {
         let error = self.error(cause);
-        self.set_stage(Stage::Failed { error, remains });
+        self.set_stage(ProcessStage::Failed { error, remains });
         self.forget();
     }
 
     /// It has ended, with this exit code, and is reaped.
-    pub(super) fn finished(self: &Arc<Self>, child: &Spawned, code: i32, reply: Option<Reply>) {
+    pub(super) fn finished(
+        self: &Arc<Self>,
+        child: &SpawnedProcess,
+        code: i32,
+        reply: Option<Reply>,
+    ) {
         let (pid, mut inner) = (child.child.pid(), self.lock());
         let end = (!inner.closed).then(|| Arc::clone(&child.end));
         inner.reply = reply;
         inner.pipes.stdin = None;
-        let last = std::mem::replace(&mut inner.stage, Stage::Ended { pid, code, end });
+        let last = std::mem::replace(&mut inner.stage, ProcessStage::Ended { pid, code, end });
         drop(inner);
         drop(last); // not under the lock
         self.changes.send_replace(());
@@ -383,7 +390,7 @@ impl Shared {
     }
 }
 
-impl Spawned {
+impl SpawnedProcess {
     pub(super) fn new(child: ChildProcess) -> io::Result<Self> {
         let child = Arc::new(child);
         if let Some(pidfd) = child.pidfd() {

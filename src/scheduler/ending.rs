@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::action::{Action, End, Failure, KillReason, OnWorkerDeath, StartFailure, Time};
 use super::restarts::delay;
 use super::task::Task;
-use super::worker::{Mercy, Recall, Sent, Sentence, Stage, Worker};
+use super::worker::{Mercy, Recall, Sent, Sentence, Worker, WorkerStage};
 use super::{Phase, Scheduler};
 use crate::base::WorkerId;
 
@@ -72,7 +72,7 @@ impl Scheduler {
                 Mercy::Unheard | Mercy::NotAsked | Mercy::Asked => grace_over,
             };
             worker.mercy = Mercy::Unheard;
-            worker.stage = Stage::Ending { kill_at: Some(kill_at), fault: false };
+            worker.stage = WorkerStage::Ending { kill_at: Some(kill_at), fault: false };
         });
         self.release_keys(id);
         self.actions.push_back(Action::Terminate(id));
@@ -97,26 +97,26 @@ impl Scheduler {
         match worker.stage {
             // The pool itself has stood still (stopped, or with its machine), and perhaps the
             // worker with it.
-            Stage::Starting { deadline } if now.saturating_sub(deadline) >= STANDSTILL => {
+            WorkerStage::Starting { deadline } if now.saturating_sub(deadline) >= STANDSTILL => {
                 let deadline = now.saturating_add(self.config.start_timeout);
-                self.update(id, |worker| worker.stage = Stage::Starting { deadline });
+                self.update(id, |worker| worker.stage = WorkerStage::Starting { deadline });
             }
-            Stage::Starting { .. } => self.end_now(id, KillReason::StartTimeout),
-            Stage::Stopping { .. } | Stage::Ending { .. } => {
+            WorkerStage::Starting { .. } => self.end_now(id, KillReason::StartTimeout),
+            WorkerStage::Stopping { .. } | WorkerStage::Ending { .. } => {
                 self.end_now(id, KillReason::GraceOver);
             }
-            Stage::Ready if worker.timeout_at().is_some_and(|at| at <= now) => {
+            WorkerStage::Ready if worker.timeout_at().is_some_and(|at| at <= now) => {
                 self.sentence(now, id, 0, Sentence::Timeout);
             }
-            Stage::Ready if worker.mercy_ends_at().is_some_and(|at| at <= now) => {
+            WorkerStage::Ready if worker.mercy_ends_at().is_some_and(|at| at <= now) => {
                 self.terminate(now, id);
             }
-            Stage::Ready if worker.patience_ends_at().is_some_and(|at| at <= now) => {
+            WorkerStage::Ready if worker.patience_ends_at().is_some_and(|at| at <= now) => {
                 self.tempo.doubt();
                 self.update(id, |worker| worker.lose_patience(now));
                 self.recall(id);
             }
-            Stage::Ready => {}
+            WorkerStage::Ready => {}
         }
     }
 
@@ -124,7 +124,7 @@ impl Scheduler {
     /// more of its grace period; it would only be in the way of its replacement.
     pub(super) fn end_if_spent(&mut self, id: WorkerId) {
         let spent = |worker: &Worker| {
-            matches!(worker.stage, Stage::Ending { .. }) && worker.head().is_none()
+            matches!(worker.stage, WorkerStage::Ending { .. }) && worker.head().is_none()
         };
         if self.workers.get(id).is_some_and(spent) {
             self.end_now(id, KillReason::GraceOver);
@@ -132,12 +132,13 @@ impl Scheduler {
     }
 
     pub(super) fn end_now(&mut self, id: WorkerId, reason: KillReason) {
-        let killed = |worker: &Worker| matches!(worker.stage, Stage::Ending { kill_at: None, .. });
+        let killed =
+            |worker: &Worker| matches!(worker.stage, WorkerStage::Ending { kill_at: None, .. });
         if self.workers.get(id).is_none_or(killed) {
             return;
         }
         let fault = matches!(reason, KillReason::Misbehaved | KillReason::StartTimeout);
-        self.update(id, |worker| worker.stage = Stage::Ending { kill_at: None, fault });
+        self.update(id, |worker| worker.stage = WorkerStage::Ending { kill_at: None, fault });
         self.release_keys(id);
         self.actions.push_back(Action::Kill(id, reason));
     }
@@ -146,10 +147,10 @@ impl Scheduler {
     pub(super) fn mourn(&mut self, now: Time, worker: &Worker, end: End) {
         match (worker.stage, end) {
             // It was told to.
-            (Stage::Stopping { .. } | Stage::Ending { fault: false, .. }, _) => {}
+            (WorkerStage::Stopping { .. } | WorkerStage::Ending { fault: false, .. }, _) => {}
             (stage, End::StartFailed(failure)) => {
                 self.restarts.start_failed(now, failure);
-                let in_time = matches!(stage, Stage::Starting { .. });
+                let in_time = matches!(stage, WorkerStage::Starting { .. });
                 let alone = self.workers.tally().ready == 0;
                 if failure == StartFailure::Fatal
                     || !in_time

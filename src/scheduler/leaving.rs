@@ -3,7 +3,7 @@
 
 use super::Scheduler;
 use super::action::{Action, LeaveReason, Time};
-use super::worker::{Stage, Worker};
+use super::worker::{Worker, WorkerStage};
 use crate::base::WorkerId;
 
 impl Scheduler {
@@ -20,7 +20,7 @@ impl Scheduler {
     /// Tells a worker without tasks to leave.
     pub(super) fn stop(&mut self, now: Time, id: WorkerId, reason: LeaveReason) {
         let deadline = now.saturating_add(self.config.grace_period);
-        self.update(id, |worker| worker.stage = Stage::Stopping { deadline, reason });
+        self.update(id, |worker| worker.stage = WorkerStage::Stopping { deadline, reason });
         self.release_keys(id);
         self.actions.push_back(Action::Stop(id, reason));
     }

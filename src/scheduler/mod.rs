@@ -61,7 +61,7 @@ use self::queue::Queue;
 use self::restarts::Restarts;
 pub(crate) use self::task::{Task, Wishes};
 use self::tempo::Tempo;
-pub(crate) use self::worker::Stage;
+pub(crate) use self::worker::WorkerStage;
 use self::worker::{Mercy, Sentence, Worker};
 use crate::base::{TaskId, WorkerId};
 
@@ -234,12 +234,12 @@ impl Scheduler {
 
     /// A worker is initialised. `recallable` says whether tasks can be taken back from it.
     pub(crate) fn worker_ready(&mut self, now: Time, id: WorkerId, recallable: bool) {
-        let is_starting = |worker: &Worker| matches!(worker.stage, Stage::Starting { .. });
+        let is_starting = |worker: &Worker| matches!(worker.stage, WorkerStage::Starting { .. });
         if !self.workers.get(id).is_some_and(is_starting) {
             return; // it was told to leave in the meantime
         }
         self.update(id, |worker| {
-            worker.stage = Stage::Ready;
+            worker.stage = WorkerStage::Ready;
             worker.recallable = recallable;
             worker.since = now;
         });
@@ -485,7 +485,7 @@ impl Scheduler {
 /// What may be seen of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerView {
-    pub(crate) stage: Stage,
+    pub(crate) stage: WorkerStage,
     pub(crate) busy: bool,
     /// Since when its running task counts as running.
     pub(crate) running_since: Option<Time>,

@@ -26,7 +26,7 @@ pub(super) struct Queue {
     /// What those waiting tasks wish that wish anything, wherever they are.
     wishes: BTreeMap<TaskId, Box<Wishes>>,
     /// Where those are that are not shared.
-    elsewhere: BTreeMap<TaskId, Place>,
+    elsewhere: BTreeMap<TaskId, QueuePlace>,
     /// All workers that have own tasks and may have room for one, and perhaps others.
     callers: BTreeSet<WorkerId>,
     /// How many of the shared ones have a key.
@@ -37,7 +37,7 @@ pub(super) struct Queue {
 
 /// Where a task waits that not every worker may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum QueuePlace {
     Own(WorkerId),
     Delayed(Time),
 }
@@ -62,7 +62,7 @@ impl Queue {
     /// Holds a task back until `due`.
     pub(super) fn push_delayed(&mut self, due: Time, task: Task) {
         self.delayed.insert((due, task.id));
-        self.elsewhere.insert(task.id, Place::Delayed(due));
+        self.elsewhere.insert(task.id, QueuePlace::Delayed(due));
         self.keep_wishes(task);
     }
 
@@ -75,7 +75,7 @@ impl Queue {
     fn own_insert(&mut self, home: WorkerId, rank: Rank) {
         self.owned += 1;
         self.own.entry(home).or_default().insert(rank);
-        self.elsewhere.insert(rank.id, Place::Own(home));
+        self.elsewhere.insert(rank.id, QueuePlace::Own(home));
         self.callers.insert(home);
     }
 
@@ -161,11 +161,11 @@ impl Queue {
         let rank = task.rank();
         let was_there = match self.elsewhere.get(&id) {
             None => self.take_shared(rank, task.wishes().key),
-            Some(&Place::Own(worker)) => {
+            Some(&QueuePlace::Own(worker)) => {
                 self.take_own(worker, rank);
                 true
             }
-            Some(&Place::Delayed(due)) => {
+            Some(&QueuePlace::Delayed(due)) => {
                 self.elsewhere.remove(&id);
                 self.delayed.remove(&(due, id))
             }
@@ -272,10 +272,10 @@ impl Queue {
         let own = self.own.iter();
         let own: Vec<(WorkerId, Rank)> =
             own.flat_map(|(worker, lanes)| lanes.iter().map(|rank| (*worker, rank))).collect();
-        let delayed = self.delayed.iter().map(|&(due, id)| (id, Place::Delayed(due)));
-        let elsewhere: BTreeMap<TaskId, Place> = own
+        let delayed = self.delayed.iter().map(|&(due, id)| (id, QueuePlace::Delayed(due)));
+        let elsewhere: BTreeMap<TaskId, QueuePlace> = own
             .iter()
-            .map(|&(worker, rank)| (rank.id, Place::Own(worker)))
+            .map(|&(worker, rank)| (rank.id, QueuePlace::Own(worker)))
             .chain(delayed)
             .collect();
         let in_lanes = shared.iter().chain(own.iter().map(|(_, rank)| rank));

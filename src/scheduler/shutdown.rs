@@ -1,7 +1,7 @@
 //! The end of the pool: shut down, cut short, or broken.
 
 use super::action::{Action, Failure, Force, KillReason, LeaveReason, Refusal, Time};
-use super::worker::{Sentence, Stage, Worker};
+use super::worker::{Sentence, Worker, WorkerStage};
 use super::{Phase, Scheduler};
 
 impl Scheduler {
@@ -81,7 +81,7 @@ impl Scheduler {
                 }
             });
             let stays = self.workers.get(id).is_some_and(|worker| {
-                matches!(worker.stage, Stage::Starting { .. } | Stage::Ready)
+                matches!(worker.stage, WorkerStage::Starting { .. } | WorkerStage::Ready)
             });
             match force {
                 Force::Terminate if stays => self.terminate(now, id),
@@ -118,7 +118,9 @@ impl Scheduler {
         if tally.ready + tally.starting == 0 {
             return;
         }
-        let stays = |worker: &Worker| matches!(worker.stage, Stage::Ready | Stage::Starting { .. });
+        let stays = |worker: &Worker| {
+            matches!(worker.stage, WorkerStage::Ready | WorkerStage::Starting { .. })
+        };
         for id in self.worker_ids(stays) {
             self.stop(now, id, LeaveReason::ShutDown);
         }

@@ -35,7 +35,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(1);
 pub(super) const LONG_PATIENCE: Duration = Duration::from_millis(4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum WorkerStage {
     /// Spawned, not yet initialised; its time is up at `deadline`.
     Starting { deadline: Time },
     /// Runs what it is sent.
@@ -97,7 +97,7 @@ impl Sent {
 
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
-    pub(super) stage: Stage,
+    pub(super) stage: WorkerStage,
     /// The front one runs (or is about to); those behind it were sent ahead and can be recalled.
     pub(super) pipeline: VecDeque<Sent>,
     /// Its pipe is full: nothing more is sent until it is drained.
@@ -208,7 +208,7 @@ impl SubAssign for Tally {
 impl Worker {
     pub(super) fn starting(deadline: Time) -> Self {
         Self {
-            stage: Stage::Starting { deadline },
+            stage: WorkerStage::Starting { deadline },
             pipeline: VecDeque::new(),
             blocked: false,
             recallable: false,
@@ -227,12 +227,13 @@ impl Worker {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.stage == Stage::Ready
+        self.stage == WorkerStage::Ready
     }
 
     /// It is up, or comes up, and stays.
     pub(super) fn serves(&self) -> bool {
-        matches!(self.stage, Stage::Starting { .. } | Stage::Ready) && self.leaving.is_none()
+        matches!(self.stage, WorkerStage::Starting { .. } | WorkerStage::Ready)
+            && self.leaving.is_none()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -243,12 +244,12 @@ impl Worker {
     pub(super) fn leaves_a_vacancy(&self) -> bool {
         use LeaveReason::{Idle, ShutDown, Surplus};
 
-        !matches!(self.stage, Stage::Stopping { reason: Idle | ShutDown | Surplus, .. })
+        !matches!(self.stage, WorkerStage::Stopping { reason: Idle | ShutDown | Surplus, .. })
     }
 
     /// It is being ended because it broke the protocol or was too late.
     pub(super) fn is_at_fault(&self) -> bool {
-        matches!(self.stage, Stage::Ending { fault: true, .. })
+        matches!(self.stage, WorkerStage::Ending { fault: true, .. })
     }
 
     pub(super) fn head(&self) -> Option<&Sent> {
@@ -458,7 +459,7 @@ impl Worker {
             tally: Tally {
                 ahead: self.ahead(),
                 busy: usize::from(busy),
-                starting: usize::from(matches!(self.stage, Stage::Starting { .. })),
+                starting: usize::from(matches!(self.stage, WorkerStage::Starting { .. })),
                 ready: usize::from(is_ready),
                 serving: usize::from(serves),
                 up: usize::from(serves && is_ready),
@@ -479,12 +480,14 @@ impl Worker {
 
     fn next_timeout(&self) -> Option<Time> {
         match self.stage {
-            Stage::Starting { deadline } | Stage::Stopping { deadline, .. } => Some(deadline),
-            Stage::Ready => {
+            WorkerStage::Starting { deadline } | WorkerStage::Stopping { deadline, .. } => {
+                Some(deadline)
+            }
+            WorkerStage::Ready => {
                 let ends = [self.timeout_at(), self.patience_ends_at(), self.mercy_ends_at()];
                 ends.into_iter().flatten().min()
             }
-            Stage::Ending { kill_at, .. } => kill_at,
+            WorkerStage::Ending { kill_at, .. } => kill_at,
         }
     }
 }

@@ -114,7 +114,7 @@ fn one(frame: Vec<u8>) -> Vec<u8> {
 }
 
 /// A worker that knows one segment.
-fn worker(uplink: &'static Uplink, claims: Option<&'static SharedPage>, known: &Place) -> Worker {
+fn worker(uplink: &'static Reporter, claims: Option<&'static SharedPage>, known: &Place) -> Worker {
     let mut segments = Segments::new(1 << 20);
     segments.open(known).unwrap();
     Worker {
@@ -137,7 +137,7 @@ fn worker(uplink: &'static Uplink, claims: Option<&'static SharedPage>, known: &
 #[test]
 fn what_a_parent_says() {
     let null = File::options().write(true).open("/dev/null").unwrap();
-    let uplink = &*Box::leak(Box::new(Uplink::new(null)));
+    let uplink = &*Box::leak(Box::new(Reporter::new(null)));
     let page = &*Box::leak(Box::new(SharedPage::create().unwrap().0));
     let mut segment = Segment::create(100).unwrap();
     segment.write_at(0, &encoded(&vec![7_u8; 19])).unwrap();

@@ -54,7 +54,7 @@ struct Site {
 
 #[derive(Debug, Default)]
 struct Alternative {
-    progress: Progress,
+    progress: Trial,
     /// The sites right inside.
     inner: BTreeSet<usize>,
     /// It has nothing inside, and nothing depends on it.
@@ -64,7 +64,7 @@ struct Alternative {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Progress {
+enum Trial {
     #[default]
     New,
     /// In this run.
@@ -124,7 +124,7 @@ impl Plan {
             return Err(self.unproven());
         }
         for one in failed {
-            one.progress = Progress::Failed;
+            one.progress = Trial::Failed;
         }
         self.has_failed = false;
         Ok(())
@@ -197,7 +197,7 @@ impl Plan {
         let chosen = self.choose(site);
         let alternative = &mut self.sites[site].alternatives[chosen];
         if alternative.is_new() {
-            alternative.progress = Progress::Trying;
+            alternative.progress = Trial::Trying;
         }
         self.path.push((site, chosen));
         chosen
@@ -211,15 +211,14 @@ impl Plan {
     /// What was entered last does not exist.
     pub(super) fn is_absent(&mut self) {
         if let Some((site, alternative)) = self.path.pop() {
-            self.sites[site].alternatives[alternative].progress = Progress::Absent;
+            self.sites[site].alternatives[alternative].progress = Trial::Absent;
             self.has_learned = true;
         }
     }
 
     fn choose(&self, site: usize) -> usize {
         let all = &self.sites[site].alternatives;
-        let is_known =
-            |one: &Alternative| !matches!(one.progress, Progress::Failed | Progress::Absent);
+        let is_known = |one: &Alternative| !matches!(one.progress, Trial::Failed | Trial::Absent);
         if let Some(new) = all.iter().position(Alternative::is_new) {
             return new;
         }
@@ -230,7 +229,7 @@ impl Plan {
             return open;
         }
         let cost = |one: &Alternative| match one.progress {
-            Progress::Done(parts) => Some(parts),
+            Trial::Done(parts) => Some(parts),
             _ => None,
         };
         let done = (0..all.len()).filter(|at| cost(&all[*at]).is_some());
@@ -268,18 +267,18 @@ impl Plan {
 
 impl Alternative {
     fn is_new(&self) -> bool {
-        self.progress == Progress::New
+        self.progress == Trial::New
     }
 
     fn end_run(&mut self, is_done: bool) {
-        if self.progress != Progress::Trying {
+        if self.progress != Trial::Trying {
             return;
         }
         if is_done {
-            self.progress = Progress::Done(self.inner.len());
+            self.progress = Trial::Done(self.inner.len());
         } else {
             self.failures += 1;
-            self.progress = Progress::New;
+            self.progress = Trial::New;
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::PollSemaphore;
 use super::intake::{Intake, Sealed};
 use super::pace::Pace;
 use super::yields::Yields;
-use crate::error::{Cause, Report, Subject, SubmitError, TaskError, Value};
+use crate::error::{Cause, ErrorReport, Subject, SubmitError, TaskError, Value};
 use crate::executor::handle::TaskHandle;
 use crate::function::Function;
 use crate::pool::task::{Content, Harvest, Part, Unfinished};
@@ -310,7 +310,7 @@ impl<R, S> Flow<R, S> {
         let cause = Cause::MapTimedOut(self.limit.as_ref().map(|l| l.duration).unwrap_or_default());
         let (submission, task_of) = (Subject::Submission, Subject::Task);
         let subject = task.map_or(submission(self.name), |task| task_of(task, self.name));
-        let report = Report { subject, worker: None, attempt: 1, cause };
+        let report = ErrorReport { subject, worker: None, attempt: 1, cause };
         self.expiry = Expiry::LastWords(number, TaskError::new(report));
         self.inputs = None;
     }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::base::{TaskId, WorkerId};
 use crate::codec::decode;
-use crate::error::{Cause, Report, Subject, TaskError, Value};
+use crate::error::{Cause, ErrorReport, Subject, TaskError, Value};
 use crate::pool::task::{Content, Part};
 use crate::wire::{Outcome, split_entry};
 
@@ -132,5 +132,5 @@ impl<R: DeserializeOwned> Yields<R> {
 #[cold]
 fn item_error(function: &'static str, task: TaskId, worker: WorkerId, cause: Cause) -> TaskError {
     let (subject, worker) = (Subject::Task(task, function), Some(worker));
-    TaskError::new(Report { subject, worker, attempt: 1, cause })
+    TaskError::new(ErrorReport { subject, worker, attempt: 1, cause })
 }

@@ -38,7 +38,7 @@ use crate::base::Delay;
 use crate::base::ResourceLimits;
 use crate::base::WorkerId;
 use crate::base::log;
-use crate::error::{DeathReport, Deceased, Place, StartError, WorkerDeath};
+use crate::error::{DeathReport, Deceased, StartError, StartPlace, WorkerDeath};
 use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::launch::{refused, timed_out};
 use crate::parent::output::{Drained, drain};
@@ -55,7 +55,7 @@ use crate::wire::role::Role;
 #[derive(Clone, Debug)]
 pub(crate) struct ForkServer {
     /// Unbounded: there are at most two for each worker, and one at the end.
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<ForkOrder>,
 }
 
 /// Names a worker to the server that has forked it.
@@ -69,7 +69,7 @@ pub(crate) struct Forked {
 }
 
 #[derive(Debug)]
-enum Order {
+enum ForkOrder {
     Fork(Fork),
     Reap(Forked, oneshot::Sender<ExitStatus>),
     Stop(oneshot::Sender<()>),
@@ -103,49 +103,49 @@ impl ForkServer {
         worker: WorkerId,
     ) -> Option<Result<(Forked, ParentPipes), StartError>> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(Order::Fork(Fork { worker, pipes: None, reply })).ok()?;
+        self.orders.send(ForkOrder::Fork(Fork { worker, pipes: None, reply })).ok()?;
         answer.await.ok()
     }
 
     /// Has a worker reaped that has exited. `None` if the server that has forked it is gone.
     pub(crate) async fn reap(&self, worker: Forked) -> Option<ExitStatus> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(Order::Reap(worker, reply)).ok()?;
+        self.orders.send(ForkOrder::Reap(worker, reply)).ok()?;
         answer.await.ok()
     }
 
     /// Has a worker reaped that has exited; nobody asks how.
     pub(crate) fn reap_later(&self, worker: Forked) {
-        let _ = self.orders.send(Order::Reap(worker, oneshot::channel().0)); // or it has gone
+        let _ = self.orders.send(ForkOrder::Reap(worker, oneshot::channel().0)); // or it has gone
     }
 
     /// Ends the server, and returns when it is reaped.
     pub(crate) async fn stop(&self) {
         let (stopped, end) = oneshot::channel();
-        if self.orders.send(Order::Stop(stopped)).is_ok() {
+        if self.orders.send(ForkOrder::Stop(stopped)).is_ok() {
             let _ = end.await; // or the runtime is ending
         }
     }
 }
 
-async fn run(launch: ServerLaunch, mut orders: mpsc::UnboundedReceiver<Order>) {
+async fn run(launch: ServerLaunch, mut orders: mpsc::UnboundedReceiver<ForkOrder>) {
     let mut servers = 0;
     // Closed with this task, or this process; then all end that hold the other end.
     let mut lifeline = None;
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Fork(fork) => {
+            ForkOrder::Fork(fork) => {
                 servers += 1;
                 match Server::start(&launch, servers, fork.worker, &mut lifeline).await {
                     Ok(mut server) => {
-                        server.take(Order::Fork(fork));
+                        server.take(ForkOrder::Fork(fork));
                         server.run(&mut orders).await;
                     }
                     Err(error) => drop(fork.reply.send(Err(error))),
                 }
             }
-            Order::Reap(..) => {} // by dropping the reply it is told that the server is gone
-            Order::Stop(stopped) => drop(stopped.send(())),
+            ForkOrder::Reap(..) => {} // by dropping the reply it is told that the server is gone
+            ForkOrder::Stop(stopped) => drop(stopped.send(())),
         }
     }
 }
@@ -162,14 +162,14 @@ struct Server<'a> {
     stderr: JoinHandle<Drained>,
     /// Dropped once it has exited.
     exited: Option<oneshot::Sender<()>>,
-    stage: Stage,
+    stage: ServerStage,
     inbox: BytesMut,
     /// What is left to be written of the hello.
     hello: BytesMut,
     /// Orders that were not passed on yet.
-    unsent: VecDeque<Order>,
+    unsent: VecDeque<ForkOrder>,
     /// Orders whose answers are to come, in this order.
-    sent: VecDeque<Order>,
+    sent: VecDeque<ForkOrder>,
     /// When the oldest of them was sent, or the last answer came; at first, when the server was
     /// started.
     silent_since: Instant,
@@ -178,7 +178,7 @@ struct Server<'a> {
     alarm: Option<Delay>,
 }
 
-enum Stage {
+enum ServerStage {
     Starting(Handshake, LengthDelimitedCodec),
     Serving,
     /// It cannot serve, and no other could.
@@ -220,7 +220,7 @@ impl<'a> Server<'a> {
             socket,
             stderr,
             exited: Some(exited),
-            stage: Stage::Starting(Handshake::default(), frame_codec(0)),
+            stage: ServerStage::Starting(Handshake::default(), frame_codec(0)),
             inbox: BytesMut::new(),
             hello,
             unsent: VecDeque::new(),
@@ -231,7 +231,7 @@ impl<'a> Server<'a> {
     }
 
     /// Serves until the server ends, or nobody needs it any more.
-    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
+    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<ForkOrder>) {
         let stopped = self.serve(orders).await;
         self.end().await;
         // If somebody waits: it is gone.
@@ -243,7 +243,7 @@ impl<'a> Server<'a> {
     /// Returns who is to be told that it is gone.
     async fn serve(
         &mut self,
-        orders: &mut mpsc::UnboundedReceiver<Order>,
+        orders: &mut mpsc::UnboundedReceiver<ForkOrder>,
     ) -> Option<oneshot::Sender<()>> {
         let mut stopped = None;
         while !self.is_done(stopped.is_some()) {
@@ -260,7 +260,7 @@ impl<'a> Server<'a> {
                     break;
                 },
                 order = orders.recv() => match order {
-                    Some(Order::Stop(reply)) => stopped = Some(reply),
+                    Some(ForkOrder::Stop(reply)) => stopped = Some(reply),
                     Some(order) => self.take(order),
                     None => break,
                 },
@@ -273,7 +273,7 @@ impl<'a> Server<'a> {
     /// The connection has ended. Most likely the process is about to exit, which tells more.
     async fn last_moments(&mut self) {
         const LAST_MOMENTS: Duration = Duration::from_millis(500);
-        if matches!(self.stage, Stage::Starting(..) | Stage::Serving) {
+        if matches!(self.stage, ServerStage::Starting(..) | ServerStage::Serving) {
             select(pin!(self.reaper.exited()), Delay::new(LAST_MOMENTS)).await;
         }
     }
@@ -281,23 +281,23 @@ impl<'a> Server<'a> {
     /// If it is to stop, what was asked before is done before.
     fn is_done(&self, stopping: bool) -> bool {
         match self.stage {
-            Stage::Starting(..) => stopping,
-            Stage::Serving => stopping && self.sent.is_empty() && self.unsent.is_empty(),
-            Stage::Failed(_) | Stage::Condemned { .. } => true,
+            ServerStage::Starting(..) => stopping,
+            ServerStage::Serving => stopping && self.sent.is_empty() && self.unsent.is_empty(),
+            ServerStage::Failed(_) | ServerStage::Condemned { .. } => true,
         }
     }
 
     fn is_serving(&self) -> bool {
-        matches!(self.stage, Stage::Serving)
+        matches!(self.stage, ServerStage::Serving)
     }
 
     fn may_send(&self) -> bool {
         self.is_serving() && self.sent.len() < MOST_SENT
     }
 
-    fn take(&mut self, order: Order) {
+    fn take(&mut self, order: ForkOrder) {
         match order {
-            Order::Reap(worker, _) if worker.server != self.number => {} // as if it were gone
+            ForkOrder::Reap(worker, _) if worker.server != self.number => {} // as if it were gone
             order => self.unsent.push_back(order),
         }
         if self.is_serving() {
@@ -330,8 +330,8 @@ impl<'a> Server<'a> {
     }
 
     /// Gives a worker that is wanted its pipes. `None` if it was given up, or is now.
-    fn equip(&self, order: Order) -> Option<Order> {
-        let Order::Fork(mut fork) = order else { return Some(order) };
+    fn equip(&self, order: ForkOrder) -> Option<ForkOrder> {
+        let ForkOrder::Fork(mut fork) = order else { return Some(order) };
         if fork.reply.is_closed() {
             return None;
         }
@@ -344,23 +344,25 @@ impl<'a> Server<'a> {
                 }
             }
         }
-        Some(Order::Fork(fork))
+        Some(ForkOrder::Fork(fork))
     }
 
-    fn pass_on(&self, order: &Order) -> io::Result<usize> {
+    fn pass_on(&self, order: &ForkOrder) -> io::Result<usize> {
         let write = |request: Request, fds: &[_]| {
             let message = request.to_bytes();
             self.socket
                 .try_io(Interest::WRITABLE, || send_with_fds(self.socket.as_fd(), &message, fds))
         };
         match order {
-            Order::Fork(Fork { pipes: Some(pipes), .. }) => write(Request::Fork, &pipes.1.as_fds()),
-            Order::Reap(worker, _) => write(Request::Reap { pid: worker.pid }, &[]),
-            Order::Fork(_) | Order::Stop(_) => Ok(0), // not reached: they are not passed on so
+            ForkOrder::Fork(Fork { pipes: Some(pipes), .. }) => {
+                write(Request::Fork, &pipes.1.as_fds())
+            }
+            ForkOrder::Reap(worker, _) => write(Request::Reap { pid: worker.pid }, &[]),
+            ForkOrder::Fork(_) | ForkOrder::Stop(_) => Ok(0), // not reached: they are not passed on so
         }
     }
 
-    fn await_answer(&mut self, order: Order) {
+    fn await_answer(&mut self, order: ForkOrder) {
         if self.sent.is_empty() {
             self.silent_since = Instant::now();
         }
@@ -381,29 +383,29 @@ impl<'a> Server<'a> {
             }
             if let Err(error) = self.understand() {
                 let serving = self.is_serving();
-                self.stage = Stage::Condemned { serving, remark: error.to_string() };
+                self.stage = ServerStage::Condemned { serving, remark: error.to_string() };
                 return false;
             }
-            if matches!(self.stage, Stage::Failed(_)) {
+            if matches!(self.stage, ServerStage::Failed(_)) {
                 return false; // it may go on talking for ever
             }
         }
     }
 
     fn understand(&mut self) -> io::Result<()> {
-        while let Stage::Starting(handshake, codec) = &mut self.stage {
+        while let ServerStage::Starting(handshake, codec) = &mut self.stage {
             match handshake.advance(&mut self.inbox, codec)? {
                 Heard::Quiet => {}
                 Heard::Wait => return Ok(()),
                 Heard::Ready { .. } => {
-                    self.stage = Stage::Serving;
+                    self.stage = ServerStage::Serving;
                     self.alarm = None; // it was set for the start, which may take longer
                     self.send();
                 }
                 Heard::Refused(refusal) => {
-                    let place = Place::fork_server(self.reaper.child().pid());
+                    let place = StartPlace::fork_server(self.reaper.child().pid());
                     let preload = self.launch.preload.as_deref();
-                    self.stage = Stage::Failed(refused(place, None, preload, refusal));
+                    self.stage = ServerStage::Failed(refused(place, None, preload, refusal));
                 }
             }
         }
@@ -421,7 +423,10 @@ impl<'a> Server<'a> {
     fn hand_out(&mut self, answer: Answer) -> io::Result<()> {
         self.silent_since = Instant::now();
         match (self.sent.pop_front(), answer) {
-            (Some(Order::Fork(Fork { pipes: Some(pipes), reply, .. })), Answer::Forked { pid }) => {
+            (
+                Some(ForkOrder::Fork(Fork { pipes: Some(pipes), reply, .. })),
+                Answer::Forked { pid },
+            ) => {
                 let parent = self.reaper.child().pid();
                 let forked = Forked { pid, parent, server: self.number };
                 let (ours, theirs) = *pipes;
@@ -430,15 +435,15 @@ impl<'a> Server<'a> {
                     self.abandon(forked);
                 }
             }
-            (Some(Order::Fork(fork)), Answer::Failed { errno }) => {
+            (Some(ForkOrder::Fork(fork)), Answer::Failed { errno }) => {
                 let error = spawn_error(self.launch, io::Error::from_raw_os_error(errno));
                 let _ = fork.reply.send(Err(error)); // or nobody waits any more
             }
-            (Some(Order::Reap(_, reply)), Answer::Reaped { status }) => {
+            (Some(ForkOrder::Reap(_, reply)), Answer::Reaped { status }) => {
                 let _ = reply.send(ExitStatus::from_raw(status));
             }
             // It was not there any more, which the dropped reply tells.
-            (Some(Order::Reap(..)), Answer::Failed { .. }) => {}
+            (Some(ForkOrder::Reap(..)), Answer::Failed { .. }) => {}
             _ => return Err(io::Error::other("it gave an answer to another question")),
         }
         Ok(())
@@ -450,7 +455,7 @@ impl<'a> Server<'a> {
         if let Ok(child) = ChildProcess::forked(worker.pid, worker.parent) {
             child.kill();
         }
-        self.unsent.push_back(Order::Reap(worker, oneshot::channel().0));
+        self.unsent.push_back(ForkOrder::Reap(worker, oneshot::channel().0));
         self.send();
     }
 
@@ -476,17 +481,17 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn too_late(&self) -> Stage {
-        let place = Place::fork_server(self.reaper.child().pid());
+    fn too_late(&self) -> ServerStage {
+        let place = StartPlace::fork_server(self.reaper.child().pid());
         let (limit, preload) = (self.patience(), self.launch.preload.as_deref());
         match &self.stage {
-            Stage::Starting(handshake, _) if handshake.is_silent() => {
-                Stage::Failed(timed_out(place, limit, None, self.launch.program.hint()))
+            ServerStage::Starting(handshake, _) if handshake.is_silent() => {
+                ServerStage::Failed(timed_out(place, limit, None, self.launch.program.hint()))
             }
-            Stage::Starting(..) => Stage::Failed(timed_out(place, limit, preload, "")),
+            ServerStage::Starting(..) => ServerStage::Failed(timed_out(place, limit, preload, "")),
             _ => {
                 let remark = format!("it did not answer within {limit:?}");
-                Stage::Condemned { serving: true, remark }
+                ServerStage::Condemned { serving: true, remark }
             }
         }
     }
@@ -504,7 +509,7 @@ impl<'a> Server<'a> {
         let error = self.verdict(|condemned| self.death(status, tail, condemned.or(remark)));
         log::debug!("the fork server is gone: {error}");
         for order in self.sent.drain(..).chain(self.unsent.drain(..)) {
-            if let Order::Fork(fork) = order {
+            if let ForkOrder::Fork(fork) = order {
                 let _ = fork.reply.send(Err(error.clone())); // or nobody waits any more
             }
         }
@@ -513,15 +518,15 @@ impl<'a> Server<'a> {
     /// What those are told who wait for a worker.
     fn verdict(&self, death: impl FnOnce(Option<String>) -> WorkerDeath) -> StartError {
         match &self.stage {
-            Stage::Failed(error) => error.clone(),
-            Stage::Serving => StartError::ServerLost(death(None)),
-            Stage::Condemned { serving: true, remark } => {
+            ServerStage::Failed(error) => error.clone(),
+            ServerStage::Serving => StartError::ServerLost(death(None)),
+            ServerStage::Condemned { serving: true, remark } => {
                 StartError::ServerLost(death(Some(remark.clone())))
             }
-            Stage::Condemned { serving: false, remark } => {
+            ServerStage::Condemned { serving: false, remark } => {
                 StartError::Died { death: death(Some(remark.clone())), hint: "" }
             }
-            Stage::Starting(handshake, _) => {
+            ServerStage::Starting(handshake, _) => {
                 let death = death(None);
                 let hinted = handshake.is_silent() && !death.was_killed_from_outside();
                 let hint = if hinted { self.launch.program.hint() } else { "" };

@@ -132,7 +132,7 @@ impl Link<'_> {
         self.loans.accept(&offer, &Peer::child(std::process::id())).unwrap();
         self.peer = Peer::child(u32::MAX); // of whom nothing can be opened
         self.outlet.set_opens_segments();
-        self.stage = Stage::Serving;
+        self.stage = LinkStage::Serving;
         self.codec = frame_codec(self.launch.max_payload);
         self.inbox = BytesMut::new();
         self.borrowed = Kept::default();

@@ -11,10 +11,10 @@ use crate::error::BrokenCause;
 use crate::memory::Payload;
 use crate::memory::page::ClaimBoard;
 use crate::parent::Outlet;
-use crate::parent::{Ended, Message, Progress, Reply, Report};
+use crate::parent::{Ended, Message, ProgressMessage, Reply, Report};
 use crate::pool::commons::Command;
 use crate::pool::watch::snapshot::View;
-use crate::scheduler::{End, Stage, StartFailure, Time, Verdict};
+use crate::scheduler::{End, StartFailure, Time, Verdict, WorkerStage};
 use crate::wire::{ChunkReplyHeader, Kind};
 
 impl Supervisor {
@@ -97,7 +97,13 @@ impl Supervisor {
     }
 
     /// Only the running task can report. What comes of another one is not worth a punishment.
-    fn on_progress(&mut self, view: &mut View, now: Time, worker: WorkerId, progress: Progress) {
+    fn on_progress(
+        &mut self,
+        view: &mut View,
+        now: Time,
+        worker: WorkerId,
+        progress: ProgressMessage,
+    ) {
         self.skip_cancelled(view, now, worker, Some(progress.task));
         let running = view.scheduler.pipeline(worker).next();
         let entry = running.filter(|task| *task == progress.task);
@@ -181,7 +187,7 @@ impl Supervisor {
         let ended = match (ended, view.observer.processes.get(&worker), seen.map(|seen| seen.stage))
         {
             // It had to be killed, whatever it has said after that.
-            (Ended::Left(_), Some(process), Some(Stage::Ending { fault: true, .. })) => {
+            (Ended::Left(_), Some(process), Some(WorkerStage::Ending { fault: true, .. })) => {
                 Ended::disgraced(worker, process.pid)
             }
             (ended, ..) => ended,

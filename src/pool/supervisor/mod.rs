@@ -21,7 +21,7 @@ use crate::memory::page::ClaimBoard;
 use crate::parent::Launch;
 use crate::parent::Outlet;
 use crate::parent::birth::Start;
-use crate::parent::{Listener, Message, Order, Progress, Report};
+use crate::parent::{Listener, Message, Order, ProgressMessage, Report};
 use crate::pool::commons::{Command, Commons, Refused};
 use crate::pool::exits::{ExitHook, Exits};
 use crate::pool::helm::Steered;
@@ -57,7 +57,7 @@ pub(crate) struct Supervisor {
     workers: BTreeMap<WorkerId, Worker>,
     /// Tasks that have reported, with readers that are woken as those of `resolved`, and before
     /// them.
-    reported: Vec<(Arc<TaskCell>, Progress)>,
+    reported: Vec<(Arc<TaskCell>, ProgressMessage)>,
     resolved: Vec<Resolved>,
     /// What is told before them.
     news: News,
@@ -178,7 +178,7 @@ impl Supervisor {
         // Each is looked at first: to drain nothing is a call of its own, and most turns have
         // little to tell.
         if !self.reported.is_empty() {
-            for (cell, Progress { done, total, text, .. }) in self.reported.drain(..) {
+            for (cell, ProgressMessage { done, total, text, .. }) in self.reported.drain(..) {
                 cell.report_progress(done, total, text);
             }
         }

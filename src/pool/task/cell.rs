@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::base::{TaskId, WorkerId};
-use crate::error::{Cause, Report, Subject, TaskError, Value};
+use crate::error::{Cause, ErrorReport, Subject, TaskError, Value};
 use crate::function::Registry;
 use crate::memory::Payload;
 use crate::memory::page::{Asked, Claim, Revocation};
@@ -72,7 +72,7 @@ struct State {
     worker: WorkerId,
     /// At which attempt that was; zero if it was never sent.
     attempt: u32,
-    stage: Stage,
+    stage: TaskStage,
     /// The supervisor has been asked to end it.
     aborted: bool,
 }
@@ -85,7 +85,7 @@ struct Watchers {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum TaskStage {
     Queued,
     /// In the hands of a worker. Without a claim it counts as begun.
     Sent,
@@ -99,12 +99,12 @@ impl State {
     }
 
     fn is_done(&self) -> bool {
-        self.stage == Stage::Done
+        self.stage == TaskStage::Done
     }
 
     /// The claim of a task that is in the hands of a worker.
     fn sent_claim(&self) -> Option<&Claim> {
-        self.claim.as_ref().filter(|_| self.stage == Stage::Sent)
+        self.claim.as_ref().filter(|_| self.stage == TaskStage::Sent)
     }
 
     fn is_cancelled(&self) -> bool {
@@ -142,7 +142,7 @@ impl TaskCell {
             watchers: None,
             worker: WorkerId(0),
             attempt: 0,
-            stage: Stage::Queued,
+            stage: TaskStage::Queued,
             aborted: false,
         };
         Arc::new(Self {
@@ -210,12 +210,12 @@ impl TaskCell {
         let mut state = self.lock();
         let before = std::mem::replace(&mut state.claim, claim);
         let arguments = match &state.content {
-            Ok(arguments) if state.stage == Stage::Queued => Some(arguments.clone()),
+            Ok(arguments) if state.stage == TaskStage::Queued => Some(arguments.clone()),
             _ => None,
         };
         state.worker = worker;
         if arguments.is_some() {
-            state.stage = Stage::Sent;
+            state.stage = TaskStage::Sent;
             state.attempt = attempt;
         }
         drop((state, before));
@@ -225,7 +225,7 @@ impl TaskCell {
     /// The worker in whose hands the task is, and at which attempt.
     pub(crate) fn holder(&self) -> Option<(WorkerId, u32)> {
         let state = self.lock();
-        (state.stage == Stage::Sent).then_some((state.worker, state.attempt))
+        (state.stage == TaskStage::Sent).then_some((state.worker, state.attempt))
     }
 
     /// The last attempt at which it was sent to a worker.
@@ -236,8 +236,8 @@ impl TaskCell {
     /// The supervisor has taken the task back.
     pub(crate) fn requeue(&self) {
         let mut state = self.lock();
-        if state.stage == Stage::Sent {
-            state.stage = Stage::Queued;
+        if state.stage == TaskStage::Sent {
+            state.stage = TaskStage::Queued;
         }
     }
 
@@ -254,9 +254,9 @@ impl TaskCell {
     pub(crate) fn revoke(&self) -> Revocation {
         let state = self.lock();
         match (state.stage, &state.claim) {
-            (Stage::Sent, Some(claim)) => claim.revoke(),
-            (Stage::Sent, None) => Revocation::Begun,
-            (Stage::Queued | Stage::Done, _) => Revocation::AlreadyRevoked,
+            (TaskStage::Sent, Some(claim)) => claim.revoke(),
+            (TaskStage::Sent, None) => Revocation::Begun,
+            (TaskStage::Queued | TaskStage::Done, _) => Revocation::AlreadyRevoked,
         }
     }
 
@@ -327,7 +327,7 @@ impl TaskCell {
         let readers = watchers.as_mut().map(|watchers| watchers.reports.take_waiting());
         state.watchers = watchers;
         let arguments = std::mem::replace(&mut state.content, resolution);
-        state.stage = Stage::Done;
+        state.stage = TaskStage::Done;
         self.is_over.store(true, Ordering::Release);
         let waker = state.waker.take();
         drop(arguments); // before anybody sees the result: what it keeps may be wanted then
@@ -358,7 +358,7 @@ impl TaskCell {
     fn report(&self, state: &State, cause: Cause) -> TaskError {
         let subject = Subject::Task(self.id, self.name());
         let worker = (state.attempt > 0).then_some(state.worker);
-        TaskError::new(Report { subject, worker, attempt: state.attempt.max(1), cause })
+        TaskError::new(ErrorReport { subject, worker, attempt: state.attempt.max(1), cause })
     }
 
     // ----- the handle's side -----
@@ -366,11 +366,11 @@ impl TaskCell {
     pub(crate) fn status(&self) -> TaskStatus {
         let state = self.lock();
         match (state.stage, &state.claim) {
-            (Stage::Queued, _) => TaskStatus::Pending,
-            (Stage::Sent, Some(claim)) if !claim.has_begun() => TaskStatus::Pending,
-            (Stage::Sent, _) => TaskStatus::Running,
-            (Stage::Done, _) if state.is_cancelled() => TaskStatus::Cancelled,
-            (Stage::Done, _) => TaskStatus::Finished,
+            (TaskStage::Queued, _) => TaskStatus::Pending,
+            (TaskStage::Sent, Some(claim)) if !claim.has_begun() => TaskStatus::Pending,
+            (TaskStage::Sent, _) => TaskStatus::Running,
+            (TaskStage::Done, _) if state.is_cancelled() => TaskStatus::Cancelled,
+            (TaskStage::Done, _) => TaskStatus::Finished,
         }
     }
 
@@ -378,12 +378,12 @@ impl TaskCell {
     pub(crate) fn cancel(&self) -> Cancellation {
         let state = self.lock();
         match (state.stage, &state.claim) {
-            (Stage::Done, _) if state.is_cancelled() => Cancellation::Already,
-            (Stage::Done, _) | (Stage::Sent, None) => Cancellation::TooLate,
-            (Stage::Sent, Some(claim)) if claim.revoke() == Revocation::Begun => {
+            (TaskStage::Done, _) if state.is_cancelled() => Cancellation::Already,
+            (TaskStage::Done, _) | (TaskStage::Sent, None) => Cancellation::TooLate,
+            (TaskStage::Sent, Some(claim)) if claim.revoke() == Revocation::Begun => {
                 Cancellation::TooLate
             }
-            (Stage::Sent, Some(_)) | (Stage::Queued, _) => {
+            (TaskStage::Sent, Some(_)) | (TaskStage::Queued, _) => {
                 let error = self.report(&state, Cause::Cancelled);
                 self.finish(state, Err(error));
                 Cancellation::Now

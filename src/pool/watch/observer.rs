@@ -10,7 +10,7 @@ use crate::parent::Ended;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::watch::events::{Feed, PoolEvent};
 use crate::pool::watch::metrics::{Metrics, TaskOutcome};
-use crate::scheduler::{LeaveReason, Stage, Time, WorkerView};
+use crate::scheduler::{LeaveReason, Time, WorkerStage, WorkerView};
 
 /// Is told of everything that happens, by the supervisor and in that order.
 pub(crate) struct Observer {
@@ -139,11 +139,11 @@ impl Observer {
 
 fn reason(seen: WorkerView) -> LeaveReason {
     match seen.stage {
-        Stage::Stopping { reason, .. } => reason,
+        WorkerStage::Stopping { reason, .. } => reason,
         _ => LeaveReason::ShutDown, // not reached: only a worker that was told so leaves
     }
 }
 
 fn was_told_to_go(seen: WorkerView) -> bool {
-    matches!(seen.stage, Stage::Stopping { .. } | Stage::Ending { fault: false, .. })
+    matches!(seen.stage, WorkerStage::Stopping { .. } | WorkerStage::Ending { fault: false, .. })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::base::WorkerId;
 use crate::pool::watch::metrics::{DurationHistogram, TaskOutcomes};
 use crate::pool::watch::observer::Observer;
-use crate::scheduler::{Scheduler, Stage, Time};
+use crate::scheduler::{Scheduler, Time, WorkerStage};
 
 /// What handles may look at. The supervisor alone changes it.
 pub(crate) struct View {
@@ -23,10 +23,10 @@ impl View {
         let workers = self.observer.processes.iter().filter_map(|(&id, process)| {
             let seen = self.scheduler.worker(id)?;
             let state = match seen.stage {
-                Stage::Starting { .. } => WorkerState::Starting,
-                Stage::Ready if seen.busy => WorkerState::Busy,
-                Stage::Ready => WorkerState::Idle,
-                Stage::Stopping { .. } | Stage::Ending { .. } => WorkerState::Stopping,
+                WorkerStage::Starting { .. } => WorkerState::Starting,
+                WorkerStage::Ready if seen.busy => WorkerState::Busy,
+                WorkerStage::Ready => WorkerState::Idle,
+                WorkerStage::Stopping { .. } | WorkerStage::Ending { .. } => WorkerState::Stopping,
             };
             Some(WorkerInfo {
                 id,
