@@ -35,7 +35,7 @@ pub struct Current {
     pub(super) attempt: u32,
     /// By which the parent can ask the task to end. `None` where the two share no memory.
     pub(super) claim: Option<Begun<'static>>,
-    pub(super) uplink: &'static Reporter,
+    pub(super) reporter: &'static Reporter,
     /// The task's number among those that this worker has run.
     pub(super) run: u64,
 }
@@ -125,7 +125,7 @@ impl Current {
     /// ```
     pub fn progress(&self, done: u64, total: u64, message: impl AsRef<str>) {
         let header = ProgressHeader { task: self.task, done, total };
-        self.uplink.report(self.run, header, message.as_ref());
+        self.reporter.report(self.run, header, message.as_ref());
     }
 
     /// What the [initializer](crate::Builder::initializer) of this worker returned, as from

@@ -43,8 +43,8 @@ pub(super) fn run() -> ! {
 fn serve(socket: OwnedFd) -> io::Result<i32> {
     take_standard_streams(&socket)?;
     let socket = Arc::new(File::from(socket));
-    let uplink = Box::leak(Box::new(Reporter::new(socket.try_clone()?)));
-    let mut writer = FrameWriter::new(uplink);
+    let reporter = Box::leak(Box::new(Reporter::new(socket.try_clone()?)));
+    let mut writer = FrameWriter::new(reporter);
     let mut reader = FrameReader::new(Arc::clone(&socket))?;
     let mut incoming = reader.read()?;
     let (_, body) = incoming.parse()?;

@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(done(limiter.take(now)), Some(1), "and its first report is due at once");
     }
 
-    fn uplink() -> (&'static Reporter, PipeReader) {
+    fn reporter() -> (&'static Reporter, PipeReader) {
         let (reader, writer) = pipe().unwrap();
         (Box::leak(Box::new(Reporter::new(OwnedFd::from(writer).into()))), reader)
     }
@@ -347,22 +347,22 @@ mod tests {
 
     #[test]
     fn reports_are_sent_while_the_task_is_silent() {
-        let (uplink, mut pipe) = uplink();
-        uplink.report(1, header(1), "first");
+        let (reporter, mut pipe) = reporter();
+        reporter.report(1, header(1), "first");
         assert_eq!(read(&mut pipe), (Kind::Progress, 1, "first".to_owned()));
-        uplink.report(1, header(2), "second");
+        reporter.report(1, header(2), "second");
         assert_eq!(read(&mut pipe), (Kind::Progress, 2, "second".to_owned()));
     }
 
     #[test]
     fn the_last_report_is_written_before_the_reply_and_none_after_it() {
-        let (uplink, mut pipe) = uplink();
+        let (reporter, mut pipe) = reporter();
         for run in 1..=100 {
             for done in 1..=10 {
-                uplink.report(run, header(done), "");
+                reporter.report(run, header(done), "");
             }
-            uplink.end_run(run, &reply(run, ""), &[]).unwrap();
-            uplink.report(run, header(11), "too late");
+            reporter.end_run(run, &reply(run, ""), &[]).unwrap();
+            reporter.report(run, header(11), "too late");
             let mut last = 0;
             loop {
                 let (kind, number, _) = read(&mut pipe);
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn frames_of_several_threads_do_not_mix() {
         const RUNS: u64 = 200;
-        let (uplink, mut pipe) = uplink();
+        let (reporter, mut pipe) = reporter();
         let reader = thread::spawn(move || {
             for run in 1..=RUNS {
                 while read(&mut pipe) != (Kind::Reply, run, "r".repeat(30_000)) {}
@@ -389,13 +389,13 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !ended.load(Ordering::Relaxed) {
-                    (1..=RUNS).for_each(|run| uplink.report(run, header(run), &"p".repeat(3000)));
+                    (1..=RUNS).for_each(|run| reporter.report(run, header(run), &"p".repeat(3000)));
                 }
             });
             for run in 1..=RUNS {
                 let reply = reply(run, &"r".repeat(30_000));
                 let (head, tail) = reply.split_at(1000);
-                uplink.end_run(run, head, tail).unwrap();
+                reporter.end_run(run, head, tail).unwrap();
             }
             ended.store(true, Ordering::Relaxed);
         });
@@ -404,8 +404,8 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
-        let (uplink, mut pipe) = uplink();
-        uplink.report(1, header(1), &"€".repeat(MAX_MESSAGE));
+        let (reporter, mut pipe) = reporter();
+        reporter.report(1, header(1), &"€".repeat(MAX_MESSAGE));
         let (_, _, message) = read(&mut pipe);
         assert_eq!(message, "€".repeat(MAX_MESSAGE / "€".len()));
     }

@@ -133,14 +133,14 @@ impl Items<'_> {
 
 /// Writes frames. Before the next task begins each is written, or the parent can see it.
 pub(super) struct FrameWriter {
-    uplink: &'static Reporter,
+    reporter: &'static Reporter,
     buffer: Vec<u8>,
 }
 
 impl FrameWriter {
     /// The preamble goes out with the first frame.
-    pub(super) fn new(uplink: &'static Reporter) -> Self {
-        Self { uplink, buffer: PREAMBLE.to_vec() }
+    pub(super) fn new(reporter: &'static Reporter) -> Self {
+        Self { reporter, buffer: PREAMBLE.to_vec() }
     }
 
     /// Where frames are put before they are written.
@@ -156,7 +156,7 @@ impl FrameWriter {
     /// if something is to be done at once; see [`Self::write_kept`].
     pub(super) fn flush_reply(&mut self, run: u64, goes_on: bool) -> io::Result<()> {
         if goes_on && self.buffer.len() <= SMALL {
-            self.uplink.end_run_soon(run, &self.buffer)?;
+            self.reporter.end_run_soon(run, &self.buffer)?;
             self.buffer.clear();
             return Ok(());
         }
@@ -165,14 +165,14 @@ impl FrameWriter {
 
     /// Writes the replies that were kept back; to be called before waiting.
     pub(super) fn write_kept(&self) -> io::Result<()> {
-        self.uplink.flush()
+        self.reporter.flush()
     }
 
     /// As `flush`, with bytes behind what is in the buffer; a reply if `run` says whose.
     pub(super) fn flush_with(&mut self, run: Option<u64>, payload: &[u8]) -> io::Result<()> {
         match run {
-            Some(run) => self.uplink.end_run(run, &self.buffer, payload)?,
-            None => self.uplink.write(&self.buffer, payload)?,
+            Some(run) => self.reporter.end_run(run, &self.buffer, payload)?,
+            None => self.reporter.write(&self.buffer, payload)?,
         }
         self.clear();
         Ok(())
@@ -185,7 +185,7 @@ impl FrameWriter {
         }
         let mut frame = Vec::new();
         put_frame(&mut frame, Kind::Lent, &lend(kept)?, 0)?;
-        self.uplink.write(&frame, &[])
+        self.reporter.write(&frame, &[])
     }
 
     fn clear(&mut self) {

@@ -150,9 +150,9 @@ fn serve(
     functions: Functions,
     has_lifeline: bool,
 ) -> io::Result<()> {
-    let uplink = Box::leak(Box::new(Reporter::new(output)));
-    let mut writer = FrameWriter::new(uplink);
-    let started = Worker::start(&mut reader, &mut writer, uplink, functions, has_lifeline)?;
+    let reporter = Box::leak(Box::new(Reporter::new(output)));
+    let mut writer = FrameWriter::new(reporter);
+    let started = Worker::start(&mut reader, &mut writer, reporter, functions, has_lifeline)?;
     let Some(mut worker) = started else { return Ok(()) };
     while worker.step(&mut reader, &mut writer)? {}
     settle();
@@ -165,7 +165,7 @@ struct Worker {
     functions: Vec<&'static Function>,
     /// Never unmapped: threads that outlive their task may still look at it.
     claims: Option<&'static SharedPage>,
-    uplink: &'static Reporter,
+    reporter: &'static Reporter,
     /// Counts the tasks that began here.
     runs: u64,
     /// Counts those that were answered.
@@ -211,7 +211,7 @@ impl Worker {
     fn start(
         reader: &mut FrameReader,
         writer: &mut FrameWriter,
-        uplink: &'static Reporter,
+        reporter: &'static Reporter,
         functions: Functions,
         has_lifeline: bool,
     ) -> io::Result<Option<Self>> {
@@ -256,14 +256,14 @@ impl Worker {
         put_frame(writer.buffer(), Kind::Ready, &Ready { segments }, 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
-        claims.inspect(|page| uplink.set_display(page)); // it counts from here on
+        claims.inspect(|page| reporter.set_display(page)); // it counts from here on
         Ok(Some(Self {
             segments: Segments::new(if is_known { hello.shared_memory } else { 0 }),
             cpu_time,
             hello,
             functions,
             claims,
-            uplink,
+            reporter,
             runs: 0,
             replies: 0,
             memory,
@@ -363,7 +363,8 @@ impl Worker {
         }
         let function = named(&self.functions, header.function)?;
         let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
-        let (worker, uplink, limit) = (self.hello.worker, self.uplink, self.hello.max_payload());
+        let (worker, reporter, limit) =
+            (self.hello.worker, self.reporter, self.hello.max_payload());
         self.clock = None;
         self.runs += 1;
         let run = self.runs;
@@ -372,7 +373,7 @@ impl Worker {
         while let Some(item) = chunk.begin_item() {
             if item == 0 {
                 let claim = chunk.first_claim();
-                set_current(Some(Current { task, worker, attempt: 1, claim, uplink, run }));
+                set_current(Some(Current { task, worker, attempt: 1, claim, reporter, run }));
             }
             set_current_item(item);
             self.restart_cpu_time()?;
@@ -417,8 +418,8 @@ impl Worker {
             _ => None,
         };
         self.runs += 1;
-        let (worker, uplink, run) = (self.hello.worker, self.uplink, self.runs);
-        Some(Current { task, worker, attempt, claim, uplink, run })
+        let (worker, reporter, run) = (self.hello.worker, self.reporter, self.runs);
+        Some(Current { task, worker, attempt, claim, reporter, run })
     }
 
     /// Whether the task was not taken back.

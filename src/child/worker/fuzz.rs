@@ -114,14 +114,18 @@ fn one(frame: Vec<u8>) -> Vec<u8> {
 }
 
 /// A worker that knows one segment.
-fn worker(uplink: &'static Reporter, claims: Option<&'static SharedPage>, known: &Place) -> Worker {
+fn worker(
+    reporter: &'static Reporter,
+    claims: Option<&'static SharedPage>,
+    known: &Place,
+) -> Worker {
     let mut segments = Segments::new(1 << 20);
     segments.open(known).unwrap();
     Worker {
         hello: hello(),
         functions: functions(),
         claims,
-        uplink,
+        reporter,
         runs: 0,
         replies: 0,
         memory: None,
@@ -137,7 +141,7 @@ fn worker(uplink: &'static Reporter, claims: Option<&'static SharedPage>, known:
 #[test]
 fn what_a_parent_says() {
     let null = File::options().write(true).open("/dev/null").unwrap();
-    let uplink = &*Box::leak(Box::new(Reporter::new(null)));
+    let reporter = &*Box::leak(Box::new(Reporter::new(null)));
     let page = &*Box::leak(Box::new(SharedPage::create().unwrap().0));
     let mut segment = Segment::create(100).unwrap();
     segment.write_at(0, &encoded(&vec![7_u8; 19])).unwrap();
@@ -152,9 +156,9 @@ fn what_a_parent_says() {
         let pipe = Arc::new(File::from(std::os::fd::OwnedFd::from(pipe)));
         let mut reader = FrameReader::new(pipe).unwrap();
         reader.set_max_payload(MAX_PAYLOAD);
-        let mut writer = FrameWriter::new(uplink);
+        let mut writer = FrameWriter::new(reporter);
         let claims = (number & CLAIMS != 0).then_some(page);
-        let mut worker = worker(uplink, claims, &known);
+        let mut worker = worker(reporter, claims, &known);
         while worker.step(&mut reader, &mut writer).unwrap_or(false) {}
     });
 }
