@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{AskedForm, Choice, decode, decode_shared, encode, encoded};
+use super::{AskedForm, decode, decode_shared, encoded, encoded_as};
 use crate::wire::fuzzing::{Seeds, split};
 
 #[derive(Serialize, Deserialize)]
@@ -126,11 +126,7 @@ struct List {
 }
 
 fn named(value: &impl Serialize) -> Vec<u8> {
-    let choice = Choice::of::<()>();
-    choice.ask(AskedForm::Named);
-    let mut bytes = Vec::new();
-    encode(value, &mut bytes, usize::MAX, &choice).unwrap();
-    bytes
+    encoded_as(value, AskedForm::Named)
 }
 
 /// As [`check`], in the named form. What has no order, and numbers that are not equal to

@@ -17,7 +17,6 @@ mod number;
 mod reader;
 #[cfg(test)]
 mod tests;
-mod varint;
 mod visitor;
 mod writer;
 
@@ -128,40 +127,28 @@ pub(crate) fn encode_compact<T: Serialize + ?Sized>(
     buffer: &mut Vec<u8>,
     limit: usize,
 ) -> Result<(), CodecError> {
-    encode_as(value, buffer, limit, AskedForm::Compact)
+    encode(value, buffer, limit, &Choice::that_is(AskedForm::Compact))
 }
 
-/// What fuzz targets begin with.
+/// What a value is in the compact form, for tests of what reads it.
 #[cfg(test)]
 pub(crate) fn encoded<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_compact(value, &mut bytes, usize::MAX).unwrap();
-    bytes
+    encoded_as(value, AskedForm::Compact)
 }
 
-/// As [`encode_compact`], in either form.
+/// The same in either form.
 #[cfg(test)]
-pub(crate) fn encode_as<T: Serialize + ?Sized>(
-    value: &T,
-    buffer: &mut Vec<u8>,
-    limit: usize,
-    form: AskedForm,
-) -> Result<(), CodecError> {
-    let choice = Choice::of::<()>();
-    choice.ask(form);
-    encode(value, buffer, limit, &choice)
+pub(crate) fn encoded_as<T: Serialize + ?Sized>(value: &T, form: AskedForm) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(value, &mut bytes, usize::MAX, &Choice::that_is(form)).unwrap();
+    bytes
 }
 
 /// One value there and back in memory, in the form that is asked for; for benchmarks.
 #[doc(hidden)]
 pub fn round_trip<T: Serialize + DeserializeOwned>(value: &T, form: AskedForm) -> Option<T> {
-    static CHOICES: LazyLock<[Choice; 2]> = LazyLock::new(|| {
-        [AskedForm::Compact, AskedForm::Named].map(|form| {
-            let choice = Choice::of::<()>();
-            choice.ask(form);
-            choice
-        })
-    });
+    static CHOICES: LazyLock<[Choice; 2]> =
+        LazyLock::new(|| [AskedForm::Compact, AskedForm::Named].map(Choice::that_is));
     let mut bytes = Vec::with_capacity(1 << 10); // the pool uses its buffers again
     encode(value, &mut bytes, usize::MAX, &CHOICES[form as usize]).ok()?;
     decode(&bytes).ok()

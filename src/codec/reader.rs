@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::error::{CodecError, Fault};
-use super::varint;
+
+/// The bit of each byte of a varint that says that another byte follows.
+const MORE: u64 = 0x8080_8080_8080_8080;
 
 /// Takes bytes, and what both forms write in the same way, off the front of some.
 #[derive(Clone, Copy, Debug)]
@@ -56,12 +58,14 @@ impl<'de> Reader<'de> {
         if byte < 0x80 { Ok(byte.into()) } else { self.long_varint::<BITS>(byte) }
     }
 
+    /// Reads the bytes behind the first one at once, as a word: to go through them one by one takes
+    /// longer.
     fn long_varint<const BITS: u32>(&mut self, first: u8) -> Result<u64, CodecError> {
         let word = self.bytes.first_chunk().map(|chunk| u64::from_le_bytes(*chunk));
-        let Some((word, length)) = word.and_then(|word| Some((word, varint::length(word)?))) else {
+        let Some((word, length)) = word.and_then(|word| Some((word, digits_of(word)?))) else {
             return self.last_varint::<BITS>(first);
         };
-        let number = u64::from(first & 0x7F) | varint::gather(word, length) << 7;
+        let number = u64::from(first & 0x7F) | gather(word, length) << 7;
         if 7 * length > BITS || number > u64::MAX >> (u64::BITS - BITS) {
             return Err(bad_varint());
         }
@@ -69,8 +73,8 @@ impl<'de> Reader<'de> {
         Ok(number)
     }
 
-    /// One so near to the end that there is no whole word, as if it is all there is, or one of the
-    /// longest.
+    /// As [`Self::long_varint`], byte by byte. No whole word comes behind a number near the end, and a
+    /// few numbers are longer than a word.
     #[inline]
     fn last_varint<const BITS: u32>(&mut self, first: u8) -> Result<u64, CodecError> {
         let (mut number, mut shift) = (u64::from(first & 0x7F), 7);
@@ -136,6 +140,22 @@ impl<'de> Reader<'de> {
     }
 }
 
+/// How many bytes of a word belong to the number that it begins with. `None`: that goes on behind it.
+#[inline]
+fn digits_of(word: u64) -> Option<u32> {
+    let ends = !word & MORE;
+    (ends != 0).then(|| ends.trailing_zeros() / 8 + 1)
+}
+
+/// The number in the first bytes of a word, of which there is one at least.
+#[inline]
+fn gather(word: u64, length: u32) -> u64 {
+    let digits = word & !MORE & u64::MAX >> (u64::BITS - 8 * length);
+    let quarters = (digits & 0x7F00_7F00_7F00_7F00) >> 1 | digits & 0x007F_007F_007F_007F;
+    let halves = (quarters & 0x3FFF_0000_3FFF_0000) >> 2 | quarters & 0x0000_3FFF_0000_3FFF;
+    (halves & 0x0FFF_FFFF_0000_0000) >> 4 | halves & 0x0FFF_FFFF
+}
+
 #[cold]
 pub(super) fn end() -> CodecError {
     failed(postcard::Error::DeserializeUnexpectedEnd)
@@ -149,4 +169,40 @@ fn bad_varint() -> CodecError {
 #[cold]
 pub(super) fn failed(error: postcard::Error) -> CodecError {
     Fault::Postcard(error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Near to the end, and with others behind it.
+    #[test]
+    fn numbers_are_what_postcard_has_written() {
+        for shift in 0..64 {
+            for number in [1_u64 << shift, (1 << shift) - 1, 0xA5A5_5A12_3456_789B >> shift] {
+                let bytes = postcard::to_stdvec(&number).unwrap();
+                for behind in [0, 1, 7, 8, 20] {
+                    let all = [&bytes[..], &vec![0xFF; behind]].concat();
+                    let mut reader = Reader::new(&all, None);
+                    assert_eq!(reader.varint::<64>(), Ok(number), "{behind} behind");
+                    assert_eq!(reader.bytes.len(), behind, "{number}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_too_many_digits_are_refused() {
+        for behind in [0, 20] {
+            for (bytes, most) in [(&[0xFF, 0xFF, 0x03][..], 0xFFFF), (&[0x80, 0x80, 0x01], 0x4000)]
+            {
+                let all = [bytes, &vec![0; behind]].concat();
+                assert_eq!(Reader::new(&all, None).varint::<16>(), Ok(most));
+            }
+            for bytes in [&[0xFF, 0xFF, 0x04][..], &[0x80, 0x80, 0x80, 0x00]] {
+                let all = [bytes, &vec![0; behind]].concat();
+                assert_eq!(Reader::new(&all, None).varint::<16>(), Err(bad_varint()));
+            }
+        }
+    }
 }

@@ -123,12 +123,6 @@ fn shapes<T: Clone + Ord>(last: &T, other: &T) -> Vec<Shape<T>> {
     ]
 }
 
-fn encoded<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_compact(value, &mut bytes, usize::MAX).unwrap();
-    bytes
-}
-
 /// The bytes are postcard's, and so is what comes of them, whole or cut off anywhere.
 #[track_caller]
 fn assert_as_postcard<T>(value: &T)
@@ -412,4 +406,31 @@ fn a_sequence_without_a_length_is_an_error() {
     }
     let error = encode_compact(&Endless, &mut Vec::new(), 100).unwrap_err();
     assert_eq!(error, Fault::NeedsNames(error::Lack::Length).into());
+}
+
+#[test]
+fn room_for_a_long_sequence_is_found_once() {
+    let capacity_for = |value: &Vec<(f64, f64, bool)>, limit| {
+        let mut bytes = Vec::new();
+        encode_compact(value, &mut bytes, limit).map(|()| bytes.capacity())
+    };
+    let long = vec![(0.5, -0.5, true); 100_000];
+    let length = 3 + 17 * long.len();
+    assert!(capacity_for(&long, usize::MAX).unwrap() < length + length / 10);
+    assert!(capacity_for(&long, length).is_ok());
+    assert!(capacity_for(&long, length - 1).is_err());
+}
+
+/// The rest may be of another kind than what comes first.
+#[test]
+fn room_is_not_found_for_more_than_there_may_be() {
+    let first_large = |count: usize| {
+        let text = |at| if at < count { "x".repeat(1 << 12) } else { String::new() };
+        (0..100_000).map(text).collect::<Vec<_>>()
+    };
+    let bytes = encoded(&first_large(64));
+    assert!(bytes.capacity() < 256 * 100_000 + (1 << 20), "{}", bytes.capacity());
+    let mut bytes = Vec::new();
+    encode_compact(&first_large(64), &mut bytes, 1 << 20).unwrap();
+    assert!(bytes.capacity() <= 2 << 20, "{}", bytes.capacity());
 }

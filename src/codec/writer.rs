@@ -2,7 +2,6 @@
 
 use super::error::{CodecError, Fault};
 use super::mark::{ESCAPED, MARK};
-use super::varint;
 use crate::sys::{reserve, try_reserve};
 
 /// For so many bytes it is worth asking the system for memory.
@@ -129,7 +128,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes room for about so many bytes, if they are many and stay in the buffer.
-    pub(super) fn expect(&mut self, more: usize) {
+    pub(super) fn reserve(&mut self, more: usize) {
         let more = more.min(self.end - self.buffer.len());
         if more >= MUCH && self.sink.is_none() {
             try_reserve(self.buffer, more);
@@ -140,8 +139,7 @@ impl<'a> Writer<'a> {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, more: usize) {
-        let more = more.max(self.buffer.capacity());
-        if more < MUCH { self.buffer.reserve(more) } else { reserve(self.buffer, more) }
+        reserve(self.buffer, more.max(self.buffer.capacity()));
     }
 
     /// Appends the first `count` of few bytes. To copy all of them is quicker, as their number is
@@ -164,12 +162,6 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// As `extend`, for what can be large.
-    #[inline]
-    pub(super) fn extend_much(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
-        self.extend(bytes)
-    }
-
     /// There is no room up to `end`.
     #[cold]
     fn overflow(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
@@ -183,7 +175,7 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         self.take_back();
-        self.extend_much(bytes)
+        self.extend(bytes)
     }
 
     /// Sends what is on the stage on, and these bytes behind it.
@@ -222,13 +214,22 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Puts the digits together in a word, as long as they fit, since to append them one by one takes
+    /// longer. To spread all of them at once takes longer, too: numbers of one sequence have about as
+    /// many digits, which the processor foresees.
     #[inline]
     fn long_varint(&mut self, number: u64) -> Result<(), CodecError> {
-        if number >= varint::WORD {
+        if number >> 56 != 0 {
             return self.varint_128(number.into());
         }
-        let (word, length) = varint::spread(number);
-        self.extend_by(word.to_le_bytes(), length)
+        let (mut word, mut length, mut rest) = (0, 0, number);
+        while rest >= 0x80 {
+            word |= (rest & 0x7F | 0x80) << (8 * length);
+            rest >>= 7;
+            length += 1;
+        }
+        word |= rest << (8 * length);
+        self.extend_by(word.to_le_bytes(), length + 1)
     }
 
     /// Few numbers are so large.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::base::{TaskId, WorkerId};
-use crate::codec::{AskedForm, encode_as};
+use crate::codec::{AskedForm, encoded_as};
 use crate::memory::page::Items;
 use crate::memory::page::Recorder;
 use crate::memory::page::{Begun, begin};
@@ -34,9 +34,7 @@ impl Result {
         match self.ending {
             Ending::Returned => {
                 let answer: Answer = (number, execution as u64, vec![7; self.size].into());
-                let mut bytes = Vec::new();
-                encode_as(&answer, &mut bytes, usize::MAX, form_of(execution)).unwrap();
-                (Outcome::Returned, bytes)
+                (Outcome::Returned, encoded_as(&answer, form_of(execution)))
             }
             Ending::Panicked => {
                 let (message, backtrace) = (execution.to_string(), String::new());

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::base::{TaskId, WorkerId};
-use crate::codec::decode;
+use crate::codec::{decode, encoded};
 use crate::sys::SharedPage;
 use crate::wire::{
     ChunkHeader, Goodbye, Hello, Kind, Outcome, PREAMBLE, PreambleSearch, ProgressHeader, Ready,
@@ -481,8 +481,7 @@ impl Worker {
 
     fn forge(&mut self, task: TaskId) {
         let answer: Answer = (FORGED, FORGED, bytes::Bytes::new());
-        let mut payload = Vec::new();
-        crate::codec::encode_compact(&answer, &mut payload, usize::MAX).unwrap();
+        let payload = encoded(&answer);
         let header = ReplyHeader { run_time: 1, task, outcome: Outcome::Returned };
         self.pen.put([], |out| {
             put_task_frame(out, Kind::Reply, &header, payload.len()).unwrap();

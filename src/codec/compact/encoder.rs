@@ -48,9 +48,9 @@ impl<'a> Encoder<'a> {
     /// taken.
     #[cold]
     #[inline(never)]
-    fn expect(&mut self, taken: usize, left: usize) {
+    fn reserve_rest(&mut self, taken: usize, left: usize) {
         let each = taken.div_ceil(SAMPLE).min(LARGE_ELEMENT);
-        self.writer.expect(each.saturating_mul(left));
+        self.writer.reserve(each.saturating_mul(left));
     }
 
     /// Encodes a value or a part of one.
@@ -87,12 +87,12 @@ impl<'a> Encoder<'a> {
             self.writer.push(kind)?;
         }
         self.writer.length(numbers.len())?;
-        self.writer.extend_much(number_bytes(numbers))
+        self.writer.extend(number_bytes(numbers))
     }
 
     fn arrays<N: Number>(&mut self, arrays: &[N]) -> Result<(), CodecError> {
         self.writer.length(arrays.len())?;
-        self.writer.extend_much(number_bytes(arrays))
+        self.writer.extend(number_bytes(arrays))
     }
 
     /// Encodes what `items` refers to if it is a sequence of numbers that is worth it.
@@ -221,7 +221,7 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<(), CodecError> {
         self.writer.length(value.len())?;
-        self.writer.extend_much(value)
+        self.writer.extend(value)
     }
 
     #[inline]
@@ -363,7 +363,7 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
                 ser::SerializeSeq::serialize_element(&mut sequence, &item)?;
             }
             let taken = sequence.encoder.writer.written() - before;
-            sequence.encoder.expect(taken, left);
+            sequence.encoder.reserve_rest(taken, left);
         }
         for item in items {
             ser::SerializeSeq::serialize_element(&mut sequence, &item)?;

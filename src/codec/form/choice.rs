@@ -67,6 +67,13 @@ impl Choice {
         }
     }
 
+    /// For values of any type, as for a function that is registered so.
+    pub(in crate::codec) fn that_is(form: AskedForm) -> Self {
+        let choice = Self::of::<()>();
+        choice.ask(form);
+        choice
+    }
+
     /// What was asked for in `register!`.
     pub(crate) fn ask(&self, form: AskedForm) {
         match form {

@@ -213,13 +213,16 @@ impl<'de> Decoder<'de> {
     }
 
     fn show_other_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
-        if let [tag @ tag::U16..=tag::I64, rest @ ..] = self.reader.bytes {
-            let before = std::mem::replace(&mut self.reader.bytes, rest);
-            match *tag {
-                tag @ (tag::U16 | tag::U32) => return visitor.visit_u64(self.unsigned(tag)?),
-                tag @ tag::I16..=tag::I64 => return visitor.visit_i64(self.signed(tag)?),
-                _ => self.reader.bytes = before,
+        match self.reader.bytes {
+            [tag @ (tag::U16 | tag::U32), rest @ ..] => {
+                self.reader.bytes = rest;
+                return visitor.visit_u64(self.unsigned(*tag)?);
             }
+            [tag @ tag::I16..=tag::I64, rest @ ..] => {
+                self.reader.bytes = rest;
+                return visitor.visit_i64(self.signed(*tag)?);
+            }
+            _ => {}
         }
         match self.token_inside()? {
             Token::Unsigned(_, number) => visitor.visit_u64(number),

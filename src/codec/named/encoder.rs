@@ -78,7 +78,7 @@ impl<'b, 'a> Encoder<'b, 'a> {
     #[inline]
     fn bytes(&mut self, tag: u8, bytes: &[u8]) -> Result<(), CodecError> {
         self.tagged_length(tag, bytes.len())?;
-        self.writer.extend_much(bytes)
+        self.writer.extend(bytes)
     }
 
     #[inline]
@@ -131,7 +131,7 @@ impl<'b, 'a> Encoder<'b, 'a> {
     fn numbers<N: Tagged>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
         self.tag(tag::PACKED)?;
         self.tagged_length(N::TAG, numbers.len())?;
-        self.writer.extend_much(number_bytes(numbers))
+        self.writer.extend(number_bytes(numbers))
     }
 }
 

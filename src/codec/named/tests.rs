@@ -10,14 +10,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::super::{AskedForm, Choice, decode, decode_shared, encode};
+use super::super::{AskedForm, decode, decode_shared, encoded_as};
 
 fn named<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    let choice = Choice::of::<()>();
-    choice.ask(AskedForm::Named);
-    let mut bytes = Vec::new();
-    encode(value, &mut bytes, usize::MAX, &choice).unwrap();
-    bytes
+    encoded_as(value, AskedForm::Named)
 }
 
 /// It comes back whole, and not if it is cut off.
