@@ -152,9 +152,7 @@ mod simulation;
 mod sys;
 mod wire;
 
-pub use crate::base::ResourceLimits;
-pub use crate::base::{AuthKey, CurrentProcess, current_process};
-pub use crate::base::{TaskId, WorkerId};
+pub use crate::base::{AuthKey, CurrentProcess, ResourceLimits, TaskId, WorkerId, current_process};
 pub use crate::child::{
     Current, StateError, current, init, preloaded, state, try_current, worker_main,
 };
@@ -163,30 +161,24 @@ pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,
 };
-pub use crate::executor::Ending;
-pub use crate::executor::ProcessPoolExecutor;
-pub use crate::executor::ProgressStream;
-pub use crate::executor::TaskSet;
 pub use crate::executor::map::Map;
 #[doc(hidden)]
 pub use crate::executor::map::shape;
-pub use crate::executor::{AbortOnDrop, TaskHandle};
-pub use crate::executor::{AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed};
-pub use crate::executor::{Builder, WorkerCommand};
-pub use crate::executor::{Deadline, TaskBuilder};
-pub use crate::executor::{ReturnWhen, wait};
-pub use crate::function::{Callable, TaskFn, marker};
-pub use crate::function::{ValueForms, value_forms};
+pub use crate::executor::{
+    AbortOnDrop, AsCompleted, AsCompletedWithin, Builder, Completed, Deadline, Ending,
+    ProcessPoolExecutor, ProgressStream, ReturnWhen, TaskBuilder, TaskHandle, TaskSet, Unfinished,
+    WorkerCommand, as_completed, wait,
+};
+pub use crate::function::{Callable, TaskFn, ValueForms, marker, value_forms};
 pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
 pub use crate::parent::birth::StartMethod;
 pub use crate::parent::{OutputLine, WorkerOutput};
-pub use crate::pool::task::Progress;
-pub use crate::pool::task::TaskStatus;
-pub use crate::pool::watch::{DurationHistogram, TaskOutcome, TaskOutcomes};
-pub use crate::pool::watch::{Events, PoolEvent};
-pub use crate::pool::watch::{PoolStats, WorkerInfo, WorkerState};
-pub use crate::pool::{ExitResult, ExitTypeError};
-pub use crate::pool::{Shutdown, ShutdownReport};
+pub use crate::pool::task::{Progress, TaskStatus};
+pub use crate::pool::watch::{
+    DurationHistogram, Events, PoolEvent, PoolStats, TaskOutcome, TaskOutcomes, WorkerInfo,
+    WorkerState,
+};
+pub use crate::pool::{ExitResult, ExitTypeError, Shutdown, ShutdownReport};
 pub use crate::process::{
     ParentProcess, Process, ProcessBuilder, ProcessError, ProcessHandle, ProcessStdio, Sentinel,
     active_children, parent_process,
@@ -218,9 +210,7 @@ pub mod __private {
     pub use inventory;
 
     pub use crate::codec::{AskedForm, round_trip};
-    pub use crate::function::{Function, Registration, TestWorker};
-    pub use crate::function::{Probe, probes};
-    pub use crate::function::{check, search};
+    pub use crate::function::{Function, Probe, Registration, TestWorker, check, probes, search};
 }
 
 /// Compiles and runs the programs in the README.

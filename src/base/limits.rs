@@ -1,8 +1,7 @@
 //! What a worker or a process may take of the machine.
 
-use std::fmt;
-use std::io;
 use std::time::Duration;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 

@@ -7,14 +7,13 @@ mod limits;
 pub(crate) mod log;
 mod timer;
 
+pub(crate) use self::clock::{Clock, Sleep, nanos};
+pub(crate) use self::id::IdHasher;
+pub use self::id::{TaskId, WorkerId};
 pub use self::identity::{AuthKey, CurrentProcess, current_process};
 pub(crate) use self::identity::{
     Identity, Parent, ParentLink, adopt, children_are_daemons, next_path, parent,
 };
-
-pub(crate) use self::clock::{Clock, Sleep, nanos};
-pub(crate) use self::id::IdHasher;
-pub use self::id::{TaskId, WorkerId};
 pub use self::limits::ResourceLimits;
 pub(crate) use self::limits::{CpuTimeLimit, Exceeded};
 pub(crate) use self::timer::{Delay, within};

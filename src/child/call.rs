@@ -4,8 +4,7 @@ use std::io;
 
 use super::panic::catch;
 use crate::codec::{Fault, Sink};
-use crate::function::Arguments;
-use crate::function::{CallError, Function, TaskCall};
+use crate::function::{Arguments, CallError, Function, TaskCall};
 use crate::memory::Encoded;
 use crate::memory::shared::why_not_lend;
 use crate::wire::{InitFailure, Outcome, PanicReport, set_length};

@@ -6,9 +6,7 @@ use std::time::Instant;
 use super::call::Failed;
 use super::stream::FrameWriter;
 use crate::base::nanos;
-use crate::memory::page::Items;
-use crate::memory::page::Recorder;
-use crate::memory::page::{Begun, begin};
+use crate::memory::page::{Begun, Items, Recorder, begin};
 use crate::memory::shared::Kept;
 use crate::sys::{SharedPage, trim};
 use crate::wire::{

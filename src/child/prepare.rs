@@ -4,9 +4,7 @@ use std::any::Any;
 
 use super::context::{set_preloaded, set_state};
 use super::panic::catch;
-use crate::function::Arguments;
-use crate::function::was_used;
-use crate::function::{Function, InitError};
+use crate::function::{Arguments, Function, InitError, was_used};
 use crate::wire::InitFailure;
 
 /// Runs the preload and keeps what it returns: in a fork server for all workers to come, and

@@ -10,11 +10,9 @@ use super::panic::{catch, record_panics};
 use super::progress::Reporter;
 use super::stream::{FrameReader, FrameWriter};
 use super::worker::watch_parent;
-use crate::base::TaskId;
 use crate::base::log::print;
-use crate::base::{ParentLink, adopt, current_process};
-use crate::function::Arguments;
-use crate::function::{Function, InitError, Registry};
+use crate::base::{ParentLink, TaskId, adopt, current_process};
+use crate::function::{Arguments, Function, InitError, Registry};
 use crate::memory::shared::settle;
 use crate::sys::{close_inherited, receive_with_fds, set_standard_streams, take_control_socket};
 use crate::wire::{

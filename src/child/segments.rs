@@ -6,8 +6,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::memory::{Draft, Slab, Slabs, is_given_up, lease_word, readers_word, segment_size};
-use crate::memory::{FREE, GIVEN_UP, LENT, OFFERED, SEGMENTS, TAKEN, turn_word};
+use crate::memory::{
+    Draft, FREE, GIVEN_UP, LENT, OFFERED, SEGMENTS, Slab, Slabs, TAKEN, is_given_up, lease_word,
+    readers_word, segment_size, turn_word,
+};
 use crate::sys::{Segment, SegmentRef};
 use crate::wire::{Place, SegmentOffer};
 

@@ -16,6 +16,7 @@ use crate::wire::{
 const BUFFER: usize = 64 << 10;
 /// Larger replies are not kept back.
 const SMALL: usize = 1 << 10;
+
 /// Reads frames.
 pub(super) struct FrameReader {
     pipe: BufReader<Input>,

@@ -4,12 +4,11 @@
 mod fuzz;
 
 use std::fs::File;
-use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
+use std::{io, thread};
 
 use super::call::{attempt, call, cut_failure};
 use super::chunk::ChunkRun;
@@ -19,12 +18,10 @@ use super::prepare::{initialise, preload};
 use super::progress::Reporter;
 use super::segments::{Segments, read};
 use super::stream::{FrameReader, FrameWriter, Incoming, Items};
-use crate::base::CpuTimeLimit;
 use crate::base::log::print;
-use crate::base::{Identity, ParentLink, adopt};
+use crate::base::{CpuTimeLimit, Identity, ParentLink, adopt};
 use crate::codec::SHARED_FROM;
-use crate::function::Arguments;
-use crate::function::{Function, Registry};
+use crate::function::{Arguments, Function, Registry};
 use crate::memory::page::{begin, is_offered};
 use crate::memory::shared::{refuse_to_lend, settle};
 use crate::sys::{

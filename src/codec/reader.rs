@@ -73,8 +73,8 @@ impl<'de> Reader<'de> {
         Ok(number)
     }
 
-    /// As [`Self::long_varint`], byte by byte. No whole word comes behind a number near the end, and a
-    /// few numbers are longer than a word.
+    /// As [`Self::long_varint`], byte by byte. No whole word comes behind a number near the end,
+    /// and a few numbers are longer than a word.
     #[inline]
     fn last_varint<const BITS: u32>(&mut self, first: u8) -> Result<u64, CodecError> {
         let (mut number, mut shift) = (u64::from(first & 0x7F), 7);
@@ -140,7 +140,8 @@ impl<'de> Reader<'de> {
     }
 }
 
-/// How many bytes of a word belong to the number that it begins with. `None`: that goes on behind it.
+/// How many bytes of a word belong to the number that it begins with. `None`: that goes on behind
+/// it.
 #[inline]
 fn digits_of(word: u64) -> Option<u32> {
     let ends = !word & MORE;

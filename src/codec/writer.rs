@@ -214,9 +214,9 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Puts the digits together in a word, as long as they fit, since to append them one by one takes
-    /// longer. To spread all of them at once takes longer, too: numbers of one sequence have about as
-    /// many digits, which the processor foresees.
+    /// Puts the digits together in a word, as long as they fit, since to append them one by one
+    /// takes longer. To spread all of them at once takes longer, too: numbers of one sequence have
+    /// about as many digits, which the processor foresees.
     #[inline]
     fn long_varint(&mut self, number: u64) -> Result<(), CodecError> {
         if number >> 56 != 0 {

@@ -1,8 +1,7 @@
 //! A panic in a child.
 
-use std::fmt;
-use std::io;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use crate::wire::{PanicReport, split_header};
 

@@ -1,9 +1,8 @@
 //! Why a worker did not become ready, and how that, or a death, breaks a pool.
 
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use super::refusal::Refusal;
 use super::text::debug_as_text;

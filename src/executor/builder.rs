@@ -12,12 +12,9 @@ use crate::base::ResourceLimits;
 use crate::error::BuildError;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Callable, TaskFn};
-use crate::parent::Environment;
-use crate::parent::WorkerOutput;
 use crate::parent::birth::StartMethod;
-use crate::pool::ExitHook;
-use crate::pool::OnWorkerDeath;
-use crate::pool::{Settings, prepare};
+use crate::parent::{Environment, WorkerOutput};
+use crate::pool::{ExitHook, OnWorkerDeath, Settings, prepare};
 
 impl ProcessPoolExecutor {
     /// A pool with the default settings: as many workers as this process may use CPUs, started when

@@ -3,17 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::error::{ResizeError, Subject, SubmitError};
 use crate::executor::ending::Ending;
 use crate::parent::birth::resident_memory;
-use crate::pool::Pool;
-use crate::pool::watch::Events;
-use crate::pool::watch::{PoolStats, WorkerInfo};
-use crate::pool::{Command, Refused};
-use crate::pool::{Force, allowed_workers};
-use crate::pool::{Shutdown, ShutdownReport};
+use crate::pool::watch::{Events, PoolStats, WorkerInfo};
+use crate::pool::{Force, Pool, Shutdown, ShutdownReport, allowed_workers};
 
 /// A pool of worker processes that run ordinary functions; the counterpart of Python's
 /// `concurrent.futures.ProcessPoolExecutor`.
@@ -73,9 +67,7 @@ impl ProcessPoolExecutor {
     ///
     /// A dropped future changes nothing: the worker still comes up.
     pub async fn ready(&self) -> Result<(), SubmitError> {
-        let (waiter, ready) = oneshot::channel();
-        self.pool.commons.send(Command::WarmUp(waiter)); // or `waiter` is dropped
-        ready.await.map_err(|_| self.pool.refused(Subject::Readiness))
+        self.pool.warm_up().await.map_err(|_| self.pool.refused(Subject::Readiness))
     }
 
     /// Accepts no more tasks, waits until all that were accepted are over and every worker has
@@ -133,8 +125,7 @@ impl ProcessPoolExecutor {
     }
 
     fn end_workers(&self, force: Force) -> Ending<ShutdownReport> {
-        self.pool.commons.refuse(Refused::ShutDown);
-        self.pool.commons.send(Command::EndWorkers(force)); // or it has ended already
+        self.pool.end_workers(force);
         Ending::new(self.pool.ended())
     }
 
@@ -143,8 +134,7 @@ impl ProcessPoolExecutor {
     /// it does nothing. [`stats`](Self::stats) shows the new number a moment later.
     ///
     /// A number below [`min_workers`](crate::Builder::min_workers) counts instead of that one,
-    /// until it is raised
-    /// again.
+    /// until it is raised again.
     ///
     /// ```
     /// # fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::ResizeError> {
@@ -159,8 +149,7 @@ impl ProcessPoolExecutor {
     /// [`Builder::max_workers`](crate::Builder::max_workers).
     pub fn resize(&self, max_workers: usize) -> Result<(), ResizeError> {
         let max_workers = allowed_workers(max_workers, cfg!(windows)).map_err(ResizeError)?;
-        self.pool.set_max_workers(max_workers);
-        self.pool.commons.send(Command::Resize(max_workers)); // or the pool has ended
+        self.pool.resize(max_workers);
         Ok(())
     }
 
@@ -175,8 +164,7 @@ impl ProcessPoolExecutor {
     ///
     /// A dropped future changes nothing but that nobody waits.
     pub fn recycle(&self) -> Ending<()> {
-        let (waiter, gone) = oneshot::channel();
-        self.pool.commons.send(Command::Recycle(waiter)); // or `waiter` is dropped
+        let gone = self.pool.recycle();
         Ending::new(async {
             let _ = gone.await; // nothing is sent: it is dropped when it is over
         })

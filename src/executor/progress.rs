@@ -7,8 +7,7 @@ use std::task::{Context, Poll};
 
 use futures::stream::Stream;
 
-use crate::pool::task::Progress;
-use crate::pool::task::TaskCell;
+use crate::pool::task::{Progress, TaskCell};
 
 /// The stream of what one task reports; what
 /// [`TaskHandle::progress`](crate::TaskHandle::progress) returns.

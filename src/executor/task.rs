@@ -13,9 +13,8 @@ use crate::executor::blocking::block_on;
 use crate::executor::handle::TaskHandle;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::TaskFn;
-use crate::pool::Command;
-use crate::pool::Engine;
-use crate::pool::{Options, Pool};
+use crate::pool::task::TaskCell;
+use crate::pool::{Options, Pool, Prepared};
 
 /// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the
 /// standard library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
@@ -205,7 +204,7 @@ impl ProcessPoolExecutor {
 /// ```
 #[must_use = "a task is submitted by `submit`, `try_submit` or `run`"]
 pub struct TaskBuilder<'a, F, A, M> {
-    pool: &'a Arc<Pool>,
+    pool: &'a Pool,
     function: PhantomData<fn(F)>,
     args: A,
     options: Options,
@@ -304,19 +303,19 @@ where
     ///
     /// If the future is dropped while it waits for room, nothing has been submitted.
     pub async fn submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
-        self.submit_by(Engine::send).await
+        self.submit_by(Pool::enqueue).await
     }
 
     async fn submit_by(
         self,
-        send: fn(&Engine, Command) -> bool,
+        enqueue: fn(&Pool, Prepared, Options) -> Result<Arc<TaskCell>, SubmitError>,
     ) -> Result<TaskHandle<F::Output>, SubmitError> {
         let deadline = self.deadline.and_then(Deadline::instant);
         let prepared = self.pool.prepare::<F>(&self.args)?;
         drop(self.args); // they need not live while the task waits for room
         self.pool.take_place(prepared.name, deadline).await?;
-        let cell = self.pool.enqueue(prepared, Options { deadline, ..self.options }, send)?;
-        Ok(TaskHandle::new(cell, self.pool.commons()))
+        let cell = enqueue(self.pool, prepared, Options { deadline, ..self.options })?;
+        Ok(TaskHandle::new(cell, Arc::clone(&self.pool.commons)))
     }
 
     /// Queues the task without waiting; see [`ProcessPoolExecutor::try_submit`].
@@ -329,8 +328,8 @@ where
         let prepared = self.pool.prepare::<F>(&self.args)?;
         self.pool.try_take_place(prepared.name)?;
         let options = Options { deadline, ..self.options };
-        let cell = self.pool.enqueue(prepared, options, Engine::send)?;
-        Ok(TaskHandle::new(cell, self.pool.commons()))
+        let cell = self.pool.enqueue(prepared, options)?;
+        Ok(TaskHandle::new(cell, Arc::clone(&self.pool.commons)))
     }
 
     /// Queues the task and awaits its result; see [`ProcessPoolExecutor::run`].
@@ -343,7 +342,7 @@ where
     ///
     /// Dropping the future cancels the task, and ends it if it runs.
     pub async fn run(self) -> Result<F::Output, RunError> {
-        let handle = self.submit_by(Engine::send_and_wait).await?;
+        let handle = self.submit_by(Pool::enqueue_and_wait).await?;
         Ok(handle.abort_on_drop().await?)
     }
 

@@ -30,8 +30,7 @@ pub(crate) type TaskCall = Box<
 >;
 
 /// An initializer as the worker calls it.
-pub(crate) type InitCall =
-    Box<dyn Fn(Arguments<'_>) -> Result<Box<dyn Any>, InitError> + Send + Sync>;
+type InitCall = Box<dyn Fn(Arguments<'_>) -> Result<Box<dyn Any>, InitError> + Send + Sync>;
 
 /// Why a call has no result that can be sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -284,8 +283,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::Fault;
-    use crate::codec::{decode, encode_compact};
+    use crate::codec::{Fault, decode, encode_compact};
     use crate::function::probe::Probe;
     use crate::function::probe::probes::*;
 

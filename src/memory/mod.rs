@@ -1,9 +1,8 @@
 //! What two processes share.
 
-pub(crate) mod page;
-
 mod arena;
 mod loans;
+pub(crate) mod page;
 mod payload;
 pub(crate) mod shared;
 

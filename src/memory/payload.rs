@@ -232,6 +232,5 @@ mod tests {
     #[test]
     fn a_payload_takes_three_words() {
         assert_eq!(size_of::<Payload>(), 3 * size_of::<usize>());
-        assert_eq!(size_of::<crate::pool::task::Resolution>(), size_of::<Payload>());
     }
 }

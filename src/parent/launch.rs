@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::base::Identity;
-use crate::base::ResourceLimits;
-use crate::base::WorkerId;
+use crate::base::{Identity, ResourceLimits, WorkerId};
 use crate::error::{InitializerFailure, Refusal, StartError, StartPlace};
 use crate::function::Registry;
 use crate::memory::Payload;
@@ -104,7 +102,7 @@ impl Launch {
 
     /// What to say of a worker that could not be started.
     pub(crate) fn failed(&self, error: io::Error) -> StartError {
-        StartError::Spawn { program: self.program.name(), source: Arc::new(error) }
+        self.program.failed(error)
     }
 
     /// What to say of a worker that cannot serve.

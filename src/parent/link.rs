@@ -28,14 +28,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
-use crate::base::WorkerId;
-use crate::base::{Clock, Sleep};
+use crate::base::{Clock, Sleep, WorkerId};
 use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
-use crate::memory::Arena;
-use crate::memory::Loans;
-use crate::memory::Payload;
 use crate::memory::page::Watch;
 use crate::memory::shared::{Kept, Lent, borrow};
+use crate::memory::{Arena, Loans, Payload};
 use crate::parent::birth::start::{Body, Spawned, Start};
 use crate::parent::handshake::{Handshake, Heard, misplaced};
 use crate::parent::inbox::{SMALL, keep_payload, read_more, small_payload};
@@ -415,7 +412,8 @@ impl<'a> Link<'a> {
                 self.uplink.arena.set_used();
                 if self.loans.accept(&offer, &self.peer)? {
                     self.outlet.put(Kind::OfferRefused, &(), Payload::default())?;
-                    self.outlet.flush(); // what the pipe does not take is written with what comes next
+                    // What the pipe does not take is written with what comes next.
+                    self.outlet.flush();
                 }
             }
             (LinkStage::Serving, Kind::CannotOpen) => {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::base::ResourceLimits;
-use crate::base::{TaskId, WorkerId};
+use crate::base::{ResourceLimits, TaskId, WorkerId};
 use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
 use crate::memory::Payload;
 use crate::parent::outlet::Outlet;

@@ -11,8 +11,7 @@ use tokio::process::ChildStderr;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::base::WorkerId;
-use crate::base::log;
+use crate::base::{WorkerId, log};
 use crate::sys::read_available;
 
 /// How much of it is kept for the error of a death: a backtrace must not push out the panic before

@@ -7,10 +7,12 @@ use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::error::StartError;
 use crate::function::TestWorker;
 use crate::sys::own_executable;
 use crate::wire::role::Role;
@@ -73,6 +75,11 @@ impl Environment {
 }
 
 impl Program {
+    /// What to say if no process could be made of it.
+    pub(super) fn failed(&self, error: io::Error) -> StartError {
+        StartError::Spawn { program: self.name(), source: Arc::new(error) }
+    }
+
     pub(crate) fn name(&self) -> String {
         let first = || std::env::args_os().next().unwrap_or_default();
         let own = || std::env::current_exe().map_or_else(|_| first(), Into::into);

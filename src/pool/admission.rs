@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
 use serde::Serialize;
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot, watch};
 
-use crate::base::Delay;
-use crate::base::TaskId;
+use crate::base::{Delay, TaskId};
 use crate::error::{Cause, ErrorReport, Subject, SubmitError, Value};
 use crate::function::{Function, Registry};
 use crate::memory::Payload;
@@ -20,7 +19,7 @@ use crate::pool::shutdown::{Shutdown, ShutdownReport};
 use crate::pool::task::cell::TaskCell;
 use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
-use crate::scheduler::{Task, Wishes};
+use crate::scheduler::{Force, Task, Wishes};
 
 /// A pool, as all of its handles share it. It is shut down when the last of them is dropped.
 pub(crate) struct Pool {
@@ -113,10 +112,6 @@ impl Pool {
         self.limits.counts_tasks
     }
 
-    pub(crate) fn commons(&self) -> Arc<Commons> {
-        Arc::clone(&self.commons)
-    }
-
     /// The places in the queue.
     pub(crate) fn queue(&self) -> Arc<Semaphore> {
         Arc::clone(&self.commons.room)
@@ -169,7 +164,24 @@ impl Pool {
         &self,
         prepared: Prepared,
         options: Options,
+    ) -> Result<Arc<TaskCell>, SubmitError> {
+        self.enqueue_by(Engine::send, prepared, options)
+    }
+
+    /// As [`enqueue`](Self::enqueue), for whoever then waits for nothing but that task.
+    pub(crate) fn enqueue_and_wait(
+        &self,
+        prepared: Prepared,
+        options: Options,
+    ) -> Result<Arc<TaskCell>, SubmitError> {
+        self.enqueue_by(Engine::send_and_wait, prepared, options)
+    }
+
+    fn enqueue_by(
+        &self,
         send: fn(&Engine, Command) -> bool,
+        prepared: Prepared,
+        options: Options,
     ) -> Result<Arc<TaskCell>, SubmitError> {
         let Prepared { name, function, arguments } = prepared;
         let id = TaskId(self.next_task.fetch_add(1, Ordering::Relaxed));
@@ -202,9 +214,31 @@ impl Pool {
         self.commons.send(Command::Submit(Task::chunk(id, count), entry));
     }
 
-    /// Changes how many workers there may be, as far as tasks are concerned.
-    pub(crate) fn set_max_workers(&self, max_workers: usize) {
+    /// Has the first workers made ready, and what is sent when they are; it is dropped if the pool
+    /// ends before.
+    pub(crate) fn warm_up(&self) -> oneshot::Receiver<()> {
+        let (waiter, ready) = oneshot::channel();
+        self.commons.send(Command::WarmUp(waiter));
+        ready
+    }
+
+    /// Has all workers replaced. Nothing is sent: what waits is dropped when they are gone.
+    pub(crate) fn recycle(&self) -> oneshot::Receiver<()> {
+        let (waiter, gone) = oneshot::channel();
+        self.commons.send(Command::Recycle(waiter));
+        gone
+    }
+
+    /// Changes how many workers there may be. If it cannot be sent the pool has ended.
+    pub(crate) fn resize(&self, max_workers: usize) {
         self.limits.max_workers.store(max_workers, Ordering::Relaxed);
+        self.commons.send(Command::Resize(max_workers));
+    }
+
+    /// Ends all workers at once. If it cannot be sent the pool has ended already.
+    pub(crate) fn end_workers(&self, force: Force) {
+        self.commons.refuse(Refused::ShutDown);
+        self.commons.send(Command::EndWorkers(force));
     }
 
     pub(crate) fn shut_down(&self, how: Shutdown) {

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::base::Clock;
-use crate::base::TaskId;
+use crate::base::{Clock, TaskId};
 use crate::error::BrokenProcessPool;
 use crate::memory::Arena;
 use crate::pool::task::ledger::Entry;

@@ -11,8 +11,7 @@ use crate::base::WorkerId;
 use crate::codec::decode;
 use crate::error::{Cause, ErrorReport, Subject, TaskError, Value};
 use crate::memory::Payload;
-use crate::parent::Call;
-use crate::parent::ExitReply;
+use crate::parent::{Call, ExitReply};
 
 /// A pool may live for long and replace its workers often; this many results are for its user to
 /// add up, and more would be a leak.

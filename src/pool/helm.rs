@@ -21,8 +21,7 @@ use std::time::Instant;
 use futures::task::AtomicWaker;
 use tokio::sync::mpsc;
 
-use crate::base::WorkerId;
-use crate::base::{Clock, Sleep};
+use crate::base::{Clock, Sleep, WorkerId};
 use crate::parent::{Message, Report};
 use crate::pool::commons::{Command, Commons};
 use crate::pool::shutdown::ShutdownReport;

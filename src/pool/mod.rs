@@ -1,9 +1,5 @@
 //! The engine of one pool.
 
-pub(crate) mod watch;
-
-pub(crate) mod task;
-
 mod admission;
 mod commons;
 mod engine;
@@ -13,14 +9,17 @@ mod open;
 mod shutdown;
 mod size;
 mod supervisor;
+pub(crate) mod task;
+pub(crate) mod watch;
 
-pub(crate) use self::size::allowed_workers;
-pub(crate) use crate::scheduler::{Force, OnWorkerDeath};
-
-pub(crate) use self::admission::{Options, Pool, registered, submit_error};
-pub(crate) use self::commons::{Command, Commons, Refused};
+pub(crate) use self::admission::{Options, Pool, Prepared, registered, submit_error};
+pub(crate) use self::commons::{Command, Commons};
+#[cfg(test)]
 pub(crate) use self::engine::Engine;
 pub(crate) use self::exits::ExitHook;
 pub use self::exits::{ExitResult, ExitTypeError};
 pub(crate) use self::open::{Settings, prepare};
 pub use self::shutdown::{Shutdown, ShutdownReport};
+pub(crate) use self::size::allowed_workers;
+/// Who holds a pool says these words, and knows no scheduler.
+pub(crate) use crate::scheduler::{Force, OnWorkerDeath};

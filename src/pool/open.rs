@@ -9,25 +9,19 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::base::Clock;
-use crate::base::ResourceLimits;
+use crate::base::{Clock, ResourceLimits};
 use crate::codec::Fault;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::function::Registry;
-use crate::memory::Arena;
-use crate::memory::Payload;
-use crate::parent::Program;
-use crate::parent::WorkerOutput;
-use crate::parent::birth::{ForkServer, ServerLaunch};
-use crate::parent::birth::{Spawn, Start, StartMethod};
-use crate::parent::{Call, Launch};
+use crate::memory::{Arena, Payload};
+use crate::parent::birth::{ForkServer, ServerLaunch, Spawn, Start, StartMethod};
+use crate::parent::{Call, Launch, Program, WorkerOutput};
 use crate::pool::admission::{Limits, Pool};
 use crate::pool::commons::Commons;
 use crate::pool::engine::{self, Engine};
 use crate::pool::exits::ExitHook;
 use crate::pool::size::{allowed_workers, cpus, default_workers};
 use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
-
 use crate::wire::role::{is_uninitialised_worker, report_missing_init};
 
 /// The most tasks in the hands of one worker. It must leave room on the page of claims.

@@ -10,8 +10,7 @@ use super::error::{Cause, ProcessError};
 use super::monitor::{self, Watch};
 use super::sentinel::Sentinel;
 use super::shared::{self, Shared, Signal};
-use crate::base::AuthKey;
-use crate::base::within;
+use crate::base::{AuthKey, within};
 
 /// A function that runs in a process of its own: the counterpart of Python's
 /// `multiprocessing.Process`.

@@ -1,9 +1,8 @@
 //! Why a process could not be started, or has no result.
 
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use crate::base::Exceeded;
 use crate::codec::{CodecError, Fault};

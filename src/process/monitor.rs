@@ -19,14 +19,11 @@ use super::error::{Cause, StartFailure};
 use super::plan::{Plan, PlannedCall};
 use super::shared::{Reply, Shared, SpawnedProcess};
 use super::stdio::{Pipes, Streams};
-use crate::base::Delay;
-use crate::base::{AuthKey, Identity};
+use crate::base::{AuthKey, Delay, Identity};
 use crate::error::Refusal;
 use crate::memory::Payload;
 use crate::memory::shared::{Kept, Lent, borrow};
-use crate::parent::{Handshake, Heard, misplaced};
-use crate::parent::{Program, start_child};
-use crate::parent::{keep_payload, read_more};
+use crate::parent::{Handshake, Heard, Program, keep_payload, misplaced, read_more, start_child};
 use crate::sys::{
     ChildProcess, ExitWatch, Peer, control_socket, read_available, require_io_driver, send_with_fds,
 };
@@ -39,7 +36,8 @@ use crate::wire::{
 /// Runs a process from its start to its end.
 pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
     let shared = &Arc::clone(&watch.shared);
-    let Ok(PlannedCall { function, arguments }) = plan.call else { return }; // it was looked at before
+    // It was looked at before.
+    let Ok(PlannedCall { function, arguments }) = plan.call else { return };
     let identity = Identity::of_child(&shared.name, &plan.path, shared.daemon, &authkey);
     let hello = ProcessHello {
         version: VERSION,

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::error::{Cause, ProcessError};
 use super::sentinel::Sentinel;
-use crate::base::within;
-use crate::base::{Parent, parent};
+use crate::base::{Parent, parent, within};
 
 /// The process that has started this one; `None` in a process that the user has started. Python's
 /// function of the same name.

@@ -19,7 +19,8 @@ impl Scheduler {
         self.start_workers(now);
         if !self.queue.is_dry() {
             self.hand_out(now, usize::MAX);
-            self.start_workers(now); // what idle ones were spared may have gone, and what is left not be brief
+            // What idle ones were spared may have gone, and what is left not be brief.
+            self.start_workers(now);
         }
         self.rebalance(now);
     }
@@ -90,7 +91,7 @@ impl Scheduler {
         true
     }
 
-    pub(super) fn start_workers(&mut self, now: Time) {
+    fn start_workers(&mut self, now: Time) {
         while self.wants_worker() && self.restarts.may_start(now) {
             let id = WorkerId(self.next_worker);
             self.next_worker += 1;

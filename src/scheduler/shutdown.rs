@@ -44,7 +44,7 @@ impl Scheduler {
     }
 
     /// Cancels what has not begun, and recalls what was sent ahead so that it is cancelled too.
-    pub(super) fn cancel_waiting(&mut self) {
+    fn cancel_waiting(&mut self) {
         for task in self.queue.drain() {
             self.fail(&task, Failure::Cancelled);
         }
@@ -113,7 +113,7 @@ impl Scheduler {
         self.actions.push_back(Action::Close);
     }
 
-    pub(super) fn stop_workers(&mut self, now: Time) {
+    fn stop_workers(&mut self, now: Time) {
         let tally = self.workers.tally();
         if tally.ready + tally.starting == 0 {
             return;

@@ -339,7 +339,7 @@ impl Worker {
     }
 
     /// Whether a part of the running task can be taken back.
-    pub(super) fn is_divisible(&self) -> bool {
+    fn is_divisible(&self) -> bool {
         self.recallable && self.head().is_some_and(|head| head.task.wishes().divisible)
     }
 

@@ -9,8 +9,7 @@ use super::record::{Check, Ending, Trace};
 use super::runs;
 use super::user::{Way, Wishes};
 use super::worker::{Lie, Say};
-use crate::scheduler::Config;
-use crate::scheduler::OnWorkerDeath;
+use crate::scheduler::{Config, OnWorkerDeath};
 
 fn config() -> Config {
     Config {

@@ -3,9 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::scheduler::OnWorkerDeath;
-use crate::scheduler::Random;
-use crate::scheduler::{Config, Force};
+use crate::scheduler::{Config, Force, OnWorkerDeath, Random};
 
 use super::map::Shape;
 use super::record::Ending;

@@ -1,7 +1,6 @@
 //! How a worker says something: shown to its parent, written, or both; or only half.
 
-use crate::memory::page::Display;
-use crate::memory::page::layout;
+use crate::memory::page::{Display, layout};
 use crate::sys::SharedPage;
 
 use super::process::Process;

@@ -8,18 +8,16 @@ use tokio::task::JoinHandle;
 
 use crate::executor::ProcessPoolExecutor;
 use crate::parent::WorkerOutput;
-use crate::pool::Engine;
-use crate::pool::Shutdown;
+use crate::pool::{Engine, Shutdown};
 
-use super::clock;
 use super::gate::Gate;
 use super::history::{Birth, Deed, Event, History};
 use super::map::MapTicket;
 use super::process::{Births, Pages, Process};
 use super::record::{Check, Record, Trace, ensure};
-use super::runs;
 use super::user::{Office, Ticket, Waiter};
 use super::worker::{Lie, Manners, Say, Stage, Worker};
+use super::{clock, runs};
 
 /// More alarms at one moment are too many.
 const ALARMS: usize = 50;

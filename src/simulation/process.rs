@@ -14,9 +14,8 @@ use tokio::sync::oneshot;
 
 use crate::base::WorkerId;
 use crate::error::StartError;
-use crate::parent::Launch;
-use crate::parent::Orders;
 use crate::parent::birth::{Body, Spawned, Start};
+use crate::parent::{Launch, Orders};
 use crate::sys::{SharedPage, SharedPageRef, WorkerPipes, read_behind, worker_pipes};
 
 /// What a worker is to be started with.

@@ -4,9 +4,7 @@ use bytes::Bytes;
 
 use crate::base::{TaskId, WorkerId};
 use crate::codec::{AskedForm, encoded_as};
-use crate::memory::page::Items;
-use crate::memory::page::Recorder;
-use crate::memory::page::{Begun, begin};
+use crate::memory::page::{Begun, Items, Recorder, begin};
 use crate::sys::SharedPage;
 use crate::wire::{
     ChunkHeader, ChunkReplyHeader, Kind, Outcome, PanicReport, ReplyHeader, TaskHeader,

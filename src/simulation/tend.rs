@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use crate::pool::{Shutdown, ShutdownReport};
 
-use super::clock;
 use super::history::Birth;
 use super::play::Play;
 use super::record::{Check, Ending, ensure};
-use super::runs;
 use super::user::Waiter;
+use super::{clock, runs};
 
 /// More than any history needs.
 const ROUNDS: usize = 20_000;

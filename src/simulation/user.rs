@@ -10,8 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::error::{RunError, SubmitError, TaskError};
-use crate::executor::ProcessPoolExecutor;
-use crate::executor::TaskHandle;
+use crate::executor::{ProcessPoolExecutor, TaskHandle};
 
 use super::clock;
 use super::record::{Check, ensure};

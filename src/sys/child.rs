@@ -225,7 +225,8 @@ impl ChildProcess {
                     return Err(rustix::io::Errno::CHILD.into());
                 }
                 if !has_exited(self.pid) {
-                    return Err(io::ErrorKind::WouldBlock.into()); // a watch has ended with its runtime
+                    // A watch has ended with its runtime.
+                    return Err(io::ErrorKind::WouldBlock.into());
                 }
                 self.signal_own(Signal::KILL);
                 let status = child.wait()?;

@@ -1,10 +1,9 @@
 //! Forking a process that has one thread.
 
-use std::fs;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, setpgid, waitpid,

@@ -202,7 +202,8 @@ impl Segment {
         use rustix::thread::futex::{Flags, wait};
 
         let limit = limit.and_then(|limit| limit.try_into().ok());
-        let _ = wait(self.counter(), Flags::empty(), seen, limit.as_ref()); // the caller looks again
+        // The caller looks again.
+        let _ = wait(self.counter(), Flags::empty(), seen, limit.as_ref());
     }
 
     /// Changes the lock that this opening of the segment has, at once or not at all; false if

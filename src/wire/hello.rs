@@ -5,9 +5,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::frame::split_header;
-use crate::base::Identity;
-use crate::base::ResourceLimits;
-use crate::base::WorkerId;
+use crate::base::{Identity, ResourceLimits, WorkerId};
 use crate::sys::SharedPageRef;
 
 /// What a worker must know before its first task.

@@ -5,9 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 
 use super::*;
-use crate::base::Identity;
-use crate::base::ResourceLimits;
-use crate::base::TaskId;
+use crate::base::{Identity, ResourceLimits, TaskId};
 use crate::codec::encoded;
 use crate::memory::lease_word;
 use crate::sys::Segment;

@@ -319,7 +319,7 @@ impl<R, S> Flow<R, S> {
     fn close(&self, abort: bool) -> Vec<Unfinished> {
         let chunks = self.harvest.close();
         for chunk in &chunks {
-            let handle = TaskHandle::<()>::new(chunk.cell.clone(), self.pool.commons());
+            let handle = TaskHandle::<()>::new(chunk.cell.clone(), Arc::clone(&self.pool.commons));
             if handle.cancel() {
                 continue;
             }

@@ -9,8 +9,8 @@ use crate::WorkerId;
 use crate::base::TaskId;
 use crate::codec::encoded;
 use crate::memory::Payload;
-use crate::memory::page::Watch;
-use crate::memory::page::record;
+use crate::memory::page::layout::{RECORDED, WINDOW};
+use crate::memory::page::{Watch, record};
 use crate::pool::task::{Harvest, Receipt};
 use crate::sys::SharedPage;
 use crate::wire::fuzzing::{Seeds, split};
@@ -107,14 +107,14 @@ fn pages() {
     let page = Arc::new(page);
     // Where a word is changed, and to what.
     let word = |place: u16, word: u64| [&place.to_le_bytes()[..], &word.to_le_bytes()].concat();
-    let (published, text) = (crate::memory::page::RECORDED, some_entries());
+    let (published, text) = (RECORDED, some_entries());
     let mut recorded = word(u16::try_from(published).unwrap(), 1 << 48 | text.len() as u64);
     for (place, bytes) in (published + 1..).zip(text.chunks(8)) {
         let mut value = [0; 8];
         value[..bytes.len()].copy_from_slice(bytes);
         recorded.extend(word(u16::try_from(place).unwrap(), u64::from_le_bytes(value)));
     }
-    let window = u16::try_from(crate::memory::page::WINDOW).unwrap();
+    let window = u16::try_from(WINDOW).unwrap();
     let shown = [word(window, 10), word(window + 2, u64::MAX)].concat();
     let seeds = Seeds::new("pages").with("record", recorded).with("window", shown);
     seeds.fuzz((128 << 10, 16), |input| {

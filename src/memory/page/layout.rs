@@ -49,7 +49,7 @@ pub(crate) const STATE: u64 = 7;
 /// No item begins any more, but for one that was being announced when this was set.
 pub(crate) const STOPPED: u64 = 1 << 3;
 /// How many items have begun is in the word, and does not change any more.
-pub(crate) const SETTLED: u64 = 1 << 4;
+const SETTLED: u64 = 1 << 4;
 pub(crate) const ITEM: u64 = 1 << 8;
 pub(crate) const ITEMS: u64 = ((1 << 24) - 1) * ITEM;
 
@@ -90,7 +90,7 @@ pub(crate) fn last_begun(page: &SharedPage, slot: Slot) -> u32 {
 }
 
 /// Whether a word is about a later sending. They are counted up, and begin anew some day.
-pub(crate) fn is_later(word: u64, slot: Slot) -> bool {
+fn is_later(word: u64, slot: Slot) -> bool {
     const HALF: u64 = 1 << 31;
     let ahead = (word >> 32).wrapping_sub(u64::from(slot.sending)) & u64::from(u32::MAX);
     ahead != 0 && ahead < HALF

@@ -8,7 +8,5 @@ mod words;
 
 pub(crate) use self::claim::items::{Items, Stopped};
 pub(crate) use self::claim::{Asked, Begun, Claim, ClaimBoard, Revocation, begin, is_offered};
-#[cfg(test)]
-pub(crate) use self::layout::{RECORDED, WINDOW};
 pub(crate) use self::record::{Entries, MAX_ITEMS, Recorder};
 pub(crate) use self::window::{Display, Watch};

@@ -1,10 +1,9 @@
 //! Values that everybody can read.
 
-use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::ops::{Bound, Deref, RangeBounds};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,9 +1,8 @@
 //! Values that one process has, and can change.
 
-use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
+use std::{fmt, io};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -33,11 +33,7 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::LengthDelimitedCodec;
 
 pub(crate) use self::launch::ServerLaunch;
-use self::launch::{hello, spawn_error};
-use crate::base::Delay;
-use crate::base::ResourceLimits;
-use crate::base::WorkerId;
-use crate::base::log;
+use crate::base::{Delay, ResourceLimits, WorkerId, log};
 use crate::error::{DeathReport, Deceased, StartError, StartPlace, WorkerDeath};
 use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::launch::{refused, timed_out};
@@ -206,12 +202,12 @@ impl<'a> Server<'a> {
             *lifeline = Some(new);
             started
         });
-        let (reaper, socket, stderr) = started.map_err(|error| spawn_error(launch, error))?;
+        let (reaper, socket, stderr) = started.map_err(|error| launch.failed(error))?;
         let pid = reaper.child().pid();
         log::debug!("the fork server has started with pid {pid}");
         let (exited, exit) = oneshot::channel();
         let stderr = tokio::spawn(drain(stderr, exit, worker, pid, launch.output.clone()));
-        let hello = hello(launch, worker).map_err(|error| spawn_error(launch, error))?;
+        let hello = launch.hello(worker).map_err(|error| launch.failed(error))?;
         Ok(Self {
             launch,
             number,
@@ -339,7 +335,7 @@ impl<'a> Server<'a> {
             match worker_pipes() {
                 Ok(pipes) => fork.pipes = Some(Box::new(pipes)),
                 Err(error) => {
-                    let _ = fork.reply.send(Err(spawn_error(self.launch, error)));
+                    let _ = fork.reply.send(Err(self.launch.failed(error)));
                     return None;
                 }
             }
@@ -358,7 +354,8 @@ impl<'a> Server<'a> {
                 write(Request::Fork, &pipes.1.as_fds())
             }
             ForkOrder::Reap(worker, _) => write(Request::Reap { pid: worker.pid }, &[]),
-            ForkOrder::Fork(_) | ForkOrder::Stop(_) => Ok(0), // not reached: they are not passed on so
+            // Not reached: they are not passed on so.
+            ForkOrder::Fork(_) | ForkOrder::Stop(_) => Ok(0),
         }
     }
 
@@ -436,7 +433,7 @@ impl<'a> Server<'a> {
                 }
             }
             (Some(ForkOrder::Fork(fork)), Answer::Failed { errno }) => {
-                let error = spawn_error(self.launch, io::Error::from_raw_os_error(errno));
+                let error = self.launch.failed(io::Error::from_raw_os_error(errno));
                 let _ = fork.reply.send(Err(error)); // or nobody waits any more
             }
             (Some(ForkOrder::Reap(_, reply)), Answer::Reaped { status }) => {

@@ -1,13 +1,12 @@
 //! How the process of a worker comes to be, and what its link may do with it.
 
-use std::fmt;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use futures::future::BoxFuture;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};

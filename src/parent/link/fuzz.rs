@@ -1,8 +1,7 @@
 //! What a worker says once it is ready.
 
 use super::*;
-use crate::base::ResourceLimits;
-use crate::base::TaskId;
+use crate::base::{ResourceLimits, TaskId};
 use crate::codec::encoded;
 use crate::error::Cause;
 use crate::parent::birth::start::spawn;

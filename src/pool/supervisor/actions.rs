@@ -6,14 +6,12 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::{Supervisor, TRIM_PERIOD, Worker};
-use crate::base::log;
-use crate::base::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId, log};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::Payload;
 use crate::memory::page::{Asked, Claim, ClaimBoard, Revocation};
-use crate::parent::Outlet;
 use crate::parent::link::{self, Uplink};
-use crate::parent::{Order, Why};
+use crate::parent::{Order, Outlet, Why};
 use crate::pool::commons::Refused;
 use crate::pool::shutdown::ShutdownReport;
 use crate::pool::task::cell::Resolution;

@@ -4,14 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Supervisor;
-use crate::base::log;
-use crate::base::nanos;
-use crate::base::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId, log, nanos};
 use crate::error::BrokenCause;
 use crate::memory::Payload;
 use crate::memory::page::ClaimBoard;
-use crate::parent::Outlet;
-use crate::parent::{Ended, Message, ProgressMessage, Reply, Report};
+use crate::parent::{Ended, Message, Outlet, ProgressMessage, Reply, Report};
 use crate::pool::commons::Command;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{End, StartFailure, Time, Verdict, WorkerStage};

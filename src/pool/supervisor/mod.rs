@@ -18,10 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::base::WorkerId;
 use crate::error::{BrokenCause, BrokenProcessPool};
 use crate::memory::page::ClaimBoard;
-use crate::parent::Launch;
-use crate::parent::Outlet;
 use crate::parent::birth::Start;
-use crate::parent::{Listener, Message, Order, ProgressMessage, Report};
+use crate::parent::{Launch, Listener, Message, Order, Outlet, ProgressMessage, Report};
 use crate::pool::commons::{Command, Commons, Refused};
 use crate::pool::exits::{ExitHook, Exits};
 use crate::pool::helm::Steered;
@@ -135,44 +133,6 @@ impl Supervisor {
         view.scheduler.next_timeout()
     }
 
-    /// Handles a batch of events; returns when the scheduler wants to be called again.
-    fn handle(
-        &mut self,
-        commons: &Commons,
-        reports: &mut Vec<(WorkerId, Report)>,
-        brought: Option<(WorkerId, &mut Vec<Message>)>,
-        commands: &mut Vec<Command>,
-    ) -> Option<Time> {
-        let view = &mut *commons.view();
-        let now = commons.now();
-        for (worker, report) in reports.drain(..) {
-            self.on_report(view, now, worker, report);
-            self.perform(view, now);
-        }
-        if let Some((worker, messages)) = brought {
-            self.on_messages(view, now, worker, messages);
-        }
-        for command in commands.drain(..) {
-            self.on_command(view, now, command);
-            self.perform(view, now);
-        }
-        let mut next_timeout = view.scheduler.next_timeout();
-        if next_timeout.is_some_and(|at| at <= now) {
-            view.scheduler.timeout(now);
-            self.perform(view, now);
-            next_timeout = view.scheduler.next_timeout();
-        }
-        self.flush(&view.scheduler);
-        if now >= self.next_trim {
-            self.trim(now);
-        }
-        if self.places > 0 {
-            commons.room.add_permits(std::mem::take(&mut self.places));
-        }
-        self.news = view.observer.feed.take_news();
-        next_timeout
-    }
-
     /// Tells those who look on and those who wait for tasks.
     fn resolve(&mut self) {
         // Each is looked at first: to drain nothing is a call of its own, and most turns have
@@ -202,22 +162,47 @@ impl Steered for Supervisor {
         brought: Option<(WorkerId, &mut Vec<Message>)>,
         commands: &mut Vec<Command>,
     ) -> Option<Time> {
-        let next_timeout = self.handle(commons, reports, brought, commands);
+        let mut guard = commons.view();
+        let view = &mut *guard;
+        let now = commons.now();
+        for (worker, report) in reports.drain(..) {
+            self.on_report(view, now, worker, report);
+            self.perform(view, now);
+        }
+        if let Some((worker, messages)) = brought {
+            self.on_messages(view, now, worker, messages);
+        }
+        for command in commands.drain(..) {
+            self.on_command(view, now, command);
+            self.perform(view, now);
+        }
+        let mut next_timeout = view.scheduler.next_timeout();
+        if next_timeout.is_some_and(|at| at <= now) {
+            view.scheduler.timeout(now);
+            self.perform(view, now);
+            next_timeout = view.scheduler.next_timeout();
+        }
+        self.flush(&view.scheduler);
+        if now >= self.next_trim {
+            self.trim(now);
+        }
+        if self.places > 0 {
+            commons.room.add_permits(std::mem::take(&mut self.places));
+        }
+        self.news = view.observer.feed.take_news();
+        drop(guard); // whoever is told may look at the pool
         self.resolve();
         next_timeout
     }
 
-    /// Whether the next task would begin at once.
     fn would_begin(&self) -> bool {
         self.commons.view().scheduler.would_begin()
     }
 
-    /// Whether nothing is left to do.
     fn is_over(&self) -> bool {
         self.report.is_some()
     }
 
-    /// What is to be said of the pool at its end.
     fn end(&mut self) -> Option<ShutdownReport> {
         self.report.take()
     }

@@ -20,7 +20,7 @@ use crate::wire::Slot;
 /// An encoded result, or why there is none.
 pub(crate) type Resolution = Result<Payload, TaskError>;
 
-pub(crate) type Callback = Box<dyn FnOnce(&Resolution) + Send>;
+type Callback = Box<dyn FnOnce(&Resolution) + Send>;
 
 /// Where a task stands, in Python's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use crate::base::{IdHasher, TaskId};
 use crate::error::{Cause, TaskError};
-use crate::memory::Lease;
-use crate::memory::Payload;
+use crate::memory::{Lease, Payload};
 use crate::parent::Outlet;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::task::harvest::Harvest;
@@ -92,7 +91,7 @@ impl Drop for Entry {
 const PAGE: usize = 64;
 
 /// All tasks that are not over. Ids are counted up, so they are kept in pages of neighbours: that
-/// takes little more than a pointer for each, and nothing moves when there are many.
+/// takes little more than two pointers for each, and nothing moves when there are many.
 #[derive(Default)]
 pub(crate) struct Ledger {
     pages: HashMap<u64, Box<Page>, BuildHasherDefault<IdHasher>>,

@@ -5,8 +5,6 @@ pub(super) mod harvest;
 pub(super) mod ledger;
 mod progress;
 
-#[cfg(test)]
-pub(crate) use self::cell::Resolution;
 pub use self::cell::TaskStatus;
 pub(crate) use self::cell::{Cancellation, TaskCell};
 #[cfg(test)]

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::base::WorkerId;
-use crate::base::nanos;
+use crate::base::{WorkerId, nanos};
 use crate::error::Cause;
 use crate::pool::task::cell::Resolution;
 use crate::scheduler::Time;

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::log;
-use crate::base::nanos;
-use crate::base::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId, log, nanos};
 use crate::error::BrokenProcessPool;
 use crate::parent::Ended;
 use crate::pool::task::cell::{Resolution, TaskCell};

@@ -3,9 +3,10 @@
 use super::model::{Desk, Entry, Model, Place, Stage};
 use super::simulation::{Claim, World};
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::LeaveReason;
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
-use crate::scheduler::{Action, Counts, Failure, KillReason, Refusal, Scheduler, Time};
+use crate::scheduler::{
+    Action, Counts, Failure, KillReason, LeaveReason, Refusal, Scheduler, Time,
+};
 
 /// `Err` says which promise was broken.
 pub(super) type Check = Result<(), String>;

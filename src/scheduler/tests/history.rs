@@ -7,8 +7,7 @@ use super::check::{Check, ensure};
 use super::play::{Play, Sights};
 use super::random::Random;
 use super::sabotage::Saboteur;
-use crate::scheduler::OnWorkerDeath;
-use crate::scheduler::{Config, Force, StartFailure};
+use crate::scheduler::{Config, Force, OnWorkerDeath, StartFailure};
 
 /// Something that happens. Numbers choose among what is there at that moment, so that a history
 /// from which an event is removed is a history too.

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::simulation::index;
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::LeaveReason;
-use crate::scheduler::OnWorkerDeath;
 use crate::scheduler::ending::STANDSTILL;
 use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;
-use crate::scheduler::{Config, End, Failure, KillReason, StartFailure, Task, Time};
+use crate::scheduler::{
+    Config, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailure, Task, Time,
+};
 
 /// Failed starts in a row after which a pool gives up; one counts ten, or one if it was killed.
 const HOPELESS: u32 = 50;

@@ -5,8 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::history::History;
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::LeaveReason;
-use crate::scheduler::{Action, Failure, KillReason, Refusal, Verdict};
+use crate::scheduler::{Action, Failure, KillReason, LeaveReason, Refusal, Verdict};
 
 /// A bug that a scheduler might have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::LeaveReason;
-use crate::scheduler::OnWorkerDeath;
 use crate::scheduler::{
-    Action, Config, Counts, End, Failure, Force, KillReason, Scheduler, StartFailure, Task, Time,
-    Verdict, Wishes,
+    Action, Config, Counts, End, Failure, Force, KillReason, LeaveReason, OnWorkerDeath, Scheduler,
+    StartFailure, Task, Time, Verdict, Wishes,
 };
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);

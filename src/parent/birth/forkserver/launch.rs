@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use crate::base::Identity;
-use crate::base::WorkerId;
+use crate::base::{Identity, WorkerId};
 use crate::error::StartError;
 use crate::function::Registry;
 use crate::parent::launch::Call;
@@ -27,22 +26,26 @@ pub(crate) struct ServerLaunch {
     pub(crate) start_timeout: Duration,
 }
 
-pub(super) fn spawn_error(launch: &ServerLaunch, error: io::Error) -> StartError {
-    StartError::Spawn { program: launch.program.name(), source: Arc::new(error) }
-}
+impl ServerLaunch {
+    /// What to say if the server could not be started or reached.
+    pub(super) fn failed(&self, error: io::Error) -> StartError {
+        self.program.failed(error)
+    }
 
-pub(super) fn hello(launch: &ServerLaunch, worker: WorkerId) -> io::Result<BytesMut> {
-    let call = launch.preload.as_deref();
-    let hello = ServerHello {
-        version: VERSION,
-        identity: Identity::of_worker(&launch.name, worker),
-        functions: Registry::global().names(),
-        preload: call.map(|call| call.function),
-        pass_fds: launch.program.pass_fds.clone(),
-    };
-    let arguments = call.map(|call| &call.arguments[..]).unwrap_or_default();
-    let mut message = PREAMBLE.to_vec();
-    put_frame(&mut message, Kind::Hello, &hello, arguments.len())?;
-    message.extend_from_slice(arguments);
-    Ok(BytesMut::from(&message[..]))
+    /// What the server is told first, with its preload's arguments.
+    pub(super) fn hello(&self, worker: WorkerId) -> io::Result<BytesMut> {
+        let call = self.preload.as_deref();
+        let hello = ServerHello {
+            version: VERSION,
+            identity: Identity::of_worker(&self.name, worker),
+            functions: Registry::global().names(),
+            preload: call.map(|call| call.function),
+            pass_fds: self.program.pass_fds.clone(),
+        };
+        let arguments = call.map(|call| &call.arguments[..]).unwrap_or_default();
+        let mut message = PREAMBLE.to_vec();
+        put_frame(&mut message, Kind::Hello, &hello, arguments.len())?;
+        message.extend_from_slice(arguments);
+        Ok(BytesMut::from(&message[..]))
+    }
 }

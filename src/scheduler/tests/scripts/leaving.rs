@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::scheduler::LeaveReason;
 use crate::scheduler::tests::script::*;
-use crate::scheduler::{Action, Config, Failure};
+use crate::scheduler::{Action, Config, Failure, LeaveReason};
 
 const IDLE: Duration = secs(10);
 
