@@ -2,6 +2,8 @@
 //!
 //! A binary of its own: the example `other_worker` has its name, and so the paths of its functions.
 
+#![forbid(unsafe_code)] // as who registers functions may
+
 mod common;
 
 use std::process::Command;

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use procpool::TaskHandle;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -243,4 +244,22 @@ fn build_example(example: &str, profile: &Path) {
         .arg(profile.parent().unwrap())
         .status();
     assert!(built.unwrap().success(), "failed to build {example}");
+}
+
+/// What has returned of these, and how many were cancelled; nothing else may have become of them.
+pub(crate) async fn finished_and_cancelled<T>(handles: Vec<TaskHandle<T>>) -> (Vec<T>, u64)
+where
+    T: serde::de::DeserializeOwned,
+{
+    let (mut finished, mut cancelled) = (Vec::new(), 0);
+    for handle in handles {
+        match in_time(handle).await {
+            Ok(result) => finished.push(result),
+            Err(error) => {
+                assert!(error.is_cancelled(), "{error}");
+                cancelled += 1;
+            }
+        }
+    }
+    (finished, cancelled)
 }

@@ -1,6 +1,7 @@
 //! Which file of `src` imports which, read from its `use` lines and from the paths in its
 //! expressions. A small parser: it knows texts, comments, modules and `use` trees, and nothing else
-//! of the language. What only tests need is left out.
+//! of the language. What only tests need is left out if it is marked there, or in a file that is
+//! called so.
 
 use std::collections::{BTreeMap, BTreeSet};
 

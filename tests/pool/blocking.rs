@@ -184,6 +184,7 @@ fn blocked<T>(call: impl FnOnce() -> T) -> String {
     }
     static HOOK: std::sync::Once = std::sync::Once::new();
     HOOK.call_once(|| {
+        // Other tests of this binary do not notice: it calls the former one.
         let former = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             PLACE.set(info.location().map_or(String::new(), |place| place.file().to_owned()));

@@ -13,7 +13,9 @@ use futures::future::join_all;
 use procpool::{Builder, OnWorkerDeath, ProcessPoolExecutor, ShutdownReport, TaskHandle};
 use tokio::sync::oneshot;
 
-use crate::common::{Gate, Held, LIMIT, hold, in_time, pid, process_gone, wait_until};
+use crate::common::{
+    Gate, Held, LIMIT, finished_and_cancelled, hold, in_time, pid, process_gone, wait_until,
+};
 use crate::journal::{Journal, hold_with_children, note};
 
 /// Either way to end all workers.
@@ -125,16 +127,7 @@ async fn a_pool_in_the_middle_of_many_quick_tasks() {
         }
         in_time(&mut handles[300]).await.unwrap();
         let report = in_time(end(&pool)).await;
-        let (mut finished, mut cancelled) = (Vec::new(), 0);
-        for handle in handles {
-            match in_time(handle).await {
-                Ok(number) => finished.push(number),
-                Err(error) => {
-                    assert!(error.is_cancelled(), "{error}");
-                    cancelled += 1;
-                }
-            }
-        }
+        let (finished, cancelled) = finished_and_cancelled(handles).await;
         assert_eq!((report.finished, report.cancelled), (finished.len() as u64, cancelled));
         assert!(report.killed <= 2 && cancelled > 0, "{report:?}");
         let counts = journal.counts();

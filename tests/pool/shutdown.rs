@@ -6,7 +6,9 @@ use procpool::{ProcessPoolExecutor, Shutdown};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use crate::common::{Gate, hold, in_time, pid, process_gone, processes_with_env, wait_until};
+use crate::common::{
+    Gate, finished_and_cancelled, hold, in_time, pid, process_gone, processes_with_env, wait_until,
+};
 use crate::journal::{Journal, note};
 
 /// Cannot be interrupted but by signals.
@@ -145,16 +147,7 @@ async fn the_numbers_add_up_whenever_a_shutdown_cancels() {
             in_time(handle).await.unwrap();
         }
         let report = in_time(pool.shutdown_with(Shutdown::new().cancel_futures(true))).await;
-        let (mut finished, mut cancelled) = (Vec::new(), 0);
-        for handle in handles {
-            match in_time(handle).await {
-                Ok(number) => finished.push(number),
-                Err(error) => {
-                    assert!(error.is_cancelled(), "{error}");
-                    cancelled += 1;
-                }
-            }
-        }
+        let (finished, cancelled) = finished_and_cancelled(handles).await;
         assert_eq!((report.finished, report.cancelled), (finished.len() as u64, cancelled));
         assert_eq!(report.finished + report.cancelled, u64::from(TASKS));
         let mut ran = journal.numbers();

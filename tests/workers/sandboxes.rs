@@ -52,7 +52,9 @@ struct Program(PathBuf);
 impl Program {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("procpool-{name}-{}", std::process::id()));
-        std::fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
+        // By a child: one that another test starts meanwhile would have the file open for writing.
+        let program = std::env::current_exe().unwrap();
+        assert!(Command::new("cp").arg(program).arg(&path).status().unwrap().success());
         Self(path)
     }
 
