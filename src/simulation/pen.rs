@@ -1,6 +1,6 @@
 //! How a worker says something: shown to its parent, written, or both; or only half.
 
-use crate::memory::page::{Display, layout};
+use crate::memory::page::{Display, ROOM};
 use crate::sys::SharedPage;
 
 use super::process::Process;
@@ -52,7 +52,7 @@ impl Pen {
         } else {
             "what is shown and awaited"
         });
-        if self.unwritten.len() <= layout::ROOM {
+        if self.unwritten.len() <= ROOM {
             record.say(self.replies.iter().copied());
         }
         is_enough

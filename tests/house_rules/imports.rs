@@ -1,7 +1,7 @@
 //! Which file of `src` imports which, read from its `use` lines and from the paths in its
-//! expressions. A small parser: it knows texts, comments, modules and `use` trees, and nothing else
-//! of the language. What only tests need is left out if it is marked there, or in a file that is
-//! called so.
+//! expressions, and what it shows. A small parser: it knows texts, comments, modules, the heads of
+//! items and `use` trees, and nothing else of the language. What only tests need is left out if it
+//! is marked there, or in a file that is called so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +27,15 @@ struct Mention {
     /// What a `use` calls it.
     name: String,
     line: usize,
+}
+
+/// What a file shows to other rooms.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Shown {
+    Module(String),
+    Item(String),
+    /// All that is in some module.
+    All,
 }
 
 /// A file of production code, read.
@@ -89,6 +98,66 @@ impl Code {
         let mut reader = Reader { code: self, at: 0, module: self.module.clone(), found: vec![] };
         reader.read();
         reader.found
+    }
+
+    /// The modules and items that every room may name, if it may name this file.
+    pub(crate) fn shown(&self) -> BTreeSet<Shown> {
+        let mut shown = BTreeSet::new();
+        let mut at = 0;
+        while at < self.tokens.len() {
+            // Also what is said of the whole file.
+            let bang = usize::from(self.text(at + 1) == "!");
+            if self.text(at) == "#" && self.text(at + 1 + bang) == "[" {
+                at = end_of_group(&self.tokens, at + 1 + bang);
+                continue;
+            }
+            let end = end_of_item(&self.tokens, at);
+            if let Some(begin) = self.behind_visibility(at) {
+                shown.extend(self.names(begin, end));
+            }
+            at = end.max(at + 1);
+        }
+        shown
+    }
+
+    fn text(&self, at: usize) -> &str {
+        self.tokens.get(at).map_or("", |token| &token.text)
+    }
+
+    /// Where the item begins whose visibility is at `at`, if all of the crate sees it.
+    fn behind_visibility(&self, at: usize) -> Option<usize> {
+        if self.text(at) != "pub" {
+            return None;
+        }
+        if self.text(at + 1) != "(" {
+            return Some(at + 1);
+        }
+        // To the face of a room `super` is the crate; but nobody means to show a module by it.
+        let super_is_crate = self.module.len() == 1 && self.text(at + 4) != "mod";
+        let everywhere =
+            self.text(at + 2) == "crate" || self.text(at + 2) == "super" && super_is_crate;
+        everywhere.then_some(at + 4)
+    }
+
+    /// What the item between these tokens is called, or all that is imported by it.
+    fn names(&self, begin: usize, end: usize) -> Vec<Shown> {
+        const WORDS: [&str; 8] =
+            ["const", "enum", "fn", "static", "struct", "trait", "type", "union"];
+        if self.text(begin) == "mod" {
+            return vec![Shown::Module(self.text(begin + 1).to_owned())];
+        }
+        if self.text(begin) == "use" {
+            let mut reader = Reader { code: self, at: begin + 1, module: vec![], found: vec![] };
+            reader.tree(&[]);
+            let shown = |name| if name == "*" { Shown::All } else { Shown::Item(name) };
+            return reader.found.into_iter().map(|mention| shown(mention.name)).collect();
+        }
+        let is_name = |at: &usize| {
+            WORDS.contains(&self.text(at - 1))
+                && !["async", "extern", "fn", "unsafe"].contains(&self.text(*at))
+        };
+        let name = (begin + 1..end).find(is_name).map(|at| Shown::Item(self.text(at).to_owned()));
+        name.into_iter().collect()
     }
 }
 

@@ -1,12 +1,14 @@
 //! What a worker and its parent write to and read from at any time.
 
 mod claim;
-pub(crate) mod layout;
+mod layout;
 pub(crate) mod record;
 mod window;
 mod words;
 
 pub(crate) use self::claim::items::{Items, Stopped};
 pub(crate) use self::claim::{Asked, Begun, Claim, ClaimBoard, Revocation, begin, is_offered};
+#[cfg(test)]
+pub(crate) use self::layout::{RECORDED, ROOM, WINDOW};
 pub(crate) use self::record::{Entries, MAX_ITEMS, Recorder};
 pub(crate) use self::window::{Display, Watch};
