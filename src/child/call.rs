@@ -7,7 +7,8 @@ use crate::codec::{Fault, Sink};
 use crate::function::{Arguments, CallError, Function, TaskCall};
 use crate::memory::Encoded;
 use crate::memory::shared::why_not_lend;
-use crate::wire::{InitFailure, Outcome, PanicReport, set_length};
+use crate::wire::frame::set_length;
+use crate::wire::message::{InitFailure, Outcome, PanicReport};
 
 /// Calls a function and leaves a frame with what came of it in `out`, which is empty; but the
 /// result may be in the sink instead.

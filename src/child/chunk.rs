@@ -9,10 +9,9 @@ use crate::base::nanos;
 use crate::memory::page::{Begun, Items, Recorder, begin};
 use crate::memory::shared::Kept;
 use crate::sys::{SharedPage, trim};
-use crate::wire::{
-    ChunkHeader, ChunkReplyHeader, Kind, Outcome, Slot, begin_entry, end_entry, put_task_frame,
-    replace_entry,
-};
+use crate::wire::frame::put_task_frame;
+use crate::wire::item::{begin_entry, end_entry, replace_entry};
+use crate::wire::message::{ChunkHeader, ChunkReplyHeader, Kind, Outcome, Slot};
 
 /// A chunk that is being run. After each item its result is where it survives this process: in the
 /// record, or, if that has no room, in the pipe.

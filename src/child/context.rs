@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::progress::Reporter;
 use crate::base::{TaskId, WorkerId};
 use crate::memory::page::Begun;
-use crate::wire::ProgressHeader;
+use crate::wire::message::ProgressHeader;
 
 thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };

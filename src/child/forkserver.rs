@@ -23,10 +23,9 @@ use crate::sys::{
     take_control_socket, use_huge_pages, wait_for_input,
 };
 use crate::wire::fork::{Answer, MOST_TEXT, Request, SIZE};
-use crate::wire::{
-    InitFailure, Kind, PREAMBLE, Ready, ServerHello, VERSION, WorkerHello, peek_version, put_frame,
-    split_header,
-};
+use crate::wire::frame::{PREAMBLE, VERSION, put_frame, split_header};
+use crate::wire::hello::{ServerHello, WorkerHello, peek_version};
+use crate::wire::message::{InitFailure, Kind, Ready};
 
 /// Serves the pool and ends the process.
 pub(super) fn run() -> ! {

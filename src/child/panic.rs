@@ -5,7 +5,7 @@ use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 
-use crate::wire::PanicReport;
+use crate::wire::message::PanicReport;
 
 thread_local! {
     /// Whether this thread runs tasks: what panics on others is not a task's panic.

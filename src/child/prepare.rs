@@ -5,7 +5,7 @@ use std::any::Any;
 use super::context::{set_preloaded, set_state};
 use super::panic::catch;
 use crate::function::{Arguments, Function, InitError, was_used};
-use crate::wire::InitFailure;
+use crate::wire::message::InitFailure;
 
 /// Runs the preload and keeps what it returns: in a fork server for all workers to come, and
 /// otherwise in the worker itself.

@@ -15,10 +15,9 @@ use crate::base::{ParentLink, TaskId, adopt, current_process};
 use crate::function::{Arguments, Function, InitError, Registry};
 use crate::memory::shared::settle;
 use crate::sys::{close_inherited, receive_with_fds, set_standard_streams, take_control_socket};
-use crate::wire::{
-    Kind, Outcome, PanicReport, ProcessHello, Ready, ReplyHeader, VERSION, WorkerHello,
-    peek_version, put_frame, put_task_frame, split_header,
-};
+use crate::wire::frame::{VERSION, put_frame, put_task_frame, split_header};
+use crate::wire::hello::{ProcessHello, WorkerHello, peek_version};
+use crate::wire::message::{Kind, Outcome, PanicReport, Ready, ReplyHeader};
 
 /// What a process ends with that has failed.
 const FAILURE: i32 = 1;

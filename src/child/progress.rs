@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::memory::page::Display;
 use crate::sys::{PipeWidth, SharedPage};
-use crate::wire::{Kind, MAX_MESSAGE, ProgressHeader, put_task_frame};
+use crate::wire::frame::put_task_frame;
+use crate::wire::message::{Kind, MAX_MESSAGE, ProgressHeader};
 
 /// Between two reports of a task: short enough for a progress bar to move smoothly, and long enough
 /// for a thousand reporting workers to be no burden to their parent.
@@ -255,7 +256,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use crate::base::TaskId;
-    use crate::wire::{frame_length, split_header, split_kind};
+    use crate::wire::frame::{frame_length, split_header, split_kind};
 
     use super::*;
 

@@ -11,7 +11,7 @@ use crate::memory::{
     readers_word, segment_size, turn_word,
 };
 use crate::sys::{Segment, SegmentRef};
-use crate::wire::{Place, SegmentOffer};
+use crate::wire::message::{Place, SegmentOffer};
 
 /// The most segments of the parent's that are kept open.
 const KEPT: usize = 8;

@@ -9,9 +9,11 @@ use super::progress::Reporter;
 use crate::function::Arguments;
 use crate::memory::shared::{Kept, lend};
 use crate::sys::trim;
-use crate::wire::{
-    Kind, PREAMBLE, PreambleSearch, frame_length, max_frame, put_frame, split_item, split_kind,
+use crate::wire::frame::{
+    PREAMBLE, PreambleSearch, frame_length, max_frame, put_frame, split_kind,
 };
+use crate::wire::item::split_item;
+use crate::wire::message::Kind;
 
 const BUFFER: usize = 64 << 10;
 /// Larger replies are not kept back.

@@ -29,12 +29,13 @@ use crate::sys::{
     is_address_space_limited, is_shortage, kill_own_group, open_parent, take_frame_pipes,
     take_part_in_barriers, wait_for_hangup,
 };
-use crate::wire::role::TRY_AGAIN;
-use crate::wire::{
-    ChunkHeader, FunctionName, Goodbye, Hello, InitFailure, Kind, PreloadHeader, Ready,
-    ReplyHeader, SegmentReply, SegmentTask, Slot, Stop, TaskHeader, VERSION, WorkerHello,
-    peek_version, put_frame, put_task_frame, set_run_time, split_header,
+use crate::wire::frame::{VERSION, put_frame, put_task_frame, set_run_time, split_header};
+use crate::wire::hello::{FunctionName, Hello, PreloadHeader, WorkerHello, peek_version};
+use crate::wire::message::{
+    ChunkHeader, Goodbye, InitFailure, Kind, Ready, ReplyHeader, SegmentReply, SegmentTask, Slot,
+    Stop, TaskHeader,
 };
+use crate::wire::role::TRY_AGAIN;
 
 /// Serves the pool and ends the process.
 pub(super) fn run() -> ! {

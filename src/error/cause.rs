@@ -10,7 +10,7 @@ use super::text::unregistered;
 use super::worker::WorkerDeath;
 use crate::base::{TaskId, WorkerId};
 use crate::codec::{CodecError, Fault};
-use crate::wire::Outcome;
+use crate::wire::message::Outcome;
 
 /// What went wrong with a task.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use super::Cause;
 use crate::wire::fuzzing::{Seeds, split};
-use crate::wire::{Outcome, PanicReport};
+use crate::wire::message::{Outcome, PanicReport};
 
 #[test]
 fn failures() {

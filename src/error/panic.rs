@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::{fmt, io};
 
-use crate::wire::{PanicReport, split_header};
+use crate::wire::frame::split_header;
+use crate::wire::message::PanicReport;
 
 /// A panic in a task.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Why a child cannot serve its parent.
 
-use crate::wire::InitFailure;
+use crate::wire::message::InitFailure;
 
 /// Why a child cannot serve its parent.
 #[derive(Clone, Debug, thiserror::Error)]

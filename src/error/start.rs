@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::text::debug_as_text;
 use super::worker::{Deceased, WorkerDeath};
 use crate::sys::is_shortage;
-use crate::wire::InitFailure;
+use crate::wire::message::InitFailure;
 use crate::wire::role::TRY_AGAIN;
 
 /// The pool cannot go on: its workers cannot be started or initialised, or one died under

@@ -14,7 +14,7 @@ use crate::codec::{AskedForm, Choice, CodecError, Sink, ValueForm};
 use crate::function::arguments::Arguments;
 use crate::function::callable::TaskFn;
 use crate::memory::Encoded;
-use crate::wire::FunctionName;
+use crate::wire::hello::FunctionName;
 
 /// A task's function as the worker calls it: arguments in, result appended to the buffer, or put
 /// into the sink if it is large. What it returns fits into two registers.

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::codec::Sink;
 use crate::sys::{Segment, reserve};
-use crate::wire::Place;
+use crate::wire::message::Place;
 
 /// The most segments that are there at a time: each has a descriptor.
 const SEGMENTS: usize = 32;

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use bytes::Bytes;
 
 use crate::sys::{Peer, Segment, vec_for};
-use crate::wire::{Outcome, SegmentOffer, SegmentReply};
+use crate::wire::message::{Outcome, SegmentOffer, SegmentReply};
 
 pub(crate) const OFFERED: u64 = 0;
 pub(crate) const FREE: u64 = 1;
@@ -201,7 +201,7 @@ impl Drop for Loan {
 mod tests {
     use super::*;
     use crate::base::TaskId;
-    use crate::wire::ReplyHeader;
+    use crate::wire::message::ReplyHeader;
 
     const LEN: usize = 10_000;
 

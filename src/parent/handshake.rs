@@ -16,10 +16,9 @@ use bytes::BytesMut;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::error::Refusal;
-use crate::wire::{
-    InitFailure, Kind, PreambleSearch, Ready, VERSION, WorkerHello, peek_version, split_header,
-    split_kind,
-};
+use crate::wire::frame::{PreambleSearch, VERSION, split_header, split_kind};
+use crate::wire::hello::{WorkerHello, peek_version};
+use crate::wire::message::{InitFailure, Kind, Ready};
 
 /// A child that has printed so much without a hello is none of ours.
 const LONGEST_BANNER: usize = 1 << 20;

@@ -13,7 +13,9 @@ use crate::memory::Payload;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
 use crate::sys::SharedPageRef;
-use crate::wire::{Hello, InitFailure, PreloadHeader, Stop, VERSION};
+use crate::wire::frame::VERSION;
+use crate::wire::hello::{Hello, PreloadHeader};
+use crate::wire::message::{InitFailure, Stop};
 
 /// How the workers of a pool are started.
 #[derive(Debug)]

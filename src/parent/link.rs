@@ -43,9 +43,10 @@ use crate::parent::message::{
 use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, drain};
 use crate::sys::{Peer, SharedPage, SharedPageRef, read_available};
-use crate::wire::{
-    ChunkReplyHeader, Goodbye, Kind, LENGTH, MAX_MESSAGE, ProgressHeader, ReplyHeader,
-    SegmentOffer, SegmentReply, frame_codec, frame_length, split_header, split_kind,
+use crate::wire::frame::{LENGTH, frame_codec, frame_length, split_header, split_kind};
+use crate::wire::message::{
+    ChunkReplyHeader, Goodbye, Kind, MAX_MESSAGE, ProgressHeader, ReplyHeader, SegmentOffer,
+    SegmentReply,
 };
 
 /// How long a worker may live on with its output closed.
@@ -555,7 +556,7 @@ fn read_progress(body: &[u8]) -> io::Result<ProgressMessage> {
 #[cfg(test)]
 mod tests {
     use crate::base::TaskId;
-    use crate::wire::put_frame;
+    use crate::wire::frame::put_frame;
 
     use super::*;
 

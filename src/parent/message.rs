@@ -9,7 +9,7 @@ use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
 use crate::memory::Payload;
 use crate::parent::outlet::Outlet;
 use crate::sys::SharedPage;
-use crate::wire::{ChunkReplyHeader, Outcome};
+use crate::wire::message::{ChunkReplyHeader, Outcome};
 
 /// What the supervisor wants of a worker.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,8 @@ use tokio::process::ChildStdin;
 
 use crate::memory::Payload;
 use crate::sys::PipeWidth;
-use crate::wire::{Kind, PREAMBLE, put_frame, put_task_frame};
+use crate::wire::frame::{PREAMBLE, put_frame, put_task_frame};
+use crate::wire::message::Kind;
 
 /// Payloads up to this size are copied together with their neighbours: one write for many frames.
 const SMALL: usize = 4 << 10;

@@ -160,7 +160,7 @@ impl fmt::Debug for Exits {
 mod tests {
     use super::*;
     use crate::codec::Choice;
-    use crate::wire::Outcome;
+    use crate::wire::message::Outcome;
 
     fn exits() -> Exits {
         let call = Call { name: "hook", function: 0, arguments: Payload::default() };

@@ -83,7 +83,7 @@ impl Default for Settings {
 
 impl Settings {
     /// More does not fit into a frame.
-    pub(crate) const MAX_PAYLOAD: usize = crate::wire::MAX_PAYLOAD;
+    pub(crate) const MAX_PAYLOAD: usize = crate::wire::frame::MAX_PAYLOAD;
 
     /// Makes the pool, and has it run.
     pub(crate) fn build(self) -> Result<Arc<Pool>, BuildError> {

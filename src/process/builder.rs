@@ -22,7 +22,7 @@ use crate::error::Value;
 use crate::function::{Callable, Registry, TaskFn};
 use crate::memory::Payload;
 use crate::parent::Program;
-use crate::wire::MAX_PAYLOAD;
+use crate::wire::frame::MAX_PAYLOAD;
 
 impl Process {
     /// A process that is to run `function` with `args`; [`start`](Self::start) starts it. One

@@ -8,7 +8,7 @@ use crate::base::Exceeded;
 use crate::codec::{CodecError, Fault};
 use crate::error::{Refusal, TaskPanic, Value, panic_report, unregistered};
 use crate::sys::signal_name;
-use crate::wire::Outcome;
+use crate::wire::message::Outcome;
 
 /// Why something that was asked of a [`Process`](crate::Process) could not be done, or why a
 /// [`ProcessHandle`](crate::ProcessHandle) has no result.

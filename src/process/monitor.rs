@@ -27,11 +27,10 @@ use crate::parent::{Handshake, Heard, Program, keep_payload, misplaced, read_mor
 use crate::sys::{
     ChildProcess, ExitWatch, Peer, control_socket, read_available, require_io_driver, send_with_fds,
 };
+use crate::wire::frame::{PREAMBLE, VERSION, frame_codec, put_frame, split_header, split_kind};
+use crate::wire::hello::ProcessHello;
+use crate::wire::message::{Kind, ReplyHeader};
 use crate::wire::role::Role;
-use crate::wire::{
-    Kind, PREAMBLE, ProcessHello, ReplyHeader, VERSION, frame_codec, put_frame, split_header,
-    split_kind,
-};
 
 /// Runs a process from its start to its end.
 pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {

@@ -7,7 +7,7 @@ use super::stdio::Streams;
 use crate::base::ResourceLimits;
 use crate::memory::Payload;
 use crate::parent::Program;
-use crate::wire::FunctionName;
+use crate::wire::hello::FunctionName;
 
 /// How a process is started, and what it runs.
 pub(super) struct Plan {

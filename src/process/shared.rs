@@ -22,7 +22,7 @@ use crate::base::{AuthKey, Exceeded, ResourceLimits, current_process};
 use crate::function::Registry;
 use crate::memory::Payload;
 use crate::sys::{ChildProcess, control_socket};
-use crate::wire::Outcome;
+use crate::wire::message::Outcome;
 use crate::wire::role::{is_uninitialised_worker, report_missing_init};
 
 /// Those that were started and not reaped yet, in the order of their starts.

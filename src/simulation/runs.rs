@@ -6,9 +6,10 @@ use crate::base::{TaskId, WorkerId};
 use crate::codec::{AskedForm, encoded_as};
 use crate::memory::page::{Begun, Items, Recorder, begin};
 use crate::sys::SharedPage;
-use crate::wire::{
+use crate::wire::frame::put_task_frame;
+use crate::wire::item::{begin_entry, end_entry};
+use crate::wire::message::{
     ChunkHeader, ChunkReplyHeader, Kind, Outcome, PanicReport, ReplyHeader, TaskHeader,
-    begin_entry, end_entry, put_task_frame,
 };
 
 use super::pen::Pen;

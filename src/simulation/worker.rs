@@ -8,10 +8,14 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 use crate::base::{TaskId, WorkerId};
 use crate::codec::{decode, encoded};
 use crate::sys::SharedPage;
-use crate::wire::{
-    ChunkHeader, Goodbye, Hello, Kind, Outcome, PREAMBLE, PreambleSearch, ProgressHeader, Ready,
-    ReplyHeader, TaskHeader, VERSION, WorkerHello, frame_codec, put_frame, put_task_frame,
-    split_header, split_item, split_kind,
+use crate::wire::frame::{
+    PREAMBLE, PreambleSearch, VERSION, frame_codec, put_frame, put_task_frame, split_header,
+    split_kind,
+};
+use crate::wire::hello::{Hello, WorkerHello};
+use crate::wire::item::split_item;
+use crate::wire::message::{
+    ChunkHeader, Goodbye, Kind, Outcome, ProgressHeader, Ready, ReplyHeader, TaskHeader,
 };
 
 use super::pen::Pen;

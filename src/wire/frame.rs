@@ -91,7 +91,7 @@ pub(crate) fn set_length(frame: &mut [u8]) -> io::Result<()> {
     end_frame(frame, 0)
 }
 
-/// Sets the run time in a frame that begins with a [`ReplyHeader`](super::ReplyHeader).
+/// Sets the run time in a frame that begins with a [`ReplyHeader`](super::message::ReplyHeader).
 pub(crate) fn set_run_time(reply: &mut [u8], run_time: Duration) {
     const PLACE: Range<usize> = LENGTH + 1..LENGTH + 1 + size_of::<u64>();
     let nanos = u64::try_from(run_time.as_nanos()).unwrap_or(u64::MAX);

@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use mutatis::check::{Check, CheckError};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Kind, LENGTH, put_frame};
+use super::frame::{LENGTH, put_frame};
+use super::message::Kind;
 use crate::sys::memory_for;
 
 /// Inputs that are longer are not looked at: frames that are large are so because of their payload.

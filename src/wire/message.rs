@@ -15,7 +15,8 @@ pub(crate) const MAX_MESSAGE: usize = 4 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// Supervisor → worker: [`Hello`](super::Hello), with the initializer's arguments as payload.
+    /// Supervisor → worker: [`Hello`](super::hello::Hello), with the initializer's arguments as
+    /// payload.
     Hello = 1,
     /// Supervisor → worker: [`TaskHeader`], with the arguments as payload.
     Task = 2,
@@ -31,7 +32,7 @@ pub(crate) enum Kind {
     /// Supervisor → worker: something that was offered cannot be opened, and nothing more is to be
     /// offered. This is said once.
     OfferRefused = 7,
-    /// Worker → supervisor: [`WorkerHello`](super::WorkerHello).
+    /// Worker → supervisor: [`WorkerHello`](super::hello::WorkerHello).
     WorkerHello = 16,
     /// Worker → supervisor: initialised. [`Ready`].
     Ready = 17,

@@ -16,8 +16,8 @@ const LONGEST_FUNCTION: usize = 70;
 /// So many names may stand in a face.
 const NAMES: usize = 20;
 /// Faces with more, and how many they have. The numbers may only fall.
-const WIDE_FACES: [(&str, usize); 6] =
-    [("base", 22), ("error", 22), ("memory", 21), ("parent", 24), ("sys", 78), ("wire", 48)];
+const WIDE_FACES: [(&str, usize); 5] =
+    [("base", 22), ("error", 22), ("memory", 21), ("parent", 24), ("sys", 78)];
 
 const ROOMS: &str = include_str!("rooms.txt");
 

@@ -9,8 +9,10 @@ use crate::base::{Identity, ResourceLimits, TaskId};
 use crate::codec::encoded;
 use crate::memory::lease_word;
 use crate::sys::Segment;
+use crate::wire::frame::PREAMBLE;
 use crate::wire::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
-use crate::wire::{PREAMBLE, Place, begin_item, end_item};
+use crate::wire::item::{begin_item, end_item};
+use crate::wire::message::Place;
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large as far as the reader knows.

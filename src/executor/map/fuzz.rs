@@ -13,7 +13,8 @@ use crate::memory::page::{RECORDED, WINDOW, Watch, record};
 use crate::pool::task::{Harvest, Receipt};
 use crate::sys::SharedPage;
 use crate::wire::fuzzing::{Seeds, split};
-use crate::wire::{ChunkReplyHeader, Outcome, begin_entry, begin_item, end_entry, end_item};
+use crate::wire::item::{begin_entry, begin_item, end_entry, end_item};
+use crate::wire::message::{ChunkReplyHeader, Outcome};
 
 const CHUNK: TaskId = TaskId(70);
 const ITEMS: u32 = 5;

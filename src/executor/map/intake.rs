@@ -6,7 +6,7 @@ use super::pace::FULL;
 use crate::codec::{Choice, CodecError, Fault, encode};
 use crate::memory::Payload;
 use crate::memory::shared::{Kept, collect};
-use crate::wire::{begin_item, end_item};
+use crate::wire::item::{begin_item, end_item};
 
 /// The chunk that is being put together.
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ impl Intake {
 mod tests {
     use super::*;
     use crate::codec::{AskedForm, decode};
-    use crate::wire::split_item;
+    use crate::wire::item::split_item;
 
     #[test]
     fn a_chunk_has_all_items_but_those_that_cannot_be_encoded() {

@@ -10,7 +10,8 @@ use crate::base::{TaskId, WorkerId};
 use crate::codec::decode;
 use crate::error::{Cause, ErrorReport, Subject, TaskError, Value};
 use crate::pool::task::{Content, Part};
-use crate::wire::{Outcome, split_entry};
+use crate::wire::item::split_entry;
+use crate::wire::message::Outcome;
 
 /// Parts that are to be yielded.
 pub(super) struct Yields<R> {

@@ -33,7 +33,7 @@ use crate::memory::page::layout::{
     ASKED, BEGUN, CLAIMS, LOOKED, OFFERED, REVOKED, STATE, last_begun, prepare, without,
 };
 use crate::sys::SharedPage;
-use crate::wire::Slot;
+use crate::wire::message::Slot;
 
 /// Limits what an exchange is tried again for. An honest worker begins far fewer items meanwhile,
 /// and another one gains nothing by changing the word all the time.

@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 
 use crate::memory::page::words::WORD;
 use crate::sys::{SharedPage, barrier};
-use crate::wire::Slot;
+use crate::wire::message::Slot;
 
 /// How many words there are for claims.
 pub(crate) const CLAIMS: usize = 512;

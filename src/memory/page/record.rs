@@ -22,7 +22,7 @@ use crate::memory::page::claim::Claim;
 use crate::memory::page::layout::{ENTRIES, RECORDED, WINDOW};
 use crate::memory::page::words::{self, WORD};
 use crate::sys::SharedPage;
-use crate::wire::Slot;
+use crate::wire::message::Slot;
 
 const FIELD: u64 = (1 << 24) - 1;
 

@@ -44,7 +44,7 @@ use crate::sys::{
     send_with_fds, worker_pipes,
 };
 use crate::wire::fork::{Answer, Request, SIZE};
-use crate::wire::frame_codec;
+use crate::wire::frame::frame_codec;
 use crate::wire::role::Role;
 
 /// Reaches the task that owns the server; that ends with the last of these.

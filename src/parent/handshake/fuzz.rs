@@ -5,11 +5,12 @@ use bytes::BytesMut;
 use super::{Handshake, Heard};
 use crate::base::{Identity, ResourceLimits};
 use crate::wire::fork::{Answer, Request};
+use crate::wire::frame::{PREAMBLE, VERSION, frame_codec, split_header, split_kind};
 use crate::wire::fuzzing::{Seeds, frame, split};
-use crate::wire::{
-    FunctionName, Hello, InitFailure, Kind, PREAMBLE, PanicReport, PreloadHeader, ProcessHello,
-    Ready, ServerHello, VERSION, WorkerHello, frame_codec, peek_version, split_header, split_kind,
+use crate::wire::hello::{
+    FunctionName, Hello, PreloadHeader, ProcessHello, ServerHello, WorkerHello, peek_version,
 };
+use crate::wire::message::{InitFailure, Kind, PanicReport, Ready};
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large in a handshake.

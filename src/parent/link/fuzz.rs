@@ -8,8 +8,8 @@ use crate::parent::birth::start::spawn;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
 use crate::sys::{Segment, SegmentRef};
-use crate::wire::Outcome;
 use crate::wire::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
+use crate::wire::message::Outcome;
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large as far as the codec knows, and of the room for what is

@@ -19,7 +19,7 @@ use crate::pool::task::ledger::Entry;
 use crate::pool::watch::observer::Observer;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Action, Failure, KillReason, Refusal, Scheduler, Time};
-use crate::wire::Outcome;
+use crate::wire::message::Outcome;
 
 impl Supervisor {
     /// Revokes what was sent to a worker, the last first, until one has begun or `keep` are left.

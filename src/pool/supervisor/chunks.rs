@@ -11,7 +11,7 @@ use crate::pool::task::harvest::{Harvest, Receipt};
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Scheduler, Task, Time, Verdict, Wishes};
-use crate::wire::{ChunkReplyHeader, Outcome};
+use crate::wire::message::{ChunkReplyHeader, Outcome};
 
 impl Supervisor {
     pub(super) fn on_chunk_reply(

@@ -12,7 +12,7 @@ use crate::parent::{Ended, Message, Outlet, ProgressMessage, Reply, Report};
 use crate::pool::commons::Command;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{End, StartFailure, Time, Verdict, WorkerStage};
-use crate::wire::{ChunkReplyHeader, Kind};
+use crate::wire::message::{ChunkReplyHeader, Kind};
 
 impl Supervisor {
     pub(super) fn on_command(&mut self, view: &mut View, now: Time, command: Command) {

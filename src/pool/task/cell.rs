@@ -15,7 +15,7 @@ use crate::function::Registry;
 use crate::memory::Payload;
 use crate::memory::page::{Asked, Claim, Revocation};
 use crate::pool::task::progress::{Progress, Reports};
-use crate::wire::Slot;
+use crate::wire::message::Slot;
 
 /// An encoded result, or why there is none.
 pub(crate) type Resolution = Result<Payload, TaskError>;

@@ -20,7 +20,8 @@ use crate::error::TaskError;
 use crate::memory::Payload;
 use crate::memory::page::Entries;
 use crate::pool::task::cell::{Resolution, TaskCell};
-use crate::wire::{ChunkReplyHeader, split_entry, split_item};
+use crate::wire::item::{split_entry, split_item};
+use crate::wire::message::ChunkReplyHeader;
 
 /// See the [module](self).
 pub(crate) struct Harvest {

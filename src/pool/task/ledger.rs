@@ -11,7 +11,7 @@ use crate::memory::{Lease, Payload};
 use crate::parent::Outlet;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::task::harvest::Harvest;
-use crate::wire::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
+use crate::wire::message::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
 
 /// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil
 /// that any more (the runtime has gone, or the task met a pool that had just closed), the task

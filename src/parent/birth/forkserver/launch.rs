@@ -12,7 +12,9 @@ use crate::function::Registry;
 use crate::parent::launch::Call;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
-use crate::wire::{Kind, PREAMBLE, ServerHello, VERSION, put_frame};
+use crate::wire::frame::{PREAMBLE, VERSION, put_frame};
+use crate::wire::hello::ServerHello;
+use crate::wire::message::Kind;
 
 /// How the server is started.
 #[derive(Debug)]
