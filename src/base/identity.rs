@@ -5,10 +5,11 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::parent_id;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::sync::Mutex;
 use crate::base::id::WorkerId;
 use crate::sys::{has_hung_up, is_readable, open_process, random_bytes};
 
@@ -114,12 +115,12 @@ impl ParentLink {
 static OWN: Mutex<Option<&'static Own>> = Mutex::new(None);
 
 fn own() -> &'static Own {
-    lock(&OWN).get_or_insert_with(|| Own::new(Identity::of_main_process(), None))
+    OWN.lock().get_or_insert_with(|| Own::new(Identity::of_main_process(), None))
 }
 
 /// Tells this process who it is, and by what it can see the end of its parent.
 pub(crate) fn adopt(identity: Identity, parent: ParentLink) {
-    *lock(&OWN) = Some(Own::new(identity, Some(parent)));
+    *OWN.lock() = Some(Own::new(identity, Some(parent)));
 }
 
 /// The parent of this process.
@@ -172,11 +173,6 @@ pub(crate) fn next_path() -> String {
 /// What the children of this process are unless they are told otherwise.
 pub(crate) fn children_are_daemons() -> bool {
     own().identity.children_are_daemons
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing can panic while it is held, so it is never really poisoned.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A secret that a process shares with its descendants; Python's `authkey`.
@@ -251,12 +247,12 @@ impl CurrentProcess {
 
     /// The key that processes which are made from now on inherit.
     pub fn authkey(self) -> AuthKey {
-        lock(&self.0.authkey).clone()
+        self.0.authkey.lock().clone()
     }
 
     /// Changes the key of this process; those of others stay as they are.
     pub fn set_authkey(self, key: AuthKey) {
-        *lock(&self.0.authkey) = key;
+        *self.0.authkey.lock() = key;
     }
 }
 

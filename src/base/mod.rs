@@ -3,8 +3,9 @@
 mod clock;
 mod id;
 mod identity;
-mod limits;
+pub(crate) mod limits;
 pub(crate) mod log;
+pub(crate) mod sync;
 mod timer;
 
 pub(crate) use self::clock::{Clock, Sleep, nanos};
@@ -15,5 +16,4 @@ pub(crate) use self::identity::{
     Identity, Parent, ParentLink, adopt, children_are_daemons, next_path, parent,
 };
 pub use self::limits::ResourceLimits;
-pub(crate) use self::limits::{CpuTimeLimit, Exceeded};
 pub(crate) use self::timer::{Delay, within};

@@ -9,11 +9,13 @@ use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Condvar;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
+
+use super::sync::{Mutex, wait};
 
 static TIMER: Timer = Timer { alarms: Mutex::new(Alarms::new()), earlier: Condvar::new() };
 
@@ -52,15 +54,10 @@ impl Alarms {
 }
 
 impl Timer {
-    fn lock(&self) -> MutexGuard<'_, Alarms> {
-        // No code of others runs while it is held, so it is never really poisoned.
-        self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Sets or changes an alarm; an error says that nobody would wake.
     fn set(&'static self, at: Instant, number: &mut Option<u64>, waker: &Waker) -> io::Result<()> {
         let waker = waker.clone();
-        let mut alarms = self.lock();
+        let mut alarms = self.alarms.lock();
         if !alarms.has_thread {
             let thread = std::thread::Builder::new().name("procpool-timer".to_owned());
             thread.spawn(|| self.run())?;
@@ -87,12 +84,12 @@ impl Timer {
     }
 
     fn remove(&self, key: Key) {
-        let removed = self.lock().wakers.remove(&key);
+        let removed = self.alarms.lock().wakers.remove(&key);
         drop(removed); // not under the lock
     }
 
     fn run(&self) {
-        let mut alarms = self.lock();
+        let mut alarms = self.alarms.lock();
         loop {
             let due = alarms.take_due(Instant::now());
             if !due.is_empty() {
@@ -101,17 +98,11 @@ impl Timer {
                     // It is for all, so nobody's panic may end it.
                     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                 }
-                alarms = self.lock();
+                alarms = self.alarms.lock();
                 continue;
             }
-            alarms = match alarms.first() {
-                Some(at) => {
-                    let left = at.saturating_duration_since(Instant::now());
-                    let waited = self.earlier.wait_timeout(alarms, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.earlier.wait(alarms).unwrap_or_else(PoisonError::into_inner),
-            };
+            let left = alarms.first().map(|at| at.saturating_duration_since(Instant::now()));
+            alarms = wait(&self.earlier, alarms, left);
         }
     }
 }

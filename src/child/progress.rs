@@ -7,10 +7,11 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
-use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Condvar, MutexGuard, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::base::sync::{Mutex, wait};
 use crate::memory::page::Display;
 use crate::sys::{PipeWidth, SharedPage};
 use crate::wire::frame::put_task_frame;
@@ -53,17 +54,17 @@ impl Reporter {
 
     /// From now on replies may be kept back, as the parent sees them all the same.
     pub(super) fn set_display(&self, page: &'static SharedPage) {
-        lock(&self.pipe).display = Some(Display::new(page));
+        self.pipe.lock().display = Some(Display::new(page));
     }
 
     /// Writes whole frames; `payload` is the end of the last one.
     pub(super) fn write(&self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
-        lock(&self.pipe).write(frames, payload)
+        self.pipe.lock().write(frames, payload)
     }
 
     /// Writes what was kept back.
     pub(super) fn flush(&self) -> io::Result<()> {
-        let mut pipe = lock(&self.pipe);
+        let mut pipe = self.pipe.lock();
         if pipe.unwritten.is_empty() { Ok(()) } else { pipe.write(&[], &[]) }
     }
 
@@ -80,8 +81,8 @@ impl Reporter {
     }
 
     fn end(&self, run: u64) -> io::Result<MutexGuard<'_, Pipe>> {
-        let mut pipe = lock(&self.pipe);
-        let last = lock(&self.limiter).end_run(run);
+        let mut pipe = self.pipe.lock();
+        let last = self.limiter.lock().end_run(run);
         if let Some(report) = last {
             pipe.unwritten.extend_from_slice(&report.frame()?);
         }
@@ -91,7 +92,7 @@ impl Reporter {
     /// Puts a report down; it is sent as soon as may be.
     pub(super) fn report(&'static self, run: u64, header: ProgressHeader, message: &str) {
         let message = &message[..message.floor_char_boundary(MAX_MESSAGE)];
-        let is_new = lock(&self.limiter).put(run, header, message);
+        let is_new = self.limiter.lock().put(run, header, message);
         if is_new {
             self.news.notify_one();
             self.sender.call_once(|| self.start_sender());
@@ -108,22 +109,19 @@ impl Reporter {
 
     fn send_next(&self) -> io::Result<()> {
         self.wait_until_due();
-        let mut pipe = lock(&self.pipe);
-        let due = lock(&self.limiter).take(Instant::now()); // unless its task has ended meanwhile
+        let mut pipe = self.pipe.lock();
+        let due = self.limiter.lock().take(Instant::now()); // unless its task has ended meanwhile
         due.map_or(Ok(()), |report| pipe.write(&report.frame()?, &[]))
     }
 
     fn wait_until_due(&self) {
-        let mut limiter = lock(&self.limiter);
+        let mut limiter = self.limiter.lock();
         loop {
-            limiter = match limiter.due(Instant::now()) {
-                Some(Duration::ZERO) => return,
-                Some(rest) => {
-                    let waited = self.news.wait_timeout(limiter, rest);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.news.wait(limiter).unwrap_or_else(PoisonError::into_inner),
+            let rest = limiter.due(Instant::now());
+            if rest == Some(Duration::ZERO) {
+                return;
             }
+            limiter = wait(&self.news, limiter, rest);
         }
     }
 }
@@ -173,11 +171,6 @@ fn write_all(pipe: &mut File, pieces: [&[u8]; 3]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing can panic while it is held, so it is never really poisoned.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a task has reported.

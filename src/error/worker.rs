@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::base::{Exceeded, ResourceLimits, WorkerId};
+use crate::base::limits::Exceeded;
+use crate::base::{ResourceLimits, WorkerId};
 use crate::sys::signal_name;
 
 /// How a worker process ended when it should not have.

@@ -18,9 +18,10 @@
 //!
 //! Each looks after it has said its own, so one of them sees the other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::base::sync::Mutex;
 use crate::codec::Sink;
 use crate::sys::{Segment, reserve};
 use crate::wire::message::Place;
@@ -237,14 +238,9 @@ impl Arena {
         Arc::new(Self { most, is_used: AtomicBool::new(false), state: Mutex::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing can panic while it is held, so it is never really poisoned.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Gives up what is free now and what will be. Workers are told of nothing more.
     pub(crate) fn close(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.closed = true;
         state.stale = 0;
         let free = std::mem::take(&mut state.free);
@@ -262,7 +258,7 @@ impl Arena {
     pub(crate) fn trim(&self) -> bool {
         let was_used = self.is_used.swap(false, Ordering::Relaxed);
         if was_used {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let given_up = state.take_stale();
             if state.count > 0 {
                 self.set_used();
@@ -282,7 +278,7 @@ impl Slabs for &Arc<Arena> {
     fn take(&mut self, length: usize) -> Option<Slab> {
         let size = segment_size(length);
         self.set_used();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.closed {
             return None;
         }
@@ -296,14 +292,14 @@ impl Slabs for &Arc<Arena> {
         give_up(given_up);
         let segment = Segment::create(size);
         if segment.is_err() {
-            self.lock().forget(size);
+            self.state.lock().forget(size);
         }
         Some(Slab { id, segment: segment.ok()? })
     }
 
     fn give_back(&mut self, slab: Slab) {
         let in_use = readers_word(&slab.segment).load(Ordering::SeqCst) != 0;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if in_use || state.closed {
             state.forget(slab.segment.len());
             drop(state);
@@ -337,7 +333,7 @@ impl Lease {
 
     /// What a worker has to know; `None` if nobody is to be told.
     pub(crate) fn place(&self) -> Option<Place> {
-        let slab = self.slab.as_ref().filter(|_| !self.arena.lock().closed)?;
+        let slab = self.slab.as_ref().filter(|_| !self.arena.state.lock().closed)?;
         let (id, name) = (slab.id, slab.segment.name());
         Some(Place { id, name, length: self.length as u64, lease: self.number })
     }
@@ -370,7 +366,7 @@ mod tests {
 
     /// How many segments are free, and how many there are.
     fn counts(arena: &Arena) -> (usize, usize) {
-        let state = arena.lock();
+        let state = arena.state.lock();
         (state.free.len(), state.count)
     }
 
@@ -405,7 +401,7 @@ mod tests {
         assert!(is_given_up(&reader));
         assert_ne!(id(&lease(&arena, MEGABYTE).unwrap()), number);
         assert_eq!(reader.as_slice()[..2], [7, 8], "it is as it was");
-        assert_eq!(arena.lock().count, 1);
+        assert_eq!(arena.state.lock().count, 1);
     }
 
     #[test]
@@ -415,7 +411,7 @@ mod tests {
         let leases: Vec<_> = std::iter::from_fn(|| lease(&arena, MEGABYTE)).collect();
         assert_eq!(leases.len(), 5);
         drop(leases);
-        assert_eq!(arena.lock().free.len(), 5);
+        assert_eq!(arena.state.lock().free.len(), 5);
         assert!(lease(&arena, 6 * MEGABYTE).is_none());
         assert_eq!(counts(&arena), (5, 5), "nothing was given up");
         let large = lease(&arena, 4 * MEGABYTE).unwrap();
@@ -478,9 +474,9 @@ mod tests {
         let first = lease(&arena, MEGABYTE).unwrap();
         drop(lease(&arena, MEGABYTE));
         arena.close();
-        assert_eq!((arena.lock().free.len(), first.bytes()[0]), (0, 7));
+        assert_eq!((arena.state.lock().free.len(), first.bytes()[0]), (0, 7));
         assert!(lease(&arena, MEGABYTE).is_none() && first.place().is_none());
         drop(first);
-        assert!(arena.lock().free.is_empty());
+        assert!(arena.state.lock().free.is_empty());
     }
 }

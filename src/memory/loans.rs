@@ -17,10 +17,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 
+use crate::base::sync::Mutex;
 use crate::sys::{Peer, Segment, vec_for};
 use crate::wire::message::{Outcome, SegmentOffer, SegmentReply};
 
@@ -185,7 +186,7 @@ impl Loan {
     }
 
     fn take_opened(&self) -> Option<Arc<Opened>> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.opened.lock().take()
     }
 }
 
@@ -254,7 +255,7 @@ mod tests {
         assert_eq!(turn(&segment), FREE);
         let loan = loans.take(&reply(1, 6), LEN).unwrap();
         drop((loans, segment));
-        assert!(loan.opened.lock().unwrap().is_none(), "it keeps nothing open");
+        assert!(loan.opened.lock().is_none(), "it keeps nothing open");
         assert_eq!(loan.bytes(), "result");
     }
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use serde::Serialize;
 use tokio::io::AsyncWrite;
 use tokio::process::ChildStdin;
 
+use crate::base::sync::Mutex;
 use crate::memory::Payload;
 use crate::sys::PipeWidth;
 use crate::wire::frame::{PREAMBLE, put_frame, put_task_frame};
@@ -50,22 +51,18 @@ impl Outlet {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// From now on arguments may be sent as segments.
     pub(crate) fn set_opens_segments(&self) {
-        self.lock().opens_segments = true;
+        self.0.lock().opens_segments = true;
     }
 
     pub(crate) fn opens_segments(&self) -> bool {
-        self.lock().opens_segments
+        self.0.lock().opens_segments
     }
 
     /// From now on they are not any more; whether they were.
     pub(crate) fn stop_opening_segments(&self) -> bool {
-        std::mem::take(&mut self.lock().opens_segments)
+        std::mem::take(&mut self.0.lock().opens_segments)
     }
 
     /// Puts a frame behind the others; a flush writes it.
@@ -75,7 +72,7 @@ impl Outlet {
         header: &impl Serialize,
         payload: Payload,
     ) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         put_frame(&mut state.buffer, kind, header, payload.len())?;
         state.put_payload(payload);
         Ok(())
@@ -88,7 +85,7 @@ impl Outlet {
         header: &impl Serialize,
         arguments: Payload,
     ) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         put_task_frame(&mut state.buffer, kind, header, arguments.len())?;
         state.put_payload(arguments);
         Ok(())
@@ -101,7 +98,7 @@ impl Outlet {
 
     /// Writes everything. A failure means that the worker is going, which is seen elsewhere.
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.lock().poll_flush(cx)
+        self.0.lock().poll_flush(cx)
     }
 }
 

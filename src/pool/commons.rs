@@ -1,10 +1,11 @@
 //! What the handles of a pool and its supervisor have in common.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::base::sync::Mutex;
 use crate::base::{Clock, TaskId};
 use crate::error::BrokenProcessPool;
 use crate::memory::Arena;
@@ -92,7 +93,7 @@ impl Commons {
 
     /// Held for moments only, never across an await.
     pub(crate) fn view(&self) -> MutexGuard<'_, View> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+        self.view.lock()
     }
 
     /// The first reason counts.

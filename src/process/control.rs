@@ -135,17 +135,17 @@ impl Process {
     /// Its process id; `None` before it is started. It stays the same after the end, when it may be
     /// that of another process.
     pub fn pid(&self) -> Option<u32> {
-        self.0.lock().pid()
+        self.0.inner.lock().pid()
     }
 
     /// How it ended; `None` before that. See [the table](Self#exit-codes).
     pub fn exitcode(&self) -> Option<i32> {
-        self.0.lock().exitcode()
+        self.0.inner.lock().exitcode()
     }
 
     /// Whether it was started and has not ended.
     pub fn is_alive(&self) -> bool {
-        self.0.lock().is_alive()
+        self.0.inner.lock().is_alive()
     }
 
     /// Asks it to end, by SIGTERM. If it has ended already this does nothing.
@@ -199,7 +199,7 @@ impl Process {
 
     /// The key that it has or will have; see [`AuthKey`].
     pub fn authkey(&self) -> AuthKey {
-        self.0.lock().authkey.clone()
+        self.0.inner.lock().authkey.clone()
     }
 
     /// Chooses another key for it.
@@ -214,19 +214,19 @@ impl Process {
     /// This end of its standard input, once, after its start, if that is
     /// [a pipe](crate::ProcessStdio::Piped).
     pub fn take_stdin(&self) -> Option<ChildStdin> {
-        self.0.lock().pipes.stdin.take()
+        self.0.inner.lock().pipes.stdin.take()
     }
 
     /// This end of its standard output, once, after its start, if that is
     /// [a pipe](crate::ProcessStdio::Piped). Read it: a process that prints more than the pipe
     /// holds waits for that.
     pub fn take_stdout(&self) -> Option<ChildStdout> {
-        self.0.lock().pipes.stdout.take()
+        self.0.inner.lock().pipes.stdout.take()
     }
 
     /// As [`take_stdout`](Self::take_stdout), for its standard error.
     pub fn take_stderr(&self) -> Option<ChildStderr> {
-        self.0.lock().pipes.stderr.take()
+        self.0.inner.lock().pipes.stderr.take()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
-use crate::base::Exceeded;
+use crate::base::limits::Exceeded;
 use crate::codec::{CodecError, Fault};
 use crate::error::{Refusal, TaskPanic, Value, panic_report, unregistered};
 use crate::sys::signal_name;

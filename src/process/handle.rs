@@ -106,7 +106,7 @@ impl<R> ProcessHandle<R> {
 
 impl<R: DeserializeOwned> ProcessHandle<R> {
     fn result(&self, code: i32) -> Result<R, ProcessError> {
-        let inner = self.process.0.lock();
+        let inner = self.process.0.inner.lock();
         let cause = match inner.reply() {
             None => Cause::Ended { code, limit: self.process.0.exceeded(code) },
             Some(Reply::Nonsense(error)) => Cause::Protocol(error.clone()),

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -18,7 +18,9 @@ use tokio::sync::watch;
 use super::error::{Cause, ProcessError, StartFailure};
 use super::plan::Plan;
 use super::stdio::Pipes;
-use crate::base::{AuthKey, Exceeded, ResourceLimits, current_process};
+use crate::base::limits::Exceeded;
+use crate::base::sync::Mutex;
+use crate::base::{AuthKey, ResourceLimits, current_process};
 use crate::function::Registry;
 use crate::memory::Payload;
 use crate::sys::{ChildProcess, control_socket};
@@ -29,13 +31,8 @@ use crate::wire::role::{is_uninitialised_worker, report_missing_init};
 static ACTIVE: Mutex<BTreeMap<u64, Arc<Shared>>> = Mutex::new(BTreeMap::new());
 
 pub(super) fn active() -> Vec<Arc<Shared>> {
-    let active: Vec<_> = lock(&ACTIVE).values().map(Arc::clone).collect();
-    active.into_iter().filter(|shared| shared.lock().is_alive()).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing can panic while it is held, so it is never really poisoned.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    let active: Vec<_> = ACTIVE.lock().values().map(Arc::clone).collect();
+    active.into_iter().filter(|shared| shared.inner.lock().is_alive()).collect()
 }
 
 pub(super) struct Shared {
@@ -43,7 +40,7 @@ pub(super) struct Shared {
     pub(super) daemon: bool,
     pub(super) function: &'static str,
     limits: ResourceLimits,
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
     /// Told after every change of the stage.
     changes: watch::Sender<()>,
 }
@@ -163,10 +160,6 @@ impl Shared {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        lock(&self.inner)
-    }
-
     /// Which limit has ended it most likely, if one has.
     pub(super) fn exceeded(&self, code: i32) -> Option<Exceeded> {
         self.limits.exceeded(code.checked_neg(), "")
@@ -177,7 +170,7 @@ impl Shared {
     }
 
     fn open(&self) -> Result<MutexGuard<'_, Inner>, ProcessError> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         if inner.closed { Err(self.error(Cause::Closed)) } else { Ok(inner) }
     }
 
@@ -246,7 +239,7 @@ impl Shared {
     async fn wait_for<T>(&self, look: impl Fn(&Inner) -> Option<T>) -> T {
         let mut changes = self.changes.subscribe();
         loop {
-            let seen = look(&self.lock());
+            let seen = look(&self.inner.lock());
             match seen {
                 Some(seen) => return seen,
                 None => drop(changes.changed().await), // its sender is here
@@ -313,7 +306,7 @@ impl Shared {
     }
 
     pub(super) fn close(&self) -> Result<(), ProcessError> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if inner.is_alive() || matches!(inner.stage, ProcessStage::Starting { .. }) {
             return Err(self.error(Cause::Running));
         }
@@ -333,7 +326,7 @@ impl Shared {
     // ----- what the monitor does -----
 
     fn set_stage(&self, stage: ProcessStage) {
-        let last = std::mem::replace(&mut self.lock().stage, stage);
+        let last = std::mem::replace(&mut self.inner.lock().stage, stage);
         drop(last); // not under the lock
         self.changes.send_replace(());
     }
@@ -341,7 +334,7 @@ impl Shared {
     /// There is a process; it has not said hello.
     pub(super) fn spawned(self: &Arc<Self>, spawned: &SpawnedProcess, pipes: Pipes) {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.pipes = pipes;
         if inner.is_joined {
             inner.pipes.stdin = None;
@@ -351,7 +344,7 @@ impl Shared {
             signal.take().into_iter().for_each(|signal| spawned.send(signal));
         }
         drop(inner);
-        lock(&ACTIVE).insert(COUNT.fetch_add(1, Ordering::Relaxed), Arc::clone(self));
+        ACTIVE.lock().insert(COUNT.fetch_add(1, Ordering::Relaxed), Arc::clone(self));
     }
 
     /// It is about to run its function.
@@ -372,7 +365,7 @@ impl Shared {
         code: i32,
         reply: Option<Reply>,
     ) {
-        let (pid, mut inner) = (child.child.pid(), self.lock());
+        let (pid, mut inner) = (child.child.pid(), self.inner.lock());
         let end = (!inner.closed).then(|| Arc::clone(&child.end));
         inner.reply = reply;
         inner.pipes.stdin = None;
@@ -384,7 +377,7 @@ impl Shared {
     }
 
     fn forget(self: &Arc<Self>) {
-        let mut active = lock(&ACTIVE);
+        let mut active = ACTIVE.lock();
         active.retain(|_, shared| !Arc::ptr_eq(shared, self));
     }
 }

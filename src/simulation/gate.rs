@@ -1,8 +1,10 @@
 //! A task that is not polled for a while, as on a busy runtime.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
+
+use crate::base::sync::Mutex;
 
 /// Open at first.
 #[derive(Clone, Default)]
@@ -16,7 +18,7 @@ struct State {
 
 impl Gate {
     fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.0.lock())
     }
 
     pub(super) fn close(&self) {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures::future::BoxFuture;
@@ -13,6 +13,7 @@ use rustix::io::ioctl_fionbio;
 use tokio::sync::oneshot;
 
 use crate::base::WorkerId;
+use crate::base::sync::Mutex;
 use crate::error::StartError;
 use crate::parent::birth::{Body, Spawned, Start};
 use crate::parent::{Launch, Orders};
@@ -35,16 +36,12 @@ impl std::fmt::Debug for Birth {
 }
 
 impl Births {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Birth>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.0.lock().len()
     }
 
     pub(super) fn take(&self, n: usize) -> Option<Birth> {
-        let mut births = self.lock();
+        let mut births = self.0.lock();
         let count = births.len();
         (count > 0).then(|| births.remove(n % count))?
     }
@@ -58,7 +55,7 @@ impl Start for Births {
         _orders: &'a mut Orders,
     ) -> BoxFuture<'a, Result<Spawned, StartError>> {
         let (reply, spawned) = oneshot::channel();
-        self.lock().push_back(Birth { worker, reply });
+        self.0.lock().push_back(Birth { worker, reply });
         Box::pin(async move {
             let gone = |_| Err(io::ErrorKind::Unsupported.into());
             spawned.await.unwrap_or_else(gone).map_err(|error| launch.failed(error))
@@ -90,28 +87,24 @@ struct State {
 }
 
 impl Fate {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn is_terminated(&self) -> bool {
-        self.lock().terminated
+        self.0.lock().terminated
     }
 
     pub(super) fn is_killed(&self) -> bool {
-        self.lock().killed
+        self.0.lock().killed
     }
 
     pub(super) fn is_reaped(&self) -> bool {
-        self.lock().reaped
+        self.0.lock().reaped
     }
 
     pub(super) fn mistake(&self) -> Option<&'static str> {
-        self.lock().mistake
+        self.0.lock().mistake
     }
 
     fn exit(&self, status: ExitStatus) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.exited = Some(status);
         let waker = state.waker.take();
         drop(state);
@@ -119,7 +112,7 @@ impl Fate {
     }
 
     fn reap(&self) -> Option<ExitStatus> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         if state.exited.is_none() {
             state.mistake = Some("it is reaped before it has exited");
         }
@@ -142,15 +135,15 @@ impl Body for SimulatedBody {
     }
 
     fn terminate(&self) {
-        self.fate.lock().terminated = true;
+        self.fate.0.lock().terminated = true;
     }
 
     fn kill(&self) {
-        self.fate.lock().killed = true;
+        self.fate.0.lock().killed = true;
     }
 
     fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.fate.lock();
+        let mut state = self.fate.0.lock();
         if state.exited.is_some() {
             return Poll::Ready(());
         }
@@ -170,7 +163,7 @@ impl Body for SimulatedBody {
 
 impl Drop for SimulatedBody {
     fn drop(&mut self) {
-        let mut state = self.fate.lock();
+        let mut state = self.fate.0.lock();
         state.killed = true;
         state.reaped |= state.exited.is_some(); // a thread would do that
     }

@@ -1,7 +1,7 @@
 //! The users of a pool: what they have submitted, and what they hear of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::base::sync::Mutex;
 use crate::error::{RunError, SubmitError, TaskError};
 use crate::executor::{ProcessPoolExecutor, TaskHandle};
 
@@ -177,11 +178,11 @@ impl Office {
     }
 
     pub(super) fn take_children(&self) -> Vec<Ticket> {
-        std::mem::take(&mut *self.children.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.children.lock())
     }
 
     fn add(&self, child: Ticket) {
-        self.children.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+        self.children.lock().push(child);
     }
 }
 
@@ -269,7 +270,7 @@ impl Ticket {
         let (heard, then) = (Arc::clone(&self.heard), self.wishes.then);
         let office = office.clone();
         handle.add_done_callback(move |result| {
-            heard.lock().unwrap_or_else(PoisonError::into_inner).push(Outcome::of(&result));
+            heard.lock().push(Outcome::of(&result));
             let way = match then {
                 Then::Nothing => return,
                 Then::Submit => Way::TrySubmit,
@@ -361,7 +362,7 @@ impl Ticket {
 
     /// Its callback was called once, and told the same.
     pub(super) fn check_callback(&self) -> Check {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = self.heard.lock();
         let number = self.number;
         ensure!(
             heard.len() == usize::from(self.has_callback),

@@ -9,8 +9,8 @@
 //! be never.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keep::{Held, Kept};
 use super::memory::{Frozen, Name, Offered};
+use crate::base::sync::Mutex;
 use crate::sys::{Peer, Segment, SegmentRef};
 
 /// What the next reply will name. It says nothing that the reply does not say.
@@ -79,7 +80,7 @@ pub(crate) fn lend(kept: Kept) -> io::Result<Lent> {
         Held::Offered(offered) => (offered.name(), Use::Take),
     });
     let lent = Lent { desk: desk.segment.name(), memory: memory.collect() };
-    desk.lock().waiting.push_back(kept);
+    desk.lent.lock().waiting.push_back(kept);
     Ok(lent)
 }
 
@@ -122,13 +123,9 @@ impl Desk {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Lets go of what was opened; whether that is all.
     fn take_back(&self) -> bool {
-        let mut lent = self.lock();
+        let mut lent = self.lent.lock();
         let opened = self.segment.count().wrapping_sub(lent.returned);
         let count = lent.waiting.len().min(opened as usize);
         let done: Vec<_> = lent.waiting.drain(..count).collect();
@@ -141,7 +138,7 @@ impl Desk {
 
     /// Waits until the parent has opened more than was taken back so far.
     fn wait(&self, limit: Option<Duration>) {
-        let returned = self.lock().returned;
+        let returned = self.lent.lock().returned;
         self.segment.wait_for_count(returned, limit);
     }
 }

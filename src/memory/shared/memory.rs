@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::sync::Mutex;
 use crate::sys::{Lock, Segment, SegmentRef, random_bytes};
 
 /// The words of a segment: what nobody can guess, and how often it has changed its owner.
@@ -266,7 +267,7 @@ struct Open {
 fn open_here() -> MutexGuard<'static, Open> {
     static OPEN: Mutex<Open> =
         Mutex::new(Open { frozen: BTreeMap::new(), offered: BTreeMap::new() });
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+    OPEN.lock()
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -1,7 +1,6 @@
 //! Values that one process has, and can change.
 
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
 use std::{fmt, io};
 
 use serde::de::Error as _;
@@ -12,6 +11,7 @@ use super::keep::{Encoding, Held, encoding, hold};
 use super::memory::{Exclusive, Name};
 use super::reference::{deserialize_reference, serialize_reference};
 use super::slice::SharedSlice;
+use crate::base::sync::Mutex;
 use crate::sys::{Plain, as_bytes, as_plain_mut};
 
 /// Bytes in shared memory that can be changed; see [`SharedSliceMut`].
@@ -127,7 +127,7 @@ impl<T: Plain> SharedSliceMut<T> {
     /// behind an `Arc` or the like. And if this process was forked of the one that has it.
     #[track_caller]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        let bytes = self.owner.get_mut().unwrap_or_else(PoisonError::into_inner).memory().bytes();
+        let bytes = self.owner.get_mut().memory().bytes();
         // It was looked at when this was made, so it is inside and aligned.
         let range = self.extent.bytes::<T>(bytes.len()).unwrap_or_default();
         as_plain_mut(&mut bytes[range]).unwrap_or_default()
@@ -140,7 +140,7 @@ impl<T: Plain> SharedSliceMut<T> {
     /// As [`as_mut_slice`](Self::as_mut_slice).
     #[track_caller]
     pub fn freeze(self) -> SharedSlice<T> {
-        let mut owner = self.owner.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut owner = self.owner.into_inner();
         owner.memory(); // or it panics
         match owner {
             Owner::Here(memory) => SharedSlice::new(memory.freeze(), self.extent),
@@ -246,7 +246,7 @@ impl<T: Plain> Serialize for SharedSliceMut<T> {
     /// Passes the memory on to whoever deserialises it.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serialize_reference(serializer, || {
-            let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut owner = self.owner.lock();
             Ok((owner.pass_on()?, self.extent))
         })
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::base::sync::Mutex;
 use crate::base::{TaskId, WorkerId};
 use crate::error::{Cause, ErrorReport, Subject, TaskError, Value};
 use crate::function::Registry;
@@ -156,11 +157,6 @@ impl TaskCell {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing can panic while it is held, so it is never really poisoned.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn id(&self) -> TaskId {
         self.id
     }
@@ -207,7 +203,7 @@ impl TaskCell {
         attempt: u32,
         claim: Option<Claim>,
     ) -> Option<Payload> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let before = std::mem::replace(&mut state.claim, claim);
         let arguments = match &state.content {
             Ok(arguments) if state.stage == TaskStage::Queued => Some(arguments.clone()),
@@ -224,18 +220,18 @@ impl TaskCell {
 
     /// The worker in whose hands the task is, and at which attempt.
     pub(crate) fn holder(&self) -> Option<(WorkerId, u32)> {
-        let state = self.lock();
+        let state = self.state.lock();
         (state.stage == TaskStage::Sent).then_some((state.worker, state.attempt))
     }
 
     /// The last attempt at which it was sent to a worker.
     pub(crate) fn attempt(&self) -> Option<u32> {
-        Some(self.lock().attempt).filter(|attempt| *attempt > 0)
+        Some(self.state.lock().attempt).filter(|attempt| *attempt > 0)
     }
 
     /// The supervisor has taken the task back.
     pub(crate) fn requeue(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.stage == TaskStage::Sent {
             state.stage = TaskStage::Queued;
         }
@@ -243,7 +239,7 @@ impl TaskCell {
 
     /// Takes what was agreed with the last worker that it was sent to.
     pub(crate) fn take_claim(&self) -> Option<(WorkerId, Slot)> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let claim = state.claim.take()?;
         let worker = state.worker;
         drop(state);
@@ -252,7 +248,7 @@ impl TaskCell {
 
     /// The supervisor wants the task back.
     pub(crate) fn revoke(&self) -> Revocation {
-        let state = self.lock();
+        let state = self.state.lock();
         match (state.stage, &state.claim) {
             (TaskStage::Sent, Some(claim)) => claim.revoke(),
             (TaskStage::Sent, None) => Revocation::Begun,
@@ -263,12 +259,12 @@ impl TaskCell {
     /// What was agreed with the worker that has the task, if it is in the hands of one that takes
     /// part in claims.
     pub(crate) fn claim(&self) -> Option<Claim> {
-        self.lock().sent_claim().cloned()
+        self.state.lock().sent_claim().cloned()
     }
 
     /// What it is called with, if it is not over.
     pub(crate) fn arguments(&self) -> Payload {
-        let state = self.lock();
+        let state = self.state.lock();
         match &state.content {
             Ok(arguments) if !state.is_done() => arguments.clone(),
             _ => Payload::default(),
@@ -277,17 +273,17 @@ impl TaskCell {
 
     /// The supervisor asks the running task to end.
     pub(crate) fn ask(&self) -> Asked {
-        self.lock().sent_claim().map_or(Asked::Impossible, Claim::ask)
+        self.state.lock().sent_claim().map_or(Asked::Impossible, Claim::ask)
     }
 
     /// Whether the user has cancelled the task.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.is_over.load(Ordering::Acquire) && self.lock().is_cancelled()
+        self.is_over.load(Ordering::Acquire) && self.state.lock().is_cancelled()
     }
 
     /// The task has reported how far it has come: `done` of `total`, and a message.
     pub(crate) fn report_progress(&self, done: u64, total: u64, message: String) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.is_done() {
             return;
         }
@@ -299,7 +295,7 @@ impl TaskCell {
 
     /// Sets what became of the task. The first one counts.
     pub(crate) fn resolve(&self, resolution: Resolution) {
-        self.finish(self.lock(), resolution);
+        self.finish(self.state.lock(), resolution);
     }
 
     /// Nobody is left who could resolve it otherwise.
@@ -307,7 +303,7 @@ impl TaskCell {
         if self.is_over.load(Ordering::Acquire) {
             return;
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.is_done() {
             let error = self.report(&state, Cause::ShutDown);
             let claim = state.claim.take(); // a handle that is kept must not keep the worker's page
@@ -352,7 +348,7 @@ impl TaskCell {
 
     /// An error of this task.
     pub(crate) fn error(&self, cause: Cause) -> TaskError {
-        self.report(&self.lock(), cause)
+        self.report(&self.state.lock(), cause)
     }
 
     fn report(&self, state: &State, cause: Cause) -> TaskError {
@@ -364,7 +360,7 @@ impl TaskCell {
     // ----- the handle's side -----
 
     pub(crate) fn status(&self) -> TaskStatus {
-        let state = self.lock();
+        let state = self.state.lock();
         match (state.stage, &state.claim) {
             (TaskStage::Queued, _) => TaskStatus::Pending,
             (TaskStage::Sent, Some(claim)) if !claim.has_begun() => TaskStatus::Pending,
@@ -376,7 +372,7 @@ impl TaskCell {
 
     /// Cancels the task unless it has begun.
     pub(crate) fn cancel(&self) -> Cancellation {
-        let state = self.lock();
+        let state = self.state.lock();
         match (state.stage, &state.claim) {
             (TaskStage::Done, _) if state.is_cancelled() => Cancellation::Already,
             (TaskStage::Done, _) | (TaskStage::Sent, None) => Cancellation::TooLate,
@@ -393,13 +389,13 @@ impl TaskCell {
 
     /// Whether the supervisor has to be asked to end the task.
     pub(crate) fn abort(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let asked = std::mem::replace(&mut state.aborted, true);
         !asked && !state.is_done()
     }
 
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Resolution> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.is_done() {
             return Poll::Ready(state.content.clone());
         }
@@ -411,7 +407,7 @@ impl TaskCell {
     }
 
     pub(crate) fn add_callback(&self, callback: Callback) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.is_done() {
             let resolution = state.content.clone();
             drop(state);
@@ -422,11 +418,11 @@ impl TaskCell {
     }
 
     pub(crate) fn add_reader(&self) -> u64 {
-        self.lock().watchers().reports.add_reader()
+        self.state.lock().watchers().reports.add_reader()
     }
 
     pub(crate) fn remove_reader(&self, reader: u64) {
-        let waker = self.lock().watchers().reports.remove_reader(reader);
+        let waker = self.state.lock().watchers().reports.remove_reader(reader);
         drop(waker); // only now that the cell is unlocked
     }
 
@@ -437,7 +433,7 @@ impl TaskCell {
         seen: u64,
         waker: &Waker,
     ) -> Poll<Option<(u64, Progress)>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let unseen = state.watchers().reports.unseen(seen);
         if unseen.is_some() || state.is_done() {
             return Poll::Ready(unseen);

@@ -12,9 +12,10 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::base::sync::Mutex;
 use crate::base::{TaskId, WorkerId};
 use crate::error::TaskError;
 use crate::memory::Payload;
@@ -110,10 +111,6 @@ impl Harvest {
         Arc::new(Self { function, state: Mutex::new(state) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     // ----- the stream's side -----
 
     /// Adds a chunk, which is about to be queued. Its first item is named as the chunk.
@@ -124,7 +121,7 @@ impl Harvest {
         items: Payload,
     ) -> Arc<TaskCell> {
         let cell = TaskCell::chunk(task, self.function, items, true);
-        self.insert(&mut self.lock(), (first, count), cell)
+        self.insert(&mut self.state.lock(), (first, count), cell)
     }
 
     fn insert(
@@ -143,7 +140,7 @@ impl Harvest {
 
     /// Moves the parts that have come into `parts`, if there are any.
     pub(crate) fn poll_parts(&self, cx: &mut Context<'_>, parts: &mut Vec<Part>) -> Poll<()> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.parts.is_empty() {
             match &mut state.waker {
                 Some(known) => known.clone_from(cx.waker()),
@@ -157,7 +154,7 @@ impl Harvest {
 
     /// Nothing is wanted any more; returns the chunks that are not over.
     pub(crate) fn close(&self) -> Vec<Unfinished> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.closed = true;
         state.waker = None;
         let parts = std::mem::take(&mut state.parts);
@@ -182,7 +179,7 @@ impl Harvest {
         bytes: Payload,
     ) -> Receipt {
         let ChunkReplyHeader { task, base, count, nanos, run_time } = *reply;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let State { chunks, parts, closed, .. } = &mut *state;
         let Some(chunk) = chunks.get_mut(&task) else { return Receipt::Lie };
         let end = base.checked_add(count).filter(|end| *end <= chunk.count);
@@ -210,7 +207,7 @@ impl Harvest {
             rest = next;
             count += 1;
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let State { chunks, parts, closed, .. } = &mut *state;
         let Some(chunk) = chunks.get_mut(&task) else { return };
         let end = base.saturating_add(count).min(chunk.count);
@@ -224,18 +221,18 @@ impl Harvest {
 
     /// How many items a chunk has.
     pub(crate) fn count(&self, task: TaskId) -> u32 {
-        self.lock().chunks.get(&task).map_or(0, |chunk| chunk.count)
+        self.state.lock().chunks.get(&task).map_or(0, |chunk| chunk.count)
     }
 
     /// How many items of a chunk have results.
     pub(crate) fn done(&self, task: TaskId) -> u32 {
-        self.lock().chunks.get(&task).map_or(0, |chunk| chunk.done)
+        self.state.lock().chunks.get(&task).map_or(0, |chunk| chunk.done)
     }
 
     /// Cuts off what comes behind the first `keep` items of a chunk, and returns the parts of it
     /// that shall be chunks of their own. There are none if nobody wants them.
     pub(crate) fn divide(self: &Arc<Self>, task: TaskId, keep: u32) -> Vec<Division> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.closed {
             return Vec::new();
         }
@@ -263,7 +260,7 @@ impl Harvest {
 
     /// A chunk is over; whatever has no result by now gets none.
     fn over(&self, task: TaskId, resolution: &Resolution) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(mut chunk) = state.chunks.remove(&task) else { return };
         if let (Err(error), false) = (resolution, state.closed)
             && chunk.done < chunk.count
@@ -277,7 +274,7 @@ impl Harvest {
 
     /// Wakes the stream.
     pub(crate) fn wake(&self) {
-        let waker = self.lock().waker.take();
+        let waker = self.state.lock().waker.take();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -383,10 +380,10 @@ mod tests {
         assert_eq!(ranges, [(13, 3, 6), (16, 6, 8)]);
         assert!(harvest.divide(TASK, 3).is_empty());
         assert_eq!(receive(&harvest, 2, 2, None), Receipt::Lie, "it is no longer its own");
-        let cell = harvest.lock().chunks[&TASK].cell.clone();
+        let cell = harvest.state.lock().chunks[&TASK].cell.clone();
         cell.resolve(Err(cell.error(Cause::Cancelled)));
         assert_eq!(parts(&harvest), [(100, 10, 2, 0), (102, 12, 1, 0)]);
-        assert_eq!(harvest.lock().chunks.len(), 2);
+        assert_eq!(harvest.state.lock().chunks.len(), 2);
     }
 
     #[test]
