@@ -1,15 +1,14 @@
 //! What can go wrong with a task, and under which circumstances.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::panic::{TaskPanic, panic_report};
+use super::call::CallFailure;
 use super::start::BrokenProcessPool;
 use super::text::unregistered;
 use super::worker::WorkerDeath;
 use crate::base::{TaskId, WorkerId};
-use crate::codec::{CodecError, Fault};
+use crate::codec::CodecError;
 use crate::wire::message::Outcome;
 
 /// What went wrong with a task.
@@ -23,12 +22,8 @@ pub(crate) enum Cause {
     ShutDown,
     #[error("{0}")]
     Broken(#[source] BrokenProcessPool),
-    #[error("{what} cannot be {action}: {source}")]
-    Codec { what: Value, action: &'static str, source: Arc<dyn std::error::Error + Send + Sync> },
-    #[error("{} more than {limit} bytes; the limit is `Builder::max_payload`", .what.takes())]
-    TooLarge { what: Value, limit: usize },
-    #[error("{0}")]
-    Panicked(#[source] TaskPanic),
+    #[error(transparent)]
+    Call(#[from] CallFailure),
     #[error("{0}")]
     WorkerDied(#[source] WorkerDeath),
     #[error("it was cancelled")]
@@ -42,58 +37,19 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    pub(crate) fn codec(what: Value, action: &'static str, error: CodecError) -> Self {
-        match *error.fault() {
-            Fault::TooLarge { limit } => Self::TooLarge { what, limit },
-            _ => Self::Codec { what, action, source: Arc::new(error) },
-        }
+    pub(crate) fn encoding(function: &'static str, error: CodecError) -> Self {
+        CallFailure::encoding(CallFailure::WORKER, function, error).into()
+    }
+
+    pub(crate) fn decoding(function: &'static str, error: CodecError) -> Self {
+        CallFailure::decoding(function, error).into()
     }
 
     /// What a worker says of a call; `None` if the payload is its result.
     pub(crate) fn told(outcome: Outcome, payload: &[u8], max_payload: usize) -> Option<Self> {
-        let codec = |what, action| {
-            let source = Arc::new(Remote(String::from_utf8_lossy(payload).into_owned()));
-            Self::Codec { what, action, source }
-        };
-        Some(match outcome {
-            Outcome::Returned => return None,
-            Outcome::Panicked => Self::Panicked(TaskPanic::new(panic_report(payload))),
-            Outcome::UndecodableArguments => codec(Value::Arguments, "decoded in the worker"),
-            Outcome::UnencodableResult => codec(Value::Result, "encoded in the worker"),
-            Outcome::ResultTooLarge => Self::TooLarge { what: Value::Result, limit: max_payload },
-        })
+        CallFailure::told(CallFailure::WORKER, outcome, payload, max_payload).map(Self::Call)
     }
 }
-
-/// What of a task is encoded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Value {
-    Arguments,
-    Result,
-}
-
-impl Value {
-    pub(crate) fn takes(self) -> &'static str {
-        match self {
-            Self::Arguments => "the arguments take",
-            Self::Result => "the result takes",
-        }
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Arguments => "the arguments",
-            Self::Result => "the result",
-        })
-    }
-}
-
-/// A text from the other process, as an error.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-struct Remote(String);
 
 /// What an [`ErrorReport`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,14 +112,6 @@ impl fmt::Display for ErrorReport {
         if self.attempt > 1 {
             write!(f, " at attempt {}", self.attempt)?;
         }
-        write!(f, ": {}", self.cause)?;
-        match &self.cause {
-            Cause::Codec { source, .. } => {
-                let error = source.downcast_ref::<CodecError>();
-                let cure = error.and_then(|error| error.cure(self.subject.function()));
-                f.write_str(&cure.unwrap_or_default())
-            }
-            _ => Ok(()),
-        }
+        write!(f, ": {}", self.cause)
     }
 }

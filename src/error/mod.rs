@@ -4,6 +4,7 @@
 //! them are `Clone + Send + Sync + 'static`.
 
 mod build;
+mod call;
 mod cause;
 #[cfg(test)]
 mod fuzz;
@@ -16,13 +17,13 @@ mod worker;
 
 pub(crate) use self::build::BuildErrorKind;
 pub use self::build::{BuildError, ResizeError};
-pub(crate) use self::cause::{Cause, ErrorReport, Subject, Value};
+pub(crate) use self::call::CallFailure;
+pub(crate) use self::cause::{Cause, ErrorReport, Subject};
 pub use self::panic::TaskPanic;
-pub(crate) use self::panic::panic_report;
 pub(crate) use self::refusal::Refusal;
 pub use self::start::BrokenProcessPool;
 pub(crate) use self::start::{BrokenCause, InitializerFailure, StartError, StartPlace};
 pub use self::task::{RunError, SubmitError, TaskError};
-pub(crate) use self::text::unregistered;
+pub(crate) use self::text::{debug_as_text, unregistered};
 pub use self::worker::WorkerDeath;
 pub(crate) use self::worker::{DeathReport, Deceased};

@@ -11,7 +11,9 @@ use crate::wire::message::PanicReport;
 pub struct TaskPanic(Arc<PanicReport>);
 
 impl TaskPanic {
-    pub(crate) fn new(report: PanicReport) -> Self {
+    /// As a child reports it.
+    pub(super) fn told(report: &[u8]) -> Self {
+        let report = split_header(report).map_or_else(unreadable, |(report, _)| report);
         Self(Arc::new(report))
     }
 
@@ -42,10 +44,6 @@ impl fmt::Display for TaskPanic {
 }
 
 impl std::error::Error for TaskPanic {}
-
-pub(crate) fn panic_report(payload: &[u8]) -> PanicReport {
-    split_header(payload).map_or_else(unreadable, |(report, _)| report)
-}
 
 fn unreadable(_: io::Error) -> PanicReport {
     PanicReport {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::call::CallFailure;
 use super::cause::{Cause, ErrorReport, Subject};
 use super::panic::TaskPanic;
 use super::start::BrokenProcessPool;
@@ -20,7 +21,7 @@ macro_rules! task_errors {
         impl $name {
             /// The task panicked; see [`panic`](Self::panic).
             pub fn is_panic(&self) -> bool {
-                matches!(self.0.cause, Cause::Panicked(_))
+                matches!(self.0.cause, Cause::Call(CallFailure::Panicked(_)))
             }
 
             /// The worker died while the task ran; see [`worker_death`](Self::worker_death).
@@ -70,19 +71,19 @@ macro_rules! task_errors {
             /// error, too. If the function has returned an error that cannot be encoded, the
             /// message has its `Debug` text. See [values](crate::guide::values).
             pub fn is_codec(&self) -> bool {
-                matches!(self.0.cause, Cause::Codec { .. })
+                matches!(self.0.cause, Cause::Call(CallFailure::Codec { .. }))
             }
 
             /// The arguments or the result are larger than
             /// [`Builder::max_payload`](crate::Builder::max_payload).
             pub fn is_too_large(&self) -> bool {
-                matches!(self.0.cause, Cause::TooLarge { .. })
+                matches!(self.0.cause, Cause::Call(CallFailure::TooLarge { .. }))
             }
 
             /// The panic, if the task panicked.
             pub fn panic(&self) -> Option<&TaskPanic> {
                 match &self.0.cause {
-                    Cause::Panicked(panic) => Some(panic),
+                    Cause::Call(CallFailure::Panicked(panic)) => Some(panic),
                     _ => None,
                 }
             }

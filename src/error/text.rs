@@ -19,4 +19,4 @@ macro_rules! debug_as_text {
     )*};
 }
 
-pub(super) use debug_as_text;
+pub(crate) use debug_as_text;

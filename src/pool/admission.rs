@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot, watch};
 
 use crate::base::{Delay, TaskId};
-use crate::error::{Cause, ErrorReport, Subject, SubmitError, Value};
+use crate::error::{Cause, ErrorReport, Subject, SubmitError};
 use crate::function::{Function, Registry};
 use crate::memory::Payload;
 use crate::pool::commons::{Command, Commons, Refused};
@@ -94,9 +94,8 @@ impl Pool {
         }
         let (limit, arena) = (self.limits.max_payload, &self.commons.arena);
         let arguments = Payload::encode_in(args, limit, arena, registered.arguments());
-        let arguments = arguments.map_err(|error| {
-            submit_error(name, Cause::codec(Value::Arguments, "encoded", error))
-        })?;
+        let arguments =
+            arguments.map_err(|error| submit_error(name, Cause::encoding(name, error)))?;
         Ok(Prepared { name, function, arguments })
     }
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::base::WorkerId;
 use crate::codec::decode;
-use crate::error::{Cause, ErrorReport, Subject, TaskError, Value};
+use crate::error::{Cause, ErrorReport, Subject, TaskError};
 use crate::memory::Payload;
 use crate::parent::{Call, ExitReply};
 
@@ -114,17 +114,20 @@ impl Exits {
             let Exit { worker, pid, result, .. } = exit;
             let result = result.clone().and_then(|bytes| {
                 let decoded = decode(&bytes);
-                decoded.map_err(|error| {
-                    self.error(*worker, Cause::codec(Value::Result, "decoded", error))
-                })
+                decoded
+                    .map_err(|error| self.error(*worker, Cause::decoding(self.function(), error)))
             });
             ExitResult { worker: *worker, pid: *pid, result }
         });
         Ok(results.collect())
     }
 
+    fn function(&self) -> &'static str {
+        self.hook.as_ref().map_or("", |hook| hook.call.name)
+    }
+
     fn error(&self, worker: WorkerId, cause: Cause) -> TaskError {
-        let subject = Subject::ExitHook(self.hook.as_ref().map_or("", |hook| hook.call.name));
+        let subject = Subject::ExitHook(self.function());
         TaskError::new(ErrorReport { subject, worker: Some(worker), attempt: 1, cause })
     }
 }

@@ -18,7 +18,7 @@ use super::plan::{Plan, PlannedCall};
 use super::shared::Shared;
 use super::stdio::{ProcessStdio, Streams};
 use crate::base::{AuthKey, ResourceLimits, children_are_daemons, current_process, next_path};
-use crate::error::Value;
+use crate::error::CallFailure;
 use crate::function::{Callable, Registry, TaskFn};
 use crate::memory::Payload;
 use crate::parent::Program;
@@ -303,11 +303,11 @@ impl<F, A> ProcessBuilder<F, A> {
 }
 
 fn call<F: 'static, A: Serialize>(args: &A, limit: usize) -> Result<PlannedCall, Cause> {
-    let function = Registry::global().find::<F>();
-    let function = function.ok_or(StartFailure::Unregistered(type_name::<F>()))?;
+    let name = type_name::<F>();
+    let function = Registry::global().find::<F>().ok_or(StartFailure::Unregistered(name))?;
     let arguments = Payload::encode(args, limit, function.arguments());
-    let arguments = arguments
-        .map_err(|error| Cause::codec(Value::Arguments, "encoded", error.of(type_name::<F>())))?;
+    let arguments =
+        arguments.map_err(|error| CallFailure::encoding(CallFailure::PROCESS, name, error))?;
     Ok(PlannedCall { function: function.name().clone(), arguments })
 }
 

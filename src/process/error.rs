@@ -5,10 +5,8 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use crate::base::limits::Exceeded;
-use crate::codec::{CodecError, Fault};
-use crate::error::{Refusal, TaskPanic, Value, panic_report, unregistered};
+use crate::error::{CallFailure, Refusal, TaskPanic, debug_as_text, unregistered};
 use crate::sys::signal_name;
-use crate::wire::message::Outcome;
 
 /// Why something that was asked of a [`Process`](crate::Process) could not be done, or why a
 /// [`ProcessHandle`](crate::ProcessHandle) has no result.
@@ -38,7 +36,7 @@ struct ProcessReport {
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Cause {
     #[error("failed to start: {0}")]
-    Start(#[source] StartFailure),
+    Start(#[from] StartFailure),
     #[error("was ended, as the tokio runtime that saw to it has ended")]
     RuntimeEnded,
     #[error("has not been started")]
@@ -50,16 +48,9 @@ pub(super) enum Cause {
     #[error("is closed")]
     Closed,
     #[error("failed: {0}")]
-    Panicked(#[source] TaskPanic),
+    Call(#[from] CallFailure),
     #[error("ended without a result: {}{}", ending(*.code), reason(.limit.as_ref()))]
     Ended { code: i32, limit: Option<Exceeded> },
-    #[error("failed: {what} cannot be {action}: {source}")]
-    Codec { what: Value, action: &'static str, source: Arc<dyn std::error::Error + Send + Sync> },
-    #[error(
-        "failed: {} more than {limit} bytes; the limit is `ProcessBuilder::max_payload`",
-        .what.takes()
-    )]
-    TooLarge { what: Value, limit: usize },
     #[error("failed: {0}")]
     Protocol(String),
     #[error("cannot be waited for: {0}")]
@@ -112,36 +103,6 @@ fn ending(code: i32) -> String {
 /// Which limit it has met, if it has.
 fn reason(limit: Option<&Exceeded>) -> String {
     limit.map(|limit| format!(": {limit}")).unwrap_or_default()
-}
-
-impl Cause {
-    pub(super) fn codec(what: Value, action: &'static str, error: CodecError) -> Self {
-        match *error.fault() {
-            Fault::TooLarge { limit } => Self::TooLarge { what, limit },
-            _ => Self::Codec { what, action, source: Arc::new(error) },
-        }
-    }
-
-    /// What the process says of its call; `None` if the payload is its result.
-    pub(super) fn told(outcome: Outcome, payload: &[u8], limit: usize) -> Option<Self> {
-        let codec = |what, action| {
-            let text = String::from_utf8_lossy(payload).into_owned();
-            Self::codec(what, action, Fault::Custom(text).into())
-        };
-        Some(match outcome {
-            Outcome::Returned => return None,
-            Outcome::Panicked => Self::Panicked(TaskPanic::new(panic_report(payload))),
-            Outcome::UndecodableArguments => codec(Value::Arguments, "decoded in it"),
-            Outcome::UnencodableResult => codec(Value::Result, "encoded in it"),
-            Outcome::ResultTooLarge => Self::TooLarge { what: Value::Result, limit },
-        })
-    }
-}
-
-impl From<StartFailure> for Cause {
-    fn from(failure: StartFailure) -> Self {
-        Self::Start(failure)
-    }
 }
 
 impl ProcessError {
@@ -238,19 +199,19 @@ impl ProcessError {
     /// The arguments or the result could not be encoded or decoded. The message says why, and where
     /// in the value; see [values](crate::guide::values).
     pub fn is_codec(&self) -> bool {
-        matches!(self.0.cause, Cause::Codec { .. })
+        matches!(self.0.cause, Cause::Call(CallFailure::Codec { .. }))
     }
 
     /// The arguments or the result are larger than
     /// [`max_payload`](crate::ProcessBuilder::max_payload).
     pub fn is_too_large(&self) -> bool {
-        matches!(self.0.cause, Cause::TooLarge { .. })
+        matches!(self.0.cause, Cause::Call(CallFailure::TooLarge { .. }))
     }
 
     /// The panic, if the function panicked.
     pub fn panic(&self) -> Option<&TaskPanic> {
         match &self.0.cause {
-            Cause::Panicked(panic) => Some(panic),
+            Cause::Call(CallFailure::Panicked(panic)) => Some(panic),
             _ => None,
         }
     }
@@ -288,16 +249,14 @@ impl fmt::Display for ProcessError {
     }
 }
 
-// A `main` that returns an error, and `unwrap`, print its `Debug`: so that has to say what to do.
-impl fmt::Debug for ProcessError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ProcessError({:?})", self.to_string())
-    }
-}
+debug_as_text! { ProcessError }
 
 impl std::error::Error for ProcessError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.0.cause)
+        match &self.0.cause {
+            Cause::Call(failure) => failure.source(),
+            cause => cause.source(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::control::Process;
 use super::error::{Cause, ProcessError};
 use super::shared::Reply;
 use crate::codec::decode;
-use crate::error::Value;
+use crate::error::CallFailure;
 
 /// Awaits what a function returns that runs in a process of its own; see [`Process::spawn`].
 ///
@@ -113,11 +113,12 @@ impl<R: DeserializeOwned> ProcessHandle<R> {
             Some(Reply::Told(outcome, payload)) => {
                 let (outcome, payload) = (*outcome, payload.clone());
                 drop(inner); // decoding is user code
-                match Cause::told(outcome, &payload, self.max_payload) {
-                    Some(cause) => cause,
+                let limit = self.max_payload;
+                match CallFailure::told(CallFailure::PROCESS, outcome, &payload, limit) {
+                    Some(failure) => failure.into(),
                     None => match decode(&payload) {
                         Ok(result) => return Ok(result),
-                        Err(error) => Cause::codec(Value::Result, "decoded", error),
+                        Err(error) => CallFailure::decoding(self.process.0.function, error).into(),
                     },
                 }
             }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "calls own their arguments")]
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use procpool::{Process, ProcessError, ProcessStdio};
@@ -87,7 +90,16 @@ fn make_stuck() -> Stuck {
 fn never_registered() {}
 
 procpool::register!(add, add_later, parse, exit_with, reverse, zeros, print_and_return);
+fn make_path() -> PathBuf {
+    OsString::from_vec(vec![0xFF]).into()
+}
+
+fn make_json() -> serde_json::Value {
+    serde_json::Value::Null
+}
+
 procpool::register!(leave_a_child_behind, take_one_way, make_one_way, make_stuck, panic_now);
+procpool::register!(make_path, make_json => compact);
 
 #[tokio::test]
 async fn one_line_runs_a_function_in_a_process_of_its_own() {
@@ -183,6 +195,16 @@ async fn what_cannot_be_encoded_or_decoded_is_an_error() {
         assert!(error.to_string().ends_with(text), "{error}");
         assert!(std::error::Error::source(&error).is_some());
     }
+}
+
+#[tokio::test]
+async fn what_would_help_is_told_once() {
+    let path = in_time(Process::spawn(make_path, ())).await.unwrap_err().to_string();
+    let remedy = "; serde sends a `PathBuf` as text: use an `OsString` in its place";
+    assert!(path.ends_with(remedy) && path.matches(remedy).count() == 1, "{path}");
+    let json = in_time(Process::spawn(make_json, ())).await.unwrap_err().to_string();
+    let cure = "write `procpool::register!(process::call::make_json => named);`";
+    assert!(json.contains("the result cannot be decoded: ") && json.ends_with(cure), "{json}");
 }
 
 #[tokio::test]

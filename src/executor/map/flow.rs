@@ -16,7 +16,7 @@ use tokio_util::sync::PollSemaphore;
 use super::intake::{Intake, Sealed};
 use super::pace::Pace;
 use super::yields::Yields;
-use crate::error::{Cause, ErrorReport, Subject, SubmitError, TaskError, Value};
+use crate::error::{Cause, ErrorReport, Subject, SubmitError, TaskError};
 use crate::executor::handle::TaskHandle;
 use crate::function::Function;
 use crate::pool::task::{Content, Harvest, Part, Unfinished};
@@ -225,9 +225,7 @@ impl<R, S> Flow<R, S> {
         let added = match &self.function {
             Ok(function) => {
                 let added = self.intake.add(args, self.pool.max_payload(), function.arguments());
-                added.map_err(|error| {
-                    submit_error(self.name, Cause::codec(Value::Arguments, "encoded", error))
-                })
+                added.map_err(|error| submit_error(self.name, Cause::encoding(self.name, error)))
             }
             Err(unregistered) => Err(unregistered.clone()),
         };

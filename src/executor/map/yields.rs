@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use crate::base::{TaskId, WorkerId};
-use crate::codec::decode;
-use crate::error::{Cause, ErrorReport, Subject, TaskError, Value};
+use crate::codec::{Fault, decode};
+use crate::error::{Cause, ErrorReport, Subject, TaskError};
 use crate::pool::task::{Content, Part};
 use crate::wire::item::split_entry;
 use crate::wire::message::Outcome;
@@ -107,15 +106,15 @@ impl<R: DeserializeOwned> Yields<R> {
                         let told = || Cause::told(outcome, entry, self.max_payload);
                         match (outcome != Outcome::Returned).then(told).flatten() {
                             None => decode(entry).map_err(|error| {
-                                let cause = Cause::codec(Value::Result, "decoded", error);
+                                let cause = Cause::decoding(self.function, error);
                                 item_error(self.function, task, *worker, cause)
                             }),
                             Some(cause) => Err(item_error(self.function, task, *worker, cause)),
                         }
                     }
                     Err(error) => {
-                        let (what, source) = (Value::Result, Arc::new(error));
-                        let cause = Cause::Codec { what, action: "decoded", source };
+                        let error = Fault::Custom(error.to_string()).into();
+                        let cause = Cause::decoding(self.function, error);
                         Err(item_error(self.function, task, *worker, cause))
                     }
                 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::base::sync::Mutex;
 use crate::base::{TaskId, WorkerId};
-use crate::error::{Cause, ErrorReport, Subject, TaskError, Value};
+use crate::error::{Cause, ErrorReport, Subject, TaskError};
 use crate::function::Registry;
 use crate::memory::Payload;
 use crate::memory::page::{Asked, Claim, Revocation};
@@ -450,9 +450,9 @@ impl TaskCell {
         resolution: &Resolution,
     ) -> Result<R, TaskError> {
         match resolution {
-            Ok(bytes) => bytes
-                .decode()
-                .map_err(|error| self.error(Cause::codec(Value::Result, "decoded", error))),
+            Ok(bytes) => {
+                bytes.decode().map_err(|error| self.error(Cause::decoding(self.name(), error)))
+            }
             Err(error) => Err(error.clone()),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::base::{WorkerId, nanos};
-use crate::error::Cause;
+use crate::error::{CallFailure, Cause};
 use crate::pool::task::cell::Resolution;
 use crate::scheduler::Time;
 
@@ -122,9 +122,9 @@ impl TaskOutcome {
 
     fn of_cause(cause: &Cause) -> Self {
         match cause {
-            Cause::Panicked(_) => Self::Panicked,
-            Cause::Codec { .. } => Self::Codec,
-            Cause::TooLarge { .. } => Self::TooLarge,
+            Cause::Call(CallFailure::Panicked(_)) => Self::Panicked,
+            Cause::Call(CallFailure::Codec { .. }) => Self::Codec,
+            Cause::Call(CallFailure::TooLarge { .. }) => Self::TooLarge,
             Cause::WorkerDied(_) => Self::WorkerDied,
             Cause::TimedOut(_) | Cause::MapTimedOut(_) => Self::TimedOut,
             Cause::Expired => Self::Expired,
