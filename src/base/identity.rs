@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::sync::Mutex;
 use crate::base::id::WorkerId;
-use crate::sys::{has_hung_up, is_readable, open_process, random_bytes};
+use crate::sys::handle::{has_hung_up, is_readable};
+use crate::sys::process::open_process;
+use crate::sys::random::random_bytes;
 
 /// What a child process is told about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

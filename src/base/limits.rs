@@ -5,7 +5,8 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::{CpuTimer, Resource, limit_resource, signal};
+use crate::sys::process::signal;
+use crate::sys::resources::{CpuTimer, Resource, limit_resource};
 
 /// Limits on what a worker may take of the machine, for [`Builder::limits`](crate::Builder::limits)
 /// and [`ProcessBuilder::limits`](crate::ProcessBuilder::limits); the counterpart of the limits in

@@ -17,11 +17,14 @@ use super::worker;
 use crate::base::log::print;
 use crate::base::{ParentLink, adopt};
 use crate::function::{Function, Registry, TestWorker};
-use crate::sys::{
-    Fork, Lifeline, SingleThreaded, WorkerPipes, close_inherited, flush_output, has_event_poll,
-    keep_exits, kill_group, kill_own_group, open_parent, reap_child, receive_with_fds,
-    take_control_socket, use_huge_pages, wait_for_input,
+use crate::sys::fork::{
+    Fork, Lifeline, SingleThreaded, flush_output, has_event_poll, keep_exits, kill_group,
+    reap_child, use_huge_pages,
 };
+use crate::sys::handle::{close_inherited, wait_for_input};
+use crate::sys::pipe::WorkerPipes;
+use crate::sys::process::{kill_own_group, open_parent};
+use crate::sys::socket::{receive_with_fds, take_control_socket};
 use crate::wire::fork::{Answer, MOST_TEXT, Request, SIZE};
 use crate::wire::frame::{PREAMBLE, VERSION, put_frame, split_header};
 use crate::wire::hello::{ServerHello, WorkerHello, peek_version};

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys::{read_behind, read_now};
+use crate::sys::pipe::{read_behind, read_now};
 
 /// The longest time that is spent looking: not much longer than a sleep and a wake-up take.
 const LOOK: Duration = Duration::from_micros(20);

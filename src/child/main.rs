@@ -2,7 +2,7 @@
 
 use tokio::runtime::Handle;
 
-use crate::sys::take_part_in_barriers;
+use crate::sys::memory::take_part_in_barriers;
 use crate::wire::role::{Role, initialise, is_uninitialised_worker};
 
 /// Makes this program able to be its own worker: call it as the first statement of `main`.

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::base::sync::{Mutex, wait};
 use crate::memory::page::Display;
-use crate::sys::{PipeWidth, SharedPage};
+use crate::sys::memory::SharedPage;
+use crate::sys::pipe::PipeWidth;
 use crate::wire::frame::put_task_frame;
 use crate::wire::message::{Kind, MAX_MESSAGE, ProgressHeader};
 

@@ -10,7 +10,7 @@ use crate::memory::{
     Draft, FREE, GIVEN_UP, LENT, OFFERED, SEGMENTS, Slab, Slabs, TAKEN, is_given_up, lease_word,
     readers_word, segment_size, turn_word,
 };
-use crate::sys::{Segment, SegmentRef};
+use crate::sys::memory::{Segment, SegmentRef};
 use crate::wire::message::{Place, SegmentOffer};
 
 /// The most segments of the parent's that are kept open.

@@ -8,7 +8,7 @@ use super::input::Input;
 use super::progress::Reporter;
 use crate::function::Arguments;
 use crate::memory::shared::{Kept, lend};
-use crate::sys::trim;
+use crate::sys::buffer::trim;
 use crate::wire::frame::{
     PREAMBLE, PreambleSearch, frame_length, max_frame, put_frame, split_kind,
 };

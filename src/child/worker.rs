@@ -25,11 +25,12 @@ use crate::codec::SHARED_FROM;
 use crate::function::{Arguments, Function, Registry};
 use crate::memory::page::{begin, is_offered};
 use crate::memory::shared::{refuse_to_lend, settle};
-use crate::sys::{
-    FramePipes, Lifeline, MemoryGauge, SharedPage, WorkerPipes, close_inherited, exit_forked,
-    is_address_space_limited, is_shortage, kill_own_group, open_parent, take_frame_pipes,
-    take_part_in_barriers, wait_for_hangup,
-};
+use crate::sys::fork::{Lifeline, exit_forked};
+use crate::sys::handle::{close_inherited, wait_for_hangup};
+use crate::sys::memory::{SharedPage, take_part_in_barriers};
+use crate::sys::pipe::{FramePipes, WorkerPipes, take_frame_pipes};
+use crate::sys::process::{kill_own_group, open_parent};
+use crate::sys::resources::{MemoryGauge, is_address_space_limited, is_shortage};
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, set_run_time, split_header};
 use crate::wire::hello::{FunctionName, Hello, PreloadHeader, WorkerHello, peek_version};
 use crate::wire::message::{

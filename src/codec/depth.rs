@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use super::error::{CodecError, Fault};
-use crate::sys::{stack_left, stack_pointer};
+use crate::sys::stack::{stack_left, stack_pointer};
 
 /// Of the stack that is left one half is for what is nested, and the other one for whoever does
 /// something with the value, which takes less for each level: drops it, compares it, or shows an

@@ -12,7 +12,7 @@
 //!
 //! It begins with a length of zero that is written too long, as postcard never does.
 
-use crate::sys::Number;
+use crate::sys::numbers::Number;
 
 /// What a packed sequence begins with.
 pub(super) const PACKED: [u8; 2] = [0x80, 0];

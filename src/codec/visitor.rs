@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use crate::sys::type_id;
+use crate::sys::numbers::type_id;
 
 /// The visitor that `Vec<N>` makes.
 #[inline]

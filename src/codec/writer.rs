@@ -2,7 +2,7 @@
 
 use super::error::{CodecError, Fault};
 use super::mark::{ESCAPED, MARK};
-use crate::sys::{reserve, try_reserve};
+use crate::sys::buffer::{reserve, try_reserve};
 
 /// For so many bytes it is worth asking the system for memory.
 const MUCH: usize = 1 << 20;

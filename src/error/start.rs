@@ -7,7 +7,7 @@ use std::{fmt, io};
 use super::refusal::Refusal;
 use super::text::debug_as_text;
 use super::worker::{Deceased, WorkerDeath};
-use crate::sys::is_shortage;
+use crate::sys::resources::is_shortage;
 use crate::wire::message::InitFailure;
 use crate::wire::role::TRY_AGAIN;
 

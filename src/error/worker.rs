@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::limits::Exceeded;
 use crate::base::{ResourceLimits, WorkerId};
-use crate::sys::signal_name;
+use crate::sys::process::signal_name;
 
 /// How a worker process ended when it should not have.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{CodecError, decode, decode_shared};
-use crate::sys::trim;
+use crate::sys::buffer::trim;
 
 /// The bytes of a task's arguments.
 #[derive(Debug)]

@@ -23,7 +23,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::base::sync::Mutex;
 use crate::codec::Sink;
-use crate::sys::{Segment, reserve};
+use crate::sys::buffer::reserve;
+use crate::sys::memory::Segment;
 use crate::wire::message::Place;
 
 /// The most segments that are there at a time: each has a descriptor.

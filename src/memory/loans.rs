@@ -22,7 +22,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 
 use crate::base::sync::Mutex;
-use crate::sys::{Peer, Segment, vec_for};
+use crate::sys::buffer::vec_for;
+use crate::sys::memory::{Peer, Segment};
 use crate::wire::message::{Outcome, SegmentOffer, SegmentReply};
 
 pub(crate) const OFFERED: u64 = 0;

@@ -12,7 +12,7 @@ use crate::function::Registry;
 use crate::memory::Payload;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
-use crate::sys::SharedPageRef;
+use crate::sys::memory::SharedPageRef;
 use crate::wire::frame::VERSION;
 use crate::wire::hello::{Hello, PreloadHeader};
 use crate::wire::message::{InitFailure, Stop};

@@ -42,7 +42,8 @@ use crate::parent::message::{
 };
 use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, drain};
-use crate::sys::{Peer, SharedPage, SharedPageRef, read_available};
+use crate::sys::memory::{Peer, SharedPage, SharedPageRef};
+use crate::sys::pipe::read_available;
 use crate::wire::frame::{LENGTH, frame_codec, frame_length, split_header, split_kind};
 use crate::wire::message::{
     ChunkReplyHeader, Goodbye, Kind, MAX_MESSAGE, ProgressHeader, ReplyHeader, SegmentOffer,

@@ -8,7 +8,7 @@ use crate::base::{ResourceLimits, TaskId, WorkerId};
 use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
 use crate::memory::Payload;
 use crate::parent::outlet::Outlet;
-use crate::sys::SharedPage;
+use crate::sys::memory::SharedPage;
 use crate::wire::message::{ChunkReplyHeader, Outcome};
 
 /// What the supervisor wants of a worker.

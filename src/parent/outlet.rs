@@ -17,7 +17,7 @@ use tokio::process::ChildStdin;
 
 use crate::base::sync::Mutex;
 use crate::memory::Payload;
-use crate::sys::PipeWidth;
+use crate::sys::pipe::PipeWidth;
 use crate::wire::frame::{PREAMBLE, put_frame, put_task_frame};
 use crate::wire::message::Kind;
 

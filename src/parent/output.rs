@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::base::{WorkerId, log};
-use crate::sys::read_available;
+use crate::sys::pipe::read_available;
 
 /// How much of it is kept for the error of a death: a backtrace must not push out the panic before
 /// it.

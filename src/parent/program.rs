@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::error::StartError;
 use crate::function::TestWorker;
-use crate::sys::own_executable;
+use crate::sys::process::own_executable;
 use crate::wire::role::Role;
 
 /// A program with its circumstances.

@@ -24,9 +24,10 @@ use crate::error::Refusal;
 use crate::memory::Payload;
 use crate::memory::shared::{Kept, Lent, borrow};
 use crate::parent::{Handshake, Heard, Program, keep_payload, misplaced, read_more, start_child};
-use crate::sys::{
-    ChildProcess, ExitWatch, Peer, control_socket, read_available, require_io_driver, send_with_fds,
-};
+use crate::sys::memory::Peer;
+use crate::sys::pipe::read_available;
+use crate::sys::process::{ChildProcess, ExitWatch, require_io_driver};
+use crate::sys::socket::{control_socket, send_with_fds};
 use crate::wire::frame::{PREAMBLE, VERSION, frame_codec, put_frame, split_header, split_kind};
 use crate::wire::hello::ProcessHello;
 use crate::wire::message::{Kind, ReplyHeader};

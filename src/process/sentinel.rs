@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::unix::AsyncFd;
 
-use crate::sys::{is_readable, watch_readable};
+use crate::sys::handle::is_readable;
+use crate::sys::process::watch_readable;
 
 /// Tells of the end of a process: as a future, and as a descriptor that is readable from then on.
 /// Python's `sentinel`.

@@ -23,7 +23,8 @@ use crate::base::sync::Mutex;
 use crate::base::{AuthKey, ResourceLimits, current_process};
 use crate::function::Registry;
 use crate::memory::Payload;
-use crate::sys::{ChildProcess, control_socket};
+use crate::sys::process::ChildProcess;
+use crate::sys::socket::control_socket;
 use crate::wire::message::Outcome;
 use crate::wire::role::{is_uninitialised_worker, report_missing_init};
 

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::sys::own_standard_streams;
+use crate::sys::pipe::own_standard_streams;
 
 /// What a standard stream of a [`Process`](crate::Process) is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,7 +1,7 @@
 //! How a worker says something: shown to its parent, written, or both; or only half.
 
 use crate::memory::page::{Display, ROOM};
-use crate::sys::SharedPage;
+use crate::sys::memory::SharedPage;
 
 use super::process::Process;
 use super::record::Record;

@@ -17,7 +17,8 @@ use crate::base::sync::Mutex;
 use crate::error::StartError;
 use crate::parent::birth::{Body, Spawned, Start};
 use crate::parent::{Launch, Orders};
-use crate::sys::{SharedPage, SharedPageRef, WorkerPipes, read_behind, worker_pipes};
+use crate::sys::memory::{SharedPage, SharedPageRef};
+use crate::sys::pipe::{WorkerPipes, read_behind, worker_pipes};
 
 /// What a worker is to be started with.
 pub(super) struct Birth {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::base::{TaskId, WorkerId};
 use crate::codec::{AskedForm, encoded_as};
 use crate::memory::page::{Begun, Items, Recorder, begin};
-use crate::sys::SharedPage;
+use crate::sys::memory::SharedPage;
 use crate::wire::frame::put_task_frame;
 use crate::wire::item::{begin_entry, end_entry};
 use crate::wire::message::{

@@ -7,7 +7,7 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::base::{TaskId, WorkerId};
 use crate::codec::{decode, encoded};
-use crate::sys::SharedPage;
+use crate::sys::memory::SharedPage;
 use crate::wire::frame::{
     PREAMBLE, PreambleSearch, VERSION, frame_codec, put_frame, put_task_frame, split_header,
     split_kind,

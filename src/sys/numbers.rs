@@ -10,7 +10,7 @@ use std::net::{SocketAddr, SocketAddrV6};
 
 use bytes::Bytes;
 
-use super::large::vec_for;
+use super::buffer::vec_for;
 
 /// A number, or an array of some, whose bytes in memory are, in this order, those that are sent.
 ///

@@ -23,7 +23,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::frame::{LENGTH, put_frame};
 use super::message::Kind;
-use crate::sys::memory_for;
+use crate::sys::counting::memory_for;
 
 /// Inputs that are longer are not looked at: frames that are large are so because of their payload.
 const LONGEST: usize = 16 << 10;

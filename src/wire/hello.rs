@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::split_header;
 use crate::base::{Identity, ResourceLimits, WorkerId};
-use crate::sys::SharedPageRef;
+use crate::sys::memory::SharedPageRef;
 
 /// What a worker must know before its first task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

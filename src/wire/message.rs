@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::base::TaskId;
-use crate::sys::SegmentRef;
+use crate::sys::memory::SegmentRef;
 
 /// The longest message of a report of progress, in bytes: enough for any line that is shown, and
 /// little for the parent to keep for each task.

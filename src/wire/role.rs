@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::frame::{PREAMBLE, put_frame};
 use super::message::Kind;
-use crate::sys::write_to_stdin;
+use crate::sys::socket::write_to_stdin;
 
 /// With this code a child exits that could not begin because the machine was short of something
 /// (`EX_TEMPFAIL`).

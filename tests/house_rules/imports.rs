@@ -50,7 +50,8 @@ impl Code {
     pub(crate) fn read(path: &str, text: &str) -> Option<Self> {
         let inside = path.strip_prefix("src/")?.strip_suffix(".rs")?;
         let mut module: Path = inside.split('/').map(str::to_owned).collect();
-        let of_tests = |part: &String| ["tests", "fuzz", "simulation"].contains(&part.as_str());
+        let of_tests =
+            |part: &String| ["tests", "fuzz", "fuzzing", "simulation"].contains(&part.as_str());
         if module.iter().any(of_tests) {
             return None;
         }
@@ -414,7 +415,9 @@ impl Reader<'_> {
 
 /// All imports between the files, each pair of files once: where it comes first.
 pub(crate) fn imports(files: &[Code]) -> Vec<Import> {
-    let modules: BTreeMap<&Path, &Code> = files.iter().map(|file| (&file.module, file)).collect();
+    let mut modules: BTreeMap<_, _> = files.iter().map(|file| (&file.module, file)).collect();
+    let aliases = aliases(files, &modules);
+    modules.extend(aliases.iter().map(|(alias, file)| (alias, *file)));
     let root = Vec::new();
     let exported = modules.get(&root).map_or_else(Vec::new, |lib| lib.paths());
     let exports: BTreeMap<_, _> =
@@ -439,6 +442,19 @@ pub(crate) fn imports(files: &[Code]) -> Vec<Import> {
         }
     }
     imports
+}
+
+/// The modules that go by another name as well, as in `use self::unix as system`.
+fn aliases<'a>(files: &'a [Code], modules: &BTreeMap<&'a Path, &'a Code>) -> Vec<(Path, &'a Code)> {
+    let mentions = files.iter().flat_map(Code::paths);
+    let renamed = mentions.filter(|one| !one.name.is_empty() && one.path.last() != Some(&one.name));
+    let aliases = renamed.filter_map(|mention| {
+        let (start, rest) = start(modules, &mention)?;
+        let (module, []) = walk(modules, start, rest) else { return None };
+        let file = *modules.get(&module)?;
+        Some(([mention.module.as_slice(), &[mention.name]].concat(), file))
+    });
+    aliases.collect()
 }
 
 /// In which module a path begins, if it is one of this crate, and what is left of it.
@@ -472,10 +488,11 @@ fn walk<'a>(
 ) -> (Path, &'a [String]) {
     while let [next, others @ ..] = rest {
         module.push(next.clone());
-        if !modules.contains_key(&module) {
+        let Some(file) = modules.get(&module) else {
             module.pop();
             break;
-        }
+        };
+        module.clone_from(&file.module); // not by another name
         rest = others;
     }
     // A module within a file is that file.

@@ -8,7 +8,7 @@ use super::*;
 use crate::base::{Identity, ResourceLimits, TaskId};
 use crate::codec::encoded;
 use crate::memory::lease_word;
-use crate::sys::Segment;
+use crate::sys::memory::Segment;
 use crate::wire::frame::PREAMBLE;
 use crate::wire::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
 use crate::wire::item::{begin_item, end_item};

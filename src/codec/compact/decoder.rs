@@ -13,7 +13,8 @@ use super::super::named::{self, NAMED};
 use super::super::number::{PACKED, Packable, SIGNED, for_each_array, for_each_number};
 use super::super::reader::{Reader, end, failed};
 use super::super::visitor::{visitor_of_bytes, visitor_of_numbers};
-use crate::sys::{Number, Timeless, collect_numbers, convert, type_id, vec_for};
+use crate::sys::buffer::vec_for;
+use crate::sys::numbers::{Number, Timeless, collect_numbers, convert, type_id};
 
 /// What values that take no bytes may take in memory all together, so that a few bytes cannot stand
 /// for any amount of it; and, counted in such values, for how much work.

@@ -10,7 +10,7 @@ use super::super::error::{CodecError, Fault, Lack, Step, check_flow};
 use super::super::named::{self, NAMED};
 use super::super::number::{PACK_FROM, PACKED, Packable, for_each_array, for_each_number};
 use super::super::writer::Writer;
-use crate::sys::{Number, as_numbers, number_bytes, peek, type_id};
+use crate::sys::numbers::{Number, as_numbers, number_bytes, peek, type_id};
 
 /// What a name of shared memory is known by. It is asked for what it names only if a value is
 /// written for another process.

@@ -15,7 +15,7 @@ use super::super::error::CodecError;
 use super::super::named::NAMED;
 use super::super::writer::Writer;
 use super::plan::{Numbers, Plan};
-use crate::sys::type_id;
+use crate::sys::numbers::type_id;
 
 /// Texts that types in texts are made of, and that they make of themselves.
 const TEXTS: [&str; 25] = [

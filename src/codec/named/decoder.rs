@@ -10,7 +10,7 @@ use super::access::{Elements, Fields, Numbers, Variant};
 use super::tag::{self, Tagged};
 use super::token::{Decoder, Token, show_signed, show_unsigned};
 use super::wrapper::NAMED;
-use crate::sys::{Timeless, collect_numbers, convert, type_id};
+use crate::sys::numbers::{Timeless, collect_numbers, convert, type_id};
 
 impl<'de> Decoder<'de> {
     /// Shows the elements of a sequence; all of them must be taken.

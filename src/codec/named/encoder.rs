@@ -12,7 +12,7 @@ use super::super::writer::Writer;
 use super::names::Names;
 use super::tag::{self, Tagged};
 use super::wrapper::NAMED;
-use crate::sys::{as_numbers, number_bytes, peek, type_id};
+use crate::sys::numbers::{as_numbers, number_bytes, peek, type_id};
 
 /// Writes values in the named form.
 pub(super) struct Encoder<'b, 'a> {

@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::memory::page::layout::{
     ASKED, BEGUN, CLAIMS, LOOKED, OFFERED, REVOKED, STATE, last_begun, prepare, without,
 };
-use crate::sys::SharedPage;
+use crate::sys::memory::SharedPage;
 use crate::wire::message::Slot;
 
 /// Limits what an exchange is tried again for. An honest worker begins far fewer items meanwhile,

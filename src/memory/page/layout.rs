@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use crate::memory::page::words::WORD;
-use crate::sys::{SharedPage, barrier};
+use crate::sys::memory::{SharedPage, barrier};
 use crate::wire::message::Slot;
 
 /// How many words there are for claims.

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::memory::page::claim::Claim;
 use crate::memory::page::layout::{ENTRIES, RECORDED, WINDOW};
 use crate::memory::page::words::{self, WORD};
-use crate::sys::SharedPage;
+use crate::sys::memory::SharedPage;
 use crate::wire::message::Slot;
 
 const FIELD: u64 = (1 << 24) - 1;

@@ -36,7 +36,7 @@ use bytes::{Buf, BytesMut};
 
 use crate::memory::page::layout::{ROOM, WINDOW};
 use crate::memory::page::words;
-use crate::sys::SharedPage;
+use crate::sys::memory::SharedPage;
 
 /// The parts of the page.
 struct Parts<'a> {

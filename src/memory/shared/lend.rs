@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::keep::{Held, Kept};
 use super::memory::{Frozen, Name, Offered};
 use crate::base::sync::Mutex;
-use crate::sys::{Peer, Segment, SegmentRef};
+use crate::sys::memory::{Peer, Segment, SegmentRef};
 
 /// What the next reply will name. It says nothing that the reply does not say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,7 +13,8 @@ use std::sync::{Arc, MutexGuard, Weak};
 use serde::{Deserialize, Serialize};
 
 use crate::base::sync::Mutex;
-use crate::sys::{Lock, Segment, SegmentRef, random_bytes};
+use crate::sys::memory::{Lock, Segment, SegmentRef};
+use crate::sys::random::random_bytes;
 
 /// The words of a segment: what nobody can guess, and how often it has changed its owner.
 const ID: usize = 0;

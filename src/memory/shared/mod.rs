@@ -24,4 +24,4 @@ pub(crate) use self::keep::{Kept, collect};
 pub(crate) use self::lend::{Lent, borrow, lend, refuse_to_lend, settle, why_not_lend};
 pub use self::slice::{SharedBytes, SharedSlice};
 pub use self::slice_mut::{SharedBytesMut, SharedSliceMut};
-pub use crate::sys::Plain;
+pub use crate::sys::plain::Plain;

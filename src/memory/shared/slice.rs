@@ -12,7 +12,7 @@ use super::extent::Extent;
 use super::keep::{Held, encoding, hold};
 use super::memory::{Exclusive, Frozen};
 use super::reference::{deserialize_reference, serialize_reference};
-use crate::sys::{Plain, as_bytes, as_plain};
+use crate::sys::plain::{Plain, as_bytes, as_plain};
 
 /// Bytes in shared memory; see [`SharedSlice`].
 pub type SharedBytes = SharedSlice<u8>;

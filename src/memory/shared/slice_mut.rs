@@ -12,7 +12,7 @@ use super::memory::{Exclusive, Name};
 use super::reference::{deserialize_reference, serialize_reference};
 use super::slice::SharedSlice;
 use crate::base::sync::Mutex;
-use crate::sys::{Plain, as_bytes, as_plain_mut};
+use crate::sys::plain::{Plain, as_bytes, as_plain_mut};
 
 /// Bytes in shared memory that can be changed; see [`SharedSliceMut`].
 pub type SharedBytesMut = SharedSliceMut<u8>;

@@ -39,10 +39,10 @@ use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::launch::{refused, timed_out};
 use crate::parent::output::{Drained, drain};
 use crate::parent::program::{Program, start_child};
-use crate::sys::{
-    self, ChildProcess, ParentPipes, Reaper, WorkerPipes, control_socket, require_io_driver,
-    send_with_fds, worker_pipes,
-};
+use crate::sys::fork;
+use crate::sys::pipe::{ParentPipes, WorkerPipes, worker_pipes};
+use crate::sys::process::{ChildProcess, Reaper, require_io_driver};
+use crate::sys::socket::{control_socket, send_with_fds};
 use crate::wire::fork::{Answer, Request, SIZE};
 use crate::wire::frame::frame_codec;
 use crate::wire::role::Role;
@@ -195,7 +195,7 @@ impl<'a> Server<'a> {
     ) -> Result<Self, StartError> {
         let (program, old) = (launch.program.clone(), lifeline.clone());
         let started = start_child(move || {
-            let lifeline = old.map_or_else(|| sys::lifeline().map(Arc::new), Ok)?;
+            let lifeline = old.map_or_else(|| fork::lifeline().map(Arc::new), Ok)?;
             Ok((spawn(&program, &lifeline.1)?, lifeline))
         });
         let started = started.await.map(|(started, new)| {

@@ -17,9 +17,11 @@ use crate::parent::birth::forkserver::{ForkServer, Forked};
 use crate::parent::launch::Launch;
 use crate::parent::message::{Order, Orders, Why};
 use crate::parent::program::start_child;
+use crate::sys::memory::SharedPage;
+use crate::sys::pipe::ParentPipes;
+use crate::sys::process::{ChildProcess, Reaper, require_io_driver};
 /// What a child takes, which is the parent's to ask.
-pub(crate) use crate::sys::resident_memory;
-use crate::sys::{ChildProcess, ParentPipes, Reaper, SharedPage, require_io_driver};
+pub(crate) use crate::sys::resources::resident_memory;
 use crate::wire::role::Role;
 
 /// How workers are started; the counterpart of Python's start methods of the same names.

@@ -7,7 +7,7 @@ use crate::error::Cause;
 use crate::parent::birth::start::spawn;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
-use crate::sys::{Segment, SegmentRef};
+use crate::sys::memory::{Segment, SegmentRef};
 use crate::wire::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
 use crate::wire::message::Outcome;
 

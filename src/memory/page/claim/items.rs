@@ -26,7 +26,7 @@ use crate::memory::page::layout::{
     ANNOUNCED, ASKED, BEGUN, HAS_BARRIERS, LOOKED, STOPPED, has_barriers, last_begun, settle,
     settled, without,
 };
-use crate::sys::{barrier, takes_part_in_barriers};
+use crate::sys::memory::{barrier, takes_part_in_barriers};
 
 /// The worker's side of a chunk that has begun.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::memory::page::claim::{Asked, ClaimBoard, Revocation, begin};
     use crate::memory::page::layout::{ITEM, ITEMS};
-    use crate::sys::{SharedPage, take_part_in_barriers};
+    use crate::sys::memory::{SharedPage, take_part_in_barriers};
 
     /// A chunk, and its worker's side.
     fn chunk() -> Claim {

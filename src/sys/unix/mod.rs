@@ -1,0 +1,11 @@
+//! What Unix gives.
+
+pub(super) mod barrier;
+pub(super) mod child;
+pub(super) mod cpu_timer;
+pub(super) mod fork;
+pub(super) mod inherited;
+pub(super) mod lifeline;
+pub(super) mod pipe;
+pub(super) mod resources;
+pub(super) mod socket;

@@ -1,0 +1,96 @@
+//! Sockets between this process and a child, over which descriptors travel.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+/// The most descriptors that travel with one message.
+const MOST_FDS: usize = 4;
+const ROOM: usize = rustix::cmsg_space!(ScmRights(MOST_FDS));
+
+/// Two connected ends: one for this process, which does not block, and one for a child. Neither is
+/// inherited by a child unless it is made one of its standard streams.
+pub(crate) fn control_socket() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    Ok((ours, theirs))
+}
+
+/// Sends a few bytes, which must not be none, with copies of descriptors.
+pub(crate) fn send_with_fds(
+    socket: impl AsFd,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); ROOM];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let bytes = [io::IoSlice::new(bytes)];
+    loop {
+        match sendmsg(&socket, &bytes, &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            sent => return Ok(sent?),
+        }
+    }
+}
+
+/// Receives what came in one message: some of its bytes, none at the end, and its descriptors.
+pub(crate) fn receive_with_fds(
+    socket: impl AsFd,
+    bytes: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); ROOM];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [io::IoSliceMut::new(bytes)];
+    let received = loop {
+        match recvmsg(&socket, &mut bytes, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            received => break received?.bytes,
+        }
+    };
+    let mut fds = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
+        }
+    }
+    Ok((received, fds))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::pipe;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_travel_with_the_bytes_they_were_sent_with() {
+        let (ours, theirs) = control_socket().unwrap();
+        let (reader, writer) = pipe().unwrap();
+        send_with_fds(&ours, b"none", &[]).unwrap();
+        send_with_fds(&ours, b"both", &[reader.as_fd(), writer.as_fd()]).unwrap();
+        drop((reader, writer));
+        let mut bytes = [0; 4];
+        assert_eq!(receive_with_fds(&theirs, &mut bytes).unwrap().1.len(), 0);
+        let (count, fds) = receive_with_fds(&theirs, &mut bytes).unwrap();
+        assert_eq!((count, &bytes, fds.len()), (4, b"both", 2));
+        rustix::io::write(&fds[1], b"through").unwrap();
+        assert_eq!(rustix::io::read(&fds[0], &mut [0; 10]).unwrap(), 7);
+    }
+
+    #[test]
+    fn an_end_is_seen_by_the_other() {
+        let (ours, theirs) = control_socket().unwrap();
+        drop(ours);
+        assert_eq!(receive_with_fds(&theirs, &mut [0; 4]).unwrap().0, 0);
+    }
+}
