@@ -189,7 +189,7 @@ impl Pool {
         let deadline = deadline.map(|deadline| deadline.saturating_duration_since(began));
         let wishes = Wishes { priority, key, retries, timeout, deadline, ..Wishes::default() };
         let task = Task::with(id, wishes);
-        let cell = TaskCell::new(id, function, arguments, timeout);
+        let cell = TaskCell::new(id, function, arguments, true);
         let entry = Entry::new(Arc::clone(&cell));
         if send(&self.engine, Command::Submit(task, entry)) {
             Ok(cell)

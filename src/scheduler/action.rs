@@ -70,7 +70,8 @@ pub(crate) enum Action {
 pub(crate) enum Failure {
     /// Its worker died while it ran.
     Died,
-    TimedOut,
+    /// It has run for so long.
+    TimedOut(Duration),
     /// Its deadline has passed.
     Expired,
     Cancelled,

@@ -181,10 +181,10 @@ impl Scheduler {
             }
             Some(Sentence::Abort) => Failure::Cancelled,
             Some(Sentence::Deadline) => Failure::Expired,
-            Some(Sentence::Timeout) => Failure::TimedOut,
+            Some(Sentence::Timeout) => Failure::TimedOut(task.wishes().timeout.unwrap_or_default()),
             None => Failure::Died,
         };
-        let may_be_retried = matches!(failure, Failure::Died | Failure::TimedOut);
+        let may_be_retried = matches!(failure, Failure::Died | Failure::TimedOut(_));
         let (attempt, retries) = (task.wishes().attempt, task.wishes().retries);
         if retries == 0 || !may_be_retried || self.cancels_waiting() {
             return self.fail(&task, failure);

@@ -196,7 +196,7 @@ impl Supervisor {
                 Some(BrokenCause::WorkerDied(death)) => Cause::WorkerDied(death.clone()),
                 _ => Cause::ShutDown, // not reached: only a death fails a task so
             },
-            Failure::TimedOut => Cause::TimedOut(entry.cell().timeout().unwrap_or_default()),
+            Failure::TimedOut(limit) => Cause::TimedOut(limit),
             Failure::Expired => Cause::Expired,
             Failure::Cancelled => Cause::Cancelled,
             Failure::Broken => self.broken.clone().map_or(Cause::ShutDown, Cause::Broken),

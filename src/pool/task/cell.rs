@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
@@ -51,8 +50,6 @@ pub(crate) struct TaskCell {
     id: TaskId,
     /// When the supervisor took it over, in nanoseconds.
     accepted: AtomicU64,
-    /// Few tasks have one, so it is elsewhere.
-    timeout: Option<Box<Duration>>,
     /// The function's position in the registry.
     function: u32,
     /// It has a place in the bounded queue. Only the supervisor changes that.
@@ -114,28 +111,8 @@ impl State {
 }
 
 impl TaskCell {
-    /// A task that has a place in the bounded queue.
-    pub(crate) fn new(
-        id: TaskId,
-        function: u32,
-        arguments: Payload,
-        timeout: Option<Duration>,
-    ) -> Arc<Self> {
-        Self::with(id, function, arguments, timeout.map(Box::new), true)
-    }
-
-    /// A chunk of a map; one that was cut off another one has no place in the queue.
-    pub(crate) fn chunk(id: TaskId, function: u32, items: Payload, has_place: bool) -> Arc<Self> {
-        Self::with(id, function, items, None, has_place)
-    }
-
-    fn with(
-        id: TaskId,
-        function: u32,
-        arguments: Payload,
-        timeout: Option<Box<Duration>>,
-        has_place: bool,
-    ) -> Arc<Self> {
+    /// All tasks have a place in the bounded queue but chunks that were cut off another one.
+    pub(crate) fn new(id: TaskId, function: u32, arguments: Payload, has_place: bool) -> Arc<Self> {
         let state = State {
             content: Ok(arguments),
             waker: None,
@@ -149,7 +126,6 @@ impl TaskCell {
         Arc::new(Self {
             id,
             accepted: AtomicU64::new(0),
-            timeout,
             function,
             has_place: AtomicBool::new(has_place),
             is_over: AtomicBool::new(false),
@@ -169,10 +145,6 @@ impl TaskCell {
     /// The position of its function.
     pub(crate) fn function(&self) -> u32 {
         self.function
-    }
-
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.timeout.as_deref().copied()
     }
 
     // ----- the supervisor's side -----
@@ -472,6 +444,6 @@ mod tests {
     #[test]
     fn a_task_takes_one_small_allocation() {
         let counts = 2 * size_of::<usize>();
-        assert!(size_of::<TaskCell>() + counts <= 144, "{}", size_of::<TaskCell>());
+        assert!(size_of::<TaskCell>() + counts <= 128, "{}", size_of::<TaskCell>());
     }
 }

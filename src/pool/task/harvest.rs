@@ -120,7 +120,7 @@ impl Harvest {
         (first, count): (u64, u32),
         items: Payload,
     ) -> Arc<TaskCell> {
-        let cell = TaskCell::chunk(task, self.function, items, true);
+        let cell = TaskCell::new(task, self.function, items, true);
         self.insert(&mut self.state.lock(), (first, count), cell)
     }
 
@@ -251,7 +251,7 @@ impl Harvest {
                 let task = TaskId(task.0 + u64::from(begin));
                 let first = first + u64::from(begin);
                 let items = slice_items(&items, begin, end);
-                let cell = TaskCell::chunk(task, self.function, items, false);
+                let cell = TaskCell::new(task, self.function, items, false);
                 let cell = self.insert(&mut state, (first, end - begin), cell);
                 Division { task, begin, end, cell }
             })

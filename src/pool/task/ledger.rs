@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn entry(id: u64) -> Entry {
-        Entry::new(TaskCell::new(TaskId(id), 0, Payload::default(), None))
+        Entry::new(TaskCell::new(TaskId(id), 0, Payload::default(), true))
     }
 
     #[test]

@@ -178,7 +178,9 @@ impl Trial<'_> {
                 entry.cancelled || entry.aborted || by_shutdown
             }
             Failure::Died => sent && !revoked && !entry.is_sentenced() && gives_up,
-            Failure::TimedOut => sent && entry.timed_out && gives_up,
+            Failure::TimedOut(limit) => {
+                sent && entry.timed_out && entry.timeout == Some(limit) && gives_up
+            }
             Failure::Expired => self.is_expired(entry),
         };
         ensure!(is_right, "{task} cannot fail as {failure:?}");

@@ -203,7 +203,7 @@ fn a_task_that_runs_too_long_times_out() {
     pool.after(micros(1));
     pool.expect([ask(1), terminate(1)]);
     pool.dies(1);
-    pool.expect([fail(1, Failure::TimedOut)]);
+    pool.expect([fail(1, Failure::TimedOut(millis(5)))]);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_timeout_of_no_time_at_all_still_ends_the_task() {
     pool.after(Duration::ZERO);
     pool.skip();
     pool.dies(1);
-    pool.expect([fail(1, Failure::TimedOut)]);
+    pool.expect([fail(1, Failure::TimedOut(Duration::ZERO))]);
 }
 
 #[test]
