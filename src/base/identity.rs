@@ -63,6 +63,11 @@ impl Identity {
         self.parent.as_ref().map(|parent| parent.pid)
     }
 
+    /// Tells this process who it is, and by what it can see the end of its parent.
+    pub(crate) fn adopt(self, parent: ParentLink) {
+        *OWN.lock() = Some(Own::new(self, Some(parent)));
+    }
+
     fn of_main_process() -> Self {
         // Without randomness there is no secret, and nobody can prove to have it.
         let authkey = random_bytes::<32>().map(Vec::from).unwrap_or_default();
@@ -120,11 +125,6 @@ fn own() -> &'static Own {
     OWN.lock().get_or_insert_with(|| Own::new(Identity::of_main_process(), None))
 }
 
-/// Tells this process who it is, and by what it can see the end of its parent.
-pub(crate) fn adopt(identity: Identity, parent: ParentLink) {
-    *OWN.lock() = Some(Own::new(identity, Some(parent)));
-}
-
 /// The parent of this process.
 #[derive(Clone, Copy)]
 pub(crate) struct Parent {
@@ -143,14 +143,6 @@ impl Parent {
     }
 }
 
-/// Who has started this process, if it was not the user.
-pub(crate) fn parent() -> Option<Parent> {
-    let own = own();
-    let Relative { name, pid } = own.identity.parent.as_ref()?;
-    let open = || own.parent.as_ref()?.open_end(*pid);
-    Some(Parent { name, pid: *pid, end: own.parent_end.get_or_init(open).as_ref() })
-}
-
 impl Own {
     fn new(identity: Identity, parent: Option<ParentLink>) -> &'static Self {
         let authkey = Mutex::new(AuthKey(identity.authkey.0.clone()));
@@ -164,17 +156,6 @@ impl Own {
             path => format!("{path}:{last}"),
         }
     }
-}
-
-/// The path of the next process that is made here.
-pub(crate) fn next_path() -> String {
-    let own = own();
-    own.path_below(&(own.made.fetch_add(1, Ordering::Relaxed) + 1).to_string())
-}
-
-/// What the children of this process are unless they are told otherwise.
-pub(crate) fn children_are_daemons() -> bool {
-    own().identity.children_are_daemons
 }
 
 /// A secret that a process shares with its descendants; Python's `authkey`.
@@ -255,6 +236,25 @@ impl CurrentProcess {
     /// Changes the key of this process; those of others stay as they are.
     pub fn set_authkey(self, key: AuthKey) {
         *self.0.authkey.lock() = key;
+    }
+
+    /// Who has started it, if it was not the user.
+    pub(crate) fn parent(self) -> Option<Parent> {
+        let Self(own) = self;
+        let Relative { name, pid } = own.identity.parent.as_ref()?;
+        let open = || own.parent.as_ref()?.open_end(*pid);
+        Some(Parent { name, pid: *pid, end: own.parent_end.get_or_init(open).as_ref() })
+    }
+
+    /// The path of the next process that is made here.
+    pub(crate) fn next_path(self) -> String {
+        let number = self.0.made.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.path_below(&number.to_string())
+    }
+
+    /// Whether its children are daemons unless they are told otherwise.
+    pub(crate) fn children_are_daemons(self) -> bool {
+        self.0.identity.children_are_daemons
     }
 }
 

@@ -12,8 +12,6 @@ pub(crate) use self::clock::{Clock, Sleep, nanos};
 pub(crate) use self::id::IdHasher;
 pub use self::id::{TaskId, WorkerId};
 pub use self::identity::{AuthKey, CurrentProcess, current_process};
-pub(crate) use self::identity::{
-    Identity, Parent, ParentLink, adopt, children_are_daemons, next_path, parent,
-};
+pub(crate) use self::identity::{Identity, Parent, ParentLink};
 pub use self::limits::ResourceLimits;
 pub(crate) use self::timer::{Delay, within};

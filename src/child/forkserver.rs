@@ -14,8 +14,8 @@ use super::panic::record_panics;
 use super::prepare::preload;
 use super::stream::FrameReader;
 use super::worker;
+use crate::base::ParentLink;
 use crate::base::log::print;
-use crate::base::{ParentLink, adopt};
 use crate::function::{Function, Registry, TestWorker};
 use crate::sys::fork::{
     Fork, Lifeline, SingleThreaded, flush_output, has_event_poll, keep_exits, kill_group,
@@ -78,7 +78,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
     greet(&socket, Vec::new())?;
     let input = Arc::clone(&connection.lifeline);
     let parent = hello.identity.parent_pid().and_then(open_parent);
-    adopt(hello.identity, ParentLink { input, is_silent: true });
+    hello.identity.adopt(ParentLink { input, is_silent: true });
     record_panics();
     close_inherited(&hello.pass_fds);
     let prepared = single_threaded_at_start().and_then(|()| {

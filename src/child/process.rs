@@ -11,7 +11,7 @@ use super::progress::Reporter;
 use super::stream::{FrameReader, FrameWriter};
 use super::worker::watch_parent;
 use crate::base::log::print;
-use crate::base::{ParentLink, TaskId, adopt, current_process};
+use crate::base::{ParentLink, TaskId, current_process};
 use crate::function::{Arguments, Function, InitError, Registry};
 use crate::memory::shared::settle;
 use crate::sys::handle::close_inherited;
@@ -57,7 +57,7 @@ fn serve(socket: OwnedFd) -> io::Result<i32> {
         Err(differences) => return refuse(&mut writer, differences),
     };
     let link = ParentLink { input: Arc::clone(&socket), is_silent: true };
-    adopt(hello.identity.clone(), link);
+    hello.identity.clone().adopt(link);
     if hello.ends_with_parent {
         watch_parent(socket, &hello.identity)?;
     }

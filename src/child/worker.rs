@@ -20,7 +20,7 @@ use super::segments::{Segments, read};
 use super::stream::{FrameReader, FrameWriter, Incoming, Items};
 use crate::base::limits::CpuTimeLimit;
 use crate::base::log::print;
-use crate::base::{Identity, ParentLink, adopt};
+use crate::base::{Identity, ParentLink};
 use crate::codec::SHARED_FROM;
 use crate::function::{Arguments, Function, Registry};
 use crate::memory::page::{begin, is_offered};
@@ -238,7 +238,7 @@ impl Worker {
         }
         hello.limits.apply()?;
         let cpu_time = hello.limits.cpu_time_of_tasks()?;
-        adopt(hello.identity.clone(), ParentLink { input, is_silent: false });
+        hello.identity.clone().adopt(ParentLink { input, is_silent: false });
         let memory = hello.max_memory.and_then(|most| MemoryLimit::new(most, is_forked).ok());
         if hello.preload.is_some() || hello.initializer.is_some() {
             writer.flush()?; // it may take long

@@ -17,7 +17,7 @@ use super::handle::ProcessHandle;
 use super::plan::{Plan, PlannedCall};
 use super::shared::Shared;
 use super::stdio::{ProcessStdio, Streams};
-use crate::base::{AuthKey, ResourceLimits, children_are_daemons, current_process, next_path};
+use crate::base::{AuthKey, ResourceLimits, current_process};
 use crate::error::CallFailure;
 use crate::function::{Callable, Registry, TaskFn};
 use crate::memory::Payload;
@@ -264,7 +264,7 @@ impl<F, A> ProcessBuilder<F, A> {
         F: Callable<A, M>,
         A: Serialize,
     {
-        let daemon = self.daemon.unwrap_or_else(children_are_daemons);
+        let daemon = self.daemon.unwrap_or_else(|| current_process().children_are_daemons());
         self.make(daemon, false)
     }
 
@@ -284,9 +284,10 @@ impl<F, A> ProcessBuilder<F, A> {
         F: 'static,
         A: Serialize,
     {
-        let path = next_path();
+        let this = current_process();
+        let path = this.next_path();
         let name = self.name.unwrap_or_else(|| format!("Process-{path}"));
-        let authkey = self.authkey.unwrap_or_else(|| current_process().authkey());
+        let authkey = self.authkey.unwrap_or_else(|| this.authkey());
         let plan = Plan {
             function: type_name::<F>(),
             call: call::<F, A>(&self.args, self.max_payload),

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::error::{Cause, ProcessError};
 use super::sentinel::Sentinel;
-use crate::base::{Parent, parent, within};
+use crate::base::{Parent, current_process, within};
 
 /// The process that has started this one; `None` in a process that the user has started. Python's
 /// function of the same name.
 ///
 /// It works in a [`Process`](crate::Process) and in the workers of a pool.
 pub fn parent_process() -> Option<ParentProcess> {
-    parent().map(ParentProcess)
+    current_process().parent().map(ParentProcess)
 }
 
 /// What [`parent_process`] returns.
