@@ -22,7 +22,7 @@ pub(crate) use self::cause::{Cause, ErrorReport, Subject};
 pub use self::panic::TaskPanic;
 pub(crate) use self::refusal::Refusal;
 pub use self::start::BrokenProcessPool;
-pub(crate) use self::start::{BrokenCause, InitializerFailure, StartError, StartPlace};
+pub(crate) use self::start::{BrokenCause, StartError, StartPlace};
 pub use self::task::{RunError, SubmitError, TaskError};
 pub(crate) use self::text::{debug_as_text, unregistered};
 pub use self::worker::WorkerDeath;

@@ -90,6 +90,7 @@ pub(crate) enum StartError {
     Timeout { place: StartPlace, limit: Duration, hint: &'static str },
 }
 
+/// How an initializer or a preload has failed.
 #[derive(Clone, Debug)]
 pub(crate) enum InitializerFailure {
     Failed { place: StartPlace, failure: InitFailure },
@@ -140,6 +141,44 @@ impl fmt::Display for InitializerFailure {
 }
 
 impl StartError {
+    /// Of a process that cannot serve, with the names of what it was to call before.
+    pub(crate) fn refused(
+        place: StartPlace,
+        initializer: &'static str,
+        preload: &'static str,
+        refusal: Refusal,
+    ) -> Self {
+        let failed = |failure| InitializerFailure::Failed { place, failure };
+        match refusal {
+            Refusal::Preload(InitFailure::CannotFork(reason)) => Self::CannotFork { place, reason },
+            Refusal::Preload(failure) => {
+                Self::Preload { function: preload, failure: failed(failure) }
+            }
+            Refusal::Initializer(failure) => {
+                Self::Initializer { function: initializer, failure: failed(failure) }
+            }
+            refusal => Self::Refused(refusal),
+        }
+    }
+
+    /// Of a process whose initializer takes too long.
+    pub(crate) fn initializer_timed_out(
+        function: &'static str,
+        place: StartPlace,
+        limit: Duration,
+    ) -> Self {
+        Self::Initializer { function, failure: InitializerFailure::Timeout { place, limit } }
+    }
+
+    /// Of a process whose preload takes too long.
+    pub(crate) fn preload_timed_out(
+        function: &'static str,
+        place: StartPlace,
+        limit: Duration,
+    ) -> Self {
+        Self::Preload { function, failure: InitializerFailure::Timeout { place, limit } }
+    }
+
     fn pid(&self) -> Option<u32> {
         match self {
             Self::Died { death, .. } | Self::ServerLost(death) => Some(death.pid()),

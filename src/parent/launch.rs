@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::{Identity, ResourceLimits, WorkerId};
-use crate::error::{InitializerFailure, Refusal, StartError, StartPlace};
+use crate::error::{Refusal, StartError, StartPlace};
 use crate::function::Registry;
 use crate::memory::Payload;
 use crate::parent::output::WorkerOutput;
@@ -15,7 +15,7 @@ use crate::parent::program::Program;
 use crate::sys::memory::SharedPageRef;
 use crate::wire::frame::VERSION;
 use crate::wire::hello::{Hello, PreloadHeader};
-use crate::wire::message::{InitFailure, Stop};
+use crate::wire::message::Stop;
 
 /// How the workers of a pool are started.
 #[derive(Debug)]
@@ -109,60 +109,19 @@ impl Launch {
 
     /// What to say of a worker that cannot serve.
     pub(crate) fn refused(&self, pid: u32, refusal: Refusal) -> StartError {
-        let initializer = self.initializer.as_deref();
-        refused(StartPlace::worker(pid), initializer, self.preload.as_deref(), refusal)
+        let name = |call: &Option<Arc<Call>>| call.as_deref().map_or("", |call| call.name);
+        let (initializer, preload) = (name(&self.initializer), name(&self.preload));
+        StartError::refused(StartPlace::worker(pid), initializer, preload, refusal)
     }
 
+    /// What to say of a worker that takes too long.
     pub(crate) fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
-        let place = StartPlace::worker(pid);
-        let limit = self.start_timeout;
-        match self.initializer.as_deref().filter(|_| initialising) {
-            Some(Call { name: function, .. }) => {
-                let failure = InitializerFailure::Timeout { place, limit };
-                StartError::Initializer { function, failure }
-            }
-            None if initialising => timed_out(place, limit, self.preload.as_deref(), ""),
-            None => timed_out(place, limit, None, self.program.hint()),
+        let (place, limit) = (StartPlace::worker(pid), self.start_timeout);
+        match (&self.initializer, &self.preload) {
+            _ if !initialising => StartError::Timeout { place, limit, hint: self.program.hint() },
+            (Some(call), _) => StartError::initializer_timed_out(call.name, place, limit),
+            (None, Some(call)) => StartError::preload_timed_out(call.name, place, limit),
+            (None, None) => StartError::Timeout { place, limit, hint: "" },
         }
-    }
-}
-
-/// What to say of a process that cannot serve.
-pub(crate) fn refused(
-    place: StartPlace,
-    initializer: Option<&Call>,
-    preload: Option<&Call>,
-    refusal: Refusal,
-) -> StartError {
-    let name = |call: Option<&Call>| call.map_or("", |call| call.name);
-    match refusal {
-        Refusal::Preload(InitFailure::CannotFork(reason)) => {
-            StartError::CannotFork { place, reason }
-        }
-        Refusal::Preload(failure) => {
-            let failure = InitializerFailure::Failed { place, failure };
-            StartError::Preload { function: name(preload), failure }
-        }
-        Refusal::Initializer(failure) => {
-            let failure = InitializerFailure::Failed { place, failure };
-            StartError::Initializer { function: name(initializer), failure }
-        }
-        refusal => StartError::Refused(refusal),
-    }
-}
-
-/// What to say of a process that takes too long, perhaps in its preload.
-pub(crate) fn timed_out(
-    place: StartPlace,
-    limit: Duration,
-    preload: Option<&Call>,
-    hint: &'static str,
-) -> StartError {
-    match preload {
-        Some(Call { name: function, .. }) => {
-            let failure = InitializerFailure::Timeout { place, limit };
-            StartError::Preload { function, failure }
-        }
-        None => StartError::Timeout { place, limit, hint },
     }
 }

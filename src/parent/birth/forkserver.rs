@@ -34,9 +34,8 @@ use tokio_util::codec::LengthDelimitedCodec;
 
 pub(crate) use self::launch::ServerLaunch;
 use crate::base::{Delay, ResourceLimits, WorkerId, log};
-use crate::error::{DeathReport, Deceased, StartError, StartPlace, WorkerDeath};
+use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
 use crate::parent::handshake::{Handshake, Heard};
-use crate::parent::launch::{refused, timed_out};
 use crate::parent::output::{Drained, drain};
 use crate::parent::program::{Program, start_child};
 use crate::sys::fork;
@@ -400,9 +399,8 @@ impl<'a> Server<'a> {
                     self.send();
                 }
                 Heard::Refused(refusal) => {
-                    let place = StartPlace::fork_server(self.reaper.child().pid());
-                    let preload = self.launch.preload.as_deref();
-                    self.stage = ServerStage::Failed(refused(place, None, preload, refusal));
+                    let pid = self.reaper.child().pid();
+                    self.stage = ServerStage::Failed(self.launch.refused(pid, refusal));
                 }
             }
         }
@@ -479,18 +477,12 @@ impl<'a> Server<'a> {
     }
 
     fn too_late(&self) -> ServerStage {
-        let place = StartPlace::fork_server(self.reaper.child().pid());
-        let (limit, preload) = (self.patience(), self.launch.preload.as_deref());
-        match &self.stage {
-            ServerStage::Starting(handshake, _) if handshake.is_silent() => {
-                ServerStage::Failed(timed_out(place, limit, None, self.launch.program.hint()))
-            }
-            ServerStage::Starting(..) => ServerStage::Failed(timed_out(place, limit, preload, "")),
-            _ => {
-                let remark = format!("it did not answer within {limit:?}");
-                ServerStage::Condemned { serving: true, remark }
-            }
+        if let ServerStage::Starting(handshake, _) = &self.stage {
+            let pid = self.reaper.child().pid();
+            return ServerStage::Failed(self.launch.timed_out(pid, !handshake.is_silent()));
         }
+        let remark = format!("it did not answer within {:?}", self.patience());
+        ServerStage::Condemned { serving: true, remark }
     }
 
     /// Ends the server, if it has not ended yet, and tells all who wait.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::base::{Identity, WorkerId};
-use crate::error::StartError;
+use crate::error::{Refusal, StartError, StartPlace};
 use crate::function::Registry;
 use crate::parent::launch::Call;
 use crate::parent::output::WorkerOutput;
@@ -32,6 +32,22 @@ impl ServerLaunch {
     /// What to say if the server could not be started or reached.
     pub(super) fn failed(&self, error: io::Error) -> StartError {
         self.program.failed(error)
+    }
+
+    /// What to say of a server that cannot serve.
+    pub(super) fn refused(&self, pid: u32, refusal: Refusal) -> StartError {
+        let preload = self.preload.as_deref().map_or("", |call| call.name);
+        StartError::refused(StartPlace::fork_server(pid), "", preload, refusal)
+    }
+
+    /// What to say of a server that takes too long.
+    pub(super) fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
+        let (place, limit) = (StartPlace::fork_server(pid), self.start_timeout);
+        match &self.preload {
+            _ if !initialising => StartError::Timeout { place, limit, hint: self.program.hint() },
+            Some(call) => StartError::preload_timed_out(call.name, place, limit),
+            None => StartError::Timeout { place, limit, hint: "" },
+        }
     }
 
     /// What the server is told first, with its preload's arguments.
