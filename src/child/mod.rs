@@ -15,7 +15,6 @@ mod panic;
 mod prepare;
 mod process;
 mod progress;
-mod segments;
 mod stream;
 mod worker;
 

@@ -16,13 +16,13 @@ use super::context::{Current, set_current, set_current_item};
 use super::panic::record_panics;
 use super::prepare::{initialise, preload};
 use super::progress::Reporter;
-use super::segments::{Segments, read};
 use super::stream::{FrameReader, FrameWriter, Incoming, Items};
 use crate::base::limits::CpuTimeLimit;
 use crate::base::log::print;
 use crate::base::{Identity, ParentLink};
 use crate::codec::SHARED_FROM;
 use crate::function::{Arguments, Function, Registry};
+use crate::memory::Segments;
 use crate::memory::page::{begin, is_offered};
 use crate::memory::shared::{refuse_to_lend, settle};
 use crate::sys::fork::{Lifeline, exit_forked};
@@ -299,10 +299,9 @@ impl Worker {
             }
             Kind::SegmentTask => {
                 let (SegmentTask { task, place }, _) = split_header(body)?;
-                match self.segments.open(&place) {
-                    Ok(segment) => {
-                        let payload = Arguments::Shared(read(segment, &place));
-                        let is_last = incoming.is_last;
+                match self.segments.read(&place) {
+                    Ok(payload) => {
+                        let (payload, is_last) = (Arguments::Shared(payload), incoming.is_last);
                         self.run_task(task, payload, is_last, writer)?;
                     }
                     Err(_) if self.is_offered(task) => {

@@ -38,12 +38,12 @@ pub(crate) fn lease_word(segment: &Segment) -> &AtomicU64 {
 }
 
 /// How many readers there are, in a segment of the parent's.
-pub(crate) fn readers_word(segment: &Segment) -> &AtomicU64 {
+pub(super) fn readers_word(segment: &Segment) -> &AtomicU64 {
     &segment.words()[1]
 }
 
 /// How long a segment is made for so many bytes: a bit longer, as the next ones may be a bit more.
-pub(crate) fn segment_size(length: usize) -> usize {
+pub(super) fn segment_size(length: usize) -> usize {
     let length = length.max(SMALLEST);
     let step = length.next_power_of_two() / 16;
     length.checked_next_multiple_of(step).unwrap_or(length)
@@ -66,7 +66,7 @@ fn leave_to_readers(slab: &Slab) {
 }
 
 /// Whether its parent has given up a segment.
-pub(crate) fn is_given_up(segment: &Segment) -> bool {
+pub(super) fn is_given_up(segment: &Segment) -> bool {
     lease_word(segment).load(Ordering::SeqCst) == GIVEN_UP
 }
 

@@ -26,17 +26,17 @@ use crate::sys::buffer::vec_for;
 use crate::sys::memory::{Peer, Segment};
 use crate::wire::message::{Outcome, SegmentOffer, SegmentReply};
 
-pub(crate) const OFFERED: u64 = 0;
-pub(crate) const FREE: u64 = 1;
-pub(crate) const LENT: u64 = 2;
-pub(crate) const TAKEN: u64 = 3;
-pub(crate) const GIVEN_UP: u64 = 4;
+pub(super) const OFFERED: u64 = 0;
+pub(super) const FREE: u64 = 1;
+pub(super) const LENT: u64 = 2;
+pub(super) const TAKEN: u64 = 3;
+pub(super) const GIVEN_UP: u64 = 4;
 
 /// The most segments that a worker may have.
-pub(crate) const SEGMENTS: usize = 4;
+pub(super) const SEGMENTS: usize = 4;
 
 /// Whose turn it is, in a segment of a worker's.
-pub(crate) fn turn_word(segment: &Segment) -> &AtomicU64 {
+pub(super) fn turn_word(segment: &Segment) -> &AtomicU64 {
     &segment.words()[0]
 }
 

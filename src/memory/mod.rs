@@ -4,10 +4,12 @@ mod arena;
 mod loans;
 pub(crate) mod page;
 mod payload;
+mod segments;
 pub(crate) mod shared;
 
-pub(crate) use self::arena::{
-    Arena, Draft, Lease, Slab, Slabs, is_given_up, lease_word, readers_word, segment_size,
-};
-pub(crate) use self::loans::{FREE, GIVEN_UP, LENT, Loans, OFFERED, SEGMENTS, TAKEN, turn_word};
+#[cfg(test)]
+pub(crate) use self::arena::lease_word;
+pub(crate) use self::arena::{Arena, Lease};
+pub(crate) use self::loans::Loans;
 pub(crate) use self::payload::{Encoded, Payload};
+pub(crate) use self::segments::Segments;

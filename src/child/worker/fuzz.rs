@@ -120,7 +120,7 @@ fn worker(
     known: &Place,
 ) -> Worker {
     let mut segments = Segments::new(1 << 20);
-    segments.open(known).unwrap();
+    segments.read(known).unwrap();
     Worker {
         hello: hello(),
         functions: functions(),

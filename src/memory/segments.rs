@@ -1,4 +1,5 @@
-//! Memory that a worker shares with its parent: segments with arguments, and its own for results.
+//! What a worker has of the memory in which payloads travel: segments of its parent's with
+//! arguments (see [`arena`](super::arena)), and its own for results (see [`loans`](super::loans)).
 
 use std::io;
 use std::sync::Arc;
@@ -6,10 +7,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::memory::{
-    Draft, FREE, GIVEN_UP, LENT, OFFERED, SEGMENTS, Slab, Slabs, TAKEN, is_given_up, lease_word,
-    readers_word, segment_size, turn_word,
-};
+use super::arena::{Draft, Slab, Slabs, is_given_up, lease_word, readers_word, segment_size};
+use super::loans::{FREE, GIVEN_UP, LENT, OFFERED, SEGMENTS, TAKEN, turn_word};
 use crate::sys::memory::{Segment, SegmentRef};
 use crate::wire::message::{Place, SegmentOffer};
 
@@ -18,7 +17,7 @@ const KEPT: usize = 8;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Segments {
+pub(crate) struct Segments {
     /// Those of the parent's, with their names; the last ones were used last.
     opened: Vec<(u64, Arc<Segment>)>,
     own: Vec<Slab>,
@@ -28,13 +27,24 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    pub(super) fn new(most: u64) -> Self {
+    pub(crate) fn new(most: u64) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         Self { opened: Vec::new(), own: Vec::new(), most, next: 1 }
     }
 
+    /// The arguments at a place; nothing if the task is over for the parent, which then does not
+    /// care what becomes of it.
+    ///
+    /// # Errors
+    ///
+    /// If the segment cannot be opened.
+    pub(crate) fn read(&mut self, place: &Place) -> io::Result<Bytes> {
+        let segment = self.open(place)?;
+        Ok(Reading::new(segment, place).map_or_else(Bytes::new, Bytes::from_owner))
+    }
+
     /// Opens what is at a place, or finds that it is open.
-    pub(super) fn open(&mut self, place: &Place) -> io::Result<Arc<Segment>> {
+    fn open(&mut self, place: &Place) -> io::Result<Arc<Segment>> {
         self.opened.retain(|(_, segment)| !is_given_up(segment));
         let known = self.opened.iter().position(|(id, _)| *id == place.id);
         let found = match known {
@@ -57,19 +67,19 @@ impl Segments {
     }
 
     /// How much of this process's memory is shared.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         let opened = self.opened.iter().filter(|(_, segment)| !is_given_up(segment));
         let opened = opened.map(|(_, segment)| segment.len());
         let own = self.own.iter().filter(|slab| is_kept(slab)).map(|slab| slab.segment.len());
         opened.chain(own).sum::<usize>() as u64
     }
 
-    pub(super) fn draft(&mut self) -> Draft<&mut Self> {
+    pub(crate) fn draft(&mut self) -> Draft<&mut Self> {
         Draft::new(self)
     }
 
     /// Says that the result of a draft is the parent's now; returns its segment.
-    pub(super) fn lend(&mut self, slab: Slab) -> u64 {
+    pub(crate) fn lend(&mut self, slab: Slab) -> u64 {
         let id = slab.id;
         turn_word(&slab.segment).store(LENT, Ordering::Release);
         self.own.push(slab);
@@ -78,7 +88,7 @@ impl Segments {
 
     /// A segment for results of that length, if all that would do are lent, and it may have one
     /// more.
-    pub(super) fn offer(&mut self, length: usize) -> Option<SegmentOffer> {
+    pub(crate) fn offer(&mut self, length: usize) -> Option<SegmentOffer> {
         self.own.retain(is_kept);
         let size = segment_size(length);
         let is_enough = |slab: &Slab| !is_lent(slab) && fits(slab, length);
@@ -105,7 +115,7 @@ impl Segments {
 
     /// The parent cannot open something: lets go of what it has not opened, and offers nothing
     /// more.
-    pub(super) fn stop_offering(&mut self) {
+    pub(crate) fn stop_offering(&mut self) {
         self.own.retain(is_opened);
         self.most = 0;
     }
@@ -177,12 +187,6 @@ impl Drop for Reading {
     fn drop(&mut self) {
         readers_word(&self.segment).fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-/// The arguments at a place; nothing if the task is over for the parent, which then does not care
-/// what becomes of it.
-pub(super) fn read(segment: Arc<Segment>, place: &Place) -> Bytes {
-    Reading::new(segment, place).map_or_else(Bytes::new, Bytes::from_owner)
 }
 
 #[cfg(all(test, target_os = "linux"))]
