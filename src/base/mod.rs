@@ -3,7 +3,7 @@
 mod clock;
 mod id;
 mod identity;
-pub(crate) mod limits;
+mod limits;
 pub(crate) mod log;
 pub(crate) mod sync;
 mod timer;
@@ -14,4 +14,5 @@ pub use self::id::{TaskId, WorkerId};
 pub use self::identity::{AuthKey, CurrentProcess, current_process};
 pub(crate) use self::identity::{Identity, Parent, ParentLink};
 pub use self::limits::ResourceLimits;
+pub(crate) use self::limits::{CpuTimeLimit, Exceeded};
 pub(crate) use self::timer::{Delay, within};

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::base::limits::Exceeded;
-use crate::base::{ResourceLimits, WorkerId};
+use crate::base::{Exceeded, ResourceLimits, WorkerId};
 use crate::sys::process::signal_name;
 
 /// How a worker process ended when it should not have.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
-use crate::base::limits::Exceeded;
+use crate::base::Exceeded;
 use crate::error::{CallFailure, Refusal, TaskPanic, debug_as_text, unregistered};
 use crate::sys::process::signal_name;
 
