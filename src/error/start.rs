@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use super::refusal::Refusal;
 use super::text::debug_as_text;
-use super::worker::{Deceased, WorkerDeath};
+use super::worker::{PoolProcess, WorkerDeath};
 use crate::sys::resources::is_shortage;
 use crate::wire::message::InitFailure;
 use crate::wire::role::TRY_AGAIN;
@@ -85,42 +85,16 @@ pub(crate) enum StartError {
     #[error("the preload `{function}` {failure}")]
     Preload { function: &'static str, failure: InitializerFailure },
     #[error("{place} cannot fork workers: {reason}")]
-    CannotFork { place: StartPlace, reason: String },
+    CannotFork { place: PoolProcess, reason: String },
     #[error("{place} was not ready within {limit:?}{hint}")]
-    Timeout { place: StartPlace, limit: Duration, hint: &'static str },
+    Timeout { place: PoolProcess, limit: Duration, hint: &'static str },
 }
 
 /// How an initializer or a preload has failed.
 #[derive(Clone, Debug)]
 pub(crate) enum InitializerFailure {
-    Failed { place: StartPlace, failure: InitFailure },
-    Timeout { place: StartPlace, limit: Duration },
-}
-
-/// The process where something has failed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StartPlace {
-    deceased: Deceased,
-    pid: u32,
-}
-
-impl StartPlace {
-    pub(crate) fn worker(pid: u32) -> Self {
-        Self { deceased: Deceased::Worker, pid }
-    }
-
-    pub(crate) fn fork_server(pid: u32) -> Self {
-        Self { deceased: Deceased::ForkServer, pid }
-    }
-}
-
-impl fmt::Display for StartPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.deceased {
-            Deceased::Worker => write!(f, "a worker (pid {})", self.pid),
-            Deceased::ForkServer => write!(f, "the fork server (pid {})", self.pid),
-        }
-    }
+    Failed { place: PoolProcess, failure: InitFailure },
+    Timeout { place: PoolProcess, limit: Duration },
 }
 
 impl fmt::Display for InitializerFailure {
@@ -143,7 +117,7 @@ impl fmt::Display for InitializerFailure {
 impl StartError {
     /// Of a process that cannot serve, with the names of what it was to call before.
     pub(crate) fn refused(
-        place: StartPlace,
+        place: PoolProcess,
         initializer: &'static str,
         preload: &'static str,
         refusal: Refusal,
@@ -164,7 +138,7 @@ impl StartError {
     /// Of a process whose initializer takes too long.
     pub(crate) fn initializer_timed_out(
         function: &'static str,
-        place: StartPlace,
+        place: PoolProcess,
         limit: Duration,
     ) -> Self {
         Self::Initializer { function, failure: InitializerFailure::Timeout { place, limit } }
@@ -173,7 +147,7 @@ impl StartError {
     /// Of a process whose preload takes too long.
     pub(crate) fn preload_timed_out(
         function: &'static str,
-        place: StartPlace,
+        place: PoolProcess,
         limit: Duration,
     ) -> Self {
         Self::Preload { function, failure: InitializerFailure::Timeout { place, limit } }
@@ -182,10 +156,10 @@ impl StartError {
     fn pid(&self) -> Option<u32> {
         match self {
             Self::Died { death, .. } | Self::ServerLost(death) => Some(death.pid()),
-            Self::Timeout { place, .. } | Self::CannotFork { place, .. } => Some(place.pid),
+            Self::Timeout { place, .. } | Self::CannotFork { place, .. } => Some(place.pid()),
             Self::Initializer { failure, .. } | Self::Preload { failure, .. } => match failure {
                 InitializerFailure::Failed { place, .. }
-                | InitializerFailure::Timeout { place, .. } => Some(place.pid),
+                | InitializerFailure::Timeout { place, .. } => Some(place.pid()),
             },
             Self::Spawn { .. } | Self::Refused(_) => None,
         }

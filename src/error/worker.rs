@@ -12,10 +12,9 @@ pub struct WorkerDeath(Arc<DeathReport>);
 
 #[derive(Clone, Debug)]
 pub(crate) struct DeathReport {
-    pub(crate) deceased: Deceased,
+    pub(crate) process: PoolProcess,
     /// That which has died, or for which the fork server was started.
     pub(crate) worker: WorkerId,
-    pub(crate) pid: u32,
     pub(crate) exit_code: Option<i32>,
     pub(crate) signal: Option<i32>,
     pub(crate) stderr_tail: String,
@@ -25,11 +24,27 @@ pub(crate) struct DeathReport {
     pub(crate) remark: Option<String>,
 }
 
-/// Who has died.
+/// A process of a pool, by its process id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deceased {
-    Worker,
-    ForkServer,
+pub(crate) enum PoolProcess {
+    Worker(u32),
+    ForkServer(u32),
+}
+
+impl PoolProcess {
+    pub(super) fn pid(self) -> u32 {
+        let (Self::Worker(pid) | Self::ForkServer(pid)) = self;
+        pid
+    }
+}
+
+impl fmt::Display for PoolProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Worker(pid) => write!(f, "a worker (pid {pid})"),
+            Self::ForkServer(pid) => write!(f, "the fork server (pid {pid})"),
+        }
+    }
 }
 
 impl WorkerDeath {
@@ -44,7 +59,7 @@ impl WorkerDeath {
 
     /// The process id it had.
     pub fn pid(&self) -> u32 {
-        self.0.pid
+        self.0.process.pid()
     }
 
     /// Its exit code, unless a signal ended it. An exit with code 0 is a death, too, if the pool
@@ -103,11 +118,10 @@ impl WorkerDeath {
 impl fmt::Display for WorkerDeath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = &*self.0;
-        match report.deceased {
-            Deceased::Worker => write!(f, "{}", report.worker)?,
-            Deceased::ForkServer => f.write_str("the fork server")?,
+        match report.process {
+            PoolProcess::Worker(pid) => write!(f, "{} (pid {pid}) ", report.worker)?,
+            server @ PoolProcess::ForkServer(_) => write!(f, "{server} ")?,
         }
-        write!(f, " (pid {}) ", report.pid)?;
         match (report.signal, report.exit_code) {
             (Some(signal), _) => {
                 write!(f, "was killed by signal {signal}")?;

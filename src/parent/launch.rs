@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::{Identity, ResourceLimits, WorkerId};
-use crate::error::{Refusal, StartError, StartPlace};
+use crate::error::{PoolProcess, Refusal, StartError};
 use crate::function::Registry;
 use crate::memory::Payload;
 use crate::parent::output::WorkerOutput;
@@ -111,12 +111,12 @@ impl Launch {
     pub(crate) fn refused(&self, pid: u32, refusal: Refusal) -> StartError {
         let name = |call: &Option<Arc<Call>>| call.as_deref().map_or("", |call| call.name);
         let (initializer, preload) = (name(&self.initializer), name(&self.preload));
-        StartError::refused(StartPlace::worker(pid), initializer, preload, refusal)
+        StartError::refused(PoolProcess::Worker(pid), initializer, preload, refusal)
     }
 
     /// What to say of a worker that takes too long.
     pub(crate) fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
-        let (place, limit) = (StartPlace::worker(pid), self.start_timeout);
+        let (place, limit) = (PoolProcess::Worker(pid), self.start_timeout);
         match (&self.initializer, &self.preload) {
             _ if !initialising => StartError::Timeout { place, limit, hint: self.program.hint() },
             (Some(call), _) => StartError::initializer_timed_out(call.name, place, limit),

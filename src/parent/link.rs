@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::base::{Clock, Sleep, WorkerId};
-use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
+use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
 use crate::memory::page::Watch;
 use crate::memory::shared::{Kept, Lent, borrow};
 use crate::memory::{Arena, Loans, Payload};
@@ -488,9 +488,8 @@ impl<'a> Link<'a> {
             _ => None,
         };
         let death = WorkerDeath::new(DeathReport {
-            deceased: Deceased::Worker,
+            process: PoolProcess::Worker(self.pid),
             worker: self.uplink.worker,
-            pid: self.pid,
             exit_code: status.and_then(|status| status.code()),
             signal: status.and_then(|status| status.signal()),
             stderr_tail,

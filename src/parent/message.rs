@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::base::{ResourceLimits, TaskId, WorkerId};
-use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
+use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
 use crate::memory::Payload;
 use crate::parent::outlet::Outlet;
 use crate::sys::memory::SharedPage;
@@ -121,9 +121,8 @@ impl Ended {
     /// The end of a worker that has said goodbye after it broke the protocol.
     pub(crate) fn disgraced(worker: WorkerId, pid: u32) -> Self {
         let death = WorkerDeath::new(DeathReport {
-            deceased: Deceased::Worker,
+            process: PoolProcess::Worker(pid),
             worker,
-            pid,
             exit_code: None,
             signal: None,
             stderr_tail: String::new(),

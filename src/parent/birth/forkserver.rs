@@ -34,7 +34,7 @@ use tokio_util::codec::LengthDelimitedCodec;
 
 pub(crate) use self::launch::ServerLaunch;
 use crate::base::{Delay, ResourceLimits, WorkerId, log};
-use crate::error::{DeathReport, Deceased, StartError, WorkerDeath};
+use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
 use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::output::{Drained, drain};
 use crate::parent::program::{Program, start_child};
@@ -531,9 +531,8 @@ impl<'a> Server<'a> {
         remark: Option<String>,
     ) -> WorkerDeath {
         WorkerDeath::new(DeathReport {
-            deceased: Deceased::ForkServer,
+            process: PoolProcess::ForkServer(self.reaper.child().pid()),
             worker: self.worker,
-            pid: self.reaper.child().pid(),
             exit_code: status.and_then(|status| status.code()),
             signal: status.and_then(|status| status.signal()),
             stderr_tail,

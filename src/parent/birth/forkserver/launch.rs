@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::base::{Identity, WorkerId};
-use crate::error::{Refusal, StartError, StartPlace};
+use crate::error::{PoolProcess, Refusal, StartError};
 use crate::function::Registry;
 use crate::parent::launch::Call;
 use crate::parent::output::WorkerOutput;
@@ -37,12 +37,12 @@ impl ServerLaunch {
     /// What to say of a server that cannot serve.
     pub(super) fn refused(&self, pid: u32, refusal: Refusal) -> StartError {
         let preload = self.preload.as_deref().map_or("", |call| call.name);
-        StartError::refused(StartPlace::fork_server(pid), "", preload, refusal)
+        StartError::refused(PoolProcess::ForkServer(pid), "", preload, refusal)
     }
 
     /// What to say of a server that takes too long.
     pub(super) fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
-        let (place, limit) = (StartPlace::fork_server(pid), self.start_timeout);
+        let (place, limit) = (PoolProcess::ForkServer(pid), self.start_timeout);
         match &self.preload {
             _ if !initialising => StartError::Timeout { place, limit, hint: self.program.hint() },
             Some(call) => StartError::preload_timed_out(call.name, place, limit),
