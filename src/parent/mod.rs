@@ -5,7 +5,7 @@ mod handshake;
 mod inbox;
 mod launch;
 pub(crate) mod link;
-mod message;
+pub(crate) mod message;
 mod outlet;
 mod output;
 mod program;
@@ -13,11 +13,6 @@ mod program;
 pub(crate) use self::handshake::{Handshake, Heard, misplaced};
 pub(crate) use self::inbox::{keep_payload, read_more};
 pub(crate) use self::launch::{Call, Launch};
-#[cfg(test)]
-pub(crate) use self::message::Orders;
-pub(crate) use self::message::{
-    Ended, ExitReply, Listener, Message, Order, ProgressMessage, Reply, Report, Why,
-};
 pub(crate) use self::outlet::Outlet;
 pub use self::output::{OutputLine, WorkerOutput};
 pub(crate) use self::program::{Environment, Program, start_child};

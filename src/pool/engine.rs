@@ -7,8 +7,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::base::WorkerId;
+use crate::parent::Launch;
 use crate::parent::birth::Start;
-use crate::parent::{Launch, Listener, Message};
+use crate::parent::message::{Listener, Message};
 use crate::pool::commons::{Command, Commons};
 use crate::pool::exits::ExitHook;
 use crate::pool::helm::{BATCH, Helm, Timer};

@@ -11,7 +11,8 @@ use crate::base::WorkerId;
 use crate::codec::decode;
 use crate::error::{Cause, ErrorReport, Subject, TaskError};
 use crate::memory::Payload;
-use crate::parent::{Call, ExitReply};
+use crate::parent::Call;
+use crate::parent::message::ExitReply;
 
 /// A pool may live for long and replace its workers often; this many results are for its user to
 /// add up, and more would be a leak.

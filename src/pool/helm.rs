@@ -22,7 +22,7 @@ use futures::task::AtomicWaker;
 use tokio::sync::mpsc;
 
 use crate::base::{Clock, Sleep, WorkerId};
-use crate::parent::{Message, Report};
+use crate::parent::message::{Message, Report};
 use crate::pool::commons::{Command, Commons};
 use crate::pool::shutdown::ShutdownReport;
 use crate::scheduler::Time;

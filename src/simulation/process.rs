@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 use crate::base::WorkerId;
 use crate::base::sync::Mutex;
 use crate::error::StartError;
+use crate::parent::Launch;
 use crate::parent::birth::{Body, Spawned, Start};
-use crate::parent::{Launch, Orders};
+use crate::parent::message::Orders;
 use crate::sys::memory::{SharedPage, SharedPageRef};
 use crate::sys::pipe::{WorkerPipes, read_behind, worker_pipes};
 

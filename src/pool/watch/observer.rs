@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{TaskId, WorkerId, log, nanos};
 use crate::error::BrokenProcessPool;
-use crate::parent::Ended;
+use crate::parent::message::Ended;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::watch::events::{Feed, PoolEvent};
 use crate::pool::watch::metrics::{Metrics, TaskOutcome};
