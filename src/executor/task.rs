@@ -12,9 +12,9 @@ use crate::error::{RunError, SubmitError};
 use crate::executor::blocking::block_on;
 use crate::executor::handle::TaskHandle;
 use crate::executor::pool::ProcessPoolExecutor;
-use crate::function::TaskFn;
+use crate::function::{Call, TaskFn};
 use crate::pool::task::TaskCell;
-use crate::pool::{Options, Pool, Prepared};
+use crate::pool::{Options, Pool};
 
 /// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the
 /// standard library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
@@ -308,7 +308,7 @@ where
 
     async fn submit_by(
         self,
-        enqueue: fn(&Pool, Prepared, Options) -> Result<Arc<TaskCell>, SubmitError>,
+        enqueue: fn(&Pool, Call, Options) -> Result<Arc<TaskCell>, SubmitError>,
     ) -> Result<TaskHandle<F::Output>, SubmitError> {
         let deadline = self.deadline.and_then(Deadline::instant);
         let prepared = self.pool.prepare::<F>(&self.args)?;

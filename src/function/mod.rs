@@ -1,6 +1,7 @@
 //! Which functions there are, and one call of them.
 
 mod arguments;
+mod call;
 mod callable;
 mod check;
 mod probe;
@@ -9,6 +10,7 @@ mod runtime;
 mod testing;
 
 pub(crate) use self::arguments::Arguments;
+pub(crate) use self::call::Call;
 pub use self::callable::{Callable, TaskFn, marker};
 pub use self::check::{check, search};
 pub use self::probe::{Probe, probes};

@@ -169,7 +169,7 @@ pub struct ValueForms {
 /// # }
 /// ```
 pub fn value_forms<F: TaskFn<A, M>, A, M>(_function: F) -> Option<ValueForms> {
-    Registry::global().find::<F>()?.forms()
+    Registry::global().lookup::<F>()?.1.forms()
 }
 
 /// What `register!` leaves in the binary.
@@ -231,24 +231,20 @@ impl Registry {
         Self { functions, by_type }
     }
 
-    /// The position of a function that tasks name it by.
-    pub(crate) fn position<F: 'static>(&self) -> Option<u32> {
-        self.by_type.get(&TypeId::of::<F>()).copied()
+    /// The function with this position.
+    pub(crate) fn get(&self, position: u32) -> Option<&Function> {
+        self.functions.get(position as usize)
     }
 
     /// What errors call the function with this position.
     pub(crate) fn path(&self, position: u32) -> &'static str {
-        self.functions.get(position as usize).map_or("", |function| function.path)
+        self.get(position).map_or("", |function| function.path)
     }
 
-    /// A function and its position.
+    /// A function, and its position, by which tasks name it.
     pub(crate) fn lookup<F: 'static>(&self) -> Option<(u32, &Function)> {
-        let position = self.position::<F>()?;
-        Some((position, self.functions.get(position as usize)?))
-    }
-
-    pub(crate) fn find<F: 'static>(&self) -> Option<&Function> {
-        self.lookup::<F>().map(|(_, function)| function)
+        let position = *self.by_type.get(&TypeId::of::<F>())?;
+        Some((position, self.get(position)?))
     }
 
     /// What the other process is told in the handshake.
@@ -305,7 +301,7 @@ mod tests {
     #[test]
     fn a_function_is_found_by_its_type_and_called_by_position() {
         let registry = registry();
-        assert_eq!(registry.position::<fn()>(), None);
+        assert!(registry.lookup::<fn()>().is_none());
         let power = &registry.functions[0];
         let (mut args, mut result) = (Vec::new(), Vec::new());
         encode_compact(&(2_u64, 10_u32), &mut args, 100).unwrap();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::base::{Identity, ResourceLimits, WorkerId};
 use crate::error::{PoolProcess, Refusal, StartError};
-use crate::function::Registry;
+use crate::function::{Call, Registry};
 use crate::memory::Payload;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
@@ -37,14 +37,6 @@ pub(crate) struct Launch {
     pub(crate) limits: ResourceLimits,
     pub(crate) output: WorkerOutput,
     pub(crate) start_timeout: Duration,
-}
-
-/// A call that each worker makes once.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) name: &'static str,
-    pub(crate) function: u32,
-    pub(crate) arguments: Payload,
 }
 
 impl Launch {

@@ -12,7 +12,7 @@ mod program;
 
 pub(crate) use self::handshake::{Handshake, Heard, misplaced};
 pub(crate) use self::inbox::{keep_payload, read_more};
-pub(crate) use self::launch::{Call, Launch};
+pub(crate) use self::launch::Launch;
 pub(crate) use self::outlet::Outlet;
 pub use self::output::{OutputLine, WorkerOutput};
 pub(crate) use self::program::{Environment, Program, start_child};

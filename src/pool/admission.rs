@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot, watch};
 
 use crate::base::{Delay, TaskId};
 use crate::error::{Cause, ErrorReport, Subject, SubmitError};
-use crate::function::{Function, Registry};
+use crate::function::{Call, Registry};
 use crate::memory::Payload;
 use crate::pool::commons::{Command, Commons, Refused};
 use crate::pool::engine::Engine;
@@ -52,13 +52,6 @@ pub(crate) struct Options {
     pub(crate) key: Option<u64>,
 }
 
-/// A task that is ready to be queued.
-pub(crate) struct Prepared {
-    pub(crate) name: &'static str,
-    function: u32,
-    arguments: Payload,
-}
-
 impl Pool {
     pub(crate) fn new(
         engine: Arc<Engine>,
@@ -83,20 +76,15 @@ impl Pool {
     }
 
     /// Encodes a task's arguments, if it can be accepted at all.
-    pub(crate) fn prepare<F: 'static>(
-        &self,
-        args: &impl Serialize,
-    ) -> Result<Prepared, SubmitError> {
+    pub(crate) fn prepare<F: 'static>(&self, args: &impl Serialize) -> Result<Call, SubmitError> {
         let name = std::any::type_name::<F>();
-        let (function, registered) = registered::<F>()?;
-        if self.commons.refused.get().is_some() {
+        if self.commons.refused.get().is_some() && Registry::global().lookup::<F>().is_some() {
             return Err(self.refusal(name));
         }
         let (limit, arena) = (self.limits.max_payload, &self.commons.arena);
-        let arguments = Payload::encode_in(args, limit, arena, registered.arguments());
-        let arguments =
-            arguments.map_err(|error| submit_error(name, Cause::encoding(name, error)))?;
-        Ok(Prepared { name, function, arguments })
+        let encode = |choice: &_| Payload::encode_in(args, limit, arena, choice);
+        let call = Call::prepare::<F, _>(encode, Cause::Unregistered, Cause::encoding);
+        call.map_err(|cause| submit_error(name, cause))
     }
 
     pub(crate) fn max_workers(&self) -> usize {
@@ -161,7 +149,7 @@ impl Pool {
     /// Hands a task to the supervisor; its place in the queue has been taken.
     pub(crate) fn enqueue(
         &self,
-        prepared: Prepared,
+        prepared: Call,
         options: Options,
     ) -> Result<Arc<TaskCell>, SubmitError> {
         self.enqueue_by(Engine::send, prepared, options)
@@ -170,7 +158,7 @@ impl Pool {
     /// As [`enqueue`](Self::enqueue), for whoever then waits for nothing but that task.
     pub(crate) fn enqueue_and_wait(
         &self,
-        prepared: Prepared,
+        prepared: Call,
         options: Options,
     ) -> Result<Arc<TaskCell>, SubmitError> {
         self.enqueue_by(Engine::send_and_wait, prepared, options)
@@ -179,10 +167,10 @@ impl Pool {
     fn enqueue_by(
         &self,
         send: fn(&Engine, Command) -> bool,
-        prepared: Prepared,
+        prepared: Call,
         options: Options,
     ) -> Result<Arc<TaskCell>, SubmitError> {
-        let Prepared { name, function, arguments } = prepared;
+        let Call { name, function, arguments } = prepared;
         let id = TaskId(self.next_task.fetch_add(1, Ordering::Relaxed));
         let Options { timeout, retries, deadline, priority, key } = options;
         let began = self.commons.began;
@@ -261,13 +249,6 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.shut_down(Shutdown::new());
     }
-}
-
-/// A function, and its position, by which tasks name it.
-pub(crate) fn registered<F: 'static>() -> Result<(u32, &'static Function), SubmitError> {
-    let name = std::any::type_name::<F>();
-    let function = Registry::global().lookup::<F>();
-    function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)))
 }
 
 pub(crate) fn submit_error(function: &'static str, cause: Cause) -> SubmitError {

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use crate::base::WorkerId;
 use crate::codec::decode;
 use crate::error::{Cause, ErrorReport, Subject, TaskError};
+use crate::function::Call;
 use crate::memory::Payload;
-use crate::parent::Call;
 use crate::parent::message::ExitReply;
 
 /// A pool may live for long and replace its workers often; this many results are for its user to

@@ -12,7 +12,7 @@ mod supervisor;
 pub(crate) mod task;
 pub(crate) mod watch;
 
-pub(crate) use self::admission::{Options, Pool, Prepared, registered, submit_error};
+pub(crate) use self::admission::{Options, Pool, submit_error};
 pub(crate) use self::commons::{Command, Commons};
 #[cfg(test)]
 pub(crate) use self::engine::Engine;

@@ -1,6 +1,5 @@
 //! Settings in, a pool out.
 
-use std::any::type_name;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -12,10 +11,10 @@ use tokio::sync::watch;
 use crate::base::{Clock, ResourceLimits};
 use crate::codec::Fault;
 use crate::error::{BuildError, BuildErrorKind};
-use crate::function::Registry;
+use crate::function::{Call, Registry};
 use crate::memory::{Arena, Payload};
 use crate::parent::birth::{ForkServer, ServerLaunch, Spawn, Start, StartMethod};
-use crate::parent::{Call, Launch, Program, WorkerOutput};
+use crate::parent::{Launch, Program, WorkerOutput};
 use crate::pool::admission::{Limits, Pool};
 use crate::pool::commons::Commons;
 use crate::pool::engine::{self, Engine};
@@ -188,13 +187,10 @@ impl Settings {
 
 /// What a worker calls once.
 pub(crate) fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Call, BuildErrorKind> {
-    let name = type_name::<F>();
-    let registered = Registry::global().lookup::<F>();
-    let (function, registered) = registered.ok_or(BuildErrorKind::Unregistered(name))?;
-    let arguments = Payload::encode(args, usize::MAX, registered.arguments());
-    let arguments = arguments
-        .map_err(|error| BuildErrorKind::Arguments { function: name, source: error.of(name) })?;
-    Ok(Call { name, function, arguments })
+    let encode = |choice: &_| Payload::encode(args, usize::MAX, choice);
+    Call::prepare::<F, _>(encode, BuildErrorKind::Unregistered, |function, error| {
+        BuildErrorKind::Arguments { function, source: error.of(function) }
+    })
 }
 
 /// A worker takes no larger payload, not even with its last frame.

@@ -14,12 +14,12 @@ use serde::Serialize;
 use super::control::Process;
 use super::error::{Cause, StartFailure};
 use super::handle::ProcessHandle;
-use super::plan::{Plan, PlannedCall};
+use super::plan::Plan;
 use super::shared::Shared;
 use super::stdio::{ProcessStdio, Streams};
 use crate::base::{AuthKey, ResourceLimits, current_process};
 use crate::error::CallFailure;
-use crate::function::{Callable, Registry, TaskFn};
+use crate::function::{Call, Callable, TaskFn};
 use crate::memory::Payload;
 use crate::parent::Program;
 use crate::wire::frame::MAX_PAYLOAD;
@@ -303,13 +303,12 @@ impl<F, A> ProcessBuilder<F, A> {
     }
 }
 
-fn call<F: 'static, A: Serialize>(args: &A, limit: usize) -> Result<PlannedCall, Cause> {
-    let name = type_name::<F>();
-    let function = Registry::global().find::<F>().ok_or(StartFailure::Unregistered(name))?;
-    let arguments = Payload::encode(args, limit, function.arguments());
-    let arguments =
-        arguments.map_err(|error| CallFailure::encoding(CallFailure::PROCESS, name, error))?;
-    Ok(PlannedCall { function: function.name().clone(), arguments })
+fn call<F: 'static, A: Serialize>(args: &A, limit: usize) -> Result<Call, Cause> {
+    let encode = |choice: &_| Payload::encode(args, limit, choice);
+    let unregistered = |name| StartFailure::Unregistered(name).into();
+    Call::prepare::<F, _>(encode, unregistered, |name, error| {
+        CallFailure::encoding(CallFailure::PROCESS, name, error).into()
+    })
 }
 
 impl<F, A> fmt::Debug for ProcessBuilder<F, A> {

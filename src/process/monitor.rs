@@ -16,11 +16,12 @@ use tokio::process::ChildStderr;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use super::error::{Cause, StartFailure};
-use super::plan::{Plan, PlannedCall};
+use super::plan::Plan;
 use super::shared::{Reply, Shared, SpawnedProcess};
 use super::stdio::{Pipes, Streams};
 use crate::base::{AuthKey, Delay, Identity};
 use crate::error::Refusal;
+use crate::function::{Call, Registry};
 use crate::memory::Payload;
 use crate::memory::shared::{Kept, Lent, borrow};
 use crate::parent::{Handshake, Heard, Program, keep_payload, misplaced, read_more, start_child};
@@ -36,13 +37,14 @@ use crate::wire::role::Role;
 /// Runs a process from its start to its end.
 pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
     let shared = &Arc::clone(&watch.shared);
-    // It was looked at before.
-    let Ok(PlannedCall { function, arguments }) = plan.call else { return };
+    // They were looked at before.
+    let Ok(Call { function, arguments, .. }) = plan.call else { return };
+    let Some(function) = Registry::global().get(function) else { return };
     let identity = Identity::of_child(&shared.name, &plan.path, shared.daemon, &authkey);
     let hello = ProcessHello {
         version: VERSION,
         max_payload: plan.max_payload as u64,
-        function,
+        function: function.name().clone(),
         typed: plan.typed,
         ends_with_parent: shared.daemon || plan.typed,
         identity,

@@ -5,15 +5,14 @@ use std::time::Duration;
 use super::error::Cause;
 use super::stdio::Streams;
 use crate::base::ResourceLimits;
-use crate::memory::Payload;
+use crate::function::Call;
 use crate::parent::Program;
-use crate::wire::hello::FunctionName;
 
 /// How a process is started, and what it runs.
 pub(super) struct Plan {
     pub(super) function: &'static str,
     /// What it runs, or why it cannot.
-    pub(super) call: Result<PlannedCall, Cause>,
+    pub(super) call: Result<Call, Cause>,
     /// Whether the result is wanted, not just an exit code.
     pub(super) typed: bool,
     /// The numbers that it is known by.
@@ -23,10 +22,4 @@ pub(super) struct Plan {
     pub(super) limits: ResourceLimits,
     pub(super) start_timeout: Duration,
     pub(super) max_payload: usize,
-}
-
-#[derive(Clone)]
-pub(super) struct PlannedCall {
-    pub(super) function: FunctionName,
-    pub(super) arguments: Payload,
 }

@@ -18,9 +18,9 @@ use super::pace::Pace;
 use super::yields::Yields;
 use crate::error::{Cause, ErrorReport, Subject, SubmitError, TaskError};
 use crate::executor::handle::TaskHandle;
-use crate::function::Function;
+use crate::function::{Function, Registry};
 use crate::pool::task::{Content, Harvest, Part, Unfinished};
-use crate::pool::{Pool, registered, submit_error};
+use crate::pool::{Pool, submit_error};
 
 /// So many inputs are taken before the stream looks at something else.
 const INPUTS_AT_A_TIME: usize = 1024;
@@ -73,7 +73,9 @@ struct Limit {
 
 impl<R, S> Flow<R, S> {
     pub(super) fn new<F: 'static>(pool: Arc<Pool>, inputs: S) -> Self {
-        let (name, function) = (std::any::type_name::<F>(), registered::<F>());
+        let name = std::any::type_name::<F>();
+        let function = Registry::global().lookup::<F>();
+        let function = function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)));
         let harvest = Harvest::new(function.as_ref().map_or(0, |(position, _)| *position));
         let mut pace = Pace::new(pool.max_workers());
         if pool.counts_tasks() {

@@ -8,8 +8,7 @@ use bytes::BytesMut;
 
 use crate::base::{Identity, WorkerId};
 use crate::error::{PoolProcess, Refusal, StartError};
-use crate::function::Registry;
-use crate::parent::launch::Call;
+use crate::function::{Call, Registry};
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
 use crate::wire::frame::{PREAMBLE, VERSION, put_frame};
