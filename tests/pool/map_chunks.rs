@@ -473,9 +473,11 @@ async fn a_chunk_that_is_asked_to_end_is_no_broken_protocol() {
     let items = inputs(&journal, 10, &[(0, Deed::Look(gate.port()))]);
     let mut stream = pool.map(act, items).chunksize(10);
     assert!(stream.next().now_or_never().is_none());
-    // Now that it has not begun in time its items are not asked back again for as long as this
-    // lasts.
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    // Its items are asked back in vain, and each time not again until twice as much time has passed:
+    // first after 4 ms, and last after 128 ms, which the supervisor has seen go by once it says so.
+    let soon = Duration::from_millis(130);
+    let expired = pool.task(crate::common::pid, ()).deadline(soon).submit().await.unwrap();
+    assert!(in_time(expired).await.unwrap_err().is_timeout());
     kill_process(process, Signal::CONT).unwrap();
     let _held = gate.arrival().await;
     let now = Shutdown::new().time_limit(Duration::ZERO);
