@@ -11,86 +11,85 @@ use crate::sys::memory::SegmentRef;
 /// little for the parent to keep for each task.
 pub(crate) const MAX_MESSAGE: usize = 4 << 10;
 
-/// The kinds of frames, in both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// Supervisor → worker: [`Hello`](super::hello::Hello), with the initializer's arguments as
-    /// payload.
-    Hello = 1,
-    /// Supervisor → worker: [`TaskHeader`], with the arguments as payload.
-    Task = 2,
-    /// Supervisor → worker: leave. [`Stop`], with the exit hook's arguments as payload.
-    Stop = 3,
-    /// Supervisor → worker: [`ChunkHeader`], with the items as payload.
-    Chunk = 4,
-    /// Supervisor → worker: [`SegmentTask`], whose arguments are in shared memory.
-    SegmentTask = 5,
-    /// Supervisor → worker: the answer to `CannotOpen`. Everything that was sent before is void;
-    /// what counts of it comes again, with its arguments.
-    Resume = 6,
-    /// Supervisor → worker: something that was offered cannot be opened, and nothing more is to be
-    /// offered. This is said once.
-    OfferRefused = 7,
-    /// Worker → supervisor: [`WorkerHello`](super::hello::WorkerHello).
-    WorkerHello = 16,
-    /// Worker → supervisor: initialised. [`Ready`].
-    Ready = 17,
-    /// Worker → supervisor: [`InitFailure`].
-    InitFailed = 18,
-    /// Worker or fork server → supervisor: [`InitFailure`] of the preload.
-    PreloadFailed = 25,
-    /// Worker → supervisor: [`ReplyHeader`], with the result as payload.
-    Reply = 19,
-    /// Worker → supervisor: leaving as told. [`Goodbye`], with the exit hook's result as payload.
-    Goodbye = 20,
-    /// Worker → supervisor: it takes more memory than it may, and begins no more tasks that could
-    /// go to another worker.
-    OverMemory = 23,
-    /// Worker → supervisor: user code was reached because `init` was not called.
-    NotInitialised = 21,
-    /// Worker → supervisor: [`ProgressHeader`], with the message as payload.
-    Progress = 22,
-    /// Worker → supervisor: [`ChunkReplyHeader`], with entries as payload.
-    ChunkReply = 24,
-    /// Worker → supervisor: [`Lent`](crate::memory::shared::Lent), of which the next reply or
-    /// goodbye is the first to know.
-    Lent = 26,
-    /// Worker → supervisor: [`SegmentReply`], whose result is in shared memory.
-    SegmentReply = 27,
-    /// Worker → supervisor: [`SegmentOffer`].
-    SegmentOffer = 28,
-    /// Worker → supervisor: it cannot open where the arguments of its next task are, and begins
-    /// nothing before `Resume`. This is said once.
-    CannotOpen = 29,
+/// An enum that is told by a byte.
+macro_rules! byte_enum {
+    (
+        $(#[$about:meta])*
+        pub(crate) enum $name:ident {
+            $($(#[$meaning:meta])* $variant:ident = $byte:literal,)*
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub(crate) enum $name {
+            $($(#[$meaning])* $variant = $byte,)*
+        }
+
+        impl $name {
+            #[inline]
+            pub(super) fn from_byte(byte: u8) -> Option<Self> {
+                match byte {
+                    $($byte => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-impl Kind {
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 21] = [
-            Kind::Hello,
-            Kind::Task,
-            Kind::Stop,
-            Kind::Chunk,
-            Kind::WorkerHello,
-            Kind::Ready,
-            Kind::InitFailed,
-            Kind::PreloadFailed,
-            Kind::Reply,
-            Kind::Goodbye,
-            Kind::NotInitialised,
-            Kind::Progress,
-            Kind::OverMemory,
-            Kind::ChunkReply,
-            Kind::Lent,
-            Kind::SegmentTask,
-            Kind::Resume,
-            Kind::OfferRefused,
-            Kind::SegmentReply,
-            Kind::SegmentOffer,
-            Kind::CannotOpen,
-        ];
-        ALL.into_iter().find(|kind| *kind as u8 == byte)
+byte_enum! {
+    /// The kinds of frames, in both directions.
+    pub(crate) enum Kind {
+        /// Supervisor → worker: [`Hello`](super::hello::Hello), with the initializer's arguments as
+        /// payload.
+        Hello = 1,
+        /// Supervisor → worker: [`TaskHeader`], with the arguments as payload.
+        Task = 2,
+        /// Supervisor → worker: leave. [`Stop`], with the exit hook's arguments as payload.
+        Stop = 3,
+        /// Supervisor → worker: [`ChunkHeader`], with the items as payload.
+        Chunk = 4,
+        /// Supervisor → worker: [`SegmentTask`], whose arguments are in shared memory.
+        SegmentTask = 5,
+        /// Supervisor → worker: the answer to `CannotOpen`. Everything that was sent before is
+        /// void; what counts of it comes again, with its arguments.
+        Resume = 6,
+        /// Supervisor → worker: something that was offered cannot be opened, and nothing more is to
+        /// be offered. This is said once.
+        OfferRefused = 7,
+        /// Worker → supervisor: [`WorkerHello`](super::hello::WorkerHello).
+        WorkerHello = 16,
+        /// Worker → supervisor: initialised. [`Ready`].
+        Ready = 17,
+        /// Worker → supervisor: [`InitFailure`].
+        InitFailed = 18,
+        /// Worker or fork server → supervisor: [`InitFailure`] of the preload.
+        PreloadFailed = 25,
+        /// Worker → supervisor: [`ReplyHeader`], with the result as payload.
+        Reply = 19,
+        /// Worker → supervisor: leaving as told. [`Goodbye`], with the exit hook's result as
+        /// payload.
+        Goodbye = 20,
+        /// Worker → supervisor: it takes more memory than it may, and begins no more tasks that
+        /// could go to another worker.
+        OverMemory = 23,
+        /// Worker → supervisor: user code was reached because `init` was not called.
+        NotInitialised = 21,
+        /// Worker → supervisor: [`ProgressHeader`], with the message as payload.
+        Progress = 22,
+        /// Worker → supervisor: [`ChunkReplyHeader`], with entries as payload.
+        ChunkReply = 24,
+        /// Worker → supervisor: [`Lent`](crate::memory::shared::Lent), of which the next reply or
+        /// goodbye is the first to know.
+        Lent = 26,
+        /// Worker → supervisor: [`SegmentReply`], whose result is in shared memory.
+        SegmentReply = 27,
+        /// Worker → supervisor: [`SegmentOffer`].
+        SegmentOffer = 28,
+        /// Worker → supervisor: it cannot open where the arguments of its next task are, and begins
+        /// nothing before `Resume`. This is said once.
+        CannotOpen = 29,
     }
 }
 
@@ -203,33 +202,20 @@ pub(crate) struct Goodbye {
     pub(crate) exit_hook: Option<Outcome>,
 }
 
-/// How a call ended, and what the payload of its reply is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[repr(u8)]
-pub(crate) enum Outcome {
-    /// The result.
-    Returned = 0,
-    /// A [`PanicReport`].
-    Panicked,
-    /// The error's text.
-    UndecodableArguments,
-    /// The error's text.
-    UnencodableResult,
-    /// Nothing.
-    ResultTooLarge,
-}
-
-impl Outcome {
-    #[inline]
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        Some(match byte {
-            0 => Self::Returned,
-            1 => Self::Panicked,
-            2 => Self::UndecodableArguments,
-            3 => Self::UnencodableResult,
-            4 => Self::ResultTooLarge,
-            _ => return None,
-        })
+byte_enum! {
+    /// How a call ended, and what the payload of its reply is.
+    #[derive(Serialize, Deserialize)]
+    pub(crate) enum Outcome {
+        /// The result.
+        Returned = 0,
+        /// A [`PanicReport`].
+        Panicked = 1,
+        /// The error's text.
+        UndecodableArguments = 2,
+        /// The error's text.
+        UnencodableResult = 3,
+        /// Nothing.
+        ResultTooLarge = 4,
     }
 }
 
