@@ -28,7 +28,7 @@ pub(crate) fn small_payload(bytes: &[u8]) -> Payload {
 }
 
 /// The last `length` bytes of a frame.
-pub(crate) fn keep_payload(mut frame: BytesMut, length: usize) -> Payload {
+pub(crate) fn keep_payload(length: usize, mut frame: BytesMut) -> Payload {
     let start = frame.len() - length;
     if length <= SMALL {
         small_payload(&frame[start..])

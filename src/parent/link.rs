@@ -351,12 +351,19 @@ impl<'a> Link<'a> {
         };
         let (Kind::Reply, body) = split_kind(frame)? else { return Ok(None) };
         let (header, payload) = split_header::<ReplyHeader>(body)?;
-        let payload = small_payload(payload).with(std::mem::take(&mut self.borrowed));
-        let length = LENGTH + frame.len();
+        let (payload, length) = (small_payload(payload), LENGTH + frame.len());
         self.inbox.advance(length);
+        Ok(Some(self.reply(header, payload)))
+    }
+
+    fn reply(&mut self, header: ReplyHeader, payload: Payload) -> Reply {
         self.replies += 1;
-        let ReplyHeader { run_time, task, outcome } = header;
-        Ok(Some(Reply::Task { task, outcome, run_time, payload }))
+        Reply::Task { header, payload: self.with_borrowed(payload) }
+    }
+
+    /// A payload with what it names, of which the worker has told before.
+    fn with_borrowed(&mut self, payload: Payload) -> Payload {
+        payload.with(std::mem::take(&mut self.borrowed))
     }
 
     fn start(&mut self, heard: Heard) -> Step {
@@ -393,20 +400,13 @@ impl<'a> Link<'a> {
         match (&mut self.stage, kind) {
             (LinkStage::Serving, Kind::Reply) => {
                 let (header, payload) = split_header::<ReplyHeader>(body)?;
-                let length = payload.len();
-                self.replies += 1;
-                let payload = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
-                let ReplyHeader { run_time, task, outcome } = header;
-                let reply = Reply::Task { task, outcome, run_time, payload };
-                return Ok(Step::Message(Message::Reply(reply)));
+                let payload = keep_payload(payload.len(), frame);
+                return Ok(Step::Message(Message::Reply(self.reply(header, payload))));
             }
             (LinkStage::Serving, Kind::SegmentReply) => {
                 let (header, _) = split_header::<SegmentReply>(body)?;
                 let loan = self.loans.take(&header, self.launch.max_payload)?;
-                self.replies += 1;
-                let payload = Payload::Loan(loan).with(std::mem::take(&mut self.borrowed));
-                let ReplyHeader { run_time, task, outcome } = header.reply;
-                let reply = Reply::Task { task, outcome, run_time, payload };
+                let reply = self.reply(header.reply, Payload::Loan(loan));
                 return Ok(Step::Message(Message::Reply(reply)));
             }
             (LinkStage::Serving, Kind::SegmentOffer) => {
@@ -423,9 +423,8 @@ impl<'a> Link<'a> {
             }
             (LinkStage::Serving, Kind::ChunkReply) => {
                 let (header, entries) = split_header::<ChunkReplyHeader>(body)?;
-                let length = entries.len();
                 self.replies += u64::from(header.run_time.is_some());
-                let entries = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
+                let entries = self.with_borrowed(keep_payload(entries.len(), frame));
                 return Ok(Step::Message(Message::Reply(Reply::Chunk { header, entries })));
             }
             (LinkStage::Serving, Kind::Progress) => {
@@ -444,8 +443,7 @@ impl<'a> Link<'a> {
                     let message = "its goodbye does not say what the exit hook came to";
                     return Err(io::Error::new(io::ErrorKind::InvalidData, message));
                 }
-                let length = payload.len();
-                let payload = keep_payload(frame, length).with(std::mem::take(&mut self.borrowed));
+                let payload = self.with_borrowed(keep_payload(payload.len(), frame));
                 let exit_reply = goodbye.exit_hook.map(|outcome| ExitReply { outcome, payload });
                 self.stage = LinkStage::Goodbye(exit_reply);
             }

@@ -9,7 +9,7 @@ use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
 use crate::memory::Payload;
 use crate::parent::outlet::Outlet;
 use crate::sys::memory::SharedPage;
-use crate::wire::message::{ChunkReplyHeader, Outcome};
+use crate::wire::message::{ChunkReplyHeader, Outcome, ReplyHeader};
 
 /// What the supervisor wants of a worker.
 #[derive(Clone, Copy, Debug)]
@@ -87,17 +87,8 @@ pub(crate) struct ProgressMessage {
 
 /// What became of a task, or of items of a chunk.
 pub(crate) enum Reply {
-    Task {
-        task: TaskId,
-        outcome: Outcome,
-        /// How long it ran, as the worker says, in nanoseconds.
-        run_time: u64,
-        payload: Payload,
-    },
-    Chunk {
-        header: ChunkReplyHeader,
-        entries: Payload,
-    },
+    Task { header: ReplyHeader, payload: Payload },
+    Chunk { header: ChunkReplyHeader, entries: Payload },
 }
 
 /// What a worker's exit hook came to.

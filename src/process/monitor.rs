@@ -335,8 +335,7 @@ impl Conversation {
                 Kind::Lent => self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, peer)),
                 Kind::Reply => {
                     let (header, payload) = split_header::<ReplyHeader>(body)?;
-                    let length = payload.len();
-                    let payload = keep_payload(frame, length).with(take(&mut self.borrowed));
+                    let payload = keep_payload(payload.len(), frame).with(take(&mut self.borrowed));
                     return Ok(Some(Reply::Told(header.outcome, payload)));
                 }
                 _ => return Err(misplaced(kind)),

@@ -63,14 +63,6 @@ impl Start for Births {
             spawned.await.unwrap_or_else(gone).map_err(|error| launch.failed(error))
         })
     }
-
-    fn forks(&self) -> bool {
-        false
-    }
-
-    fn stop(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
 }
 
 /// What has become of a process, as far as its parent can do or know something.

@@ -55,10 +55,14 @@ pub(crate) trait Start: fmt::Debug + Send + Sync {
 
     /// Whether processes are forked by one that was told the functions, and ran the preload,
     /// before.
-    fn forks(&self) -> bool;
+    fn forks(&self) -> bool {
+        false
+    }
 
     /// The pool has ended: ends what starts them.
-    fn stop(&self) -> BoxFuture<'_, ()>;
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 }
 
 /// The process of a worker, from its start until it is reaped. If it is dropped before it is
@@ -125,14 +129,6 @@ impl Start for Spawn {
         Box::pin(async move {
             start_child(move || spawn(&own)).await.map_err(|error| launch.failed(error))
         })
-    }
-
-    fn forks(&self) -> bool {
-        false
-    }
-
-    fn stop(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
     }
 }
 

@@ -141,8 +141,8 @@ impl Link<'_> {
 
 fn consume(message: Message) {
     match message {
-        Message::Reply(Reply::Task { outcome, payload, .. }) => {
-            match Cause::told(outcome, &payload, MAX_PAYLOAD) {
+        Message::Reply(Reply::Task { header, payload }) => {
+            match Cause::told(header.outcome, &payload, MAX_PAYLOAD) {
                 None => drop(payload.decode::<String>()),
                 Some(cause) => drop(cause.to_string()),
             }

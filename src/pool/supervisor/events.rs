@@ -13,7 +13,7 @@ use crate::parent::message::{Ended, Message, ProgressMessage, Reply, Report};
 use crate::pool::commons::Command;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{End, StartFailure, Time, Verdict, WorkerStage};
-use crate::wire::message::{ChunkReplyHeader, Kind};
+use crate::wire::message::{ChunkReplyHeader, Kind, ReplyHeader};
 
 impl Supervisor {
     pub(super) fn on_command(&mut self, view: &mut View, now: Time, command: Command) {
@@ -135,12 +135,12 @@ impl Supervisor {
     }
 
     fn on_reply(&mut self, view: &mut View, now: Time, worker: WorkerId, reply: Reply) {
-        let (Reply::Task { task, .. } | Reply::Chunk { header: ChunkReplyHeader { task, .. }, .. }) =
-            reply;
+        let (Reply::Task { header: ReplyHeader { task, .. }, .. }
+        | Reply::Chunk { header: ChunkReplyHeader { task, .. }, .. }) = reply;
         self.skip_cancelled(view, now, worker, Some(task));
         let is_chunk = self.ledger.get(task).is_some_and(|entry| entry.harvest().is_some());
         match reply {
-            Reply::Task { outcome, run_time, payload, .. } if !is_chunk => {
+            Reply::Task { header: ReplyHeader { run_time, outcome, .. }, payload } if !is_chunk => {
                 let ran = Duration::from_nanos(run_time);
                 if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
                     view.observer.task_replied(worker, run_time);
