@@ -14,7 +14,7 @@ use crate::executor::handle::TaskHandle;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Call, TaskFn};
 use crate::pool::task::TaskCell;
-use crate::pool::{Options, Pool};
+use crate::pool::{Pool, Wishes};
 
 /// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the
 /// standard library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
@@ -207,7 +207,7 @@ pub struct TaskBuilder<'a, F, A, M> {
     pool: &'a Pool,
     function: PhantomData<fn(F)>,
     args: A,
-    options: Options,
+    wishes: Wishes,
     deadline: Option<Deadline>,
     marker: PhantomData<fn(M)>,
 }
@@ -219,8 +219,8 @@ where
 {
     pub(crate) fn new(pool: &'a ProcessPoolExecutor, _: F, args: A) -> Self {
         let pool = pool.pool();
-        let options = pool.default_options();
-        Self { pool, function: PhantomData, args, options, deadline: None, marker: PhantomData }
+        let wishes = pool.default_wishes();
+        Self { pool, function: PhantomData, args, wishes, deadline: None, marker: PhantomData }
     }
 
     /// Ends the task, and its worker, when it has run this long. Time in the queue does not count.
@@ -230,7 +230,7 @@ where
     /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout), which `None` lifts
     /// for this task.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.options.timeout = limit.into();
+        self.wishes.timeout = limit.into();
         self
     }
 
@@ -249,7 +249,7 @@ where
     ///
     /// A steady flow of higher priorities can hold up lower ones for ever.
     pub fn priority(mut self, priority: i32) -> Self {
-        self.options.priority = priority;
+        self.wishes.priority = priority;
         self
     }
 
@@ -277,7 +277,7 @@ where
     pub fn sticky(mut self, key: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
-        self.options.key = Some(hasher.finish());
+        self.wishes.key = Some(hasher.finish());
         self
     }
 
@@ -288,7 +288,7 @@ where
     ///
     /// A task sees by [`attempt`](crate::Current::attempt) which one it is.
     pub fn retries(mut self, count: u32) -> Self {
-        self.options.retries = count;
+        self.wishes.retries = count;
         self
     }
 
@@ -306,15 +306,22 @@ where
         self.submit_by(Pool::enqueue).await
     }
 
+    /// Counts it from now on, and on the pool's clock.
+    fn set_deadline(&mut self) -> Option<Instant> {
+        let deadline = self.deadline?.instant()?;
+        self.wishes.deadline = Some(deadline.saturating_duration_since(self.pool.commons.began));
+        Some(deadline)
+    }
+
     async fn submit_by(
-        self,
-        enqueue: fn(&Pool, Call, Options) -> Result<Arc<TaskCell>, SubmitError>,
+        mut self,
+        enqueue: fn(&Pool, Call, Wishes) -> Result<Arc<TaskCell>, SubmitError>,
     ) -> Result<TaskHandle<F::Output>, SubmitError> {
-        let deadline = self.deadline.and_then(Deadline::instant);
+        let deadline = self.set_deadline();
         let prepared = self.pool.prepare::<F>(&self.args)?;
         drop(self.args); // they need not live while the task waits for room
         self.pool.take_place(prepared.name, deadline).await?;
-        let cell = enqueue(self.pool, prepared, Options { deadline, ..self.options })?;
+        let cell = enqueue(self.pool, prepared, self.wishes)?;
         Ok(TaskHandle::new(cell, Arc::clone(&self.pool.commons)))
     }
 
@@ -323,12 +330,11 @@ where
     /// # Errors
     ///
     /// As [`ProcessPoolExecutor::try_submit`].
-    pub fn try_submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
-        let deadline = self.deadline.and_then(Deadline::instant);
+    pub fn try_submit(mut self) -> Result<TaskHandle<F::Output>, SubmitError> {
+        self.set_deadline();
         let prepared = self.pool.prepare::<F>(&self.args)?;
         self.pool.try_take_place(prepared.name)?;
-        let options = Options { deadline, ..self.options };
-        let cell = self.pool.enqueue(prepared, options)?;
+        let cell = self.pool.enqueue(prepared, self.wishes)?;
         Ok(TaskHandle::new(cell, Arc::clone(&self.pool.commons)))
     }
 
@@ -382,7 +388,7 @@ impl<F, A: fmt::Debug, M> fmt::Debug for TaskBuilder<'_, F, A, M> {
         f.debug_struct("TaskBuilder")
             .field("function", &std::any::type_name::<F>())
             .field("args", &self.args)
-            .field("options", &self.options)
+            .field("options", &self.wishes)
             .finish_non_exhaustive()
     }
 }

@@ -41,17 +41,6 @@ pub(crate) struct Limits {
     pub(crate) counts_tasks: bool,
 }
 
-/// What a task may ask for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Options {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) retries: u32,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) priority: i32,
-    /// The hash of a sticky key.
-    pub(crate) key: Option<u64>,
-}
-
 impl Pool {
     pub(crate) fn new(
         engine: Arc<Engine>,
@@ -142,40 +131,36 @@ impl Pool {
     }
 
     /// What a task is given that asks for nothing.
-    pub(crate) fn default_options(&self) -> Options {
-        Options { timeout: self.limits.default_timeout, ..Options::default() }
+    pub(crate) fn default_wishes(&self) -> Wishes {
+        Wishes { timeout: self.limits.default_timeout, ..Wishes::default() }
     }
 
     /// Hands a task to the supervisor; its place in the queue has been taken.
     pub(crate) fn enqueue(
         &self,
         prepared: Call,
-        options: Options,
+        wishes: Wishes,
     ) -> Result<Arc<TaskCell>, SubmitError> {
-        self.enqueue_by(Engine::send, prepared, options)
+        self.enqueue_by(Engine::send, prepared, wishes)
     }
 
     /// As [`enqueue`](Self::enqueue), for whoever then waits for nothing but that task.
     pub(crate) fn enqueue_and_wait(
         &self,
         prepared: Call,
-        options: Options,
+        wishes: Wishes,
     ) -> Result<Arc<TaskCell>, SubmitError> {
-        self.enqueue_by(Engine::send_and_wait, prepared, options)
+        self.enqueue_by(Engine::send_and_wait, prepared, wishes)
     }
 
     fn enqueue_by(
         &self,
         send: fn(&Engine, Command) -> bool,
         prepared: Call,
-        options: Options,
+        wishes: Wishes,
     ) -> Result<Arc<TaskCell>, SubmitError> {
         let Call { name, function, arguments } = prepared;
         let id = TaskId(self.next_task.fetch_add(1, Ordering::Relaxed));
-        let Options { timeout, retries, deadline, priority, key } = options;
-        let began = self.commons.began;
-        let deadline = deadline.map(|deadline| deadline.saturating_duration_since(began));
-        let wishes = Wishes { priority, key, retries, timeout, deadline, ..Wishes::default() };
         let task = Task::with(id, wishes);
         let cell = TaskCell::new(id, function, arguments, true);
         let entry = Entry::new(Arc::clone(&cell));

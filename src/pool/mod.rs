@@ -12,7 +12,7 @@ mod supervisor;
 pub(crate) mod task;
 pub(crate) mod watch;
 
-pub(crate) use self::admission::{Options, Pool, submit_error};
+pub(crate) use self::admission::{Pool, submit_error};
 pub(crate) use self::commons::{Command, Commons};
 #[cfg(test)]
 pub(crate) use self::engine::Engine;
@@ -22,4 +22,4 @@ pub(crate) use self::open::{Settings, prepare};
 pub use self::shutdown::{Shutdown, ShutdownReport};
 pub(crate) use self::size::allowed_workers;
 /// Who holds a pool says these words, and knows no scheduler.
-pub(crate) use crate::scheduler::{Force, OnWorkerDeath};
+pub(crate) use crate::scheduler::{Force, OnWorkerDeath, Wishes};
