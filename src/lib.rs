@@ -133,9 +133,6 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(not(unix))]
-compile_error!("procpool supports Linux and other Unix systems; Windows is not supported yet");
-
 mod base;
 mod child;
 mod codec;

@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::parent_id;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::sync::Mutex;
 use crate::base::id::WorkerId;
-use crate::sys::handle::{has_hung_up, is_readable};
-use crate::sys::process::open_process;
+use crate::sys::descriptor::{Descriptor, has_hung_up, is_readable};
+use crate::sys::process::{open_process, parent_id};
 use crate::sys::random::random_bytes;
 
 /// What a child process is told about itself.
@@ -100,7 +98,7 @@ struct Own {
     made: AtomicU64,
     parent: Option<ParentLink>,
     /// Readable once the parent has ended; opened when it is asked for.
-    parent_end: OnceLock<Option<OwnedFd>>,
+    parent_end: OnceLock<Option<Descriptor>>,
 }
 
 /// What comes from the parent, as long as that lives.
@@ -112,7 +110,7 @@ pub(crate) struct ParentLink {
 
 impl ParentLink {
     /// What is readable once the parent has ended.
-    fn open_end(&self, parent: u32) -> Option<OwnedFd> {
+    fn open_end(&self, parent: u32) -> Option<Descriptor> {
         // If the parent lives now then what was opened by its pid is it.
         let process = open_process(parent).filter(|_| !has_hung_up(&self.input));
         process.or_else(|| self.is_silent.then(|| self.input.try_clone().ok().map(Into::into))?)
@@ -131,7 +129,7 @@ pub(crate) struct Parent {
     pub(crate) name: &'static str,
     pub(crate) pid: u32,
     /// Readable once it has ended.
-    pub(crate) end: Option<&'static OwnedFd>,
+    pub(crate) end: Option<&'static Descriptor>,
 }
 
 impl Parent {

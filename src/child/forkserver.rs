@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::call::cut_failure;
@@ -17,14 +16,14 @@ use super::worker;
 use crate::base::ParentLink;
 use crate::base::log::print;
 use crate::function::{Function, Registry, TestWorker};
+use crate::sys::descriptor::{Descriptor, close_inherited, wait_for_input};
 use crate::sys::fork::{
     Fork, Lifeline, SingleThreaded, flush_output, has_event_poll, keep_exits, kill_group,
     reap_child, use_huge_pages,
 };
-use crate::sys::handle::{close_inherited, wait_for_input};
 use crate::sys::pipe::WorkerPipes;
 use crate::sys::process::{kill_own_group, open_parent};
-use crate::sys::socket::{receive_with_fds, take_control_socket};
+use crate::sys::socket::{receive_with_descriptors, take_control_socket};
 use crate::wire::fork::{Answer, MOST_TEXT, Request, SIZE};
 use crate::wire::frame::{PREAMBLE, VERSION, put_frame, split_header};
 use crate::wire::hello::{ServerHello, WorkerHello, peek_version};
@@ -45,10 +44,10 @@ pub(super) fn run() -> ! {
 /// Waits for a pool to begin to talk. From then on this process ends with the pool's.
 fn meet_parent() -> io::Result<(Connection, io::Result<Lifeline>)> {
     let socket = take_control_socket()?;
-    let (_, mut fds) = receive_with_fds(&socket, &mut [0])?;
+    let (_, mut fds) = receive_with_descriptors(&socket, &mut [0])?;
     let reader = fds.pop().ok_or(io::ErrorKind::UnexpectedEof)?;
     let own = Lifeline::hold(&reader);
-    Ok((Connection { socket: Arc::new(socket.into()), lifeline: Arc::new(reader.into()) }, own))
+    Ok((Connection { socket: Arc::new(socket), lifeline: Arc::new(reader.into()) }, own))
 }
 
 /// What connects this process to the pool.
@@ -174,7 +173,7 @@ fn unknown_threads(error: &io::Error) -> InitFailure {
 struct Server {
     connection: Connection,
     /// Tells of the end of the pool's process also if a forked copy of that keeps the socket open.
-    parent: Option<OwnedFd>,
+    parent: Option<Descriptor>,
     functions: Vec<&'static Function>,
     proof: SingleThreaded,
     /// Those that were not reaped, so that these pids are theirs.
@@ -236,14 +235,14 @@ impl Server {
         }
     }
 
-    fn receive(&self) -> io::Result<(Request, Vec<OwnedFd>)> {
+    fn receive(&self) -> io::Result<(Request, Vec<Descriptor>)> {
         let (mut bytes, mut length, mut fds) = ([0; SIZE], 0, Vec::new());
         while length < SIZE {
             let socket = &*self.connection.socket;
-            if !wait_for_input(socket.as_fd(), self.parent.as_ref().map(AsFd::as_fd)) {
+            if !wait_for_input(socket, self.parent.as_ref()) {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let (received, more) = receive_with_fds(socket, &mut bytes[length..])?;
+            let (received, more) = receive_with_descriptors(socket, &mut bytes[length..])?;
             if received == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

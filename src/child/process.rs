@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::call::call;
@@ -14,9 +13,9 @@ use crate::base::log::print;
 use crate::base::{ParentLink, TaskId, current_process};
 use crate::function::{Arguments, Function, InitError, Registry};
 use crate::memory::shared::settle;
-use crate::sys::handle::close_inherited;
+use crate::sys::descriptor::close_inherited;
 use crate::sys::pipe::set_standard_streams;
-use crate::sys::socket::{receive_with_fds, take_control_socket};
+use crate::sys::socket::{receive_with_descriptors, take_control_socket};
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, split_header};
 use crate::wire::hello::{ProcessHello, WorkerHello, peek_version};
 use crate::wire::message::{Kind, Outcome, PanicReport, Ready, ReplyHeader};
@@ -39,9 +38,9 @@ pub(super) fn run() -> ! {
 }
 
 /// Returns the exit code.
-fn serve(socket: OwnedFd) -> io::Result<i32> {
+fn serve(socket: File) -> io::Result<i32> {
     take_standard_streams(&socket)?;
-    let socket = Arc::new(File::from(socket));
+    let socket = Arc::new(socket);
     let reporter = Box::leak(Box::new(Reporter::new(socket.try_clone()?)));
     let mut writer = FrameWriter::new(reporter);
     let mut reader = FrameReader::new(Arc::clone(&socket))?;
@@ -77,9 +76,9 @@ fn serve(socket: OwnedFd) -> io::Result<i32> {
 }
 
 /// Those that it was started with are in use for something else.
-fn take_standard_streams(socket: &OwnedFd) -> io::Result<()> {
-    let (_, streams) = receive_with_fds(socket, &mut [0])?;
-    match <[OwnedFd; 2]>::try_from(streams) {
+fn take_standard_streams(socket: &File) -> io::Result<()> {
+    let (_, streams) = receive_with_descriptors(socket, &mut [0])?;
+    match <[_; 2]>::try_from(streams) {
         Ok([stdin, stdout]) => set_standard_streams(stdin, stdout),
         Err(_) => Err(io::ErrorKind::UnexpectedEof.into()),
     }

@@ -4,8 +4,6 @@
 mod fuzz;
 
 use std::fs::File;
-use std::os::fd::AsFd;
-use std::os::unix::process::parent_id;
 use std::sync::Arc;
 use std::time::Instant;
 use std::{io, thread};
@@ -24,11 +22,11 @@ use crate::function::{Arguments, Function, Registry};
 use crate::memory::Segments;
 use crate::memory::page::{begin, is_offered};
 use crate::memory::shared::{refuse_to_lend, settle};
+use crate::sys::descriptor::{close_inherited, wait_for_hangup};
 use crate::sys::fork::{Lifeline, exit_forked};
-use crate::sys::handle::{close_inherited, wait_for_hangup};
 use crate::sys::memory::{SharedPage, take_part_in_barriers};
 use crate::sys::pipe::{FramePipes, WorkerPipes, take_frame_pipes};
-use crate::sys::process::{kill_own_group, open_parent};
+use crate::sys::process::{kill_own_group, open_parent, parent_id};
 use crate::sys::resources::{MemoryGauge, is_address_space_limited, is_shortage};
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, set_run_time, split_header};
 use crate::wire::hello::{FunctionName, Hello, PreloadHeader, WorkerHello, peek_version};
@@ -137,7 +135,7 @@ pub(super) fn watch_parent(input: Arc<File>, identity: &Identity) -> io::Result<
     let parent = identity.parent_pid().and_then(open_parent);
     let thread = thread::Builder::new().name("procpool-parent".to_owned()).stack_size(STACK);
     thread.spawn(move || {
-        wait_for_hangup(input.as_fd(), parent.as_ref().map(AsFd::as_fd));
+        wait_for_hangup(&*input, parent.as_ref());
         kill_own_group();
     })?;
     Ok(())

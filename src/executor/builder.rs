@@ -1,7 +1,6 @@
 //! The configuration of a pool.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::error::BuildError;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Callable, TaskFn};
 use crate::parent::birth::StartMethod;
-use crate::parent::{Environment, WorkerOutput};
+use crate::parent::{Environment, RawDescriptor, WorkerOutput};
 use crate::pool::{ExitHook, OnWorkerDeath, Settings, prepare};
 
 impl ProcessPoolExecutor {
@@ -268,7 +267,7 @@ impl Builder {
     /// which workers inherit everything.
     ///
     /// It is the parameter of this name of Python's `subprocess.Popen`.
-    pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawFd>) -> Self {
+    pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawDescriptor>) -> Self {
         self.settings.program.pass_fds = fds.into_iter().collect();
         self
     }

@@ -16,8 +16,6 @@ mod fuzz;
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +40,7 @@ use crate::parent::message::{
 };
 use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, drain};
+use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::{Peer, SharedPage, SharedPageRef};
 use crate::sys::pipe::read_available;
 use crate::wire::frame::{LENGTH, frame_codec, frame_length, split_header, split_kind};
@@ -123,7 +122,7 @@ struct Link<'a> {
     stderr: JoinHandle<Drained>,
     /// Dropped once it has exited.
     exited: Option<oneshot::Sender<()>>,
-    claims: Option<(SharedPage, OwnedFd)>,
+    claims: Option<(SharedPage, Descriptor)>,
     /// Where it shows what it has not written yet.
     window: Option<Watch>,
     /// Where it leaves large results.
@@ -478,7 +477,7 @@ impl<'a> Link<'a> {
         if matches!(self.stage, LinkStage::Goodbye(_)) {
             return self.end_well(drained).await;
         }
-        let status = self.body.reap().await;
+        let exit = self.body.reap().await;
         let stderr_tail = drained.map(|drained| drained.tail).unwrap_or_default();
         let remark = match (&self.stage, self.killed) {
             (LinkStage::Failed(Failed::Protocol(remark)), _) => Some(remark.clone()),
@@ -488,8 +487,8 @@ impl<'a> Link<'a> {
         let death = WorkerDeath::new(DeathReport {
             process: PoolProcess::Worker(self.pid),
             worker: self.uplink.worker,
-            exit_code: status.and_then(|status| status.code()),
-            signal: status.and_then(|status| status.signal()),
+            exit_code: exit.and_then(|exit| exit.code),
+            signal: exit.and_then(|exit| exit.signal),
             stderr_tail,
             limits: self.launch.limits,
             remark,

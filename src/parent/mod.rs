@@ -15,4 +15,4 @@ pub(crate) use self::inbox::{keep_payload, read_more};
 pub(crate) use self::launch::Launch;
 pub(crate) use self::outlet::Outlet;
 pub use self::output::{OutputLine, WorkerOutput};
-pub(crate) use self::program::{Environment, Program, start_child};
+pub(crate) use self::program::{Environment, Program, RawDescriptor, start_child};

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +13,9 @@ use tokio::sync::oneshot;
 
 use crate::error::StartError;
 use crate::function::TestWorker;
-use crate::sys::process::own_executable;
+/// What names a descriptor to a child.
+pub(crate) use crate::sys::descriptor::RawDescriptor;
+use crate::sys::process::own_command;
 use crate::wire::role::Role;
 
 /// A program with its circumstances.
@@ -25,7 +26,7 @@ pub(crate) struct Program {
     pub(crate) env: Environment,
     pub(crate) current_dir: Option<PathBuf>,
     /// What it keeps of the descriptors that it inherits.
-    pub(crate) pass_fds: Vec<RawFd>,
+    pub(crate) pass_fds: Vec<RawDescriptor>,
 }
 
 /// How an environment differs from that of this process.
@@ -97,7 +98,7 @@ impl Program {
                 command.args(args);
                 command
             }
-            None => own_command()?,
+            None => own_program()?,
         };
         command.arg(role.flag());
         self.env.prepare(&mut command);
@@ -132,13 +133,8 @@ fn assert_enterable(directory: &Path) -> io::Result<()> {
 }
 
 /// This process's own program, as a child.
-fn own_command() -> io::Result<Command> {
-    use std::os::unix::process::CommandExt;
-
-    let mut command = Command::new(own_executable()?);
-    if let Some(name) = std::env::args_os().next() {
-        command.arg0(name);
-    }
+fn own_program() -> io::Result<Command> {
+    let mut command = own_command()?;
     if let Some(test) = TestWorker::name() {
         // The test harness is told to run the one test that turns into the worker. What comes
         // after `--` it takes for the names of further tests.

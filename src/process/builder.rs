@@ -4,7 +4,6 @@ use std::any::type_name;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use crate::error::CallFailure;
 use crate::function::{Call, Callable, TaskFn};
 use crate::memory::Payload;
 use crate::parent::Program;
+use crate::sys::descriptor::RawDescriptor;
 use crate::wire::frame::MAX_PAYLOAD;
 
 impl Process {
@@ -222,7 +222,7 @@ impl<F, A> ProcessBuilder<F, A> {
     /// inherits in the first place.
     ///
     /// It is the parameter of this name of Python's `subprocess.Popen`.
-    pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawFd>) -> Self {
+    pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawDescriptor>) -> Self {
         self.program.pass_fds = fds.into_iter().collect();
         self
     }

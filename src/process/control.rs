@@ -8,9 +8,9 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::error::{Cause, ProcessError};
 use super::monitor::{self, Watch};
-use super::sentinel::Sentinel;
 use super::shared::{self, Shared, Signal};
 use crate::base::{AuthKey, within};
+use crate::sys::process::Sentinel;
 
 /// A function that runs in a process of its own: the counterpart of Python's
 /// `multiprocessing.Process`.

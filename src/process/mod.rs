@@ -7,7 +7,6 @@ mod handle;
 mod monitor;
 mod plan;
 mod relatives;
-mod sentinel;
 mod shared;
 mod stdio;
 
@@ -16,5 +15,5 @@ pub use self::control::{Process, active_children};
 pub use self::error::ProcessError;
 pub use self::handle::ProcessHandle;
 pub use self::relatives::{ParentProcess, parent_process};
-pub use self::sentinel::Sentinel;
 pub use self::stdio::ProcessStdio;
+pub use crate::sys::process::Sentinel;

@@ -3,15 +3,12 @@
 
 use std::io;
 use std::mem::take;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
 use tokio::process::ChildStderr;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
@@ -27,8 +24,8 @@ use crate::memory::shared::{Kept, Lent, borrow};
 use crate::parent::{Handshake, Heard, Program, keep_payload, misplaced, read_more, start_child};
 use crate::sys::memory::Peer;
 use crate::sys::pipe::read_available;
-use crate::sys::process::{ChildProcess, ExitWatch, require_io_driver};
-use crate::sys::socket::{control_socket, send_with_fds};
+use crate::sys::process::{ChildProcess, ExitWatch, new_group, require_io_driver};
+use crate::sys::socket::{Channel, control_socket, send_with_descriptors};
 use crate::wire::frame::{PREAMBLE, VERSION, frame_codec, put_frame, split_header, split_kind};
 use crate::wire::hello::ProcessHello;
 use crate::wire::message::{Kind, ReplyHeader};
@@ -80,8 +77,8 @@ pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
         conversation.take_reply(&spawned).await
     } else {
         watch.holds = Holds::Free(spawned.clone());
-        let Conversation { stream, mut exit, .. } = conversation;
-        shared.running(spawned.clone(), stream.into_std().map(OwnedFd::from).ok());
+        let Conversation { channel, mut exit, .. } = conversation;
+        shared.running(spawned.clone(), channel.into_descriptor().ok());
         exit.exited().await;
         None
     };
@@ -162,7 +159,7 @@ fn reap_later(spawned: SpawnedProcess, reaped: impl FnOnce(&SpawnedProcess, i32)
 struct Start {
     newborn: Newborn,
     exit: ExitWatch,
-    stream: UnixStream,
+    channel: Channel,
     pipes: Pipes,
 }
 
@@ -185,12 +182,12 @@ impl Start {
         let (mut pipes, handed) = Pipes::open(streams)?;
         // Its real streams come by the socket, so that what is printed before `init` reaches
         // nobody.
-        send_with_fds(&ours, &[0], &[handed[0].as_fd(), handed[1].as_fd()])?;
+        send_with_descriptors(&ours, &[0], &[&handed[0], &handed[1]])?;
         let leads_group = streams.need_own_group();
         let mut command = program.command(Role::Process)?;
         command.stdin(theirs).stdout(Stdio::null()).stderr(streams.stderr());
         if leads_group {
-            command.process_group(0); // Ctrl-C belongs to the parent
+            new_group(&mut command);
         }
         let mut child = command.spawn()?;
         drop(command); // it has the child's end of the socket
@@ -199,27 +196,27 @@ impl Start {
         let spawned = SpawnedProcess::new(ChildProcess::new(child, leads_group)?)?;
         let newborn = Newborn(Some(spawned.clone()));
         pipes.stderr = stderr.map(ChildStderr::from_std).transpose()?;
-        let stream = UnixStream::from_std(ours.into())?;
-        Ok(Self { newborn, exit: ExitWatch::new(&spawned.child)?, stream, pipes })
+        let channel = Channel::new(ours)?;
+        Ok(Self { newborn, exit: ExitWatch::new(&spawned.child)?, channel, pipes })
     }
 
     /// Now somebody sees to it.
     fn accept(mut self, max_payload: usize) -> Option<(SpawnedProcess, Pipes, Conversation)> {
         let spawned = self.newborn.0.take()?;
         let codec = frame_codec(max_payload);
-        let Self { exit, stream, pipes, .. } = self;
+        let Self { exit, channel, pipes, .. } = self;
         let inbox = BytesMut::new();
         Some((
             spawned,
             pipes,
-            Conversation { stream, exit, codec, inbox, borrowed: Kept::default() },
+            Conversation { channel, exit, codec, inbox, borrowed: Kept::default() },
         ))
     }
 }
 
 /// What the two say to each other.
 struct Conversation {
-    stream: UnixStream,
+    channel: Channel,
     exit: ExitWatch,
     codec: LengthDelimitedCodec,
     inbox: BytesMut,
@@ -263,27 +260,29 @@ impl Conversation {
             .map_err(Obstacle::Protocol)?;
         let mut greeting = Buf::chain(Bytes::from(greeting), Bytes::from(arguments));
         let (mut handshake, mut overdue) = (Handshake::default(), Delay::new(limit));
-        let (mut reader, mut writer) = self.stream.split();
         let (mut reading, mut writing) = (true, true);
         loop {
-            let exited = tokio::select! {
-                biased;
-                count = read_more(&mut reader, &mut self.inbox), if reading => {
-                    reading = count > 0;
-                    false
-                }
-                written = writer.write_all_buf(&mut greeting), if writing => {
-                    drop(written); // if it does not listen it is about to exit
-                    writing = false;
-                    false
-                }
-                () = self.exit.exited() => true,
-                () = &mut overdue => {
-                    return Err(Obstacle::Timeout { silent: handshake.is_silent() });
+            let exited = {
+                let (mut reader, mut writer) = self.channel.split();
+                tokio::select! {
+                    biased;
+                    count = read_more(&mut reader, &mut self.inbox), if reading => {
+                        reading = count > 0;
+                        false
+                    }
+                    written = writer.write_all_buf(&mut greeting), if writing => {
+                        drop(written); // if it does not listen it is about to exit
+                        writing = false;
+                        false
+                    }
+                    () = self.exit.exited() => true,
+                    () = &mut overdue => {
+                        return Err(Obstacle::Timeout { silent: handshake.is_silent() });
+                    }
                 }
             };
             if exited {
-                let _ = read_available(reader.as_ref(), &mut self.inbox);
+                let _ = read_available(&self.channel, &mut self.inbox);
             }
             if listen(&mut handshake, &mut self.inbox, &mut self.codec)? {
                 return Ok(());
@@ -314,16 +313,19 @@ impl Conversation {
             if exited {
                 return reply;
             }
-            exited = tokio::select! {
-                biased;
-                count = read_more(&mut self.stream, &mut self.inbox), if reading => {
-                    reading = count > 0;
-                    false
+            exited = {
+                let (mut reader, _) = self.channel.split();
+                tokio::select! {
+                    biased;
+                    count = read_more(&mut reader, &mut self.inbox), if reading => {
+                        reading = count > 0;
+                        false
+                    }
+                    () = self.exit.exited() => true,
                 }
-                () = self.exit.exited() => true,
             };
             if exited {
-                let _ = read_available(&self.stream, &mut self.inbox);
+                let _ = read_available(&self.channel, &mut self.inbox);
             }
         }
     }

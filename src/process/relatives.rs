@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{Cause, ProcessError};
-use super::sentinel::Sentinel;
 use crate::base::{Parent, current_process, within};
+use crate::sys::process::Sentinel;
 
 /// The process that has started this one; `None` in a process that the user has started. Python's
 /// function of the same name.

@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
@@ -22,6 +21,7 @@ use crate::base::sync::Mutex;
 use crate::base::{AuthKey, Exceeded, ResourceLimits, current_process};
 use crate::function::Registry;
 use crate::memory::Payload;
+use crate::sys::descriptor::Descriptor;
 use crate::sys::process::ChildProcess;
 use crate::sys::socket::control_socket;
 use crate::wire::message::Outcome;
@@ -68,12 +68,12 @@ enum ProcessStage {
         child: SpawnedProcess,
         /// This process's end of the socket. A daemon ends when it is closed, so it is kept even if
         /// the monitor has gone with its runtime.
-        _socket: Option<OwnedFd>,
+        _socket: Option<Descriptor>,
     },
     Ended {
         pid: u32,
         code: i32,
-        end: Option<Arc<OwnedFd>>,
+        end: Option<Arc<Descriptor>>,
     },
     Failed {
         error: ProcessError,
@@ -87,9 +87,9 @@ enum ProcessStage {
 pub(super) struct SpawnedProcess {
     pub(super) child: Arc<ChildProcess>,
     /// Readable once it has ended.
-    pub(super) end: Arc<OwnedFd>,
-    /// Where there is no pidfd: it has ended when this is dropped, with the last copy of this.
-    _closes_end: Option<Arc<OwnedFd>>,
+    pub(super) end: Arc<Descriptor>,
+    /// Where the system tells nobody it has ended when this is dropped, with the last copy of this.
+    _closes_end: Option<Arc<Descriptor>>,
 }
 
 /// What can be sent to a process.
@@ -295,7 +295,7 @@ impl Shared {
     }
 
     /// What tells of its end.
-    pub(super) fn end(&self) -> Result<Arc<OwnedFd>, ProcessError> {
+    pub(super) fn end(&self) -> Result<Arc<Descriptor>, ProcessError> {
         let inner = self.open()?;
         match (&inner.stage, inner.child()) {
             (_, Some(spawned)) => Ok(Arc::clone(&spawned.end)),
@@ -348,7 +348,7 @@ impl Shared {
     }
 
     /// It is about to run its function.
-    pub(super) fn running(&self, child: SpawnedProcess, socket: Option<OwnedFd>) {
+    pub(super) fn running(&self, child: SpawnedProcess, socket: Option<Descriptor>) {
         self.set_stage(ProcessStage::Running { child, _socket: socket });
     }
 
@@ -385,8 +385,8 @@ impl Shared {
 impl SpawnedProcess {
     pub(super) fn new(child: ChildProcess) -> io::Result<Self> {
         let child = Arc::new(child);
-        if let Some(pidfd) = child.pidfd() {
-            let end = Arc::clone(pidfd);
+        if let Some(end) = child.end() {
+            let end = Arc::clone(end);
             return Ok(Self { child, end, _closes_end: None });
         }
         // Nothing is ever written to it, so it is readable once its other end is closed.

@@ -1,13 +1,11 @@
 //! The standard streams of a process.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Stdio;
 
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::sys::pipe::own_standard_streams;
+use crate::sys::pipe::Handed;
 
 /// What a standard stream of a [`Process`](crate::Process) is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,46 +60,26 @@ pub(super) struct Pipes {
     pub(super) stderr: Option<ChildStderr>,
 }
 
-/// One of the child's streams, as it is handed to it.
-pub(super) enum Handed {
-    Own(BorrowedFd<'static>),
-    Opened(OwnedFd),
-}
-
-impl AsFd for Handed {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Own(fd) => *fd,
-            Self::Opened(fd) => fd.as_fd(),
-        }
-    }
-}
-
 impl Pipes {
     /// Opens what is to be the child's standard input and output.
     pub(super) fn open(streams: Streams) -> io::Result<(Self, [Handed; 2])> {
-        let (own_stdin, own_stdout) = own_standard_streams();
         let mut pipes = Self::default();
         let stdin = match streams.stdin {
-            ProcessStdio::Inherit => Handed::Own(own_stdin),
-            ProcessStdio::Null => Handed::Opened(File::open("/dev/null")?.into()),
+            ProcessStdio::Inherit => Handed::own_input(),
+            ProcessStdio::Null => Handed::no_input()?,
             ProcessStdio::Piped => {
-                let (reader, writer) = io::pipe()?;
-                let writer = std::process::ChildStdin::from(OwnedFd::from(writer));
-                pipes.stdin = Some(ChildStdin::from_std(writer)?);
-                Handed::Opened(reader.into())
+                let (theirs, ours) = Handed::piped_input()?;
+                pipes.stdin = Some(ChildStdin::from_std(ours)?);
+                theirs
             }
         };
         let stdout = match streams.stdout {
-            ProcessStdio::Inherit => Handed::Own(own_stdout),
-            ProcessStdio::Null => {
-                Handed::Opened(File::options().write(true).open("/dev/null")?.into())
-            }
+            ProcessStdio::Inherit => Handed::own_output(),
+            ProcessStdio::Null => Handed::no_output()?,
             ProcessStdio::Piped => {
-                let (reader, writer) = io::pipe()?;
-                let reader = std::process::ChildStdout::from(OwnedFd::from(reader));
-                pipes.stdout = Some(ChildStdout::from_std(reader)?);
-                Handed::Opened(writer.into())
+                let (theirs, ours) = Handed::piped_output()?;
+                pipes.stdout = Some(ChildStdout::from_std(ours)?);
+                theirs
             }
         };
         Ok((pipes, [stdin, stdout]))

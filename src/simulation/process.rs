@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -20,6 +18,7 @@ use crate::parent::birth::{Body, Spawned, Start};
 use crate::parent::message::Orders;
 use crate::sys::memory::{SharedPage, SharedPageRef};
 use crate::sys::pipe::{WorkerPipes, read_behind, worker_pipes};
+use crate::sys::process::Exit;
 
 /// What a worker is to be started with.
 pub(super) struct Birth {
@@ -73,7 +72,7 @@ pub(super) struct Fate(Mutex<State>);
 struct State {
     terminated: bool,
     killed: bool,
-    exited: Option<ExitStatus>,
+    exited: Option<Exit>,
     reaped: bool,
     /// Its parent has done what must not be done.
     mistake: Option<&'static str>,
@@ -97,7 +96,7 @@ impl Fate {
         self.0.lock().mistake
     }
 
-    fn exit(&self, status: ExitStatus) {
+    fn exit(&self, status: Exit) {
         let mut state = self.0.lock();
         state.exited = Some(status);
         let waker = state.waker.take();
@@ -105,7 +104,7 @@ impl Fate {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    fn reap(&self) -> Option<ExitStatus> {
+    fn reap(&self) -> Option<Exit> {
         let mut state = self.0.lock();
         if state.exited.is_none() {
             state.mistake = Some("it is reaped before it has exited");
@@ -145,7 +144,7 @@ impl Body for SimulatedBody {
         Poll::Pending
     }
 
-    fn reap(&mut self) -> BoxFuture<'_, Option<ExitStatus>> {
+    fn reap(&mut self) -> BoxFuture<'_, Option<Exit>> {
         let status = self.fate.reap();
         Box::pin(std::future::ready(status))
     }
@@ -236,7 +235,7 @@ impl Process {
 
     pub(super) fn exit(&mut self, raw_status: i32) {
         self.is_alive = false;
-        self.fate.exit(ExitStatus::from_raw(raw_status));
+        self.fate.exit(Exit::from_wait(raw_status));
         self.pipes = None;
     }
 

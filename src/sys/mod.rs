@@ -1,16 +1,18 @@
 //! The operating system: the one place that knows platforms, and the only one with `unsafe`.
 //!
-//! Everything above enters it by what it looks for, and sees the same names whatever is below.
+//! Everything above enters it by what it looks for, and sees the same names whatever is below: each
+//! face takes what only a system can give from `system`, which is `unix` today. Another system is a
+//! folder beside that, with files of the same names; no face changes for it.
 
 /// Memory for large values.
 pub(crate) mod buffer;
 /// What tests take of memory and time.
 #[cfg(test)]
 pub(crate) mod counting;
+/// What is open: waiting for it, and closing what was inherited.
+pub(crate) mod descriptor;
 /// Processes that are forked, and what must be before one is.
 pub(crate) mod fork;
-/// What is open: waiting for it, and closing what was inherited.
-pub(crate) mod handle;
 /// Memory that processes share, who may look at it, and barriers between those who do.
 pub(crate) mod memory;
 /// Sequences of numbers, told by their type and copied as a whole.
@@ -38,3 +40,5 @@ mod segment;
 mod unix;
 #[cfg(unix)]
 use self::unix as system;
+#[cfg(not(unix))]
+compile_error!("procpool supports Linux and other Unix systems; Windows is not supported yet");

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use rustix::fs::{FlockOperation, fcntl_lock};
 
 use super::system::child::open_process;
-use super::system::pipe::is_readable;
+use super::system::descriptor::is_readable;
 
 /// Lets those who have the file open see that it is this process. It is so until this process ends,
 /// or closes a descriptor of that file.

@@ -16,17 +16,13 @@ mod launch;
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use futures::future::select;
-use tokio::io::Interest;
-use tokio::net::UnixStream;
 use tokio::process::ChildStderr;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -38,10 +34,11 @@ use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
 use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::output::{Drained, drain};
 use crate::parent::program::{Program, start_child};
+use crate::sys::descriptor::Descriptor;
 use crate::sys::fork;
 use crate::sys::pipe::{ParentPipes, WorkerPipes, worker_pipes};
-use crate::sys::process::{ChildProcess, Reaper, require_io_driver};
-use crate::sys::socket::{control_socket, send_with_fds};
+use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
+use crate::sys::socket::{Channel, control_socket, send_with_descriptors};
 use crate::wire::fork::{Answer, Request, SIZE};
 use crate::wire::frame::frame_codec;
 use crate::wire::role::Role;
@@ -66,7 +63,7 @@ pub(crate) struct Forked {
 #[derive(Debug)]
 enum ForkOrder {
     Fork(Fork),
-    Reap(Forked, oneshot::Sender<ExitStatus>),
+    Reap(Forked, oneshot::Sender<Exit>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -103,7 +100,7 @@ impl ForkServer {
     }
 
     /// Has a worker reaped that has exited. `None` if the server that has forked it is gone.
-    pub(crate) async fn reap(&self, worker: Forked) -> Option<ExitStatus> {
+    pub(crate) async fn reap(&self, worker: Forked) -> Option<Exit> {
         let (reply, answer) = oneshot::channel();
         self.orders.send(ForkOrder::Reap(worker, reply)).ok()?;
         answer.await.ok()
@@ -152,7 +149,7 @@ struct Server<'a> {
     /// For which it was started.
     worker: WorkerId,
     reaper: Reaper,
-    socket: UnixStream,
+    channel: Channel,
     /// Ends with the last lines of its output.
     stderr: JoinHandle<Drained>,
     /// Dropped once it has exited.
@@ -190,7 +187,7 @@ impl<'a> Server<'a> {
         launch: &'a ServerLaunch,
         number: u64,
         worker: WorkerId,
-        lifeline: &mut Option<Arc<(OwnedFd, OwnedFd)>>,
+        lifeline: &mut Option<Arc<(Descriptor, Descriptor)>>,
     ) -> Result<Self, StartError> {
         let (program, old) = (launch.program.clone(), lifeline.clone());
         let started = start_child(move || {
@@ -201,7 +198,7 @@ impl<'a> Server<'a> {
             *lifeline = Some(new);
             started
         });
-        let (reaper, socket, stderr) = started.map_err(|error| launch.failed(error))?;
+        let (reaper, channel, stderr) = started.map_err(|error| launch.failed(error))?;
         let pid = reaper.child().pid();
         log::debug!("the fork server has started with pid {pid}");
         let (exited, exit) = oneshot::channel();
@@ -212,7 +209,7 @@ impl<'a> Server<'a> {
             number,
             worker,
             reaper,
-            socket,
+            channel,
             stderr,
             exited: Some(exited),
             stage: ServerStage::Starting(Handshake::default(), frame_codec(0)),
@@ -245,12 +242,12 @@ impl<'a> Server<'a> {
             let writes = !self.hello.is_empty() || (self.may_send() && !self.unsent.is_empty());
             tokio::select! {
                 biased;
-                ready = self.socket.readable() => if ready.is_err() || !self.receive() {
+                ready = self.channel.readable() => if ready.is_err() || !self.receive() {
                     self.last_moments().await;
                     break;
                 },
                 () = self.reaper.exited() => break,
-                ready = self.socket.writable(), if writes => if ready.is_err() || !self.send() {
+                ready = self.channel.writable(), if writes => if ready.is_err() || !self.send() {
                     self.last_moments().await;
                     break;
                 },
@@ -303,7 +300,7 @@ impl<'a> Server<'a> {
     /// Writes what can be written; false if the connection is broken.
     fn send(&mut self) -> bool {
         while !self.hello.is_empty() {
-            match self.socket.try_write(&self.hello) {
+            match self.channel.try_write(&self.hello) {
                 Ok(count) => self.hello.advance(count),
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }
@@ -343,16 +340,13 @@ impl<'a> Server<'a> {
     }
 
     fn pass_on(&self, order: &ForkOrder) -> io::Result<usize> {
-        let write = |request: Request, fds: &[_]| {
-            let message = request.to_bytes();
-            self.socket
-                .try_io(Interest::WRITABLE, || send_with_fds(self.socket.as_fd(), &message, fds))
-        };
         match order {
             ForkOrder::Fork(Fork { pipes: Some(pipes), .. }) => {
-                write(Request::Fork, &pipes.1.as_fds())
+                self.channel.try_send(&Request::Fork.to_bytes(), &pipes.1.ends())
             }
-            ForkOrder::Reap(worker, _) => write(Request::Reap { pid: worker.pid }, &[]),
+            ForkOrder::Reap(worker, _) => {
+                self.channel.try_send(&Request::Reap { pid: worker.pid }.to_bytes(), &[])
+            }
             // Not reached: they are not passed on so.
             ForkOrder::Fork(_) | ForkOrder::Stop(_) => Ok(0),
         }
@@ -371,7 +365,7 @@ impl<'a> Server<'a> {
     /// Handles what has arrived; false at the end of the connection.
     fn receive(&mut self) -> bool {
         loop {
-            match self.socket.try_read_buf(&mut self.inbox) {
+            match self.channel.try_read_buf(&mut self.inbox) {
                 Ok(0) => return false,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
@@ -435,7 +429,7 @@ impl<'a> Server<'a> {
                 let _ = fork.reply.send(Err(error)); // or nobody waits any more
             }
             (Some(ForkOrder::Reap(_, reply)), Answer::Reaped { status }) => {
-                let _ = reply.send(ExitStatus::from_raw(status));
+                let _ = reply.send(Exit::from_wait(status));
             }
             // It was not there any more, which the dropped reply tells.
             (Some(ForkOrder::Reap(..)), Answer::Failed { .. }) => {}
@@ -487,15 +481,15 @@ impl<'a> Server<'a> {
 
     /// Ends the server, if it has not ended yet, and tells all who wait.
     async fn end(mut self) {
-        let killed = self.reaper.child().status().is_none();
+        let killed = self.reaper.child().exit().is_none();
         self.reaper.child().kill();
         self.reaper.exited().await;
         self.receive(); // what it had answered before
         drop(self.exited.take()); // so that its output is not waited for any longer
         let tail = (&mut self.stderr).await.map(|drained| drained.tail).unwrap_or_default();
-        let status = self.reaper.child().reap().ok();
+        let exit = self.reaper.child().reap().ok();
         let remark = killed.then(|| "it was told to end".to_owned());
-        let error = self.verdict(|condemned| self.death(status, tail, condemned.or(remark)));
+        let error = self.verdict(|condemned| self.death(exit, tail, condemned.or(remark)));
         log::debug!("the fork server is gone: {error}");
         for order in self.sent.drain(..).chain(self.unsent.drain(..)) {
             if let ForkOrder::Fork(fork) = order {
@@ -526,15 +520,15 @@ impl<'a> Server<'a> {
 
     fn death(
         &self,
-        status: Option<ExitStatus>,
+        exit: Option<Exit>,
         stderr_tail: String,
         remark: Option<String>,
     ) -> WorkerDeath {
         WorkerDeath::new(DeathReport {
             process: PoolProcess::ForkServer(self.reaper.child().pid()),
             worker: self.worker,
-            exit_code: status.and_then(|status| status.code()),
-            signal: status.and_then(|status| status.signal()),
+            exit_code: exit.and_then(|exit| exit.code),
+            signal: exit.and_then(|exit| exit.signal),
             stderr_tail,
             limits: ResourceLimits::new(),
             remark,
@@ -543,20 +537,20 @@ impl<'a> Server<'a> {
 }
 
 /// Starts the process.
-fn spawn(program: &Program, lifeline: &OwnedFd) -> io::Result<(Reaper, UnixStream, ChildStderr)> {
+fn spawn(program: &Program, lifeline: &Descriptor) -> io::Result<(Reaper, Channel, ChildStderr)> {
     require_io_driver()?;
     let (ours, theirs) = control_socket()?;
-    send_with_fds(&ours, &[0], &[lifeline.as_fd()])?;
+    send_with_descriptors(&ours, &[0], &[lifeline])?;
     let mut command = program.command(Role::ForkServer)?;
     // What is printed before `init` leads nowhere; from then on it joins standard error.
     command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.process_group(0);
+    new_group(&mut command);
     let mut child = command.spawn()?;
     let stderr = child.stderr.take();
     // From here on nothing that fails leaves the child behind.
     let reaper = Reaper::new(ChildProcess::new(child, true)?)?;
     let stderr = stderr.ok_or_else(|| io::Error::other("the child has no pipe"))?;
-    Ok((reaper, UnixStream::from_std(ours.into())?, ChildStderr::from_std(stderr)?))
+    Ok((reaper, Channel::new(ours)?, ChildStderr::from_std(stderr)?))
 }
 
 /// Pending for ever while it is not set.

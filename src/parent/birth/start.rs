@@ -1,9 +1,7 @@
 //! How the process of a worker comes to be, and what its link may do with it.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::{fmt, io};
@@ -17,9 +15,10 @@ use crate::parent::birth::forkserver::{ForkServer, Forked};
 use crate::parent::launch::Launch;
 use crate::parent::message::{Order, Orders, Why};
 use crate::parent::program::start_child;
+use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::SharedPage;
 use crate::sys::pipe::ParentPipes;
-use crate::sys::process::{ChildProcess, Reaper, require_io_driver};
+use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
 /// What a child takes, which is the parent's to ask.
 pub(crate) use crate::sys::resources::resident_memory;
 use crate::wire::role::Role;
@@ -81,7 +80,7 @@ pub(crate) trait Body: Send {
 
     /// Kills what is left of its group, reaps it, and says how it has ended; `None` if nobody
     /// knows.
-    fn reap(&mut self) -> BoxFuture<'_, Option<ExitStatus>>;
+    fn reap(&mut self) -> BoxFuture<'_, Option<Exit>>;
 
     /// As [`Self::reap`], but nobody asks how it has ended, or waits for it.
     fn reap_later(&mut self);
@@ -95,7 +94,7 @@ pub(crate) struct Spawned {
     pub(crate) stderr: ChildStderr,
     /// The page for claims, and what the child opens it by. Without it everything works, only
     /// slower.
-    pub(crate) claims: Option<(SharedPage, OwnedFd)>,
+    pub(crate) claims: Option<(SharedPage, Descriptor)>,
 }
 
 impl Spawned {
@@ -105,7 +104,7 @@ impl Spawned {
     pub(crate) fn new(
         body: Box<dyn Body>,
         pipes: ParentPipes,
-        claims: Option<(SharedPage, OwnedFd)>,
+        claims: Option<(SharedPage, Descriptor)>,
     ) -> io::Result<Self> {
         let stdin = ChildStdin::from_std(pipes.stdin)?;
         let stdout = ChildStdout::from_std(pipes.stdout)?;
@@ -137,7 +136,7 @@ pub(crate) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     require_io_driver()?;
     let mut command = launch.program.command(Role::Worker)?;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0); // Ctrl-C belongs to the parent
+    new_group(&mut command);
     // Not by tokio: if the runtime ended at this moment, its `spawn` would fail after the child was
     // there, and leave it behind.
     let mut child = command.spawn()?;
@@ -171,9 +170,9 @@ impl Body for OwnChild {
         self.0.poll_exited(cx)
     }
 
-    fn reap(&mut self) -> BoxFuture<'_, Option<ExitStatus>> {
-        let status = self.0.child().reap().ok();
-        Box::pin(std::future::ready(status))
+    fn reap(&mut self) -> BoxFuture<'_, Option<Exit>> {
+        let exit = self.0.child().reap().ok();
+        Box::pin(std::future::ready(exit))
     }
 
     fn reap_later(&mut self) {
@@ -267,20 +266,20 @@ impl Body for ForkedChild {
         self.reaper.poll_exited(cx)
     }
 
-    fn reap(&mut self) -> BoxFuture<'_, Option<ExitStatus>> {
+    fn reap(&mut self) -> BoxFuture<'_, Option<Exit>> {
         Box::pin(async {
             let child = self.reaper.child();
             child.kill(); // what is left of its group
-            let status = self.server.reap(self.forked).await?;
-            child.was_reaped(status);
-            Some(status)
+            let exit = self.server.reap(self.forked).await?;
+            child.was_reaped(exit);
+            Some(exit)
         })
     }
 
     fn reap_later(&mut self) {
         let child = self.reaper.child();
         child.kill(); // what is left of its group
-        child.was_reaped(ExitStatus::default());
+        child.was_reaped(Exit::default());
         self.server.reap_later(self.forked);
     }
 }

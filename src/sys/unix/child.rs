@@ -2,87 +2,43 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, getpid,
-    kill_current_process_group, kill_process, kill_process_group, pidfd_open, pidfd_send_signal,
-    waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, kill_process, kill_process_group,
+    pidfd_open, pidfd_send_signal, waitid,
 };
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::pipe::{is_readable, move_out_of_the_way};
+use super::descriptor::{Descriptor, is_readable, watch_readable};
 
-/// The running executable. On Linux it is named in a way that still finds the same build after the
-/// file has been replaced or deleted.
-pub(crate) fn own_executable() -> io::Result<PathBuf> {
-    const OWN: &str = "/proc/self/exe";
-    if !cfg!(target_os = "linux") {
-        return std::env::current_exe();
+/// How a process has ended; neither, if that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Exit {
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+}
+
+impl Exit {
+    /// In the form of `wait`.
+    pub(crate) fn from_wait(status: i32) -> Self {
+        ExitStatus::from_raw(status).into()
     }
-    if let Err(error) = std::fs::symlink_metadata(OWN) {
-        let text = format!(
-            "`{OWN}`, by which this program would be started again, is not there: {error}; mount \
-             `/proc`, or name the program by `Builder::worker_command`"
-        );
-        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+
+    fn python_code(self) -> i32 {
+        const UNKNOWN: i32 = 255;
+        self.signal.map_or_else(|| self.code.unwrap_or(UNKNOWN), |signal| -signal)
     }
-    Ok(OWN.into())
 }
 
-/// Without its IO driver tokio would panic only after the child was spawned.
-///
-/// # Panics
-///
-/// In a runtime without an IO driver; tokio has no other way to tell.
-pub(crate) fn require_io_driver() -> io::Result<()> {
-    tokio::net::unix::pipe::pipe().map(drop)
-}
-
-/// Ends this process at once, and all of its group if that is its own.
-pub(crate) fn kill_own_group() -> ! {
-    let _ = if getpgrp() == getpid() {
-        kill_current_process_group(Signal::KILL)
-    } else {
-        kill_process(getpid(), Signal::KILL)
-    };
-    std::process::abort() // not reached: SIGKILL cannot be refused
-}
-
-/// The signals by which the system ends a process at a limit, and one by which that ends itself.
-pub(crate) mod signal {
-    pub(crate) const ABORT: i32 = libc::SIGABRT;
-    pub(crate) const XCPU: i32 = libc::SIGXCPU;
-    pub(crate) const XFSZ: i32 = libc::SIGXFSZ;
-}
-
-/// What `kill -l` calls a signal.
-pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
-    const NAMES: [(Signal, &str); 15] = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::ALARM, "SIGALRM"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::XCPU, "SIGXCPU"),
-        (Signal::XFSZ, "SIGXFSZ"),
-    ];
-    NAMES.iter().find(|(known, _)| known.as_raw() == signal).map(|(_, name)| *name)
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        Self { code: status.code(), signal: status.signal() }
+    }
 }
 
 /// A process that this one has started, from its start until it is reaped. Until then its pid,
@@ -94,7 +50,7 @@ pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
 pub(crate) struct ChildProcess {
     pid: Pid,
     /// Readable once it has exited. Not on every system.
-    pidfd: Option<Arc<OwnedFd>>,
+    pidfd: Option<Arc<Descriptor>>,
     leads_group: bool,
     state: Mutex<State>,
 }
@@ -103,7 +59,7 @@ pub(crate) struct ChildProcess {
 enum State {
     /// Not reaped. `None` if that is for somebody else to do: the process that has forked it.
     Running(Option<Child>),
-    Reaped(ExitStatus),
+    Reaped(Exit),
 }
 
 impl ChildProcess {
@@ -134,7 +90,7 @@ impl ChildProcess {
     }
 
     /// Readable once the process has exited; `None` where the system has no such thing.
-    pub(crate) fn pidfd(&self) -> Option<&Arc<OwnedFd>> {
+    pub(crate) fn end(&self) -> Option<&Arc<Descriptor>> {
         self.pidfd.as_ref()
     }
 
@@ -194,34 +150,34 @@ impl ChildProcess {
     }
 
     /// How the process ended, if it has; it is not reaped by that.
-    pub(crate) fn status(&self) -> Option<ExitStatus> {
+    pub(crate) fn exit(&self) -> Option<Exit> {
         match &*self.lock() {
-            State::Running(Some(_)) => exit_status(self.pid).ok().flatten(),
+            State::Running(Some(_)) => exit_of(self.pid).ok().flatten(),
             State::Running(None) => None,
-            State::Reaped(status) => Some(*status),
+            State::Reaped(exit) => Some(*exit),
         }
     }
 
     /// How the process ended, if it has, as Python's `exitcode` tells it: `-N` for signal N, and
-    /// [`UNKNOWN_CODE`] if somebody else has reaped it.
+    /// 255 if somebody else has reaped it.
     pub(crate) fn exit_code(&self) -> Option<i32> {
         match &*self.lock() {
-            State::Running(Some(_)) => match exit_status(self.pid) {
-                Ok(status) => status.map(python_code),
-                Err(_) => Some(UNKNOWN_CODE),
-            },
+            State::Running(Some(_)) => {
+                let exit = exit_of(self.pid).unwrap_or(Some(Exit::default()));
+                exit.map(Exit::python_code)
+            }
             State::Running(None) => None,
-            State::Reaped(status) => Some(python_code(*status)),
+            State::Reaped(exit) => Some(exit.python_code()),
         }
     }
 
     /// Kills what is left of the group and reaps the process, which must have exited.
-    pub(crate) fn reap(&self) -> io::Result<ExitStatus> {
+    pub(crate) fn reap(&self) -> io::Result<Exit> {
         let mut state = self.lock();
         match &mut *state {
             State::Running(Some(child)) => {
                 if was_stolen(self.pid) {
-                    *state = State::Reaped(ExitStatus::from_raw(UNKNOWN_CODE << 8));
+                    *state = State::Reaped(Exit::default());
                     return Err(rustix::io::Errno::CHILD.into());
                 }
                 if !has_exited(self.pid) {
@@ -229,18 +185,18 @@ impl ChildProcess {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 self.signal_own(Signal::KILL);
-                let status = child.wait()?;
-                *state = State::Reaped(status);
-                Ok(status)
+                let exit = Exit::from(child.wait()?);
+                *state = State::Reaped(exit);
+                Ok(exit)
             }
             State::Running(None) => Err(io::ErrorKind::Unsupported.into()),
-            State::Reaped(status) => Ok(*status),
+            State::Reaped(exit) => Ok(*exit),
         }
     }
 
     /// Somebody else has reaped it.
-    pub(crate) fn was_reaped(&self, status: ExitStatus) {
-        *self.lock() = State::Reaped(status);
+    pub(crate) fn was_reaped(&self, exit: Exit) {
+        *self.lock() = State::Reaped(exit);
     }
 
     /// Waits for the end in a thread of its own, and reaps; for when there is no runtime to wait
@@ -280,34 +236,23 @@ fn wait_for_exit(pid: Pid) {
     while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
 }
 
-/// What Python reports of a child that somebody else has waited for.
-const UNKNOWN_CODE: i32 = 255;
-
-fn python_code(status: ExitStatus) -> i32 {
-    status.signal().map_or_else(|| status.code().unwrap_or(UNKNOWN_CODE), |signal| -signal)
-}
-
 /// How a child ended, if it has; leaves it to be reaped. An error says that it is no child any
 /// more.
-fn exit_status(pid: Pid) -> rustix::io::Result<Option<ExitStatus>> {
+fn exit_of(pid: Pid) -> rustix::io::Result<Option<Exit>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    let Some(status) = waitid(WaitId::Pid(pid), options)? else { return Ok(None) };
-    // As `wait` lays it out.
-    let raw = match (status.terminating_signal(), status.exit_status()) {
-        (Some(signal), _) => signal,
-        (None, code) => code.unwrap_or_default() << 8,
-    };
-    Ok(Some(ExitStatus::from_raw(raw)))
+    let status = waitid(WaitId::Pid(pid), options)?;
+    Ok(status
+        .map(|status| Exit { code: status.exit_status(), signal: status.terminating_signal() }))
 }
 
 /// Whether a child that was not reaped here is none any more.
 fn was_stolen(pid: Pid) -> bool {
-    matches!(exit_status(pid), Err(rustix::io::Errno::CHILD))
+    matches!(exit_of(pid), Err(rustix::io::Errno::CHILD))
 }
 
 /// Whether a child has exited; leaves it to be reaped.
 fn has_exited(pid: Pid) -> bool {
-    !matches!(exit_status(pid), Ok(None) | Err(rustix::io::Errno::INTR))
+    !matches!(exit_of(pid), Ok(None) | Err(rustix::io::Errno::INTR))
 }
 
 /// The parent of any process.
@@ -318,29 +263,8 @@ fn parent_of(pid: Pid) -> io::Result<Option<u32>> {
     Ok(fields.and_then(|mut fields| fields.nth(1)?.parse().ok()))
 }
 
-/// As [`open_process`], of the process with that pid if it is the parent of this one: then that pid
-/// cannot have become another's meanwhile.
-pub(crate) fn open_parent(pid: u32) -> Option<OwnedFd> {
-    let process = open_process(pid)?;
-    let process = move_out_of_the_way(process.as_fd()).ok()?;
-    (std::os::unix::process::parent_id() == pid).then_some(process)
-}
-
-/// Registers a descriptor with the runtime's reactor.
-///
-/// # Panics
-///
-/// Outside of a runtime with an IO driver.
-pub(crate) fn watch_readable(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    // SAFETY: the `AsyncFd` keeps the descriptor open; nobody closes or replaces it, and an
-    // `OwnedFd` is always the same one.
-    #[expect(unsafe_code, reason = "registers a descriptor with the reactor")]
-    let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-    Ok(watched?)
-}
-
 /// A descriptor that is readable once a process, which is alive, has ended. Not on every system.
-pub(crate) fn open_process(pid: u32) -> Option<OwnedFd> {
+pub(crate) fn open_process(pid: u32) -> Option<Descriptor> {
     let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
     pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
 }
@@ -349,14 +273,14 @@ pub(crate) fn open_process(pid: u32) -> Option<OwnedFd> {
 #[derive(Debug)]
 pub(crate) enum ExitWatch {
     /// Readable once the process has exited.
-    Pidfd(AsyncFd<Arc<OwnedFd>>),
+    Pidfd(AsyncFd<Arc<Descriptor>>),
     /// Where there is no pidfd: looks again at each SIGCHLD.
     Signal(Pid, tokio::signal::unix::Signal),
 }
 
 impl ExitWatch {
     pub(crate) fn new(child: &ChildProcess) -> io::Result<Self> {
-        let Some(pidfd) = child.pidfd() else {
+        let Some(pidfd) = child.end() else {
             return Ok(Self::Signal(child.pid, signal(SignalKind::child())?));
         };
         Ok(Self::Pidfd(watch_readable(Arc::clone(pidfd))?))
@@ -437,25 +361,25 @@ impl Drop for KilledOnDrop {
 
 #[cfg(test)]
 mod tests {
+    use super::super::process::new_group;
     use super::*;
 
     fn sleeper() -> ChildProcess {
-        use std::os::unix::process::CommandExt;
-
         let mut command = std::process::Command::new("sleep");
-        ChildProcess::new(command.arg("1000").process_group(0).spawn().unwrap(), true).unwrap()
+        new_group(command.arg("1000"));
+        ChildProcess::new(command.spawn().unwrap(), true).unwrap()
     }
 
     #[tokio::test]
     async fn an_exit_is_seen_before_the_child_is_reaped() {
         let mut reaper = Reaper::new(sleeper()).unwrap();
-        assert_eq!(reaper.child().status(), None);
+        assert_eq!(reaper.child().exit(), None);
         reaper.child().kill();
         reaper.exited().await;
         assert!(has_exited(reaper.child().pid));
-        assert_eq!(reaper.child().status().unwrap().signal(), Some(9));
-        assert_eq!(reaper.child().reap().unwrap().signal(), Some(9));
-        assert_eq!(reaper.child().status().unwrap().signal(), Some(9));
+        assert_eq!(reaper.child().exit().unwrap().signal, Some(9));
+        assert_eq!(reaper.child().reap().unwrap().signal, Some(9));
+        assert_eq!(reaper.child().exit().unwrap().signal, Some(9));
     }
 
     #[tokio::test]
@@ -473,11 +397,11 @@ mod tests {
         {
             let shell = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
             let child = ChildProcess::new(shell, false).unwrap();
-            while child.status().is_none() {
+            while child.exit().is_none() {
                 std::thread::yield_now();
             }
-            let seen = child.status().unwrap();
-            assert_eq!((seen.code(), seen.signal()), (code, signal));
+            let seen = child.exit().unwrap();
+            assert_eq!((seen.code, seen.signal), (code, signal));
             assert_eq!(child.reap().unwrap(), seen);
         }
     }
@@ -485,7 +409,7 @@ mod tests {
     #[test]
     fn what_is_reaped_is_not_signalled() {
         let child = sleeper();
-        child.was_reaped(ExitStatus::from_raw(0));
+        child.was_reaped(Exit::from_wait(0));
         child.kill();
         *child.lock() = State::Running(None); // but it can be asked by its pidfd
         child.terminate();
@@ -500,7 +424,7 @@ mod tests {
         child.kill();
         waitid(WaitId::Pid(child.pid), WaitIdOptions::EXITED).unwrap();
         assert!(was_stolen(child.pid));
-        assert_eq!((child.status(), child.exit_code()), (None, Some(255)));
+        assert_eq!((child.exit(), child.exit_code()), (None, Some(255)));
         child.kill(); // reaches nobody
         assert_eq!(child.reap().unwrap_err().raw_os_error(), Some(10)); // ECHILD
         assert_eq!(child.exit_code(), Some(255));
@@ -510,7 +434,7 @@ mod tests {
     fn what_has_not_exited_is_neither_reaped_nor_killed() {
         let child = sleeper();
         assert_eq!(child.reap().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        assert_eq!((child.status(), child.exit_code()), (None, None));
+        assert_eq!((child.exit(), child.exit_code()), (None, None));
         child.terminate();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(child.pid), options).unwrap();
@@ -541,11 +465,5 @@ mod tests {
         assert!(ChildProcess::forked(this, this).is_err());
         child.kill();
         Arc::new(child).reap_in_background(|| {});
-    }
-
-    #[test]
-    fn signals_have_names() {
-        assert_eq!(signal_name(9), Some("SIGKILL"));
-        assert_eq!(signal_name(0), None);
     }
 }

@@ -2,20 +2,20 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::child::kill_own_group;
-use super::pipe::has_hung_up;
+use super::descriptor::{Descriptor, has_hung_up};
+use super::process::kill_own_group;
 
 /// Which signal `O_ASYNC` sends; Linux only.
 const F_SETSIG: i32 = 10;
 
 /// A pipe into which nothing is ever written. All copies of its writing end are closed when the
 /// process that holds them ends, however it does.
-pub(crate) fn lifeline() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn lifeline() -> io::Result<(Descriptor, Descriptor)> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     Ok((writer, reader))
 }

@@ -2,16 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use bytes::BytesMut;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionread};
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Resource, getrlimit};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
+
+use super::descriptor::{Descriptor, move_out_of_the_way};
+
+const NOWHERE: &str = "/dev/null";
 
 /// The worker's end of its two frame pipes.
 #[derive(Debug)]
@@ -23,9 +24,9 @@ pub(crate) struct FramePipes {
 /// A worker's ends of its pipes.
 #[derive(Debug)]
 pub(crate) struct WorkerPipes {
-    pub(crate) input: OwnedFd,
-    pub(crate) output: OwnedFd,
-    pub(crate) stderr: OwnedFd,
+    pub(crate) input: Descriptor,
+    pub(crate) output: Descriptor,
+    pub(crate) stderr: Descriptor,
 }
 
 impl WorkerPipes {
@@ -38,8 +39,9 @@ impl WorkerPipes {
         Ok(FramePipes { input: input.into(), output: output.into() })
     }
 
-    pub(crate) fn as_fds(&self) -> [BorrowedFd<'_>; 3] {
-        [self.input.as_fd(), self.output.as_fd(), self.stderr.as_fd()]
+    /// To be sent to where the worker comes from.
+    pub(crate) fn ends(&self) -> [&dyn AsFd; 3] {
+        [&self.input, &self.output, &self.stderr]
     }
 }
 
@@ -60,11 +62,11 @@ pub(crate) fn worker_pipes() -> io::Result<(ParentPipes, WorkerPipes)> {
     Ok((ours, WorkerPipes { input, output, stderr }))
 }
 
-impl TryFrom<Vec<OwnedFd>> for WorkerPipes {
+impl TryFrom<Vec<Descriptor>> for WorkerPipes {
     type Error = io::Error;
 
-    fn try_from(fds: Vec<OwnedFd>) -> io::Result<Self> {
-        let fds = <[OwnedFd; 3]>::try_from(fds);
+    fn try_from(fds: Vec<Descriptor>) -> io::Result<Self> {
+        let fds = <[Descriptor; 3]>::try_from(fds);
         let [input, output, stderr] = fds.map_err(|_| Errno::MFILE)?; // the rest had no room
         Ok(Self { input, output, stderr })
     }
@@ -75,28 +77,22 @@ impl TryFrom<Vec<OwnedFd>> for WorkerPipes {
 pub(crate) fn take_frame_pipes() -> io::Result<FramePipes> {
     let output = move_out_of_the_way(stdout())?;
     let input = take_control_socket()?;
-    Ok(FramePipes { input: input.into(), output: output.into() })
+    Ok(FramePipes { input, output: output.into() })
 }
 
 /// Takes what connects this process to its parent away from descriptor 0, as [`take_frame_pipes`]
 /// does, for those whose standard output is not part of that.
-pub(crate) fn take_control_socket() -> io::Result<OwnedFd> {
+pub(crate) fn take_control_socket() -> io::Result<File> {
     let input = move_out_of_the_way(stdin())?;
-    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    dup2_stdin(&null)?;
+    dup2_stdin(&File::open(NOWHERE)?)?;
     dup2_stdout(stderr())?;
-    Ok(input)
+    Ok(input.into())
 }
 
 /// Makes other descriptors this process's standard input and output.
-pub(crate) fn set_standard_streams(input: impl AsFd, output: impl AsFd) -> io::Result<()> {
+pub(crate) fn set_standard_streams(input: Descriptor, output: Descriptor) -> io::Result<()> {
     dup2_stdin(input)?;
     Ok(dup2_stdout(output)?)
-}
-
-/// This process's own standard input and output, to be handed on.
-pub(crate) fn own_standard_streams() -> (BorrowedFd<'static>, BorrowedFd<'static>) {
-    (stdin(), stdout())
 }
 
 /// Writes to descriptor 0, which is a socket in a process that has its parent there.
@@ -105,13 +101,53 @@ pub(crate) fn write_to_stdin(bytes: &[u8]) -> io::Result<()> {
     File::from(socket).write_all(bytes)
 }
 
-/// Copies a descriptor to a high number, where a task that closes "all the low ones", or uses a
-/// wrong number, is unlikely to hit it.
-pub(super) fn move_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    const RESERVE: u64 = 16;
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(1024).min(1024);
-    let high = i32::try_from(limit.saturating_sub(RESERVE)).unwrap_or(0).max(3);
-    Ok(fcntl_dupfd_cloexec(fd, high).or_else(|_| fcntl_dupfd_cloexec(fd, 3))?)
+/// One of a child's streams, as it is handed to it.
+pub(crate) enum Handed {
+    Own(BorrowedFd<'static>),
+    Opened(Descriptor),
+}
+
+impl Handed {
+    /// This process's own standard input.
+    pub(crate) fn own_input() -> Self {
+        Self::Own(stdin())
+    }
+
+    /// This process's own standard output.
+    pub(crate) fn own_output() -> Self {
+        Self::Own(stdout())
+    }
+
+    /// Nothing can be read from it.
+    pub(crate) fn no_input() -> io::Result<Self> {
+        Ok(Self::Opened(File::open(NOWHERE)?.into()))
+    }
+
+    /// What is written to it is lost.
+    pub(crate) fn no_output() -> io::Result<Self> {
+        Ok(Self::Opened(File::options().write(true).open(NOWHERE)?.into()))
+    }
+
+    /// With this process's end.
+    pub(crate) fn piped_input() -> io::Result<(Self, ChildStdin)> {
+        let (reader, writer) = io::pipe()?;
+        Ok((Self::Opened(reader.into()), Descriptor::from(writer).into()))
+    }
+
+    /// With this process's end.
+    pub(crate) fn piped_output() -> io::Result<(Self, ChildStdout)> {
+        let (reader, writer) = io::pipe()?;
+        Ok((Self::Opened(writer.into()), Descriptor::from(reader).into()))
+    }
+}
+
+impl AsFd for Handed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(fd) => *fd,
+            Self::Opened(fd) => fd.as_fd(),
+        }
+    }
 }
 
 /// How much a pipe takes at once. What is larger has to wait for the reader in the middle, who then
@@ -152,31 +188,6 @@ fn set_pipe_size(fd: impl AsFd, size: usize) {
 #[cfg(not(target_os = "linux"))]
 fn set_pipe_size(_: impl AsFd, _: usize) {}
 
-/// Blocks until the other end of a pipe is closed, or until this end is, or until the process has
-/// ended.
-pub(crate) fn wait_for_hangup(fd: BorrowedFd<'_>, process: Option<BorrowedFd<'_>>) {
-    // No event is asked for, so data does not wake the thread; a hangup is always reported.
-    wait_for(fd, PollFlags::empty(), process);
-}
-
-/// Blocks until a read would not block, and says so, or until the process has ended.
-pub(crate) fn wait_for_input(fd: BorrowedFd<'_>, process: Option<BorrowedFd<'_>>) -> bool {
-    wait_for(fd, PollFlags::IN, process)
-}
-
-/// False if the process has ended, which is what a pidfd tells.
-fn wait_for(fd: BorrowedFd<'_>, wanted: PollFlags, process: Option<BorrowedFd<'_>>) -> bool {
-    let first = PollFd::from_borrowed_fd(fd, wanted);
-    let second = process.map(|process| PollFd::from_borrowed_fd(process, PollFlags::IN));
-    let mut fds: Vec<_> = [first].into_iter().chain(second).collect();
-    loop {
-        match poll(&mut fds, None) {
-            Ok(0) | Err(Errno::INTR | Errno::AGAIN) => {}
-            Ok(_) | Err(_) => return fds.get(1).is_none_or(|process| process.revents().is_empty()),
-        }
-    }
-}
-
 /// Reads what is in a pipe at this moment, be it blocking or not. `None` if there is nothing, or if
 /// the system cannot do that.
 #[cfg(target_os = "linux")]
@@ -214,22 +225,6 @@ pub(crate) fn read_behind(fd: impl AsFd, buffer: &mut Vec<u8>, most: usize) -> i
     Ok(count)
 }
 
-/// Whether the other end is closed.
-pub(crate) fn has_hung_up(fd: impl AsFd) -> bool {
-    !events(fd, PollFlags::empty()).is_empty()
-}
-
-/// Whether a read would not block.
-pub(crate) fn is_readable(fd: impl AsFd) -> bool {
-    !events(fd, PollFlags::IN).is_empty()
-}
-
-fn events(fd: impl AsFd, wanted: PollFlags) -> PollFlags {
-    let mut fds = [PollFd::new(&fd, wanted)];
-    while let Err(Errno::INTR) = poll(&mut fds, Some(&Timespec::default())) {}
-    fds[0].revents()
-}
-
 /// Reads what is in a non-blocking pipe at this moment, and no more: somebody may go on writing as
 /// fast as it is read. Unlike a read through tokio it does not depend on an event that the reactor
 /// may not have seen yet.
@@ -257,36 +252,6 @@ mod tests {
     use rustix::pipe::pipe;
 
     use super::*;
-
-    #[test]
-    fn a_hangup_is_seen_and_data_is_not() {
-        let (reader, writer) = pipe().unwrap();
-        write(&writer, b"data").unwrap();
-        let waiter = std::thread::spawn(move || wait_for_hangup(reader.as_fd(), None));
-        drop(writer);
-        waiter.join().unwrap();
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn the_end_of_a_process_is_seen_though_its_pipe_is_open() {
-        let (reader, _writer) = pipe().unwrap();
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let process = super::super::child::open_process(child.id()).unwrap();
-        assert!(!wait_for_input(reader.as_fd(), Some(process.as_fd())));
-        wait_for_hangup(reader.as_fd(), Some(process.as_fd()));
-        child.wait().unwrap();
-    }
-
-    #[test]
-    fn looking_at_a_pipe_does_not_block() {
-        let (reader, writer) = pipe().unwrap();
-        assert!(!has_hung_up(&reader) && !is_readable(&reader));
-        write(&writer, b"data").unwrap();
-        assert!(!has_hung_up(&reader) && is_readable(&reader));
-        drop(writer);
-        assert!(has_hung_up(&reader));
-    }
 
     #[test]
     fn everything_written_is_available() {
@@ -337,13 +302,5 @@ mod tests {
         width.fit(&writer, usize::MAX);
         assert!(size() == 1 << 20 || size() == wider);
         PipeWidth::default().fit(File::open("/dev/null").unwrap(), 1 << 20); // it does no harm
-    }
-
-    #[test]
-    fn a_descriptor_moves_to_a_high_number() {
-        use std::os::fd::AsRawFd;
-
-        let (reader, _writer) = pipe().unwrap();
-        assert!(move_out_of_the_way(reader.as_fd()).unwrap().as_raw_fd() > 8);
     }
 }

@@ -2,15 +2,14 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::unix::AsyncFd;
 
-use crate::sys::handle::is_readable;
-use crate::sys::process::watch_readable;
+use super::descriptor::{Descriptor, is_readable, watch_readable};
 
 /// Tells of the end of a process: as a future, and as a descriptor that is readable from then on.
 /// Python's `sentinel`.
@@ -47,14 +46,14 @@ use crate::sys::process::watch_readable;
 #[derive(Debug)]
 #[must_use = "it tells when the process has ended"]
 pub struct Sentinel {
-    fd: Arc<OwnedFd>,
+    fd: Arc<Descriptor>,
     /// From the first poll on.
-    watch: Option<AsyncFd<Arc<OwnedFd>>>,
+    watch: Option<AsyncFd<Arc<Descriptor>>>,
 }
 
 impl Sentinel {
     /// A copy of a descriptor that is readable from the end of the process on.
-    pub(super) fn of(end: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn of(end: &Descriptor) -> io::Result<Self> {
         Ok(Self { fd: Arc::new(end.try_clone()?), watch: None })
     }
 

@@ -1,0 +1,6 @@
+//! What is open: waiting for it, and closing what was inherited.
+
+pub(crate) use super::system::descriptor::{
+    Descriptor, RawDescriptor, close_inherited, has_hung_up, is_readable, wait_for_hangup,
+    wait_for_input,
+};

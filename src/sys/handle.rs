@@ -1,4 +1,0 @@
-//! What is open: waiting for it, and closing what was inherited.
-
-pub(crate) use super::system::inherited::close_inherited;
-pub(crate) use super::system::pipe::{has_hung_up, is_readable, wait_for_hangup, wait_for_input};
