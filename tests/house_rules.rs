@@ -6,6 +6,8 @@
 
 #[path = "house_rules/imports.rs"]
 mod imports;
+#[path = "house_rules/names.rs"]
+mod names;
 #[path = "house_rules/walls.rs"]
 mod walls;
 

@@ -27,12 +27,12 @@ struct Timer {
 
 struct Alarms {
     /// Ordered by time; the number tells those apart that are for the same moment.
-    wakers: BTreeMap<Key, Waker>,
+    wakers: BTreeMap<AlarmKey, Waker>,
     next: u64,
     has_thread: bool,
 }
 
-type Key = (Instant, u64);
+type AlarmKey = (Instant, u64);
 
 impl Alarms {
     const fn new() -> Self {
@@ -83,7 +83,7 @@ impl Timer {
         Ok(())
     }
 
-    fn remove(&self, key: Key) {
+    fn remove(&self, key: AlarmKey) {
         let removed = self.alarms.lock().wakers.remove(&key);
         drop(removed); // not under the lock
     }

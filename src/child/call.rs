@@ -4,7 +4,7 @@ use std::io;
 
 use super::panic::catch;
 use crate::codec::{Fault, Sink};
-use crate::function::{Arguments, CallError, Function, TaskCall};
+use crate::function::{CallError, EncodedArguments, Function, TaskCall};
 use crate::memory::Encoded;
 use crate::memory::shared::why_not_lend;
 use crate::wire::frame::set_length;
@@ -14,7 +14,7 @@ use crate::wire::message::{InitFailure, Outcome, PanicReport};
 /// result may be in the sink instead.
 pub(super) fn call(
     function: &Function,
-    payload: Arguments<'_>,
+    payload: EncodedArguments<'_>,
     out: &mut Vec<u8>,
     limit: usize,
     sink: Option<&mut dyn Sink>,
@@ -22,7 +22,7 @@ pub(super) fn call(
 ) -> io::Result<(Outcome, Encoded)> {
     put_header(out, Outcome::Returned, 0)?;
     let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
-    let Failed { outcome, text } = match attempt(call, payload, out, limit, sink) {
+    let FailedCall { outcome, text } = match attempt(call, payload, out, limit, sink) {
         Ok(encoded) => {
             set_length(out)?;
             return Ok((Outcome::Returned, encoded));
@@ -41,11 +41,11 @@ pub(super) fn call(
 #[inline]
 pub(super) fn attempt(
     call: &TaskCall,
-    mut args: Arguments<'_>,
+    mut args: EncodedArguments<'_>,
     out: &mut Vec<u8>,
     limit: usize,
     mut sink: Option<&mut dyn Sink>,
-) -> Result<Encoded, Box<Failed>> {
+) -> Result<Encoded, Box<FailedCall>> {
     // All by reference, also what it returns: `catch` would move it from place to place, and that
     // takes longer than a small task.
     let mut called = None;
@@ -57,21 +57,21 @@ pub(super) fn attempt(
     match called {
         Some(Ok(encoded)) => match why_not_lend(&encoded.kept) {
             None => Ok(encoded),
-            Some(reason) => Err(Box::new(Failed::lending(reason))),
+            Some(reason) => Err(Box::new(FailedCall::lending(reason))),
         },
-        Some(Err(error)) => Err(Box::new(Failed::call(&error, limit))),
-        None => Err(Box::new(Failed::panic(caught.err().unwrap_or_default(), limit))),
+        Some(Err(error)) => Err(Box::new(FailedCall::call(&error, limit))),
+        None => Err(Box::new(FailedCall::panic(caught.err().unwrap_or_default(), limit))),
     }
 }
 
 /// Why there is no result.
-pub(super) struct Failed {
+pub(super) struct FailedCall {
     pub(super) outcome: Outcome,
     /// What the reply tells of it.
     pub(super) text: Vec<u8>,
 }
 
-impl Failed {
+impl FailedCall {
     #[cold]
     fn call(error: &CallError, limit: usize) -> Self {
         let (outcome, text) = match error {

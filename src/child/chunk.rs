@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use super::call::Failed;
+use super::call::FailedCall;
 use super::stream::FrameWriter;
 use crate::base::nanos;
 use crate::memory::page::{Begun, Items, Recorder, begin};
@@ -83,7 +83,7 @@ impl ChunkRun {
     pub(super) fn finish_item(
         &mut self,
         writer: &mut FrameWriter,
-        run: impl FnOnce(&mut Vec<u8>) -> Result<Kept, Box<Failed>>,
+        run: impl FnOnce(&mut Vec<u8>) -> Result<Kept, Box<FailedCall>>,
     ) -> io::Result<()> {
         let (known, start) = (self.entries.len(), begin_entry(&mut self.entries));
         let (outcome, kept) = match run(&mut self.entries) {

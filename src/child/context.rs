@@ -14,15 +14,15 @@ thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
     /// How many items of the current chunk came before the one that is running.
     static ITEM: Cell<u32> = const { Cell::new(0) };
-    static STATE: Cell<Option<State>> = const { Cell::new(None) };
-    static PRELOADED: Cell<Option<State>> = const { Cell::new(None) };
+    static STATE: Cell<Option<AnyState>> = const { Cell::new(None) };
+    static PRELOADED: Cell<Option<AnyState>> = const { Cell::new(None) };
 }
 
 /// Whether some thread of this process has a [`STATE`].
 static HAS_STATE: AtomicBool = AtomicBool::new(false);
 
 /// The worker's state. It is needed as long as the process lives, so it is never freed.
-type State = &'static dyn Any;
+type AnyState = &'static dyn Any;
 
 /// The task that is running on this thread.
 ///

@@ -187,8 +187,8 @@ impl Server {
     fn run(mut self) -> ! {
         loop {
             match self.step() {
-                Ok(Step::Served | Step::Forked(_)) => {}
-                Ok(Step::Worker(pipes)) => {
+                Ok(ServerStep::Served | ServerStep::Forked(_)) => {}
+                Ok(ServerStep::Worker(pipes)) => {
                     let Self { connection, parent, functions, line, .. } = self;
                     drop((connection.socket, parent, line));
                     worker::run_forked(pipes, &connection.lifeline, functions)
@@ -204,11 +204,11 @@ impl Server {
         kill_own_group()
     }
 
-    fn step(&mut self) -> io::Result<Step> {
+    fn step(&mut self) -> io::Result<ServerStep> {
         let (request, fds) = self.receive()?;
         let answered = match request {
             Request::Fork => match WorkerPipes::try_from(fds).and_then(|pipes| self.fork(pipes)) {
-                Ok(Step::Forked(pid)) => Ok(Answer::Forked { pid }),
+                Ok(ServerStep::Forked(pid)) => Ok(Answer::Forked { pid }),
                 Ok(other) => return Ok(other),
                 Err(error) => Err(error),
             },
@@ -222,15 +222,15 @@ impl Server {
             errno: error.raw_os_error().unwrap_or_default(),
         });
         { &*self.connection.socket }.write_all(&answer.to_bytes())?;
-        Ok(Step::Served)
+        Ok(ServerStep::Served)
     }
 
-    fn fork(&mut self, pipes: WorkerPipes) -> io::Result<Step> {
+    fn fork(&mut self, pipes: WorkerPipes) -> io::Result<ServerStep> {
         match self.proof.fork()? {
-            Fork::Child => Ok(Step::Worker(pipes)),
+            Fork::Child => Ok(ServerStep::Worker(pipes)),
             Fork::Parent { child } => {
                 self.workers.insert(child);
-                Ok(Step::Forked(child))
+                Ok(ServerStep::Forked(child))
             }
         }
     }
@@ -253,7 +253,7 @@ impl Server {
     }
 }
 
-enum Step {
+enum ServerStep {
     Served,
     /// There is a new worker.
     Forked(u32),

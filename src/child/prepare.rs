@@ -4,7 +4,7 @@ use std::any::Any;
 
 use super::context::{set_preloaded, set_state};
 use super::panic::catch;
-use crate::function::{Arguments, Function, InitError, was_used};
+use crate::function::{EncodedArguments, Function, InitError, was_used};
 use crate::wire::message::InitFailure;
 
 /// Runs the preload and keeps what it returns: in a fork server for all workers to come, and
@@ -12,7 +12,7 @@ use crate::wire::message::InitFailure;
 pub(super) fn preload(
     functions: &[&'static Function],
     position: u32,
-    args: Arguments<'_>,
+    args: EncodedArguments<'_>,
 ) -> Result<(), InitFailure> {
     let value = build(functions, position, args)?;
     // Refused wherever it runs, so that no program depends on one of the start methods.
@@ -29,7 +29,7 @@ pub(super) fn preload(
 pub(super) fn initialise(
     functions: &[&'static Function],
     position: u32,
-    args: Arguments<'_>,
+    args: EncodedArguments<'_>,
 ) -> Result<(), InitFailure> {
     set_state(build(functions, position, args)?);
     Ok(())
@@ -38,7 +38,7 @@ pub(super) fn initialise(
 fn build(
     functions: &[&'static Function],
     position: u32,
-    args: Arguments<'_>,
+    args: EncodedArguments<'_>,
 ) -> Result<Box<dyn Any>, InitFailure> {
     let Some(function) = functions.get(position as usize) else {
         return Err(InitFailure::Failed("it is not known here".to_owned()));

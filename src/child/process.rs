@@ -11,7 +11,7 @@ use super::stream::{FrameReader, FrameWriter};
 use super::worker::watch_parent;
 use crate::base::log::print;
 use crate::base::{ParentLink, TaskId, current_process};
-use crate::function::{Arguments, Function, InitError, Registry};
+use crate::function::{EncodedArguments, Function, InitError, Registry};
 use crate::memory::shared::settle;
 use crate::sys::descriptor::close_inherited;
 use crate::sys::pipe::set_standard_streams;
@@ -84,7 +84,7 @@ fn take_standard_streams(socket: &File) -> io::Result<()> {
     }
 }
 
-fn run_for_code(function: &Function, arguments: Arguments<'_>) -> i32 {
+fn run_for_code(function: &Function, arguments: EncodedArguments<'_>) -> i32 {
     match catch(|| (function.initializer())(arguments)) {
         Ok(Ok(value)) => {
             std::mem::forget(value); // its drop is user code that may panic, and the end is near
@@ -114,7 +114,7 @@ fn print_panic(report: &PanicReport) {
 
 fn run_for_result(
     function: &Function,
-    arguments: Arguments<'_>,
+    arguments: EncodedArguments<'_>,
     limit: usize,
     writer: &mut FrameWriter,
 ) -> io::Result<i32> {

@@ -176,12 +176,12 @@ fn write_all(pipe: &mut File, pieces: [&[u8]; 3]) -> io::Result<()> {
 
 /// What a task has reported.
 #[derive(Debug, PartialEq, Eq)]
-struct Report {
+struct ProgressReport {
     header: ProgressHeader,
     message: String,
 }
 
-impl Report {
+impl ProgressReport {
     fn frame(&self) -> io::Result<Vec<u8>> {
         let mut frame = Vec::new();
         put_task_frame(&mut frame, Kind::Progress, &self.header, self.message.len())?;
@@ -196,7 +196,7 @@ impl Report {
 #[derive(Debug, Default)]
 struct Limiter {
     /// The latest report, until it is sent.
-    waiting: Option<Report>,
+    waiting: Option<ProgressReport>,
     /// When this run has last sent one.
     sent: Option<Instant>,
     /// The last run that is over.
@@ -215,7 +215,7 @@ impl Limiter {
             report.message.push_str(message);
             return false;
         }
-        self.waiting = Some(Report { header, message: message.to_owned() });
+        self.waiting = Some(ProgressReport { header, message: message.to_owned() });
         true
     }
 
@@ -227,7 +227,7 @@ impl Limiter {
     }
 
     /// What is to be sent now.
-    fn take(&mut self, now: Instant) -> Option<Report> {
+    fn take(&mut self, now: Instant) -> Option<ProgressReport> {
         if !self.due(now)?.is_zero() {
             return None;
         }
@@ -236,7 +236,7 @@ impl Limiter {
     }
 
     /// Ends a run; returns what it has reported and not sent.
-    fn end_run(&mut self, run: u64) -> Option<Report> {
+    fn end_run(&mut self, run: u64) -> Option<ProgressReport> {
         self.over = run;
         self.sent = None;
         self.waiting.take()
@@ -258,7 +258,7 @@ mod tests {
         ProgressHeader { task: TaskId(7), done, total: 10 }
     }
 
-    fn done(report: Option<Report>) -> Option<u64> {
+    fn done(report: Option<ProgressReport>) -> Option<u64> {
         report.map(|report| report.header.done)
     }
 
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(limiter.due(now), None);
         assert!(limiter.put(1, header(1), "one"));
         assert_eq!(limiter.due(now), Some(Duration::ZERO));
-        let report = Report { header: header(1), message: "one".to_owned() };
+        let report = ProgressReport { header: header(1), message: "one".to_owned() };
         assert_eq!(limiter.take(now), Some(report));
         assert_eq!(limiter.due(now), None, "there is nothing to wake up for");
     }
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(limiter.due(now), Some(INTERVAL));
         assert_eq!(limiter.take(now + INTERVAL / 2), None);
         assert_eq!(limiter.due(now + INTERVAL / 2), Some(INTERVAL / 2));
-        let report = Report { header: header(3), message: "three".to_owned() };
+        let report = ProgressReport { header: header(3), message: "three".to_owned() };
         assert_eq!(limiter.take(now + INTERVAL), Some(report));
         assert_eq!(limiter.take(now + 9 * INTERVAL), None);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::input::Input;
 use super::progress::Reporter;
-use crate::function::Arguments;
+use crate::function::EncodedArguments;
 use crate::memory::shared::{Kept, lend};
 use crate::sys::buffer::trim;
 use crate::wire::frame::{
@@ -98,39 +98,39 @@ impl Incoming<'_> {
     }
 
     /// The last `length` bytes, as something that can be freed once they are decoded.
-    pub(super) fn payload(&mut self, length: usize) -> Arguments<'_> {
+    pub(super) fn payload(&mut self, length: usize) -> EncodedArguments<'_> {
         let bytes = self.frame.len() - length..self.frame.len();
-        Arguments::Framed { frame: self.frame, bytes }
+        EncodedArguments::Framed { frame: self.frame, bytes }
     }
 
     /// The first `length` of the last `payload` bytes.
-    pub(super) fn payload_start(&mut self, payload: usize, length: usize) -> Arguments<'_> {
+    pub(super) fn payload_start(&mut self, payload: usize, length: usize) -> EncodedArguments<'_> {
         let start = self.frame.len() - payload;
-        Arguments::Framed { frame: self.frame, bytes: start..start + length }
+        EncodedArguments::Framed { frame: self.frame, bytes: start..start + length }
     }
 
     /// As [`Self::payload`], for those of a chunk.
-    pub(super) fn items(&mut self, length: usize) -> Items<'_> {
+    pub(super) fn items(&mut self, length: usize) -> ChunkArguments<'_> {
         let next = self.frame.len() - length;
-        Items { frame: self.frame, next }
+        ChunkArguments { frame: self.frame, next }
     }
 }
 
 /// The arguments of a chunk's calls.
-pub(super) struct Items<'a> {
+pub(super) struct ChunkArguments<'a> {
     frame: &'a mut Vec<u8>,
     next: usize,
 }
 
-impl Items<'_> {
+impl ChunkArguments<'_> {
     #[inline]
-    pub(super) fn next(&mut self) -> io::Result<Arguments<'_>> {
+    pub(super) fn next(&mut self) -> io::Result<EncodedArguments<'_>> {
         let items = self.frame.get(self.next..).unwrap_or_default();
         let (item, rest) = split_item(items)?;
         let end = self.frame.len() - rest.len();
         let bytes = end - item.len()..end;
         self.next = end;
-        Ok(Arguments::Framed { frame: self.frame, bytes })
+        Ok(EncodedArguments::Framed { frame: self.frame, bytes })
     }
 }
 

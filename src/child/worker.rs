@@ -14,11 +14,11 @@ use super::context::{Current, set_current, set_current_item};
 use super::panic::record_panics;
 use super::prepare::{initialise, preload};
 use super::progress::Reporter;
-use super::stream::{FrameReader, FrameWriter, Incoming, Items};
+use super::stream::{ChunkArguments, FrameReader, FrameWriter, Incoming};
 use crate::base::log::print;
 use crate::base::{CpuTimeLimit, Identity, ParentLink};
 use crate::codec::SHARED_FROM;
-use crate::function::{Arguments, Function, Registry};
+use crate::function::{EncodedArguments, Function, Registry};
 use crate::memory::Segments;
 use crate::memory::page::{begin, is_offered};
 use crate::memory::shared::{refuse_to_lend, settle};
@@ -298,7 +298,8 @@ impl Worker {
                 let (SegmentTask { task, place }, _) = split_header(body)?;
                 match self.segments.read(&place) {
                     Ok(payload) => {
-                        let (payload, is_last) = (Arguments::Shared(payload), incoming.is_last);
+                        let (payload, is_last) =
+                            (EncodedArguments::Shared(payload), incoming.is_last);
                         self.run_task(task, payload, is_last, writer)?;
                     }
                     Err(_) if self.is_offered(task) => {
@@ -322,7 +323,7 @@ impl Worker {
     fn run_task(
         &mut self,
         header: TaskHeader,
-        payload: Arguments<'_>,
+        payload: EncodedArguments<'_>,
         is_last: bool,
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
@@ -351,7 +352,7 @@ impl Worker {
     fn run_chunk(
         &mut self,
         header: ChunkHeader,
-        mut items: Items<'_>,
+        mut items: ChunkArguments<'_>,
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
         if self.leaves_it_alone(header.slot) {
@@ -456,7 +457,7 @@ impl Worker {
         &mut self,
         header: TaskHeader,
         function: &Function,
-        payload: Arguments<'_>,
+        payload: EncodedArguments<'_>,
         writer: &mut FrameWriter,
     ) -> io::Result<usize> {
         let reply = |outcome| ReplyHeader { run_time: 0, task: header.task, outcome };
@@ -484,7 +485,7 @@ impl Worker {
     fn leave(
         &self,
         stop: Stop,
-        payload: Arguments<'_>,
+        payload: EncodedArguments<'_>,
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
         let out = writer.buffer();

@@ -34,7 +34,7 @@ pub use self::named::Named;
 pub(crate) use self::writer::{SHARED_FROM, Sink};
 
 use self::compact::{Decoder, Encoder};
-use self::form::State;
+use self::form::ChoiceState;
 use self::mark::{ESCAPED, MARK, NAMED, READABLE};
 use self::reader::Reader;
 use self::writer::Writer;
@@ -63,7 +63,7 @@ pub(crate) fn encode_with<T: Serialize + ?Sized>(
 ) -> Result<bool, CodecError> {
     let sink = sink.map(|sink| sink as &mut dyn Sink); // for as long as the writer lives
     if !choice.is_compact()
-        && let state @ (State::Named | State::Readable) = choice.state()
+        && let state @ (ChoiceState::Named | ChoiceState::Readable) = choice.state()
     {
         return encode_named(value, &mut Writer::new(buffer, limit, sink), choice, state);
     }
@@ -96,9 +96,9 @@ fn encode_named<T: Serialize + ?Sized>(
     value: &T,
     writer: &mut Writer<'_>,
     choice: &Choice,
-    state: State,
+    state: ChoiceState,
 ) -> Result<bool, CodecError> {
-    let is_readable = state == State::Readable;
+    let is_readable = state == ChoiceState::Readable;
     let encoded = named_value(value, writer, is_readable);
     let encoded = match encoded {
         Err(error) if !is_readable && *error.fault() == Fault::NeedsText => {

@@ -16,13 +16,13 @@ use crate::sys::numbers::type_id;
 /// The visitor that `Vec<N>` makes.
 #[inline]
 pub(super) fn visitor_of_numbers<N: Deserialize<'static>>() -> TypeId {
-    Vec::<N>::deserialize(Asked).map_or_else(|visitor| visitor.0, |_| TypeId::of::<()>())
+    Vec::<N>::deserialize(Nothing).map_or_else(|visitor| visitor.0, |_| TypeId::of::<()>())
 }
 
 /// The visitor that `Bytes` makes.
 #[inline]
 pub(super) fn visitor_of_bytes() -> TypeId {
-    Bytes::deserialize(Asked).map_or_else(|visitor| visitor.0, |_| TypeId::of::<()>())
+    Bytes::deserialize(Nothing).map_or_else(|visitor| visitor.0, |_| TypeId::of::<()>())
 }
 
 /// The visitor that what is read into memory first makes: untagged and internally tagged enums, and
@@ -35,11 +35,11 @@ pub(super) fn visitor_of_buffer() -> TypeId {
     enum Buffered {
         Unit(()),
     }
-    Buffered::deserialize(Asked).map_or_else(|visitor| visitor.0, |_| TypeId::of::<()>())
+    Buffered::deserialize(Nothing).map_or_else(|visitor| visitor.0, |_| TypeId::of::<()>())
 }
 
 /// Deserializes nothing, and fails with the visitor.
-struct Asked;
+struct Nothing;
 
 /// The type of a visitor.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl serde::de::Error for Seen {
     }
 }
 
-impl<'de> Deserializer<'de> for Asked {
+impl<'de> Deserializer<'de> for Nothing {
     type Error = Seen;
 
     #[inline]

@@ -10,18 +10,18 @@ use crate::sys::buffer::trim;
 
 /// The bytes of a task's arguments.
 #[derive(Debug)]
-pub(crate) enum Arguments<'a> {
+pub(crate) enum EncodedArguments<'a> {
     /// A part of a frame.
     Framed { frame: &'a mut Vec<u8>, bytes: Range<usize> },
     /// In memory that the parent shares.
     Shared(Bytes),
 }
 
-impl Arguments<'_> {
+impl EncodedArguments<'_> {
     #[cfg(test)]
-    pub(crate) fn new(frame: &mut Vec<u8>) -> Arguments<'_> {
+    pub(crate) fn new(frame: &mut Vec<u8>) -> EncodedArguments<'_> {
         let bytes = 0..frame.len();
-        Arguments::Framed { frame, bytes }
+        EncodedArguments::Framed { frame, bytes }
     }
 
     /// Reads the value, which may keep parts of shared memory.

@@ -9,7 +9,7 @@ mod registry;
 mod runtime;
 mod testing;
 
-pub(crate) use self::arguments::Arguments;
+pub(crate) use self::arguments::EncodedArguments;
 pub(crate) use self::call::Call;
 pub use self::callable::{Callable, TaskFn, marker};
 pub use self::check::{check, search};

@@ -19,7 +19,7 @@ pub mod probes {
 
     use super::Probe;
     use crate::codec::Choice;
-    use crate::function::arguments::Arguments;
+    use crate::function::arguments::EncodedArguments;
     use crate::function::callable::{Callable, TaskFn};
     use crate::function::registry::{CallError, InitCallOf, InitError, TaskCall, TaskCallOf};
     use crate::function::runtime::block_on;
@@ -106,7 +106,7 @@ pub mod probes {
     fn init_call<A: Serialize + DeserializeOwned>(
         call: impl Fn(A) -> Result<Box<dyn Any>, InitError> + Send + Sync + 'static,
     ) -> InitCallOf {
-        let call = Box::new(move |mut args: Arguments<'_>| {
+        let call = Box::new(move |mut args: EncodedArguments<'_>| {
             let decoded = args
                 .decode()
                 .map_err(|error| InitError(format!("the arguments cannot be decoded: {error}")))?;
@@ -236,7 +236,8 @@ pub mod probes {
     // So that what cannot be registered is an error of `__check!` alone.
     impl<F> NotAnInitializer for Probe<F> {
         fn initializer(&self) -> InitCallOf {
-            let refusal = |_: Arguments<'_>| Err(InitError("it is no initializer".to_owned()));
+            let refusal =
+                |_: EncodedArguments<'_>| Err(InitError("it is no initializer".to_owned()));
             InitCallOf { call: Box::new(refusal), arguments: Choice::of::<()>() }
         }
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::base::IdHasher;
 use crate::codec::{AskedForm, Choice, CodecError, Sink, ValueForm};
-use crate::function::arguments::Arguments;
+use crate::function::arguments::EncodedArguments;
 use crate::function::callable::TaskFn;
 use crate::memory::Encoded;
 use crate::wire::hello::FunctionName;
@@ -20,7 +20,7 @@ use crate::wire::hello::FunctionName;
 /// into the sink if it is large. What it returns fits into two registers.
 pub(crate) type TaskCall = Box<
     dyn Fn(
-            &mut Arguments<'_>,
+            &mut EncodedArguments<'_>,
             &mut Vec<u8>,
             usize,
             Option<&mut dyn Sink>,
@@ -30,7 +30,7 @@ pub(crate) type TaskCall = Box<
 >;
 
 /// An initializer as the worker calls it.
-type InitCall = Box<dyn Fn(Arguments<'_>) -> Result<Box<dyn Any>, InitError> + Send + Sync>;
+type InitCall = Box<dyn Fn(EncodedArguments<'_>) -> Result<Box<dyn Any>, InitError> + Send + Sync>;
 
 /// Why a call has no result that can be sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -306,7 +306,7 @@ mod tests {
         let (mut args, mut result) = (Vec::new(), Vec::new());
         encode_compact(&(2_u64, 10_u32), &mut args, 100).unwrap();
         let call = power.task().unwrap();
-        let encoded = call(&mut Arguments::new(&mut args), &mut result, 100, None).unwrap();
+        let encoded = call(&mut EncodedArguments::new(&mut args), &mut result, 100, None).unwrap();
         assert!(encoded.kept.is_empty() && !encoded.in_sink);
         assert_eq!(decode::<u64>(&result).unwrap(), 1024);
     }
@@ -343,13 +343,13 @@ mod tests {
         let registry = registry();
         let call = registry.functions[0].task().unwrap();
         let (mut args, mut out) = (Vec::new(), Vec::new());
-        let result = call(&mut Arguments::new(&mut args), &mut out, 9, None);
+        let result = call(&mut EncodedArguments::new(&mut args), &mut out, 9, None);
         assert!(matches!(*result.unwrap_err(), CallError::Arguments(_)));
         encode_compact(&(2_u64, 60_u32), &mut args, 100).unwrap();
         let error = Fault::TooLarge { limit: 3 }.into();
         let too_large = CallError::Result { error, returned: None };
         assert_eq!(
-            call(&mut Arguments::new(&mut args), &mut out, 3, None).unwrap_err(),
+            call(&mut EncodedArguments::new(&mut args), &mut out, 3, None).unwrap_err(),
             Box::new(too_large)
         );
     }

@@ -164,11 +164,11 @@ pub(crate) struct Arena {
     most: usize,
     /// There may be memory, here or in the hands of workers, that is not needed any more.
     is_used: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<ArenaState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ArenaState {
     /// The last ones were used last.
     free: Vec<Slab>,
     /// How many of them have been free since it was last [asked](Arena::trim) what is not needed.
@@ -182,7 +182,7 @@ struct State {
     closed: bool,
 }
 
-impl State {
+impl ArenaState {
     /// Takes the free one that fits best. One that is much too large is left to others.
     fn take_free(&mut self, length: usize) -> Option<Slab> {
         let fits = |slab: &Slab| (length..=length.saturating_mul(4)).contains(&slab.segment.len());

@@ -99,10 +99,10 @@ enum LinkStage {
     Serving,
     Goodbye(Option<ExitReply>),
     /// It was ended or ends because it cannot serve.
-    Failed(Failed),
+    Failed(LinkFailure),
 }
 
-enum Failed {
+enum LinkFailure {
     /// It never became ready, for this reason.
     Start(StartError),
     /// It broke the protocol.
@@ -289,7 +289,7 @@ impl<'a> Link<'a> {
     async fn receive(&mut self) {
         loop {
             match self.next_step() {
-                Ok(Step::Message(message)) => {
+                Ok(LinkStep::Message(message)) => {
                     match (self.messages.last_mut(), message) {
                         // Only the running task reports, and only its latest report counts. So
                         // a worker that reports without limit keeps nobody busy but its link.
@@ -300,9 +300,9 @@ impl<'a> Link<'a> {
                     }
                 }
                 // Nothing but a protocol error or a goodbye comes after the first message.
-                Ok(Step::Report(report)) => self.uplink.report(report).await,
-                Ok(Step::Quiet) => {}
-                Ok(Step::Wait) => break,
+                Ok(LinkStep::Report(report)) => self.uplink.report(report).await,
+                Ok(LinkStep::Quiet) => {}
+                Ok(LinkStep::Wait) => break,
                 Err(error) => {
                     self.fail_protocol(&error);
                     break;
@@ -314,7 +314,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    fn next_step(&mut self) -> io::Result<Step> {
+    fn next_step(&mut self) -> io::Result<LinkStep> {
         match &mut self.stage {
             LinkStage::Starting(handshake) => {
                 let heard = handshake.advance(&mut self.inbox, &mut self.codec)?;
@@ -322,18 +322,18 @@ impl<'a> Link<'a> {
             }
             LinkStage::Failed(_) => {
                 self.inbox.clear();
-                Ok(Step::Wait)
+                Ok(LinkStep::Wait)
             }
             LinkStage::Serving | LinkStage::Goodbye(_) => {
                 if let Some(reply) = self.next_small_reply()? {
-                    return Ok(Step::Message(Message::Reply(reply)));
+                    return Ok(LinkStep::Message(Message::Reply(reply)));
                 }
                 // The codec takes the length off as soon as it is there, and then waits for the
                 // rest.
                 let begins = self.inside || frame_start(&self.inbox).is_some();
                 let frame = self.codec.decode(&mut self.inbox)?;
                 self.inside = begins && frame.is_none();
-                frame.map_or(Ok(Step::Wait), |frame| self.understand(frame))
+                frame.map_or(Ok(LinkStep::Wait), |frame| self.understand(frame))
             }
         }
     }
@@ -365,10 +365,10 @@ impl<'a> Link<'a> {
         payload.with(std::mem::take(&mut self.borrowed))
     }
 
-    fn start(&mut self, heard: Heard) -> Step {
+    fn start(&mut self, heard: Heard) -> LinkStep {
         match heard {
-            Heard::Quiet => Step::Quiet,
-            Heard::Wait => Step::Wait,
+            Heard::Quiet => LinkStep::Quiet,
+            Heard::Wait => LinkStep::Wait,
             Heard::Ready { claims, segments } => {
                 if segments {
                     self.outlet.set_opens_segments();
@@ -381,32 +381,32 @@ impl<'a> Link<'a> {
                 self.window = page.clone().map(|page| Watch::new(page, received));
                 self.stage = LinkStage::Serving;
                 self.was_ready = true;
-                Step::Report(Report::Ready(self.outlet.clone(), page))
+                LinkStep::Report(Report::Ready(self.outlet.clone(), page))
             }
             Heard::Refused(refusal) => {
                 // The worker cannot serve this pool.
                 self.stage =
-                    LinkStage::Failed(Failed::Start(self.launch.refused(self.pid, refusal)));
+                    LinkStage::Failed(LinkFailure::Start(self.launch.refused(self.pid, refusal)));
                 self.body.kill();
-                Step::Quiet
+                LinkStep::Quiet
             }
         }
     }
 
-    fn understand(&mut self, frame: BytesMut) -> io::Result<Step> {
+    fn understand(&mut self, frame: BytesMut) -> io::Result<LinkStep> {
         let (kind, body) = split_kind(&frame)?;
         let may_leave = self.stopping || self.is_used_up();
         match (&mut self.stage, kind) {
             (LinkStage::Serving, Kind::Reply) => {
                 let (header, payload) = split_header::<ReplyHeader>(body)?;
                 let payload = keep_payload(payload.len(), frame);
-                return Ok(Step::Message(Message::Reply(self.reply(header, payload))));
+                return Ok(LinkStep::Message(Message::Reply(self.reply(header, payload))));
             }
             (LinkStage::Serving, Kind::SegmentReply) => {
                 let (header, _) = split_header::<SegmentReply>(body)?;
                 let loan = self.loans.take(&header, self.launch.max_payload)?;
                 let reply = self.reply(header.reply, Payload::Loan(loan));
-                return Ok(Step::Message(Message::Reply(reply)));
+                return Ok(LinkStep::Message(Message::Reply(reply)));
             }
             (LinkStage::Serving, Kind::SegmentOffer) => {
                 let (offer, _) = split_header::<SegmentOffer>(body)?;
@@ -418,23 +418,23 @@ impl<'a> Link<'a> {
                 }
             }
             (LinkStage::Serving, Kind::CannotOpen) => {
-                return Ok(Step::Message(Message::CannotOpen));
+                return Ok(LinkStep::Message(Message::CannotOpen));
             }
             (LinkStage::Serving, Kind::ChunkReply) => {
                 let (header, entries) = split_header::<ChunkReplyHeader>(body)?;
                 self.replies += u64::from(header.run_time.is_some());
                 let entries = self.with_borrowed(keep_payload(entries.len(), frame));
-                return Ok(Step::Message(Message::Reply(Reply::Chunk { header, entries })));
+                return Ok(LinkStep::Message(Message::Reply(Reply::Chunk { header, entries })));
             }
             (LinkStage::Serving, Kind::Progress) => {
                 let progress = Message::Progress(read_progress(body)?);
-                return Ok(Step::Message(progress));
+                return Ok(LinkStep::Message(progress));
             }
             (LinkStage::Serving, Kind::Lent) => {
                 self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, &self.peer));
             }
             (LinkStage::Serving, Kind::OverMemory) => {
-                return Ok(Step::Message(Message::OverMemory));
+                return Ok(LinkStep::Message(Message::OverMemory));
             }
             (LinkStage::Serving, Kind::Goodbye) if may_leave => {
                 let (goodbye, payload) = split_header::<Goodbye>(body)?;
@@ -448,7 +448,7 @@ impl<'a> Link<'a> {
             }
             (_, kind) => return Err(misplaced(kind)),
         }
-        Ok(Step::Quiet)
+        Ok(LinkStep::Quiet)
     }
 
     /// Then it leaves without being told to. It has no task any more, as it gets no more than
@@ -458,7 +458,7 @@ impl<'a> Link<'a> {
     }
 
     fn fail_protocol(&mut self, error: &io::Error) {
-        self.stage = LinkStage::Failed(Failed::Protocol(error.to_string()));
+        self.stage = LinkStage::Failed(LinkFailure::Protocol(error.to_string()));
         self.body.kill();
     }
 
@@ -480,7 +480,7 @@ impl<'a> Link<'a> {
         let exit = self.body.reap().await;
         let stderr_tail = drained.map(|drained| drained.tail).unwrap_or_default();
         let remark = match (&self.stage, self.killed) {
-            (LinkStage::Failed(Failed::Protocol(remark)), _) => Some(remark.clone()),
+            (LinkStage::Failed(LinkFailure::Protocol(remark)), _) => Some(remark.clone()),
             (_, Some(reason)) => Some(reason.remark().to_owned()),
             _ => None,
         };
@@ -504,7 +504,7 @@ impl<'a> Link<'a> {
             ""
         };
         Ended::NotStarted(match self.stage {
-            LinkStage::Failed(Failed::Start(error)) => error,
+            LinkStage::Failed(LinkFailure::Start(error)) => error,
             _ if self.killed == Some(Why::TooLate) => self.launch.timed_out(self.pid, !silent),
             _ => StartError::Died { death, hint },
         })
@@ -525,7 +525,7 @@ impl<'a> Link<'a> {
 }
 
 /// What looking at the inbox led to.
-enum Step {
+enum LinkStep {
     Message(Message),
     Report(Report),
     /// There may be more to see.

@@ -26,10 +26,10 @@ const SMALL: usize = 4 << 10;
 
 /// A worker's standard input and what waits to be written there.
 #[derive(Clone, Debug)]
-pub(crate) struct Outlet(Arc<Mutex<State>>);
+pub(crate) struct Outlet(Arc<Mutex<OutletState>>);
 
 #[derive(Debug)]
-struct State {
+struct OutletState {
     stdin: ChildStdin,
     /// Large payloads and what comes before them.
     segments: VecDeque<Bytes>,
@@ -47,7 +47,7 @@ impl Outlet {
     pub(crate) fn new(stdin: ChildStdin) -> Self {
         let (segments, buffer) = (VecDeque::new(), PREAMBLE.to_vec());
         let (width, opens_segments) = (PipeWidth::default(), false);
-        let state = State { stdin, segments, buffer, written: 0, width, opens_segments };
+        let state = OutletState { stdin, segments, buffer, written: 0, width, opens_segments };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -102,7 +102,7 @@ impl Outlet {
     }
 }
 
-impl State {
+impl OutletState {
     /// A large payload is not copied.
     fn put_payload(&mut self, payload: Payload) {
         if payload.len() <= SMALL {

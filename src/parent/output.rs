@@ -91,7 +91,7 @@ pub(crate) async fn drain(
     pid: u32,
     output: WorkerOutput,
 ) -> Drained {
-    let (sink, mut lines) = (Sink { worker, pid, output }, Lines::default());
+    let (sink, mut lines) = (LineSink { worker, pid, output }, Lines::default());
     let mut unwritten = None;
     let (mut tail, mut chunk) = (Tail::default(), BytesMut::with_capacity(LONGEST_LINE));
     loop {
@@ -129,13 +129,13 @@ pub(crate) async fn drain(
 
 /// Where the lines go.
 #[derive(Clone)]
-struct Sink {
+struct LineSink {
     worker: WorkerId,
     pid: u32,
     output: WorkerOutput,
 }
 
-impl Sink {
+impl LineSink {
     async fn write(self, pieces: Vec<Bytes>) {
         for piece in pieces {
             match &self.output {

@@ -13,7 +13,7 @@ use crate::base::{Delay, TaskId};
 use crate::error::{Cause, ErrorReport, Subject, SubmitError};
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
-use crate::pool::commons::{Command, Commons, Refused};
+use crate::pool::commons::{Closed, Command, Commons};
 use crate::pool::engine::Engine;
 use crate::pool::shutdown::{Shutdown, ShutdownReport};
 use crate::pool::task::cell::TaskCell;
@@ -57,9 +57,9 @@ impl Pool {
     }
 
     pub(crate) fn refused(&self, subject: Subject) -> SubmitError {
-        let cause = match self.commons.refused.get() {
-            Some(Refused::Broken(broken)) => Cause::Broken(broken.clone()),
-            Some(Refused::ShutDown) | None => Cause::ShutDown,
+        let cause = match self.commons.closed.get() {
+            Some(Closed::Broken(broken)) => Cause::Broken(broken.clone()),
+            Some(Closed::ShutDown) | None => Cause::ShutDown,
         };
         error_of(subject, cause)
     }
@@ -67,7 +67,7 @@ impl Pool {
     /// Encodes a task's arguments, if it can be accepted at all.
     pub(crate) fn prepare<F: 'static>(&self, args: &impl Serialize) -> Result<Call, SubmitError> {
         let name = std::any::type_name::<F>();
-        if self.commons.refused.get().is_some() && Registry::global().lookup::<F>().is_some() {
+        if self.commons.closed.get().is_some() && Registry::global().lookup::<F>().is_some() {
             return Err(self.refusal(name));
         }
         let (limit, arena) = (self.limits.max_payload, &self.commons.arena);
@@ -209,12 +209,12 @@ impl Pool {
 
     /// Ends all workers at once. If it cannot be sent the pool has ended already.
     pub(crate) fn end_workers(&self, force: Force) {
-        self.commons.refuse(Refused::ShutDown);
+        self.commons.close(Closed::ShutDown);
         self.commons.send(Command::EndWorkers(force));
     }
 
     pub(crate) fn shut_down(&self, how: Shutdown) {
-        self.commons.refuse(Refused::ShutDown);
+        self.commons.close(Closed::ShutDown);
         let Shutdown { cancel_futures, time_limit, .. } = how;
         // If it cannot be sent the pool has ended already.
         self.commons.send(Command::ShutDown { cancel_futures, limit: time_limit });

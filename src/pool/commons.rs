@@ -15,7 +15,7 @@ use crate::scheduler::{Force, Scheduler, Task, Time};
 
 /// Why a pool accepts no more tasks.
 #[derive(Clone, Debug)]
-pub(crate) enum Refused {
+pub(crate) enum Closed {
     ShutDown,
     Broken(BrokenProcessPool),
 }
@@ -54,7 +54,7 @@ pub(crate) struct Commons {
     /// Where large arguments are put.
     pub(crate) arena: Arc<Arena>,
     /// Why it accepts no more.
-    pub(crate) refused: OnceLock<Refused>,
+    pub(crate) closed: OnceLock<Closed>,
 }
 
 impl Commons {
@@ -76,7 +76,7 @@ impl Commons {
             view: Mutex::new(view),
             room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
             arena,
-            refused: OnceLock::new(),
+            closed: OnceLock::new(),
         };
         (Arc::new(commons), receiver)
     }
@@ -97,8 +97,8 @@ impl Commons {
     }
 
     /// The first reason counts.
-    pub(crate) fn refuse(&self, reason: Refused) {
-        let _ = self.refused.set(reason);
+    pub(crate) fn close(&self, reason: Closed) {
+        let _ = self.closed.set(reason);
         self.room.close();
     }
 }

@@ -12,7 +12,7 @@ use crate::parent::birth::Start;
 use crate::parent::message::{Listener, Message};
 use crate::pool::commons::{Command, Commons};
 use crate::pool::exits::ExitHook;
-use crate::pool::helm::{BATCH, Helm, Timer};
+use crate::pool::helm::{BATCH, Helm, HelmTimer};
 use crate::pool::shutdown::ShutdownReport;
 use crate::pool::supervisor::Supervisor;
 
@@ -81,7 +81,7 @@ impl Drop for Term {
 
 async fn drive(term: Term, start: Arc<dyn Start>, closed: watch::Sender<Option<ShutdownReport>>) {
     let Engine { commons, helm } = &*term.0;
-    let mut timer = Timer::new(commons.clock);
+    let mut timer = HelmTimer::new(commons.clock);
     poll_fn(|cx| helm.poll(commons, cx, &mut timer)).await;
     start.stop().await;
     closed.send_replace(poll_fn(|cx| helm.poll_end(cx)).await);

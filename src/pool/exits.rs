@@ -64,12 +64,12 @@ pub struct ExitTypeError {
 #[derive(Default)]
 pub(crate) struct Exits {
     hook: Option<Arc<ExitHook>>,
-    left: VecDeque<Exit>,
+    left: VecDeque<HookResult>,
     /// The sum of their sizes.
     bytes: usize,
 }
 
-struct Exit {
+struct HookResult {
     worker: WorkerId,
     pid: u32,
     /// As it came, in bytes.
@@ -101,7 +101,7 @@ impl Exits {
             None => Ok(payload),
             Some(cause) => Err(self.error(worker, cause)),
         };
-        self.left.push_back(Exit { worker, pid, size, result });
+        self.left.push_back(HookResult { worker, pid, size, result });
     }
 
     pub(crate) fn decode<R>(&self) -> Result<Vec<ExitResult<R>>, ExitTypeError>
@@ -112,7 +112,7 @@ impl Exits {
             return Err(ExitTypeError { wanted: type_name::<R>(), actual: hook.result_name });
         }
         let results = self.left.iter().map(|exit| {
-            let Exit { worker, pid, result, .. } = exit;
+            let HookResult { worker, pid, result, .. } = exit;
             let result = result.clone().and_then(|bytes| {
                 let decoded = decode(&bytes);
                 decoded
@@ -141,7 +141,7 @@ impl PartialEq for Exits {
 
 impl Eq for Exits {}
 
-impl PartialEq for Exit {
+impl PartialEq for HookResult {
     fn eq(&self, other: &Self) -> bool {
         let same_result = match (&self.result, &other.result) {
             (Ok(mine), Ok(theirs)) => **mine == **theirs,
@@ -152,7 +152,7 @@ impl PartialEq for Exit {
     }
 }
 
-impl Eq for Exit {}
+impl Eq for HookResult {}
 
 impl fmt::Debug for Exits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -55,7 +55,7 @@ pub(crate) trait Steered {
 /// See the [module](self).
 pub(crate) struct Helm<S> {
     /// Never waited for. Empty before the pool begins and after its end.
-    state: Mutex<Option<Box<State<S>>>>,
+    state: Mutex<Option<Box<HelmState<S>>>>,
     task: AtomicWaker,
     /// The task was here and found it taken.
     missed: AtomicBool,
@@ -64,7 +64,7 @@ pub(crate) struct Helm<S> {
 }
 
 /// What whoever has the helm needs.
-struct State<S> {
+struct HelmState<S> {
     supervisor: S,
     commands: mpsc::UnboundedReceiver<Command>,
     reports: mpsc::Receiver<(WorkerId, Report)>,
@@ -75,7 +75,7 @@ struct State<S> {
     alarm: Option<Time>,
 }
 
-impl<S: Steered> State<S> {
+impl<S: Steered> HelmState<S> {
     /// Takes what the channels have, for somebody who is not to be woken by them.
     fn receive(&mut self) {
         while self.new_reports.len() < BATCH
@@ -117,16 +117,16 @@ impl<S: Steered> State<S> {
 struct Taken<'a, S> {
     helm: &'a Helm<S>,
     /// Set until it is dropped.
-    state: Option<MutexGuard<'a, Option<Box<State<S>>>>>,
+    state: Option<MutexGuard<'a, Option<Box<HelmState<S>>>>>,
     wakes_task: bool,
 }
 
 impl<S> Taken<'_, S> {
-    fn state(&mut self) -> Option<&mut State<S>> {
+    fn state(&mut self) -> Option<&mut HelmState<S>> {
         self.state.as_mut()?.as_deref_mut()
     }
 
-    fn take_out(&mut self) -> Option<Box<State<S>>> {
+    fn take_out(&mut self) -> Option<Box<HelmState<S>>> {
         self.state.as_mut()?.take()
     }
 }
@@ -165,7 +165,7 @@ impl<S: Steered> Helm<S> {
         commands: mpsc::UnboundedReceiver<Command>,
         reports: mpsc::Receiver<(WorkerId, Report)>,
     ) {
-        let state = State {
+        let state = HelmState {
             supervisor,
             commands,
             reports,
@@ -203,8 +203,9 @@ impl<S: Steered> Helm<S> {
     /// helm; gives it back otherwise.
     pub(crate) fn hand_in(&self, commons: &Commons, command: Command) -> Result<(), Command> {
         let Some(mut taken) = self.take() else { return Err(command) };
-        let is_at_once =
-            |state: &&mut State<S>| state.commands.len() < BATCH && state.supervisor.would_begin();
+        let is_at_once = |state: &&mut HelmState<S>| {
+            state.commands.len() < BATCH && state.supervisor.would_begin()
+        };
         let Some(state) = taken.state().filter(is_at_once) else { return Err(command) };
         state.receive();
         state.new_commands.push(command);
@@ -229,7 +230,7 @@ impl<S: Steered> Helm<S> {
         &self,
         commons: &Commons,
         cx: &mut Context<'_>,
-        timer: &mut Timer,
+        timer: &mut HelmTimer,
     ) -> Poll<()> {
         self.task.register(cx.waker());
         let Some(mut taken) = self.take_or_say_so() else { return Poll::Pending };
@@ -288,12 +289,12 @@ impl<S> Helm<S> {
 }
 
 /// Wakes the supervisor at a time on its clock.
-pub(crate) struct Timer {
+pub(crate) struct HelmTimer {
     clock: Clock,
     armed: Option<(Instant, Sleep)>,
 }
 
-impl Timer {
+impl HelmTimer {
     pub(crate) fn new(clock: Clock) -> Self {
         Self { clock, armed: None }
     }

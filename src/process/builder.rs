@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::control::Process;
-use super::error::{Cause, StartFailure};
+use super::error::{ProcessFailure, StartFailure};
 use super::handle::ProcessHandle;
 use super::plan::Plan;
 use super::shared::Shared;
@@ -303,7 +303,7 @@ impl<F, A> ProcessBuilder<F, A> {
     }
 }
 
-fn call<F: 'static, A: Serialize>(args: &A, limit: usize) -> Result<Call, Cause> {
+fn call<F: 'static, A: Serialize>(args: &A, limit: usize) -> Result<Call, ProcessFailure> {
     let encode = |choice: &_| Payload::encode(args, limit, choice);
     let unregistered = |name| StartFailure::Unregistered(name).into();
     Call::prepare::<F, _>(encode, unregistered, |name, error| {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use super::error::{Cause, ProcessError};
-use super::monitor::{self, Watch};
+use super::error::{ProcessError, ProcessFailure};
+use super::monitor::{self, ReapGuard};
 use super::shared::{self, Shared, Signal};
 use crate::base::{AuthKey, within};
 use crate::sys::process::Sentinel;
@@ -84,7 +84,7 @@ impl Process {
     pub(super) fn begin(&self) -> Result<(), ProcessError> {
         let (runtime, plan, authkey) = self.0.begin()?;
         // A runtime that has ended drops what it is given, and that looks at the stage again.
-        runtime.spawn(monitor::run(Watch::new(Arc::clone(&self.0)), plan, authkey));
+        runtime.spawn(monitor::run(ReapGuard::new(Arc::clone(&self.0)), plan, authkey));
         Ok(())
     }
 
@@ -194,7 +194,8 @@ impl Process {
     /// If it has not been started, or if there are too many open descriptors.
     pub fn sentinel(&self) -> Result<Sentinel, ProcessError> {
         let end = self.0.end()?;
-        Sentinel::of(&end).map_err(|error| self.0.error(Cause::Descriptor(Arc::new(error))))
+        Sentinel::of(&end)
+            .map_err(|error| self.0.error(ProcessFailure::Descriptor(Arc::new(error))))
     }
 
     /// The key that it has or will have; see [`AuthKey`].

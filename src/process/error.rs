@@ -30,11 +30,11 @@ struct ProcessReport {
     name: String,
     /// Empty if it is not known.
     function: &'static str,
-    cause: Cause,
+    cause: ProcessFailure,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Cause {
+pub(super) enum ProcessFailure {
     #[error("failed to start: {0}")]
     Start(#[from] StartFailure),
     #[error("was ended, as the tokio runtime that saw to it has ended")]
@@ -106,13 +106,17 @@ fn reason(limit: Option<&Exceeded>) -> String {
 }
 
 impl ProcessError {
-    pub(super) fn new(name: &str, function: &'static str, cause: impl Into<Cause>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        function: &'static str,
+        cause: impl Into<ProcessFailure>,
+    ) -> Self {
         Self(Arc::new(ProcessReport { name: name.to_owned(), function, cause: cause.into() }))
     }
 
     fn start_failure(&self) -> Option<&StartFailure> {
         match &self.0.cause {
-            Cause::Start(failure) => Some(failure),
+            ProcessFailure::Start(failure) => Some(failure),
             _ => None,
         }
     }
@@ -132,7 +136,10 @@ impl ProcessError {
     /// There was no tokio runtime to start it on, or that has ended before the process had started,
     /// or had a result.
     pub fn is_no_runtime(&self) -> bool {
-        matches!(self.0.cause, Cause::Start(StartFailure::NoRuntime) | Cause::RuntimeEnded)
+        matches!(
+            self.0.cause,
+            ProcessFailure::Start(StartFailure::NoRuntime) | ProcessFailure::RuntimeEnded
+        )
     }
 
     /// A [daemon](crate::ProcessBuilder::daemon) has tried to start a process.
@@ -156,22 +163,22 @@ impl ProcessError {
 
     /// The process has not been started.
     pub fn is_not_started(&self) -> bool {
-        matches!(self.0.cause, Cause::NotStarted)
+        matches!(self.0.cause, ProcessFailure::NotStarted)
     }
 
     /// The process was started before.
     pub fn is_already_started(&self) -> bool {
-        matches!(self.0.cause, Cause::AlreadyStarted)
+        matches!(self.0.cause, ProcessFailure::AlreadyStarted)
     }
 
     /// The process was to be closed, and is still running.
     pub fn is_running(&self) -> bool {
-        matches!(self.0.cause, Cause::Running)
+        matches!(self.0.cause, ProcessFailure::Running)
     }
 
     /// The process is closed.
     pub fn is_closed(&self) -> bool {
-        matches!(self.0.cause, Cause::Closed)
+        matches!(self.0.cause, ProcessFailure::Closed)
     }
 
     /// The function panicked; see [`panic`](Self::panic).
@@ -181,37 +188,37 @@ impl ProcessError {
 
     /// The process has ended without a result; see [`exitcode`](Self::exitcode).
     pub fn is_death(&self) -> bool {
-        matches!(self.0.cause, Cause::Ended { .. })
+        matches!(self.0.cause, ProcessFailure::Ended { .. })
     }
 
     /// The process has ended without a result because it took more CPU time than
     /// [it may](crate::ResourceLimits::cpu_time).
     pub fn is_cpu_time_limit(&self) -> bool {
-        matches!(self.0.cause, Cause::Ended { limit: Some(Exceeded::CpuTime(_)), .. })
+        matches!(self.0.cause, ProcessFailure::Ended { limit: Some(Exceeded::CpuTime(_)), .. })
     }
 
     /// The process has ended without a result because it wrote more to a file than
     /// [it may](crate::ResourceLimits::file_size).
     pub fn is_file_size_limit(&self) -> bool {
-        matches!(self.0.cause, Cause::Ended { limit: Some(Exceeded::FileSize { .. }), .. })
+        matches!(self.0.cause, ProcessFailure::Ended { limit: Some(Exceeded::FileSize { .. }), .. })
     }
 
     /// The arguments or the result could not be encoded or decoded. The message says why, and where
     /// in the value; see [values](crate::guide::values).
     pub fn is_codec(&self) -> bool {
-        matches!(self.0.cause, Cause::Call(CallFailure::Codec { .. }))
+        matches!(self.0.cause, ProcessFailure::Call(CallFailure::Codec { .. }))
     }
 
     /// The arguments or the result are larger than
     /// [`max_payload`](crate::ProcessBuilder::max_payload).
     pub fn is_too_large(&self) -> bool {
-        matches!(self.0.cause, Cause::Call(CallFailure::TooLarge { .. }))
+        matches!(self.0.cause, ProcessFailure::Call(CallFailure::TooLarge { .. }))
     }
 
     /// The panic, if the function panicked.
     pub fn panic(&self) -> Option<&TaskPanic> {
         match &self.0.cause {
-            Cause::Call(CallFailure::Panicked(panic)) => Some(panic),
+            ProcessFailure::Call(CallFailure::Panicked(panic)) => Some(panic),
             _ => None,
         }
     }
@@ -220,9 +227,8 @@ impl ProcessError {
     /// before it was ready.
     pub fn exitcode(&self) -> Option<i32> {
         match &self.0.cause {
-            Cause::Ended { code, .. } | Cause::Start(StartFailure::Died { code, .. }) => {
-                Some(*code)
-            }
+            ProcessFailure::Ended { code, .. }
+            | ProcessFailure::Start(StartFailure::Died { code, .. }) => Some(*code),
             _ => None,
         }
     }
@@ -254,7 +260,7 @@ debug_as_text! { ProcessError }
 impl std::error::Error for ProcessError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.cause {
-            Cause::Call(failure) => failure.source(),
+            ProcessFailure::Call(failure) => failure.source(),
             cause => cause.source(),
         }
     }

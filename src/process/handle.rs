@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use serde::de::DeserializeOwned;
 
 use super::control::Process;
-use super::error::{Cause, ProcessError};
-use super::shared::Reply;
+use super::error::{ProcessError, ProcessFailure};
+use super::shared::CallReply;
 use crate::codec::decode;
 use crate::error::CallFailure;
 
@@ -108,9 +108,9 @@ impl<R: DeserializeOwned> ProcessHandle<R> {
     fn result(&self, code: i32) -> Result<R, ProcessError> {
         let inner = self.process.0.inner.lock();
         let cause = match inner.reply() {
-            None => Cause::Ended { code, limit: self.process.0.exceeded(code) },
-            Some(Reply::Nonsense(error)) => Cause::Protocol(error.clone()),
-            Some(Reply::Told(outcome, payload)) => {
+            None => ProcessFailure::Ended { code, limit: self.process.0.exceeded(code) },
+            Some(CallReply::Nonsense(error)) => ProcessFailure::Protocol(error.clone()),
+            Some(CallReply::Told(outcome, payload)) => {
                 let (outcome, payload) = (*outcome, payload.clone());
                 drop(inner); // decoding is user code
                 let limit = self.max_payload;

@@ -12,9 +12,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStderr;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
-use super::error::{Cause, StartFailure};
+use super::error::{ProcessFailure, StartFailure};
 use super::plan::Plan;
-use super::shared::{Reply, Shared, SpawnedProcess};
+use super::shared::{CallReply, Shared, SpawnedProcess};
 use super::stdio::{Pipes, Streams};
 use crate::base::{AuthKey, Delay, Identity};
 use crate::error::Refusal;
@@ -32,8 +32,8 @@ use crate::wire::message::{Kind, ReplyHeader};
 use crate::wire::role::Role;
 
 /// Runs a process from its start to its end.
-pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
-    let shared = &Arc::clone(&watch.shared);
+pub(super) async fn run(mut guard: ReapGuard, plan: Plan, authkey: AuthKey) {
+    let shared = &Arc::clone(&guard.shared);
     // They were looked at before.
     let Ok(Call { function, arguments, .. }) = plan.call else { return };
     let Some(function) = Registry::global().get(function) else { return };
@@ -49,16 +49,17 @@ pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
         pass_fds: plan.program.pass_fds.clone(),
     };
     let (program, hint) = (plan.program.name(), plan.program.hint());
-    let started = match start_child(move || Start::new(&plan.program, plan.streams)).await {
+    let started = match start_child(move || StartedProcess::new(&plan.program, plan.streams)).await
+    {
         Ok(started) => started,
         Err(source) => {
             let source = Arc::new(source);
-            watch.fail(StartFailure::Spawn { program, source }, None);
+            guard.fail(StartFailure::Spawn { program, source }, None);
             return;
         }
     };
     let Some((spawned, pipes, mut conversation)) = started.accept(plan.max_payload) else { return };
-    watch.holds = Holds::Bound(spawned.clone());
+    guard.holds = Holds::Bound(spawned.clone());
     shared.spawned(&spawned, pipes);
     let _kept = arguments.kept(); // as long as the process lives
     let ready = conversation.shake_hands(&hello, arguments, plan.start_timeout).await;
@@ -68,7 +69,7 @@ pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
         if let Some(code) = reap(&spawned) {
             let pid = spawned.child.pid();
             let failure = obstacle.describe(pid, code, plan.start_timeout, hint);
-            watch.fail(failure, Some((pid, code)));
+            guard.fail(failure, Some((pid, code)));
         }
         return;
     }
@@ -76,14 +77,14 @@ pub(super) async fn run(mut watch: Watch, plan: Plan, authkey: AuthKey) {
         shared.running(spawned.clone(), None);
         conversation.take_reply(&spawned).await
     } else {
-        watch.holds = Holds::Free(spawned.clone());
+        guard.holds = Holds::Free(spawned.clone());
         let Conversation { channel, mut exit, .. } = conversation;
         shared.running(spawned.clone(), channel.into_descriptor().ok());
         exit.exited().await;
         None
     };
     if let Some(code) = reap(&spawned) {
-        watch.finish(&spawned, code, reply);
+        guard.finish(&spawned, code, reply);
     }
 }
 
@@ -95,7 +96,7 @@ fn reap(spawned: &SpawnedProcess) -> Option<i32> {
 
 /// Sees to it that a process is reaped, and who waits for it is told, if the monitor is dropped
 /// with its runtime.
-pub(super) struct Watch {
+pub(super) struct ReapGuard {
     shared: Arc<Shared>,
     holds: Holds,
 }
@@ -110,7 +111,7 @@ enum Holds {
     Over,
 }
 
-impl Watch {
+impl ReapGuard {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, holds: Holds::Nothing }
     }
@@ -120,22 +121,22 @@ impl Watch {
         self.shared.failed(failure, remains);
     }
 
-    fn finish(mut self, spawned: &SpawnedProcess, code: i32, reply: Option<Reply>) {
+    fn finish(mut self, spawned: &SpawnedProcess, code: i32, reply: Option<CallReply>) {
         self.holds = Holds::Over;
         self.shared.finished(spawned, code, reply);
     }
 }
 
-impl Drop for Watch {
+impl Drop for ReapGuard {
     fn drop(&mut self) {
         let shared = Arc::clone(&self.shared);
         match std::mem::replace(&mut self.holds, Holds::Over) {
-            Holds::Nothing => shared.failed(Cause::RuntimeEnded, None),
+            Holds::Nothing => shared.failed(ProcessFailure::RuntimeEnded, None),
             Holds::Bound(spawned) => {
                 spawned.child.kill();
                 reap_later(spawned, move |spawned, code| {
                     let remains = (spawned.child.pid(), code);
-                    shared.failed(Cause::RuntimeEnded, Some(remains));
+                    shared.failed(ProcessFailure::RuntimeEnded, Some(remains));
                 });
             }
             Holds::Free(spawned) => {
@@ -156,7 +157,7 @@ fn reap_later(spawned: SpawnedProcess, reaped: impl FnOnce(&SpawnedProcess, i32)
 }
 
 /// A process that was just spawned, with what connects the two.
-struct Start {
+struct StartedProcess {
     newborn: Newborn,
     exit: ExitWatch,
     channel: Channel,
@@ -175,7 +176,7 @@ impl Drop for Newborn {
     }
 }
 
-impl Start {
+impl StartedProcess {
     fn new(program: &Program, streams: Streams) -> io::Result<Self> {
         require_io_driver()?;
         let (ours, theirs) = control_socket()?;
@@ -294,7 +295,7 @@ impl Conversation {
     }
 
     /// Waits for the end of a typed call; returns what was said of it.
-    async fn take_reply(&mut self, spawned: &SpawnedProcess) -> Option<Reply> {
+    async fn take_reply(&mut self, spawned: &SpawnedProcess) -> Option<CallReply> {
         let (mut reply, mut reading, mut exited) = (None, true, false);
         let peer = Peer::child(spawned.child.pid());
         loop {
@@ -304,7 +305,7 @@ impl Conversation {
                 Ok(told) if reply.is_none() => reply = told,
                 nonsense => {
                     let error = nonsense.err().unwrap_or_else(|| misplaced(Kind::Reply));
-                    reply = Some(Reply::Nonsense(error.to_string()));
+                    reply = Some(CallReply::Nonsense(error.to_string()));
                     reading = false;
                     self.inbox.clear();
                     spawned.child.kill();
@@ -330,7 +331,7 @@ impl Conversation {
         }
     }
 
-    fn next_reply(&mut self, peer: &Peer) -> io::Result<Option<Reply>> {
+    fn next_reply(&mut self, peer: &Peer) -> io::Result<Option<CallReply>> {
         while let Some(frame) = self.codec.decode(&mut self.inbox)? {
             let (kind, body) = split_kind(&frame)?;
             match kind {
@@ -338,7 +339,7 @@ impl Conversation {
                 Kind::Reply => {
                     let (header, payload) = split_header::<ReplyHeader>(body)?;
                     let payload = keep_payload(payload.len(), frame).with(take(&mut self.borrowed));
-                    return Ok(Some(Reply::Told(header.outcome, payload)));
+                    return Ok(Some(CallReply::Told(header.outcome, payload)));
                 }
                 _ => return Err(misplaced(kind)),
             }

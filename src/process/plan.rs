@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::error::Cause;
+use super::error::ProcessFailure;
 use super::stdio::Streams;
 use crate::base::ResourceLimits;
 use crate::function::Call;
@@ -12,7 +12,7 @@ use crate::parent::Program;
 pub(super) struct Plan {
     pub(super) function: &'static str,
     /// What it runs, or why it cannot.
-    pub(super) call: Result<Call, Cause>,
+    pub(super) call: Result<Call, ProcessFailure>,
     /// Whether the result is wanted, not just an exit code.
     pub(super) typed: bool,
     /// The numbers that it is known by.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::{Cause, ProcessError};
+use super::error::{ProcessError, ProcessFailure};
 use crate::base::{Parent, current_process, within};
 use crate::sys::process::Sentinel;
 
@@ -94,10 +94,10 @@ impl ParentProcess {
     pub fn sentinel(self) -> Result<Sentinel, ProcessError> {
         let end = self.0.end.ok_or_else(|| std::io::ErrorKind::Unsupported.into());
         let sentinel = end.and_then(Sentinel::of);
-        sentinel.map_err(|source| self.error(Cause::Descriptor(Arc::new(source))))
+        sentinel.map_err(|source| self.error(ProcessFailure::Descriptor(Arc::new(source))))
     }
 
-    fn error(self, cause: Cause) -> ProcessError {
+    fn error(self, cause: ProcessFailure) -> ProcessError {
         ProcessError::new(self.name(), "", cause)
     }
 }

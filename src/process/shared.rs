@@ -14,7 +14,7 @@ use std::sync::{Arc, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::error::{Cause, ProcessError, StartFailure};
+use super::error::{ProcessError, ProcessFailure, StartFailure};
 use super::plan::Plan;
 use super::stdio::Pipes;
 use crate::base::sync::Mutex;
@@ -53,7 +53,7 @@ pub(super) struct Inner {
     /// Somebody waits for its end, perhaps since before there were pipes.
     is_joined: bool,
     /// Of a typed call.
-    reply: Option<Reply>,
+    reply: Option<CallReply>,
 }
 
 enum ProcessStage {
@@ -101,7 +101,7 @@ pub(super) enum Signal {
 }
 
 /// What a process said of its typed call.
-pub(super) enum Reply {
+pub(super) enum CallReply {
     Told(Outcome, Payload),
     /// It broke the protocol.
     Nonsense(String),
@@ -140,7 +140,7 @@ impl Inner {
     }
 
     /// The reply of a typed call that is over.
-    pub(super) fn reply(&self) -> Option<&Reply> {
+    pub(super) fn reply(&self) -> Option<&CallReply> {
         self.reply.as_ref()
     }
 }
@@ -165,13 +165,13 @@ impl Shared {
         self.limits.exceeded(code.checked_neg(), "")
     }
 
-    pub(super) fn error(&self, cause: impl Into<Cause>) -> ProcessError {
+    pub(super) fn error(&self, cause: impl Into<ProcessFailure>) -> ProcessError {
         ProcessError::new(&self.name, self.function, cause)
     }
 
     fn open(&self) -> Result<MutexGuard<'_, Inner>, ProcessError> {
         let inner = self.inner.lock();
-        if inner.closed { Err(self.error(Cause::Closed)) } else { Ok(inner) }
+        if inner.closed { Err(self.error(ProcessFailure::Closed)) } else { Ok(inner) }
     }
 
     // ----- what the handles do -----
@@ -182,7 +182,7 @@ impl Shared {
         match &inner.stage {
             ProcessStage::Made(plan) => self.may_start(plan)?,
             ProcessStage::Failed { error, .. } => return Err(error.clone()),
-            _ => return Err(self.error(Cause::AlreadyStarted)),
+            _ => return Err(self.error(ProcessFailure::AlreadyStarted)),
         }
         let runtime = Handle::try_current().map_err(|_| self.error(StartFailure::NoRuntime))?;
         let starting = ProcessStage::Starting { child: None, signal: None };
@@ -190,7 +190,7 @@ impl Shared {
             ProcessStage::Made(plan) => Ok((runtime, *plan, inner.authkey.clone())),
             other => {
                 inner.stage = other;
-                Err(self.error(Cause::AlreadyStarted))
+                Err(self.error(ProcessFailure::AlreadyStarted))
             }
         }
     }
@@ -268,7 +268,7 @@ impl Shared {
     fn begun(&self) -> Result<MutexGuard<'_, Inner>, ProcessError> {
         let inner = self.open()?;
         match inner.stage {
-            ProcessStage::Made(_) => Err(self.error(Cause::NotStarted)),
+            ProcessStage::Made(_) => Err(self.error(ProcessFailure::NotStarted)),
             _ => Ok(inner),
         }
     }
@@ -276,7 +276,7 @@ impl Shared {
     pub(super) fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
         let mut inner = self.open()?;
         match &mut inner.stage {
-            ProcessStage::Made(_) => return Err(self.error(Cause::NotStarted)),
+            ProcessStage::Made(_) => return Err(self.error(ProcessFailure::NotStarted)),
             // It gets the strongest.
             ProcessStage::Starting { child: None, signal: Some(Signal::Kill) } => {}
             ProcessStage::Starting { child: None, signal: early } => *early = Some(signal),
@@ -288,7 +288,7 @@ impl Shared {
     pub(super) fn set_authkey(&self, key: AuthKey) -> Result<(), ProcessError> {
         let mut inner = self.open()?;
         if !matches!(inner.stage, ProcessStage::Made(_)) {
-            return Err(self.error(Cause::AlreadyStarted));
+            return Err(self.error(ProcessFailure::AlreadyStarted));
         }
         inner.authkey = key;
         Ok(())
@@ -301,14 +301,14 @@ impl Shared {
             (_, Some(spawned)) => Ok(Arc::clone(&spawned.end)),
             (ProcessStage::Ended { end: Some(end), .. }, _) => Ok(Arc::clone(end)),
             (ProcessStage::Failed { error, .. }, _) => Err(error.clone()),
-            _ => Err(self.error(Cause::NotStarted)),
+            _ => Err(self.error(ProcessFailure::NotStarted)),
         }
     }
 
     pub(super) fn close(&self) -> Result<(), ProcessError> {
         let mut inner = self.inner.lock();
         if inner.is_alive() || matches!(inner.stage, ProcessStage::Starting { .. }) {
-            return Err(self.error(Cause::Running));
+            return Err(self.error(ProcessFailure::Running));
         }
         inner.closed = true;
         inner.pipes = Pipes::default();
@@ -352,7 +352,11 @@ impl Shared {
         self.set_stage(ProcessStage::Running { child, _socket: socket });
     }
 
-    pub(super) fn failed(self: &Arc<Self>, cause: impl Into<Cause>, remains: Option<(u32, i32)>) {
+    pub(super) fn failed(
+        self: &Arc<Self>,
+        cause: impl Into<ProcessFailure>,
+        remains: Option<(u32, i32)>,
+    ) {
         let error = self.error(cause);
         self.set_stage(ProcessStage::Failed { error, remains });
         self.forget();
@@ -363,7 +367,7 @@ impl Shared {
         self: &Arc<Self>,
         child: &SpawnedProcess,
         code: i32,
-        reply: Option<Reply>,
+        reply: Option<CallReply>,
     ) {
         let (pid, mut inner) = (child.child.pid(), self.inner.lock());
         let end = (!inner.closed).then(|| Arc::clone(&child.end));

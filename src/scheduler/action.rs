@@ -60,7 +60,7 @@ pub(crate) enum Action {
     /// A worker is up and initialised.
     Warm,
     /// No more tasks are accepted.
-    Refuse(Refusal),
+    Refuse(RefuseReason),
     /// Nothing is left to do, and nothing will be.
     Close,
 }
@@ -101,7 +101,7 @@ pub(crate) enum KillReason {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum RefuseReason {
     ShutDown,
     Broken,
 }
@@ -115,12 +115,12 @@ pub(crate) enum End {
     /// provably not begun.
     Died { taken: usize },
     /// It never became ready.
-    StartFailed(StartFailure),
+    StartFailed(StartFailureKind),
 }
 
 /// What it says of other workers that one did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StartFailure {
+pub(crate) enum StartFailureKind {
     /// The cause would meet every other one too.
     Fatal,
     /// Another one may fare better, but not many will be tried.

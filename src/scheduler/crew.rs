@@ -3,7 +3,7 @@
 
 use super::action::{Config, Time};
 use super::earliest::Earliest;
-use super::numbers::Numbers;
+use super::numbers::NumberSet;
 use super::worker::{Standing, Tally, Worker};
 use crate::base::WorkerId;
 
@@ -19,7 +19,7 @@ pub(super) struct Crew {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Summary {
     tally: Tally,
-    open: Open,
+    open: ByLoad,
     /// The times have the places of their workers.
     timeouts: Earliest,
     divides: Earliest,
@@ -28,20 +28,20 @@ struct Summary {
 
 /// Workers with room for one more task, by load.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Open {
+struct ByLoad {
     /// Which loads there are.
-    loads: Numbers,
+    loads: NumberSet,
     /// By load.
-    workers: Vec<Numbers>,
+    workers: Vec<NumberSet>,
     /// The least load, and the first worker that has no more.
     first: Option<(usize, WorkerId)>,
 }
 
-impl Open {
+impl ByLoad {
     fn new(max_pipeline: usize) -> Self {
         // Who has room has less than the most.
-        let workers = vec![Numbers::default(); max_pipeline];
-        Self { loads: Numbers::default(), workers, first: None }
+        let workers = vec![NumberSet::default(); max_pipeline];
+        Self { loads: NumberSet::default(), workers, first: None }
     }
 
     fn change(&mut self, id: WorkerId, before: Option<usize>, after: Option<usize>) {
@@ -71,7 +71,7 @@ impl Open {
 impl Summary {
     fn new(max_pipeline: usize) -> Self {
         let [timeouts, divides, idle] = [(); 3].map(|()| Earliest::default());
-        Self { tally: Tally::default(), open: Open::new(max_pipeline), timeouts, divides, idle }
+        Self { tally: Tally::default(), open: ByLoad::new(max_pipeline), timeouts, divides, idle }
     }
 
     /// A worker's standing changes.
@@ -187,7 +187,7 @@ impl Crew {
     /// The workers with room that have so many tasks, in the order of their ids.
     pub(super) fn open_with(&self, load: usize) -> impl Iterator<Item = WorkerId> {
         let workers = self.summary.open.workers.get(load);
-        workers.into_iter().flat_map(Numbers::iter).map(WorkerId)
+        workers.into_iter().flat_map(NumberSet::iter).map(WorkerId)
     }
 
     // ----- times -----

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::action::{Action, End, Failure, KillReason, OnWorkerDeath, StartFailure, Time};
+use super::action::{Action, End, Failure, KillReason, OnWorkerDeath, StartFailureKind, Time};
 use super::restarts::delay;
 use super::task::Task;
 use super::worker::{Mercy, Recall, Sent, Sentence, Worker, WorkerStage};
@@ -152,7 +152,7 @@ impl Scheduler {
                 self.restarts.start_failed(now, failure);
                 let in_time = matches!(stage, WorkerStage::Starting { .. });
                 let alone = self.workers.tally().ready == 0;
-                if failure == StartFailure::Fatal
+                if failure == StartFailureKind::Fatal
                     || !in_time
                     || (alone && self.restarts.is_hopeless())
                 {

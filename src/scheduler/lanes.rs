@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::numbers::Numbers;
+use super::numbers::NumberSet;
 use super::task::Rank;
 use crate::base::TaskId;
 
@@ -12,9 +12,9 @@ use crate::base::TaskId;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lanes {
     /// Those of priority zero.
-    usual: Numbers,
+    usual: NumberSet,
     /// Those of the other priorities. None of the sets is empty.
-    others: BTreeMap<Reverse<i32>, Numbers>,
+    others: BTreeMap<Reverse<i32>, NumberSet>,
     len: usize,
 }
 
@@ -75,6 +75,6 @@ impl Lanes {
     /// How many blocks of numbers are kept.
     #[cfg(test)]
     pub(super) fn blocks(&self) -> usize {
-        self.others.values().map(Numbers::blocks).sum::<usize>() + self.usual.blocks()
+        self.others.values().map(NumberSet::blocks).sum::<usize>() + self.usual.blocks()
     }
 }

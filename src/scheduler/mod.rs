@@ -53,7 +53,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(crate) use self::action::{
-    Action, Config, End, Failure, Force, KillReason, Refusal, StartFailure, Time, Verdict,
+    Action, Config, End, Failure, Force, KillReason, RefuseReason, StartFailureKind, Time, Verdict,
 };
 pub use self::action::{LeaveReason, OnWorkerDeath};
 use self::crew::Crew;

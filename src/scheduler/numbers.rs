@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// that stands alone. The block of the least number is at hand, so that a set that is used from its
 /// front, or is small, seldom needs the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Numbers {
+pub(super) struct NumberSet {
     /// Without bits if the set is empty.
     first: Block,
     /// By their index.
@@ -35,7 +35,7 @@ impl Block {
     }
 }
 
-impl Numbers {
+impl NumberSet {
     pub(super) fn is_empty(&self) -> bool {
         self.first.bits == 0
     }
@@ -128,7 +128,7 @@ mod tests {
     fn it_is_a_set() {
         let mut random = Random::seeded(1);
         for spread in [3, 70, 1_000, 100_000] {
-            let (mut numbers, mut expected) = (Numbers::default(), BTreeSet::new());
+            let (mut numbers, mut expected) = (NumberSet::default(), BTreeSet::new());
             for _ in 0..3_000 {
                 let number = random.below(spread) as u64;
                 if random.one_in(2) {
@@ -146,11 +146,11 @@ mod tests {
 
     #[test]
     fn the_ends_of_what_can_be_counted_are_numbers_too() {
-        let mut numbers = Numbers::default();
+        let mut numbers = NumberSet::default();
         let all = [0, 63, 64, u64::MAX - 1, u64::MAX];
         assert!(all.into_iter().rev().all(|number| numbers.insert(number)));
         assert!(numbers.iter().eq(all));
         assert!(all.into_iter().all(|number| numbers.remove(number) && !numbers.remove(number)));
-        assert_eq!(numbers, Numbers::default());
+        assert_eq!(numbers, NumberSet::default());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::action::{StartFailure, Time};
+use super::action::{StartFailureKind, Time};
 
 /// So many ends in a row are answered at once; a single crash costs no waiting.
 const FREE: u32 = 3;
@@ -39,7 +39,7 @@ impl Restarts {
         self.not_before = now + delay(self.ends);
     }
 
-    pub(super) fn start_failed(&mut self, now: Time, failure: StartFailure) {
+    pub(super) fn start_failed(&mut self, now: Time, failure: StartFailureKind) {
         self.failed_starts = self.failed_starts.saturating_add(weight(failure));
         self.worker_died(now);
     }
@@ -58,10 +58,10 @@ impl Restarts {
     }
 }
 
-fn weight(failure: StartFailure) -> u32 {
+fn weight(failure: StartFailureKind) -> u32 {
     match failure {
-        StartFailure::Fatal | StartFailure::Own => 10,
-        StartFailure::Killed => 1,
+        StartFailureKind::Fatal | StartFailureKind::Own => 10,
+        StartFailureKind::Killed => 1,
     }
 }
 

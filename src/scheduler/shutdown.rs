@@ -1,6 +1,6 @@
 //! The end of the pool: shut down, cut short, or broken.
 
-use super::action::{Action, Failure, Force, KillReason, LeaveReason, Refusal, Time};
+use super::action::{Action, Failure, Force, KillReason, LeaveReason, RefuseReason, Time};
 use super::worker::{Sentence, Worker, WorkerStage};
 use super::{Phase, Scheduler};
 
@@ -9,7 +9,7 @@ impl Scheduler {
     pub(super) fn begin_shutdown(&mut self, cancel_futures: bool) {
         self.phase = match self.phase {
             Phase::Open => {
-                self.actions.push_back(Action::Refuse(Refusal::ShutDown));
+                self.actions.push_back(Action::Refuse(RefuseReason::ShutDown));
                 Phase::Draining { cancel: cancel_futures }
             }
             Phase::Draining { cancel } => Phase::Draining { cancel: cancel || cancel_futures },
@@ -30,7 +30,7 @@ impl Scheduler {
             Phase::Broken { .. } | Phase::Closed => return,
         };
         self.phase = Phase::Broken { shut_down };
-        self.actions.push_back(Action::Refuse(Refusal::Broken));
+        self.actions.push_back(Action::Refuse(RefuseReason::Broken));
         for task in self.queue.drain() {
             self.fail(&task, Failure::Broken);
         }

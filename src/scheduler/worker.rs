@@ -118,7 +118,7 @@ pub(super) struct Worker {
     patience: Duration,
     /// With less than so many tasks that could be sent to idle ones it needs no help; at least one.
     batch: usize,
-    pace: Pace,
+    run_times: RunTimes,
     /// How many of its tasks have a key.
     keyed: usize,
     /// As it was when it was last looked at by the [`Crew`](super::crew::Crew).
@@ -220,7 +220,7 @@ impl Worker {
             tasks_completed: 0,
             patience: PATIENCE,
             batch: 1,
-            pace: Pace::default(),
+            run_times: RunTimes::default(),
             keyed: 0,
             standing: Standing::NONE,
         }
@@ -346,7 +346,7 @@ impl Worker {
     fn credit(&self, limit: usize) -> usize {
         // What waits behind a divisible task never waits for long: that one runs out of patience.
         let least = if self.is_whole() { 2 } else { 1 };
-        if self.recallable { self.pace.tasks_in_window.max(least).min(limit) } else { 1 }
+        if self.recallable { self.run_times.tasks_in_window.max(least).min(limit) } else { 1 }
     }
 
     /// The running task is done, and the next one counts as running. Idle ones do not help it while
@@ -354,7 +354,7 @@ impl Worker {
     pub(super) fn complete_head(&mut self, now: Time, batch: usize) -> Option<TaskId> {
         self.tasks_completed += 1;
         self.batch = batch;
-        self.pace.record(now.saturating_sub(self.since));
+        self.run_times.record(now.saturating_sub(self.since));
         self.drop_head(now)
     }
 
@@ -400,8 +400,8 @@ impl Worker {
     pub(super) fn lose_patience(&mut self, now: Time) {
         self.patience = self.patience.saturating_mul(2);
         self.batch = 1;
-        self.pace = Pace::default();
-        self.pace.record(now.saturating_sub(self.since).max(PATIENCE));
+        self.run_times = RunTimes::default();
+        self.run_times.record(now.saturating_sub(self.since).max(PATIENCE));
     }
 
     /// It was sent a task, which counts as running from now on if it has no other. For `batch`, see
@@ -495,7 +495,7 @@ impl Worker {
 /// How long tasks take on a worker: decaying sums, so that results that arrive together (the first
 /// with all the time, the others with none) count right.
 #[derive(Clone, Debug, Default)]
-struct Pace {
+struct RunTimes {
     /// Nanoseconds, decayed.
     busy: u64,
     /// Tasks, decayed, in units of 1/1024.
@@ -504,7 +504,7 @@ struct Pace {
     tasks_in_window: usize,
 }
 
-impl Pace {
+impl RunTimes {
     const UNIT: u64 = 1024;
     /// An hour, in nanoseconds: far more than a window, and far from overflowing.
     const LONGEST: u64 = 3_600_000_000_000;

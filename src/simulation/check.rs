@@ -85,7 +85,7 @@ impl Play<'_> {
             ensure!(begun <= 1, "item {number} was begun {begun} times");
             match outcome {
                 Some(Outcome::ShutDown | Outcome::Cancelled) => {
-                    let has_ended = self.engine.commons.refused.get().is_some();
+                    let has_ended = self.engine.commons.closed.get().is_some();
                     ensure!(has_ended, "item {number} has no result, and the pool goes on");
                 }
                 Some(Outcome::TimedOut | Outcome::QueueFull | Outcome::Other(_)) => {
@@ -131,7 +131,7 @@ impl Play<'_> {
             }
             Outcome::Broken => {
                 // One that is shut down can still break, and that was the first reason then.
-                ensure!(self.engine.commons.refused.get().is_some(), "the pool is not broken");
+                ensure!(self.engine.commons.closed.get().is_some(), "the pool is not broken");
             }
             _ => {}
         }

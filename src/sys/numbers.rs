@@ -54,13 +54,13 @@ unsafe impl Timeless for SocketAddr {}
 
 /// What tells types apart, though not the lifetimes in them.
 pub(crate) fn type_id<T: ?Sized>() -> TypeId {
-    trait Identified {
+    trait HasTypeId {
         fn id(&self) -> TypeId
         where
             Self: 'static;
     }
 
-    impl<T: ?Sized> Identified for PhantomData<T> {
+    impl<T: ?Sized> HasTypeId for PhantomData<T> {
         fn id(&self) -> TypeId
         where
             Self: 'static,
@@ -69,11 +69,11 @@ pub(crate) fn type_id<T: ?Sized>() -> TypeId {
         }
     }
 
-    let subject: &dyn Identified = &PhantomData::<T>;
+    let subject: &dyn HasTypeId = &PhantomData::<T>;
     // SAFETY: only the bound of the trait object changes. The object is a `PhantomData`, which
     // refers to nothing, and `id` reads nothing of it.
     #[expect(unsafe_code, reason = "asks for the identity of a type that may have lifetimes")]
-    let subject = unsafe { transmute::<&dyn Identified, &(dyn Identified + 'static)>(subject) };
+    let subject = unsafe { transmute::<&dyn HasTypeId, &(dyn HasTypeId + 'static)>(subject) };
     subject.id()
 }
 

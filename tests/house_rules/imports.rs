@@ -101,6 +101,28 @@ impl Code {
         reader.found
     }
 
+    /// What the types, traits and aliases are called that are defined here.
+    pub(crate) fn types(&self) -> BTreeSet<&str> {
+        let mut types = BTreeSet::new();
+        let mut depth = 0;
+        for pair in self.tokens.windows(2) {
+            let [word, name] = pair else { continue };
+            let is_definition = match word.text.as_str() {
+                "struct" | "enum" | "trait" => true,
+                "type" => depth == 0, // otherwise it belongs to a trait
+                brace => {
+                    depth += i32::from(brace == "{") - i32::from(brace == "}");
+                    false
+                }
+            };
+            // The arguments of a macro may have such words, too.
+            if is_definition && name.text.starts_with(char::is_uppercase) {
+                types.insert(&*name.text);
+            }
+        }
+        types
+    }
+
     /// The modules and items that every room may name, if it may name this file.
     pub(crate) fn shown(&self) -> BTreeSet<Shown> {
         let mut shown = BTreeSet::new();

@@ -263,23 +263,23 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
                 return numbers;
             }
             match sequence {
-                Sequence::Elements(left) => visitor.visit_seq(Elements { decoder, left, at: 0 }),
+                Sequence::Elements(left) => visitor.visit_seq(SequenceReader { decoder, left, at: 0 }),
                 Sequence::Packed(packed) => visitor.visit_seq(packed),
             }
         };
         deserialize_tuple(count, usize) |decoder, visitor| {
-            visitor.visit_seq(Parts::new(decoder, count, &[])?)
+            visitor.visit_seq(TupleReader::new(decoder, count, &[])?)
         };
         deserialize_tuple_struct(_, &'static str, count, usize) |decoder, visitor| {
-            visitor.visit_seq(Parts::new(decoder, count, &[])?)
+            visitor.visit_seq(TupleReader::new(decoder, count, &[])?)
         };
         deserialize_map() |decoder, visitor| {
             decoder.depth.check()?;
             let left = decoder.reader.length()?;
-            visitor.visit_map(Elements { decoder, left, at: 0 })
+            visitor.visit_map(SequenceReader { decoder, left, at: 0 })
         };
         deserialize_struct(_, &'static str, fields, &'static [&'static str]) |decoder, visitor| {
-            visitor.visit_seq(Parts::new(decoder, fields.len(), fields)?)
+            visitor.visit_seq(TupleReader::new(decoder, fields.len(), fields)?)
         };
         deserialize_enum(_, &'static str, _, &'static [&'static str]) |decoder, visitor| {
             visitor.visit_enum(decoder)
@@ -291,7 +291,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 }
 
 /// The parts of a tuple or a struct.
-struct Parts<'a, 'de> {
+struct TupleReader<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     at: usize,
     count: usize,
@@ -299,7 +299,7 @@ struct Parts<'a, 'de> {
     names: &'static [&'static str],
 }
 
-impl<'a, 'de> Parts<'a, 'de> {
+impl<'a, 'de> TupleReader<'a, 'de> {
     #[inline]
     fn new(
         decoder: &'a mut Decoder<'de>,
@@ -311,7 +311,7 @@ impl<'a, 'de> Parts<'a, 'de> {
     }
 }
 
-impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
+impl<'de> SeqAccess<'de> for TupleReader<'_, 'de> {
     type Error = CodecError;
 
     #[inline]
@@ -336,13 +336,13 @@ impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
 }
 
 /// The elements of a sequence, or the entries of a map.
-struct Elements<'a, 'de> {
+struct SequenceReader<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     left: usize,
     at: usize,
 }
 
-impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
+impl<'de> SeqAccess<'de> for SequenceReader<'_, 'de> {
     type Error = CodecError;
 
     #[inline]
@@ -365,7 +365,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     }
 }
 
-impl<'de> MapAccess<'de> for Elements<'_, 'de> {
+impl<'de> MapAccess<'de> for SequenceReader<'_, 'de> {
     type Error = CodecError;
 
     #[inline]

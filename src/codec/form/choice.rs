@@ -36,7 +36,7 @@ impl fmt::Display for ValueForm {
 /// form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(in crate::codec) enum State {
+pub(in crate::codec) enum ChoiceState {
     Open,
     /// Unless a value turns out not to fit.
     Compact,
@@ -46,7 +46,7 @@ pub(in crate::codec) enum State {
     Readable,
 }
 
-impl State {
+impl ChoiceState {
     const ALL: [Self; 5] =
         [Self::Open, Self::Compact, Self::OnlyCompact, Self::Named, Self::Readable];
 }
@@ -61,7 +61,7 @@ pub(crate) struct Choice {
 impl Choice {
     pub(crate) const fn of<T: Serialize + DeserializeOwned>() -> Self {
         Self {
-            state: AtomicU8::new(State::Open as u8),
+            state: AtomicU8::new(ChoiceState::Open as u8),
             rehearse: rehearse::<T>,
             reason: OnceLock::new(),
         }
@@ -77,7 +77,7 @@ impl Choice {
     /// What was asked for in `register!`.
     pub(crate) fn ask(&self, form: AskedForm) {
         match form {
-            AskedForm::Compact => self.set(State::OnlyCompact),
+            AskedForm::Compact => self.set(ChoiceState::OnlyCompact),
             AskedForm::Named => self.name("it was asked for in `register!`".to_owned()),
         }
     }
@@ -85,8 +85,10 @@ impl Choice {
     /// What is known by now.
     pub(crate) fn form(&self) -> ValueForm {
         match self.state() {
-            State::Open | State::Compact | State::OnlyCompact => ValueForm::Compact,
-            State::Named | State::Readable => {
+            ChoiceState::Open | ChoiceState::Compact | ChoiceState::OnlyCompact => {
+                ValueForm::Compact
+            }
+            ChoiceState::Named | ChoiceState::Readable => {
                 ValueForm::Named { reason: self.reason.get().cloned().unwrap_or_default() }
             }
         }
@@ -95,35 +97,35 @@ impl Choice {
     /// Whether it is known to be the compact one, as it is for most types.
     #[inline]
     pub(in crate::codec) fn is_compact(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == State::Compact as u8
+        self.state.load(Ordering::Relaxed) == ChoiceState::Compact as u8
     }
 
     #[inline(never)]
-    pub(in crate::codec) fn state(&self) -> State {
+    pub(in crate::codec) fn state(&self) -> ChoiceState {
         let state = self.state.load(Ordering::Relaxed);
-        if state == State::Open as u8 {
+        if state == ChoiceState::Open as u8 {
             return self.decide();
         }
-        State::ALL[usize::from(state)]
+        ChoiceState::ALL[usize::from(state)]
     }
 
     #[cold]
-    fn decide(&self) -> State {
+    fn decide(&self) -> ChoiceState {
         match (self.rehearse)() {
-            Ok(()) => self.set(State::Compact),
+            Ok(()) => self.set(ChoiceState::Compact),
             Err(reason) => self.name(reason),
         }
-        State::ALL[usize::from(self.state.load(Ordering::Relaxed))]
+        ChoiceState::ALL[usize::from(self.state.load(Ordering::Relaxed))]
     }
 
     /// Goes by a value that the compact form has no place for, or says that it may not.
     #[cold]
-    pub(in crate::codec) fn learn(&self, error: CodecError) -> Result<State, CodecError> {
+    pub(in crate::codec) fn learn(&self, error: CodecError) -> Result<ChoiceState, CodecError> {
         match (self.state(), error.fault()) {
-            (State::OnlyCompact, _) => return Err(error),
+            (ChoiceState::OnlyCompact, _) => return Err(error),
             (_, Fault::NeedsText) => {
                 let _ = self.reason.set(error.to_string());
-                self.set(State::Readable);
+                self.set(ChoiceState::Readable);
             }
             _ => self.name(error.to_string()),
         }
@@ -132,10 +134,10 @@ impl Choice {
 
     fn name(&self, reason: String) {
         let _ = self.reason.set(reason); // the first one has settled it
-        self.set(State::Named);
+        self.set(ChoiceState::Named);
     }
 
-    fn set(&self, state: State) {
+    fn set(&self, state: ChoiceState) {
         self.state.fetch_max(state as u8, Ordering::Relaxed);
     }
 }

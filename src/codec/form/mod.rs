@@ -11,5 +11,5 @@ mod rehearsal;
 mod sampler;
 
 pub(crate) use self::choice::Choice;
-pub(super) use self::choice::State;
+pub(super) use self::choice::ChoiceState;
 pub use self::choice::{AskedForm, ValueForm};

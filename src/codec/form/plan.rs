@@ -23,7 +23,7 @@ pub(super) const ASK_FOR_COMPACT: &str =
 
 /// What was tried, and what is to be tried.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct SamplePlan {
     sites: Vec<Site>,
     by_visitor: BTreeMap<TypeId, usize>,
     /// How far it is from each site to one where something is new, as known when the run began;
@@ -78,13 +78,13 @@ enum Trial {
 
 /// Which numbers are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Numbers {
+pub(super) enum SampleNumbers {
     Distinct,
     Ones,
     Zeros,
 }
 
-impl Plan {
+impl SamplePlan {
     pub(super) fn has_more(&self) -> bool {
         let is_new = |site: &Site| site.alternatives.iter().any(Alternative::is_new);
         let is_within = self.runs < MOST_RUNS && self.parts < MOST_PARTS;
@@ -157,8 +157,8 @@ impl Plan {
         text
     }
 
-    pub(super) fn numbers(&self) -> Numbers {
-        [Numbers::Distinct, Numbers::Ones, Numbers::Zeros][self.failures % 3]
+    pub(super) fn numbers(&self) -> SampleNumbers {
+        [SampleNumbers::Distinct, SampleNumbers::Ones, SampleNumbers::Zeros][self.failures % 3]
     }
 
     /// Which of `count` texts or numbers to show to this visitor.

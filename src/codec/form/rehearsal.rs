@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::compact::Encoder;
 use super::super::writer::Writer;
-use super::plan::{ASK_FOR_COMPACT, Plan};
+use super::plan::{ASK_FOR_COMPACT, SamplePlan};
 use super::sampler::Sampler;
 
 /// Whether values of the type come back from the compact form; otherwise why that is not known, or
@@ -26,7 +26,7 @@ pub(super) fn rehearse<T: Serialize + DeserializeOwned>() -> Result<(), String> 
             "it is not tried out with samples, as a panic would end the process; {ASK_FOR_COMPACT}"
         ));
     }
-    let mut plan = Plan::default();
+    let mut plan = SamplePlan::default();
     while plan.has_more() {
         plan.measure();
         let outcome = catch_unwind(AssertUnwindSafe(|| run::<T>(&mut plan)));
@@ -37,7 +37,7 @@ pub(super) fn rehearse<T: Serialize + DeserializeOwned>() -> Result<(), String> 
 }
 
 /// Makes one sample and encodes it.
-fn run<T: Serialize + DeserializeOwned>(plan: &mut Plan) -> Result<(), String> {
+fn run<T: Serialize + DeserializeOwned>(plan: &mut SamplePlan) -> Result<(), String> {
     let (mut shown, mut written) = (Vec::new(), Vec::new());
     let mut sampler = Sampler::new(&mut shown, plan);
     let value = T::deserialize(&mut sampler).map_err(|error| error.to_string())?;

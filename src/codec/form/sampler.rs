@@ -14,7 +14,7 @@ use super::super::compact::{Encoder, IN_SHARED_MEMORY};
 use super::super::error::CodecError;
 use super::super::named::NAMED;
 use super::super::writer::Writer;
-use super::plan::{Numbers, Plan};
+use super::plan::{SampleNumbers, SamplePlan};
 use crate::sys::numbers::type_id;
 
 /// Texts that types in texts are made of, and that they make of themselves.
@@ -93,7 +93,7 @@ const KNOWN: [&str; 34] = [
 /// Shows samples.
 pub(super) struct Sampler<'a, 'p> {
     encoder: Encoder<'a>,
-    plan: &'p mut Plan,
+    plan: &'p mut SamplePlan,
     /// The last number that was shown.
     number: u8,
     /// What is shown goes in the named form, in which anything may be asked for.
@@ -102,13 +102,13 @@ pub(super) struct Sampler<'a, 'p> {
 
 impl<'a, 'p> Sampler<'a, 'p> {
     /// What is shown is written to `shown`.
-    pub(super) fn new(shown: &'a mut Vec<u8>, plan: &'p mut Plan) -> Self {
+    pub(super) fn new(shown: &'a mut Vec<u8>, plan: &'p mut SamplePlan) -> Self {
         let encoder = Encoder::new(Writer::new(shown, usize::MAX, None));
         Self { encoder, plan, number: 0, is_named: false }
     }
 
     /// For what takes no part in the rehearsal, as it is sent in the named form.
-    fn apart<'b>(apart: &'b mut Vec<u8>, plan: &'b mut Plan) -> Sampler<'b, 'b> {
+    fn apart<'b>(apart: &'b mut Vec<u8>, plan: &'b mut SamplePlan) -> Sampler<'b, 'b> {
         Sampler { is_named: true, ..Sampler::new(apart, plan) }
     }
 
@@ -123,12 +123,12 @@ impl<'a, 'p> Sampler<'a, 'p> {
     fn number<V>(&mut self) -> u8 {
         match self.plan.candidate(type_id::<V>(), NUMBERS.len()) {
             0 => match self.plan.numbers() {
-                Numbers::Distinct => {
+                SampleNumbers::Distinct => {
                     self.number = self.number % 100 + 1;
                     self.number
                 }
-                Numbers::Ones => 1,
-                Numbers::Zeros => 0,
+                SampleNumbers::Ones => 1,
+                SampleNumbers::Zeros => 0,
             },
             other => NUMBERS[other],
         }
@@ -295,7 +295,7 @@ impl<'de> Deserializer<'de> for &mut Sampler<'_, '_> {
         self.may_show::<V>()?;
         let count = usize::from(self.has_content::<V>());
         self.write(&count)?; // as a length is
-        let value = visitor.visit_seq(Parts { sampler: self, left: count })?;
+        let value = visitor.visit_seq(SampleParts { sampler: self, left: count })?;
         self.plan.leave();
         Ok(value)
     }
@@ -309,7 +309,7 @@ impl<'de> Deserializer<'de> for &mut Sampler<'_, '_> {
         if self.plan.count() {
             return Err(failed("it has no end"));
         }
-        visitor.visit_seq(Parts { sampler: self, left: count })
+        visitor.visit_seq(SampleParts { sampler: self, left: count })
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -325,7 +325,7 @@ impl<'de> Deserializer<'de> for &mut Sampler<'_, '_> {
         self.may_show::<V>()?;
         let count = usize::from(self.has_content::<V>());
         self.write(&count)?; // as a length is
-        let value = visitor.visit_map(Parts { sampler: self, left: count })?;
+        let value = visitor.visit_map(SampleParts { sampler: self, left: count })?;
         self.plan.leave();
         Ok(value)
     }
@@ -352,7 +352,7 @@ impl<'de> Deserializer<'de> for &mut Sampler<'_, '_> {
         let chosen = self.plan.enter(type_id::<V>(), variants.len(), false);
         let index = u32::try_from(chosen).map_err(failed)?;
         self.write(&index)?; // as a variant is
-        let value = visitor.visit_enum(Variant { sampler: self, index })?;
+        let value = visitor.visit_enum(SampleVariant { sampler: self, index })?;
         self.plan.leave();
         Ok(value)
     }
@@ -371,12 +371,12 @@ impl<'de> Deserializer<'de> for &mut Sampler<'_, '_> {
 }
 
 /// The parts of a tuple or a structure; the elements of a sequence; the entries of a map.
-struct Parts<'s, 'a, 'p> {
+struct SampleParts<'s, 'a, 'p> {
     sampler: &'s mut Sampler<'a, 'p>,
     left: usize,
 }
 
-impl<'de> SeqAccess<'de> for Parts<'_, '_, '_> {
+impl<'de> SeqAccess<'de> for SampleParts<'_, '_, '_> {
     type Error = CodecError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
@@ -393,7 +393,7 @@ impl<'de> SeqAccess<'de> for Parts<'_, '_, '_> {
     }
 }
 
-impl<'de> MapAccess<'de> for Parts<'_, '_, '_> {
+impl<'de> MapAccess<'de> for SampleParts<'_, '_, '_> {
     type Error = CodecError;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
@@ -416,12 +416,12 @@ impl<'de> MapAccess<'de> for Parts<'_, '_, '_> {
 }
 
 /// One variant of an enum.
-struct Variant<'s, 'a, 'p> {
+struct SampleVariant<'s, 'a, 'p> {
     sampler: &'s mut Sampler<'a, 'p>,
     index: u32,
 }
 
-impl<'de> EnumAccess<'de> for Variant<'_, '_, '_> {
+impl<'de> EnumAccess<'de> for SampleVariant<'_, '_, '_> {
     type Error = CodecError;
     type Variant = Self;
 
@@ -441,7 +441,7 @@ impl<'de> EnumAccess<'de> for Variant<'_, '_, '_> {
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'_, '_, '_> {
+impl<'de> VariantAccess<'de> for SampleVariant<'_, '_, '_> {
     type Error = CodecError;
 
     fn unit_variant(self) -> Result<(), CodecError> {

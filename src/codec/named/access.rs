@@ -13,7 +13,7 @@ use super::tag;
 use super::token::{Decoder, Token, malformed, show_signed, show_unsigned};
 
 /// The elements of a sequence, or the entries of a map.
-pub(super) struct Elements<'a, 'de> {
+pub(super) struct ElementReader<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     /// How many are left; `None` if the end is marked.
     left: Option<usize>,
@@ -21,7 +21,7 @@ pub(super) struct Elements<'a, 'de> {
     is_over: bool,
 }
 
-impl<'a, 'de> Elements<'a, 'de> {
+impl<'a, 'de> ElementReader<'a, 'de> {
     pub(super) fn new(decoder: &'a mut Decoder<'de>, length: Option<usize>) -> Self {
         Self { decoder, left: length, at: 0, is_over: false }
     }
@@ -46,7 +46,7 @@ impl<'a, 'de> Elements<'a, 'de> {
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
+impl<'de> SeqAccess<'de> for &mut ElementReader<'_, 'de> {
     type Error = CodecError;
 
     #[inline]
@@ -70,7 +70,7 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
     }
 }
 
-impl<'de> MapAccess<'de> for &mut Elements<'_, 'de> {
+impl<'de> MapAccess<'de> for &mut ElementReader<'_, 'de> {
     type Error = CodecError;
 
     #[inline]
@@ -100,13 +100,13 @@ impl<'de> MapAccess<'de> for &mut Elements<'_, 'de> {
 }
 
 /// The fields of a structure.
-pub(super) struct Fields<'a, 'de> {
+pub(super) struct FieldReader<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     name: &'de str,
     is_over: bool,
 }
 
-impl<'a, 'de> Fields<'a, 'de> {
+impl<'a, 'de> FieldReader<'a, 'de> {
     pub(super) fn new(decoder: &'a mut Decoder<'de>) -> Self {
         Self { decoder, name: "", is_over: false }
     }
@@ -129,7 +129,7 @@ impl<'a, 'de> Fields<'a, 'de> {
     }
 }
 
-impl<'de> MapAccess<'de> for &mut Fields<'_, 'de> {
+impl<'de> MapAccess<'de> for &mut FieldReader<'_, 'de> {
     type Error = CodecError;
 
     #[inline]
@@ -155,13 +155,13 @@ impl<'de> MapAccess<'de> for &mut Fields<'_, 'de> {
 }
 
 /// A variant of an enum: as such, or as a map of one entry.
-pub(super) struct Variant<'a, 'de> {
+pub(super) struct VariantReader<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     token: Token<'de>,
     is_taken: bool,
 }
 
-impl<'a, 'de> Variant<'a, 'de> {
+impl<'a, 'de> VariantReader<'a, 'de> {
     pub(super) fn new(decoder: &'a mut Decoder<'de>, token: Token<'de>) -> Self {
         Self { decoder, token, is_taken: false }
     }
@@ -192,7 +192,7 @@ impl<'a, 'de> Variant<'a, 'de> {
     }
 }
 
-impl<'de> MapAccess<'de> for &mut Variant<'_, 'de> {
+impl<'de> MapAccess<'de> for &mut VariantReader<'_, 'de> {
     type Error = CodecError;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
@@ -215,7 +215,7 @@ impl<'de> MapAccess<'de> for &mut Variant<'_, 'de> {
             Token::StructVariant(_) => Token::Struct,
             _ => return seed.deserialize(&mut *self.decoder),
         };
-        seed.deserialize(Begun { decoder: self.decoder, token })
+        seed.deserialize(BegunValue { decoder: self.decoder, token })
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -223,7 +223,7 @@ impl<'de> MapAccess<'de> for &mut Variant<'_, 'de> {
     }
 }
 
-impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
+impl<'de> EnumAccess<'de> for VariantReader<'_, 'de> {
     type Error = CodecError;
     type Variant = Self;
 
@@ -238,7 +238,7 @@ impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
+impl<'de> VariantAccess<'de> for VariantReader<'_, 'de> {
     type Error = CodecError;
 
     fn unit_variant(self) -> Result<(), CodecError> {
@@ -257,11 +257,10 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
             Token::NewtypeVariant(_) => {
                 seed.deserialize(self.decoder).map_err(CodecError::in_content)
             }
-            Token::TupleVariant(_, length) => {
-                seed.deserialize(Begun { decoder: self.decoder, token: Token::Seq(Some(length)) })
-            }
+            Token::TupleVariant(_, length) => seed
+                .deserialize(BegunValue { decoder: self.decoder, token: Token::Seq(Some(length)) }),
             Token::StructVariant(_) => {
-                seed.deserialize(Begun { decoder: self.decoder, token: Token::Struct })
+                seed.deserialize(BegunValue { decoder: self.decoder, token: Token::Struct })
             }
             _ => Err(self.unexpected("newtype variant")),
         }
@@ -293,12 +292,12 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
 }
 
 /// A sequence or a structure of which all is known but its parts.
-struct Begun<'a, 'de> {
+struct BegunValue<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     token: Token<'de>,
 }
 
-impl<'de> Deserializer<'de> for Begun<'_, 'de> {
+impl<'de> Deserializer<'de> for BegunValue<'_, 'de> {
     type Error = CodecError;
 
     fn is_human_readable(&self) -> bool {
@@ -331,13 +330,13 @@ impl<'de> Deserializer<'de> for Begun<'_, 'de> {
 }
 
 /// Packed numbers, one by one.
-pub(super) struct Numbers<'de> {
+pub(super) struct NumberReader<'de> {
     kind: u8,
     width: usize,
     bytes: &'de [u8],
 }
 
-impl<'de> Numbers<'de> {
+impl<'de> NumberReader<'de> {
     pub(super) fn new(kind: u8, bytes: &'de [u8]) -> Self {
         Self { kind, width: tag::width(kind).unwrap_or(1), bytes }
     }
@@ -350,7 +349,7 @@ impl<'de> Numbers<'de> {
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut Numbers<'de> {
+impl<'de> SeqAccess<'de> for &mut NumberReader<'de> {
     type Error = CodecError;
 
     #[inline]
@@ -360,7 +359,7 @@ impl<'de> SeqAccess<'de> for &mut Numbers<'de> {
     ) -> Result<Option<S::Value>, CodecError> {
         let Some((bytes, rest)) = self.bytes.split_at_checked(self.width) else { return Ok(None) };
         self.bytes = rest;
-        seed.deserialize(Number { kind: self.kind, bytes }).map(Some)
+        seed.deserialize(NumberDeserializer { kind: self.kind, bytes }).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -369,12 +368,12 @@ impl<'de> SeqAccess<'de> for &mut Numbers<'de> {
 }
 
 /// A packed number.
-struct Number<'de> {
+struct NumberDeserializer<'de> {
     kind: u8,
     bytes: &'de [u8],
 }
 
-impl<'de> Deserializer<'de> for Number<'de> {
+impl<'de> Deserializer<'de> for NumberDeserializer<'de> {
     type Error = CodecError;
 
     fn is_human_readable(&self) -> bool {

@@ -6,7 +6,7 @@ use serde::de::Visitor;
 use super::super::error::{CodecError, Fault};
 use super::super::number::for_each_number;
 use super::super::visitor::{visitor_of_buffer, visitor_of_bytes, visitor_of_numbers};
-use super::access::{Elements, Fields, Numbers, Variant};
+use super::access::{ElementReader, FieldReader, NumberReader, VariantReader};
 use super::tag::{self, Tagged};
 use super::token::{Decoder, Token, show_signed, show_unsigned};
 use super::wrapper::NAMED;
@@ -20,7 +20,7 @@ impl<'de> Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, CodecError> {
         self.depth.check()?;
-        let mut elements = Elements::new(self, length);
+        let mut elements = ElementReader::new(self, length);
         let value = visitor.visit_seq(&mut elements)?;
         elements.finish()?;
         Ok(value)
@@ -32,7 +32,7 @@ impl<'de> Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, CodecError> {
         self.depth.check()?;
-        let mut elements = Elements::new(self, length);
+        let mut elements = ElementReader::new(self, length);
         let value = visitor.visit_map(&mut elements)?;
         elements.finish()?;
         Ok(value)
@@ -43,7 +43,7 @@ impl<'de> Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, CodecError> {
         self.depth.check()?;
-        let mut fields = Fields::new(self);
+        let mut fields = FieldReader::new(self);
         let value = visitor.visit_map(&mut fields)?;
         fields.finish()?;
         Ok(value)
@@ -92,7 +92,7 @@ impl<'de> Decoder<'de> {
         if size_of::<V>() == 0 && size_of::<V::Value>() == size_of::<Vec<u8>>() {
             for_each_number!(try_each);
         }
-        let mut numbers = Numbers::new(kind, bytes);
+        let mut numbers = NumberReader::new(kind, bytes);
         let value = visitor.visit_seq(&mut numbers)?;
         numbers.finish()?;
         Ok(value)
@@ -109,7 +109,7 @@ impl<'de> Decoder<'de> {
         match token {
             Token::UnitVariant(name) => visitor.visit_borrowed_str(name),
             token => {
-                let mut variant = Variant::new(self, token);
+                let mut variant = VariantReader::new(self, token);
                 let value = visitor.visit_map(&mut variant)?;
                 variant.finish()?;
                 Ok(value)
@@ -287,7 +287,7 @@ impl<'de> Decoder<'de> {
         self.depth.check()?;
         match self.token()? {
             Token::Newtype => visitor.visit_newtype_struct(self),
-            token => visitor.visit_enum(Variant::new(self, token)),
+            token => visitor.visit_enum(VariantReader::new(self, token)),
         }
     }
 
@@ -301,21 +301,21 @@ impl<'de> Decoder<'de> {
 
     /// Leaves out a value, without recursion.
     fn skip(&mut self) -> Result<(), CodecError> {
-        enum Open {
+        enum Level {
             Values(usize),
             ValuesToEnd,
             Fields,
         }
-        let mut open = vec![Open::Values(1)];
+        let mut open = vec![Level::Values(1)];
         while let Some(last) = open.last_mut() {
             let goes_on = match last {
-                Open::Values(left) => {
+                Level::Values(left) => {
                     let goes_on = *left > 0;
                     *left = left.saturating_sub(1);
                     goes_on
                 }
-                Open::ValuesToEnd => !self.take_end(),
-                Open::Fields => self.name()?.is_some(),
+                Level::ValuesToEnd => !self.take_end(),
+                Level::Fields => self.name()?.is_some(),
             };
             if !goes_on {
                 open.pop();
@@ -323,14 +323,14 @@ impl<'de> Decoder<'de> {
             }
             match self.token()? {
                 Token::Some | Token::Newtype | Token::Private | Token::NewtypeVariant(_) => {
-                    open.push(Open::Values(1));
+                    open.push(Level::Values(1));
                 }
                 Token::Seq(Some(count)) | Token::TupleVariant(_, count) => {
-                    open.push(Open::Values(count));
+                    open.push(Level::Values(count));
                 }
-                Token::Map(Some(count)) => open.push(Open::Values(count.saturating_mul(2))),
-                Token::Seq(None) | Token::Map(None) => open.push(Open::ValuesToEnd),
-                Token::Struct | Token::StructVariant(_) => open.push(Open::Fields),
+                Token::Map(Some(count)) => open.push(Level::Values(count.saturating_mul(2))),
+                Token::Seq(None) | Token::Map(None) => open.push(Level::ValuesToEnd),
+                Token::Struct | Token::StructVariant(_) => open.push(Level::Fields),
                 _ => {}
             }
         }
@@ -493,15 +493,17 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     ) -> Result<V::Value, CodecError> {
         self.depth.check()?;
         match self.token_inside()? {
-            Token::Str(name) => visitor.visit_enum(Variant::new(self, Token::UnitVariant(name))),
+            Token::Str(name) => {
+                visitor.visit_enum(VariantReader::new(self, Token::UnitVariant(name)))
+            }
             token @ (Token::UnitVariant(_)
             | Token::NewtypeVariant(_)
             | Token::TupleVariant(..)
-            | Token::StructVariant(_)) => visitor.visit_enum(Variant::new(self, token)),
+            | Token::StructVariant(_)) => visitor.visit_enum(VariantReader::new(self, token)),
             // As JSON has it: a map from the name to the content.
             Token::Map(Some(1)) => match self.token()? {
                 Token::Str(name) => {
-                    visitor.visit_enum(Variant::new(self, Token::NewtypeVariant(name)))
+                    visitor.visit_enum(VariantReader::new(self, Token::NewtypeVariant(name)))
                 }
                 token => Err(Decoder::unexpected(token, &visitor)),
             },

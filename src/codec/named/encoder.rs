@@ -153,13 +153,13 @@ macro_rules! zigzag {
 impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
     type Ok = ();
     type Error = CodecError;
-    type SerializeSeq = Elements<'e, 'b, 'a>;
-    type SerializeTuple = Elements<'e, 'b, 'a>;
-    type SerializeTupleStruct = Elements<'e, 'b, 'a>;
-    type SerializeTupleVariant = Elements<'e, 'b, 'a>;
-    type SerializeMap = Elements<'e, 'b, 'a>;
-    type SerializeStruct = Fields<'e, 'b, 'a>;
-    type SerializeStructVariant = Fields<'e, 'b, 'a>;
+    type SerializeSeq = ElementWriter<'e, 'b, 'a>;
+    type SerializeTuple = ElementWriter<'e, 'b, 'a>;
+    type SerializeTupleStruct = ElementWriter<'e, 'b, 'a>;
+    type SerializeTupleVariant = ElementWriter<'e, 'b, 'a>;
+    type SerializeMap = ElementWriter<'e, 'b, 'a>;
+    type SerializeStruct = FieldWriter<'e, 'b, 'a>;
+    type SerializeStructVariant = FieldWriter<'e, 'b, 'a>;
 
     #[inline]
     fn is_human_readable(&self) -> bool {
@@ -314,20 +314,20 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
     }
 
     #[inline]
-    fn serialize_seq(self, length: Option<usize>) -> Result<Elements<'e, 'b, 'a>, CodecError> {
+    fn serialize_seq(self, length: Option<usize>) -> Result<ElementWriter<'e, 'b, 'a>, CodecError> {
         self.depth.check()?;
         match length {
             Some(length) => self.tagged_length(tag::SEQ, length)?,
             None => self.tag(tag::OPEN_SEQ)?,
         }
-        Ok(Elements { encoder: self, length, at: 0 })
+        Ok(ElementWriter { encoder: self, length, at: 0 })
     }
 
     #[inline]
-    fn serialize_tuple(self, length: usize) -> Result<Elements<'e, 'b, 'a>, CodecError> {
+    fn serialize_tuple(self, length: usize) -> Result<ElementWriter<'e, 'b, 'a>, CodecError> {
         self.depth.check()?;
         self.tagged_length(tag::TUPLE, length)?;
-        Ok(Elements { encoder: self, length: Some(length), at: 0 })
+        Ok(ElementWriter { encoder: self, length: Some(length), at: 0 })
     }
 
     #[inline]
@@ -335,7 +335,7 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
         self,
         _: &'static str,
         length: usize,
-    ) -> Result<Elements<'e, 'b, 'a>, CodecError> {
+    ) -> Result<ElementWriter<'e, 'b, 'a>, CodecError> {
         self.serialize_tuple(length)
     }
 
@@ -346,28 +346,32 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
         _: u32,
         variant: &'static str,
         length: usize,
-    ) -> Result<Elements<'e, 'b, 'a>, CodecError> {
+    ) -> Result<ElementWriter<'e, 'b, 'a>, CodecError> {
         self.depth.check()?;
         self.variant(tag::TUPLE_VARIANT, name, variant)?;
         self.writer.length(length)?;
-        Ok(Elements { encoder: self, length: Some(length), at: 0 })
+        Ok(ElementWriter { encoder: self, length: Some(length), at: 0 })
     }
 
     #[inline]
-    fn serialize_map(self, length: Option<usize>) -> Result<Elements<'e, 'b, 'a>, CodecError> {
+    fn serialize_map(self, length: Option<usize>) -> Result<ElementWriter<'e, 'b, 'a>, CodecError> {
         self.depth.check()?;
         match length {
             Some(length) => self.tagged_length(tag::MAP, length)?,
             None => self.tag(tag::OPEN_MAP)?,
         }
-        Ok(Elements { encoder: self, length, at: 0 })
+        Ok(ElementWriter { encoder: self, length, at: 0 })
     }
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'e, 'b, 'a>, CodecError> {
+    fn serialize_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<FieldWriter<'e, 'b, 'a>, CodecError> {
         self.depth.check()?;
         self.tag(tag::STRUCT)?;
-        Ok(Fields { encoder: self })
+        Ok(FieldWriter { encoder: self })
     }
 
     #[inline]
@@ -377,10 +381,10 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'e, 'b, 'a>, CodecError> {
+    ) -> Result<FieldWriter<'e, 'b, 'a>, CodecError> {
         self.depth.check()?;
         self.variant(tag::STRUCT_VARIANT, name, variant)?;
-        Ok(Fields { encoder: self })
+        Ok(FieldWriter { encoder: self })
     }
 
     fn collect_seq<I>(self, items: I) -> Result<(), CodecError>
@@ -404,13 +408,13 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
 }
 
 /// The parts of what has no names; their number was written before, if it was known.
-pub(super) struct Elements<'e, 'b, 'a> {
+pub(super) struct ElementWriter<'e, 'b, 'a> {
     encoder: &'e mut Encoder<'b, 'a>,
     length: Option<usize>,
     at: usize,
 }
 
-impl Elements<'_, '_, '_> {
+impl ElementWriter<'_, '_, '_> {
     #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         let at = self.at;
@@ -443,7 +447,7 @@ impl Elements<'_, '_, '_> {
 
 macro_rules! elements {
     ($($trait:ident: $method:ident $part:ident;)*) => {$(
-        impl ser::$trait for Elements<'_, '_, '_> {
+        impl ser::$trait for ElementWriter<'_, '_, '_> {
             type Ok = ();
             type Error = CodecError;
 
@@ -467,7 +471,7 @@ elements! {
     SerializeTupleVariant: serialize_field place;
 }
 
-impl ser::SerializeMap for Elements<'_, '_, '_> {
+impl ser::SerializeMap for ElementWriter<'_, '_, '_> {
     type Ok = ();
     type Error = CodecError;
 
@@ -493,13 +497,13 @@ impl ser::SerializeMap for Elements<'_, '_, '_> {
 }
 
 /// The fields of a structure, as many as there are.
-pub(super) struct Fields<'e, 'b, 'a> {
+pub(super) struct FieldWriter<'e, 'b, 'a> {
     encoder: &'e mut Encoder<'b, 'a>,
 }
 
 macro_rules! fields {
     ($($trait:ident)*) => {$(
-        impl ser::$trait for Fields<'_, '_, '_> {
+        impl ser::$trait for FieldWriter<'_, '_, '_> {
             type Ok = ();
             type Error = CodecError;
 

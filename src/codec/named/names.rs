@@ -11,7 +11,7 @@ const SLOTS: usize = 64;
 /// Names by their address: the same name at two places is written twice, which costs less than to
 /// compare texts.
 pub(super) struct Names {
-    all: Vec<Entry>,
+    all: Vec<KnownName>,
     /// A hash of a name to its number, plus one; zero if there was no name with that hash.
     slots: [u8; SLOTS],
     /// Where those behind the first few are.
@@ -20,7 +20,7 @@ pub(super) struct Names {
     last: u32,
 }
 
-struct Entry {
+struct KnownName {
     name: &'static str,
     /// The one that came after it the last time.
     next: u32,
@@ -34,7 +34,7 @@ impl Names {
     /// The number of a name, if it is not new.
     #[inline]
     pub(super) fn find(&mut self, name: &'static str) -> Option<u32> {
-        if let Some(Entry { next, .. }) = self.all.get(self.last as usize)
+        if let Some(KnownName { next, .. }) = self.all.get(self.last as usize)
             && self.is(*next, name)
         {
             self.last = *next;
@@ -82,7 +82,7 @@ impl Names {
             // A slot that is taken sends whoever looks there to all others, whosever it is.
             self.slots[slot] = u8::try_from(number + 1).unwrap_or(u8::MAX);
         }
-        self.all.push(Entry { name, next: number });
+        self.all.push(KnownName { name, next: number });
         number
     }
 }

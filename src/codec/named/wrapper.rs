@@ -36,9 +36,9 @@ impl<T: Serialize> Serialize for Named<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Content<T>(PhantomData<T>);
+        struct NamedVisitor<T>(PhantomData<T>);
 
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Content<T> {
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
             type Value = Named<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +53,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
             }
         }
 
-        deserializer.deserialize_newtype_struct(NAMED, Content(PhantomData))
+        deserializer.deserialize_newtype_struct(NAMED, NamedVisitor(PhantomData))
     }
 }
 

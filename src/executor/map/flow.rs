@@ -19,7 +19,7 @@ use super::yields::Yields;
 use crate::error::{Cause, ErrorReport, Subject, SubmitError, TaskError};
 use crate::executor::handle::TaskHandle;
 use crate::function::{Function, Registry};
-use crate::pool::task::{Content, Harvest, Part, Unfinished};
+use crate::pool::task::{Content, Harvest, Part, UnfinishedChunk};
 use crate::pool::{Pool, submit_error};
 
 /// So many inputs are taken before the stream looks at something else.
@@ -316,7 +316,7 @@ impl<R, S> Flow<R, S> {
     }
 
     /// Cancels all items that have not begun, and aborts the others if `abort` says so.
-    fn close(&self, abort: bool) -> Vec<Unfinished> {
+    fn close(&self, abort: bool) -> Vec<UnfinishedChunk> {
         let chunks = self.harvest.close();
         for chunk in &chunks {
             let handle = TaskHandle::<()>::new(chunk.cell.clone(), Arc::clone(&self.pool.commons));

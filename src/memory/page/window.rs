@@ -39,16 +39,16 @@ use crate::memory::page::words;
 use crate::sys::memory::SharedPage;
 
 /// The parts of the page.
-struct Parts<'a> {
+struct WindowParts<'a> {
     piece: &'a AtomicU64,
     /// Set by the parent before it sleeps, cleared by the worker when it writes.
     awaited: &'a AtomicU64,
     bytes: &'a [AtomicU64],
 }
 
-fn parts(page: &SharedPage) -> Parts<'_> {
+fn parts(page: &SharedPage) -> WindowParts<'_> {
     let (control, bytes) = page.words()[WINDOW..].split_at(2);
-    Parts { piece: &control[0], awaited: &control[1], bytes }
+    WindowParts { piece: &control[0], awaited: &control[1], bytes }
 }
 
 /// The worker's side.

@@ -45,11 +45,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a process has lent, in that order.
 struct Desk {
     segment: Segment,
-    lent: Mutex<Queue>,
+    lent: Mutex<LentQueue>,
 }
 
 #[derive(Default)]
-struct Queue {
+struct LentQueue {
     waiting: VecDeque<Kept>,
     /// How many the parent has opened of those that are not there any more.
     returned: u32,

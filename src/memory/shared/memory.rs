@@ -259,15 +259,15 @@ impl Offered {
 
 /// What is open in this process, by its id: so that it is opened once, and found by names that come
 /// from processes that have ended.
-struct Open {
+struct OpenMemory {
     frozen: BTreeMap<u64, Weak<Frozen>>,
     offered: BTreeMap<u64, Weak<Offered>>,
 }
 
 /// No memory is dropped while this is held.
-fn open_here() -> MutexGuard<'static, Open> {
-    static OPEN: Mutex<Open> =
-        Mutex::new(Open { frozen: BTreeMap::new(), offered: BTreeMap::new() });
+fn open_here() -> MutexGuard<'static, OpenMemory> {
+    static OPEN: Mutex<OpenMemory> =
+        Mutex::new(OpenMemory { frozen: BTreeMap::new(), offered: BTreeMap::new() });
     OPEN.lock()
 }
 

@@ -18,24 +18,24 @@ pub(super) fn serialize_reference<S: Serializer>(
     serializer: S,
     name: impl Fn() -> Result<Reference, &'static str>,
 ) -> Result<S::Ok, S::Error> {
-    struct Asked<F>(F);
+    struct LazyReference<F>(F);
 
-    impl<F: Fn() -> Result<Reference, &'static str>> Serialize for Asked<F> {
+    impl<F: Fn() -> Result<Reference, &'static str>> Serialize for LazyReference<F> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             (self.0)().map_err(S::Error::custom)?.serialize(serializer)
         }
     }
 
-    serializer.serialize_newtype_struct(IN_SHARED_MEMORY, &Asked(name))
+    serializer.serialize_newtype_struct(IN_SHARED_MEMORY, &LazyReference(name))
 }
 
 /// Reads a name. `None` stands for no memory at all, which is what a type is tried out with.
 pub(super) fn deserialize_reference<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Reference>, D::Error> {
-    struct Names;
+    struct ReferenceVisitor;
 
-    impl<'de> Visitor<'de> for Names {
+    impl<'de> Visitor<'de> for ReferenceVisitor {
         type Value = Option<Reference>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,5 +54,5 @@ pub(super) fn deserialize_reference<'de, D: Deserializer<'de>>(
         }
     }
 
-    deserializer.deserialize_newtype_struct(IN_SHARED_MEMORY, Names)
+    deserializer.deserialize_newtype_struct(IN_SHARED_MEMORY, ReferenceVisitor)
 }

@@ -62,14 +62,14 @@ pub(crate) struct Forked {
 
 #[derive(Debug)]
 enum ForkOrder {
-    Fork(Fork),
+    Fork(ForkRequest),
     Reap(Forked, oneshot::Sender<Exit>),
     Stop(oneshot::Sender<()>),
 }
 
 /// A worker that is wanted.
 #[derive(Debug)]
-struct Fork {
+struct ForkRequest {
     worker: WorkerId,
     /// Made only when it is passed on: many may wait for the server to start, and descriptors are
     /// few.
@@ -95,7 +95,7 @@ impl ForkServer {
         worker: WorkerId,
     ) -> Option<Result<(Forked, ParentPipes), StartError>> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(ForkOrder::Fork(Fork { worker, pipes: None, reply })).ok()?;
+        self.orders.send(ForkOrder::Fork(ForkRequest { worker, pipes: None, reply })).ok()?;
         answer.await.ok()
     }
 
@@ -128,7 +128,7 @@ async fn run(launch: ServerLaunch, mut orders: mpsc::UnboundedReceiver<ForkOrder
         match order {
             ForkOrder::Fork(fork) => {
                 servers += 1;
-                match Server::start(&launch, servers, fork.worker, &mut lifeline).await {
+                match StartedServer::start(&launch, servers, fork.worker, &mut lifeline).await {
                     Ok(mut server) => {
                         server.take(ForkOrder::Fork(fork));
                         server.run(&mut orders).await;
@@ -143,7 +143,7 @@ async fn run(launch: ServerLaunch, mut orders: mpsc::UnboundedReceiver<ForkOrder
 }
 
 /// A server that was started.
-struct Server<'a> {
+struct StartedServer<'a> {
     launch: &'a ServerLaunch,
     number: u64,
     /// For which it was started.
@@ -182,7 +182,7 @@ enum ServerStage {
     },
 }
 
-impl<'a> Server<'a> {
+impl<'a> StartedServer<'a> {
     async fn start(
         launch: &'a ServerLaunch,
         number: u64,
@@ -341,7 +341,7 @@ impl<'a> Server<'a> {
 
     fn pass_on(&self, order: &ForkOrder) -> io::Result<usize> {
         match order {
-            ForkOrder::Fork(Fork { pipes: Some(pipes), .. }) => {
+            ForkOrder::Fork(ForkRequest { pipes: Some(pipes), .. }) => {
                 self.channel.try_send(&Request::Fork.to_bytes(), &pipes.1.ends())
             }
             ForkOrder::Reap(worker, _) => {
@@ -413,7 +413,7 @@ impl<'a> Server<'a> {
         self.silent_since = Instant::now();
         match (self.sent.pop_front(), answer) {
             (
-                Some(ForkOrder::Fork(Fork { pipes: Some(pipes), reply, .. })),
+                Some(ForkOrder::Fork(ForkRequest { pipes: Some(pipes), reply, .. })),
                 Answer::Forked { pid },
             ) => {
                 let parent = self.reaper.child().pid();

@@ -166,9 +166,9 @@ async fn what_a_worker_says() {
             link.inbox.extend_from_slice(piece);
             loop {
                 match link.next_step() {
-                    Ok(Step::Message(message)) => consume(message),
-                    Ok(Step::Report(_) | Step::Quiet) => {}
-                    Ok(Step::Wait) => break,
+                    Ok(LinkStep::Message(message)) => consume(message),
+                    Ok(LinkStep::Report(_) | LinkStep::Quiet) => {}
+                    Ok(LinkStep::Wait) => break,
                     Err(_) => return,
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Supervisor, TRIM_PERIOD, Worker};
+use super::{Supervisor, TRIM_PERIOD, WorkerChannel};
 use crate::base::{TaskId, WorkerId, log};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::Payload;
@@ -13,13 +13,13 @@ use crate::memory::page::{Asked, Claim, ClaimBoard, Revocation};
 use crate::parent::Outlet;
 use crate::parent::link::{self, Uplink};
 use crate::parent::message::{Order, Why};
-use crate::pool::commons::Refused;
+use crate::pool::commons::Closed;
 use crate::pool::shutdown::ShutdownReport;
 use crate::pool::task::cell::Resolution;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::observer::Observer;
 use crate::pool::watch::snapshot::View;
-use crate::scheduler::{Action, Failure, KillReason, Refusal, Scheduler, Time};
+use crate::scheduler::{Action, Failure, KillReason, RefuseReason, Scheduler, Time};
 use crate::wire::message::Outcome;
 
 impl Supervisor {
@@ -83,7 +83,7 @@ impl Supervisor {
 
     fn start(&mut self, worker: WorkerId) {
         let (orders, receiver) = mpsc::unbounded_channel();
-        self.workers.insert(worker, Worker { orders, outlet: None, claims: None });
+        self.workers.insert(worker, WorkerChannel { orders, outlet: None, claims: None });
         let uplink = Uplink {
             worker,
             listener: Arc::clone(&self.listener),
@@ -212,12 +212,12 @@ impl Supervisor {
         self.resolved.push((entry, resolution));
     }
 
-    fn refuse(&mut self, observer: &mut Observer, refusal: Refusal) {
-        if refusal == Refusal::Broken {
+    fn refuse(&mut self, observer: &mut Observer, refusal: RefuseReason) {
+        if refusal == RefuseReason::Broken {
             self.broken = self.death.clone().map(BrokenProcessPool);
         }
         observer.pool_refuses(self.broken.as_ref());
-        self.commons.refuse(self.broken.clone().map_or(Refused::ShutDown, Refused::Broken));
+        self.commons.close(self.broken.clone().map_or(Closed::ShutDown, Closed::Broken));
         self.warming.clear(); // only now, as who wakes asks for the reason at once
     }
 
@@ -233,7 +233,7 @@ impl Supervisor {
 }
 
 /// Frees the word of a task that is done with its worker.
-fn release(workers: &mut BTreeMap<WorkerId, Worker>, entry: &Entry) {
+fn release(workers: &mut BTreeMap<WorkerId, WorkerChannel>, entry: &Entry) {
     if let Some((worker, slot)) = entry.cell().take_claim()
         && let Some(claims) = workers.get_mut(&worker).and_then(|worker| worker.claims.as_mut())
     {

@@ -12,7 +12,7 @@ use crate::parent::Outlet;
 use crate::parent::message::{Ended, Message, ProgressMessage, Reply, Report};
 use crate::pool::commons::Command;
 use crate::pool::watch::snapshot::View;
-use crate::scheduler::{End, StartFailure, Time, Verdict, WorkerStage};
+use crate::scheduler::{End, StartFailureKind, Time, Verdict, WorkerStage};
 use crate::wire::message::{ChunkReplyHeader, Kind, ReplyHeader};
 
 impl Supervisor {
@@ -28,7 +28,7 @@ impl Supervisor {
             Command::Abort(task) => view.scheduler.abort(now, task),
             Command::WarmUp(waiter) => {
                 // A waiter that comes too late is dropped, which tells it so.
-                if self.commons.refused.get().is_none() {
+                if self.commons.closed.get().is_none() {
                     self.warming.push(waiter);
                     view.scheduler.warm_up(now);
                 }
@@ -205,9 +205,9 @@ impl Supervisor {
             }
             Ended::NotStarted(error) => {
                 let failure = match &error {
-                    error if error.is_fatal() => StartFailure::Fatal,
-                    error if error.is_accident() => StartFailure::Killed,
-                    _ => StartFailure::Own,
+                    error if error.is_fatal() => StartFailureKind::Fatal,
+                    error if error.is_accident() => StartFailureKind::Killed,
+                    _ => StartFailureKind::Own,
                 };
                 self.death = Some(BrokenCause::Start(error));
                 End::StartFailed(failure)

@@ -21,7 +21,7 @@ use crate::memory::page::ClaimBoard;
 use crate::parent::birth::Start;
 use crate::parent::message::{Listener, Message, Order, ProgressMessage, Report};
 use crate::parent::{Launch, Outlet};
-use crate::pool::commons::{Command, Commons, Refused};
+use crate::pool::commons::{Closed, Command, Commons};
 use crate::pool::exits::{ExitHook, Exits};
 use crate::pool::helm::Steered;
 use crate::pool::shutdown::ShutdownReport;
@@ -32,7 +32,7 @@ use crate::pool::watch::events::News;
 use crate::scheduler::Time;
 
 /// How the supervisor reaches a worker.
-struct Worker {
+struct WorkerChannel {
     orders: mpsc::UnboundedSender<Order>,
     /// Set once it is ready.
     outlet: Option<Outlet>,
@@ -53,7 +53,7 @@ pub(crate) struct Supervisor {
     launch: Arc<Launch>,
     max_payload: usize,
     ledger: Ledger,
-    workers: BTreeMap<WorkerId, Worker>,
+    workers: BTreeMap<WorkerId, WorkerChannel>,
     /// Tasks that have reported, with readers that are woken as those of `resolved`, and before
     /// them.
     reported: Vec<(Arc<TaskCell>, ProgressMessage)>,
@@ -213,7 +213,7 @@ impl Drop for Supervisor {
     /// Also when the runtime ends.
     fn drop(&mut self) {
         // The places of tasks that go with it are not given back, and nobody must wait for one.
-        self.commons.refuse(Refused::ShutDown);
+        self.commons.close(Closed::ShutDown);
         self.commons.arena.close();
         let end = self.commons.view().observer.feed.close();
         drop(end);

@@ -56,10 +56,10 @@ pub(crate) struct TaskCell {
     has_place: AtomicBool,
     /// As the stage says, for those who need not know it to the nanosecond.
     is_over: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<CellState>,
 }
 
-struct State {
+struct CellState {
     /// What becomes of the task; until that is known its arguments.
     content: Resolution,
     waker: Option<Waker>,
@@ -91,7 +91,7 @@ enum TaskStage {
     Done,
 }
 
-impl State {
+impl CellState {
     fn watchers(&mut self) -> &mut Watchers {
         self.watchers.get_or_insert_default()
     }
@@ -113,7 +113,7 @@ impl State {
 impl TaskCell {
     /// All tasks have a place in the bounded queue but chunks that were cut off another one.
     pub(crate) fn new(id: TaskId, function: u32, arguments: Payload, has_place: bool) -> Arc<Self> {
-        let state = State {
+        let state = CellState {
             content: Ok(arguments),
             waker: None,
             claim: None,
@@ -284,7 +284,7 @@ impl TaskCell {
         }
     }
 
-    fn finish(&self, mut state: MutexGuard<'_, State>, resolution: Resolution) {
+    fn finish(&self, mut state: MutexGuard<'_, CellState>, resolution: Resolution) {
         if state.is_done() {
             return;
         }
@@ -323,7 +323,7 @@ impl TaskCell {
         self.report(&self.state.lock(), cause)
     }
 
-    fn report(&self, state: &State, cause: Cause) -> TaskError {
+    fn report(&self, state: &CellState, cause: Cause) -> TaskError {
         let subject = Subject::Task(self.id, self.name());
         let worker = (state.attempt > 0).then_some(state.worker);
         TaskError::new(ErrorReport { subject, worker, attempt: state.attempt.max(1), cause })

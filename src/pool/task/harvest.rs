@@ -28,10 +28,10 @@ use crate::wire::message::ChunkReplyHeader;
 pub(crate) struct Harvest {
     /// The position of the function.
     function: u32,
-    state: Mutex<State>,
+    state: Mutex<HarvestState>,
 }
 
-struct State {
+struct HarvestState {
     /// Those that are not over.
     chunks: BTreeMap<TaskId, Chunk>,
     /// What the stream has not taken yet. Bounded, as the inputs are that it takes ahead.
@@ -84,7 +84,7 @@ impl Part {
 }
 
 /// A chunk that is not over.
-pub(crate) struct Unfinished {
+pub(crate) struct UnfinishedChunk {
     /// The number of the first item that has no result.
     pub(crate) first: u64,
     /// That item's name.
@@ -107,7 +107,7 @@ pub(crate) enum Receipt {
 impl Harvest {
     pub(crate) fn new(function: u32) -> Arc<Self> {
         let (chunks, parts) = (BTreeMap::new(), Vec::new());
-        let state = State { chunks, parts, waker: None, closed: false };
+        let state = HarvestState { chunks, parts, waker: None, closed: false };
         Arc::new(Self { function, state: Mutex::new(state) })
     }
 
@@ -126,7 +126,7 @@ impl Harvest {
 
     fn insert(
         self: &Arc<Self>,
-        state: &mut State,
+        state: &mut HarvestState,
         (first, count): (u64, u32),
         cell: Arc<TaskCell>,
     ) -> Arc<TaskCell> {
@@ -153,12 +153,12 @@ impl Harvest {
     }
 
     /// Nothing is wanted any more; returns the chunks that are not over.
-    pub(crate) fn close(&self) -> Vec<Unfinished> {
+    pub(crate) fn close(&self) -> Vec<UnfinishedChunk> {
         let mut state = self.state.lock();
         state.closed = true;
         state.waker = None;
         let parts = std::mem::take(&mut state.parts);
-        let unfinished = state.chunks.iter().map(|(task, chunk)| Unfinished {
+        let unfinished = state.chunks.iter().map(|(task, chunk)| UnfinishedChunk {
             first: chunk.first + u64::from(chunk.done),
             task: TaskId(task.0 + u64::from(chunk.done)),
             cell: Arc::clone(&chunk.cell),
@@ -180,7 +180,7 @@ impl Harvest {
     ) -> Receipt {
         let ChunkReplyHeader { task, base, count, nanos, run_time } = *reply;
         let mut state = self.state.lock();
-        let State { chunks, parts, closed, .. } = &mut *state;
+        let HarvestState { chunks, parts, closed, .. } = &mut *state;
         let Some(chunk) = chunks.get_mut(&task) else { return Receipt::Lie };
         let end = base.checked_add(count).filter(|end| *end <= chunk.count);
         let Some(end) = end.filter(|_| base <= chunk.done) else { return Receipt::Lie };
@@ -208,7 +208,7 @@ impl Harvest {
             count += 1;
         }
         let mut state = self.state.lock();
-        let State { chunks, parts, closed, .. } = &mut *state;
+        let HarvestState { chunks, parts, closed, .. } = &mut *state;
         let Some(chunk) = chunks.get_mut(&task) else { return };
         let end = base.saturating_add(count).min(chunk.count);
         if base <= chunk.done && end > chunk.done && !*closed {

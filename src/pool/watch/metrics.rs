@@ -19,12 +19,12 @@ pub(crate) struct Metrics {
     pub(crate) run_time: DurationHistogram,
     pub(crate) wait_time: DurationHistogram,
     /// The workers that are ready.
-    ready: BTreeMap<WorkerId, Ready>,
+    ready: BTreeMap<WorkerId, ReadyWorker>,
     /// Of the workers that are not ready any more.
     past: WorkerTime,
 }
 
-struct Ready {
+struct ReadyWorker {
     since: Time,
     /// How long its tasks ran that it has replied to.
     busy: Duration,
@@ -38,7 +38,7 @@ struct WorkerTime {
 
 impl Metrics {
     pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId) {
-        self.ready.insert(worker, Ready { since: now, busy: Duration::ZERO });
+        self.ready.insert(worker, ReadyWorker { since: now, busy: Duration::ZERO });
     }
 
     /// A worker is gone, or about to go. `running_since` is that of a task that it has not replied
@@ -68,7 +68,7 @@ impl Metrics {
     }
 }
 
-impl Ready {
+impl ReadyWorker {
     /// A worker's word counts only as far as there was time for it.
     fn time(&self, now: Time, running_since: Option<Time>) -> WorkerTime {
         let ready = now.saturating_sub(self.since);

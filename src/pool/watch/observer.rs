@@ -15,14 +15,14 @@ pub(crate) struct Observer {
     /// The pool's.
     name: String,
     /// Of the workers that have one.
-    pub(crate) processes: BTreeMap<WorkerId, Process>,
+    pub(crate) processes: BTreeMap<WorkerId, WorkerProcess>,
     pub(crate) metrics: Metrics,
     pub(crate) feed: Feed,
 }
 
 /// The process of a worker.
 #[derive(Clone, Copy)]
-pub(crate) struct Process {
+pub(crate) struct WorkerProcess {
     pub(crate) pid: u32,
     pub(crate) started: Time,
 }
@@ -38,7 +38,7 @@ impl Observer {
     pub(crate) fn worker_started(&mut self, now: Time, worker: WorkerId, pid: u32) {
         log::debug!("{}: {worker} (pid {pid}) was started", self.name);
         self.feed.push(|| PoolEvent::WorkerStarted { worker, pid });
-        self.processes.insert(worker, Process { pid, started: now });
+        self.processes.insert(worker, WorkerProcess { pid, started: now });
     }
 
     pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId) {
@@ -59,7 +59,7 @@ impl Observer {
         worker: WorkerId,
         seen: Option<WorkerView>,
         ended: &Ended,
-    ) -> Option<Process> {
+    ) -> Option<WorkerProcess> {
         match ended {
             Ended::Left(_) => log::debug!("{}: {worker} has left", self.name),
             Ended::Died { death, .. } => log::debug!("{}: {death}", self.name),

@@ -5,7 +5,7 @@ use super::simulation::{Claim, World};
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
 use crate::scheduler::{
-    Action, Counts, Failure, KillReason, LeaveReason, Refusal, Scheduler, Time,
+    Action, Counts, Failure, KillReason, LeaveReason, RefuseReason, Scheduler, Time,
 };
 
 /// `Err` says which promise was broken.
@@ -253,10 +253,10 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn refuse(&self, refusal: Refusal) -> Check {
+    fn refuse(&self, refusal: RefuseReason) -> Check {
         let is_right = match refusal {
-            Refusal::ShutDown => self.model.shut_down && !self.model.refused,
-            Refusal::Broken => self.model.must_break && !self.model.broken,
+            RefuseReason::ShutDown => self.model.shut_down && !self.model.refused,
+            RefuseReason::Broken => self.model.must_break && !self.model.broken,
         };
         ensure!(is_right, "no reason for {refusal:?}");
         Ok(())

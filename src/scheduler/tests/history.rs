@@ -7,7 +7,7 @@ use super::check::{Check, ensure};
 use super::play::{Play, Sights};
 use super::random::Random;
 use super::sabotage::Saboteur;
-use crate::scheduler::{Config, Force, OnWorkerDeath, StartFailure};
+use crate::scheduler::{Config, Force, OnWorkerDeath, StartFailureKind};
 
 /// Something that happens. Numbers choose among what is there at that moment, so that a history
 /// from which an event is removed is a history too.
@@ -65,7 +65,7 @@ pub(super) enum Deed {
         looks: bool,
     },
     FailToStart {
-        failure: StartFailure,
+        failure: StartFailureKind,
     },
     /// Begins tasks and writes results.
     Work {
@@ -240,9 +240,9 @@ impl Flavour {
         match random.below(8) {
             0..5 => Deed::Die,
             5 => Deed::LeaveReason,
-            _ if random.one_in(8) => Deed::FailToStart { failure: StartFailure::Fatal },
-            _ if random.one_in(3) => Deed::FailToStart { failure: StartFailure::Killed },
-            _ => Deed::FailToStart { failure: StartFailure::Own },
+            _ if random.one_in(8) => Deed::FailToStart { failure: StartFailureKind::Fatal },
+            _ if random.one_in(3) => Deed::FailToStart { failure: StartFailureKind::Killed },
+            _ => Deed::FailToStart { failure: StartFailureKind::Own },
         }
     }
 

@@ -10,7 +10,7 @@ use crate::scheduler::ending::STANDSTILL;
 use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;
 use crate::scheduler::{
-    Config, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailure, Task, Time,
+    Config, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailureKind, Task, Time,
 };
 
 /// Failed starts in a row after which a pool gives up; one counts ten, or one if it was killed.
@@ -439,8 +439,8 @@ impl Model {
         self.ends += 1;
         self.not_before = now + delay(self.ends);
         if let End::StartFailed(failure) = end {
-            let fatal = failure == StartFailure::Fatal;
-            self.failed_starts += if failure == StartFailure::Killed { 1 } else { 10 };
+            let fatal = failure == StartFailureKind::Fatal;
+            self.failed_starts += if failure == StartFailureKind::Killed { 1 } else { 10 };
             let alone = !self.live().any(|desk| desk.stage == Stage::Ready);
             let hopeless = alone && self.failed_starts >= HOPELESS;
             let late = !matches!(stage, Stage::Starting { .. });

@@ -11,7 +11,7 @@ use super::model::{Desk, Model, Place};
 use super::sabotage::Saboteur;
 use super::simulation::{Claim, World};
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{self, Action, End, Failure, Refusal, Scheduler, Task, Time, Verdict};
+use crate::scheduler::{self, Action, End, Failure, RefuseReason, Scheduler, Task, Time, Verdict};
 
 /// Timers that are due at the same moment may follow from each other, but not for ever.
 const ALARMS: usize = 20;
@@ -227,8 +227,8 @@ impl Play {
                 self.model.killed(worker, reason);
             }
             Action::Warm => self.model.wants_warmth = false,
-            Action::Refuse(Refusal::ShutDown) => self.model.refused = true,
-            Action::Refuse(Refusal::Broken) => self.model.broken = true,
+            Action::Refuse(RefuseReason::ShutDown) => self.model.refused = true,
+            Action::Refuse(RefuseReason::Broken) => self.model.broken = true,
             Action::Close => self.model.closed = true,
         }
     }
@@ -369,7 +369,7 @@ impl Sights {
             Action::Withdraw(_) => &mut self.withdrawals,
             Action::Terminate(_) => &mut self.terminations,
             Action::Kill(..) => &mut self.kills,
-            Action::Refuse(Refusal::Broken) => &mut self.breaks,
+            Action::Refuse(RefuseReason::Broken) => &mut self.breaks,
             _ => return,
         };
         *count += 1;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::history::History;
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{Action, Failure, KillReason, LeaveReason, Refusal, Verdict};
+use crate::scheduler::{Action, Failure, KillReason, LeaveReason, RefuseReason, Verdict};
 
 /// A bug that a scheduler might have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl Saboteur {
             (Bug::KillsWithoutReason, Action::Begin(_)) => {
                 vec![action, Action::Kill(WorkerId(1), KillReason::GraceOver)]
             }
-            (Bug::ClosesTooEarly, Action::Refuse(Refusal::ShutDown)) => {
+            (Bug::ClosesTooEarly, Action::Refuse(RefuseReason::ShutDown)) => {
                 vec![action, Action::Close]
             }
             _ => return None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{
     Action, Config, Counts, End, Failure, Force, KillReason, LeaveReason, OnWorkerDeath, Scheduler,
-    StartFailure, Task, Time, Verdict, Wishes,
+    StartFailureKind, Task, Time, Verdict, Wishes,
 };
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -283,16 +283,16 @@ impl Pool {
     }
 
     pub(super) fn fails_to_start(&mut self, worker: u64) {
-        self.ends(worker, End::StartFailed(StartFailure::Own));
+        self.ends(worker, End::StartFailed(StartFailureKind::Own));
     }
 
     /// It was killed from outside while it started.
     pub(super) fn is_killed_at_start(&mut self, worker: u64) {
-        self.ends(worker, End::StartFailed(StartFailure::Killed));
+        self.ends(worker, End::StartFailed(StartFailureKind::Killed));
     }
 
     pub(super) fn fails_to_start_for_good(&mut self, worker: u64) {
-        self.ends(worker, End::StartFailed(StartFailure::Fatal));
+        self.ends(worker, End::StartFailed(StartFailureKind::Fatal));
     }
 
     fn ends(&mut self, worker: u64, end: End) {

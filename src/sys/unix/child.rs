@@ -52,11 +52,11 @@ pub(crate) struct ChildProcess {
     /// Readable once it has exited. Not on every system.
     pidfd: Option<Arc<Descriptor>>,
     leads_group: bool,
-    state: Mutex<State>,
+    state: Mutex<ChildState>,
 }
 
 #[derive(Debug)]
-enum State {
+enum ChildState {
     /// Not reaped. `None` if that is for somebody else to do: the process that has forked it.
     Running(Option<Child>),
     Reaped(Exit),
@@ -68,7 +68,7 @@ impl ChildProcess {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).ok().map(Arc::new);
-        Ok(Self { pid, pidfd, leads_group, state: Mutex::new(State::Running(Some(child))) })
+        Ok(Self { pid, pidfd, leads_group, state: Mutex::new(ChildState::Running(Some(child))) })
     }
 
     /// A process that another one, which was not reaped yet, has forked for this one and will not
@@ -82,7 +82,7 @@ impl ChildProcess {
         if parent_of(pid)? != Some(parent) {
             return Err(io::Error::other("it is no child of the fork server"));
         }
-        Ok(Self { pid, pidfd, leads_group: true, state: Mutex::new(State::Running(None)) })
+        Ok(Self { pid, pidfd, leads_group: true, state: Mutex::new(ChildState::Running(None)) })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -94,7 +94,7 @@ impl ChildProcess {
         self.pidfd.as_ref()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ChildState> {
         // Nothing can panic while it is held, so it is never really poisoned.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,10 +118,10 @@ impl ChildProcess {
     /// process.
     fn signal(&self, signal: Signal) {
         match &*self.lock() {
-            State::Running(Some(_)) if was_stolen(self.pid) => {}
-            State::Running(Some(_)) => self.signal_own(signal),
-            State::Running(None) => self.signal_forked(signal),
-            State::Reaped(_) => {}
+            ChildState::Running(Some(_)) if was_stolen(self.pid) => {}
+            ChildState::Running(Some(_)) => self.signal_own(signal),
+            ChildState::Running(None) => self.signal_forked(signal),
+            ChildState::Reaped(_) => {}
         }
     }
 
@@ -152,9 +152,9 @@ impl ChildProcess {
     /// How the process ended, if it has; it is not reaped by that.
     pub(crate) fn exit(&self) -> Option<Exit> {
         match &*self.lock() {
-            State::Running(Some(_)) => exit_of(self.pid).ok().flatten(),
-            State::Running(None) => None,
-            State::Reaped(exit) => Some(*exit),
+            ChildState::Running(Some(_)) => exit_of(self.pid).ok().flatten(),
+            ChildState::Running(None) => None,
+            ChildState::Reaped(exit) => Some(*exit),
         }
     }
 
@@ -162,12 +162,12 @@ impl ChildProcess {
     /// 255 if somebody else has reaped it.
     pub(crate) fn exit_code(&self) -> Option<i32> {
         match &*self.lock() {
-            State::Running(Some(_)) => {
+            ChildState::Running(Some(_)) => {
                 let exit = exit_of(self.pid).unwrap_or(Some(Exit::default()));
                 exit.map(Exit::python_code)
             }
-            State::Running(None) => None,
-            State::Reaped(exit) => Some(exit.python_code()),
+            ChildState::Running(None) => None,
+            ChildState::Reaped(exit) => Some(exit.python_code()),
         }
     }
 
@@ -175,9 +175,9 @@ impl ChildProcess {
     pub(crate) fn reap(&self) -> io::Result<Exit> {
         let mut state = self.lock();
         match &mut *state {
-            State::Running(Some(child)) => {
+            ChildState::Running(Some(child)) => {
                 if was_stolen(self.pid) {
-                    *state = State::Reaped(Exit::default());
+                    *state = ChildState::Reaped(Exit::default());
                     return Err(rustix::io::Errno::CHILD.into());
                 }
                 if !has_exited(self.pid) {
@@ -186,17 +186,17 @@ impl ChildProcess {
                 }
                 self.signal_own(Signal::KILL);
                 let exit = Exit::from(child.wait()?);
-                *state = State::Reaped(exit);
+                *state = ChildState::Reaped(exit);
                 Ok(exit)
             }
-            State::Running(None) => Err(io::ErrorKind::Unsupported.into()),
-            State::Reaped(exit) => Ok(*exit),
+            ChildState::Running(None) => Err(io::ErrorKind::Unsupported.into()),
+            ChildState::Reaped(exit) => Ok(*exit),
         }
     }
 
     /// Somebody else has reaped it.
     pub(crate) fn was_reaped(&self, exit: Exit) {
-        *self.lock() = State::Reaped(exit);
+        *self.lock() = ChildState::Reaped(exit);
     }
 
     /// Waits for the end in a thread of its own, and reaps; for when there is no runtime to wait
@@ -349,7 +349,7 @@ impl Reaper {
 impl Drop for KilledOnDrop {
     fn drop(&mut self) {
         let state = self.0.lock();
-        let is_own = matches!(*state, State::Running(Some(_)));
+        let is_own = matches!(*state, ChildState::Running(Some(_)));
         drop(state);
         self.0.kill();
         if is_own {
@@ -411,7 +411,7 @@ mod tests {
         let child = sleeper();
         child.was_reaped(Exit::from_wait(0));
         child.kill();
-        *child.lock() = State::Running(None); // but it can be asked by its pidfd
+        *child.lock() = ChildState::Running(None); // but it can be asked by its pidfd
         child.terminate();
         let status = waitid(WaitId::Pid(child.pid), WaitIdOptions::EXITED).unwrap().unwrap();
         assert_eq!(status.terminating_signal(), Some(15), "the first signal was not sent");

@@ -8,7 +8,7 @@ use super::super::model::{Place, Stage};
 use super::super::simulation::Process;
 use super::Play;
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{End, StartFailure, Verdict};
+use crate::scheduler::{End, StartFailureKind, Verdict};
 
 impl Play {
     pub(super) fn process(&mut self, worker: WorkerId) -> &mut Process {
@@ -161,7 +161,7 @@ impl Play {
     pub(super) fn die(&mut self, worker: WorkerId) -> Check {
         self.read_all(worker)?;
         if !self.process(worker).up {
-            return self.end(worker, End::StartFailed(StartFailure::Own));
+            return self.end(worker, End::StartFailed(StartFailureKind::Own));
         }
         let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
         let taken = self.world.take_back(worker, &pipeline, 0);

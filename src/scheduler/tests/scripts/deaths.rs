@@ -1,7 +1,7 @@
 //! Workers that die, tasks that are tried again, and workers that lie.
 
 use crate::scheduler::tests::script::*;
-use crate::scheduler::{Action, Failure, KillReason, Refusal, Wishes};
+use crate::scheduler::{Action, Failure, KillReason, RefuseReason, Wishes};
 
 #[test]
 fn a_death_fails_only_the_task_that_had_begun() {
@@ -83,7 +83,7 @@ fn a_death_in_break_mode_fails_everything() {
     pool.skip();
     pool.dies(1);
     pool.expect([
-        Action::Refuse(Refusal::Broken),
+        Action::Refuse(RefuseReason::Broken),
         fail(3, Failure::Broken),
         kill(2, KillReason::Broken),
         fail(1, Failure::Broken),
@@ -100,7 +100,7 @@ fn a_broken_pool_tries_nothing_again() {
     pool.submit_task(task_with_retries(1, 3));
     pool.skip();
     pool.dies(1);
-    pool.expect([Action::Refuse(Refusal::Broken), fail(1, Failure::Broken)]);
+    pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
 }
 
 #[test]

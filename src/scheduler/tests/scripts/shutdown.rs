@@ -1,9 +1,9 @@
 //! How a pool ends.
 
 use crate::scheduler::tests::script::*;
-use crate::scheduler::{Action, Failure, KillReason, Refusal};
+use crate::scheduler::{Action, Failure, KillReason, RefuseReason};
 
-const REFUSE: Action = Action::Refuse(Refusal::ShutDown);
+const REFUSE: Action = Action::Refuse(RefuseReason::ShutDown);
 
 #[test]
 fn a_pool_that_never_started_closes_at_once() {
@@ -204,7 +204,7 @@ fn a_worker_that_dies_during_a_shutdown_is_replaced_for_what_waits() {
 fn a_broken_pool_closes_when_it_is_shut_down() {
     let mut pool = Pool::that_breaks(2).warmed(2, secs(1));
     pool.dies(1);
-    pool.expect([Action::Refuse(Refusal::Broken), kill(2, KillReason::Broken)]);
+    pool.expect([Action::Refuse(RefuseReason::Broken), kill(2, KillReason::Broken)]);
     pool.shut_down();
     pool.expect_nothing();
     pool.dies(2);
@@ -218,7 +218,7 @@ fn a_pool_that_breaks_during_its_shutdown_closes() {
     pool.shut_down();
     pool.skip();
     pool.dies(1);
-    pool.expect([Action::Refuse(Refusal::Broken), fail(1, Failure::Broken), Action::Close]);
+    pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken), Action::Close]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Workers that do not come up.
 
 use crate::scheduler::tests::script::*;
-use crate::scheduler::{Action, Failure, KillReason, Refusal};
+use crate::scheduler::{Action, Failure, KillReason, RefuseReason};
 
 #[test]
 fn a_failed_start_is_tried_again() {
@@ -21,7 +21,7 @@ fn a_fatal_failure_to_start_breaks_the_pool() {
     pool.skip();
     pool.fails_to_start_for_good(1);
     pool.expect([
-        Action::Refuse(Refusal::Broken),
+        Action::Refuse(RefuseReason::Broken),
         fail(1, Failure::Broken),
         fail(2, Failure::Broken),
         kill(2, KillReason::Broken),
@@ -40,7 +40,7 @@ fn five_failed_starts_in_a_row_break_the_pool() {
     pool.after(secs(1));
     pool.expect([start(5)]);
     pool.fails_to_start(5);
-    pool.expect([Action::Refuse(Refusal::Broken), fail(1, Failure::Broken)]);
+    pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn workers_that_are_killed_while_they_start_are_replaced_for_long() {
     pool.after(secs(1));
     pool.expect([start(50)]);
     pool.is_killed_at_start(50);
-    pool.expect([Action::Refuse(Refusal::Broken), fail(1, Failure::Broken)]);
+    pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
 }
 
 #[test]
@@ -114,5 +114,5 @@ fn a_worker_that_does_not_come_up_in_time_breaks_the_pool() {
     pool.after(secs(1));
     pool.expect([kill(1, KillReason::StartTimeout)]);
     pool.fails_to_start(1);
-    pool.expect([Action::Refuse(Refusal::Broken), fail(1, Failure::Broken)]);
+    pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
 }
