@@ -11,8 +11,7 @@ use crate::base::ResourceLimits;
 use crate::error::BuildError;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Callable, TaskFn};
-use crate::parent::birth::StartMethod;
-use crate::parent::{Environment, RawDescriptor, WorkerOutput};
+use crate::parent::{Environment, RawDescriptor, StartMethod, WorkerOutput};
 use crate::pool::{ExitHook, OnWorkerDeath, Settings, prepare};
 
 impl ProcessPoolExecutor {
@@ -64,7 +63,7 @@ impl Builder {
     /// The pool's name in what it [logs](crate#features) and in its `Debug`; see
     /// [`ProcessPoolExecutor::name`]. Default: `procpool`. It need not be unique.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.settings.name = name.into();
+        self.settings.launch.name = name.into();
         self
     }
 
@@ -102,7 +101,7 @@ impl Builder {
     /// An input of a [`map`](ProcessPoolExecutor::map) is a task here, too, unless you set a
     /// [`chunksize`](crate::Map::chunksize): then a chunk is one.
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
-        self.settings.max_tasks_per_child = Some(tasks);
+        self.settings.launch.max_tasks_per_child = Some(tasks);
         self
     }
 
@@ -114,7 +113,7 @@ impl Builder {
     /// [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux. What a forked worker has in
     /// common with the server from the start does not count.
     pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
-        self.settings.max_memory_per_child = Some(bytes);
+        self.settings.launch.max_memory_per_child = Some(bytes);
         self
     }
 
@@ -128,7 +127,7 @@ impl Builder {
     /// starts inherits, and in which what was [preloaded](Self::preload) counts as well. Leave room
     /// for the worker itself: its program, its threads, and its allocator's reserves.
     pub fn hard_memory_limit(mut self, bytes: u64) -> Self {
-        self.settings.limits = self.settings.limits.memory(bytes);
+        self.settings.launch.limits = self.settings.launch.limits.memory(bytes);
         self
     }
 
@@ -136,7 +135,7 @@ impl Builder {
     /// descriptors. Of two values for one limit the later one counts. Default: no limits but those
     /// that this process has.
     pub fn limits(mut self, limits: ResourceLimits) -> Self {
-        self.settings.limits = limits.or(self.settings.limits);
+        self.settings.launch.limits = limits.or(self.settings.launch.limits);
         self
     }
 
@@ -183,7 +182,7 @@ impl Builder {
     /// machines. If the pool's own process has not run at that moment (it was stopped, or its
     /// machine was), it counts from the beginning.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
-        self.settings.start_timeout = limit;
+        self.settings.launch.start_timeout = limit;
         self
     }
 
@@ -192,7 +191,7 @@ impl Builder {
     /// 1 GiB, so that a mistake ends in an error before it ends the memory. The most is a little
     /// less than 4 GiB, and more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.settings.max_payload = bytes.min(Settings::MAX_PAYLOAD);
+        self.settings.launch.max_payload = bytes.min(Settings::MAX_PAYLOAD);
         self
     }
 
@@ -219,20 +218,20 @@ impl Builder {
     /// # }
     /// ```
     pub fn shared_memory(mut self, bytes: usize) -> Self {
-        self.settings.shared_memory = bytes;
+        self.settings.launch.shared_memory = bytes;
         self
     }
 
     /// Sets an environment variable of the workers. They inherit the others. Of two values for one
     /// variable the later one counts.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.settings.program.env.set(key.as_ref(), value.as_ref());
+        self.settings.launch.program.env.set(key.as_ref(), value.as_ref());
         self
     }
 
     /// Removes an environment variable, be it inherited or set before.
     pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
-        self.settings.program.env.remove(key.as_ref());
+        self.settings.launch.program.env.remove(key.as_ref());
         self
     }
 
@@ -252,7 +251,7 @@ impl Builder {
     /// # }
     /// ```
     pub fn env_clear(mut self) -> Self {
-        self.settings.program.env.clear();
+        self.settings.launch.program.env.clear();
         self
     }
 
@@ -268,7 +267,7 @@ impl Builder {
     ///
     /// It is the parameter of this name of Python's `subprocess.Popen`.
     pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawDescriptor>) -> Self {
-        self.settings.program.pass_fds = fds.into_iter().collect();
+        self.settings.launch.program.pass_fds = fds.into_iter().collect();
         self
     }
 
@@ -278,7 +277,7 @@ impl Builder {
     /// [`worker_command`](Self::worker_command). If the directory is missing or cannot be entered
     /// the pool is broken as soon as a worker is started, with an error that names it.
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.settings.program.current_dir = Some(absolute(directory.as_ref()));
+        self.settings.launch.program.current_dir = Some(absolute(directory.as_ref()));
         self
     }
 
@@ -292,21 +291,22 @@ impl Builder {
     /// before this.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
         let WorkerCommand { words, env, current_dir } = command.into();
-        self.settings.program.command = Some(words);
-        self.settings.program.env.extend(env);
-        self.settings.program.current_dir = current_dir.or(self.settings.program.current_dir);
+        self.settings.launch.program.command = Some(words);
+        self.settings.launch.program.env.extend(env);
+        self.settings.launch.program.current_dir =
+            current_dir.or(self.settings.launch.program.current_dir);
         self
     }
 
     /// What becomes of the text that tasks print. Default: [`WorkerOutput::Inherit`].
     pub fn worker_output(mut self, output: WorkerOutput) -> Self {
-        self.settings.output = output;
+        self.settings.launch.output = output;
         self
     }
 
     /// How workers are started. Default: [`StartMethod::Spawn`], which works everywhere.
     pub fn start_method(mut self, method: StartMethod) -> Self {
-        self.settings.start_method = method;
+        self.settings.launch.start_method = method;
         self
     }
 
@@ -358,7 +358,7 @@ impl Builder {
         F: Callable<A, M>,
         A: Serialize,
     {
-        self.settings.preload = Some(prepare(function, &args).map(Arc::new));
+        self.settings.preload = Some(prepare(function, &args));
         self
     }
 
@@ -374,7 +374,7 @@ impl Builder {
         F: Callable<A, M>,
         A: Serialize,
     {
-        self.settings.initializer = Some(prepare(function, &args).map(Arc::new));
+        self.settings.initializer = Some(prepare(function, &args));
         self
     }
 

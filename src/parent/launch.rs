@@ -1,49 +1,87 @@
 //! How the workers of a pool are started, and what is said when that fails.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::base::{Identity, ResourceLimits, WorkerId};
-use crate::error::{PoolProcess, Refusal, StartError};
+use crate::error::{PoolProcess, Refusal, StartError, WorkerDeath};
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
 use crate::sys::memory::SharedPageRef;
-use crate::wire::frame::VERSION;
-use crate::wire::hello::{Hello, PreloadHeader};
-use crate::wire::message::Stop;
+use crate::wire::frame::{PREAMBLE, VERSION, put_frame};
+use crate::wire::hello::{Hello, PreloadHeader, ServerHello};
+use crate::wire::message::{Kind, Stop};
 
-/// How the workers of a pool are started.
-#[derive(Debug)]
+/// How long a child may live on that has closed its output.
+pub(super) const LAST_MOMENTS: Duration = Duration::from_millis(500);
+
+/// How workers are started; the counterpart of Python's start methods of the same names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// Each worker is a fresh start of the program: about a millisecond, on every platform.
+    #[default]
+    Spawn,
+    /// A server process, which is started like a worker but has only one thread, runs the
+    /// [`preload`](crate::Builder::preload) once and then forks the workers: a fraction of a
+    /// millisecond each, and what was preloaded is in the memory of all of them, but takes it only
+    /// once, as long as they only read it. The server runs as long as the pool does.
+    ///
+    /// For Linux 5.3 or later; elsewhere no worker can be started, and the pool is broken by that.
+    /// There is no `fork` of this process itself, which has threads and a runtime: the copy of a
+    /// process has only one of its threads, and the locks that the others held stay locked in it
+    /// for ever. A [chapter](crate::guide::start_methods) says more and compares the two.
+    ForkServer,
+}
+
+/// How the workers of a pool are started. What each of the settings means the builder says.
+#[derive(Clone, Debug)]
 pub(crate) struct Launch {
     /// The pool's.
     pub(crate) name: String,
     pub(crate) program: Program,
-    /// Their processes are forked by one that was told the functions, and ran the preload, before.
-    pub(crate) forked: bool,
-    pub(crate) preload: Option<Arc<Call>>,
-    pub(crate) initializer: Option<Arc<Call>>,
-    pub(crate) exit_hook: Option<Arc<Call>>,
-    pub(crate) max_payload: usize,
-    /// In bytes; see [`Builder::shared_memory`](crate::Builder::shared_memory).
-    pub(crate) shared_memory: usize,
-    pub(crate) max_tasks: Option<u64>,
-    /// See [`Builder::max_memory_per_child`](crate::Builder::max_memory_per_child).
-    pub(crate) max_memory: Option<u64>,
-    pub(crate) limits: ResourceLimits,
-    pub(crate) output: WorkerOutput,
+    pub(crate) start_method: StartMethod,
     pub(crate) start_timeout: Duration,
+    pub(crate) output: WorkerOutput,
+    pub(crate) limits: ResourceLimits,
+    pub(crate) max_payload: usize,
+    pub(crate) shared_memory: usize,
+    pub(crate) max_tasks_per_child: Option<u64>,
+    pub(crate) max_memory_per_child: Option<u64>,
+    pub(crate) preload: Option<Call>,
+    pub(crate) initializer: Option<Call>,
+    pub(crate) exit_hook: Option<Call>,
+}
+
+impl Default for Launch {
+    fn default() -> Self {
+        Self {
+            name: "procpool".to_owned(),
+            program: Program::default(),
+            start_method: StartMethod::default(),
+            start_timeout: Duration::from_secs(30),
+            output: WorkerOutput::default(),
+            limits: ResourceLimits::default(),
+            max_payload: 1 << 30,
+            shared_memory: 256 << 20,
+            max_tasks_per_child: None,
+            max_memory_per_child: None,
+            preload: None,
+            initializer: None,
+            exit_hook: None,
+        }
+    }
 }
 
 impl Launch {
     /// After how many tasks workers leave by themselves. With an exit hook they wait to be told to,
     /// as that is when they are told of the hook.
     pub(crate) fn leaves_after(&self) -> Option<u64> {
-        self.max_tasks.filter(|_| self.exit_hook.is_none())
+        self.max_tasks_per_child.filter(|_| self.exit_hook.is_none())
     }
 
     /// How many bytes each worker may share with its parent.
@@ -57,19 +95,21 @@ impl Launch {
         worker: WorkerId,
         claims: Option<SharedPageRef>,
     ) -> (Hello, Payload) {
-        let functions = (!self.forked).then(|| Registry::global().names());
-        let preload = self.preload.as_deref().filter(|_| !self.forked);
+        // A worker that is forked has its functions from the server, which ran the preload.
+        let is_fresh = self.start_method == StartMethod::Spawn;
+        let functions = is_fresh.then(|| Registry::global().names());
+        let preload = self.preload.as_ref().filter(|_| is_fresh);
         let header = preload.map(|call| PreloadHeader {
             function: call.function,
             length: call.arguments.len() as u64,
         });
-        let initializer = self.initializer.as_deref();
+        let initializer = self.initializer.as_ref();
         let hello = Hello {
             version: VERSION,
             worker,
             identity: Identity::of_worker(&self.name, worker),
             max_payload: self.max_payload as u64,
-            max_memory: self.max_memory,
+            max_memory: self.max_memory_per_child,
             limits: self.limits,
             pass_fds: self.program.pass_fds.clone(),
             max_tasks: self.leaves_after(),
@@ -89,27 +129,50 @@ impl Launch {
     }
 
     pub(crate) fn stop(&self) -> (Stop, Payload) {
-        let call = self.exit_hook.as_deref();
+        let call = self.exit_hook.as_ref();
         let arguments = call.map(|call| call.arguments.clone()).unwrap_or_default();
         (Stop { exit_hook: call.map(|call| call.function) }, arguments)
     }
 
-    /// What to say of a worker that could not be started.
+    /// What a fork server is told first, with its preload's arguments.
+    pub(crate) fn server_hello(&self, worker: WorkerId) -> io::Result<BytesMut> {
+        let call = self.preload.as_ref();
+        let hello = ServerHello {
+            version: VERSION,
+            identity: Identity::of_worker(&self.name, worker),
+            functions: Registry::global().names(),
+            preload: call.map(|call| call.function),
+            pass_fds: self.program.pass_fds.clone(),
+        };
+        let arguments = call.map(|call| &call.arguments[..]).unwrap_or_default();
+        let mut message = PREAMBLE.to_vec();
+        put_frame(&mut message, Kind::Hello, &hello, arguments.len())?;
+        message.extend_from_slice(arguments);
+        Ok(BytesMut::from(&message[..]))
+    }
+
+    /// What to say of a process that could not be started.
     pub(crate) fn failed(&self, error: io::Error) -> StartError {
         self.program.failed(error)
     }
 
-    /// What to say of a worker that cannot serve.
-    pub(crate) fn refused(&self, pid: u32, refusal: Refusal) -> StartError {
-        let name = |call: &Option<Arc<Call>>| call.as_deref().map_or("", |call| call.name);
-        let (initializer, preload) = (name(&self.initializer), name(&self.preload));
-        StartError::refused(PoolProcess::Worker(pid), initializer, preload, refusal)
+    /// What to say of a process that cannot serve.
+    pub(crate) fn refused(&self, place: PoolProcess, refusal: Refusal) -> StartError {
+        let name = |call: &Option<Call>| call.as_ref().map_or("", |call| call.name);
+        StartError::refused(place, name(&self.initializer), name(&self.preload), refusal)
     }
 
-    /// What to say of a worker that takes too long.
-    pub(crate) fn timed_out(&self, pid: u32, initialising: bool) -> StartError {
-        let (place, limit) = (PoolProcess::Worker(pid), self.start_timeout);
-        match (&self.initializer, &self.preload) {
+    /// What to say of a process that has died before it was ready, perhaps without a word.
+    pub(crate) fn died(&self, death: WorkerDeath, silent: bool) -> StartError {
+        let hinted = silent && !death.was_killed_from_outside();
+        StartError::Died { death, hint: if hinted { self.program.hint() } else { "" } }
+    }
+
+    /// What to say of a process that takes too long.
+    pub(crate) fn timed_out(&self, place: PoolProcess, initialising: bool) -> StartError {
+        let limit = self.start_timeout;
+        let is_worker = matches!(place, PoolProcess::Worker(_));
+        match (self.initializer.as_ref().filter(|_| is_worker), &self.preload) {
             _ if !initialising => StartError::Timeout { place, limit, hint: self.program.hint() },
             (Some(call), _) => StartError::initializer_timed_out(call.name, place, limit),
             (None, Some(call)) => StartError::preload_timed_out(call.name, place, limit),

@@ -34,7 +34,7 @@ use crate::memory::{Arena, Loans, Payload};
 use crate::parent::birth::start::{Body, Spawned, Start};
 use crate::parent::handshake::{Handshake, Heard, misplaced};
 use crate::parent::inbox::{SMALL, keep_payload, read_more, small_payload};
-use crate::parent::launch::Launch;
+use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::message::{
     Ended, ExitReply, Listener, Message, Order, Orders, ProgressMessage, Reply, Report, Why,
 };
@@ -49,8 +49,6 @@ use crate::wire::message::{
     SegmentReply,
 };
 
-/// How long a worker may live on with its output closed.
-const LAST_MOMENTS: Duration = Duration::from_millis(500);
 /// How long a worker that has left waits for its output to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -385,8 +383,8 @@ impl<'a> Link<'a> {
             }
             Heard::Refused(refusal) => {
                 // The worker cannot serve this pool.
-                self.stage =
-                    LinkStage::Failed(LinkFailure::Start(self.launch.refused(self.pid, refusal)));
+                let error = self.launch.refused(PoolProcess::Worker(self.pid), refusal);
+                self.stage = LinkStage::Failed(LinkFailure::Start(error));
                 self.body.kill();
                 LinkStep::Quiet
             }
@@ -484,8 +482,9 @@ impl<'a> Link<'a> {
             (_, Some(reason)) => Some(reason.remark().to_owned()),
             _ => None,
         };
+        let process = PoolProcess::Worker(self.pid);
         let death = WorkerDeath::new(DeathReport {
-            process: PoolProcess::Worker(self.pid),
+            process,
             worker: self.uplink.worker,
             exit_code: exit.and_then(|exit| exit.code),
             signal: exit.and_then(|exit| exit.signal),
@@ -498,15 +497,10 @@ impl<'a> Link<'a> {
             return Ended::Died { death, is_heard };
         }
         let silent = matches!(&self.stage, LinkStage::Starting(handshake) if handshake.is_silent());
-        let hint = if silent && !death.was_killed_from_outside() {
-            self.launch.program.hint()
-        } else {
-            ""
-        };
         Ended::NotStarted(match self.stage {
             LinkStage::Failed(LinkFailure::Start(error)) => error,
-            _ if self.killed == Some(Why::TooLate) => self.launch.timed_out(self.pid, !silent),
-            _ => StartError::Died { death, hint },
+            _ if self.killed == Some(Why::TooLate) => self.launch.timed_out(process, !silent),
+            _ => self.launch.died(death, silent),
         })
     }
 

@@ -13,6 +13,7 @@ mod program;
 pub(crate) use self::handshake::{Handshake, Heard, misplaced};
 pub(crate) use self::inbox::{keep_payload, read_more};
 pub(crate) use self::launch::Launch;
+pub use self::launch::StartMethod;
 pub(crate) use self::outlet::Outlet;
 pub use self::output::{OutputLine, WorkerOutput};
 pub(crate) use self::program::{Environment, Program, RawDescriptor, start_child};

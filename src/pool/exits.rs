@@ -23,14 +23,13 @@ const KEPT_BYTES: usize = 64 << 20;
 /// What each worker runs after its last task.
 #[derive(Debug)]
 pub(crate) struct ExitHook {
-    pub(crate) call: Arc<Call>,
+    pub(crate) call: Call,
     result: TypeId,
     result_name: &'static str,
 }
 
 impl ExitHook {
     pub(crate) fn new<R: 'static>(call: Call) -> Self {
-        let call = Arc::new(call);
         Self { call, result: TypeId::of::<R>(), result_name: type_name::<R>() }
     }
 }

@@ -8,13 +8,13 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::base::{Clock, ResourceLimits};
+use crate::base::Clock;
 use crate::codec::Fault;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::function::{Call, Registry};
 use crate::memory::{Arena, Payload};
-use crate::parent::birth::{ForkServer, ServerLaunch, Spawn, Start, StartMethod};
-use crate::parent::{Launch, Program, WorkerOutput};
+use crate::parent::birth::{ForkServer, Spawn, Start};
+use crate::parent::{Launch, StartMethod};
 use crate::pool::admission::{Limits, Pool};
 use crate::pool::commons::Commons;
 use crate::pool::engine::{self, Engine};
@@ -31,49 +31,32 @@ const BRIEF_ROW: u32 = 64;
 /// How a pool is to be; what each of them means the builder says.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) name: String,
+    /// But for what a process calls once, which is below.
+    pub(crate) launch: Launch,
     pub(crate) max_workers: Option<usize>,
     pub(crate) min_workers: usize,
     pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) max_tasks_per_child: Option<u64>,
-    pub(crate) max_memory_per_child: Option<u64>,
-    pub(crate) limits: ResourceLimits,
     pub(crate) queue_capacity: usize,
     pub(crate) default_timeout: Option<Duration>,
     pub(crate) on_worker_death: OnWorkerDeath,
     pub(crate) grace_period: Duration,
-    pub(crate) start_timeout: Duration,
-    pub(crate) max_payload: usize,
-    pub(crate) shared_memory: usize,
-    pub(crate) program: Program,
-    pub(crate) start_method: StartMethod,
-    pub(crate) preload: Option<Result<Arc<Call>, BuildErrorKind>>,
-    pub(crate) output: WorkerOutput,
-    pub(crate) initializer: Option<Result<Arc<Call>, BuildErrorKind>>,
+    pub(crate) preload: Option<Result<Call, BuildErrorKind>>,
+    pub(crate) initializer: Option<Result<Call, BuildErrorKind>>,
     pub(crate) exit_hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            name: "procpool".to_owned(),
+            launch: Launch::default(),
             max_workers: None,
             min_workers: 0,
             idle_timeout: None,
-            max_tasks_per_child: None,
-            max_memory_per_child: None,
-            limits: ResourceLimits::default(),
             queue_capacity: 10_000,
             default_timeout: None,
             on_worker_death: OnWorkerDeath::default(),
             grace_period: Duration::from_secs(2),
-            start_timeout: Duration::from_secs(30),
-            max_payload: 1 << 30,
-            shared_memory: 256 << 20,
-            program: Program::default(),
-            start_method: StartMethod::default(),
             preload: None,
-            output: WorkerOutput::default(),
             initializer: None,
             exit_hook: None,
         }
@@ -95,65 +78,41 @@ impl Settings {
         }
         let runtime = Handle::try_current().map_err(|_| BuildErrorKind::NoRuntime)?;
         let config = self.scheduler_config()?;
-        let preload = self.preload.clone().transpose()?;
-        let start: Arc<dyn Start> = match self.start_method {
-            StartMethod::Spawn => Arc::new(Spawn),
-            StartMethod::ForkServer => {
-                let (server, work) = ForkServer::new(ServerLaunch {
-                    name: self.name.clone(),
-                    program: self.program.clone(),
-                    preload,
-                    output: self.output.clone(),
-                    start_timeout: self.start_timeout,
-                });
-                runtime.spawn(work);
-                Arc::new(server)
-            }
-        };
-        let (pool, work) = self.open(config, &runtime, Clock::REAL, start)?;
+        let (pool, work) = self.open(config, &runtime, Clock::REAL, None)?;
         runtime.spawn(work);
         Ok(pool)
     }
 
-    /// The pool, and the task that has to run it.
+    /// The pool, and the task that has to run it. What starts workers can be another than the start
+    /// method says.
     pub(crate) fn open(
         self,
         config: Config,
         runtime: &Handle,
         clock: Clock,
-        start: Arc<dyn Start>,
+        start: Option<Arc<dyn Start>>,
     ) -> Result<(Arc<Pool>, impl Future<Output = ()> + Send + use<>), BuildError> {
         let max_workers = config.max_workers;
-        let (scheduler, arena) = (Scheduler::new(config), Arena::new(self.shared_memory));
-        let (name, capacity) = (self.name.clone(), self.queue_capacity);
+        let preload = self.preload.transpose()?;
+        let hook = prepared_hook(self.exit_hook, self.launch.max_payload)?;
+        let exit_hook = hook.as_ref().map(|hook| hook.call.clone());
+        let initializer = self.initializer.transpose()?;
+        let launch = Arc::new(Launch { preload, initializer, exit_hook, ..self.launch });
+        let start = start.unwrap_or_else(|| starter(&launch, runtime));
+        let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));
+        let (name, capacity) = (launch.name.clone(), self.queue_capacity);
         let (commons, receiver) = Commons::new(name, scheduler, capacity, arena, clock);
         let engine = Engine::new(commons);
-        let hook = prepared_hook(self.exit_hook, self.max_payload)?;
-        let launch = Arc::new(Launch {
-            name: self.name,
-            program: self.program,
-            forked: start.forks(),
-            preload: self.preload.transpose()?,
-            initializer: self.initializer.transpose()?,
-            exit_hook: hook.as_ref().map(|hook| Arc::clone(&hook.call)),
-            max_payload: self.max_payload,
-            shared_memory: self.shared_memory,
-            max_tasks: self.max_tasks_per_child,
-            max_memory: self.max_memory_per_child,
-            limits: self.limits,
-            output: self.output,
-            start_timeout: self.start_timeout,
-        });
+        let limits = Limits {
+            max_workers: AtomicUsize::new(max_workers),
+            max_payload: launch.max_payload,
+            queue_capacity: self.queue_capacity,
+            default_timeout: self.default_timeout,
+            counts_tasks: launch.max_tasks_per_child.is_some(),
+        };
         let (closed, closing) = watch::channel(None);
         let (own, runtime) = (Arc::clone(&engine), runtime.clone());
         let work = engine::run(own, start, launch, hook, runtime, receiver, closed);
-        let limits = Limits {
-            max_workers: AtomicUsize::new(max_workers),
-            max_payload: self.max_payload,
-            queue_capacity: self.queue_capacity,
-            default_timeout: self.default_timeout,
-            counts_tasks: self.max_tasks_per_child.is_some(),
-        };
         Ok((Pool::new(engine, closing, limits), work))
     }
 
@@ -167,21 +126,33 @@ impl Settings {
             let (min, max) = (self.min_workers, max_workers);
             return Err(BuildErrorKind::MinOverMax { min, max });
         }
-        if self.max_tasks_per_child == Some(0) {
+        if self.launch.max_tasks_per_child == Some(0) {
             return Err(BuildErrorKind::NoTasks);
         }
         Ok(Config {
             max_workers,
             min_workers: self.min_workers,
             idle_timeout: self.idle_timeout,
-            max_tasks: self.max_tasks_per_child,
+            max_tasks: self.launch.max_tasks_per_child,
             on_worker_death: self.on_worker_death,
-            start_timeout: self.start_timeout,
+            start_timeout: self.launch.start_timeout,
             grace_period: self.grace_period,
             max_pipeline: MAX_PIPELINE,
             cpus: cpus(),
             brief_row: BRIEF_ROW,
         })
+    }
+}
+
+/// What starts workers.
+fn starter(launch: &Arc<Launch>, runtime: &Handle) -> Arc<dyn Start> {
+    match launch.start_method {
+        StartMethod::Spawn => Arc::new(Spawn),
+        StartMethod::ForkServer => {
+            let (server, work) = ForkServer::new(Arc::clone(launch));
+            runtime.spawn(work);
+            Arc::new(server)
+        }
     }
 }
 

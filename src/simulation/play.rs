@@ -56,7 +56,7 @@ impl<'a> Play<'a> {
         if let Some(tasks) = config.max_tasks {
             builder = builder.max_tasks_per_child(tasks);
         }
-        let (runtime, start) = (Handle::current(), Arc::new(births.clone()));
+        let (runtime, start) = (Handle::current(), Some(Arc::new(births.clone()) as _));
         let settings = builder.into_settings();
         let (pool, work) = settings.open(config, &runtime, clock::SIMULATED, start).unwrap();
         let pool = ProcessPoolExecutor::of(pool);

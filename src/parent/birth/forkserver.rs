@@ -11,8 +11,6 @@
 //!    └──────────────────┴ died, too late ────┘ whoever waits is told
 //! ```
 
-mod launch;
-
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
@@ -28,10 +26,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::LengthDelimitedCodec;
 
-pub(crate) use self::launch::ServerLaunch;
 use crate::base::{Delay, ResourceLimits, WorkerId, log};
 use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
 use crate::parent::handshake::{Handshake, Heard};
+use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::output::{Drained, drain};
 use crate::parent::program::{Program, start_child};
 use crate::sys::descriptor::Descriptor;
@@ -83,7 +81,7 @@ const MOST_SENT: usize = 16;
 
 impl ForkServer {
     /// Begins with no server.
-    pub(crate) fn new(launch: ServerLaunch) -> (Self, impl Future<Output = ()> + Send) {
+    pub(crate) fn new(launch: Arc<Launch>) -> (Self, impl Future<Output = ()> + Send) {
         let (orders, receiver) = mpsc::unbounded_channel();
         (Self { orders }, run(launch, receiver))
     }
@@ -120,7 +118,7 @@ impl ForkServer {
     }
 }
 
-async fn run(launch: ServerLaunch, mut orders: mpsc::UnboundedReceiver<ForkOrder>) {
+async fn run(launch: Arc<Launch>, mut orders: mpsc::UnboundedReceiver<ForkOrder>) {
     let mut servers = 0;
     // Closed with this task, or this process; then all end that hold the other end.
     let mut lifeline = None;
@@ -144,7 +142,7 @@ async fn run(launch: ServerLaunch, mut orders: mpsc::UnboundedReceiver<ForkOrder
 
 /// A server that was started.
 struct StartedServer<'a> {
-    launch: &'a ServerLaunch,
+    launch: &'a Launch,
     number: u64,
     /// For which it was started.
     worker: WorkerId,
@@ -184,7 +182,7 @@ enum ServerStage {
 
 impl<'a> StartedServer<'a> {
     async fn start(
-        launch: &'a ServerLaunch,
+        launch: &'a Launch,
         number: u64,
         worker: WorkerId,
         lifeline: &mut Option<Arc<(Descriptor, Descriptor)>>,
@@ -203,7 +201,7 @@ impl<'a> StartedServer<'a> {
         log::debug!("the fork server has started with pid {pid}");
         let (exited, exit) = oneshot::channel();
         let stderr = tokio::spawn(drain(stderr, exit, worker, pid, launch.output.clone()));
-        let hello = launch.hello(worker).map_err(|error| launch.failed(error))?;
+        let hello = launch.server_hello(worker).map_err(|error| launch.failed(error))?;
         Ok(Self {
             launch,
             number,
@@ -264,7 +262,6 @@ impl<'a> StartedServer<'a> {
 
     /// The connection has ended. Most likely the process is about to exit, which tells more.
     async fn last_moments(&mut self) {
-        const LAST_MOMENTS: Duration = Duration::from_millis(500);
         if matches!(self.stage, ServerStage::Starting(..) | ServerStage::Serving) {
             select(pin!(self.reaper.exited()), Delay::new(LAST_MOMENTS)).await;
         }
@@ -393,8 +390,8 @@ impl<'a> StartedServer<'a> {
                     self.send();
                 }
                 Heard::Refused(refusal) => {
-                    let pid = self.reaper.child().pid();
-                    self.stage = ServerStage::Failed(self.launch.refused(pid, refusal));
+                    let error = self.launch.refused(self.place(), refusal);
+                    self.stage = ServerStage::Failed(error);
                 }
             }
         }
@@ -472,8 +469,8 @@ impl<'a> StartedServer<'a> {
 
     fn too_late(&self) -> ServerStage {
         if let ServerStage::Starting(handshake, _) = &self.stage {
-            let pid = self.reaper.child().pid();
-            return ServerStage::Failed(self.launch.timed_out(pid, !handshake.is_silent()));
+            let initialising = !handshake.is_silent();
+            return ServerStage::Failed(self.launch.timed_out(self.place(), initialising));
         }
         let remark = format!("it did not answer within {:?}", self.patience());
         ServerStage::Condemned { serving: true, remark }
@@ -507,15 +504,16 @@ impl<'a> StartedServer<'a> {
                 StartError::ServerLost(death(Some(remark.clone())))
             }
             ServerStage::Condemned { serving: false, remark } => {
-                StartError::Died { death: death(Some(remark.clone())), hint: "" }
+                self.launch.died(death(Some(remark.clone())), false)
             }
             ServerStage::Starting(handshake, _) => {
-                let death = death(None);
-                let hinted = handshake.is_silent() && !death.was_killed_from_outside();
-                let hint = if hinted { self.launch.program.hint() } else { "" };
-                StartError::Died { death, hint }
+                self.launch.died(death(None), handshake.is_silent())
             }
         }
+    }
+
+    fn place(&self) -> PoolProcess {
+        PoolProcess::ForkServer(self.reaper.child().pid())
     }
 
     fn death(
@@ -525,7 +523,7 @@ impl<'a> StartedServer<'a> {
         remark: Option<String>,
     ) -> WorkerDeath {
         WorkerDeath::new(DeathReport {
-            process: PoolProcess::ForkServer(self.reaper.child().pid()),
+            process: self.place(),
             worker: self.worker,
             exit_code: exit.and_then(|exit| exit.code),
             signal: exit.and_then(|exit| exit.signal),

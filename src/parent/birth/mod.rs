@@ -3,8 +3,7 @@
 mod forkserver;
 pub(super) mod start;
 
-pub(crate) use self::forkserver::{ForkServer, ServerLaunch};
-pub use self::start::StartMethod;
+pub(crate) use self::forkserver::ForkServer;
 #[cfg(test)]
 pub(crate) use self::start::{Body, Spawned};
 pub(crate) use self::start::{Spawn, Start, resident_memory};

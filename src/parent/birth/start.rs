@@ -23,25 +23,6 @@ use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driv
 pub(crate) use crate::sys::resources::resident_memory;
 use crate::wire::role::Role;
 
-/// How workers are started; the counterpart of Python's start methods of the same names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub enum StartMethod {
-    /// Each worker is a fresh start of the program: about a millisecond, on every platform.
-    #[default]
-    Spawn,
-    /// A server process, which is started like a worker but has only one thread, runs the
-    /// [`preload`](crate::Builder::preload) once and then forks the workers: a fraction of a
-    /// millisecond each, and what was preloaded is in the memory of all of them, but takes it only
-    /// once, as long as they only read it. The server runs as long as the pool does.
-    ///
-    /// For Linux 5.3 or later; elsewhere no worker can be started, and the pool is broken by that.
-    /// There is no `fork` of this process itself, which has threads and a runtime: the copy of a
-    /// process has only one of its threads, and the locks that the others held stay locked in it
-    /// for ever. A [chapter](crate::guide::start_methods) says more and compares the two.
-    ForkServer,
-}
-
 /// Brings the processes of workers into being.
 pub(crate) trait Start: fmt::Debug + Send + Sync {
     /// Starts one. Orders that come meanwhile may be looked at if that can be given up.
@@ -51,12 +32,6 @@ pub(crate) trait Start: fmt::Debug + Send + Sync {
         launch: &'a Arc<Launch>,
         orders: &'a mut Orders,
     ) -> BoxFuture<'a, Result<Spawned, StartError>>;
-
-    /// Whether processes are forked by one that was told the functions, and ran the preload,
-    /// before.
-    fn forks(&self) -> bool {
-        false
-    }
 
     /// The pool has ended: ends what starts them.
     fn stop(&self) -> BoxFuture<'_, ()> {
@@ -189,10 +164,6 @@ impl Start for ForkServer {
         orders: &'a mut Orders,
     ) -> BoxFuture<'a, Result<Spawned, StartError>> {
         Box::pin(fork(worker, launch, self, orders))
-    }
-
-    fn forks(&self) -> bool {
-        true
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {

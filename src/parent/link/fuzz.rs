@@ -1,7 +1,7 @@
 //! What a worker says once it is ready.
 
 use super::*;
-use crate::base::{ResourceLimits, TaskId};
+use crate::base::TaskId;
 use crate::codec::encoded;
 use crate::error::Cause;
 use crate::parent::birth::start::spawn;
@@ -27,17 +27,10 @@ fn launch() -> Launch {
     Launch {
         name: "fuzz".to_owned(),
         program: Program { command: Some(command), ..Program::default() },
-        forked: false,
-        preload: None,
-        initializer: None,
-        exit_hook: None,
         max_payload: MAX_PAYLOAD,
         shared_memory: 1 << 20,
-        max_tasks: None,
-        max_memory: None,
-        limits: ResourceLimits::default(),
         output: WorkerOutput::Null,
-        start_timeout: Duration::from_secs(30),
+        ..Launch::default()
     }
 }
 

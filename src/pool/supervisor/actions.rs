@@ -185,7 +185,7 @@ impl Supervisor {
         payload: Payload,
     ) {
         if let Some(entry) = self.take(task) {
-            let resolution = entry.delivered(outcome, payload, self.max_payload);
+            let resolution = entry.delivered(outcome, payload, self.launch.max_payload);
             self.finish(observer, entry, resolution);
         }
     }

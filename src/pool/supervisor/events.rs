@@ -194,7 +194,7 @@ impl Supervisor {
         let end = match ended {
             Ended::Left(exit_reply) => {
                 if let (Some(process), Some(reply)) = (process, exit_reply) {
-                    self.exits.push(worker, process.pid, reply, self.max_payload);
+                    self.exits.push(worker, process.pid, reply, self.launch.max_payload);
                 }
                 End::Left
             }

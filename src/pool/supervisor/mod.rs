@@ -51,7 +51,6 @@ pub(crate) struct Supervisor {
     /// Brings the processes of workers into being.
     start: Arc<dyn Start>,
     launch: Arc<Launch>,
-    max_payload: usize,
     ledger: Ledger,
     workers: BTreeMap<WorkerId, WorkerChannel>,
     /// Tasks that have reported, with readers that are woken as those of `resolved`, and before
@@ -101,7 +100,6 @@ impl Supervisor {
             commons,
             listener,
             runtime,
-            max_payload: launch.max_payload,
             exits: Exits::new(hook),
             start,
             launch,
