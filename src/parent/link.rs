@@ -40,7 +40,7 @@ use crate::parent::message::{
 };
 use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, drain};
-use crate::sys::descriptor::Descriptor;
+use crate::sys::memory::MemoryFile;
 use crate::sys::memory::{Peer, SharedPage, SharedPageRef};
 use crate::sys::pipe::read_available;
 use crate::wire::frame::{LENGTH, frame_codec, frame_length, split_header, split_kind};
@@ -120,7 +120,7 @@ struct Link<'a> {
     stderr: JoinHandle<Drained>,
     /// Dropped once it has exited.
     exited: Option<oneshot::Sender<()>>,
-    claims: Option<(SharedPage, Descriptor)>,
+    claims: Option<(SharedPage, MemoryFile)>,
     /// Where it shows what it has not written yet.
     window: Option<Watch>,
     /// Where it leaves large results.
@@ -184,7 +184,7 @@ impl<'a> Link<'a> {
     }
 
     fn greet(&mut self) {
-        let page = self.claims.as_ref().map(|(_, fd)| SharedPageRef::new(fd));
+        let page = self.claims.as_ref().map(|(_, file)| SharedPageRef::new(file));
         let (hello, arguments) = self.launch.hello(self.uplink.worker, page);
         if let Err(error) = self.outlet.put(Kind::Hello, &hello, arguments) {
             self.fail_protocol(&error);

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -16,7 +15,7 @@ use crate::error::StartError;
 use crate::parent::Launch;
 use crate::parent::birth::{Body, Spawned, Start};
 use crate::parent::message::Orders;
-use crate::sys::memory::{SharedPage, SharedPageRef};
+use crate::sys::memory::{MemoryFile, SharedPage, SharedPageRef};
 use crate::sys::pipe::{WorkerPipes, read_behind, worker_pipes};
 use crate::sys::process::Exit;
 
@@ -166,7 +165,7 @@ impl Drop for SimulatedBody {
 /// side of it is never unmapped.
 #[derive(Debug)]
 pub(super) struct Page {
-    fd: OwnedFd,
+    file: MemoryFile,
     pub(super) words: &'static SharedPage,
 }
 
@@ -177,8 +176,8 @@ pub(super) struct Pages(Vec<Page>);
 impl Pages {
     fn take(&mut self) -> Page {
         let page = self.0.pop().unwrap_or_else(|| {
-            let (page, fd) = SharedPage::create().unwrap();
-            Page { fd, words: Box::leak(Box::new(page)) }
+            let (page, file) = SharedPage::create().unwrap();
+            Page { file, words: Box::leak(Box::new(page)) }
         });
         for word in page.words.words() {
             word.store(0, std::sync::atomic::Ordering::Relaxed);
@@ -218,8 +217,8 @@ impl Process {
         }
         let page = has_page.then(|| pages.take());
         let claims = page.as_ref().map(|page| {
-            let parents = SharedPage::open(SharedPageRef::new(&page.fd)).unwrap();
-            (parents, page.fd.try_clone().unwrap())
+            let parents = SharedPage::open(SharedPageRef::new(&page.file)).unwrap();
+            (parents, page.file.try_clone().unwrap())
         });
         let fate = Arc::<Fate>::default();
         let pid = u32::MAX - u32::try_from(birth.worker.0).unwrap();

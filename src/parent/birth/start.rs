@@ -15,7 +15,7 @@ use crate::parent::birth::forkserver::{ForkServer, Forked};
 use crate::parent::launch::Launch;
 use crate::parent::message::{Order, Orders, Why};
 use crate::parent::program::start_child;
-use crate::sys::descriptor::Descriptor;
+use crate::sys::memory::MemoryFile;
 use crate::sys::memory::SharedPage;
 use crate::sys::pipe::ParentPipes;
 use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
@@ -69,7 +69,7 @@ pub(crate) struct Spawned {
     pub(crate) stderr: ChildStderr,
     /// The page for claims, and what the child opens it by. Without it everything works, only
     /// slower.
-    pub(crate) claims: Option<(SharedPage, Descriptor)>,
+    pub(crate) claims: Option<(SharedPage, MemoryFile)>,
 }
 
 impl Spawned {
@@ -79,7 +79,7 @@ impl Spawned {
     pub(crate) fn new(
         body: Box<dyn Body>,
         pipes: ParentPipes,
-        claims: Option<(SharedPage, Descriptor)>,
+        claims: Option<(SharedPage, MemoryFile)>,
     ) -> io::Result<Self> {
         let stdin = ChildStdin::from_std(pipes.stdin)?;
         let stdout = ChildStdout::from_std(pipes.stdout)?;
