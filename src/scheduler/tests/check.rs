@@ -1,7 +1,7 @@
 //! What a scheduler may do, and how it must leave things.
 
 use super::model::{Desk, Entry, Model, Place, Stage};
-use super::simulation::{Claim, World};
+use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
 use crate::scheduler::{

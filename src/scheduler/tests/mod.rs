@@ -8,6 +8,6 @@ mod random;
 mod sabotage;
 mod script;
 mod scripts;
-mod simulation;
+mod world;
 
 pub(crate) use self::random::Random;

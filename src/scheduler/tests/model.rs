@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::simulation::index;
+use super::world::index;
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::ending::STANDSTILL;
 use crate::scheduler::restarts::delay;

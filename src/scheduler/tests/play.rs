@@ -9,7 +9,7 @@ use super::check::{self, Check, Trial, ensure};
 use super::history::{Deed, Event, History};
 use super::model::{Desk, Model, Place};
 use super::sabotage::Saboteur;
-use super::simulation::{Claim, World};
+use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{self, Action, End, Failure, RefuseReason, Scheduler, Task, Time, Verdict};
 

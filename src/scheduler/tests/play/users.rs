@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::check::{Check, ensure};
 use super::super::history::Wishes;
 use super::super::model::Place;
-use super::super::simulation::Claim;
+use super::super::world::Claim;
 use super::Play;
 use crate::base::TaskId;
 use crate::scheduler::{self, Force, Task};

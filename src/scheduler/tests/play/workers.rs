@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::check::{self, Check, ensure};
 use super::super::history::Misbehaviour;
 use super::super::model::{Place, Stage};
-use super::super::simulation::Process;
+use super::super::world::Process;
 use super::Play;
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{End, StartFailureKind, Verdict};
