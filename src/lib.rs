@@ -147,6 +147,8 @@ mod scheduler;
 #[cfg(test)]
 mod simulation;
 mod sys;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use crate::base::{AuthKey, CurrentProcess, ResourceLimits, TaskId, WorkerId, current_process};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::{AskedForm, decode, decode_shared, encoded, encoded_as};
-use crate::wire::fuzzing::{Seeds, split};
+use crate::testing::fuzzing::{Seeds, split};
 
 #[derive(Serialize, Deserialize)]
 enum Shape {

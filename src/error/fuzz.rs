@@ -1,7 +1,7 @@
 //! What a worker says of a task that has failed.
 
 use super::Cause;
-use crate::wire::fuzzing::{Seeds, split};
+use crate::testing::fuzzing::{Seeds, split};
 use crate::wire::message::{Outcome, PanicReport};
 
 #[test]

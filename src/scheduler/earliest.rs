@@ -70,7 +70,7 @@ impl Earliest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::tests::Random;
+    use crate::testing::Random;
 
     #[test]
     fn the_first_one_is_known_whatever_is_changed() {

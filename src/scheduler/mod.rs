@@ -491,6 +491,3 @@ pub(crate) struct WorkerView {
     pub(crate) running_since: Option<Time>,
     pub(crate) tasks_completed: u64,
 }
-
-#[cfg(test)]
-pub(crate) use self::tests::Random;

@@ -122,7 +122,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::scheduler::tests::Random;
+    use crate::testing::Random;
 
     #[test]
     fn it_is_a_set() {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::pool::ShutdownReport;
+use crate::testing::{Check, ensure};
 
 use super::history::{Deed, Event};
 use super::map::MapTicket;
 use super::play::Play;
-use super::record::{Check, Ending, Execution, ensure};
+use super::record::{Ending, Execution};
 use super::user::{Outcome, Ticket, Wishes};
 use super::worker::{FORGED, Lie};
 

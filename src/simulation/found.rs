@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::history::{Birth, Deed, Event, History, Step};
 use super::map::Shape;
 use super::process::Pages;
-use super::record::{Check, Ending, Trace};
+use super::record::{Ending, Trace};
 use super::runs;
 use super::user::{Way, Wishes};
 use super::worker::{Lie, Say};
 use crate::scheduler::{Config, OnWorkerDeath};
+use crate::testing::Check;
 
 fn config() -> Config {
     Config {

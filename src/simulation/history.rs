@@ -3,7 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use crate::scheduler::{Config, Force, OnWorkerDeath, Random};
+use crate::scheduler::{Config, Force, OnWorkerDeath};
+use crate::testing::Random;
 
 use super::map::Shape;
 use super::record::Ending;

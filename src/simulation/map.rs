@@ -8,8 +8,8 @@ use futures::Stream;
 
 use crate::error::TaskError;
 use crate::executor::ProcessPoolExecutor;
+use crate::testing::{Check, ensure};
 
-use super::record::{Check, ensure};
 use super::runs::Answer;
 use super::user::{Flag, Outcome, inputs, work};
 

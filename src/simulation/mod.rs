@@ -40,12 +40,12 @@ mod user;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::history::History;
 use self::play::Play;
 use self::process::Pages;
-use self::record::{Check, Record, Trace};
+use self::record::{Record, Trace};
+use crate::testing::{Check, caught, number};
 
 /// What came of a history.
 struct Played {
@@ -62,8 +62,7 @@ impl History {
             let _entered = runtime.enter();
             Play::open(self, pages, trace)
         };
-        let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(play.run())));
-        let kept = played.unwrap_or(Err("panic".to_owned()));
+        let kept = caught(|| runtime.block_on(play.run()));
         let Record { trace, sights, .. } = play.close();
         drop(runtime);
         Played { kept, trace, sights }
@@ -98,10 +97,6 @@ impl History {
             }
         }
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|number| number.parse().unwrap())
 }
 
 /// The histories are played in so many parts at the same time.

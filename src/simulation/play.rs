@@ -9,12 +9,13 @@ use tokio::task::JoinHandle;
 use crate::executor::ProcessPoolExecutor;
 use crate::parent::WorkerOutput;
 use crate::pool::{Engine, Shutdown};
+use crate::testing::{Check, ensure};
 
 use super::gate::Gate;
 use super::history::{Birth, Deed, Event, History};
 use super::map::MapTicket;
 use super::process::{Births, Pages, Process};
-use super::record::{Check, Record, Trace, ensure};
+use super::record::{Record, Trace};
 use super::user::{Office, Ticket, Waiter};
 use super::worker::{Lie, Manners, Say, Stage, Worker};
 use super::{clock, runs};

@@ -5,19 +5,7 @@ use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
 
 use crate::base::{TaskId, WorkerId};
-
-pub(super) type Check = Result<(), String>;
-
-/// An error unless the condition holds.
-macro_rules! ensure {
-    ($condition:expr, $($message:tt)+) => {
-        if !$condition {
-            return Err(format!($($message)+));
-        }
-    };
-}
-
-pub(super) use ensure;
+use crate::testing::ensure;
 
 /// How a call ended in its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::pool::{Shutdown, ShutdownReport};
+use crate::testing::{Check, ensure};
 
 use super::history::Birth;
 use super::play::Play;
-use super::record::{Check, Ending, ensure};
+use super::record::Ending;
 use super::user::Waiter;
 use super::{clock, runs};
 

@@ -12,9 +12,9 @@ use futures::future::BoxFuture;
 use crate::base::sync::Mutex;
 use crate::error::{RunError, SubmitError, TaskError};
 use crate::executor::{ProcessPoolExecutor, TaskHandle};
+use crate::testing::{Check, ensure};
 
 use super::clock;
-use super::record::{Check, ensure};
 use super::runs::Answer;
 
 /// Never called: the workers are simulated.

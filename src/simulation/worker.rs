@@ -8,6 +8,7 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 use crate::base::{TaskId, WorkerId};
 use crate::codec::{decode, encoded};
 use crate::sys::memory::SharedPage;
+use crate::testing::Check;
 use crate::wire::frame::{
     PREAMBLE, PreambleSearch, VERSION, frame_codec, put_frame, put_task_frame, split_header,
     split_kind,
@@ -20,7 +21,7 @@ use crate::wire::message::{
 
 use super::pen::Pen;
 use super::process::Process;
-use super::record::{Check, Record};
+use super::record::Record;
 use super::runs::{self, Answer, ChunkRun, TaskRun};
 
 /// How far a worker has come.

@@ -2,8 +2,6 @@
 
 pub(crate) mod fork;
 pub(crate) mod frame;
-#[cfg(test)]
-pub(crate) mod fuzzing;
 pub(crate) mod hello;
 pub(crate) mod item;
 pub(crate) mod message;

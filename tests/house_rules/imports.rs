@@ -50,9 +50,8 @@ impl Code {
     pub(crate) fn read(path: &str, text: &str) -> Option<Self> {
         let inside = path.strip_prefix("src/")?.strip_suffix(".rs")?;
         let mut module: Path = inside.split('/').map(str::to_owned).collect();
-        let of_tests =
-            |part: &String| ["tests", "fuzz", "fuzzing", "simulation"].contains(&part.as_str());
-        if module.iter().any(of_tests) {
+        let of_tests = |part: &String| ["tests", "fuzz"].contains(&part.as_str());
+        if module.iter().any(of_tests) || ["simulation", "testing"].contains(&&*module[0]) {
             return None;
         }
         if module.last().is_some_and(|last| last == "mod") || inside == "lib" {

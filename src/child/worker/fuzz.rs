@@ -9,8 +9,8 @@ use crate::base::{Identity, ResourceLimits, TaskId};
 use crate::codec::encoded;
 use crate::memory::lease_word;
 use crate::sys::memory::Segment;
+use crate::testing::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
 use crate::wire::frame::PREAMBLE;
-use crate::wire::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
 use crate::wire::item::{begin_item, end_item};
 use crate::wire::message::Place;
 

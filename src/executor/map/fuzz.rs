@@ -12,7 +12,7 @@ use crate::memory::Payload;
 use crate::memory::page::{RECORDED, WINDOW, Watch, record};
 use crate::pool::task::{Harvest, Receipt};
 use crate::sys::memory::SharedPage;
-use crate::wire::fuzzing::{Seeds, split};
+use crate::testing::fuzzing::{Seeds, split};
 use crate::wire::item::{begin_entry, begin_item, end_entry, end_item};
 use crate::wire::message::{ChunkReplyHeader, Outcome};
 

@@ -4,9 +4,9 @@ use bytes::BytesMut;
 
 use super::{Handshake, Heard};
 use crate::base::{Identity, ResourceLimits};
+use crate::testing::fuzzing::{Seeds, frame, split};
 use crate::wire::fork::{Answer, Request};
 use crate::wire::frame::{PREAMBLE, VERSION, frame_codec, split_header, split_kind};
-use crate::wire::fuzzing::{Seeds, frame, split};
 use crate::wire::hello::{
     FunctionName, Hello, PreloadHeader, ProcessHello, ServerHello, WorkerHello, peek_version,
 };

@@ -8,7 +8,7 @@ use crate::parent::birth::start::spawn;
 use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
 use crate::sys::memory::{Segment, SegmentRef};
-use crate::wire::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
+use crate::testing::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
 use crate::wire::message::Outcome;
 
 const MAX_PAYLOAD: usize = 4 << 10;

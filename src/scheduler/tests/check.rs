@@ -7,18 +7,7 @@ use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
 use crate::scheduler::{
     Action, Counts, Failure, KillReason, LeaveReason, RefuseReason, Scheduler, Time,
 };
-
-/// `Err` says which promise was broken.
-pub(super) type Check = Result<(), String>;
-
-macro_rules! ensure {
-    ($holds:expr, $($promise:tt)+) => {
-        if !$holds {
-            return Err(format!($($promise)+));
-        }
-    };
-}
-pub(super) use ensure;
+use crate::testing::{Check, ensure};
 
 /// One action on trial.
 pub(super) struct Trial<'a> {

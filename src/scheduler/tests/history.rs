@@ -1,13 +1,11 @@
 //! Random histories: everything that can happen to a pool, in any order.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::check::{Check, ensure};
 use super::play::{Play, Sights};
-use super::random::Random;
 use super::sabotage::Saboteur;
 use crate::scheduler::{Config, Force, OnWorkerDeath, StartFailureKind};
+use crate::testing::{Check, Random, caught, ensure, number};
 
 /// Something that happens. Numbers choose among what is there at that moment, so that a history
 /// from which an event is removed is a history too.
@@ -132,8 +130,7 @@ impl History {
     }
 
     fn fails(&self) -> Option<String> {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.play(None)));
-        outcome.unwrap_or(Err("panic".to_owned())).err()
+        caught(|| self.play(None)).err()
     }
 
     /// Leaves out whatever the failure does not need.
@@ -284,8 +281,7 @@ impl Flavour {
 
 /// How many histories are played in all.
 fn histories() -> u64 {
-    let wanted = std::env::var("PROCPOOL_HISTORIES");
-    wanted.map_or(200_000, |number| number.parse().unwrap())
+    number("PROCPOOL_HISTORIES").unwrap_or(200_000)
 }
 
 /// The histories are played in so many parts at the same time.
@@ -293,8 +289,8 @@ const PARTS: usize = 4;
 
 /// Plays every fourth history, or the only one that was asked for.
 fn play_part(part: u64) {
-    if let Ok(seed) = std::env::var("PROCPOOL_SEED") {
-        return play_seed(seed.parse().unwrap());
+    if let Some(seed) = number("PROCPOOL_SEED") {
+        return play_seed(seed);
     }
     for seed in (part..histories()).step_by(PARTS) {
         play_seed(seed);

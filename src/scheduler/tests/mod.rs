@@ -4,10 +4,7 @@ mod check;
 mod history;
 mod model;
 mod play;
-mod random;
 mod sabotage;
 mod script;
 mod scripts;
 mod world;
-
-pub(crate) use self::random::Random;

@@ -5,13 +5,14 @@ mod workers;
 
 use std::time::Duration;
 
-use super::check::{self, Check, Trial, ensure};
+use super::check::{self, Trial};
 use super::history::{Deed, Event, History};
 use super::model::{Desk, Model, Place};
 use super::sabotage::Saboteur;
 use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{self, Action, End, Failure, RefuseReason, Scheduler, Task, Time, Verdict};
+use crate::testing::{Check, ensure};
 
 /// Timers that are due at the same moment may follow from each other, but not for ever.
 const ALARMS: usize = 20;

@@ -1,11 +1,10 @@
 //! Proof that the histories find bugs: a saboteur stands between scheduler and world and makes it
 //! look as if the scheduler had one.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::history::History;
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{Action, Failure, KillReason, LeaveReason, RefuseReason, Verdict};
+use crate::testing::caught;
 
 /// A bug that a scheduler might have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,9 +221,7 @@ fn found_in(bug: Bug) -> Option<u64> {
     (0..ENOUGH).find(|&seed| {
         let patience = Some(usize::try_from(seed).unwrap() % 3);
         let history = History::from_seed(seed);
-        let play = || history.play(Some(Saboteur { bug, patience }));
-        let outcome = catch_unwind(AssertUnwindSafe(play));
-        outcome.is_err() || outcome.is_ok_and(|check| check.is_err())
+        caught(|| history.play(Some(Saboteur { bug, patience }))).is_err()
     })
 }
 

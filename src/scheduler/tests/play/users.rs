@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::check::{Check, ensure};
 use super::super::history::Wishes;
 use super::super::model::Place;
 use super::super::world::Claim;
 use super::Play;
 use crate::base::TaskId;
 use crate::scheduler::{self, Force, Task};
+use crate::testing::{Check, ensure};
 
 impl Play {
     pub(super) fn submit(&mut self, wishes: Wishes) -> Check {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::super::check::{self, Check, ensure};
+use super::super::check;
 use super::super::history::Misbehaviour;
 use super::super::model::{Place, Stage};
 use super::super::world::Process;
 use super::Play;
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{End, StartFailureKind, Verdict};
+use crate::testing::{Check, ensure};
 
 impl Play {
     pub(super) fn process(&mut self, worker: WorkerId) -> &mut Process {

@@ -18,12 +18,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mutatis::check::{Check, CheckError};
+use mutatis::check::{Check as Mutations, CheckError};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::frame::{LENGTH, put_frame};
-use super::message::Kind;
+use super::{Check, ensure, number};
 use crate::sys::counting::memory_for;
+use crate::wire::frame::{LENGTH, put_frame};
+use crate::wire::message::Kind;
 
 /// Inputs that are longer are not looked at: frames that are large are so because of their payload.
 const LONGEST: usize = 16 << 10;
@@ -88,21 +89,19 @@ impl Seeds {
     pub(crate) fn fuzz(&self, (most, per_byte): (usize, usize), mut target: impl FnMut(&[u8])) {
         self.record();
         let corpus = self.corpus();
-        let mut property = |input: &Vec<u8>| {
+        let mut property = |input: &Vec<u8>| -> Check {
             let input = &input[..input.len().min(LONGEST)];
             let began = cpu_time();
             let memory = memory_for(|| target(input));
             let (took, limit) = (cpu_time().saturating_sub(began), most + per_byte * input.len());
-            match () {
-                () if took > LONGEST_TIME => Err(format!("it took {took:?}")),
-                () if memory > limit => Err(format!("it took {memory} bytes of memory")),
-                () => Ok(()),
-            }
+            ensure!(took <= LONGEST_TIME, "it took {took:?}");
+            ensure!(memory <= limit, "it took {memory} bytes of memory");
+            Ok(())
         };
         for seed in rounds(corpus.len() * STEPS) {
-            let mut check = Check::new();
-            check.seed(seed).iters(corpus.len() * STEPS).max_duration(Duration::MAX);
-            match check.run_with(
+            let mut mutations = Mutations::new();
+            mutations.seed(seed).iters(corpus.len() * STEPS).max_duration(Duration::MAX);
+            match mutations.run_with(
                 mutatis::mutators::default::<Vec<u8>>(),
                 corpus.clone(),
                 &mut property,
@@ -129,10 +128,10 @@ impl Seeds {
 /// Seeds of rounds of so many mutations each: the same ones each time, or different ones until the
 /// time is up.
 fn rounds(mutations: usize) -> Box<dyn Iterator<Item = u64>> {
-    let Ok(seconds) = std::env::var("PROCPOOL_FUZZ_SECONDS") else {
+    let Some(seconds) = number("PROCPOOL_FUZZ_SECONDS") else {
         return Box::new(0..u64::try_from(FEW.div_ceil(mutations)).unwrap());
     };
-    let limit = Duration::from_secs(seconds.parse().expect("a number of seconds"));
+    let limit = Duration::from_secs(seconds);
     let (began, seeds) = (Instant::now(), RandomState::new());
     Box::new(
         (0_u64..)
