@@ -18,7 +18,7 @@ pub(crate) struct Task {
 }
 
 /// What a task asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wishes {
     /// Higher ones come first.
     pub(crate) priority: i32,

@@ -9,7 +9,7 @@ use super::history::{Deed, Event};
 use super::map::MapTicket;
 use super::play::Play;
 use super::record::{Ending, Execution};
-use super::user::{Outcome, Ticket, Wishes};
+use super::user::{Outcome, Ticket};
 use super::worker::{FORGED, Lie};
 
 impl Play<'_> {
@@ -49,7 +49,7 @@ impl Play<'_> {
     }
 
     fn check_ticket(&self, ticket: &Ticket) -> Check {
-        let Ticket { number, wishes, .. } = *ticket;
+        let (number, wishes) = (ticket.number, ticket.submission.wishes);
         let begun = self.record.of(number).count();
         ensure!(begun <= wishes.retries as usize + 1, "it was begun {begun} times");
         if let Some(event) = ticket.cancelled {
@@ -151,13 +151,13 @@ impl Play<'_> {
         if !self.history.is_serial() {
             return Ok(());
         }
-        let plain = self.tickets.iter().filter(|ticket| ticket.wishes.is_plain());
-        let plain: BTreeMap<u64, Wishes> =
-            plain.map(|ticket| (ticket.number, ticket.wishes)).collect();
+        let plain = self.tickets.iter().filter(|ticket| ticket.submission.is_plain());
+        let plain = plain.map(|ticket| (ticket.number, ticket.submission.wishes.priority));
+        let plain: BTreeMap<u64, i32> = plain.collect();
         let mut latest = BTreeMap::new();
         for (number, execution) in self.record.all() {
-            let Some(wishes) = plain.get(&number) else { continue };
-            let before = latest.insert(wishes.priority, execution.task);
+            let Some(priority) = plain.get(&number) else { continue };
+            let before = latest.insert(priority, execution.task);
             ensure!(
                 before < Some(execution.task),
                 "{} is begun after {before:?}, which is younger",

@@ -4,37 +4,32 @@ use std::time::Duration;
 
 use super::history::{Birth, Deed, Event, History, Step};
 use super::map::Shape;
-use super::process::Pages;
 use super::record::{Ending, Trace};
 use super::runs;
-use super::user::{Way, Wishes};
+use super::user::{Submission, Way};
 use super::worker::{Lie, Say};
 use crate::scheduler::{Config, OnWorkerDeath};
-use crate::testing::Check;
+use crate::testing::{Check, Operation, plain_config};
 
 fn config() -> Config {
     Config {
-        max_workers: 1,
-        min_workers: 0,
-        idle_timeout: None,
-        max_tasks: None,
-        on_worker_death: OnWorkerDeath::Replace,
         start_timeout: Duration::from_secs(10),
         grace_period: Duration::from_millis(50),
         max_pipeline: 8,
         cpus: 1,
         brief_row: 64,
+        ..plain_config(1)
     }
 }
 
 fn play(config: Config, queue_capacity: usize, events: &[Event]) -> Check {
     let steps = events.iter().map(|event| Step { event: *event, turns: 3 }).collect();
     let history = History { config, queue_capacity, steps };
-    history.play(&mut Pages::default(), Trace::default()).kept
+    history.play_with(Trace::default()).kept
 }
 
 fn submit(way: Way) -> Event {
-    Event::Submit(Wishes { way, ..Wishes::NONE })
+    Event::Submit(Submission::by(way))
 }
 
 fn birth(has_page: bool) -> Event {
@@ -82,7 +77,11 @@ fn a_liar_that_says_goodbye_breaks_a_pool_as_any_other_death() -> Check {
     let (submit, wait) = (submit(Way::TrySubmit), Event::Wait(Duration::from_millis(1)));
     let start = [submit, submit, birth(true), wait, work(1)];
     // It is told to leave, which it has not read.
-    let events = [&start[..], &[Event::Recycle, work(1), lie(Lie::SecondReply), work(1)]].concat();
+    let events = [
+        &start[..],
+        &[Event::Operation(Operation::Recycle), work(1), lie(Lie::SecondReply), work(1)],
+    ]
+    .concat();
     play(config, 100, &events)
 }
 

@@ -3,20 +3,20 @@
 use std::io;
 use std::time::Duration;
 
-use crate::scheduler::{Config, Force, OnWorkerDeath};
-use crate::testing::Random;
+use crate::scheduler::Config;
+use crate::testing::{Check, Operation, Playable, Random, Sights, config, duration, wishes};
 
 use super::map::Shape;
-use super::record::Ending;
-use super::runs;
-use super::user::{Then, Way, Wishes};
+use super::record::{Ending, Trace};
+use super::user::{Submission, Then, Way};
 use super::worker::{Lie, Say};
+use super::{Played, runs};
 
 /// Something that happens. Numbers choose among what is there at that moment, so that a history
 /// from which an event is removed is a history too.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
-    Submit(Wishes),
+    Submit(Submission),
     Cancel {
         ticket: usize,
     },
@@ -34,16 +34,7 @@ pub(super) enum Event {
     ForgetMap {
         map: usize,
     },
-    Ready,
-    Resize {
-        max_workers: usize,
-    },
-    Recycle,
-    ShutDown {
-        cancel: bool,
-        limit: Option<Duration>,
-    },
-    EndWorkers(Force),
+    Operation(Operation),
     /// The last handle goes.
     DropPool,
     /// The task that runs the pool goes.
@@ -136,8 +127,10 @@ pub(super) struct History {
     pub(super) steps: Vec<Step>,
 }
 
-impl History {
-    pub(super) fn from_seed(seed: u64) -> Self {
+impl Playable for History {
+    type Step = Step;
+
+    fn from_seed(seed: u64) -> Self {
         let mut random = Random::seeded(seed);
         let config = config(&mut random);
         let flavour = Flavour {
@@ -157,7 +150,7 @@ impl History {
                 _ if n < burst && flavour.mapping && random.one_in(3) => {
                     Event::Map(shape(&mut random))
                 }
-                _ if n < burst => Event::Submit(flavour.wishes(&mut random)),
+                _ if n < burst => Event::Submit(flavour.submission(&mut random)),
                 _ if n < burst + 2 => flavour.birth(&mut random),
                 _ => flavour.event(&mut random),
             };
@@ -168,31 +161,34 @@ impl History {
         Self { config, queue_capacity, steps }
     }
 
-    /// Whether there is one worker at a time, so that there is an order.
-    pub(super) fn is_serial(&self) -> bool {
-        let resized = |step: &Step| matches!(step.event, Event::Resize { .. });
-        self.config.max_workers == 1 && !self.steps.iter().any(resized)
+    fn steps(&mut self) -> &mut Vec<Step> {
+        &mut self.steps
+    }
+
+    fn play(&self) -> (Check, Sights) {
+        let Played { kept, sights, .. } = self.play_with(Trace::default());
+        (kept, sights)
+    }
+
+    fn story(&self) -> String {
+        let trace = self.play_with(Trace::readable()).trace;
+        let script = self.steps.iter().map(|step| format!("{:?}, {}", step.event, step.turns));
+        let (script, trace) = (script.collect::<Vec<_>>().join("\n"), trace.lines().join("\n"));
+        let Self { config, queue_capacity, .. } = self;
+        format!("{config:#?}, capacity {queue_capacity}\n{script}\n\nwhat happens:\n{trace}")
+    }
+
+    fn simplify(step: &mut Step) -> bool {
+        std::mem::replace(&mut step.turns, 2) != 2
     }
 }
 
-fn config(random: &mut Random) -> Config {
-    let idle_timeouts = [0, 300, 20_000].map(Duration::from_micros);
-    let max_workers = random.pick(&[1, 1, 2, 2, 3, 4]);
-    Config {
-        max_workers,
-        min_workers: random.pick(&[0, 0, 1, 2]).min(max_workers),
-        idle_timeout: random.one_in(3).then(|| random.pick(&idle_timeouts)),
-        max_tasks: random.one_in(6).then(|| 1 + random.below(4) as u64),
-        on_worker_death: if random.one_in(8) {
-            OnWorkerDeath::Break
-        } else {
-            OnWorkerDeath::Replace
-        },
-        start_timeout: Duration::from_millis(random.pick(&[20, 10_000, 10_000, 10_000])),
-        grace_period: random.pick(&[Duration::ZERO, Duration::from_millis(50)]),
-        max_pipeline: random.pick(&[1, 2, 3, 8, 256]),
-        cpus: 1 + random.below(3),
-        brief_row: random.pick(&[1, 2, 4, 64]),
+impl History {
+    /// Whether there is one worker at a time, so that there is an order.
+    pub(super) fn is_serial(&self) -> bool {
+        let resized =
+            |step: &Step| matches!(step.event, Event::Operation(Operation::Resize { .. }));
+        self.config.max_workers == 1 && !self.steps.iter().any(resized)
     }
 }
 
@@ -213,14 +209,14 @@ struct Flavour {
 impl Flavour {
     fn event(&self, random: &mut Random) -> Event {
         match random.below(200) {
-            0..38 => Event::Submit(self.wishes(random)),
+            0..38 => Event::Submit(self.submission(random)),
             38..46 if self.mapping => Event::Map(shape(random)),
             46..54 if self.mapping => {
                 Event::Pull { map: random.below(8), items: 1 + random.below(6) }
             }
             54..56 if self.mapping => Event::ForgetMap { map: random.below(8) },
             56..68 => user(random),
-            68..71 => self.operator(random),
+            68..71 => Event::Operation(self.operation(random)),
             71 if self.final_events => end(random),
             71 => Event::Doze { events: 1 + random.below(4) },
             72..84 => self.birth(random),
@@ -229,24 +225,18 @@ impl Flavour {
         }
     }
 
-    fn wishes(&self, random: &mut Random) -> Wishes {
-        let times = [0, 300, 2_000, 20_000].map(Duration::from_micros);
+    fn submission(&self, random: &mut Random) -> Submission {
         let way = random.pick(&[Way::Submit, Way::TrySubmit, Way::TrySubmit, Way::Run]);
-        let nobody =
-            Wishes { way, padding: random.pick(&[0, 0, 10, 1_000, 3_000, 9_000]), ..Wishes::NONE };
+        let padding = random.pick(&[0, 0, 10, 1_000, 3_000, 9_000]);
         if !self.picky {
-            return nobody;
+            return Submission { padding, ..Submission::by(way) };
         }
-        Wishes {
-            then: random.pick(&[Then::Nothing, Then::Nothing, Then::Submit, Then::Run]),
-            timeout: random.one_in(4).then(|| random.pick(&times)),
-            retries: random.pick(&[0, 0, 1, 3]),
-            // Waiting for a place until then would need the real clock.
-            deadline: (way == Way::TrySubmit && random.one_in(8)).then(|| random.pick(&times)),
-            priority: random.pick(&[0, 0, 0, -1, 2]),
-            key: random.one_in(4).then(|| random.below(3) as u64),
-            ..nobody
+        let then = random.pick(&[Then::Nothing, Then::Nothing, Then::Submit, Then::Run]);
+        let mut wishes = wishes(random);
+        if way != Way::TrySubmit {
+            wishes.deadline = None; // waiting for a place until then would need the real clock
         }
+        Submission { way, then, padding, wishes }
     }
 
     fn birth(&self, random: &mut Random) -> Event {
@@ -294,11 +284,10 @@ impl Flavour {
         }
     }
 
-    fn operator(&self, random: &mut Random) -> Event {
-        match random.below(4) {
-            0 => Event::Ready,
-            1 if self.workers > 1 => Event::Resize { max_workers: 1 + random.below(4) },
-            _ => Event::Recycle,
+    fn operation(&self, random: &mut Random) -> Operation {
+        match Operation::draw(random) {
+            Operation::Resize { .. } if self.workers == 1 => Operation::Recycle,
+            operation => operation,
         }
     }
 }
@@ -337,21 +326,15 @@ fn user(random: &mut Random) -> Event {
 fn end(random: &mut Random) -> Event {
     match random.below(10) {
         0 => Event::Abandon,
-        1 => Event::EndWorkers(random.pick(&[Force::Terminate, Force::Kill])),
-        2..4 => Event::DropPool,
-        _ if random.one_in(2) => Event::Ready,
-        _ => {
-            let limits = [0, 5, 100].map(Duration::from_millis);
-            let limit = random.one_in(2).then(|| random.pick(&limits));
-            Event::ShutDown { cancel: random.one_in(2), limit }
-        }
+        1..3 => Event::DropPool,
+        3..6 => Event::Operation(Operation::WarmUp),
+        _ => Event::Operation(Operation::draw_last(random)),
     }
 }
 
 fn time(random: &mut Random) -> Event {
-    let times = [1, 50, 300, 1_000, 5_000, 60_000, 1_000_000].map(Duration::from_micros);
-    let kinds = if random.one_in(3) { times.len() } else { 4 };
-    let time = random.pick(&times[..kinds]);
+    let is_short = !random.one_in(4);
+    let time = duration(random, is_short);
     if random.one_in(4) { Event::Oversleep(time) } else { Event::Wait(time) }
 }
 

@@ -9,12 +9,13 @@ use tokio::task::JoinHandle;
 use crate::executor::ProcessPoolExecutor;
 use crate::parent::WorkerOutput;
 use crate::pool::{Engine, Shutdown};
-use crate::testing::{Check, ensure};
+use crate::scheduler::Force;
+use crate::testing::{Check, Operation, ensure};
 
 use super::gate::Gate;
 use super::history::{Birth, Deed, Event, History};
 use super::map::MapTicket;
-use super::process::{Births, Pages, Process};
+use super::process::{Births, Process};
 use super::record::{Record, Trace};
 use super::user::{Office, Ticket, Waiter};
 use super::worker::{Lie, Manners, Say, Stage, Worker};
@@ -32,7 +33,6 @@ pub(super) struct Play<'a> {
     /// At which event it is opened again.
     opens: usize,
     pub(super) births: Births,
-    pub(super) pages: &'a mut Pages,
     pub(super) workers: Vec<Worker>,
     pub(super) record: Record,
     pub(super) office: Office,
@@ -46,7 +46,7 @@ pub(super) struct Play<'a> {
 
 impl<'a> Play<'a> {
     /// To be called in a runtime.
-    pub(super) fn open(history: &'a History, pages: &'a mut Pages, trace: Trace) -> Self {
+    pub(super) fn open(history: &'a History, trace: Trace) -> Self {
         let (config, births) = (history.config.clone(), Births::default());
         let mut builder = ProcessPoolExecutor::builder()
             .name("simulated")
@@ -70,7 +70,6 @@ impl<'a> Play<'a> {
             gate,
             opens: 0,
             births,
-            pages,
             workers: Vec::new(),
             record: Record::new(trace),
             office: Office::default(),
@@ -82,10 +81,7 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// Its pages can be used again, as soon as the runtime has gone.
-    pub(super) fn close(mut self) -> Record {
-        let pages = self.workers.iter_mut().filter_map(|worker| worker.process.page.take());
-        pages.for_each(|page| self.pages.give_back(page));
+    pub(super) fn close(self) -> Record {
         self.record
     }
 
@@ -135,9 +131,9 @@ impl<'a> Play<'a> {
     async fn event(&mut self, event: Event) -> Check {
         self.record.trace.note(format_args!("{:?}: {event:?}", clock::passed()));
         match event {
-            Event::Submit(wishes) => {
-                let ticket = self.pool.as_ref().map(|pool| Ticket::new(pool, wishes, &self.office));
-                self.tickets.extend(ticket);
+            Event::Submit(submission) => {
+                let pool = self.pool.as_ref();
+                self.tickets.extend(pool.map(|pool| Ticket::new(pool, submission, &self.office)));
             }
             Event::Map(shape) => {
                 if let Some(pool) = &self.pool {
@@ -152,6 +148,7 @@ impl<'a> Play<'a> {
                 self.map(map).map_or(Ok(false), |map| map.pull(items))?;
             }
             Event::ForgetMap { map } => self.map(map).into_iter().for_each(MapTicket::forget),
+            Event::Operation(operation) => self.operate(operation),
             Event::Birth { n, birth, count } => (0..count).for_each(|_| self.give_birth(n, birth)),
             Event::Worker { n, deed } => return self.work(n, deed),
             Event::Wait(time) => return self.wait(time).await,
@@ -165,19 +162,18 @@ impl<'a> Play<'a> {
                 self.opens = self.record.event + events;
             }
             Event::DropPool => self.pool = None,
-            event => self.operate(event),
         }
         Ok(())
     }
 
     /// What whoever runs the service does.
-    fn operate(&mut self, event: Event) {
+    fn operate(&mut self, operation: Operation) {
         let Some(pool) = self.pool.clone() else { return };
-        let (what, end): (_, futures::future::BoxFuture<'static, ()>) = match event {
-            Event::Ready => ("readiness", Box::pin(async move { drop(pool.ready().await) })),
-            Event::Resize { max_workers } => return pool.resize(max_workers).unwrap(),
-            Event::Recycle => ("new workers", Box::pin(pool.recycle())),
-            Event::ShutDown { cancel, limit } => {
+        let (what, end): (_, futures::future::BoxFuture<'static, ()>) = match operation {
+            Operation::WarmUp => ("readiness", Box::pin(async move { drop(pool.ready().await) })),
+            Operation::Resize { max_workers } => return pool.resize(max_workers).unwrap(),
+            Operation::Recycle => ("new workers", Box::pin(pool.recycle())),
+            Operation::ShutDown { cancel, limit } => {
                 self.was_cut_short |= cancel || limit.is_some();
                 let mut how = Shutdown::new().cancel_futures(cancel);
                 if let Some(limit) = limit {
@@ -186,15 +182,14 @@ impl<'a> Play<'a> {
                 let end = pool.shutdown_with(how);
                 ("a shutdown", Box::pin(async move { drop(end.await) }))
             }
-            Event::EndWorkers(force) => {
+            Operation::EndWorkers(force) => {
                 self.was_cut_short = true;
                 let end = match force {
-                    crate::scheduler::Force::Terminate => pool.terminate_workers(),
-                    crate::scheduler::Force::Kill => pool.kill_workers(),
+                    Force::Terminate => pool.terminate_workers(),
+                    Force::Kill => pool.kill_workers(),
                 };
                 ("the end of all workers", Box::pin(async move { drop(end.await) }))
             }
-            _ => return,
         };
         self.waiters.push(Waiter::new(what, end));
     }
@@ -227,7 +222,7 @@ impl<'a> Play<'a> {
         match birth {
             Birth::Fails(kind) => Process::fail_to_start(newborn, kind),
             Birth::Up { is_narrow, has_page, is_stubborn, is_quick, looks } => {
-                let process = Process::start(newborn, self.pages, is_narrow, has_page).unwrap();
+                let process = Process::start(newborn, is_narrow, has_page).unwrap();
                 let manners = Manners { is_stubborn, is_quick, looks };
                 self.workers.push(Worker::new(id, process, manners));
             }

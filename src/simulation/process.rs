@@ -1,5 +1,6 @@
 //! A process as the system would run it: pipes, signals, an exit.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -161,32 +162,28 @@ impl Drop for SimulatedBody {
     }
 }
 
-/// A page for claims as both sides have it. It is used again when a history is over: the worker's
-/// side of it is never unmapped.
+thread_local! {
+    static UNUSED: RefCell<Vec<Page>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A page for claims as both sides have it. It is used again in the next history: the worker's side
+/// of it is never unmapped.
 #[derive(Debug)]
 pub(super) struct Page {
     file: MemoryFile,
     pub(super) words: &'static SharedPage,
 }
 
-/// Pages that nobody uses.
-#[derive(Debug, Default)]
-pub(super) struct Pages(Vec<Page>);
-
-impl Pages {
-    fn take(&mut self) -> Page {
-        let page = self.0.pop().unwrap_or_else(|| {
+impl Page {
+    fn take() -> Self {
+        let page = UNUSED.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
             let (page, file) = SharedPage::create().unwrap();
-            Page { file, words: Box::leak(Box::new(page)) }
+            Self { file, words: Box::leak(Box::new(page)) }
         });
         for word in page.words.words() {
             word.store(0, std::sync::atomic::Ordering::Relaxed);
         }
         page
-    }
-
-    pub(super) fn give_back(&mut self, page: Page) {
-        self.0.push(page);
     }
 }
 
@@ -203,19 +200,14 @@ pub(super) struct Process {
 
 impl Process {
     /// With pipes that hold no more than a page if they are narrow.
-    pub(super) fn start(
-        birth: Birth,
-        pages: &mut Pages,
-        is_narrow: bool,
-        has_page: bool,
-    ) -> io::Result<Self> {
+    pub(super) fn start(birth: Birth, is_narrow: bool, has_page: bool) -> io::Result<Self> {
         let (ours, theirs) = worker_pipes()?;
         ioctl_fionbio(&theirs.input, true)?;
         ioctl_fionbio(&theirs.output, true)?;
         if is_narrow {
             rustix::pipe::fcntl_setpipe_size(&theirs.input, 4 << 10)?;
         }
-        let page = has_page.then(|| pages.take());
+        let page = has_page.then(Page::take);
         let claims = page.as_ref().map(|page| {
             let parents = SharedPage::open(SharedPageRef::new(&page.file)).unwrap();
             (parents, page.file.try_clone().unwrap())
@@ -270,5 +262,11 @@ impl Process {
             return 0;
         }
         rustix::io::write(&pipes.output, bytes).unwrap_or(0)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        UNUSED.with_borrow_mut(|unused| unused.extend(self.page.take()));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
 
 use crate::base::{TaskId, WorkerId};
-use crate::testing::ensure;
+use crate::testing::{Sights, ensure};
 
 /// How a call ended in its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,7 @@ pub(super) struct Record {
     pub(super) event: usize,
     /// Workers that have lied; what they say afterwards does not count.
     pub(super) liars: BTreeSet<WorkerId>,
-    /// What could be seen, and how often.
-    pub(super) sights: BTreeMap<&'static str, usize>,
+    pub(super) sights: Sights,
     /// Some worker is known to have begun what it was sent, whatever it did.
     pub(super) is_blurred: bool,
 }
@@ -78,7 +77,7 @@ impl Record {
     }
 
     pub(super) fn see(&mut self, sight: &'static str) {
-        *self.sights.entry(sight).or_default() += 1;
+        self.sights.see(sight);
     }
 
     pub(super) fn say(&mut self, executions: impl IntoIterator<Item = usize>) {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -12,6 +11,7 @@ use futures::future::BoxFuture;
 use crate::base::sync::Mutex;
 use crate::error::{RunError, SubmitError, TaskError};
 use crate::executor::{ProcessPoolExecutor, TaskHandle};
+use crate::scheduler::Wishes;
 use crate::testing::{Check, ensure};
 
 use super::clock;
@@ -126,34 +126,24 @@ pub(super) enum Then {
     Run,
 }
 
-/// What a task asks for.
+/// A task, and how it is submitted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wishes {
+pub(super) struct Submission {
     pub(super) way: Way,
     pub(super) then: Then,
     pub(super) padding: usize,
-    pub(super) timeout: Option<Duration>,
-    pub(super) retries: u32,
-    pub(super) deadline: Option<Duration>,
-    pub(super) priority: i32,
-    pub(super) key: Option<u64>,
+    /// The deadline counts from now.
+    pub(super) wishes: Wishes,
 }
 
-impl Wishes {
-    pub(super) const NONE: Self = Self {
-        way: Way::TrySubmit,
-        then: Then::Nothing,
-        padding: 0,
-        timeout: None,
-        retries: 0,
-        deadline: None,
-        priority: 0,
-        key: None,
-    };
+impl Submission {
+    pub(super) fn by(way: Way) -> Self {
+        Self { way, then: Then::Nothing, padding: 0, wishes: Wishes::default() }
+    }
 
     /// Tasks like this one have an order.
     pub(super) fn is_plain(&self) -> bool {
-        self.key.is_none() && self.retries == 0
+        self.wishes.key.is_none() && self.wishes.retries == 0
     }
 }
 
@@ -190,7 +180,7 @@ impl Office {
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 pub(super) struct Ticket {
     pub(super) number: u64,
-    pub(super) wishes: Wishes,
+    pub(super) submission: Submission,
     waiting: Waiting,
     /// As long as it may have something to submit.
     pool: Option<ProcessPoolExecutor>,
@@ -207,10 +197,10 @@ pub(super) struct Ticket {
     pub(super) was_dropped: bool,
 }
 
-/// A task with these wishes.
 macro_rules! task {
-    ($pool:expr, $number:expr, $wishes:expr) => {{
-        let Wishes { padding, timeout, retries, deadline, priority, key, .. } = $wishes;
+    ($pool:expr, $number:expr, $submission:expr) => {{
+        let Submission { padding, wishes, .. } = $submission;
+        let Wishes { timeout, retries, deadline, priority, key, .. } = wishes;
         let padding = Bytes::from(vec![7; padding]);
         let mut task = $pool.task(work, ($number, padding));
         task = task.timeout(timeout).retries(retries).priority(priority);
@@ -225,18 +215,18 @@ macro_rules! task {
 }
 
 impl Ticket {
-    pub(super) fn new(pool: &ProcessPoolExecutor, wishes: Wishes, office: &Office) -> Self {
+    pub(super) fn new(pool: &ProcessPoolExecutor, submission: Submission, office: &Office) -> Self {
         let number = office.numbers(1);
         let own = pool.clone();
         let mut outcome = None;
-        let waiting = match wishes.way {
-            Way::Submit => {
-                Waiting::ToSubmit(async move { task!(own, number, wishes).submit().await }.boxed())
-            }
+        let waiting = match submission.way {
+            Way::Submit => Waiting::ToSubmit(
+                async move { task!(own, number, submission).submit().await }.boxed(),
+            ),
             Way::Run => {
-                Waiting::ToRun(async move { task!(own, number, wishes).run().await }.boxed())
+                Waiting::ToRun(async move { task!(own, number, submission).run().await }.boxed())
             }
-            Way::TrySubmit => match task!(own, number, wishes).try_submit() {
+            Way::TrySubmit => match task!(own, number, submission).try_submit() {
                 Ok(handle) => Waiting::ForResult(handle),
                 Err(error) => {
                     outcome = Some(Outcome::of_submit(&error));
@@ -246,7 +236,7 @@ impl Ticket {
         };
         let mut ticket = Self {
             number,
-            wishes,
+            submission,
             waiting,
             pool: outcome.is_none().then(|| pool.clone()),
             flag: Flag::raised(),
@@ -264,10 +254,10 @@ impl Ticket {
 
     fn add_callback(&mut self, office: &Office) {
         let Waiting::ForResult(handle) = &self.waiting else { return };
-        let pool = self.pool.take().filter(|_| self.wishes.then != Then::Nothing);
+        let pool = self.pool.take().filter(|_| self.submission.then != Then::Nothing);
         self.was_accepted = true;
         self.has_callback = true;
-        let (heard, then) = (Arc::clone(&self.heard), self.wishes.then);
+        let (heard, then) = (Arc::clone(&self.heard), self.submission.then);
         let office = office.clone();
         handle.add_done_callback(move |result| {
             heard.lock().push(Outcome::of(&result));
@@ -277,7 +267,7 @@ impl Ticket {
                 Then::Run => Way::Run,
             };
             let Some(pool) = pool else { return };
-            let mut child = Self::new(&pool, Wishes { way, ..Wishes::NONE }, &office);
+            let mut child = Self::new(&pool, Submission::by(way), &office);
             child.poll(&office);
             office.add(child);
         });

@@ -4,9 +4,7 @@ use super::model::{Desk, Entry, Model, Place, Stage};
 use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
-use crate::scheduler::{
-    Action, Counts, Failure, KillReason, LeaveReason, RefuseReason, Scheduler, Time,
-};
+use crate::scheduler::{Action, Failure, KillReason, LeaveReason, RefuseReason, Scheduler, Time};
 use crate::testing::{Check, ensure};
 
 /// One action on trial.
@@ -69,7 +67,7 @@ impl Trial<'_> {
         ensure!(!self.is_expired(entry), "{task} is too late to begin");
         let rival = self.model.rival(worker, entry);
         ensure!(rival.is_none(), "{rival:?} of the same key may run beside {task}");
-        ensure!(attempt == entry.attempt, "{task} has another attempt");
+        ensure!(attempt == entry.wishes.attempt, "{task} has another attempt");
         ensure!(desk.is_open(), "{worker} cannot take {task}");
         let ahead = desk.pipeline.len();
         ensure!(ahead < self.model.config.max_pipeline, "too many for {worker}");
@@ -81,7 +79,7 @@ impl Trial<'_> {
     }
 
     fn is_expired(&self, entry: &Entry) -> bool {
-        entry.deadline.is_some_and(|at| at <= self.now)
+        entry.wishes.deadline.is_some_and(|at| at <= self.now)
     }
 
     /// Whether there is a reason to end a task.
@@ -109,7 +107,7 @@ impl Trial<'_> {
         let leaves = !desk.serves() || self.is_sentenced(self.task(head)?);
         ensure!(!all || leaves, "{worker} need not give back all");
         let entry = self.task(head)?;
-        let gives = desk.pipeline.len() > 1 || entry.divisible || all || entry.timed_out;
+        let gives = desk.pipeline.len() > 1 || entry.wishes.divisible || all || entry.timed_out;
         ensure!(gives, "{worker} has nothing more to give back");
         ensure!(desk.stage != Stage::Gone, "{worker} is gone");
         Ok(())
@@ -138,7 +136,7 @@ impl Trial<'_> {
         ensure!(!entry.expired, "{task} is too late and waits again");
         if entry.timed_out || !self.is_revoked(task) {
             ensure!(self.is_over(task, worker), "{task} still runs");
-            ensure!(entry.retries > 0, "{task} is tried too often");
+            ensure!(entry.wishes.retries > 0, "{task} is tried too often");
         }
         Ok(())
     }
@@ -156,7 +154,7 @@ impl Trial<'_> {
             _ => (false, true),
         };
         ensure!(over, "{task} fails although it may still run");
-        let gives_up = entry.retries == 0 || self.model.cancels;
+        let gives_up = entry.wishes.retries == 0 || self.model.cancels;
         let revoked = self.is_revoked(task);
         let is_right = match failure {
             Failure::ShutDown => entry.place == Place::Refused && self.model.shut_down,
@@ -168,7 +166,7 @@ impl Trial<'_> {
             }
             Failure::Died => sent && !revoked && !entry.is_sentenced() && gives_up,
             Failure::TimedOut(limit) => {
-                sent && entry.timed_out && entry.timeout == Some(limit) && gives_up
+                sent && entry.timed_out && entry.wishes.timeout == Some(limit) && gives_up
             }
             Failure::Expired => self.is_expired(entry),
         };
@@ -291,17 +289,7 @@ pub(super) fn settled(model: &Model, world: &World, scheduler: &Scheduler, now: 
 }
 
 fn counts(model: &Model, scheduler: &Scheduler) -> Check {
-    let counts = scheduler.counts();
-    let expected = Counts {
-        submitted: model.tasks.len() as u64,
-        completed: model.completed,
-        failed: model.failed,
-        cancelled: model.cancelled,
-        killed: model.killed,
-        worker_starts: model.next_worker().0 - 1,
-        worker_restarts: model.restarts,
-        worker_deaths: model.deaths,
-    };
+    let (counts, expected) = (scheduler.counts(), model.counts);
     ensure!(counts == expected, "{counts:?} and not {expected:?}");
     let resolved = counts.completed + counts.failed + counts.cancelled;
     let open = (scheduler.waiting() + scheduler.running()) as u64;
@@ -372,7 +360,7 @@ fn nobody_idles(model: &Model, world: &World) -> Check {
     for desk in model.live().filter(|_| !model.spares_idle_ones()) {
         let behind = desk.pipeline.iter().skip(1).filter_map(|id| model.task(*id));
         let waits = |task: &Entry| world.claim(task.id) == Some(Claim::Offered);
-        let stuck = behind.filter(|task| task.key.is_none() && waits(task)).count();
+        let stuck = behind.filter(|task| task.wishes.key.is_none() && waits(task)).count();
         ensure!(stuck < desk.batch, "{} could help {}", idle.id, desk.id);
     }
     Ok(())
@@ -407,7 +395,7 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
         _ => None,
     });
     let deadlines = model.tasks.iter().filter(|task| task.place != Place::Resolved);
-    let deadlines = deadlines.filter(|task| !task.expired).filter_map(|task| task.deadline);
+    let deadlines = deadlines.filter(|task| !task.expired).filter_map(|task| task.wishes.deadline);
     let idle = model.live().filter_map(|desk| model.idle_until(desk));
     let limit = model.limit.filter(|_| !model.closed);
     let start = model.lacks_workers(now).then_some(model.not_before);
@@ -419,11 +407,12 @@ fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {
         Stage::Starting { deadline } | Stage::Ending { deadline, .. } => Some(deadline),
         Stage::Ready => {
             let head = model.task(*desk.pipeline.front()?)?;
-            let divides = desk.recallable && head.divisible && desk.recalled != Some(head.id);
+            let divides =
+                desk.recallable && head.wishes.divisible && desk.recalled != Some(head.id);
             let recalls = desk.pipeline.len() > 1 && !has_begun_behind(world, desk);
             let idle = model.live().any(Desk::is_idle);
             let helped = divides && idle;
-            let patience = if head.divisible && !helped { LONG_PATIENCE } else { PATIENCE };
+            let patience = if head.wishes.divisible && !helped { LONG_PATIENCE } else { PATIENCE };
             let patience = head.since.filter(|_| recalls || divides).map(|at| at + patience);
             let mercy = model.mercy_ends(desk);
             head.timeout_at().into_iter().chain(patience).chain(mercy).min()

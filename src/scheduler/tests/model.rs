@@ -10,7 +10,8 @@ use crate::scheduler::ending::STANDSTILL;
 use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;
 use crate::scheduler::{
-    Config, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailureKind, Task, Time,
+    Config, Counts, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailureKind, Task,
+    Time, Wishes,
 };
 
 /// Failed starts in a row after which a pool gives up; one counts ten, or one if it was killed.
@@ -32,14 +33,8 @@ pub(super) enum Place {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) id: TaskId,
-    pub(super) priority: i32,
-    pub(super) key: Option<u64>,
-    pub(super) deadline: Option<Time>,
-    pub(super) divisible: bool,
+    pub(super) wishes: Wishes,
     pub(super) place: Place,
-    pub(super) attempt: u32,
-    pub(super) retries: u32,
-    pub(super) timeout: Option<Time>,
     /// Since when it counts as running.
     pub(super) since: Option<Time>,
     /// Its user said so, and the scheduler has heard of it.
@@ -60,7 +55,7 @@ impl Entry {
 
     /// What is sent first stands first.
     pub(super) fn rank(&self) -> (Reverse<i32>, TaskId) {
-        (Reverse(self.priority), self.id)
+        (Reverse(self.wishes.priority), self.id)
     }
 
     pub(super) fn is_ready(&self, now: Time) -> bool {
@@ -72,7 +67,7 @@ impl Entry {
     }
 
     pub(super) fn timeout_at(&self) -> Option<Time> {
-        let at = self.since?.saturating_add(self.timeout?);
+        let at = self.since?.saturating_add(self.wishes.timeout?);
         (!self.is_sentenced()).then_some(at)
     }
 }
@@ -172,12 +167,7 @@ pub(super) struct Model {
     ends: u32,
     /// Until then no worker is started.
     pub(super) not_before: Time,
-    pub(super) completed: u64,
-    pub(super) failed: u64,
-    pub(super) cancelled: u64,
-    pub(super) killed: u64,
-    pub(super) deaths: u64,
-    pub(super) restarts: u64,
+    pub(super) counts: Counts,
     /// Workers that were wanted, have ended, and were not replaced.
     vacancies: u64,
 }
@@ -204,12 +194,7 @@ impl Model {
             failed_starts: 0,
             ends: 0,
             not_before: Time::ZERO,
-            completed: 0,
-            failed: 0,
-            cancelled: 0,
-            killed: 0,
-            deaths: 0,
-            restarts: 0,
+            counts: Counts::default(),
             vacancies: 0,
         }
     }
@@ -256,10 +241,10 @@ impl Model {
 
     /// The worker that a task has to wait for.
     pub(super) fn home(&self, task: &Entry) -> Option<WorkerId> {
-        let home = *self.homes.get(&task.key?)?;
+        let home = *self.homes.get(&task.wishes.key?)?;
         let desk = self.desk(home)?;
         let serves = desk.stage == Stage::Ready && desk.serves();
-        let has_one = || desk.pipeline.iter().any(|id| self.tasks[index(id.0)].key == task.key);
+        let has_one = || desk.pipeline.iter().any(|id| self.key(*id) == task.wishes.key);
         (serves || (desk.stage != Stage::Gone && has_one())).then_some(home)
     }
 
@@ -267,7 +252,11 @@ impl Model {
     pub(super) fn rival(&self, worker: WorkerId, task: &Entry) -> Option<TaskId> {
         let others = self.live().filter(|desk| desk.id != worker);
         let mut sent = others.flat_map(|desk| desk.pipeline.iter().copied());
-        sent.find(|id| task.key.is_some() && self.tasks[index(id.0)].key == task.key)
+        sent.find(|id| task.wishes.key.is_some() && self.key(*id) == task.wishes.key)
+    }
+
+    fn key(&self, id: TaskId) -> Option<u64> {
+        self.tasks[index(id.0)].wishes.key
     }
 
     /// Whether idle workers may be spared what waits: as many as there are CPUs run brief tasks,
@@ -288,8 +277,8 @@ impl Model {
     /// How many more workers than there are could take a task.
     fn wanted(&self, now: Time) -> usize {
         let homeless = || self.ready_tasks(now).filter(|task| self.home(task).is_none());
-        let keys: BTreeSet<u64> = homeless().filter_map(|task| task.key).collect();
-        homeless().filter(|task| task.key.is_none()).count() + keys.len()
+        let keys: BTreeSet<u64> = homeless().filter_map(|task| task.wishes.key).collect();
+        homeless().filter(|task| task.wishes.key.is_none()).count() + keys.len()
     }
 
     /// Whether one more worker would have something to do and may exist.
@@ -337,17 +326,11 @@ impl Model {
 
     pub(super) fn submit(&mut self, task: &Task) {
         let place = if self.shut_down || self.broken { Place::Refused } else { Place::Queued };
-        let wishes = task.wishes();
+        self.counts.submitted += 1;
         self.tasks.push(Entry {
             id: task.id,
-            priority: wishes.priority,
-            key: wishes.key,
-            deadline: wishes.deadline,
-            divisible: wishes.divisible,
+            wishes: *task.wishes(),
             place,
-            attempt: wishes.attempt,
-            retries: wishes.retries,
-            timeout: wishes.timeout,
             since: None,
             cancelled: false,
             aborted: false,
@@ -414,14 +397,14 @@ impl Model {
         task: TaskId,
         run_time: Duration,
     ) {
-        if !self.task_mut(task).divisible {
+        if !self.task_mut(task).wishes.divisible {
             self.tempo.record(run_time);
         }
         self.take_out(now, worker, task);
         self.desk_mut(worker).completed += 1;
         self.desk_mut(worker).batch = self.tempo.batch();
         self.task_mut(task).place = Place::Resolved;
-        self.completed += 1;
+        self.counts.completed += 1;
         if self.ends > 0 {
             self.ends = 0;
             self.not_before = Time::ZERO;
@@ -446,7 +429,7 @@ impl Model {
             let late = !matches!(stage, Stage::Starting { .. });
             self.must_break |= fatal || late || hopeless;
         } else {
-            self.deaths += 1;
+            self.counts.worker_deaths += 1;
             self.must_break |= self.config.on_worker_death == OnWorkerDeath::Break;
         }
     }
@@ -485,7 +468,7 @@ impl Model {
     /// The scheduler looks at the clock at every event.
     pub(super) fn expire(&mut self, now: Time) {
         for task in &mut self.tasks {
-            task.expired |= task.deadline.is_some_and(|at| at <= now);
+            task.expired |= task.wishes.deadline.is_some_and(|at| at <= now);
         }
     }
 
@@ -494,8 +477,9 @@ impl Model {
     pub(super) fn start(&mut self, now: Time) {
         if self.vacancies > 0 {
             self.vacancies -= 1;
-            self.restarts += 1;
+            self.counts.worker_restarts += 1;
         }
+        self.counts.worker_starts += 1;
         self.live.push(self.desks.len());
         self.desks.push(Desk {
             id: self.next_worker(),
@@ -516,7 +500,7 @@ impl Model {
     }
 
     pub(super) fn send(&mut self, worker: WorkerId, task: TaskId) {
-        if let Some(key) = self.task_mut(task).key {
+        if let Some(key) = self.task_mut(task).wishes.key {
             self.homes.insert(key, worker);
         }
         self.task_mut(task).place = Place::Sent(worker);
@@ -532,12 +516,12 @@ impl Model {
     pub(super) fn retry(&mut self, now: Time, worker: WorkerId, task: TaskId) {
         self.take_out(now, worker, task);
         let entry = self.task_mut(task);
-        entry.place = match delay(entry.attempt) {
+        entry.place = match delay(entry.wishes.attempt) {
             Time::ZERO => Place::Queued,
             delay => Place::Delayed(now + delay),
         };
-        entry.attempt += 1;
-        entry.retries -= 1;
+        entry.wishes.attempt += 1;
+        entry.wishes.retries -= 1;
         entry.timed_out = false;
     }
 
@@ -545,14 +529,14 @@ impl Model {
         let entry = self.task_mut(id);
         let other = entry.aborted || entry.timed_out || entry.expired;
         let is_killed = entry.cut_short && !other && !is_unbegun;
-        self.killed += u64::from(is_killed && failure == Failure::Cancelled);
+        self.counts.killed += u64::from(is_killed && failure == Failure::Cancelled);
         if let Place::Sent(worker) = self.task_mut(id).place {
             self.take_out(now, worker, id);
         }
         self.task_mut(id).place = Place::Resolved;
         match failure {
-            Failure::Cancelled => self.cancelled += 1,
-            _ => self.failed += 1,
+            Failure::Cancelled => self.counts.cancelled += 1,
+            _ => self.counts.failed += 1,
         }
     }
 

@@ -11,8 +11,10 @@ use super::model::{Desk, Model, Place};
 use super::sabotage::Saboteur;
 use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{self, Action, End, Failure, RefuseReason, Scheduler, Task, Time, Verdict};
-use crate::testing::{Check, ensure};
+use crate::scheduler::{
+    Action, End, Failure, LeaveReason, RefuseReason, Scheduler, Task, Time, Verdict, Wishes,
+};
+use crate::testing::{Check, Sights, ensure};
 
 /// Timers that are due at the same moment may follow from each other, but not for ever.
 const ALARMS: usize = 20;
@@ -33,7 +35,7 @@ pub(super) struct Play {
     /// Cancelled by their users; the scheduler has not heard of it.
     untold: Vec<TaskId>,
     saboteur: Option<Saboteur>,
-    sights: Sights,
+    pub(super) sights: Sights,
 }
 
 impl Play {
@@ -53,28 +55,28 @@ impl Play {
 
     // ----- what happens -----
 
-    pub(super) fn open(&mut self) -> Check {
+    pub(super) fn run(&mut self, events: &[Event]) -> Check {
         self.scheduler.open(self.now);
-        self.settle()
+        self.settle()?;
+        for (n, event) in events.iter().enumerate() {
+            self.event(*event).map_err(|broken| format!("event {n}: {broken}"))?;
+        }
+        self.fair_end()
     }
 
-    pub(super) fn event(&mut self, event: Event) -> Check {
+    fn event(&mut self, event: Event) -> Check {
         match event {
-            Event::Submit(wishes) => self.submit(wishes),
+            Event::Submit(wishes, parts) => self.submit(wishes, parts),
             Event::Cancel { task, tell } => self.cancel(task, tell),
             Event::Tell => self.tell_all(),
             Event::Abort { task } => self.abort(task),
-            Event::WarmUp => self.warm_up(),
-            Event::Resize { max_workers } => self.resize(max_workers),
-            Event::Recycle => self.recycle(),
-            Event::ShutDown { cancel, limit } => self.shut_down(cancel, limit),
-            Event::EndWorkers(force) => self.end_workers(force),
+            Event::Operation(operation) => self.operate(operation),
             Event::Wait(time) => self.wait(time),
             Event::Oversleep(time) => {
                 self.now += time;
                 Ok(())
             }
-            Event::Worker { worker, deed } => match self.world.choose(worker) {
+            Event::Worker { n, deed } => match self.world.choose(n) {
                 Some(worker) => self.deed(worker, deed),
                 None => Ok(()),
             },
@@ -177,8 +179,12 @@ impl Play {
     fn perform(&mut self, action: Action) -> Check {
         let trial = Trial { model: &self.model, world: &self.world, now: self.now };
         trial.action(action).map_err(|broken| format!("{action:?}: {broken}"))?;
-        self.sights.action(action);
-        self.sights.spared += usize::from(self.spares_an_idle_one(action));
+        if let Some(sight) = sight(action) {
+            self.sights.see(sight);
+        }
+        if self.spares_an_idle_one(action) {
+            self.sights.see("an idle worker that is spared");
+        }
         self.carry_out(action);
         Ok(())
     }
@@ -205,7 +211,9 @@ impl Play {
             Action::Recall { worker, all } => self.recall(worker, all),
             Action::Ask(worker) => {
                 let notices = self.world.ask(worker);
-                self.sights.mercies += usize::from(notices);
+                if notices {
+                    self.sights.see("a task that can end by itself");
+                }
                 self.model.asked(self.now, worker, notices);
                 self.scheduler.asked(self.now, worker, notices);
             }
@@ -252,14 +260,10 @@ impl Play {
     /// What a task of several parts has not begun becomes a task of its own.
     fn divide(&mut self, worker: WorkerId, whole: TaskId) {
         let Some(parts) = self.world.divide(whole) else { return };
-        self.sights.divisions += 1;
+        self.sights.see("a task that is divided");
         let entry = self.model.task(whole).unwrap().clone();
-        let wishes = scheduler::Wishes {
-            priority: entry.priority,
-            deadline: entry.deadline,
-            divisible: parts > 1,
-            ..scheduler::Wishes::default()
-        };
+        let Wishes { priority, deadline, .. } = entry.wishes;
+        let wishes = Wishes { priority, deadline, divisible: parts > 1, ..Wishes::default() };
         let part = Task::with(self.world.new_task(parts), wishes);
         self.model.submit_part(&part, entry.aborted);
         self.scheduler.divided(worker, part);
@@ -274,7 +278,7 @@ impl Play {
         if unbegun && !entry.timed_out {
             self.model.withdraw(self.now, worker, task);
         } else {
-            self.sights.retries += 1;
+            self.sights.see("a retry");
             self.model.retry(self.now, worker, task);
         }
     }
@@ -282,7 +286,7 @@ impl Play {
     // ----- the end -----
 
     /// From here on nothing goes wrong: every task and then the pool must come to an end.
-    pub(super) fn fair_end(&mut self) -> Check {
+    fn fair_end(&mut self) -> Check {
         self.fair_rounds(|model| !model.has_unresolved())?;
         self.shut_down(false, None)?;
         self.fair_rounds(|model| model.closed)?;
@@ -337,88 +341,32 @@ impl Play {
     }
 }
 
-/// What could be seen in histories.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sights {
-    sends: usize,
-    spared: usize,
-    recalls: usize,
-    withdrawals: usize,
-    retries: usize,
-    asks: usize,
-    mercies: usize,
-    divisions: usize,
-    lost_parts: usize,
-    expiries: usize,
-    leaves: [usize; 6],
-    terminations: usize,
-    kills: usize,
-    breaks: usize,
-    completed: usize,
-    cancelled: usize,
-    failed: usize,
-}
-
-impl Sights {
-    fn action(&mut self, action: Action) {
-        let count = match action {
-            Action::Send { .. } => &mut self.sends,
-            Action::Recall { .. } => &mut self.recalls,
-            Action::Ask(_) => &mut self.asks,
-            Action::Fail(_, Failure::Expired) => &mut self.expiries,
-            Action::Stop(_, why) => &mut self.leaves[why as usize],
-            Action::Withdraw(_) => &mut self.withdrawals,
-            Action::Terminate(_) => &mut self.terminations,
-            Action::Kill(..) => &mut self.kills,
-            Action::Refuse(RefuseReason::Broken) => &mut self.breaks,
-            _ => return,
-        };
-        *count += 1;
-    }
-
-    pub(super) fn add(&mut self, play: &Play) {
-        let seen = &play.sights;
-        let count = |number: u64| usize::try_from(number).unwrap();
-        self.sends += seen.sends;
-        self.spared += seen.spared;
-        self.recalls += seen.recalls;
-        self.withdrawals += seen.withdrawals;
-        self.retries += seen.retries;
-        self.asks += seen.asks;
-        self.mercies += seen.mercies;
-        self.divisions += seen.divisions;
-        self.lost_parts += seen.lost_parts;
-        self.expiries += seen.expiries;
-        for (sum, count) in self.leaves.iter_mut().zip(seen.leaves) {
-            *sum += count;
-        }
-        self.terminations += seen.terminations;
-        self.kills += seen.kills;
-        self.breaks += seen.breaks;
-        self.completed += count(play.model.completed);
-        self.cancelled += count(play.model.cancelled);
-        self.failed += count(play.model.failed);
-    }
-
-    pub(super) fn all_above(&self, least: usize) -> bool {
-        let counts = [
-            self.sends,
-            self.spared,
-            self.recalls,
-            self.withdrawals,
-            self.retries,
-            self.asks,
-            self.mercies,
-            self.divisions,
-            self.lost_parts,
-            self.expiries,
-            self.terminations,
-            self.kills,
-            self.breaks,
-            self.completed,
-            self.cancelled,
-            self.failed,
-        ];
-        counts.iter().chain(&self.leaves).all(|count| *count > least)
-    }
+/// What can be seen in an action.
+fn sight(action: Action) -> Option<&'static str> {
+    Some(match action {
+        Action::Send { .. } => "a task that is sent",
+        Action::Recall { .. } => "a recall",
+        Action::Ask(_) => "a task that is asked to end",
+        Action::Withdraw(_) => "a task that is queued again",
+        Action::Fail(_, failure) => match failure {
+            Failure::Died => "a death with a task",
+            Failure::TimedOut(_) => "a task that times out",
+            Failure::Expired => "a task that is too late",
+            Failure::Cancelled => "a task that is cancelled",
+            Failure::Broken => "a task in a broken pool",
+            Failure::ShutDown => "a task for a closed pool",
+        },
+        Action::Stop(_, why) => match why {
+            LeaveReason::Idle => "a worker that has nothing to do",
+            LeaveReason::UsedUp => "a worker that is used up",
+            LeaveReason::Memory => "a memory limit",
+            LeaveReason::Recycled => "a recycled worker",
+            LeaveReason::Surplus => "a surplus worker",
+            LeaveReason::ShutDown => "a worker that is not needed at the end",
+        },
+        Action::Terminate(_) => "a termination",
+        Action::Kill(..) => "a kill",
+        Action::Refuse(RefuseReason::Broken) => "a broken pool",
+        _ => return None,
+    })
 }

@@ -8,6 +8,7 @@ use crate::scheduler::{
     Action, Config, Counts, End, Failure, Force, KillReason, LeaveReason, OnWorkerDeath, Scheduler,
     StartFailureKind, Task, Time, Verdict, Wishes,
 };
+use crate::testing::plain_config;
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -360,18 +361,7 @@ impl Pool {
 
 /// Nothing but what every pool must have.
 pub(super) fn config(max_workers: usize) -> Config {
-    Config {
-        max_workers,
-        min_workers: 0,
-        idle_timeout: None,
-        max_tasks: None,
-        on_worker_death: OnWorkerDeath::Replace,
-        start_timeout: START_TIMEOUT,
-        grace_period: GRACE,
-        max_pipeline: 4,
-        cpus: 2,
-        brief_row: u32::MAX,
-    }
+    Config { start_timeout: START_TIMEOUT, grace_period: GRACE, ..plain_config(max_workers) }
 }
 
 // ----- tasks -----

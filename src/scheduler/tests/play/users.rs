@@ -2,23 +2,17 @@
 
 use std::time::Duration;
 
-use super::super::history::Wishes;
 use super::super::model::Place;
 use super::super::world::Claim;
 use super::Play;
 use crate::base::TaskId;
-use crate::scheduler::{self, Force, Task};
-use crate::testing::{Check, ensure};
+use crate::scheduler::{Force, Task, Wishes};
+use crate::testing::{Check, Operation, ensure};
 
 impl Play {
-    pub(super) fn submit(&mut self, wishes: Wishes) -> Check {
-        let Wishes { timeout, retries, deadline, priority, key, parts } = wishes;
-        let id = self.world.new_task(parts);
-        let deadline = deadline.map(|limit| self.now + limit);
-        let divisible = parts > 1;
-        let wishes =
-            scheduler::Wishes { priority, key, retries, timeout, deadline, divisible, attempt: 1 };
-        let task = Task::with(id, wishes);
+    pub(super) fn submit(&mut self, wishes: Wishes, parts: usize) -> Check {
+        let deadline = wishes.deadline.map(|limit| self.now + limit);
+        let task = Task::with(self.world.new_task(parts), Wishes { deadline, ..wishes });
         self.model.submit(&task);
         self.scheduler.submit(self.now, task);
         self.settle()
@@ -78,26 +72,36 @@ impl Play {
         Ok(())
     }
 
-    pub(super) fn warm_up(&mut self) -> Check {
+    pub(super) fn operate(&mut self, operation: Operation) -> Check {
+        match operation {
+            Operation::WarmUp => self.warm_up(),
+            Operation::Resize { max_workers } => self.resize(max_workers),
+            Operation::Recycle => self.recycle(),
+            Operation::ShutDown { cancel, limit } => self.shut_down(cancel, limit),
+            Operation::EndWorkers(force) => self.end_workers(force),
+        }
+    }
+
+    fn warm_up(&mut self) -> Check {
         let is_open = !self.model.shut_down && !self.model.broken;
         self.model.wants_warmth |= is_open && !self.model.is_warm();
         self.scheduler.warm_up(self.now);
         self.settle()
     }
 
-    pub(super) fn resize(&mut self, max_workers: usize) -> Check {
+    fn resize(&mut self, max_workers: usize) -> Check {
         self.model.config.max_workers = max_workers;
         self.scheduler.resize(self.now, max_workers);
         self.settle()
     }
 
-    pub(super) fn recycle(&mut self) -> Check {
+    fn recycle(&mut self) -> Check {
         self.model.recycle();
         self.scheduler.recycle(self.now);
         self.settle()
     }
 
-    pub(super) fn end_workers(&mut self, force: Force) -> Check {
+    fn end_workers(&mut self, force: Force) -> Check {
         self.model.shut_down(self.now, true, None);
         self.model.limit = None;
         self.model.forced = true;

@@ -105,6 +105,7 @@ impl Play {
         if delivered {
             let place = self.model.task(task).map(|task| task.place);
             ensure!(place == Some(Place::Sent(worker)), "{task} is not there");
+            self.sights.see("a result");
             self.model.finished(self.now, worker, task, run_time);
         }
         self.settle()
@@ -182,7 +183,7 @@ impl Play {
         };
         let is_left = self.world.lose_first_part(first);
         if is_left {
-            self.sights.lost_parts += 1;
+            self.sights.see("the rest of a task whose worker died");
             self.model.task_mut(first).begun -= 1;
         }
         usize::from(is_left)
