@@ -12,7 +12,7 @@
 //!
 //! It begins with a length of zero that is written too long, as postcard never does.
 
-use crate::sys::numbers::Number;
+use bytemuck::Pod;
 
 /// What a packed sequence begins with.
 pub(super) const PACKED: [u8; 2] = [0x80, 0];
@@ -24,7 +24,7 @@ pub(super) const PACK_FROM: usize = 64;
 pub(super) const SIGNED: u8 = 0x80;
 
 /// A number that can be in a sequence that is copied as a whole.
-pub(super) trait Packable: Number {
+pub(super) trait Packable: Pod {
     /// `None`: its length is fixed, and nothing needs to be said.
     const KIND: Option<u8>;
 }

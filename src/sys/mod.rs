@@ -19,8 +19,6 @@ pub(crate) mod memory;
 pub(crate) mod numbers;
 /// Pipes between a process and its parent.
 pub(crate) mod pipe;
-/// Types that are nothing but their bytes.
-pub(crate) mod plain;
 /// Processes: their start, their signals, their end.
 pub(crate) mod process;
 /// Bytes that nobody can guess.

@@ -8,17 +8,10 @@ use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, transmute, transmute_copy};
 use std::net::{SocketAddr, SocketAddrV6};
 
+use bytemuck::Pod;
 use bytes::Bytes;
 
 use super::buffer::vec_for;
-
-/// A number, or an array of some, whose bytes in memory are, in this order, those that are sent.
-///
-/// # Safety
-///
-/// Each sequence of as many bytes as the type has is one of its values, and the other way round.
-#[expect(unsafe_code, reason = "what it promises is relied on")]
-pub(crate) unsafe trait Number: Copy + 'static {}
 
 /// A type without lifetimes among its parameters.
 ///
@@ -28,29 +21,18 @@ pub(crate) unsafe trait Number: Copy + 'static {}
 #[expect(unsafe_code, reason = "what it promises is relied on")]
 pub(crate) unsafe trait Timeless: 'static {}
 
-macro_rules! numbers {
-    ($($number:ty)*) => {$(
-        // SAFETY: it has neither padding nor values that are not allowed.
-        #[expect(unsafe_code, reason = "makes a promise")]
-        unsafe impl Number for $number {}
+macro_rules! timeless {
+    ($($type:ty)*) => {$(
         // SAFETY: there is no lifetime in it.
         #[expect(unsafe_code, reason = "makes a promise")]
-        unsafe impl Timeless for Vec<$number> {}
+        unsafe impl Timeless for $type {}
     )*};
 }
 
-numbers! { u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64 }
-numbers! { [f32; 2] [f32; 3] [f32; 4] [f64; 2] [f64; 3] [f64; 4] }
-
-// SAFETY: there is no lifetime in it.
-#[expect(unsafe_code, reason = "makes a promise")]
-unsafe impl Timeless for Bytes {}
-// SAFETY: there is no lifetime in it.
-#[expect(unsafe_code, reason = "makes a promise")]
-unsafe impl Timeless for SocketAddrV6 {}
-// SAFETY: there is no lifetime in it.
-#[expect(unsafe_code, reason = "makes a promise")]
-unsafe impl Timeless for SocketAddr {}
+timeless! { Bytes SocketAddr SocketAddrV6 }
+timeless! { Vec<u8> Vec<u16> Vec<u32> Vec<u64> Vec<u128> Vec<usize> Vec<f32> Vec<f64> }
+timeless! { Vec<i8> Vec<i16> Vec<i32> Vec<i64> Vec<i128> Vec<isize> }
+timeless! { Vec<[f32; 2]> Vec<[f32; 3]> Vec<[f32; 4]> Vec<[f64; 2]> Vec<[f64; 3]> Vec<[f64; 4]> }
 
 /// What tells types apart, though not the lifetimes in them.
 pub(crate) fn type_id<T: ?Sized>() -> TypeId {
@@ -111,11 +93,14 @@ pub(crate) fn peek<T: ?Sized, U: Timeless>(value: &T) -> Option<&U> {
 
 /// The numbers that `items` refers to, if it is a reference to a slice or to a `Vec` of them.
 #[inline]
-pub(crate) fn as_numbers<I, N: Number>(items: &I) -> Option<&[N]> {
+pub(crate) fn as_numbers<I, N: 'static>(items: &I) -> Option<&[N]>
+where
+    Vec<N>: Timeless,
+{
     let (id, items) = (type_id::<I>(), std::ptr::from_ref(items));
     if id == TypeId::of::<&'static [N]>() {
-        // SAFETY: `I` is a reference to a slice of these numbers. Its lifetime is longer than that
-        // of the reference to it, which is the one of the result.
+        // SAFETY: `I` is a reference to a slice of these numbers, in which there are no lifetimes.
+        // Its own is longer than that of the reference to it, which is the one of the result.
         #[expect(unsafe_code, reason = "knows more of a type than the compiler")]
         return Some(unsafe { *items.cast::<&[N]>() });
     }
@@ -127,16 +112,8 @@ pub(crate) fn as_numbers<I, N: Number>(items: &I) -> Option<&[N]> {
     None
 }
 
-pub(crate) fn number_bytes<N: Number>(numbers: &[N]) -> &[u8] {
-    // SAFETY: it is the same memory, and all bytes of a number may be looked at.
-    #[expect(unsafe_code, reason = "looks at numbers as bytes")]
-    unsafe {
-        std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers))
-    }
-}
-
 /// The numbers that these are the bytes of. What is left over at the end is left out.
-pub(crate) fn collect_numbers<N: Number>(bytes: &[u8]) -> Vec<N> {
+pub(crate) fn collect_numbers<N: Pod>(bytes: &[u8]) -> Vec<N> {
     let count = bytes.len() / size_of::<N>();
     let mut numbers = vec_for(count);
     let room = numbers.spare_capacity_mut();
@@ -159,8 +136,7 @@ mod tests {
     #[test]
     fn numbers_come_back_from_their_bytes() {
         let numbers = [1.5_f64, -0.25, f64::INFINITY];
-        let bytes = number_bytes(&numbers);
-        assert_eq!(bytes[..8], 1.5_f64.to_le_bytes());
+        let bytes = bytemuck::cast_slice(&numbers);
         assert_eq!(collect_numbers::<f64>(bytes), numbers);
         assert_eq!(collect_numbers::<u128>(&[7; 40]), [u128::from_le_bytes([7; 16]); 2]);
         assert_eq!(collect_numbers::<u16>(&[]), [0_u16; 0]);

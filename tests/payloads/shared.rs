@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytemuck::{Pod, Zeroable};
 use futures::{StreamExt, TryStreamExt};
 use procpool::{
     Process, ProcessPoolExecutor, SharedBytes, SharedSlice, SharedSliceMut, StartMethod,
@@ -52,6 +53,21 @@ fn tail(numbers: SharedSlice<u64>, from: usize) -> SharedSlice<u64> {
     numbers.slice(from..)
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+struct Particle {
+    position: [f64; 3],
+    charge: i32,
+    kind: u32,
+}
+
+fn mirror(mut particles: SharedSliceMut<Particle>) -> SharedSlice<Particle> {
+    for particle in particles.as_mut_slice() {
+        *particle = Particle { charge: -particle.charge, ..*particle };
+    }
+    particles.freeze()
+}
+
 fn add(mut numbers: SharedSliceMut<u32>, summand: u32) -> SharedSliceMut<u32> {
     numbers.as_mut_slice().iter_mut().for_each(|number| *number += summand);
     numbers
@@ -78,6 +94,7 @@ procpool::register!(
     turn_around,
     squares,
     tail,
+    mirror,
     add,
     panic_with,
     hold_with,
@@ -100,6 +117,16 @@ async fn many_tasks_read_the_same_memory() {
     for (place, handle) in handles {
         assert_eq!(in_time(handle).await.unwrap(), place);
     }
+}
+
+#[tokio::test]
+async fn its_values_can_be_structures() {
+    let particle = |n: i32| Particle { position: [n.into(), 0.5, -0.5], charge: n, kind: 7 };
+    let particles = [1, -2, 3].map(particle);
+    let sent = SharedSliceMut::copy_from_slice(&particles).unwrap();
+    let received = in_time(pool_of(1).run(mirror, sent)).await.unwrap();
+    let expected = particles.map(|particle| Particle { charge: -particle.charge, ..particle });
+    assert_eq!(received[..], expected);
 }
 
 #[tokio::test]

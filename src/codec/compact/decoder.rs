@@ -1,5 +1,6 @@
 //! Bytes to values.
 
+use bytemuck::Pod;
 use bytes::Bytes;
 use serde::de::value::U32Deserializer;
 use serde::de::{
@@ -14,7 +15,7 @@ use super::super::number::{PACKED, Packable, SIGNED, for_each_array, for_each_nu
 use super::super::reader::{Reader, end, failed};
 use super::super::visitor::{visitor_of_bytes, visitor_of_numbers};
 use crate::sys::buffer::vec_for;
-use crate::sys::numbers::{Number, Timeless, collect_numbers, convert, type_id};
+use crate::sys::numbers::{Timeless, collect_numbers, convert, type_id};
 
 /// What values that take no bytes may take in memory all together, so that a few bytes cannot stand
 /// for any amount of it; and, counted in such values, for how much work.
@@ -114,7 +115,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// So many of what takes as many bytes here as in memory.
-    fn fixed<N: Number, T>(&mut self, count: usize) -> Option<Result<T, CodecError>>
+    fn fixed<N: Pod, T>(&mut self, count: usize) -> Option<Result<T, CodecError>>
     where
         Vec<N>: Timeless,
     {

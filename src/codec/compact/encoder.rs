@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::net::{Ipv6Addr, SocketAddrV6};
 
+use bytemuck::{Pod, cast_slice};
 use serde::{Serialize, Serializer, ser};
 
 use super::super::depth::Depth;
@@ -10,7 +11,7 @@ use super::super::error::{CodecError, Fault, Lack, Step, check_flow};
 use super::super::named::{self, NAMED};
 use super::super::number::{PACK_FROM, PACKED, Packable, for_each_array, for_each_number};
 use super::super::writer::Writer;
-use crate::sys::numbers::{Number, as_numbers, number_bytes, peek, type_id};
+use crate::sys::numbers::{as_numbers, peek, type_id};
 
 /// What a name of shared memory is known by. It is asked for what it names only if a value is
 /// written for another process.
@@ -87,12 +88,12 @@ impl<'a> Encoder<'a> {
             self.writer.push(kind)?;
         }
         self.writer.length(numbers.len())?;
-        self.writer.extend(number_bytes(numbers))
+        self.writer.extend(cast_slice(numbers))
     }
 
-    fn arrays<N: Number>(&mut self, arrays: &[N]) -> Result<(), CodecError> {
+    fn arrays<N: Pod>(&mut self, arrays: &[N]) -> Result<(), CodecError> {
         self.writer.length(arrays.len())?;
-        self.writer.extend(number_bytes(arrays))
+        self.writer.extend(cast_slice(arrays))
     }
 
     /// Encodes what `items` refers to if it is a sequence of numbers that is worth it.

@@ -3,6 +3,7 @@
 use std::any::{TypeId, type_name};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
+use bytemuck::cast_slice;
 use serde::{Serialize, Serializer, ser};
 
 use super::super::depth::Depth;
@@ -12,7 +13,7 @@ use super::super::writer::Writer;
 use super::names::Names;
 use super::tag::{self, Tagged};
 use super::wrapper::NAMED;
-use crate::sys::numbers::{as_numbers, number_bytes, peek, type_id};
+use crate::sys::numbers::{as_numbers, peek, type_id};
 
 /// Writes values in the named form.
 pub(super) struct Encoder<'b, 'a> {
@@ -131,7 +132,7 @@ impl<'b, 'a> Encoder<'b, 'a> {
     fn numbers<N: Tagged>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
         self.tag(tag::PACKED)?;
         self.tagged_length(N::TAG, numbers.len())?;
-        self.writer.extend(number_bytes(numbers))
+        self.writer.extend(cast_slice(numbers))
     }
 }
 

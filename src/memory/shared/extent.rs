@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+/// What the first byte of shared memory is aligned to.
+const ALIGNMENT: usize = 4096;
+
 /// A part of shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Extent {
@@ -27,6 +30,8 @@ impl Extent {
 
     /// Where its bytes are, if they are all inside of so many.
     pub(super) fn bytes<T>(self, available: usize) -> Option<Range<usize>> {
+        const { assert!(size_of::<T>() > 0, "no bytes can be found for such values") };
+        const { assert!(align_of::<T>() <= ALIGNMENT, "shared memory is not aligned for them") };
         let start = usize::try_from(self.start).ok()?;
         let len = usize::try_from(self.len).ok()?.checked_mul(size_of::<T>())?;
         let end = start.checked_add(len).filter(|end| *end <= available)?;

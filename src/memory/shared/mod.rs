@@ -16,12 +16,13 @@ mod extent;
 mod keep;
 mod lend;
 mod memory;
+mod plain;
 mod reference;
 mod slice;
 mod slice_mut;
 
 pub(crate) use self::keep::{Kept, collect};
 pub(crate) use self::lend::{Lent, borrow, lend, refuse_to_lend, settle, why_not_lend};
+pub use self::plain::Plain;
 pub use self::slice::{SharedBytes, SharedSlice};
 pub use self::slice_mut::{SharedBytesMut, SharedSliceMut};
-pub use crate::sys::plain::Plain;

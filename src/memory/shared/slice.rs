@@ -5,14 +5,15 @@ use std::ops::{Bound, Deref, RangeBounds};
 use std::sync::Arc;
 use std::{fmt, io};
 
+use bytemuck::{cast_slice, try_cast_slice};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::extent::Extent;
 use super::keep::{Held, encoding, hold};
 use super::memory::{Exclusive, Frozen};
+use super::plain::Plain;
 use super::reference::{deserialize_reference, serialize_reference};
-use crate::sys::plain::{Plain, as_bytes, as_plain};
 
 /// Bytes in shared memory; see [`SharedSlice`].
 pub type SharedBytes = SharedSlice<u8>;
@@ -97,7 +98,7 @@ impl<T: Plain> SharedSlice<T> {
     /// If there is not enough memory, if this process may open no more file descriptors, if files
     /// of that size are forbidden (`RLIMIT_FSIZE`), or if the system is not Linux.
     pub fn copy_from_slice(values: &[T]) -> io::Result<Self> {
-        Ok(Self::new(Exclusive::copy_of(as_bytes(values))?.freeze(), Extent::new(values.len())))
+        Ok(Self::new(Exclusive::copy_of(cast_slice(values))?.freeze(), Extent::new(values.len())))
     }
 
     pub(super) fn new(memory: Arc<Frozen>, extent: Extent) -> Self {
@@ -147,7 +148,7 @@ impl<T: Plain> Deref for SharedSlice<T> {
         let bytes = self.memory.bytes();
         // It was looked at when this was made, so it is inside and aligned.
         let range = self.extent.bytes::<T>(bytes.len()).unwrap_or_default();
-        as_plain(&bytes[range]).unwrap_or_default()
+        try_cast_slice(&bytes[range]).unwrap_or_default()
     }
 }
 

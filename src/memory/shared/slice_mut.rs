@@ -3,16 +3,17 @@
 use std::marker::PhantomData;
 use std::{fmt, io};
 
+use bytemuck::{cast_slice, try_cast_slice_mut};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::extent::{Extent, size_of_values};
 use super::keep::{Encoding, Held, encoding, hold};
 use super::memory::{Exclusive, Name};
+use super::plain::Plain;
 use super::reference::{deserialize_reference, serialize_reference};
 use super::slice::SharedSlice;
 use crate::base::sync::Mutex;
-use crate::sys::plain::{Plain, as_bytes, as_plain_mut};
 
 /// Bytes in shared memory that can be changed; see [`SharedSliceMut`].
 pub type SharedBytesMut = SharedSliceMut<u8>;
@@ -102,7 +103,7 @@ impl<T: Plain> SharedSliceMut<T> {
     ///
     /// As those of [`SharedSlice::copy_from_slice`].
     pub fn copy_from_slice(values: &[T]) -> io::Result<Self> {
-        Ok(Self::new(Exclusive::copy_of(as_bytes(values))?, Extent::new(values.len())))
+        Ok(Self::new(Exclusive::copy_of(cast_slice(values))?, Extent::new(values.len())))
     }
 
     pub(super) fn new(memory: Exclusive, extent: Extent) -> Self {
@@ -130,7 +131,7 @@ impl<T: Plain> SharedSliceMut<T> {
         let bytes = self.owner.get_mut().memory().bytes();
         // It was looked at when this was made, so it is inside and aligned.
         let range = self.extent.bytes::<T>(bytes.len()).unwrap_or_default();
-        as_plain_mut(&mut bytes[range]).unwrap_or_default()
+        try_cast_slice_mut(&mut bytes[range]).unwrap_or_default()
     }
 
     /// Lets everybody read it, and nobody change it.
