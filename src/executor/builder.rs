@@ -1,6 +1,5 @@
 //! The configuration of a pool.
 
-use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use crate::base::ResourceLimits;
 use crate::error::BuildError;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Callable, TaskFn};
-use crate::parent::{Environment, RawDescriptor, StartMethod, WorkerOutput};
+use crate::parent::{Program, StartMethod, WorkerOutput, program_settings};
 use crate::pool::{ExitHook, OnWorkerDeath, Settings, prepare};
 
 impl ProcessPoolExecutor {
@@ -117,28 +116,6 @@ impl Builder {
         self
     }
 
-    /// A worker cannot allocate more bytes than this, whatever it runs: Rust code that needs more
-    /// is aborted, so that its task fails by the [death](crate::TaskError::is_worker_death) of its
-    /// worker, whose last words are "memory allocation of … bytes failed"; see
-    /// [`is_memory_limit`](crate::WorkerDeath::is_memory_limit). Default: no limit. There are
-    /// [other limits](Self::limits).
-    ///
-    /// It is the system's limit on private writable memory (`RLIMIT_DATA`), which what a task
-    /// starts inherits, and in which what was [preloaded](Self::preload) counts as well. Leave room
-    /// for the worker itself: its program, its threads, and its allocator's reserves.
-    pub fn hard_memory_limit(mut self, bytes: u64) -> Self {
-        self.settings.launch.limits = self.settings.launch.limits.memory(bytes);
-        self
-    }
-
-    /// Limits what each worker may take of the machine: memory, CPU time, the size of files,
-    /// descriptors. Of two values for one limit the later one counts. Default: no limits but those
-    /// that this process has.
-    pub fn limits(mut self, limits: ResourceLimits) -> Self {
-        self.settings.launch.limits = limits.or(self.settings.launch.limits);
-        self
-    }
-
     /// How many tasks may wait to begin. When so many do, `submit` waits and `try_submit` refuses.
     ///
     /// Default: 10,000, enough to keep any number of cores busy, and little memory if the arguments
@@ -222,79 +199,32 @@ impl Builder {
         self
     }
 
-    /// Sets an environment variable of the workers. They inherit the others. Of two values for one
-    /// variable the later one counts.
-    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.settings.launch.program.env.set(key.as_ref(), value.as_ref());
-        self
+    /// A worker cannot allocate more bytes than this, whatever it runs: Rust code that needs more
+    /// is aborted, so that its task fails by the [death](crate::TaskError::is_worker_death) of its
+    /// worker, whose last words are "memory allocation of … bytes failed"; see
+    /// [`is_memory_limit`](crate::WorkerDeath::is_memory_limit). Default: no limit. There are
+    /// [other limits](Self::limits).
+    ///
+    /// It is the system's limit on private writable memory (`RLIMIT_DATA`), which what a task
+    /// starts inherits, and in which what was [preloaded](Self::preload) counts as well. Leave room
+    /// for the worker itself: its program, its threads, and its allocator's reserves.
+    pub fn hard_memory_limit(self, bytes: u64) -> Self {
+        self.limits(ResourceLimits::new().memory(bytes))
     }
 
-    /// Removes an environment variable, be it inherited or set before.
-    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
-        self.settings.launch.program.env.remove(key.as_ref());
-        self
-    }
-
-    /// Workers inherit no environment variables, and those that were set before are forgotten: as
-    /// in [`std::process::Command::env_clear`]. So no task finds secrets there that this process
-    /// was given. procpool itself needs none.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), procpool::BuildError> {
-    /// let pool = procpool::ProcessPoolExecutor::builder()
-    ///     .env_clear()
-    ///     .env("PATH", "/usr/bin:/bin") // for what tasks start
-    ///     .build()?;
-    /// # drop(pool);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn env_clear(mut self) -> Self {
-        self.settings.launch.program.env.clear();
-        self
-    }
-
-    /// Workers keep these descriptors, under their numbers, of those that they inherit: they must
-    /// be open, and without close-on-exec, whenever a worker is started. Of two calls the later one
-    /// counts.
-    ///
-    /// Default: none. What this process has left open for its children by mistake, as code in C may
-    /// do, is closed before anything of yours runs there: so nobody waits in vain for the end of a
-    /// connection, and no task finds a door that was not meant for it. What Rust opens no child
-    /// inherits in the first place. With [`StartMethod::ForkServer`] this is about the server, from
-    /// which workers inherit everything.
-    ///
-    /// It is the parameter of this name of Python's `subprocess.Popen`.
-    pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawDescriptor>) -> Self {
-        self.settings.launch.program.pass_fds = fds.into_iter().collect();
-        self
-    }
-
-    /// The directory that workers start in. Default: that of this process when they start.
-    ///
-    /// A relative path counts from the directory that this process is in now, and so does that of a
-    /// [`worker_command`](Self::worker_command). If the directory is missing or cannot be entered
-    /// the pool is broken as soon as a worker is started, with an error that names it.
-    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.settings.launch.program.current_dir = Some(absolute(directory.as_ref()));
-        self
-    }
+    program_settings! { settings.launch.program }
 
     /// Starts workers by this command instead of this process's own program. It must call
     /// [`worker_main`](crate::worker_main), or [`init`](crate::init), in a program that has
-    /// registered the same functions. A bare name is looked for in `PATH`.
+    /// registered the same functions. A bare name is looked for in `PATH`; a relative path counts
+    /// from the directory that this process is in now.
     ///
     /// Takes a path, or a [`std::process::Command`], of which the program, the arguments, the
     /// environment variables that it sets or removes, and the directory are used. Whether its
     /// environment was cleared cannot be seen: for that there is [`env_clear`](Self::env_clear),
     /// before this.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
-        let WorkerCommand { words, env, current_dir } = command.into();
-        self.settings.launch.program.command = Some(words);
-        self.settings.launch.program.env.extend(env);
-        self.settings.launch.program.current_dir =
-            current_dir.or(self.settings.launch.program.current_dir);
+        self.settings.launch.program.replace_by(command.into().0);
         self
     }
 
@@ -432,79 +362,24 @@ impl Builder {
     }
 }
 
-/// Without a directory to start from it stays as it is, and fails where it is used.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
 /// A program and its arguments; what [`Builder::worker_command`] takes.
 #[derive(Clone, Debug)]
-pub struct WorkerCommand {
-    words: Vec<OsString>,
-    env: Environment,
-    current_dir: Option<PathBuf>,
-}
+pub struct WorkerCommand(Program);
 
-impl WorkerCommand {
-    fn program(program: impl AsRef<OsStr>) -> Self {
-        Self {
-            words: vec![locate(program.as_ref())],
-            env: Environment::default(),
-            current_dir: None,
+macro_rules! worker_commands {
+    ($($path:ty)*) => {$(
+        impl From<$path> for WorkerCommand {
+            fn from(program: $path) -> Self {
+                Self(Program::named(program.as_ref()))
+            }
         }
-    }
+    )*};
 }
 
-/// A program is found where this process sees it, whichever directory workers start in.
-fn locate(program: &OsStr) -> OsString {
-    let path = Path::new(program);
-    let is_bare = path.file_name() == Some(program); // it is looked for in `PATH`
-    if is_bare { program.to_owned() } else { absolute(path).into() }
-}
-
-impl From<&str> for WorkerCommand {
-    fn from(program: &str) -> Self {
-        Self::program(program)
-    }
-}
-
-impl From<String> for WorkerCommand {
-    fn from(program: String) -> Self {
-        Self::program(program)
-    }
-}
-
-impl From<&Path> for WorkerCommand {
-    fn from(program: &Path) -> Self {
-        Self::program(program)
-    }
-}
-
-impl From<PathBuf> for WorkerCommand {
-    fn from(program: PathBuf) -> Self {
-        Self::program(program)
-    }
-}
+worker_commands! { &str String &Path PathBuf }
 
 impl From<std::process::Command> for WorkerCommand {
     fn from(command: std::process::Command) -> Self {
-        let args = command.get_args().map(OsStr::to_owned);
-        let words = std::iter::once(locate(command.get_program())).chain(args);
-        let current_dir = command.get_current_dir().map(absolute);
-        Self { words: words.collect(), env: Environment::of(&command), current_dir }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_paths_of_programs_are_made_absolute() {
-        assert_eq!(locate(OsStr::new("worker")), "worker");
-        assert_eq!(locate(OsStr::new("/bin/worker")), "/bin/worker");
-        let here = std::env::current_dir().unwrap();
-        assert_eq!(locate(OsStr::new("./worker")), here.join("worker"));
-        assert_eq!(locate(OsStr::new("bin/worker")), here.join("bin/worker"));
+        Self(Program::of(&command))
     }
 }

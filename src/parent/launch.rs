@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::base::{Identity, ResourceLimits, WorkerId};
+use crate::base::{Identity, WorkerId};
 use crate::error::{PoolProcess, Refusal, StartError, WorkerDeath};
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
@@ -47,7 +47,6 @@ pub(crate) struct Launch {
     pub(crate) start_method: StartMethod,
     pub(crate) start_timeout: Duration,
     pub(crate) output: WorkerOutput,
-    pub(crate) limits: ResourceLimits,
     pub(crate) max_payload: usize,
     pub(crate) shared_memory: usize,
     pub(crate) max_tasks_per_child: Option<u64>,
@@ -65,7 +64,6 @@ impl Default for Launch {
             start_method: StartMethod::default(),
             start_timeout: Duration::from_secs(30),
             output: WorkerOutput::default(),
-            limits: ResourceLimits::default(),
             max_payload: 1 << 30,
             shared_memory: 256 << 20,
             max_tasks_per_child: None,
@@ -110,7 +108,7 @@ impl Launch {
             identity: Identity::of_worker(&self.name, worker),
             max_payload: self.max_payload as u64,
             max_memory: self.max_memory_per_child,
-            limits: self.limits,
+            limits: self.program.limits,
             pass_fds: self.program.pass_fds.clone(),
             max_tasks: self.leaves_after(),
             functions,

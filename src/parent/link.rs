@@ -489,7 +489,7 @@ impl<'a> Link<'a> {
             exit_code: exit.and_then(|exit| exit.code),
             signal: exit.and_then(|exit| exit.signal),
             stderr_tail,
-            limits: self.launch.limits,
+            limits: self.launch.program.limits,
             remark,
         });
         if self.was_ready {

@@ -16,4 +16,4 @@ pub(crate) use self::launch::Launch;
 pub use self::launch::StartMethod;
 pub(crate) use self::outlet::Outlet;
 pub use self::output::{OutputLine, WorkerOutput};
-pub(crate) use self::program::{Environment, Program, RawDescriptor, start_child};
+pub(crate) use self::program::{Program, RawDescriptor, program_settings, start_child};

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::base::ResourceLimits;
 use crate::error::StartError;
 use crate::function::TestWorker;
 /// What names a descriptor to a child.
@@ -27,7 +28,94 @@ pub(crate) struct Program {
     pub(crate) current_dir: Option<PathBuf>,
     /// What it keeps of the descriptors that it inherits.
     pub(crate) pass_fds: Vec<RawDescriptor>,
+    /// What it may take; it sees to that itself.
+    pub(crate) limits: ResourceLimits,
 }
+
+/// What all builders let their users choose of a program, which is this field of theirs.
+macro_rules! program_settings {
+    ($($program:ident).+) => {
+        /// Limits what each process that is started may take of the machine: memory, CPU time, the
+        /// size of files, descriptors. Of two values for one limit the later one counts. Default:
+        /// no limits but those that this process has.
+        pub fn limits(mut self, limits: $crate::ResourceLimits) -> Self {
+            self.$($program).+.limits = limits.or(self.$($program).+.limits);
+            self
+        }
+
+        /// Sets an environment variable. The others are inherited. Of two values for one variable
+        /// the later one counts.
+        pub fn env(
+            mut self,
+            key: impl AsRef<::std::ffi::OsStr>,
+            value: impl AsRef<::std::ffi::OsStr>,
+        ) -> Self {
+            self.$($program).+.env.set(key.as_ref(), value.as_ref());
+            self
+        }
+
+        /// Removes an environment variable, be it inherited or set before.
+        pub fn env_remove(mut self, key: impl AsRef<::std::ffi::OsStr>) -> Self {
+            self.$($program).+.env.remove(key.as_ref());
+            self
+        }
+
+        /// No environment variables are inherited, and those that were set before are forgotten: as
+        /// in [`std::process::Command::env_clear`]. So no task finds secrets there that this
+        /// process was given. procpool itself needs none.
+        ///
+        /// ```
+        /// # fn work() {}
+        /// # procpool::register!(work);
+        /// # #[tokio::main(flavor = "current_thread")]
+        /// # async fn main() -> Result<(), procpool::BuildError> {
+        /// let pool = procpool::ProcessPoolExecutor::builder()
+        ///     .env_clear()
+        ///     .env("PATH", "/usr/bin:/bin") // for what tasks start
+        ///     .build()?;
+        /// let process = procpool::Process::builder(work, ()).env_clear().env("LANG", "C").build();
+        /// # drop((pool, process));
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn env_clear(mut self) -> Self {
+            self.$($program).+.env.clear();
+            self
+        }
+
+        /// These descriptors are kept, under their numbers, of those that are inherited: they must
+        /// be open, and without close-on-exec, whenever a process is started. Of two calls the
+        /// later one counts.
+        ///
+        /// Default: none. What this process has left open for its children by mistake, as code in C
+        /// may do, is closed before anything of yours runs there: so nobody waits in vain for the
+        /// end of a connection, and no task finds a door that was not meant for it. What Rust opens
+        /// no child inherits in the first place. In a pool with
+        /// [`StartMethod::ForkServer`](crate::StartMethod::ForkServer) this is about the server,
+        /// from which workers inherit everything.
+        ///
+        /// It is the parameter of this name of Python's `subprocess.Popen`.
+        pub fn pass_fds(
+            mut self,
+            fds: impl IntoIterator<Item = $crate::parent::RawDescriptor>,
+        ) -> Self {
+            self.$($program).+.pass_fds = fds.into_iter().collect();
+            self
+        }
+
+        /// The directory to start in. Default: that of this process at that time. A relative path
+        /// counts from the directory that this process is in now.
+        ///
+        /// If it is missing or cannot be entered nothing is started, which breaks a pool, and the
+        /// error names it.
+        pub fn current_dir(mut self, directory: impl AsRef<::std::path::Path>) -> Self {
+            self.$($program).+.set_directory(directory.as_ref());
+            self
+        }
+    };
+}
+
+pub(crate) use program_settings;
 
 /// How an environment differs from that of this process.
 #[derive(Clone, Debug, Default)]
@@ -51,17 +139,6 @@ impl Environment {
         *self = Self { clear: true, changes: Vec::new() };
     }
 
-    /// As far as a command tells: not whether it was cleared.
-    pub(crate) fn of(command: &Command) -> Self {
-        let changes = command.get_envs();
-        let changes = changes.map(|(key, value)| (key.into(), value.map(Into::into)));
-        Self { clear: false, changes: changes.collect() }
-    }
-
-    pub(crate) fn extend(&mut self, later: Self) {
-        self.changes.extend(later.changes);
-    }
-
     fn prepare(&self, command: &mut Command) {
         if self.clear {
             command.env_clear();
@@ -76,6 +153,36 @@ impl Environment {
 }
 
 impl Program {
+    /// With no arguments and nothing changed.
+    pub(crate) fn named(program: &OsStr) -> Self {
+        Self { command: Some(vec![locate(program)]), ..Self::default() }
+    }
+
+    /// As far as a command tells: not whether its environment was cleared.
+    pub(crate) fn of(command: &Command) -> Self {
+        let args = command.get_args().map(OsStr::to_owned);
+        let words = std::iter::once(locate(command.get_program())).chain(args);
+        let changes = command.get_envs();
+        let changes = changes.map(|(key, value)| (key.into(), value.map(Into::into)));
+        Self {
+            command: Some(words.collect()),
+            env: Environment { clear: false, changes: changes.collect() },
+            current_dir: command.get_current_dir().map(absolute),
+            ..Self::default()
+        }
+    }
+
+    /// By another one, which has the last word on all that it says.
+    pub(crate) fn replace_by(&mut self, other: Self) {
+        self.command = other.command;
+        self.env.changes.extend(other.env.changes);
+        self.current_dir = other.current_dir.or(self.current_dir.take());
+    }
+
+    pub(crate) fn set_directory(&mut self, directory: &Path) {
+        self.current_dir = Some(absolute(directory));
+    }
+
     /// What to say if no process could be made of it.
     pub(super) fn failed(&self, error: io::Error) -> StartError {
         StartError::Spawn { program: self.name(), source: Arc::new(error) }
@@ -123,6 +230,18 @@ impl Program {
     }
 }
 
+/// A program is found where this process sees it, whichever directory it starts in.
+fn locate(program: &OsStr) -> OsString {
+    let path = Path::new(program);
+    let is_bare = path.file_name() == Some(program); // it is looked for in `PATH`
+    if is_bare { program.to_owned() } else { absolute(path).into() }
+}
+
+/// Without a directory to start from it stays as it is, and fails where it is used.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Spawning would fail with the same error, but as if it were the program that is missing.
 fn assert_enterable(directory: &Path) -> io::Result<()> {
     let entered = std::fs::metadata(directory.join("."));
@@ -163,4 +282,18 @@ fn unsupported(panic: &(dyn Any + Send)) -> io::Error {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     io::Error::new(io::ErrorKind::Unsupported, text.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_programs_are_made_absolute() {
+        assert_eq!(locate(OsStr::new("worker")), "worker");
+        assert_eq!(locate(OsStr::new("/bin/worker")), "/bin/worker");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(locate(OsStr::new("./worker")), here.join("worker"));
+        assert_eq!(locate(OsStr::new("bin/worker")), here.join("bin/worker"));
+    }
 }

@@ -1,10 +1,8 @@
 //! How a process is to be.
 
 use std::any::type_name;
-use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +14,11 @@ use super::handle::ProcessHandle;
 use super::plan::Plan;
 use super::shared::Shared;
 use super::stdio::{ProcessStdio, Streams};
-use crate::base::{AuthKey, ResourceLimits, current_process};
+use crate::base::{AuthKey, current_process};
 use crate::error::CallFailure;
 use crate::function::{Call, Callable, TaskFn};
 use crate::memory::Payload;
-use crate::parent::Program;
-use crate::sys::descriptor::RawDescriptor;
+use crate::parent::{Program, program_settings};
 use crate::wire::frame::MAX_PAYLOAD;
 
 impl Process {
@@ -97,7 +94,6 @@ pub struct ProcessBuilder<F, A> {
     authkey: Option<AuthKey>,
     streams: Streams,
     program: Program,
-    limits: ResourceLimits,
     start_timeout: Duration,
     max_payload: usize,
 }
@@ -112,7 +108,6 @@ impl<F, A> ProcessBuilder<F, A> {
             authkey: None,
             streams: Streams::default(),
             program: Program::default(),
-            limits: ResourceLimits::default(),
             start_timeout: Duration::from_secs(30),
             max_payload: 1 << 30,
         }
@@ -185,63 +180,7 @@ impl<F, A> ProcessBuilder<F, A> {
         self
     }
 
-    /// Sets an environment variable. It inherits the others. Of two values for one variable the
-    /// later one counts.
-    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.program.env.set(key.as_ref(), value.as_ref());
-        self
-    }
-
-    /// Removes an environment variable, be it inherited or set before.
-    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
-        self.program.env.remove(key.as_ref());
-        self
-    }
-
-    /// It inherits no environment variables, and those that were set before are forgotten: as in
-    /// [`std::process::Command::env_clear`]. So no task finds secrets there that this process was
-    /// given. procpool itself needs none.
-    ///
-    /// ```
-    /// # fn work() {}
-    /// # procpool::register!(work);
-    /// let process = procpool::Process::builder(work, ()).env_clear().env("LANG", "C").build();
-    /// # drop(process);
-    /// ```
-    pub fn env_clear(mut self) -> Self {
-        self.program.env.clear();
-        self
-    }
-
-    /// It keeps these descriptors, under their numbers, of those that it inherits: they must be
-    /// open, and without close-on-exec, whenever it is started. Of two calls the later one counts.
-    ///
-    /// Default: none. What this process has left open for its children by mistake, as code in C may
-    /// do, is closed before anything of yours runs there: so nobody waits in vain for the end of a
-    /// connection, and no task finds a door that was not meant for it. What Rust opens no child
-    /// inherits in the first place.
-    ///
-    /// It is the parameter of this name of Python's `subprocess.Popen`.
-    pub fn pass_fds(mut self, fds: impl IntoIterator<Item = RawDescriptor>) -> Self {
-        self.program.pass_fds = fds.into_iter().collect();
-        self
-    }
-
-    /// The directory that it starts in. Default: that of this process at that time. A relative path
-    /// counts from the directory that this process is in now.
-    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        let directory = directory.as_ref();
-        let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-        self.program.current_dir = Some(absolute);
-        self
-    }
-
-    /// Limits what it may take of the machine. Of two values for one limit the later one counts.
-    /// Default: no limits but those that this process has.
-    pub fn limits(mut self, limits: ResourceLimits) -> Self {
-        self.limits = limits.or(self.limits);
-        self
-    }
+    program_settings! { program }
 
     /// How long it may take until it is about to call the function; then it is killed, and has
     /// failed to start. Default: 30 seconds, as one second proved too short for loaded machines.
@@ -295,7 +234,6 @@ impl<F, A> ProcessBuilder<F, A> {
             path,
             streams: self.streams,
             program: self.program,
-            limits: self.limits,
             start_timeout: self.start_timeout,
             max_payload: self.max_payload,
         };

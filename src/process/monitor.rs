@@ -45,7 +45,7 @@ pub(super) async fn run(mut guard: ReapGuard, plan: Plan, authkey: AuthKey) {
         typed: plan.typed,
         ends_with_parent: shared.daemon || plan.typed,
         identity,
-        limits: plan.limits,
+        limits: plan.program.limits,
         pass_fds: plan.program.pass_fds.clone(),
     };
     let (program, hint) = (plan.program.name(), plan.program.hint());

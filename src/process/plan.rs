@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::error::ProcessFailure;
 use super::stdio::Streams;
-use crate::base::ResourceLimits;
 use crate::function::Call;
 use crate::parent::Program;
 
@@ -19,7 +18,6 @@ pub(super) struct Plan {
     pub(super) path: String,
     pub(super) streams: Streams,
     pub(super) program: Program,
-    pub(super) limits: ResourceLimits,
     pub(super) start_timeout: Duration,
     pub(super) max_payload: usize,
 }

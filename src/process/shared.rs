@@ -147,7 +147,7 @@ impl Inner {
 
 impl Shared {
     pub(super) fn new(name: String, daemon: bool, authkey: AuthKey, plan: Plan) -> Self {
-        let (function, limits) = (plan.function, plan.limits);
+        let (function, limits) = (plan.function, plan.program.limits);
         let (stage, pipes) = (ProcessStage::Made(Box::new(plan)), Pipes::default());
         let inner = Inner { stage, closed: false, authkey, pipes, is_joined: false, reply: None };
         Self {
