@@ -143,7 +143,8 @@ impl Scheduler {
         self.actions.push_back(Action::Kill(id, reason));
     }
 
-    /// Draws the conclusions from the end of a worker, other than for its tasks.
+    /// Draws the conclusions from the end of a worker, other than for its tasks. Those that had
+    /// begun are in its hands yet.
     pub(super) fn mourn(&mut self, now: Time, worker: &Worker, end: End) {
         match (worker.stage, end) {
             // It was told to.
@@ -161,7 +162,9 @@ impl Scheduler {
             }
             (_, End::Died { .. } | End::Left) => {
                 self.counts.worker_deaths += 1;
-                self.restarts.worker_died(now);
+                if worker.head().is_none() {
+                    self.restarts.died_idle(now);
+                }
                 if self.config.on_worker_death == OnWorkerDeath::Break {
                     self.break_down();
                 }

@@ -350,13 +350,12 @@ impl Scheduler {
         let taken = if let End::Died { taken } = end { taken } else { 0 };
         let Some(mut worker) = self.remove(id) else { return };
         let unbegun = worker.take_back(now, taken);
-        let begun = std::mem::take(&mut worker.pipeline);
         for sent in unbegun {
             self.requeue(now, sent);
         }
         self.mourn(now, &worker, end);
         self.vacancies += u64::from(worker.leaves_a_vacancy());
-        for sent in begun {
+        for sent in worker.pipeline {
             self.end_sent(now, sent);
         }
         self.advance(now);

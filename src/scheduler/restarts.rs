@@ -1,4 +1,7 @@
 //! When a worker may be started again: back-off as data.
+//!
+//! What counts are ends that say that workers cannot live: starts that fail, and deaths without a
+//! task. A death by a task is that task's business; nobody else waits for it.
 
 use std::time::Duration;
 
@@ -15,7 +18,7 @@ const HOPELESS: u32 = 50;
 /// Counts ends in a row, so that a worker that cannot live is not started in a storm.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Restarts {
-    /// Deaths and failed starts since a task last finished.
+    /// Failed starts, and deaths without a task, since a task last finished.
     ends: u32,
     /// Failed starts since a worker last became ready, weighted.
     failed_starts: u32,
@@ -34,14 +37,15 @@ impl Restarts {
         self.failed_starts = 0;
     }
 
-    pub(super) fn worker_died(&mut self, now: Time) {
+    /// A worker has died, and no task of its was to blame.
+    pub(super) fn died_idle(&mut self, now: Time) {
         self.ends = self.ends.saturating_add(1);
         self.not_before = now + delay(self.ends);
     }
 
     pub(super) fn start_failed(&mut self, now: Time, failure: StartFailureKind) {
         self.failed_starts = self.failed_starts.saturating_add(weight(failure));
-        self.worker_died(now);
+        self.died_idle(now);
     }
 
     /// Whether starting has failed so often that trying on is pointless.

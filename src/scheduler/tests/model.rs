@@ -163,7 +163,7 @@ pub(super) struct Model {
     pub(super) closed: bool,
     pub(super) wants_warmth: bool,
     failed_starts: u32,
-    /// Deaths and failed starts since a task last finished.
+    /// Failed starts, and deaths without a task, since a task last finished.
     ends: u32,
     /// Until then no worker is started.
     pub(super) not_before: Time,
@@ -419,8 +419,12 @@ impl Model {
         if was_told {
             return;
         }
-        self.ends += 1;
-        self.not_before = now + delay(self.ends);
+        let unbegun = if let End::Died { taken } = end { taken } else { 0 };
+        let by_a_task = self.desk_mut(id).pipeline.len() > unbegun;
+        if !by_a_task {
+            self.ends += 1;
+            self.not_before = now + delay(self.ends);
+        }
         if let End::StartFailed(failure) = end {
             let fatal = failure == StartFailureKind::Fatal;
             self.failed_starts += if failure == StartFailureKind::Killed { 1 } else { 10 };

@@ -115,30 +115,65 @@ fn an_abort_does_not_break_a_pool_in_break_mode() {
 }
 
 #[test]
-fn repeated_deaths_are_answered_with_back_off() {
+fn deaths_by_tasks_make_nobody_wait() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    for poison in 1..=60 {
+        pool.submit(poison + 1);
+        pool.skip();
+        pool.dies(poison);
+        pool.expect([fail(poison, Failure::Died), start(poison + 1)]);
+        pool.ready(poison + 1);
+        pool.expect([Action::Warm, send(poison + 1, poison + 1), begin(poison + 1)]);
+    }
+    pool.finishes(61, 61);
+    assert_eq!(pool.counts().worker_starts, 61, "as many as deaths, and the first");
+}
+
+#[test]
+fn deaths_without_a_task_are_answered_with_back_off() {
     let mut pool = Pool::slow(1);
     for worker in 1..=3 {
-        pool.submit(worker);
-        pool.skip();
         pool.dies(worker);
-        pool.expect([fail(worker, Failure::Died)]);
-        pool.submit(50);
+        pool.submit(50 + worker);
         pool.expect([start(worker + 1)]);
-        pool.cancel(50);
+        pool.cancel(50 + worker);
+        pool.skip();
         pool.ready(worker + 1);
+        pool.skip();
     }
-    pool.submit(4);
-    pool.submit(5);
     pool.dies(4);
-    pool.skip();
+    pool.submit(5);
+    pool.expect_nothing();
     assert_eq!(pool.next_timeout(), Some(millis(10)));
     pool.after(micros(9_999));
     pool.expect_nothing();
     pool.after(micros(1));
     pool.expect([start(5)]);
-    pool.submit(6);
+    pool.cancel(5);
+    pool.skip();
     pool.ready(5);
     pool.dies(5);
+    pool.submit(6);
+    assert_eq!(pool.next_timeout(), Some(millis(20)));
+}
+
+#[test]
+fn a_death_by_a_task_neither_adds_to_the_back_off_nor_ends_it() {
+    let mut pool = Pool::slow(2);
+    pool.submit(1);
+    for worker in 2..=5 {
+        pool.dies(worker);
+        pool.submit(worker);
+        pool.after(secs(1));
+        pool.cancel(worker);
+        pool.ready(worker + 1);
+    }
+    pool.dies(6);
+    pool.skip();
+    pool.dies(1);
+    pool.submit(7);
+    pool.expect([fail(1, Failure::Died)]);
     assert_eq!(pool.next_timeout(), Some(millis(20)));
 }
 
@@ -162,10 +197,11 @@ fn a_finished_task_ends_the_back_off() {
         pool.dies(worker);
         pool.submit(worker);
         pool.after(secs(1));
+        pool.cancel(worker);
         pool.ready(worker + 1);
     }
-    pool.submit(7);
     pool.dies(7);
+    pool.submit(7);
     pool.skip();
     assert_eq!(pool.next_timeout(), Some(millis(40)));
     pool.finishes(1, 1);
