@@ -18,6 +18,15 @@ macro_rules! error {
     }};
 }
 
+macro_rules! warning {
+    ($($message:tt)+) => {{
+        #[cfg(feature = "tracing")]
+        ::tracing::warn!($($message)+);
+        #[cfg(not(feature = "tracing"))]
+        $crate::base::log::print(format_args!($($message)+));
+    }};
+}
+
 macro_rules! debug {
     ($($message:tt)+) => {{
         #[cfg(feature = "tracing")]
@@ -27,4 +36,4 @@ macro_rules! debug {
     }};
 }
 
-pub(crate) use {debug, error};
+pub(crate) use {debug, error, warning};

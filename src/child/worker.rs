@@ -16,7 +16,7 @@ use super::prepare::{initialise, preload};
 use super::progress::Reporter;
 use super::stream::{ChunkArguments, FrameReader, FrameWriter, Incoming};
 use crate::base::log::print;
-use crate::base::{CpuTimeLimit, Identity, ParentLink};
+use crate::base::{CpuTimeLimit, Identity, ParentLink, TaskId};
 use crate::codec::SHARED_FROM;
 use crate::function::{EncodedArguments, Function, Registry};
 use crate::memory::Segments;
@@ -366,11 +366,13 @@ impl Worker {
         self.runs += 1;
         let run = self.runs;
         let mut chunk = ChunkRun::new(header, self.claims, std::mem::take(&mut self.entries));
-        let task = header.task;
+        let first = TaskId(header.task.0 + u64::from(header.skipped));
+        let number = header.attempt;
         while let Some(item) = chunk.begin_item() {
             if item == 0 {
                 let claim = chunk.first_claim();
-                set_current(Some(Current { task, worker, attempt: 1, claim, reporter, run }));
+                let (task, attempt) = (first, number);
+                set_current(Some(Current { task, worker, attempt, claim, reporter, run }));
             }
             set_current_item(item);
             self.restart_cpu_time()?;

@@ -176,24 +176,29 @@ impl StartError {
                     | io::ErrorKind::InvalidInput
                     | io::ErrorKind::Unsupported
             ),
-            Self::Died { .. } | Self::ServerLost(_) => false,
-            Self::Refused(_)
-            | Self::Initializer { .. }
-            | Self::Preload { .. }
-            | Self::CannotFork { .. }
-            | Self::Timeout { .. } => true,
+            Self::Refused(_) | Self::CannotFork { .. } => true,
+            _ => false,
         }
     }
 
-    /// Whether it says little about the next start: somebody has sent it SIGKILL, or what was to
-    /// start it has died, and many workers at once may have met that; or the machine was short of
-    /// something, which may be there again in a moment.
+    /// Whether what runs before the first task is to blame, which may need something that is not
+    /// there at the moment.
+    pub(crate) fn is_initialisation(&self) -> bool {
+        matches!(self, Self::Initializer { .. } | Self::Preload { .. } | Self::Timeout { .. })
+    }
+
+    /// Whether somebody has sent it SIGKILL. That says little about the next start.
+    pub(crate) fn is_killing(&self) -> bool {
+        matches!(self, Self::Died { death, .. } if death.was_killed_from_outside())
+    }
+
+    /// Whether it says nothing about the next start: what was to start it has died, and many
+    /// workers at once may have met that; or the machine was short of something, which may be there
+    /// again in a moment.
     pub(crate) fn is_accident(&self) -> bool {
         match self {
             Self::Spawn { source, .. } => is_shortage(source),
-            Self::Died { death, .. } => {
-                death.was_killed_from_outside() || death.exit_code() == Some(TRY_AGAIN)
-            }
+            Self::Died { death, .. } => death.exit_code() == Some(TRY_AGAIN),
             Self::ServerLost(_) => true,
             _ => false,
         }

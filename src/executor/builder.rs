@@ -129,14 +129,21 @@ impl Builder {
     /// The [timeout](crate::TaskBuilder::timeout) of tasks that do not set one themselves;
     /// `timeout(None)` exempts a task. Default: none, as only you know how long is too long.
     ///
-    /// A [`map`](ProcessPoolExecutor::map) is exempt: there a task may be many inputs in one, for
-    /// which a limit made for one would be too short.
+    /// In a [`map`](ProcessPoolExecutor::map) it is that of each item; see
+    /// [`item_timeout`](crate::Map::item_timeout).
     pub fn default_timeout(mut self, limit: Duration) -> Self {
         self.settings.default_timeout = Some(limit);
         self
     }
 
     /// What the death of a worker means. Default: [`OnWorkerDeath::Replace`].
+    ///
+    /// In both modes a pool is broken if no worker can be started: at once if the reason would
+    /// meet every other one, too (there is no such program, or it has other functions). Workers
+    /// that die while they start are tried again: five times, or twice if each has taken longer
+    /// than a second, or up to fifty times in some 25 seconds if they were killed from outside or
+    /// the machine was short of something. Only tries in a row count, and only while no worker is
+    /// ready.
     pub fn on_worker_death(mut self, reaction: OnWorkerDeath) -> Self {
         self.settings.on_worker_death = reaction;
         self
@@ -154,10 +161,11 @@ impl Builder {
         self
     }
 
-    /// How long a worker may take from its spawning to the end of its initializer. If one takes
-    /// longer the pool is broken. Default: 30 seconds, as one second proved too short for loaded
-    /// machines. If the pool's own process has not run at that moment (it was stopped, or its
-    /// machine was), it counts from the beginning.
+    /// How long a worker may take from its spawning to the end of its initializer. One that takes
+    /// longer is ended, and counts as one whose [initializer](Self::initializer) failed. Default:
+    /// 30 seconds, as one second proved too short for loaded machines. If the pool's own process
+    /// has not run at that moment (it was stopped, or its machine was), it counts from the
+    /// beginning.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.settings.launch.start_timeout = limit;
         self
@@ -257,7 +265,8 @@ impl Builder {
     /// register there.
     ///
     /// If it panics, or returns `Err`, or does not end within the
-    /// [start timeout](Self::start_timeout), the pool is broken, and its message is in every error.
+    /// [start timeout](Self::start_timeout), before any worker was ready, the pool is broken, and
+    /// its message is in every error. Later it is [tried again](Self::initializer_retries).
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -292,13 +301,27 @@ impl Builder {
         self
     }
 
+    /// How often in a row the start of a worker is tried again because its initializer failed (or
+    /// the [preload](Self::preload) of a new fork server), once a worker has been ready: the
+    /// database that it connects to may be away for a moment. The first try comes after 100
+    /// milliseconds, each further one after twice as long, but at most five seconds. The pool is
+    /// broken when these tries are used up and no worker is left; as long as others live they
+    /// go on with the tasks. Default: 8, which takes some 20 seconds.
+    ///
+    /// Under [`OnWorkerDeath::Break`] nothing is tried again.
+    pub fn initializer_retries(mut self, times: u32) -> Self {
+        self.settings.initializer_retries = times;
+        self
+    }
+
     /// A registered function that each worker calls once, before its first task; also each worker
     /// that replaces another. Tasks find what it returned by
     /// [`current().state()`](crate::Current::state). It may be `async`, and its result need not be
     /// a serde type.
     ///
     /// If it panics, or returns `Err`, or does not end within the
-    /// [start timeout](Self::start_timeout), the pool is broken, and its message is in every error.
+    /// [start timeout](Self::start_timeout), before any worker was ready, the pool is broken, and
+    /// its message is in every error. Later it is [tried again](Self::initializer_retries).
     pub fn initializer<F, A, M>(mut self, function: F, args: A) -> Self
     where
         F: Callable<A, M>,

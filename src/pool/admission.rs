@@ -183,7 +183,8 @@ impl Pool {
         let cell = harvest.add(id, (first, count), items);
         // If it cannot be sent the pool has ended, and the dropped entry says so.
         let entry = Entry::chunk(cell, harvest);
-        self.commons.send(Command::Submit(Task::chunk(id, count), entry));
+        let task = Task::chunk(id, count, harvest.limits());
+        self.commons.send(Command::Submit(task, entry));
     }
 
     /// Has the first workers made ready, and what is sent when they are; it is dropped if the pool

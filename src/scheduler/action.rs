@@ -18,6 +18,8 @@ pub(crate) struct Config {
     /// A worker leaves after so many tasks.
     pub(crate) max_tasks: Option<u64>,
     pub(crate) on_worker_death: OnWorkerDeath,
+    /// How often a start is tried again in a row because the initializer failed.
+    pub(crate) initializer_retries: u32,
     /// How long a worker may take from its spawning to the end of its initializer.
     pub(crate) start_timeout: Duration,
     /// How long a worker that was told to end has before it is killed.
@@ -123,10 +125,14 @@ pub(crate) enum End {
 pub(crate) enum StartFailureKind {
     /// The cause would meet every other one too.
     Fatal,
-    /// Another one may fare better, but not many will be tried.
-    Own,
+    /// Its initializer, or what its server preloads, failed or took too long.
+    Initializer,
+    /// It died. Another one may fare better, but not many will be tried.
+    Crashed,
     /// It was killed from outside. That may happen to anybody, so it counts little.
     Killed,
+    /// There is no process: the machine was short of something, or what was to start it has died.
+    Accident,
 }
 
 /// Whether a result may be delivered.
@@ -145,7 +151,8 @@ pub enum OnWorkerDeath {
     #[default]
     Replace,
     /// The pool is broken: every pending task and every later submit fails with
-    /// [`BrokenProcessPool`](crate::BrokenProcessPool), as in Python.
+    /// [`BrokenProcessPool`](crate::BrokenProcessPool), as in Python. So is it if a worker dies, or
+    /// its initializer fails, while it starts.
     Break,
 }
 

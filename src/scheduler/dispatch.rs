@@ -101,7 +101,7 @@ impl Scheduler {
                 self.counts.worker_restarts += 1;
             }
             let deadline = now.saturating_add(self.config.start_timeout);
-            let worker = Worker::starting(deadline);
+            let worker = Worker::starting(now, deadline);
             self.workers.push(id, worker, &self.config, self.surplus);
             self.actions.push_back(Action::Start(id));
         }

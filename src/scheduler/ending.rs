@@ -150,13 +150,13 @@ impl Scheduler {
             // It was told to.
             (WorkerStage::Stopping { .. } | WorkerStage::Ending { fault: false, .. }, _) => {}
             (stage, End::StartFailed(failure)) => {
-                self.restarts.start_failed(now, failure);
-                let in_time = matches!(stage, WorkerStage::Starting { .. });
-                let alone = self.workers.tally().ready == 0;
-                if failure == StartFailureKind::Fatal
-                    || !in_time
-                    || (alone && self.restarts.is_hopeless())
-                {
+                // One that was not ready in time is killed, which is not how it failed.
+                let own = matches!(stage, WorkerStage::Starting { .. });
+                let own = own || failure == StartFailureKind::Fatal;
+                let failure = if own { failure } else { StartFailureKind::Initializer };
+                self.counts.start_failures += 1;
+                self.restarts.start_failed(now, failure, now.saturating_sub(worker.since));
+                if self.breaks(failure) {
                     self.break_down();
                 }
             }
@@ -170,6 +170,19 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    /// Whether a start that failed so is one too many.
+    fn breaks(&self, failure: StartFailureKind) -> bool {
+        let is_death = matches!(failure, StartFailureKind::Crashed | StartFailureKind::Killed);
+        let counts = is_death || failure == StartFailureKind::Initializer;
+        if failure == StartFailureKind::Fatal
+            || (counts && self.config.on_worker_death == OnWorkerDeath::Break)
+        {
+            return true;
+        }
+        let retries = self.config.initializer_retries;
+        self.workers.tally().ready == 0 && self.restarts.is_hopeless(failure, retries)
     }
 
     /// Decides about a task that came back from a worker, and that may have begun or was to be

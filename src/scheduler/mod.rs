@@ -95,6 +95,7 @@ pub(crate) struct Counts {
     /// Those of the starts that took the place of a worker that had ended.
     pub(crate) worker_restarts: u64,
     pub(crate) worker_deaths: u64,
+    pub(crate) start_failures: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -278,6 +279,11 @@ impl Scheduler {
         Verdict::Deliver
     }
 
+    /// A worker sent results of its running chunk, but not the last one.
+    pub(crate) fn item_finished(&mut self, now: Time, id: WorkerId) {
+        self.update(id, |worker| worker.item_finished(now));
+    }
+
     /// A worker takes more memory than it may, and will not begin another task.
     pub(crate) fn worker_over_memory(&mut self, now: Time, id: WorkerId) {
         // It says so after a task only; one that says so at once would be replaced again and again.
@@ -353,6 +359,7 @@ impl Scheduler {
         for sent in unbegun {
             self.requeue(now, sent);
         }
+        self.restarts.worker_ended();
         self.mourn(now, &worker, end);
         self.vacancies += u64::from(worker.leaves_a_vacancy());
         for sent in worker.pipeline {

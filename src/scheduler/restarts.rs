@@ -1,4 +1,4 @@
-//! When a worker may be started again: back-off as data.
+//! When a worker may be started again, and when that is hopeless: back-off as data.
 //!
 //! What counts are ends that say that workers cannot live: starts that fail, and deaths without a
 //! task. A death by a task is that task's business; nobody else waits for it.
@@ -11,61 +11,102 @@ use super::action::{StartFailureKind, Time};
 const FREE: u32 = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_millis(500);
-/// The weight of failed starts in a row at which the pool gives up: five that failed by themselves,
-/// or fifty that were killed, which with the delays between them takes a while.
+/// An initializer fails for want of something elsewhere, which takes its time to come back.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The weight of failed starts in a row at which the pool gives up.
 const HOPELESS: u32 = 50;
+/// Of a start that fails by itself after so long, two in a row are enough.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Counts ends in a row, so that a worker that cannot live is not started in a storm.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Restarts {
-    /// Failed starts, and deaths without a task, since a task last finished.
-    ends: u32,
-    /// Failed starts since a worker last became ready, weighted.
-    failed_starts: u32,
-    not_before: Time,
+    /// Deaths without a task since a task last finished.
+    deaths: u32,
+    /// Because of them.
+    no_death_before: Time,
+    /// Failed starts since a worker last became ready.
+    failed: u32,
+    /// The same, weighted.
+    weight: u32,
+    /// Those of them in which the initializer failed.
+    uninitialised: u32,
+    /// Because of failed starts.
+    no_start_before: Time,
+    /// The last start failed for want of something that the end of a worker may give back.
+    is_short: bool,
+    /// One worker has become ready.
+    has_been_ready: bool,
 }
 
 impl Restarts {
     pub(super) fn task_finished(&mut self) {
-        if self.ends > 0 {
-            self.ends = 0;
-            self.not_before = Time::ZERO;
+        if self.deaths > 0 {
+            self.deaths = 0;
+            self.no_death_before = Time::ZERO;
         }
     }
 
     pub(super) fn worker_ready(&mut self) {
-        self.failed_starts = 0;
+        let (deaths, no_death_before) = (self.deaths, self.no_death_before);
+        *self = Self { deaths, no_death_before, has_been_ready: true, ..Self::default() };
+    }
+
+    /// A worker is gone, whatever the reason.
+    pub(super) fn worker_ended(&mut self) {
+        if self.is_short {
+            self.no_start_before = Time::ZERO;
+        }
     }
 
     /// A worker has died, and no task of its was to blame.
     pub(super) fn died_idle(&mut self, now: Time) {
-        self.ends = self.ends.saturating_add(1);
-        self.not_before = now + delay(self.ends);
+        self.deaths = self.deaths.saturating_add(1);
+        self.no_death_before = now + delay(self.deaths);
     }
 
-    pub(super) fn start_failed(&mut self, now: Time, failure: StartFailureKind) {
-        self.failed_starts = self.failed_starts.saturating_add(weight(failure));
-        self.died_idle(now);
+    /// A start that began `took` ago has failed.
+    pub(super) fn start_failed(&mut self, now: Time, failure: StartFailureKind, took: Duration) {
+        self.failed = self.failed.saturating_add(1);
+        self.weight = self.weight.saturating_add(weight(failure, took));
+        self.uninitialised += u32::from(failure == StartFailureKind::Initializer);
+        self.is_short = failure == StartFailureKind::Accident;
+        let pause = match failure {
+            StartFailureKind::Initializer => pause(self.uninitialised),
+            _ => delay(self.failed),
+        };
+        self.no_start_before = now + pause;
     }
 
-    /// Whether starting has failed so often that trying on is pointless.
-    pub(super) fn is_hopeless(&self) -> bool {
-        self.failed_starts >= HOPELESS
+    /// Whether trying on is pointless after such a failure, if no worker is ready. The first start
+    /// tells at once what is wrong with the initializer; later ones are tried so often.
+    pub(super) fn is_hopeless(&self, failure: StartFailureKind, initializer_retries: u32) -> bool {
+        match failure {
+            StartFailureKind::Initializer => {
+                !self.has_been_ready || self.uninitialised > initializer_retries
+            }
+            _ => self.weight >= HOPELESS,
+        }
     }
 
     pub(super) fn may_start(&self, now: Time) -> bool {
-        self.not_before <= now
+        self.not_before() <= now
     }
 
     pub(super) fn not_before(&self) -> Time {
-        self.not_before
+        self.no_death_before.max(self.no_start_before)
     }
 }
 
-fn weight(failure: StartFailureKind) -> u32 {
+/// Five that failed by themselves are hopeless, or fifty that were killed or met an accident, which
+/// with the delays between them takes a while.
+fn weight(failure: StartFailureKind, took: Duration) -> u32 {
     match failure {
-        StartFailureKind::Fatal | StartFailureKind::Own => 10,
-        StartFailureKind::Killed => 1,
+        StartFailureKind::Crashed if took >= SLOW => HOPELESS / 2,
+        StartFailureKind::Fatal | StartFailureKind::Crashed => HOPELESS / 5,
+        StartFailureKind::Killed | StartFailureKind::Accident => 1,
+        StartFailureKind::Initializer => 0,
     }
 }
 
@@ -75,4 +116,9 @@ pub(super) fn delay(ends: u32) -> Duration {
         None | Some(0) => Duration::ZERO,
         Some(late) => (FIRST_DELAY * 2_u32.pow((late - 1).min(10))).min(LONGEST_DELAY),
     }
+}
+
+/// How long to wait after the initializer has failed so often in a row.
+pub(super) fn pause(failures: u32) -> Duration {
+    (FIRST_PAUSE * 2_u32.pow(failures.saturating_sub(1).min(10))).min(LONGEST_PAUSE)
 }

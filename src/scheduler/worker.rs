@@ -111,8 +111,11 @@ pub(super) struct Worker {
     pub(super) mercy: Mercy,
     /// Why it takes no more tasks and stops when it has none left.
     pub(super) leaving: Option<LeaveReason>,
-    /// Since when the front of the pipeline counts as running, or since when there is none.
+    /// Since when the front of the pipeline counts as running, or since when there is none; of a
+    /// worker that is not ready since when it starts.
     pub(super) since: Time,
+    /// The same of the running item, if that is a chunk; as far as it is known.
+    item_since: Time,
     pub(super) tasks_completed: u64,
     /// How long the running task may take before what can be taken back is.
     patience: Duration,
@@ -206,7 +209,7 @@ impl SubAssign for Tally {
 }
 
 impl Worker {
-    pub(super) fn starting(deadline: Time) -> Self {
+    pub(super) fn starting(now: Time, deadline: Time) -> Self {
         Self {
             stage: WorkerStage::Starting { deadline },
             pipeline: VecDeque::new(),
@@ -216,7 +219,8 @@ impl Worker {
             begun: 0,
             mercy: Mercy::Unheard,
             leaving: None,
-            since: Time::ZERO,
+            since: now,
+            item_since: now,
             tasks_completed: 0,
             patience: PATIENCE,
             batch: 1,
@@ -358,10 +362,21 @@ impl Worker {
         self.drop_head(now)
     }
 
-    /// When the running task must end; `None` without a timeout or once it is being ended.
+    /// When the running task must end, or of a chunk the running item; `None` without a timeout or
+    /// once it is being ended. Which item runs is known when the others have been taken back, which
+    /// takes no longer than its patience.
     pub(super) fn timeout_at(&self) -> Option<Time> {
-        let head = self.head().filter(|head| head.sentence.is_none())?;
-        Some(self.since.saturating_add(head.task.wishes().timeout?))
+        let is_known = !self.is_divisible() || self.recall == Recall::Answered;
+        let head = self.head().filter(|head| head.sentence.is_none() && is_known)?;
+        Some(self.item_since.saturating_add(head.task.wishes().timeout?))
+    }
+
+    /// An item of the running chunk has ended, and the next one has begun.
+    pub(super) fn item_finished(&mut self, now: Time) {
+        // What is told of one that could be divided may be old.
+        if !self.recallable {
+            self.item_since = now;
+        }
     }
 
     /// When the running task has lasted so long that those behind it, or its own other parts, must
@@ -380,6 +395,7 @@ impl Worker {
     /// The front task, if there is one, counts as running from now on.
     fn begin_head(&mut self, now: Time) -> Option<TaskId> {
         self.since = now;
+        self.item_since = now;
         self.mercy = Mercy::Unheard;
         if self.recall == Recall::Answered {
             self.recall = Recall::None;
@@ -432,6 +448,9 @@ impl Worker {
     /// The last `count` tasks have not begun and come back, the others have begun.
     pub(super) fn recalled(&mut self, now: Time, count: usize) -> VecDeque<Sent> {
         self.recall = Recall::Answered;
+        if self.is_divisible() {
+            self.item_since = now;
+        }
         let taken = self.take_back(now, count);
         self.begun = self.pipeline.len();
         taken
@@ -440,7 +459,7 @@ impl Worker {
     /// Takes back the `count` tasks that were sent last.
     pub(super) fn take_back(&mut self, now: Time, count: usize) -> VecDeque<Sent> {
         let kept = self.pipeline.len().saturating_sub(count);
-        if kept == 0 {
+        if kept == 0 && count > 0 {
             self.since = now;
         }
         let taken = self.pipeline.split_off(kept);

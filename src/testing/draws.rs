@@ -44,6 +44,7 @@ pub(crate) fn plain_config(max_workers: usize) -> Config {
         idle_timeout: None,
         max_tasks: None,
         on_worker_death: OnWorkerDeath::Replace,
+        initializer_retries: 8,
         start_timeout: Duration::from_mins(1),
         grace_period: Duration::from_secs(5),
         max_pipeline: 4,
@@ -65,6 +66,7 @@ pub(crate) fn config(random: &mut Random) -> Config {
         } else {
             OnWorkerDeath::Replace
         },
+        initializer_retries: random.pick(&[0, 1, 8]),
         start_timeout: Duration::from_millis(random.pick(&[20, 1_000, 10_000])),
         grace_period: random.pick(&[Duration::ZERO, Duration::from_millis(50)]),
         max_pipeline: random.pick(&[1, 2, 3, 5, 8, 256]),

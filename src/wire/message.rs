@@ -166,9 +166,12 @@ pub(crate) struct ReplyHeader {
 /// Calls of one function, which are one task until something happens to one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChunkHeader {
-    /// Also the name of the first item; the others have those that follow.
+    /// The name of the first item that it was made of; the others have those that follow.
     pub(crate) task: TaskId,
     pub(crate) function: u32,
+    pub(crate) attempt: u32,
+    /// So many items at the beginning were done at an earlier attempt, and are not sent again.
+    pub(crate) skipped: u32,
     pub(crate) count: u32,
     /// Each item begins only if this can be claimed.
     pub(crate) slot: Option<Slot>,

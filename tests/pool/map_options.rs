@@ -25,7 +25,22 @@ fn pass(gate: Option<u16>, n: u32) -> u32 {
     n
 }
 
-procpool::register!(double, pass);
+fn note_and_pass(journal: String, gate: Option<u16>, n: u32) -> u32 {
+    note(journal, n);
+    pass(gate, n)
+}
+
+/// Returns the number, and at which attempt that is.
+fn note_and_die_once(journal: String, n: u32) -> (u32, u32) {
+    note(journal, n);
+    let attempt = procpool::current().attempt();
+    if n % 20 == 7 && attempt == 1 {
+        std::process::abort();
+    }
+    (n, attempt)
+}
+
+procpool::register!(double, pass, note_and_pass, note_and_die_once);
 
 fn pool(workers: usize) -> ProcessPoolExecutor {
     let builder = ProcessPoolExecutor::builder().max_workers(workers);
@@ -168,7 +183,7 @@ async fn inputs_can_come_from_a_stream() {
 }
 
 #[tokio::test]
-async fn when_the_time_is_up_what_came_before_is_kept_and_one_error_ends_the_stream() {
+async fn when_the_time_is_up_all_that_is_done_comes_and_what_is_not_is_an_error_in_its_place() {
     // scenario 9
     let (pool, gate) = (pool(2), Gate::new().await);
     let inputs = (0..50).map(|n| ((n == 4).then(|| gate.port()), n));
@@ -184,6 +199,10 @@ async fn when_the_time_is_up_what_came_before_is_kept_and_one_error_ends_the_str
     let error = result.unwrap_err();
     assert!(error.is_timeout() && error.to_string().contains("3600s"), "{error}");
     assert_eq!(number, 4, "in the place of the one that is not done");
+    for n in 5..50 {
+        let (number, result) = in_time(stream.next()).await.unwrap();
+        assert_eq!((number, result.unwrap()), (n as usize, n));
+    }
     assert!(in_time(stream.next()).await.is_none());
     assert!(in_time(stream.next()).await.is_none());
     held.gone().await;
@@ -201,8 +220,9 @@ async fn when_the_time_is_up_what_has_not_begun_never_does() {
     let mut stream = pool.map(note, inputs).chunksize(3).timeout(LONG);
     assert!(stream.next().now_or_never().is_none());
     let_time_pass(LONG).await;
-    assert!(in_time(stream.next()).await.unwrap().unwrap_err().is_timeout());
-    assert!(in_time(stream.next()).await.is_none());
+    let results: Vec<_> = in_time(stream.collect()).await;
+    assert!(!results.is_empty());
+    assert!(results.into_iter().all(|result| result.unwrap_err().is_timeout()));
     drop(held);
     in_time(&mut blocker).await.unwrap();
     assert_eq!(in_time(pool.run(double, 1)).await.unwrap(), 2);
@@ -238,16 +258,89 @@ async fn a_limit_stops_inputs_that_are_always_there() {
         assert_eq!(in_time(stream.next()).await.unwrap().unwrap(), 2 * n);
     }
     let_time_pass(LONG).await;
-    let mut n = 1000;
-    let error = loop {
-        match in_time(stream.next()).await.unwrap() {
-            Ok(result) => assert_eq!(result, 2 * n),
-            Err(error) => break error,
+    let rest: Vec<_> = in_time(stream.collect()).await;
+    for (n, result) in (1000..).zip(&rest) {
+        assert!(result.as_ref().map_or_else(TaskError::is_timeout, |result| *result == 2 * n));
+    }
+    assert!(rest.last().unwrap().is_err());
+}
+
+#[tokio::test]
+async fn an_item_that_takes_too_long_fails_alone_and_none_of_its_chunk_runs_twice() {
+    let (pool, gate, journal) = (pool(1), Gate::new().await, Journal::new());
+    let inputs = (0..60).map(|n| (journal.path(), (n == 30).then(|| gate.port()), n));
+    let limit = Duration::from_millis(150);
+    let stream = pool.map(note_and_pass, inputs).chunksize(20).item_timeout(limit);
+    let results: Vec<_> = in_time(stream.collect()).await;
+    assert_eq!(results.len(), 60);
+    for (n, result) in (0..).zip(results) {
+        match result {
+            Ok(result) => assert_eq!(result, n),
+            Err(error) => {
+                assert!(n == 30 && error.is_timeout(), "{n}: {error}");
+                assert!(error.to_string().contains("150ms"), "{error}");
+            }
         }
-        n += 1;
-    };
-    assert!(error.is_timeout());
-    assert!(in_time(stream.next()).await.is_none());
+    }
+    assert!(journal.counts().values().all(|times| *times == 1), "{:?}", journal.counts());
+    assert_eq!(pool.stats().worker_restarts, 1);
+}
+
+#[tokio::test]
+async fn the_time_limit_of_the_pool_is_that_of_each_item() {
+    let gate = Gate::new().await;
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let pool = builder.default_timeout(Duration::from_millis(100)).build().unwrap();
+    let inputs = || [(Some(gate.port()), 1), (None, 2)];
+    let collected = pool.map(pass, inputs()).collect::<Vec<_>>();
+    let (results, _held) = in_time(futures::future::join(collected, gate.arrival())).await;
+    assert!(results[0].as_ref().unwrap_err().is_timeout());
+    assert_eq!(results[1].as_ref().unwrap(), &2);
+    let mut stream = pool.map(pass, inputs()).item_timeout(None).abort_on_drop();
+    assert!(stream.next().now_or_never().is_none());
+    let mut held = gate.arrival().await;
+    let outlives_the_limit = tokio::time::timeout(Duration::from_millis(300), held.gone());
+    assert!(outlives_the_limit.await.is_err());
+    drop(stream);
+    in_time(held.gone()).await;
+}
+
+#[tokio::test]
+async fn items_can_be_tried_again_but_those_that_are_done_are_not() {
+    let (pool, journal) = (pool(1), Journal::new());
+    let inputs = (0..40).map(|n| (journal.path(), n));
+    let stream = pool.map(note_and_die_once, inputs).chunksize(10).retries(1);
+    let results: Vec<_> = in_time(stream.collect()).await;
+    for (n, result) in (0..).zip(results) {
+        let attempt = if n % 20 == 7 { 2 } else { 1 };
+        assert_eq!(result.unwrap(), (n, attempt), "with its number and its name");
+    }
+    let counts = journal.counts();
+    assert!(
+        counts.iter().all(|(n, times)| *times == if n % 20 == 7 { 2 } else { 1 }),
+        "{counts:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_aborts_leaves_nothing_running() {
+    let (pool, gate) = (pool(2), Gate::new().await);
+    let inputs = || (0..4).map(|n| (Some(gate.port()), n));
+    let mut left = pool.map(pass, inputs());
+    assert!(left.next().now_or_never().is_none());
+    let held = [gate.arrival().await, gate.arrival().await];
+    drop(left);
+    assert_eq!(pool.stats().running, 2, "they are left to finish");
+    drop(held);
+    let mut aborted = pool.map(pass, inputs()).abort_on_drop();
+    assert!(aborted.next().now_or_never().is_none());
+    let mut held = [gate.arrival().await, gate.arrival().await];
+    drop(aborted);
+    for held in &mut held {
+        in_time(held.gone()).await;
+    }
+    assert_eq!(in_time(pool.run(double, 1)).await.unwrap(), 2);
+    in_time(pool.shutdown()).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use procpool::{ProcessPoolExecutor, TaskStatus};
 
 use crate::common::{Gate, hold, in_time, pid, process_gone};
@@ -152,14 +151,4 @@ async fn a_task_may_set_another_timeout_than_the_default_or_none() {
     drop(held);
     in_time(own).await.unwrap();
     in_time(none).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_map_is_exempt_from_the_default_timeout() {
-    const LIMIT: Duration = Duration::from_millis(50);
-    let builder = ProcessPoolExecutor::builder().max_workers(1).default_timeout(LIMIT);
-    let pool = builder.build().unwrap();
-    let slow = 3 * u64::try_from(LIMIT.as_millis()).unwrap();
-    let results: Vec<_> = in_time(pool.map(sleep, [0, slow, 0]).collect()).await;
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
 }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use futures::StreamExt;
-use procpool::{Builder, ProcessPoolExecutor, RunError};
+use procpool::{Builder, OnWorkerDeath, ProcessPoolExecutor, RunError};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{Gate, hold, in_time, pid, process_gone, wait_until};
@@ -79,6 +79,18 @@ fn load_once(path: String) -> Result<Model, String> {
     if starts > 1 { Err("once is enough".to_owned()) } else { Ok(model) }
 }
 
+/// Every third time it fails, but not the first time.
+fn load_at_times(path: String) -> Result<Model, String> {
+    let model = Model::load(&path, String::new());
+    let starts = std::fs::read_to_string(&path).unwrap().lines().count();
+    if starts.is_multiple_of(3) { Err("not now".to_owned()) } else { Ok(model) }
+}
+
+fn abort_at_start(path: String) -> Model {
+    let _model = Model::load(&path, String::new());
+    std::process::abort();
+}
+
 fn hang_at_start(path: String) -> Model {
     let _model = Model::load(&path, String::new());
     loop {
@@ -100,6 +112,8 @@ procpool::register!(load, load_or_fail, load_later, load_later_or_fail, panic_at
 procpool::register!(fail_without_a_text, fail_later_without_a_text);
 procpool::register!(
     load_once,
+    load_at_times,
+    abort_at_start,
     hang_at_start,
     use_model,
     use_wrong_type,
@@ -291,10 +305,10 @@ async fn an_initializer_that_hangs_breaks_the_pool() {
 }
 
 #[tokio::test]
-async fn an_initializer_that_fails_in_a_replacement_breaks_the_pool() {
+async fn an_initializer_that_goes_on_failing_in_a_replacement_breaks_the_pool() {
     // scenario 40
     let (journal, gate) = (Journal::new(), Gate::new().await);
-    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let builder = ProcessPoolExecutor::builder().max_workers(1).initializer_retries(2);
     let pool = builder.initializer(load_once, journal.path()).build().unwrap();
     let victim = pool.submit(hold, gate.port()).await.unwrap();
     let held = gate.arrival().await;
@@ -304,11 +318,35 @@ async fn an_initializer_that_fails_in_a_replacement_breaks_the_pool() {
     assert!(error.is_worker_death() && !error.is_broken(), "its own death: {error}");
     let error = in_time(waiting).await.unwrap_err();
     let culprit = assert_names(&error.into(), "once is enough");
-    assert_eq!(journal.numbers(), [held.pid, culprit]);
+    let pids = journal.numbers();
+    assert_eq!((pids.len(), pids[0], pids[3]), (4, held.pid, culprit), "a start and three tries");
+    assert_eq!(pool.stats().start_failures, 3);
     let error = in_time(pool.run(pid, ())).await.unwrap_err();
     assert_eq!(assert_names(&error, "once is enough"), culprit);
     let report = in_time(pool.shutdown()).await;
     assert_eq!((report.finished, report.cancelled), (2, 0), "each ended with an error");
+}
+
+#[tokio::test]
+async fn an_initializer_that_fails_now_and_then_costs_a_pool_that_has_lived_no_task() {
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder().max_workers(2).max_tasks_per_child(1);
+    let pool = builder.initializer(load_at_times, journal.path()).build().unwrap();
+    in_time(pool.ready()).await.unwrap();
+    let handles = (0..12).map(|_| pool.run(pid, ()));
+    in_time(futures::future::try_join_all(handles)).await.unwrap();
+    assert!(pool.stats().start_failures > 0);
+}
+
+#[tokio::test]
+async fn a_death_at_the_start_of_a_worker_breaks_a_pool_in_break_mode_at_once() {
+    let journal = Journal::new();
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let builder = builder.on_worker_death(OnWorkerDeath::Break);
+    let pool = builder.initializer(abort_at_start, journal.path()).build().unwrap();
+    let error = in_time(pool.run(pid, ())).await.unwrap_err();
+    assert!(error.is_broken(), "{error}");
+    assert_eq!(journal.numbers().len(), 1, "as in Python it is not tried again");
 }
 
 #[tokio::test]

@@ -79,7 +79,14 @@ fn items(values: &[&[u8]]) -> Vec<u8> {
 fn seeds() -> Seeds {
     let task = |function| TaskHeader { task: TaskId(300), function, attempt: 1, slot: None };
     let arguments = encoded(&(vec![1_u32, 300], "text", Bytes::from_static(b"bytes")));
-    let chunk = ChunkHeader { task: TaskId(300), function: 1, count: 3, slot: None };
+    let chunk = ChunkHeader {
+        task: TaskId(300),
+        function: 1,
+        attempt: 1,
+        skipped: 0,
+        count: 3,
+        slot: None,
+    };
     // What is not known is looked for in a process that is not there.
     let name = |id| (id, (u32::MAX, 5, 4096_u64, 77_u64), 20_u64, LEASE);
     let header = |function| (300_u64, function, 1_u32, None::<()>);

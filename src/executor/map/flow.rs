@@ -19,7 +19,7 @@ use super::yields::Yields;
 use crate::error::{Cause, ErrorReport, Subject, SubmitError, TaskError};
 use crate::executor::handle::TaskHandle;
 use crate::function::{Function, Registry};
-use crate::pool::task::{Content, Harvest, Part, UnfinishedChunk};
+use crate::pool::task::{Content, Harvest, ItemLimits, Part, UnfinishedChunk};
 use crate::pool::{Pool, submit_error};
 
 /// So many inputs are taken before the stream looks at something else.
@@ -51,6 +51,7 @@ pub(super) struct Flow<R, S> {
     rested: u64,
     limit: Option<Limit>,
     expiry: Expiry,
+    aborts_on_drop: bool,
 }
 
 /// A result with the number of its input.
@@ -59,8 +60,8 @@ type Item<R> = (u64, Result<R, TaskError>);
 /// Whether the time is up.
 enum Expiry {
     No,
-    /// It is; this comes after the results that are there.
-    LastWords(u64, TaskError),
+    /// It is, and no item says so; this comes after the last one.
+    LastWords(TaskError),
     /// It was, and that has been said.
     Over,
 }
@@ -77,6 +78,8 @@ impl<R, S> Flow<R, S> {
         let function = Registry::global().lookup::<F>();
         let function = function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)));
         let harvest = Harvest::new(function.as_ref().map_or(0, |(position, _)| *position));
+        let timeout = pool.default_wishes().timeout;
+        harvest.set_limits(|limits| limits.timeout = timeout);
         let mut pace = Pace::new(pool.max_workers());
         if pool.counts_tasks() {
             pace.set_chunk_size(1);
@@ -97,6 +100,7 @@ impl<R, S> Flow<R, S> {
             rested: 0,
             limit: None,
             expiry: Expiry::No,
+            aborts_on_drop: false,
             pool,
         }
     }
@@ -107,6 +111,14 @@ impl<R, S> Flow<R, S> {
 
     pub(super) fn set_unordered(&mut self) {
         self.yields.set_unordered();
+    }
+
+    pub(super) fn set_item_limits(&mut self, change: impl FnOnce(&mut ItemLimits)) {
+        self.harvest.set_limits(change);
+    }
+
+    pub(super) fn set_abort_on_drop(&mut self) {
+        self.aborts_on_drop = true;
     }
 
     #[track_caller]
@@ -129,7 +141,7 @@ impl<R, S> Flow<R, S> {
         }
         // From here on not for each item, but for each part.
         if self.poll_limit(cx).is_ready() {
-            self.expire(cx);
+            self.expire();
         }
         if self.yielded - self.rested >= RESULTS_AT_A_TIME {
             self.rested = self.yielded;
@@ -145,14 +157,8 @@ impl<R, S> Flow<R, S> {
             }
             self.bring_in();
         }
-        if matches!(self.expiry, Expiry::LastWords(..))
-            && let Expiry::LastWords(number, error) =
-                std::mem::replace(&mut self.expiry, Expiry::Over)
-        {
-            return Poll::Ready(Some((number, Err(error))));
-        }
         if self.is_over() {
-            return Poll::Ready(None);
+            return Poll::Ready(self.take_last_words().map(|error| (self.taken, Err(error))));
         }
         self.rested = self.yielded;
         if sated {
@@ -283,8 +289,14 @@ impl<R, S> Flow<R, S> {
     }
 
     fn is_over(&self) -> bool {
-        let all = self.inputs.is_none() && self.taken == self.yielded;
-        all || matches!(self.expiry, Expiry::Over)
+        self.inputs.is_none() && self.taken == self.yielded
+    }
+
+    fn take_last_words(&mut self) -> Option<TaskError> {
+        let Expiry::LastWords(error) = std::mem::replace(&mut self.expiry, Expiry::Over) else {
+            return None;
+        };
+        Some(error)
     }
 
     // ----- the limit -----
@@ -296,28 +308,39 @@ impl<R, S> Flow<R, S> {
         }
     }
 
-    /// Keeps what has come, and ends everything else.
-    fn expire(&mut self, cx: &mut Context<'_>) {
-        let _ = self.harvest.poll_parts(cx, &mut self.parts);
+    /// Keeps what has come, and ends everything else: each input that was taken has a result or an
+    /// error.
+    fn expire(&mut self) {
+        let unfinished = self.close(true);
         self.bring_in();
-        let waiting = self.sealed.take().map(|(first, _)| first);
-        let building = self.taken - u64::from(self.intake.seal().count);
-        let mut first = (waiting.unwrap_or(building), None);
-        for chunk in self.close(true) {
-            first = first.min((chunk.first, Some(chunk.task)));
+        let is_said = !unfinished.is_empty();
+        for UnfinishedChunk { first, task, count, .. } in unfinished {
+            let content = Content::Failed(self.too_late(Subject::Task(task, self.name)));
+            self.yields.add(Part { first, task, count, content });
         }
-        let (number, task) = first;
-        let cause = Cause::MapTimedOut(self.limit.as_ref().map(|l| l.duration).unwrap_or_default());
-        let (submission, task_of) = (Subject::Submission, Subject::Task);
-        let subject = task.map_or(submission(self.name), |task| task_of(task, self.name));
-        let report = ErrorReport { subject, worker: None, attempt: 1, cause };
-        self.expiry = Expiry::LastWords(number, TaskError::new(report));
-        self.inputs = None;
+        let error = self.too_late(Subject::Submission(self.name));
+        let building = self.taken - u64::from(self.intake.seal().count);
+        let unsent = self.sealed.take().map_or(building, |(first, _)| first);
+        let count = u32::try_from(self.taken - unsent).unwrap_or(u32::MAX);
+        if count > 0 {
+            self.yields.add(Part::refused(unsent, count, error.clone()));
+        }
+        let all_taken = self.inputs.take().is_none();
+        let is_said = is_said || count > 0 || all_taken;
+        self.expiry = if is_said { Expiry::Over } else { Expiry::LastWords(error) };
     }
 
-    /// Cancels all items that have not begun, and aborts the others if `abort` says so.
-    fn close(&self, abort: bool) -> Vec<UnfinishedChunk> {
-        let chunks = self.harvest.close();
+    #[cold]
+    fn too_late(&self, subject: Subject) -> TaskError {
+        let limit = self.limit.as_ref().map(|limit| limit.duration);
+        let cause = Cause::MapTimedOut(limit.unwrap_or_default());
+        TaskError::new(ErrorReport { subject, worker: None, attempt: 1, cause })
+    }
+
+    /// Cancels all items that have not begun, and aborts the others if `abort` says so. Parts that
+    /// have come are kept.
+    fn close(&mut self, abort: bool) -> Vec<UnfinishedChunk> {
+        let chunks = self.harvest.close(&mut self.parts);
         for chunk in &chunks {
             let handle = TaskHandle::<()>::new(chunk.cell.clone(), Arc::clone(&self.pool.commons));
             if handle.cancel() {
@@ -336,7 +359,7 @@ impl<R, S> Flow<R, S> {
 
 impl<R, S> Drop for Flow<R, S> {
     fn drop(&mut self) {
-        self.close(false);
+        self.close(self.aborts_on_drop);
     }
 }
 

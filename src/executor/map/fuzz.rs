@@ -97,7 +97,7 @@ fn chunk_replies() {
         }
         drop(harvest.divide(CHUNK, u32::from(keep % 8)));
         consume(&harvest);
-        harvest.close(); // it and its chunks hold each other
+        harvest.close(&mut Vec::new()); // it and its chunks hold each other
     });
 }
 
@@ -135,6 +135,6 @@ fn pages() {
             harvest.receive_record(WorkerId(1), CHUNK, entries);
         }
         consume(&harvest);
-        harvest.close();
+        harvest.close(&mut Vec::new());
     });
 }

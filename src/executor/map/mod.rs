@@ -41,7 +41,8 @@ impl ProcessPoolExecutor {
     ///
     /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
     /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
-    /// [`with_index`](Map::with_index).
+    /// [`item_timeout`](Map::item_timeout), [`retries`](Map::retries),
+    /// [`abort_on_drop`](Map::abort_on_drop), [`with_index`](Map::with_index).
     ///
     /// ```
     /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
@@ -100,10 +101,12 @@ impl ProcessPoolExecutor {
 ///
 /// Quick items go to the workers in chunks, because to hand over a task costs more than to call a
 /// trivial function. It does not show: an item that fails, by whatever means, fails alone; each
-/// runs at most once; and when a chunk takes longer than some milliseconds, its results so far are
-/// delivered, and other workers may take what has not begun.
+/// runs at most once unless it has [`retries`](Self::retries); and when a chunk takes longer than
+/// some milliseconds, its results so far are delivered, and other workers may take what has not
+/// begun.
 ///
-/// Dropping the stream cancels all items that have not begun; those that run are left to finish.
+/// Dropping the stream cancels all items that have not begun; those that run are left to finish,
+/// or ended with [`abort_on_drop`](Self::abort_on_drop).
 ///
 /// Each item has a [`TaskId`](crate::TaskId) of its own, which its error and
 /// [`current`](crate::current) tell; in [`stats`](ProcessPoolExecutor::stats) and
@@ -193,13 +196,58 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
         self
     }
 
+    /// Limits the running time of each item, as
+    /// [`TaskBuilder::timeout`](crate::TaskBuilder::timeout) that of a task: one that takes longer
+    /// is ended, with its worker, and fails alone, with [`is_timeout`](TaskError::is_timeout).
+    /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout).
+    ///
+    /// An item that is not the first one of its chunk may have some milliseconds more.
+    ///
+    /// ```
+    /// # fn parse(page: String) -> usize { page.len() }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor, pages: Vec<String>) {
+    /// use futures::StreamExt;
+    /// use std::time::Duration;
+    ///
+    /// let limit = Duration::from_secs(1);
+    /// let mut parsed = pool.map(parse, pages).item_timeout(limit).retries(1);
+    /// while let Some(result) = parsed.next().await {
+    ///     match result {
+    ///         Ok(words) => println!("{words} words"),
+    ///         Err(error) if error.is_timeout() => println!("twice too slow"),
+    ///         Err(error) => println!("{error}"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn item_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        let timeout = limit.into();
+        self.flow.set_item_limits(|limits| limits.timeout = timeout);
+        self
+    }
+
+    /// How often an item may be run again after its worker died or its time was up, as
+    /// [`TaskBuilder::retries`](crate::TaskBuilder::retries) says it of a task. Default: 0, so that
+    /// each item runs at most once.
+    pub fn retries(mut self, times: u32) -> Self {
+        self.flow.set_item_limits(|limits| limits.retries = times);
+        self
+    }
+
+    /// Dropping the stream also [aborts](crate::TaskHandle::abort) the items that run, so that a
+    /// reader who goes away takes no worker with it. Default: they are left to finish.
+    pub fn abort_on_drop(mut self) -> Self {
+        self.flow.set_abort_on_drop();
+        self
+    }
+
     /// Limits the time that the whole stream may take. It counts from now, on the clock of the
     /// runtime, as that of [`AsCompleted::within`](crate::AsCompleted::within).
     ///
-    /// When it is up no more inputs are taken. What has finished is still yielded; without
-    /// [`unordered`](Self::unordered), that is what comes before the first item that has not. The
-    /// last item is one error, with [`is_timeout`](TaskError::is_timeout), in the place of that
-    /// item. All others are cancelled, and those that run are [aborted](crate::TaskHandle::abort).
+    /// When it is up no more inputs are taken, what has not begun is cancelled, and what runs is
+    /// [aborted](crate::TaskHandle::abort). Then each input that was taken still has an item: its
+    /// result, if it has finished, or an error with [`is_timeout`](TaskError::is_timeout). If all
+    /// of them have finished and there may be more inputs, one such error is the last item.
     ///
     /// # Panics
     ///

@@ -166,6 +166,9 @@ impl Supervisor {
     pub(super) fn withdraw(&mut self, task: TaskId) {
         if let Some(entry) = self.ledger.get(task) {
             entry.cell().requeue();
+            if let Some(harvest) = entry.harvest() {
+                harvest.requeue(task);
+            }
             release(&mut self.workers, entry);
         }
     }

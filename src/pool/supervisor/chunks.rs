@@ -7,7 +7,7 @@ use super::Supervisor;
 use crate::base::{TaskId, WorkerId};
 use crate::memory::Payload;
 use crate::memory::page::{Claim, Stopped, record};
-use crate::pool::task::harvest::{Harvest, Receipt};
+use crate::pool::task::harvest::{Harvest, ItemLimits, Receipt};
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Scheduler, Task, Time, Verdict, Wishes};
@@ -32,7 +32,7 @@ impl Supervisor {
             None => Receipt::Lie,
         };
         match receipt {
-            Receipt::Partial => {}
+            Receipt::Partial => view.scheduler.item_finished(now, worker),
             Receipt::Done { run_time } => {
                 let (task, ran) = (header.task, Duration::from_nanos(run_time));
                 if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
@@ -99,14 +99,15 @@ impl Supervisor {
             let (part, count) = (division.task, division.end - division.begin);
             view.observer.task_queued(&division.cell);
             self.ledger.insert(Entry::chunk(division.cell, harvest));
-            view.scheduler.divided(worker, Task::chunk(part, count));
+            view.scheduler.divided(worker, Task::chunk(part, count, harvest.limits()));
         }
     }
 }
 
 impl Task {
     /// A chunk of so many items.
-    pub(crate) fn chunk(id: TaskId, count: u32) -> Self {
-        Self::with(id, Wishes { divisible: count > 1, ..Wishes::default() })
+    pub(crate) fn chunk(id: TaskId, count: u32, limits: ItemLimits) -> Self {
+        let ItemLimits { timeout, retries } = limits;
+        Self::with(id, Wishes { divisible: count > 1, timeout, retries, ..Wishes::default() })
     }
 }

@@ -64,6 +64,7 @@ impl Supervisor {
                     worker.outlet = Some(outlet);
                     worker.claims = page.map(ClaimBoard::new);
                 }
+                self.has_warned = false;
                 view.observer.worker_ready(now, worker);
                 view.scheduler.worker_ready(now, worker, recallable);
             }
@@ -206,8 +207,10 @@ impl Supervisor {
             Ended::NotStarted(error) => {
                 let failure = match &error {
                     error if error.is_fatal() => StartFailureKind::Fatal,
-                    error if error.is_accident() => StartFailureKind::Killed,
-                    _ => StartFailureKind::Own,
+                    error if error.is_initialisation() => StartFailureKind::Initializer,
+                    error if error.is_killing() => StartFailureKind::Killed,
+                    error if error.is_accident() => StartFailureKind::Accident,
+                    _ => StartFailureKind::Crashed,
                 };
                 self.death = Some(BrokenCause::Start(error));
                 End::StartFailed(failure)
@@ -215,9 +218,20 @@ impl Supervisor {
         };
         view.scheduler.worker_ended(now, worker, end);
         self.perform(view, now);
+        self.warn_of_failed_start(worker);
         self.workers.remove(&worker);
         let oldest = self.workers.first_key_value().map(|(id, _)| *id);
         self.recycling.retain(|(newest, _)| oldest.is_some_and(|oldest| oldest <= *newest));
         self.death = None;
+    }
+
+    /// Says once that a start has failed and is tried again, until one succeeds.
+    fn warn_of_failed_start(&mut self, worker: WorkerId) {
+        if let Some(BrokenCause::Start(error)) = &self.death
+            && self.broken.is_none()
+            && !std::mem::replace(&mut self.has_warned, true)
+        {
+            log::warning!("{}: {worker} was not started: {error}", self.commons.name);
+        }
     }
 }

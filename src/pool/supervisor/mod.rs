@@ -71,6 +71,8 @@ pub(crate) struct Supervisor {
     recycling: Vec<(WorkerId, oneshot::Sender<()>)>,
     /// The end of a worker that is being dealt with.
     death: Option<BrokenCause>,
+    /// It has been said that starts fail.
+    has_warned: bool,
     /// Set once the pool is broken.
     broken: Option<BrokenProcessPool>,
     reports: mpsc::Sender<(WorkerId, Report)>,
@@ -114,6 +116,7 @@ impl Supervisor {
             warming: Vec::new(),
             recycling: Vec::new(),
             death: None,
+            has_warned: false,
             broken: None,
             reports,
             next_trim: TRIM_PERIOD,

@@ -243,6 +243,14 @@ impl TaskCell {
         }
     }
 
+    /// It is to be called with these, if it is not over.
+    pub(crate) fn set_arguments(&self, arguments: Payload) {
+        let mut state = self.state.lock();
+        if !state.is_done() {
+            state.content = Ok(arguments);
+        }
+    }
+
     /// The supervisor asks the running task to end.
     pub(crate) fn ask(&self) -> Asked {
         self.state.lock().sent_claim().map_or(Asked::Impossible, Claim::ask)

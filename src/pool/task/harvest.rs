@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::base::sync::Mutex;
 use crate::base::{TaskId, WorkerId};
@@ -31,7 +32,17 @@ pub(crate) struct Harvest {
     state: Mutex<HarvestState>,
 }
 
+/// What each item is allowed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ItemLimits {
+    /// Running time.
+    pub(crate) timeout: Option<Duration>,
+    /// How often it may be begun again after a death or a timeout.
+    pub(crate) retries: u32,
+}
+
 struct HarvestState {
+    limits: ItemLimits,
     /// Those that are not over.
     chunks: BTreeMap<TaskId, Chunk>,
     /// What the stream has not taken yet. Bounded, as the inputs are that it takes ahead.
@@ -45,6 +56,8 @@ struct Chunk {
     cell: Arc<TaskCell>,
     /// The number of its first item.
     first: u64,
+    /// The name of its first item: its own, until it is begun again without those that are done.
+    name: TaskId,
     /// How many items it has; fewer once it was divided.
     count: u32,
     /// How many of them are in parts.
@@ -89,7 +102,17 @@ pub(crate) struct UnfinishedChunk {
     pub(crate) first: u64,
     /// That item's name.
     pub(crate) task: TaskId,
+    /// How many have none.
+    pub(crate) count: u32,
     pub(crate) cell: Arc<TaskCell>,
+}
+
+/// The items of a chunk, as counted when it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ItemRange {
+    /// So many at the beginning are done, and were left out when it was queued again.
+    pub(crate) skipped: u32,
+    pub(crate) count: u32,
 }
 
 /// What a reply means for its chunk.
@@ -107,11 +130,21 @@ pub(crate) enum Receipt {
 impl Harvest {
     pub(crate) fn new(function: u32) -> Arc<Self> {
         let (chunks, parts) = (BTreeMap::new(), Vec::new());
-        let state = HarvestState { chunks, parts, waker: None, closed: false };
+        let limits = ItemLimits::default();
+        let state = HarvestState { limits, chunks, parts, waker: None, closed: false };
         Arc::new(Self { function, state: Mutex::new(state) })
     }
 
+    pub(crate) fn limits(&self) -> ItemLimits {
+        self.state.lock().limits
+    }
+
     // ----- the stream's side -----
+
+    /// Changes what the items of later chunks are allowed.
+    pub(crate) fn set_limits(&self, change: impl FnOnce(&mut ItemLimits)) {
+        change(&mut self.state.lock().limits);
+    }
 
     /// Adds a chunk, which is about to be queued. Its first item is named as the chunk.
     pub(crate) fn add(
@@ -130,11 +163,11 @@ impl Harvest {
         (first, count): (u64, u32),
         cell: Arc<TaskCell>,
     ) -> Arc<TaskCell> {
-        let task = cell.id();
+        let name = cell.id();
         let harvest = Arc::clone(self);
         // Each holds the other, but only until the chunk is over, and every task ends.
-        cell.add_callback(Box::new(move |resolution| harvest.over(task, resolution)));
-        state.chunks.insert(task, Chunk { cell: Arc::clone(&cell), first, count, done: 0 });
+        cell.add_callback(Box::new(move |resolution| harvest.over(name, resolution)));
+        state.chunks.insert(name, Chunk { cell: Arc::clone(&cell), first, name, count, done: 0 });
         cell
     }
 
@@ -152,21 +185,20 @@ impl Harvest {
         Poll::Ready(())
     }
 
-    /// Nothing is wanted any more; returns the chunks that are not over.
-    pub(crate) fn close(&self) -> Vec<UnfinishedChunk> {
+    /// No more is wanted than what has come, which goes into `parts`; returns what is not over.
+    pub(crate) fn close(&self, parts: &mut Vec<Part>) -> Vec<UnfinishedChunk> {
         let mut state = self.state.lock();
         state.closed = true;
         state.waker = None;
-        let parts = std::mem::take(&mut state.parts);
-        let unfinished = state.chunks.iter().map(|(task, chunk)| UnfinishedChunk {
+        parts.append(&mut state.parts);
+        let has_rest = |chunk: &&Chunk| chunk.done < chunk.count;
+        let unfinished = state.chunks.values().filter(has_rest).map(|chunk| UnfinishedChunk {
             first: chunk.first + u64::from(chunk.done),
-            task: TaskId(task.0 + u64::from(chunk.done)),
+            task: TaskId(chunk.name.0 + u64::from(chunk.done)),
+            count: chunk.count - chunk.done,
             cell: Arc::clone(&chunk.cell),
         });
-        let unfinished = unfinished.collect();
-        drop(state);
-        drop(parts);
-        unfinished
+        unfinished.collect()
     }
 
     // ----- the supervisor's side -----
@@ -187,7 +219,7 @@ impl Harvest {
         if end > chunk.done {
             let (skip, nanos) = (chunk.done - base, Some(nanos));
             let content = Content::Entries { worker, bytes, skip, nanos };
-            let part = chunk.part(task, end, content);
+            let part = chunk.part(end, content);
             if !*closed {
                 parts.push(part);
             }
@@ -215,13 +247,18 @@ impl Harvest {
             let skip = chunk.done - base;
             let bytes = bytes::Bytes::from(bytes).into();
             let content = Content::Entries { worker, bytes, skip, nanos: None };
-            parts.push(chunk.part(task, end, content));
+            parts.push(chunk.part(end, content));
         }
     }
 
-    /// How many items a chunk has.
-    pub(crate) fn count(&self, task: TaskId) -> u32 {
-        self.state.lock().chunks.get(&task).map_or(0, |chunk| chunk.count)
+    /// Which of the items that a chunk was made of it has now.
+    pub(crate) fn range(&self, task: TaskId) -> ItemRange {
+        let state = self.state.lock();
+        let range = state.chunks.get(&task).map(|chunk| ItemRange {
+            skipped: u32::try_from(chunk.name.0 - task.0).unwrap_or(u32::MAX),
+            count: chunk.count,
+        });
+        range.unwrap_or_default()
     }
 
     /// How many items of a chunk have results.
@@ -238,7 +275,7 @@ impl Harvest {
         }
         let Some(chunk) = state.chunks.get_mut(&task) else { return Vec::new() };
         // Its first item has begun, whatever the worker says; so no part has the name of the whole.
-        let (first, count, keep) = (chunk.first, chunk.count, keep.max(1));
+        let (first, name, count, keep) = (chunk.first, chunk.name, chunk.count, keep.max(1));
         let items = chunk.cell.arguments();
         chunk.count = count.min(keep);
         // In two, so that a chunk that turns out to be slow is soon with many workers, and what is
@@ -248,7 +285,7 @@ impl Harvest {
         let halves = halves.into_iter().filter(|(begin, end)| begin < end);
         halves
             .map(|(begin, end)| {
-                let task = TaskId(task.0 + u64::from(begin));
+                let task = TaskId(name.0 + u64::from(begin));
                 let first = first + u64::from(begin);
                 let items = slice_items(&items, begin, end);
                 let cell = TaskCell::new(task, self.function, items, false);
@@ -258,6 +295,20 @@ impl Harvest {
             .collect()
     }
 
+    /// A chunk is to be begun again, but not those of its items that are done.
+    pub(crate) fn requeue(&self, task: TaskId) {
+        let mut state = self.state.lock();
+        let Some(chunk) = state.chunks.get_mut(&task).filter(|chunk| chunk.done > 0) else {
+            return;
+        };
+        let done = std::mem::take(&mut chunk.done);
+        let items = slice_items(&chunk.cell.arguments(), done, chunk.count);
+        chunk.cell.set_arguments(items);
+        chunk.first += u64::from(done);
+        chunk.name = TaskId(chunk.name.0 + u64::from(done));
+        chunk.count -= done;
+    }
+
     /// A chunk is over; whatever has no result by now gets none.
     fn over(&self, task: TaskId, resolution: &Resolution) {
         let mut state = self.state.lock();
@@ -265,7 +316,7 @@ impl Harvest {
         if let (Err(error), false) = (resolution, state.closed)
             && chunk.done < chunk.count
         {
-            let part = chunk.part(task, chunk.count, Content::Failed(error.clone()));
+            let part = chunk.part(chunk.count, Content::Failed(error.clone()));
             state.parts.push(part);
         }
         drop(state);
@@ -283,11 +334,11 @@ impl Harvest {
 
 impl Chunk {
     /// Makes a part of the next items, up to `end`.
-    fn part(&mut self, task: TaskId, end: u32, content: Content) -> Part {
+    fn part(&mut self, end: u32, content: Content) -> Part {
         let begin = std::mem::replace(&mut self.done, end);
         Part {
             first: self.first + u64::from(begin),
-            task: TaskId(task.0 + u64::from(begin)),
+            task: TaskId(self.name.0 + u64::from(begin)),
             count: end - begin,
             content,
         }
@@ -318,6 +369,8 @@ fn slice_items(items: &Payload, begin: u32, end: u32) -> Payload {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::error::Cause;
 
@@ -387,6 +440,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_queued_again_goes_without_the_items_that_are_done() {
+        let harvest = Harvest::new(0);
+        let items: Vec<u8> = (0..8).flat_map(|n| [1, 0, 0, 0, n]).collect();
+        let cell = harvest.add(TASK, (100, 8), Payload::from(Bytes::from(items)));
+        assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
+        assert_eq!(harvest.divide(TASK, 3).len(), 2);
+        harvest.requeue(TASK);
+        harvest.requeue(TASK);
+        assert_eq!(&cell.arguments()[..], [1, 0, 0, 0, 2]);
+        assert_eq!(harvest.range(TASK), ItemRange { skipped: 2, count: 1 });
+        assert_eq!(receive(&harvest, 0, 1, Some(7)), Receipt::Done { run_time: 7 });
+        assert_eq!(parts(&harvest), [(100, 10, 2, 0), (102, 12, 1, 0)]);
+    }
+
+    #[test]
     fn no_part_has_the_name_of_the_whole() {
         let divisions = harvest().divide(TASK, 0);
         assert!(divisions.iter().all(|part| part.task != TASK && part.begin > 0));
@@ -409,8 +477,11 @@ mod tests {
     fn a_closed_harvest_takes_and_divides_nothing() {
         let harvest = harvest();
         assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
-        let unfinished = harvest.close();
-        assert_eq!((unfinished[0].first, unfinished[0].task), (102, TaskId(12)));
+        let mut done = Vec::new();
+        let unfinished = harvest.close(&mut done);
+        let UnfinishedChunk { first, task, count, .. } = unfinished[0];
+        assert_eq!((first, task, count), (102, TaskId(12), 6));
+        assert_eq!((done.len(), done[0].count), (1, 2));
         assert!(harvest.divide(TASK, 3).is_empty());
         assert_eq!(receive(&harvest, 2, 1, Some(1)), Receipt::Done { run_time: 1 });
         assert!(parts(&harvest).is_empty());

@@ -10,7 +10,7 @@ use crate::error::{Cause, TaskError};
 use crate::memory::{Lease, Payload};
 use crate::parent::Outlet;
 use crate::pool::task::cell::{Resolution, TaskCell};
-use crate::pool::task::harvest::Harvest;
+use crate::pool::task::harvest::{Harvest, ItemRange};
 use crate::wire::message::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
 
 /// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil
@@ -49,7 +49,8 @@ impl Entry {
     ) -> io::Result<()> {
         let (task, function) = (self.cell.id(), self.cell.function());
         if let Some(harvest) = &self.harvest {
-            let header = ChunkHeader { task, function, count: harvest.count(task), slot };
+            let ItemRange { skipped, count } = harvest.range(task);
+            let header = ChunkHeader { task, function, attempt, skipped, count, slot };
             outlet.put_task(Kind::Chunk, &header, arguments)
         } else {
             let header = TaskHeader { task, function, attempt, slot };

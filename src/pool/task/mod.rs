@@ -9,5 +9,5 @@ pub use self::cell::TaskStatus;
 pub(crate) use self::cell::{Cancellation, TaskCell};
 #[cfg(test)]
 pub(crate) use self::harvest::Receipt;
-pub(crate) use self::harvest::{Content, Harvest, Part, UnfinishedChunk};
+pub(crate) use self::harvest::{Content, Harvest, ItemLimits, Part, UnfinishedChunk};
 pub use self::progress::Progress;

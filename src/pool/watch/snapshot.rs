@@ -68,6 +68,7 @@ impl View {
             worker_starts: counts.worker_starts,
             worker_restarts: counts.worker_restarts,
             worker_deaths: counts.worker_deaths,
+            start_failures: counts.start_failures,
             utilisation: metrics.utilisation(now, running_since),
         }
     }
@@ -167,6 +168,10 @@ pub struct PoolStats {
     pub worker_restarts: u64,
     /// Workers that died so far without having been told to.
     pub worker_deaths: u64,
+    /// Workers that did not become ready so far, although nobody had told them to go: their
+    /// initializer failed, they died before, or the machine was short of descriptors, processes or
+    /// memory. The reasons are in the [events](crate::PoolEvent::WorkerNotStarted).
+    pub start_failures: u64,
     /// The share of their time that workers spent running tasks so far, from 0 to 1. Their time
     /// begins when they are initialised, and ends when they are told to leave or die.
     pub utilisation: f64,

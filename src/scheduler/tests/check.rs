@@ -53,7 +53,7 @@ impl Trial<'_> {
         ensure!(model.lacks_workers(self.now), "{worker} is one too many");
         let idle = model.live().find(|desk| desk.is_idle() && !model.lacks_reserve());
         ensure!(idle.is_none(), "{worker} is not needed beside {idle:?}");
-        ensure!(model.not_before <= self.now, "{worker} comes too early");
+        ensure!(model.not_before() <= self.now, "{worker} comes too early");
         Ok(())
     }
 
@@ -312,7 +312,7 @@ fn sizes(model: &Model) -> Check {
 
 /// Nobody is missing that could be started at this moment.
 pub(super) fn staffed(model: &Model, now: Time) -> Check {
-    let missing = model.lacks_workers(now) && model.not_before <= now && !model.closed;
+    let missing = model.lacks_workers(now) && model.not_before() <= now && !model.closed;
     ensure!(!missing, "a worker is missing");
     let waits = model.wants_warmth && !model.broken;
     ensure!(!waits || !model.is_warm(), "who waits for workers does not hear of them");
@@ -398,7 +398,7 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
     let deadlines = deadlines.filter(|task| !task.expired).filter_map(|task| task.wishes.deadline);
     let idle = model.live().filter_map(|desk| model.idle_until(desk));
     let limit = model.limit.filter(|_| !model.closed);
-    let start = model.lacks_workers(now).then_some(model.not_before);
+    let start = model.lacks_workers(now).then(|| model.not_before());
     desks.chain(tasks).chain(deadlines).chain(idle).chain(limit).chain(start).min()
 }
 

@@ -167,7 +167,7 @@ impl Flavour {
         let mut wishes = wishes(random);
         let parts = if random.one_in(4) { 2 + random.below(3) } else { 1 };
         if parts > 1 {
-            wishes = Wishes { timeout: None, retries: 0, key: None, divisible: true, ..wishes };
+            wishes = Wishes { key: None, divisible: true, ..wishes };
         }
         if !self.picky {
             wishes = Wishes { priority: 0, key: None, ..wishes };
@@ -190,7 +190,13 @@ impl Flavour {
             5 => Deed::LeaveReason,
             _ if random.one_in(8) => Deed::FailToStart { failure: StartFailureKind::Fatal },
             _ if random.one_in(3) => Deed::FailToStart { failure: StartFailureKind::Killed },
-            _ => Deed::FailToStart { failure: StartFailureKind::Own },
+            _ => Deed::FailToStart {
+                failure: random.pick(&[
+                    StartFailureKind::Crashed,
+                    StartFailureKind::Initializer,
+                    StartFailureKind::Accident,
+                ]),
+            },
         }
     }
 

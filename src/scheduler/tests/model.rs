@@ -1,9 +1,14 @@
 //! What the pool's state must be, told from the actions alone.
 
+mod desk;
+mod starts;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+pub(super) use self::desk::{Desk, Stage};
+use self::starts::Starts;
 use super::world::index;
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::ending::STANDSTILL;
@@ -13,9 +18,6 @@ use crate::scheduler::{
     Config, Counts, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailureKind, Task,
     Time, Wishes,
 };
-
-/// Failed starts in a row after which a pool gives up; one counts ten, or one if it was killed.
-const HOPELESS: u32 = 50;
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(super) struct Entry {
     pub(super) place: Place,
     /// Since when it counts as running.
     pub(super) since: Option<Time>,
+    /// Since when the part that runs does, if that is known.
+    part_since: Option<Time>,
     /// Its user said so, and the scheduler has heard of it.
     pub(super) cancelled: bool,
     pub(super) aborted: bool,
@@ -67,74 +71,8 @@ impl Entry {
     }
 
     pub(super) fn timeout_at(&self) -> Option<Time> {
-        let at = self.since?.saturating_add(self.wishes.timeout?);
+        let at = self.part_since?.saturating_add(self.wishes.timeout?);
         (!self.is_sentenced()).then_some(at)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Starting {
-        deadline: Time,
-    },
-    Ready,
-    /// Asked to leave, or terminated because of its task.
-    Ending {
-        deadline: Time,
-        terminated: bool,
-        /// Others could use one in its place.
-        wanted: bool,
-    },
-    Killed {
-        fault: bool,
-    },
-    Gone,
-}
-
-/// A worker as its actions and events have left it.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
-#[derive(Clone, Debug)]
-pub(super) struct Desk {
-    pub(super) id: WorkerId,
-    pub(super) stage: Stage,
-    pub(super) recallable: bool,
-    pub(super) blocked: bool,
-    pub(super) misbehaved: bool,
-    /// It is to be replaced.
-    pub(super) recycled: bool,
-    /// It has said that it takes too much memory.
-    pub(super) bloated: bool,
-    /// The task that was asked to end.
-    pub(super) asked: Option<TaskId>,
-    /// When it was, if it will notice.
-    pub(super) mercy: Option<Time>,
-    /// The front task at the last recall.
-    pub(super) recalled: Option<TaskId>,
-    pub(super) completed: u64,
-    /// Since when it has had nothing to do.
-    pub(super) idle_since: Time,
-    /// So many tasks are worth no help.
-    pub(super) batch: usize,
-    pub(super) pipeline: VecDeque<TaskId>,
-}
-
-impl Desk {
-    pub(super) fn is_open(&self) -> bool {
-        self.stage == Stage::Ready && !self.blocked && self.serves()
-    }
-
-    /// It is there, or will be, and nothing says that it has to go.
-    pub(super) fn serves(&self) -> bool {
-        let stays = matches!(self.stage, Stage::Starting { .. } | Stage::Ready);
-        stays && !self.recycled && !self.bloated
-    }
-
-    pub(super) fn is_used_up(&self, in_hands: usize, config: &Config) -> bool {
-        config.max_tasks.is_some_and(|most| self.completed + in_hands as u64 >= most)
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.is_open() && self.pipeline.is_empty()
     }
 }
 
@@ -162,11 +100,7 @@ pub(super) struct Model {
     pub(super) must_break: bool,
     pub(super) closed: bool,
     pub(super) wants_warmth: bool,
-    failed_starts: u32,
-    /// Failed starts, and deaths without a task, since a task last finished.
-    ends: u32,
-    /// Until then no worker is started.
-    pub(super) not_before: Time,
+    starts: Starts,
     pub(super) counts: Counts,
     /// Workers that were wanted, have ended, and were not replaced.
     vacancies: u64,
@@ -191,9 +125,7 @@ impl Model {
             must_break: false,
             closed: false,
             wants_warmth: false,
-            failed_starts: 0,
-            ends: 0,
-            not_before: Time::ZERO,
+            starts: Starts::default(),
             counts: Counts::default(),
             vacancies: 0,
         }
@@ -332,6 +264,7 @@ impl Model {
             wishes: *task.wishes(),
             place,
             since: None,
+            part_since: None,
             cancelled: false,
             aborted: false,
             timed_out: false,
@@ -367,7 +300,7 @@ impl Model {
             desk.stage = Stage::Ready;
             desk.recallable = recallable;
             desk.idle_since = now;
-            self.failed_starts = 0;
+            self.starts.worker_ready();
         }
     }
 
@@ -405,37 +338,46 @@ impl Model {
         self.desk_mut(worker).batch = self.tempo.batch();
         self.task_mut(task).place = Place::Resolved;
         self.counts.completed += 1;
-        if self.ends > 0 {
-            self.ends = 0;
-            self.not_before = Time::ZERO;
-        }
+        self.starts.task_finished();
     }
 
     pub(super) fn ended(&mut self, now: Time, id: WorkerId, end: End) {
         let stage = std::mem::replace(&mut self.desk_mut(id).stage, Stage::Gone);
         self.vacancies += u64::from(!matches!(stage, Stage::Ending { wanted: false, .. }));
         self.live.retain(|n| *n != index(id.0));
+        self.starts.worker_ended();
         let was_told = matches!(stage, Stage::Ending { .. } | Stage::Killed { fault: false });
         if was_told {
             return;
         }
-        let unbegun = if let End::Died { taken } = end { taken } else { 0 };
-        let by_a_task = self.desk_mut(id).pipeline.len() > unbegun;
-        if !by_a_task {
-            self.ends += 1;
-            self.not_before = now + delay(self.ends);
-        }
         if let End::StartFailed(failure) = end {
-            let fatal = failure == StartFailureKind::Fatal;
-            self.failed_starts += if failure == StartFailureKind::Killed { 1 } else { 10 };
-            let alone = !self.live().any(|desk| desk.stage == Stage::Ready);
-            let hopeless = alone && self.failed_starts >= HOPELESS;
-            let late = !matches!(stage, Stage::Starting { .. });
-            self.must_break |= fatal || late || hopeless;
-        } else {
-            self.counts.worker_deaths += 1;
-            self.must_break |= self.config.on_worker_death == OnWorkerDeath::Break;
+            let in_time = matches!(stage, Stage::Starting { .. });
+            let own = in_time || failure == StartFailureKind::Fatal;
+            let failure = if own { failure } else { StartFailureKind::Initializer };
+            return self.start_failed(now, id, failure);
         }
+        let unbegun = if let End::Died { taken } = end { taken } else { 0 };
+        if self.desk_mut(id).pipeline.len() <= unbegun {
+            self.starts.died_idle(now);
+        }
+        self.counts.worker_deaths += 1;
+        self.must_break |= self.config.on_worker_death == OnWorkerDeath::Break;
+    }
+
+    fn start_failed(&mut self, now: Time, id: WorkerId, failure: StartFailureKind) {
+        self.counts.start_failures += 1;
+        let breaks = self.config.on_worker_death == OnWorkerDeath::Break;
+        let breaks = breaks && failure != StartFailureKind::Accident;
+        let alone = !self.live().any(|desk| desk.stage == Stage::Ready);
+        let took = now.saturating_sub(self.desk_mut(id).started);
+        let hopeless = self.starts.failed(now, failure, took, self.config.initializer_retries);
+        let fatal = failure == StartFailureKind::Fatal;
+        self.must_break |= fatal || breaks || (alone && hopeless);
+    }
+
+    /// Until then no worker is started.
+    pub(super) fn not_before(&self) -> Time {
+        self.starts.not_before()
     }
 
     /// The scheduler hears the time.
@@ -498,6 +440,7 @@ impl Model {
             recalled: None,
             completed: 0,
             idle_since: now,
+            started: now,
             batch: 1,
             pipeline: VecDeque::new(),
         });
@@ -510,6 +453,23 @@ impl Model {
         self.task_mut(task).place = Place::Sent(worker);
         self.desk_mut(worker).pipeline.push_back(task);
         self.desk_mut(worker).batch = self.tempo.batch();
+    }
+
+    pub(super) fn begin(&mut self, now: Time, id: TaskId) {
+        let Place::Sent(worker) = self.tasks[index(id.0)].place else { return };
+        let divides = self.desk_mut(worker).recallable;
+        let entry = self.task_mut(id);
+        entry.since = Some(now);
+        entry.part_since = (!divides || !entry.wishes.divisible).then_some(now);
+    }
+
+    /// What has not begun was taken back from a worker, so it is known what runs.
+    pub(super) fn recalled(&mut self, now: Time, worker: WorkerId, first: TaskId) {
+        self.desk_mut(worker).recalled = Some(first);
+        let entry = self.task_mut(first);
+        if entry.wishes.divisible {
+            entry.part_since = Some(now);
+        }
     }
 
     pub(super) fn withdraw(&mut self, now: Time, worker: WorkerId, task: TaskId) {
@@ -583,6 +543,7 @@ impl Model {
         }
         desk.pipeline.retain(|id| *id != task);
         desk.idle_since = now;
-        self.task_mut(task).since = None;
+        let entry = self.task_mut(task);
+        (entry.since, entry.part_since) = (None, None);
     }
 }

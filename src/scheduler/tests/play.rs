@@ -207,7 +207,7 @@ impl Play {
                 self.model.send(worker, task);
                 self.world.send(worker, task, attempt);
             }
-            Action::Begin(task) => self.model.task_mut(task).since = Some(self.now),
+            Action::Begin(task) => self.model.begin(self.now, task),
             Action::Recall { worker, all } => self.recall(worker, all),
             Action::Ask(worker) => {
                 let notices = self.world.ask(worker);
@@ -245,7 +245,7 @@ impl Play {
     fn recall(&mut self, worker: WorkerId, all: bool) {
         let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
         if let Some(&first) = pipeline.first() {
-            self.model.desk_mut(worker).recalled = Some(first);
+            self.model.recalled(self.now, worker, first);
             self.divide(worker, first);
         }
         let keep = usize::from(self.keeps_front && !all);
@@ -262,8 +262,10 @@ impl Play {
         let Some(parts) = self.world.divide(whole) else { return };
         self.sights.see("a task that is divided");
         let entry = self.model.task(whole).unwrap().clone();
-        let Wishes { priority, deadline, .. } = entry.wishes;
-        let wishes = Wishes { priority, deadline, divisible: parts > 1, ..Wishes::default() };
+        let Wishes { priority, deadline, timeout, retries, .. } = entry.wishes;
+        let divisible = parts > 1;
+        let wishes =
+            Wishes { priority, retries, timeout, deadline, divisible, ..Wishes::default() };
         let part = Task::with(self.world.new_task(parts), wishes);
         self.model.submit_part(&part, entry.aborted);
         self.scheduler.divided(worker, part);

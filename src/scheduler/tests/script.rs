@@ -284,7 +284,15 @@ impl Pool {
     }
 
     pub(super) fn fails_to_start(&mut self, worker: u64) {
-        self.ends(worker, End::StartFailed(StartFailureKind::Own));
+        self.ends(worker, End::StartFailed(StartFailureKind::Crashed));
+    }
+
+    pub(super) fn is_not_initialised(&mut self, worker: u64) {
+        self.ends(worker, End::StartFailed(StartFailureKind::Initializer));
+    }
+
+    pub(super) fn meets_an_accident(&mut self, worker: u64) {
+        self.ends(worker, End::StartFailed(StartFailureKind::Accident));
     }
 
     /// It was killed from outside while it started.
@@ -361,7 +369,12 @@ impl Pool {
 
 /// Nothing but what every pool must have.
 pub(super) fn config(max_workers: usize) -> Config {
-    Config { start_timeout: START_TIMEOUT, grace_period: GRACE, ..plain_config(max_workers) }
+    Config {
+        initializer_retries: 2,
+        start_timeout: START_TIMEOUT,
+        grace_period: GRACE,
+        ..plain_config(max_workers)
+    }
 }
 
 // ----- tasks -----

@@ -163,7 +163,7 @@ impl Play {
     pub(super) fn die(&mut self, worker: WorkerId) -> Check {
         self.read_all(worker)?;
         if !self.process(worker).up {
-            return self.end(worker, End::StartFailed(StartFailureKind::Own));
+            return self.end(worker, End::StartFailed(StartFailureKind::Crashed));
         }
         let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
         let taken = self.world.take_back(worker, &pipeline, 0);

@@ -33,11 +33,11 @@ fn five_failed_starts_in_a_row_break_the_pool() {
     let mut pool = Pool::of(1);
     pool.submit(1);
     for worker in 1..=4 {
-        pool.after(secs(1));
+        pool.after(millis(900));
         pool.expect([start(worker)]);
         pool.fails_to_start(worker);
     }
-    pool.after(secs(1));
+    pool.after(millis(900));
     pool.expect([start(5)]);
     pool.fails_to_start(5);
     pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
@@ -79,15 +79,15 @@ fn a_ready_worker_ends_a_row_of_failed_starts() {
     pool.submit(1);
     for worker in 1..=4 {
         pool.fails_to_start(worker);
-        pool.after(secs(1));
+        pool.after(millis(900));
     }
     pool.ready(5);
     pool.dies(5);
     pool.submit(2);
-    pool.after(secs(1));
+    pool.after(millis(900));
     pool.skip();
     pool.fails_to_start(6);
-    pool.after(secs(1));
+    pool.after(millis(900));
     pool.expect([start(7)]);
 }
 
@@ -102,6 +102,123 @@ fn a_worker_is_not_blamed_for_the_time_in_which_the_pool_stood_still() {
     pool.expect_nothing();
     pool.after(secs(1));
     pool.expect([kill(1, KillReason::StartTimeout)]);
+}
+
+#[test]
+fn of_starts_that_take_long_to_fail_two_are_enough() {
+    let mut pool = Pool::of(1);
+    pool.submit(1);
+    pool.after(secs(1));
+    pool.fails_to_start(1);
+    pool.expect([start(1), start(2)]);
+    pool.after(secs(1));
+    pool.fails_to_start(2);
+    pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
+}
+
+#[test]
+fn an_initializer_that_fails_at_the_first_start_breaks_the_pool() {
+    let mut pool = Pool::of(1);
+    pool.submit(1);
+    pool.skip();
+    pool.is_not_initialised(1);
+    pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
+}
+
+#[test]
+fn an_initializer_that_fails_later_is_tried_again_at_growing_intervals() {
+    let mut pool = Pool::slow(1);
+    pool.dies(1);
+    pool.submit(1);
+    pool.expect([start(2)]);
+    for (worker, pause) in [(2, 100_000), (3, 200_000)] {
+        pool.is_not_initialised(worker);
+        pool.after(micros(pause - 1));
+        pool.expect_nothing();
+        pool.after(micros(1));
+        pool.expect([start(worker + 1)]);
+    }
+    pool.is_not_initialised(4);
+    pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
+}
+
+#[test]
+fn an_initializer_that_fails_breaks_no_pool_in_which_others_live() {
+    let mut pool = Pool::slow(2);
+    pool.submit(1);
+    pool.submit(2);
+    pool.dies(2);
+    pool.submit(3);
+    pool.skip();
+    for worker in 3..=40 {
+        pool.is_not_initialised(worker);
+        pool.after(secs(5));
+        pool.expect([start(worker + 1)]);
+    }
+    pool.finishes(1, 1);
+    pool.expect([send(1, 3), begin(3)]);
+}
+
+#[test]
+fn a_ready_worker_gives_the_initializer_all_its_tries_again() {
+    let mut pool = Pool::slow(1);
+    pool.dies(1);
+    for worker in 2..=10 {
+        pool.submit(worker);
+        pool.after(secs(1));
+        pool.is_not_initialised(2 * worker - 2);
+        pool.after(secs(1));
+        pool.ready(2 * worker - 1);
+        pool.dies(2 * worker - 1);
+        pool.skip();
+    }
+    pool.submit(99);
+    pool.after(secs(1));
+    pool.expect([start(20)]);
+}
+
+#[test]
+fn a_death_at_the_start_breaks_a_pool_in_break_mode() {
+    for dies in [Pool::fails_to_start, Pool::is_killed_at_start, Pool::is_not_initialised] {
+        let mut pool = Pool::that_breaks(2);
+        pool.submit(1);
+        pool.submit(2);
+        pool.ready(1);
+        pool.skip();
+        dies(&mut pool, 2);
+        pool.expect([
+            Action::Refuse(RefuseReason::Broken),
+            fail(2, Failure::Broken),
+            kill(1, KillReason::Broken),
+        ]);
+    }
+}
+
+#[test]
+fn a_shortage_breaks_no_pool_at_once_not_even_in_break_mode() {
+    let mut pool = Pool::that_breaks(1);
+    pool.submit(1);
+    pool.skip();
+    pool.meets_an_accident(1);
+    pool.expect([start(2)]);
+}
+
+#[test]
+fn after_a_shortage_it_is_not_a_task_but_a_worker_whose_end_lets_another_start() {
+    let mut pool = Pool::slow(2);
+    pool.dies(2);
+    pool.submit(1);
+    pool.submit(2);
+    for worker in 3..=6 {
+        pool.skip();
+        pool.meets_an_accident(worker);
+    }
+    pool.submit(3);
+    pool.expect_nothing();
+    pool.finishes(1, 1);
+    pool.expect([send(1, 2), begin(2)]);
+    pool.dies(1);
+    pool.expect([fail(2, Failure::Died), start(7)]);
 }
 
 #[test]

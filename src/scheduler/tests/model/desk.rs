@@ -1,0 +1,73 @@
+//! A worker as the model sees it.
+
+use std::collections::VecDeque;
+
+use crate::base::{TaskId, WorkerId};
+use crate::scheduler::{Config, Time};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::scheduler::tests) enum Stage {
+    Starting {
+        deadline: Time,
+    },
+    Ready,
+    /// Asked to leave, or terminated because of its task.
+    Ending {
+        deadline: Time,
+        terminated: bool,
+        /// Others could use one in its place.
+        wanted: bool,
+    },
+    Killed {
+        fault: bool,
+    },
+    Gone,
+}
+
+/// A worker as its actions and events have left it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
+#[derive(Clone, Debug)]
+pub(in crate::scheduler::tests) struct Desk {
+    pub(in crate::scheduler::tests) id: WorkerId,
+    pub(in crate::scheduler::tests) stage: Stage,
+    pub(in crate::scheduler::tests) recallable: bool,
+    pub(in crate::scheduler::tests) blocked: bool,
+    pub(in crate::scheduler::tests) misbehaved: bool,
+    /// It is to be replaced.
+    pub(in crate::scheduler::tests) recycled: bool,
+    /// It has said that it takes too much memory.
+    pub(in crate::scheduler::tests) bloated: bool,
+    /// The task that was asked to end.
+    pub(in crate::scheduler::tests) asked: Option<TaskId>,
+    /// When it was, if it will notice.
+    pub(in crate::scheduler::tests) mercy: Option<Time>,
+    /// The front task at the last recall.
+    pub(in crate::scheduler::tests) recalled: Option<TaskId>,
+    pub(in crate::scheduler::tests) completed: u64,
+    /// Since when it has had nothing to do.
+    pub(in crate::scheduler::tests) idle_since: Time,
+    pub(super) started: Time,
+    /// So many tasks are worth no help.
+    pub(in crate::scheduler::tests) batch: usize,
+    pub(in crate::scheduler::tests) pipeline: VecDeque<TaskId>,
+}
+
+impl Desk {
+    pub(in crate::scheduler::tests) fn is_open(&self) -> bool {
+        self.stage == Stage::Ready && !self.blocked && self.serves()
+    }
+
+    /// It is there, or will be, and nothing says that it has to go.
+    pub(in crate::scheduler::tests) fn serves(&self) -> bool {
+        let stays = matches!(self.stage, Stage::Starting { .. } | Stage::Ready);
+        stays && !self.recycled && !self.bloated
+    }
+
+    pub(in crate::scheduler::tests) fn is_used_up(&self, in_hands: usize, config: &Config) -> bool {
+        config.max_tasks.is_some_and(|most| self.completed + in_hands as u64 >= most)
+    }
+
+    pub(in crate::scheduler::tests) fn is_idle(&self) -> bool {
+        self.is_open() && self.pipeline.is_empty()
+    }
+}
