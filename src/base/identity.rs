@@ -112,7 +112,7 @@ impl ParentLink {
     /// What is readable once the parent has ended.
     fn open_end(&self, parent: u32) -> Option<Descriptor> {
         // If the parent lives now then what was opened by its pid is it.
-        let process = open_process(parent).filter(|_| !has_hung_up(&self.input));
+        let process = open_process(parent).ok().filter(|_| !has_hung_up(&self.input));
         process.or_else(|| self.is_silent.then(|| self.input.try_clone().ok().map(Into::into))?)
     }
 }

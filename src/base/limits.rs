@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::process::signal;
+use crate::sys::process::{SIGABRT, SIGXCPU, SIGXFSZ};
 use crate::sys::resources::{CpuTimer, Resource, limit_resource};
 
 /// Limits on what a worker may take of the machine, for [`Builder::limits`](crate::Builder::limits)
@@ -183,9 +183,9 @@ impl ResourceLimits {
         const OUT_OF_MEMORY: &str = "memory allocation of ";
         let memory = self.memory.into_iter().chain(self.address_space).min();
         match ended_by? {
-            signal::XCPU => self.cpu_time.map(Exceeded::CpuTime),
-            signal::XFSZ => self.file_size.map(|bytes| Exceeded::FileSize { bytes }),
-            signal::ABORT if words.contains(OUT_OF_MEMORY) => {
+            SIGXCPU => self.cpu_time.map(Exceeded::CpuTime),
+            SIGXFSZ => self.file_size.map(|bytes| Exceeded::FileSize { bytes }),
+            SIGABRT if words.contains(OUT_OF_MEMORY) => {
                 memory.map(|bytes| Exceeded::Memory { bytes })
             }
             _ => None,
@@ -245,15 +245,15 @@ mod tests {
             limits.exceeded(signal, words).map(|exceeded| exceeded.to_string())
         };
         let cases = [
-            (signal::XCPU, "", "CPU time limit of 10s"),
-            (signal::XFSZ, "", "file size limit of 6 bytes"),
-            (signal::ABORT, words, "most likely its memory limit of 4 bytes"),
+            (SIGXCPU, "", "CPU time limit of 10s"),
+            (SIGXFSZ, "", "file size limit of 6 bytes"),
+            (SIGABRT, words, "most likely its memory limit of 4 bytes"),
         ];
         for (signal, words, text) in cases {
             assert_eq!(told(limits, Some(signal), words).as_deref(), Some(text));
             assert_eq!(told(ResourceLimits::new(), Some(signal), words), None);
         }
-        assert_eq!(told(limits, Some(signal::ABORT), "a panic in a destructor"), None);
+        assert_eq!(told(limits, Some(SIGABRT), "a panic in a destructor"), None);
         assert_eq!(told(limits, None, words), None);
     }
 

@@ -1,11 +1,12 @@
 //! The standard streams of a process.
 
+use std::fs::File;
 use std::io;
 use std::process::Stdio;
 
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::sys::pipe::Handed;
+use crate::sys::pipe::{Handed, pipe};
 
 /// What a standard stream of a [`Process`](crate::Process) is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,23 +64,24 @@ pub(super) struct Pipes {
 impl Pipes {
     /// Opens what is to be the child's standard input and output.
     pub(super) fn open(streams: Streams) -> io::Result<(Self, [Handed; 2])> {
+        let (own_stdin, own_stdout) = Handed::own();
         let mut pipes = Self::default();
         let stdin = match streams.stdin {
-            ProcessStdio::Inherit => Handed::own_input(),
-            ProcessStdio::Null => Handed::no_input()?,
+            ProcessStdio::Inherit => own_stdin,
+            ProcessStdio::Null => Handed::nowhere(File::options().read(true))?,
             ProcessStdio::Piped => {
-                let (theirs, ours) = Handed::piped_input()?;
-                pipes.stdin = Some(ChildStdin::from_std(ours)?);
-                theirs
+                let (reader, writer) = pipe()?;
+                pipes.stdin = Some(ChildStdin::from_std(writer.into())?);
+                Handed::Opened(reader)
             }
         };
         let stdout = match streams.stdout {
-            ProcessStdio::Inherit => Handed::own_output(),
-            ProcessStdio::Null => Handed::no_output()?,
+            ProcessStdio::Inherit => own_stdout,
+            ProcessStdio::Null => Handed::nowhere(File::options().write(true))?,
             ProcessStdio::Piped => {
-                let (theirs, ours) = Handed::piped_output()?;
-                pipes.stdout = Some(ChildStdout::from_std(ours)?);
-                theirs
+                let (reader, writer) = pipe()?;
+                pipes.stdout = Some(ChildStdout::from_std(reader.into())?);
+                Handed::Opened(writer)
             }
         };
         Ok((pipes, [stdin, stdout]))

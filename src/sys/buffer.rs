@@ -1,6 +1,8 @@
 //! Memory for large values. The system gives it page by page as it is first written to, which takes
 //! longer than the writing itself; in huge pages it takes a fraction of that.
 
+use super::system::prefer_huge_pages;
+
 /// In smaller memory there is hardly room for a huge page.
 const LARGE: usize = 4 << 20;
 
@@ -11,7 +13,7 @@ const KEPT: usize = 1 << 20;
 pub(crate) fn vec_for<T>(count: usize) -> Vec<T> {
     let mut vec = Vec::with_capacity(count);
     if size_of::<T>().saturating_mul(count) >= LARGE {
-        advise(&mut vec);
+        prefer_huge_pages(vec.spare_capacity_mut());
     }
     vec
 }
@@ -21,7 +23,7 @@ pub(crate) fn reserve(buffer: &mut Vec<u8>, more: usize) {
     let capacity = buffer.capacity();
     buffer.reserve(more);
     if more >= LARGE && buffer.capacity() != capacity {
-        advise(buffer);
+        prefer_huge_pages(buffer.spare_capacity_mut());
     }
 }
 
@@ -30,7 +32,7 @@ pub(crate) fn try_reserve(buffer: &mut Vec<u8>, more: usize) {
     let capacity = buffer.capacity();
     let has_room = buffer.try_reserve(more).is_ok();
     if has_room && more >= LARGE && buffer.capacity() != capacity {
-        advise(buffer);
+        prefer_huge_pages(buffer.spare_capacity_mut());
     }
 }
 
@@ -41,31 +43,6 @@ pub(crate) fn trim(buffer: &mut Vec<u8>) {
         *buffer = Vec::new();
     }
 }
-
-/// Asks for huge pages where nothing has been written yet. It does no harm if there are none.
-#[cfg(target_os = "linux")]
-fn advise<T>(vec: &mut Vec<T>) {
-    use rustix::mm::{Advice, madvise};
-
-    let page = rustix::param::page_size();
-    let room = vec.spare_capacity_mut();
-    let (start, size) = (room.as_mut_ptr(), size_of_val(room));
-    // The first and the last page may have something else on them.
-    let skipped = start.addr().next_multiple_of(page) - start.addr();
-    let length = size.saturating_sub(skipped) / page * page;
-    if length == 0 {
-        return;
-    }
-    // SAFETY: the pages are within the spare capacity of the `Vec`, and the advice changes nothing
-    // of what is in them.
-    #[expect(unsafe_code, reason = "gives advice about memory")]
-    let advised =
-        unsafe { madvise(start.cast::<u8>().add(skipped).cast(), length, Advice::LinuxHugepage) };
-    let _ = advised;
-}
-
-#[cfg(not(target_os = "linux"))]
-fn advise<T>(_: &mut Vec<T>) {}
 
 #[cfg(test)]
 mod tests {

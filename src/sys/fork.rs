@@ -1,7 +1,6 @@
 //! Processes that are forked, and what must be before one is.
 
 pub(crate) use super::system::fork::{
-    Fork, SingleThreaded, exit_forked, flush_output, has_event_poll, keep_exits, kill_group,
-    reap_child, use_huge_pages,
+    Fork, SingleThreaded, exit_forked, flush_output, keep_exits, kill_group, lifeline, reap_child,
 };
-pub(crate) use super::system::lifeline::{Lifeline, lifeline};
+pub(crate) use super::system::{Lifeline, has_event_poll, use_huge_pages};

@@ -1,8 +1,8 @@
 //! The operating system: the one place that knows platforms, and the only one with `unsafe`.
 //!
 //! Everything above enters it by what it looks for, and sees the same names whatever is below: each
-//! face takes what only a system can give from `system`, which is `unix` today. Another system is a
-//! folder beside that, with files of the same names; no face changes for it.
+//! face takes what only a system can give from `system`, which is `unix` today. Windows would be a
+//! folder beside that, with the same names in files that are called the same: nothing else changes.
 
 /// Memory for large values.
 pub(crate) mod buffer;

@@ -4,9 +4,8 @@
 //! pid, and it could name any. So it *signs*: it takes a lock on a file that both have open, and
 //! the system says which process has that lock.
 
-use super::system::MemoryFile;
-use super::system::child::open_process;
 use super::system::descriptor::{Descriptor, is_readable};
+use super::system::{MemoryFile, open_process};
 
 /// The process whose descriptors may be opened.
 #[derive(Debug)]
@@ -26,7 +25,7 @@ impl Peer {
     pub(super) fn signer_or_child(file: &MemoryFile, child: u32) -> Self {
         let pid = file.signer().filter(|pid| *pid != child);
         // If it is still the signer now, then what was opened by its pid is it.
-        let open = |pid: &u32| open_process(*pid).filter(|_| file.signer() == Some(*pid));
+        let open = |pid: &u32| open_process(*pid).ok().filter(|_| file.signer() == Some(*pid));
         let end = pid.as_ref().and_then(open);
         match (pid, end) {
             (Some(pid), Some(end)) => Self { pid, end: Some(end) },
@@ -81,7 +80,7 @@ mod tests {
     fn nothing_is_opened_of_a_process_that_has_ended() {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let pid = child.id();
-        let peer = Peer { pid, end: open_process(pid) };
+        let peer = Peer { pid, end: open_process(pid).ok() };
         assert_eq!(peer.open(pid, || Some(7)), Some(7));
         drop(child.stdin.take());
         child.wait().unwrap();

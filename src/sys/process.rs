@@ -1,8 +1,9 @@
 //! Processes: their start, their signals, their end.
 
-pub(crate) use super::system::child::{ChildProcess, Exit, ExitWatch, Reaper, open_process};
+pub(crate) use super::system::child::{ChildProcess, Exit, ExitWatch, Reaper};
+pub(crate) use super::system::open_process;
 pub(crate) use super::system::process::{
-    kill_own_group, new_group, open_parent, own_command, parent_id, require_io_driver, signal,
-    signal_name,
+    new_group, open_parent, own_command, parent_id, require_io_driver,
 };
 pub use super::system::sentinel::Sentinel;
+pub(crate) use super::system::signal::{SIGABRT, SIGXCPU, SIGXFSZ, kill_own_group, signal_name};

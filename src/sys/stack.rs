@@ -2,6 +2,8 @@
 
 use std::cell::OnceCell;
 
+use super::system::own_stack;
+
 /// Where the stack is now. Stacks grow down on all platforms that there are.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "it is about the stack of the caller")]
@@ -19,36 +21,6 @@ pub(crate) fn stack_left() -> Option<usize> {
     let (low, high) = STACK.with(|stack| *stack.get_or_init(own_stack))?;
     let here = stack_pointer();
     (low < here && here < high).then(|| here - low)
-}
-
-/// Where the stack of this thread begins, and where it ends.
-#[cfg(target_os = "linux")]
-fn own_stack() -> Option<(usize, usize)> {
-    use std::mem::MaybeUninit;
-    use std::ptr;
-
-    let mut attributes = MaybeUninit::uninit();
-    let (mut low, mut size) = (ptr::null_mut(), 0);
-    // SAFETY: the first call sets the attributes or says that it has not. They are read and
-    // destroyed once, and only if they were set; the other places are our own.
-    #[expect(unsafe_code, reason = "no safe function tells where a stack ends")]
-    let is_known = unsafe {
-        let thread = libc::pthread_self();
-        libc::pthread_getattr_np(thread, attributes.as_mut_ptr()) == 0 && {
-            let failed =
-                libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut size);
-            libc::pthread_attr_destroy(attributes.as_mut_ptr());
-            failed == 0
-        }
-    };
-    let low = low.addr();
-    is_known.then_some((low, low.checked_add(size)?))
-}
-
-/// Not known.
-#[cfg(not(target_os = "linux"))]
-fn own_stack() -> Option<(usize, usize)> {
-    None
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -438,7 +438,9 @@ impl Reader<'_> {
 pub(crate) fn imports(files: &[Code]) -> Vec<Import> {
     let mut modules: BTreeMap<_, _> = files.iter().map(|file| (&file.module, file)).collect();
     let aliases = aliases(files, &modules);
-    modules.extend(aliases.iter().map(|(alias, file)| (alias, *file)));
+    for (alias, file) in &aliases {
+        modules.entry(alias).or_insert(file); // the first one, if it depends on the system
+    }
     let root = Vec::new();
     let exported = modules.get(&root).map_or_else(Vec::new, |lib| lib.paths());
     let exports: BTreeMap<_, _> =

@@ -297,7 +297,7 @@ impl<'a> StartedServer<'a> {
     /// Writes what can be written; false if the connection is broken.
     fn send(&mut self) -> bool {
         while !self.hello.is_empty() {
-            match self.channel.try_write(&self.hello) {
+            match self.channel.try_send(&self.hello, &[]) {
                 Ok(count) => self.hello.advance(count),
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }

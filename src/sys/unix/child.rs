@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, kill_process, kill_process_group,
-    pidfd_open, pidfd_send_signal, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getpgid, kill_process, kill_process_group, waitid,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::descriptor::{Descriptor, is_readable, watch_readable};
+use super::kernel::{open_child, open_process, signal_process};
 
 /// How a process has ended; neither, if that is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,21 +67,16 @@ impl ChildProcess {
     pub(crate) fn new(child: Child, leads_group: bool) -> io::Result<Self> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).ok().map(Arc::new);
+        let pidfd = open_process(child.id()).ok().map(Arc::new);
         Ok(Self { pid, pidfd, leads_group, state: Mutex::new(ChildState::Running(Some(child))) })
     }
 
     /// A process that another one, which was not reaped yet, has forked for this one and will not
     /// reap before it is asked to. It leads its process group.
     pub(crate) fn forked(pid: u32, parent: u32) -> io::Result<Self> {
+        let pidfd = Some(Arc::new(open_child(pid, parent)?));
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-        let pidfd = Some(Arc::new(pidfd_open(pid, PidfdFlags::NONBLOCK)?));
-        // Looked at only now that the pid belongs to the descriptor: nobody else is to be
-        // signalled, whatever the other one says, and whoever has that pid if it has died.
-        if parent_of(pid)? != Some(parent) {
-            return Err(io::Error::other("it is no child of the fork server"));
-        }
         Ok(Self { pid, pidfd, leads_group: true, state: Mutex::new(ChildState::Running(None)) })
     }
 
@@ -132,8 +127,8 @@ impl ChildProcess {
         // It may have changed its group, and must not get the signal twice.
         if !self.leads_group || getpgid(Some(self.pid)) != Ok(self.pid) {
             let _ = match &self.pidfd {
-                Some(pidfd) => pidfd_send_signal(pidfd, signal),
-                None => kill_process(self.pid, signal),
+                Some(pidfd) => signal_process(pidfd, signal).is_ok(),
+                None => kill_process(self.pid, signal).is_ok(),
             };
         }
     }
@@ -144,7 +139,7 @@ impl ChildProcess {
         let Some(pidfd) = &self.pidfd else { return };
         if !is_readable(pidfd) {
             self.signal_own(signal);
-        } else if pidfd_send_signal(pidfd, signal).is_ok() {
+        } else if signal_process(pidfd, signal).is_ok() {
             let _ = kill_process_group(self.pid, signal); // it is a zombie, but its group may live
         }
     }
@@ -253,20 +248,6 @@ fn was_stolen(pid: Pid) -> bool {
 /// Whether a child has exited; leaves it to be reaped.
 fn has_exited(pid: Pid) -> bool {
     !matches!(exit_of(pid), Ok(None) | Err(rustix::io::Errno::INTR))
-}
-
-/// The parent of any process.
-fn parent_of(pid: Pid) -> io::Result<Option<u32>> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()))?;
-    // Its name, in brackets, may contain anything.
-    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
-    Ok(fields.and_then(|mut fields| fields.nth(1)?.parse().ok()))
-}
-
-/// A descriptor that is readable once a process, which is alive, has ended. Not on every system.
-pub(crate) fn open_process(pid: u32) -> Option<Descriptor> {
-    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
-    pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
 }
 
 /// Sees a process exit without reaping it.

@@ -140,7 +140,7 @@ mod tests {
     fn the_end_of_a_process_is_seen_though_its_pipe_is_open() {
         let (reader, _writer) = pipe().unwrap();
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let process = super::super::child::open_process(child.id()).unwrap();
+        let process = super::super::kernel::open_process(child.id()).unwrap();
         assert!(!wait_for_input(&reader, Some(&process)));
         wait_for_hangup(&reader, Some(&process));
         child.wait().unwrap();

@@ -1,75 +1,132 @@
-//! What other Unix systems do where Linux has something of its own: most often without it.
+//! What other Unix systems have in place of what is Linux's own: most often nothing.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::RawFd;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
-fn missing<T>() -> io::Result<T> {
-    Err(io::ErrorKind::Unsupported.into())
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::Signal;
+
+use super::descriptor::{Descriptor, RawDescriptor};
+
+/// Functions that say that there is no such thing.
+macro_rules! missing {
+    ($($name:ident($($argument:ty),*) -> $result:ty;)*) => {$(
+        pub(crate) fn $name($(_: $argument),*) -> io::Result<$result> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    )*};
 }
 
-/// There is none, so nothing is ever asked of one.
+/// Methods that nobody calls, as there are no values to call them on.
+macro_rules! unreached {
+    ($($name:ident($($argument:ty),*) -> $result:ty;)*) => {$(
+        pub(crate) fn $name(&self $(, _: $argument)*) -> $result {
+            match *self {}
+        }
+    )*};
+}
+
+missing! {
+    open_process(u32) -> Descriptor;
+    open_child(u32, u32) -> Descriptor;
+    signal_process(&Descriptor, Signal) -> ();
+    other_threads() -> Vec<char>;
+    has_event_poll() -> bool;
+}
+
+pub(crate) fn own_executable() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+pub(crate) fn fill_randomly(bytes: &mut [u8]) -> io::Result<()> {
+    File::open("/dev/urandom")?.read_exact(bytes)
+}
+
+/// Not all of them can do something when they send or receive.
+pub(crate) const SEND: SendFlags = SendFlags::empty();
+pub(crate) const RECEIVE: RecvFlags = RecvFlags::empty();
+
+pub(crate) fn read_now(_: impl AsFd, _: &mut [u8]) -> Option<usize> {
+    None
+}
+
+pub(crate) fn own_stack() -> Option<(usize, usize)> {
+    None
+}
+
+pub(crate) fn resident_memory(_: u32) -> Option<u64> {
+    None
+}
+
+pub(crate) fn takes_part_in_barriers() -> bool {
+    false
+}
+
+pub(crate) fn barrier() -> bool {
+    false
+}
+
+pub(crate) fn take_part_in_barriers() {}
+
+pub(crate) fn set_pipe_size(_: impl AsFd, _: usize) {}
+
+pub(crate) fn prefer_huge_pages<T>(_: &mut [MaybeUninit<T>]) {}
+
+pub(crate) fn use_huge_pages() {}
+
+#[derive(Debug)]
+pub(crate) enum CpuTimer {}
+
+impl CpuTimer {
+    missing! { new() -> Self; }
+    unreached! { set(Duration) -> io::Result<()>; }
+}
+
+#[derive(Debug)]
+pub(crate) enum Lifeline {}
+
+impl Lifeline {
+    missing! { hold(impl AsFd) -> Self; }
+    unreached! { only_wake() -> io::Result<()>; }
+}
+
+#[derive(Debug)]
+pub(crate) enum MemoryGauge {}
+
+impl MemoryGauge {
+    missing! { of_this_process() -> Self; }
+    unreached! {
+        resident() -> io::Result<u64>;
+        resident_without(u64) -> io::Result<u64>;
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum MemoryFile {}
 
 impl MemoryFile {
-    pub(crate) fn sparse(_size: usize) -> io::Result<Self> {
-        missing()
+    missing! {
+        sparse(usize) -> Self;
+        filled(usize) -> Self;
+        open(u32, RawDescriptor, usize) -> Self;
+        open_named(u32, RawDescriptor, usize, u64) -> Self;
     }
-
-    pub(crate) fn filled(_size: usize) -> io::Result<Self> {
-        missing()
-    }
-
-    pub(crate) fn open(_pid: u32, _number: RawFd, _size: usize) -> io::Result<Self> {
-        missing()
-    }
-
-    pub(crate) fn open_named(
-        _pid: u32,
-        _number: RawFd,
-        _size: usize,
-        _inode: u64,
-    ) -> io::Result<Self> {
-        missing()
-    }
-
-    pub(crate) fn number(&self) -> RawFd {
-        match *self {}
-    }
-
-    pub(crate) fn inode(&self) -> io::Result<u64> {
-        match *self {}
-    }
-
-    pub(crate) fn write_at(&self, _offset: usize, _bytes: &[u8]) -> io::Result<()> {
-        match *self {}
-    }
-
-    pub(crate) fn give_memory_back(&self, _offset: usize) {
-        match *self {}
-    }
-
-    pub(crate) fn try_lock(&self) -> io::Result<bool> {
-        match *self {}
-    }
-
-    pub(crate) fn try_lock_shared(&self) -> io::Result<bool> {
-        match *self {}
-    }
-
-    pub(crate) fn unlock(&self) -> io::Result<bool> {
-        match *self {}
-    }
-
-    pub(crate) fn sign(self) -> io::Result<()> {
-        match self {}
-    }
-
-    pub(crate) fn signer(&self) -> Option<u32> {
-        match *self {}
+    unreached! {
+        number() -> RawDescriptor;
+        inode() -> io::Result<u64>;
+        write_at(usize, &[u8]) -> io::Result<()>;
+        give_memory_back(usize) -> ();
+        try_lock() -> io::Result<bool>;
+        try_lock_shared() -> io::Result<bool>;
+        unlock() -> io::Result<bool>;
+        sign() -> io::Result<()>;
+        signer() -> Option<u32>;
     }
 
     pub(crate) fn map<const WORDS: usize>(&self) -> io::Result<Mapping<WORDS>> {
@@ -77,28 +134,20 @@ impl MemoryFile {
     }
 }
 
-/// There is none.
 #[derive(Debug)]
 pub(crate) enum Mapping<const WORDS: usize> {}
 
 impl<const WORDS: usize> Mapping<WORDS> {
-    pub(crate) fn words(&self) -> &[AtomicU64; WORDS] {
-        match *self {}
-    }
-
-    pub(crate) fn start(&self) -> *mut u8 {
-        match *self {}
-    }
-
-    pub(crate) fn populate(&self, _pages: Range<usize>) {
-        match *self {}
+    unreached! {
+        words() -> &[AtomicU64; WORDS];
+        start() -> *mut u8;
+        populate(Range<usize>) -> ();
     }
 }
 
-/// Not reached: these numbers are in mappings.
-pub(crate) fn wake_all(_number: &AtomicU32) {}
-
-/// Not reached, either.
-pub(crate) fn wait_for_change(_number: &AtomicU32, _seen: u32, limit: Option<Duration>) {
+/// Not reached, as such numbers are in mappings; nor is what wakes those who wait.
+pub(crate) fn wait_for_change(_: &AtomicU32, _: u32, limit: Option<Duration>) {
     std::thread::sleep(limit.unwrap_or(Duration::MAX));
 }
+
+pub(crate) fn wake_all(_: &AtomicU32) {}

@@ -1,16 +1,14 @@
-//! What Unix gives. What only Linux has is in a folder, and what others do without it in a file;
-//! all else here is for both, and takes from `kernel` what differs.
+//! What Unix gives: files for all such systems, a folder with what only Linux has, and a file that
+//! stands in its place elsewhere. The first take from `kernel` what differs.
 
-pub(super) mod barrier;
 pub(super) mod child;
-pub(super) mod cpu_timer;
 pub(super) mod descriptor;
 pub(super) mod fork;
-pub(super) mod lifeline;
 pub(super) mod pipe;
 pub(super) mod process;
 pub(super) mod resources;
 pub(super) mod sentinel;
+pub(super) mod signal;
 pub(super) mod socket;
 
 #[cfg(target_os = "linux")]
@@ -25,4 +23,8 @@ mod elsewhere;
 #[cfg(not(target_os = "linux"))]
 use self::elsewhere as kernel;
 
-pub(crate) use self::kernel::{Mapping, MemoryFile, wait_for_change, wake_all};
+pub(crate) use self::kernel::{
+    CpuTimer, Lifeline, Mapping, MemoryFile, MemoryGauge, barrier, fill_randomly, has_event_poll,
+    open_process, own_stack, prefer_huge_pages, read_now, resident_memory, take_part_in_barriers,
+    takes_part_in_barriers, use_huge_pages, wait_for_change, wake_all,
+};

@@ -1,18 +1,24 @@
 //! Pipes: the worker's end of the frames, and looks past tokio's readiness.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use bytes::BytesMut;
 use rustix::io::{Errno, ioctl_fionread};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
 use super::descriptor::{Descriptor, move_out_of_the_way};
+use super::kernel::set_pipe_size;
 
 const NOWHERE: &str = "/dev/null";
+
+/// The end to read from, and the one to write to; no child inherits them by itself.
+pub(crate) fn pipe() -> io::Result<(Descriptor, Descriptor)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((reader.into(), writer.into()))
+}
 
 /// The worker's end of its two frame pipes.
 #[derive(Debug)]
@@ -55,9 +61,9 @@ pub(crate) struct ParentPipes {
 
 /// The pipes of a worker that is not started by a command, which would make them.
 pub(crate) fn worker_pipes() -> io::Result<(ParentPipes, WorkerPipes)> {
-    let (input, stdin) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (stdout, output) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (errors, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (input, stdin) = pipe()?;
+    let (stdout, output) = pipe()?;
+    let (errors, stderr) = pipe()?;
     let ours = ParentPipes { stdin: stdin.into(), stdout: stdout.into(), stderr: errors.into() };
     Ok((ours, WorkerPipes { input, output, stderr }))
 }
@@ -108,36 +114,14 @@ pub(crate) enum Handed {
 }
 
 impl Handed {
-    /// This process's own standard input.
-    pub(crate) fn own_input() -> Self {
-        Self::Own(stdin())
+    /// This process's own standard input and output.
+    pub(crate) fn own() -> (Self, Self) {
+        (Self::Own(stdin()), Self::Own(stdout()))
     }
 
-    /// This process's own standard output.
-    pub(crate) fn own_output() -> Self {
-        Self::Own(stdout())
-    }
-
-    /// Nothing can be read from it.
-    pub(crate) fn no_input() -> io::Result<Self> {
-        Ok(Self::Opened(File::open(NOWHERE)?.into()))
-    }
-
-    /// What is written to it is lost.
-    pub(crate) fn no_output() -> io::Result<Self> {
-        Ok(Self::Opened(File::options().write(true).open(NOWHERE)?.into()))
-    }
-
-    /// With this process's end.
-    pub(crate) fn piped_input() -> io::Result<(Self, ChildStdin)> {
-        let (reader, writer) = io::pipe()?;
-        Ok((Self::Opened(reader.into()), Descriptor::from(writer).into()))
-    }
-
-    /// With this process's end.
-    pub(crate) fn piped_output() -> io::Result<(Self, ChildStdout)> {
-        let (reader, writer) = io::pipe()?;
-        Ok((Self::Opened(writer.into()), Descriptor::from(reader).into()))
+    /// Nothing can be read from it, and what is written to it is lost.
+    pub(crate) fn nowhere(options: &OpenOptions) -> io::Result<Self> {
+        Ok(Self::Opened(options.open(NOWHERE)?.into()))
     }
 }
 
@@ -178,30 +162,6 @@ impl PipeWidth {
             set_pipe_size(fd, self.0);
         }
     }
-}
-
-#[cfg(target_os = "linux")]
-fn set_pipe_size(fd: impl AsFd, size: usize) {
-    let _ = rustix::pipe::fcntl_setpipe_size(fd, size);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn set_pipe_size(_: impl AsFd, _: usize) {}
-
-/// Reads what is in a pipe at this moment, be it blocking or not. `None` if there is nothing, or if
-/// the system cannot do that.
-#[cfg(target_os = "linux")]
-pub(crate) fn read_now(fd: impl AsFd, buffer: &mut [u8]) -> Option<usize> {
-    use rustix::io::{ReadWriteFlags, preadv2};
-
-    const NO_OFFSET: u64 = u64::MAX;
-    let mut buffers = [io::IoSliceMut::new(buffer)];
-    preadv2(fd, &mut buffers, NO_OFFSET, ReadWriteFlags::NOWAIT).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn read_now(_: impl AsFd, _: &mut [u8]) -> Option<usize> {
-    None
 }
 
 /// Reads behind what a buffer has, into room that it has already, and no more bytes than that;

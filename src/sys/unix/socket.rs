@@ -6,15 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdStream;
 
 use bytes::BytesMut;
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, recvmsg,
+    sendmsg,
 };
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::UnixStream;
 
 use super::descriptor::Descriptor;
+use super::kernel::{RECEIVE, SEND};
 
 /// The most descriptors that travel with one message.
 const MOST_FDS: usize = 4;
@@ -23,10 +24,9 @@ const ROOM: usize = rustix::cmsg_space!(ScmRights(MOST_FDS));
 /// Two connected ends: one for this process, which does not block, and one for a child. Neither is
 /// inherited by a child unless it is made one of its standard streams.
 pub(crate) fn control_socket() -> io::Result<(Descriptor, Descriptor)> {
-    let flags = SocketFlags::CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::io::ioctl_fionbio(&ours, true)?;
-    Ok((ours, theirs))
+    let (ours, theirs) = StdStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((ours.into(), theirs.into()))
 }
 
 /// This process's end of a [`control_socket`], watched by the runtime.
@@ -51,10 +51,6 @@ impl Channel {
 
     pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         self.0.try_read_buf(buffer)
-    }
-
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
     }
 
     /// As [`send_with_descriptors`].
@@ -95,7 +91,7 @@ pub(crate) fn send_with_descriptors(
     }
     let bytes = [io::IoSlice::new(bytes)];
     loop {
-        match sendmsg(&socket, &bytes, &mut ancillary, SendFlags::NOSIGNAL) {
+        match sendmsg(&socket, &bytes, &mut ancillary, SEND) {
             Err(Errno::INTR) => {}
             sent => return Ok(sent?),
         }
@@ -111,7 +107,7 @@ pub(crate) fn receive_with_descriptors(
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [io::IoSliceMut::new(bytes)];
     let received = loop {
-        match recvmsg(&socket, &mut bytes, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(&socket, &mut bytes, &mut ancillary, RECEIVE) {
             Err(Errno::INTR) => {}
             received => break received?.bytes,
         }
@@ -119,7 +115,12 @@ pub(crate) fn receive_with_descriptors(
     let mut fds = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {
-            fds.extend(received);
+            for fd in received {
+                if RECEIVE.is_empty() {
+                    fcntl_setfd(&fd, FdFlags::CLOEXEC)?; // where it cannot be had at once
+                }
+                fds.push(fd);
+            }
         }
     }
     Ok((received, fds))

@@ -1,5 +1,21 @@
 //! What only Linux has.
 
+mod calls;
+mod cpu_timer;
+mod huge_pages;
+mod lifeline;
 mod mapping;
+mod process;
 
+pub(crate) use self::calls::{
+    RECEIVE, SEND, barrier, fill_randomly, own_stack, read_now, set_pipe_size,
+    take_part_in_barriers, takes_part_in_barriers,
+};
+pub(crate) use self::cpu_timer::CpuTimer;
+pub(crate) use self::huge_pages::{prefer_huge_pages, use_huge_pages};
+pub(crate) use self::lifeline::Lifeline;
 pub(crate) use self::mapping::{Mapping, MemoryFile, wait_for_change, wake_all};
+pub(crate) use self::process::{
+    MemoryGauge, has_event_poll, open_child, open_process, other_threads, own_executable,
+    resident_memory, signal_process,
+};

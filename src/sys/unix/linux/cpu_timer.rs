@@ -7,11 +7,9 @@ use std::time::Duration;
 ///
 /// Unlike the system's limit of that kind (`RLIMIT_CPU`) it counts exactly, and not by who happens
 /// to run at the ticks of a clock: on a busy machine the two differ by half.
-#[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub(crate) struct CpuTimer(libc::timer_t);
 
-#[cfg(target_os = "linux")]
 impl CpuTimer {
     /// Not set. A process that is forked has none.
     #[expect(unsafe_code, reason = "rustix has no timers of this kind")]
@@ -47,7 +45,6 @@ impl CpuTimer {
     }
 }
 
-#[cfg(target_os = "linux")]
 impl Drop for CpuTimer {
     fn drop(&mut self) {
         // SAFETY: nobody else has it, and it is not used again.
@@ -56,23 +53,7 @@ impl Drop for CpuTimer {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-#[derive(Debug)]
-pub(crate) struct CpuTimer(());
-
-#[cfg(not(target_os = "linux"))]
-impl CpuTimer {
-    pub(crate) fn new() -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(crate) fn set(&self, _: Duration) -> io::Result<()> {
-        let () = self.0;
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

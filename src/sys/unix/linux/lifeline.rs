@@ -5,20 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use rustix::pipe::{PipeFlags, pipe_with};
+use super::super::descriptor::has_hung_up;
+use super::super::signal::kill_own_group;
 
-use super::descriptor::{Descriptor, has_hung_up};
-use super::process::kill_own_group;
-
-/// Which signal `O_ASYNC` sends; Linux only.
+/// Which signal `O_ASYNC` sends.
 const F_SETSIG: i32 = 10;
-
-/// A pipe into which nothing is ever written. All copies of its writing end are closed when the
-/// process that holds them ends, however it does.
-pub(crate) fn lifeline() -> io::Result<(Descriptor, Descriptor)> {
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    Ok((writer, reader))
-}
 
 /// Has the system send this process a signal when the other end of the lifeline is closed, as long
 /// as this lives.
@@ -74,8 +65,9 @@ fn control(file: &File, command: i32, argument: i32) -> io::Result<()> {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    use super::super::super::fork::lifeline;
     use super::*;
 
     #[test]

@@ -1,0 +1,94 @@
+//! Calls of the system that stand for themselves.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::pipe::fcntl_setpipe_size;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// Who writes to a socket whose other end is closed gets an error, and no signal.
+pub(crate) const SEND: SendFlags = SendFlags::NOSIGNAL;
+/// Descriptors that are received are not inherited.
+pub(crate) const RECEIVE: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+
+/// As far as there is more to be had.
+pub(crate) fn set_pipe_size(fd: impl AsFd, size: usize) {
+    let _ = fcntl_setpipe_size(fd, size);
+}
+
+/// Reads what is in a pipe at this moment, be it blocking or not. `None` if there is nothing.
+pub(crate) fn read_now(fd: impl AsFd, buffer: &mut [u8]) -> Option<usize> {
+    const NO_OFFSET: u64 = u64::MAX;
+    let mut buffers = [IoSliceMut::new(buffer)];
+    preadv2(fd, &mut buffers, NO_OFFSET, ReadWriteFlags::NOWAIT).ok()
+}
+
+/// With bytes that nobody can guess.
+pub(crate) fn fill_randomly(mut bytes: &mut [u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match getrandom(&mut *bytes, GetRandomFlags::empty()) {
+            Ok(count) => bytes = &mut bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Where the stack of this thread begins, and where it ends.
+pub(crate) fn own_stack() -> Option<(usize, usize)> {
+    let mut attributes = MaybeUninit::uninit();
+    let (mut low, mut size) = (null_mut(), 0);
+    // SAFETY: the first call sets the attributes or says that it has not. They are read and
+    // destroyed once, and only if they were set; the other places are our own.
+    #[expect(unsafe_code, reason = "no safe function tells where a stack ends")]
+    let is_known = unsafe {
+        let thread = libc::pthread_self();
+        libc::pthread_getattr_np(thread, attributes.as_mut_ptr()) == 0 && {
+            let failed =
+                libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut size);
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+            failed == 0
+        }
+    };
+    let low = low.addr();
+    is_known.then_some((low, low.checked_add(size)?))
+}
+
+// ----- barriers -----
+
+/// From `linux/membarrier.h`.
+const GLOBAL_EXPEDITED: i32 = 1 << 1;
+const REGISTER_GLOBAL_EXPEDITED: i32 = 1 << 2;
+
+static TAKES_PART: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`take_part_in_barriers`] was called in this process, or the one that it was forked
+/// from, and works here.
+pub(crate) fn takes_part_in_barriers() -> bool {
+    TAKES_PART.load(Ordering::Relaxed)
+}
+
+/// From now on this process takes part in the [`barrier`]s of others, if there are any here. It is
+/// quick only while there is one thread.
+pub(crate) fn take_part_in_barriers() {
+    TAKES_PART.store(membarrier(REGISTER_GLOBAL_EXPEDITED), Ordering::Relaxed);
+}
+
+/// Each running thread of the processes that take part goes through a full memory barrier. False if
+/// that cannot be had.
+pub(crate) fn barrier() -> bool {
+    membarrier(GLOBAL_EXPEDITED)
+}
+
+#[expect(unsafe_code, reason = "rustix does not have it")]
+fn membarrier(command: i32) -> bool {
+    let (flags, cpu) = (0_u32, 0_i32);
+    // SAFETY: it takes three numbers, and touches no memory of this process.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, flags, cpu) == 0 }
+}

@@ -1,0 +1,165 @@
+//! What Linux tells of processes: by descriptors that stand for them, and by `/proc`.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use rustix::param::page_size;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::thread::gettid;
+
+use super::super::descriptor::Descriptor;
+
+/// The running executable, named in a way that still finds the same build after the file has been
+/// replaced or deleted.
+pub(crate) fn own_executable() -> io::Result<PathBuf> {
+    const OWN: &str = "/proc/self/exe";
+    if let Err(error) = fs::symlink_metadata(OWN) {
+        let text = format!(
+            "`{OWN}`, by which this program would be started again, is not there: {error}; mount \
+             `/proc`, or name the program by `Builder::worker_command`"
+        );
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
+    Ok(OWN.into())
+}
+
+/// A descriptor that is readable once a process, which is alive, has ended.
+pub(crate) fn open_process(pid: u32) -> io::Result<Descriptor> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+    Ok(pidfd_open(pid, PidfdFlags::NONBLOCK)?)
+}
+
+/// As [`open_process`], of a child of that parent, which has not reaped it.
+pub(crate) fn open_child(pid: u32, parent: u32) -> io::Result<Descriptor> {
+    let process = open_process(pid)?;
+    // Looked at only now that the pid belongs to the descriptor: nobody else is to be signalled,
+    // whatever the other one says, and whoever has that pid if it has died.
+    if parent_of(pid)? != Some(parent) {
+        return Err(io::Error::other("it is no child of the fork server"));
+    }
+    Ok(process)
+}
+
+/// The parent of any process.
+fn parent_of(pid: u32) -> io::Result<Option<u32>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // Its name, in brackets, may contain anything.
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
+    Ok(fields.and_then(|mut fields| fields.nth(1)?.parse().ok()))
+}
+
+/// To a process that was [opened](open_process), and to nobody else.
+pub(crate) fn signal_process(process: &Descriptor, signal: Signal) -> io::Result<()> {
+    Ok(pidfd_send_signal(process, signal)?)
+}
+
+/// The states of the other threads of this process.
+pub(crate) fn other_threads() -> io::Result<Vec<char>> {
+    let this = gettid();
+    let mut states = Vec::new();
+    for task in fs::read_dir("/proc/self/task")? {
+        let task = task?;
+        if task.file_name().to_str() == Some(&this.to_string()) {
+            continue;
+        }
+        // One that has just ended counts as well: it is looked at again.
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        states.push(state.unwrap_or('X'));
+    }
+    Ok(states)
+}
+
+/// Whether this process has an epoll descriptor, by which a runtime waits for its events. Copies of
+/// it in other processes would be one and the same.
+pub(crate) fn has_event_poll() -> io::Result<bool> {
+    for fd in fs::read_dir("/proc/self/fd")? {
+        let target = fs::read_link(fd?.path()).unwrap_or_default();
+        if target.to_string_lossy() == "anon_inode:[eventpoll]" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Reads how much memory a process has in use.
+#[derive(Debug)]
+pub(crate) struct MemoryGauge(File);
+
+impl MemoryGauge {
+    pub(crate) fn of_this_process() -> io::Result<Self> {
+        File::open("/proc/self/statm").map(Self)
+    }
+
+    fn of_process(pid: u32) -> io::Result<Self> {
+        File::open(format!("/proc/{pid}/statm")).map(Self)
+    }
+
+    /// The bytes that are in RAM at this moment.
+    pub(crate) fn resident(&self) -> io::Result<u64> {
+        self.read().map(|[resident, _]| resident)
+    }
+
+    /// As [`Self::resident`], without what is shared of memory that other processes answer for, of
+    /// which there is so much at most.
+    pub(crate) fn resident_without(&self, shared: u64) -> io::Result<u64> {
+        let [resident, shareable] = self.read()?;
+        Ok(resident - shared.min(shareable).min(resident))
+    }
+
+    /// What is in RAM, and what of that is shared or comes from files.
+    fn read(&self) -> io::Result<[u64; 2]> {
+        let mut text = [0; 128];
+        let length = self.0.read_at(&mut text, 0)?;
+        let text = str::from_utf8(&text[..length]).map_err(io::Error::other)?;
+        let mut pages = text.split(' ').skip(1).map(|pages| pages.parse::<u64>().ok());
+        let mut next = || {
+            let pages = pages.next().flatten().ok_or(io::ErrorKind::InvalidData)?;
+            Ok::<u64, io::Error>(pages.saturating_mul(page_size() as u64))
+        };
+        Ok([next()?, next()?])
+    }
+}
+
+/// As the gauge of that process tells; `None` if it is gone, or there is no gauge.
+pub(crate) fn resident_memory(pid: u32) -> Option<u64> {
+    MemoryGauge::of_process(pid).and_then(|gauge| gauge.resident()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_descriptor_is_seen() {
+        let poll =
+            rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC).unwrap();
+        assert!(has_event_poll().unwrap());
+        drop(poll);
+    }
+
+    #[test]
+    fn memory_that_is_in_use_is_seen() {
+        let block = vec![1_u8; 64 << 20];
+        let resident = resident_memory(std::process::id()).unwrap();
+        assert!(resident >= block.len() as u64, "{resident}");
+    }
+
+    #[test]
+    fn shared_memory_is_left_out() {
+        let mut segment = crate::sys::memory::Segment::create(64 << 20).unwrap();
+        segment.as_mut_slice().fill(1);
+        let gauge = MemoryGauge::of_this_process().unwrap();
+        let (all, own) =
+            (gauge.resident().unwrap(), gauge.resident_without(segment.len() as u64).unwrap());
+        assert!(own + (32 << 20) < all, "{own} of {all}");
+        assert!(gauge.resident_without(u64::MAX).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_memory() {
+        assert_eq!(resident_memory(u32::MAX), None);
+    }
+}
