@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::{Exceeded, ResourceLimits, WorkerId};
-use crate::sys::process::signal_name;
+use crate::sys::process::{Exit, signal_name};
 
 /// How a worker process ended when it should not have.
 #[derive(Clone, Debug)]
@@ -15,8 +15,7 @@ pub(crate) struct DeathReport {
     pub(crate) process: PoolProcess,
     /// That which has died, or for which the fork server was started.
     pub(crate) worker: WorkerId,
-    pub(crate) exit_code: Option<i32>,
-    pub(crate) signal: Option<i32>,
+    pub(crate) exit: Exit,
     pub(crate) stderr_tail: String,
     /// Under which it ran.
     pub(crate) limits: ResourceLimits,
@@ -65,12 +64,12 @@ impl WorkerDeath {
     /// Its exit code, unless a signal ended it. An exit with code 0 is a death, too, if the pool
     /// had not asked for it.
     pub fn exit_code(&self) -> Option<i32> {
-        self.0.exit_code
+        self.0.exit.code
     }
 
     /// The signal that ended it, if one did.
     pub fn signal(&self) -> Option<i32> {
-        self.0.signal
+        self.0.exit.signal
     }
 
     /// The last lines of its standard error and standard output, at most 16 KiB. The error's own
@@ -106,12 +105,12 @@ impl WorkerDeath {
     }
 
     fn exceeded(&self) -> Option<Exceeded> {
-        self.0.limits.exceeded(self.0.signal, &self.0.stderr_tail)
+        self.0.limits.exceeded(self.0.exit.signal, &self.0.stderr_tail)
     }
 
     /// SIGKILL from nowhere is how Linux ends a process that takes too much memory.
     pub(crate) fn was_killed_from_outside(&self) -> bool {
-        self.0.signal == Some(9) && self.0.remark.is_none()
+        self.0.exit.signal == Some(9) && self.0.remark.is_none()
     }
 }
 
@@ -122,7 +121,7 @@ impl fmt::Display for WorkerDeath {
             PoolProcess::Worker(pid) => write!(f, "{} (pid {pid}) ", report.worker)?,
             server @ PoolProcess::ForkServer(_) => write!(f, "{server} ")?,
         }
-        match (report.signal, report.exit_code) {
+        match (report.exit.signal, report.exit.code) {
             (Some(signal), _) => {
                 write!(f, "was killed by signal {signal}")?;
                 if let Some(name) = signal_name(signal) {

@@ -486,8 +486,7 @@ impl<'a> Link<'a> {
         let death = WorkerDeath::new(DeathReport {
             process,
             worker: self.uplink.worker,
-            exit_code: exit.and_then(|exit| exit.code),
-            signal: exit.and_then(|exit| exit.signal),
+            exit: exit.unwrap_or_default(),
             stderr_tail,
             limits: self.launch.program.limits,
             remark,

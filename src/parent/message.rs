@@ -9,6 +9,7 @@ use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
 use crate::memory::Payload;
 use crate::parent::outlet::Outlet;
 use crate::sys::memory::SharedPage;
+use crate::sys::process::Exit;
 use crate::wire::message::{ChunkReplyHeader, Outcome, ReplyHeader};
 
 /// What the supervisor wants of a worker.
@@ -114,8 +115,7 @@ impl Ended {
         let death = WorkerDeath::new(DeathReport {
             process: PoolProcess::Worker(pid),
             worker,
-            exit_code: None,
-            signal: None,
+            exit: Exit::default(),
             stderr_tail: String::new(),
             limits: ResourceLimits::default(),
             remark: Some("it broke the protocol".to_owned()),

@@ -26,31 +26,17 @@ pub(crate) struct Pool {
     pub(crate) engine: Arc<Engine>,
     pub(crate) commons: Arc<Commons>,
     pub(crate) closed: watch::Receiver<Option<ShutdownReport>>,
-    next_task: AtomicU64,
-    limits: Limits,
-}
-
-/// What a pool allows its tasks.
-pub(crate) struct Limits {
+    pub(super) next_task: AtomicU64,
     /// Changes with [`resize`](crate::ProcessPoolExecutor::resize).
-    pub(crate) max_workers: AtomicUsize,
+    pub(super) max_workers: AtomicUsize,
     pub(crate) max_payload: usize,
-    pub(crate) queue_capacity: usize,
-    pub(crate) default_timeout: Option<Duration>,
+    pub(super) queue_capacity: usize,
+    pub(super) default_timeout: Option<Duration>,
     /// Whether it matters how many tasks a worker has run.
     pub(crate) counts_tasks: bool,
 }
 
 impl Pool {
-    pub(crate) fn new(
-        engine: Arc<Engine>,
-        closed: watch::Receiver<Option<ShutdownReport>>,
-        limits: Limits,
-    ) -> Arc<Self> {
-        let commons = Arc::clone(&engine.commons);
-        Arc::new(Self { engine, commons, closed, next_task: AtomicU64::new(1), limits })
-    }
-
     /// The error for a task that comes to a pool that accepts no more.
     pub(crate) fn refusal(&self, function: &'static str) -> SubmitError {
         self.refused(Subject::Submission(function))
@@ -70,22 +56,14 @@ impl Pool {
         if self.commons.closed.get().is_some() && Registry::global().lookup::<F>().is_some() {
             return Err(self.refusal(name));
         }
-        let (limit, arena) = (self.limits.max_payload, &self.commons.arena);
+        let (limit, arena) = (self.max_payload, &self.commons.arena);
         let encode = |choice: &_| Payload::encode_in(args, limit, arena, choice);
         let call = Call::prepare::<F, _>(encode, Cause::Unregistered, Cause::encoding);
         call.map_err(|cause| submit_error(name, cause))
     }
 
     pub(crate) fn max_workers(&self) -> usize {
-        self.limits.max_workers.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn max_payload(&self) -> usize {
-        self.limits.max_payload
-    }
-
-    pub(crate) fn counts_tasks(&self) -> bool {
-        self.limits.counts_tasks
+        self.max_workers.load(Ordering::Relaxed)
     }
 
     /// The places in the queue.
@@ -124,7 +102,7 @@ impl Pool {
         let place = self.commons.room.try_acquire().map(SemaphorePermit::forget);
         place.map_err(|error| match error {
             TryAcquireError::NoPermits => {
-                submit_error(name, Cause::QueueFull { capacity: self.limits.queue_capacity })
+                submit_error(name, Cause::QueueFull { capacity: self.queue_capacity })
             }
             TryAcquireError::Closed => self.refusal(name),
         })
@@ -132,7 +110,7 @@ impl Pool {
 
     /// What a task is given that asks for nothing.
     pub(crate) fn default_wishes(&self) -> Wishes {
-        Wishes { timeout: self.limits.default_timeout, ..Wishes::default() }
+        Wishes { timeout: self.default_timeout, ..Wishes::default() }
     }
 
     /// Hands a task to the supervisor; its place in the queue has been taken.
@@ -204,7 +182,7 @@ impl Pool {
 
     /// Changes how many workers there may be. If it cannot be sent the pool has ended.
     pub(crate) fn resize(&self, max_workers: usize) {
-        self.limits.max_workers.store(max_workers, Ordering::Relaxed);
+        self.max_workers.store(max_workers, Ordering::Relaxed);
         self.commons.send(Command::Resize(max_workers));
     }
 

@@ -1,7 +1,7 @@
 //! Settings in, a pool out.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::function::{Call, Registry};
 use crate::memory::{Arena, Payload};
 use crate::parent::birth::{ForkServer, Spawn, Start};
 use crate::parent::{Launch, StartMethod};
-use crate::pool::admission::{Limits, Pool};
+use crate::pool::admission::Pool;
 use crate::pool::commons::Commons;
 use crate::pool::engine::{self, Engine};
 use crate::pool::exits::ExitHook;
@@ -105,17 +105,20 @@ impl Settings {
         let (name, capacity) = (launch.name.clone(), self.queue_capacity);
         let (commons, receiver) = Commons::new(name, scheduler, capacity, arena, clock);
         let engine = Engine::new(commons);
-        let limits = Limits {
+        let (closed, closing) = watch::channel(None);
+        let pool = Arc::new(Pool {
+            engine: Arc::clone(&engine),
+            commons: Arc::clone(&engine.commons),
+            closed: closing,
+            next_task: AtomicU64::new(1),
             max_workers: AtomicUsize::new(max_workers),
             max_payload: launch.max_payload,
             queue_capacity: self.queue_capacity,
             default_timeout: self.default_timeout,
             counts_tasks: launch.max_tasks_per_child.is_some(),
-        };
-        let (closed, closing) = watch::channel(None);
-        let (own, runtime) = (Arc::clone(&engine), runtime.clone());
-        let work = engine::run(own, start, launch, hook, runtime, receiver, closed);
-        Ok((Pool::new(engine, closing, limits), work))
+        });
+        let work = engine::run(engine, start, launch, hook, runtime.clone(), receiver, closed);
+        Ok((pool, work))
     }
 
     fn scheduler_config(&self) -> Result<Config, BuildErrorKind> {

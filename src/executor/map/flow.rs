@@ -81,7 +81,7 @@ impl<R, S> Flow<R, S> {
         let timeout = pool.default_wishes().timeout;
         harvest.set_limits(|limits| limits.timeout = timeout);
         let mut pace = Pace::new(pool.max_workers());
-        if pool.counts_tasks() {
+        if pool.counts_tasks {
             pace.set_chunk_size(1);
         }
         Self {
@@ -94,7 +94,7 @@ impl<R, S> Flow<R, S> {
             pace,
             harvest,
             parts: Vec::new(),
-            yields: Yields::new(name, pool.max_payload()),
+            yields: Yields::new(name, pool.max_payload),
             taken: 0,
             yielded: 0,
             rested: 0,
@@ -232,7 +232,7 @@ impl<R, S> Flow<R, S> {
     fn take(&mut self, args: &impl Serialize) {
         let added = match &self.function {
             Ok(function) => {
-                let added = self.intake.add(args, self.pool.max_payload(), function.arguments());
+                let added = self.intake.add(args, self.pool.max_payload, function.arguments());
                 added.map_err(|error| submit_error(self.name, Cause::encoding(self.name, error)))
             }
             Err(unregistered) => Err(unregistered.clone()),

@@ -525,8 +525,7 @@ impl<'a> StartedServer<'a> {
         WorkerDeath::new(DeathReport {
             process: self.place(),
             worker: self.worker,
-            exit_code: exit.and_then(|exit| exit.code),
-            signal: exit.and_then(|exit| exit.signal),
+            exit: exit.unwrap_or_default(),
             stderr_tail,
             limits: ResourceLimits::new(),
             remark,
