@@ -66,6 +66,18 @@ async fn a_worker_with_other_functions_is_refused_and_what_differs_is_listed() {
 }
 
 #[tokio::test]
+async fn a_program_with_other_functions_is_refused_also_by_init() {
+    for method in METHODS {
+        let mut command = Command::new(example("other_worker"));
+        command.arg("init");
+        let builder = ProcessPoolExecutor::builder().start_method(method);
+        let text = refusal(builder.worker_command(command).build().unwrap()).await.to_string();
+        assert!(text.contains("was built with other functions"), "{text}");
+        assert!(text.contains("`other_worker::fourth` is missing in the worker"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_worker_without_functions_is_refused() {
     // scenario 37
     let builder = ProcessPoolExecutor::builder().worker_command(fixture("bare_worker"));

@@ -2,8 +2,9 @@
 
 use tokio::runtime::Handle;
 
+use crate::function::Registry;
 use crate::sys::memory::take_part_in_barriers;
-use crate::wire::role::{Role, initialise, is_uninitialised_worker};
+use crate::wire::role::{Role, initialise, is_to_begin};
 
 /// Makes this program able to be its own worker: call it as the first statement of `main`.
 ///
@@ -23,9 +24,13 @@ use crate::wire::role::{Role, initialise, is_uninitialised_worker};
 /// It is best called before an async runtime is built, so not inside an `async fn main`: what comes
 /// before it runs in every worker, too. If it is forgotten, the pool fails with an error that says
 /// so. Python has the same rule as `if __name__ == "__main__":`.
+///
+/// A program with several versions of this crate calls it once for each: workers are left to the
+/// version that has started them. So it is with libraries that have a copy of the crate of their
+/// own.
 pub fn init() {
     // A task may call it again, by way of the program's own functions.
-    if is_uninitialised_worker() {
+    if is_to_begin(Registry::copy_id()) {
         worker_main();
     }
 }

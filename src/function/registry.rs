@@ -5,8 +5,8 @@
 //! that the two agree on in the handshake. No function pointer crosses the pipe.
 
 use std::any::{Any, TypeId, type_name};
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use crate::base::IdHasher;
@@ -15,6 +15,7 @@ use crate::function::arguments::EncodedArguments;
 use crate::function::callable::TaskFn;
 use crate::memory::Encoded;
 use crate::wire::hello::FunctionName;
+use crate::wire::role::CopyId;
 
 /// A task's function as the worker calls it: arguments in, result appended to the buffer, or put
 /// into the sink if it is large. What it returns fits into two registers.
@@ -210,10 +211,14 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn global() -> &'static Self {
         static GLOBAL: OnceLock<Registry> = OnceLock::new();
-        GLOBAL.get_or_init(|| {
-            let registrations = inventory::iter::<Registration>.into_iter();
-            Self::new(registrations.map(|registration| (registration.make)()).collect())
-        })
+        GLOBAL.get_or_init(|| Self::new(registered().collect()))
+    }
+
+    /// Which copy of this crate this is. It must be the same in each process of a program, so what
+    /// libraries register that are opened later makes no difference, once it was asked for.
+    pub(crate) fn copy_id() -> &'static CopyId {
+        static ID: OnceLock<CopyId> = OnceLock::new();
+        ID.get_or_init(|| CopyId::new(digest(registered().map(|function| function.type_id))))
     }
 
     fn new(mut functions: Vec<Function>) -> Self {
@@ -276,6 +281,19 @@ impl Registry {
     }
 }
 
+fn registered() -> impl Iterator<Item = Function> {
+    inventory::iter::<Registration>.into_iter().map(|registration| (registration.make)())
+}
+
+/// Says which functions there are, in whichever order and how often. Their types differ if they
+/// have the same names in two crates.
+fn digest(types: impl Iterator<Item = TypeId>) -> u64 {
+    let types: BTreeSet<_> = types.collect();
+    let mut hasher = DefaultHasher::new();
+    types.hash(&mut hasher);
+    hasher.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,6 +339,16 @@ mod tests {
     fn two_functions_of_one_name_are_an_ambiguity() {
         let functions = vec![function(power, "f", "a"), function(|| (), "f", "a")];
         assert_eq!(Registry::new(functions).ambiguity(), Some("f"));
+    }
+
+    #[test]
+    fn a_digest_tells_functions_and_not_their_order() {
+        let [one, two] = [TypeId::of::<u8>(), TypeId::of::<u16>()];
+        let digest = |types: &[TypeId]| digest(types.iter().copied());
+        assert_eq!(digest(&[one, two]), digest(&[two, one, two]));
+        assert_ne!(digest(&[one]), digest(&[two]));
+        assert_ne!(digest(&[one]), digest(&[one, two]));
+        assert_ne!(digest(&[]), digest(&[one]));
     }
 
     #[test]

@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 
 use crate::base::ResourceLimits;
 use crate::error::StartError;
-use crate::function::TestWorker;
+use crate::function::{Registry, TestWorker};
 /// What names a descriptor to a child.
 pub(crate) use crate::sys::descriptor::RawDescriptor;
 use crate::sys::process::own_command;
-use crate::wire::role::Role;
+use crate::wire::role::{Flag, Role};
 
 /// A program with its circumstances.
 #[derive(Clone, Debug, Default)]
@@ -207,7 +207,8 @@ impl Program {
             }
             None => own_program()?,
         };
-        command.arg(role.flag());
+        let for_any = self.command.is_some();
+        command.arg(Flag::new(role, Registry::copy_id(), for_any).text());
         self.env.prepare(&mut command);
         if let Some(directory) = &self.current_dir {
             assert_enterable(directory)?;

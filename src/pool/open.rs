@@ -71,7 +71,7 @@ impl Settings {
 
     /// Makes the pool, and has it run.
     pub(crate) fn build(self) -> Result<Arc<Pool>, BuildError> {
-        if is_uninitialised_worker() {
+        if is_uninitialised_worker(Registry::copy_id()) {
             report_missing_init();
             return Err(BuildErrorKind::NotInitialised.into());
         }

@@ -196,7 +196,7 @@ impl Shared {
     }
 
     fn may_start(&self, plan: &Plan) -> Result<(), ProcessError> {
-        if is_uninitialised_worker() {
+        if is_uninitialised_worker(Registry::copy_id()) {
             report_missing_init();
             return Err(self.error(StartFailure::NotInitialised));
         }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use bytes::BytesMut;
+use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
@@ -99,6 +100,20 @@ pub(crate) fn take_control_socket() -> io::Result<File> {
 pub(crate) fn set_standard_streams(input: Descriptor, output: Descriptor) -> io::Result<()> {
     dup2_stdin(input)?;
     Ok(dup2_stdout(output)?)
+}
+
+/// Whether descriptor 0 is a pipe.
+pub(crate) fn is_stdin_pipe() -> bool {
+    is_stdin(FileType::Fifo)
+}
+
+/// Whether descriptor 0 is a socket.
+pub(crate) fn is_stdin_socket() -> bool {
+    is_stdin(FileType::Socket)
+}
+
+fn is_stdin(kind: FileType) -> bool {
+    fstat(stdin()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == kind)
 }
 
 /// Writes to descriptor 0, which is a socket in a process that has its parent there.
