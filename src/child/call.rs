@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::original::end_if_copy;
 use super::panic::catch;
 use crate::codec::{Fault, Sink};
 use crate::function::{CallError, EncodedArguments, Function, TaskCall};
@@ -44,16 +45,18 @@ pub(super) fn attempt(
     mut args: EncodedArguments<'_>,
     out: &mut Vec<u8>,
     limit: usize,
-    mut sink: Option<&mut dyn Sink>,
+    sink: Option<&mut dyn Sink>,
 ) -> Result<Encoded, Box<FailedCall>> {
     // All by reference, also what it returns: `catch` would move it from place to place, and that
     // takes longer than a small task.
     let mut called = None;
+    let mut sink = sink.map(OriginalSink);
     let mut run = || {
-        let sink = sink.as_mut().map(|sink| &mut **sink as &mut dyn Sink);
+        let sink = sink.as_mut().map(|sink| sink as &mut dyn Sink);
         called = Some(call(&mut args, out, limit, sink));
     };
     let caught = catch(&mut run);
+    end_if_copy();
     match called {
         Some(Ok(encoded)) => match why_not_lend(&encoded.kept) {
             None => Ok(encoded),
@@ -61,6 +64,21 @@ pub(super) fn attempt(
         },
         Some(Err(error)) => Err(Box::new(FailedCall::call(&error, limit))),
         None => Err(Box::new(FailedCall::panic(caught.err().unwrap_or_default(), limit))),
+    }
+}
+
+/// What a result goes to that is encoded while the call is not over. Only the process that was
+/// given the task writes there.
+struct OriginalSink<'a>(&'a mut dyn Sink);
+
+impl Sink for OriginalSink<'_> {
+    fn write(&mut self, first: &[u8], second: &[u8]) -> bool {
+        end_if_copy();
+        self.0.write(first, second)
+    }
+
+    fn take_back(&mut self, buffer: &mut Vec<u8>) {
+        self.0.take_back(buffer);
     }
 }
 

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::call::cut_failure;
+use super::original::alone;
 use super::panic::record_panics;
 use super::prepare::preload;
 use super::stream::FrameReader;
@@ -83,7 +84,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
     let prepared = single_threaded_at_start().and_then(|()| {
         let line = line.map_err(|error| untied(&error))?;
         if let Some(position) = hello.preload {
-            preload(&functions, position, incoming.payload(args))?;
+            alone(|| preload(&functions, position, incoming.payload(args)))?;
         }
         Ok((line, ready_to_fork()?))
     });

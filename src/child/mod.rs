@@ -11,6 +11,7 @@ mod context;
 mod forkserver;
 mod input;
 mod main;
+mod original;
 mod panic;
 mod prepare;
 mod process;

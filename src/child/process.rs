@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::call::call;
+use super::original::be_original;
 use super::panic::{catch, record_panics};
 use super::progress::Reporter;
 use super::stream::{FrameReader, FrameWriter};
@@ -39,6 +40,7 @@ pub(super) fn run() -> ! {
 
 /// Returns the exit code.
 fn serve(socket: File) -> io::Result<i32> {
+    be_original();
     take_standard_streams(&socket)?;
     let socket = Arc::new(socket);
     let reporter = Box::leak(Box::new(Reporter::new(socket.try_clone()?)));

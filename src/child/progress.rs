@@ -11,6 +11,7 @@ use std::sync::{Condvar, MutexGuard, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::original::end_if_copy;
 use crate::base::sync::{Mutex, wait};
 use crate::memory::page::Display;
 use crate::sys::memory::SharedPage;
@@ -138,6 +139,7 @@ struct Pipe {
 
 impl Pipe {
     fn write(&mut self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
+        end_if_copy(); // also what was kept back is the original's to write
         if let Some(display) = &self.display {
             display.wake();
         }
@@ -151,6 +153,7 @@ impl Pipe {
     }
 
     fn write_soon(&mut self, reply: &[u8]) -> io::Result<()> {
+        end_if_copy();
         let Some(display) = &mut self.display else { return self.write(reply, &[]) };
         self.unwritten.extend_from_slice(reply);
         if display.show(&self.unwritten) { Ok(()) } else { self.write(&[], &[]) }

@@ -11,6 +11,7 @@ use std::{io, thread};
 use super::call::{attempt, call, cut_failure};
 use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_current_item};
+use super::original::be_original;
 use super::panic::record_panics;
 use super::prepare::{initialise, preload};
 use super::progress::Reporter;
@@ -147,6 +148,7 @@ fn serve(
     functions: Functions,
     has_lifeline: bool,
 ) -> io::Result<()> {
+    be_original();
     let reporter = Box::leak(Box::new(Reporter::new(output)));
     let mut writer = FrameWriter::new(reporter);
     let started = Worker::start(&mut reader, &mut writer, reporter, functions, has_lifeline)?;

@@ -1,6 +1,7 @@
 //! Processes that are forked, and what must be before one is.
 
 pub(crate) use super::system::fork::{
-    Fork, SingleThreaded, exit_forked, flush_output, keep_exits, kill_group, lifeline, reap_child,
+    Fork, Original, SingleThreaded, end_copy, exit_forked, flush_output, keep_exits, kill_group,
+    lifeline, reap_child,
 };
 pub(crate) use super::system::{Lifeline, has_event_poll, use_huge_pages};

@@ -5,6 +5,7 @@ mod common;
 #[path = "../journal/mod.rs"]
 mod journal;
 
+mod copies;
 mod exit_hook;
 mod forkserver;
 mod forkserver_death;

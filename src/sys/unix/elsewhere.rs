@@ -96,6 +96,17 @@ impl Lifeline {
     unreached! { only_wake() -> io::Result<()>; }
 }
 
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WipedPage {}
+
+impl WipedPage {
+    missing! { create() -> Self; }
+
+    pub(crate) fn is_wiped(self) -> bool {
+        match self {}
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum MemoryGauge {}
 

@@ -9,7 +9,7 @@ use rustix::process::{
 };
 
 use super::descriptor::Descriptor;
-use super::kernel::other_threads;
+use super::kernel::{WipedPage, other_threads};
 use super::pipe::pipe;
 
 /// A process that was forked, as seen from the two sides.
@@ -85,15 +85,42 @@ pub(crate) fn flush_output() {
     let _ = unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
+/// Tells a process from those that are forked from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Original {
+    /// Without it each look is a system call.
+    page: Option<WipedPage>,
+    pid: Pid,
+}
+
+impl Original {
+    /// This process.
+    pub(crate) fn new() -> Self {
+        Self { page: WipedPage::create().ok(), pid: getpid() }
+    }
+
+    /// Whether this process is that, and no copy of it.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.page.map_or_else(|| getpid() == self.pid, |page| !page.is_wiped())
+    }
+}
+
+/// Ends this process, which was forked, at once: nothing is dropped or written any more, which is
+/// for the one that has forked it to do.
+pub(crate) fn end_copy(code: i32) -> ! {
+    // SAFETY: it does not return, and runs nothing of this process's.
+    #[expect(unsafe_code, reason = "calls C")]
+    unsafe {
+        libc::_exit(code)
+    }
+}
+
 /// Ends this process, which was forked, without what the one that has forked it has registered to
 /// be done at its exit.
 pub(crate) fn exit_forked() -> ! {
     flush_output();
-    // SAFETY: it does not return, and runs nothing of this process's.
-    #[expect(unsafe_code, reason = "calls C")]
-    unsafe {
-        libc::_exit(0)
-    }
+    end_copy(0)
 }
 
 /// Ends a child that was forked and not reaped, and its group, even if the two have parted.
@@ -127,6 +154,23 @@ pub(crate) fn lifeline() -> io::Result<(Descriptor, Descriptor)> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_knows_that_it_is_none_with_and_without_a_page() {
+        let original = Original::new();
+        assert!(original.page.is_some() && original.is_here());
+        let by_pid = Original { page: None, ..original };
+        assert!(by_pid.is_here());
+        // SAFETY: the copy only looks at memory of its own, and ends.
+        #[expect(unsafe_code, reason = "forks")]
+        let copy = unsafe { libc::fork() };
+        if copy == 0 {
+            end_copy(i32::from(original.is_here()) + 2 * i32::from(by_pid.is_here()));
+        }
+        let status = reap_child(u32::try_from(copy).unwrap()).unwrap();
+        assert_eq!(status, 0);
+        assert!(original.is_here() && by_pid.is_here());
+    }
 
     #[test]
     fn threads_are_seen() {

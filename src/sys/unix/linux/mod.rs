@@ -6,6 +6,7 @@ mod huge_pages;
 mod lifeline;
 mod mapping;
 mod process;
+mod wiped_page;
 
 pub(crate) use self::calls::{
     RECEIVE, SEND, barrier, fill_randomly, own_stack, read_now, set_pipe_size,
@@ -19,3 +20,4 @@ pub(crate) use self::process::{
     MemoryGauge, has_event_poll, open_child, open_process, other_threads, own_executable,
     resident_memory, signal_process,
 };
+pub(crate) use self::wiped_page::WipedPage;
