@@ -156,11 +156,11 @@ async fn a_program_is_looked_for_from_here_whatever_directory_workers_start_in()
     // Only from here there is such a beginning.
     let program = Path::new("src/..").join(up).join(program.strip_prefix("/").unwrap());
     let error = broken(builder().worker_command(&*program).current_dir("/")).await;
-    assert_says(&error, &["started in /\n", "exited unexpectedly with code 3"]);
+    assert_says(&error, &["exited unexpectedly with code 3; its last output was:\nstarted in /"]);
     let mut command = Command::new(&program);
     command.current_dir("/");
     let error = broken(builder().worker_command(command)).await;
-    assert_says(&error, &["started in /\n"]);
+    assert_says(&error, &["its last output was:\nstarted in /"]);
 }
 
 #[tokio::test]
@@ -190,8 +190,27 @@ async fn a_program_that_exits_at_once() {
 async fn a_program_that_says_why_it_exits() {
     let _turn = TURN.lock().await;
     let error = broken(builder().worker_command(shell("echo no licence >&2; exit 4"))).await;
-    assert_says(&error, &["with code 4", "no licence"]);
-    assert!(error.worker_death().unwrap().stderr_tail().contains("no licence"));
+    let death = error.worker_death().unwrap();
+    let (worker, pid) = (death.worker_id(), death.pid());
+    let wanted = format!(
+        "{worker} (pid {pid}) exited unexpectedly with code 4; its last output was:\nno licence"
+    );
+    assert_eq!(death.to_string(), wanted);
+    assert!(error.to_string().ends_with(&format!("broken: {wanted}")), "{error}");
+}
+
+#[tokio::test]
+async fn what_every_worker_says_before_it_fails_is_printed_once() {
+    let _turn = TURN.lock().await;
+    for method in ["spawn", "fork"] {
+        let mut command = tokio::process::Command::new(fixture("failing_workers"));
+        let output = in_time(command.arg(method).kill_on_drop(true).output()).await.unwrap();
+        let (stdout, stderr) = (output.stdout, String::from_utf8(output.stderr).unwrap());
+        assert_eq!(String::from_utf8(stdout).unwrap(), "5 starts\n", "{stderr}");
+        // The other one is in what is logged of the first failure.
+        assert!(stderr.contains("was not started: "), "{stderr}");
+        assert_eq!(stderr.matches("no module named numpy").count(), 2, "{stderr}");
+    }
 }
 
 #[tokio::test]

@@ -3,13 +3,16 @@
 
 use std::io::Write;
 
+/// What each line begins with.
+pub(crate) const PREFIX: &str = "procpool: ";
+
 /// Unlike `eprintln!` it does not panic if standard error leads nowhere any more, and it writes all
 /// at once, so that what several processes print is not mixed.
 pub(crate) fn print(message: std::fmt::Arguments<'_>) {
     if cfg!(test) {
         return; // a million histories have much to say, and no test here reads it
     }
-    let _ = std::io::stderr().write_all(format!("procpool: {message}\n").as_bytes());
+    let _ = std::io::stderr().write_all(format!("{PREFIX}{message}\n").as_bytes());
 }
 
 macro_rules! error {

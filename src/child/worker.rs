@@ -35,7 +35,7 @@ use crate::wire::message::{
     ChunkHeader, Goodbye, InitFailure, Kind, Ready, ReplyHeader, SegmentReply, SegmentTask, Slot,
     Stop, TaskHeader,
 };
-use crate::wire::role::TRY_AGAIN;
+use crate::wire::role::{LOST_PARENT, TRY_AGAIN};
 
 /// Serves the pool and ends the process.
 pub(super) fn run() -> ! {
@@ -121,7 +121,7 @@ fn run_for_parent(
         Ok(()) => std::process::exit(0),
         Err(error) => {
             // The parent has gone, or the pipes have: nobody can be told any more.
-            print(format_args!("a worker has lost its parent: {error}"));
+            print(format_args!("{LOST_PARENT}: {error}"));
             kill_own_group()
         }
     }

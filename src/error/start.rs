@@ -69,11 +69,12 @@ impl BrokenProcessPool {
 pub(crate) enum StartError {
     #[error("failed to start the worker program `{program}`: {source}")]
     Spawn { program: String, source: Arc<io::Error> },
-    #[error("{death}{hint}")]
+    /// What it has printed comes last, so that nobody takes our advice for a part of that.
+    #[error("{}{hint}{}", .death.ending(), .death.output(if .hint.is_empty() { "; " } else { "\n" }))]
     Died {
         #[source]
         death: WorkerDeath,
-        hint: &'static str,
+        hint: String,
     },
     #[error("{0}")]
     Refused(#[source] Refusal),

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::base::log::PREFIX;
 use crate::base::{Exceeded, ResourceLimits, WorkerId};
 use crate::sys::process::{Exit, signal_name};
+use crate::wire::role::LOST_PARENT;
 
 /// How a worker process ended when it should not have.
 #[derive(Clone, Debug)]
@@ -110,40 +112,73 @@ impl WorkerDeath {
 
     /// SIGKILL from nowhere is how Linux ends a process that takes too much memory.
     pub(crate) fn was_killed_from_outside(&self) -> bool {
-        self.0.exit.signal == Some(9) && self.0.remark.is_none()
+        self.was_killed() && self.0.remark.is_none() && self.loss().is_none()
+    }
+
+    /// Why it could not talk to its parent any more, if it has ended itself for that: then its last
+    /// line says so.
+    fn loss(&self) -> Option<&str> {
+        let last = self.0.stderr_tail.trim_end().lines().next_back()?;
+        let reason = last.strip_prefix(PREFIX)?.strip_prefix(LOST_PARENT)?.strip_prefix(": ");
+        reason.filter(|_| self.0.exit.signal.is_some() && self.0.remark.is_none())
+    }
+
+    /// How it ended, without what it has printed.
+    pub(super) fn ending(&self) -> String {
+        let mut text = String::new();
+        let _ = self.write_ending(&mut text); // it takes whatever comes
+        text
+    }
+
+    fn write_ending(&self, text: &mut impl fmt::Write) -> fmt::Result {
+        let report = &*self.0;
+        match report.process {
+            PoolProcess::Worker(pid) => write!(text, "{} (pid {pid}) ", report.worker)?,
+            server @ PoolProcess::ForkServer(_) => write!(text, "{server} ")?,
+        }
+        match (report.exit.signal, report.exit.code) {
+            (Some(signal), _) => {
+                write!(text, "was killed by signal {signal}")?;
+                if let Some(name) = signal_name(signal) {
+                    write!(text, " ({name})")?;
+                }
+            }
+            (None, Some(code)) => write!(text, "exited unexpectedly with code {code}")?,
+            (None, None) => text.write_str("died")?,
+        }
+        if let Some(limit) = self.exceeded() {
+            write!(text, ": {limit}")?;
+        }
+        if self.was_killed_from_outside() {
+            text.write_str("; was the machine out of memory?")?;
+        }
+        if let Some(reason) = self.loss() {
+            write!(
+                text,
+                "; it ended itself, as it could not talk to its parent any more ({reason}): has a \
+                 task closed descriptors that are not its own?"
+            )?;
+        }
+        report.remark.as_ref().map_or(Ok(()), |remark| write!(text, "; {remark}"))
+    }
+
+    /// What it has printed last, behind words that lead there; nothing if that is nothing.
+    pub(super) fn output(&self, before: &str) -> String {
+        match self.0.stderr_tail.trim_end() {
+            "" => String::new(),
+            tail => format!("{before}its last output was:\n{}", last_lines(tail)),
+        }
+    }
+
+    /// Whether somebody has sent it SIGKILL, be it this process.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.0.exit.signal == Some(9)
     }
 }
 
 impl fmt::Display for WorkerDeath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let report = &*self.0;
-        match report.process {
-            PoolProcess::Worker(pid) => write!(f, "{} (pid {pid}) ", report.worker)?,
-            server @ PoolProcess::ForkServer(_) => write!(f, "{server} ")?,
-        }
-        match (report.exit.signal, report.exit.code) {
-            (Some(signal), _) => {
-                write!(f, "was killed by signal {signal}")?;
-                if let Some(name) = signal_name(signal) {
-                    write!(f, " ({name})")?;
-                }
-            }
-            (None, Some(code)) => write!(f, "exited unexpectedly with code {code}")?,
-            (None, None) => f.write_str("died")?,
-        }
-        if let Some(limit) = self.exceeded() {
-            write!(f, ": {limit}")?;
-        }
-        if self.was_killed_from_outside() {
-            f.write_str("; was the machine out of memory?")?;
-        }
-        if let Some(remark) = &report.remark {
-            write!(f, "; {remark}")?;
-        }
-        match report.stderr_tail.trim_end() {
-            "" => Ok(()),
-            tail => write!(f, "; its last output was:\n{}", last_lines(tail)),
-        }
+        write!(f, "{}{}", self.ending(), self.output("; "))
     }
 }
 
@@ -165,6 +200,39 @@ fn last_lines(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn death(exit: Exit, tail: &str) -> WorkerDeath {
+        WorkerDeath::new(DeathReport {
+            process: PoolProcess::Worker(7),
+            worker: WorkerId(1),
+            exit,
+            stderr_tail: tail.to_owned(),
+            limits: ResourceLimits::new(),
+            remark: None,
+        })
+    }
+
+    #[test]
+    fn a_worker_that_has_lost_its_parent_was_not_killed_for_want_of_memory() {
+        let killed = Exit { code: None, signal: Some(9) };
+        assert_eq!(
+            death(killed, "").to_string(),
+            "worker 1 (pid 7) was killed by signal 9 (SIGKILL); was the machine out of memory?"
+        );
+        let line = "procpool: a worker has lost its parent: Bad file descriptor (os error 9)";
+        let lost = death(killed, &format!("a line\n{line}\n"));
+        assert_eq!(
+            lost.to_string(),
+            format!(
+                "worker 1 (pid 7) was killed by signal 9 (SIGKILL); it ended itself, as it could \
+                 not talk to its parent any more (Bad file descriptor (os error 9)): has a task \
+                 closed descriptors that are not its own?; its last output was:\na line\n{line}"
+            )
+        );
+        assert!(!lost.was_killed_from_outside());
+        // What a task has printed before it was killed says nothing.
+        assert!(death(killed, &format!("{line}\na line")).was_killed_from_outside());
+    }
 
     #[test]
     fn the_last_lines_of_a_worker_are_quoted() {

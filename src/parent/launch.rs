@@ -9,7 +9,7 @@ use crate::base::{Identity, WorkerId};
 use crate::error::{PoolProcess, Refusal, StartError, WorkerDeath};
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
-use crate::parent::output::WorkerOutput;
+use crate::parent::output::{FailedOutput, WorkerOutput};
 use crate::parent::program::Program;
 use crate::sys::memory::SharedPageRef;
 use crate::wire::frame::{PREAMBLE, VERSION, put_frame};
@@ -47,6 +47,7 @@ pub(crate) struct Launch {
     pub(crate) start_method: StartMethod,
     pub(crate) start_timeout: Duration,
     pub(crate) output: WorkerOutput,
+    pub(crate) failed_output: FailedOutput,
     pub(crate) max_payload: usize,
     pub(crate) shared_memory: usize,
     pub(crate) max_tasks_per_child: Option<u64>,
@@ -64,6 +65,7 @@ impl Default for Launch {
             start_method: StartMethod::default(),
             start_timeout: Duration::from_secs(30),
             output: WorkerOutput::default(),
+            failed_output: FailedOutput::default(),
             max_payload: 1 << 30,
             shared_memory: 256 << 20,
             max_tasks_per_child: None,
@@ -162,8 +164,10 @@ impl Launch {
 
     /// What to say of a process that has died before it was ready, perhaps without a word.
     pub(crate) fn died(&self, death: WorkerDeath, silent: bool) -> StartError {
-        let hinted = silent && !death.was_killed_from_outside();
-        StartError::Died { death, hint: if hinted { self.program.hint() } else { "" } }
+        self.failed_output.set(death.stderr_tail());
+        let hinted = silent && !death.was_killed();
+        let hint = if hinted { self.program.advice(&death) } else { String::new() };
+        StartError::Died { death, hint }
     }
 
     /// What to say of a process that takes too long.

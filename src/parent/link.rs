@@ -148,8 +148,9 @@ impl<'a> Link<'a> {
         let Spawned { body, stdin, stdout, stderr, claims } = spawned;
         let pid = body.pid();
         let (exited, exit) = oneshot::channel();
-        let output = launch.output.clone();
-        let stderr = tokio::spawn(drain(stderr, exit, uplink.worker, pid, output));
+        let (output, failed) = (launch.output.clone(), launch.failed_output.clone());
+        let drained = drain(stderr, exit, uplink.worker, pid, output, failed);
+        let stderr = tokio::spawn(drained);
         Self {
             uplink,
             pid,
@@ -379,6 +380,7 @@ impl<'a> Link<'a> {
                 self.window = page.clone().map(|page| Watch::new(page, received));
                 self.stage = LinkStage::Serving;
                 self.was_ready = true;
+                self.launch.failed_output.clear();
                 LinkStep::Report(Report::Ready(self.outlet.clone(), page))
             }
             Heard::Refused(refusal) => {

@@ -11,6 +11,7 @@ use tokio::process::ChildStderr;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::base::sync::Mutex;
 use crate::base::{WorkerId, log};
 use crate::sys::pipe::read_available;
 
@@ -74,6 +75,67 @@ pub struct OutputLine<'a> {
     pub text: &'a str,
 }
 
+/// What the last process of a pool has printed that did not become ready. The next ones most likely
+/// print the same, and once is enough: it is in the error, too.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FailedOutput(Arc<Mutex<String>>);
+
+impl FailedOutput {
+    pub(crate) fn set(&self, text: &str) {
+        let mut text = text.to_owned();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        *self.0.lock() = text;
+    }
+
+    /// A worker is ready.
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    fn get(&self) -> String {
+        self.0.lock().clone()
+    }
+}
+
+/// Holds lines back as long as they are those that were printed before.
+struct Repeated {
+    shared: FailedOutput,
+    known: String,
+    /// How many bytes of it came again.
+    seen: usize,
+    held: Vec<Bytes>,
+}
+
+impl Repeated {
+    fn new(shared: FailedOutput) -> Self {
+        let known = shared.get();
+        Self { shared, known, seen: 0, held: Vec::new() }
+    }
+
+    fn pass(&mut self, pieces: Vec<Bytes>) -> Vec<Bytes> {
+        let mut passed = Vec::new();
+        for piece in pieces {
+            if self.known.as_bytes()[self.seen..].starts_with(&piece) {
+                self.seen += piece.len();
+                self.held.push(piece);
+            } else {
+                (self.known, self.seen) = (String::new(), 0);
+                passed.append(&mut self.held);
+                passed.push(piece);
+            }
+        }
+        passed
+    }
+
+    /// What was held back and is not the same after all, or of a worker that has become ready.
+    fn rest(self) -> Vec<Bytes> {
+        let is_all = self.seen == self.known.len() && self.shared.get() == self.known;
+        if is_all { Vec::new() } else { self.held }
+    }
+}
+
 /// What a worker printed last.
 pub(crate) struct Drained {
     pub(crate) tail: String,
@@ -90,7 +152,12 @@ pub(crate) async fn drain(
     worker: WorkerId,
     pid: u32,
     output: WorkerOutput,
+    failed: FailedOutput,
 ) -> Drained {
+    // Who takes lines by a function gets them all.
+    let failed =
+        if matches!(output, WorkerOutput::Inherit) { failed } else { FailedOutput::default() };
+    let mut repeated = Repeated::new(failed);
     let (sink, mut lines) = (LineSink { worker, pid, output }, Lines::default());
     let mut unwritten = None;
     let (mut tail, mut chunk) = (Tail::default(), BytesMut::with_capacity(LONGEST_LINE));
@@ -101,7 +168,7 @@ pub(crate) async fn drain(
             read = stderr.read_buf(&mut chunk) => if !matches!(read, Ok(1..)) { break },
         }
         tail.push(&chunk);
-        let mut writing = Box::pin(sink.clone().write(lines.split(&chunk)));
+        let mut writing = Box::pin(sink.clone().write(repeated.pass(lines.split(&chunk))));
         chunk.clear();
         tokio::select! {
             biased;
@@ -116,6 +183,8 @@ pub(crate) async fn drain(
     tail.push(&chunk);
     let mut rest = lines.split(&chunk);
     rest.extend(Some(lines.unfinished()).filter(|piece| !piece.is_empty()));
+    let mut rest = repeated.pass(rest);
+    rest.append(&mut repeated.rest());
     let is_all = unwritten.is_none() && rest.is_empty();
     let write_rest = async move {
         if let Some(writing) = unwritten {
@@ -236,6 +305,40 @@ mod tests {
         let mut tail = Tail::default();
         tail.push(b"only this");
         assert_eq!(tail.into_string(), "only this");
+    }
+
+    /// What comes through of pieces, and of that what comes at the end only.
+    fn repeated(failed: &FailedOutput, pieces: &[&'static str]) -> (String, String) {
+        let mut repeated = Repeated::new(failed.clone());
+        let text = |pieces: Vec<Bytes>| String::from_utf8(pieces.concat()).unwrap();
+        let pieces = pieces.iter().map(|piece| Bytes::from_static(piece.as_bytes()));
+        let passed = pieces.map(|piece| text(repeated.pass(vec![piece]))).collect();
+        (passed, text(repeated.rest()))
+    }
+
+    #[test]
+    fn what_failed_starts_print_comes_through_once() {
+        let failed = FailedOutput::default();
+        let both = |passed: &str, rest: &str| (passed.to_owned(), rest.to_owned());
+        assert_eq!(repeated(&failed, &["one\n", "two\n"]), both("one\ntwo\n", ""));
+        failed.set("one\ntwo");
+        assert_eq!(repeated(&failed, &["one\n", "two\n"]), both("", ""));
+        assert_eq!(repeated(&failed, &["one\ntwo\n"]), both("", ""));
+        assert_eq!(repeated(&failed, &["one\n"]), both("", "one\n"));
+        assert_eq!(repeated(&failed, &["one\n", "three\n"]), both("one\nthree\n", ""));
+        assert_eq!(repeated(&failed, &["one\n", "two\n", "!\n"]), both("one\ntwo\n!\n", ""));
+        assert_eq!(repeated(&failed, &["zero\n", "one\n"]), both("zero\none\n", ""));
+        assert_eq!(repeated(&failed, &[]), both("", ""));
+    }
+
+    #[test]
+    fn what_a_worker_prints_that_becomes_ready_is_not_lost() {
+        let failed = FailedOutput::default();
+        failed.set("one\n");
+        let mut repeated = Repeated::new(failed.clone());
+        assert!(repeated.pass(vec![Bytes::from_static(b"one\n")]).is_empty());
+        failed.clear();
+        assert_eq!(repeated.rest(), [&b"one\n"[..]]);
     }
 
     #[test]

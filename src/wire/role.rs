@@ -12,6 +12,10 @@ use crate::sys::socket::{is_stdin_socket, write_to_stdin};
 /// (`EX_TEMPFAIL`).
 pub(crate) const TRY_AGAIN: i32 = 75;
 
+/// What a worker prints, with the reason, before it ends itself because it cannot talk to its
+/// parent any more.
+pub(crate) const LOST_PARENT: &str = "a worker has lost its parent";
+
 /// What this program was started as by another procpool process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -80,6 +84,9 @@ pub(crate) struct Flag {
 }
 
 impl Flag {
+    /// What all of them begin with; who does not know them quotes them.
+    pub(crate) const PREFIX: &str = "--procpool-";
+
     pub(crate) fn new(role: Role, owner: &CopyId, for_any: bool) -> Self {
         Self { role, owner: Some(owner.clone()), for_any }
     }

@@ -57,6 +57,13 @@ fn write_to_nowhere() {
     unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) };
 }
 
+fn close_descriptors() {
+    for fd in 3..2000 {
+        // SAFETY: none: that it closes what others use is the purpose.
+        unsafe { libc::close(fd) };
+    }
+}
+
 #[allow(unconditional_recursion)]
 fn recurse(depth: u64) -> u64 {
     let frame = std::hint::black_box([depth; 64]);
@@ -86,6 +93,7 @@ procpool::register!(
     exit,
     exit_at_once,
     abort,
+    close_descriptors,
     signal_itself,
     write_to_nowhere,
     recurse,
@@ -196,6 +204,25 @@ async fn a_kill_from_outside_names_the_signal_and_hints_at_memory() {
     }
     in_time(pool.run(pid, ())).await.unwrap();
     assert_eq!(pool.stats().worker_starts, 5);
+}
+
+#[tokio::test]
+async fn a_worker_that_has_lost_its_parent_says_so_and_nothing_of_memory() {
+    let pool = pool_of(1);
+    let error = run_deadly(&pool, pool.run(close_descriptors, ())).await;
+    assert_signal(&error, libc::SIGKILL, "SIGKILL");
+    let death = death(&error);
+    assert_eq!(
+        death.to_string(),
+        format!(
+            "{} (pid {}) was killed by signal 9 (SIGKILL); it ended itself, as it could not talk to \
+             its parent any more (Bad file descriptor (os error 9)): has a task closed descriptors \
+             that are not its own?; its last output was:\n\
+             procpool: a worker has lost its parent: Bad file descriptor (os error 9)",
+            death.worker_id(),
+            death.pid()
+        )
+    );
 }
 
 #[tokio::test]

@@ -200,7 +200,8 @@ impl<'a> StartedServer<'a> {
         let pid = reaper.child().pid();
         log::debug!("the fork server has started with pid {pid}");
         let (exited, exit) = oneshot::channel();
-        let stderr = tokio::spawn(drain(stderr, exit, worker, pid, launch.output.clone()));
+        let (output, failed) = (launch.output.clone(), launch.failed_output.clone());
+        let stderr = tokio::spawn(drain(stderr, exit, worker, pid, output, failed));
         let hello = launch.server_hello(worker).map_err(|error| launch.failed(error))?;
         Ok(Self {
             launch,
@@ -386,6 +387,7 @@ impl<'a> StartedServer<'a> {
                 Heard::Wait => return Ok(()),
                 Heard::Ready { .. } => {
                     self.stage = ServerStage::Serving;
+                    self.launch.failed_output.clear();
                     self.alarm = None; // it was set for the start, which may take longer
                     self.send();
                 }
