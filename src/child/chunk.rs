@@ -25,6 +25,8 @@ pub(super) struct ChunkRun {
     base: u32,
     /// How many items are done.
     done: u32,
+    /// How many bytes the results of those take that were sent.
+    sent: u64,
     began: Instant,
     /// When the first item began that has not been sent.
     since: Instant,
@@ -62,14 +64,15 @@ impl ChunkRun {
             SharedPart { page, slot, recorder, items: None }
         });
         let began = Instant::now();
-        Self { header, shared, entries: buffer, base: 0, done: 0, began, since: began }
+        Self { header, shared, entries: buffer, base: 0, done: 0, sent: 0, began, since: began }
     }
 
-    /// Claims the next item and returns how many came before it; `None` if there is none or it was
-    /// taken back.
+    /// Claims the next item and returns how many came before it; `None` if there is none, it was
+    /// taken back, or the results of the others take too much.
     #[inline]
     pub(super) fn begin_item(&mut self) -> Option<u32> {
         let has_begun = self.done < self.header.count
+            && self.header.credit > self.sent + self.entries.len() as u64
             && self.shared.as_mut().is_none_or(SharedPart::begin_item);
         has_begun.then_some(self.done)
     }
@@ -131,6 +134,7 @@ impl ChunkRun {
         };
         put_task_frame(writer.buffer(), Kind::ChunkReply, &header, self.entries.len())?;
         writer.flush_with(over, &self.entries)?;
+        self.sent += self.entries.len() as u64;
         self.entries.clear();
         trim(&mut self.entries);
         (self.base, self.since) = (self.done, now);

@@ -9,6 +9,7 @@ use crate::base::sync::Mutex;
 use crate::base::{Clock, TaskId};
 use crate::error::BrokenProcessPool;
 use crate::memory::Arena;
+use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Force, Scheduler, Task, Time};
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     /// The task has been cancelled in its cell before it began.
     Cancel(TaskId),
     Abort(TaskId),
+    /// The reader of a map has made room.
+    Regulate(Arc<Harvest>),
     /// Bring up a worker, and say when it is initialised. Dropped if that will never be.
     WarmUp(oneshot::Sender<()>),
     Resize(usize),

@@ -212,6 +212,11 @@ impl Scheduler {
         if let Some(task) = sent.map(|sent| sent.task.clone()) {
             self.fail(&task, Failure::Cancelled);
         }
+        self.take_sent(now, id, position);
+    }
+
+    /// Takes a task that will not begin out of the pipeline it was sent to.
+    pub(super) fn take_sent(&mut self, now: Time, id: WorkerId, position: usize) {
         if position == 0 {
             self.drop_head(now, id);
         } else {

@@ -6,7 +6,7 @@
 //! The methods of [`Scheduler`] are of four kinds:
 //!
 //! * *commands* of the user: `open`, `submit`, `cancel`, `abort`, `warm_up`, `resize`, `recycle`,
-//!   `shut_down`, `end_workers`;
+//!   `shut_down`, `end_workers`, and of the supervisor: `hold`, `release`;
 //! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, and of
 //!   the clock: `timeout`;
 //! * *outputs*: `poll_action` and `next_timeout`;
@@ -36,6 +36,7 @@ mod crew;
 mod dispatch;
 mod earliest;
 mod ending;
+mod holding;
 mod homes;
 mod lanes;
 mod leaving;

@@ -66,6 +66,27 @@ impl Queue {
         self.keep_wishes(task);
     }
 
+    /// Holds a task back until it is [released](Self::release), if it waits here.
+    pub(super) fn hold(&mut self, id: TaskId) {
+        if let Some(task) = self.remove(id) {
+            self.push_delayed(Time::MAX, task);
+        }
+    }
+
+    pub(super) fn release(&mut self, id: TaskId) {
+        if self.elsewhere.get(&id) == Some(&QueuePlace::Delayed(Time::MAX))
+            && let Some(task) = self.remove(id)
+        {
+            self.push(task);
+        }
+    }
+
+    pub(super) fn release_all(&mut self) {
+        while let Some(&(Time::MAX, id)) = self.delayed.last() {
+            self.release(id);
+        }
+    }
+
     fn keep_wishes(&mut self, task: Task) {
         if let Some(wishes) = task.wishes {
             self.wishes.insert(task.id, wishes);
@@ -291,6 +312,12 @@ impl Queue {
             && !self.homeless.values().any(BTreeSet::is_empty)
     }
 
+    /// Whether a task waits until it is released.
+    #[cfg(test)]
+    pub(super) fn holds_some(&self) -> bool {
+        self.delayed.last().is_some_and(|(due, _)| *due == Time::MAX)
+    }
+
     /// Whether a worker is among the callers.
     #[cfg(test)]
     pub(super) fn is_caller(&self, worker: WorkerId) -> bool {
@@ -375,6 +402,24 @@ mod tests {
             assert_eq!(queue.remove(TaskId(id)), None);
         }
         assert_eq!((queue.wanted(), queue.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_held_back_is_no_task_of_anybody_until_it_is_released() {
+        let mut queue = queue([task(1), keyed(2), task(3), with_priority(4, 1)]);
+        for id in [1, 2, 4, 9] {
+            queue.hold(TaskId(id));
+        }
+        queue.release_due(Time::from_secs(1 << 40));
+        queue.release(TaskId(3)); // which is not held back
+        assert_eq!((queue.wanted(), queue.len()), (1, 4));
+        assert_eq!(popped(&mut queue, 1), [3]);
+        queue.release(TaskId(1));
+        assert_eq!(popped(&mut queue, 1), [1]);
+        assert!(queue.remove(TaskId(2)).is_some() && queue.is_true());
+        queue.release_all();
+        assert_eq!(popped(&mut queue, 1), [4]);
+        assert!(queue.len() == 0 && queue.is_true());
     }
 
     #[test]

@@ -17,6 +17,7 @@ impl Scheduler {
             Phase::Closed => Phase::Closed,
         };
         self.warm_up = false;
+        self.queue.release_all();
         if self.cancels_waiting() {
             self.cancel_waiting();
         }

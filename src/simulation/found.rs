@@ -46,6 +46,10 @@ fn work(steps: usize) -> Event {
     Event::Worker { n: 0, deed: Deed::Work { steps, result, say: Say::Write, reads: true } }
 }
 
+fn shape(count: u64, chunk: usize) -> Shape {
+    Shape { count, chunk: Some(chunk), buffer: None, budget: None, is_ordered: true }
+}
+
 fn lie(lie: Lie) -> Event {
     Event::Worker { n: 0, deed: Deed::Lie(lie) }
 }
@@ -57,7 +61,7 @@ fn nobody_waits_for_a_place_in_a_pool_whose_runtime_has_gone() -> Check {
 
 #[test]
 fn what_an_unheard_worker_may_have_begun_of_a_chunk_is_not_begun_again() -> Check {
-    let map = Event::Map(Shape { count: 2, chunk: Some(2), buffer: None, is_ordered: true });
+    let map = Event::Map(shape(2, 2));
     let pull = Event::Pull { map: 0, items: 1 };
     let wait = Event::Wait(Duration::from_millis(1));
     play(config(), 100, &[map, pull, birth(false), wait, lie(Lie::Goodbye), work(4)])
@@ -65,7 +69,7 @@ fn what_an_unheard_worker_may_have_begun_of_a_chunk_is_not_begun_again() -> Chec
 
 #[test]
 fn a_chunk_that_is_over_and_unheard_is_not_begun_again_after_a_later_one() -> Check {
-    let map = Event::Map(Shape { count: 30, chunk: Some(2), buffer: None, is_ordered: true });
+    let map = Event::Map(shape(30, 2));
     let pull = Event::Pull { map: 0, items: 1 };
     let wait = Event::Wait(Duration::from_millis(1));
     play(config(), 100, &[map, pull, birth(true), wait, lie(Lie::Huge), work(5)])
@@ -87,7 +91,7 @@ fn a_liar_that_says_goodbye_breaks_a_pool_as_any_other_death() -> Check {
 
 #[test]
 fn an_item_that_has_a_result_has_begun_whatever_its_worker_has_announced() -> Check {
-    let map = Event::Map(Shape { count: 30, chunk: Some(40), buffer: Some(40), is_ordered: true });
+    let map = Event::Map(Shape { buffer: Some(40), ..shape(30, 40) });
     let pull = Event::Pull { map: 0, items: 1 };
     let wait = Event::Wait(Duration::from_millis(1));
     let scribble = lie(Lie::Scribble { word: 512, value: 7 });

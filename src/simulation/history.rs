@@ -310,6 +310,7 @@ fn shape(random: &mut Random) -> Shape {
         count: random.pick(&[0, 1, 3, 10, 30]),
         chunk: (!random.one_in(4)).then(|| random.pick(&sizes)),
         buffer: random.one_in(3).then(|| random.pick(&sizes)),
+        budget: random.one_in(2).then(|| random.pick(&[1, 300, 8_000])),
         is_ordered: random.one_in(2),
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Shape {
     pub(super) count: u64,
     pub(super) chunk: Option<usize>,
     pub(super) buffer: Option<usize>,
+    /// The bytes that it may hold.
+    pub(super) budget: Option<u64>,
     pub(super) is_ordered: bool,
 }
 
@@ -43,6 +45,9 @@ impl MapTicket {
         }
         if let Some(items) = shape.buffer {
             map = map.buffersize(items);
+        }
+        if let Some(bytes) = shape.budget {
+            map = map.budget(bytes);
         }
         if !shape.is_ordered {
             map = map.unordered();

@@ -122,6 +122,9 @@ impl<'a> Play<'a> {
         for worker in &mut self.workers {
             worker.get_ready(&mut self.record);
         }
+        if self.engine.commons.view().scheduler.holds_some() {
+            self.record.see("a chunk that is held back");
+        }
         let children = self.office.take_children();
         is_busy |= !children.is_empty();
         self.tickets.extend(children);

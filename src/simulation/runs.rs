@@ -120,6 +120,8 @@ pub(super) struct ChunkRun {
     unsent: Vec<usize>,
     base: u32,
     done: u32,
+    /// How many bytes the results of those take that were sent.
+    sent: u64,
     nanos: u64,
     total: u64,
     running: Option<usize>,
@@ -143,6 +145,7 @@ impl ChunkRun {
             unsent: Vec::new(),
             base: 0,
             done: 0,
+            sent: 0,
             nanos: 0,
             total: 0,
             running: None,
@@ -170,6 +173,10 @@ impl ChunkRun {
         record: &mut Record,
     ) -> std::result::Result<bool, String> {
         if self.done == self.header.count {
+            return Ok(false);
+        }
+        if self.sent + self.entries.len() as u64 >= self.header.credit {
+            record.see("a chunk that has used its credit up");
             return Ok(false);
         }
         if let (Some((page, _)), Some(slot)) = (&self.shared, self.header.slot) {
@@ -231,6 +238,7 @@ impl ChunkRun {
             put_task_frame(out, Kind::ChunkReply, &header, self.entries.len()).unwrap();
             out.extend_from_slice(&self.entries);
         });
+        self.sent += self.entries.len() as u64;
         self.entries.clear();
         self.base = self.done;
         self.has_sent = !is_last;

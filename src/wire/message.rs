@@ -173,6 +173,8 @@ pub(crate) struct ChunkHeader {
     /// So many items at the beginning were done at an earlier attempt, and are not sent again.
     pub(crate) skipped: u32,
     pub(crate) count: u32,
+    /// No further item begins when the results take so many bytes.
+    pub(crate) credit: u64,
     /// Each item begins only if this can be claimed.
     pub(crate) slot: Option<Slot>,
 }

@@ -19,6 +19,7 @@ mod handles;
 mod helm;
 mod map;
 mod map_chunks;
+mod map_memory;
 mod map_options;
 mod priority;
 mod progress;

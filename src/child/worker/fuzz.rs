@@ -85,6 +85,7 @@ fn seeds() -> Seeds {
         attempt: 1,
         skipped: 0,
         count: 3,
+        credit: 1 << 20,
         slot: None,
     };
     // What is not known is looked for in a process that is not there.

@@ -19,8 +19,8 @@ use super::yields::Yields;
 use crate::error::{Cause, ErrorReport, Subject, SubmitError, TaskError};
 use crate::executor::handle::TaskHandle;
 use crate::function::{Function, Registry};
-use crate::pool::task::{Content, Harvest, ItemLimits, Part, UnfinishedChunk};
-use crate::pool::{Pool, submit_error};
+use crate::pool::task::{Budget, Content, HOLD, Harvest, ItemLimits, Part, UnfinishedChunk};
+use crate::pool::{Command, Pool, submit_error};
 
 /// So many inputs are taken before the stream looks at something else.
 const INPUTS_AT_A_TIME: usize = 1024;
@@ -77,7 +77,9 @@ impl<R, S> Flow<R, S> {
         let name = std::any::type_name::<F>();
         let function = Registry::global().lookup::<F>();
         let function = function.ok_or_else(|| submit_error(name, Cause::Unregistered(name)));
-        let harvest = Harvest::new(function.as_ref().map_or(0, |(position, _)| *position));
+        let budget = Budget::new(HOLD, pool.max_workers());
+        let position = function.as_ref().map_or(0, |(position, _)| *position);
+        let harvest = Harvest::new(position, budget);
         let timeout = pool.default_wishes().timeout;
         harvest.set_limits(|limits| limits.timeout = timeout);
         let mut pace = Pace::new(pool.max_workers());
@@ -103,6 +105,16 @@ impl<R, S> Flow<R, S> {
             aborts_on_drop: false,
             pool,
         }
+    }
+
+    pub(super) fn set_buffer_size(&mut self, items: usize) {
+        self.pace.set_buffer_size(items);
+        self.set_budget(u64::MAX);
+    }
+
+    /// How many bytes of arguments and results may be held.
+    pub(super) fn set_budget(&mut self, bytes: u64) {
+        self.harvest.set_budget(Budget::new(bytes, self.pool.max_workers()));
     }
 
     pub(super) fn pace(&mut self) -> &mut Pace {
@@ -148,6 +160,7 @@ impl<R, S> Flow<R, S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        self.ask_for_more(false);
         loop {
             if let Some(item) = self.pop(Yields::pop_next_part) {
                 return Poll::Ready(Some(item));
@@ -164,6 +177,7 @@ impl<R, S> Flow<R, S> {
         if sated {
             // What was taken must not wait for more, which may never come.
             self.send(cx);
+            self.ask_for_more(true);
         } else {
             cx.waker().wake_by_ref();
         }
@@ -212,7 +226,10 @@ impl<R, S> Flow<R, S> {
             if (full || self.sealed.is_some()) && !self.send(cx) {
                 return true;
             }
-            if self.taken - self.yielded >= self.pace.look_ahead() {
+            if self.taken - self.yielded >= self.pace.look_ahead()
+                || self.harvest.is_paused()
+                || self.harvest.has_enough(self.intake.bytes())
+            {
                 return true;
             }
             let Some(inputs) = &mut self.inputs else { return true };
@@ -285,6 +302,13 @@ impl<R, S> Flow<R, S> {
                 self.pace.done(part.count + skip, bytes.len(), *nanos);
             }
             self.yields.add(part);
+        }
+    }
+
+    /// What is held back may be sent if there is room, or if the stream waits for that alone.
+    fn ask_for_more(&self, waits: bool) {
+        if self.harvest.asks(waits) {
+            self.pool.commons.send(Command::Regulate(Arc::clone(&self.harvest)));
         }
     }
 

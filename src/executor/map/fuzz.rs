@@ -10,7 +10,7 @@ use crate::base::TaskId;
 use crate::codec::encoded;
 use crate::memory::Payload;
 use crate::memory::page::{RECORDED, WINDOW, Watch, record};
-use crate::pool::task::{Harvest, Receipt};
+use crate::pool::task::{Budget, Harvest, Receipt};
 use crate::sys::memory::SharedPage;
 use crate::testing::fuzzing::{Seeds, split};
 use crate::wire::item::{begin_entry, begin_item, end_entry, end_item};
@@ -41,7 +41,7 @@ fn some_entries() -> Vec<u8> {
 }
 
 fn harvest() -> Arc<Harvest> {
-    let (harvest, mut items) = (Harvest::new(0), Vec::new());
+    let (harvest, mut items) = (Harvest::new(0, Budget::new(100, 1)), Vec::new());
     for number in 0..ITEMS {
         let start = begin_item(&mut items);
         items.extend_from_slice(&encoded(&number));

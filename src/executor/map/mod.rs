@@ -186,13 +186,27 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     /// for each worker if [`chunksize`](Self::chunksize) is set), and fewer if arguments and
     /// results are large, so that all of them take some 16 MiB.
     ///
+    /// How large a result is shows when it is there. If those that have come and were not yielded
+    /// take too much, nothing more begins until there is room, also of inputs that were taken. So
+    /// what is held for a slow reader is 16 MiB at most and, for each worker, the results of two
+    /// items: of one that ran then, and of one that began before the pool could hold it back. There
+    /// is always an argument for each worker, and a pool that is shut down runs all that was taken.
+    /// If a `buffersize` is set only that counts.
+    ///
     /// # Panics
     ///
     /// If `items` is 0.
     #[track_caller]
     pub fn buffersize(mut self, items: usize) -> Self {
         assert!(items != 0, "buffersize must be at least 1");
-        self.flow.pace().set_buffer_size(items);
+        self.flow.set_buffer_size(items);
+        self
+    }
+
+    /// Sets how many bytes of arguments and results it may hold.
+    #[cfg(test)]
+    pub(crate) fn budget(mut self, bytes: u64) -> Self {
+        self.flow.set_budget(bytes);
         self
     }
 

@@ -1,6 +1,7 @@
 //! How many items make a chunk, and how many inputs are taken ahead.
 
 use crate::memory::page::MAX_ITEMS;
+use crate::pool::task::HOLD;
 
 /// In nanoseconds. The work that a chunk shall hold: much more than a task costs beside its work,
 /// and a little less than the scheduler has patience for before it divides the chunk.
@@ -17,9 +18,6 @@ const CHUNKS_PER_WORKER: usize = 4;
 const LOOK_AHEAD: usize = 256;
 /// The most inputs that are taken ahead of automatic chunks.
 const FAR_AHEAD: usize = 1 << 16;
-/// The bytes of inputs and results that may be held for items that are ahead, unless the workers
-/// would run dry.
-const HOLD: u64 = 16 << 20;
 
 /// What has been seen of the items.
 #[derive(Debug)]

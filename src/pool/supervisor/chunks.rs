@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Supervisor;
 use crate::base::{TaskId, WorkerId};
 use crate::memory::Payload;
-use crate::memory::page::{Claim, Stopped, record};
+use crate::memory::page::{Claim, Revocation, Stopped, record};
 use crate::pool::task::harvest::{Harvest, ItemLimits, Receipt};
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
@@ -23,17 +23,18 @@ impl Supervisor {
         entries: Payload,
     ) {
         let running = self.running_chunk(&view.scheduler, worker);
-        let receipt = match running.filter(|(task, _)| *task == header.task) {
-            Some((_, harvest)) => {
-                let receipt = harvest.receive(worker, header, entries);
-                self.ripe.push(harvest);
-                receipt
-            }
-            None => Receipt::Lie,
+        let Some((_, harvest)) = running.filter(|(task, _)| *task == header.task) else {
+            return view.scheduler.misbehaved(now, worker);
         };
+        let receipt = harvest.receive(worker, header, entries);
+        if let Receipt::Short { .. } = receipt {
+            self.cut_off(view, worker, header.task, &harvest, 0);
+        }
+        self.regulate(view, now, &harvest);
+        self.ripe.push(harvest);
         match receipt {
             Receipt::Partial => view.scheduler.item_finished(now, worker),
-            Receipt::Done { run_time } => {
+            Receipt::Done { run_time } | Receipt::Short { run_time } => {
                 let (task, ran) = (header.task, Duration::from_nanos(run_time));
                 if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
                     view.observer.task_replied(worker, run_time);
@@ -42,6 +43,29 @@ impl Supervisor {
                 }
             }
             Receipt::Lie => view.scheduler.misbehaved(now, worker),
+        }
+    }
+
+    /// Holds back what has not begun of a map whose results take too much, or lets some of it go if
+    /// there is room.
+    pub(super) fn regulate(&mut self, view: &mut View, now: Time, harvest: &Harvest) {
+        if !view.scheduler.may_hold() {
+            return;
+        }
+        let mut excess = harvest.excess();
+        excess.retain(|task| {
+            let entry = self.ledger.get(*task); // or it is still to be submitted
+            entry.is_some_and(|entry| entry.cell().revoke() != Revocation::Begun)
+        });
+        if !excess.is_empty() {
+            harvest.withhold(&excess);
+            view.scheduler.hold(now, &excess);
+            self.perform(view, now);
+        }
+        let released = harvest.release();
+        if !released.is_empty() {
+            view.scheduler.release(now, &released);
+            self.perform(view, now);
         }
     }
 
@@ -100,6 +124,9 @@ impl Supervisor {
             view.observer.task_queued(&division.cell);
             self.ledger.insert(Entry::chunk(division.cell, harvest));
             view.scheduler.divided(worker, Task::chunk(part, count, harvest.limits()));
+            if harvest.withholds(part) {
+                view.scheduler.hold_queued(part);
+            }
         }
     }
 }

@@ -21,9 +21,18 @@ impl Supervisor {
             Command::Submit(task, entry) => {
                 entry.cell().accept(nanos(now));
                 view.observer.task_queued(entry.cell());
+                let is_held = entry.harvest().is_some_and(|harvest| harvest.withholds(task.id));
+                if let Some(harvest) = entry.harvest().filter(|_| is_held) {
+                    self.ripe.push(Arc::clone(harvest)); // as it may be all that it waits for
+                }
                 self.ledger.insert(entry);
-                view.scheduler.submit(now, task);
+                if is_held {
+                    view.scheduler.submit_held(now, task);
+                } else {
+                    view.scheduler.submit(now, task);
+                }
             }
+            Command::Regulate(harvest) => self.regulate(view, now, &harvest),
             Command::Cancel(task) => view.scheduler.cancel(now, task),
             Command::Abort(task) => view.scheduler.abort(now, task),
             Command::WarmUp(waiter) => {

@@ -11,8 +11,11 @@
 //! parts   ├────────┤├─────┤   ┊   ├──────────────┤ another chunk
 //! ```
 
-use std::collections::BTreeMap;
+mod restraint;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -21,6 +24,7 @@ use crate::base::{TaskId, WorkerId};
 use crate::error::TaskError;
 use crate::memory::Payload;
 use crate::memory::page::Entries;
+use crate::pool::task::budget::{Budget, Gauge, Portion};
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::wire::item::{split_entry, split_item};
 use crate::wire::message::ChunkReplyHeader;
@@ -29,6 +33,16 @@ use crate::wire::message::ChunkReplyHeader;
 pub(crate) struct Harvest {
     /// The position of the function.
     function: u32,
+    /// What results take that were not yielded.
+    results: Gauge,
+    /// What the arguments of chunks take that are not over.
+    arguments: Gauge,
+    /// As the budget says of arguments, for who asks at each item.
+    enough: AtomicU64,
+    /// Results take so much that what has not begun is held back.
+    is_paused: AtomicBool,
+    /// The supervisor has been asked to send more.
+    is_asked: AtomicBool,
     state: Mutex<HarvestState>,
 }
 
@@ -43,8 +57,15 @@ pub(crate) struct ItemLimits {
 
 struct HarvestState {
     limits: ItemLimits,
+    budget: Budget,
     /// Those that are not over.
     chunks: BTreeMap<TaskId, Chunk>,
+    /// Those of them that are held back.
+    withheld: BTreeSet<TaskId>,
+    /// How many of them the workers are done with.
+    finished: usize,
+    /// The last chunk used its credit up, so items are better handed out one by one.
+    is_large: bool,
     /// What the stream has not taken yet. Bounded, as the inputs are that it takes ahead.
     parts: Vec<Part>,
     waker: Option<Waker>,
@@ -62,6 +83,13 @@ struct Chunk {
     count: u32,
     /// How many of them are in parts.
     done: u32,
+    /// So many bytes of results have come from the worker that has it.
+    received: u64,
+    /// So many shall it be when no further item is begun.
+    credit: u64,
+    is_finished: bool,
+    #[expect(dead_code, reason = "it counts until it is dropped")]
+    arguments: Portion,
 }
 
 /// What became of some items that follow each other.
@@ -83,6 +111,8 @@ pub(crate) enum Content {
         skip: u32,
         /// How long these items took together, those at the beginning included, if that is known.
         nanos: Option<u64>,
+        #[expect(dead_code, reason = "it counts until it is dropped")]
+        held: Portion,
     },
     /// Their chunk has failed.
     Failed(TaskError),
@@ -113,6 +143,8 @@ pub(crate) struct ItemRange {
     /// So many at the beginning are done, and were left out when it was queued again.
     pub(crate) skipped: u32,
     pub(crate) count: u32,
+    /// No further one begins when the results take so many bytes.
+    pub(crate) credit: u64,
 }
 
 /// What a reply means for its chunk.
@@ -123,16 +155,34 @@ pub(crate) enum Receipt {
     Partial,
     /// It is done; in so many nanoseconds, as the worker says.
     Done { run_time: u64 },
+    /// It has used its credit up, and what it had not begun is still to be done.
+    Short { run_time: u64 },
     /// It cannot be true.
     Lie,
 }
 
 impl Harvest {
-    pub(crate) fn new(function: u32) -> Arc<Self> {
-        let (chunks, parts) = (BTreeMap::new(), Vec::new());
-        let limits = ItemLimits::default();
-        let state = HarvestState { limits, chunks, parts, waker: None, closed: false };
-        Arc::new(Self { function, state: Mutex::new(state) })
+    pub(crate) fn new(function: u32, budget: Budget) -> Arc<Self> {
+        let state = HarvestState {
+            limits: ItemLimits::default(),
+            budget,
+            chunks: BTreeMap::new(),
+            withheld: BTreeSet::new(),
+            finished: 0,
+            is_large: false,
+            parts: Vec::new(),
+            waker: None,
+            closed: false,
+        };
+        Arc::new(Self {
+            function,
+            results: Gauge::default(),
+            arguments: Gauge::default(),
+            enough: AtomicU64::new(budget.arguments()),
+            is_paused: AtomicBool::new(false),
+            is_asked: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
     }
 
     pub(crate) fn limits(&self) -> ItemLimits {
@@ -144,6 +194,11 @@ impl Harvest {
     /// Changes what the items of later chunks are allowed.
     pub(crate) fn set_limits(&self, change: impl FnOnce(&mut ItemLimits)) {
         change(&mut self.state.lock().limits);
+    }
+
+    pub(crate) fn set_budget(&self, budget: Budget) {
+        self.enough.store(budget.arguments(), Ordering::Relaxed);
+        self.state.lock().budget = budget;
     }
 
     /// Adds a chunk, which is about to be queued. Its first item is named as the chunk.
@@ -167,7 +222,18 @@ impl Harvest {
         let harvest = Arc::clone(self);
         // Each holds the other, but only until the chunk is over, and every task ends.
         cell.add_callback(Box::new(move |resolution| harvest.over(name, resolution)));
-        state.chunks.insert(name, Chunk { cell: Arc::clone(&cell), first, name, count, done: 0 });
+        let chunk = Chunk {
+            cell: Arc::clone(&cell),
+            first,
+            name,
+            count,
+            done: 0,
+            received: 0,
+            credit: u64::MAX,
+            is_finished: false,
+            arguments: self.arguments.hold(cell.arguments().len()),
+        };
+        state.chunks.insert(name, chunk);
         cell
     }
 
@@ -212,23 +278,30 @@ impl Harvest {
     ) -> Receipt {
         let ChunkReplyHeader { task, base, count, nanos, run_time } = *reply;
         let mut state = self.state.lock();
-        let HarvestState { chunks, parts, closed, .. } = &mut *state;
+        let HarvestState { chunks, withheld, parts, closed, finished, is_large, .. } = &mut *state;
         let Some(chunk) = chunks.get_mut(&task) else { return Receipt::Lie };
+        chunk.received = chunk.received.saturating_add(bytes.len() as u64);
         let end = base.checked_add(count).filter(|end| *end <= chunk.count);
         let Some(end) = end.filter(|_| base <= chunk.done) else { return Receipt::Lie };
         if end > chunk.done {
             let (skip, nanos) = (chunk.done - base, Some(nanos));
-            let content = Content::Entries { worker, bytes, skip, nanos };
+            let held = self.results.hold(bytes.len());
+            let content = Content::Entries { worker, bytes, skip, nanos, held };
             let part = chunk.part(end, content);
             if !*closed {
                 parts.push(part);
             }
         }
-        match run_time {
-            None => Receipt::Partial,
-            Some(run_time) if chunk.done == chunk.count || *closed => Receipt::Done { run_time },
-            Some(_) => Receipt::Lie,
+        let Some(run_time) = run_time else { return Receipt::Partial };
+        let is_done = chunk.done == chunk.count || *closed;
+        let is_used_up = chunk.done > 0 && chunk.received >= chunk.credit;
+        if !is_done && !is_used_up {
+            return Receipt::Lie;
         }
+        *is_large = is_used_up;
+        *finished += usize::from(!std::mem::replace(&mut chunk.is_finished, true));
+        withheld.remove(&task); // a pool that ends holds nothing back
+        if is_done { Receipt::Done { run_time } } else { Receipt::Short { run_time } }
     }
 
     /// As [`Self::receive`], for what was read of the worker's record, as far as it makes sense.
@@ -245,18 +318,21 @@ impl Harvest {
         let end = base.saturating_add(count).min(chunk.count);
         if base <= chunk.done && end > chunk.done && !*closed {
             let skip = chunk.done - base;
+            let held = self.results.hold(bytes.len());
             let bytes = bytes::Bytes::from(bytes).into();
-            let content = Content::Entries { worker, bytes, skip, nanos: None };
+            let content = Content::Entries { worker, bytes, skip, nanos: None, held };
             parts.push(chunk.part(end, content));
         }
     }
 
-    /// Which of the items that a chunk was made of it has now.
+    /// Which of the items that a chunk was made of it has now, as it is sent.
     pub(crate) fn range(&self, task: TaskId) -> ItemRange {
-        let state = self.state.lock();
-        let range = state.chunks.get(&task).map(|chunk| ItemRange {
-            skipped: u32::try_from(chunk.name.0 - task.0).unwrap_or(u32::MAX),
-            count: chunk.count,
+        let mut state = self.state.lock();
+        let credit = state.budget.credit();
+        let range = state.chunks.get_mut(&task).map(|chunk| {
+            chunk.credit = credit;
+            let skipped = u32::try_from(chunk.name.0 - task.0).unwrap_or(u32::MAX);
+            ItemRange { skipped, count: chunk.count, credit }
         });
         range.unwrap_or_default()
     }
@@ -298,9 +374,11 @@ impl Harvest {
     /// A chunk is to be begun again, but not those of its items that are done.
     pub(crate) fn requeue(&self, task: TaskId) {
         let mut state = self.state.lock();
-        let Some(chunk) = state.chunks.get_mut(&task).filter(|chunk| chunk.done > 0) else {
+        let Some(chunk) = state.chunks.get_mut(&task) else { return };
+        chunk.received = 0;
+        if chunk.done == 0 {
             return;
-        };
+        }
         let done = std::mem::take(&mut chunk.done);
         let items = slice_items(&chunk.cell.arguments(), done, chunk.count);
         chunk.cell.set_arguments(items);
@@ -313,13 +391,15 @@ impl Harvest {
     fn over(&self, task: TaskId, resolution: &Resolution) {
         let mut state = self.state.lock();
         let Some(mut chunk) = state.chunks.remove(&task) else { return };
+        state.withheld.remove(&task);
+        state.finished -= usize::from(chunk.is_finished);
         if let (Err(error), false) = (resolution, state.closed)
             && chunk.done < chunk.count
         {
             let part = chunk.part(chunk.count, Content::Failed(error.clone()));
             state.parts.push(part);
         }
-        drop(state);
+        drop((state, chunk)); // who is woken may want to know what is held
         self.wake();
     }
 
@@ -373,12 +453,13 @@ mod tests {
 
     use super::*;
     use crate::error::Cause;
+    use crate::pool::task::budget::HOLD;
 
     const W: WorkerId = WorkerId(1);
     const TASK: TaskId = TaskId(10);
 
     fn harvest() -> Arc<Harvest> {
-        let harvest = Harvest::new(0);
+        let harvest = Harvest::new(0, Budget::new(HOLD, 2));
         harvest.add(TASK, (100, 8), Payload::default());
         harvest
     }
@@ -424,6 +505,21 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_may_end_early_once_its_credit_is_used_up() {
+        let credit = Budget::new(HOLD, 2).credit();
+        for (bytes, receipt) in [
+            (credit - 1, Receipt::Lie),
+            (credit, Receipt::Short { run_time: 7 }),
+            (credit + 1, Receipt::Short { run_time: 7 }),
+        ] {
+            let harvest = harvest();
+            assert_eq!(harvest.range(TASK).credit, credit);
+            let bytes = Bytes::from(vec![0; usize::try_from(bytes).unwrap()]);
+            assert_eq!(harvest.receive(W, &reply(0, 3, Some(7)), bytes.into()), receipt);
+        }
+    }
+
+    #[test]
     fn what_is_cut_off_becomes_two_chunks_and_the_rest_fails_with_the_whole() {
         let harvest = harvest();
         assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
@@ -441,7 +537,7 @@ mod tests {
 
     #[test]
     fn what_is_queued_again_goes_without_the_items_that_are_done() {
-        let harvest = Harvest::new(0);
+        let harvest = Harvest::new(0, Budget::new(HOLD, 2));
         let items: Vec<u8> = (0..8).flat_map(|n| [1, 0, 0, 0, n]).collect();
         let cell = harvest.add(TASK, (100, 8), Payload::from(Bytes::from(items)));
         assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
@@ -449,7 +545,7 @@ mod tests {
         harvest.requeue(TASK);
         harvest.requeue(TASK);
         assert_eq!(&cell.arguments()[..], [1, 0, 0, 0, 2]);
-        assert_eq!(harvest.range(TASK), ItemRange { skipped: 2, count: 1 });
+        assert_eq!(harvest.range(TASK), ItemRange { skipped: 2, count: 1, credit: 1 << 20 });
         assert_eq!(receive(&harvest, 0, 1, Some(7)), Receipt::Done { run_time: 7 });
         assert_eq!(parts(&harvest), [(100, 10, 2, 0), (102, 12, 1, 0)]);
     }

@@ -49,8 +49,8 @@ impl Entry {
     ) -> io::Result<()> {
         let (task, function) = (self.cell.id(), self.cell.function());
         if let Some(harvest) = &self.harvest {
-            let ItemRange { skipped, count } = harvest.range(task);
-            let header = ChunkHeader { task, function, attempt, skipped, count, slot };
+            let ItemRange { skipped, count, credit } = harvest.range(task);
+            let header = ChunkHeader { task, function, attempt, skipped, count, credit, slot };
             outlet.put_task(Kind::Chunk, &header, arguments)
         } else {
             let header = TaskHeader { task, function, attempt, slot };

@@ -1,10 +1,12 @@
 //! A task, from when it is let in to when its result is taken.
 
+mod budget;
 pub(super) mod cell;
 pub(super) mod harvest;
 pub(super) mod ledger;
 mod progress;
 
+pub(crate) use self::budget::{Budget, HOLD};
 pub use self::cell::TaskStatus;
 pub(crate) use self::cell::{Cancellation, TaskCell};
 #[cfg(test)]
