@@ -4,7 +4,6 @@ use std::any::type_name;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddrV6;
 
 use serde::de::{Expected, Visitor};
 
@@ -227,15 +226,6 @@ impl fmt::Display for Lack {
             ),
         }
     }
-}
-
-/// serde leaves out the flow label of an address in whatever form.
-pub(super) fn check_flow(address: &SocketAddrV6) -> Result<(), CodecError> {
-    if address.flowinfo() == 0 {
-        return Ok(());
-    }
-    let text = "an IPv6 address has a flow label, which serde leaves out: send it apart";
-    Err(Fault::Custom(text.to_owned()).into())
 }
 
 /// What to do about an error of a well-known type that serde itself refuses.

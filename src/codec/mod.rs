@@ -5,6 +5,7 @@
 //! through everything element by element, and its errors have no room for a text. What that form
 //! cannot carry goes in the `named` one; `form` is where it is decided.
 
+mod address;
 mod compact;
 mod depth;
 mod error;
@@ -14,6 +15,7 @@ mod fuzz;
 mod mark;
 mod named;
 mod number;
+mod packed;
 mod reader;
 #[cfg(test)]
 mod tests;

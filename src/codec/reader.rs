@@ -1,8 +1,11 @@
 //! Where encoded bytes come from.
 
 use bytes::Bytes;
+use serde::de::Visitor;
 
 use super::error::{CodecError, Fault};
+use super::visitor::visitor_of_bytes;
+use crate::sys::numbers::{convert, type_id};
 
 /// The bit of each byte of a varint that says that another byte follows.
 const MORE: u64 = 0x8080_8080_8080_8080;
@@ -125,6 +128,12 @@ impl<'de> Reader<'de> {
     pub(super) fn take_with_length(&mut self) -> Result<&'de [u8], CodecError> {
         let length = self.length()?;
         self.take(length)
+    }
+
+    /// These bytes as a part of what they came in, if that is wanted.
+    pub(super) fn share<V: Visitor<'de>>(&self, bytes: &'de [u8]) -> Option<V::Value> {
+        let owner = self.owner.filter(|owner| bytes.len() >= owner.len() / 2)?; // or it keeps more
+        if type_id::<V>() == visitor_of_bytes() { convert(owner.slice_ref(bytes)) } else { None }
     }
 
     #[inline]

@@ -11,9 +11,10 @@ use serde::{Deserializer, forward_to_deserialize_any};
 use super::super::depth::Depth;
 use super::super::error::{CodecError, Step};
 use super::super::named::{self, NAMED};
-use super::super::number::{PACKED, Packable, SIGNED, for_each_array, for_each_number};
+use super::super::number::{Number, PACKED, for_each_array, for_each_number, may_want_numbers};
+use super::super::packed::Packed;
 use super::super::reader::{Reader, end, failed};
-use super::super::visitor::{visitor_of_bytes, visitor_of_numbers};
+use super::super::visitor::visitor_of_numbers;
 use crate::sys::buffer::vec_for;
 use crate::sys::numbers::{Timeless, collect_numbers, convert, type_id};
 
@@ -45,26 +46,6 @@ impl<'de> Decoder<'de> {
         self.reader.bytes
     }
 
-    /// What the head of a sequence says.
-    #[inline]
-    fn sequence(&mut self) -> Result<Sequence<'de>, CodecError> {
-        if self.reader.take_prefix(&PACKED) {
-            return self.packed();
-        }
-        Ok(Sequence::Elements(self.reader.length()?))
-    }
-
-    #[cold]
-    fn packed(&mut self) -> Result<Sequence<'de>, CodecError> {
-        let (kind, count) = (self.reader.byte()?, self.reader.length()?);
-        let width = match kind & !SIGNED {
-            width @ (2 | 4 | 8 | 16) => usize::from(width),
-            _ => return Err(failed(postcard::Error::DeserializeBadEncoding)),
-        };
-        let bytes = self.reader.take(count.saturating_mul(width))?;
-        Ok(Sequence::Packed(Packed { kind, width, bytes }))
-    }
-
     /// Counts a value that has taken no bytes if it is as long as `before`.
     #[inline]
     fn count_free<T>(&mut self, before: usize) -> Result<(), CodecError> {
@@ -84,38 +65,32 @@ impl<'de> Decoder<'de> {
         Ok(value)
     }
 
-    /// The numbers as a whole, if a `Vec` of them is wanted.
+    /// So many numbers as a whole, if a `Vec` is wanted of what takes as many bytes here as in
+    /// memory.
     #[inline]
-    fn numbers<V: Visitor<'de>>(
-        &mut self,
-        sequence: &Sequence<'de>,
-    ) -> Option<Result<V::Value, CodecError>> {
+    fn numbers<V: Visitor<'de>>(&mut self, count: usize) -> Option<Result<V::Value, CodecError>> {
         macro_rules! try_each {
             ($($number:ty)*) => {$(
-                if type_id::<V>() == visitor_of_numbers::<$number>() {
-                    return self.numbers_of::<$number, V::Value>(sequence);
+                if <$number>::IS_FIXED && type_id::<V>() == visitor_of_numbers::<$number>() {
+                    return self.as_in_memory::<$number, V::Value>(count);
                 }
             )*};
         }
         macro_rules! try_each_array {
             ($($array:ty)*) => {$(
-                if type_id::<V>() == visitor_of_numbers::<$array>()
-                    && let Sequence::Elements(count) = sequence
-                {
-                    return self.fixed::<$array, V::Value>(*count);
+                if type_id::<V>() == visitor_of_numbers::<$array>() {
+                    return self.as_in_memory::<$array, V::Value>(count);
                 }
             )*};
         }
-        // Every other visitor is told by its size already.
-        if size_of::<V>() == 0 && size_of::<V::Value>() == size_of::<Vec<u8>>() {
+        if may_want_numbers::<V, V::Value>() {
             for_each_number!(try_each);
             for_each_array!(try_each_array);
         }
         None
     }
 
-    /// So many of what takes as many bytes here as in memory.
-    fn fixed<N: Pod, T>(&mut self, count: usize) -> Option<Result<T, CodecError>>
+    fn as_in_memory<N: Pod, T>(&mut self, count: usize) -> Option<Result<T, CodecError>>
     where
         Vec<N>: Timeless,
     {
@@ -124,28 +99,6 @@ impl<'de> Decoder<'de> {
             Err(error) => Some(Err(error)),
         }
     }
-
-    fn numbers_of<N: Packable, T>(
-        &mut self,
-        sequence: &Sequence<'de>,
-    ) -> Option<Result<T, CodecError>>
-    where
-        Vec<N>: Timeless,
-    {
-        let bytes = match (sequence, N::KIND) {
-            (Sequence::Packed(packed), Some(kind)) if packed.kind == kind => packed.bytes,
-            (Sequence::Elements(count), None) => return self.fixed::<N, T>(*count),
-            _ => return None,
-        };
-        convert(collect_numbers::<N>(bytes)).map(Ok)
-    }
-}
-
-/// The head of a sequence.
-enum Sequence<'de> {
-    /// So many elements follow.
-    Elements(usize),
-    Packed(Packed<'de>),
 }
 
 /// Methods that read something and show it to the visitor.
@@ -232,14 +185,10 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         };
         deserialize_byte_buf() |decoder, visitor| {
             let bytes = decoder.reader.take_with_length()?;
-            if let Some(owner) = decoder.reader.owner
-                && bytes.len() >= owner.len() / 2 // less is not worth keeping the rest for
-                && type_id::<V>() == visitor_of_bytes()
-                && let Some(shared) = convert(owner.slice_ref(bytes))
-            {
-                return Ok(shared);
+            match decoder.reader.share::<V>(bytes) {
+                Some(shared) => Ok(shared),
+                None => visitor.visit_byte_buf(collect_numbers(bytes)),
             }
-            visitor.visit_byte_buf(collect_numbers(bytes))
         };
         deserialize_option() |decoder, visitor| match decoder.reader.byte()? {
             0 => visitor.visit_none(),
@@ -259,13 +208,13 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         };
         deserialize_seq() |decoder, visitor| {
             decoder.depth.check()?;
-            let sequence = decoder.sequence()?;
-            if let Some(numbers) = decoder.numbers::<V>(&sequence) {
-                return numbers;
+            if decoder.reader.take_prefix(&PACKED) {
+                return Packed::take(&mut decoder.reader, false)?.show(visitor);
             }
-            match sequence {
-                Sequence::Elements(left) => visitor.visit_seq(SequenceReader { decoder, left, at: 0 }),
-                Sequence::Packed(packed) => visitor.visit_seq(packed),
+            let left = decoder.reader.length()?;
+            match decoder.numbers::<V>(left) {
+                Some(numbers) => numbers,
+                None => visitor.visit_seq(SequenceReader { decoder, left, at: 0 }),
             }
         };
         deserialize_tuple(count, usize) |decoder, visitor| {
@@ -442,124 +391,5 @@ impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, CodecError> {
         self.deserialize_struct("", fields, visitor)
-    }
-}
-
-/// A packed sequence whose numbers are wanted one by one.
-struct Packed<'de> {
-    kind: u8,
-    width: usize,
-    bytes: &'de [u8],
-}
-
-impl<'de> SeqAccess<'de> for Packed<'de> {
-    type Error = CodecError;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, CodecError> {
-        let Some((number, rest)) = self.bytes.split_at_checked(self.width) else { return Ok(None) };
-        self.bytes = rest;
-        seed.deserialize(PackedNumber::new(number, self.kind & SIGNED != 0)).map(Some)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.bytes.len() / self.width)
-    }
-}
-
-/// A number that has told its own type.
-enum PackedNumber {
-    Small(u64),
-    SmallSigned(i64),
-    Large(u128),
-    LargeSigned(i128),
-}
-
-impl PackedNumber {
-    /// Of up to sixteen bytes, the lowest first.
-    fn new(bytes: &[u8], is_signed: bool) -> Self {
-        let is_negative = is_signed && bytes.last().is_some_and(|last| *last >= 0x80);
-        let mut all = [if is_negative { u8::MAX } else { 0 }; 16];
-        all[..bytes.len()].copy_from_slice(bytes);
-        match (u128::from_le_bytes(all), i128::from_le_bytes(all)) {
-            (_, signed) if is_signed => {
-                i64::try_from(signed).map_or(Self::LargeSigned(signed), Self::SmallSigned)
-            }
-            (plain, _) => u64::try_from(plain).map_or(Self::Large(plain), Self::Small),
-        }
-    }
-}
-
-impl<'de> Deserializer<'de> for PackedNumber {
-    type Error = CodecError;
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        match self {
-            Self::Small(number) => visitor.visit_u64(number),
-            Self::SmallSigned(number) => visitor.visit_i64(number),
-            Self::Large(number) => visitor.visit_u128(number),
-            Self::LargeSigned(number) => visitor.visit_i128(number),
-        }
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    /// A tuple of one part is written as the part.
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        length: usize,
-        visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        if length == 1 { visitor.visit_seq(One(Some(self))) } else { self.deserialize_any(visitor) }
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        length: usize,
-        visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        self.deserialize_tuple(length, visitor)
-    }
-
-    /// So is a structure.
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        self.deserialize_tuple(fields.len(), visitor)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct seq map enum identifier ignored_any
-    }
-}
-
-/// The only part of something, until it was taken.
-struct One(Option<PackedNumber>);
-
-impl<'de> SeqAccess<'de> for One {
-    type Error = CodecError;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, CodecError> {
-        self.0.take().map(|number| seed.deserialize(number)).transpose()
     }
 }

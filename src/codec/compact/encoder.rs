@@ -1,17 +1,19 @@
 //! Values to bytes.
 
-use std::any::TypeId;
-use std::net::{Ipv6Addr, SocketAddrV6};
+use std::net::SocketAddrV6;
 
 use bytemuck::{Pod, cast_slice};
 use serde::{Serialize, Serializer, ser};
 
+use super::super::address;
 use super::super::depth::Depth;
-use super::super::error::{CodecError, Fault, Lack, Step, check_flow};
+use super::super::error::{CodecError, Fault, Lack, Step};
 use super::super::named::{self, NAMED};
-use super::super::number::{PACK_FROM, PACKED, Packable, for_each_array, for_each_number};
+use super::super::number::{
+    Number, PACK_FROM, PACKED, for_each_array, for_each_number, may_be_numbers, zigzag,
+};
 use super::super::writer::Writer;
-use crate::sys::numbers::{as_numbers, peek, type_id};
+use crate::sys::numbers::{as_numbers, peek};
 
 /// What a name of shared memory is known by. It is asked for what it names only if a value is
 /// written for another process.
@@ -61,18 +63,9 @@ impl<'a> Encoder<'a> {
         value: &T,
     ) -> Result<(), CodecError> {
         if let Some(address) = peek::<T, SocketAddrV6>(value) {
-            return self.address(address);
+            return address::parts(address)?.serialize(self);
         }
         value.serialize(self)
-    }
-
-    /// serde leaves out two of its fields.
-    fn address(&mut self, address: &SocketAddrV6) -> Result<(), CodecError> {
-        check_flow(address)?;
-        if address.scope_id() != 0 {
-            return Err(Fault::NeedsText.into());
-        }
-        (address.ip().octets(), address.port()).serialize(self)
     }
 
     /// A level of its own.
@@ -82,18 +75,17 @@ impl<'a> Encoder<'a> {
         self.part(value).map_err(CodecError::in_content)
     }
 
-    fn numbers<N: Packable>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
-        if let Some(kind) = N::KIND {
+    fn numbers<N: Number>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
+        if !N::IS_FIXED {
             self.writer.extend(&PACKED)?;
-            self.writer.push(kind)?;
+            self.writer.push(N::KIND)?;
         }
-        self.writer.length(numbers.len())?;
-        self.writer.extend(cast_slice(numbers))
+        self.as_in_memory(numbers)
     }
 
-    fn arrays<N: Pod>(&mut self, arrays: &[N]) -> Result<(), CodecError> {
-        self.writer.length(arrays.len())?;
-        self.writer.extend(cast_slice(arrays))
+    fn as_in_memory<N: Pod>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
+        self.writer.length(numbers.len())?;
+        self.writer.extend(cast_slice(numbers))
     }
 
     /// Encodes what `items` refers to if it is a sequence of numbers that is worth it.
@@ -102,7 +94,7 @@ impl<'a> Encoder<'a> {
         macro_rules! try_each {
             ($($number:ty)*) => {$(
                 if let Some(numbers) = as_numbers::<I, $number>(items) {
-                    let is_packed = <$number>::KIND.is_none() || numbers.len() >= PACK_FROM;
+                    let is_packed = <$number>::IS_FIXED || numbers.len() >= PACK_FROM;
                     return is_packed.then(|| self.numbers(numbers));
                 }
             )*};
@@ -110,24 +102,16 @@ impl<'a> Encoder<'a> {
         macro_rules! try_each_array {
             ($($array:ty)*) => {$(
                 if let Some(arrays) = as_numbers::<I, $array>(items) {
-                    return Some(self.arrays(arrays));
+                    return Some(self.as_in_memory(arrays));
                 }
             )*};
         }
-        // Every other type is told by its size already.
-        if size_of::<I>() == size_of::<&[u8]>() || size_of::<I>() == size_of::<&Vec<u8>>() {
+        if may_be_numbers::<I>() {
             for_each_number!(try_each);
             for_each_array!(try_each_array);
         }
         None
     }
-}
-
-/// How negative numbers are written.
-macro_rules! zigzag {
-    ($number:expr, $signed:ty => $unsigned:ty) => {
-        ($number << 1 ^ $number >> (<$signed>::BITS - 1)).cast_unsigned()
-    };
 }
 
 impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
@@ -158,21 +142,21 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
 
     #[inline]
     fn serialize_i16(self, value: i16) -> Result<(), CodecError> {
-        self.writer.varint(zigzag!(value, i16 => u16).into())
+        self.writer.varint(zigzag!(value, i16).into())
     }
 
     #[inline]
     fn serialize_i32(self, value: i32) -> Result<(), CodecError> {
-        self.writer.varint(zigzag!(value, i32 => u32).into())
+        self.writer.varint(zigzag!(value, i32).into())
     }
 
     #[inline]
     fn serialize_i64(self, value: i64) -> Result<(), CodecError> {
-        self.writer.varint(zigzag!(value, i64 => u64))
+        self.writer.varint(zigzag!(value, i64))
     }
 
     fn serialize_i128(self, value: i128) -> Result<(), CodecError> {
-        self.writer.varint_128(zigzag!(value, i128 => u128))
+        self.writer.varint_128(zigzag!(value, i128))
     }
 
     #[inline]
@@ -353,10 +337,8 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
             return done;
         }
         let mut items = items.into_iter();
-        let length = match items.size_hint() {
-            (least, Some(most)) if least == most => Some(least),
-            _ => None,
-        };
+        let (least, most) = items.size_hint();
+        let length = most.filter(|most| *most == least);
         let mut sequence = self.serialize_seq(length)?;
         if let Some(left @ 1..) = length.and_then(|length| length.checked_sub(SAMPLE)) {
             let before = sequence.encoder.writer.written();
@@ -434,13 +416,7 @@ pub(in crate::codec) struct Places<'b, 'a> {
 impl Places<'_, '_> {
     #[inline]
     fn place<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        // Only `SocketAddrV6` is written like that, and it cannot be seen here whether all of it
-        // is.
-        if size_of_val(value) == size_of::<&Ipv6Addr>()
-            && type_id::<T>() == TypeId::of::<&'static Ipv6Addr>()
-        {
-            return Err(Fault::NeedsText.into());
-        }
+        address::check_place(value)?;
         let at = self.at;
         self.at += 1;
         self.encoder.part(value).map_err(|error| error.in_element(at))

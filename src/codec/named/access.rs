@@ -9,8 +9,7 @@ use serde::de::{
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::super::error::{CodecError, Step};
-use super::tag;
-use super::token::{Decoder, Token, malformed, show_signed, show_unsigned};
+use super::token::{Decoder, Token, malformed};
 
 /// The elements of a sequence, or the entries of a map.
 pub(super) struct ElementReader<'a, 'de> {
@@ -308,94 +307,6 @@ impl<'de> Deserializer<'de> for BegunValue<'_, 'de> {
         match self.token {
             Token::Seq(length) => self.decoder.show_elements(length, visitor),
             _ => self.decoder.show_fields(visitor),
-        }
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-/// Packed numbers, one by one.
-pub(super) struct NumberReader<'de> {
-    kind: u8,
-    width: usize,
-    bytes: &'de [u8],
-}
-
-impl<'de> NumberReader<'de> {
-    pub(super) fn new(kind: u8, bytes: &'de [u8]) -> Self {
-        Self { kind, width: tag::width(kind).unwrap_or(1), bytes }
-    }
-
-    pub(super) fn finish(self) -> Result<(), CodecError> {
-        match self.bytes.len() / self.width {
-            0 => Ok(()),
-            left => Err(Error::invalid_length(left, &"fewer numbers")),
-        }
-    }
-}
-
-impl<'de> SeqAccess<'de> for &mut NumberReader<'de> {
-    type Error = CodecError;
-
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, CodecError> {
-        let Some((bytes, rest)) = self.bytes.split_at_checked(self.width) else { return Ok(None) };
-        self.bytes = rest;
-        seed.deserialize(NumberDeserializer { kind: self.kind, bytes }).map(Some)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.bytes.len() / self.width)
-    }
-}
-
-/// A packed number.
-struct NumberDeserializer<'de> {
-    kind: u8,
-    bytes: &'de [u8],
-}
-
-impl<'de> Deserializer<'de> for NumberDeserializer<'de> {
-    type Error = CodecError;
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "there are no more bytes than that")]
-    #[expect(clippy::cast_possible_wrap, reason = "their sign was filled in")]
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        let is_signed = (tag::I8..=tag::I128).contains(&self.kind);
-        let is_negative = is_signed && self.bytes.last().is_some_and(|last| *last >= 0x80);
-        let mut all = [if is_negative { u8::MAX } else { 0 }; 16];
-        all[..self.bytes.len()].copy_from_slice(self.bytes);
-        let number = u128::from_le_bytes(all);
-        match self.kind {
-            tag::F32 => visitor.visit_f32(f32::from_bits(number as u32)),
-            tag::F64 => visitor.visit_f64(f64::from_bits(number as u64)),
-            tag::U128 => visitor.visit_u128(number),
-            tag::I128 => visitor.visit_i128(number as i128),
-            kind if is_signed => show_signed(kind, number as i64, visitor),
-            kind => show_unsigned(kind, number as u64, visitor),
         }
     }
 

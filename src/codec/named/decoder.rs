@@ -4,13 +4,14 @@ use serde::Deserializer;
 use serde::de::Visitor;
 
 use super::super::error::{CodecError, Fault};
-use super::super::number::for_each_number;
-use super::super::visitor::{visitor_of_buffer, visitor_of_bytes, visitor_of_numbers};
-use super::access::{ElementReader, FieldReader, NumberReader, VariantReader};
-use super::tag::{self, Tagged};
-use super::token::{Decoder, Token, show_signed, show_unsigned};
+use super::super::number::{show_signed, show_unsigned};
+use super::super::packed::Packed;
+use super::super::visitor::visitor_of_buffer;
+use super::access::{ElementReader, FieldReader, VariantReader};
+use super::tag;
+use super::token::{Decoder, Token};
 use super::wrapper::NAMED;
-use crate::sys::numbers::{Timeless, collect_numbers, convert, type_id};
+use crate::sys::numbers::type_id;
 
 impl<'de> Decoder<'de> {
     /// Shows the elements of a sequence; all of them must be taken.
@@ -59,45 +60,6 @@ impl<'de> Decoder<'de> {
         visitor.visit_newtype_struct(self).map_err(CodecError::in_content)
     }
 
-    fn show_bytes<V: Visitor<'de>>(
-        &self,
-        bytes: &'de [u8],
-        visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        if let Some(owner) = self.reader.owner
-            && bytes.len() >= owner.len() / 2 // less is not worth keeping the rest for
-            && type_id::<V>() == visitor_of_bytes()
-            && let Some(shared) = convert(owner.slice_ref(bytes))
-        {
-            return Ok(shared);
-        }
-        visitor.visit_borrowed_bytes(bytes)
-    }
-
-    fn show_packed<V: Visitor<'de>>(
-        kind: u8,
-        bytes: &'de [u8],
-        visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        macro_rules! try_each {
-            ($($number:ty)*) => {$(
-                if type_id::<V>() == visitor_of_numbers::<$number>()
-                    && let Some(numbers) = numbers_of::<$number, V::Value>(kind, bytes)
-                {
-                    return Ok(numbers);
-                }
-            )*};
-        }
-        // Every other visitor is told by its size already.
-        if size_of::<V>() == 0 && size_of::<V::Value>() == size_of::<Vec<u8>>() {
-            for_each_number!(try_each);
-        }
-        let mut numbers = NumberReader::new(kind, bytes);
-        let value = visitor.visit_seq(&mut numbers)?;
-        numbers.finish()?;
-        Ok(value)
-    }
-
     /// Shows a variant to who does not ask for an enum as JSON has it: its name, or a map with that
     /// as its only key.
     fn show_variant<V: Visitor<'de>>(
@@ -139,7 +101,7 @@ impl<'de> Decoder<'de> {
             Token::Str(text) => visitor.visit_borrowed_str(text),
             Token::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
             Token::Seq(length) => self.show_elements(length, visitor),
-            Token::Packed(kind, bytes) => Self::show_packed(kind, bytes, visitor),
+            Token::Packed(packed) => packed.show(visitor),
             Token::Map(length) => self.show_entries(length, visitor),
             Token::Struct => self.show_fields(visitor),
             Token::Newtype => self.show_newtype_as_any(visitor),
@@ -260,8 +222,8 @@ impl<'de> Decoder<'de> {
         }
         match self.token_inside()? {
             Token::Seq(length) => self.show_elements(length, visitor),
-            Token::Packed(kind, bytes) => Self::show_packed(kind, bytes, visitor),
-            Token::Bytes(bytes) => Self::show_packed(tag::U8, bytes, visitor),
+            Token::Packed(packed) => packed.show(visitor),
+            Token::Bytes(bytes) => Packed::of_bytes(bytes).show(visitor),
             token => Err(Self::unexpected(token, &visitor)),
         }
     }
@@ -274,7 +236,7 @@ impl<'de> Decoder<'de> {
             Token::Struct => self.show_fields(visitor),
             Token::Map(length) => self.show_entries(length, visitor),
             Token::Seq(length) => self.show_elements(length, visitor),
-            Token::Packed(kind, bytes) => Self::show_packed(kind, bytes, visitor),
+            Token::Packed(packed) => packed.show(visitor),
             token @ (Token::NewtypeVariant(_)
             | Token::TupleVariant(..)
             | Token::StructVariant(_)) => self.show_variant(token, visitor),
@@ -338,13 +300,6 @@ impl<'de> Decoder<'de> {
     }
 }
 
-fn numbers_of<N: Tagged, T>(kind: u8, bytes: &[u8]) -> Option<T>
-where
-    Vec<N>: Timeless,
-{
-    if kind == N::TAG { convert(collect_numbers::<N>(bytes)) } else { None }
-}
-
 macro_rules! forward {
     ($($method:ident => $to:ident;)*) => {$(
         #[inline]
@@ -402,7 +357,12 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
         match self.token_inside()? {
-            Token::Bytes(bytes) | Token::Packed(tag::U8, bytes) => self.show_bytes(bytes, visitor),
+            Token::Bytes(bytes) | Token::Packed(Packed { kind: tag::U8, bytes, .. }) => {
+                match self.reader.share::<V>(bytes) {
+                    Some(shared) => Ok(shared),
+                    None => visitor.visit_borrowed_bytes(bytes),
+                }
+            }
             Token::Str(text) => visitor.visit_borrowed_str(text),
             Token::Seq(length) => self.show_elements(length, visitor),
             Token::Struct => self.show_fields(visitor),

@@ -1,19 +1,20 @@
 //! Values to bytes.
 
-use std::any::{TypeId, type_name};
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::any::type_name;
+use std::net::{SocketAddr, SocketAddrV6};
 
 use bytemuck::cast_slice;
 use serde::{Serialize, Serializer, ser};
 
+use super::super::address;
 use super::super::depth::Depth;
-use super::super::error::{CodecError, Fault, Step, check_flow};
-use super::super::number::for_each_number;
+use super::super::error::{CodecError, Fault, Step};
+use super::super::number::{Number, for_each_number, may_be_numbers, zigzag};
 use super::super::writer::Writer;
 use super::names::Names;
-use super::tag::{self, Tagged};
+use super::tag;
 use super::wrapper::NAMED;
-use crate::sys::numbers::{as_numbers, peek, type_id};
+use crate::sys::numbers::{as_numbers, peek};
 
 /// Writes values in the named form.
 pub(super) struct Encoder<'b, 'a> {
@@ -32,22 +33,15 @@ impl<'b, 'a> Encoder<'b, 'a> {
     #[inline]
     pub(super) fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         if let Some(address) = peek::<T, SocketAddrV6>(value) {
-            return self.address(address);
+            if !self.is_readable {
+                return address::parts(address)?.serialize(self);
+            }
+            address::check_flow(address)?;
         }
         if let Some(SocketAddr::V6(address)) = peek::<T, SocketAddr>(value) {
-            check_flow(address)?;
+            address::check_flow(address)?;
         }
         value.serialize(self)
-    }
-
-    /// serde leaves out two of its fields, or one of them for readers who are people.
-    fn address(&mut self, address: &SocketAddrV6) -> Result<(), CodecError> {
-        check_flow(address)?;
-        match (self.is_readable, address.scope_id()) {
-            (true, _) => address.serialize(self),
-            (false, 0) => (address.ip().octets(), address.port()).serialize(self),
-            (false, _) => Err(Fault::NeedsText.into()),
-        }
     }
 
     #[inline]
@@ -122,16 +116,15 @@ impl<'b, 'a> Encoder<'b, 'a> {
                 }
             )*};
         }
-        // Every other type is told by its size already.
-        if size_of::<I>() == size_of::<&[u8]>() || size_of::<I>() == size_of::<&Vec<u8>>() {
+        if may_be_numbers::<I>() {
             for_each_number!(try_each);
         }
         None
     }
 
-    fn numbers<N: Tagged>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
+    fn numbers<N: Number>(&mut self, numbers: &[N]) -> Result<(), CodecError> {
         self.tag(tag::PACKED)?;
-        self.tagged_length(N::TAG, numbers.len())?;
+        self.tagged_length(N::KIND, numbers.len())?;
         self.writer.extend(cast_slice(numbers))
     }
 }
@@ -142,13 +135,6 @@ fn is_tag_of_yaml<T: ?Sized>() -> bool {
     let name = type_name::<T>();
     let name = name.trim_start_matches('<'); // as in `<path::to::Type as Serialize>::serialize::…`
     name.starts_with("serde_yaml") && name.contains("::SerializeTag")
-}
-
-/// How negative numbers are written.
-macro_rules! zigzag {
-    ($number:expr, $signed:ty) => {
-        ($number << 1 ^ $number >> (<$signed>::BITS - 1)).cast_unsigned()
-    };
 }
 
 impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
@@ -396,10 +382,8 @@ impl<'e, 'b, 'a> Serializer for &'e mut Encoder<'b, 'a> {
             return done;
         }
         let items = items.into_iter();
-        let length = match items.size_hint() {
-            (least, Some(most)) if least == most => Some(least),
-            _ => None,
-        };
+        let (least, most) = items.size_hint();
+        let length = most.filter(|most| *most == least);
         let mut sequence = self.serialize_seq(length)?;
         for item in items {
             ser::SerializeSeq::serialize_element(&mut sequence, &item)?;
@@ -426,13 +410,7 @@ impl ElementWriter<'_, '_, '_> {
     /// As [`Self::element`], of a tuple.
     #[inline]
     fn place<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        // Only `SocketAddrV6` is written like that, and it cannot be seen here whether all of it
-        // is.
-        if size_of_val(value) == size_of::<&Ipv6Addr>()
-            && type_id::<T>() == TypeId::of::<&'static Ipv6Addr>()
-        {
-            return Err(Fault::NeedsText.into());
-        }
+        address::check_place(value)?;
         self.element(value)
     }
 

@@ -9,7 +9,7 @@ mod access;
 mod decoder;
 mod encoder;
 mod names;
-mod tag;
+pub(super) mod tag;
 #[cfg(test)]
 mod tests;
 mod token;

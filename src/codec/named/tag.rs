@@ -23,11 +23,9 @@
 //! name      a varint: 0 is none, 1 is a new one, whose length and text follow; more is one that was new before
 //! ```
 
-use super::super::number::Packable;
-
 macro_rules! tags {
     ($($tag:ident = $number:literal)*) => {
-        $(pub(super) const $tag: u8 = $number;)*
+        $(pub(in crate::codec) const $tag: u8 = $number;)*
     };
 }
 
@@ -54,46 +52,3 @@ pub(super) const NO_NAME: u64 = 0;
 pub(super) const NEW_NAME: u64 = 1;
 /// What is added to the number of one that was.
 pub(super) const OLD_NAME: u64 = 2;
-
-/// The kinds of packed numbers, each the tag of one of them. Other tags are no kinds.
-pub(super) fn width(kind: u8) -> Option<usize> {
-    Some(match kind {
-        U8 | I8 => 1,
-        U16 | I16 => 2,
-        U32 | I32 | F32 => 4,
-        U64 | I64 | F64 => 8,
-        U128 | I128 => 16,
-        _ => return None,
-    })
-}
-
-/// A number that can be packed.
-pub(super) trait Tagged: Packable {
-    /// What it begins with, and what it is packed as.
-    const TAG: u8;
-}
-
-macro_rules! tagged {
-    ($($number:ty: $tag:ident;)*) => {$(
-        impl Tagged for $number {
-            const TAG: u8 = $tag;
-        }
-    )*};
-}
-
-tagged! {
-    u8: U8;
-    i8: I8;
-    f32: F32;
-    f64: F64;
-    u16: U16;
-    i16: I16;
-    u32: U32;
-    i32: I32;
-    u64: U64;
-    i64: I64;
-    u128: U128;
-    i128: I128;
-    usize: U64;
-    isize: I64;
-}

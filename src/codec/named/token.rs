@@ -4,6 +4,7 @@ use serde::de::{Error, Unexpected, Visitor};
 
 use super::super::depth::Depth;
 use super::super::error::{CodecError, Fault};
+use super::super::packed::Packed;
 use super::super::reader::Reader;
 use super::names::ReadNames;
 use super::tag;
@@ -26,7 +27,7 @@ pub(super) enum Token<'de> {
     Bytes(&'de [u8]),
     /// `None`: up to its end.
     Seq(Option<usize>),
-    Packed(u8, &'de [u8]),
+    Packed(Packed<'de>),
     Map(Option<usize>),
     Struct,
     Newtype,
@@ -150,11 +151,7 @@ impl<'de> Decoder<'de> {
             tag::BYTES => Token::Bytes(self.reader.take_with_length()?),
             tag::SEQ | tag::TUPLE => Token::Seq(Some(self.reader.length()?)),
             tag::OPEN_SEQ => Token::Seq(None),
-            tag::PACKED => {
-                let (kind, count) = (self.reader.byte()?, self.reader.length()?);
-                let width = tag::width(kind).ok_or_else(malformed)?;
-                Token::Packed(kind, self.reader.take(count.saturating_mul(width))?)
-            }
+            tag::PACKED => Token::Packed(Packed::take(&mut self.reader, true)?),
             tag::MAP => Token::Map(Some(self.reader.length()?)),
             tag::OPEN_MAP => Token::Map(None),
             tag::STRUCT => Token::Struct,
@@ -184,7 +181,7 @@ impl<'de> Decoder<'de> {
             Token::Char(char) => Unexpected::Char(char),
             Token::Str(text) => Unexpected::Str(text),
             Token::Bytes(bytes) => Unexpected::Bytes(bytes),
-            Token::Seq(_) | Token::Packed(..) => Unexpected::Seq,
+            Token::Seq(_) | Token::Packed(_) => Unexpected::Seq,
             Token::Map(_) | Token::Struct => Unexpected::Map,
             Token::Newtype | Token::Private => Unexpected::NewtypeStruct,
             Token::UnitVariant(_) => Unexpected::UnitVariant,
@@ -193,33 +190,5 @@ impl<'de> Decoder<'de> {
             Token::StructVariant(_) => Unexpected::StructVariant,
         };
         Error::invalid_type(unexpected, visitor)
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a number has no more bits than its tag says")]
-pub(super) fn show_unsigned<'de, V: Visitor<'de>>(
-    tag: u8,
-    number: u64,
-    visitor: V,
-) -> Result<V::Value, CodecError> {
-    match tag {
-        tag::U8 => visitor.visit_u8(number as u8),
-        tag::U16 => visitor.visit_u16(number as u16),
-        tag::U32 => visitor.visit_u32(number as u32),
-        _ => visitor.visit_u64(number),
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a number has no more bits than its tag says")]
-pub(super) fn show_signed<'de, V: Visitor<'de>>(
-    tag: u8,
-    number: i64,
-    visitor: V,
-) -> Result<V::Value, CodecError> {
-    match tag {
-        tag::I8 => visitor.visit_i8(number as i8),
-        tag::I16 => visitor.visit_i16(number as i16),
-        tag::I32 => visitor.visit_i32(number as i32),
-        _ => visitor.visit_i64(number),
     }
 }
