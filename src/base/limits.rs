@@ -5,8 +5,8 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::process::{SIGABRT, SIGXCPU, SIGXFSZ};
 use crate::sys::resources::{CpuTimer, Resource, limit_resource};
+use crate::sys::signal::{SIGABRT, SIGXCPU, SIGXFSZ};
 
 /// Limits on what a worker may take of the machine, for [`Builder::limits`](crate::Builder::limits)
 /// and [`ProcessBuilder::limits`](crate::ProcessBuilder::limits); the counterpart of the limits in

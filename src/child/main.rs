@@ -4,6 +4,7 @@ use tokio::runtime::Handle;
 
 use crate::function::Registry;
 use crate::sys::memory::take_part_in_barriers;
+use crate::sys::signal::{leave_terminal, let_signals_through};
 use crate::wire::role::{Role, initialise, is_to_begin};
 
 /// Makes this program able to be its own worker: call it as the first statement of `main`.
@@ -51,6 +52,7 @@ pub fn init() {
 /// ```
 pub fn worker_main() -> ! {
     initialise();
+    let_signals_through(); // before threads are started, which have what this one has
     if Handle::try_current().is_err() {
         take_part_in_barriers();
         play();
@@ -63,8 +65,15 @@ pub fn worker_main() -> ! {
 fn play() -> ! {
     match Role::of_this_process() {
         // Without a flag it was started by hand, and the worker says so.
-        Some(Role::Worker) | None => super::worker::run(),
-        Some(Role::ForkServer) => super::forkserver::run(),
+        Some(Role::Worker) | None => {
+            leave_terminal();
+            super::worker::run()
+        }
+        Some(Role::ForkServer) => {
+            leave_terminal();
+            super::forkserver::run()
+        }
+        // Only if it is in no terminal's foreground, which it sees later.
         Some(Role::Process) => super::process::run(),
     }
 }

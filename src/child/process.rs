@@ -16,6 +16,7 @@ use crate::function::{EncodedArguments, Function, InitError, Registry};
 use crate::memory::shared::settle;
 use crate::sys::descriptor::close_inherited;
 use crate::sys::pipe::set_standard_streams;
+use crate::sys::signal::{leave_terminal, shares_group_with};
 use crate::sys::socket::{receive_with_descriptors, take_control_socket};
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, split_header};
 use crate::wire::hello::{ProcessHello, WorkerHello, peek_version};
@@ -57,6 +58,9 @@ fn serve(socket: File) -> io::Result<i32> {
         Ok(functions) => functions[0],
         Err(differences) => return refuse(&mut writer, differences),
     };
+    if !hello.identity.parent_pid().is_some_and(shares_group_with) {
+        leave_terminal();
+    }
     let link = ParentLink { input: Arc::clone(&socket), is_silent: true };
     hello.identity.clone().adopt(link);
     if hello.ends_with_parent {

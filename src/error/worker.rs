@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::base::log::PREFIX;
 use crate::base::{Exceeded, ResourceLimits, WorkerId};
-use crate::sys::process::{Exit, signal_name};
+use crate::sys::process::Exit;
+use crate::sys::signal::signal_name;
 use crate::wire::role::LOST_PARENT;
 
 /// How a worker process ended when it should not have.

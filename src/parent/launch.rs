@@ -12,6 +12,8 @@ use crate::memory::Payload;
 use crate::parent::output::{FailedOutput, WorkerOutput};
 use crate::parent::program::Program;
 use crate::sys::memory::SharedPageRef;
+use crate::sys::process::Exit;
+use crate::sys::signal::{SIGCHLD, is_ignored};
 use crate::wire::frame::{PREAMBLE, VERSION, put_frame};
 use crate::wire::hello::{Hello, PreloadHeader, ServerHello};
 use crate::wire::message::{Kind, Stop};
@@ -168,6 +170,13 @@ impl Launch {
         let hinted = silent && !death.was_killed();
         let hint = if hinted { self.program.advice(&death) } else { String::new() };
         StartError::Died { death, hint }
+    }
+
+    /// Why nobody knows how a process has ended that this one has started.
+    pub(crate) fn unknown_end(&self, exit: Option<Exit>) -> Option<String> {
+        let is_own = self.start_method == StartMethod::Spawn;
+        let is_lost = exit.is_none() && is_own && is_ignored(SIGCHLD);
+        is_lost.then(|| "this program ignores SIGCHLD, so how it ended is not known".to_owned())
     }
 
     /// What to say of a process that takes too long.

@@ -43,6 +43,7 @@ use crate::parent::output::{Drained, drain};
 use crate::sys::memory::MemoryFile;
 use crate::sys::memory::{Peer, SharedPage, SharedPageRef};
 use crate::sys::pipe::read_available;
+use crate::sys::signal::{SIGTERM, is_ignored};
 use crate::wire::frame::{LENGTH, frame_codec, frame_length, split_header, split_kind};
 use crate::wire::message::{
     ChunkReplyHeader, Goodbye, Kind, MAX_MESSAGE, ProgressHeader, ReplyHeader, SegmentOffer,
@@ -140,6 +141,8 @@ struct Link<'a> {
     messages: Vec<Message>,
     /// It was told to leave.
     stopping: bool,
+    /// What it was told before it could hear it.
+    unheard: Option<Order>,
     was_ready: bool,
 }
 
@@ -172,6 +175,7 @@ impl<'a> Link<'a> {
             borrowed: Kept::default(),
             messages: Vec::new(),
             stopping: false,
+            unheard: None,
             was_ready: false,
             launch,
         }
@@ -269,12 +273,22 @@ impl<'a> Link<'a> {
                     self.fail_protocol(&error);
                 }
             }
-            Order::Terminate => self.body.terminate(),
+            Order::Terminate => {
+                self.body.terminate();
+                // It begins with what this process ignores.
+                let is_deaf = self.is_silent() && is_ignored(SIGTERM);
+                self.unheard = is_deaf.then_some(Order::Terminate);
+            }
             Order::Kill(reason) => {
                 self.killed.get_or_insert(reason);
                 self.body.kill();
             }
         }
+    }
+
+    /// It has not said hello.
+    fn is_silent(&self) -> bool {
+        matches!(&self.stage, LinkStage::Starting(handshake) if handshake.is_silent())
     }
 
     /// The worker has closed its output. If it has not said goodbye it cannot serve any more, so it
@@ -317,6 +331,10 @@ impl<'a> Link<'a> {
         match &mut self.stage {
             LinkStage::Starting(handshake) => {
                 let heard = handshake.advance(&mut self.inbox, &mut self.codec)?;
+                let is_deaf = handshake.is_silent();
+                if let Some(order) = self.unheard.take_if(|_| !is_deaf) {
+                    self.obey(order);
+                }
                 Ok(self.start(heard))
             }
             LinkStage::Failed(_) => {
@@ -482,7 +500,7 @@ impl<'a> Link<'a> {
         let remark = match (&self.stage, self.killed) {
             (LinkStage::Failed(LinkFailure::Protocol(remark)), _) => Some(remark.clone()),
             (_, Some(reason)) => Some(reason.remark().to_owned()),
-            _ => None,
+            _ => self.launch.unknown_end(exit),
         };
         let process = PoolProcess::Worker(self.pid);
         let death = WorkerDeath::new(DeathReport {
@@ -497,7 +515,7 @@ impl<'a> Link<'a> {
             let is_heard = !matches!(self.stage, LinkStage::Failed(_));
             return Ended::Died { death, is_heard };
         }
-        let silent = matches!(&self.stage, LinkStage::Starting(handshake) if handshake.is_silent());
+        let silent = self.is_silent();
         Ended::NotStarted(match self.stage {
             LinkStage::Failed(LinkFailure::Start(error)) => error,
             _ if self.killed == Some(Why::TooLate) => self.launch.timed_out(process, !silent),

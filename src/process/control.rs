@@ -58,6 +58,9 @@ use crate::sys::process::Sentinel;
 /// It leads a process group of its own, so Ctrl-C belongs to this process, signals reach what it
 /// has started, and nobody of the group outlives it as long as this process is there to see to
 /// that; except if it [inherits](crate::ProcessBuilder::stdin) the standard input.
+///
+/// It begins with no signal blocked, whatever this process has set, few ignored, and no terminal;
+/// see [there](crate::guide::start_methods#signals-and-the-terminal).
 #[derive(Clone)]
 pub struct Process(pub(super) Arc<Shared>);
 
@@ -148,7 +151,8 @@ impl Process {
         self.0.inner.lock().is_alive()
     }
 
-    /// Asks it to end, by SIGTERM. If it has ended already this does nothing.
+    /// Asks it to end, by SIGTERM, and continues it (SIGCONT) if it is stopped. If it has ended
+    /// already this does nothing.
     ///
     /// # Errors
     ///
@@ -166,7 +170,8 @@ impl Process {
         self.0.signal(Signal::Kill)
     }
 
-    /// Sends it SIGINT, as Ctrl-C does. If it has ended already this does nothing.
+    /// Sends it SIGINT, as Ctrl-C does, and continues it (SIGCONT) if it is stopped. If it has
+    /// ended already this does nothing.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use crate::base::Exceeded;
 use crate::error::{CallFailure, Refusal, TaskPanic, debug_as_text, unregistered};
-use crate::sys::process::signal_name;
+use crate::sys::signal::signal_name;
 
 /// Why something that was asked of a [`Process`](crate::Process) could not be done, or why a
 /// [`ProcessHandle`](crate::ProcessHandle) has no result.

@@ -23,6 +23,7 @@ use crate::function::Registry;
 use crate::memory::Payload;
 use crate::sys::descriptor::Descriptor;
 use crate::sys::process::ChildProcess;
+use crate::sys::signal::{SIGINT, SIGTERM, is_ignored};
 use crate::sys::socket::control_socket;
 use crate::wire::message::Outcome;
 use crate::wire::role::{is_uninitialised_worker, report_missing_init};
@@ -61,7 +62,7 @@ enum ProcessStage {
     /// Until it has said that it is ready.
     Starting {
         child: Option<SpawnedProcess>,
-        /// What it was sent before it was there.
+        /// What it was sent before it was there, or could hear of it.
         signal: Option<Signal>,
     },
     Running {
@@ -98,6 +99,17 @@ pub(super) enum Signal {
     Terminate,
     Kill,
     Interrupt,
+}
+
+impl Signal {
+    /// By this process.
+    fn is_ignored(self) -> bool {
+        match self {
+            Self::Terminate => is_ignored(SIGTERM),
+            Self::Interrupt => is_ignored(SIGINT),
+            Self::Kill => false,
+        }
+    }
 }
 
 /// What a process said of its typed call.
@@ -278,8 +290,13 @@ impl Shared {
         match &mut inner.stage {
             ProcessStage::Made(_) => return Err(self.error(ProcessFailure::NotStarted)),
             // It gets the strongest.
-            ProcessStage::Starting { child: None, signal: Some(Signal::Kill) } => {}
-            ProcessStage::Starting { child: None, signal: early } => *early = Some(signal),
+            ProcessStage::Starting { signal: Some(Signal::Kill), .. } => {}
+            ProcessStage::Starting { child, signal: early } => {
+                *early = Some(signal);
+                if let Some(spawned) = child {
+                    spawned.send(signal);
+                }
+            }
             _ => inner.child().into_iter().for_each(|spawned| spawned.send(signal)),
         }
         Ok(())
@@ -325,10 +342,11 @@ impl Shared {
 
     // ----- what the monitor does -----
 
-    fn set_stage(&self, stage: ProcessStage) {
+    /// Returns the last one, which is not to be dropped under the lock.
+    fn set_stage(&self, stage: ProcessStage) -> ProcessStage {
         let last = std::mem::replace(&mut self.inner.lock().stage, stage);
-        drop(last); // not under the lock
         self.changes.send_replace(());
+        last
     }
 
     /// There is a process; it has not said hello.
@@ -341,7 +359,9 @@ impl Shared {
         }
         if let ProcessStage::Starting { child, signal } = &mut inner.stage {
             *child = Some(spawned.clone());
-            signal.take().into_iter().for_each(|signal| spawned.send(signal));
+            if let Some(signal) = *signal {
+                spawned.send(signal);
+            }
         }
         drop(inner);
         ACTIVE.lock().insert(COUNT.fetch_add(1, Ordering::Relaxed), Arc::clone(self));
@@ -349,7 +369,14 @@ impl Shared {
 
     /// It is about to run its function.
     pub(super) fn running(&self, child: SpawnedProcess, socket: Option<Descriptor>) {
-        self.set_stage(ProcessStage::Running { child, _socket: socket });
+        let process = child.clone();
+        let last = self.set_stage(ProcessStage::Running { child, _socket: socket });
+        // If this process ignores it, the other one did so until it said hello.
+        if let ProcessStage::Starting { signal: Some(signal), .. } = last
+            && signal.is_ignored()
+        {
+            process.send(signal);
+        }
     }
 
     pub(super) fn failed(

@@ -1,4 +1,4 @@
-//! Processes: their start, their signals, their end.
+//! Processes: their start, what is sent to them, their end.
 
 pub(crate) use super::system::child::{ChildProcess, Exit, ExitWatch, Reaper};
 pub(crate) use super::system::open_process;
@@ -6,4 +6,4 @@ pub(crate) use super::system::process::{
     new_group, open_parent, own_command, parent_id, require_io_driver,
 };
 pub use super::system::sentinel::Sentinel;
-pub(crate) use super::system::signal::{SIGABRT, SIGXCPU, SIGXFSZ, kill_own_group, signal_name};
+pub(crate) use super::system::signal::kill_own_group;

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpgid, kill_process, kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::descriptor::{Descriptor, is_readable, watch_readable};
+use super::group::group_of;
 use super::kernel::{open_child, open_process, signal_process};
 
 /// How a process has ended; neither, if that is not known.
@@ -96,12 +97,18 @@ impl ChildProcess {
 
     /// Asks the process, with its group, to end.
     pub(crate) fn terminate(&self) {
-        self.signal(Signal::TERM);
+        self.ask(Signal::TERM);
     }
 
     /// What Ctrl-C does.
     pub(crate) fn interrupt(&self) {
-        self.signal(Signal::INT);
+        self.ask(Signal::INT);
+    }
+
+    /// Who is stopped would hear of it only once it goes on.
+    fn ask(&self, signal: Signal) {
+        self.signal(signal);
+        self.signal(Signal::CONT);
     }
 
     /// Ends the process, with its group.
@@ -125,7 +132,7 @@ impl ChildProcess {
             let _ = kill_process_group(self.pid, signal);
         }
         // It may have changed its group, and must not get the signal twice.
-        if !self.leads_group || getpgid(Some(self.pid)) != Ok(self.pid) {
+        if !self.leads_group || group_of(self.pid()) != Some(self.pid()) {
             let _ = match &self.pidfd {
                 Some(pidfd) => signal_process(pidfd, signal).is_ok(),
                 None => kill_process(self.pid, signal).is_ok(),

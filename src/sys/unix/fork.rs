@@ -9,6 +9,7 @@ use rustix::process::{
 };
 
 use super::descriptor::Descriptor;
+use super::inherited::{SIGCHLD, set_default};
 use super::kernel::{WipedPage, other_threads};
 use super::pipe::pipe;
 
@@ -72,9 +73,7 @@ impl SingleThreaded {
 /// Has children of this process wait to be reaped, also if who has started it does not care for its
 /// own.
 pub(crate) fn keep_exits() {
-    // SAFETY: this sets the default, so no code of this process is called on the signal.
-    #[expect(unsafe_code, reason = "rustix has nothing for handlers of signals")]
-    let _ = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    set_default(SIGCHLD);
 }
 
 /// Writes what was printed and waits in buffers, so that no copy of this process writes it again.

@@ -4,6 +4,8 @@
 pub(super) mod child;
 pub(super) mod descriptor;
 pub(super) mod fork;
+pub(super) mod group;
+pub(super) mod inherited;
 pub(super) mod pipe;
 pub(super) mod process;
 pub(super) mod resources;

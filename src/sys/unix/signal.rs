@@ -2,11 +2,13 @@
 
 /// The signals by which the system ends a process at a limit, and one by which that ends itself.
 pub(crate) use libc::{SIGABRT, SIGXCPU, SIGXFSZ};
-use rustix::process::{Signal, getpgrp, getpid, kill_current_process_group, kill_process};
+use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
+
+use super::group::{group_of, own_pid};
 
 /// Ends this process at once, and all of its group if that is its own.
 pub(crate) fn kill_own_group() -> ! {
-    let _ = if getpgrp() == getpid() {
+    let _ = if group_of(own_pid()) == Some(own_pid()) {
         kill_current_process_group(Signal::KILL)
     } else {
         kill_process(getpid(), Signal::KILL)

@@ -1,8 +1,9 @@
 //! Calls of the system that stand for themselves.
 
+use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,6 +39,14 @@ pub(crate) fn fill_randomly(mut bytes: &mut [u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has this process, and what it will start, have no terminal of its session, if it has one.
+pub(crate) fn give_up_terminal() {
+    let Ok(terminal) = File::open("/dev/tty") else { return };
+    // SAFETY: the descriptor is open, and this command takes no argument and touches no memory.
+    #[expect(unsafe_code, reason = "rustix does not have it")]
+    let _ = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
 }
 
 /// Where the stack of this thread begins, and where it ends.

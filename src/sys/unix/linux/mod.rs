@@ -9,7 +9,7 @@ mod process;
 mod wiped_page;
 
 pub(crate) use self::calls::{
-    RECEIVE, SEND, barrier, fill_randomly, own_stack, read_now, set_pipe_size,
+    RECEIVE, SEND, barrier, fill_randomly, give_up_terminal, own_stack, read_now, set_pipe_size,
     take_part_in_barriers, takes_part_in_barriers,
 };
 pub(crate) use self::cpu_timer::CpuTimer;
