@@ -97,6 +97,19 @@ async fn a_pool_survives_a_time_without_descriptors() {
     assert_eq!(stdout, "done: true\n".repeat(2));
 }
 
+#[tokio::test]
+async fn no_start_takes_the_last_descriptors() {
+    let stdout = run(after("ulimit -n 64; exec \"$@\"", "last-descriptors")).await;
+    assert_eq!(stdout, "done: true\n".repeat(2));
+}
+
+#[tokio::test]
+async fn a_program_opens_files_while_no_worker_can_be_started() {
+    let stdout = run(after("ulimit -n 64; exec \"$@\"", "busy-descriptors")).await;
+    let expected = "opens failed: 0\nfailures: true, few: true\n";
+    assert_eq!(stdout, expected.repeat(2));
+}
+
 // ----- processes -----
 
 /// The fixture, as a user who may be limited in this.

@@ -22,6 +22,7 @@ use crate::function::{Call, Registry};
 use crate::memory::Payload;
 use crate::memory::shared::{Kept, Lent, borrow};
 use crate::parent::{Handshake, Heard, Program, keep_payload, misplaced, read_more, start_child};
+use crate::sys::descriptor::RoomToStart;
 use crate::sys::memory::Peer;
 use crate::sys::pipe::read_available;
 use crate::sys::process::{ChildProcess, ExitWatch, new_group, require_io_driver};
@@ -179,6 +180,7 @@ impl Drop for Newborn {
 impl StartedProcess {
     fn new(program: &Program, streams: Streams) -> io::Result<Self> {
         require_io_driver()?;
+        let _room = RoomToStart::take()?;
         let (ours, theirs) = control_socket()?;
         let (mut pipes, handed) = Pipes::open(streams)?;
         // Its real streams come by the socket, so that what is printed before `init` reaches

@@ -4,3 +4,4 @@ pub(crate) use super::system::descriptor::{
     Descriptor, RawDescriptor, close_inherited, has_hung_up, is_readable, wait_for_hangup,
     wait_for_input,
 };
+pub(crate) use super::system::room::{RoomToStart, room_for};

@@ -32,7 +32,7 @@ use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::output::{Drained, drain};
 use crate::parent::program::{Program, start_child};
-use crate::sys::descriptor::Descriptor;
+use crate::sys::descriptor::{Descriptor, RoomToStart, room_for};
 use crate::sys::fork;
 use crate::sys::pipe::{ParentPipes, WorkerPipes, worker_pipes};
 use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
@@ -160,6 +160,8 @@ struct StartedServer<'a> {
     unsent: VecDeque<ForkOrder>,
     /// Orders whose answers are to come, in this order.
     sent: VecDeque<ForkOrder>,
+    /// Nothing more is sent before one of them is answered, as descriptors are few.
+    is_short: bool,
     /// When the oldest of them was sent, or the last answer came; at first, when the server was
     /// started.
     silent_since: Instant,
@@ -216,6 +218,7 @@ impl<'a> StartedServer<'a> {
             hello,
             unsent: VecDeque::new(),
             sent: VecDeque::new(),
+            is_short: false,
             silent_since: Instant::now(),
             alarm: Some(Delay::new(launch.start_timeout)),
         })
@@ -282,7 +285,7 @@ impl<'a> StartedServer<'a> {
     }
 
     fn may_send(&self) -> bool {
-        self.is_serving() && self.sent.len() < MOST_SENT
+        self.is_serving() && self.sent.len() < MOST_SENT && !self.is_short
     }
 
     fn take(&mut self, order: ForkOrder) {
@@ -319,14 +322,21 @@ impl<'a> StartedServer<'a> {
         true
     }
 
-    /// Gives a worker that is wanted its pipes. `None` if it was given up, or is now.
-    fn equip(&self, order: ForkOrder) -> Option<ForkOrder> {
+    /// Gives a worker that is wanted its pipes. `None` if it was given up, or is now, or has to
+    /// wait.
+    fn equip(&mut self, order: ForkOrder) -> Option<ForkOrder> {
         let ForkOrder::Fork(mut fork) = order else { return Some(order) };
         if fork.reply.is_closed() {
             return None;
         }
         if fork.pipes.is_none() {
-            match worker_pipes() {
+            let room = room_for(self.sent.len() + 1);
+            if room.is_err() && !self.sent.is_empty() {
+                self.is_short = true;
+                self.unsent.push_front(ForkOrder::Fork(fork));
+                return None;
+            }
+            match room.and_then(|()| worker_pipes()) {
                 Ok(pipes) => fork.pipes = Some(Box::new(pipes)),
                 Err(error) => {
                     let _ = fork.reply.send(Err(self.launch.failed(error)));
@@ -410,6 +420,7 @@ impl<'a> StartedServer<'a> {
 
     fn hand_out(&mut self, answer: Answer) -> io::Result<()> {
         self.silent_since = Instant::now();
+        self.is_short = false;
         match (self.sent.pop_front(), answer) {
             (
                 Some(ForkOrder::Fork(ForkRequest { pipes: Some(pipes), reply, .. })),
@@ -538,6 +549,7 @@ impl<'a> StartedServer<'a> {
 /// Starts the process.
 fn spawn(program: &Program, lifeline: &Descriptor) -> io::Result<(Reaper, Channel, ChildStderr)> {
     require_io_driver()?;
+    let _room = RoomToStart::take()?;
     let (ours, theirs) = control_socket()?;
     send_with_descriptors(&ours, &[0], &[lifeline])?;
     let mut command = program.command(Role::ForkServer)?;

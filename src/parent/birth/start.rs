@@ -15,6 +15,7 @@ use crate::parent::birth::forkserver::{ForkServer, Forked};
 use crate::parent::launch::Launch;
 use crate::parent::message::{Order, Orders, Why};
 use crate::parent::program::start_child;
+use crate::sys::descriptor::RoomToStart;
 use crate::sys::memory::MemoryFile;
 use crate::sys::memory::SharedPage;
 use crate::sys::pipe::ParentPipes;
@@ -109,6 +110,7 @@ impl Start for Spawn {
 /// Starts the program, and has its pipes watched by the runtime.
 pub(crate) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     require_io_driver()?;
+    let _room = RoomToStart::take()?;
     let mut command = launch.program.command(Role::Worker)?;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     new_group(&mut command);

@@ -109,11 +109,20 @@ fn open_descriptors() -> Vec<RawDescriptor> {
 
 /// Whether it is open, and would be in what this process starts.
 fn is_inheritable(fd: RawDescriptor) -> bool {
+    flags(fd).is_some_and(|flags| flags & libc::FD_CLOEXEC == 0)
+}
+
+/// Whether it belongs to anybody.
+pub(super) fn is_open(fd: RawDescriptor) -> bool {
+    flags(fd).is_some()
+}
+
+fn flags(fd: RawDescriptor) -> Option<i32> {
     // SAFETY: this command takes no argument, touches no memory, and fails if there is no such
     // descriptor.
-    #[expect(unsafe_code, reason = "looks at a descriptor that has no owner")]
+    #[expect(unsafe_code, reason = "looks at a descriptor that may have no owner")]
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+    (flags >= 0).then_some(flags)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(super) mod inherited;
 pub(super) mod pipe;
 pub(super) mod process;
 pub(super) mod resources;
+pub(super) mod room;
 pub(super) mod sentinel;
 pub(super) mod signal;
 pub(super) mod socket;
