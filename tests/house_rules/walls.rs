@@ -25,9 +25,10 @@ const OF_A_SYSTEM: [&[&str]; 13] = [
     &["UnixStream"],
     &["libc"],
     &["rustix"],
-    &["target_os"],
     &["unix"],
+    TOLD_APART,
 ];
+const TOLD_APART: &[&str] = &["target_os"];
 
 const ROOMS: &str = include_str!("rooms.txt");
 
@@ -185,10 +186,16 @@ impl House {
         faces.filter(|face| !entered.contains(face)).collect()
     }
 
-    /// Where something of one system is named outside of what knows that.
+    /// Where something of one system is named outside of what knows that, or systems are told apart
+    /// other than by choosing files.
     fn naming_a_system(&self) -> Vec<String> {
-        let outside = self.files.iter().filter(|file| !file.path.starts_with("src/sys/"));
-        outside.flat_map(|file| file.mentions(&OF_A_SYSTEM)).collect()
+        const CHOOSING: [&str; 2] = ["src/sys/mod.rs", "src/sys/unix/mod.rs"];
+        let others = self.files.iter().filter(|file| !CHOOSING.contains(&&*file.path));
+        let found = others.flat_map(|file| {
+            let knows_one = file.path.starts_with("src/sys/unix/");
+            file.mentions(if knows_one { &[TOLD_APART] } else { &OF_A_SYSTEM })
+        });
+        found.collect()
     }
 
     fn long_functions(&self) -> Vec<String> {
@@ -421,8 +428,16 @@ fn what_a_file_shows_is_read() {
 #[test]
 fn the_walls_see_what_else_they_look_for() {
     let body = "\n".repeat(LONGEST_FUNCTION);
-    let text = format!("use std::os::fd::OwnedFd;\nfn long() {{{body}}}\nfn short() {{\n}}");
+    let text = format!("fn long() {{{body}}}\nfn short() {{\n}}");
     let house = House::built_of([("src/wire.rs", &*text), ("src/sys/a.rs", &*text)].into_iter());
-    assert_eq!(house.naming_a_system(), ["src/wire.rs:1: `std::os`", "src/wire.rs:1: `OwnedFd`"]);
     assert_eq!(house.long_functions().len(), 2);
+}
+
+#[test]
+fn what_names_a_system_is_told() {
+    let text = "#[cfg(target_os = \"linux\")]\nuse std::os::fd::OwnedFd;";
+    let paths = ["src/wire.rs", "src/sys/a.rs", "src/sys/unix/a.rs", "src/sys/unix/mod.rs"];
+    let told =
+        paths.map(|path| House::built_of([(path, text)].into_iter()).naming_a_system().len());
+    assert_eq!(told, [3, 3, 1, 0]);
 }
