@@ -315,8 +315,9 @@ impl Scheduler {
     }
 
     /// A part of a running task will not begin with it, and has become a task of its own.
-    pub(crate) fn divided(&mut self, id: WorkerId, part: Task) {
+    pub(crate) fn divided(&mut self, now: Time, id: WorkerId, part: Task) {
         self.accept(&part);
+        self.update(id, |worker| worker.divided(now));
         let sentence = self.workers.get(id).and_then(Worker::head).and_then(|head| head.sentence);
         if sentence == Some(Sentence::Abort) {
             self.fail(&part, Failure::Cancelled);

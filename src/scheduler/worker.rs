@@ -114,8 +114,10 @@ pub(super) struct Worker {
     /// Since when the front of the pipeline counts as running, or since when there is none; of a
     /// worker that is not ready since when it starts.
     pub(super) since: Time,
-    /// The same of the running item, if that is a chunk; as far as it is known.
+    /// The same of the running item, if that is a chunk.
     item_since: Time,
+    /// Which item runs: the others have been taken back.
+    item_known: bool,
     pub(super) tasks_completed: u64,
     /// How long the running task may take before what can be taken back is.
     patience: Duration,
@@ -221,6 +223,7 @@ impl Worker {
             leaving: None,
             since: now,
             item_since: now,
+            item_known: false,
             tasks_completed: 0,
             patience: PATIENCE,
             batch: 1,
@@ -366,9 +369,14 @@ impl Worker {
     /// once it is being ended. Which item runs is known when the others have been taken back, which
     /// takes no longer than its patience.
     pub(super) fn timeout_at(&self) -> Option<Time> {
-        let is_known = !self.is_divisible() || self.recall == Recall::Answered;
+        let is_known = !self.is_divisible() || self.item_known;
         let head = self.head().filter(|head| head.sentence.is_none() && is_known)?;
         Some(self.item_since.saturating_add(head.task.wishes().timeout?))
+    }
+
+    /// A part of the running chunk was taken back, so another item may run than was thought.
+    pub(super) fn divided(&mut self, now: Time) {
+        self.item_since = now;
     }
 
     /// An item of the running chunk has ended, and the next one has begun.
@@ -395,7 +403,7 @@ impl Worker {
     /// The front task, if there is one, counts as running from now on.
     fn begin_head(&mut self, now: Time) -> Option<TaskId> {
         self.since = now;
-        self.item_since = now;
+        (self.item_since, self.item_known) = (now, false);
         self.mercy = Mercy::Unheard;
         if self.recall == Recall::Answered {
             self.recall = Recall::None;
@@ -448,7 +456,7 @@ impl Worker {
     /// The last `count` tasks have not begun and come back, the others have begun.
     pub(super) fn recalled(&mut self, now: Time, count: usize) -> VecDeque<Sent> {
         self.recall = Recall::Answered;
-        if self.is_divisible() {
+        if self.is_divisible() && !std::mem::replace(&mut self.item_known, true) {
             self.item_since = now;
         }
         let taken = self.take_back(now, count);

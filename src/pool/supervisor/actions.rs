@@ -53,14 +53,14 @@ impl Supervisor {
                     let keep = usize::from(!all);
                     let taken = self.take_back(&view.scheduler, worker, keep);
                     if view.scheduler.pipeline(worker).count() == taken + 1 {
-                        self.divide(view, worker);
+                        self.divide(view, now, worker);
                     }
                     view.scheduler.recalled(now, worker, taken);
                 }
                 Action::Ask(worker) => {
                     // No item of a chunk that is asked begins any more, so they must not count as
                     // its own.
-                    self.divide(view, worker);
+                    self.divide(view, now, worker);
                     let cooperative = self.ask(&view.scheduler, worker);
                     view.scheduler.asked(now, worker, cooperative);
                 }

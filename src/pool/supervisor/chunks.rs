@@ -28,7 +28,7 @@ impl Supervisor {
         };
         let receipt = harvest.receive(worker, header, entries);
         if let Receipt::Short { .. } = receipt {
-            self.cut_off(view, worker, header.task, &harvest, 0);
+            self.cut_off(view, (now, worker), header.task, &harvest, 0);
         }
         self.regulate(view, now, &harvest);
         self.ripe.push(harvest);
@@ -70,7 +70,7 @@ impl Supervisor {
     }
 
     /// Gives what has not begun of a worker's running chunk to others, and delivers what is done.
-    pub(super) fn divide(&mut self, view: &mut View, worker: WorkerId) {
+    pub(super) fn divide(&mut self, view: &mut View, now: Time, worker: WorkerId) {
         let Some((task, harvest)) = self.running_chunk(&view.scheduler, worker) else { return };
         let claim = self.ledger.get(task).and_then(|entry| entry.cell().claim());
         let Some(claim) = claim.filter(Claim::has_begun) else { return };
@@ -81,22 +81,28 @@ impl Supervisor {
         if let Stopped::After(begun) = stopped {
             // More results than items have begun: what the worker has announced was overwritten.
             let begun = if harvest.done(task) > begun { u32::MAX } else { begun };
-            self.cut_off(view, worker, task, &harvest, begun);
+            self.cut_off(view, (now, worker), task, &harvest, begun);
         }
         self.ripe.push(harvest);
     }
 
     /// As [`Self::divide`], for a worker that has died. If the chunk had begun, then afterwards it
     /// consists of what has results, and of what may have begun and fails with the worker.
-    pub(super) fn divide_last(&mut self, view: &mut View, worker: WorkerId, is_heard: bool) {
+    pub(super) fn divide_last(
+        &mut self,
+        view: &mut View,
+        now: Time,
+        worker: WorkerId,
+        is_heard: bool,
+    ) {
         let Some((task, harvest)) = self.running_chunk(&view.scheduler, worker) else { return };
         if self.ledger.get(task).is_some_and(|entry| entry.cell().claim().is_some()) {
-            self.divide(view, worker);
+            self.divide(view, now, worker);
         } else if is_heard {
             // Without claims each result is written before the next item begins. What is not heard
             // may have been written all the same, and then every item may have begun.
             let begun = harvest.done(task).saturating_add(1);
-            self.cut_off(view, worker, task, &harvest, begun);
+            self.cut_off(view, (now, worker), task, &harvest, begun);
         }
     }
 
@@ -113,7 +119,7 @@ impl Supervisor {
     fn cut_off(
         &mut self,
         view: &mut View,
-        worker: WorkerId,
+        (now, worker): (Time, WorkerId),
         task: TaskId,
         harvest: &Arc<Harvest>,
         begun: u32,
@@ -123,7 +129,7 @@ impl Supervisor {
             let (part, count) = (division.task, division.end - division.begin);
             view.observer.task_queued(&division.cell);
             self.ledger.insert(Entry::chunk(division.cell, harvest));
-            view.scheduler.divided(worker, Task::chunk(part, count, harvest.limits()));
+            view.scheduler.divided(now, worker, Task::chunk(part, count, harvest.limits()));
             if harvest.withholds(part) {
                 view.scheduler.hold_queued(part);
             }

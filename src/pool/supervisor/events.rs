@@ -210,7 +210,7 @@ impl Supervisor {
             }
             Ended::Died { death, is_heard } => {
                 self.death = Some(BrokenCause::WorkerDied(death));
-                self.divide_last(view, worker, is_heard);
+                self.divide_last(view, now, worker, is_heard);
                 End::Died { taken: self.take_back(&view.scheduler, worker, 0) }
             }
             Ended::NotStarted(error) => {

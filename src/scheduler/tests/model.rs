@@ -282,6 +282,11 @@ impl Model {
         entry.aborted = aborted;
     }
 
+    /// A part of a running task was taken back, so another one runs than was thought.
+    pub(super) fn divided(&mut self, now: Time, whole: TaskId) {
+        self.task_mut(whole).part_since = Some(now);
+    }
+
     pub(super) fn abort(&mut self, id: TaskId) {
         self.task_mut(id).aborted = true;
     }
@@ -467,7 +472,7 @@ impl Model {
     pub(super) fn recalled(&mut self, now: Time, worker: WorkerId, first: TaskId) {
         self.desk_mut(worker).recalled = Some(first);
         let entry = self.task_mut(first);
-        if entry.wishes.divisible {
+        if entry.wishes.divisible && entry.part_since.is_none() {
             entry.part_since = Some(now);
         }
     }

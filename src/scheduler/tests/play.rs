@@ -268,7 +268,8 @@ impl Play {
             Wishes { priority, retries, timeout, deadline, divisible, ..Wishes::default() };
         let part = Task::with(self.world.new_task(parts), wishes);
         self.model.submit_part(&part, entry.aborted);
-        self.scheduler.divided(worker, part);
+        self.model.divided(self.now, whole);
+        self.scheduler.divided(self.now, worker, part);
     }
 
     fn withdraw(&mut self, task: TaskId) {

@@ -342,7 +342,7 @@ impl Pool {
             match action {
                 Action::Recall { worker, .. } => {
                     if let Some(part) = self.parts.remove(&worker) {
-                        self.scheduler.divided(worker, part);
+                        self.scheduler.divided(self.now, worker, part);
                     }
                     let taken = self.unbegun(worker);
                     self.scheduler.recalled(self.now, worker, taken);

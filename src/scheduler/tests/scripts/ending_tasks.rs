@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::scheduler::tests::script::*;
-use crate::scheduler::worker::PATIENCE;
+use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
 use crate::scheduler::{Failure, KillReason, Wishes};
 
 #[test]
@@ -433,4 +433,16 @@ fn a_deadline_leaves_nothing_behind() {
     assert_eq!(pool.next_timeout(), Some(secs(9)));
     pool.dies(1);
     assert_eq!(pool.next_timeout(), None);
+}
+
+#[test]
+fn the_time_of_an_item_counts_from_when_it_is_known_which_one_runs() {
+    let mut pool = Pool::slow(1);
+    let timeout = Some(millis(150));
+    pool.submit_task(wishing(1, Wishes { divisible: true, timeout, ..Wishes::default() }));
+    pool.after(LONG_PATIENCE);
+    pool.after(micros(149_999));
+    pool.skip();
+    pool.after(micros(1));
+    pool.expect([ask(1), terminate(1)]);
 }
