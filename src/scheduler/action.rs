@@ -46,6 +46,9 @@ pub(crate) enum Action {
     /// by [`Scheduler::divided`](super::Scheduler::divided). Answer with
     /// [`Scheduler::recalled`](super::Scheduler::recalled).
     Recall { worker: WorkerId, all: bool },
+    /// Look whether the front task of a worker has begun; answer with
+    /// [`Scheduler::looked`](super::Scheduler::looked).
+    Look(WorkerId),
     /// Let the running task of a worker know that it should end; answer with
     /// [`Scheduler::asked`](super::Scheduler::asked).
     Ask(WorkerId),
@@ -173,4 +176,6 @@ pub enum LeaveReason {
     Memory,
     /// The pool was told to [recycle](crate::ProcessPoolExecutor::recycle) its workers.
     Recycled,
+    /// It [did nothing](crate::WorkerState::Stuck) with a task that it was sent.
+    Stuck,
 }

@@ -112,7 +112,9 @@ impl Scheduler {
         if !matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
             return false;
         }
-        if self.workers.len() >= self.config.max_workers {
+        // Those that do nothing any more are not counted, but no more of them than may be.
+        let stuck = self.workers.tally().stuck.min(self.config.max_workers);
+        if self.workers.len() - stuck >= self.config.max_workers {
             return false;
         }
         // What waits beside an idle worker is worth none.

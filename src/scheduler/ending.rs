@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::action::{Action, End, Failure, KillReason, OnWorkerDeath, StartFailureKind, Time};
+use super::action::{
+    Action, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailureKind, Time,
+};
 use super::restarts::delay;
 use super::task::Task;
 use super::worker::{Mercy, Recall, Sent, Sentence, Worker, WorkerStage};
@@ -105,6 +107,10 @@ impl Scheduler {
             WorkerStage::Stopping { .. } | WorkerStage::Ending { .. } => {
                 self.end_now(id, KillReason::GraceOver);
             }
+            WorkerStage::Ready if worker.is_to_be_looked_at(now) => {
+                self.update(id, Worker::ask_about_head);
+                self.actions.push_back(Action::Look(id));
+            }
             WorkerStage::Ready if worker.timeout_at().is_some_and(|at| at <= now) => {
                 self.sentence(now, id, 0, Sentence::Timeout);
             }
@@ -118,6 +124,35 @@ impl Scheduler {
             }
             WorkerStage::Ready => {}
         }
+    }
+
+    /// Draws the conclusions of a look at the front task of a worker.
+    pub(super) fn conclude(&mut self, now: Time, id: WorkerId, has_begun: bool) {
+        // Meanwhile it may have been sent another one, or the same once more.
+        let asked = self.workers.get(id).filter(|worker| worker.is_asked_about_head());
+        let Some(worker) = asked else { return };
+        let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        let (must_begin, timeout) = (worker.must_begin_at(), worker.timeout_at());
+        self.update(id, |worker| worker.looked(now, has_begun));
+        match must_begin.filter(|at| *at <= now) {
+            _ if has_begun && is_due(timeout) => self.sentence(now, id, 0, Sentence::Timeout),
+            _ if has_begun => {}
+            // The pool itself has stood still, and perhaps the worker with it.
+            Some(at) if now.saturating_sub(at) >= STANDSTILL => {
+                self.update(id, |worker| worker.bear_with(now));
+            }
+            Some(_) => self.give_up(id),
+            None => {}
+        }
+    }
+
+    /// A worker does nothing any more: what it was sent goes to others, and another one may take
+    /// its place at once, whenever it ends.
+    fn give_up(&mut self, id: WorkerId) {
+        self.vacancies += 1;
+        self.update(id, |worker| worker.leaving = Some(LeaveReason::Stuck));
+        self.release_keys(id);
+        self.recall(id);
     }
 
     /// A worker that was told to end because of its task, and has finished it after all, needs no

@@ -342,6 +342,12 @@ impl Scheduler {
         }
     }
 
+    /// Answers [`Action::Look`]: whether the front task of a worker has begun.
+    pub(crate) fn looked(&mut self, now: Time, id: WorkerId, has_begun: bool) {
+        self.conclude(now, id, has_begun);
+        self.advance(now);
+    }
+
     /// A worker's pipe is full.
     pub(crate) fn worker_blocked(&mut self, id: WorkerId) {
         self.update(id, |worker| worker.blocked = true);
@@ -438,6 +444,7 @@ impl Scheduler {
             busy: worker.head().is_some(),
             running_since: worker.head().map(|_| worker.since),
             tasks_completed: worker.tasks_completed,
+            is_stuck: worker.is_stuck(),
         })
     }
 
@@ -498,4 +505,6 @@ pub(crate) struct WorkerView {
     /// Since when its running task counts as running.
     pub(crate) running_since: Option<Time>,
     pub(crate) tasks_completed: u64,
+    /// It does nothing any more.
+    pub(crate) is_stuck: bool,
 }

@@ -34,6 +34,11 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(1);
 /// nothing.
 pub(super) const LONG_PATIENCE: Duration = Duration::from_millis(4);
 
+/// A worker that has been sent a task, and has not begun it after so long, does not do anything.
+pub(super) const STUCK: Duration = Duration::from_secs(1);
+/// After so long it is looked again whether a task has begun.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerStage {
     /// Spawned, not yet initialised; its time is up at `deadline`.
@@ -118,6 +123,14 @@ pub(super) struct Worker {
     item_since: Time,
     /// Which item runs: the others have been taken back.
     item_known: bool,
+    /// The front task has provably begun.
+    has_begun: bool,
+    /// It is asked whether it has.
+    is_asked_about: bool,
+    /// By then it must have, or the worker does not do anything.
+    must_begin: Time,
+    /// Before that it is not looked again whether it has.
+    look_at: Time,
     pub(super) tasks_completed: u64,
     /// How long the running task may take before what can be taken back is.
     patience: Duration,
@@ -154,6 +167,7 @@ impl Standing {
             starting: 0,
             ready: 0,
             serving: 0,
+            stuck: 0,
             up: 0,
             helpable: 0,
             brisk: 0,
@@ -175,6 +189,8 @@ pub(super) struct Tally {
     pub(super) ready: usize,
     /// Those that are up, or come up, and stay.
     pub(super) serving: usize,
+    /// Workers that do nothing any more.
+    pub(super) stuck: usize,
     /// The ready ones of those.
     pub(super) up: usize,
     /// Workers that have something to give to another one.
@@ -191,6 +207,7 @@ impl AddAssign for Tally {
         self.starting += other.starting;
         self.ready += other.ready;
         self.serving += other.serving;
+        self.stuck += other.stuck;
         self.up += other.up;
         self.helpable += other.helpable;
         self.brisk += other.brisk;
@@ -204,6 +221,7 @@ impl SubAssign for Tally {
         self.starting -= other.starting;
         self.ready -= other.ready;
         self.serving -= other.serving;
+        self.stuck -= other.stuck;
         self.up -= other.up;
         self.helpable -= other.helpable;
         self.brisk -= other.brisk;
@@ -224,6 +242,10 @@ impl Worker {
             since: now,
             item_since: now,
             item_known: false,
+            has_begun: false,
+            is_asked_about: false,
+            must_begin: Time::MAX,
+            look_at: now,
             tasks_completed: 0,
             patience: PATIENCE,
             batch: 1,
@@ -247,11 +269,21 @@ impl Worker {
         self.is_ready() && self.pipeline.is_empty()
     }
 
-    /// Whether one less is there after its end than should be.
+    /// It was given up, as it did nothing.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.leaving == Some(LeaveReason::Stuck)
+    }
+
+    /// Whether one less is there after its end than should be. One that is stuck does not count any
+    /// more before that.
     pub(super) fn leaves_a_vacancy(&self) -> bool {
         use LeaveReason::{Idle, ShutDown, Surplus};
 
-        !matches!(self.stage, WorkerStage::Stopping { reason: Idle | ShutDown | Surplus, .. })
+        !self.is_stuck()
+            && !matches!(
+                self.stage,
+                WorkerStage::Stopping { reason: Idle | ShutDown | Surplus, .. }
+            )
     }
 
     /// It is being ended because it broke the protocol or was too late.
@@ -371,7 +403,46 @@ impl Worker {
     pub(super) fn timeout_at(&self) -> Option<Time> {
         let is_known = !self.is_divisible() || self.item_known;
         let head = self.head().filter(|head| head.sentence.is_none() && is_known)?;
-        Some(self.item_since.saturating_add(head.task.wishes().timeout?))
+        let at = self.item_since.saturating_add(head.task.wishes().timeout?);
+        Some(if self.has_begun { at } else { at.max(self.look_at) })
+    }
+
+    /// Whether it has to be looked whether the front task has begun.
+    pub(super) fn is_to_be_looked_at(&self, now: Time) -> bool {
+        let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        let looks = self.recallable && !self.has_begun;
+        looks && (is_due(self.timeout_at()) || is_due(self.must_begin_at()))
+    }
+
+    /// Until when it must show that it does anything.
+    pub(super) fn must_begin_at(&self) -> Option<Time> {
+        let is_sure = !self.recallable || self.has_begun || self.leaving.is_some();
+        let waits = self.head().is_some_and(|head| head.sentence.is_none()) && !is_sure;
+        waits.then_some(self.must_begin)
+    }
+
+    /// It is about to be looked whether the front task has begun.
+    pub(super) fn ask_about_head(&mut self) {
+        self.is_asked_about = true;
+    }
+
+    /// Whether it was still the question whether the front task has begun.
+    pub(super) fn is_asked_about_head(&self) -> bool {
+        self.is_asked_about
+    }
+
+    /// It was looked whether the front task has begun. The time of one that has not begins anew.
+    pub(super) fn looked(&mut self, now: Time, has_begun: bool) {
+        (self.has_begun, self.is_asked_about) = (has_begun, false);
+        if !has_begun {
+            self.item_since = now;
+            self.look_at = now.saturating_add(LOOK_AGAIN);
+        }
+    }
+
+    /// It has time once more to begin the front task.
+    pub(super) fn bear_with(&mut self, now: Time) {
+        self.must_begin = now.saturating_add(STUCK);
     }
 
     /// A part of the running chunk was taken back, so another item may run than was thought.
@@ -381,6 +452,7 @@ impl Worker {
 
     /// An item of the running chunk has ended, and the next one has begun.
     pub(super) fn item_finished(&mut self, now: Time) {
+        self.has_begun = true;
         // What is told of one that could be divided may be old.
         if !self.recallable {
             self.item_since = now;
@@ -404,6 +476,8 @@ impl Worker {
     fn begin_head(&mut self, now: Time) -> Option<TaskId> {
         self.since = now;
         (self.item_since, self.item_known) = (now, false);
+        (self.has_begun, self.is_asked_about, self.look_at) = (false, false, now);
+        self.bear_with(now);
         self.mercy = Mercy::Unheard;
         if self.recall == Recall::Answered {
             self.recall = Recall::None;
@@ -489,6 +563,7 @@ impl Worker {
                 starting: usize::from(matches!(self.stage, WorkerStage::Starting { .. })),
                 ready: usize::from(is_ready),
                 serving: usize::from(serves),
+                stuck: usize::from(self.is_stuck()),
                 up: usize::from(serves && is_ready),
                 brisk: usize::from(can_recall && self.is_brisk()),
                 helpable: usize::from(can_recall && self.movable() >= self.batch),
@@ -512,7 +587,7 @@ impl Worker {
             }
             WorkerStage::Ready => {
                 let ends = [self.timeout_at(), self.patience_ends_at(), self.mercy_ends_at()];
-                ends.into_iter().flatten().min()
+                ends.into_iter().chain([self.must_begin_at()]).flatten().min()
             }
             WorkerStage::Ending { kill_at, .. } => kill_at,
         }

@@ -20,6 +20,7 @@ mod parent_end;
 mod preload;
 mod recycling;
 mod sandboxes;
+mod stuck;
 mod window;
 mod worker_death;
 

@@ -34,6 +34,13 @@ impl Supervisor {
         recallable.take_while(revoked).count()
     }
 
+    /// Whether the front task of a worker has begun.
+    fn has_begun(&self, scheduler: &Scheduler, worker: WorkerId) -> bool {
+        let front = scheduler.pipeline(worker).next();
+        let claim = front.and_then(|task| self.ledger.get(task)?.cell().claim());
+        claim.is_none_or(|claim| claim.has_begun())
+    }
+
     /// Lets a worker's running task know that it should end; says whether it is known to look.
     fn ask(&self, scheduler: &Scheduler, worker: WorkerId) -> bool {
         let running = scheduler.pipeline(worker).next();
@@ -57,6 +64,10 @@ impl Supervisor {
                     }
                     view.scheduler.recalled(now, worker, taken);
                 }
+                Action::Look(worker) => {
+                    let has_begun = self.has_begun(&view.scheduler, worker);
+                    view.scheduler.looked(now, worker, has_begun);
+                }
                 Action::Ask(worker) => {
                     // No item of a chunk that is asked begins any more, so they must not count as
                     // its own.
@@ -66,8 +77,8 @@ impl Supervisor {
                 }
                 Action::Withdraw(task) => self.withdraw(task),
                 Action::Fail(task, failure) => self.fail(&mut view.observer, task, failure),
-                Action::Stop(worker, _) => {
-                    view.observer.worker_stopped(now, worker);
+                Action::Stop(worker, reason) => {
+                    view.observer.worker_stopped(now, worker, reason);
                     self.order(worker, Order::Stop);
                 }
                 Action::Terminate(worker) => self.order(worker, Order::Terminate),

@@ -39,6 +39,13 @@ pub enum PoolEvent {
         /// The worker.
         worker: WorkerId,
     },
+    /// A worker was sent a task and has not begun it within a second, so it is
+    /// [given up](crate::WorkerState::Stuck).
+    #[non_exhaustive]
+    WorkerStuck {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A worker has left as the pool had asked it to, and its process is gone.
     #[non_exhaustive]
     WorkerLeft {

@@ -48,7 +48,11 @@ impl Observer {
     }
 
     /// It was told to leave.
-    pub(crate) fn worker_stopped(&mut self, now: Time, worker: WorkerId) {
+    pub(crate) fn worker_stopped(&mut self, now: Time, worker: WorkerId, reason: LeaveReason) {
+        if reason == LeaveReason::Stuck {
+            log::warning!("{}: {worker} does nothing with what it was sent", self.name);
+            self.feed.push(|| PoolEvent::WorkerStuck { worker });
+        }
         self.metrics.worker_left(now, worker, None);
     }
 

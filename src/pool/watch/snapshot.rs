@@ -23,6 +23,7 @@ impl View {
         let workers = self.observer.processes.iter().filter_map(|(&id, process)| {
             let seen = self.scheduler.worker(id)?;
             let state = match seen.stage {
+                _ if seen.is_stuck => WorkerState::Stuck,
                 WorkerStage::Starting { .. } => WorkerState::Starting,
                 WorkerStage::Ready if seen.busy => WorkerState::Busy,
                 WorkerStage::Ready => WorkerState::Idle,
@@ -65,6 +66,7 @@ impl View {
             workers_idle: in_state(WorkerState::Idle),
             workers_busy: in_state(WorkerState::Busy),
             workers_stopping: in_state(WorkerState::Stopping),
+            workers_stuck: in_state(WorkerState::Stuck),
             worker_starts: counts.worker_starts,
             worker_restarts: counts.worker_restarts,
             worker_deaths: counts.worker_deaths,
@@ -106,6 +108,11 @@ pub enum WorkerState {
     Busy,
     /// It leaves or is being ended.
     Stopping,
+    /// It was sent a task and has not begun it within a second: it was stopped from outside, or
+    /// waits in the kernel for a dead disk. Its tasks have gone to others, it is told to leave, and
+    /// killed when the [grace period](crate::Builder::grace_period) is over. It does not count as
+    /// one of the [`max_workers`](crate::Builder::max_workers) any more.
+    Stuck,
 }
 
 /// A pool at one moment, and what has happened in it so far.
@@ -151,7 +158,7 @@ pub struct PoolStats {
     /// The workers that are kept even without tasks; see
     /// [`Builder::min_workers`](crate::Builder::min_workers).
     pub min_workers: usize,
-    /// Worker processes that exist now; the next four in sum.
+    /// Worker processes that exist now; the next five in sum.
     pub workers: usize,
     /// Workers that start or run their initializer now.
     pub workers_starting: usize,
@@ -161,6 +168,8 @@ pub struct PoolStats {
     pub workers_busy: usize,
     /// Workers that leave or are being ended now.
     pub workers_stopping: usize,
+    /// Workers that [do nothing](WorkerState::Stuck) with what they were sent now.
+    pub workers_stuck: usize,
     /// Workers that were started so far.
     pub worker_starts: u64,
     /// Those of them that took the place of a worker that had died, was ended with its task, or was

@@ -23,6 +23,7 @@ impl Trial<'_> {
             Action::Send { worker, task, attempt } => self.send(worker, task, attempt),
             Action::Begin(task) => self.begin(task),
             Action::Recall { worker, all } => self.recall(worker, all),
+            Action::Look(worker) => self.look(worker),
             Action::Ask(worker) => self.ask(worker),
             Action::Withdraw(task) => self.withdraw(task),
             Action::Fail(task, failure) => self.fail(task, failure),
@@ -83,7 +84,7 @@ impl Trial<'_> {
     }
 
     /// Whether there is a reason to end a task.
-    fn is_sentenced(&self, entry: &Entry) -> bool {
+    pub(super) fn is_sentenced(&self, entry: &Entry) -> bool {
         entry.is_sentenced() || self.is_expired(entry)
     }
 
@@ -104,12 +105,21 @@ impl Trial<'_> {
         let Some(&head) = desk.pipeline.front() else {
             return Err(format!("{worker} has nothing to give back"));
         };
-        let leaves = !desk.serves() || self.is_sentenced(self.task(head)?);
-        ensure!(!all || leaves, "{worker} need not give back all");
         let entry = self.task(head)?;
+        let is_late = desk.must_begin_at(entry).is_some_and(|at| at <= self.now);
+        let is_stuck = is_late && self.world.claim(head) != Some(Claim::Begun);
+        let leaves = !desk.serves() || self.is_sentenced(entry) || is_stuck;
+        ensure!(!all || leaves, "{worker} need not give back all");
         let gives = desk.pipeline.len() > 1 || entry.wishes.divisible || all || entry.timed_out;
         ensure!(gives, "{worker} has nothing more to give back");
         ensure!(desk.stage != Stage::Gone, "{worker} is gone");
+        Ok(())
+    }
+
+    fn look(&self, worker: WorkerId) -> Check {
+        let desk = self.desk(worker)?;
+        ensure!(desk.stage == Stage::Ready && desk.recallable, "{worker} cannot be looked at");
+        ensure!(!desk.pipeline.is_empty(), "{worker} has nothing to begin");
         Ok(())
     }
 
@@ -189,6 +199,7 @@ impl Trial<'_> {
             LeaveReason::UsedUp => desk.is_used_up(0, &model.config),
             LeaveReason::Memory => desk.bloated,
             LeaveReason::Recycled => desk.recycled,
+            LeaveReason::Stuck => desk.stuck,
         };
         ensure!(is_right, "{worker} has no reason to go: {why:?}");
         Ok(())
@@ -337,6 +348,17 @@ fn hands(model: &Model, world: &World, desk: &Desk) -> Check {
     Ok(())
 }
 
+/// What a worker should have begun by now has begun, or the worker was given up.
+pub(super) fn nobody_is_stuck(model: &Model, world: &World, now: Time) -> Check {
+    for desk in model.live().filter(|desk| desk.stage == Stage::Ready) {
+        let Some(head) = desk.pipeline.front().and_then(|id| model.task(*id)) else { continue };
+        let is_late = desk.must_begin_at(head).is_some_and(|at| at <= now);
+        let has_begun = world.claim(head.id) == Some(Claim::Begun);
+        ensure!(!is_late || has_begun, "{} does nothing with {}", desk.id, head.id);
+    }
+    Ok(())
+}
+
 /// A task behind the front one has begun, so the front one has finished.
 fn has_begun_behind(world: &World, desk: &Desk) -> bool {
     let last = desk.pipeline.iter().skip(1).last();
@@ -415,7 +437,8 @@ fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {
             let patience = if head.wishes.divisible && !helped { LONG_PATIENCE } else { PATIENCE };
             let patience = head.since.filter(|_| recalls || divides).map(|at| at + patience);
             let mercy = model.mercy_ends(desk);
-            head.timeout_at().into_iter().chain(patience).chain(mercy).min()
+            let limits = desk.timeout_at(head).into_iter().chain(desk.must_begin_at(head));
+            limits.chain(patience).chain(mercy).min()
         }
         Stage::Killed { .. } | Stage::Gone => None,
     }

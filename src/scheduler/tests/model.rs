@@ -14,6 +14,7 @@ use crate::base::{TaskId, WorkerId};
 use crate::scheduler::ending::STANDSTILL;
 use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;
+use crate::scheduler::worker::{LOOK_AGAIN, STUCK};
 use crate::scheduler::{
     Config, Counts, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailureKind, Task,
     Time, Wishes,
@@ -220,7 +221,8 @@ impl Model {
         let is_any_idle = self.live().any(Desk::is_idle);
         let wanted = if is_any_idle { 0 } else { self.wanted(now) };
         let wanted = wanted.max(usize::from(self.wants_warmth));
-        let open = !self.broken && self.live.len() < self.config.max_workers;
+        let stuck = self.live().filter(|desk| desk.stuck).count().min(self.config.max_workers);
+        let open = !self.broken && self.live.len() - stuck < self.config.max_workers;
         open && (starting < wanted || self.lacks_reserve())
     }
 
@@ -348,7 +350,8 @@ impl Model {
 
     pub(super) fn ended(&mut self, now: Time, id: WorkerId, end: End) {
         let stage = std::mem::replace(&mut self.desk_mut(id).stage, Stage::Gone);
-        self.vacancies += u64::from(!matches!(stage, Stage::Ending { wanted: false, .. }));
+        let is_missed = !matches!(stage, Stage::Ending { wanted: false, .. });
+        self.vacancies += u64::from(is_missed && !self.desk_mut(id).stuck);
         self.live.retain(|n| *n != index(id.0));
         self.starts.worker_ended();
         let was_told = matches!(stage, Stage::Ending { .. } | Stage::Killed { fault: false });
@@ -386,9 +389,8 @@ impl Model {
     }
 
     /// The scheduler hears the time.
-    pub(super) fn timeout(&mut self, now: Time) {
+    pub(super) fn timeout(&mut self, now: Time, has_begun: impl Fn(TaskId) -> bool) {
         self.expire(now);
-        let due = |task: &Entry| task.timeout_at().is_some_and(|at| at <= now);
         for n in self.live.clone() {
             let desk = &mut self.desks[n];
             if let Stage::Starting { deadline } = &mut desk.stage
@@ -396,11 +398,10 @@ impl Model {
             {
                 *deadline = now + self.config.start_timeout;
             }
-            let Some(head) = desk.pipeline.front() else {
-                continue;
-            };
-            if desk.stage == Stage::Ready && due(&self.tasks[index(head.0)]) {
-                self.tasks[index(head.0)].timed_out = true;
+            if desk.stage == Stage::Ready
+                && let Some(&head) = desk.pipeline.front()
+            {
+                self.look_at_head(now, n, head, has_begun(head));
             }
         }
         for task in &mut self.tasks {
@@ -414,6 +415,34 @@ impl Model {
             self.cut_short = true;
             self.cut_short();
         }
+    }
+
+    /// The time of the front task may be up, if it has begun.
+    fn look_at_head(&mut self, now: Time, n: usize, head: TaskId, has_begun: bool) {
+        let (desk, head) = (&mut self.desks[n], &mut self.tasks[index(head.0)]);
+        let timed_out = desk.timeout_at(head).is_some_and(|at| at <= now);
+        let must_begin = desk.must_begin_at(head).filter(|at| *at <= now);
+        if desk.is_sure() {
+            head.timed_out |= timed_out;
+        } else if timed_out || must_begin.is_some() {
+            desk.has_begun = has_begun;
+            // Before the answer comes the task is cut short.
+            let cut_short = self.limit.is_some_and(|limit| limit <= now);
+            head.timed_out |= has_begun && timed_out && !cut_short;
+            if !has_begun {
+                head.part_since = Some(now);
+                desk.look_at = now + LOOK_AGAIN;
+            }
+            if must_begin.is_some_and(|at| !has_begun && !cut_short && at + STANDSTILL <= now) {
+                desk.must_begin = now + STUCK;
+            }
+        }
+    }
+
+    /// A worker does nothing with what it was sent.
+    pub(super) fn given_up(&mut self, worker: WorkerId) {
+        self.vacancies += 1;
+        self.desk_mut(worker).stuck = true;
     }
 
     /// The scheduler looks at the clock at every event.
@@ -446,6 +475,10 @@ impl Model {
             completed: 0,
             idle_since: now,
             started: now,
+            has_begun: false,
+            must_begin: now,
+            look_at: now,
+            stuck: false,
             batch: 1,
             pipeline: VecDeque::new(),
         });
@@ -462,7 +495,9 @@ impl Model {
 
     pub(super) fn begin(&mut self, now: Time, id: TaskId) {
         let Place::Sent(worker) = self.tasks[index(id.0)].place else { return };
-        let divides = self.desk_mut(worker).recallable;
+        let desk = self.desk_mut(worker);
+        let divides = desk.recallable;
+        (desk.has_begun, desk.must_begin, desk.look_at) = (false, now + STUCK, Time::ZERO);
         let entry = self.task_mut(id);
         entry.since = Some(now);
         entry.part_since = (!divides || !entry.wishes.divisible).then_some(now);

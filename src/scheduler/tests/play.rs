@@ -125,9 +125,11 @@ impl Play {
     }
 
     fn timeout(&mut self) -> Check {
-        self.model.timeout(self.now);
+        let world = &self.world;
+        self.model.timeout(self.now, |task| world.claim(task) == Some(Claim::Begun));
         self.scheduler.timeout(self.now);
-        self.settle()
+        self.settle()?;
+        check::nobody_is_stuck(&self.model, &self.world, self.now)
     }
 
     // ----- actions -----
@@ -209,6 +211,11 @@ impl Play {
             }
             Action::Begin(task) => self.model.begin(self.now, task),
             Action::Recall { worker, all } => self.recall(worker, all),
+            Action::Look(worker) => {
+                let front = self.scheduler.pipeline(worker).next();
+                let claim = front.and_then(|task| self.world.claim(task));
+                self.scheduler.looked(self.now, worker, claim == Some(Claim::Begun));
+            }
             Action::Ask(worker) => {
                 let notices = self.world.ask(worker);
                 if notices {
@@ -244,6 +251,9 @@ impl Play {
 
     fn recall(&mut self, worker: WorkerId, all: bool) {
         let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
+        if all && self.gives_up(worker) {
+            self.model.given_up(worker);
+        }
         if let Some(&first) = pipeline.first() {
             self.model.recalled(self.now, worker, first);
             self.divide(worker, first);
@@ -255,6 +265,15 @@ impl Play {
             None => taken,
         };
         self.scheduler.recalled(self.now, worker, taken);
+    }
+
+    /// Whether there is no other reason to take everything back from a worker.
+    fn gives_up(&self, worker: WorkerId) -> bool {
+        let trial = Trial { model: &self.model, world: &self.world, now: self.now };
+        self.model.desk(worker).filter(|desk| desk.serves()).is_some_and(|desk| {
+            let head = desk.pipeline.front().and_then(|head| self.model.task(*head));
+            !head.is_some_and(|head| trial.is_sentenced(head))
+        })
     }
 
     /// What a task of several parts has not begun becomes a task of its own.
@@ -364,6 +383,7 @@ fn sight(action: Action) -> Option<&'static str> {
             LeaveReason::UsedUp => "a worker that is used up",
             LeaveReason::Memory => "a memory limit",
             LeaveReason::Recycled => "a recycled worker",
+            LeaveReason::Stuck => "a worker that is stuck",
             LeaveReason::Surplus => "a surplus worker",
             LeaveReason::ShutDown => "a worker that is not needed at the end",
         },

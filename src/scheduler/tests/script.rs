@@ -337,6 +337,13 @@ impl Pool {
 
     fn drain(&mut self) {
         while let Some(action) = self.scheduler.poll_action() {
+            // Looks change nothing, and are answered here.
+            if let Action::Look(worker) = action {
+                let front = self.scheduler.pipeline(worker).next();
+                let known = front.and_then(|task| self.has_begun.get(&task).copied());
+                self.scheduler.looked(self.now, worker, known.unwrap_or(true));
+                continue;
+            }
             self.seen.push(action);
             assert!(self.seen.len() < ACTIONS, "no end of actions");
             match action {

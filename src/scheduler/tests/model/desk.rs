@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::Entry;
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{Config, Time};
 
@@ -47,6 +48,14 @@ pub(in crate::scheduler::tests) struct Desk {
     /// Since when it has had nothing to do.
     pub(in crate::scheduler::tests) idle_since: Time,
     pub(super) started: Time,
+    /// It was seen that the front task has begun.
+    pub(super) has_begun: bool,
+    /// By then it must have.
+    pub(in crate::scheduler::tests) must_begin: Time,
+    /// Before that nobody looks again.
+    pub(in crate::scheduler::tests) look_at: Time,
+    /// It was given up, as it did nothing.
+    pub(in crate::scheduler::tests) stuck: bool,
     /// So many tasks are worth no help.
     pub(in crate::scheduler::tests) batch: usize,
     pub(in crate::scheduler::tests) pipeline: VecDeque<TaskId>,
@@ -60,11 +69,28 @@ impl Desk {
     /// It is there, or will be, and nothing says that it has to go.
     pub(in crate::scheduler::tests) fn serves(&self) -> bool {
         let stays = matches!(self.stage, Stage::Starting { .. } | Stage::Ready);
-        stays && !self.recycled && !self.bloated
+        stays && !self.recycled && !self.bloated && !self.stuck
     }
 
     pub(in crate::scheduler::tests) fn is_used_up(&self, in_hands: usize, config: &Config) -> bool {
         config.max_tasks.is_some_and(|most| self.completed + in_hands as u64 >= most)
+    }
+
+    /// Whether it is known that the front task has begun, or cannot be known.
+    pub(in crate::scheduler::tests) fn is_sure(&self) -> bool {
+        self.has_begun || !self.recallable
+    }
+
+    /// When it has to be seen whether the front task has run for too long.
+    pub(in crate::scheduler::tests) fn timeout_at(&self, head: &Entry) -> Option<Time> {
+        let at = head.timeout_at()?;
+        Some(if self.has_begun { at } else { at.max(self.look_at) })
+    }
+
+    /// When the front task must have begun.
+    pub(in crate::scheduler::tests) fn must_begin_at(&self, head: &Entry) -> Option<Time> {
+        let waits = !self.is_sure() && self.serves() && !head.is_sentenced();
+        waits.then_some(self.must_begin)
     }
 
     pub(in crate::scheduler::tests) fn is_idle(&self) -> bool {

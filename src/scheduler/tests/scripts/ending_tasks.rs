@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::base::WorkerId;
 use crate::scheduler::tests::script::*;
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
-use crate::scheduler::{Failure, KillReason, Wishes};
+use crate::scheduler::{Action, Failure, KillReason, LeaveReason, Wishes};
 
 #[test]
 fn cancelling_a_queued_task() {
@@ -172,16 +173,6 @@ fn a_deadline_that_passes_before_the_task_begins_costs_no_worker() {
 }
 
 #[test]
-fn a_timeout_of_a_task_that_does_not_begin_ends_its_worker() {
-    let mut pool = Pool::slow(1);
-    pool.submit_task(task_with_timeout(1, secs(1)));
-    pool.has_not_begun(1);
-    pool.skip();
-    pool.after(secs(1));
-    pool.expect([ask(1), terminate(1)]);
-}
-
-#[test]
 fn an_abort_outweighs_a_timeout_with_retries() {
     let mut pool = Pool::slow(1);
     let timeout = Some(millis(5));
@@ -256,7 +247,6 @@ fn a_stale_timer_never_hits_the_next_task() {
 fn a_timeout_of_no_time_at_all_still_ends_the_task() {
     let mut pool = Pool::slow(1);
     pool.submit_task(task_with_timeout(1, Duration::ZERO));
-    pool.has_not_begun(1);
     pool.after(Duration::ZERO);
     pool.skip();
     pool.dies(1);
@@ -268,6 +258,7 @@ fn a_timeout_may_be_as_long_as_it_likes() {
     let mut pool = Pool::slow(1);
     pool.submit_task(task_with_timeout(1, Duration::MAX));
     pool.expect([send(1, 1), begin(1)]);
+    pool.after(secs(1));
     assert!(pool.next_timeout().is_none_or(|left| left > secs(1)));
 }
 
@@ -430,7 +421,8 @@ fn a_deadline_leaves_nothing_behind() {
     pool.submit_within(secs(9), task(3));
     pool.cancel(3);
     pool.finishes(1, 1);
-    assert_eq!(pool.next_timeout(), Some(secs(9)));
+    pool.after(secs(1));
+    assert_eq!(pool.next_timeout(), Some(secs(8)));
     pool.dies(1);
     assert_eq!(pool.next_timeout(), None);
 }
@@ -445,4 +437,53 @@ fn the_time_of_an_item_counts_from_when_it_is_known_which_one_runs() {
     pool.skip();
     pool.after(micros(1));
     pool.expect([ask(1), terminate(1)]);
+}
+
+#[test]
+fn what_a_worker_does_not_begin_goes_to_another_one_that_takes_its_place() {
+    let mut pool = Pool::slow(1);
+    pool.has_not_begun(1);
+    pool.submit(1);
+    pool.expect([send(1, 1), begin(1)]);
+    pool.after(millis(999));
+    pool.expect_nothing();
+    pool.after(millis(1));
+    let leave = Action::Stop(WorkerId(1), LeaveReason::Stuck);
+    pool.expect([recall_all(1), withdraw(1), leave, start(2)]);
+    pool.has_begun(1);
+    pool.ready(2);
+    pool.expect([Action::Warm, send(2, 1), begin(1)]);
+    pool.after(secs(5));
+    pool.skip();
+    pool.dies(1);
+    pool.expect_nothing();
+    let counts = pool.counts();
+    assert_eq!((counts.worker_deaths, counts.worker_restarts, counts.failed), (0, 1, 0));
+}
+
+#[test]
+fn the_time_of_a_task_that_has_not_begun_does_not_run() {
+    let mut pool = Pool::slow(1);
+    let timeout = Some(millis(20));
+    pool.has_not_begun(1);
+    pool.submit_task(wishing(1, Wishes { timeout, ..Wishes::default() }));
+    pool.after(millis(500));
+    pool.expect([send(1, 1), begin(1)]);
+    pool.has_begun(1);
+    pool.after(millis(21));
+    pool.expect([ask(1), terminate(1)]);
+}
+
+#[test]
+fn a_worker_is_not_given_up_for_the_time_in_which_the_pool_stood_still() {
+    let mut pool = Pool::slow(1);
+    pool.has_not_begun(1);
+    pool.submit(1);
+    pool.skip();
+    pool.stands_still(secs(3_600));
+    pool.expect_nothing();
+    pool.after(millis(999));
+    pool.expect_nothing();
+    pool.after(millis(1));
+    assert!(pool.hands_of(1).is_empty());
 }
