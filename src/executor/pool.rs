@@ -73,6 +73,11 @@ impl ProcessPoolExecutor {
     /// Accepts no more tasks, waits until all that were accepted are over and every worker has
     /// left.
     ///
+    /// A task that never ends keeps it waiting for ever, and after ten seconds the log says for
+    /// which one it waits. What limits it: a [time limit](Shutdown::time_limit) of the shutdown,
+    /// the [timeout](crate::Builder::default_timeout) of tasks, or that of the
+    /// [items](crate::Map::item_timeout) of a map.
+    ///
     /// It can be called any number of times, also at the same time.
     ///
     /// # Cancel safety

@@ -64,6 +64,8 @@ pub(crate) enum Action {
     Kill(WorkerId, KillReason),
     /// A worker is up and initialised.
     Warm,
+    /// Say which tasks a shutdown waits for.
+    Remind,
     /// No more tasks are accepted.
     Refuse(RefuseReason),
     /// Nothing is left to do, and nothing will be.

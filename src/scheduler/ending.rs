@@ -108,7 +108,7 @@ impl Scheduler {
                 self.end_now(id, KillReason::GraceOver);
             }
             WorkerStage::Ready if worker.is_to_be_looked_at(now) => {
-                self.update(id, Worker::ask_about_head);
+                self.update(id, |worker| worker.front.ask());
                 self.actions.push_back(Action::Look(id));
             }
             WorkerStage::Ready if worker.timeout_at().is_some_and(|at| at <= now) => {
@@ -129,17 +129,15 @@ impl Scheduler {
     /// Draws the conclusions of a look at the front task of a worker.
     pub(super) fn conclude(&mut self, now: Time, id: WorkerId, has_begun: bool) {
         // Meanwhile it may have been sent another one, or the same once more.
-        let asked = self.workers.get(id).filter(|worker| worker.is_asked_about_head());
+        let asked = self.workers.get(id).filter(|worker| worker.front.is_asked_about());
         let Some(worker) = asked else { return };
-        let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        let (must_begin, timeout) = (worker.must_begin_at(), worker.timeout_at());
-        self.update(id, |worker| worker.looked(now, has_begun));
-        match must_begin.filter(|at| *at <= now) {
-            _ if has_begun && is_due(timeout) => self.sentence(now, id, 0, Sentence::Timeout),
-            _ if has_begun => {}
+        let must_begin = worker.must_begin_at().filter(|at| *at <= now);
+        self.update(id, |worker| worker.front.looked(now, has_begun));
+        match must_begin {
+            _ if has_begun => {} // if its time is up that is the next thing to happen
             // The pool itself has stood still, and perhaps the worker with it.
             Some(at) if now.saturating_sub(at) >= STANDSTILL => {
-                self.update(id, |worker| worker.bear_with(now));
+                self.update(id, |worker| worker.front.bear_with(now));
             }
             Some(_) => self.give_up(id),
             None => {}

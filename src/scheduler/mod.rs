@@ -36,6 +36,7 @@ mod crew;
 mod dispatch;
 mod earliest;
 mod ending;
+mod front;
 mod holding;
 mod homes;
 mod lanes;
@@ -66,6 +67,8 @@ pub(crate) use self::worker::WorkerStage;
 use self::worker::{Mercy, Sentence, Worker};
 use crate::base::{TaskId, WorkerId};
 
+/// A shutdown that takes so long says what it waits for.
+const LONG_SHUTDOWN: Duration = Duration::from_secs(10);
 /// Memory for so many actions is kept.
 const FEW_ACTIONS: usize = 1_024;
 
@@ -117,6 +120,8 @@ pub(crate) struct Scheduler {
     /// There are more workers than there may be, and all of them are busy.
     surplus: bool,
     shutdown_limit: Option<Time>,
+    /// When it is said what a shutdown waits for.
+    reminder: Option<Time>,
     restarts: Restarts,
     /// Workers that have ended, were not too many, and have not been replaced.
     vacancies: u64,
@@ -139,6 +144,7 @@ impl Scheduler {
             warm_up: false,
             surplus: false,
             shutdown_limit: None,
+            reminder: None,
             restarts: Restarts::default(),
             vacancies: 0,
             next_worker: 1,
@@ -220,6 +226,8 @@ impl Scheduler {
         self.begin_shutdown(cancel_futures);
         let limit = limit.map(|limit| now.saturating_add(limit));
         self.shutdown_limit = self.shutdown_limit.into_iter().chain(limit).min();
+        let waits = matches!(self.phase, Phase::Draining { .. });
+        self.reminder = waits.then(|| now.saturating_add(LONG_SHUTDOWN));
         self.advance(now);
     }
 
@@ -317,7 +325,7 @@ impl Scheduler {
     /// A part of a running task will not begin with it, and has become a task of its own.
     pub(crate) fn divided(&mut self, now: Time, id: WorkerId, part: Task) {
         self.accept(&part);
-        self.update(id, |worker| worker.divided(now));
+        self.update(id, |worker| worker.front.divided(now));
         let sentence = self.workers.get(id).and_then(Worker::head).and_then(|head| head.sentence);
         if sentence == Some(Sentence::Abort) {
             self.fail(&part, Failure::Cancelled);
@@ -383,6 +391,10 @@ impl Scheduler {
             self.worker_timeout(now, id);
         }
         self.dismiss_idle(now);
+        if self.reminder.is_some_and(|at| at <= now) {
+            self.reminder = None;
+            self.actions.push_back(Action::Remind);
+        }
         if self.shutdown_limit.is_some_and(|limit| limit <= now) {
             self.shutdown_limit = None;
             self.cut_short(now);
@@ -413,6 +425,7 @@ impl Scheduler {
         consider(self.idle_until());
         consider(self.help_at());
         consider(self.shutdown_limit);
+        consider(self.reminder);
         consider(self.wants_worker().then(|| self.restarts.not_before()));
         (next < Time::MAX).then_some(next)
     }

@@ -111,6 +111,7 @@ impl Scheduler {
 
     pub(super) fn close(&mut self) {
         self.phase = Phase::Closed;
+        self.reminder = None;
         self.actions.push_back(Action::Close);
     }
 

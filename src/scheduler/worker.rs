@@ -19,6 +19,7 @@ use std::ops::{AddAssign, SubAssign};
 use std::time::Duration;
 
 use super::action::{Config, LeaveReason, Time};
+use super::front::Front;
 use super::task::{Key, Task};
 use crate::base::TaskId;
 
@@ -33,11 +34,6 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(1);
 /// take nearly that long, and on a loaded machine much longer; dividing it too early would gain
 /// nothing.
 pub(super) const LONG_PATIENCE: Duration = Duration::from_millis(4);
-
-/// A worker that has been sent a task, and has not begun it after so long, does not do anything.
-pub(super) const STUCK: Duration = Duration::from_secs(1);
-/// After so long it is looked again whether a task has begun.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerStage {
@@ -119,18 +115,7 @@ pub(super) struct Worker {
     /// Since when the front of the pipeline counts as running, or since when there is none; of a
     /// worker that is not ready since when it starts.
     pub(super) since: Time,
-    /// The same of the running item, if that is a chunk.
-    item_since: Time,
-    /// Which item runs: the others have been taken back.
-    item_known: bool,
-    /// The front task has provably begun.
-    has_begun: bool,
-    /// It is asked whether it has.
-    is_asked_about: bool,
-    /// By then it must have, or the worker does not do anything.
-    must_begin: Time,
-    /// Before that it is not looked again whether it has.
-    look_at: Time,
+    pub(super) front: Front,
     pub(super) tasks_completed: u64,
     /// How long the running task may take before what can be taken back is.
     patience: Duration,
@@ -240,12 +225,7 @@ impl Worker {
             mercy: Mercy::Unheard,
             leaving: None,
             since: now,
-            item_since: now,
-            item_known: false,
-            has_begun: false,
-            is_asked_about: false,
-            must_begin: Time::MAX,
-            look_at: now,
+            front: Front::new(now),
             tasks_completed: 0,
             patience: PATIENCE,
             batch: 1,
@@ -401,62 +381,29 @@ impl Worker {
     /// once it is being ended. Which item runs is known when the others have been taken back, which
     /// takes no longer than its patience.
     pub(super) fn timeout_at(&self) -> Option<Time> {
-        let is_known = !self.is_divisible() || self.item_known;
+        let is_known = !self.is_divisible() || self.front.is_item_known();
         let head = self.head().filter(|head| head.sentence.is_none() && is_known)?;
-        let at = self.item_since.saturating_add(head.task.wishes().timeout?);
-        Some(if self.has_begun { at } else { at.max(self.look_at) })
+        Some(self.front.timeout_at(head.task.wishes().timeout?))
     }
 
     /// Whether it has to be looked whether the front task has begun.
     pub(super) fn is_to_be_looked_at(&self, now: Time) -> bool {
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        let looks = self.recallable && !self.has_begun;
+        let looks = self.recallable && !self.front.has_begun();
         looks && (is_due(self.timeout_at()) || is_due(self.must_begin_at()))
     }
 
     /// Until when it must show that it does anything.
     pub(super) fn must_begin_at(&self) -> Option<Time> {
-        let is_sure = !self.recallable || self.has_begun || self.leaving.is_some();
+        let is_sure = !self.recallable || self.leaving.is_some();
         let waits = self.head().is_some_and(|head| head.sentence.is_none()) && !is_sure;
-        waits.then_some(self.must_begin)
-    }
-
-    /// It is about to be looked whether the front task has begun.
-    pub(super) fn ask_about_head(&mut self) {
-        self.is_asked_about = true;
-    }
-
-    /// Whether it was still the question whether the front task has begun.
-    pub(super) fn is_asked_about_head(&self) -> bool {
-        self.is_asked_about
-    }
-
-    /// It was looked whether the front task has begun. The time of one that has not begins anew.
-    pub(super) fn looked(&mut self, now: Time, has_begun: bool) {
-        (self.has_begun, self.is_asked_about) = (has_begun, false);
-        if !has_begun {
-            self.item_since = now;
-            self.look_at = now.saturating_add(LOOK_AGAIN);
-        }
-    }
-
-    /// It has time once more to begin the front task.
-    pub(super) fn bear_with(&mut self, now: Time) {
-        self.must_begin = now.saturating_add(STUCK);
-    }
-
-    /// A part of the running chunk was taken back, so another item may run than was thought.
-    pub(super) fn divided(&mut self, now: Time) {
-        self.item_since = now;
+        self.front.must_begin_at().filter(|_| waits)
     }
 
     /// An item of the running chunk has ended, and the next one has begun.
     pub(super) fn item_finished(&mut self, now: Time) {
-        self.has_begun = true;
         // What is told of one that could be divided may be old.
-        if !self.recallable {
-            self.item_since = now;
-        }
+        self.front.item_finished(now, !self.recallable);
     }
 
     /// When the running task has lasted so long that those behind it, or its own other parts, must
@@ -475,9 +422,7 @@ impl Worker {
     /// The front task, if there is one, counts as running from now on.
     fn begin_head(&mut self, now: Time) -> Option<TaskId> {
         self.since = now;
-        (self.item_since, self.item_known) = (now, false);
-        (self.has_begun, self.is_asked_about, self.look_at) = (false, false, now);
-        self.bear_with(now);
+        self.front = Front::new(now);
         self.mercy = Mercy::Unheard;
         if self.recall == Recall::Answered {
             self.recall = Recall::None;
@@ -530,8 +475,8 @@ impl Worker {
     /// The last `count` tasks have not begun and come back, the others have begun.
     pub(super) fn recalled(&mut self, now: Time, count: usize) -> VecDeque<Sent> {
         self.recall = Recall::Answered;
-        if self.is_divisible() && !std::mem::replace(&mut self.item_known, true) {
-            self.item_since = now;
+        if self.is_divisible() {
+            self.front.recalled(now);
         }
         let taken = self.take_back(now, count);
         self.begun = self.pipeline.len();

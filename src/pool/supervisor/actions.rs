@@ -86,6 +86,7 @@ impl Supervisor {
                 Action::Warm => self.warming.drain(..).for_each(|waiter| {
                     let _ = waiter.send(()); // or it has gone
                 }),
+                Action::Remind => self.remind(&view.scheduler),
                 Action::Refuse(refusal) => self.refuse(&mut view.observer, refusal),
                 Action::Close => self.close(&view.scheduler),
             }
@@ -233,6 +234,22 @@ impl Supervisor {
         observer.pool_refuses(self.broken.as_ref());
         self.commons.close(self.broken.clone().map_or(Closed::ShutDown, Closed::Broken));
         self.warming.clear(); // only now, as who wakes asks for the reason at once
+    }
+
+    /// Says what a shutdown waits for, and how it need not.
+    fn remind(&self, scheduler: &Scheduler) {
+        for worker in self.workers.keys() {
+            let running = scheduler.pipeline(*worker).next();
+            let Some(entry) = running.and_then(|task| self.ledger.get(task)) else { continue };
+            log::warning!(
+                "{}: the shutdown waits for {} ({}), which runs on {worker}; it need not wait for \
+                 longer than a `time_limit`, nor a task run for longer than a `timeout`, or an item \
+                 of a map than an `item_timeout`",
+                self.commons.name,
+                entry.cell().id(),
+                entry.cell().name(),
+            );
+        }
     }
 
     fn close(&mut self, scheduler: &Scheduler) {

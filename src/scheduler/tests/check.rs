@@ -31,6 +31,7 @@ impl Trial<'_> {
             Action::Terminate(worker) => self.terminate(worker),
             Action::Kill(worker, reason) => self.kill(worker, reason),
             Action::Warm => self.warm(),
+            Action::Remind => self.remind(),
             Action::Refuse(refusal) => self.refuse(refusal),
             Action::Close => self.close(),
         }
@@ -243,6 +244,11 @@ impl Trial<'_> {
             (_, KillReason::GraceOver) => self.model.cut_short && desk.pipeline.is_empty(),
         };
         ensure!(is_right, "{worker} is killed without a reason: {reason:?}");
+        Ok(())
+    }
+
+    fn remind(&self) -> Check {
+        ensure!(self.model.shut_down, "nobody waits for the end");
         Ok(())
     }
 

@@ -12,9 +12,9 @@ use self::starts::Starts;
 use super::world::index;
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::ending::STANDSTILL;
+use crate::scheduler::front::{LOOK_AGAIN, STUCK};
 use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;
-use crate::scheduler::worker::{LOOK_AGAIN, STUCK};
 use crate::scheduler::{
     Config, Counts, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailureKind, Task,
     Time, Wishes,
@@ -426,14 +426,11 @@ impl Model {
             head.timed_out |= timed_out;
         } else if timed_out || must_begin.is_some() {
             desk.has_begun = has_begun;
-            // Before the answer comes the task is cut short.
-            let cut_short = self.limit.is_some_and(|limit| limit <= now);
-            head.timed_out |= has_begun && timed_out && !cut_short;
             if !has_begun {
                 head.part_since = Some(now);
                 desk.look_at = now + LOOK_AGAIN;
             }
-            if must_begin.is_some_and(|at| !has_begun && !cut_short && at + STANDSTILL <= now) {
+            if must_begin.is_some_and(|at| !has_begun && at + STANDSTILL <= now) {
                 desk.must_begin = now + STUCK;
             }
         }

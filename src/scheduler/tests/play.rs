@@ -243,6 +243,7 @@ impl Play {
                 self.model.killed(worker, reason);
             }
             Action::Warm => self.model.wants_warmth = false,
+            Action::Remind => {}
             Action::Refuse(RefuseReason::ShutDown) => self.model.refused = true,
             Action::Refuse(RefuseReason::Broken) => self.model.broken = true,
             Action::Close => self.model.closed = true,

@@ -349,3 +349,17 @@ fn a_result_that_is_faster_than_the_end_of_all_workers_counts() {
     pool.dies(1);
     assert_eq!((pool.counts().completed, pool.counts().killed), (2, 0));
 }
+
+#[test]
+fn a_shutdown_that_takes_long_says_once_what_it_waits_for() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.shut_down();
+    pool.skip();
+    pool.after(millis(9_999));
+    pool.expect_nothing();
+    pool.after(millis(1));
+    pool.expect([Action::Remind]);
+    pool.after(secs(3_600));
+    pool.expect_nothing();
+}
