@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use futures::{FutureExt, StreamExt};
 use procpool::{ProcessPoolExecutor, StartMethod};
 
 use crate::common::{in_time, process_gone, wait_until};
@@ -38,13 +39,17 @@ fn turn(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+fn zeros(length: usize) -> Vec<u8> {
+    vec![0; length]
+}
+
 fn spin() {
     loop {
         std::hint::spin_loop();
     }
 }
 
-procpool::register!(user, environment_of, processes, interfaces, turn, spin);
+procpool::register!(user, environment_of, processes, interfaces, turn, zeros, spin);
 
 /// This program, where everybody may run it, for as long as this lives.
 struct Program(PathBuf);
@@ -108,6 +113,29 @@ async fn a_worker_that_is_another_user_serves_and_does_not_see_the_service() {
     let seen = in_time(pool.run(environment_of, std::process::id())).await.unwrap();
     assert!(seen.unwrap_err().contains("Permission denied"));
     assert_serves(&pool).await;
+    in_time(pool.shutdown()).await;
+}
+
+/// It has no page for claims, so nothing is sent ahead to it, and it says itself when its results
+/// take too much.
+#[tokio::test]
+async fn a_map_by_a_worker_that_is_another_user_holds_no_more_than_by_any_other() {
+    const COUNT: usize = 60;
+    let program = Program::new("another-user-maps");
+    let user_id = format!("--reuid={NOBODY}");
+    let Some(command) = program.by(&["setpriv", &user_id, "--no-new-privs"]) else { return };
+    let pool = pool(command, StartMethod::Spawn);
+    let mut results = pool.map(zeros, [2 * LARGE; COUNT]).chunksize(7);
+    in_time(results.next()).await.unwrap().unwrap();
+    in_time(pool.run(user, ())).await.unwrap(); // behind all that is not held back
+    wait_until("the pool is idle", || pool.stats().running == 0).await;
+    let mut held = 0;
+    while let Some(result) = results.next().now_or_never() {
+        assert_eq!(result.unwrap().unwrap().len(), 2 * LARGE);
+        held += 1;
+    }
+    assert!((1..=10).contains(&held), "{held} results are held");
+    assert_eq!(in_time(results.count()).await, COUNT - 1 - held);
     in_time(pool.shutdown()).await;
 }
 
