@@ -227,8 +227,7 @@ impl<R, S> Flow<R, S> {
                 return true;
             }
             if self.taken - self.yielded >= self.pace.look_ahead()
-                || self.harvest.is_paused()
-                || self.harvest.has_enough(self.intake.bytes())
+                || (self.intake.count() == 0 && self.has_enough())
             {
                 return true;
             }
@@ -244,6 +243,11 @@ impl<R, S> Flow<R, S> {
             }
         }
         false
+    }
+
+    /// Whether no further chunk shall be put together now. That is not asked for each item.
+    fn has_enough(&self) -> bool {
+        self.harvest.is_paused() || self.harvest.has_enough()
     }
 
     fn take(&mut self, args: &impl Serialize) {

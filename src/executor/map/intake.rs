@@ -31,10 +31,6 @@ impl Intake {
         self.count
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.end
-    }
-
     /// Encodes the arguments of one more item. After an error the chunk is as before.
     pub(super) fn add(
         &mut self,

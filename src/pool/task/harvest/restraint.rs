@@ -8,10 +8,9 @@ use crate::base::TaskId;
 impl Harvest {
     // ----- the stream's side -----
 
-    /// Whether there are enough arguments, with so many bytes that are not in a chunk yet.
-    pub(crate) fn has_enough(&self, more: usize) -> bool {
-        let arguments = self.arguments.sum().saturating_add(more as u64);
-        if arguments < self.enough.load(Ordering::Relaxed) {
+    /// Whether there are enough arguments.
+    pub(crate) fn has_enough(&self) -> bool {
+        if self.arguments.sum() < self.enough.load(Ordering::Relaxed) {
             return false;
         }
         let state = self.state.lock();
@@ -198,13 +197,13 @@ mod tests {
     #[test]
     fn arguments_are_enough_when_each_worker_has_some() {
         let harvest = Harvest::new(0, Budget::new(BYTES, 2));
-        let add = |task| harvest.add(TaskId(task), (task, 1), Bytes::from(vec![0; 250]).into());
+        let add = |task| harvest.add(TaskId(task), (task, 1), Bytes::from(vec![0; 399]).into());
         drop(add(1));
-        assert!(!harvest.has_enough(1_000), "one worker has none");
+        assert!(!harvest.has_enough(), "one worker has none");
         let cell = add(2);
-        assert!(harvest.has_enough(0));
+        assert!(harvest.has_enough());
         cell.resolve(Err(cell.error(crate::error::Cause::Cancelled)));
         drop(cell);
-        assert!(!harvest.has_enough(0));
+        assert!(!harvest.has_enough());
     }
 }
