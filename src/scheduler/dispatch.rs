@@ -92,7 +92,7 @@ impl Scheduler {
     }
 
     fn start_workers(&mut self, now: Time) {
-        while self.wants_worker() && self.restarts.may_start(now) {
+        while self.wants_worker() && self.restarts.may_start(now, self.workers.tally().starting) {
             let id = WorkerId(self.next_worker);
             self.next_worker += 1;
             self.counts.worker_starts += 1;

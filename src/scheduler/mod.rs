@@ -426,7 +426,9 @@ impl Scheduler {
         consider(self.help_at());
         consider(self.shutdown_limit);
         consider(self.reminder);
-        consider(self.wants_worker().then(|| self.restarts.not_before()));
+        let may_start = !self.restarts.waits_for_one(self.workers.tally().starting);
+        let starts = may_start && self.wants_worker();
+        consider(starts.then(|| self.restarts.not_before()));
         (next < Time::MAX).then_some(next)
     }
 

@@ -90,8 +90,14 @@ impl Restarts {
         }
     }
 
-    pub(super) fn may_start(&self, now: Time) -> bool {
-        self.not_before() <= now
+    /// Whether a worker may be started while so many others start. Where something was missing one
+    /// is enough to see whether it is there again.
+    pub(super) fn may_start(&self, now: Time, starting: usize) -> bool {
+        self.not_before() <= now && !self.waits_for_one(starting)
+    }
+
+    pub(super) fn waits_for_one(&self, starting: usize) -> bool {
+        self.is_short && starting > 0
     }
 
     pub(super) fn not_before(&self) -> Time {

@@ -223,7 +223,8 @@ impl Model {
         let wanted = wanted.max(usize::from(self.wants_warmth));
         let stuck = self.live().filter(|desk| desk.stuck).count().min(self.config.max_workers);
         let open = !self.broken && self.live.len() - stuck < self.config.max_workers;
-        open && (starting < wanted || self.lacks_reserve())
+        let waits = self.starts.is_short() && starting > 0;
+        open && !waits && (starting < wanted || self.lacks_reserve())
     }
 
     /// Whether there are fewer workers than there should be even without a task.

@@ -68,6 +68,11 @@ impl Starts {
         slow * 25 + quick * 10 + others >= 50
     }
 
+    /// Something was missing: one worker is started at a time until one is ready.
+    pub(super) fn is_short(&self) -> bool {
+        self.failed.last().is_some_and(|start| start.kind == StartFailureKind::Accident)
+    }
+
     /// Until then no worker is started.
     pub(super) fn not_before(&self) -> Time {
         let Some(last) = self.failed.last() else { return self.no_death_before };

@@ -222,6 +222,17 @@ fn after_a_shortage_it_is_not_a_task_but_a_worker_whose_end_lets_another_start()
 }
 
 #[test]
+fn after_a_shortage_one_worker_is_tried_at_a_time() {
+    let mut pool = Pool::of(3);
+    (1..=3).for_each(|task| pool.submit(task));
+    pool.expect([start(1), start(2), start(3)]);
+    (1..=3).for_each(|worker| pool.meets_an_accident(worker));
+    pool.expect([start(4)]);
+    pool.ready(4);
+    pool.expect([Action::Warm, send(4, 1), begin(1), start(5), start(6)]);
+}
+
+#[test]
 fn a_worker_that_does_not_come_up_in_time_breaks_the_pool() {
     let mut pool = Pool::of(1);
     pool.submit(1);
