@@ -23,7 +23,9 @@ pub(super) fn call(
 ) -> io::Result<(Outcome, Encoded)> {
     put_header(out, Outcome::Returned, 0)?;
     let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
-    let FailedCall { outcome, text } = match attempt(call, payload, out, limit, sink) {
+    let attempted = attempt(call, payload, out, limit, sink);
+    end_if_copy();
+    let FailedCall { outcome, text } = match attempted {
         Ok(encoded) => {
             set_length(out)?;
             return Ok((Outcome::Returned, encoded));
@@ -38,25 +40,24 @@ pub(super) fn call(
 
 /// Calls a function and appends its result to `out`; or says why there is none, with what the reply
 /// has to tell of that. What a panic leaves in `out` is for the caller to take off. Says whether
-/// the result is in the sink instead.
+/// the result is in the sink instead. It is for the caller to [end a copy](end_if_copy) of this
+/// process that comes back from it.
 #[inline]
 pub(super) fn attempt(
     call: &TaskCall,
     mut args: EncodedArguments<'_>,
     out: &mut Vec<u8>,
     limit: usize,
-    sink: Option<&mut dyn Sink>,
+    mut sink: Option<&mut dyn Sink>,
 ) -> Result<Encoded, Box<FailedCall>> {
     // All by reference, also what it returns: `catch` would move it from place to place, and that
     // takes longer than a small task.
     let mut called = None;
-    let mut sink = sink.map(OriginalSink);
     let mut run = || {
-        let sink = sink.as_mut().map(|sink| sink as &mut dyn Sink);
+        let sink = sink.as_mut().map(|sink| &mut **sink as &mut dyn Sink);
         called = Some(call(&mut args, out, limit, sink));
     };
     let caught = catch(&mut run);
-    end_if_copy();
     match called {
         Some(Ok(encoded)) => match why_not_lend(&encoded.kept) {
             None => Ok(encoded),
@@ -69,7 +70,7 @@ pub(super) fn attempt(
 
 /// What a result goes to that is encoded while the call is not over. Only the process that was
 /// given the task writes there.
-struct OriginalSink<'a>(&'a mut dyn Sink);
+pub(super) struct OriginalSink<'a>(pub(super) &'a mut dyn Sink);
 
 impl Sink for OriginalSink<'_> {
     fn write(&mut self, first: &[u8], second: &[u8]) -> bool {

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::call::FailedCall;
+use super::original::end_if_copy;
 use super::stream::FrameWriter;
 use crate::base::nanos;
 use crate::memory::page::{Begun, Items, Recorder, begin};
@@ -25,8 +26,8 @@ pub(super) struct ChunkRun {
     base: u32,
     /// How many items are done.
     done: u32,
-    /// How many bytes the results of those take that were sent.
-    sent: u64,
+    /// How many bytes of entries there may be before no further item is begun.
+    room: usize,
     began: Instant,
     /// When the first item began that has not been sent.
     since: Instant,
@@ -64,7 +65,8 @@ impl ChunkRun {
             SharedPart { page, slot, recorder, items: None }
         });
         let began = Instant::now();
-        Self { header, shared, entries: buffer, base: 0, done: 0, sent: 0, began, since: began }
+        let room = usize::try_from(header.credit).unwrap_or(usize::MAX);
+        Self { header, shared, entries: buffer, base: 0, done: 0, room, began, since: began }
     }
 
     /// Claims the next item and returns how many came before it; `None` if there is none, it was
@@ -72,7 +74,7 @@ impl ChunkRun {
     #[inline]
     pub(super) fn begin_item(&mut self) -> Option<u32> {
         let has_begun = self.done < self.header.count
-            && self.header.credit > self.sent + self.entries.len() as u64
+            && self.entries.len() < self.room
             && self.shared.as_mut().is_none_or(SharedPart::begin_item);
         has_begun.then_some(self.done)
     }
@@ -96,6 +98,7 @@ impl ChunkRun {
                 (failed.outcome, Kept::default())
             }
         };
+        end_if_copy();
         end_entry(&mut self.entries, start, outcome)?;
         self.done += 1;
         if !kept.is_empty() {
@@ -134,7 +137,7 @@ impl ChunkRun {
         };
         put_task_frame(writer.buffer(), Kind::ChunkReply, &header, self.entries.len())?;
         writer.flush_with(over, &self.entries)?;
-        self.sent += self.entries.len() as u64;
+        self.room = self.room.saturating_sub(self.entries.len());
         self.entries.clear();
         trim(&mut self.entries);
         (self.base, self.since) = (self.done, now);

@@ -1,12 +1,23 @@
 //! Only the process that was given a task answers it: a task that forks may let its copy come back,
 //! too, which has the same pipe and the same memory.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::base::log::print;
 use crate::sys::fork::{Original, end_copy};
 
 static ORIGINAL: OnceLock<Original> = OnceLock::new();
+
+/// Says nothing.
+static UNKNOWN: AtomicU8 = AtomicU8::new(0);
+
+thread_local! {
+    /// As long as it is not zero this process is no copy. It is looked at for each item of a map,
+    /// so it is where that costs next to nothing.
+    static MARK: Cell<&'static AtomicU8> = const { Cell::new(&UNKNOWN) };
+}
 
 /// What a copy ends with.
 const CAME_BACK: i32 = 1;
@@ -20,8 +31,19 @@ pub(super) fn be_original() {
 /// sees, too.
 #[inline]
 pub(super) fn end_if_copy() {
-    if ORIGINAL.get().is_some_and(|original| !original.is_here()) {
+    if MARK.get().load(Ordering::Relaxed) == 0 {
+        look();
+    }
+}
+
+#[cold]
+fn look() {
+    let Some(original) = ORIGINAL.get() else { return };
+    if !original.is_here() {
         end();
+    }
+    if let Some(mark) = original.mark() {
+        MARK.set(mark);
     }
 }
 

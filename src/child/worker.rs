@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::{io, thread};
 
-use super::call::{attempt, call, cut_failure};
+use super::call::{OriginalSink, attempt, call, cut_failure};
 use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_current_item};
 use super::original::be_original;
@@ -470,8 +470,9 @@ impl Worker {
         };
         let limit = self.hello.max_payload();
         let mut draft = self.segments.draft();
+        let mut sink = OriginalSink(&mut draft);
         let (outcome, encoded) =
-            call(function, payload, writer.buffer(), limit, Some(&mut draft), put_header)?;
+            call(function, payload, writer.buffer(), limit, Some(&mut sink), put_header)?;
         writer.lend(encoded.kept)?;
         let out = writer.buffer();
         if encoded.in_sink

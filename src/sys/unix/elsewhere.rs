@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags};
@@ -103,6 +103,10 @@ pub(crate) enum WipedPage {}
 
 impl WipedPage {
     missing! { create() -> Self; }
+
+    pub(crate) fn mark(self) -> &'static AtomicU8 {
+        match self {}
+    }
 
     pub(crate) fn is_wiped(self) -> bool {
         match self {}

@@ -1,6 +1,7 @@
 //! Forking a process that has one thread.
 
 use std::io::{self, Write};
+use std::sync::atomic::AtomicU8;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -96,6 +97,11 @@ impl Original {
     /// This process.
     pub(crate) fn new() -> Self {
         Self { page: WipedPage::create().ok(), pid: getpid() }
+    }
+
+    /// What is zero in a copy, and not here, if the system can do that.
+    pub(crate) fn mark(&self) -> Option<&'static AtomicU8> {
+        self.page.map(WipedPage::mark)
     }
 
     /// Whether this process is that, and no copy of it.

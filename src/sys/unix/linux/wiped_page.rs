@@ -33,6 +33,10 @@ impl WipedPage {
         Ok(Self(page))
     }
 
+    pub(crate) fn mark(self) -> &'static AtomicU8 {
+        self.0
+    }
+
     #[inline]
     pub(crate) fn is_wiped(self) -> bool {
         self.0.load(Ordering::Relaxed) == 0
