@@ -179,8 +179,8 @@ impl Drop for Newborn {
 
 impl StartedProcess {
     fn new(program: &Program, streams: Streams) -> io::Result<Self> {
-        require_io_driver()?;
         let _room = RoomToStart::take()?;
+        require_io_driver()?;
         let (ours, theirs) = control_socket()?;
         let (mut pipes, handed) = Pipes::open(streams)?;
         // Its real streams come by the socket, so that what is printed before `init` reaches

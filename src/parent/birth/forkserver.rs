@@ -191,6 +191,7 @@ impl<'a> StartedServer<'a> {
     ) -> Result<Self, StartError> {
         let (program, old) = (launch.program.clone(), lifeline.clone());
         let started = start_child(move || {
+            let _room = RoomToStart::take()?;
             let lifeline = old.map_or_else(|| fork::lifeline().map(Arc::new), Ok)?;
             Ok((spawn(&program, &lifeline.1)?, lifeline))
         });
@@ -549,7 +550,6 @@ impl<'a> StartedServer<'a> {
 /// Starts the process.
 fn spawn(program: &Program, lifeline: &Descriptor) -> io::Result<(Reaper, Channel, ChildStderr)> {
     require_io_driver()?;
-    let _room = RoomToStart::take()?;
     let (ours, theirs) = control_socket()?;
     send_with_descriptors(&ours, &[0], &[lifeline])?;
     let mut command = program.command(Role::ForkServer)?;

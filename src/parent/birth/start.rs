@@ -109,8 +109,8 @@ impl Start for Spawn {
 
 /// Starts the program, and has its pipes watched by the runtime.
 pub(crate) fn spawn(launch: &Launch) -> io::Result<Spawned> {
-    require_io_driver()?;
     let _room = RoomToStart::take()?;
+    require_io_driver()?;
     let mut command = launch.program.command(Role::Worker)?;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     new_group(&mut command);
