@@ -8,7 +8,7 @@ use futures::StreamExt;
 use procpool::{LeaveReason, PoolEvent, ProcessPoolExecutor, WorkerState};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{in_time, pid, process_gone, wait_until};
+use crate::common::{in_time, pid, process_gone, process_stopped, wait_until};
 
 /// A pool of one worker, which has been stopped while it was idle.
 async fn pool_with_a_stopped_worker(grace: Duration) -> (ProcessPoolExecutor, u32) {
@@ -16,6 +16,7 @@ async fn pool_with_a_stopped_worker(grace: Duration) -> (ProcessPoolExecutor, u3
     let pool = builder.build().unwrap();
     let stopped = in_time(pool.run(pid, ())).await.unwrap();
     signal(stopped, Signal::STOP);
+    wait_until("it has stopped", || process_stopped(stopped)).await;
     (pool, stopped)
 }
 
