@@ -200,16 +200,16 @@ async fn a_program_that_says_why_it_exits() {
 }
 
 #[tokio::test]
-async fn what_every_worker_says_before_it_fails_is_printed_once() {
+async fn what_every_worker_says_before_it_fails_is_printed_once_for_each_pool() {
     let _turn = TURN.lock().await;
     for method in ["spawn", "fork"] {
         let mut command = tokio::process::Command::new(fixture("failing_workers"));
         let output = in_time(command.arg(method).kill_on_drop(true).output()).await.unwrap();
         let (stdout, stderr) = (output.stdout, String::from_utf8(output.stderr).unwrap());
-        assert_eq!(String::from_utf8(stdout).unwrap(), "5 starts\n", "{stderr}");
+        assert_eq!(String::from_utf8(stdout).unwrap(), "5 starts\n".repeat(2), "{stderr}");
         // The other one is in what is logged of the first failure.
         assert!(stderr.contains("was not started: "), "{stderr}");
-        assert_eq!(stderr.matches("no module named numpy").count(), 2, "{stderr}");
+        assert_eq!(stderr.matches("no module named numpy").count(), 2 * 2, "{stderr}");
     }
 }
 

@@ -306,7 +306,7 @@ impl Builder {
     /// database that it connects to may be away for a moment. The first try comes after 100
     /// milliseconds, each further one after twice as long, but at most five seconds. The pool is
     /// broken when these tries are used up and no worker is left; as long as others live they
-    /// go on with the tasks. Default: 8, which takes some 20 seconds.
+    /// go on with the tasks. Default: 8, which takes some 16 seconds.
     ///
     /// Under [`OnWorkerDeath::Break`] nothing is tried again.
     pub fn initializer_retries(mut self, times: u32) -> Self {

@@ -15,5 +15,6 @@ pub(crate) use self::inbox::{keep_payload, read_more};
 pub(crate) use self::launch::Launch;
 pub use self::launch::StartMethod;
 pub(crate) use self::outlet::Outlet;
+pub(crate) use self::output::FailedOutput;
 pub use self::output::{OutputLine, WorkerOutput};
 pub(crate) use self::program::{Program, RawDescriptor, program_settings, start_child};

@@ -14,7 +14,7 @@ use crate::error::{BuildError, BuildErrorKind};
 use crate::function::{Call, Registry};
 use crate::memory::{Arena, Payload};
 use crate::parent::birth::{ForkServer, Spawn, Start};
-use crate::parent::{Launch, StartMethod};
+use crate::parent::{FailedOutput, Launch, StartMethod};
 use crate::pool::admission::Pool;
 use crate::pool::commons::Commons;
 use crate::pool::engine::{self, Engine};
@@ -99,7 +99,10 @@ impl Settings {
         let hook = prepared_hook(self.exit_hook, self.launch.max_payload)?;
         let exit_hook = hook.as_ref().map(|hook| hook.call.clone());
         let initializer = self.initializer.transpose()?;
-        let launch = Arc::new(Launch { preload, initializer, exit_hook, ..self.launch });
+        // A builder may make several pools, each of which prints what its own workers say.
+        let failed_output = FailedOutput::default();
+        let launch = Launch { failed_output, preload, initializer, exit_hook, ..self.launch };
+        let launch = Arc::new(launch);
         let start = start.unwrap_or_else(|| starter(&launch, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));
         let (name, capacity) = (launch.name.clone(), self.queue_capacity);

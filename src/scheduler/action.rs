@@ -136,7 +136,7 @@ pub(crate) enum StartFailureKind {
     Crashed,
     /// It was killed from outside. That may happen to anybody, so it counts little.
     Killed,
-    /// There is no process: the machine was short of something, or what was to start it has died.
+    /// The machine was short of something, or what was to start it has died.
     Accident,
 }
 

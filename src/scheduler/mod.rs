@@ -226,7 +226,7 @@ impl Scheduler {
         self.begin_shutdown(cancel_futures);
         let limit = limit.map(|limit| now.saturating_add(limit));
         self.shutdown_limit = self.shutdown_limit.into_iter().chain(limit).min();
-        let waits = matches!(self.phase, Phase::Draining { .. });
+        let waits = matches!(self.phase, Phase::Draining { .. }) && self.shutdown_limit.is_none();
         self.reminder = waits.then(|| now.saturating_add(LONG_SHUTDOWN));
         self.advance(now);
     }

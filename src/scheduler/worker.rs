@@ -333,7 +333,7 @@ impl Worker {
     }
 
     /// Whether to ask back even the front task: the worker leaves, or that task is not wanted any
-    /// more. One that ran too long must have begun, or its worker does not do anything.
+    /// more. One that ran too long has begun.
     pub(super) fn gives_all_back(&self) -> bool {
         let sentence = self.head().and_then(|head| head.sentence);
         self.leaving.is_some() || sentence.is_some_and(|sentence| sentence != Sentence::Timeout)

@@ -41,7 +41,8 @@ async fn what_a_stopped_worker_was_sent_goes_to_others_and_it_is_replaced() {
     assert_eq!(stuck.await.get(), 1);
     wait_until("it is killed when its time is up", || process_gone(stopped)).await;
     let stats = pool.stats();
-    assert_eq!((stats.failed, stats.worker_deaths, stats.worker_restarts), (0, 0, 1));
+    assert_eq!((stats.failed, stats.worker_deaths), (0, 0));
+    assert!(stats.worker_restarts > 0);
 }
 
 #[tokio::test]

@@ -158,19 +158,26 @@ fn deaths_without_a_task_are_answered_with_back_off() {
     assert_eq!(pool.next_timeout(), Some(millis(20)));
 }
 
-#[test]
-fn a_death_by_a_task_neither_adds_to_the_back_off_nor_ends_it() {
+/// One of two workers has a task. The other one dies without a task, and so do those that replace
+/// it.
+fn one_dies_in_a_row(deaths: u64) -> Pool {
     let mut pool = Pool::slow(2);
     pool.submit(1);
-    for worker in 2..=5 {
+    for worker in 2..2 + deaths {
         pool.dies(worker);
         pool.submit(worker);
         pool.after(secs(1));
         pool.cancel(worker);
         pool.ready(worker + 1);
     }
-    pool.dies(6);
     pool.skip();
+    pool
+}
+
+#[test]
+fn a_death_by_a_task_neither_adds_to_the_back_off_nor_ends_it() {
+    let mut pool = one_dies_in_a_row(4);
+    pool.dies(6);
     pool.dies(1);
     pool.submit(7);
     pool.expect([fail(1, Failure::Died)]);
@@ -191,18 +198,9 @@ fn the_back_off_has_an_upper_bound() {
 
 #[test]
 fn a_finished_task_ends_the_back_off() {
-    let mut pool = Pool::slow(2);
-    pool.submit(1);
-    for worker in 2..=6 {
-        pool.dies(worker);
-        pool.submit(worker);
-        pool.after(secs(1));
-        pool.cancel(worker);
-        pool.ready(worker + 1);
-    }
+    let mut pool = one_dies_in_a_row(5);
     pool.dies(7);
     pool.submit(7);
-    pool.skip();
     assert_eq!(pool.next_timeout(), Some(millis(40)));
     pool.finishes(1, 1);
     pool.submit(8);

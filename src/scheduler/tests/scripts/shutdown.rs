@@ -363,3 +363,14 @@ fn a_shutdown_that_takes_long_says_once_what_it_waits_for() {
     pool.after(secs(3_600));
     pool.expect_nothing();
 }
+
+#[test]
+fn a_shutdown_with_a_limit_says_nothing() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.shut_down();
+    pool.shut_down_within(secs(60));
+    pool.skip();
+    pool.after(secs(59));
+    pool.expect_nothing();
+}
