@@ -90,6 +90,7 @@
 //! | end tasks with their scope | [`TaskSet`] |
 //! | build something once per worker | [`Builder::initializer`], [`current`] |
 //! | build something once for all workers, share a large table | [`StartMethod::ForkServer`], [`Builder::preload`], [`preloaded`] |
+//! | mend what a fork has duplicated, like random generators | [`Builder::after_fork`] |
 //! | share a table with all tasks without a copy | [`SharedSlice`], [`SharedBytes`] |
 //! | have a task change memory where it is | [`SharedSliceMut`] |
 //! | choose where workers come from | [Start methods](guide::start_methods) |

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::call::cut_failure;
+use super::hooks::ServerHooks;
 use super::original::alone;
 use super::panic::record_panics;
 use super::prepare::preload;
@@ -28,7 +29,7 @@ use crate::sys::socket::{receive_with_descriptors, take_control_socket};
 use crate::wire::fork::{Answer, MOST_TEXT, Request, SIZE};
 use crate::wire::frame::{PREAMBLE, VERSION, put_frame, split_header};
 use crate::wire::hello::{ServerHello, WorkerHello, peek_version};
-use crate::wire::message::{InitFailure, Kind, Ready};
+use crate::wire::message::{HookFailure, HookStage, InitFailure, Kind, Ready};
 
 /// Serves the pool and ends the process.
 pub(super) fn run() -> ! {
@@ -70,6 +71,9 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
         return refuse(&socket, Vec::new());
     }
     let (hello, args) = split_header::<ServerHello>(body)?;
+    let preload_length = hello.preload.map_or(0, |call| call.length);
+    let preload_args = 0..args.len().min(usize::try_from(preload_length).unwrap_or(args.len()));
+    let hooks = ServerHooks::new(&hello, &args[preload_args.end..]);
     let args = args.len();
     let functions = match Registry::global().resolve(&hello.functions) {
         Ok(functions) => functions,
@@ -83,8 +87,9 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
     close_inherited(&hello.pass_fds);
     let prepared = single_threaded_at_start().and_then(|()| {
         let line = line.map_err(|error| untied(&error))?;
-        if let Some(position) = hello.preload {
-            alone(|| preload(&functions, position, incoming.payload(args)))?;
+        if let Some(call) = hello.preload {
+            let args = incoming.payload_part(args, preload_args);
+            alone(|| preload(&functions, call.function, args))?;
         }
         Ok((line, ready_to_fork()?))
     });
@@ -95,7 +100,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
             line.only_wake()?;
             drop((reader, socket));
             let workers = BTreeSet::new();
-            Ok(Some(Server { connection, parent, functions, proof, workers, line }))
+            Ok(Some(Server { connection, parent, functions, hooks, proof, workers, line }))
         }
         Err(failure) => {
             send(&socket, Kind::PreloadFailed, &cut_failure(failure, MOST_TEXT))?;
@@ -162,6 +167,21 @@ fn ready_to_fork() -> Result<SingleThreaded, InitFailure> {
     }
 }
 
+/// After hooks, which might have started some.
+fn single_threaded_again() -> Result<SingleThreaded, NotForked> {
+    flush_output();
+    match SingleThreaded::prove(most_threads()) {
+        Ok(Ok(proof)) => Ok(proof),
+        Ok(Err(count)) => {
+            let count = count - most_threads();
+            let text = format!("its hooks have left threads behind ({count})");
+            let failure = InitFailure::CannotFork(text);
+            Err(NotForked::Hook(HookFailure::new(HookStage::Before, 0, failure)))
+        }
+        Err(error) => Err(NotForked::System(error)),
+    }
+}
+
 fn untied(error: &io::Error) -> InitFailure {
     InitFailure::CannotFork(format!("it cannot be tied to the pool's process: {error}"))
 }
@@ -176,6 +196,7 @@ struct Server {
     /// Tells of the end of the pool's process also if a forked copy of that keeps the socket open.
     parent: Option<Descriptor>,
     functions: Vec<&'static Function>,
+    hooks: ServerHooks,
     proof: SingleThreaded,
     /// Those that were not reaped, so that these pids are theirs.
     workers: BTreeSet<u32>,
@@ -188,7 +209,7 @@ impl Server {
     fn run(mut self) -> ! {
         loop {
             match self.step() {
-                Ok(ServerStep::Served | ServerStep::Forked(_)) => {}
+                Ok(ServerStep::Served) => {}
                 Ok(ServerStep::Worker(pipes)) => {
                     let Self { connection, parent, functions, line, .. } = self;
                     drop((connection.socket, parent, line));
@@ -208,11 +229,15 @@ impl Server {
     fn step(&mut self) -> io::Result<ServerStep> {
         let (request, fds) = self.receive()?;
         let answered = match request {
-            Request::Fork => match WorkerPipes::try_from(fds).and_then(|pipes| self.fork(pipes)) {
-                Ok(ServerStep::Forked(pid)) => Ok(Answer::Forked { pid }),
-                Ok(other) => return Ok(other),
-                Err(error) => Err(error),
-            },
+            Request::Fork => {
+                let pipes = WorkerPipes::try_from(fds)?;
+                match self.fork() {
+                    Ok(Fork::Child) => return Ok(ServerStep::Worker(pipes)),
+                    Ok(Fork::Parent { child: pid }) => Ok(Answer::Forked { pid }),
+                    Err(NotForked::System(error)) => Err(error),
+                    Err(NotForked::Hook(failure)) => return self.tell(&failure),
+                }
+            }
             Request::Reap { pid } => {
                 let status = reap_child(pid);
                 self.workers.remove(&pid);
@@ -226,13 +251,41 @@ impl Server {
         Ok(ServerStep::Served)
     }
 
-    fn fork(&mut self, pipes: WorkerPipes) -> io::Result<ServerStep> {
-        match self.proof.fork()? {
-            Fork::Child => Ok(ServerStep::Worker(pipes)),
-            Fork::Parent { child } => {
-                self.workers.insert(child);
-                Ok(ServerStep::Forked(child))
+    /// Which hook has failed, so that there is no worker.
+    fn tell(&self, failure: &HookFailure) -> io::Result<ServerStep> {
+        let mut frame = Vec::new();
+        put_frame(&mut frame, Kind::HookFailed, failure, 0)?;
+        let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+        let answer = Answer::HookFailed { length }.to_bytes();
+        { &*self.connection.socket }.write_all(&[&answer[..], &frame].concat())?;
+        Ok(ServerStep::Served)
+    }
+
+    /// With the hooks around it. Those for the parent also follow a fork that has failed: what was
+    /// taken before it is to be given back.
+    fn fork(&mut self) -> Result<Fork, NotForked> {
+        let before = self.hooks.run_before(&self.functions).map_err(NotForked::Hook);
+        let forked = before.and_then(|()| {
+            if !self.hooks.is_empty() {
+                self.proof = single_threaded_again()?;
             }
+            self.proof.fork().map_err(NotForked::System)
+        });
+        if matches!(forked, Ok(Fork::Child)) {
+            return forked;
+        }
+        let after = self.hooks.run_after(&self.functions).map_err(NotForked::Hook);
+        match (forked, after) {
+            (Ok(Fork::Parent { child }), Err(failure)) => {
+                kill_group(child);
+                let _ = reap_child(child); // it has just been killed
+                Err(failure)
+            }
+            (Ok(Fork::Parent { child }), Ok(())) => {
+                self.workers.insert(child);
+                Ok(Fork::Parent { child })
+            }
+            (forked, _) => forked,
         }
     }
 
@@ -254,10 +307,14 @@ impl Server {
     }
 }
 
+/// Why there is no worker.
+enum NotForked {
+    System(io::Error),
+    Hook(HookFailure),
+}
+
 enum ServerStep {
     Served,
-    /// There is a new worker.
-    Forked(u32),
     /// This process is a new worker, with these pipes.
     Worker(WorkerPipes),
 }

@@ -9,6 +9,7 @@ mod call;
 mod chunk;
 mod context;
 mod forkserver;
+mod hooks;
 mod input;
 mod main;
 mod original;

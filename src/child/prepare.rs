@@ -1,11 +1,68 @@
-//! What is built before the first task: the preload and the initializer.
+//! What is called before the first task: the preload, the hooks after a fork, and the initializer.
 
 use std::any::Any;
+use std::io;
 
+use super::call::cut_failure;
 use super::context::{set_preloaded, set_state};
 use super::panic::catch;
+use super::stream::Incoming;
 use crate::function::{EncodedArguments, Function, InitError, was_used};
-use crate::wire::message::InitFailure;
+use crate::wire::frame::put_frame;
+use crate::wire::hello::Hello;
+use crate::wire::message::{HookFailure, HookStage, InitFailure, Kind};
+
+/// What has failed of what a worker calls before its first task.
+pub(super) enum Unprepared {
+    Preload(InitFailure),
+    Hook(HookFailure),
+    Initializer(InitFailure),
+}
+
+impl Unprepared {
+    /// Says it in no more than so many bytes.
+    pub(super) fn put(self, out: &mut Vec<u8>, limit: usize) -> io::Result<()> {
+        let cut = |failure| cut_failure(failure, limit);
+        match self {
+            Self::Preload(failure) => put_frame(out, Kind::PreloadFailed, &cut(failure), 0),
+            Self::Hook(HookFailure { stage, number, failure }) => {
+                let failure = HookFailure { stage, number, failure: cut(failure) };
+                put_frame(out, Kind::HookFailed, &failure, 0)
+            }
+            Self::Initializer(failure) => put_frame(out, Kind::InitFailed, &cut(failure), 0),
+        }
+    }
+}
+
+/// Runs in a worker what comes before its first task. The payload has the arguments.
+pub(super) fn prepare(
+    hello: &Hello,
+    functions: &[&'static Function],
+    incoming: &mut Incoming<'_>,
+    payload: usize,
+) -> Result<(), Unprepared> {
+    let mut begin = 0;
+    let mut next = |length: u64| {
+        let length = usize::try_from(length).unwrap_or(payload).min(payload - begin);
+        begin += length;
+        begin - length..begin
+    };
+    if let Some(call) = hello.preload {
+        let args = incoming.payload_part(payload, next(call.length));
+        preload(functions, call.function, args).map_err(Unprepared::Preload)?;
+    }
+    for (number, call) in hello.after_fork.iter().enumerate() {
+        let args = incoming.payload_part(payload, next(call.length));
+        build(functions, call.function, args).map_err(|failure| {
+            Unprepared::Hook(HookFailure::new(HookStage::After, number, failure))
+        })?;
+    }
+    if let Some(function) = hello.initializer {
+        initialise(functions, function, incoming.payload_part(payload, begin..payload))
+            .map_err(Unprepared::Initializer)?;
+    }
+    Ok(())
+}
 
 /// Runs the preload and keeps what it returns: in a fork server for all workers to come, and
 /// otherwise in the worker itself.
@@ -16,17 +73,23 @@ pub(super) fn preload(
 ) -> Result<(), InitFailure> {
     let value = build(functions, position, args)?;
     // Refused wherever it runs, so that no program depends on one of the start methods.
-    if was_used() {
-        let text = "it is `async`, and no runtime can be forked; what needs one is to be built in the \
-                    initializer, which runs in each worker";
-        return Err(InitFailure::Failed(text.to_owned()));
-    }
+    refuse_runtime()?;
     set_preloaded(value);
     Ok(())
 }
 
+/// Of what has run in a server, or may run in one.
+pub(super) fn refuse_runtime() -> Result<(), InitFailure> {
+    if !was_used() {
+        return Ok(());
+    }
+    let text = "it is `async`, and no runtime can be forked; what needs one is to be built in the \
+                initializer, which runs in each worker";
+    Err(InitFailure::Failed(text.to_owned()))
+}
+
 /// Runs the initializer and keeps what it returns.
-pub(super) fn initialise(
+fn initialise(
     functions: &[&'static Function],
     position: u32,
     args: EncodedArguments<'_>,
@@ -35,7 +98,8 @@ pub(super) fn initialise(
     Ok(())
 }
 
-fn build(
+/// Calls a function for what it returns, which need not be a serde type.
+pub(super) fn build(
     functions: &[&'static Function],
     position: u32,
     args: EncodedArguments<'_>,

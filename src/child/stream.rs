@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::input::Input;
@@ -103,10 +104,15 @@ impl Incoming<'_> {
         EncodedArguments::Framed { frame: self.frame, bytes }
     }
 
-    /// The first `length` of the last `payload` bytes.
-    pub(super) fn payload_start(&mut self, payload: usize, length: usize) -> EncodedArguments<'_> {
+    /// A part of the last `payload` bytes.
+    pub(super) fn payload_part(
+        &mut self,
+        payload: usize,
+        part: Range<usize>,
+    ) -> EncodedArguments<'_> {
         let start = self.frame.len() - payload;
-        EncodedArguments::Framed { frame: self.frame, bytes: start..start + length }
+        let bytes = start + part.start..start + part.end;
+        EncodedArguments::Framed { frame: self.frame, bytes }
     }
 
     /// As [`Self::payload`], for those of a chunk.

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::{io, thread};
 
-use super::call::{OriginalSink, attempt, call, cut_failure};
+use super::call::{OriginalSink, attempt, call};
 use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_current_item};
 use super::original::be_original;
 use super::panic::record_panics;
-use super::prepare::{initialise, preload};
+use super::prepare::prepare;
 use super::progress::Reporter;
-use super::stream::{ChunkArguments, FrameReader, FrameWriter, Incoming};
+use super::stream::{ChunkArguments, FrameReader, FrameWriter};
 use crate::base::log::print;
 use crate::base::{CpuTimeLimit, Identity, ParentLink, TaskId};
 use crate::codec::SHARED_FROM;
@@ -30,10 +30,10 @@ use crate::sys::pipe::{FramePipes, WorkerPipes, take_frame_pipes};
 use crate::sys::process::{kill_own_group, open_parent, parent_id};
 use crate::sys::resources::{MemoryGauge, is_address_space_limited, is_shortage};
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, set_run_time, split_header};
-use crate::wire::hello::{FunctionName, Hello, PreloadHeader, WorkerHello, peek_version};
+use crate::wire::hello::{FunctionName, Hello, WorkerHello, peek_version};
 use crate::wire::message::{
-    ChunkHeader, Goodbye, InitFailure, Kind, Ready, ReplyHeader, SegmentReply, SegmentTask, Slot,
-    Stop, TaskHeader,
+    ChunkHeader, Goodbye, Kind, Ready, ReplyHeader, SegmentReply, SegmentTask, Slot, Stop,
+    TaskHeader,
 };
 use crate::wire::role::{LOST_PARENT, TRY_AGAIN};
 
@@ -239,11 +239,11 @@ impl Worker {
         let cpu_time = hello.limits.cpu_time_of_tasks()?;
         hello.identity.clone().adopt(ParentLink { input, is_silent: false });
         let memory = hello.max_memory.and_then(|most| MemoryLimit::new(most, is_forked).ok());
-        if hello.preload.is_some() || hello.initializer.is_some() {
+        if hello.calls_something() {
             writer.flush()?; // it may take long
         }
-        if let Err((kind, failure)) = prepare(&hello, &functions, &mut incoming, args) {
-            put_frame(writer.buffer(), kind, &failure, 0)?;
+        if let Err(failure) = prepare(&hello, &functions, &mut incoming, args) {
+            failure.put(writer.buffer(), hello.max_payload())?;
             writer.flush()?;
             return Ok(None);
         }
@@ -518,28 +518,6 @@ fn put_goodbye(out: &mut Vec<u8>) -> io::Result<()> {
 
 fn named(functions: &[&'static Function], position: u32) -> io::Result<&'static Function> {
     functions.get(position as usize).copied().ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// Runs what comes before the first task; says what has failed, if anything has.
-fn prepare(
-    hello: &Hello,
-    functions: &[&'static Function],
-    incoming: &mut Incoming<'_>,
-    payload: usize,
-) -> Result<(), (Kind, InitFailure)> {
-    let limit = hello.max_payload();
-    let mut rest = payload;
-    if let Some(PreloadHeader { function, length }) = hello.preload {
-        let length = usize::try_from(length).unwrap_or(payload).min(payload);
-        rest -= length;
-        preload(functions, function, incoming.payload_start(payload, length))
-            .map_err(|failure| (Kind::PreloadFailed, cut_failure(failure, limit)))?;
-    }
-    if let Some(function) = hello.initializer {
-        initialise(functions, function, incoming.payload(rest))
-            .map_err(|failure| (Kind::InitFailed, cut_failure(failure, limit)))?;
-    }
-    Ok(())
 }
 
 /// Whether it can still open what its parent shares. What was run before may have made this process

@@ -1,6 +1,6 @@
 //! Why a child cannot serve its parent.
 
-use crate::wire::message::InitFailure;
+use crate::wire::message::{HookFailure, InitFailure};
 
 /// Why a child cannot serve its parent.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -20,4 +20,7 @@ pub(crate) enum Refusal {
     /// What was to be built before its initializer has failed.
     #[error("its preload has failed")]
     Preload(InitFailure),
+    /// A hook around a fork has failed.
+    #[error("its hook has failed")]
+    Hook(HookFailure),
 }

@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::text::debug_as_text;
 use super::worker::{PoolProcess, WorkerDeath};
 use crate::sys::resources::is_shortage;
-use crate::wire::message::InitFailure;
+use crate::wire::message::{HookFailure, HookStage, InitFailure};
 use crate::wire::role::TRY_AGAIN;
 
 /// The pool cannot go on: its workers cannot be started or initialised, or one died under
@@ -62,6 +62,14 @@ impl BrokenProcessPool {
             BrokenCause::Start(StartError::Preload { .. } | StartError::CannotFork { .. })
         )
     }
+
+    /// A hook around a fork failed, such as one of [`Builder::after_fork`]: it panicked or returned
+    /// an error.
+    ///
+    /// [`Builder::after_fork`]: crate::Builder::after_fork
+    pub fn is_fork_hook_failure(&self) -> bool {
+        matches!(&self.0, BrokenCause::Start(StartError::Hook { .. }))
+    }
 }
 
 /// Why a worker did not become ready.
@@ -85,6 +93,8 @@ pub(crate) enum StartError {
     ServerLost(#[source] WorkerDeath),
     #[error("the preload `{function}` {failure}")]
     Preload { function: &'static str, failure: InitializerFailure },
+    #[error("the `{stage}` hook `{function}` {failure}")]
+    Hook { stage: HookStage, function: &'static str, failure: InitializerFailure },
     #[error("{place} cannot fork workers: {reason}")]
     CannotFork { place: PoolProcess, reason: String },
     #[error("{place} was not ready within {limit:?}{hint}")]
@@ -116,21 +126,21 @@ impl fmt::Display for InitializerFailure {
 }
 
 impl StartError {
-    /// Of a process that cannot serve, with the names of what it was to call before.
-    pub(crate) fn refused(
-        place: PoolProcess,
-        initializer: &'static str,
-        preload: &'static str,
-        refusal: Refusal,
-    ) -> Self {
+    /// Of a process that cannot serve, with the name of what has failed before it could, if that
+    /// was a function.
+    pub(crate) fn refused(place: PoolProcess, function: &'static str, refusal: Refusal) -> Self {
         let failed = |failure| InitializerFailure::Failed { place, failure };
         match refusal {
             Refusal::Preload(InitFailure::CannotFork(reason)) => Self::CannotFork { place, reason },
-            Refusal::Preload(failure) => {
-                Self::Preload { function: preload, failure: failed(failure) }
-            }
+            Refusal::Preload(failure) => Self::Preload { function, failure: failed(failure) },
             Refusal::Initializer(failure) => {
-                Self::Initializer { function: initializer, failure: failed(failure) }
+                Self::Initializer { function, failure: failed(failure) }
+            }
+            Refusal::Hook(HookFailure { failure: InitFailure::CannotFork(reason), .. }) => {
+                Self::CannotFork { place, reason }
+            }
+            Refusal::Hook(HookFailure { stage, failure, .. }) => {
+                Self::Hook { stage, function, failure: failed(failure) }
             }
             refusal => Self::Refused(refusal),
         }
@@ -158,7 +168,9 @@ impl StartError {
         match self {
             Self::Died { death, .. } | Self::ServerLost(death) => Some(death.pid()),
             Self::Timeout { place, .. } | Self::CannotFork { place, .. } => Some(place.pid()),
-            Self::Initializer { failure, .. } | Self::Preload { failure, .. } => match failure {
+            Self::Initializer { failure, .. }
+            | Self::Preload { failure, .. }
+            | Self::Hook { failure, .. } => match failure {
                 InitializerFailure::Failed { place, .. }
                 | InitializerFailure::Timeout { place, .. } => Some(place.pid()),
             },
@@ -185,7 +197,13 @@ impl StartError {
     /// Whether what runs before the first task is to blame, which may need something that is not
     /// there at the moment.
     pub(crate) fn is_initialisation(&self) -> bool {
-        matches!(self, Self::Initializer { .. } | Self::Preload { .. } | Self::Timeout { .. })
+        matches!(
+            self,
+            Self::Initializer { .. }
+                | Self::Preload { .. }
+                | Self::Hook { .. }
+                | Self::Timeout { .. }
+        )
     }
 
     /// Whether somebody has sent it SIGKILL. That says little about the next start.

@@ -50,7 +50,7 @@ impl ProcessPoolExecutor {
 #[derive(Clone, Debug, Default)]
 #[must_use = "call `build` to make a pool"]
 pub struct Builder {
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl Builder {
@@ -260,9 +260,10 @@ impl Builder {
     /// A fork copies memory, descriptors and one thread. So the function must not leave behind
     /// threads or a runtime, which is seen and refused with an error that says so, nor anything
     /// that workers must not share, such as a connection: that is what the initializer is for,
-    /// which each worker calls for itself. It must not be `async`. What it registers to be done at
-    /// the exit of its process (by C's `atexit`) is not done in forked workers, nor is what tasks
-    /// register there.
+    /// which each worker calls for itself. What can be mended after a fork, such as the seed of a
+    /// generator, is mended by [`after_fork`](Self::after_fork). It must not be `async`. What it
+    /// registers to be done at the exit of its process (by C's `atexit`) is not done in forked
+    /// workers, nor is what tasks register there.
     ///
     /// If it panics, or returns `Err`, or does not end within the
     /// [start timeout](Self::start_timeout), before any worker was ready, the pool is broken, and

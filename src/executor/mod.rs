@@ -4,6 +4,7 @@ mod blocking;
 mod builder;
 mod completion;
 mod ending;
+mod forking;
 mod handle;
 pub(crate) mod map;
 mod pool;

@@ -18,7 +18,7 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 use crate::error::Refusal;
 use crate::wire::frame::{PreambleSearch, VERSION, split_header, split_kind};
 use crate::wire::hello::{WorkerHello, peek_version};
-use crate::wire::message::{InitFailure, Kind, Ready};
+use crate::wire::message::{HookFailure, InitFailure, Kind, Ready};
 
 /// A child that has printed so much without a hello is none of ours.
 const LONGEST_BANNER: usize = 1 << 20;
@@ -94,6 +94,10 @@ impl Handshake {
             (Self::Initialising { .. }, Kind::PreloadFailed) => {
                 let (failure, _) = split_header::<InitFailure>(body)?;
                 Ok(Heard::Refused(Refusal::Preload(failure)))
+            }
+            (Self::Initialising { .. }, Kind::HookFailed) => {
+                let (failure, _) = split_header::<HookFailure>(body)?;
+                Ok(Heard::Refused(Refusal::Hook(failure)))
             }
             (&&mut Self::Initialising { claims }, Kind::Ready) => {
                 let (Ready { segments }, _) = split_header(body)?;

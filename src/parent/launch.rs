@@ -15,8 +15,8 @@ use crate::sys::memory::SharedPageRef;
 use crate::sys::process::Exit;
 use crate::sys::signal::{SIGCHLD, is_ignored};
 use crate::wire::frame::{PREAMBLE, VERSION, put_frame};
-use crate::wire::hello::{Hello, PreloadHeader, ServerHello};
-use crate::wire::message::{Kind, Stop};
+use crate::wire::hello::{CallHeader, Hello, ServerHello};
+use crate::wire::message::{HookFailure, HookStage, Kind, Stop};
 
 /// How long a child may live on that has closed its output.
 pub(super) const LAST_MOMENTS: Duration = Duration::from_millis(500);
@@ -55,6 +55,8 @@ pub(crate) struct Launch {
     pub(crate) max_tasks_per_child: Option<u64>,
     pub(crate) max_memory_per_child: Option<u64>,
     pub(crate) preload: Option<Call>,
+    /// Around forks, in the order in which they were asked for.
+    pub(crate) hooks: Vec<(HookStage, Call)>,
     pub(crate) initializer: Option<Call>,
     pub(crate) exit_hook: Option<Call>,
 }
@@ -73,10 +75,15 @@ impl Default for Launch {
             max_tasks_per_child: None,
             max_memory_per_child: None,
             preload: None,
+            hooks: Vec::new(),
             initializer: None,
             exit_hook: None,
         }
     }
+}
+
+fn header(call: &Call) -> CallHeader {
+    CallHeader { function: call.function, length: call.arguments.len() as u64 }
 }
 
 impl Launch {
@@ -91,6 +98,10 @@ impl Launch {
         self.shared_memory as u64 / 2
     }
 
+    fn hooks(&self, stage: HookStage) -> impl Iterator<Item = &Call> {
+        self.hooks.iter().filter(move |hook| hook.0 == stage).map(|hook| &hook.1)
+    }
+
     /// The hello, with what comes behind it.
     pub(crate) fn hello(
         &self,
@@ -101,10 +112,7 @@ impl Launch {
         let is_fresh = self.start_method == StartMethod::Spawn;
         let functions = is_fresh.then(|| Registry::global().names());
         let preload = self.preload.as_ref().filter(|_| is_fresh);
-        let header = preload.map(|call| PreloadHeader {
-            function: call.function,
-            length: call.arguments.len() as u64,
-        });
+        let after_fork: Vec<_> = self.hooks(HookStage::After).filter(|_| !is_fresh).collect();
         let initializer = self.initializer.as_ref();
         let hello = Hello {
             version: VERSION,
@@ -116,16 +124,19 @@ impl Launch {
             pass_fds: self.program.pass_fds.clone(),
             max_tasks: self.leaves_after(),
             functions,
-            preload: header,
+            preload: preload.map(header),
+            after_fork: after_fork.iter().map(|call| header(call)).collect(),
             initializer: initializer.map(|call| call.function),
             claims,
             shared_memory: self.memory_for_results(),
         };
-        let first = preload.map(|call| call.arguments.clone());
-        let second = initializer.map(|call| call.arguments.clone());
-        let arguments = match (first, second) {
-            (Some(first), Some(second)) => Bytes::from([&first[..], &second[..]].concat()).into(),
-            (first, second) => first.or(second).unwrap_or_default(),
+        let calls: Vec<_> = preload.into_iter().chain(after_fork).chain(initializer).collect();
+        let arguments = match &calls[..] {
+            [call] => call.arguments.clone(), // which may be large
+            calls => {
+                let parts: Vec<_> = calls.iter().map(|call| &call.arguments[..]).collect();
+                Bytes::from(parts.concat()).into()
+            }
         };
         (hello, arguments)
     }
@@ -136,20 +147,27 @@ impl Launch {
         (Stop { exit_hook: call.map(|call| call.function) }, arguments)
     }
 
-    /// What a fork server is told first, with its preload's arguments.
+    /// What a fork server is told first, with the arguments of what it calls.
     pub(crate) fn server_hello(&self, worker: WorkerId) -> io::Result<BytesMut> {
-        let call = self.preload.as_ref();
+        let before: Vec<_> = self.hooks(HookStage::Before).collect();
+        let after: Vec<_> = self.hooks(HookStage::AfterInParent).collect();
+        let headers = |calls: &[&Call]| calls.iter().map(|call| header(call)).collect();
         let hello = ServerHello {
             version: VERSION,
             identity: Identity::of_worker(&self.name, worker),
             functions: Registry::global().names(),
-            preload: call.map(|call| call.function),
+            preload: self.preload.as_ref().map(header),
+            before_fork: headers(&before),
+            after_fork_in_parent: headers(&after),
             pass_fds: self.program.pass_fds.clone(),
         };
-        let arguments = call.map(|call| &call.arguments[..]).unwrap_or_default();
+        let calls: Vec<_> = self.preload.iter().chain(before).chain(after).collect();
+        let length = calls.iter().map(|call| call.arguments.len()).sum();
         let mut message = PREAMBLE.to_vec();
-        put_frame(&mut message, Kind::Hello, &hello, arguments.len())?;
-        message.extend_from_slice(arguments);
+        put_frame(&mut message, Kind::Hello, &hello, length)?;
+        for call in calls {
+            message.extend_from_slice(&call.arguments[..]);
+        }
         Ok(BytesMut::from(&message[..]))
     }
 
@@ -160,8 +178,15 @@ impl Launch {
 
     /// What to say of a process that cannot serve.
     pub(crate) fn refused(&self, place: PoolProcess, refusal: Refusal) -> StartError {
-        let name = |call: &Option<Call>| call.as_ref().map_or("", |call| call.name);
-        StartError::refused(place, name(&self.initializer), name(&self.preload), refusal)
+        let call = match &refusal {
+            Refusal::Initializer(_) => self.initializer.as_ref(),
+            Refusal::Preload(_) => self.preload.as_ref(),
+            Refusal::Hook(HookFailure { stage, number, .. }) => {
+                self.hooks(*stage).nth(*number as usize)
+            }
+            _ => None,
+        };
+        StartError::refused(place, call.map_or("", |call| call.name), refusal)
     }
 
     /// What to say of a process that has died before it was ready, perhaps without a word.
@@ -183,8 +208,14 @@ impl Launch {
     pub(crate) fn timed_out(&self, place: PoolProcess, initialising: bool) -> StartError {
         let limit = self.start_timeout;
         let is_worker = matches!(place, PoolProcess::Worker(_));
+        let is_forked = self.start_method == StartMethod::ForkServer;
+        let has_hooks = is_worker && is_forked && self.hooks(HookStage::After).next().is_some();
         match (self.initializer.as_ref().filter(|_| is_worker), &self.preload) {
             _ if !initialising => StartError::Timeout { place, limit, hint: self.program.hint() },
+            _ if has_hooks => {
+                let hint = "\nits `after_fork` hooks, or its initializer, did not end";
+                StartError::Timeout { place, limit, hint }
+            }
             (Some(call), _) => StartError::initializer_timed_out(call.name, place, limit),
             (None, Some(call)) => StartError::preload_timed_out(call.name, place, limit),
             (None, None) => StartError::Timeout { place, limit, hint: "" },

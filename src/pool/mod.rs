@@ -23,3 +23,4 @@ pub use self::shutdown::{Shutdown, ShutdownReport};
 pub(crate) use self::size::allowed_workers;
 /// Who holds a pool says these words, and knows no scheduler.
 pub(crate) use crate::scheduler::{Force, OnWorkerDeath, Wishes};
+pub(crate) use crate::wire::message::HookStage;

@@ -13,7 +13,7 @@ use crate::codec::Fault;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::function::{Call, Registry};
 use crate::memory::{Arena, Payload};
-use crate::parent::birth::{ForkServer, Spawn, Start};
+use crate::parent::birth::{Spawn, Start, fork_server};
 use crate::parent::{FailedOutput, Launch, StartMethod};
 use crate::pool::admission::Pool;
 use crate::pool::commons::Commons;
@@ -21,6 +21,7 @@ use crate::pool::engine::{self, Engine};
 use crate::pool::exits::ExitHook;
 use crate::pool::size::{allowed_workers, cpus, default_workers};
 use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
+use crate::wire::message::HookStage;
 use crate::wire::role::{is_uninitialised_worker, report_missing_init};
 
 /// The most tasks in the hands of one worker. It must leave room on the page of claims.
@@ -42,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) initializer_retries: u32,
     pub(crate) grace_period: Duration,
     pub(crate) preload: Option<Result<Call, BuildErrorKind>>,
+    pub(crate) hooks: Vec<Result<(HookStage, Call), BuildErrorKind>>,
     pub(crate) initializer: Option<Result<Call, BuildErrorKind>>,
     pub(crate) exit_hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
 }
@@ -59,6 +61,7 @@ impl Default for Settings {
             initializer_retries: 8,
             grace_period: Duration::from_secs(2),
             preload: None,
+            hooks: Vec::new(),
             initializer: None,
             exit_hook: None,
         }
@@ -96,12 +99,14 @@ impl Settings {
     ) -> Result<(Arc<Pool>, impl Future<Output = ()> + Send + use<>), BuildError> {
         let max_workers = config.max_workers;
         let preload = self.preload.transpose()?;
+        let hooks = self.hooks.into_iter().collect::<Result<_, _>>()?;
         let hook = prepared_hook(self.exit_hook, self.launch.max_payload)?;
         let exit_hook = hook.as_ref().map(|hook| hook.call.clone());
         let initializer = self.initializer.transpose()?;
         // A builder may make several pools, each of which prints what its own workers say.
         let failed_output = FailedOutput::default();
-        let launch = Launch { failed_output, preload, initializer, exit_hook, ..self.launch };
+        let launch =
+            Launch { failed_output, preload, hooks, initializer, exit_hook, ..self.launch };
         let launch = Arc::new(launch);
         let start = start.unwrap_or_else(|| starter(&launch, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));
@@ -158,7 +163,7 @@ fn starter(launch: &Arc<Launch>, runtime: &Handle) -> Arc<dyn Start> {
     match launch.start_method {
         StartMethod::Spawn => Arc::new(Spawn),
         StartMethod::ForkServer => {
-            let (server, work) = ForkServer::new(Arc::clone(launch));
+            let (server, work) = fork_server(Arc::clone(launch));
             runtime.spawn(work);
             Arc::new(server)
         }

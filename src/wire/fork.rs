@@ -31,6 +31,10 @@ pub(crate) enum Answer {
     Failed {
         errno: i32,
     },
+    /// No worker, as a hook has failed. A frame of this length follows, which says which and how.
+    HookFailed {
+        length: u32,
+    },
 }
 
 impl Request {
@@ -56,6 +60,7 @@ impl Answer {
             Self::Forked { pid } => join(1, pid),
             Self::Reaped { status } => join(2, status.cast_unsigned()),
             Self::Failed { errno } => join(3, errno.cast_unsigned()),
+            Self::HookFailed { length } => join(4, length),
         }
     }
 
@@ -64,7 +69,21 @@ impl Answer {
             (1, pid) => Ok(Self::Forked { pid }),
             (2, status) => Ok(Self::Reaped { status: status.cast_signed() }),
             (3, errno) => Ok(Self::Failed { errno: errno.cast_signed() }),
+            (4, length) => Ok(Self::HookFailed { length }),
             _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+impl Answer {
+    /// How many bytes follow.
+    pub(crate) fn rest(self) -> io::Result<usize> {
+        match self {
+            Self::HookFailed { length } if length as usize > 2 * MOST_TEXT => {
+                Err(io::ErrorKind::InvalidData.into())
+            }
+            Self::HookFailed { length } => Ok(length as usize),
+            _ => Ok(0),
         }
     }
 }
@@ -88,9 +107,13 @@ mod tests {
         for request in [Request::Fork, Request::Reap { pid: u32::MAX }] {
             assert_eq!(Request::from_bytes(request.to_bytes()).unwrap(), request);
         }
-        let (pid, status, errno) = (7, -1, 11);
-        for answer in [Answer::Forked { pid }, Answer::Reaped { status }, Answer::Failed { errno }]
-        {
+        let (pid, status, errno, length) = (7, -1, 11, 99);
+        for answer in [
+            Answer::Forked { pid },
+            Answer::Reaped { status },
+            Answer::Failed { errno },
+            Answer::HookFailed { length },
+        ] {
             assert_eq!(Answer::from_bytes(answer.to_bytes()).unwrap(), answer);
         }
     }
@@ -99,5 +122,6 @@ mod tests {
     fn malformed_messages_are_errors() {
         assert!(Request::from_bytes([0xFF; SIZE]).is_err());
         assert!(Answer::from_bytes([0; SIZE]).is_err());
+        assert!(Answer::HookFailed { length: u32::MAX }.rest().is_err());
     }
 }

@@ -27,7 +27,9 @@ pub(crate) struct Hello {
     /// forked the worker was told.
     pub(crate) functions: Option<Vec<FunctionName>>,
     /// If it is to be run in the worker itself. Its arguments are the beginning of the payload.
-    pub(crate) preload: Option<PreloadHeader>,
+    pub(crate) preload: Option<CallHeader>,
+    /// Hooks that a forked worker runs next, in this order. Their arguments follow.
+    pub(crate) after_fork: Vec<CallHeader>,
     /// Position of the initializer.
     pub(crate) initializer: Option<u32>,
     pub(crate) claims: Option<SharedPageRef>,
@@ -36,13 +38,15 @@ pub(crate) struct Hello {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PreloadHeader {
+pub(crate) struct CallHeader {
+    /// The function's position.
     pub(crate) function: u32,
     /// How many bytes its arguments take.
     pub(crate) length: u64,
 }
 
-/// What a fork server must know; the preload's arguments are the payload.
+/// What a fork server must know; the arguments of what it calls are the payload, in the order in
+/// which they are named here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServerHello {
     /// First, so that every version can read it.
@@ -52,13 +56,20 @@ pub(crate) struct ServerHello {
     pub(crate) identity: Identity,
     /// The functions that tasks name by their position here.
     pub(crate) functions: Vec<FunctionName>,
-    /// Position of the preload.
-    pub(crate) preload: Option<u32>,
+    pub(crate) preload: Option<CallHeader>,
+    /// Hooks that it runs around each fork, in the order in which they were asked for.
+    pub(crate) before_fork: Vec<CallHeader>,
+    pub(crate) after_fork_in_parent: Vec<CallHeader>,
     /// Descriptors that it keeps, of those that it has inherited.
     pub(crate) pass_fds: Vec<i32>,
 }
 
 impl Hello {
+    /// Whether something of the user's runs before the worker is ready.
+    pub(crate) fn calls_something(&self) -> bool {
+        self.preload.is_some() || !self.after_fork.is_empty() || self.initializer.is_some()
+    }
+
     pub(crate) fn max_payload(&self) -> usize {
         usize::try_from(self.max_payload).unwrap_or(usize::MAX)
     }

@@ -66,6 +66,8 @@ byte_enum! {
         InitFailed = 18,
         /// Worker or fork server → supervisor: [`InitFailure`] of the preload.
         PreloadFailed = 25,
+        /// Worker or fork server → supervisor: [`HookFailure`].
+        HookFailed = 30,
         /// Worker → supervisor: [`ReplyHeader`], with the result as payload.
         Reply = 19,
         /// Worker → supervisor: leaving as told. [`Goodbye`], with the exit hook's result as
@@ -257,4 +259,41 @@ pub(crate) enum InitFailure {
     Failed(String),
     /// It has not failed, but after it this process cannot be forked.
     CannotFork(String),
+}
+
+/// When a hook around a fork runs, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum HookStage {
+    /// In the server.
+    Before,
+    /// In the server.
+    AfterInParent,
+    /// In the worker.
+    After,
+}
+
+impl fmt::Display for HookStage {
+    /// As users know it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Before => "before_fork",
+            Self::AfterInParent => "after_fork_in_parent",
+            Self::After => "after_fork",
+        })
+    }
+}
+
+/// Which hook has failed, so that there is no worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HookFailure {
+    pub(crate) stage: HookStage,
+    /// Which of the hooks of this stage.
+    pub(crate) number: u32,
+    pub(crate) failure: InitFailure,
+}
+
+impl HookFailure {
+    pub(crate) fn new(stage: HookStage, number: usize, failure: InitFailure) -> Self {
+        Self { stage, number: u32::try_from(number).unwrap_or(u32::MAX), failure }
+    }
 }

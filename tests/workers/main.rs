@@ -7,6 +7,7 @@ mod journal;
 
 mod copies;
 mod exit_hook;
+mod fork_hooks;
 mod forkserver;
 mod forkserver_death;
 mod hostile;

@@ -60,6 +60,7 @@ fn hello() -> Hello {
         max_tasks: None,
         functions: None,
         preload: None,
+        after_fork: Vec::new(),
         initializer: None,
         claims: None,
         shared_memory: 1 << 20,

@@ -27,95 +27,29 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::base::{Delay, ResourceLimits, WorkerId, log};
-use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
+use crate::error::{DeathReport, PoolProcess, Refusal, StartError, WorkerDeath};
+use crate::parent::birth::orders::{ForkOrder, ForkRequest, Forked, ServerClient};
 use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::output::{Drained, drain};
 use crate::parent::program::{Program, start_child};
 use crate::sys::descriptor::{Descriptor, RoomToStart, room_for};
 use crate::sys::fork;
-use crate::sys::pipe::{ParentPipes, WorkerPipes, worker_pipes};
+use crate::sys::pipe::worker_pipes;
 use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
 use crate::sys::socket::{Channel, control_socket, send_with_descriptors};
 use crate::wire::fork::{Answer, Request, SIZE};
-use crate::wire::frame::frame_codec;
+use crate::wire::frame::{LENGTH, frame_codec, split_header, split_kind};
 use crate::wire::role::Role;
-
-/// Reaches the task that owns the server; that ends with the last of these.
-#[derive(Clone, Debug)]
-pub(crate) struct ForkServer {
-    /// Unbounded: there are at most two for each worker, and one at the end.
-    orders: mpsc::UnboundedSender<ForkOrder>,
-}
-
-/// Names a worker to the server that has forked it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Forked {
-    pub(crate) pid: u32,
-    /// The pid of the server.
-    pub(crate) parent: u32,
-    /// Which of the servers, as another one may have a child with that pid.
-    server: u64,
-}
-
-#[derive(Debug)]
-enum ForkOrder {
-    Fork(ForkRequest),
-    Reap(Forked, oneshot::Sender<Exit>),
-    Stop(oneshot::Sender<()>),
-}
-
-/// A worker that is wanted.
-#[derive(Debug)]
-struct ForkRequest {
-    worker: WorkerId,
-    /// Made only when it is passed on: many may wait for the server to start, and descriptors are
-    /// few.
-    pipes: Option<Box<(ParentPipes, WorkerPipes)>>,
-    reply: oneshot::Sender<Result<(Forked, ParentPipes), StartError>>,
-}
 
 /// The most requests that wait for their answers. It bounds the descriptors that are under way, and
 /// is enough to keep the server busy.
 const MOST_SENT: usize = 16;
 
-impl ForkServer {
-    /// Begins with no server.
-    pub(crate) fn new(launch: Arc<Launch>) -> (Self, impl Future<Output = ()> + Send) {
-        let (orders, receiver) = mpsc::unbounded_channel();
-        (Self { orders }, run(launch, receiver))
-    }
-
-    /// Has a worker forked, and returns this process's ends of its pipes. `None` if the runtime is
-    /// ending.
-    pub(crate) async fn fork(
-        &self,
-        worker: WorkerId,
-    ) -> Option<Result<(Forked, ParentPipes), StartError>> {
-        let (reply, answer) = oneshot::channel();
-        self.orders.send(ForkOrder::Fork(ForkRequest { worker, pipes: None, reply })).ok()?;
-        answer.await.ok()
-    }
-
-    /// Has a worker reaped that has exited. `None` if the server that has forked it is gone.
-    pub(crate) async fn reap(&self, worker: Forked) -> Option<Exit> {
-        let (reply, answer) = oneshot::channel();
-        self.orders.send(ForkOrder::Reap(worker, reply)).ok()?;
-        answer.await.ok()
-    }
-
-    /// Has a worker reaped that has exited; nobody asks how.
-    pub(crate) fn reap_later(&self, worker: Forked) {
-        let _ = self.orders.send(ForkOrder::Reap(worker, oneshot::channel().0)); // or it has gone
-    }
-
-    /// Ends the server, and returns when it is reaped.
-    pub(crate) async fn stop(&self) {
-        let (stopped, end) = oneshot::channel();
-        if self.orders.send(ForkOrder::Stop(stopped)).is_ok() {
-            let _ = end.await; // or the runtime is ending
-        }
-    }
+/// Begins with no server. The future is the task that owns it.
+pub(crate) fn fork_server(launch: Arc<Launch>) -> (ServerClient, impl Future<Output = ()> + Send) {
+    let (client, orders) = ServerClient::new();
+    (client, run(launch, orders))
 }
 
 async fn run(launch: Arc<Launch>, mut orders: mpsc::UnboundedReceiver<ForkOrder>) {
@@ -408,10 +342,16 @@ impl<'a> StartedServer<'a> {
                 }
             }
         }
-        while self.is_serving() && self.inbox.len() >= SIZE {
-            let mut bytes = [0; SIZE];
-            self.inbox.copy_to_slice(&mut bytes);
-            self.hand_out(Answer::from_bytes(bytes)?)?;
+        while self.is_serving()
+            && let Some((bytes, behind)) = self.inbox.split_first_chunk::<SIZE>()
+        {
+            let answer = Answer::from_bytes(*bytes)?;
+            if behind.len() < answer.rest()? {
+                break;
+            }
+            self.inbox.advance(SIZE);
+            let rest = self.inbox.split_to(answer.rest()?);
+            self.hand_out(answer, &rest)?;
         }
         if self.is_serving() {
             self.send(); // there is room for more
@@ -419,7 +359,7 @@ impl<'a> StartedServer<'a> {
         Ok(())
     }
 
-    fn hand_out(&mut self, answer: Answer) -> io::Result<()> {
+    fn hand_out(&mut self, answer: Answer, rest: &[u8]) -> io::Result<()> {
         self.silent_since = Instant::now();
         self.is_short = false;
         match (self.sent.pop_front(), answer) {
@@ -437,6 +377,12 @@ impl<'a> StartedServer<'a> {
             }
             (Some(ForkOrder::Fork(fork)), Answer::Failed { errno }) => {
                 let error = self.launch.failed(io::Error::from_raw_os_error(errno));
+                let _ = fork.reply.send(Err(error)); // or nobody waits any more
+            }
+            (Some(ForkOrder::Fork(fork)), Answer::HookFailed { .. }) => {
+                let (_, body) = split_kind(rest.get(LENGTH..).unwrap_or_default())?;
+                let refusal = Refusal::Hook(split_header(body)?.0);
+                let error = self.launch.refused(self.place(), refusal);
                 let _ = fork.reply.send(Err(error)); // or nobody waits any more
             }
             (Some(ForkOrder::Reap(_, reply)), Answer::Reaped { status }) => {

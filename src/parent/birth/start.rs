@@ -11,7 +11,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use crate::base::WorkerId;
 use crate::error::StartError;
-use crate::parent::birth::forkserver::{ForkServer, Forked};
+use crate::parent::birth::orders::{Forked, ServerClient};
 use crate::parent::launch::Launch;
 use crate::parent::message::{Order, Orders, Why};
 use crate::parent::program::start_child;
@@ -157,7 +157,7 @@ impl Body for OwnChild {
     }
 }
 
-impl Start for ForkServer {
+impl Start for ServerClient {
     /// This may take as long as the server needs to start, so it can be given up.
     fn start<'a>(
         &'a self,
@@ -176,7 +176,7 @@ impl Start for ForkServer {
 async fn fork(
     worker: WorkerId,
     launch: &Launch,
-    server: &ForkServer,
+    server: &ServerClient,
     orders: &mut Orders,
 ) -> Result<Spawned, StartError> {
     let mut forking = pin!(server.fork(worker));
@@ -211,11 +211,11 @@ fn interrupted() -> io::Error {
 struct ForkedChild {
     reaper: Reaper,
     forked: Forked,
-    server: ForkServer,
+    server: ServerClient,
 }
 
 impl ForkedChild {
-    fn take_over(forked: Forked, pipes: ParentPipes, server: &ForkServer) -> io::Result<Spawned> {
+    fn take_over(forked: Forked, pipes: ParentPipes, server: &ServerClient) -> io::Result<Spawned> {
         let reaper = Reaper::new(ChildProcess::forked(forked.pid, forked.parent)?)?;
         let body = Self { reaper, forked, server: server.clone() };
         Spawned::new(Box::new(body), pipes, SharedPage::create().ok())

@@ -8,9 +8,9 @@ use crate::testing::fuzzing::{Seeds, frame, split};
 use crate::wire::fork::{Answer, Request};
 use crate::wire::frame::{PREAMBLE, VERSION, frame_codec, split_header, split_kind};
 use crate::wire::hello::{
-    FunctionName, Hello, PreloadHeader, ProcessHello, ServerHello, WorkerHello, peek_version,
+    CallHeader, FunctionName, Hello, ProcessHello, ServerHello, WorkerHello, peek_version,
 };
-use crate::wire::message::{InitFailure, Kind, PanicReport, Ready};
+use crate::wire::message::{HookFailure, HookStage, InitFailure, Kind, PanicReport, Ready};
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large in a handshake.
@@ -20,6 +20,11 @@ fn greeting(differences: &[&str], rest: &[u8]) -> Vec<u8> {
     let differences = differences.iter().map(|text| (*text).to_owned()).collect();
     let hello = WorkerHello { version: VERSION, claims: true, differences };
     [&[200], &PREAMBLE[..], &frame(Kind::WorkerHello, &hello, &[]), rest].concat()
+}
+
+fn hook_failure() -> HookFailure {
+    let failure = InitFailure::Failed("no lock".to_owned());
+    HookFailure { stage: HookStage::After, number: 1, failure }
 }
 
 fn report() -> PanicReport {
@@ -36,6 +41,7 @@ fn first_words() {
         .with("banner", [b"\x05running 1 test\n\xF5", &greeting(&[], &[])[1..]].concat())
         .with("differences", greeting(&["`a::b` is missing", "`c` differs"], &[]))
         .with("init-failed", greeting(&[], &frame(Kind::InitFailed, &failure, &[])))
+        .with("hook-failed", greeting(&[], &frame(Kind::HookFailed, &hook_failure(), &[])))
         .with("preload-failed", greeting(&[], &frame(Kind::PreloadFailed, &unforkable, &[])))
         .with("no-init", [&[1], &PREAMBLE[..], &frame(Kind::NotInitialised, &(), &[])].concat());
     seeds.fuzz((MOST, 16), |input| {
@@ -79,7 +85,8 @@ fn hellos() {
         pass_fds: vec![7],
         max_tasks: Some(7),
         functions: Some(vec![function("a::b"), function("c")]),
-        preload: Some(PreloadHeader { function: 1, length: 2 }),
+        preload: Some(CallHeader { function: 1, length: 2 }),
+        after_fork: vec![CallHeader { function: 2, length: 1 }],
         initializer: Some(0),
         claims: None,
         shared_memory: 1 << 28,
@@ -88,7 +95,9 @@ fn hellos() {
         version: VERSION,
         identity: identity(),
         functions: vec![function("a::b")],
-        preload: Some(0),
+        preload: Some(CallHeader { function: 0, length: 1 }),
+        before_fork: vec![CallHeader { function: 0, length: 0 }],
+        after_fork_in_parent: Vec::new(),
         pass_fds: vec![7],
     };
     let process = ProcessHello {
