@@ -114,6 +114,9 @@
 //! `ERROR` for panics in callbacks and in handlers of worker output. Without it the latter are
 //! printed to standard error.
 //!
+//! `fastrand2`, `rand09` and `rand010` (off by default) each add the function of that name to
+//! [`reseed`], for the versions 2 of fastrand, 0.9 and 0.10 of rand.
+//!
 //! # When not to use it
 //!
 //! Arguments and results are encoded and cross a pipe (but for [`SharedSlice`]), and a round trip
@@ -153,6 +156,7 @@ mod testing;
 mod wire;
 
 pub use crate::base::{AuthKey, CurrentProcess, ResourceLimits, TaskId, WorkerId, current_process};
+pub use crate::child::reseed;
 pub use crate::child::{
     Current, StateError, current, init, preloaded, state, try_current, worker_main,
 };
@@ -183,6 +187,13 @@ pub use crate::process::{
     active_children, parent_process,
 };
 pub use crate::scheduler::{LeaveReason, OnWorkerDeath};
+
+#[cfg(feature = "fastrand2")]
+register!(reseed::fastrand2);
+#[cfg(feature = "rand010")]
+register!(reseed::rand010);
+#[cfg(feature = "rand09")]
+register!(reseed::rand09);
 
 /// Chapters to read: for those who know another tool, and for those who have to choose one, start
 /// methods, what values can cross, and what things cost.

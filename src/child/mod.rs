@@ -17,6 +17,7 @@ mod panic;
 mod prepare;
 mod process;
 mod progress;
+pub mod reseed;
 mod stream;
 mod worker;
 
