@@ -84,6 +84,7 @@
 //! | limit running time, retry after deaths | [`ProcessPoolExecutor::task`] |
 //! | run over many inputs, in their order or not | [`ProcessPoolExecutor::map`], [`Map`] |
 //! | take results as they come | [`as_completed`] |
+//! | wait until a task runs | [`TaskHandle::started`] |
 //! | show how far a task has come | [`Current::progress`], [`TaskHandle::progress`] |
 //! | let a task end early in good order | [`Current::is_cancelled`] |
 //! | wait for the first, for a failure, or for all | [`wait`] |
@@ -170,8 +171,8 @@ pub use crate::executor::map::Map;
 pub use crate::executor::map::shape;
 pub use crate::executor::{
     AbortOnDrop, AsCompleted, AsCompletedWithin, Builder, Completed, Deadline, Ending,
-    ProcessPoolExecutor, ProgressStream, ReturnWhen, TaskBuilder, TaskHandle, TaskSet, Unfinished,
-    WorkerCommand, as_completed, wait,
+    ProcessPoolExecutor, ProgressStream, ReturnWhen, Started, TaskBuilder, TaskHandle, TaskSet,
+    Unfinished, WorkerCommand, as_completed, wait,
 };
 pub use crate::function::{Callable, TaskFn, ValueForms, marker, value_forms};
 pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};

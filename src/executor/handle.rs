@@ -13,6 +13,7 @@ use crate::base::TaskId;
 use crate::error::TaskError;
 use crate::executor::blocking::block_on;
 use crate::executor::progress::ProgressStream;
+use crate::executor::started::Started;
 use crate::pool::task::{Cancellation, TaskCell, TaskStatus};
 use crate::pool::{Command, Commons};
 
@@ -78,6 +79,36 @@ impl<R> TaskHandle<R> {
     /// Whether the task is over: finished or cancelled.
     pub fn is_done(&self) -> bool {
         matches!(self.status(), TaskStatus::Finished | TaskStatus::Cancelled)
+    }
+
+    /// Waits until the task runs in a worker, and returns where it stands then:
+    /// [`Running`](TaskStatus::Running), or [`Finished`](TaskStatus::Finished) or
+    /// [`Cancelled`](TaskStatus::Cancelled) if it was over before anybody looked, be it that it
+    /// never began. It never returns [`Pending`](TaskStatus::Pending).
+    ///
+    /// A task that is to be [tried again](crate::TaskBuilder::retries) waits in between, and then
+    /// this waits for its next attempt. Tasks whose begin nobody waits for pay nothing for it.
+    ///
+    /// ```
+    /// # fn convert(file: String) -> usize { file.len() }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+    /// use procpool::TaskStatus;
+    ///
+    /// let handle = pool.submit(convert, "film.mkv".to_owned()).await?;
+    /// if handle.started().await == TaskStatus::Running {
+    ///     println!("{} has left the queue", handle.id());
+    /// }
+    /// let size = handle.await?;
+    /// # let _: usize = size;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing; call it again to wait again.
+    pub fn started(&self) -> Started {
+        Started::new(Arc::clone(&self.cell), Arc::clone(&self.pool))
     }
 
     /// What the task [reports](crate::Current::progress) of itself, as a stream that ends when the

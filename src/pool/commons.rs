@@ -1,6 +1,7 @@
 //! What the handles of a pool and its supervisor have in common.
 
 use std::sync::{Arc, MutexGuard, OnceLock};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -9,6 +10,7 @@ use crate::base::sync::Mutex;
 use crate::base::{Clock, TaskId};
 use crate::error::BrokenProcessPool;
 use crate::memory::Arena;
+use crate::pool::task::cell::{TaskCell, TaskStatus};
 use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
@@ -97,6 +99,24 @@ impl Commons {
     /// Held for moments only, never across an await.
     pub(crate) fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock()
+    }
+
+    /// Waits for the begin of a task, or its end; who waits is woken when it is about to begin. The
+    /// flag says that it is: its worker says no more than that it has, on a page, so who waits has
+    /// to look.
+    pub(crate) fn poll_started(
+        &self,
+        cell: &TaskCell,
+        place: &mut Option<u64>,
+        waker: &Waker,
+    ) -> (Poll<TaskStatus>, bool) {
+        let view = self.view();
+        let (started, replaced) = cell.poll_started(place, waker);
+        let front = |(worker, _)| view.scheduler.pipeline(worker).next();
+        let is_next = started.is_pending() && cell.holder().and_then(front) == Some(cell.id());
+        drop(view);
+        drop(replaced); // only now that nothing is locked
+        (started, is_next)
     }
 
     /// The first reason counts.

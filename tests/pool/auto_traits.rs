@@ -13,7 +13,7 @@ use procpool::{
     ExitTypeError, LeaveReason, Map, OnWorkerDeath, OutputLine, ParentProcess, PoolEvent,
     PoolStats, Process, ProcessBuilder, ProcessError, ProcessHandle, ProcessPoolExecutor,
     ProcessStdio, Progress, ProgressStream, ResizeError, ReturnWhen, RunError, Sentinel, Shutdown,
-    ShutdownReport, StateError, SubmitError, TaskBuilder, TaskError, TaskHandle, TaskId,
+    ShutdownReport, Started, StateError, SubmitError, TaskBuilder, TaskError, TaskHandle, TaskId,
     TaskOutcome, TaskOutcomes, TaskPanic, TaskSet, TaskStatus, Unfinished, WorkerCommand,
     WorkerDeath, WorkerId, WorkerInfo, WorkerOutput, WorkerState,
 };
@@ -56,6 +56,7 @@ fn handles_and_their_settings() {
 fn what_is_polled_may_be_shared_and_moved_whatever_the_result_is() {
     polled::<TaskHandle<Local>>();
     polled::<AbortOnDrop<Local>>();
+    polled::<Started>();
     polled::<AsCompleted<Local>>();
     polled::<AsCompletedWithin<Local>>();
     polled::<TaskSet<Local>>();

@@ -29,6 +29,7 @@ mod registration;
 mod runtimes;
 mod shutdown;
 mod size;
+mod started;
 mod stats;
 mod submit;
 mod task_errors;

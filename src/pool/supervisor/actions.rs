@@ -140,6 +140,7 @@ impl Supervisor {
         let Some(entry) = self.ledger.get(task) else { return };
         let first = entry.cell().give_up_place();
         self.places += usize::from(first);
+        self.starters.extend(entry.cell().take_starters().into_values());
         observer.task_started(now, entry.cell(), first);
     }
 

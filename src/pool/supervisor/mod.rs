@@ -10,6 +10,7 @@ mod leftovers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -57,6 +58,8 @@ pub(crate) struct Supervisor {
     /// them.
     reported: Vec<(Arc<TaskCell>, ProgressMessage)>,
     resolved: Vec<Resolved>,
+    /// Who waits for tasks that are about to begin.
+    starters: Vec<Waker>,
     /// What is told before them.
     news: News,
     /// Maps whose streams have results to look at.
@@ -109,6 +112,7 @@ impl Supervisor {
             workers: BTreeMap::new(),
             reported: Vec::new(),
             resolved: Vec::new(),
+            starters: Vec::new(),
             news: News::default(),
             ripe: Vec::new(),
             places: 0,
@@ -145,6 +149,9 @@ impl Supervisor {
             }
         }
         std::mem::take(&mut self.news).send();
+        if !self.starters.is_empty() {
+            self.starters.drain(..).for_each(Waker::wake);
+        }
         if !self.resolved.is_empty() {
             for (entry, resolution) in self.resolved.drain(..) {
                 entry.cell().resolve(resolution);

@@ -15,6 +15,7 @@ use crate::function::Registry;
 use crate::memory::Payload;
 use crate::memory::page::{Asked, Claim, Revocation};
 use crate::pool::task::progress::{Progress, Reports};
+use crate::pool::task::waiters::Waiters;
 use crate::wire::message::Slot;
 
 /// An encoded result, or why there is none.
@@ -56,6 +57,8 @@ pub(crate) struct TaskCell {
     has_place: AtomicBool,
     /// As the stage says, for those who need not know it to the nanosecond.
     is_over: AtomicBool,
+    /// Somebody waits for its begin. Changed and looked at while the pool's view is locked.
+    is_awaited: AtomicBool,
     state: Mutex<CellState>,
 }
 
@@ -80,6 +83,8 @@ struct CellState {
 struct Watchers {
     callbacks: Vec<Callback>,
     reports: Reports,
+    /// Who waits for its begin.
+    starters: Waiters,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,6 +108,16 @@ impl CellState {
     /// The claim of a task that is in the hands of a worker.
     fn sent_claim(&self) -> Option<&Claim> {
         self.claim.as_ref().filter(|_| self.stage == TaskStage::Sent)
+    }
+
+    fn status(&self) -> TaskStatus {
+        match (self.stage, &self.claim) {
+            (TaskStage::Queued, _) => TaskStatus::Pending,
+            (TaskStage::Sent, Some(claim)) if !claim.has_begun() => TaskStatus::Pending,
+            (TaskStage::Sent, _) => TaskStatus::Running,
+            (TaskStage::Done, _) if self.is_cancelled() => TaskStatus::Cancelled,
+            (TaskStage::Done, _) => TaskStatus::Finished,
+        }
     }
 
     fn is_cancelled(&self) -> bool {
@@ -129,6 +144,7 @@ impl TaskCell {
             function,
             has_place: AtomicBool::new(has_place),
             is_over: AtomicBool::new(false),
+            is_awaited: AtomicBool::new(false),
             state: Mutex::new(state),
         })
     }
@@ -243,6 +259,15 @@ impl TaskCell {
         }
     }
 
+    /// Whom to wake as it is about to begin. The pool's view is locked.
+    pub(crate) fn take_starters(&self) -> BTreeMap<u64, Waker> {
+        if !self.is_awaited.load(Ordering::Relaxed) {
+            return BTreeMap::new();
+        }
+        self.is_awaited.store(false, Ordering::Relaxed);
+        self.state.lock().watchers().starters.take()
+    }
+
     /// It is to be called with these, if it is not over.
     pub(crate) fn set_arguments(&self, arguments: Payload) {
         let mut state = self.state.lock();
@@ -300,7 +325,8 @@ impl TaskCell {
         let callbacks = watchers.as_mut().map(|watchers| std::mem::take(&mut watchers.callbacks));
         let callbacks = callbacks.unwrap_or_default();
         let for_callbacks = (!callbacks.is_empty()).then(|| resolution.clone());
-        let readers = watchers.as_mut().map(|watchers| watchers.reports.take_waiting());
+        let readers = watchers.as_mut().map(|watchers| watchers.reports.readers.take());
+        let starters = watchers.as_mut().map(|watchers| watchers.starters.take());
         state.watchers = watchers;
         let arguments = std::mem::replace(&mut state.content, resolution);
         state.stage = TaskStage::Done;
@@ -311,7 +337,8 @@ impl TaskCell {
         if let Some(waker) = waker {
             waker.wake();
         }
-        readers.into_iter().flat_map(BTreeMap::into_values).for_each(Waker::wake);
+        let others = readers.into_iter().chain(starters);
+        others.flat_map(BTreeMap::into_values).for_each(Waker::wake);
         if let Some(resolution) = for_callbacks {
             for callback in callbacks {
                 self.call(callback, &resolution);
@@ -340,14 +367,7 @@ impl TaskCell {
     // ----- the handle's side -----
 
     pub(crate) fn status(&self) -> TaskStatus {
-        let state = self.state.lock();
-        match (state.stage, &state.claim) {
-            (TaskStage::Queued, _) => TaskStatus::Pending,
-            (TaskStage::Sent, Some(claim)) if !claim.has_begun() => TaskStatus::Pending,
-            (TaskStage::Sent, _) => TaskStatus::Running,
-            (TaskStage::Done, _) if state.is_cancelled() => TaskStatus::Cancelled,
-            (TaskStage::Done, _) => TaskStatus::Finished,
-        }
+        self.state.lock().status()
     }
 
     /// Cancels the task unless it has begun.
@@ -397,12 +417,36 @@ impl TaskCell {
         }
     }
 
+    /// Where it stands once it has begun or is over. Until then the waker is kept, and woken when
+    /// it is about to begin, or over. The pool's view must be locked.
+    pub(crate) fn poll_started(
+        &self,
+        place: &mut Option<u64>,
+        waker: &Waker,
+    ) -> (Poll<TaskStatus>, Option<Waker>) {
+        let mut state = self.state.lock();
+        let status = state.status();
+        if status != TaskStatus::Pending {
+            return (Poll::Ready(status), None);
+        }
+        let starters = &mut state.watchers().starters;
+        let place = *place.get_or_insert_with(|| starters.add());
+        let replaced = starters.wait(place, waker);
+        self.is_awaited.store(true, Ordering::Relaxed);
+        (Poll::Pending, replaced)
+    }
+
+    pub(crate) fn remove_starter(&self, place: u64) {
+        let waker = self.state.lock().watchers().starters.remove(place);
+        drop(waker); // only now that the cell is unlocked
+    }
+
     pub(crate) fn add_reader(&self) -> u64 {
-        self.state.lock().watchers().reports.add_reader()
+        self.state.lock().watchers().reports.readers.add()
     }
 
     pub(crate) fn remove_reader(&self, reader: u64) {
-        let waker = self.state.lock().watchers().reports.remove_reader(reader);
+        let waker = self.state.lock().watchers().reports.readers.remove(reader);
         drop(waker); // only now that the cell is unlocked
     }
 
@@ -418,7 +462,7 @@ impl TaskCell {
         if unseen.is_some() || state.is_done() {
             return Poll::Ready(unseen);
         }
-        let replaced = state.watchers().reports.wait(reader, waker);
+        let replaced = state.watchers().reports.readers.wait(reader, waker);
         drop(state);
         drop(replaced); // only now that the cell is unlocked
         Poll::Pending

@@ -5,6 +5,7 @@ pub(super) mod cell;
 pub(super) mod harvest;
 pub(super) mod ledger;
 mod progress;
+mod waiters;
 
 pub(crate) use self::budget::{Budget, HOLD};
 pub use self::cell::TaskStatus;
