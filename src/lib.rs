@@ -99,6 +99,8 @@
 //! | know what a task costs, and make it cost less | [Performance](guide::performance) |
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
 //! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
+//! | know when it is over, and why | [`ProcessPoolExecutor::closed`] |
+//! | break it for a reason of your own | [`ProcessPoolExecutor::abort`] |
 //! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
 //! | run one function in a process of its own, for its result | [`Process::spawn`] |
 //! | start a process, signal it, join it, as in Python | [`Process`] |
@@ -182,7 +184,7 @@ pub use crate::pool::watch::{
     DurationHistogram, Events, PoolEvent, PoolStats, TaskOutcome, TaskOutcomes, WorkerInfo,
     WorkerState,
 };
-pub use crate::pool::{ExitResult, ExitTypeError, Shutdown, ShutdownReport};
+pub use crate::pool::{CloseReason, ExitResult, ExitTypeError, Shutdown, ShutdownReport};
 pub use crate::process::{
     ParentProcess, Process, ProcessBuilder, ProcessError, ProcessHandle, ProcessStdio, Sentinel,
     active_children, parent_process,

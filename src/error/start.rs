@@ -1,5 +1,6 @@
 //! Why a worker did not become ready, and how that, or a death, breaks a pool.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -11,8 +12,9 @@ use crate::sys::resources::is_shortage;
 use crate::wire::message::{HookFailure, HookStage, InitFailure};
 use crate::wire::role::TRY_AGAIN;
 
-/// The pool cannot go on: its workers cannot be started or initialised, or one died under
-/// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break). The counterpart of Python's exception of
+/// The pool cannot go on: its workers cannot be started or initialised, one died under
+/// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break), or it was
+/// [aborted](crate::ProcessPoolExecutor::abort). The counterpart of Python's exception of
 /// the same name.
 #[derive(Clone, thiserror::Error)]
 #[error("the process pool is broken: {0}")]
@@ -24,6 +26,30 @@ pub(crate) enum BrokenCause {
     WorkerDied(#[source] WorkerDeath),
     #[error("{0}")]
     Start(#[source] StartError),
+    #[error("{0}")]
+    Aborted(#[source] AbortReason),
+}
+
+/// What the user says, in place of which it stands in an error.
+#[derive(Clone, Debug)]
+pub(crate) struct AbortReason(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for AbortReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for AbortReason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl BrokenCause {
+    pub(crate) fn aborted(reason: Box<dyn Error + Send + Sync>) -> Self {
+        Self::Aborted(AbortReason(reason.into()))
+    }
 }
 
 debug_as_text! { BrokenProcessPool }
@@ -36,7 +62,16 @@ impl BrokenProcessPool {
             | BrokenCause::Start(StartError::Died { death, .. } | StartError::ServerLost(death)) => {
                 Some(death)
             }
-            BrokenCause::Start(_) => None,
+            BrokenCause::Start(_) | BrokenCause::Aborted(_) => None,
+        }
+    }
+
+    /// What [`abort`](crate::ProcessPoolExecutor::abort) was given, if that broke the pool. An
+    /// error of your own is found again by `downcast_ref`.
+    pub fn abort_reason(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        match &self.0 {
+            BrokenCause::Aborted(AbortReason(reason)) => Some(&**reason),
+            BrokenCause::WorkerDied(_) | BrokenCause::Start(_) => None,
         }
     }
 
@@ -46,6 +81,7 @@ impl BrokenProcessPool {
         match &self.0 {
             BrokenCause::WorkerDied(death) => Some(death.pid()),
             BrokenCause::Start(error) => error.pid(),
+            BrokenCause::Aborted(_) => None,
         }
     }
 

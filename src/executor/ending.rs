@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 
-/// The end of something that has begun already: of a pool that was
-/// [shut down](crate::ProcessPoolExecutor::shutdown_with), or of the workers that are to be
+/// The end of something that has begun already: of a pool, which was
+/// [shut down](crate::ProcessPoolExecutor::shutdown_with) or [may
+/// be](crate::ProcessPoolExecutor::closed), or of the workers that are to be
 /// [replaced](crate::ProcessPoolExecutor::recycle).
 ///
 /// Unlike most futures it need not be polled. Await it to wait for the end, or drop it.

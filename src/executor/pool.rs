@@ -1,5 +1,6 @@
 //! The pool as its users hold it.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use crate::error::{ResizeError, Subject, SubmitError};
 use crate::executor::ending::Ending;
 use crate::parent::birth::resident_memory;
 use crate::pool::watch::{Events, PoolStats, WorkerInfo};
-use crate::pool::{Force, Pool, Shutdown, ShutdownReport, allowed_workers};
+use crate::pool::{CloseReason, Force, Pool, Shutdown, ShutdownReport, allowed_workers};
 
 /// A pool of worker processes that run ordinary functions; the counterpart of Python's
 /// `concurrent.futures.ProcessPoolExecutor`.
@@ -132,6 +133,69 @@ impl ProcessPoolExecutor {
     fn end_workers(&self, force: Force) -> Ending<ShutdownReport> {
         self.pool.end_workers(force);
         Ending::new(self.pool.ended())
+    }
+
+    /// Breaks the pool for a reason of your own: a text, or an error. It is over at once. All tasks
+    /// that are not over and all that come later fail with
+    /// [`is_broken`](crate::TaskError::is_broken) and with the reason; nothing waits for a grace
+    /// period, as tasks that run are ended with SIGKILL, with what they have started. The `abort`
+    /// of Python's `Barrier`, for a pool.
+    ///
+    /// It begins when this is called, and the future waits until all workers are gone. The first
+    /// reason counts: a pool that is broken keeps its own, and one that is shut down still refuses
+    /// tasks for that, while those that it has fail with this one.
+    ///
+    /// ```
+    /// # fn sign(document: String) -> String { document }
+    /// # procpool::register!(sign);
+    /// use procpool::ProcessPoolExecutor;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #     procpool::init();
+    /// #     tokio::runtime::Runtime::new()?.block_on(run())
+    /// # }
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// pool.abort("the key was withdrawn").await;
+    /// let error = pool.run(sign, "a will".to_owned()).await.unwrap_err();
+    /// assert!(error.is_broken() && error.to_string().contains("the key was withdrawn"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing but that nobody waits.
+    pub fn abort(&self, reason: impl Into<Box<dyn Error + Send + Sync>>) -> Ending<ShutdownReport> {
+        self.pool.abort(reason.into());
+        Ending::new(self.pool.ended())
+    }
+
+    /// Waits until the pool is over, whoever has ended it, and returns why: it was shut down, and
+    /// all of its tasks are over and its workers gone; or it is broken, and all of its tasks have
+    /// failed or are about to. As [`closed`](tokio::sync::mpsc::Sender::closed) of tokio's channels
+    /// it ends nothing; and it does not keep the pool: if the last handle is dropped the pool
+    /// drains, ends, and this returns.
+    ///
+    /// ```
+    /// # fn example(pool: procpool::ProcessPoolExecutor) {
+    /// use procpool::CloseReason;
+    ///
+    /// let closed = pool.closed();
+    /// tokio::spawn(async {
+    ///     match closed.await {
+    ///         CloseReason::Broken(error) => eprintln!("{error}"), // time for another pool
+    ///         _ => println!("the pool has done its work"),
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing but that nobody waits.
+    pub fn closed(&self) -> Ending<CloseReason> {
+        Ending::new(self.pool.commons.over())
     }
 
     /// Changes the most workers that there may be. Of more than that, idle ones leave at once, and

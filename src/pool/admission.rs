@@ -1,5 +1,6 @@
 //! How a task gets into a pool: a place in the queue, an id, a cell, a command.
 
+use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,12 +11,12 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot, watch};
 
 use crate::base::{Delay, TaskId};
-use crate::error::{Cause, ErrorReport, Subject, SubmitError};
+use crate::error::{BrokenCause, BrokenProcessPool, Cause, ErrorReport, Subject, SubmitError};
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
-use crate::pool::commons::{Closed, Command, Commons};
+use crate::pool::commons::{Command, Commons};
 use crate::pool::engine::Engine;
-use crate::pool::shutdown::{Shutdown, ShutdownReport};
+use crate::pool::shutdown::{CloseReason, Shutdown, ShutdownReport};
 use crate::pool::task::cell::TaskCell;
 use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
@@ -44,8 +45,8 @@ impl Pool {
 
     pub(crate) fn refused(&self, subject: Subject) -> SubmitError {
         let cause = match self.commons.closed.get() {
-            Some(Closed::Broken(broken)) => Cause::Broken(broken.clone()),
-            Some(Closed::ShutDown) | None => Cause::ShutDown,
+            Some(CloseReason::Broken(broken)) => Cause::Broken(broken.clone()),
+            Some(CloseReason::ShutDown) | None => Cause::ShutDown,
         };
         error_of(subject, cause)
     }
@@ -188,12 +189,19 @@ impl Pool {
 
     /// Ends all workers at once. If it cannot be sent the pool has ended already.
     pub(crate) fn end_workers(&self, force: Force) {
-        self.commons.close(Closed::ShutDown);
+        self.commons.close(CloseReason::ShutDown);
         self.commons.send(Command::EndWorkers(force));
     }
 
+    /// Breaks it at once. If it cannot be sent the pool has ended already.
+    pub(crate) fn abort(&self, reason: Box<dyn Error + Send + Sync>) {
+        let cause = BrokenCause::aborted(reason);
+        self.commons.close(CloseReason::Broken(BrokenProcessPool(cause.clone())));
+        self.commons.send(Command::Break(cause));
+    }
+
     pub(crate) fn shut_down(&self, how: Shutdown) {
-        self.commons.close(Closed::ShutDown);
+        self.commons.close(CloseReason::ShutDown);
         let Shutdown { cancel_futures, time_limit, .. } = how;
         // If it cannot be sent the pool has ended already.
         self.commons.send(Command::ShutDown { cancel_futures, limit: time_limit });

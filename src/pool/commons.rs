@@ -4,24 +4,18 @@ use std::sync::{Arc, MutexGuard, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::base::sync::Mutex;
 use crate::base::{Clock, TaskId};
-use crate::error::BrokenProcessPool;
+use crate::error::BrokenCause;
 use crate::memory::Arena;
+use crate::pool::shutdown::CloseReason;
 use crate::pool::task::cell::{TaskCell, TaskStatus};
 use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Force, Scheduler, Task, Time};
-
-/// Why a pool accepts no more tasks.
-#[derive(Clone, Debug)]
-pub(crate) enum Closed {
-    ShutDown,
-    Broken(BrokenProcessPool),
-}
 
 /// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit
 /// holds a place in the bounded queue, and there is at most one cancel and one abort for each task.
@@ -43,6 +37,8 @@ pub(crate) enum Command {
         limit: Option<Duration>,
     },
     EndWorkers(Force),
+    /// Break the pool for this reason.
+    Break(BrokenCause),
 }
 
 /// What the supervisor and the handles of a pool share.
@@ -59,7 +55,9 @@ pub(crate) struct Commons {
     /// Where large arguments are put.
     pub(crate) arena: Arc<Arena>,
     /// Why it accepts no more.
-    pub(crate) closed: OnceLock<Closed>,
+    pub(crate) closed: OnceLock<CloseReason>,
+    /// Why it is over, once it is.
+    over: watch::Sender<Option<CloseReason>>,
 }
 
 impl Commons {
@@ -82,6 +80,7 @@ impl Commons {
             room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
             arena,
             closed: OnceLock::new(),
+            over: watch::Sender::new(None),
         };
         (Arc::new(commons), receiver)
     }
@@ -120,8 +119,26 @@ impl Commons {
     }
 
     /// The first reason counts.
-    pub(crate) fn close(&self, reason: Closed) {
+    pub(crate) fn close(&self, reason: CloseReason) {
         let _ = self.closed.set(reason);
         self.room.close();
+    }
+
+    /// No task is left, and none will be. The first reason counts.
+    pub(crate) fn end(&self, reason: CloseReason) {
+        self.over.send_if_modified(|over| {
+            let is_first = over.is_none();
+            over.get_or_insert(reason);
+            is_first
+        });
+    }
+
+    /// Waits until it is over; nobody is kept for that.
+    pub(crate) fn over(&self) -> impl Future<Output = CloseReason> + Send + use<> {
+        let mut over = self.over.subscribe();
+        async move {
+            let reason = over.wait_for(Option::is_some).await.map(|reason| reason.clone());
+            reason.ok().flatten().unwrap_or(CloseReason::ShutDown)
+        }
     }
 }

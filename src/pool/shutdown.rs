@@ -5,7 +5,20 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::error::BrokenProcessPool;
 use crate::pool::exits::{ExitResult, ExitTypeError, Exits};
+
+/// Why a pool is over, or accepts no more tasks; what
+/// [`closed`](crate::ProcessPoolExecutor::closed) returns.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// It was shut down, by a call, because its last handle was dropped, or because its runtime has
+    /// gone.
+    ShutDown,
+    /// It is broken, be it that it was [aborted](crate::ProcessPoolExecutor::abort).
+    Broken(BrokenProcessPool),
+}
 
 /// How a pool is shut down: Python's two flags, and a limit.
 ///

@@ -240,6 +240,15 @@ impl Scheduler {
         self.advance(now);
     }
 
+    /// Accepts no more tasks, fails all there are, and ends all workers: the pool is broken because
+    /// its user says so.
+    pub(crate) fn break_pool(&mut self, now: Time) {
+        self.break_down();
+        self.begin_shutdown(false);
+        self.shutdown_limit = None;
+        self.advance(now);
+    }
+
     // ----- events -----
 
     /// A worker is initialised. `recallable` says whether tasks can be taken back from it.

@@ -193,6 +193,11 @@ impl<'a> Play<'a> {
                 };
                 ("the end of all workers", Box::pin(async move { drop(end.await) }))
             }
+            Operation::Break => {
+                self.was_cut_short = true;
+                let end = pool.abort("it was to be");
+                ("the end of a broken pool", Box::pin(async move { drop(end.await) }))
+            }
         };
         self.waiters.push(Waiter::new(what, end));
     }

@@ -9,10 +9,17 @@ use crate::scheduler::{Config, Force, OnWorkerDeath, Wishes};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
     WarmUp,
-    Resize { max_workers: usize },
+    Resize {
+        max_workers: usize,
+    },
     Recycle,
-    ShutDown { cancel: bool, limit: Option<Duration> },
+    ShutDown {
+        cancel: bool,
+        limit: Option<Duration>,
+    },
     EndWorkers(Force),
+    /// The pool breaks, as its user wants it to.
+    Break,
 }
 
 impl Operation {
@@ -29,6 +36,9 @@ impl Operation {
     pub(crate) fn draw_last(random: &mut Random) -> Self {
         if random.one_in(4) {
             return Self::EndWorkers(random.pick(&[Force::Terminate, Force::Kill]));
+        }
+        if random.one_in(6) {
+            return Self::Break;
         }
         let limits = [0, 5, 100].map(Duration::from_millis);
         let limit = random.one_in(2).then(|| random.pick(&limits));

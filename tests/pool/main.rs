@@ -9,6 +9,7 @@ mod auto_traits;
 mod blocking;
 mod builder;
 mod cancel;
+mod closed;
 mod completion;
 mod control;
 mod cooperation;

@@ -13,7 +13,6 @@ use crate::memory::page::{Asked, Claim, ClaimBoard, Revocation};
 use crate::parent::Outlet;
 use crate::parent::link::{self, Uplink};
 use crate::parent::message::{Order, Why};
-use crate::pool::commons::Closed;
 use crate::pool::shutdown::ShutdownReport;
 use crate::pool::task::cell::Resolution;
 use crate::pool::task::ledger::Entry;
@@ -233,7 +232,8 @@ impl Supervisor {
             self.broken = self.death.clone().map(BrokenProcessPool);
         }
         observer.pool_refuses(self.broken.as_ref());
-        self.commons.close(self.broken.clone().map_or(Closed::ShutDown, Closed::Broken));
+        self.commons.close(self.close_reason());
+        self.is_over = self.broken.is_some();
         self.warming.clear(); // only now, as who wakes asks for the reason at once
     }
 

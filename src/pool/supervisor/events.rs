@@ -53,6 +53,12 @@ impl Supervisor {
                 view.scheduler.shut_down(now, cancel_futures, limit);
             }
             Command::EndWorkers(force) => view.scheduler.end_workers(now, force),
+            Command::Break(cause) => {
+                self.death = Some(cause);
+                view.scheduler.break_pool(now);
+                self.perform(view, now);
+                self.death = None;
+            }
         }
     }
 

@@ -22,10 +22,10 @@ use crate::memory::page::ClaimBoard;
 use crate::parent::birth::Start;
 use crate::parent::message::{Listener, Message, Order, ProgressMessage, Report};
 use crate::parent::{Launch, Outlet};
-use crate::pool::commons::{Closed, Command, Commons};
+use crate::pool::commons::{Command, Commons};
 use crate::pool::exits::{ExitHook, Exits};
 use crate::pool::helm::Steered;
-use crate::pool::shutdown::ShutdownReport;
+use crate::pool::shutdown::{CloseReason, ShutdownReport};
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::{Entry, Ledger};
@@ -78,6 +78,8 @@ pub(crate) struct Supervisor {
     has_warned: bool,
     /// Set once the pool is broken.
     broken: Option<BrokenProcessPool>,
+    /// It has just broken, which is still to be told.
+    is_over: bool,
     reports: mpsc::Sender<(WorkerId, Report)>,
     /// What workers said when they left.
     exits: Exits,
@@ -122,6 +124,7 @@ impl Supervisor {
             death: None,
             has_warned: false,
             broken: None,
+            is_over: false,
             reports,
             next_trim: TRIM_PERIOD,
             report: None,
@@ -137,6 +140,11 @@ impl Supervisor {
         view.scheduler.open(now);
         self.perform(view, now);
         view.scheduler.next_timeout()
+    }
+
+    /// Why the pool accepts no more.
+    fn close_reason(&self) -> CloseReason {
+        self.broken.clone().map_or(CloseReason::ShutDown, CloseReason::Broken)
     }
 
     /// Tells those who look on and those who wait for tasks.
@@ -159,6 +167,9 @@ impl Supervisor {
         }
         if !self.ripe.is_empty() {
             self.ripe.drain(..).for_each(|harvest| harvest.wake());
+        }
+        if std::mem::take(&mut self.is_over) {
+            self.commons.end(self.close_reason());
         }
     }
 }
@@ -221,9 +232,11 @@ impl Drop for Supervisor {
     /// Also when the runtime ends.
     fn drop(&mut self) {
         // The places of tasks that go with it are not given back, and nobody must wait for one.
-        self.commons.close(Closed::ShutDown);
+        self.commons.close(CloseReason::ShutDown);
         self.commons.arena.close();
         let end = self.commons.view().observer.feed.close();
         drop(end);
+        drop(std::mem::take(&mut self.ledger)); // resolves what is in it, before it is said to be
+        self.commons.end(self.close_reason());
     }
 }

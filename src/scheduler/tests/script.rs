@@ -184,6 +184,11 @@ impl Pool {
         self.drain();
     }
 
+    pub(super) fn break_pool(&mut self) {
+        self.scheduler.break_pool(self.now);
+        self.drain();
+    }
+
     pub(super) fn shut_down(&mut self) {
         self.shut_down_with(false, None);
     }

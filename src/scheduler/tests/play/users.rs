@@ -79,6 +79,7 @@ impl Play {
             Operation::Recycle => self.recycle(),
             Operation::ShutDown { cancel, limit } => self.shut_down(cancel, limit),
             Operation::EndWorkers(force) => self.end_workers(force),
+            Operation::Break => self.break_pool(),
         }
     }
 
@@ -107,6 +108,14 @@ impl Play {
         self.model.forced = true;
         self.model.cut_short();
         self.scheduler.end_workers(self.now, force);
+        self.settle()
+    }
+
+    fn break_pool(&mut self) -> Check {
+        self.model.must_break |= !self.model.closed;
+        self.model.shut_down(self.now, false, None);
+        self.model.limit = None;
+        self.scheduler.break_pool(self.now);
         self.settle()
     }
 

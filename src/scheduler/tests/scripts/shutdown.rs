@@ -374,3 +374,18 @@ fn a_shutdown_with_a_limit_says_nothing() {
     pool.after(secs(59));
     pool.expect_nothing();
 }
+
+#[test]
+fn a_pool_that_is_to_break_fails_all_and_closes() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.skip();
+    pool.break_pool();
+    let refuse = Action::Refuse(RefuseReason::Broken);
+    pool.expect([refuse, fail(2, Failure::Broken), kill(1, KillReason::Broken)]);
+    pool.dies(1);
+    pool.expect([fail(1, Failure::Broken), Action::Close]);
+    pool.break_pool();
+    pool.expect([]);
+}
