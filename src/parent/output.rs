@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::ChildStderr;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -32,6 +32,10 @@ pub enum WorkerOutput {
     /// It goes to this process's standard error, whole lines at a time.
     #[default]
     Inherit,
+    /// It goes to this process's standard output, whole lines at a time: as the output of a child
+    /// does that inherits it, and as Python's pools have it. What this process prints there itself
+    /// by [`println!`] comes between such lines, never into one.
+    Stdout,
     /// It is dropped.
     Null,
     /// The function is called for each line. It must be quick and must not block: it is called on
@@ -57,6 +61,7 @@ impl fmt::Debug for WorkerOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Inherit => "Inherit",
+            Self::Stdout => "Stdout",
             Self::Null => "Null",
             Self::Lines(_) => "Lines(..)",
         })
@@ -140,7 +145,7 @@ impl Repeated {
 pub(crate) struct Drained {
     pub(crate) tail: String,
     /// If there was something left to be written. Ends when all is where it goes, which may be
-    /// never: this process's own standard error may be stuck.
+    /// never: this process's own standard error or output may be stuck.
     pub(crate) written: Option<JoinHandle<()>>,
 }
 
@@ -155,8 +160,8 @@ pub(crate) async fn drain(
     failed: FailedOutput,
 ) -> Drained {
     // Who takes lines by a function gets them all.
-    let failed =
-        if matches!(output, WorkerOutput::Inherit) { failed } else { FailedOutput::default() };
+    let is_shown = matches!(output, WorkerOutput::Inherit | WorkerOutput::Stdout);
+    let failed = if is_shown { failed } else { FailedOutput::default() };
     let mut repeated = Repeated::new(failed);
     let (sink, mut lines) = (LineSink { worker, pid, output }, Lines::default());
     let mut unwritten = None;
@@ -208,12 +213,8 @@ impl LineSink {
     async fn write(self, pieces: Vec<Bytes>) {
         for piece in pieces {
             match &self.output {
-                WorkerOutput::Inherit => {
-                    let mut stderr = tokio::io::stderr();
-                    // If standard error is closed there is nowhere to go.
-                    let _ = stderr.write_all(&piece).await;
-                    let _ = stderr.flush().await;
-                }
+                WorkerOutput::Inherit => write(tokio::io::stderr(), &piece).await,
+                WorkerOutput::Stdout => write(tokio::io::stdout(), &piece).await,
                 WorkerOutput::Null => {}
                 WorkerOutput::Lines(handler) => {
                     for line in String::from_utf8_lossy(&piece).lines() {
@@ -231,6 +232,12 @@ impl LineSink {
             log::error!("the handler of worker output panicked");
         }
     }
+}
+
+async fn write(mut stream: impl AsyncWrite + Unpin, piece: &[u8]) {
+    // If the stream is closed there is nowhere to go.
+    let _ = stream.write_all(piece).await;
+    let _ = stream.flush().await;
 }
 
 /// The beginning of a line that is not finished.

@@ -167,36 +167,53 @@ async fn an_exit_flushes_what_was_printed() {
     assert!(lines.lock().unwrap().concat().contains("the last words "));
 }
 
-/// The fixture prints by its tasks, a megabyte; what arrives at its own standard error?
-async fn stderr_of_parent(inherit: bool) -> String {
+/// The fixture prints by its tasks, a megabyte; what arrives at its own standard output and error?
+async fn output_of_parent(stream: &str) -> [String; 2] {
     let mut parent = tokio::process::Command::new(fixture("parent"));
-    parent.args(["print", if inherit { "1" } else { "0" }]).kill_on_drop(true);
-    let parent = parent.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    parent.args(["print", stream]).kill_on_drop(true);
+    let parent = parent.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let output = in_time(parent.wait_with_output()).await.unwrap();
     assert!(output.status.success());
-    String::from_utf8(output.stderr).unwrap()
+    [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
+}
+
+/// What the fixture says itself.
+const OWN: &str = "others ran\nprinted 16000\n";
+
+fn all_lines() -> String {
+    (0..LINES).map(|number| line(number) + "\n").collect()
 }
 
 #[tokio::test]
 async fn inherited_output_arrives_at_the_parents_stderr() {
     // scenario 80
-    let text = stderr_of_parent(true).await;
-    let expected: String = (0..LINES).map(|number| line(number) + "\n").collect();
-    assert_eq!(text.len(), expected.len());
-    assert!(text == expected);
+    let [stdout, stderr] = output_of_parent("2").await;
+    assert_eq!(stderr.len(), all_lines().len());
+    assert!(stderr == all_lines());
+    assert_eq!(stdout, OWN);
+}
+
+#[tokio::test]
+async fn output_that_is_to_arrive_at_the_parents_stdout_comes_by_whole_lines() {
+    let [stdout, stderr] = output_of_parent("1").await;
+    assert_eq!(stderr, "");
+    let is_own = |line: &&str| OWN.lines().any(|own| own == *line);
+    let (own, printed): (Vec<_>, Vec<_>) = stdout.lines().partition(is_own);
+    assert_eq!(own, OWN.lines().collect::<Vec<_>>());
+    assert!(printed == all_lines().lines().collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn null_output_is_dropped() {
     // scenario 80
-    assert_eq!(stderr_of_parent(false).await, "");
+    assert_eq!(output_of_parent("0").await, [OWN, ""]);
 }
 
 #[tokio::test]
 async fn a_stderr_that_nobody_reads_holds_up_nobody_but_those_who_print() {
     // scenario 81
     let mut parent = tokio::process::Command::new(fixture("parent"));
-    parent.args(["print", "1"]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    parent.args(["print", "2"]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut parent = parent.spawn().unwrap();
     let mut lines = BufReader::new(parent.stdout.take().unwrap()).lines();
     // A megabyte does not fit into the pipe, so its task is still at it.
