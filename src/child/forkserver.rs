@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::call::cut_failure;
 use super::hooks::ServerHooks;
+use super::leftovers::{Leftovers, threads_at_start, threads_left};
 use super::original::alone;
 use super::panic::record_panics;
 use super::prepare::preload;
@@ -18,10 +19,12 @@ use super::worker;
 use crate::base::ParentLink;
 use crate::base::log::print;
 use crate::function::{Function, Registry, TestWorker};
-use crate::sys::descriptor::{Descriptor, close_inherited, wait_for_input};
+use crate::sys::descriptor::{
+    Descriptor, RawDescriptor, close_inherited, open_descriptors, wait_for_input,
+};
 use crate::sys::fork::{
-    Fork, Lifeline, SingleThreaded, flush_output, has_event_poll, keep_exits, kill_group,
-    reap_child, use_huge_pages,
+    Fork, Lifeline, OtherThread, SingleThreaded, flush_output, keep_exits, kill_group, reap_child,
+    use_huge_pages,
 };
 use crate::sys::pipe::WorkerPipes;
 use crate::sys::process::{kill_own_group, open_parent};
@@ -85,17 +88,19 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
     hello.identity.adopt(ParentLink { input, is_silent: true });
     record_panics();
     close_inherited(&hello.pass_fds);
+    let before = open_descriptors().into_iter().collect();
     let prepared = single_threaded_at_start().and_then(|()| {
         let line = line.map_err(|error| untied(&error))?;
         if let Some(call) = hello.preload {
             let args = incoming.payload_part(args, preload_args);
             alone(|| preload(&functions, call.function, args))?;
         }
-        Ok((line, ready_to_fork()?))
+        let (proof, remarks) = ready_to_fork(&before)?;
+        Ok((line, proof, remarks))
     });
     match prepared {
-        Ok((line, proof)) => {
-            send(&socket, Kind::Ready, &Ready { segments: false })?;
+        Ok((line, proof, remarks)) => {
+            send(&socket, Kind::Ready, &Ready { segments: false, remarks })?;
             // From now on it sees the end by its socket, and has to live to see to its workers.
             line.only_wake()?;
             drop((reader, socket));
@@ -136,35 +141,33 @@ fn most_threads() -> usize {
 fn single_threaded_at_start() -> Result<(), InitFailure> {
     match SingleThreaded::prove(most_threads()) {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(count)) => Err(InitFailure::CannotFork(format!(
-            "it had {count} threads when it came to `procpool::init()`, which has to be the first \
-             statement of `main`, and not of an `async` one"
-        ))),
+        Ok(Err(others)) => Err(InitFailure::CannotFork(threads_at_start(&others))),
         Err(error) => Err(unknown_threads(&error)),
     }
 }
 
-/// After the preload.
-fn ready_to_fork() -> Result<SingleThreaded, InitFailure> {
+/// After the preload, which may have left something behind that is to be told.
+fn ready_to_fork(
+    before: &BTreeSet<RawDescriptor>,
+) -> Result<(SingleThreaded, Vec<String>), InitFailure> {
     flush_output();
     use_huge_pages();
     keep_exits();
-    if has_event_poll().unwrap_or_default() {
-        let text = "the preload has left a runtime behind, or another holder of an epoll descriptor, \
-                    which workers would share; make it in the initializer, which runs in each worker";
-        return Err(InitFailure::CannotFork(text.to_owned()));
+    let Leftovers { refusal, remarks } = Leftovers::look(before);
+    if let Some(text) = refusal {
+        return Err(InitFailure::CannotFork(text));
     }
     match SingleThreaded::prove(most_threads()) {
-        Ok(Ok(proof)) => Ok(proof),
-        Ok(Err(count)) => {
-            let count = count - most_threads();
-            Err(InitFailure::CannotFork(format!(
-                "the preload has left threads behind ({count}), and a fork does not copy them; \
-                 start them in the initializer, which runs in each worker"
-            )))
-        }
+        Ok(Ok(proof)) => Ok((proof, remarks)),
+        Ok(Err(others)) => Err(InitFailure::CannotFork(threads_left(&unexpected(others)))),
         Err(error) => Err(unknown_threads(&error)),
     }
+}
+
+/// Without the one that a test harness has in any case.
+fn unexpected(mut others: Vec<OtherThread>) -> Vec<OtherThread> {
+    others.retain(|thread| !thread.is_first || most_threads() == 1);
+    others
 }
 
 /// After hooks, which might have started some.
@@ -172,9 +175,8 @@ fn single_threaded_again() -> Result<SingleThreaded, NotForked> {
     flush_output();
     match SingleThreaded::prove(most_threads()) {
         Ok(Ok(proof)) => Ok(proof),
-        Ok(Err(count)) => {
-            let count = count - most_threads();
-            let text = format!("its hooks have left threads behind ({count})");
+        Ok(Err(others)) => {
+            let text = format!("its hooks have left threads behind ({})", unexpected(others).len());
             let failure = InitFailure::CannotFork(text);
             Err(NotForked::Hook(HookFailure::new(HookStage::Before, 0, failure)))
         }

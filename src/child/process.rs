@@ -71,7 +71,7 @@ fn serve(socket: File) -> io::Result<i32> {
     hello.limits.apply()?;
     hello.limits.apply_cpu_time()?;
     put_frame(writer.buffer(), Kind::WorkerHello, &answer(Vec::new()), 0)?;
-    put_frame(writer.buffer(), Kind::Ready, &Ready { segments: false }, 0)?;
+    put_frame(writer.buffer(), Kind::Ready, &Ready::default(), 0)?;
     writer.flush()?;
     let arguments = incoming.payload(arguments);
     if hello.typed {

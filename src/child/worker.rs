@@ -252,7 +252,7 @@ impl Worker {
         if !is_known {
             refuse_to_lend();
         }
-        put_frame(writer.buffer(), Kind::Ready, &Ready { segments }, 0)?;
+        put_frame(writer.buffer(), Kind::Ready, &Ready { segments, remarks: Vec::new() }, 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
         claims.inspect(|page| reporter.set_display(page)); // it counts from here on

@@ -43,6 +43,8 @@ pub(crate) enum Heard {
         claims: bool,
         /// Whether it can open segments.
         segments: bool,
+        /// What it has to say of its preload.
+        remarks: Vec<String>,
     },
     Refused(Refusal),
 }
@@ -100,8 +102,8 @@ impl Handshake {
                 Ok(Heard::Refused(Refusal::Hook(failure)))
             }
             (&&mut Self::Initialising { claims }, Kind::Ready) => {
-                let (Ready { segments }, _) = split_header(body)?;
-                Ok(Heard::Ready { claims, segments })
+                let (Ready { segments, remarks }, _) = split_header(body)?;
+                Ok(Heard::Ready { claims, segments, remarks })
             }
             (_, kind) => Err(misplaced(kind)),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::base::{Identity, WorkerId};
+use crate::base::{Identity, WorkerId, log};
 use crate::error::{PoolProcess, Refusal, StartError, WorkerDeath};
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
@@ -195,6 +195,15 @@ impl Launch {
         let hinted = silent && !death.was_killed();
         let hint = if hinted { self.program.advice(&death) } else { String::new() };
         StartError::Died { death, hint }
+    }
+
+    /// What to log of what the preload has left behind in a fork server.
+    pub(crate) fn remark_on_preload(&self, pid: u32, remark: &str) {
+        let (pool, preload) = (&self.name, self.preload.as_ref().map_or("", |call| call.name));
+        log::warning!(
+            "{pool}: the preload `{preload}` has left behind, in the fork server (pid {pid}), \
+             {remark}; make it in the initializer, which runs in each worker"
+        );
     }
 
     /// Why nobody knows how a process has ended that this one has started.

@@ -386,7 +386,7 @@ impl<'a> Link<'a> {
         match heard {
             Heard::Quiet => LinkStep::Quiet,
             Heard::Wait => LinkStep::Wait,
-            Heard::Ready { claims, segments } => {
+            Heard::Ready { claims, segments, .. } => {
                 if segments {
                     self.outlet.set_opens_segments();
                 }

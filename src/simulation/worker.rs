@@ -201,7 +201,7 @@ impl Worker {
         }
         if !self.pen.is_writing() {
             self.pen.put([], |out| {
-                put_frame(out, Kind::Ready, &Ready { segments: false }, 0).unwrap();
+                put_frame(out, Kind::Ready, &Ready::default(), 0).unwrap();
             });
         }
         if self.pen.write(&self.process, None, record) {
@@ -466,7 +466,8 @@ impl Worker {
             Lie::Goodbye if self.frames.iter().any(|frame| matches!(frame, Frame::Stop)) => return,
             Lie::Goodbye => self.put_goodbye(),
             Lie::SecondReady => self.pen.put([], |out| {
-                put_frame(out, Kind::Ready, &Ready { segments: true }, 0).unwrap();
+                put_frame(out, Kind::Ready, &Ready { segments: true, remarks: Vec::new() }, 0)
+                    .unwrap();
             }),
             Lie::Scribble { word, value } => {
                 let Some(page) = self.page() else { return };

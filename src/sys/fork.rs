@@ -4,4 +4,5 @@ pub(crate) use super::system::fork::{
     Fork, Original, SingleThreaded, end_copy, exit_forked, flush_output, keep_exits, kill_group,
     lifeline, reap_child,
 };
-pub(crate) use super::system::{Lifeline, has_event_poll, use_huge_pages};
+pub(crate) use super::system::survey::{HeldOpen, OtherThread};
+pub(crate) use super::system::{Lifeline, has_loaded, held, inherited_thread_name, use_huge_pages};

@@ -150,10 +150,12 @@ pub(crate) struct SegmentOffer {
 }
 
 /// The worker is initialised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ready {
     /// Whether it can open what its parent shares, even now.
     pub(crate) segments: bool,
+    /// What somebody should know of what the preload of a fork server has left behind.
+    pub(crate) remarks: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -575,6 +575,7 @@ async fn a_program_that_has_threads_before_init_cannot_be_forked() {
     assert!(!output.status.success(), "{text}");
     assert!(text.contains("cannot fork workers: it had "), "{text}");
     assert!(text.contains("threads when it came to `procpool::init()`"), "{text}");
+    assert!(text.contains("tokio-rt-worker") || text.contains("tokio-runtime-w"), "{text}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use procpool::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::common::{Gate, exit_now, in_time, panic_now, pid, process_gone, wait_until};
+use crate::common::{Gate, exit_now, fixture, in_time, panic_now, pid, process_gone, wait_until};
 use crate::journal::{Journal, note_line};
 
 fn builder(method: StartMethod) -> Builder {
@@ -405,8 +405,8 @@ async fn refusal(builder: Builder) -> String {
 }
 
 fn leave_threads(count: u32) {
-    for _ in 0..count {
-        std::thread::spawn(hang);
+    for number in 0..count {
+        std::thread::Builder::new().name(format!("flusher {number}")).spawn(hang).unwrap();
     }
 }
 
@@ -453,9 +453,11 @@ async fn threads_that_are_left_behind_are_refused() {
         let expected = format!("the preload has left threads behind ({count})");
         assert!(text.contains(&expected), "{text}");
         assert!(text.contains("start them in the initializer"), "{text}");
+        assert!(text.contains("there are `flusher 0`"), "{text}");
     }
     let text = refusal(forked().preload(leave_a_busy_thread, ())).await;
     assert!(text.contains("the preload has left threads behind (1)"), "{text}");
+    assert!(text.contains("1 without a name of their own; rayon's global pool"), "{text}");
 }
 
 #[tokio::test]
@@ -472,6 +474,32 @@ async fn threads_and_runtimes_that_have_ended_do_no_harm() {
     assert_eq!(in_time(pool.run(number, ())).await.unwrap(), Ok(7));
     let pool = forked().preload(use_a_runtime, ()).build().unwrap();
     assert_eq!(in_time(pool.run(number, ())).await.unwrap(), Ok(7));
+}
+
+/// What follows this in what a fixture has printed.
+fn after<'a>(text: &'a str, words: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.split_once(words)).map(|(_, rest)| rest);
+    line.unwrap_or_else(|| panic!("{words:?} is not in {text}"))
+}
+
+#[tokio::test]
+async fn connections_and_locks_that_are_left_behind_are_told() {
+    let mut parent = tokio::process::Command::new(fixture("parent"));
+    let output = in_time(parent.arg("leave-open").kill_on_drop(true).output()).await.unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (server, path) = (after(&said, "the server is "), after(&said, "the lock was on "));
+    let address = after(&text, "connected with ");
+    let (preload, end) = ("fixture_parent::leave_open", "make it in the initializer");
+    let begin = format!(
+        "procpool: library: the preload `{preload}` has left behind, in the fork server (pid {server}), "
+    );
+    let lines: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(&begin)).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].starts_with(&format!("a connection with {address} (descriptor ")), "{text}");
+    assert!(lines[1].starts_with(&format!("a lock on `{path}` (descriptor ")), "{text}");
+    assert!(lines.iter().all(|line| line.contains(end)), "{text}");
 }
 
 // ----- where it is -----

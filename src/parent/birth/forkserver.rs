@@ -330,7 +330,11 @@ impl<'a> StartedServer<'a> {
             match handshake.advance(&mut self.inbox, codec)? {
                 Heard::Quiet => {}
                 Heard::Wait => return Ok(()),
-                Heard::Ready { .. } => {
+                Heard::Ready { remarks, .. } => {
+                    let pid = self.reaper.child().pid();
+                    for remark in remarks {
+                        self.launch.remark_on_preload(pid, &remark);
+                    }
                     self.stage = ServerStage::Serving;
                     self.launch.failed_output.clear();
                     self.alarm = None; // it was set for the start, which may take longer

@@ -37,7 +37,10 @@ fn first_words() {
     let failure = InitFailure::Panicked(report());
     let unforkable = InitFailure::CannotFork("threads".to_owned());
     let seeds = Seeds::new("handshake")
-        .with("ready", greeting(&[], &frame(Kind::Ready, &Ready { segments: true }, &[])))
+        .with(
+            "ready",
+            greeting(&[], &frame(Kind::Ready, &Ready { segments: true, remarks: Vec::new() }, &[])),
+        )
         .with("banner", [b"\x05running 1 test\n\xF5", &greeting(&[], &[])[1..]].concat())
         .with("differences", greeting(&["`a::b` is missing", "`c` differs"], &[]))
         .with("init-failed", greeting(&[], &frame(Kind::InitFailed, &failure, &[])))

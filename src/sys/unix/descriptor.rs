@@ -97,7 +97,7 @@ pub(crate) fn close_inherited(wanted: &[RawDescriptor]) {
 }
 
 /// Those of which there may be one, if the system does not tell.
-fn open_descriptors() -> Vec<RawDescriptor> {
+pub(crate) fn open_descriptors() -> Vec<RawDescriptor> {
     const MOST: u64 = 4096;
     let all = || {
         let most = getrlimit(Resource::Nofile).current.unwrap_or(MOST).min(MOST);

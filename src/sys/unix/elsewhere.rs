@@ -1,5 +1,6 @@
 //! What other Unix systems have in place of what is Linux's own: most often nothing.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
@@ -13,6 +14,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::Signal;
 
 use super::descriptor::{Descriptor, RawDescriptor};
+use super::survey::{HeldOpen, OtherThread};
 
 /// Functions that say that there is no such thing.
 macro_rules! missing {
@@ -36,8 +38,8 @@ missing! {
     open_process(u32) -> Descriptor;
     open_child(u32, u32) -> Descriptor;
     signal_process(&Descriptor, Signal) -> ();
-    other_threads() -> Vec<char>;
-    has_event_poll() -> bool;
+    other_threads() -> Vec<OtherThread>;
+    held(&BTreeSet<RawDescriptor>) -> Vec<HeldOpen>;
 }
 
 pub(crate) fn own_executable() -> io::Result<PathBuf> {
@@ -54,6 +56,14 @@ pub(crate) const RECEIVE: RecvFlags = RecvFlags::empty();
 
 pub(crate) fn read_now(_: impl AsFd, _: &mut [u8]) -> Option<usize> {
     None
+}
+
+pub(crate) fn inherited_thread_name() -> Option<String> {
+    None
+}
+
+pub(crate) fn has_loaded(_: &str) -> bool {
+    false
 }
 
 pub(crate) fn give_up_terminal() {}

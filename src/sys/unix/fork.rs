@@ -13,6 +13,7 @@ use super::descriptor::Descriptor;
 use super::inherited::{SIGCHLD, set_default};
 use super::kernel::{WipedPage, other_threads};
 use super::pipe::pipe;
+use super::survey::OtherThread;
 
 /// A process that was forked, as seen from the two sides.
 #[derive(Debug)]
@@ -31,17 +32,17 @@ pub(crate) struct SingleThreaded(());
 
 impl SingleThreaded {
     /// Waits until there are no more than `most` threads, all of which are asleep but for this one.
-    /// Threads that have been joined may still be seen for a moment. Returns their number if that
+    /// Threads that have been joined may still be seen for a moment. Returns the others if that
     /// does not happen.
-    pub(crate) fn prove(most: usize) -> io::Result<Result<Self, usize>> {
+    pub(crate) fn prove(most: usize) -> io::Result<Result<Self, Vec<OtherThread>>> {
         const PATIENCE: Duration = Duration::from_secs(1);
         let began = Instant::now();
         loop {
             let others = other_threads()?;
-            let quiet = others.iter().all(|state| *state == 'S');
+            let quiet = others.iter().all(|thread| thread.is_asleep);
             match others.len() + 1 {
                 count if count <= most && quiet => return Ok(Ok(Self(()))),
-                count if began.elapsed() > PATIENCE => return Ok(Err(count)),
+                _ if began.elapsed() > PATIENCE => return Ok(Err(others)),
                 _ => thread::sleep(Duration::from_micros(100)),
             }
         }

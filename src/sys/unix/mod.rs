@@ -13,6 +13,7 @@ pub(super) mod room;
 pub(super) mod sentinel;
 pub(super) mod signal;
 pub(super) mod socket;
+pub(super) mod survey;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -27,7 +28,7 @@ mod elsewhere;
 use self::elsewhere as kernel;
 
 pub(crate) use self::kernel::{
-    CpuTimer, Lifeline, Mapping, MemoryFile, MemoryGauge, barrier, fill_randomly, has_event_poll,
-    open_process, own_stack, prefer_huge_pages, read_now, resident_memory, take_part_in_barriers,
-    takes_part_in_barriers, use_huge_pages, wait_for_change, wake_all,
+    CpuTimer, Lifeline, Mapping, MemoryFile, MemoryGauge, barrier, fill_randomly, has_loaded, held,
+    inherited_thread_name, open_process, own_stack, prefer_huge_pages, read_now, resident_memory,
+    take_part_in_barriers, takes_part_in_barriers, use_huge_pages, wait_for_change, wake_all,
 };

@@ -6,6 +6,7 @@ mod huge_pages;
 mod lifeline;
 mod mapping;
 mod process;
+mod survey;
 mod wiped_page;
 
 pub(crate) use self::calls::{
@@ -17,7 +18,7 @@ pub(crate) use self::huge_pages::{prefer_huge_pages, use_huge_pages};
 pub(crate) use self::lifeline::Lifeline;
 pub(crate) use self::mapping::{Mapping, MemoryFile, wait_for_change, wake_all};
 pub(crate) use self::process::{
-    MemoryGauge, has_event_poll, open_child, open_process, other_threads, own_executable,
-    resident_memory, signal_process,
+    MemoryGauge, open_child, open_process, own_executable, resident_memory, signal_process,
 };
+pub(crate) use self::survey::{has_loaded, held, inherited_thread_name, other_threads};
 pub(crate) use self::wiped_page::WipedPage;

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use rustix::param::page_size;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use rustix::thread::gettid;
 
 use super::super::descriptor::Descriptor;
 
@@ -53,35 +52,6 @@ fn parent_of(pid: u32) -> io::Result<Option<u32>> {
 /// To a process that was [opened](open_process), and to nobody else.
 pub(crate) fn signal_process(process: &Descriptor, signal: Signal) -> io::Result<()> {
     Ok(pidfd_send_signal(process, signal)?)
-}
-
-/// The states of the other threads of this process.
-pub(crate) fn other_threads() -> io::Result<Vec<char>> {
-    let this = gettid();
-    let mut states = Vec::new();
-    for task in fs::read_dir("/proc/self/task")? {
-        let task = task?;
-        if task.file_name().to_str() == Some(&this.to_string()) {
-            continue;
-        }
-        // One that has just ended counts as well: it is looked at again.
-        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        states.push(state.unwrap_or('X'));
-    }
-    Ok(states)
-}
-
-/// Whether this process has an epoll descriptor, by which a runtime waits for its events. Copies of
-/// it in other processes would be one and the same.
-pub(crate) fn has_event_poll() -> io::Result<bool> {
-    for fd in fs::read_dir("/proc/self/fd")? {
-        let target = fs::read_link(fd?.path()).unwrap_or_default();
-        if target.to_string_lossy() == "anon_inode:[eventpoll]" {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Reads how much memory a process has in use.
@@ -131,14 +101,6 @@ pub(crate) fn resident_memory(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_poll_descriptor_is_seen() {
-        let poll =
-            rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC).unwrap();
-        assert!(has_event_poll().unwrap());
-        drop(poll);
-    }
 
     #[test]
     fn memory_that_is_in_use_is_seen() {
