@@ -12,10 +12,13 @@ procpool::test_support!();
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use procpool::{Builder, Process, ProcessPoolExecutor, StartMethod, current_process};
+use rustix::io::FdFlags;
 
 use common::{in_time, pid};
 
@@ -147,12 +150,64 @@ async fn what_is_passed_on_is_there_under_its_number() {
     assert_eq!(in_time(read).await.unwrap().unwrap(), expected);
 }
 
+/// Starts other children meanwhile, and looks what they have; returns how many there were.
+fn start_others(unwanted: &str, fd: BorrowedFd<'_>, done: &AtomicBool) -> u32 {
+    let mut children = 0;
+    while !done.load(Ordering::Relaxed) || children == 0 {
+        let mut child = Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();
+        child.stdout.retain(u8::is_ascii);
+        let found = String::from_utf8(child.stdout).unwrap();
+        assert!(!found.contains(unwanted), "{found}");
+        // There are moments between two of them.
+        for _ in 0..10_000 {
+            assert!(rustix::io::fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC));
+        }
+        children += 1;
+    }
+    children
+}
+
 #[tokio::test]
-async fn what_is_closed_on_exec_is_not_passed_on() {
-    let (_reader, writer) = std::io::pipe().unwrap();
-    let fd = writer.as_fd().as_raw_fd();
-    let pool = ProcessPoolExecutor::builder().max_workers(1).pass_fds([fd]).build().unwrap();
-    assert_only_needed(&in_time(pool.run(descriptors, ())).await.unwrap(), 2, 0);
+async fn what_is_passed_on_stays_closed_on_exec_for_all_others() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let fd = writer.as_raw_fd();
+    let (pipe, done) = (descriptors()[&fd].clone(), Arc::new(AtomicBool::new(false)));
+    let writer = Arc::new(writer);
+    let others = {
+        let (writer, done) = (Arc::clone(&writer), Arc::clone(&done));
+        std::thread::spawn(move || start_others(&pipe, writer.as_fd(), &done))
+    };
+    let mut expected = String::new();
+    for (number, builder) in (0..).zip(builders()) {
+        let pool = builder.pass_fds([fd]).build().unwrap();
+        for text in [format!("worker {number}\n"), format!("its successor {number}\n")] {
+            assert_eq!(in_time(pool.run(write, (fd, text.clone()))).await.unwrap(), Ok(()));
+            in_time(pool.recycle()).await;
+            expected += &text;
+        }
+    }
+    let process = Process::builder(write, (fd, "process\n".to_owned())).pass_fds([fd]);
+    assert_eq!(in_time(process.spawn()).await.unwrap(), Ok(()));
+    expected += "process\n";
+    done.store(true, Ordering::Relaxed);
+    let children = tokio::task::spawn_blocking(move || others.join());
+    assert!(in_time(children).await.unwrap().unwrap() > 0);
+    drop(writer);
+    let read = tokio::task::spawn_blocking(move || std::io::read_to_string(reader));
+    assert_eq!(in_time(read).await.unwrap().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_descriptor_that_is_to_be_passed_on_must_be_open() {
+    let words = "`pass_fds` cannot be passed on: descriptor 987654 is not open";
+    for builder in builders() {
+        let pool = builder.pass_fds([987_654]).build().unwrap();
+        let error = in_time(pool.run(pid, ())).await.unwrap_err();
+        assert!(error.is_broken() && error.to_string().contains(words), "{error}");
+    }
+    let process = Process::builder(pid, ()).pass_fds([987_654]);
+    let error = in_time(process.spawn()).await.unwrap_err();
+    assert!(error.to_string().contains(words), "{error}");
 }
 
 // ----- secrets -----

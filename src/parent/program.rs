@@ -16,6 +16,7 @@ use crate::error::{StartError, WorkerDeath};
 use crate::function::{Registry, TestWorker};
 /// What names a descriptor to a child.
 pub(crate) use crate::sys::descriptor::RawDescriptor;
+use crate::sys::descriptor::pass_on;
 use crate::sys::process::own_command;
 use crate::wire::role::{Flag, Role};
 
@@ -26,7 +27,7 @@ pub(crate) struct Program {
     pub(crate) command: Option<Vec<OsString>>,
     pub(crate) env: Environment,
     pub(crate) current_dir: Option<PathBuf>,
-    /// What it keeps of the descriptors that it inherits.
+    /// What it has of this process's descriptors.
     pub(crate) pass_fds: Vec<RawDescriptor>,
     /// What it may take; it sees to that itself.
     pub(crate) limits: ResourceLimits,
@@ -83,14 +84,41 @@ macro_rules! program_settings {
             self
         }
 
-        /// These descriptors are kept, under their numbers, of those that are inherited: they must
-        /// be open, and without close-on-exec, whenever a process is started. Of two calls the
-        /// later one counts.
+        /// Each process that is started has these descriptors of this one, under their numbers. They
+        /// must be open whenever one is started, which fails otherwise. Of two calls the later one
+        /// counts.
+        ///
+        /// They may be closed on exec, as all are that Rust opens, and stay so: whatever else this
+        /// process starts meanwhile does not have them. What a task starts inherits them.
+        ///
+        /// ```
+        /// use std::io::{PipeWriter, Write};
+        /// use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+        ///
+        /// fn tell(fd: RawFd) -> Result<(), String> {
+        ///     // SAFETY: it was passed on for this, and nobody else here uses it.
+        ///     let mut writer = unsafe { PipeWriter::from_raw_fd(fd) };
+        ///     writer.write_all(b"hello").map_err(|error| error.to_string())
+        /// }
+        /// # procpool::register!(tell);
+        ///
+        /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+        /// #     procpool::init();
+        /// #     tokio::runtime::Runtime::new()?.block_on(run())
+        /// # }
+        /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+        /// let (reader, writer) = std::io::pipe()?;
+        /// let fd = writer.as_raw_fd();
+        /// procpool::Process::builder(tell, fd).pass_fds([fd]).spawn().await??;
+        /// drop(writer);
+        /// assert_eq!(std::io::read_to_string(reader)?, "hello");
+        /// # Ok(())
+        /// # }
+        /// ```
         ///
         /// Default: none. What this process has left open for its children by mistake, as code in C
         /// may do, is closed before anything of yours runs there: so nobody waits in vain for the
-        /// end of a connection, and no task finds a door that was not meant for it. What Rust opens
-        /// no child inherits in the first place. In a pool with
+        /// end of a connection, and no task finds a door that was not meant for it. In a pool with
         /// [`StartMethod::ForkServer`](crate::StartMethod::ForkServer) this is about the server,
         /// from which workers inherit everything.
         ///
@@ -210,6 +238,10 @@ impl Program {
         let for_any = self.command.is_some();
         command.arg(Flag::new(role, Registry::copy_id(), for_any).text());
         self.env.prepare(&mut command);
+        pass_on(&mut command, &self.pass_fds).map_err(|error| {
+            let text = format!("`pass_fds` cannot be passed on: {error}");
+            io::Error::new(error.kind(), text)
+        })?;
         if let Some(directory) = &self.current_dir {
             assert_enterable(directory)?;
             command.current_dir(directory);

@@ -2,6 +2,6 @@
 
 pub(crate) use super::system::descriptor::{
     Descriptor, RawDescriptor, close_inherited, has_hung_up, is_readable, open_descriptors,
-    wait_for_hangup, wait_for_input,
+    pass_on, wait_for_hangup, wait_for_input,
 };
 pub(crate) use super::system::room::{RoomToStart, room_for};

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -112,6 +114,35 @@ fn is_inheritable(fd: RawDescriptor) -> bool {
     flags(fd).is_some_and(|flags| flags & libc::FD_CLOEXEC == 0)
 }
 
+/// A program that is started has these, too, under their numbers. They are left as they are in this
+/// process, so that nothing else has them that is started meanwhile.
+pub(crate) fn pass_on(command: &mut Command, fds: &[RawDescriptor]) -> io::Result<()> {
+    if let Some(fd) = fds.iter().find(|fd| !is_open(**fd)) {
+        let text = format!("descriptor {fd} is not open");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let closed_on_exec: Vec<_> = fds.iter().copied().filter(|fd| !is_inheritable(*fd)).collect();
+    if closed_on_exec.is_empty() {
+        return Ok(()); // without a hook a start takes no copy of this process's page tables
+    }
+    let pass = move || closed_on_exec.iter().try_for_each(|fd| keep_on_exec(*fd));
+    // SAFETY: all that runs between the fork and the exec is a system call for each of them, which
+    // takes no lock and no memory; a vector is only looked at.
+    #[expect(unsafe_code, reason = "runs in a copy of this process")]
+    unsafe {
+        command.pre_exec(pass)
+    };
+    Ok(())
+}
+
+fn keep_on_exec(fd: RawDescriptor) -> io::Result<()> {
+    // SAFETY: this command takes a number, touches no memory, and fails if there is no such
+    // descriptor.
+    #[expect(unsafe_code, reason = "looks at a descriptor that may have no owner")]
+    let result = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Whether it belongs to anybody.
 pub(super) fn is_open(fd: RawDescriptor) -> bool {
     flags(fd).is_some()
@@ -148,7 +179,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn the_end_of_a_process_is_seen_though_its_pipe_is_open() {
         let (reader, _writer) = pipe().unwrap();
-        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let mut child = Command::new("true").spawn().unwrap();
         let process = super::super::kernel::open_process(child.id()).unwrap();
         assert!(!wait_for_input(&reader, Some(&process)));
         wait_for_hangup(&reader, Some(&process));
