@@ -84,9 +84,9 @@ macro_rules! program_settings {
             self
         }
 
-        /// Each process that is started has these descriptors of this one, under their numbers. They
-        /// must be open whenever one is started, which fails otherwise. Of two calls the later one
-        /// counts.
+        /// Each process that is started has these descriptors of this one, under their numbers.
+        /// They must be open whenever one is started, which fails otherwise. Of two calls the later
+        /// one counts.
         ///
         /// They may be closed on exec, as all are that Rust opens, and stay so: whatever else this
         /// process starts meanwhile does not have them. What a task starts inherits them.
