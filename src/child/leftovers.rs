@@ -36,11 +36,10 @@ impl Leftovers {
                     });
                 }
                 HeldOpen::Connection(fd, with) => {
-                    let with = with.map_or("of a Unix socket without a name".to_owned(), |peer| {
-                        format!("with {peer}")
-                    });
+                    let unnamed = "an unnamed socket, as runtimes and handlers of signals have";
+                    let with = with.unwrap_or_else(|| unnamed.to_owned());
                     remarks.push(format!(
-                        "a connection {with} (descriptor {fd}), of which each worker would read a \
+                        "a connection with {with} (descriptor {fd}), of which each worker would read a \
                          part"
                     ));
                 }
@@ -215,8 +214,8 @@ mod tests {
                 "a connection with 127.0.0.1:5432 (descriptor 5), of which each worker would read a \
                  part",
                 "a lock on `/var/db` (descriptor 7), which keeps no worker out",
-                "a connection of a Unix socket without a name (descriptor 8), of which each worker \
-                 would read a part",
+                "a connection with an unnamed socket, as runtimes and handlers of signals have \
+                 (descriptor 8), of which each worker would read a part",
             ]
         );
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 
 use std::cell::{Cell, RefCell};
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use procpool::{BrokenProcessPool, Builder, ProcessPoolExecutor, StartMethod, WorkerOutput};
@@ -126,6 +127,29 @@ fn unregistered() {}
 async fn a_hook_must_be_registered() {
     let error = forked().after_fork(unregistered, ()).build().unwrap_err();
     assert!(error.to_string().contains("workers::fork_hooks::unregistered"), "{error}");
+}
+
+/// The keys of this thread's maps, which are random.
+fn hash() -> u64 {
+    std::collections::hash_map::RandomState::new().hash_one("a text")
+}
+
+fn hash_aside() -> u64 {
+    std::thread::spawn(hash).join().unwrap()
+}
+
+procpool::register!(hash, hash_aside);
+
+// As the guide says.
+#[tokio::test]
+async fn what_a_thread_has_that_ended_before_the_fork_is_not_duplicated() {
+    let builder = || forked().max_tasks_per_child(1);
+    let pool = builder().preload(hash, ()).build().unwrap();
+    let first = in_time(pool.run(hash, ())).await.unwrap();
+    assert_eq!(first, in_time(pool.run(hash, ())).await.unwrap());
+    let pool = builder().preload(hash_aside, ()).build().unwrap();
+    let first = in_time(pool.run(hash, ())).await.unwrap();
+    assert_ne!(first, in_time(pool.run(hash, ())).await.unwrap());
 }
 
 // ----- in the server -----
