@@ -236,6 +236,41 @@ impl Builder {
         self
     }
 
+    /// How many threads libraries that compute with threads are to have in each worker. Zero stands
+    /// for the CPUs that this process may use (by its affinity, and on Linux by the quota of its
+    /// control group), divided by [`max_workers`](Self::max_workers), but one at least: so that all
+    /// workers together have as many threads as there are CPUs, and not that many times as many.
+    /// Default: nothing is said, and each library takes as many as there are CPUs.
+    ///
+    /// It is said by environment variables: `RAYON_NUM_THREADS`, `POLARS_MAX_THREADS`,
+    /// `OMP_NUM_THREADS`, `OPENBLAS_NUM_THREADS`, `MKL_NUM_THREADS`, `BLIS_NUM_THREADS`,
+    /// `VECLIB_MAXIMUM_THREADS`, `NUMBA_NUM_THREADS` and `NUMEXPR_NUM_THREADS`. One that this
+    /// process has, or that is set or removed by [`env`](Self::env) or
+    /// [`env_remove`](Self::env_remove), stays as it is. So joblib does in Python for its workers
+    /// (`inner_max_num_threads`), which it does unasked; here a pool of which one worker is busy
+    /// would lose by that. A [resize](ProcessPoolExecutor::resize) changes nothing, and tokio's
+    /// runtimes are not told, as they are not there to compute.
+    ///
+    /// ```
+    /// # fn threads() -> Option<String> { std::env::var("RAYON_NUM_THREADS").ok() }
+    /// # procpool::register!(threads);
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #     procpool::init();
+    /// #     tokio::runtime::Runtime::new()?.block_on(run())
+    /// # }
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = procpool::ProcessPoolExecutor::builder();
+    /// # let builder = builder.env_clear();
+    /// let pool = builder.max_workers(2).inner_threads(4).build()?; // on a machine with eight CPUs
+    /// assert_eq!(pool.run(threads, ()).await?.as_deref(), Some("4"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn inner_threads(mut self, count: usize) -> Self {
+        self.settings.inner_threads = Some(count);
+        self
+    }
+
     /// What becomes of the text that tasks print. Default: [`WorkerOutput::Inherit`].
     pub fn worker_output(mut self, output: WorkerOutput) -> Self {
         self.settings.launch.output = output;

@@ -145,9 +145,25 @@ macro_rules! program_settings {
 
 pub(crate) use program_settings;
 
+/// By which libraries that compute with threads are told how many to have: rayon and Polars, and
+/// those that joblib tells in its loky backend.
+const INNER_THREADS: [&str; 9] = [
+    "RAYON_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+];
+
 /// How an environment differs from that of this process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
+    /// How many threads libraries are told to have, unless they are told otherwise.
+    inner_threads: Option<usize>,
     /// It inherits nothing.
     clear: bool,
     /// In the order in which they were asked for. `None` removes a variable.
@@ -164,12 +180,21 @@ impl Environment {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self { clear: true, changes: Vec::new() };
+        *self = Self { clear: true, changes: Vec::new(), ..*self };
+    }
+
+    pub(crate) fn set_inner_threads(&mut self, count: usize) {
+        self.inner_threads = Some(count);
     }
 
     fn prepare(&self, command: &mut Command) {
         if self.clear {
             command.env_clear();
+        }
+        if let Some(count) = self.inner_threads {
+            let is_inherited = |name: &&str| !self.clear && std::env::var_os(name).is_some();
+            let told = INNER_THREADS.into_iter().filter(|name| !is_inherited(name));
+            command.envs(told.map(|name| (name, count.to_string())));
         }
         for (key, value) in &self.changes {
             match value {
@@ -194,7 +219,7 @@ impl Program {
         let changes = changes.map(|(key, value)| (key.into(), value.map(Into::into)));
         Self {
             command: Some(words.collect()),
-            env: Environment { clear: false, changes: changes.collect() },
+            env: Environment { changes: changes.collect(), ..Environment::default() },
             current_dir: command.get_current_dir().map(absolute),
             ..Self::default()
         }

@@ -19,7 +19,7 @@ use crate::pool::admission::Pool;
 use crate::pool::commons::Commons;
 use crate::pool::engine::{self, Engine};
 use crate::pool::exits::ExitHook;
-use crate::pool::size::{allowed_workers, cpus, default_workers};
+use crate::pool::size::{allowed_workers, cpus, cpus_for_each, default_workers};
 use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
 use crate::wire::message::HookStage;
 use crate::wire::role::{is_uninitialised_worker, report_missing_init};
@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) launch: Launch,
     pub(crate) max_workers: Option<usize>,
     pub(crate) min_workers: usize,
+    /// Zero: as many as there are CPUs for each worker.
+    pub(crate) inner_threads: Option<usize>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) queue_capacity: usize,
     pub(crate) default_timeout: Option<Duration>,
@@ -54,6 +56,7 @@ impl Default for Settings {
             launch: Launch::default(),
             max_workers: None,
             min_workers: 0,
+            inner_threads: None,
             idle_timeout: None,
             queue_capacity: 10_000,
             default_timeout: None,
@@ -107,7 +110,7 @@ impl Settings {
         let failed_output = FailedOutput::default();
         let launch =
             Launch { failed_output, preload, hooks, initializer, exit_hook, ..self.launch };
-        let launch = Arc::new(launch);
+        let launch = Arc::new(told_of_threads(launch, self.inner_threads, max_workers));
         let start = start.unwrap_or_else(|| starter(&launch, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));
         let (name, capacity) = (launch.name.clone(), self.queue_capacity);
@@ -156,6 +159,15 @@ impl Settings {
             brief_row: BRIEF_ROW,
         })
     }
+}
+
+/// With its libraries told how many threads to have, if that is asked for.
+fn told_of_threads(mut launch: Launch, threads: Option<usize>, max_workers: usize) -> Launch {
+    if let Some(count) = threads {
+        let count = if count == 0 { cpus_for_each(max_workers) } else { count };
+        launch.program.env.set_inner_threads(count);
+    }
+    launch
 }
 
 /// What starts workers.

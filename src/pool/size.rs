@@ -26,6 +26,11 @@ pub(crate) fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Of these, what each of so many workers may take: one at least.
+pub(crate) fn cpus_for_each(workers: usize) -> usize {
+    (cpus() / workers).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ mod forkserver;
 mod forkserver_death;
 mod hostile;
 mod initializer;
+mod inner_threads;
 mod limits;
 mod map_forged;
 mod memory;
