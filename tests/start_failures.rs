@@ -260,7 +260,7 @@ async fn a_program_that_closes_its_output_but_lives_on() {
 /// The first words of a child; then its end of the socket is its standard output.
 const PREAMBLE: &str = r"exec >&0; printf '\365\000procpool\300\001\376\033\000\377'";
 /// That a server is ready to fork.
-const READY: &str = r"printf '\004\000\000\000\020\001\000\000\001\000\000\000\021'";
+const READY: &str = r"printf '\004\000\000\000\020\006\000\000\003\000\000\000\021\000\000'";
 
 fn server(script: &str) -> Builder {
     let command = shell(&format!("{PREAMBLE}; {script}"));
@@ -281,12 +281,24 @@ async fn a_server_that_claims_to_have_forked_somebody_elses_process() {
     let answer: String = other.id().to_le_bytes().map(|byte| format!("\\{byte:03o}")).concat();
     let script = format!(r"{READY}; printf '{answer}\001\000\000\000'; exec sleep 1000");
     let quick = server(&script).start_timeout(Duration::from_millis(300));
-    let pool = quick.max_workers(1).build().unwrap();
-    let _ready = tokio::time::timeout(Duration::from_millis(500), pool.ready()).await;
+    let pool = quick.max_workers(1).min_workers(1).build().unwrap();
+    let reason = first_failure(&pool).await;
+    assert!(reason.contains("it is no child of the fork server"), "{reason}");
     in_time(pool.kill_workers()).await;
     assert_eq!(other.try_wait().unwrap(), None, "it was signalled");
     other.kill().unwrap();
     other.wait().unwrap();
+}
+
+/// Why a worker was not started. Of pools that have done nothing before.
+async fn first_failure(pool: &ProcessPoolExecutor) -> String {
+    let mut events = pool.events();
+    loop {
+        let event = in_time(events.next()).await.unwrap();
+        if let PoolEvent::WorkerNotStarted { reason, .. } = event {
+            return reason;
+        }
+    }
 }
 
 /// Leaves room for two descriptors.
@@ -324,14 +336,8 @@ async fn a_server_that_has_no_room_for_the_pipes_of_a_worker() {
     let _turn = TURN.lock().await;
     let forked = builder().start_method(StartMethod::ForkServer);
     let pool = forked.preload(take_all_descriptors, ()).build().unwrap();
-    let mut events = pool.events();
-    let handle = pool.submit(pid, ()).await.unwrap();
-    let reason = loop {
-        let event = in_time(events.next()).await.unwrap();
-        if let PoolEvent::WorkerNotStarted { reason, .. } = event {
-            break reason;
-        }
-    };
+    let handle = pool.try_submit(pid, ()).unwrap();
+    let reason = first_failure(&pool).await;
     assert!(reason.contains("Too many open files"), "{reason}");
     handle.cancel();
     in_time(pool.shutdown()).await;

@@ -231,15 +231,12 @@ impl Server {
     fn step(&mut self) -> io::Result<ServerStep> {
         let (request, fds) = self.receive()?;
         let answered = match request {
-            Request::Fork => {
-                let pipes = WorkerPipes::try_from(fds)?;
-                match self.fork() {
-                    Ok(Fork::Child) => return Ok(ServerStep::Worker(pipes)),
-                    Ok(Fork::Parent { child: pid }) => Ok(Answer::Forked { pid }),
-                    Err(NotForked::System(error)) => Err(error),
-                    Err(NotForked::Hook(failure)) => return self.tell(&failure),
-                }
-            }
+            Request::Fork => match WorkerPipes::try_from(fds).map(|pipes| (self.fork(), pipes)) {
+                Ok((Ok(Fork::Child), pipes)) => return Ok(ServerStep::Worker(pipes)),
+                Ok((Ok(Fork::Parent { child: pid }), _)) => Ok(Answer::Forked { pid }),
+                Ok((Err(NotForked::Hook(failure)), _)) => return self.tell(&failure),
+                Ok((Err(NotForked::System(error)), _)) | Err(error) => Err(error),
+            },
             Request::Reap { pid } => {
                 let status = reap_child(pid);
                 self.workers.remove(&pid);
