@@ -9,6 +9,7 @@ pub(crate) mod message;
 mod outlet;
 mod output;
 mod program;
+mod surroundings;
 
 pub(crate) use self::handshake::{Handshake, Heard, misplaced};
 pub(crate) use self::inbox::{keep_payload, read_more};

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::base::ResourceLimits;
 use crate::error::{StartError, WorkerDeath};
 use crate::function::{Registry, TestWorker};
+use crate::parent::surroundings::Surroundings;
 /// What names a descriptor to a child.
 pub(crate) use crate::sys::descriptor::RawDescriptor;
 use crate::sys::descriptor::pass_on;
@@ -27,6 +28,8 @@ pub(crate) struct Program {
     pub(crate) command: Option<Vec<OsString>>,
     pub(crate) env: Environment,
     pub(crate) current_dir: Option<PathBuf>,
+    /// What it finds but for these two. `None`: what there is when it is started.
+    pub(super) surroundings: Option<Arc<Surroundings>>,
     /// What it has of this process's descriptors.
     pub(crate) pass_fds: Vec<RawDescriptor>,
     /// What it may take; it sees to that itself.
@@ -44,8 +47,9 @@ macro_rules! program_settings {
             self
         }
 
-        /// Sets an environment variable. The others are inherited. Of two values for one variable
-        /// the later one counts.
+        /// Sets an environment variable. The others are inherited, in a pool as they are when it is
+        /// built, whenever a worker is started. Of two values for one variable the later one
+        /// counts.
         pub fn env(
             mut self,
             key: impl AsRef<::std::ffi::OsStr>,
@@ -131,8 +135,10 @@ macro_rules! program_settings {
             self
         }
 
-        /// The directory to start in. Default: that of this process at that time. A relative path
-        /// counts from the directory that this process is in now.
+        /// The directory to start in. A relative path counts from the directory that this process
+        /// is in now. Default: the directory of this process, for a pool at the time when it is
+        /// built, whenever a worker is started, and for a [`Process`](crate::Process) when that is
+        /// started.
         ///
         /// If it is missing or cannot be entered nothing is started, which breaks a pool, and the
         /// error names it.
@@ -187,12 +193,12 @@ impl Environment {
         self.inner_threads = Some(count);
     }
 
-    fn prepare(&self, command: &mut Command) {
+    fn prepare(&self, command: &mut Command, has: impl Fn(&str) -> bool) {
         if self.clear {
             command.env_clear();
         }
         if let Some(count) = self.inner_threads {
-            let is_inherited = |name: &&str| !self.clear && std::env::var_os(name).is_some();
+            let is_inherited = |name: &&str| !self.clear && has(name);
             let told = INNER_THREADS.into_iter().filter(|name| !is_inherited(name));
             command.envs(told.map(|name| (name, count.to_string())));
         }
@@ -232,6 +238,11 @@ impl Program {
         self.current_dir = other.current_dir.or(self.current_dir.take());
     }
 
+    /// From now on it does not matter what changes in this process.
+    pub(crate) fn settle(&mut self) {
+        self.surroundings = Some(Arc::new(Surroundings::now()));
+    }
+
     pub(crate) fn set_directory(&mut self, directory: &Path) {
         self.current_dir = Some(absolute(directory));
     }
@@ -262,15 +273,21 @@ impl Program {
         };
         let for_any = self.command.is_some();
         command.arg(Flag::new(role, Registry::copy_id(), for_any).text());
-        self.env.prepare(&mut command);
+        match &self.surroundings {
+            Some(surroundings) => {
+                surroundings.prepare(&mut command);
+                self.env.prepare(&mut command, |name| surroundings.has_variable(name));
+            }
+            None => self.env.prepare(&mut command, |name| std::env::var_os(name).is_some()),
+        }
         pass_on(&mut command, &self.pass_fds).map_err(|error| {
             let text = format!("`pass_fds` cannot be passed on: {error}");
             io::Error::new(error.kind(), text)
         })?;
         if let Some(directory) = &self.current_dir {
-            assert_enterable(directory)?;
             command.current_dir(directory);
         }
+        command.get_current_dir().map_or(Ok(()), assert_enterable)?;
         Ok(command)
     }
 

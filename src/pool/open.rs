@@ -108,8 +108,9 @@ impl Settings {
         let initializer = self.initializer.transpose()?;
         // A builder may make several pools, each of which prints what its own workers say.
         let failed_output = FailedOutput::default();
-        let launch =
+        let mut launch =
             Launch { failed_output, preload, hooks, initializer, exit_hook, ..self.launch };
+        launch.program.settle();
         let launch = Arc::new(told_of_threads(launch, self.inner_threads, max_workers));
         let start = start.unwrap_or_else(|| starter(&launch, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));

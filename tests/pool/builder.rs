@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use procpool::ProcessPoolExecutor;
 
-use crate::common::{in_time, pid};
+use crate::common::{fixture, in_time, pid};
 
 fn directory() -> PathBuf {
     std::env::current_dir().unwrap()
@@ -31,6 +31,27 @@ async fn workers_start_in_the_directory_of_this_process_unless_told_otherwise() 
     let pool = ProcessPoolExecutor::builder().max_workers(1).build().unwrap();
     let expected = std::env::current_dir().unwrap();
     assert_eq!(in_time(pool.run(directory, ())).await.unwrap(), expected);
+}
+
+/// Of a fixture, and how many workers it has looked at before it has built another pool.
+async fn surroundings(what: &str, workers: usize) {
+    let mut parent = tokio::process::Command::new(fixture("parent"));
+    let output = in_time(parent.arg(what).kill_on_drop(true).output()).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let problem = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), workers + 2, "{text} {problem}");
+    assert!(lines[..workers].iter().all(|line| *line == r#"("/", "first")"#), "{what}: {text}");
+    let directory = std::env::temp_dir();
+    assert_eq!(lines[workers], format!("other (\"{}\", \"second\")", directory.display()));
+    let above = directory.parent().unwrap().display();
+    assert_eq!(lines[workers + 1], format!("cleared (\"{above}\", \"\")"), "{what}");
+}
+
+#[tokio::test]
+async fn workers_have_what_there_was_when_their_pool_was_built() {
+    surroundings("surroundings", 2).await;
+    surroundings("forked-surroundings", 3).await;
 }
 
 #[tokio::test]
