@@ -82,6 +82,7 @@
 //! | never wait for a full queue | [`ProcessPoolExecutor::try_submit`] |
 //! | do so from a thread outside of the runtime | [`ProcessPoolExecutor::blocking_run`] |
 //! | limit running time, retry after deaths | [`ProcessPoolExecutor::task`] |
+//! | say in errors and events what a task is | [`TaskBuilder::label`], [`Map::label`] |
 //! | run over many inputs, in their order or not | [`ProcessPoolExecutor::map`], [`Map`] |
 //! | take results as they come | [`as_completed`] |
 //! | wait until a task runs | [`TaskHandle::started`] |

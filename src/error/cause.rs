@@ -1,6 +1,7 @@
 //! What can go wrong with a task, and under which circumstances.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::CallFailure;
@@ -97,6 +98,8 @@ impl fmt::Display for Subject {
 #[derive(Clone, Debug)]
 pub(crate) struct ErrorReport {
     pub(crate) subject: Subject,
+    /// What the user calls it.
+    pub(crate) label: Option<Arc<str>>,
     pub(crate) worker: Option<WorkerId>,
     pub(crate) attempt: u32,
     pub(crate) cause: Cause,
@@ -104,7 +107,15 @@ pub(crate) struct ErrorReport {
 
 impl fmt::Display for ErrorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.subject)?;
+        match (&self.label, self.subject) {
+            (Some(label), Subject::Submission(function)) => {
+                write!(f, "failed to submit {label:?} (`{function}`)")?;
+            }
+            (Some(label), Subject::Task(task, function)) => {
+                write!(f, "{task} {label:?} (`{function}`) failed")?;
+            }
+            (_, subject) => write!(f, "{subject}")?,
+        }
         // A death names the worker itself.
         if let (Some(worker), false) = (self.worker, matches!(self.cause, Cause::WorkerDied(_))) {
             write!(f, " in {worker}")?;

@@ -110,6 +110,12 @@ macro_rules! task_errors {
                 self.0.subject.function()
             }
 
+            /// What the task was called by [`TaskBuilder::label`](crate::TaskBuilder::label) or
+            /// [`Map::label`](crate::Map::label), if it was.
+            pub fn label(&self) -> Option<&str> {
+                self.0.label.as_deref()
+            }
+
             /// The task, if this is about one that was accepted.
             pub fn task_id(&self) -> Option<TaskId> {
                 self.0.subject.task()
@@ -173,6 +179,16 @@ debug_as_text! { SubmitError TaskError RunError }
 impl SubmitError {
     pub(crate) fn new(report: ErrorReport) -> Self {
         Self(Arc::new(report))
+    }
+
+    /// The same error of a task that has this label.
+    pub(crate) fn labelled(self, label: Option<&Arc<str>>) -> Self {
+        match label {
+            None => self,
+            Some(_) => {
+                Self::new(ErrorReport { label: label.cloned(), ..ErrorReport::clone(&self.0) })
+            }
+        }
     }
 }
 

@@ -218,6 +218,7 @@ impl<R> fmt::Debug for TaskHandle<R> {
         f.debug_struct("TaskHandle")
             .field("id", &self.cell.id())
             .field("function", &self.cell.name())
+            .field("label", &self.cell.label())
             .field("status", &self.status())
             .finish_non_exhaustive()
     }

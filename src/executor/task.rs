@@ -209,8 +209,12 @@ pub struct TaskBuilder<'a, F, A, M> {
     args: A,
     wishes: Wishes,
     deadline: Option<Deadline>,
+    label: Option<Arc<str>>,
     marker: PhantomData<fn(M)>,
 }
+
+/// Either way to hand a task to the pool.
+type Enqueue = fn(&Pool, Call, Wishes, Option<Arc<str>>) -> Result<Arc<TaskCell>, SubmitError>;
 
 impl<'a, F, A, M> TaskBuilder<'a, F, A, M>
 where
@@ -220,7 +224,28 @@ where
     pub(crate) fn new(pool: &'a ProcessPoolExecutor, _: F, args: A) -> Self {
         let pool = pool.pool();
         let wishes = pool.default_wishes();
-        Self { pool, function: PhantomData, args, wishes, deadline: None, marker: PhantomData }
+        let (deadline, label) = (None, None);
+        Self { pool, function: PhantomData, args, wishes, deadline, label, marker: PhantomData }
+    }
+
+    /// What the task is called in its errors, in [events](crate::PoolEvent), among the
+    /// [workers](ProcessPoolExecutor::workers), and in the log, beside the name of its function.
+    /// That is not enough where one function does many things, as in a binding for another
+    /// language. Default: nothing.
+    ///
+    /// ```
+    /// # fn call(code: Vec<u8>) -> Vec<u8> { code }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// let result = pool.task(call, b"...".to_vec()).label("resize").run().await;
+    /// if let Err(error) = result {
+    ///     // task 7 "resize" (`service::call`) failed: worker 1 (pid 4711) was killed by signal 9 …
+    ///     eprintln!("{error}");
+    /// }
+    /// # }
+    /// ```
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.label = Some(label.into());
+        self
     }
 
     /// Ends the task, and its worker, when it has run this long. Time in the queue does not count.
@@ -313,15 +338,15 @@ where
         Some(deadline)
     }
 
-    async fn submit_by(
-        mut self,
-        enqueue: fn(&Pool, Call, Wishes) -> Result<Arc<TaskCell>, SubmitError>,
-    ) -> Result<TaskHandle<F::Output>, SubmitError> {
+    async fn submit_by(mut self, enqueue: Enqueue) -> Result<TaskHandle<F::Output>, SubmitError> {
         let deadline = self.set_deadline();
-        let prepared = self.pool.prepare::<F>(&self.args)?;
+        let label = self.label.take();
+        let labelled = |error: SubmitError| error.labelled(label.as_ref());
+        let prepared = self.pool.prepare::<F>(&self.args).map_err(labelled)?;
         drop(self.args); // they need not live while the task waits for room
-        self.pool.take_place(prepared.name, deadline).await?;
-        let cell = enqueue(self.pool, prepared, self.wishes)?;
+        self.pool.take_place(prepared.name, deadline).await.map_err(labelled)?;
+        let enqueued = enqueue(self.pool, prepared, self.wishes, label.clone());
+        let cell = enqueued.map_err(labelled)?;
         Ok(TaskHandle::new(cell, Arc::clone(&self.pool.commons)))
     }
 
@@ -332,9 +357,12 @@ where
     /// As [`ProcessPoolExecutor::try_submit`].
     pub fn try_submit(mut self) -> Result<TaskHandle<F::Output>, SubmitError> {
         self.set_deadline();
-        let prepared = self.pool.prepare::<F>(&self.args)?;
-        self.pool.try_take_place(prepared.name)?;
-        let cell = self.pool.enqueue(prepared, self.wishes)?;
+        let label = self.label.take();
+        let labelled = |error: SubmitError| error.labelled(label.as_ref());
+        let prepared = self.pool.prepare::<F>(&self.args).map_err(labelled)?;
+        self.pool.try_take_place(prepared.name).map_err(labelled)?;
+        let enqueued = self.pool.enqueue(prepared, self.wishes, label.clone());
+        let cell = enqueued.map_err(labelled)?;
         Ok(TaskHandle::new(cell, Arc::clone(&self.pool.commons)))
     }
 
@@ -388,6 +416,7 @@ impl<F, A: fmt::Debug, M> fmt::Debug for TaskBuilder<'_, F, A, M> {
         f.debug_struct("TaskBuilder")
             .field("function", &std::any::type_name::<F>())
             .field("args", &self.args)
+            .field("label", &self.label)
             .field("options", &self.wishes)
             .finish_non_exhaustive()
     }

@@ -119,8 +119,9 @@ impl Pool {
         &self,
         prepared: Call,
         wishes: Wishes,
+        label: Option<Arc<str>>,
     ) -> Result<Arc<TaskCell>, SubmitError> {
-        self.enqueue_by(Engine::send, prepared, wishes)
+        self.enqueue_by(Engine::send, prepared, wishes, label)
     }
 
     /// As [`enqueue`](Self::enqueue), for whoever then waits for nothing but that task.
@@ -128,8 +129,9 @@ impl Pool {
         &self,
         prepared: Call,
         wishes: Wishes,
+        label: Option<Arc<str>>,
     ) -> Result<Arc<TaskCell>, SubmitError> {
-        self.enqueue_by(Engine::send_and_wait, prepared, wishes)
+        self.enqueue_by(Engine::send_and_wait, prepared, wishes, label)
     }
 
     fn enqueue_by(
@@ -137,11 +139,12 @@ impl Pool {
         send: fn(&Engine, Command) -> bool,
         prepared: Call,
         wishes: Wishes,
+        label: Option<Arc<str>>,
     ) -> Result<Arc<TaskCell>, SubmitError> {
         let Call { name, function, arguments } = prepared;
         let id = TaskId(self.next_task.fetch_add(1, Ordering::Relaxed));
         let task = Task::with(id, wishes);
-        let cell = TaskCell::new(id, function, arguments, true);
+        let cell = TaskCell::new(id, function, arguments, true, label);
         let entry = Entry::new(Arc::clone(&cell));
         if send(&self.engine, Command::Submit(task, entry)) {
             Ok(cell)
@@ -228,5 +231,5 @@ pub(crate) fn submit_error(function: &'static str, cause: Cause) -> SubmitError 
 }
 
 fn error_of(subject: Subject, cause: Cause) -> SubmitError {
-    SubmitError::new(ErrorReport { subject, worker: None, attempt: 1, cause })
+    SubmitError::new(ErrorReport { subject, label: None, worker: None, attempt: 1, cause })
 }

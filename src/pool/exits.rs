@@ -128,7 +128,13 @@ impl Exits {
 
     fn error(&self, worker: WorkerId, cause: Cause) -> TaskError {
         let subject = Subject::ExitHook(self.function());
-        TaskError::new(ErrorReport { subject, worker: Some(worker), attempt: 1, cause })
+        TaskError::new(ErrorReport {
+            subject,
+            label: None,
+            worker: Some(worker),
+            attempt: 1,
+            cause,
+        })
     }
 }
 

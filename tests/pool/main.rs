@@ -18,6 +18,7 @@ mod events;
 mod force;
 mod handles;
 mod helm;
+mod labels;
 mod map;
 mod map_chunks;
 mod map_memory;

@@ -31,6 +31,7 @@ const RESULTS_AT_A_TIME: u64 = 8192;
 pub(super) struct Flow<R, S> {
     pool: Arc<Pool>,
     name: &'static str,
+    label: Option<Arc<str>>,
     function: Result<&'static Function, SubmitError>,
     /// `None` after the last one.
     inputs: Option<S>,
@@ -88,6 +89,7 @@ impl<R, S> Flow<R, S> {
         }
         Self {
             name,
+            label: None,
             function: function.map(|(_, function)| function),
             inputs: Some(inputs),
             intake: Intake::default(),
@@ -127,6 +129,12 @@ impl<R, S> Flow<R, S> {
 
     pub(super) fn set_item_limits(&mut self, change: impl FnOnce(&mut ItemLimits)) {
         self.harvest.set_limits(change);
+    }
+
+    pub(super) fn set_label(&mut self, label: Arc<str>) {
+        self.harvest.set_label(Arc::clone(&label));
+        self.yields.set_label(Arc::clone(&label));
+        self.label = Some(label);
     }
 
     pub(super) fn set_abort_on_drop(&mut self) {
@@ -266,6 +274,7 @@ impl<R, S> Flow<R, S> {
     }
 
     fn refuse(&mut self, first: u64, count: u32, error: SubmitError) {
+        let error = error.labelled(self.label.as_ref());
         self.yields.add(Part::refused(first, count, error.into()));
     }
 
@@ -362,7 +371,8 @@ impl<R, S> Flow<R, S> {
     fn too_late(&self, subject: Subject) -> TaskError {
         let limit = self.limit.as_ref().map(|limit| limit.duration);
         let cause = Cause::MapTimedOut(limit.unwrap_or_default());
-        TaskError::new(ErrorReport { subject, worker: None, attempt: 1, cause })
+        let label = self.label.clone();
+        TaskError::new(ErrorReport { subject, label, worker: None, attempt: 1, cause })
     }
 
     /// Cancels all items that have not begun, and aborts the others if `abort` says so. Parts that

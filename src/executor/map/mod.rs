@@ -42,7 +42,8 @@ impl ProcessPoolExecutor {
     /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
     /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
     /// [`item_timeout`](Map::item_timeout), [`retries`](Map::retries),
-    /// [`abort_on_drop`](Map::abort_on_drop), [`with_index`](Map::with_index).
+    /// [`abort_on_drop`](Map::abort_on_drop), [`label`](Map::label),
+    /// [`with_index`](Map::with_index).
     ///
     /// ```
     /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
@@ -245,6 +246,21 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     /// each item runs at most once.
     pub fn retries(mut self, times: u32) -> Self {
         self.flow.set_item_limits(|limits| limits.retries = times);
+        self
+    }
+
+    /// What its items are called in their errors, and its chunks in events and among the workers;
+    /// see [`TaskBuilder::label`](crate::TaskBuilder::label). Default: nothing.
+    ///
+    /// ```
+    /// # fn thumbnail(file: String) -> Vec<u8> { file.into_bytes() }
+    /// # fn example(pool: procpool::ProcessPoolExecutor, files: Vec<String>) {
+    /// let thumbnails = pool.map(thumbnail, files).label("thumbnails of the album");
+    /// # drop(thumbnails);
+    /// # }
+    /// ```
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.flow.set_label(label.into());
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
@@ -15,6 +16,7 @@ use crate::wire::message::Outcome;
 /// Parts that are to be yielded.
 pub(super) struct Yields<R> {
     function: &'static str,
+    label: Option<Arc<str>>,
     max_payload: usize,
     /// The one whose items are yielded now; what is left of it.
     current: Option<Part>,
@@ -37,6 +39,7 @@ impl<R> Yields<R> {
         let waiting = Waiting::InOrder(BTreeMap::new());
         Self {
             function,
+            label: None,
             max_payload,
             current: None,
             position: 0,
@@ -44,6 +47,10 @@ impl<R> Yields<R> {
             next: 0,
             result: PhantomData,
         }
+    }
+
+    pub(super) fn set_label(&mut self, label: Arc<str>) {
+        self.label = Some(label);
     }
 
     pub(super) fn set_unordered(&mut self) {
@@ -98,6 +105,7 @@ impl<R: DeserializeOwned> Yields<R> {
         part.task = TaskId(task.0 + 1);
         part.count -= 1;
         self.next = number + 1;
+        let name = (self.function, &self.label);
         let result = match &part.content {
             Content::Entries { worker, bytes, .. } => {
                 match split_entry(bytes.get(self.position..).unwrap_or_default()) {
@@ -107,15 +115,15 @@ impl<R: DeserializeOwned> Yields<R> {
                         match (outcome != Outcome::Returned).then(told).flatten() {
                             None => decode(entry).map_err(|error| {
                                 let cause = Cause::decoding(self.function, error);
-                                item_error(self.function, task, *worker, cause)
+                                item_error(name, task, *worker, cause)
                             }),
-                            Some(cause) => Err(item_error(self.function, task, *worker, cause)),
+                            Some(cause) => Err(item_error(name, task, *worker, cause)),
                         }
                     }
                     Err(error) => {
                         let error = Fault::Custom(error.to_string()).into();
                         let cause = Cause::decoding(self.function, error);
-                        Err(item_error(self.function, task, *worker, cause))
+                        Err(item_error(name, task, *worker, cause))
                     }
                 }
             }
@@ -130,7 +138,12 @@ impl<R: DeserializeOwned> Yields<R> {
 }
 
 #[cold]
-fn item_error(function: &'static str, task: TaskId, worker: WorkerId, cause: Cause) -> TaskError {
-    let (subject, worker) = (Subject::Task(task, function), Some(worker));
-    TaskError::new(ErrorReport { subject, worker, attempt: 1, cause })
+fn item_error(
+    (function, label): (&'static str, &Option<Arc<str>>),
+    task: TaskId,
+    worker: WorkerId,
+    cause: Cause,
+) -> TaskError {
+    let (subject, label) = (Subject::Task(task, function), label.clone());
+    TaskError::new(ErrorReport { subject, label, worker: Some(worker), attempt: 1, cause })
 }

@@ -53,6 +53,8 @@ pub(crate) struct TaskCell {
     accepted: AtomicU64,
     /// The function's position in the registry.
     function: u32,
+    /// It has a label, which few have, so it is elsewhere.
+    is_labelled: bool,
     /// It has a place in the bounded queue. Only the supervisor changes that.
     has_place: AtomicBool,
     /// As the stage says, for those who need not know it to the nanosecond.
@@ -85,6 +87,8 @@ struct Watchers {
     reports: Reports,
     /// Who waits for its begin.
     starters: Waiters,
+    /// What the user calls it.
+    label: Option<Arc<str>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,6 +103,10 @@ enum TaskStage {
 impl CellState {
     fn watchers(&mut self) -> &mut Watchers {
         self.watchers.get_or_insert_default()
+    }
+
+    fn label(&self) -> Option<Arc<str>> {
+        self.watchers.as_ref()?.label.clone()
     }
 
     fn is_done(&self) -> bool {
@@ -127,12 +135,21 @@ impl CellState {
 
 impl TaskCell {
     /// All tasks have a place in the bounded queue but chunks that were cut off another one.
-    pub(crate) fn new(id: TaskId, function: u32, arguments: Payload, has_place: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        id: TaskId,
+        function: u32,
+        arguments: Payload,
+        has_place: bool,
+        label: Option<Arc<str>>,
+    ) -> Arc<Self> {
+        let is_labelled = label.is_some();
+        let watchers =
+            label.map(|label| Box::new(Watchers { label: Some(label), ..Watchers::default() }));
         let state = CellState {
             content: Ok(arguments),
             waker: None,
             claim: None,
-            watchers: None,
+            watchers,
             worker: WorkerId(0),
             attempt: 0,
             stage: TaskStage::Queued,
@@ -142,6 +159,7 @@ impl TaskCell {
             id,
             accepted: AtomicU64::new(0),
             function,
+            is_labelled,
             has_place: AtomicBool::new(has_place),
             is_over: AtomicBool::new(false),
             is_awaited: AtomicBool::new(false),
@@ -156,6 +174,19 @@ impl TaskCell {
     /// The name of its function.
     pub(crate) fn name(&self) -> &'static str {
         Registry::global().path(self.function)
+    }
+
+    /// What the user calls it.
+    pub(crate) fn label(&self) -> Option<Arc<str>> {
+        if self.is_labelled { self.state.lock().label() } else { None }
+    }
+
+    /// Its name and that of its function, for people to read.
+    pub(crate) fn title(&self) -> String {
+        match self.label() {
+            Some(label) => format!("{} {label:?} ({})", self.id, self.name()),
+            None => format!("{} ({})", self.id, self.name()),
+        }
     }
 
     /// The position of its function.
@@ -349,7 +380,7 @@ impl TaskCell {
     fn call(&self, callback: Callback, resolution: &Resolution) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| callback(resolution))) {
             std::mem::forget(panic); // its drop is user code that may panic, too
-            crate::base::log::error!("a done callback of {} ({}) panicked", self.id, self.name());
+            crate::base::log::error!("a done callback of {} panicked", self.title());
         }
     }
 
@@ -361,7 +392,8 @@ impl TaskCell {
     fn report(&self, state: &CellState, cause: Cause) -> TaskError {
         let subject = Subject::Task(self.id, self.name());
         let worker = (state.attempt > 0).then_some(state.worker);
-        TaskError::new(ErrorReport { subject, worker, attempt: state.attempt.max(1), cause })
+        let (label, attempt) = (state.label(), state.attempt.max(1));
+        TaskError::new(ErrorReport { subject, label, worker, attempt, cause })
     }
 
     // ----- the handle's side -----

@@ -57,6 +57,8 @@ pub(crate) struct ItemLimits {
 
 struct HarvestState {
     limits: ItemLimits,
+    /// What the user calls its items.
+    label: Option<Arc<str>>,
     budget: Budget,
     /// Those that are not over.
     chunks: BTreeMap<TaskId, Chunk>,
@@ -165,6 +167,7 @@ impl Harvest {
     pub(crate) fn new(function: u32, budget: Budget) -> Arc<Self> {
         let state = HarvestState {
             limits: ItemLimits::default(),
+            label: None,
             budget,
             chunks: BTreeMap::new(),
             withheld: BTreeSet::new(),
@@ -196,6 +199,10 @@ impl Harvest {
         change(&mut self.state.lock().limits);
     }
 
+    pub(crate) fn set_label(&self, label: Arc<str>) {
+        self.state.lock().label = Some(label);
+    }
+
     pub(crate) fn set_budget(&self, budget: Budget) {
         self.enough.store(budget.arguments(), Ordering::Relaxed);
         self.state.lock().budget = budget;
@@ -208,8 +215,9 @@ impl Harvest {
         (first, count): (u64, u32),
         items: Payload,
     ) -> Arc<TaskCell> {
-        let cell = TaskCell::new(task, self.function, items, true);
-        self.insert(&mut self.state.lock(), (first, count), cell)
+        let mut state = self.state.lock();
+        let cell = TaskCell::new(task, self.function, items, true, state.label.clone());
+        self.insert(&mut state, (first, count), cell)
     }
 
     fn insert(
@@ -352,7 +360,7 @@ impl Harvest {
         let Some(chunk) = state.chunks.get_mut(&task) else { return Vec::new() };
         // Its first item has begun, whatever the worker says; so no part has the name of the whole.
         let (first, name, count, keep) = (chunk.first, chunk.name, chunk.count, keep.max(1));
-        let items = chunk.cell.arguments();
+        let (items, label) = (chunk.cell.arguments(), chunk.cell.label());
         chunk.count = count.min(keep);
         // In two, so that a chunk that turns out to be slow is soon with many workers, and what is
         // sent again and again gets less each time.
@@ -364,7 +372,7 @@ impl Harvest {
                 let task = TaskId(name.0 + u64::from(begin));
                 let first = first + u64::from(begin);
                 let items = slice_items(&items, begin, end);
-                let cell = TaskCell::new(task, self.function, items, false);
+                let cell = TaskCell::new(task, self.function, items, false, label.clone());
                 let cell = self.insert(&mut state, (first, end - begin), cell);
                 Division { task, begin, end, cell }
             })

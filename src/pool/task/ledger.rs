@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn entry(id: u64) -> Entry {
-        Entry::new(TaskCell::new(TaskId(id), 0, Payload::default(), true))
+        Entry::new(TaskCell::new(TaskId(id), 0, Payload::default(), true, None))
     }
 
     #[test]

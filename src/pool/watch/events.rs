@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::stream::{self, Stream, StreamExt};
@@ -82,6 +83,8 @@ pub enum PoolEvent {
         task: TaskId,
         /// The name of its function.
         function: &'static str,
+        /// What it was [called](crate::TaskBuilder::label), if it was.
+        label: Option<Arc<str>>,
     },
     /// A worker has nothing else to do before a task, and begins it. If the worker dies at this
     /// very moment the task may have to be started again by another one, at the same attempt.
@@ -110,6 +113,8 @@ pub enum PoolEvent {
         task: TaskId,
         /// The name of its function.
         function: &'static str,
+        /// What it was [called](crate::TaskBuilder::label), if it was.
+        label: Option<Arc<str>>,
         /// How it ended.
         outcome: TaskOutcome,
     },

@@ -1,6 +1,7 @@
 //! What happens in a pool, told to those who look on: its log, its metrics, and readers of events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::base::{TaskId, WorkerId, log, nanos};
 use crate::error::BrokenProcessPool;
@@ -18,6 +19,8 @@ pub(crate) struct Observer {
     pub(crate) processes: BTreeMap<WorkerId, WorkerProcess>,
     pub(crate) metrics: Metrics,
     pub(crate) feed: Feed,
+    /// Of the tasks that have one, from when they are sent until they are over.
+    pub(crate) labels: HashMap<TaskId, Arc<str>>,
 }
 
 /// The process of a worker.
@@ -30,7 +33,7 @@ pub(crate) struct WorkerProcess {
 impl Observer {
     pub(crate) fn new(name: String) -> Self {
         let (processes, metrics) = (BTreeMap::new(), Metrics::default());
-        Self { name, processes, metrics, feed: Feed::default() }
+        Self { name, processes, metrics, feed: Feed::default(), labels: HashMap::new() }
     }
 
     // ----- workers -----
@@ -90,7 +93,11 @@ impl Observer {
     // ----- tasks -----
 
     pub(crate) fn task_queued(&mut self, cell: &TaskCell) {
-        self.feed.push(|| PoolEvent::TaskQueued { task: cell.id(), function: cell.name() });
+        self.feed.push(|| PoolEvent::TaskQueued {
+            task: cell.id(),
+            function: cell.name(),
+            label: cell.label(),
+        });
     }
 
     /// It is its worker's running one now. `first` tells the first time from those after it was
@@ -98,6 +105,9 @@ impl Observer {
     pub(crate) fn task_started(&mut self, now: Time, cell: &TaskCell, first: bool) {
         if first {
             self.metrics.wait_time.record(nanos(now).saturating_sub(cell.accepted()));
+        }
+        if let Some(label) = cell.label() {
+            self.labels.insert(cell.id(), label);
         }
         if self.feed.is_read()
             && let Some((worker, attempt)) = cell.holder()
@@ -124,8 +134,12 @@ impl Observer {
         self.feed.push(|| PoolEvent::TaskFinished {
             task: cell.id(),
             function: cell.name(),
+            label: cell.label(),
             outcome,
         });
+        if !self.labels.is_empty() {
+            self.labels.remove(&cell.id());
+        }
     }
 
     // ----- the pool -----

@@ -1,8 +1,9 @@
 //! A pool and its workers as they can be seen at one moment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::WorkerId;
+use crate::base::{TaskId, WorkerId};
 use crate::pool::watch::metrics::{DurationHistogram, TaskOutcomes};
 use crate::pool::watch::observer::Observer;
 use crate::scheduler::{Scheduler, Time, WorkerStage};
@@ -29,10 +30,14 @@ impl View {
                 WorkerStage::Ready => WorkerState::Idle,
                 WorkerStage::Stopping { .. } | WorkerStage::Ending { .. } => WorkerState::Stopping,
             };
+            let task = self.scheduler.pipeline(id).next();
+            let label = task.and_then(|task| self.observer.labels.get(&task).cloned());
             Some(WorkerInfo {
                 id,
                 pid: process.pid,
                 state,
+                task,
+                label,
                 tasks_completed: seen.tasks_completed,
                 uptime: now.saturating_sub(process.started),
                 memory: None,
@@ -86,6 +91,11 @@ pub struct WorkerInfo {
     pub pid: u32,
     /// What it is doing.
     pub state: WorkerState,
+    /// The task that it runs, or is about to begin. Of a [`map`](crate::ProcessPoolExecutor::map)
+    /// it is a chunk of items, called by the id of the first one.
+    pub task: Option<TaskId>,
+    /// What that was [called](crate::TaskBuilder::label), if it was.
+    pub label: Option<Arc<str>>,
     /// The results it has delivered, errors that left it alive included.
     pub tasks_completed: u64,
     /// How long ago its process was started.
