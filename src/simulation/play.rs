@@ -39,6 +39,8 @@ pub(super) struct Play<'a> {
     pub(super) tickets: Vec<Ticket>,
     pub(super) maps: Vec<MapTicket>,
     pub(super) waiters: Vec<Waiter>,
+    /// Who only waits until the pool is over, by itself or broken.
+    pub(super) end: Waiter,
     pub(super) was_abandoned: bool,
     /// Tasks that wait may have been cancelled by the pool.
     pub(super) was_cut_short: bool,
@@ -61,6 +63,8 @@ impl<'a> Play<'a> {
         let settings = builder.into_settings();
         let (pool, work) = settings.open(config, &runtime, clock::SIMULATED, start).unwrap();
         let pool = ProcessPoolExecutor::of(pool);
+        let end = pool.closed();
+        let end = Waiter::new("the end of the pool", Box::pin(async { drop(end.await) }));
         let gate = Gate::default();
         Self {
             history,
@@ -76,6 +80,7 @@ impl<'a> Play<'a> {
             tickets: Vec::new(),
             maps: Vec::new(),
             waiters: Vec::new(),
+            end,
             was_abandoned: false,
             was_cut_short: false,
         }
@@ -116,7 +121,7 @@ impl<'a> Play<'a> {
                 }
             }
         }
-        for waiter in &mut self.waiters {
+        for waiter in self.waiters.iter_mut().chain([&mut self.end]) {
             is_busy |= waiter.poll_if_woken();
         }
         for worker in &mut self.workers {

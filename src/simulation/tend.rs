@@ -115,7 +115,8 @@ impl Play<'_> {
     fn is_closed(&self) -> bool {
         let has_gone =
             |worker: &super::worker::Worker| !worker.is_alive() && worker.process.fate.is_reaped();
-        self.driver.is_finished() && self.workers.iter().all(has_gone) && self.is_served()
+        let is_over = self.driver.is_finished() && self.end.is_over();
+        is_over && self.workers.iter().all(has_gone) && self.is_served()
     }
 
     /// Who still waits.
