@@ -25,6 +25,8 @@ pub(crate) enum BuildErrorKind {
     MinOverMax { min: usize, max: usize },
     #[error("max_tasks_per_child must be at least 1")]
     NoTasks,
+    #[error("max_age must be more than zero")]
+    NoAge,
     #[error("queue_capacity must be at least 1")]
     NoQueue,
     #[error(

@@ -95,7 +95,9 @@ impl Builder {
 
     /// A worker is replaced after it has run this many tasks: a bound on what leaks in them can do.
     /// Default: never. Zero is an error. It is Python's parameter of this name, but no task is ever
-    /// lost or delayed by it.
+    /// lost by it, and none is delayed if workers live longer than they take to start: a
+    /// [successor](Self::surge) is ready by then. If several workers are used up at the same time
+    /// some are replaced a few tasks earlier.
     ///
     /// An input of a [`map`](ProcessPoolExecutor::map) is a task here, too, unless you set a
     /// [`chunksize`](crate::Map::chunksize): then a chunk is one.
@@ -113,6 +115,46 @@ impl Builder {
     /// common with the server from the start does not count.
     pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
         self.settings.launch.max_memory_per_child = Some(bytes);
+        self
+    }
+
+    /// A worker is replaced when it has lived for so long, its start included: a bound on what
+    /// grows old with it, such as connections, caches, or a library's leaks. It goes on with tasks
+    /// until its [successor](Self::surge) is ready, and ends its running task. Default: never. Zero
+    /// is an error.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), procpool::BuildError> {
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::time::Duration;
+    ///
+    /// let builder = procpool::ProcessPoolExecutor::builder();
+    /// let pool = builder.max_age(Duration::from_secs(6 * 3_600)).build()?;
+    /// # drop(pool);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.settings.max_age = Some(age);
+        self
+    }
+
+    /// How many more processes than [`max_workers`](Self::max_workers) there may be for a moment
+    /// while workers are replaced: by [number of tasks](Self::max_tasks_per_child),
+    /// [memory](Self::max_memory_per_child), [age](Self::max_age) or
+    /// [`recycle`](ProcessPoolExecutor::recycle). Default: 1. It is what Kubernetes calls so in a
+    /// rolling update.
+    ///
+    /// So many successors start while those that they replace go on with tasks, and get none
+    /// themselves before one of those has left: there are never more than `max_workers` tasks at a
+    /// time. More make it quicker to replace many workers, and take the memory of so many.
+    ///
+    /// With zero a worker leaves first, and its successor starts afterwards, when there is work for
+    /// it; tasks may wait for that as long as a start and the
+    /// [initializer](Self::initializer) take.
+    pub fn surge(mut self, processes: usize) -> Self {
+        self.settings.surge = processes;
         self
     }
 
@@ -411,8 +453,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Outside of a tokio runtime; if `queue_capacity`, `max_workers` or `max_tasks_per_child` is
-    /// zero; if `max_workers` is too many for the platform, or less than `min_workers`; if the
+    /// Outside of a tokio runtime; if `queue_capacity`, `max_workers`, `max_tasks_per_child` or
+    /// `max_age` is zero; if `max_workers` is too many for the platform, or less than `min_workers`; if the
     /// initializer or the exit hook is not registered or its arguments cannot be encoded; if two
     /// registered functions have the same name; and in a worker that has not called
     /// [`init`](crate::init).

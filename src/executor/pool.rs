@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{ResizeError, Subject, SubmitError};
 use crate::executor::ending::Ending;
@@ -222,18 +223,47 @@ impl ProcessPoolExecutor {
         Ok(())
     }
 
-    /// Replaces every worker: to have them see a new file, or forget what they know. Idle ones
-    /// leave at once, busy ones as soon as their running tasks are over; no task is lost. New ones
-    /// come when there is work for them, or at once up to
-    /// [`min_workers`](crate::Builder::min_workers).
+    /// Replaces every worker: to have them see a new file, or forget what they know. They go on
+    /// with tasks until their successors are ready, so many at a time as
+    /// [`surge`](crate::Builder::surge) allows, and leave after their running tasks; no task is
+    /// lost, and none waits for a start. With a surge of zero idle ones leave at once, busy ones as
+    /// soon as their running tasks are over, and new ones come when there is work for them, or at
+    /// once up to [`min_workers`](crate::Builder::min_workers).
     ///
     /// It begins when this is called; the future waits until all workers of that moment are gone.
+    /// A task that never ends keeps its worker: for that there is
+    /// [`recycle_within`](Self::recycle_within).
     ///
     /// # Cancel safety
     ///
     /// A dropped future changes nothing but that nobody waits.
     pub fn recycle(&self) -> Ending<()> {
-        let gone = self.pool.recycle();
+        self.recycle_all(None)
+    }
+
+    /// As [`recycle`](Self::recycle), but it is over after `limit`: after half of it workers that
+    /// have no successor yet begin nothing more, and what still runs on the old ones at its end is
+    /// ended, as by [`Shutdown::time_limit`](crate::Shutdown::time_limit). Such a task is begun
+    /// again if it has [retries](crate::TaskBuilder::retries), and else fails as
+    /// [cancelled](crate::TaskError::is_cancelled).
+    ///
+    /// ```
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// use std::time::Duration;
+    ///
+    /// pool.recycle_within(Duration::from_secs(30)).await; // there is a new model
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing but that nobody waits.
+    pub fn recycle_within(&self, limit: Duration) -> Ending<()> {
+        self.recycle_all(Some(limit))
+    }
+
+    fn recycle_all(&self, limit: Option<Duration>) -> Ending<()> {
+        let gone = self.pool.recycle(limit);
         Ending::new(async {
             let _ = gone.await; // nothing is sent: it is dropped when it is over
         })

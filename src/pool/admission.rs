@@ -178,9 +178,9 @@ impl Pool {
     }
 
     /// Has all workers replaced. Nothing is sent: what waits is dropped when they are gone.
-    pub(crate) fn recycle(&self) -> oneshot::Receiver<()> {
+    pub(crate) fn recycle(&self, limit: Option<Duration>) -> oneshot::Receiver<()> {
         let (waiter, gone) = oneshot::channel();
-        self.commons.send(Command::Recycle(waiter));
+        self.commons.send(Command::Recycle(waiter, limit));
         gone
     }
 

@@ -30,8 +30,8 @@ pub(crate) enum Command {
     /// Bring up a worker, and say when it is initialised. Dropped if that will never be.
     WarmUp(oneshot::Sender<()>),
     Resize(usize),
-    /// Replace all workers, and say when the old ones are gone.
-    Recycle(oneshot::Sender<()>),
+    /// Replace all workers, if so within a time, and say when the old ones are gone.
+    Recycle(oneshot::Sender<()>, Option<Duration>),
     ShutDown {
         cancel_futures: bool,
         limit: Option<Duration>,

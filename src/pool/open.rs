@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     /// Zero: as many as there are CPUs for each worker.
     pub(crate) inner_threads: Option<usize>,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) surge: usize,
     pub(crate) queue_capacity: usize,
     pub(crate) default_timeout: Option<Duration>,
     pub(crate) on_worker_death: OnWorkerDeath,
@@ -58,6 +60,8 @@ impl Default for Settings {
             min_workers: 0,
             inner_threads: None,
             idle_timeout: None,
+            max_age: None,
+            surge: 1,
             queue_capacity: 10_000,
             default_timeout: None,
             on_worker_death: OnWorkerDeath::default(),
@@ -146,11 +150,16 @@ impl Settings {
         if self.launch.max_tasks_per_child == Some(0) {
             return Err(BuildErrorKind::NoTasks);
         }
+        if self.max_age == Some(Duration::ZERO) {
+            return Err(BuildErrorKind::NoAge);
+        }
         Ok(Config {
             max_workers,
             min_workers: self.min_workers,
             idle_timeout: self.idle_timeout,
             max_tasks: self.launch.max_tasks_per_child,
+            max_age: self.max_age,
+            surge: self.surge,
             on_worker_death: self.on_worker_death,
             initializer_retries: self.initializer_retries,
             start_timeout: self.launch.start_timeout,

@@ -17,6 +17,10 @@ pub(crate) struct Config {
     pub(crate) idle_timeout: Option<Duration>,
     /// A worker leaves after so many tasks.
     pub(crate) max_tasks: Option<u64>,
+    /// A worker is replaced so long after its start.
+    pub(crate) max_age: Option<Duration>,
+    /// So many more processes than `max_workers` there may be while workers are replaced.
+    pub(crate) surge: usize,
     pub(crate) on_worker_death: OnWorkerDeath,
     /// How often a start is tried again in a row because the initializer failed.
     pub(crate) initializer_retries: u32,
@@ -176,6 +180,8 @@ pub enum LeaveReason {
     UsedUp,
     /// It takes [more memory than it may](crate::Builder::max_memory_per_child).
     Memory,
+    /// It is [as old as it may be](crate::Builder::max_age).
+    Age,
     /// The pool was told to [recycle](crate::ProcessPoolExecutor::recycle) its workers.
     Recycled,
     /// It [did nothing](crate::WorkerState::Stuck) with a task that it was sent.

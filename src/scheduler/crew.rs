@@ -4,6 +4,7 @@
 use super::action::{Config, Time};
 use super::earliest::Earliest;
 use super::numbers::NumberSet;
+use super::succession::Roles;
 use super::worker::{Standing, Tally, Worker};
 use crate::base::WorkerId;
 
@@ -19,6 +20,7 @@ pub(super) struct Crew {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Summary {
     tally: Tally,
+    roles: Roles,
     open: ByLoad,
     /// The times have the places of their workers.
     timeouts: Earliest,
@@ -71,7 +73,8 @@ impl ByLoad {
 impl Summary {
     fn new(max_pipeline: usize) -> Self {
         let [timeouts, divides, idle] = [(); 3].map(|()| Earliest::default());
-        Self { tally: Tally::default(), open: ByLoad::new(max_pipeline), timeouts, divides, idle }
+        let (tally, roles) = (Tally::default(), Roles::default());
+        Self { tally, roles, open: ByLoad::new(max_pipeline), timeouts, divides, idle }
     }
 
     /// A worker's standing changes.
@@ -79,6 +82,10 @@ impl Summary {
         self.open.change(id, before.load, after.load);
         self.tally += after.tally;
         self.tally -= before.tally;
+        if before.role != after.role {
+            self.roles.add(after.role);
+            self.roles.remove(before.role);
+        }
         self.timeouts.set(place, after.timeout);
         self.divides.set(place, after.divides);
         self.idle.set(place, after.idle);
@@ -138,6 +145,7 @@ impl Crew {
     /// Its id is above those of all others.
     pub(super) fn push(&mut self, id: WorkerId, worker: Worker, config: &Config, surplus: bool) {
         self.ids.push(id);
+        self.summary.roles.add(worker.standing.role);
         self.workers.push(worker);
         if self.ids.len() > self.summary.timeouts.room() {
             self.summary.place(&self.workers);
@@ -151,6 +159,7 @@ impl Crew {
         let worker = self.workers.remove(place);
         self.summary.open.change(id, worker.standing.load, None);
         self.summary.tally -= worker.standing.tally;
+        self.summary.roles.remove(worker.standing.role);
         self.summary.place(&self.workers);
         Some(worker)
     }
@@ -172,6 +181,10 @@ impl Crew {
 
     pub(super) fn tally(&self) -> &Tally {
         &self.summary.tally
+    }
+
+    pub(super) fn roles(&self) -> &Roles {
+        &self.summary.roles
     }
 
     /// The least load of a worker with room, and the first worker that has no more.
@@ -228,6 +241,7 @@ impl Crew {
         counted.place(&self.workers);
         for (id, worker) in self.iter() {
             counted.tally += worker.standing.tally;
+            counted.roles.add(worker.standing.role);
             counted.open.change(id, None, worker.standing.load);
         }
         let stands = |(_, worker): (_, &Worker)| {

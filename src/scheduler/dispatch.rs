@@ -15,6 +15,10 @@ impl Scheduler {
         if self.unanswered > 0 {
             return;
         }
+        self.relieve(now);
+        if self.unanswered > 0 {
+            return; // the answer comes at once, and leads here again
+        }
         self.hand_out(now, 0);
         self.start_workers(now);
         if !self.queue.is_dry() {
@@ -88,23 +92,35 @@ impl Scheduler {
         let batch = self.tempo.batch();
         let begun = self.update(id, |worker| worker.push(now, task, batch));
         self.begin(begun.flatten());
+        self.retire_if_nearly_used_up(now, id);
         true
     }
 
     fn start_workers(&mut self, now: Time) {
-        while self.wants_worker() && self.restarts.may_start(now, self.workers.tally().starting) {
-            let id = WorkerId(self.next_worker);
-            self.next_worker += 1;
-            self.counts.worker_starts += 1;
-            if self.vacancies > 0 {
+        while self.restarts.may_start(now, self.workers.tally().starting) {
+            let is_successor = !self.wants_worker();
+            if is_successor && !self.wants_successor() {
+                return;
+            }
+            if self.vacancies > 0 && !is_successor {
                 self.vacancies -= 1;
                 self.counts.worker_restarts += 1;
             }
-            let deadline = now.saturating_add(self.config.start_timeout);
-            let worker = Worker::starting(now, deadline);
-            self.workers.push(id, worker, &self.config, self.surplus);
-            self.actions.push_back(Action::Start(id));
+            self.counts.worker_restarts += u64::from(is_successor);
+            self.start_worker(now, is_successor);
         }
+    }
+
+    fn start_worker(&mut self, now: Time, is_successor: bool) {
+        let id = WorkerId(self.next_worker);
+        self.next_worker += 1;
+        self.counts.worker_starts += 1;
+        let mut worker = Worker::starting(now, &self.config);
+        worker.is_successor = is_successor;
+        self.workers.push(id, worker, &self.config, self.surplus);
+        self.actions.push_back(Action::Start(id));
+        #[cfg(test)]
+        self.note_change(id);
     }
 
     /// Whether a further worker would have something to do and may exist.
@@ -112,9 +128,7 @@ impl Scheduler {
         if !matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
             return false;
         }
-        // Those that do nothing any more are not counted, but no more of them than may be.
-        let stuck = self.workers.tally().stuck.min(self.config.max_workers);
-        if self.workers.len() - stuck >= self.config.max_workers {
+        if !self.has_place() {
             return false;
         }
         // What waits beside an idle worker is worth none.

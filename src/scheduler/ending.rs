@@ -95,7 +95,12 @@ impl Scheduler {
     }
 
     pub(super) fn worker_timeout(&mut self, now: Time, id: WorkerId) {
-        let Some(worker) = self.workers.get(id) else { return };
+        let was_ready = self.workers.get(id).is_some_and(Worker::is_ready);
+        self.look_at_term(now, id);
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.is_ready() == was_ready)
+        else {
+            return;
+        };
         match worker.stage {
             // The pool itself has stood still (stopped, or with its machine), and perhaps the
             // worker with it.
@@ -147,8 +152,9 @@ impl Scheduler {
     /// A worker does nothing any more: what it was sent goes to others, and another one may take
     /// its place at once, whenever it ends.
     fn give_up(&mut self, id: WorkerId) {
-        self.vacancies += 1;
         self.update(id, |worker| worker.leaving = Some(LeaveReason::Stuck));
+        let is_succeeded = self.workers.get(id).is_some_and(|worker| worker.is_succeeded);
+        self.vacancies += u64::from(!is_succeeded);
         self.release_keys(id);
         self.recall(id);
     }
@@ -228,12 +234,13 @@ impl Scheduler {
                 self.counts.killed += 1;
                 Failure::Cancelled
             }
-            Some(Sentence::Abort) => Failure::Cancelled,
+            Some(Sentence::Replaced | Sentence::Abort) => Failure::Cancelled,
             Some(Sentence::Deadline) => Failure::Expired,
             Some(Sentence::Timeout) => Failure::TimedOut(task.wishes().timeout.unwrap_or_default()),
             None => Failure::Died,
         };
-        let may_be_retried = matches!(failure, Failure::Died | Failure::TimedOut(_));
+        let may_be_retried = matches!(failure, Failure::Died | Failure::TimedOut(_))
+            || (failure, sentence) == (Failure::Cancelled, Some(Sentence::Replaced));
         let (attempt, retries) = (task.wishes().attempt, task.wishes().retries);
         if retries == 0 || !may_be_retried || self.cancels_waiting() {
             return self.fail(&task, failure);

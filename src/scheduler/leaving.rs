@@ -67,9 +67,11 @@ impl Scheduler {
     /// that are not even up, and the youngest first. What the others were sent ahead is taken back,
     /// so that they can leave as soon as possible.
     pub(super) fn dismiss_surplus(&mut self, now: Time) {
+        let successors = self.worker_ids(Worker::awaits_place);
         let idle = self.worker_ids(|worker| worker.serves() && worker.is_idle());
         let starting = self.worker_ids(|worker| worker.serves() && !worker.is_ready());
-        for id in starting.into_iter().rev().chain(idle.into_iter().rev()) {
+        let idle = idle.into_iter().rev();
+        for id in successors.into_iter().chain(starting.into_iter().rev()).chain(idle) {
             if self.is_surplus() {
                 self.stop(now, id, LeaveReason::Surplus);
             }

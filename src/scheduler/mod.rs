@@ -45,6 +45,7 @@ mod numbers;
 mod queue;
 mod restarts;
 mod shutdown;
+mod succession;
 mod task;
 mod tempo;
 #[cfg(test)]
@@ -61,6 +62,8 @@ pub use self::action::{LeaveReason, OnWorkerDeath};
 use self::crew::Crew;
 use self::queue::Queue;
 use self::restarts::Restarts;
+#[cfg(test)]
+use self::succession::Role;
 pub(crate) use self::task::{Task, Wishes};
 use self::tempo::Tempo;
 pub(crate) use self::worker::WorkerStage;
@@ -123,11 +126,31 @@ pub(crate) struct Scheduler {
     /// When it is said what a shutdown waits for.
     reminder: Option<Time>,
     restarts: Restarts,
+    /// How long the last start took.
+    start_took: Duration,
+    /// Successors that have places, while those that they replace are not gone.
+    seated_successors: usize,
     /// Workers that have ended, were not too many, and have not been replaced.
     vacancies: u64,
     next_worker: u64,
     counts: Counts,
     actions: VecDeque<Action>,
+    /// So many have been polled.
+    #[cfg(test)]
+    polled: u64,
+    /// What no action tells.
+    #[cfg(test)]
+    changes: VecDeque<Change>,
+}
+
+/// A worker has another role, or was found stuck, before so many actions were said.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    actions: u64,
+    worker: WorkerId,
+    role: Role,
+    is_stuck: bool,
 }
 
 impl Scheduler {
@@ -146,10 +169,16 @@ impl Scheduler {
             shutdown_limit: None,
             reminder: None,
             restarts: Restarts::default(),
+            start_took: Duration::ZERO,
+            seated_successors: 0,
             vacancies: 0,
             next_worker: 1,
             counts: Counts::default(),
             actions: VecDeque::new(),
+            #[cfg(test)]
+            polled: 0,
+            #[cfg(test)]
+            changes: VecDeque::new(),
         }
     }
 
@@ -212,11 +241,9 @@ impl Scheduler {
         self.advance(now);
     }
 
-    /// Every worker of now is replaced once it has no task.
-    pub(crate) fn recycle(&mut self, now: Time) {
-        for id in self.worker_ids(Worker::serves) {
-            self.dismiss(now, id, LeaveReason::Recycled);
-        }
+    /// Every worker of now is replaced; what still runs on it after `limit` is ended.
+    pub(crate) fn recycle(&mut self, now: Time, limit: Option<Duration>) {
+        self.retire_all(now, limit);
         self.advance(now);
     }
 
@@ -257,11 +284,13 @@ impl Scheduler {
         if !self.workers.get(id).is_some_and(is_starting) {
             return; // it was told to leave in the meantime
         }
-        self.update(id, |worker| {
+        let started = self.update(id, |worker| {
             worker.stage = WorkerStage::Ready;
             worker.recallable = recallable;
-            worker.since = now;
+            worker.up_since = now;
+            std::mem::replace(&mut worker.since, now)
         });
+        self.start_took = started.map_or(self.start_took, |started| now.saturating_sub(started));
         self.restarts.worker_ready();
         self.tell_if_warm();
         self.advance(now);
@@ -293,6 +322,8 @@ impl Scheduler {
         let batch = self.tempo.batch();
         let next = self.update(id, |worker| worker.complete_head(now, batch));
         self.head_dropped(now, id, next.flatten());
+        self.retire_if_nearly_used_up(now, id);
+        self.relieve_between_tasks(now, id);
         self.advance(now);
         Verdict::Deliver
     }
@@ -415,6 +446,8 @@ impl Scheduler {
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front();
+        #[cfg(test)]
+        (self.polled += u64::from(action.is_some()));
         if action.is_none() && self.actions.capacity() > FEW_ACTIONS {
             self.actions.shrink_to(FEW_ACTIONS); // all that waited may have ended at once
         }
@@ -436,7 +469,7 @@ impl Scheduler {
         consider(self.shutdown_limit);
         consider(self.reminder);
         let may_start = !self.restarts.waits_for_one(self.workers.tally().starting);
-        let starts = may_start && self.wants_worker();
+        let starts = may_start && (self.wants_worker() || self.wants_successor());
         consider(starts.then(|| self.restarts.not_before()));
         (next < Time::MAX).then_some(next)
     }
@@ -497,15 +530,37 @@ impl Scheduler {
 
     /// The one way to change a worker.
     fn update<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
+        let outgoing = self.workers.roles().outgoing();
         let result = self.workers.update(id, &self.config, self.surplus, change)?;
         self.queue.call(id);
+        #[cfg(test)]
+        self.note_change(id);
+        if self.workers.roles().outgoing() < outgoing && self.succeed() {
+            self.update(id, Worker::give_place);
+        }
         Some(result)
     }
 
     fn remove(&mut self, id: WorkerId) -> Option<Worker> {
-        let worker = self.workers.remove(id)?;
+        let outgoing = self.workers.roles().outgoing();
+        let mut worker = self.workers.remove(id)?;
         self.queue.forget(id, &[]);
+        worker.is_succeeded |= self.workers.roles().outgoing() < outgoing && self.succeed();
         Some(worker)
+    }
+
+    #[cfg(test)]
+    fn note_change(&mut self, worker: WorkerId) {
+        let Some(now) = self.workers.get(worker) else { return };
+        let (role, is_stuck) = (now.role(), now.is_stuck());
+        let actions = self.polled + self.actions.len() as u64;
+        self.changes.push_back(Change { actions, worker, role, is_stuck });
+    }
+
+    /// The next change that came before so many actions.
+    #[cfg(test)]
+    fn poll_change(&mut self, actions: u64) -> Option<Change> {
+        self.changes.pop_front_if(|change| change.actions <= actions)
     }
 
     /// Whether all that is kept to save a search is what the search would give.

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use super::action::{Config, LeaveReason, Time};
 use super::front::Front;
+use super::succession::{LeaveBy, Role};
 use super::task::{Key, Task};
 use crate::base::TaskId;
 
@@ -53,6 +54,8 @@ pub(crate) enum WorkerStage {
 pub(crate) enum Sentence {
     /// A shutdown's time limit.
     CutShort,
+    /// The time limit of its worker's replacement.
+    Replaced,
     Timeout,
     Deadline,
     Abort,
@@ -112,6 +115,18 @@ pub(super) struct Worker {
     pub(super) mercy: Mercy,
     /// Why it takes no more tasks and stops when it has none left.
     pub(super) leaving: Option<LeaveReason>,
+    /// Why it is to be replaced once a successor is ready.
+    pub(super) due: Option<LeaveReason>,
+    /// It is to take the place of another one, and gets no tasks before.
+    pub(super) is_successor: bool,
+    /// It has given its place to a successor.
+    pub(super) is_succeeded: bool,
+    /// It is replaced within a time.
+    pub(super) leave_by: Option<LeaveBy>,
+    /// When it became ready.
+    pub(super) up_since: Time,
+    /// When it is too old.
+    aged_at: Time,
     /// Since when the front of the pipeline counts as running, or since when there is none; of a
     /// worker that is not ready since when it starts.
     pub(super) since: Time,
@@ -133,6 +148,7 @@ pub(super) struct Worker {
 pub(super) struct Standing {
     /// How many tasks it has, if it has room for one more.
     pub(super) load: Option<usize>,
+    pub(super) role: Role,
     pub(super) tally: Tally,
     /// When it has to be looked at; [`Time::MAX`] for never, as in the others.
     pub(super) timeout: Time,
@@ -146,6 +162,7 @@ impl Standing {
     /// Of a worker that does not count yet.
     pub(super) const NONE: Self = Self {
         load: None,
+        role: Role::Stays,
         tally: Tally {
             ahead: 0,
             busy: 0,
@@ -214,7 +231,8 @@ impl SubAssign for Tally {
 }
 
 impl Worker {
-    pub(super) fn starting(now: Time, deadline: Time) -> Self {
+    pub(super) fn starting(now: Time, config: &Config) -> Self {
+        let deadline = now.saturating_add(config.start_timeout);
         Self {
             stage: WorkerStage::Starting { deadline },
             pipeline: VecDeque::new(),
@@ -224,6 +242,12 @@ impl Worker {
             begun: 0,
             mercy: Mercy::Unheard,
             leaving: None,
+            due: None,
+            is_successor: false,
+            is_succeeded: false,
+            leave_by: None,
+            up_since: now,
+            aged_at: config.max_age.map_or(Time::MAX, |age| now.saturating_add(age)),
             since: now,
             front: Front::new(now),
             tasks_completed: 0,
@@ -239,10 +263,11 @@ impl Worker {
         self.stage == WorkerStage::Ready
     }
 
-    /// It is up, or comes up, and stays.
+    /// It is up, or comes up, and may be sent tasks.
     pub(super) fn serves(&self) -> bool {
         matches!(self.stage, WorkerStage::Starting { .. } | WorkerStage::Ready)
             && self.leaving.is_none()
+            && !self.is_successor
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -257,13 +282,14 @@ impl Worker {
     /// Whether one less is there after its end than should be. One that is stuck does not count any
     /// more before that.
     pub(super) fn leaves_a_vacancy(&self) -> bool {
+        self.is_missed() && !self.is_stuck() && !self.is_successor && !self.is_succeeded
+    }
+
+    /// It does not leave because nobody needs it.
+    pub(super) fn is_missed(&self) -> bool {
         use LeaveReason::{Idle, ShutDown, Surplus};
 
-        !self.is_stuck()
-            && !matches!(
-                self.stage,
-                WorkerStage::Stopping { reason: Idle | ShutDown | Surplus, .. }
-            )
+        !matches!(self.stage, WorkerStage::Stopping { reason: Idle | ShutDown | Surplus, .. })
     }
 
     /// It is being ended because it broke the protocol or was too late.
@@ -309,6 +335,7 @@ impl Worker {
     fn takes_more(&self, config: &Config) -> bool {
         self.is_ready()
             && self.leaving.is_none()
+            && !self.is_successor
             && !self.blocked
             && !self.is_sentenced()
             && self.recall != Recall::Asked
@@ -494,14 +521,30 @@ impl Worker {
         taken
     }
 
+    /// Whether it may be idle for too long.
+    fn may_idle_out(&self) -> bool {
+        self.is_idle() && self.serves() && self.due.is_none()
+    }
+
+    /// When it is too old, unless it is to be replaced already.
+    pub(super) fn aged_at(&self) -> Option<Time> {
+        Some(self.aged_at).filter(|at| *at < Time::MAX && self.serves() && self.due.is_none())
+    }
+
+    /// When it has to be hurried, as it is replaced within a time.
+    pub(super) fn must_leave_at(&self) -> Option<Time> {
+        self.leave_by.map(LeaveBy::next)
+    }
+
     /// How it stands among the others.
     pub(super) fn stand(&self, config: &Config, surplus: bool) -> Standing {
         let (is_ready, busy, serves) = (self.is_ready(), self.head().is_some(), self.serves());
         let can_recall = self.can_recall();
         let idle_until = |limit| self.since.saturating_add(limit);
-        let idle = config.idle_timeout.filter(|_| is_ready && !busy).map(idle_until);
+        let idle = config.idle_timeout.filter(|_| self.may_idle_out()).map(idle_until);
         Standing {
             load: self.has_room(config, surplus).then_some(self.pipeline.len()),
+            role: self.role(),
             tally: Tally {
                 ahead: self.ahead(),
                 busy: usize::from(busy),
@@ -532,7 +575,8 @@ impl Worker {
             }
             WorkerStage::Ready => {
                 let ends = [self.timeout_at(), self.patience_ends_at(), self.mercy_ends_at()];
-                ends.into_iter().chain([self.must_begin_at()]).flatten().min()
+                let leaves = [self.must_begin_at(), self.must_leave_at(), self.aged_at()];
+                ends.into_iter().chain(leaves).flatten().min()
             }
             WorkerStage::Ending { kill_at, .. } => kill_at,
         }

@@ -83,7 +83,12 @@ fn a_liar_that_says_goodbye_breaks_a_pool_as_any_other_death() -> Check {
     // It is told to leave, which it has not read.
     let events = [
         &start[..],
-        &[Event::Operation(Operation::Recycle), work(1), lie(Lie::SecondReply), work(1)],
+        &[
+            Event::Operation(Operation::Recycle { limit: None }),
+            work(1),
+            lie(Lie::SecondReply),
+            work(1),
+        ],
     ]
     .concat();
     play(config, 100, &events)

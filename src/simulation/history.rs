@@ -286,7 +286,7 @@ impl Flavour {
 
     fn operation(&self, random: &mut Random) -> Operation {
         match Operation::draw(random) {
-            Operation::Resize { .. } if self.workers == 1 => Operation::Recycle,
+            Operation::Resize { .. } if self.workers == 1 => Operation::Recycle { limit: None },
             operation => operation,
         }
     }

@@ -180,7 +180,10 @@ impl<'a> Play<'a> {
         let (what, end): (_, futures::future::BoxFuture<'static, ()>) = match operation {
             Operation::WarmUp => ("readiness", Box::pin(async move { drop(pool.ready().await) })),
             Operation::Resize { max_workers } => return pool.resize(max_workers).unwrap(),
-            Operation::Recycle => ("new workers", Box::pin(pool.recycle())),
+            Operation::Recycle { limit: None } => ("new workers", Box::pin(pool.recycle())),
+            Operation::Recycle { limit: Some(limit) } => {
+                ("new workers in time", Box::pin(pool.recycle_within(limit)))
+            }
             Operation::ShutDown { cancel, limit } => {
                 self.was_cut_short |= cancel || limit.is_some();
                 let mut how = Shutdown::new().cancel_futures(cancel);

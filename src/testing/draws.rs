@@ -12,7 +12,9 @@ pub(crate) enum Operation {
     Resize {
         max_workers: usize,
     },
-    Recycle,
+    Recycle {
+        limit: Option<Duration>,
+    },
     ShutDown {
         cancel: bool,
         limit: Option<Duration>,
@@ -28,7 +30,10 @@ impl Operation {
         match random.below(3) {
             0 => Self::WarmUp,
             1 => Self::Resize { max_workers: 1 + random.below(4) },
-            _ => Self::Recycle,
+            _ => {
+                let limits = [0, 5, 100].map(Duration::from_millis);
+                Self::Recycle { limit: random.one_in(3).then(|| random.pick(&limits)) }
+            }
         }
     }
 
@@ -53,6 +58,8 @@ pub(crate) fn plain_config(max_workers: usize) -> Config {
         min_workers: 0,
         idle_timeout: None,
         max_tasks: None,
+        max_age: None,
+        surge: 0,
         on_worker_death: OnWorkerDeath::Replace,
         initializer_retries: 8,
         start_timeout: Duration::from_mins(1),
@@ -71,6 +78,8 @@ pub(crate) fn config(random: &mut Random) -> Config {
         min_workers: random.pick(&[0, 0, 0, 1, 2]),
         idle_timeout: random.one_in(2).then(|| random.pick(&idle_timeouts)),
         max_tasks: random.one_in(6).then(|| 1 + random.below(4) as u64),
+        max_age: random.one_in(6).then(|| random.pick(&[300, 20_000].map(Duration::from_micros))),
+        surge: random.pick(&[0, 1, 1, 2]),
         on_worker_death: if random.one_in(6) {
             OnWorkerDeath::Break
         } else {

@@ -43,11 +43,11 @@ impl Supervisor {
                 }
             }
             Command::Resize(max_workers) => view.scheduler.resize(now, max_workers),
-            Command::Recycle(waiter) => {
+            Command::Recycle(waiter, limit) => {
                 // Without a worker there is nobody to wait for.
                 let newest = self.workers.last_key_value().map(|(id, _)| *id);
                 self.recycling.extend(newest.map(|id| (id, waiter)));
-                view.scheduler.recycle(now);
+                view.scheduler.recycle(now, limit);
             }
             Command::ShutDown { cancel_futures, limit } => {
                 view.scheduler.shut_down(now, cancel_futures, limit);

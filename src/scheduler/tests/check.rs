@@ -4,7 +4,9 @@ use super::model::{Desk, Entry, Model, Place, Stage};
 use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
-use crate::scheduler::{Action, Failure, KillReason, LeaveReason, RefuseReason, Scheduler, Time};
+use crate::scheduler::{
+    Action, Failure, KillReason, LeaveReason, RefuseReason, Role, Scheduler, Time,
+};
 use crate::testing::{Check, ensure};
 
 /// One action on trial.
@@ -52,8 +54,11 @@ impl Trial<'_> {
     fn start(&self, worker: WorkerId) -> Check {
         let model = self.model;
         ensure!(worker == model.next_worker(), "{worker} skips a number");
-        ensure!(model.lacks_workers(self.now), "{worker} is one too many");
-        let idle = model.live().find(|desk| desk.is_idle() && !model.lacks_reserve());
+        ensure!(model.may_exist(), "{worker} is one process too many");
+        let succeeds = model.may_need_successor(self.now);
+        ensure!(succeeds || model.lacks_workers(self.now), "{worker} is one too many");
+        let mut idle = model.live().filter(|desk| desk.is_idle() && !model.lacks_reserve());
+        let idle = idle.find(|_| !succeeds);
         ensure!(idle.is_none(), "{worker} is not needed beside {idle:?}");
         ensure!(model.not_before() <= self.now, "{worker} comes too early");
         Ok(())
@@ -72,6 +77,9 @@ impl Trial<'_> {
         ensure!(attempt == entry.wishes.attempt, "{task} has another attempt");
         ensure!(desk.is_open(), "{worker} cannot take {task}");
         let ahead = desk.pipeline.len();
+        let others = self.model.live().filter(|desk| !desk.stuck && !desk.pipeline.is_empty());
+        let is_full = !self.model.was_resized && others.count() >= self.model.config.max_workers;
+        ensure!(ahead > 0 || !is_full, "{task} is one too many at the same time");
         ensure!(ahead < self.model.config.max_pipeline, "too many for {worker}");
         ensure!(ahead == 0 || desk.recallable, "{task} cannot come back from {worker}");
         let surplus = self.model.serving() > self.model.config.max_workers;
@@ -109,7 +117,8 @@ impl Trial<'_> {
         let entry = self.task(head)?;
         let is_late = desk.must_begin_at(entry).is_some_and(|at| at <= self.now);
         let is_stuck = is_late && self.world.claim(head) != Some(Claim::Begun);
-        let leaves = !desk.serves() || self.is_sentenced(entry) || is_stuck;
+        let outgoing = desk.may_be_outgoing(self.now, &self.model.config);
+        let leaves = !desk.serves() || self.is_sentenced(entry) || is_stuck || outgoing;
         ensure!(!all || leaves, "{worker} need not give back all");
         let gives = desk.pipeline.len() > 1 || entry.wishes.divisible || all || entry.timed_out;
         ensure!(gives, "{worker} has nothing more to give back");
@@ -173,7 +182,8 @@ impl Trial<'_> {
             Failure::Cancelled => {
                 let waits = !sent || revoked;
                 let by_shutdown = self.model.cancels && (waits || entry.cut_short);
-                entry.cancelled || entry.aborted || by_shutdown
+                let by_replacement = entry.replaced && gives_up;
+                entry.cancelled || entry.aborted || by_shutdown || by_replacement
             }
             Failure::Died => sent && !revoked && !entry.is_sentenced() && gives_up,
             Failure::TimedOut(limit) => {
@@ -196,8 +206,15 @@ impl Trial<'_> {
         let is_right = match why {
             LeaveReason::ShutDown => model.shut_down && !model.has_unresolved(),
             LeaveReason::Idle => model.idle_until(desk).is_some_and(|at| at <= self.now),
-            LeaveReason::Surplus => desk.serves() && model.serving() > model.config.max_workers,
-            LeaveReason::UsedUp => desk.is_used_up(0, &model.config),
+            LeaveReason::Surplus => {
+                // A successor whose place is gone goes, too.
+                let places_went = model.was_resized || model.live().any(|desk| desk.stuck);
+                let extra = model.config.surge > 0 && places_went;
+                extra || model.serving() > model.config.max_workers
+            }
+            LeaveReason::UsedUp if model.config.surge == 0 => desk.is_used_up(0, &model.config),
+            LeaveReason::UsedUp => desk.completed > 0 && model.config.max_tasks.is_some(),
+            LeaveReason::Age => desk.is_aged(self.now, &model.config),
             LeaveReason::Memory => desk.bloated,
             LeaveReason::Recycled => desk.recycled,
             LeaveReason::Stuck => desk.stuck,
@@ -253,7 +270,9 @@ impl Trial<'_> {
     }
 
     fn warm(&self) -> Check {
-        ensure!(self.model.is_warm(), "nobody is warm");
+        let is_up = |desk: &Desk| desk.is_successor() && desk.stage == Stage::Ready;
+        let seated = self.model.live().any(is_up);
+        ensure!(seated || self.model.is_warm(), "nobody is warm");
         Ok(())
     }
 
@@ -300,13 +319,19 @@ pub(super) fn settled(model: &Model, world: &World, scheduler: &Scheduler, now: 
         ensure!(!is_spent(desk), "{} is in the way of its replacement", desk.id);
         hands(model, world, desk)?;
     }
+    replacements(model)?;
     nobody_idles(model, world)?;
     closing(model)?;
     alarms(model, world, scheduler, now)
 }
 
 fn counts(model: &Model, scheduler: &Scheduler) -> Check {
-    let (counts, expected) = (scheduler.counts(), model.counts);
+    let (counts, mut expected) = (scheduler.counts(), model.counts);
+    if model.config.surge > 0 {
+        // What a successor replaces may not have ended yet, or end otherwise.
+        ensure!(counts.worker_restarts <= counts.worker_starts, "too many restarts: {counts:?}");
+        expected.worker_restarts = counts.worker_restarts;
+    }
     ensure!(counts == expected, "{counts:?} and not {expected:?}");
     let resolved = counts.completed + counts.failed + counts.cancelled;
     let open = (scheduler.waiting() + scheduler.running()) as u64;
@@ -321,8 +346,26 @@ fn sizes(model: &Model) -> Check {
         let starting = matches!(desk.stage, Stage::Starting { .. });
         let idle = desk.stage == Stage::Ready && desk.pipeline.is_empty();
         let used_up = idle && desk.is_used_up(0, &model.config);
-        let spare = (idle || starting) && (!desk.serves() || surplus);
+        let spare = (idle || starting) && !desk.is_successor() && (!desk.serves() || surplus);
         ensure!(!used_up && !spare, "{} should leave", desk.id);
+    }
+    Ok(())
+}
+
+/// Who is to be replaced goes on until there is a successor, and no longer.
+fn replacements(model: &Model) -> Check {
+    let ready = model.live().filter(|desk| desk.role == Role::ReadySuccessor).count();
+    let going = model.live().filter(|desk| desk.role == Role::Going).count();
+    let full = model.in_places() >= model.config.max_workers;
+    ensure!(ready == 0 || full || model.broken, "a successor could have its place");
+    let is_due = |desk: &&Desk| desk.is_idle() && desk.role == Role::Due && desk.recycled;
+    let due = model.live().find(|desk| ready > going && is_due(desk));
+    ensure!(due.is_none(), "{due:?} has a successor and stays");
+    for desk in model.live().filter(|desk| desk.stage == Stage::Ready) {
+        let hears = desk.role != Role::Stays || desk.stuck;
+        ensure!(hears || !desk.recycled, "{} is not replaced", desk.id);
+        let is_patient = model.config.surge > 0;
+        ensure!(desk.role != Role::Due || is_patient, "{} waits for nobody", desk.id);
     }
     Ok(())
 }
@@ -351,6 +394,16 @@ fn hands(model: &Model, world: &World, desk: &Desk) -> Check {
         let waits = has_begun_behind(world, desk) || desk.mercy.is_some();
         ensure!(waits, "nobody ends {}", head.id);
     }
+    Ok(())
+}
+
+/// A worker is given up only if it has not begun what it should have.
+pub(super) fn stuck(model: &Model, world: &World, worker: WorkerId, now: Time) -> Check {
+    let desk = model.desk(worker).ok_or("an unknown worker is given up")?;
+    let head = desk.pipeline.front().and_then(|id| model.task(*id)).ok_or("an idle one is")?;
+    let is_late = desk.must_begin_at(head).is_some_and(|at| at <= now);
+    let has_begun = world.claim(head.id) == Some(Claim::Begun);
+    ensure!(is_late && !has_begun, "{worker} is given up, but not stuck");
     Ok(())
 }
 
@@ -426,8 +479,13 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
     let deadlines = deadlines.filter(|task| !task.expired).filter_map(|task| task.wishes.deadline);
     let idle = model.live().filter_map(|desk| model.idle_until(desk));
     let limit = model.limit.filter(|_| !model.closed);
+    let in_use = || model.live().filter(|desk| desk.stage == Stage::Ready);
+    let aged = in_use().filter(|desk| desk.serves() && desk.role == Role::Stays);
+    let aged = aged.filter_map(|desk| desk.aged_at(&model.config));
+    let terms = in_use().filter_map(|desk| desk.leave_by).chain(aged);
     let start = model.lacks_workers(now).then(|| model.not_before());
-    desks.chain(tasks).chain(deadlines).chain(idle).chain(limit).chain(start).min()
+    let times = desks.chain(tasks).chain(deadlines).chain(idle).chain(terms);
+    times.chain(limit).chain(start).min()
 }
 
 fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {

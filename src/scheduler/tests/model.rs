@@ -16,8 +16,8 @@ use crate::scheduler::front::{LOOK_AGAIN, STUCK};
 use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;
 use crate::scheduler::{
-    Config, Counts, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailureKind, Task,
-    Time, Wishes,
+    Config, Counts, End, Failure, KillReason, LeaveReason, OnWorkerDeath, Role, StartFailureKind,
+    Task, Time, Wishes,
 };
 
 /// Where a task is.
@@ -49,13 +49,15 @@ pub(super) struct Entry {
     pub(super) expired: bool,
     /// A shutdown's limit passed while a worker had it.
     pub(super) cut_short: bool,
+    /// The limit of its worker's replacement passed while that had it.
+    pub(super) replaced: bool,
     /// The last attempt that has begun in truth.
     pub(super) begun: u32,
 }
 
 impl Entry {
     pub(super) fn is_sentenced(&self) -> bool {
-        self.aborted || self.timed_out || self.expired || self.cut_short
+        self.aborted || self.timed_out || self.expired || self.cut_short || self.replaced
     }
 
     /// What is sent first stands first.
@@ -97,6 +99,8 @@ pub(super) struct Model {
     /// All workers are ended, whatever they do.
     pub(super) forced: bool,
     pub(super) broken: bool,
+    /// So there may be more workers than may be.
+    pub(super) was_resized: bool,
     /// Something happened that the pool cannot survive.
     pub(super) must_break: bool,
     pub(super) closed: bool,
@@ -123,6 +127,7 @@ impl Model {
             forced: false,
             homes: BTreeMap::new(),
             broken: false,
+            was_resized: false,
             must_break: false,
             closed: false,
             wants_warmth: false,
@@ -221,10 +226,34 @@ impl Model {
         let is_any_idle = self.live().any(Desk::is_idle);
         let wanted = if is_any_idle { 0 } else { self.wanted(now) };
         let wanted = wanted.max(usize::from(self.wants_warmth));
-        let stuck = self.live().filter(|desk| desk.stuck).count().min(self.config.max_workers);
-        let open = !self.broken && self.live.len() - stuck < self.config.max_workers;
+        let waits_for_place = |desk: &&Desk| desk.is_successor() || desk.is_stopping();
+        let placeless = self.live().filter(waits_for_place).count();
+        let occupied = self.counted_workers() - placeless;
+        let open = !self.broken && occupied < self.config.max_workers && self.may_exist();
         let waits = self.starts.is_short() && starting > 0;
         open && !waits && (starting < wanted || self.lacks_reserve())
+    }
+
+    /// All but those that are stuck.
+    fn counted_workers(&self) -> usize {
+        let stuck = self.live().filter(|desk| desk.stuck).count();
+        self.live.len() - stuck.min(self.config.max_workers)
+    }
+
+    /// Whether the process of one more worker may exist.
+    pub(super) fn may_exist(&self) -> bool {
+        self.counted_workers() < self.config.max_workers + self.config.surge
+    }
+
+    /// Whether one that is to be replaced may need a successor.
+    pub(super) fn may_need_successor(&self, now: Time) -> bool {
+        !self.broken && self.live().any(|desk| desk.may_be_outgoing(now, &self.config))
+    }
+
+    /// Workers that have tasks, or may be sent some.
+    pub(super) fn in_places(&self) -> usize {
+        let has_place = |desk: &&Desk| !desk.stuck && (desk.serves() || !desk.pipeline.is_empty());
+        self.live().filter(has_place).count()
     }
 
     /// Whether there are fewer workers than there should be even without a task.
@@ -239,9 +268,15 @@ impl Model {
 
     /// When a worker that has nothing to do may go.
     pub(super) fn idle_until(&self, desk: &Desk) -> Option<Time> {
-        let idle = desk.stage == Stage::Ready && desk.serves() && desk.pipeline.is_empty();
+        let stays = desk.serves() && desk.role != Role::Due;
+        let idle = desk.stage == Stage::Ready && stays && desk.pipeline.is_empty();
         let spare = self.serving() > self.least_workers();
         (idle && spare).then_some(desk.idle_since + self.config.idle_timeout?)
+    }
+
+    /// Whether workers are left that are to be replaced.
+    pub(super) fn is_replacing(&self) -> bool {
+        self.live().any(|desk| desk.recycled)
     }
 
     pub(super) fn has_unresolved(&self) -> bool {
@@ -273,6 +308,7 @@ impl Model {
             timed_out: false,
             expired: false,
             cut_short: false,
+            replaced: false,
             begun: 0,
         });
     }
@@ -312,10 +348,14 @@ impl Model {
         }
     }
 
-    pub(super) fn recycle(&mut self) {
+    pub(super) fn recycle(&mut self, now: Time, limit: Option<Duration>) {
         for n in self.live.clone() {
             let desk = &mut self.desks[n];
-            desk.recycled |= desk.serves();
+            desk.recycled |= desk.serves() || desk.is_successor();
+            if desk.stage == Stage::Ready && !desk.is_successor() {
+                let limit = limit.map(|limit| now + limit);
+                desk.leave_by = desk.leave_by.into_iter().chain(limit).min();
+            }
         }
     }
 
@@ -352,7 +392,8 @@ impl Model {
     pub(super) fn ended(&mut self, now: Time, id: WorkerId, end: End) {
         let stage = std::mem::replace(&mut self.desk_mut(id).stage, Stage::Gone);
         let is_missed = !matches!(stage, Stage::Ending { wanted: false, .. });
-        self.vacancies += u64::from(is_missed && !self.desk_mut(id).stuck);
+        let is_vacant = is_missed && !self.desk_mut(id).stuck && !self.desk_mut(id).is_successor();
+        self.vacancies += u64::from(is_vacant);
         self.live.retain(|n| *n != index(id.0));
         self.starts.worker_ended();
         let was_told = matches!(stage, Stage::Ending { .. } | Stage::Killed { fault: false });
@@ -399,6 +440,13 @@ impl Model {
             {
                 *deadline = now + self.config.start_timeout;
             }
+            if desk.stage == Stage::Ready && desk.leave_by.is_some_and(|at| at <= now) {
+                desk.leave_by = None;
+                for id in &desk.pipeline {
+                    self.tasks[index(id.0)].replaced = true;
+                }
+            }
+            let desk = &self.desks[n];
             if desk.stage == Stage::Ready
                 && let Some(&head) = desk.pipeline.front()
             {
@@ -466,6 +514,8 @@ impl Model {
             blocked: false,
             misbehaved: false,
             recycled: false,
+            leave_by: None,
+            role: Role::Stays,
             bloated: false,
             asked: None,
             mercy: None,
@@ -512,7 +562,8 @@ impl Model {
 
     pub(super) fn withdraw(&mut self, now: Time, worker: WorkerId, task: TaskId) {
         self.take_out(now, worker, task);
-        self.task_mut(task).place = Place::Queued;
+        let entry = self.task_mut(task);
+        (entry.place, entry.replaced) = (Place::Queued, false);
     }
 
     pub(super) fn retry(&mut self, now: Time, worker: WorkerId, task: TaskId) {
@@ -524,13 +575,13 @@ impl Model {
         };
         entry.wishes.attempt += 1;
         entry.wishes.retries -= 1;
-        entry.timed_out = false;
+        (entry.timed_out, entry.replaced) = (false, false);
     }
 
     pub(super) fn fail(&mut self, now: Time, id: TaskId, failure: Failure, is_unbegun: bool) {
         let entry = self.task_mut(id);
         let other = entry.aborted || entry.timed_out || entry.expired;
-        let is_killed = entry.cut_short && !other && !is_unbegun;
+        let is_killed = entry.cut_short && !other && !entry.replaced && !is_unbegun;
         self.counts.killed += u64::from(is_killed && failure == Failure::Cancelled);
         if let Place::Sent(worker) = self.task_mut(id).place {
             self.take_out(now, worker, id);

@@ -149,14 +149,17 @@ impl Play {
 
     fn perform_all(&mut self) -> Check {
         let mut actions = 0;
-        while let Some(batch) = self.next_actions() {
-            for action in batch {
+        loop {
+            let polled = self.scheduler.polled;
+            let Some(batch) = self.next_actions() else { break };
+            for (n, action) in (polled..).zip(batch) {
                 actions += 1;
                 ensure!(actions <= ACTIONS, "{action:?}: no end of actions");
+                self.observe(n)?;
                 self.perform(action)?;
             }
         }
-        Ok(())
+        self.observe(u64::MAX)
     }
 
     /// The next action, or for a saboteur as many as there are.
@@ -252,9 +255,6 @@ impl Play {
 
     fn recall(&mut self, worker: WorkerId, all: bool) {
         let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
-        if all && self.gives_up(worker) {
-            self.model.given_up(worker);
-        }
         if let Some(&first) = pipeline.first() {
             self.model.recalled(self.now, worker, first);
             self.divide(worker, first);
@@ -268,13 +268,17 @@ impl Play {
         self.scheduler.recalled(self.now, worker, taken);
     }
 
-    /// Whether there is no other reason to take everything back from a worker.
-    fn gives_up(&self, worker: WorkerId) -> bool {
-        let trial = Trial { model: &self.model, world: &self.world, now: self.now };
-        self.model.desk(worker).filter(|desk| desk.serves()).is_some_and(|desk| {
-            let head = desk.pipeline.front().and_then(|head| self.model.task(*head));
-            !head.is_some_and(|head| trial.is_sentenced(head))
-        })
+    /// What the scheduler had decided about workers before it said so many actions.
+    fn observe(&mut self, actions: u64) -> Check {
+        while let Some(change) = self.scheduler.poll_change(actions) {
+            let desk = self.model.desk_mut(change.worker);
+            desk.role = change.role;
+            if change.is_stuck && !desk.stuck {
+                check::stuck(&self.model, &self.world, change.worker, self.now)?;
+                self.model.given_up(change.worker);
+            }
+        }
+        Ok(())
     }
 
     /// What a task of several parts has not begun becomes a task of its own.
@@ -310,7 +314,7 @@ impl Play {
 
     /// From here on nothing goes wrong: every task and then the pool must come to an end.
     fn fair_end(&mut self) -> Check {
-        self.fair_rounds(|model| !model.has_unresolved())?;
+        self.fair_rounds(|model| !model.has_unresolved() && !model.is_replacing())?;
         self.shut_down(false, None)?;
         self.fair_rounds(|model| model.closed)?;
         let left = self.world.alive().next();
@@ -383,6 +387,7 @@ fn sight(action: Action) -> Option<&'static str> {
             LeaveReason::Idle => "a worker that has nothing to do",
             LeaveReason::UsedUp => "a worker that is used up",
             LeaveReason::Memory => "a memory limit",
+            LeaveReason::Age => "a worker that is too old",
             LeaveReason::Recycled => "a recycled worker",
             LeaveReason::Stuck => "a worker that is stuck",
             LeaveReason::Surplus => "a surplus worker",

@@ -170,7 +170,12 @@ impl Pool {
     }
 
     pub(super) fn recycle(&mut self) {
-        self.scheduler.recycle(self.now);
+        self.scheduler.recycle(self.now, None);
+        self.drain();
+    }
+
+    pub(super) fn recycle_within(&mut self, limit: Duration) {
+        self.scheduler.recycle(self.now, Some(limit));
         self.drain();
     }
 

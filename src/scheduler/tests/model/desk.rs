@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::Entry;
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{Config, Time};
+use crate::scheduler::{Config, Role, Time};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::scheduler::tests) enum Stage {
@@ -36,6 +36,10 @@ pub(in crate::scheduler::tests) struct Desk {
     pub(in crate::scheduler::tests) misbehaved: bool,
     /// It is to be replaced.
     pub(in crate::scheduler::tests) recycled: bool,
+    /// By then, if so.
+    pub(in crate::scheduler::tests) leave_by: Option<Time>,
+    /// As the scheduler sees it.
+    pub(in crate::scheduler::tests) role: Role,
     /// It has said that it takes too much memory.
     pub(in crate::scheduler::tests) bloated: bool,
     /// The task that was asked to end.
@@ -66,10 +70,35 @@ impl Desk {
         self.stage == Stage::Ready && !self.blocked && self.serves()
     }
 
-    /// It is there, or will be, and nothing says that it has to go.
+    /// It is there, or will be, and takes tasks.
     pub(in crate::scheduler::tests) fn serves(&self) -> bool {
         let stays = matches!(self.stage, Stage::Starting { .. } | Stage::Ready);
-        stays && !self.recycled && !self.bloated && !self.stuck
+        let is_going = self.bloated || self.stuck || self.role == Role::Going;
+        stays && !is_going && !self.is_successor()
+    }
+
+    pub(in crate::scheduler::tests) fn is_successor(&self) -> bool {
+        matches!(self.role, Role::StartingSuccessor | Role::ReadySuccessor)
+    }
+
+    /// It has no more tasks, and another one may take its place.
+    pub(in crate::scheduler::tests) fn is_stopping(&self) -> bool {
+        let stops = matches!(self.stage, Stage::Ending { .. } | Stage::Killed { .. });
+        stops && self.pipeline.is_empty() && !self.stuck
+    }
+
+    /// It is to be replaced, and this may be known to the scheduler.
+    pub(in crate::scheduler::tests) fn may_be_outgoing(&self, now: Time, config: &Config) -> bool {
+        let nearly_used_up = config.max_tasks.is_some() && config.surge > 0;
+        self.recycled || self.bloated || self.is_aged(now, config) || nearly_used_up
+    }
+
+    pub(in crate::scheduler::tests) fn is_aged(&self, now: Time, config: &Config) -> bool {
+        self.aged_at(config).is_some_and(|at| at <= now)
+    }
+
+    pub(in crate::scheduler::tests) fn aged_at(&self, config: &Config) -> Option<Time> {
+        Some(self.started + config.max_age?)
     }
 
     pub(in crate::scheduler::tests) fn is_used_up(&self, in_hands: usize, config: &Config) -> bool {

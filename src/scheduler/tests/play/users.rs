@@ -76,7 +76,7 @@ impl Play {
         match operation {
             Operation::WarmUp => self.warm_up(),
             Operation::Resize { max_workers } => self.resize(max_workers),
-            Operation::Recycle => self.recycle(),
+            Operation::Recycle { limit } => self.recycle(limit),
             Operation::ShutDown { cancel, limit } => self.shut_down(cancel, limit),
             Operation::EndWorkers(force) => self.end_workers(force),
             Operation::Break => self.break_pool(),
@@ -92,13 +92,14 @@ impl Play {
 
     fn resize(&mut self, max_workers: usize) -> Check {
         self.model.config.max_workers = max_workers;
+        self.model.was_resized = true;
         self.scheduler.resize(self.now, max_workers);
         self.settle()
     }
 
-    fn recycle(&mut self) -> Check {
-        self.model.recycle();
-        self.scheduler.recycle(self.now);
+    fn recycle(&mut self, limit: Option<Duration>) -> Check {
+        self.model.recycle(self.now, limit);
+        self.scheduler.recycle(self.now, limit);
         self.settle()
     }
 

@@ -1,0 +1,322 @@
+//! How workers that are to be replaced find successors, so that nobody waits for a start.
+//!
+//! A worker that is *due* (it has run nearly as many tasks as it may, is old, or is to be recycled)
+//! goes on with tasks while its successor starts. That one does not count as one of the
+//! [`max_workers`](super::Config::max_workers) yet, and gets no task, but takes the place of the
+//! first one that leaves:
+//!
+//! ```text
+//!          is due                     a successor is ready             has no task left
+//! Stays ───────────▶ Due (is sent tasks) ───────────────▶ Going (no more tasks) ─────────▶ Stopping
+//!
+//!                   is ready                    somebody leaves
+//! StartingSuccessor ─────────▶ ReadySuccessor ─────────────────▶ Stays
+//! ```
+//!
+//! So there are never more workers with tasks than there may be, and never more processes than
+//! [`surge`](super::Config::surge) above that.
+
+use std::time::Duration;
+
+use super::action::{LeaveReason, Time};
+use super::worker::{Sentence, Worker, WorkerStage};
+use super::{Phase, Scheduler};
+use crate::base::WorkerId;
+
+/// What a worker is in the order of succession.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It is nobody's successor, and needs none.
+    Stays,
+    /// It comes up to take the place of another one.
+    StartingSuccessor,
+    /// It is up, and waits for that place.
+    ReadySuccessor,
+    /// It is to be replaced, and is sent tasks until its successor is ready.
+    Due,
+    /// It is to be replaced, and has its last tasks.
+    Going,
+    /// It has no more tasks, and another one may take its place before it is gone.
+    Stopping,
+}
+
+impl Role {
+    const COUNT: usize = 6;
+}
+
+/// How many workers of each role there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Roles([usize; Role::COUNT]);
+
+impl Roles {
+    pub(super) fn count(&self, role: Role) -> usize {
+        self.0[role as usize]
+    }
+
+    pub(super) fn add(&mut self, role: Role) {
+        self.0[role as usize] += 1;
+    }
+
+    pub(super) fn remove(&mut self, role: Role) {
+        self.0[role as usize] -= 1;
+    }
+
+    pub(super) fn successors(&self) -> usize {
+        self.count(Role::StartingSuccessor) + self.count(Role::ReadySuccessor)
+    }
+
+    /// Workers whose places successors will have.
+    pub(super) fn outgoing(&self) -> usize {
+        self.count(Role::Due) + self.count(Role::Going)
+    }
+}
+
+/// What is to become of a worker that is replaced within a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LeaveBy {
+    /// From then on it gets no more tasks, whether it has a successor or not.
+    pub(super) last_task: Time,
+    /// Then its tasks are ended.
+    pub(super) end: Time,
+}
+
+impl LeaveBy {
+    pub(super) fn next(self) -> Time {
+        self.last_task.min(self.end)
+    }
+}
+
+impl Scheduler {
+    /// A worker is to be replaced: once a successor is ready, if there may be one.
+    pub(super) fn retire(&mut self, now: Time, id: WorkerId, reason: LeaveReason) {
+        let is_up = |worker: &Worker| worker.is_ready() && worker.serves();
+        if !self.has_successors() || !self.workers.get(id).is_some_and(is_up) {
+            return self.dismiss(now, id, reason);
+        }
+        self.update(id, |worker| worker.due = Some(reason));
+    }
+
+    /// Every worker of now is to be replaced, within such a time if there is one.
+    pub(super) fn retire_all(&mut self, now: Time, limit: Option<Duration>) {
+        let leave_by = limit.map(|limit| LeaveBy {
+            last_task: now.saturating_add(limit / 2),
+            end: now.saturating_add(limit),
+        });
+        for id in self.worker_ids(Worker::awaits_place) {
+            self.stop(now, id, LeaveReason::Recycled);
+        }
+        for id in self.worker_ids(Worker::is_ready) {
+            self.update(id, |worker| {
+                let both = [worker.leave_by, leave_by].into_iter().flatten();
+                worker.leave_by = both.min_by_key(|leave_by| leave_by.end);
+            });
+        }
+        for id in self.worker_ids(Worker::serves) {
+            self.retire(now, id, LeaveReason::Recycled);
+        }
+    }
+
+    /// A worker may be too old, or the time that it has to leave half or wholly over.
+    pub(super) fn look_at_term(&mut self, now: Time, id: WorkerId) {
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.is_ready()) else { return };
+        if let Some(leave_by) = worker.leave_by.filter(|leave_by| leave_by.next() <= now) {
+            self.hurry(now, id, leave_by);
+        } else if worker.aged_at().is_some_and(|at| at <= now) {
+            self.retire(now, id, LeaveReason::Age);
+        }
+    }
+
+    fn hurry(&mut self, now: Time, id: WorkerId, leave_by: LeaveBy) {
+        self.dismiss(now, id, LeaveReason::Recycled);
+        let rest = LeaveBy { last_task: Time::MAX, ..leave_by };
+        let is_over = leave_by.end <= now;
+        self.update(id, |worker| worker.leave_by = Some(rest).filter(|_| !is_over));
+        if !is_over {
+            return;
+        }
+        let tasks = self.workers.get(id).map_or(0, |worker| worker.pipeline.len());
+        for position in 0..tasks {
+            self.sentence(now, id, position, Sentence::Replaced);
+        }
+    }
+
+    /// A worker that has run nearly as many tasks as it may is due: at its last task, or when it
+    /// will be used up in less time than its successor needs to start. The more are due the longer
+    /// that takes.
+    pub(super) fn retire_if_nearly_used_up(&mut self, now: Time, id: WorkerId) {
+        let Some(most) = self.config.max_tasks.filter(|_| self.has_successors()) else { return };
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.role() == Role::Stays)
+        else {
+            return;
+        };
+        let left = most.saturating_sub(worker.tasks_completed);
+        let up_for = now.saturating_sub(worker.up_since);
+        let starts = 2 * (1 + self.workers.roles().outgoing() as u64);
+        let lead = self.start_took.as_nanos().saturating_mul(u128::from(starts));
+        let per_task = up_for.as_nanos() / u128::from(worker.tasks_completed.max(1));
+        let is_soon = worker.tasks_completed > 0
+            && (left <= 1 || per_task.saturating_mul(u128::from(left)) <= lead);
+        if is_soon || worker.is_used_up(worker.pipeline.len(), &self.config) {
+            self.retire(now, id, LeaveReason::UsedUp);
+        }
+    }
+
+    /// Workers in the places that there are; successors without one do not count.
+    fn occupied(&self) -> usize {
+        let roles = self.workers.roles();
+        self.counted_workers() - roles.successors() - roles.count(Role::Stopping)
+    }
+
+    /// All workers, but those that do nothing any more; of those no more are left out than there
+    /// may be.
+    fn counted_workers(&self) -> usize {
+        self.workers.len() - self.workers.tally().stuck.min(self.config.max_workers)
+    }
+
+    fn has_free_place(&self) -> bool {
+        self.occupied() < self.config.max_workers
+    }
+
+    /// Whether one more worker may have tasks, and its process exist.
+    pub(super) fn has_place(&self) -> bool {
+        self.has_free_place() && self.may_exist()
+    }
+
+    fn may_exist(&self) -> bool {
+        self.counted_workers() < self.config.max_workers + self.config.surge
+    }
+
+    /// Whether workers wait for their successors before they go.
+    fn has_successors(&self) -> bool {
+        self.config.surge > 0 && self.phase == Phase::Open
+    }
+
+    /// Whether a worker that is to be replaced has no successor on its way, and may have one.
+    pub(super) fn wants_successor(&self) -> bool {
+        self.has_successors() && !self.surplus && self.lacks_successors() && self.may_exist()
+    }
+
+    fn lacks_successors(&self) -> bool {
+        let roles = self.workers.roles();
+        roles.outgoing() > roles.successors() + self.seated_successors
+    }
+
+    /// Gives successors their places, and lets those go whose successors are ready.
+    pub(super) fn relieve(&mut self, now: Time) {
+        if self.workers.roles().successors() + self.seated_successors == 0 {
+            return;
+        }
+        self.dismiss_extra_successors(now);
+        self.seat_ready_successors();
+        while self.has_relief()
+            && let Some(id) = self.idle_outgoing()
+        {
+            self.dismiss_due(now, id);
+            self.seat_ready_successors();
+        }
+        // Those that were to be replaced may have died.
+        self.seated_successors = self.seated_successors.min(self.workers.roles().outgoing());
+    }
+
+    fn seat_ready_successors(&mut self) {
+        let is_any_ready = |roles: &Roles| roles.count(Role::ReadySuccessor) > 0;
+        while is_any_ready(self.workers.roles()) && self.has_free_place() && self.seat_successor() {
+            self.seated_successors += 1;
+        }
+    }
+
+    /// There may be fewer places now than when they were started.
+    fn dismiss_extra_successors(&mut self, now: Time) {
+        let is_extra = |this: &Self| {
+            let roles = this.workers.roles();
+            roles.successors() + this.seated_successors > roles.outgoing() && !this.has_free_place()
+        };
+        while is_extra(self)
+            && let Some(&id) = self.worker_ids(Worker::awaits_place).last()
+        {
+            self.stop(now, id, LeaveReason::Surplus);
+        }
+    }
+
+    /// At the end of a task a worker need not wait until it is idle.
+    pub(super) fn relieve_between_tasks(&mut self, now: Time, id: WorkerId) {
+        if self.workers.roles().count(Role::Due) > 0 && self.has_relief() && self.may_relieve(id) {
+            self.dismiss_due(now, id);
+        }
+    }
+
+    fn dismiss_due(&mut self, now: Time, id: WorkerId) {
+        let reason = self.workers.get(id).and_then(|worker| worker.due);
+        self.dismiss(now, id, reason.unwrap_or(LeaveReason::Recycled));
+    }
+
+    /// Whether more successors are ready than there are workers about to leave.
+    fn has_relief(&self) -> bool {
+        let roles = self.workers.roles();
+        let ready = roles.count(Role::ReadySuccessor) + self.seated_successors;
+        ready > roles.count(Role::Going)
+    }
+
+    fn idle_outgoing(&self) -> Option<WorkerId> {
+        let idle = self.workers.iter().filter(|(_, worker)| worker.is_idle());
+        idle.map(|(id, _)| id).find(|id| self.may_relieve(*id))
+    }
+
+    /// Whether a worker may go before it must. One that is not used up stays until it is, unless
+    /// others wait for successors.
+    fn may_relieve(&self, id: WorkerId) -> bool {
+        let due = self.workers.get(id).filter(|worker| worker.role() == Role::Due);
+        due.is_some_and(|worker| {
+            let may_be_early = worker.tasks_completed > 0 && self.lacks_successors();
+            worker.due != Some(LeaveReason::UsedUp) || may_be_early
+        })
+    }
+
+    /// A worker that was to be replaced has given up its place.
+    pub(super) fn succeed(&mut self) -> bool {
+        if let Some(left) = self.seated_successors.checked_sub(1) {
+            self.seated_successors = left;
+            return true;
+        }
+        self.has_free_place() && self.seat_successor()
+    }
+
+    /// The first of the successors, if there is one, becomes a worker like others.
+    fn seat_successor(&mut self) -> bool {
+        let ids = self.worker_ids(Worker::awaits_place);
+        let is_up = |id: &&WorkerId| self.workers.get(**id).is_some_and(Worker::is_ready);
+        let Some(&id) = ids.iter().find(is_up).or(ids.first()) else { return false };
+        self.update(id, |worker| worker.is_successor = false);
+        if self.warm_up {
+            self.tell_if_warm();
+        }
+        true
+    }
+}
+
+impl Worker {
+    /// A successor has its place.
+    pub(super) fn give_place(&mut self) {
+        self.is_succeeded = true;
+    }
+
+    /// It is a successor that comes up, or is up.
+    pub(super) fn awaits_place(&self) -> bool {
+        matches!(self.role(), Role::StartingSuccessor | Role::ReadySuccessor)
+    }
+
+    pub(super) fn role(&self) -> Role {
+        let is_outgoing = self.due.is_some() || self.leaving.is_some();
+        match self.stage {
+            WorkerStage::Starting { .. } if self.is_successor => Role::StartingSuccessor,
+            WorkerStage::Ready if self.is_successor => Role::ReadySuccessor,
+            _ if self.is_stuck() => Role::Stays,
+            WorkerStage::Ready if self.leaving.is_some() => Role::Going,
+            WorkerStage::Ready if self.due.is_some() => Role::Due,
+            WorkerStage::Starting { .. } | WorkerStage::Ready => Role::Stays,
+            _ if self.head().is_none() => Role::Stopping,
+            WorkerStage::Ending { .. } if is_outgoing => Role::Going,
+            WorkerStage::Ending { .. } | WorkerStage::Stopping { .. } => Role::Stays,
+        }
+    }
+}
