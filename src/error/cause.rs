@@ -29,6 +29,8 @@ pub(crate) enum Cause {
     WorkerDied(#[source] WorkerDeath),
     #[error("it was cancelled")]
     Cancelled,
+    #[error("its worker was to be replaced, and it still ran when the time for that was over")]
+    Replaced,
     #[error("it ran longer than {0:?}")]
     TimedOut(Duration),
     #[error("its deadline has passed")]

@@ -29,9 +29,10 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::WorkerDied(_))
             }
 
-            /// The task was cancelled or aborted.
+            /// The task was cancelled or aborted, or ended by
+            /// [`recycle_within`](crate::ProcessPoolExecutor::recycle_within).
             pub fn is_cancelled(&self) -> bool {
-                matches!(self.0.cause, Cause::Cancelled)
+                matches!(self.0.cause, Cause::Cancelled | Cause::Replaced)
             }
 
             /// The task ran longer than its timeout and was ended, or its deadline has passed; or

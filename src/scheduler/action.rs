@@ -86,6 +86,8 @@ pub(crate) enum Failure {
     /// Its deadline has passed.
     Expired,
     Cancelled,
+    /// Its worker was replaced, and the time for that was over.
+    Replaced,
     Broken,
     ShutDown,
 }

@@ -234,13 +234,14 @@ impl Scheduler {
                 self.counts.killed += 1;
                 Failure::Cancelled
             }
-            Some(Sentence::Replaced | Sentence::Abort) => Failure::Cancelled,
+            Some(Sentence::Replaced) => Failure::Replaced,
+            Some(Sentence::Abort) => Failure::Cancelled,
             Some(Sentence::Deadline) => Failure::Expired,
             Some(Sentence::Timeout) => Failure::TimedOut(task.wishes().timeout.unwrap_or_default()),
             None => Failure::Died,
         };
-        let may_be_retried = matches!(failure, Failure::Died | Failure::TimedOut(_))
-            || (failure, sentence) == (Failure::Cancelled, Some(Sentence::Replaced));
+        let may_be_retried =
+            matches!(failure, Failure::Died | Failure::TimedOut(_) | Failure::Replaced);
         let (attempt, retries) = (task.wishes().attempt, task.wishes().retries);
         if retries == 0 || !may_be_retried || self.cancels_waiting() {
             return self.fail(&task, failure);
@@ -283,7 +284,7 @@ impl Scheduler {
             self.deadlines.remove(&(deadline, task.id));
         }
         match failure {
-            Failure::Cancelled => self.counts.cancelled += 1,
+            Failure::Cancelled | Failure::Replaced => self.counts.cancelled += 1,
             _ => self.counts.failed += 1,
         }
         self.actions.push_back(Action::Fail(task.id, failure));

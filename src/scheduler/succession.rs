@@ -154,8 +154,10 @@ impl Scheduler {
         let starts = 2 * (1 + self.workers.roles().outgoing() as u64);
         let lead = self.start_took.as_nanos().saturating_mul(u128::from(starts));
         let per_task = up_for.as_nanos() / u128::from(worker.tasks_completed.max(1));
-        let is_soon = worker.tasks_completed > 0
-            && (left <= 1 || per_task.saturating_mul(u128::from(left)) <= lead);
+        // A few tasks say little of the others.
+        let is_known = worker.tasks_completed.saturating_mul(4) >= most;
+        let is_last = worker.tasks_completed > 0 && left <= 1;
+        let is_soon = is_last || (is_known && per_task.saturating_mul(u128::from(left)) <= lead);
         if is_soon || worker.is_used_up(worker.pipeline.len(), &self.config) {
             self.retire(now, id, LeaveReason::UsedUp);
         }

@@ -63,7 +63,8 @@ impl Play<'_> {
             return Ok(());
         };
         self.check_outcome(number, outcome)?;
-        let asked = ticket.cancelled.is_some() || ticket.was_aborted || self.was_cut_short;
+        let all_asked = self.was_cut_short || self.was_hurried;
+        let asked = ticket.cancelled.is_some() || ticket.was_aborted || all_asked;
         match outcome {
             Outcome::Cancelled => ensure!(asked, "nobody has cancelled it"),
             Outcome::TimedOut => {
@@ -85,6 +86,7 @@ impl Play<'_> {
             let begun = self.record.of(number).count();
             ensure!(begun <= 1, "item {number} was begun {begun} times");
             match outcome {
+                Some(Outcome::Cancelled) if self.was_hurried => {}
                 Some(Outcome::ShutDown | Outcome::Cancelled) => {
                     let has_ended = self.engine.commons.closed.get().is_some();
                     ensure!(has_ended, "item {number} has no result, and the pool goes on");

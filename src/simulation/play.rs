@@ -44,6 +44,8 @@ pub(super) struct Play<'a> {
     pub(super) was_abandoned: bool,
     /// Tasks that wait may have been cancelled by the pool.
     pub(super) was_cut_short: bool,
+    /// Workers had to be replaced within a time.
+    pub(super) was_hurried: bool,
 }
 
 impl<'a> Play<'a> {
@@ -83,6 +85,7 @@ impl<'a> Play<'a> {
             end,
             was_abandoned: false,
             was_cut_short: false,
+            was_hurried: false,
         }
     }
 
@@ -182,6 +185,7 @@ impl<'a> Play<'a> {
             Operation::Resize { max_workers } => return pool.resize(max_workers).unwrap(),
             Operation::Recycle { limit: None } => ("new workers", Box::pin(pool.recycle())),
             Operation::Recycle { limit: Some(limit) } => {
+                self.was_hurried = true;
                 ("new workers in time", Box::pin(pool.recycle_within(limit)))
             }
             Operation::ShutDown { cancel, limit } => {

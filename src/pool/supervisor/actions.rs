@@ -215,6 +215,7 @@ impl Supervisor {
             Failure::TimedOut(limit) => Cause::TimedOut(limit),
             Failure::Expired => Cause::Expired,
             Failure::Cancelled => Cause::Cancelled,
+            Failure::Replaced => Cause::Replaced,
             Failure::Broken => self.broken.clone().map_or(Cause::ShutDown, Cause::Broken),
             Failure::ShutDown => Cause::ShutDown,
         };

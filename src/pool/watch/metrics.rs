@@ -128,7 +128,7 @@ impl TaskOutcome {
             Cause::WorkerDied(_) => Self::WorkerDied,
             Cause::TimedOut(_) | Cause::MapTimedOut(_) => Self::TimedOut,
             Cause::Expired => Self::Expired,
-            Cause::Cancelled => Self::Cancelled,
+            Cause::Cancelled | Cause::Replaced => Self::Cancelled,
             Cause::Broken(_) => Self::Broken,
             // The first two are those of a task that was never accepted.
             Cause::Unregistered(_) | Cause::QueueFull { .. } | Cause::ShutDown => Self::ShutDown,

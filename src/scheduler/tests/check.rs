@@ -182,9 +182,9 @@ impl Trial<'_> {
             Failure::Cancelled => {
                 let waits = !sent || revoked;
                 let by_shutdown = self.model.cancels && (waits || entry.cut_short);
-                let by_replacement = entry.replaced && gives_up;
-                entry.cancelled || entry.aborted || by_shutdown || by_replacement
+                entry.cancelled || entry.aborted || by_shutdown
             }
+            Failure::Replaced => sent && entry.replaced && gives_up,
             Failure::Died => sent && !revoked && !entry.is_sentenced() && gives_up,
             Failure::TimedOut(limit) => {
                 sent && entry.timed_out && entry.wishes.timeout == Some(limit) && gives_up

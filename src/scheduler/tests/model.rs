@@ -588,7 +588,7 @@ impl Model {
         }
         self.task_mut(id).place = Place::Resolved;
         match failure {
-            Failure::Cancelled => self.counts.cancelled += 1,
+            Failure::Cancelled | Failure::Replaced => self.counts.cancelled += 1,
             _ => self.counts.failed += 1,
         }
     }

@@ -380,6 +380,7 @@ fn sight(action: Action) -> Option<&'static str> {
             Failure::TimedOut(_) => "a task that times out",
             Failure::Expired => "a task that is too late",
             Failure::Cancelled => "a task that is cancelled",
+            Failure::Replaced => "a task whose worker is replaced in time",
             Failure::Broken => "a task in a broken pool",
             Failure::ShutDown => "a task for a closed pool",
         },

@@ -99,6 +99,13 @@ impl Pool {
         assert_eq!(std::mem::take(&mut self.seen), expected);
     }
 
+    /// The same where it does not matter who waits for workers.
+    #[track_caller]
+    pub(super) fn expect_besides_warmth<const N: usize>(&mut self, expected: [Action; N]) {
+        self.seen.retain(|action| *action != Action::Warm);
+        self.expect(expected);
+    }
+
     #[track_caller]
     pub(super) fn expect_nothing(&mut self) {
         self.expect([]);

@@ -6,3 +6,4 @@ mod ending_tasks;
 mod leaving;
 mod shutdown;
 mod starts;
+mod succession;
