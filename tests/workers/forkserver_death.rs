@@ -108,7 +108,8 @@ async fn a_server_that_is_killed_while_it_starts_is_started_again() {
 #[tokio::test]
 async fn a_server_that_is_killed_while_it_replaces_another_is_started_again() {
     let gate = Gate::new().await;
-    let pool = builder(1).max_tasks_per_child(1).preload(hold, gate.port()).build().unwrap();
+    let pool =
+        builder(1).surge(0).max_tasks_per_child(1).preload(hold, gate.port()).build().unwrap();
     for _ in 0..2 {
         let handle = pool.submit(places, ()).await.unwrap();
         let victim = gate.arrival().await;
@@ -267,7 +268,7 @@ procpool::register!(signal_server);
 
 #[tokio::test]
 async fn a_task_may_kill_the_server() {
-    let pool = builder(1).max_tasks_per_child(2).build().unwrap();
+    let pool = builder(1).surge(0).max_tasks_per_child(2).build().unwrap();
     for _ in 0..5 {
         let (worker, server) = in_time(pool.run(places, ())).await.unwrap();
         let killer = in_time(pool.run(signal_server, (server, false))).await.unwrap();
@@ -279,7 +280,8 @@ async fn a_task_may_kill_the_server() {
 
 #[tokio::test]
 async fn a_task_may_stop_the_server() {
-    let pool = builder(1).start_timeout(START_TIMEOUT).max_tasks_per_child(2).build().unwrap();
+    let builder = builder(1).surge(0).max_tasks_per_child(2);
+    let pool = builder.start_timeout(START_TIMEOUT).build().unwrap();
     let (_, server) = in_time(pool.run(places, ())).await.unwrap();
     in_time(pool.run(signal_server, (server, true))).await.unwrap();
     assert_ne!(in_time(pool.run(places, ())).await.unwrap().1, server);

@@ -4,10 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use procpool::{Builder, ProcessPoolExecutor, Shutdown, TaskHandle, TaskStatus};
+use procpool::{
+    Builder, ProcessPoolExecutor, Shutdown, TaskHandle, TaskStatus, WorkerInfo, WorkerState,
+};
 
 use crate::common::{Gate, hold, in_time, pid, process_gone, wait_until};
 use crate::journal::{Journal, note, note_line};
@@ -125,7 +128,8 @@ async fn many_tasks_in_workers_of_one_task_each_run_once() {
     let handles = join_all(submitted).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(results(handles).await, (0..60).collect::<Vec<_>>());
     assert!(journal.counts().values().all(|times| *times == 1));
-    assert_eq!(pool.stats().worker_starts, 60);
+    let starts = pool.stats().worker_starts;
+    assert!((60..=64).contains(&starts), "{starts}: some are ready for tasks that do not come");
 }
 
 #[tokio::test]
@@ -165,8 +169,8 @@ async fn a_worker_must_be_allowed_one_task() {
 #[tokio::test]
 async fn the_initializer_runs_again_in_each_replacement() {
     let journal = Journal::new();
-    let builder = builder(1).max_tasks_per_child(2).initializer(note_start, journal.path());
-    let pool = builder.build().unwrap();
+    let builder = builder(1).surge(0).initializer(note_start, journal.path());
+    let pool = builder.max_tasks_per_child(2).build().unwrap();
     let mut ran = results(submit(&pool, 6).await).await;
     in_time(pool.recycle()).await;
     ran.push(in_time(pool.run(pid, ())).await.unwrap());
@@ -174,6 +178,120 @@ async fn the_initializer_runs_again_in_each_replacement() {
     ran.dedup();
     assert_eq!(ran.len(), 4);
     assert_eq!(journal.numbers(), ran);
+}
+
+// ----- without a gap -----
+
+/// The second and all later ones wait for the gate.
+fn hold_later_starts(path: String, port: u16) {
+    note_line(&path, &std::process::id().to_string());
+    if std::fs::read_to_string(&path).unwrap().lines().count() > 1 {
+        hold(port);
+    }
+}
+
+procpool::register!(hold_later_starts);
+
+/// A pool of one worker that is up, and whose successors are held while they start.
+async fn held_successors(builder: Builder, gate: &Gate) -> (ProcessPoolExecutor, Journal, u32) {
+    let journal = Journal::new();
+    let pool = builder.initializer(hold_later_starts, (journal.path(), gate.port()));
+    let pool = pool.build().unwrap();
+    let first = in_time(pool.run(pid, ())).await.unwrap();
+    (pool, journal, first)
+}
+
+#[tokio::test]
+async fn tasks_go_on_while_a_successor_starts() {
+    let gate = Gate::new().await;
+    let (pool, _journal, old) = held_successors(builder(1), &gate).await;
+    let recycled = pool.recycle();
+    let new = gate.arrival().await;
+    for _ in 0..10 {
+        assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), old, "it does not wait");
+    }
+    assert_eq!(pids(&pool), BTreeSet::from([old, new.pid]));
+    let expected = new.pid;
+    drop(new);
+    in_time(recycled).await;
+    assert!(process_gone(old));
+    assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), expected);
+    assert_eq!(pool.stats().worker_restarts, 1);
+}
+
+#[tokio::test]
+async fn the_task_after_the_last_one_of_a_worker_does_not_wait_for_a_start() {
+    let gate = Gate::new().await;
+    let (pool, _journal, old) = held_successors(builder(1).max_tasks_per_child(3), &gate).await;
+    assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), old);
+    let new = gate.arrival().await; // before the last task
+    let expected = new.pid;
+    drop(new);
+    wait_until("the successor is ready", || pool.workers().iter().all(is_up)).await;
+    assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), old);
+    assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), expected);
+}
+
+fn is_up(worker: &WorkerInfo) -> bool {
+    worker.state != WorkerState::Starting
+}
+
+#[tokio::test]
+async fn an_old_worker_is_replaced_and_goes_on_until_then() {
+    let gate = Gate::new().await;
+    let age = Duration::from_millis(200);
+    let (pool, _journal, old) = held_successors(builder(1).max_age(age), &gate).await;
+    let new = gate.arrival().await;
+    assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), old);
+    drop(new);
+    wait_until("the old worker is gone", || process_gone(old)).await;
+}
+
+#[tokio::test]
+async fn never_more_tasks_run_than_there_may_be_workers() {
+    let gate = Gate::new().await;
+    let (pool, _journal, old) = held_successors(builder(1), &gate).await;
+    let running = in_time(pool.submit(hold, gate.port())).await.unwrap();
+    let held = gate.arrival().await;
+    let recycled = pool.recycle();
+    drop(gate.arrival().await);
+    wait_until("the successor is ready", || pool.workers().iter().all(is_up)).await;
+    let waiting = in_time(pool.submit(pid, ())).await.unwrap();
+    wait_until("the pool has heard", || pool.stats().waiting == 1).await;
+    assert_eq!(pool.stats().running, 1);
+    drop(held);
+    assert_eq!(in_time(running).await.unwrap(), old);
+    assert_ne!(in_time(waiting).await.unwrap(), old);
+    in_time(recycled).await;
+}
+
+#[tokio::test]
+async fn a_task_that_never_ends_is_ended_when_its_worker_must_be_replaced() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let (mut running, _held) = submit_held(&pool, &gate, 1).await;
+    in_time(pool.recycle_within(Duration::from_millis(50))).await;
+    let error = in_time(running.remove(0)).await.unwrap_err();
+    assert!(error.is_cancelled());
+    assert!(error.to_string().contains("its worker was to be replaced"), "{error}");
+    in_time(pool.run(pid, ())).await.unwrap();
+    assert_eq!(pool.stats().worker_deaths, 0);
+}
+
+#[tokio::test]
+async fn without_a_surge_there_is_never_one_process_more() {
+    let gate = Gate::new().await;
+    let (pool, _journal, old) = held_successors(builder(1).surge(0), &gate).await;
+    let recycled = pool.recycle();
+    in_time(recycled).await;
+    assert!(process_gone(old));
+    assert!(pool.workers().is_empty());
+}
+
+#[tokio::test]
+async fn an_age_must_be_more_than_nothing() {
+    let error = builder(1).max_age(Duration::ZERO).build().unwrap_err();
+    let expected = "failed to build the process pool: max_age must be more than zero";
+    assert_eq!(error.to_string(), expected);
 }
 
 // ----- all of them -----
@@ -208,7 +326,7 @@ async fn recycling_lets_running_tasks_finish_and_replaces_every_worker() {
 #[tokio::test]
 async fn what_waits_runs_in_new_workers_even_if_it_was_sent_ahead() {
     // scenario 49
-    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let (pool, gate) = (builder(1).surge(0).build().unwrap(), Gate::new().await);
     results(submit(&pool, 200).await).await; // quick tasks make the pool send ahead
     let running = pool.submit(hold, gate.port()).await.unwrap();
     let behind = submit(&pool, 20).await;
@@ -270,6 +388,8 @@ async fn a_worker_that_is_just_starting_is_replaced_too() {
     let first = gate.arrival().await;
     let recycled = pool.recycle();
     let old = first.pid;
+    let stops = |worker: &WorkerInfo| worker.pid == old && worker.state == WorkerState::Stopping;
+    wait_until("the pool has heard", || pool.workers().iter().any(stops)).await;
     drop(first);
     let second = gate.arrival().await;
     let new = second.pid;
@@ -290,7 +410,7 @@ async fn recycling_goes_on_when_nobody_waits_for_it() {
 
 #[tokio::test]
 async fn several_may_recycle_at_the_same_time() {
-    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let (pool, gate) = (builder(1).surge(0).build().unwrap(), Gate::new().await);
     let (running, held) = submit_held(&pool, &gate, 1).await;
     let recycled = [pool.recycle(), pool.recycle(), pool.recycle()];
     drop(held);

@@ -112,7 +112,8 @@ pub struct WorkerInfo {
 pub enum WorkerState {
     /// It starts or runs its initializer.
     Starting,
-    /// It waits for a task.
+    /// It waits for a task, or for the place of a worker that it is to
+    /// [replace](crate::Builder::surge).
     Idle,
     /// It runs a task.
     Busy,
