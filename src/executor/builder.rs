@@ -454,10 +454,10 @@ impl Builder {
     /// # Errors
     ///
     /// Outside of a tokio runtime; if `queue_capacity`, `max_workers`, `max_tasks_per_child` or
-    /// `max_age` is zero; if `max_workers` is too many for the platform, or less than `min_workers`; if the
-    /// initializer or the exit hook is not registered or its arguments cannot be encoded; if two
-    /// registered functions have the same name; and in a worker that has not called
-    /// [`init`](crate::init).
+    /// `max_age` is zero; if `max_workers` is too many for the platform, or less than
+    /// `min_workers`; if the initializer or the exit hook is not registered or its arguments cannot
+    /// be encoded; if two registered functions have the same name; and in a worker that has not
+    /// called [`init`](crate::init).
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
         Ok(ProcessPoolExecutor::of(self.settings.build()?))
     }

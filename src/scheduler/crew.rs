@@ -4,8 +4,9 @@
 use super::action::{Config, Time};
 use super::earliest::Earliest;
 use super::numbers::NumberSet;
-use super::succession::Roles;
-use super::worker::{Standing, Tally, Worker};
+use super::standing::{Standing, Tally};
+use super::tenure::Tenures;
+use super::worker::Worker;
 use crate::base::WorkerId;
 
 #[derive(Clone, Debug)]
@@ -20,7 +21,7 @@ pub(super) struct Crew {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Summary {
     tally: Tally,
-    roles: Roles,
+    tenures: Tenures,
     open: ByLoad,
     /// The times have the places of their workers.
     timeouts: Earliest,
@@ -73,8 +74,8 @@ impl ByLoad {
 impl Summary {
     fn new(max_pipeline: usize) -> Self {
         let [timeouts, divides, idle] = [(); 3].map(|()| Earliest::default());
-        let (tally, roles) = (Tally::default(), Roles::default());
-        Self { tally, roles, open: ByLoad::new(max_pipeline), timeouts, divides, idle }
+        let (tally, tenures) = (Tally::default(), Tenures::default());
+        Self { tally, tenures, open: ByLoad::new(max_pipeline), timeouts, divides, idle }
     }
 
     /// A worker's standing changes.
@@ -82,9 +83,9 @@ impl Summary {
         self.open.change(id, before.load, after.load);
         self.tally += after.tally;
         self.tally -= before.tally;
-        if before.role != after.role {
-            self.roles.add(after.role);
-            self.roles.remove(before.role);
+        if before.tenure != after.tenure {
+            self.tenures.add(after.tenure);
+            self.tenures.remove(before.tenure);
         }
         self.timeouts.set(place, after.timeout);
         self.divides.set(place, after.divides);
@@ -145,7 +146,7 @@ impl Crew {
     /// Its id is above those of all others.
     pub(super) fn push(&mut self, id: WorkerId, worker: Worker, config: &Config, surplus: bool) {
         self.ids.push(id);
-        self.summary.roles.add(worker.standing.role);
+        self.summary.tenures.add(worker.standing.tenure);
         self.workers.push(worker);
         if self.ids.len() > self.summary.timeouts.room() {
             self.summary.place(&self.workers);
@@ -159,7 +160,7 @@ impl Crew {
         let worker = self.workers.remove(place);
         self.summary.open.change(id, worker.standing.load, None);
         self.summary.tally -= worker.standing.tally;
-        self.summary.roles.remove(worker.standing.role);
+        self.summary.tenures.remove(worker.standing.tenure);
         self.summary.place(&self.workers);
         Some(worker)
     }
@@ -183,8 +184,8 @@ impl Crew {
         &self.summary.tally
     }
 
-    pub(super) fn roles(&self) -> &Roles {
-        &self.summary.roles
+    pub(super) fn tenures(&self) -> &Tenures {
+        &self.summary.tenures
     }
 
     /// The least load of a worker with room, and the first worker that has no more.
@@ -241,7 +242,7 @@ impl Crew {
         counted.place(&self.workers);
         for (id, worker) in self.iter() {
             counted.tally += worker.standing.tally;
-            counted.roles.add(worker.standing.role);
+            counted.tenures.add(worker.standing.tenure);
             counted.open.change(id, None, worker.standing.load);
         }
         let stands = |(_, worker): (_, &Worker)| {

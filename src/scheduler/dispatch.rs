@@ -1,6 +1,7 @@
 //! Which task goes to which worker, and when a worker is started.
 
 use super::action::{Action, Failure, Time};
+use super::tenure::Seat;
 use super::worker::{Recall, Worker};
 use super::{Phase, Scheduler};
 use crate::base::{TaskId, WorkerId};
@@ -116,7 +117,7 @@ impl Scheduler {
         self.next_worker += 1;
         self.counts.worker_starts += 1;
         let mut worker = Worker::starting(now, &self.config);
-        worker.is_successor = is_successor;
+        worker.seat = if is_successor { Seat::Awaited } else { Seat::Own };
         self.workers.push(id, worker, &self.config, self.surplus);
         self.actions.push_back(Action::Start(id));
         #[cfg(test)]

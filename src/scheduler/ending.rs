@@ -153,7 +153,7 @@ impl Scheduler {
     /// its place at once, whenever it ends.
     fn give_up(&mut self, id: WorkerId) {
         self.update(id, |worker| worker.leaving = Some(LeaveReason::Stuck));
-        let is_succeeded = self.workers.get(id).is_some_and(|worker| worker.is_succeeded);
+        let is_succeeded = self.workers.get(id).is_some_and(Worker::is_succeeded);
         self.vacancies += u64::from(!is_succeeded);
         self.release_keys(id);
         self.recall(id);

@@ -45,9 +45,11 @@ mod numbers;
 mod queue;
 mod restarts;
 mod shutdown;
+mod standing;
 mod succession;
 mod task;
 mod tempo;
+mod tenure;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -62,10 +64,10 @@ pub use self::action::{LeaveReason, OnWorkerDeath};
 use self::crew::Crew;
 use self::queue::Queue;
 use self::restarts::Restarts;
-#[cfg(test)]
-use self::succession::Role;
 pub(crate) use self::task::{Task, Wishes};
 use self::tempo::Tempo;
+#[cfg(test)]
+use self::tenure::Tenure;
 pub(crate) use self::worker::WorkerStage;
 use self::worker::{Mercy, Sentence, Worker};
 use crate::base::{TaskId, WorkerId};
@@ -143,13 +145,13 @@ pub(crate) struct Scheduler {
     changes: VecDeque<Change>,
 }
 
-/// A worker has another role, or was found stuck, before so many actions were said.
+/// A worker has another tenure, or was found stuck, before so many actions were said.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 struct Change {
     actions: u64,
     worker: WorkerId,
-    role: Role,
+    tenure: Tenure,
     is_stuck: bool,
 }
 
@@ -530,31 +532,33 @@ impl Scheduler {
 
     /// The one way to change a worker.
     fn update<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
-        let outgoing = self.workers.roles().outgoing();
+        let outgoing = self.workers.tenures().outgoing();
         let result = self.workers.update(id, &self.config, self.surplus, change)?;
         self.queue.call(id);
         #[cfg(test)]
         self.note_change(id);
-        if self.workers.roles().outgoing() < outgoing && self.succeed() {
+        if self.workers.tenures().outgoing() < outgoing && self.succeed() {
             self.update(id, Worker::give_place);
         }
         Some(result)
     }
 
     fn remove(&mut self, id: WorkerId) -> Option<Worker> {
-        let outgoing = self.workers.roles().outgoing();
+        let outgoing = self.workers.tenures().outgoing();
         let mut worker = self.workers.remove(id)?;
         self.queue.forget(id, &[]);
-        worker.is_succeeded |= self.workers.roles().outgoing() < outgoing && self.succeed();
+        if self.workers.tenures().outgoing() < outgoing && self.succeed() {
+            worker.give_place();
+        }
         Some(worker)
     }
 
     #[cfg(test)]
     fn note_change(&mut self, worker: WorkerId) {
         let Some(now) = self.workers.get(worker) else { return };
-        let (role, is_stuck) = (now.role(), now.is_stuck());
+        let (tenure, is_stuck) = (now.tenure(), now.is_stuck());
         let actions = self.polled + self.actions.len() as u64;
-        self.changes.push_back(Change { actions, worker, role, is_stuck });
+        self.changes.push_back(Change { actions, worker, tenure, is_stuck });
     }
 
     /// The next change that came before so many actions.

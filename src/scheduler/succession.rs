@@ -19,72 +19,10 @@
 use std::time::Duration;
 
 use super::action::{LeaveReason, Time};
+use super::tenure::{LeaveBy, Seat, Tenure, Tenures};
 use super::worker::{Sentence, Worker, WorkerStage};
 use super::{Phase, Scheduler};
 use crate::base::WorkerId;
-
-/// What a worker is in the order of succession.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// It is nobody's successor, and needs none.
-    Stays,
-    /// It comes up to take the place of another one.
-    StartingSuccessor,
-    /// It is up, and waits for that place.
-    ReadySuccessor,
-    /// It is to be replaced, and is sent tasks until its successor is ready.
-    Due,
-    /// It is to be replaced, and has its last tasks.
-    Going,
-    /// It has no more tasks, and another one may take its place before it is gone.
-    Stopping,
-}
-
-impl Role {
-    const COUNT: usize = 6;
-}
-
-/// How many workers of each role there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Roles([usize; Role::COUNT]);
-
-impl Roles {
-    pub(super) fn count(&self, role: Role) -> usize {
-        self.0[role as usize]
-    }
-
-    pub(super) fn add(&mut self, role: Role) {
-        self.0[role as usize] += 1;
-    }
-
-    pub(super) fn remove(&mut self, role: Role) {
-        self.0[role as usize] -= 1;
-    }
-
-    pub(super) fn successors(&self) -> usize {
-        self.count(Role::StartingSuccessor) + self.count(Role::ReadySuccessor)
-    }
-
-    /// Workers whose places successors will have.
-    pub(super) fn outgoing(&self) -> usize {
-        self.count(Role::Due) + self.count(Role::Going)
-    }
-}
-
-/// What is to become of a worker that is replaced within a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LeaveBy {
-    /// From then on it gets no more tasks, whether it has a successor or not.
-    pub(super) last_task: Time,
-    /// Then its tasks are ended.
-    pub(super) end: Time,
-}
-
-impl LeaveBy {
-    pub(super) fn next(self) -> Time {
-        self.last_task.min(self.end)
-    }
-}
 
 impl Scheduler {
     /// A worker is to be replaced: once a successor is ready, if there may be one.
@@ -145,13 +83,13 @@ impl Scheduler {
     /// that takes.
     pub(super) fn retire_if_nearly_used_up(&mut self, now: Time, id: WorkerId) {
         let Some(most) = self.config.max_tasks.filter(|_| self.has_successors()) else { return };
-        let Some(worker) = self.workers.get(id).filter(|worker| worker.role() == Role::Stays)
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.tenure() == Tenure::Stays)
         else {
             return;
         };
         let left = most.saturating_sub(worker.tasks_completed);
         let up_for = now.saturating_sub(worker.up_since);
-        let starts = 2 * (1 + self.workers.roles().outgoing() as u64);
+        let starts = 2 * (1 + self.workers.tenures().outgoing() as u64);
         let lead = self.start_took.as_nanos().saturating_mul(u128::from(starts));
         let per_task = up_for.as_nanos() / u128::from(worker.tasks_completed.max(1));
         // A few tasks say little of the others.
@@ -165,8 +103,8 @@ impl Scheduler {
 
     /// Workers in the places that there are; successors without one do not count.
     fn occupied(&self) -> usize {
-        let roles = self.workers.roles();
-        self.counted_workers() - roles.successors() - roles.count(Role::Stopping)
+        let tenures = self.workers.tenures();
+        self.counted_workers() - tenures.successors() - tenures.count(Tenure::Stopping)
     }
 
     /// All workers, but those that do nothing any more; of those no more are left out than there
@@ -199,13 +137,13 @@ impl Scheduler {
     }
 
     fn lacks_successors(&self) -> bool {
-        let roles = self.workers.roles();
-        roles.outgoing() > roles.successors() + self.seated_successors
+        let tenures = self.workers.tenures();
+        tenures.outgoing() > tenures.successors() + self.seated_successors
     }
 
     /// Gives successors their places, and lets those go whose successors are ready.
     pub(super) fn relieve(&mut self, now: Time) {
-        if self.workers.roles().successors() + self.seated_successors == 0 {
+        if self.workers.tenures().successors() + self.seated_successors == 0 {
             return;
         }
         self.dismiss_extra_successors(now);
@@ -217,12 +155,13 @@ impl Scheduler {
             self.seat_ready_successors();
         }
         // Those that were to be replaced may have died.
-        self.seated_successors = self.seated_successors.min(self.workers.roles().outgoing());
+        self.seated_successors = self.seated_successors.min(self.workers.tenures().outgoing());
     }
 
     fn seat_ready_successors(&mut self) {
-        let is_any_ready = |roles: &Roles| roles.count(Role::ReadySuccessor) > 0;
-        while is_any_ready(self.workers.roles()) && self.has_free_place() && self.seat_successor() {
+        let is_any_ready = |tenures: &Tenures| tenures.count(Tenure::ReadySuccessor) > 0;
+        while is_any_ready(self.workers.tenures()) && self.has_free_place() && self.seat_successor()
+        {
             self.seated_successors += 1;
         }
     }
@@ -230,8 +169,9 @@ impl Scheduler {
     /// There may be fewer places now than when they were started.
     fn dismiss_extra_successors(&mut self, now: Time) {
         let is_extra = |this: &Self| {
-            let roles = this.workers.roles();
-            roles.successors() + this.seated_successors > roles.outgoing() && !this.has_free_place()
+            let tenures = this.workers.tenures();
+            tenures.successors() + this.seated_successors > tenures.outgoing()
+                && !this.has_free_place()
         };
         while is_extra(self)
             && let Some(&id) = self.worker_ids(Worker::awaits_place).last()
@@ -242,7 +182,10 @@ impl Scheduler {
 
     /// At the end of a task a worker need not wait until it is idle.
     pub(super) fn relieve_between_tasks(&mut self, now: Time, id: WorkerId) {
-        if self.workers.roles().count(Role::Due) > 0 && self.has_relief() && self.may_relieve(id) {
+        if self.workers.tenures().count(Tenure::Due) > 0
+            && self.has_relief()
+            && self.may_relieve(id)
+        {
             self.dismiss_due(now, id);
         }
     }
@@ -254,9 +197,9 @@ impl Scheduler {
 
     /// Whether more successors are ready than there are workers about to leave.
     fn has_relief(&self) -> bool {
-        let roles = self.workers.roles();
-        let ready = roles.count(Role::ReadySuccessor) + self.seated_successors;
-        ready > roles.count(Role::Going)
+        let tenures = self.workers.tenures();
+        let ready = tenures.count(Tenure::ReadySuccessor) + self.seated_successors;
+        ready > tenures.count(Tenure::Going)
     }
 
     fn idle_outgoing(&self) -> Option<WorkerId> {
@@ -267,7 +210,7 @@ impl Scheduler {
     /// Whether a worker may go before it must. One that is not used up stays until it is, unless
     /// others wait for successors.
     fn may_relieve(&self, id: WorkerId) -> bool {
-        let due = self.workers.get(id).filter(|worker| worker.role() == Role::Due);
+        let due = self.workers.get(id).filter(|worker| worker.tenure() == Tenure::Due);
         due.is_some_and(|worker| {
             let may_be_early = worker.tasks_completed > 0 && self.lacks_successors();
             worker.due != Some(LeaveReason::UsedUp) || may_be_early
@@ -288,7 +231,7 @@ impl Scheduler {
         let ids = self.worker_ids(Worker::awaits_place);
         let is_up = |id: &&WorkerId| self.workers.get(**id).is_some_and(Worker::is_ready);
         let Some(&id) = ids.iter().find(is_up).or(ids.first()) else { return false };
-        self.update(id, |worker| worker.is_successor = false);
+        self.update(id, |worker| worker.seat = Seat::Own);
         if self.warm_up {
             self.tell_if_warm();
         }
@@ -299,26 +242,34 @@ impl Scheduler {
 impl Worker {
     /// A successor has its place.
     pub(super) fn give_place(&mut self) {
-        self.is_succeeded = true;
+        self.seat = Seat::Given;
+    }
+
+    pub(super) fn is_successor(&self) -> bool {
+        self.seat == Seat::Awaited
+    }
+
+    pub(super) fn is_succeeded(&self) -> bool {
+        self.seat == Seat::Given
     }
 
     /// It is a successor that comes up, or is up.
     pub(super) fn awaits_place(&self) -> bool {
-        matches!(self.role(), Role::StartingSuccessor | Role::ReadySuccessor)
+        matches!(self.tenure(), Tenure::StartingSuccessor | Tenure::ReadySuccessor)
     }
 
-    pub(super) fn role(&self) -> Role {
+    pub(super) fn tenure(&self) -> Tenure {
         let is_outgoing = self.due.is_some() || self.leaving.is_some();
         match self.stage {
-            WorkerStage::Starting { .. } if self.is_successor => Role::StartingSuccessor,
-            WorkerStage::Ready if self.is_successor => Role::ReadySuccessor,
-            _ if self.is_stuck() => Role::Stays,
-            WorkerStage::Ready if self.leaving.is_some() => Role::Going,
-            WorkerStage::Ready if self.due.is_some() => Role::Due,
-            WorkerStage::Starting { .. } | WorkerStage::Ready => Role::Stays,
-            _ if self.head().is_none() => Role::Stopping,
-            WorkerStage::Ending { .. } if is_outgoing => Role::Going,
-            WorkerStage::Ending { .. } | WorkerStage::Stopping { .. } => Role::Stays,
+            WorkerStage::Starting { .. } if self.is_successor() => Tenure::StartingSuccessor,
+            WorkerStage::Ready if self.is_successor() => Tenure::ReadySuccessor,
+            _ if self.is_stuck() => Tenure::Stays,
+            WorkerStage::Ready if self.leaving.is_some() => Tenure::Going,
+            WorkerStage::Ready if self.due.is_some() => Tenure::Due,
+            WorkerStage::Starting { .. } | WorkerStage::Ready => Tenure::Stays,
+            _ if self.head().is_none() => Tenure::Stopping,
+            WorkerStage::Ending { .. } if is_outgoing => Tenure::Going,
+            WorkerStage::Ending { .. } | WorkerStage::Stopping { .. } => Tenure::Stays,
         }
     }
 }

@@ -15,13 +15,13 @@
 //! more tasks, and stops when it has none left.
 
 use std::collections::VecDeque;
-use std::ops::{AddAssign, SubAssign};
 use std::time::Duration;
 
 use super::action::{Config, LeaveReason, Time};
 use super::front::Front;
-use super::succession::{LeaveBy, Role};
+use super::standing::{Standing, Tally};
 use super::task::{Key, Task};
+use super::tenure::{LeaveBy, Seat};
 use crate::base::TaskId;
 
 /// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
@@ -117,10 +117,7 @@ pub(super) struct Worker {
     pub(super) leaving: Option<LeaveReason>,
     /// Why it is to be replaced once a successor is ready.
     pub(super) due: Option<LeaveReason>,
-    /// It is to take the place of another one, and gets no tasks before.
-    pub(super) is_successor: bool,
-    /// It has given its place to a successor.
-    pub(super) is_succeeded: bool,
+    pub(super) seat: Seat,
     /// It is replaced within a time.
     pub(super) leave_by: Option<LeaveBy>,
     /// When it became ready.
@@ -143,93 +140,6 @@ pub(super) struct Worker {
     pub(super) standing: Standing,
 }
 
-/// What one worker adds to the summary of its crew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// How many tasks it has, if it has room for one more.
-    pub(super) load: Option<usize>,
-    pub(super) role: Role,
-    pub(super) tally: Tally,
-    /// When it has to be looked at; [`Time::MAX`] for never, as in the others.
-    pub(super) timeout: Time,
-    /// When others that are idle may take a part of its running task.
-    pub(super) divides: Time,
-    /// When it has been idle for too long.
-    pub(super) idle: Time,
-}
-
-impl Standing {
-    /// Of a worker that does not count yet.
-    pub(super) const NONE: Self = Self {
-        load: None,
-        role: Role::Stays,
-        tally: Tally {
-            ahead: 0,
-            busy: 0,
-            starting: 0,
-            ready: 0,
-            serving: 0,
-            stuck: 0,
-            up: 0,
-            helpable: 0,
-            brisk: 0,
-        },
-        timeout: Time::MAX,
-        divides: Time::MAX,
-        idle: Time::MAX,
-    };
-}
-
-/// Of one worker, or of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    /// Tasks sent ahead.
-    pub(super) ahead: usize,
-    /// Workers that have a task.
-    pub(super) busy: usize,
-    pub(super) starting: usize,
-    pub(super) ready: usize,
-    /// Those that are up, or come up, and stay.
-    pub(super) serving: usize,
-    /// Workers that do nothing any more.
-    pub(super) stuck: usize,
-    /// The ready ones of those.
-    pub(super) up: usize,
-    /// Workers that have something to give to another one.
-    pub(super) helpable: usize,
-    /// Workers that have more than one task, of which they get rid soon, or give back what has not
-    /// begun.
-    pub(super) brisk: usize,
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.ahead += other.ahead;
-        self.busy += other.busy;
-        self.starting += other.starting;
-        self.ready += other.ready;
-        self.serving += other.serving;
-        self.stuck += other.stuck;
-        self.up += other.up;
-        self.helpable += other.helpable;
-        self.brisk += other.brisk;
-    }
-}
-
-impl SubAssign for Tally {
-    fn sub_assign(&mut self, other: Self) {
-        self.ahead -= other.ahead;
-        self.busy -= other.busy;
-        self.starting -= other.starting;
-        self.ready -= other.ready;
-        self.serving -= other.serving;
-        self.stuck -= other.stuck;
-        self.up -= other.up;
-        self.helpable -= other.helpable;
-        self.brisk -= other.brisk;
-    }
-}
-
 impl Worker {
     pub(super) fn starting(now: Time, config: &Config) -> Self {
         let deadline = now.saturating_add(config.start_timeout);
@@ -243,8 +153,7 @@ impl Worker {
             mercy: Mercy::Unheard,
             leaving: None,
             due: None,
-            is_successor: false,
-            is_succeeded: false,
+            seat: Seat::Own,
             leave_by: None,
             up_since: now,
             aged_at: config.max_age.map_or(Time::MAX, |age| now.saturating_add(age)),
@@ -267,7 +176,7 @@ impl Worker {
     pub(super) fn serves(&self) -> bool {
         matches!(self.stage, WorkerStage::Starting { .. } | WorkerStage::Ready)
             && self.leaving.is_none()
-            && !self.is_successor
+            && !self.is_successor()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -282,7 +191,7 @@ impl Worker {
     /// Whether one less is there after its end than should be. One that is stuck does not count any
     /// more before that.
     pub(super) fn leaves_a_vacancy(&self) -> bool {
-        self.is_missed() && !self.is_stuck() && !self.is_successor && !self.is_succeeded
+        self.is_missed() && !self.is_stuck() && !self.is_successor() && !self.is_succeeded()
     }
 
     /// It does not leave because nobody needs it.
@@ -335,7 +244,7 @@ impl Worker {
     fn takes_more(&self, config: &Config) -> bool {
         self.is_ready()
             && self.leaving.is_none()
-            && !self.is_successor
+            && !self.is_successor()
             && !self.blocked
             && !self.is_sentenced()
             && self.recall != Recall::Asked
@@ -544,7 +453,7 @@ impl Worker {
         let idle = config.idle_timeout.filter(|_| self.may_idle_out()).map(idle_until);
         Standing {
             load: self.has_room(config, surplus).then_some(self.pipeline.len()),
-            role: self.role(),
+            tenure: self.tenure(),
             tally: Tally {
                 ahead: self.ahead(),
                 busy: usize::from(busy),

@@ -5,7 +5,7 @@ use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
 use crate::scheduler::{
-    Action, Failure, KillReason, LeaveReason, RefuseReason, Role, Scheduler, Time,
+    Action, Failure, KillReason, LeaveReason, RefuseReason, Scheduler, Tenure, Time,
 };
 use crate::testing::{Check, ensure};
 
@@ -354,18 +354,18 @@ fn sizes(model: &Model) -> Check {
 
 /// Who is to be replaced goes on until there is a successor, and no longer.
 fn replacements(model: &Model) -> Check {
-    let ready = model.live().filter(|desk| desk.role == Role::ReadySuccessor).count();
-    let going = model.live().filter(|desk| desk.role == Role::Going).count();
+    let ready = model.live().filter(|desk| desk.tenure == Tenure::ReadySuccessor).count();
+    let going = model.live().filter(|desk| desk.tenure == Tenure::Going).count();
     let full = model.in_places() >= model.config.max_workers;
     ensure!(ready == 0 || full || model.broken, "a successor could have its place");
-    let is_due = |desk: &&Desk| desk.is_idle() && desk.role == Role::Due && desk.recycled;
+    let is_due = |desk: &&Desk| desk.is_idle() && desk.tenure == Tenure::Due && desk.recycled;
     let due = model.live().find(|desk| ready > going && is_due(desk));
     ensure!(due.is_none(), "{due:?} has a successor and stays");
     for desk in model.live().filter(|desk| desk.stage == Stage::Ready) {
-        let hears = desk.role != Role::Stays || desk.stuck;
+        let hears = desk.tenure != Tenure::Stays || desk.stuck;
         ensure!(hears || !desk.recycled, "{} is not replaced", desk.id);
         let is_patient = model.config.surge > 0;
-        ensure!(desk.role != Role::Due || is_patient, "{} waits for nobody", desk.id);
+        ensure!(desk.tenure != Tenure::Due || is_patient, "{} waits for nobody", desk.id);
     }
     Ok(())
 }
@@ -480,7 +480,7 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
     let idle = model.live().filter_map(|desk| model.idle_until(desk));
     let limit = model.limit.filter(|_| !model.closed);
     let in_use = || model.live().filter(|desk| desk.stage == Stage::Ready);
-    let aged = in_use().filter(|desk| desk.serves() && desk.role == Role::Stays);
+    let aged = in_use().filter(|desk| desk.serves() && desk.tenure == Tenure::Stays);
     let aged = aged.filter_map(|desk| desk.aged_at(&model.config));
     let terms = in_use().filter_map(|desk| desk.leave_by).chain(aged);
     let start = model.lacks_workers(now).then(|| model.not_before());

@@ -272,7 +272,7 @@ impl Play {
     fn observe(&mut self, actions: u64) -> Check {
         while let Some(change) = self.scheduler.poll_change(actions) {
             let desk = self.model.desk_mut(change.worker);
-            desk.role = change.role;
+            desk.tenure = change.tenure;
             if change.is_stuck && !desk.stuck {
                 check::stuck(&self.model, &self.world, change.worker, self.now)?;
                 self.model.given_up(change.worker);

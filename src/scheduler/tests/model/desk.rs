@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::Entry;
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{Config, Role, Time};
+use crate::scheduler::{Config, Tenure, Time};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::scheduler::tests) enum Stage {
@@ -39,7 +39,7 @@ pub(in crate::scheduler::tests) struct Desk {
     /// By then, if so.
     pub(in crate::scheduler::tests) leave_by: Option<Time>,
     /// As the scheduler sees it.
-    pub(in crate::scheduler::tests) role: Role,
+    pub(in crate::scheduler::tests) tenure: Tenure,
     /// It has said that it takes too much memory.
     pub(in crate::scheduler::tests) bloated: bool,
     /// The task that was asked to end.
@@ -73,12 +73,12 @@ impl Desk {
     /// It is there, or will be, and takes tasks.
     pub(in crate::scheduler::tests) fn serves(&self) -> bool {
         let stays = matches!(self.stage, Stage::Starting { .. } | Stage::Ready);
-        let is_going = self.bloated || self.stuck || self.role == Role::Going;
+        let is_going = self.bloated || self.stuck || self.tenure == Tenure::Going;
         stays && !is_going && !self.is_successor()
     }
 
     pub(in crate::scheduler::tests) fn is_successor(&self) -> bool {
-        matches!(self.role, Role::StartingSuccessor | Role::ReadySuccessor)
+        matches!(self.tenure, Tenure::StartingSuccessor | Tenure::ReadySuccessor)
     }
 
     /// It has no more tasks, and another one may take its place.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::scheduler::tests::script::*;
-use crate::scheduler::{Action, Config, Failure, LeaveReason, StartFailureKind};
+use crate::scheduler::{Action, Config, Failure, LeaveReason};
 
 /// Workers that are up and idle, and may be one more while some of them are replaced.
 fn rolling(max_workers: u64) -> Pool {

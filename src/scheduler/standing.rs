@@ -1,0 +1,93 @@
+//! What is known of one worker, and of all together, without a look at them.
+
+use std::ops::{AddAssign, SubAssign};
+
+use super::action::Time;
+use super::tenure::Tenure;
+
+/// What one worker adds to the summary of its crew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// How many tasks it has, if it has room for one more.
+    pub(super) load: Option<usize>,
+    pub(super) tenure: Tenure,
+    pub(super) tally: Tally,
+    /// When it has to be looked at; [`Time::MAX`] for never, as in the others.
+    pub(super) timeout: Time,
+    /// When others that are idle may take a part of its running task.
+    pub(super) divides: Time,
+    /// When it has been idle for too long.
+    pub(super) idle: Time,
+}
+
+impl Standing {
+    /// Of a worker that does not count yet.
+    pub(super) const NONE: Self = Self {
+        load: None,
+        tenure: Tenure::Stays,
+        tally: Tally {
+            ahead: 0,
+            busy: 0,
+            starting: 0,
+            ready: 0,
+            serving: 0,
+            stuck: 0,
+            up: 0,
+            helpable: 0,
+            brisk: 0,
+        },
+        timeout: Time::MAX,
+        divides: Time::MAX,
+        idle: Time::MAX,
+    };
+}
+
+/// Of one worker, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Tasks sent ahead.
+    pub(super) ahead: usize,
+    /// Workers that have a task.
+    pub(super) busy: usize,
+    pub(super) starting: usize,
+    pub(super) ready: usize,
+    /// Those that are up, or come up, and stay.
+    pub(super) serving: usize,
+    /// Workers that do nothing any more.
+    pub(super) stuck: usize,
+    /// The ready ones of those.
+    pub(super) up: usize,
+    /// Workers that have something to give to another one.
+    pub(super) helpable: usize,
+    /// Workers that have more than one task, of which they get rid soon, or give back what has not
+    /// begun.
+    pub(super) brisk: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.ahead += other.ahead;
+        self.busy += other.busy;
+        self.starting += other.starting;
+        self.ready += other.ready;
+        self.serving += other.serving;
+        self.stuck += other.stuck;
+        self.up += other.up;
+        self.helpable += other.helpable;
+        self.brisk += other.brisk;
+    }
+}
+
+impl SubAssign for Tally {
+    fn sub_assign(&mut self, other: Self) {
+        self.ahead -= other.ahead;
+        self.busy -= other.busy;
+        self.starting -= other.starting;
+        self.ready -= other.ready;
+        self.serving -= other.serving;
+        self.stuck -= other.stuck;
+        self.up -= other.up;
+        self.helpable -= other.helpable;
+        self.brisk -= other.brisk;
+    }
+}

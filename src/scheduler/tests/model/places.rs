@@ -1,0 +1,62 @@
+//! How many workers there are, and may be.
+
+use std::collections::BTreeSet;
+
+use super::{Desk, Model, Stage};
+use crate::scheduler::Time;
+
+impl Model {
+    /// How many more workers than there are could take a task.
+    fn wanted(&self, now: Time) -> usize {
+        let homeless = || self.ready_tasks(now).filter(|task| self.home(task).is_none());
+        let keys: BTreeSet<u64> = homeless().filter_map(|task| task.wishes.key).collect();
+        homeless().filter(|task| task.wishes.key.is_none()).count() + keys.len()
+    }
+
+    /// Whether one more worker would have something to do and may exist.
+    pub(in crate::scheduler::tests) fn lacks_workers(&self, now: Time) -> bool {
+        let is_starting = |desk: &&Desk| matches!(desk.stage, Stage::Starting { .. });
+        let starting = self.live().filter(is_starting).count();
+        let is_any_idle = self.live().any(Desk::is_idle);
+        let wanted = if is_any_idle { 0 } else { self.wanted(now) };
+        let wanted = wanted.max(usize::from(self.wants_warmth));
+        let waits_for_place = |desk: &&Desk| desk.is_successor() || desk.is_stopping();
+        let placeless = self.live().filter(waits_for_place).count();
+        let occupied = self.counted_workers() - placeless;
+        let open = !self.broken && occupied < self.config.max_workers && self.may_exist();
+        let waits = self.starts.is_short() && starting > 0;
+        open && !waits && (starting < wanted || self.lacks_reserve())
+    }
+
+    /// All but those that are stuck.
+    fn counted_workers(&self) -> usize {
+        let stuck = self.live().filter(|desk| desk.stuck).count();
+        self.live.len() - stuck.min(self.config.max_workers)
+    }
+
+    /// Whether the process of one more worker may exist.
+    pub(in crate::scheduler::tests) fn may_exist(&self) -> bool {
+        self.counted_workers() < self.config.max_workers + self.config.surge
+    }
+
+    /// Whether one that is to be replaced may need a successor.
+    pub(in crate::scheduler::tests) fn may_need_successor(&self, now: Time) -> bool {
+        !self.broken && self.live().any(|desk| desk.may_be_outgoing(now, &self.config))
+    }
+
+    /// Workers that have tasks, or may be sent some.
+    pub(in crate::scheduler::tests) fn in_places(&self) -> usize {
+        let has_place = |desk: &&Desk| !desk.stuck && (desk.serves() || !desk.pipeline.is_empty());
+        self.live().filter(has_place).count()
+    }
+
+    /// Whether there are fewer workers than there should be even without a task.
+    pub(in crate::scheduler::tests) fn lacks_reserve(&self) -> bool {
+        !self.shut_down && !self.broken && self.serving() < self.least_workers()
+    }
+
+    pub(in crate::scheduler::tests) fn is_warm(&self) -> bool {
+        let up = self.live().filter(|desk| desk.stage == Stage::Ready && desk.serves()).count();
+        up >= self.least_workers().max(1)
+    }
+}
