@@ -158,7 +158,7 @@ async fn what_a_thread_has_that_ended_before_the_fork_is_not_duplicated() {
 async fn hooks_surround_each_fork_in_the_order_of_python() {
     let journal = Journal::new();
     let hook = |name: &str| (journal.path(), text(name));
-    let builder = forked().max_tasks_per_child(1);
+    let builder = forked().max_tasks_per_child(1).surge(0);
     let builder = builder.before_fork(note, hook("first before"));
     let builder = builder.before_fork(note, hook("second before"));
     let builder = builder.after_fork_in_parent(note, hook("first after"));
