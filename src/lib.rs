@@ -95,6 +95,7 @@
 //! | mend what a fork has duplicated, like random generators | [`Builder::after_fork`] |
 //! | share a table with all tasks without a copy | [`SharedSlice`], [`SharedBytes`] |
 //! | have a task change memory where it is | [`SharedSliceMut`] |
+//! | let several pools share a fork server and what it has preloaded | [`ForkServer`], [`Builder::fork_server`] |
 //! | choose where workers come from | [Start methods](guide::start_methods) |
 //! | know what may be an argument or a result, and how it is sent | [Values](guide::values), [`value_forms`] |
 //! | know what a task costs, and make it cost less | [Performance](guide::performance) |
@@ -169,6 +170,7 @@ pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,
 };
+pub use crate::executor::fork_server::{ForkServer, ForkServerBuilder};
 pub use crate::executor::map::Map;
 #[doc(hidden)]
 pub use crate::executor::map::shape;

@@ -34,6 +34,11 @@ pub(crate) enum BuildErrorKind {
          first statement of `main`"
     )]
     NotInitialised,
+    #[error(
+        "`{0}` is up to the fork server that the pool shares: set it where that is built, by \
+         `ForkServer::builder()`"
+    )]
+    OfForkServer(&'static str),
     #[error("two functions have the same name and cannot be told apart: {0}")]
     AmbiguousFunction(String),
     #[error("{}", unregistered(.0))]
@@ -59,6 +64,11 @@ impl BuildError {
     /// The initializer or the exit hook is not a registered function.
     pub fn is_unregistered(&self) -> bool {
         matches!(self.0, BuildErrorKind::Unregistered(_))
+    }
+
+    /// Something was set that is up to the [`ForkServer`](crate::ForkServer) that the pool shares.
+    pub fn is_of_fork_server(&self) -> bool {
+        matches!(self.0, BuildErrorKind::OfForkServer(_))
     }
 
     /// This process is a worker that has not called [`init`](crate::init).

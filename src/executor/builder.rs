@@ -467,6 +467,12 @@ impl Builder {
 #[derive(Clone, Debug)]
 pub struct WorkerCommand(Program);
 
+impl WorkerCommand {
+    pub(super) fn into_program(self) -> Program {
+        self.0
+    }
+}
+
 macro_rules! worker_commands {
     ($($path:ty)*) => {$(
         impl From<$path> for WorkerCommand {

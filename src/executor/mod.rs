@@ -4,6 +4,7 @@ mod blocking;
 mod builder;
 mod completion;
 mod ending;
+pub(crate) mod fork_server;
 mod forking;
 mod handle;
 pub(crate) mod map;

@@ -31,7 +31,8 @@ pub enum StartMethod {
     /// A server process, which is started like a worker but has only one thread, runs the
     /// [`preload`](crate::Builder::preload) once and then forks the workers: a fraction of a
     /// millisecond each, and what was preloaded is in the memory of all of them, but takes it only
-    /// once, as long as they only read it. The server runs as long as the pool does.
+    /// once, as long as they only read it. The server runs as long as the pool does; several pools
+    /// may [share one](crate::ForkServer).
     ///
     /// For Linux 5.3 or later; elsewhere no worker can be started, and the pool is broken by that.
     /// There is no `fork` of this process itself, which has threads and a runtime: the copy of a
@@ -96,6 +97,13 @@ impl Launch {
     /// How many bytes each worker may share with its parent.
     pub(crate) fn memory_for_results(&self) -> u64 {
         self.shared_memory as u64 / 2
+    }
+
+    /// Of a fork server that several pools share.
+    pub(crate) fn of_server(mut self) -> Self {
+        self.start_method = StartMethod::ForkServer;
+        self.program.settle();
+        self
     }
 
     fn hooks(&self, stage: HookStage) -> impl Iterator<Item = &Call> {

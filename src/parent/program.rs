@@ -189,6 +189,10 @@ impl Environment {
         *self = Self { clear: true, changes: Vec::new(), ..*self };
     }
 
+    fn is_untouched(&self) -> bool {
+        !self.clear && self.changes.is_empty()
+    }
+
     pub(crate) fn set_inner_threads(&mut self, count: usize) {
         self.inner_threads = Some(count);
     }
@@ -241,6 +245,17 @@ impl Program {
     /// From now on it does not matter what changes in this process.
     pub(crate) fn settle(&mut self) {
         self.surroundings = Some(Arc::new(Surroundings::now()));
+    }
+
+    /// The name of one of the settings that were made, but for limits, which workers see to.
+    pub(crate) fn first_setting(&self) -> Option<&'static str> {
+        let made = [
+            (self.command.is_some(), "worker_command"),
+            (!self.env.is_untouched(), "env"),
+            (self.current_dir.is_some(), "current_dir"),
+            (!self.pass_fds.is_empty(), "pass_fds"),
+        ];
+        made.into_iter().find(|(is_made, _)| *is_made).map(|(_, name)| name)
     }
 
     pub(crate) fn set_directory(&mut self, directory: &Path) {

@@ -13,7 +13,7 @@ use crate::codec::Fault;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::function::{Call, Registry};
 use crate::memory::{Arena, Payload};
-use crate::parent::birth::{Spawn, Start, fork_server};
+use crate::parent::birth::{SharedServer, Spawn, Start, Tenant, fork_server};
 use crate::parent::{FailedOutput, Launch, StartMethod};
 use crate::pool::admission::Pool;
 use crate::pool::commons::Commons;
@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) initializer_retries: u32,
     pub(crate) grace_period: Duration,
     pub(crate) preload: Option<Result<Call, BuildErrorKind>>,
+    /// If it has its workers from one that others share.
+    pub(crate) fork_server: Option<SharedServer>,
     pub(crate) hooks: Vec<Result<(HookStage, Call), BuildErrorKind>>,
     pub(crate) initializer: Option<Result<Call, BuildErrorKind>>,
     pub(crate) exit_hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
@@ -68,11 +70,24 @@ impl Default for Settings {
             initializer_retries: 8,
             grace_period: Duration::from_secs(2),
             preload: None,
+            fork_server: None,
             hooks: Vec::new(),
             initializer: None,
             exit_hook: None,
         }
     }
+}
+
+/// The runtime in which a pool, or a fork server, can be built here.
+pub(crate) fn ready_to_build() -> Result<Handle, BuildErrorKind> {
+    if is_uninitialised_worker(Registry::copy_id()) {
+        report_missing_init();
+        return Err(BuildErrorKind::NotInitialised);
+    }
+    if let Some(name) = Registry::global().ambiguity() {
+        return Err(BuildErrorKind::AmbiguousFunction(name.to_owned()));
+    }
+    Handle::try_current().map_err(|_| BuildErrorKind::NoRuntime)
 }
 
 impl Settings {
@@ -81,16 +96,10 @@ impl Settings {
 
     /// Makes the pool, and has it run.
     pub(crate) fn build(self) -> Result<Arc<Pool>, BuildError> {
-        if is_uninitialised_worker(Registry::copy_id()) {
-            report_missing_init();
-            return Err(BuildErrorKind::NotInitialised.into());
-        }
-        if let Some(name) = Registry::global().ambiguity() {
-            return Err(BuildErrorKind::AmbiguousFunction(name.to_owned()).into());
-        }
-        let runtime = Handle::try_current().map_err(|_| BuildErrorKind::NoRuntime)?;
-        let config = self.scheduler_config()?;
-        let (pool, work) = self.open(config, &runtime, Clock::REAL, None)?;
+        let runtime = ready_to_build()?;
+        let settings = self.sharing()?;
+        let config = settings.scheduler_config()?;
+        let (pool, work) = settings.open(config, &runtime, Clock::REAL, None)?;
         runtime.spawn(work);
         Ok(pool)
     }
@@ -116,7 +125,7 @@ impl Settings {
             Launch { failed_output, preload, hooks, initializer, exit_hook, ..self.launch };
         launch.program.settle();
         let launch = Arc::new(told_of_threads(launch, self.inner_threads, max_workers));
-        let start = start.unwrap_or_else(|| starter(&launch, runtime));
+        let start = start.unwrap_or_else(|| starter(&launch, self.fork_server, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));
         let (name, capacity) = (launch.name.clone(), self.queue_capacity);
         let (commons, receiver) = Commons::new(name, scheduler, capacity, arena, clock);
@@ -181,7 +190,10 @@ fn told_of_threads(mut launch: Launch, threads: Option<usize>, max_workers: usiz
 }
 
 /// What starts workers.
-fn starter(launch: &Arc<Launch>, runtime: &Handle) -> Arc<dyn Start> {
+fn starter(launch: &Arc<Launch>, shared: Option<SharedServer>, runtime: &Handle) -> Arc<dyn Start> {
+    if let Some(server) = shared {
+        return Arc::new(Tenant::new(server));
+    }
     match launch.start_method {
         StartMethod::Spawn => Arc::new(Spawn),
         StartMethod::ForkServer => {

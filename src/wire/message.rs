@@ -274,14 +274,20 @@ pub(crate) enum HookStage {
     After,
 }
 
-impl fmt::Display for HookStage {
+impl HookStage {
     /// As users know it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Self::Before => "before_fork",
             Self::AfterInParent => "after_fork_in_parent",
             Self::After => "after_fork",
-        })
+        }
+    }
+}
+
+impl fmt::Display for HookStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

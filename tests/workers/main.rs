@@ -8,6 +8,7 @@ mod journal;
 mod copies;
 mod exit_hook;
 mod fork_hooks;
+mod fork_server_shared;
 mod forkserver;
 mod forkserver_death;
 mod hostile;

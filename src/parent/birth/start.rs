@@ -165,7 +165,7 @@ impl Start for ServerClient {
         launch: &'a Arc<Launch>,
         orders: &'a mut Orders,
     ) -> BoxFuture<'a, Result<Spawned, StartError>> {
-        Box::pin(fork(worker, launch, self, orders))
+        Box::pin(fork(worker, launch, self, orders, interrupted))
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
@@ -173,11 +173,13 @@ impl Start for ServerClient {
     }
 }
 
-async fn fork(
+/// What is said if the task has ended that owns the server is up to the caller.
+pub(super) async fn fork(
     worker: WorkerId,
     launch: &Launch,
     server: &ServerClient,
     orders: &mut Orders,
+    without_task: fn() -> io::Error,
 ) -> Result<Spawned, StartError> {
     let mut forking = pin!(server.fork(worker));
     loop {
@@ -185,7 +187,7 @@ async fn fork(
             biased;
             forked = &mut forking => {
                 let (forked, pipes) =
-                    forked.unwrap_or_else(|| Err(launch.failed(interrupted())))?;
+                    forked.unwrap_or_else(|| Err(launch.failed(without_task())))?;
                 return match ForkedChild::take_over(forked, pipes, server) {
                     Ok(spawned) => Ok(spawned),
                     Err(error) => {

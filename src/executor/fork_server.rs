@@ -1,0 +1,203 @@
+//! A fork server that several pools share, as its users hold it.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::error::{BuildError, BuildErrorKind};
+use crate::executor::builder::{Builder, WorkerCommand};
+use crate::function::{Call, Callable};
+use crate::parent::birth::SharedServer;
+use crate::parent::{Launch, StartMethod, WorkerOutput, program_settings};
+use crate::pool::{HookStage, prepare, ready_to_build};
+
+/// A fork server that several pools share, as all do in a Python program: what is preloaded is in
+/// memory once for all of them, and the first worker of a further pool is forked at once, as the
+/// server is there already. By [`Builder::fork_server`] a pool has its workers from it.
+///
+/// It is a handle, and so are its clones. The server is started when a pool needs the first worker,
+/// and started again if it has died and is needed. It ends with the last of those that hold it:
+/// handles, builders, and pools that have not ended; the [shutdown] of the last pool waits for
+/// that. What else pools share by it, and what not, is said in the chapter on [start methods].
+///
+/// [shutdown]: crate::ProcessPoolExecutor::shutdown
+/// [start methods]: crate::guide::start_methods#one-server-for-several-pools
+///
+/// ```
+/// use procpool::{ForkServer, ProcessPoolExecutor};
+///
+/// fn load(words: u32) -> Vec<String> {
+///     (0..words).map(|n| format!("word {n}")).collect()
+/// }
+///
+/// fn look_up(n: usize) -> String {
+///     procpool::preloaded::<Vec<String>>().expect("the server has a preload")[n].clone()
+/// }
+///
+/// procpool::register!(load, look_up);
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// #     procpool::init();
+/// #     run()
+/// # }
+/// # #[tokio::main]
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = ForkServer::builder().preload(load, 1_000).build()?;
+/// let builder = || ProcessPoolExecutor::builder().fork_server(&server);
+/// let customers = builder().max_workers(2).build()?;
+/// let reports = builder().max_workers(1).max_tasks_per_child(1).build()?;
+/// assert_eq!(customers.run(look_up, 7).await?, "word 7");
+/// assert_eq!(reports.run(look_up, 8).await?, "word 8");
+/// # customers.shutdown().await;
+/// # reports.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ForkServer(SharedServer);
+
+impl ForkServer {
+    /// One without a preload.
+    ///
+    /// # Errors
+    ///
+    /// See [`ForkServerBuilder::build`].
+    pub fn new() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Configures a server.
+    pub fn builder() -> ForkServerBuilder {
+        ForkServerBuilder::default()
+    }
+
+    /// See [`ForkServerBuilder::name`].
+    pub fn name(&self) -> &str {
+        &self.0.launch().name
+    }
+}
+
+impl fmt::Debug for ForkServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForkServer").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Has the workers forked by this server, which other pools may share; the method is
+    /// [`StartMethod::ForkServer`] from now on.
+    ///
+    /// What belongs to the server is set there, and refused here when the pool is built: the
+    /// [preload](Self::preload), the [environment](Self::env), the [directory](Self::current_dir),
+    /// [`pass_fds`](Self::pass_fds), [`worker_command`](Self::worker_command),
+    /// [`inner_threads`](Self::inner_threads) and the hooks that run in the server. Everything else
+    /// is the pool's own. Its [`after_fork`](Self::after_fork) hooks follow those of the server,
+    /// its [limits](Self::limits) replace those, and its [start timeout](Self::start_timeout) is
+    /// that of the server if that is longer, as a worker may have to wait for the server.
+    pub fn fork_server(mut self, server: &ForkServer) -> Self {
+        self.settings.launch.start_method = StartMethod::ForkServer;
+        self.settings.fork_server = Some(server.0.clone());
+        self
+    }
+}
+
+/// Configures a [`ForkServer`]; see [`ForkServer::builder`]. The settings are those of the
+/// [`Builder`] that have the same names.
+#[derive(Clone, Debug, Default)]
+#[must_use = "call `build` to make a fork server"]
+pub struct ForkServerBuilder {
+    launch: Launch,
+    preload: Option<Result<Call, BuildErrorKind>>,
+    hooks: Vec<Result<(HookStage, Call), BuildErrorKind>>,
+}
+
+impl ForkServerBuilder {
+    /// Its name in what is [logged](crate#features), and what the preload finds as the pool's in
+    /// the name of its [process](crate::current_process). Default: `procpool`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.launch.name = name.into();
+        self
+    }
+
+    /// A registered function that the server calls once; see [`Builder::preload`].
+    pub fn preload<F, A, M>(mut self, function: F, args: A) -> Self
+    where
+        F: Callable<A, M>,
+        A: Serialize,
+    {
+        self.preload = Some(prepare(function, &args));
+        self
+    }
+
+    /// A registered function that each worker of each pool calls right after the fork; see
+    /// [`Builder::after_fork`].
+    pub fn after_fork<F, A, M>(self, function: F, args: A) -> Self
+    where
+        F: Callable<A, M>,
+        A: Serialize,
+    {
+        self.hook(HookStage::After, function, &args)
+    }
+
+    /// A registered function that the server calls before each fork; see [`Builder::before_fork`].
+    pub fn before_fork<F, A, M>(self, function: F, args: A) -> Self
+    where
+        F: Callable<A, M>,
+        A: Serialize,
+    {
+        self.hook(HookStage::Before, function, &args)
+    }
+
+    /// A registered function that the server calls after each fork; see
+    /// [`Builder::after_fork_in_parent`].
+    pub fn after_fork_in_parent<F, A, M>(self, function: F, args: A) -> Self
+    where
+        F: Callable<A, M>,
+        A: Serialize,
+    {
+        self.hook(HookStage::AfterInParent, function, &args)
+    }
+
+    fn hook<F: 'static, A: Serialize>(mut self, stage: HookStage, function: F, args: &A) -> Self {
+        self.hooks.push(prepare(function, args).map(|call| (stage, call)));
+        self
+    }
+
+    /// How long the server may take until its preload has ended. Default: 30 seconds.
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.launch.start_timeout = limit;
+        self
+    }
+
+    /// What becomes of the text that the server prints, such as its preload; what workers print is
+    /// their pool's. Default: [`WorkerOutput::Inherit`].
+    pub fn output(mut self, output: WorkerOutput) -> Self {
+        self.launch.output = output;
+        self
+    }
+
+    /// Starts the server, and so the workers of all its pools, by this command; see
+    /// [`Builder::worker_command`].
+    pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
+        self.launch.program.replace_by(command.into().into_program());
+        self
+    }
+
+    program_settings! { launch.program }
+
+    /// Makes the handle. The server itself is started when it is needed.
+    ///
+    /// # Errors
+    ///
+    /// Outside of a tokio runtime, which is the one that the server ends with; if the preload or a
+    /// hook is not registered or its arguments cannot be encoded; if two registered functions have
+    /// the same name; and in a worker that has not called [`init`](crate::init).
+    pub fn build(self) -> Result<ForkServer, BuildError> {
+        let runtime = ready_to_build()?;
+        let preload = self.preload.transpose()?;
+        let hooks = self.hooks.into_iter().collect::<Result<_, _>>()?;
+        let launch = Launch { preload, hooks, ..self.launch };
+        Ok(ForkServer(SharedServer::new(launch.of_server(), &runtime)))
+    }
+}

@@ -1,0 +1,43 @@
+//! What a pool has from the fork server that it shares.
+
+use crate::error::BuildErrorKind;
+use crate::parent::StartMethod;
+use crate::parent::birth::SharedServer;
+use crate::pool::open::Settings;
+use crate::wire::message::HookStage;
+
+impl Settings {
+    /// With what belongs to the server; refuses what would be ignored.
+    pub(super) fn sharing(mut self) -> Result<Self, BuildErrorKind> {
+        let Some(server) = self.fork_server.clone() else { return Ok(self) };
+        if let Some(setting) = self.setting_of_server() {
+            return Err(BuildErrorKind::OfForkServer(setting));
+        }
+        self.take_over(&server);
+        Ok(self)
+    }
+
+    fn setting_of_server(&self) -> Option<&'static str> {
+        let own_hook = self.hooks.iter().flatten().map(|hook| hook.0);
+        let own_hook = own_hook.filter(|stage| *stage != HookStage::After).map(HookStage::name);
+        let is_spawn = self.launch.start_method == StartMethod::Spawn;
+        let chosen = [
+            (is_spawn, "start_method"),
+            (self.preload.is_some(), "preload"),
+            (self.inner_threads.is_some(), "inner_threads"),
+        ];
+        let chosen = chosen.into_iter().find(|(is_chosen, _)| *is_chosen).map(|(_, name)| name);
+        chosen.or_else(|| self.launch.program.first_setting()).or_else(|| own_hook.clone().next())
+    }
+
+    fn take_over(&mut self, server: &SharedServer) {
+        let theirs = server.launch();
+        let limits = self.launch.program.limits.or(theirs.program.limits);
+        self.launch.program = theirs.program.clone();
+        self.launch.program.limits = limits;
+        // Who waits for the server must not have used up its own time before.
+        self.launch.start_timeout = self.launch.start_timeout.max(theirs.start_timeout);
+        let after = theirs.hooks.iter().filter(|hook| hook.0 == HookStage::After).cloned();
+        self.hooks = after.map(Ok).chain(std::mem::take(&mut self.hooks)).collect();
+    }
+}
