@@ -200,7 +200,7 @@ impl Pool {
     pub(crate) fn abort(&self, reason: Box<dyn Error + Send + Sync>) {
         let cause = BrokenCause::aborted(reason);
         self.commons.close(CloseReason::Broken(BrokenProcessPool(cause.clone())));
-        self.commons.send(Command::Break(cause));
+        self.commons.send(Command::Break(Box::new(cause)));
     }
 
     pub(crate) fn shut_down(&self, how: Shutdown) {

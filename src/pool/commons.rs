@@ -37,8 +37,8 @@ pub(crate) enum Command {
         limit: Option<Duration>,
     },
     EndWorkers(Force),
-    /// Break the pool for this reason.
-    Break(BrokenCause),
+    /// Break the pool for this reason, which is elsewhere so that no other command gets larger.
+    Break(Box<BrokenCause>),
 }
 
 /// What the supervisor and the handles of a pool share.

@@ -139,7 +139,9 @@ impl Supervisor {
         let Some(entry) = self.ledger.get(task) else { return };
         let first = entry.cell().give_up_place();
         self.places += usize::from(first);
-        self.starters.extend(entry.cell().take_starters().into_values());
+        if entry.cell().is_awaited() {
+            self.starters.extend(entry.cell().take_starters().into_values());
+        }
         observer.task_started(now, entry.cell(), first);
     }
 

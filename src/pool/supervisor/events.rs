@@ -54,7 +54,7 @@ impl Supervisor {
             }
             Command::EndWorkers(force) => view.scheduler.end_workers(now, force),
             Command::Break(cause) => {
-                self.death = Some(cause);
+                self.death = Some(*cause);
                 view.scheduler.break_pool(now);
                 self.perform(view, now);
                 self.death = None;

@@ -290,11 +290,13 @@ impl TaskCell {
         }
     }
 
+    /// Whether somebody waits for its begin. The pool's view is locked.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited.load(Ordering::Relaxed)
+    }
+
     /// Whom to wake as it is about to begin. The pool's view is locked.
     pub(crate) fn take_starters(&self) -> BTreeMap<u64, Waker> {
-        if !self.is_awaited.load(Ordering::Relaxed) {
-            return BTreeMap::new();
-        }
         self.is_awaited.store(false, Ordering::Relaxed);
         self.state.lock().watchers().starters.take()
     }
@@ -352,13 +354,13 @@ impl TaskCell {
         if state.is_done() {
             return;
         }
-        let mut watchers = state.watchers.take();
-        let callbacks = watchers.as_mut().map(|watchers| std::mem::take(&mut watchers.callbacks));
-        let callbacks = callbacks.unwrap_or_default();
+        let (mut callbacks, mut waiting) = (Vec::new(), Vec::new());
+        if let Some(watchers) = &mut state.watchers {
+            callbacks = std::mem::take(&mut watchers.callbacks);
+            waiting.extend(watchers.reports.readers.take().into_values());
+            waiting.extend(watchers.starters.take().into_values());
+        }
         let for_callbacks = (!callbacks.is_empty()).then(|| resolution.clone());
-        let readers = watchers.as_mut().map(|watchers| watchers.reports.readers.take());
-        let starters = watchers.as_mut().map(|watchers| watchers.starters.take());
-        state.watchers = watchers;
         let arguments = std::mem::replace(&mut state.content, resolution);
         state.stage = TaskStage::Done;
         self.is_over.store(true, Ordering::Release);
@@ -368,8 +370,7 @@ impl TaskCell {
         if let Some(waker) = waker {
             waker.wake();
         }
-        let others = readers.into_iter().chain(starters);
-        others.flat_map(BTreeMap::into_values).for_each(Waker::wake);
+        waiting.into_iter().for_each(Waker::wake);
         if let Some(resolution) = for_callbacks {
             for callback in callbacks {
                 self.call(callback, &resolution);
