@@ -5,6 +5,7 @@ mod id;
 mod identity;
 mod limits;
 pub(crate) mod log;
+mod oom;
 pub(crate) mod sync;
 mod timer;
 
@@ -15,4 +16,5 @@ pub use self::identity::{AuthKey, CurrentProcess, current_process};
 pub(crate) use self::identity::{Identity, Parent, ParentLink};
 pub use self::limits::ResourceLimits;
 pub(crate) use self::limits::{CpuTimeLimit, Exceeded};
+pub(crate) use self::oom::OomScore;
 pub(crate) use self::timer::{Delay, within};

@@ -88,6 +88,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
     hello.identity.adopt(ParentLink { input, is_silent: true });
     record_panics();
     close_inherited(&hello.pass_fds);
+    hello.oom_score.apply();
     let before = open_descriptors().into_iter().collect();
     let prepared = single_threaded_at_start().and_then(|()| {
         let line = line.map_err(|error| untied(&error))?;

@@ -68,6 +68,7 @@ fn serve(socket: File) -> io::Result<i32> {
     }
     record_panics();
     close_inherited(&hello.pass_fds);
+    hello.oom_score.apply();
     hello.limits.apply()?;
     hello.limits.apply_cpu_time()?;
     put_frame(writer.buffer(), Kind::WorkerHello, &answer(Vec::new()), 0)?;

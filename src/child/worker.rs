@@ -235,6 +235,7 @@ impl Worker {
         if !is_forked {
             close_inherited(&hello.pass_fds);
         }
+        hello.oom_score.apply();
         hello.limits.apply()?;
         let cpu_time = hello.limits.cpu_time_of_tasks()?;
         hello.identity.clone().adopt(ParentLink { input, is_silent: false });

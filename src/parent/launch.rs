@@ -129,6 +129,7 @@ impl Launch {
             max_payload: self.max_payload as u64,
             max_memory: self.max_memory_per_child,
             limits: self.program.limits,
+            oom_score: self.program.oom_score,
             pass_fds: self.program.pass_fds.clone(),
             max_tasks: self.leaves_after(),
             functions,
@@ -168,6 +169,7 @@ impl Launch {
             before_fork: headers(&before),
             after_fork_in_parent: headers(&after),
             pass_fds: self.program.pass_fds.clone(),
+            oom_score: self.program.oom_score,
         };
         let calls: Vec<_> = self.preload.iter().chain(before).chain(after).collect();
         let length = calls.iter().map(|call| call.arguments.len()).sum();

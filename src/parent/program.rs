@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::base::ResourceLimits;
+use crate::base::{OomScore, ResourceLimits};
 use crate::error::{StartError, WorkerDeath};
 use crate::function::{Registry, TestWorker};
 use crate::parent::surroundings::Surroundings;
@@ -34,6 +34,8 @@ pub(crate) struct Program {
     pub(crate) pass_fds: Vec<RawDescriptor>,
     /// What it may take; it sees to that itself.
     pub(crate) limits: ResourceLimits,
+    /// By which it is taken before this process when memory is short; it sees to that, too.
+    pub(crate) oom_score: OomScore,
 }
 
 /// What all builders let their users choose of a program, which is this field of theirs.
@@ -44,6 +46,44 @@ macro_rules! program_settings {
         /// no limits but those that this process has.
         pub fn limits(mut self, limits: $crate::ResourceLimits) -> Self {
             self.$($program).+.limits = limits.or(self.$($program).+.limits);
+            self
+        }
+
+        /// Whom Linux takes first when the memory of the machine, of a container or of a systemd
+        /// unit is used up: each process that is started sets its `oom_score_adj` to this before it
+        /// runs anything of yours, unless it has inherited a higher one. `None` leaves it as
+        /// inherited.
+        ///
+        /// Default: 1000, the most. By it the kernel takes workers before this process, however
+        /// much memory this process has itself: a leak costs a task, which says so, and not the
+        /// service. Of several processes with the same number it takes the largest, so most likely
+        /// that which leaks. What a task starts inherits the number. As it counts on the whole
+        /// machine, workers are taken there before other programs, too, whoever has used up the
+        /// memory; Chromium gives what it can do without between 300 and 1000. With a lower one
+        /// this process is taken all the same if it has so much more memory than any worker: a
+        /// thousandth of what there is, or of the limit, counts as one.
+        ///
+        /// Raising it needs no privilege; lowering does, so this is never lowered. Where the
+        /// process may not write to its own `/proc`, the number stays as it was.
+        ///
+        /// ```
+        /// # fn score() -> String { std::fs::read_to_string("/proc/self/oom_score_adj").unwrap() }
+        /// # procpool::register!(score);
+        /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+        /// #     procpool::init();
+        /// #     tokio::runtime::Runtime::new()?.block_on(run())
+        /// # }
+        /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+        /// # if score().trim() != "0" || !cfg!(target_os = "linux") { return Ok(()) }
+        /// let pool = procpool::ProcessPoolExecutor::builder().oom_score_adj(500).build()?;
+        /// assert_eq!(pool.run(score, ()).await?.trim(), "500");
+        /// let process = procpool::Process::builder(score, ()).spawn();
+        /// assert_eq!(process.await?.trim(), "1000");
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn oom_score_adj(mut self, score: impl Into<Option<i16>>) -> Self {
+            self.$($program).+.oom_score = $crate::base::OomScore::new(score.into());
             self
         }
 
@@ -254,6 +294,7 @@ impl Program {
             (!self.env.is_untouched(), "env"),
             (self.current_dir.is_some(), "current_dir"),
             (!self.pass_fds.is_empty(), "pass_fds"),
+            (self.oom_score != OomScore::default(), "oom_score_adj"),
         ];
         made.into_iter().find(|(is_made, _)| *is_made).map(|(_, name)| name)
     }

@@ -47,6 +47,7 @@ pub(super) async fn run(mut guard: ReapGuard, plan: Plan, authkey: AuthKey) {
         ends_with_parent: shared.daemon || plan.typed,
         identity,
         limits: plan.program.limits,
+        oom_score: plan.program.oom_score,
         pass_fds: plan.program.pass_fds.clone(),
     };
     let (program, hint) = (plan.program.name(), plan.program.hint());

@@ -3,4 +3,4 @@
 pub(crate) use super::system::resources::{
     Resource, is_address_space_limited, is_shortage, limit_resource,
 };
-pub(crate) use super::system::{CpuTimer, MemoryGauge, resident_memory};
+pub(crate) use super::system::{CpuTimer, MemoryGauge, raise_oom_score, resident_memory};

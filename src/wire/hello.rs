@@ -5,7 +5,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::frame::split_header;
-use crate::base::{Identity, ResourceLimits, WorkerId};
+use crate::base::{Identity, OomScore, ResourceLimits, WorkerId};
 use crate::sys::memory::SharedPageRef;
 
 /// What a worker must know before its first task.
@@ -19,6 +19,7 @@ pub(crate) struct Hello {
     /// A worker that takes more memory after a task, in bytes, is replaced.
     pub(crate) max_memory: Option<u64>,
     pub(crate) limits: ResourceLimits,
+    pub(crate) oom_score: OomScore,
     /// Descriptors that it keeps, of those that it has inherited.
     pub(crate) pass_fds: Vec<i32>,
     /// After so many tasks the worker leaves without being told to.
@@ -62,6 +63,7 @@ pub(crate) struct ServerHello {
     pub(crate) after_fork_in_parent: Vec<CallHeader>,
     /// Descriptors that it keeps, of those that it has inherited.
     pub(crate) pass_fds: Vec<i32>,
+    pub(crate) oom_score: OomScore,
 }
 
 impl Hello {
@@ -88,6 +90,7 @@ pub(crate) struct ProcessHello {
     pub(crate) ends_with_parent: bool,
     pub(crate) identity: Identity,
     pub(crate) limits: ResourceLimits,
+    pub(crate) oom_score: OomScore,
     /// Descriptors that it keeps, of those that it has inherited.
     pub(crate) pass_fds: Vec<i32>,
 }

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+#[cfg(target_os = "linux")]
+pub(crate) mod cgroup;
+
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};

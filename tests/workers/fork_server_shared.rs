@@ -347,6 +347,7 @@ async fn what_is_up_to_the_server_is_refused_by_name() {
         (builder().inner_threads(1), "inner_threads"),
         (builder().current_dir("/"), "current_dir"),
         (builder().pass_fds([0]), "pass_fds"),
+        (builder().oom_score_adj(500), "oom_score_adj"),
         (builder().worker_command("true"), "worker_command"),
         (builder().before_fork(pid, ()), "before_fork"),
         (builder().after_fork_in_parent(pid, ()), "after_fork_in_parent"),

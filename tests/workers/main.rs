@@ -17,6 +17,7 @@ mod inner_threads;
 mod limits;
 mod map_forged;
 mod memory;
+mod oom;
 mod orphans;
 mod output;
 mod parent_end;

@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 
 use super::*;
-use crate::base::{Identity, ResourceLimits, TaskId};
+use crate::base::{Identity, OomScore, ResourceLimits, TaskId};
 use crate::codec::encoded;
 use crate::memory::lease_word;
 use crate::sys::memory::Segment;
@@ -56,6 +56,7 @@ fn hello() -> Hello {
         max_payload: MAX_PAYLOAD as u64,
         max_memory: None,
         limits: ResourceLimits::default(),
+        oom_score: OomScore::default(),
         pass_fds: Vec::new(),
         max_tasks: None,
         functions: None,

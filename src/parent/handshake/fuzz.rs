@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::{Handshake, Heard};
-use crate::base::{Identity, ResourceLimits};
+use crate::base::{Identity, OomScore, ResourceLimits};
 use crate::testing::fuzzing::{Seeds, frame, split};
 use crate::wire::fork::{Answer, Request};
 use crate::wire::frame::{PREAMBLE, VERSION, frame_codec, split_header, split_kind};
@@ -85,6 +85,7 @@ fn hellos() {
         max_payload: 1 << 30,
         max_memory: Some(1 << 30),
         limits: ResourceLimits::new().open_files(64),
+        oom_score: OomScore::default(),
         pass_fds: vec![7],
         max_tasks: Some(7),
         functions: Some(vec![function("a::b"), function("c")]),
@@ -102,6 +103,7 @@ fn hellos() {
         before_fork: vec![CallHeader { function: 0, length: 0 }],
         after_fork_in_parent: Vec::new(),
         pass_fds: vec![7],
+        oom_score: OomScore::default(),
     };
     let process = ProcessHello {
         version: VERSION,
@@ -111,6 +113,7 @@ fn hellos() {
         ends_with_parent: true,
         identity: identity(),
         limits: ResourceLimits::default(),
+        oom_score: OomScore::default(),
         pass_fds: Vec::new(),
     };
     let seeds = Seeds::new("hello")

@@ -39,6 +39,7 @@ missing! {
     open_child(u32, u32) -> Descriptor;
     signal_process(&Descriptor, Signal) -> ();
     other_threads() -> Vec<OtherThread>;
+    raise_oom_score(i16) -> ();
     held(&BTreeSet<RawDescriptor>) -> Vec<HeldOpen>;
 }
 

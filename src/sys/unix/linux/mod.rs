@@ -5,6 +5,7 @@ mod cpu_timer;
 mod huge_pages;
 mod lifeline;
 mod mapping;
+mod oom;
 mod process;
 mod survey;
 mod wiped_page;
@@ -17,6 +18,7 @@ pub(crate) use self::cpu_timer::CpuTimer;
 pub(crate) use self::huge_pages::{prefer_huge_pages, use_huge_pages};
 pub(crate) use self::lifeline::Lifeline;
 pub(crate) use self::mapping::{Mapping, MemoryFile, wait_for_change, wake_all};
+pub(crate) use self::oom::raise_oom_score;
 pub(crate) use self::process::{
     MemoryGauge, open_child, open_process, own_executable, resident_memory, signal_process,
 };
