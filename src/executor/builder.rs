@@ -227,7 +227,12 @@ impl Builder {
     /// half of that. It takes only what is needed, and keeps that to use it again. What was not
     /// needed for a second or two is given back, as soon as there is something else to do; a pool
     /// that is idle stays asleep. What is larger, or finds no room because too many others are on
-    /// their way, goes through a pipe, which is slower. Default: 256 MiB; zero turns it off.
+    /// their way, goes through a pipe, which is slower. Zero turns it off.
+    ///
+    /// Default: 256 MiB, or less where this process is in a control group with a limit of memory,
+    /// as in most containers: so much that all that is shared with
+    /// [`max_workers`](Self::max_workers) takes an eighth of that limit at most, as it was when the
+    /// pool was built.
     ///
     /// Arguments and results are shared if they take more than 128 KiB. A parameter of the type
     /// `bytes::Bytes` that is most of that is not even copied in the worker. So far only on Linux,
@@ -245,7 +250,7 @@ impl Builder {
     /// # }
     /// ```
     pub fn shared_memory(mut self, bytes: usize) -> Self {
-        self.settings.launch.shared_memory = bytes;
+        self.settings.shared_memory = Some(bytes);
         self
     }
 

@@ -5,6 +5,7 @@ mod loans;
 pub(crate) mod page;
 mod payload;
 mod segments;
+mod share;
 pub(crate) mod shared;
 
 #[cfg(test)]
@@ -13,3 +14,4 @@ pub(crate) use self::arena::{Arena, Lease};
 pub(crate) use self::loans::Loans;
 pub(crate) use self::payload::{Encoded, Payload};
 pub(crate) use self::segments::Segments;
+pub(crate) use self::share::share;

@@ -52,6 +52,7 @@ pub(crate) struct Launch {
     pub(crate) output: WorkerOutput,
     pub(crate) failed_output: FailedOutput,
     pub(crate) max_payload: usize,
+    /// What the pool has found for it.
     pub(crate) shared_memory: usize,
     pub(crate) max_tasks_per_child: Option<u64>,
     pub(crate) max_memory_per_child: Option<u64>,
@@ -72,7 +73,7 @@ impl Default for Launch {
             output: WorkerOutput::default(),
             failed_output: FailedOutput::default(),
             max_payload: 1 << 30,
-            shared_memory: 256 << 20,
+            shared_memory: 0,
             max_tasks_per_child: None,
             max_memory_per_child: None,
             preload: None,

@@ -12,7 +12,7 @@ use crate::base::Clock;
 use crate::codec::Fault;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::function::{Call, Registry};
-use crate::memory::{Arena, Payload};
+use crate::memory::{Arena, Payload, share};
 use crate::parent::birth::{SharedServer, Spawn, Start, Tenant, fork_server};
 use crate::parent::{FailedOutput, Launch, StartMethod};
 use crate::pool::admission::Pool;
@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) min_workers: usize,
     /// Zero: as many as there are CPUs for each worker.
     pub(crate) inner_threads: Option<usize>,
+    pub(crate) shared_memory: Option<usize>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
     pub(crate) surge: usize,
@@ -61,6 +62,7 @@ impl Default for Settings {
             max_workers: None,
             min_workers: 0,
             inner_threads: None,
+            shared_memory: None,
             idle_timeout: None,
             max_age: None,
             surge: 1,
@@ -124,6 +126,7 @@ impl Settings {
         let mut launch =
             Launch { failed_output, preload, hooks, initializer, exit_hook, ..self.launch };
         launch.program.settle();
+        launch.shared_memory = self.shared_memory.unwrap_or_else(|| share(max_workers));
         let launch = Arc::new(told_of_threads(launch, self.inner_threads, max_workers));
         let start = start.unwrap_or_else(|| starter(&launch, self.fork_server, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));

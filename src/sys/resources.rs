@@ -3,4 +3,6 @@
 pub(crate) use super::system::resources::{
     Resource, is_address_space_limited, is_shortage, limit_resource,
 };
-pub(crate) use super::system::{CpuTimer, MemoryGauge, raise_oom_score, resident_memory};
+pub(crate) use super::system::{
+    CpuTimer, MemoryCgroup, MemoryGauge, raise_oom_score, resident_memory,
+};

@@ -67,7 +67,19 @@ fn a_task_that_leaks_costs_that_task_and_not_the_service() {
     };
     let rounds = if cfg!(debug_assertions) { 10 } else { 100 };
     for method in ["spawn", "fork"] {
-        let printed = group.run(&fixture("oom"), &[&rounds.to_string(), "200", method]);
+        let printed = group.run(&fixture("oom"), &["leaks", &rounds.to_string(), "200", method]);
         assert_eq!(printed.lines().count(), rounds + 1, "{printed}");
+    }
+}
+
+/// With 256 MiB of it a worker would be killed.
+#[test]
+fn what_is_shared_leaves_room_for_the_service() {
+    let group = match Cgroup::with_memory(300) {
+        Ok(group) => group,
+        Err(reason) => return println!("{reason}"),
+    };
+    for method in ["spawn", "fork"] {
+        assert_eq!(group.run(&fixture("oom"), &["echoes", "6", "0", method]), "0\n");
     }
 }

@@ -1,6 +1,7 @@
 //! What only Linux has.
 
 mod calls;
+mod cgroup;
 mod cpu_timer;
 mod huge_pages;
 mod lifeline;
@@ -14,6 +15,7 @@ pub(crate) use self::calls::{
     RECEIVE, SEND, barrier, fill_randomly, give_up_terminal, own_stack, read_now, set_pipe_size,
     take_part_in_barriers, takes_part_in_barriers,
 };
+pub(crate) use self::cgroup::MemoryCgroup;
 pub(crate) use self::cpu_timer::CpuTimer;
 pub(crate) use self::huge_pages::{prefer_huge_pages, use_huge_pages};
 pub(crate) use self::lifeline::Lifeline;

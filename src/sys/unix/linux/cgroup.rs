@@ -1,0 +1,125 @@
+//! What the control group of this process says of memory: in the unified hierarchy, or, where that
+//! has no memory, in the older one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The group that this process is in, in the hierarchy that has memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MemoryCgroup {
+    directory: PathBuf,
+    /// How far up there are groups to be seen.
+    top: PathBuf,
+    is_unified: bool,
+}
+
+impl MemoryCgroup {
+    /// `None` if there is none, or it cannot be seen.
+    pub(crate) fn own() -> Option<Self> {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        Self::find(&groups, &fs::read_to_string("/proc/self/mountinfo").ok()?)
+    }
+
+    /// From what the kernel says of the groups of a process, and of what is mounted where.
+    fn find(groups: &str, mounts: &str) -> Option<Self> {
+        let path = |is_wanted: &dyn Fn(&str) -> bool| {
+            let mut fields = groups.lines().map(|line| line.splitn(3, ':').skip(1));
+            fields.find_map(|mut line| line.next().filter(|name| is_wanted(name)).and(line.next()))
+        };
+        let older = path(&|names| has(names, "memory"));
+        let is_unified = older.is_none();
+        let path = older.or_else(|| path(&str::is_empty))?;
+        let (root, top) = mounts.lines().find_map(|line| mount(line, is_unified))?;
+        // Of a group that is not below what is mounted, that is as near as one gets.
+        let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
+        let is_outside = below.starts_with("..");
+        let below = below.components().filter(|_| !is_outside);
+        let directory = top.components().chain(below).collect();
+        Some(Self { directory, top, is_unified })
+    }
+
+    /// The most bytes that this group, and those that it is in, may have.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        let file = if self.is_unified { "memory.max" } else { "memory.limit_in_bytes" };
+        let groups = self.directory.ancestors().take_while(|group| group.starts_with(&self.top));
+        let limits = groups.filter_map(|group| number(&fs::read_to_string(group.join(file)).ok()?));
+        limits.min()
+    }
+}
+
+/// `max` is none.
+fn number(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
+}
+
+fn has(names: &str, wanted: &str) -> bool {
+    names.split(',').any(|name| name == wanted)
+}
+
+/// Which group is mounted, and where, if this is the hierarchy.
+fn mount(line: &str, is_unified: bool) -> Option<(&str, PathBuf)> {
+    let (place, kind) = line.split_once(" - ")?;
+    let mut kind = kind.split(' ');
+    let is_wanted = match kind.next()? {
+        "cgroup2" => is_unified,
+        "cgroup" => !is_unified && has(kind.nth(1)?, "memory"),
+        _ => false,
+    };
+    let mut place = place.split(' ').skip(3);
+    let (root, point) = (place.next()?, place.next()?);
+    is_wanted.then(|| (root, PathBuf::from(point)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIFIED: &str = "29 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate";
+    const OLDER: &str = "\
+        31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+        32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
+        35 31 0:32 /docker/a1 /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+        41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw";
+
+    fn found(groups: &str, mounts: &str) -> Option<(String, bool)> {
+        let group = MemoryCgroup::find(groups, mounts)?;
+        Some((group.directory.to_str()?.to_owned(), group.is_unified))
+    }
+
+    #[test]
+    fn the_own_group_is_found_in_the_hierarchy_that_has_memory() {
+        let at = |path: &str, is_unified| Some((path.to_owned(), is_unified));
+        let service = found("0::/system.slice/a:b.service\n", UNIFIED);
+        assert_eq!(service, at("/sys/fs/cgroup/system.slice/a:b.service", true));
+        assert_eq!(found("0::/\n", UNIFIED), at("/sys/fs/cgroup", true));
+        // Another namespace's, and one that was moved out of what is seen.
+        assert_eq!(found("0::/../other\n", UNIFIED), at("/sys/fs/cgroup", true));
+        let groups = "5:devices:/\n4:cpu,memory:/docker/a1/b\n0::/\n";
+        assert_eq!(found(groups, OLDER), at("/sys/fs/cgroup/memory/b", false));
+        let groups = "4:memory:/docker/a2\n0::/\n";
+        assert_eq!(found(groups, OLDER), at("/sys/fs/cgroup/memory", false));
+        assert_eq!(found("4:memory:/\n", UNIFIED), None);
+        assert_eq!(found("", UNIFIED), None);
+    }
+
+    #[test]
+    fn the_strictest_limit_counts() {
+        let top = std::env::temp_dir().join(format!("procpool-cgroup-{}", std::process::id()));
+        let directory = top.join("a/b");
+        fs::create_dir_all(&directory).unwrap();
+        let group = MemoryCgroup { directory, top: top.clone(), is_unified: true };
+        assert_eq!(group.limit(), None);
+        let limit = |group: &str, text: &str| {
+            fs::write(top.join(group).join("memory.max"), text).unwrap();
+        };
+        limit("a/b", "max\n");
+        assert_eq!(group.limit(), None);
+        limit("a", "1000\n");
+        assert_eq!(group.limit(), Some(1000));
+        limit("a/b", "2000\n");
+        assert_eq!(group.limit(), Some(1000));
+        limit("a/b", "500\n");
+        assert_eq!(group.limit(), Some(500));
+        fs::remove_dir_all(top).unwrap();
+    }
+}
