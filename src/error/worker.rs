@@ -22,6 +22,8 @@ pub(crate) struct DeathReport {
     pub(crate) stderr_tail: String,
     /// Under which it ran.
     pub(crate) limits: ResourceLimits,
+    /// Whether the kernel has killed a process for want of memory, by its own count.
+    pub(crate) was_oom: Option<bool>,
     /// What the supervisor did to it, or what it did wrong.
     pub(crate) remark: Option<String>,
 }
@@ -107,6 +109,28 @@ impl WorkerDeath {
         matches!(self.exceeded(), Some(Exceeded::Memory { .. }))
     }
 
+    /// It got SIGKILL, and not from its pool, and since it was started Linux has killed a process
+    /// in this process's control group for want of memory, which explains no other worker's death:
+    /// so it was this one most likely. Linux counts these, and does not say which they were. False
+    /// if it counts none, or if they cannot be seen; then the error's text says which.
+    ///
+    /// The limit was most likely that of the container or the systemd unit. Which of its processes
+    /// Linux takes is up to [`oom_score_adj`](crate::Builder::oom_score_adj).
+    ///
+    /// ```
+    /// fn may_be_tried_again(error: &procpool::TaskError) -> bool {
+    ///     error.worker_death().is_some_and(|death| !death.is_out_of_memory())
+    /// }
+    /// ```
+    pub fn is_out_of_memory(&self) -> bool {
+        self.0.was_oom == Some(true)
+    }
+
+    /// What is known of that.
+    pub(crate) fn explain(&mut self, was_oom: bool) {
+        Arc::make_mut(&mut self.0).was_oom = Some(was_oom);
+    }
+
     fn exceeded(&self) -> Option<Exceeded> {
         self.0.limits.exceeded(self.0.exit.signal, &self.0.stderr_tail)
     }
@@ -151,7 +175,14 @@ impl WorkerDeath {
             write!(text, ": {limit}")?;
         }
         if self.was_killed_from_outside() {
-            text.write_str("; was the machine out of memory?")?;
+            text.write_str(match report.was_oom {
+                Some(true) => {
+                    ", most likely by the kernel for want of memory, as it has killed a process of \
+                     this control group for that since this one was started"
+                }
+                Some(false) => "; the kernel has killed none of this control group for its memory",
+                None => "; was the machine out of memory?",
+            })?;
         }
         if let Some(reason) = self.loss() {
             write!(
@@ -209,6 +240,7 @@ mod tests {
             exit,
             stderr_tail: tail.to_owned(),
             limits: ResourceLimits::new(),
+            was_oom: None,
             remark: None,
         })
     }

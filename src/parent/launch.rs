@@ -9,10 +9,12 @@ use crate::base::{Identity, WorkerId, log};
 use crate::error::{PoolProcess, Refusal, StartError, WorkerDeath};
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
+use crate::parent::oom::OomWatch;
 use crate::parent::output::{FailedOutput, WorkerOutput};
 use crate::parent::program::Program;
 use crate::sys::memory::SharedPageRef;
 use crate::sys::process::Exit;
+use crate::sys::resources::MemoryCgroup;
 use crate::sys::signal::{SIGCHLD, is_ignored};
 use crate::wire::frame::{PREAMBLE, VERSION, put_frame};
 use crate::wire::hello::{CallHeader, Hello, ServerHello};
@@ -54,6 +56,8 @@ pub(crate) struct Launch {
     pub(crate) max_payload: usize,
     /// What the pool has found for it.
     pub(crate) shared_memory: usize,
+    /// Which of them this process was in when the pool was built.
+    pub(crate) cgroup: Option<MemoryCgroup>,
     pub(crate) max_tasks_per_child: Option<u64>,
     pub(crate) max_memory_per_child: Option<u64>,
     pub(crate) preload: Option<Call>,
@@ -74,6 +78,7 @@ impl Default for Launch {
             failed_output: FailedOutput::default(),
             max_payload: 1 << 30,
             shared_memory: 0,
+            cgroup: None,
             max_tasks_per_child: None,
             max_memory_per_child: None,
             preload: None,
@@ -98,6 +103,22 @@ impl Launch {
     /// How many bytes each worker may share with its parent.
     pub(crate) fn memory_for_results(&self) -> u64 {
         self.shared_memory as u64 / 2
+    }
+
+    /// Looks at what is around this process, from which workers are started later.
+    pub(crate) fn settle(&mut self) {
+        self.program.settle();
+        self.cgroup = MemoryCgroup::own();
+    }
+
+    /// The most bytes that this process and its workers may have together.
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        self.cgroup.as_ref()?.limit()
+    }
+
+    /// For a worker that is about to be started.
+    pub(super) fn oom_watch(&self) -> OomWatch {
+        OomWatch::new(self.cgroup.as_ref())
     }
 
     /// Of a fork server that several pools share.

@@ -84,12 +84,13 @@ pub(crate) async fn run(
     mut orders: Orders,
     uplink: Uplink,
 ) {
+    let (watch, is_own) = (launch.oom_watch(), launch.program.command.is_none());
     let spawned = start.start(uplink.worker, &launch, &mut orders).await;
     let ended = match spawned {
         Ok(spawned) => Link::new(launch, &uplink, spawned).run(orders).await,
         Err(error) => Ended::NotStarted(error),
     };
-    uplink.report(Report::Ended(ended)).await;
+    uplink.report(Report::Ended(ended.explained(&watch, is_own))).await;
 }
 
 /// How far a worker has come.
@@ -509,6 +510,7 @@ impl<'a> Link<'a> {
             exit: exit.unwrap_or_default(),
             stderr_tail,
             limits: self.launch.program.limits,
+            was_oom: None,
             remark,
         });
         if self.was_ready {

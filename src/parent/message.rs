@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use crate::base::{ResourceLimits, TaskId, WorkerId};
 use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
 use crate::memory::Payload;
+use crate::parent::oom::OomWatch;
 use crate::parent::outlet::Outlet;
 use crate::sys::memory::SharedPage;
 use crate::sys::process::Exit;
@@ -110,6 +111,19 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
+    /// With what is known of memory that was missing. Another program may be in another control
+    /// group, of which nothing is known.
+    pub(super) fn explained(mut self, watch: &OomWatch, is_own_program: bool) -> Self {
+        if let Self::Died { death, .. } | Self::NotStarted(StartError::Died { death, .. }) =
+            &mut self
+            && death.was_killed_from_outside()
+            && let Some(was_oom) = watch.explains_kill().filter(|was| *was || is_own_program)
+        {
+            death.explain(was_oom);
+        }
+        self
+    }
+
     /// The end of a worker that has said goodbye after it broke the protocol.
     pub(crate) fn disgraced(worker: WorkerId, pid: u32) -> Self {
         let death = WorkerDeath::new(DeathReport {
@@ -118,6 +132,7 @@ impl Ended {
             exit: Exit::default(),
             stderr_tail: String::new(),
             limits: ResourceLimits::default(),
+            was_oom: None,
             remark: Some("it broke the protocol".to_owned()),
         });
         Self::Died { death, is_heard: true }

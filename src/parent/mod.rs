@@ -6,6 +6,7 @@ mod inbox;
 mod launch;
 pub(crate) mod link;
 pub(crate) mod message;
+mod oom;
 mod outlet;
 mod output;
 mod program;

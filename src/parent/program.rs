@@ -451,6 +451,7 @@ mod tests {
             exit: Exit { code: Some(code), signal: None },
             stderr_tail: stderr_tail.to_owned(),
             limits: ResourceLimits::new(),
+            was_oom: None,
             remark: None,
         });
         let launch = Launch { program, ..Launch::default() };

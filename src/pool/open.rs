@@ -125,8 +125,9 @@ impl Settings {
         let failed_output = FailedOutput::default();
         let mut launch =
             Launch { failed_output, preload, hooks, initializer, exit_hook, ..self.launch };
-        launch.program.settle();
-        launch.shared_memory = self.shared_memory.unwrap_or_else(|| share(max_workers));
+        launch.settle();
+        let share = || share(launch.memory_limit(), max_workers);
+        launch.shared_memory = self.shared_memory.unwrap_or_else(share);
         let launch = Arc::new(told_of_threads(launch, self.inner_threads, max_workers));
         let start = start.unwrap_or_else(|| starter(&launch, self.fork_server, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));

@@ -132,7 +132,10 @@ impl MemoryCgroup {
         None
     }
 
-    unreached! { limit() -> Option<u64>; }
+    unreached! {
+        limit() -> Option<u64>;
+        oom_kills() -> Option<u64>;
+    }
 }
 
 #[derive(Debug)]

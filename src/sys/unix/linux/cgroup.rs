@@ -45,6 +45,19 @@ impl MemoryCgroup {
         let limits = groups.filter_map(|group| number(&fs::read_to_string(group.join(file)).ok()?));
         limits.min()
     }
+
+    /// How many processes the kernel has killed in it for want of memory; in the unified hierarchy
+    /// those in groups of its own count, too.
+    pub(crate) fn oom_kills(&self) -> Option<u64> {
+        let file = if self.is_unified { "memory.events" } else { "memory.oom_control" };
+        named(&fs::read_to_string(self.directory.join(file)).ok()?, "oom_kill")
+    }
+}
+
+/// What stands behind a name, in lines of both.
+fn named(text: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|line| line.0 == name).and_then(|line| number(line.1))
 }
 
 /// `max` is none.
@@ -100,6 +113,13 @@ mod tests {
         assert_eq!(found(groups, OLDER), at("/sys/fs/cgroup/memory", false));
         assert_eq!(found("4:memory:/\n", UNIFIED), None);
         assert_eq!(found("", UNIFIED), None);
+    }
+
+    #[test]
+    fn counts_are_found_by_their_whole_name() {
+        let events = "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\noom_group_kill 5\n";
+        assert_eq!(named(events, "oom_kill"), Some(4));
+        assert_eq!(named("oom_kill_disable 0\nunder_oom 0\n", "oom_kill"), None);
     }
 
     #[test]
