@@ -238,11 +238,19 @@ impl Launch {
         );
     }
 
-    /// Why nobody knows how a process has ended that this one has started.
+    /// Why nobody knows how a worker has ended, if that is so.
     pub(crate) fn unknown_end(&self, exit: Option<Exit>) -> Option<String> {
-        let is_own = self.start_method == StartMethod::Spawn;
-        let is_lost = exit.is_none() && is_own && is_ignored(SIGCHLD);
-        is_lost.then(|| "this program ignores SIGCHLD, so how it ended is not known".to_owned())
+        if exit.is_some() {
+            return None;
+        }
+        let reason = match self.start_method {
+            StartMethod::ForkServer => "its fork server has died before it",
+            StartMethod::Spawn if is_ignored(SIGCHLD) => "this program ignores SIGCHLD",
+            StartMethod::Spawn => "other code of this program has waited for it",
+        };
+        Some(format!(
+            "how it ended is not known, as {reason}, and the system does not tell (Linux 6.15 does)"
+        ))
     }
 
     /// What to say of a process that takes too long.

@@ -176,6 +176,13 @@ pub(crate) fn children() -> Vec<u32> {
     processes().filter(|&pid| parent(pid) == Some(std::process::id())).collect()
 }
 
+/// Whether the system says how a process has ended that others have waited for.
+pub(crate) fn tells_of_the_reaped() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
+}
+
 /// The processes that have `name=value` in the environment that they were started with. Zombies
 /// have no environment.
 pub(crate) fn processes_with_env(name: &str, value: &str) -> Vec<u32> {

@@ -2,20 +2,22 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::descriptor::{Descriptor, is_readable, watch_readable};
+use super::descriptor::{Descriptor, is_readable, wait_for_hangup, watch_readable};
 use super::group::group_of;
-use super::kernel::{open_child, open_process, signal_process};
+use super::kernel::{open_child, open_process, signal_group, signal_process, status_after_reaping};
 
 /// How a process has ended; neither, if that is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +44,16 @@ impl From<ExitStatus> for Exit {
     }
 }
 
+impl From<WaitIdStatus> for Exit {
+    fn from(status: WaitIdStatus) -> Self {
+        Self { code: status.exit_status(), signal: status.terminating_signal() }
+    }
+}
+
 /// A process that this one has started, from its start until it is reaped. Until then its pid,
 /// which may also be the id of its process group, cannot be given to anybody else, so it is safe to
-/// signal.
+/// signal. Other code of this process may wait for any child and so reap this one, or the system
+/// does, if SIGCHLD is ignored; what is said and sent then is by the pidfd.
 ///
 /// Nobody of a group that it leads outlives it: when it is reaped the rest is killed.
 #[derive(Debug)]
@@ -53,23 +62,28 @@ pub(crate) struct ChildProcess {
     /// Readable once it has exited. Not on every system.
     pidfd: Option<Arc<Descriptor>>,
     leads_group: bool,
+    /// How it has ended, once that was seen: it may be reaped by others a moment later.
+    seen: OnceLock<Exit>,
     state: Mutex<ChildState>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum ChildState {
-    /// Not reaped. `None` if that is for somebody else to do: the process that has forked it.
-    Running(Option<Child>),
+    /// A child of this process that was not reaped here.
+    Own,
+    /// To be reaped by somebody else: the process that has forked it.
+    Forked,
     Reaped(Exit),
 }
 
 impl ChildProcess {
     /// Takes over a child that nobody has waited for. If that fails the child is ended.
+    #[expect(clippy::needless_pass_by_value, reason = "nobody else is to wait for it")]
     pub(crate) fn new(child: Child, leads_group: bool) -> io::Result<Self> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
         let pidfd = open_process(child.id()).ok().map(Arc::new);
-        Ok(Self { pid, pidfd, leads_group, state: Mutex::new(ChildState::Running(Some(child))) })
+        Ok(Self::in_state(ChildState::Own, pid, pidfd, leads_group))
     }
 
     /// A process that another one, which was not reaped yet, has forked for this one and will not
@@ -78,7 +92,16 @@ impl ChildProcess {
         let pidfd = Some(Arc::new(open_child(pid, parent)?));
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { pid, pidfd, leads_group: true, state: Mutex::new(ChildState::Running(None)) })
+        Ok(Self::in_state(ChildState::Forked, pid, pidfd, true))
+    }
+
+    fn in_state(
+        state: ChildState,
+        pid: Pid,
+        pidfd: Option<Arc<Descriptor>>,
+        leads_group: bool,
+    ) -> Self {
+        Self { pid, pidfd, leads_group, seen: OnceLock::new(), state: Mutex::new(state) }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -116,87 +139,120 @@ impl ChildProcess {
         self.signal(Signal::KILL);
     }
 
-    /// Does nothing once it is reaped, be it by somebody else who waits for any child of this
-    /// process.
+    /// Does nothing once it is reaped here. If somebody else has done so it reaches the rest of the
+    /// group, where the system can tell that from a later one with the same number.
     fn signal(&self, signal: Signal) {
-        match &*self.lock() {
-            ChildState::Running(Some(_)) if was_stolen(self.pid) => {}
-            ChildState::Running(Some(_)) => self.signal_own(signal),
-            ChildState::Running(None) => self.signal_forked(signal),
-            ChildState::Reaped(_) => {}
+        let state = self.lock();
+        if !matches!(*state, ChildState::Reaped(_)) {
+            self.signal_unreaped(*state, signal);
         }
     }
 
-    fn signal_own(&self, signal: Signal) {
+    fn signal_unreaped(&self, state: ChildState, signal: Signal) {
         if self.leads_group {
-            let _ = kill_process_group(self.pid, signal);
+            let sent = self.pidfd.as_ref().map(|leader| signal_group(leader, signal));
+            if !matches!(sent, Some(Ok(()))) && self.has_its_pid(state) {
+                let _ = kill_process_group(self.pid, signal);
+            }
         }
         // It may have changed its group, and must not get the signal twice.
         if !self.leads_group || group_of(self.pid()) != Some(self.pid()) {
             let _ = match &self.pidfd {
                 Some(pidfd) => signal_process(pidfd, signal).is_ok(),
-                None => kill_process(self.pid, signal).is_ok(),
+                None => self.has_its_pid(state) && kill_process(self.pid, signal).is_ok(),
             };
         }
     }
 
-    /// If the one who has forked it has died it may have been reaped by now, and its pid be that of
-    /// another process. The pidfd tells.
-    fn signal_forked(&self, signal: Signal) {
-        let Some(pidfd) = &self.pidfd else { return };
-        if !is_readable(pidfd) {
-            self.signal_own(signal);
-        } else if signal_process(pidfd, signal).is_ok() {
-            let _ = kill_process_group(self.pid, signal); // it is a zombie, but its group may live
+    /// Whether its pid is still its own, be it as a zombie.
+    fn has_its_pid(&self, state: ChildState) -> bool {
+        match state {
+            ChildState::Own => !matches!(self.look(), Err(Errno::CHILD)),
+            // The one who has forked it may have died, and another one have reaped it: then there
+            // is no zombie that a signal could be sent to.
+            ChildState::Forked => self.pidfd.as_ref().is_some_and(|pidfd| {
+                !is_readable(pidfd) || signal_process(pidfd, Signal::CONT).is_ok()
+            }),
+            ChildState::Reaped(_) => false,
+        }
+    }
+
+    /// Whether a child has exited, and how; leaves it to be reaped. An error says that it is no
+    /// child any more.
+    fn look(&self) -> rustix::io::Result<Option<WaitIdStatus>> {
+        self.wait(WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG)
+    }
+
+    fn wait(&self, options: WaitIdOptions) -> rustix::io::Result<Option<WaitIdStatus>> {
+        let id = self.pidfd.as_ref().map_or(WaitId::Pid(self.pid), |fd| WaitId::PidFd(fd.as_fd()));
+        waitid(id, WaitIdOptions::EXITED | options)
+    }
+
+    /// How a child has ended, if it has; [`Exit::default`] if nobody will ever know.
+    fn own_exit(&self) -> Option<Exit> {
+        if let Some(exit) = self.seen.get() {
+            return Some(*exit);
+        }
+        let exit = match self.look() {
+            Ok(status) => status.map(Exit::from),
+            Err(Errno::INTR) => None,
+            Err(_) => self.exit_after_reaping(),
+        }?;
+        Some(*self.seen.get_or_init(|| exit))
+    }
+
+    fn exit_after_reaping(&self) -> Option<Exit> {
+        match self.pidfd.as_ref().map(|pidfd| status_after_reaping(pidfd)) {
+            Some(Ok(status)) => status.map(Exit::from_wait),
+            Some(Err(_)) | None => Some(Exit::default()),
+        }
+    }
+
+    /// Whether a process whose pidfd is readable has ended for all who look at it here.
+    fn is_over(&self) -> bool {
+        match *self.lock() {
+            ChildState::Own => self.own_exit().is_some(),
+            ChildState::Forked | ChildState::Reaped(_) => true,
         }
     }
 
     /// How the process ended, if it has; it is not reaped by that.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        match &*self.lock() {
-            ChildState::Running(Some(_)) => exit_of(self.pid).ok().flatten(),
-            ChildState::Running(None) => None,
-            ChildState::Reaped(exit) => Some(*exit),
+        match *self.lock() {
+            ChildState::Own => self.own_exit(),
+            ChildState::Forked => None,
+            ChildState::Reaped(exit) => Some(exit),
         }
     }
 
     /// How the process ended, if it has, as Python's `exitcode` tells it: `-N` for signal N, and
-    /// 255 if somebody else has reaped it.
+    /// 255 if that is not known.
     pub(crate) fn exit_code(&self) -> Option<i32> {
-        match &*self.lock() {
-            ChildState::Running(Some(_)) => {
-                let exit = exit_of(self.pid).unwrap_or(Some(Exit::default()));
-                exit.map(Exit::python_code)
-            }
-            ChildState::Running(None) => None,
-            ChildState::Reaped(exit) => Some(exit.python_code()),
-        }
+        self.exit().map(Exit::python_code)
     }
 
-    /// Kills what is left of the group and reaps the process, which must have exited.
+    /// Kills what is left of the group and reaps the process, which must have exited. An error of
+    /// another kind than `WouldBlock` says that nobody knows how.
     pub(crate) fn reap(&self) -> io::Result<Exit> {
-        let mut state = self.lock();
-        match &mut *state {
-            ChildState::Running(Some(child)) => {
-                if was_stolen(self.pid) {
-                    *state = ChildState::Reaped(Exit::default());
-                    return Err(rustix::io::Errno::CHILD.into());
-                }
-                if !has_exited(self.pid) {
-                    // A watch has ended with its runtime.
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                self.signal_own(Signal::KILL);
-                let exit = Exit::from(child.wait()?);
-                *state = ChildState::Reaped(exit);
-                Ok(exit)
-            }
-            ChildState::Running(None) => Err(io::ErrorKind::Unsupported.into()),
-            ChildState::Reaped(exit) => Ok(*exit),
-        }
+        let exit = self.reap_leader()?;
+        if exit == Exit::default() { Err(Errno::CHILD.into()) } else { Ok(exit) }
     }
 
-    /// Somebody else has reaped it.
+    fn reap_leader(&self) -> io::Result<Exit> {
+        let mut state = self.lock();
+        let exit = match *state {
+            // Without an exit a watch has ended with its runtime.
+            ChildState::Own => self.own_exit().ok_or(io::ErrorKind::WouldBlock)?,
+            ChildState::Forked => return Err(io::ErrorKind::Unsupported.into()),
+            ChildState::Reaped(exit) => return Ok(exit),
+        };
+        self.signal_unreaped(*state, Signal::KILL);
+        let _ = self.wait(WaitIdOptions::NOHANG); // or somebody else has done so
+        *state = ChildState::Reaped(exit);
+        Ok(exit)
+    }
+
+    /// The one who has forked it has reaped it.
     pub(crate) fn was_reaped(&self, exit: Exit) {
         *self.lock() = ChildState::Reaped(exit);
     }
@@ -207,9 +263,18 @@ impl ChildProcess {
         let end = EndOfChild { child: self, reaped: Some(reaped) };
         let thread = std::thread::Builder::new().name("procpool-reaper".to_owned());
         let _ = thread.spawn(move || {
-            wait_for_exit(end.child.pid);
+            end.child.wait_for_exit();
             drop(end);
         });
+    }
+
+    /// Blocks until a child has exited, and it is known how; leaves it to be reaped.
+    fn wait_for_exit(&self) {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(Errno::INTR) = waitid(WaitId::Pid(self.pid), options) {}
+        while let (None, Some(pidfd)) = (self.own_exit(), &self.pidfd) {
+            wait_for_hangup(pidfd, None); // somebody else is reaping it
+        }
     }
 }
 
@@ -224,7 +289,7 @@ struct EndOfChild<F: FnOnce()> {
 impl<F: FnOnce()> Drop for EndOfChild<F> {
     fn drop(&mut self) {
         self.child.kill();
-        wait_for_exit(self.child.pid);
+        self.child.wait_for_exit();
         let _ = self.child.reap(); // or somebody else has
         if let Some(reaped) = self.reaped.take() {
             reaped();
@@ -232,46 +297,28 @@ impl<F: FnOnce()> Drop for EndOfChild<F> {
     }
 }
 
-/// Blocks until a child has exited; leaves it to be reaped.
-fn wait_for_exit(pid: Pid) {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
-}
-
-/// How a child ended, if it has; leaves it to be reaped. An error says that it is no child any
-/// more.
-fn exit_of(pid: Pid) -> rustix::io::Result<Option<Exit>> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    let status = waitid(WaitId::Pid(pid), options)?;
-    Ok(status
-        .map(|status| Exit { code: status.exit_status(), signal: status.terminating_signal() }))
-}
-
-/// Whether a child that was not reaped here is none any more.
-fn was_stolen(pid: Pid) -> bool {
-    matches!(exit_of(pid), Err(rustix::io::Errno::CHILD))
-}
-
-/// Whether a child has exited; leaves it to be reaped.
-fn has_exited(pid: Pid) -> bool {
-    !matches!(exit_of(pid), Ok(None) | Err(rustix::io::Errno::INTR))
-}
-
 /// Sees a process exit without reaping it.
 #[derive(Debug)]
-pub(crate) enum ExitWatch {
+pub(crate) struct ExitWatch {
+    child: Arc<ChildProcess>,
+    by: Means,
+}
+
+#[derive(Debug)]
+enum Means {
     /// Readable once the process has exited.
     Pidfd(AsyncFd<Arc<Descriptor>>),
     /// Where there is no pidfd: looks again at each SIGCHLD.
-    Signal(Pid, tokio::signal::unix::Signal),
+    Signal(tokio::signal::unix::Signal),
 }
 
 impl ExitWatch {
-    pub(crate) fn new(child: &ChildProcess) -> io::Result<Self> {
-        let Some(pidfd) = child.end() else {
-            return Ok(Self::Signal(child.pid, signal(SignalKind::child())?));
+    pub(crate) fn new(child: &Arc<ChildProcess>) -> io::Result<Self> {
+        let by = match child.end() {
+            Some(pidfd) => Means::Pidfd(watch_readable(Arc::clone(pidfd))?),
+            None => Means::Signal(signal(SignalKind::child())?),
         };
-        Ok(Self::Pidfd(watch_readable(Arc::clone(pidfd))?))
+        Ok(Self { child: Arc::clone(child), by })
     }
 
     /// Waits until the process has exited; it is not reaped yet.
@@ -284,16 +331,24 @@ impl ExitWatch {
     }
 
     pub(crate) fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            // An error says that the runtime has gone, and nobody can watch any more.
-            Self::Pidfd(fd) => fd.poll_read_ready(cx).map(drop),
-            Self::Signal(pid, child_signals) => {
-                while !has_exited(*pid) {
+        match &mut self.by {
+            Means::Pidfd(fd) => {
+                // An error says that the runtime has gone, and nobody can watch any more.
+                while let Ok(mut ready) = ready!(fd.poll_read_ready(cx)) {
+                    if self.child.is_over() {
+                        break;
+                    }
+                    // Somebody else is about to reap it; only then the system says how it ended.
+                    ready.clear_ready();
+                }
+            }
+            Means::Signal(child_signals) => {
+                while !self.child.is_over() {
                     ready!(child_signals.poll_recv(cx));
                 }
-                Poll::Ready(())
             }
         }
+        Poll::Ready(())
     }
 }
 
@@ -316,7 +371,7 @@ impl Reaper {
         Ok(Self { watch: ExitWatch::new(&child.0)?, child })
     }
 
-    pub(crate) fn child(&self) -> &ChildProcess {
+    pub(crate) fn child(&self) -> &Arc<ChildProcess> {
         &self.child.0
     }
 
@@ -336,9 +391,7 @@ impl Reaper {
 
 impl Drop for KilledOnDrop {
     fn drop(&mut self) {
-        let state = self.0.lock();
-        let is_own = matches!(*state, ChildState::Running(Some(_)));
-        drop(state);
+        let is_own = matches!(*self.0.lock(), ChildState::Own);
         self.0.kill();
         if is_own {
             // The runtime may be gone, so a short-lived thread waits for the killed child.
@@ -349,6 +402,8 @@ impl Drop for KilledOnDrop {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
+    use super::super::kernel::{is_group_left, pidfd::refusal};
     use super::super::process::new_group;
     use super::*;
 
@@ -364,7 +419,6 @@ mod tests {
         assert_eq!(reaper.child().exit(), None);
         reaper.child().kill();
         reaper.exited().await;
-        assert!(has_exited(reaper.child().pid));
         assert_eq!(reaper.child().exit().unwrap().signal, Some(9));
         assert_eq!(reaper.child().reap().unwrap().signal, Some(9));
         assert_eq!(reaper.child().exit().unwrap().signal, Some(9));
@@ -372,8 +426,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_exit_is_seen_without_a_pidfd() {
-        let child = sleeper();
-        let mut watch = ExitWatch::Signal(child.pid, signal(SignalKind::child()).unwrap());
+        let child = Arc::new(sleeper());
+        let by = Means::Signal(signal(SignalKind::child()).unwrap());
+        let mut watch = ExitWatch { child: Arc::clone(&child), by };
         child.terminate();
         watch.exited().await;
         child.reap().unwrap();
@@ -399,23 +454,64 @@ mod tests {
         let child = sleeper();
         child.was_reaped(Exit::from_wait(0));
         child.kill();
-        *child.lock() = ChildState::Running(None); // but it can be asked by its pidfd
+        *child.lock() = ChildState::Forked; // but it can be asked by its pidfd
         child.terminate();
         let status = waitid(WaitId::Pid(child.pid), WaitIdOptions::EXITED).unwrap().unwrap();
         assert_eq!(status.terminating_signal(), Some(15), "the first signal was not sent");
         child.kill(); // reaches nobody
     }
 
-    #[test]
-    fn what_somebody_else_has_reaped_is_not_signalled() {
-        let child = sleeper();
-        child.kill();
+    /// As a loop over `waitpid(-1)` does it.
+    fn steal(child: &ChildProcess) {
         waitid(WaitId::Pid(child.pid), WaitIdOptions::EXITED).unwrap();
-        assert!(was_stolen(child.pid));
-        assert_eq!((child.exit(), child.exit_code()), (None, Some(255)));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_somebody_else_has_reaped_says_how_it_ended_and_the_rest_of_its_group_goes() {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "sleep 1000 >&- & read line; exit 8"]);
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        new_group(&mut command);
+        let mut shell = command.spawn().unwrap();
+        let stdin = shell.stdin.take();
+        let child = ChildProcess::new(shell, true).unwrap();
+        let leader = Arc::clone(child.end().unwrap());
+        drop(stdin);
+        steal(&child);
+        assert_eq!((child.exit().unwrap().code, child.exit_code()), (Some(8), Some(8)));
+        assert!(is_group_left(&leader).unwrap());
+        assert_eq!(child.reap().unwrap().code, Some(8));
+        while is_group_left(&leader).unwrap() {
+            std::thread::yield_now();
+        }
         child.kill(); // reaches nobody
-        assert_eq!(child.reap().unwrap_err().raw_os_error(), Some(10)); // ECHILD
-        assert_eq!(child.exit_code(), Some(255));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_somebody_else_has_reaped_is_not_signalled_where_the_system_cannot_tell_it() {
+        refusal::during(|| {
+            let child = sleeper();
+            child.kill();
+            steal(&child);
+            assert!(!child.has_its_pid(ChildState::Own));
+            assert_eq!((child.exit(), child.exit_code()), (Some(Exit::default()), Some(255)));
+            child.kill(); // reaches nobody
+            assert_eq!(child.reap().unwrap_err().raw_os_error(), Some(10)); // ECHILD
+            assert_eq!(child.exit_code(), Some(255));
+        });
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_group_is_signalled_where_the_system_knows_it_only_by_its_id() {
+        refusal::during(|| {
+            let child = sleeper();
+            child.terminate();
+            child.wait_for_exit();
+            assert_eq!(child.reap().unwrap().signal, Some(15));
+        });
     }
 
     #[test]

@@ -38,6 +38,8 @@ missing! {
     open_process(u32) -> Descriptor;
     open_child(u32, u32) -> Descriptor;
     signal_process(&Descriptor, Signal) -> ();
+    signal_group(&Descriptor, Signal) -> ();
+    status_after_reaping(&Descriptor) -> Option<i32>;
     other_threads() -> Vec<OtherThread>;
     raise_oom_score(i16) -> ();
     held(&BTreeSet<RawDescriptor>) -> Vec<HeldOpen>;

@@ -7,6 +7,7 @@ mod huge_pages;
 mod lifeline;
 mod mapping;
 mod oom;
+pub(super) mod pidfd;
 mod process;
 mod survey;
 mod wiped_page;
@@ -21,6 +22,9 @@ pub(crate) use self::huge_pages::{prefer_huge_pages, use_huge_pages};
 pub(crate) use self::lifeline::Lifeline;
 pub(crate) use self::mapping::{Mapping, MemoryFile, wait_for_change, wake_all};
 pub(crate) use self::oom::raise_oom_score;
+#[cfg(test)]
+pub(crate) use self::pidfd::is_group_left;
+pub(crate) use self::pidfd::{signal_group, status_after_reaping};
 pub(crate) use self::process::{
     MemoryGauge, open_child, open_process, own_executable, resident_memory, signal_process,
 };
