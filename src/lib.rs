@@ -51,7 +51,8 @@
 //!    workers, and are taken back if one turns out to be long: nobody notices.
 //! 6. Bounded by default: the queue has a capacity, and streams are lazy.
 //! 7. No orphans and no zombies: when the parent goes, even by SIGKILL, every worker goes at once,
-//!    and with a worker goes all of its process group.
+//!    and with a worker goes all of its process group; also in [the first process of a
+//!    container](guide::start_methods#the-first-process-of-a-container).
 //! 8. A task may print, by whatever means; see [`WorkerOutput`].
 //! 9. Ctrl-C belongs to the parent: workers are in their own process groups.
 //! 10. Nothing blocks the runtime, and the pool works on current-thread, multi-threaded and

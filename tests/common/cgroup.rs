@@ -12,14 +12,25 @@ pub(crate) struct Cgroup(PathBuf);
 impl Cgroup {
     /// One whose processes have so much memory; else why not, to be printed.
     pub(crate) fn with_memory(megabytes: u64) -> Result<Self, String> {
+        Self::new("memory", ["memory.max", "memory.limit_in_bytes"], megabytes << 20)
+    }
+
+    /// One that may have so many processes and threads; else why not, to be printed.
+    pub(crate) fn with_processes(most: u64) -> Result<Self, String> {
+        Self::new("pids", ["pids.max", "pids.max"], most)
+    }
+
+    /// The names of the limit are those of today, and of the first version.
+    fn new(controller: &str, limits: [&str; 2], most: u64) -> Result<Self, String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let (root, limit) = root().map_err(|error| format!("skipped: {error}"))?;
+        let (root, limit) =
+            root(controller, limits).map_err(|error| format!("skipped: {error}"))?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = root.join(format!("procpool-test-{}-{number}", std::process::id()));
         let skipped = |error: io::Error| format!("skipped: {}: {error}", path.display());
         fs::create_dir(&path).map_err(skipped)?;
         let group = Self(path.clone());
-        fs::write(path.join(limit), (megabytes << 20).to_string()).map_err(skipped)?;
+        fs::write(path.join(limit), most.to_string()).map_err(skipped)?;
         Ok(group)
     }
 
@@ -57,18 +68,18 @@ impl Drop for Cgroup {
     }
 }
 
-/// Where groups with a limit of memory are made, and what that limit is called there.
-fn root() -> Result<(PathBuf, &'static str), String> {
+/// Where groups with a limit are made, and what that limit is called there.
+fn root<'a>(controller: &str, limits: [&'a str; 2]) -> Result<(PathBuf, &'a str), String> {
     let unified = PathBuf::from("/sys/fs/cgroup");
     let controllers = fs::read_to_string(unified.join("cgroup.controllers")).unwrap_or_default();
-    if controllers.split_whitespace().any(|name| name == "memory") {
-        let enabled = fs::write(unified.join("cgroup.subtree_control"), "+memory");
-        let enabled = enabled.map_err(|error| format!("no limit of memory can be set: {error}"));
-        return enabled.map(|()| (unified, "memory.max"));
+    if controllers.split_whitespace().any(|name| name == controller) {
+        let enabled = fs::write(unified.join("cgroup.subtree_control"), format!("+{controller}"));
+        let enabled = enabled.map_err(|error| format!("{} cannot be set: {error}", limits[0]));
+        return enabled.map(|()| (unified, limits[0]));
     }
-    let old = PathBuf::from("/sys/fs/cgroup/memory");
-    if old.join("memory.limit_in_bytes").exists() {
-        return Ok((old, "memory.limit_in_bytes"));
+    let old = unified.join(controller);
+    if old.join("cgroup.procs").exists() {
+        return Ok((old, limits[1]));
     }
-    Err("there are no control groups with memory".to_owned())
+    Err(format!("there are no control groups for {controller}"))
 }

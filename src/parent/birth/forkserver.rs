@@ -28,7 +28,7 @@ use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::base::{Delay, ResourceLimits, WorkerId, log};
 use crate::error::{DeathReport, PoolProcess, Refusal, StartError, WorkerDeath};
-use crate::parent::birth::orders::{ForkOrder, ForkRequest, Forked, ServerClient};
+use crate::parent::birth::orders::{ForkOrder, ForkRequest, Forked, ReapRequest, ServerClient};
 use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::output::{Drained, drain};
@@ -68,7 +68,7 @@ async fn run(launch: Arc<Launch>, mut orders: mpsc::UnboundedReceiver<ForkOrder>
                     Err(error) => drop(fork.reply.send(Err(error))),
                 }
             }
-            ForkOrder::Reap(..) => {} // by dropping the reply it is told that the server is gone
+            ForkOrder::Reap(request) => drop(request), // which tells that the server is gone
             ForkOrder::Stop(stopped) => drop(stopped.send(())),
         }
     }
@@ -225,7 +225,7 @@ impl<'a> StartedServer<'a> {
 
     fn take(&mut self, order: ForkOrder) {
         match order {
-            ForkOrder::Reap(worker, _) if worker.server != self.number => {} // as if it were gone
+            ForkOrder::Reap(request) if request.worker.server != self.number => drop(request),
             order => self.unsent.push_back(order),
         }
         if self.is_serving() {
@@ -287,7 +287,7 @@ impl<'a> StartedServer<'a> {
             ForkOrder::Fork(ForkRequest { pipes: Some(pipes), .. }) => {
                 self.channel.try_send(&Request::Fork.to_bytes(), &pipes.1.ends())
             }
-            ForkOrder::Reap(worker, _) => {
+            ForkOrder::Reap(ReapRequest { worker, .. }) => {
                 self.channel.try_send(&Request::Reap { pid: worker.pid }.to_bytes(), &[])
             }
             // Not reached: they are not passed on so.
@@ -389,10 +389,10 @@ impl<'a> StartedServer<'a> {
                 let error = self.launch.refused(self.place(), refusal);
                 let _ = fork.reply.send(Err(error)); // or nobody waits any more
             }
-            (Some(ForkOrder::Reap(_, reply)), Answer::Reaped { status }) => {
-                let _ = reply.send(Exit::from_wait(status));
+            (Some(ForkOrder::Reap(request)), Answer::Reaped { status }) => {
+                request.answer(Exit::from_wait(status));
             }
-            // It was not there any more, which the dropped reply tells.
+            // It was not there any more, which the dropped request tells.
             (Some(ForkOrder::Reap(..)), Answer::Failed { .. }) => {}
             _ => return Err(io::Error::other("it gave an answer to another question")),
         }
@@ -402,10 +402,11 @@ impl<'a> StartedServer<'a> {
     /// Nobody waits for this worker any more. It has no parent to talk to, and ends by itself at
     /// once; it is killed all the same before it is waited for.
     fn abandon(&mut self, worker: Forked) {
-        if let Ok(child) = ChildProcess::forked(worker.pid, worker.parent) {
+        let child = ChildProcess::forked(worker.pid, worker.parent).ok().map(Arc::new);
+        if let Some(child) = &child {
             child.kill();
         }
-        self.unsent.push_back(ForkOrder::Reap(worker, oneshot::channel().0));
+        self.unsent.push_back(ForkOrder::Reap(ReapRequest::unasked(worker, child)));
         self.send();
     }
 

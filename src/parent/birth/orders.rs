@@ -1,11 +1,13 @@
 //! What a fork server is asked for, and who asks.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::WorkerId;
 use crate::error::StartError;
 use crate::sys::pipe::{ParentPipes, WorkerPipes};
-use crate::sys::process::Exit;
+use crate::sys::process::{ChildProcess, Exit};
 
 /// Reaches the task that owns a fork server; that ends with the last of these.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub(crate) struct Forked {
 #[derive(Debug)]
 pub(super) enum ForkOrder {
     Fork(ForkRequest),
-    Reap(Forked, oneshot::Sender<Exit>),
+    Reap(ReapRequest),
     Stop(oneshot::Sender<()>),
 }
 
@@ -39,6 +41,42 @@ pub(super) struct ForkRequest {
     /// few.
     pub(super) pipes: Option<Box<(ParentPipes, WorkerPipes)>>,
     pub(super) reply: oneshot::Sender<Result<(Forked, ParentPipes), StartError>>,
+}
+
+/// A worker that is to be reaped, as it has exited or was killed. If this is dropped its server is
+/// gone, and it belongs to somebody else: to this process, if orphans come here.
+#[derive(Debug)]
+pub(super) struct ReapRequest {
+    pub(super) worker: Forked,
+    /// If it could be taken over.
+    child: Option<Arc<ChildProcess>>,
+    /// If somebody waits.
+    reply: Option<oneshot::Sender<Exit>>,
+}
+
+impl ReapRequest {
+    /// One of which nobody asks how it has ended.
+    pub(super) fn unasked(worker: Forked, child: Option<Arc<ChildProcess>>) -> Self {
+        Self { worker, child, reply: None }
+    }
+
+    /// It is reaped.
+    pub(super) fn answer(mut self, exit: Exit) {
+        if let Some(child) = self.child.take() {
+            child.was_reaped(exit);
+        }
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(exit); // or nobody waits any more
+        }
+    }
+}
+
+impl Drop for ReapRequest {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            child.was_orphaned();
+        }
+    }
 }
 
 impl ServerClient {
@@ -60,15 +98,17 @@ impl ServerClient {
     }
 
     /// Has a worker reaped that has exited. `None` if the server that has forked it is gone.
-    pub(crate) async fn reap(&self, worker: Forked) -> Option<Exit> {
+    pub(crate) async fn reap(&self, worker: Forked, child: &Arc<ChildProcess>) -> Option<Exit> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(ForkOrder::Reap(worker, reply)).ok()?;
+        let (child, reply) = (Some(Arc::clone(child)), Some(reply));
+        self.orders.send(ForkOrder::Reap(ReapRequest { worker, child, reply })).ok()?;
         answer.await.ok()
     }
 
-    /// Has a worker reaped that has exited; nobody asks how.
-    pub(crate) fn reap_later(&self, worker: Forked) {
-        let _ = self.orders.send(ForkOrder::Reap(worker, oneshot::channel().0)); // or it has gone
+    /// Has a worker reaped that has exited or was killed; nobody asks how.
+    pub(crate) fn reap_later(&self, worker: Forked, child: Option<Arc<ChildProcess>>) {
+        let request = ReapRequest::unasked(worker, child);
+        let _ = self.orders.send(ForkOrder::Reap(request)); // or it has gone
     }
 
     /// Ends the server, and returns when it is reaped.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::{fmt, io};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, select};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::base::WorkerId;
+use crate::base::{Delay, WorkerId};
 use crate::error::StartError;
 use crate::parent::birth::orders::{Forked, ServerClient};
-use crate::parent::launch::Launch;
+use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::message::{Order, Orders, Why};
 use crate::parent::program::start_child;
 use crate::sys::descriptor::RoomToStart;
@@ -191,7 +191,7 @@ pub(super) async fn fork(
                 return match ForkedChild::take_over(forked, pipes, server) {
                     Ok(spawned) => Ok(spawned),
                     Err(error) => {
-                        server.reap_later(forked); // without its pipes it ends at once
+                        server.reap_later(forked, None); // without its pipes it ends at once
                         Err(launch.failed(error))
                     }
                 };
@@ -214,12 +214,14 @@ struct ForkedChild {
     reaper: Reaper,
     forked: Forked,
     server: ServerClient,
+    /// The server was told to reap it.
+    is_over: bool,
 }
 
 impl ForkedChild {
     fn take_over(forked: Forked, pipes: ParentPipes, server: &ServerClient) -> io::Result<Spawned> {
         let reaper = Reaper::new(ChildProcess::forked(forked.pid, forked.parent)?)?;
-        let body = Self { reaper, forked, server: server.clone() };
+        let body = Self { reaper, forked, server: server.clone(), is_over: false };
         Spawned::new(Box::new(body), pipes, SharedPage::create().ok())
     }
 }
@@ -243,18 +245,32 @@ impl Body for ForkedChild {
 
     fn reap(&mut self) -> BoxFuture<'_, Option<Exit>> {
         Box::pin(async {
-            let child = self.reaper.child();
+            self.is_over = true;
+            let child = Arc::clone(self.reaper.child());
             child.kill(); // what is left of its group
-            let exit = self.server.reap(self.forked).await?;
-            child.was_reaped(exit);
-            Some(exit)
+            let exit = self.server.reap(self.forked, &child).await;
+            if exit.is_some() {
+                return exit;
+            }
+            // Whoever is its parent now reaps it soon; if that is this process it is done.
+            select(pin!(self.reaper.exited()), Delay::new(LAST_MOMENTS)).await;
+            child.reap().ok()
         })
     }
 
     fn reap_later(&mut self) {
+        self.is_over = true;
         let child = self.reaper.child();
         child.kill(); // what is left of its group
-        child.was_reaped(Exit::default());
-        self.server.reap_later(self.forked);
+        self.server.reap_later(self.forked, Some(Arc::clone(child)));
+    }
+}
+
+impl Drop for ForkedChild {
+    /// Its link has gone with its runtime, and the server may live on.
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.reap_later();
+        }
     }
 }

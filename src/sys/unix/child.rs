@@ -15,6 +15,7 @@ use rustix::process::{
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::adopted::reap_group;
 use super::descriptor::{Descriptor, is_readable, wait_for_hangup, watch_readable};
 use super::group::group_of;
 use super::kernel::{open_child, open_process, signal_group, signal_process, status_after_reaping};
@@ -73,6 +74,8 @@ enum ChildState {
     Own,
     /// To be reaped by somebody else: the process that has forked it.
     Forked,
+    /// That one has died before. Its new parent reaps it, which may be this process.
+    Orphaned,
     Reaped(Exit),
 }
 
@@ -170,7 +173,7 @@ impl ChildProcess {
             ChildState::Own => !matches!(self.look(), Err(Errno::CHILD)),
             // The one who has forked it may have died, and another one have reaped it: then there
             // is no zombie that a signal could be sent to.
-            ChildState::Forked => self.pidfd.as_ref().is_some_and(|pidfd| {
+            ChildState::Forked | ChildState::Orphaned => self.pidfd.as_ref().is_some_and(|pidfd| {
                 !is_readable(pidfd) || signal_process(pidfd, Signal::CONT).is_ok()
             }),
             ChildState::Reaped(_) => false,
@@ -211,7 +214,7 @@ impl ChildProcess {
     /// Whether a process whose pidfd is readable has ended for all who look at it here.
     fn is_over(&self) -> bool {
         match *self.lock() {
-            ChildState::Own => self.own_exit().is_some(),
+            ChildState::Own | ChildState::Orphaned => self.own_exit().is_some(),
             ChildState::Forked | ChildState::Reaped(_) => true,
         }
     }
@@ -219,7 +222,7 @@ impl ChildProcess {
     /// How the process ended, if it has; it is not reaped by that.
     pub(crate) fn exit(&self) -> Option<Exit> {
         match *self.lock() {
-            ChildState::Own => self.own_exit(),
+            ChildState::Own | ChildState::Orphaned => self.own_exit(),
             ChildState::Forked => None,
             ChildState::Reaped(exit) => Some(exit),
         }
@@ -242,19 +245,43 @@ impl ChildProcess {
         let mut state = self.lock();
         let exit = match *state {
             // Without an exit a watch has ended with its runtime.
-            ChildState::Own => self.own_exit().ok_or(io::ErrorKind::WouldBlock)?,
+            ChildState::Own | ChildState::Orphaned => {
+                self.own_exit().ok_or(io::ErrorKind::WouldBlock)?
+            }
             ChildState::Forked => return Err(io::ErrorKind::Unsupported.into()),
             ChildState::Reaped(exit) => return Ok(exit),
         };
         self.signal_unreaped(*state, Signal::KILL);
         let _ = self.wait(WaitIdOptions::NOHANG); // or somebody else has done so
         *state = ChildState::Reaped(exit);
+        drop(state);
+        self.reap_rest();
         Ok(exit)
+    }
+
+    fn reap_rest(&self) {
+        if self.leads_group {
+            reap_group(self.pid, self.pidfd.as_ref());
+        }
     }
 
     /// The one who has forked it has reaped it.
     pub(crate) fn was_reaped(&self, exit: Exit) {
         *self.lock() = ChildState::Reaped(exit);
+        self.reap_rest();
+    }
+
+    /// The one who has forked it is gone, and will not reap it any more. It has exited, or was
+    /// killed.
+    pub(crate) fn was_orphaned(&self) {
+        let mut state = self.lock();
+        if matches!(*state, ChildState::Forked) {
+            *state = ChildState::Orphaned;
+        }
+        drop(state);
+        if self.reap_leader().is_err() {
+            self.reap_rest(); // it goes with its group, once it comes to this process
+        }
     }
 
     /// Waits for the end in a thread of its own, and reaps; for when there is no runtime to wait

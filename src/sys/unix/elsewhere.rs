@@ -39,6 +39,7 @@ missing! {
     open_child(u32, u32) -> Descriptor;
     signal_process(&Descriptor, Signal) -> ();
     signal_group(&Descriptor, Signal) -> ();
+    is_group_left(&Descriptor) -> bool;
     status_after_reaping(&Descriptor) -> Option<i32>;
     other_threads() -> Vec<OtherThread>;
     raise_oom_score(i16) -> ();
@@ -66,6 +67,10 @@ pub(crate) fn inherited_thread_name() -> Option<String> {
 }
 
 pub(crate) fn has_loaded(_: &str) -> bool {
+    false
+}
+
+pub(crate) fn is_subreaper() -> bool {
     false
 }
 

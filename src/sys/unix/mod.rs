@@ -1,6 +1,7 @@
 //! What Unix gives: files for all such systems, a folder with what only Linux has, and a file that
 //! stands in its place elsewhere. The first take from `kernel` what differs.
 
+mod adopted;
 pub(super) mod child;
 pub(super) mod descriptor;
 pub(super) mod fork;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::pipe::fcntl_setpipe_size;
+use rustix::process::child_subreaper;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Who writes to a socket whose other end is closed gets an error, and no signal.
@@ -39,6 +40,11 @@ pub(crate) fn fill_randomly(mut bytes: &mut [u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether this process has asked to have those of its descendants whose parents die.
+pub(crate) fn is_subreaper() -> bool {
+    child_subreaper().is_ok_and(|answer| answer.is_some())
 }
 
 /// Has this process, and what it will start, have no terminal of its session, if it has one.

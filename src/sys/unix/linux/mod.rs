@@ -13,8 +13,8 @@ mod survey;
 mod wiped_page;
 
 pub(crate) use self::calls::{
-    RECEIVE, SEND, barrier, fill_randomly, give_up_terminal, own_stack, read_now, set_pipe_size,
-    take_part_in_barriers, takes_part_in_barriers,
+    RECEIVE, SEND, barrier, fill_randomly, give_up_terminal, is_subreaper, own_stack, read_now,
+    set_pipe_size, take_part_in_barriers, takes_part_in_barriers,
 };
 pub(crate) use self::cgroup::MemoryCgroup;
 pub(crate) use self::cpu_timer::CpuTimer;
@@ -22,9 +22,7 @@ pub(crate) use self::huge_pages::{prefer_huge_pages, use_huge_pages};
 pub(crate) use self::lifeline::Lifeline;
 pub(crate) use self::mapping::{Mapping, MemoryFile, wait_for_change, wake_all};
 pub(crate) use self::oom::raise_oom_score;
-#[cfg(test)]
-pub(crate) use self::pidfd::is_group_left;
-pub(crate) use self::pidfd::{signal_group, status_after_reaping};
+pub(crate) use self::pidfd::{is_group_left, signal_group, status_after_reaping};
 pub(crate) use self::process::{
     MemoryGauge, open_child, open_process, own_executable, resident_memory, signal_process,
 };

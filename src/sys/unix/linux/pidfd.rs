@@ -58,7 +58,6 @@ pub(crate) fn signal_group(leader: &Descriptor, signal: Signal) -> io::Result<()
 
 /// Whether there is anybody in the group of which that process is, or was, the leader; zombies
 /// count. Since Linux 6.9.
-#[cfg(test)]
 pub(crate) fn is_group_left(leader: &Descriptor) -> io::Result<bool> {
     const NONE: i32 = 0;
     match send_to_group(leader, NONE) {
