@@ -198,6 +198,11 @@ impl Crew {
         self.summary.open.first_from(1)
     }
 
+    /// Whether two workers at least have nothing to do.
+    pub(super) fn are_several_idle(&self) -> bool {
+        self.open_with(0).nth(1).is_some()
+    }
+
     /// The workers with room that have so many tasks, in the order of their ids.
     pub(super) fn open_with(&self, load: usize) -> impl Iterator<Item = WorkerId> {
         let workers = self.summary.open.workers.get(load);

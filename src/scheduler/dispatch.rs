@@ -2,7 +2,7 @@
 
 use super::action::{Action, Failure, Time};
 use super::tenure::Seat;
-use super::worker::{Recall, Worker};
+use super::worker::{Recall, Sent, Worker};
 use super::{Phase, Scheduler};
 use crate::base::{TaskId, WorkerId};
 
@@ -56,10 +56,13 @@ impl Scheduler {
     }
 
     /// The least loaded worker with room that has at most `load`; for a new key, of several idle
-    /// ones that with the fewest keys. Idle ones are spared what others will have done before they
-    /// are awake.
+    /// ones that with the fewest keys; for a suspect the youngest, so that others keep what runs
+    /// already. Idle ones are spared what others will have done before they are awake.
     fn next_open(&self, now: Time, load: usize) -> Option<WorkerId> {
         let mut first = self.workers.first_open()?;
+        if self.queue.is_first_suspect() && self.workers.are_several_idle() {
+            return self.workers.open_with(0).last();
+        }
         if first.0 == 0 && self.tempo.is_brief() && self.queue.is_first_plain() {
             if let Some(latest) = self.latest.filter(|id| self.may_batch(now, *id)) {
                 return Some(latest);
@@ -87,7 +90,8 @@ impl Scheduler {
 
     /// Sends a worker with room the first of the tasks that it may take; false if none waits.
     fn send_first(&mut self, now: Time, id: WorkerId) -> bool {
-        let Some(task) = self.queue.pop_for(id) else { return false };
+        let with_suspects = self.queue.suspects() > 0 && self.may_risk(now, id);
+        let Some(task) = self.queue.pop_for(id, with_suspects) else { return false };
         let attempt = task.wishes().attempt;
         self.actions.push_back(Action::Send { worker: id, task: task.id, attempt });
         let batch = self.tempo.batch();
@@ -95,6 +99,28 @@ impl Scheduler {
         self.begin(begun.flatten());
         self.retire_if_nearly_used_up(now, id);
         true
+    }
+
+    /// Whether a worker may be lost to a task that will probably kill it. It has to be idle, and not
+    /// the last one that is, as long as another one is about to come up or all others have such
+    /// tasks. So whoever sends tasks that crash has all workers but one, and who sends others finds
+    /// that one.
+    fn may_risk(&self, now: Time, id: WorkerId) -> bool {
+        if !self.workers.get(id).is_some_and(Worker::is_idle) {
+            return false;
+        }
+        let starting = self.workers.tally().starting;
+        let may_start = || self.has_place() && self.restarts.may_start(now, starting);
+        self.workers.are_several_idle()
+            || (starting == 0 && !may_start() && !self.is_last_for_others())
+    }
+
+    /// Whether all places but one are taken by tasks that will probably kill their workers.
+    fn is_last_for_others(&self) -> bool {
+        let most = self.config.max_workers;
+        let runs_suspect = |worker: &Worker| worker.head().is_some_and(Sent::is_suspect);
+        let risky = self.workers.iter().filter(|(_, worker)| runs_suspect(worker));
+        most > 1 && risky.count() + 1 >= most
     }
 
     fn start_workers(&mut self, now: Time) {
@@ -132,8 +158,11 @@ impl Scheduler {
         if !self.has_place() {
             return false;
         }
-        // What waits beside an idle worker is worth none.
+        // What waits beside an idle worker is worth none, and suspects wait beside one that is not
+        // for them.
         let wanted = if self.has_idle() { 0 } else { self.queue.wanted() };
+        let are_enough = self.queue.suspects() == 0 || self.workers.are_several_idle();
+        let wanted = wanted + if are_enough { 0 } else { self.queue.suspects() };
         let wanted = wanted.max(usize::from(self.warm_up));
         let too_few = self.phase == Phase::Open && self.serving() < self.least_workers();
         too_few || self.workers.tally().starting < wanted

@@ -17,6 +17,8 @@ use crate::base::{TaskId, WorkerId};
 pub(super) struct Queue {
     /// Any worker may take them.
     shared: Lanes,
+    /// Those that will probably kill their workers; any may take them, but not always.
+    suspects: Lanes,
     /// The shared ones that have a key, which no worker has had yet.
     homeless: BTreeMap<Key, BTreeSet<TaskId>>,
     /// Tasks whose key has a worker, by that worker. None of the lanes is empty.
@@ -39,13 +41,20 @@ pub(super) struct Queue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum QueuePlace {
     Own(WorkerId),
+    Suspect,
     Delayed(Time),
 }
 
 impl Queue {
     pub(super) fn push(&mut self, task: Task) {
         let (rank, key) = (task.rank(), task.wishes().key);
+        let is_suspect = task.wishes().suspect;
         self.keep_wishes(task);
+        if is_suspect && key.is_none() {
+            self.elsewhere.insert(rank.id, QueuePlace::Suspect);
+            self.suspects.insert(rank);
+            return;
+        }
         let Some(key) = key else {
             self.shared.insert(rank);
             return;
@@ -100,15 +109,18 @@ impl Queue {
         self.callers.insert(home);
     }
 
-    /// The first of the tasks that this worker may take. If it has a key the worker is that key's
-    /// home from now on.
-    pub(super) fn pop_for(&mut self, worker: WorkerId) -> Option<Task> {
+    /// The first of the tasks that this worker may take, with or without suspects. If it has a key
+    /// the worker is that key's home from now on.
+    pub(super) fn pop_for(&mut self, worker: WorkerId, with_suspects: bool) -> Option<Task> {
         let shared = self.shared.first();
         let own = self.own.get(&worker).and_then(Lanes::first);
-        let first = shared.into_iter().chain(own).min()?;
+        let suspect = self.suspects.first().filter(|_| with_suspects);
+        let first = shared.into_iter().chain(own).chain(suspect).min()?;
         let task = self.take(first.id);
         if Some(first) == own {
             self.take_own(worker, first);
+        } else if Some(first) == suspect {
+            self.take_suspect(first);
         } else {
             self.take_shared(first, task.wishes().key);
         }
@@ -134,6 +146,11 @@ impl Queue {
             }
         }
         self.shared.remove(rank)
+    }
+
+    fn take_suspect(&mut self, rank: Rank) -> bool {
+        self.elsewhere.remove(&rank.id);
+        self.suspects.remove(rank)
     }
 
     fn take_own(&mut self, worker: WorkerId, rank: Rank) {
@@ -186,6 +203,7 @@ impl Queue {
                 self.take_own(worker, rank);
                 true
             }
+            Some(&QueuePlace::Suspect) => self.take_suspect(rank),
             Some(&QueuePlace::Delayed(due)) => {
                 self.elsewhere.remove(&id);
                 self.delayed.remove(&(due, id))
@@ -236,6 +254,12 @@ impl Queue {
         self.wishes.is_empty() || wishes().is_none_or(|w| w.key.is_none() && !w.divisible)
     }
 
+    /// Whether a suspect stands before the tasks that any worker may take.
+    pub(super) fn is_first_suspect(&self) -> bool {
+        let suspect = self.suspects.first();
+        suspect.is_some_and(|rank| self.shared.first().is_none_or(|first| rank < first))
+    }
+
     /// How many keys have their home there.
     pub(super) fn keys_of(&self, worker: WorkerId) -> usize {
         self.homes.count(worker)
@@ -243,7 +267,7 @@ impl Queue {
 
     /// Whether no task waits that could be sent.
     pub(super) fn is_dry(&self) -> bool {
-        self.shared.len() + self.owned == 0
+        self.shared.len() + self.suspects.len() + self.owned == 0
     }
 
     /// The workers with room that are waited for, whoever else is idle, and perhaps others.
@@ -270,14 +294,19 @@ impl Queue {
         self.own.contains_key(&worker)
     }
 
-    /// How many further workers could take a task now. All tasks of one key want the same one.
+    /// How many further workers could take a task now, but for suspects. All tasks of one key want the same one.
     pub(super) fn wanted(&self) -> usize {
         self.shared.len() - self.keyed + self.homeless.len()
     }
 
+    /// The same of suspects.
+    pub(super) fn suspects(&self) -> usize {
+        self.suspects.len()
+    }
+
     /// All that waits, delayed retries included.
     pub(super) fn len(&self) -> usize {
-        self.shared.len() + self.owned + self.delayed.len()
+        self.shared.len() + self.suspects.len() + self.owned + self.delayed.len()
     }
 
     /// Whether all that is kept is what a count gives.
@@ -294,10 +323,12 @@ impl Queue {
         let own: Vec<(WorkerId, Rank)> =
             own.flat_map(|(worker, lanes)| lanes.iter().map(|rank| (*worker, rank))).collect();
         let delayed = self.delayed.iter().map(|&(due, id)| (id, QueuePlace::Delayed(due)));
+        let suspects = self.suspects.iter().map(|rank| (rank.id, QueuePlace::Suspect));
         let elsewhere: BTreeMap<TaskId, QueuePlace> = own
             .iter()
             .map(|&(worker, rank)| (rank.id, QueuePlace::Own(worker)))
             .chain(delayed)
+            .chain(suspects)
             .collect();
         let in_lanes = shared.iter().chain(own.iter().map(|(_, rank)| rank));
         let mut wishing = self.wishes.keys();
@@ -355,7 +386,7 @@ mod tests {
     }
 
     fn popped(queue: &mut Queue, worker: u64) -> Vec<u64> {
-        let pop = || queue.pop_for(WorkerId(worker));
+        let pop = || queue.pop_for(WorkerId(worker), true);
         std::iter::from_fn(pop).map(|task| task.id.get()).collect()
     }
 
@@ -371,7 +402,7 @@ mod tests {
     fn tasks_of_a_key_follow_the_first_one() {
         let mut queue = queue([keyed(1), task(2), keyed(3), task(4)]);
         assert_eq!((queue.wanted(), queue.len()), (3, 4));
-        assert_eq!(queue.pop_for(WorkerId(1)).map(|task| task.id), Some(TaskId(1)));
+        assert_eq!(queue.pop_for(WorkerId(1), true).map(|task| task.id), Some(TaskId(1)));
         queue.push(keyed(5));
         assert_eq!((queue.wanted(), queue.len()), (2, 4));
         assert_eq!(queue.callers(), [WorkerId(1)]);
@@ -383,7 +414,7 @@ mod tests {
     #[test]
     fn a_worker_that_goes_is_no_home() {
         let mut queue = queue([keyed(1), keyed(2), task(3)]);
-        let _ = queue.pop_for(WorkerId(1));
+        let _ = queue.pop_for(WorkerId(1), true);
         queue.forget(WorkerId(1), &[]);
         assert_eq!((queue.wanted(), queue.len()), (2, 2));
         assert_eq!(popped(&mut queue, 2), [2, 3]);
@@ -392,8 +423,8 @@ mod tests {
     #[test]
     fn a_task_is_found_wherever_it_waits() {
         let mut queue = queue([keyed(1), keyed(2), task(3), with_priority(4, 5)]);
-        let first = queue.pop_for(WorkerId(1)).map(|task| task.id);
-        let second = queue.pop_for(WorkerId(1)).map(|task| task.id);
+        let first = queue.pop_for(WorkerId(1), true).map(|task| task.id);
+        let second = queue.pop_for(WorkerId(1), true).map(|task| task.id);
         assert_eq!((first, second), (Some(TaskId(4)), Some(TaskId(1))));
         queue.push_delayed(Time::ZERO, task(5));
         queue.push(wishing(6, Wishes { priority: -3, key: Some(1), ..Wishes::default() }));
@@ -426,8 +457,8 @@ mod tests {
     fn all_that_waits_is_drained_in_the_order_of_sending() {
         let mut queue =
             queue([keyed(1), keyed(2), task(3), with_priority(4, 1), with_priority(5, -1)]);
-        assert_eq!(queue.pop_for(WorkerId(1)).map(|task| task.id), Some(TaskId(4)));
-        assert_eq!(queue.pop_for(WorkerId(1)).map(|task| task.id), Some(TaskId(1)));
+        assert_eq!(queue.pop_for(WorkerId(1), true).map(|task| task.id), Some(TaskId(4)));
+        assert_eq!(queue.pop_for(WorkerId(1), true).map(|task| task.id), Some(TaskId(1)));
         queue.push_delayed(Time::ZERO, with_priority(6, 2));
         let drained = queue.drain().map(|task| (task.id.get(), task.wishes().priority));
         assert!(drained.eq([(6, 2), (2, 0), (3, 0), (5, -1)]));

@@ -34,6 +34,8 @@ pub(crate) struct Wishes {
     pub(crate) deadline: Option<Time>,
     /// A part of it can be taken back while it runs.
     pub(crate) divisible: bool,
+    /// It will probably kill its worker: the last tasks of its kind did.
+    pub(crate) suspect: bool,
 }
 
 impl Wishes {
@@ -45,6 +47,7 @@ impl Wishes {
         timeout: None,
         deadline: None,
         divisible: false,
+        suspect: false,
     };
 }
 
@@ -76,6 +79,13 @@ impl Task {
         let wishes = self.wishes.get_or_insert_default();
         wishes.retries -= 1;
         wishes.attempt += 1;
+    }
+
+    /// The last tasks of its kind have killed their workers. Of what can be divided a part does.
+    pub(crate) fn suspect(&mut self) {
+        if !self.wishes().divisible {
+            self.wishes.get_or_insert_default().suspect = true;
+        }
     }
 
     pub(super) fn rank(&self) -> Rank {

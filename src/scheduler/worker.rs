@@ -97,6 +97,10 @@ impl Sent {
     fn has_key(&self) -> bool {
         self.task.wishes().key.is_some()
     }
+
+    pub(super) fn is_suspect(&self) -> bool {
+        self.task.wishes().suspect
+    }
 }
 
 #[derive(Clone, Debug)]

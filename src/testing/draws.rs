@@ -31,8 +31,8 @@ impl Operation {
             0 => Self::WarmUp,
             1 => Self::Resize { max_workers: 1 + random.below(4) },
             _ => {
-                let limits = [0, 5, 100].map(Duration::from_millis);
-                Self::Recycle { limit: random.one_in(3).then(|| random.pick(&limits)) }
+                let limits = [0, 300, 5_000].map(Duration::from_micros);
+                Self::Recycle { limit: random.one_in(2).then(|| random.pick(&limits)) }
             }
         }
     }
@@ -104,6 +104,7 @@ pub(crate) fn wishes(random: &mut Random) -> Wishes {
         deadline: random.one_in(8).then(|| random.pick(&times)),
         priority: random.pick(&[0, 0, -1, 2]),
         key: random.one_in(3).then(|| random.below(3) as u64),
+        suspect: random.one_in(6),
         ..Wishes::default()
     }
 }

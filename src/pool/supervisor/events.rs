@@ -12,14 +12,17 @@ use crate::parent::Outlet;
 use crate::parent::message::{Ended, Message, ProgressMessage, Reply, Report};
 use crate::pool::commons::Command;
 use crate::pool::watch::snapshot::View;
-use crate::scheduler::{End, StartFailureKind, Time, Verdict, WorkerStage};
+use crate::scheduler::{End, Scheduler, StartFailureKind, Time, Verdict, WorkerStage};
 use crate::wire::message::{ChunkReplyHeader, Kind, ReplyHeader};
 
 impl Supervisor {
     pub(super) fn on_command(&mut self, view: &mut View, now: Time, command: Command) {
         match command {
-            Command::Submit(task, entry) => {
+            Command::Submit(mut task, entry) => {
                 entry.cell().accept(nanos(now));
+                if self.death_streaks.is_suspect(entry.cell().function()) {
+                    task.suspect();
+                }
                 view.observer.task_queued(entry.cell());
                 let is_held = entry.harvest().is_some_and(|harvest| harvest.withholds(task.id));
                 if let Some(harvest) = entry.harvest().filter(|_| is_held) {
@@ -217,7 +220,9 @@ impl Supervisor {
             Ended::Died { death, is_heard } => {
                 self.death = Some(BrokenCause::WorkerDied(death));
                 self.divide_last(view, now, worker, is_heard);
-                End::Died { taken: self.take_back(&view.scheduler, worker, 0) }
+                let taken = self.take_back(&view.scheduler, worker, 0);
+                self.blame_function(&view.scheduler, worker, taken);
+                End::Died { taken }
             }
             Ended::NotStarted(error) => {
                 let failure = match &error {
@@ -233,11 +238,23 @@ impl Supervisor {
         };
         view.scheduler.worker_ended(now, worker, end);
         self.perform(view, now);
-        self.warn_of_failed_start(worker);
+        if seen.is_some_and(|seen| !matches!(seen.stage, WorkerStage::Stopping { .. })) {
+            self.warn_of_failed_start(worker);
+        }
         self.workers.remove(&worker);
         let oldest = self.workers.first_key_value().map(|(id, _)| *id);
         self.recycling.retain(|(newest, _)| oldest.is_some_and(|oldest| oldest <= *newest));
         self.death = None;
+    }
+
+    /// A worker has died, and the last `taken` of its tasks had not begun. Of a map only one item
+    /// of many is to blame.
+    fn blame_function(&mut self, scheduler: &Scheduler, worker: WorkerId, taken: usize) {
+        let front = scheduler.pipeline(worker).rev().skip(taken).last();
+        let entry = front.and_then(|task| self.ledger.get(task));
+        if let Some(entry) = entry.filter(|entry| entry.harvest().is_none()) {
+            self.death_streaks.died(entry.cell().function());
+        }
     }
 
     /// Says once that a start has failed and is tried again, until one succeeds.

@@ -7,6 +7,7 @@ mod chunks;
 mod events;
 #[cfg(test)]
 mod leftovers;
+mod suspects;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use self::suspects::DeathStreaks;
 use crate::base::WorkerId;
 use crate::error::{BrokenCause, BrokenProcessPool};
 use crate::memory::page::ClaimBoard;
@@ -74,6 +76,7 @@ pub(crate) struct Supervisor {
     recycling: Vec<(WorkerId, oneshot::Sender<()>)>,
     /// The end of a worker that is being dealt with.
     death: Option<BrokenCause>,
+    death_streaks: DeathStreaks,
     /// It has been said that starts fail.
     has_warned: bool,
     /// Set once the pool is broken.
@@ -122,6 +125,7 @@ impl Supervisor {
             warming: Vec::new(),
             recycling: Vec::new(),
             death: None,
+            death_streaks: DeathStreaks::default(),
             has_warned: false,
             broken: None,
             is_over: false,

@@ -57,6 +57,8 @@ impl Trial<'_> {
         ensure!(model.may_exist(), "{worker} is one process too many");
         let succeeds = model.may_need_successor(self.now);
         ensure!(succeeds || model.lacks_workers(self.now), "{worker} is one too many");
+        let suspects = model.ready_tasks(self.now).any(Entry::is_suspect) && model.idle() == 1;
+        let succeeds = succeeds || suspects;
         let mut idle = model.live().filter(|desk| desk.is_idle() && !model.lacks_reserve());
         let idle = idle.find(|_| !succeeds);
         ensure!(idle.is_none(), "{worker} is not needed beside {idle:?}");
@@ -68,7 +70,11 @@ impl Trial<'_> {
         let entry = self.task(task)?;
         let desk = self.desk(worker)?;
         ensure!(entry.is_ready(self.now), "{task} is sent but does not wait");
-        let first = self.model.ready_for(worker, self.now).min_by_key(|entry| entry.rank());
+        let risks = self.model.may_risk_one(self.now) && desk.is_idle();
+        ensure!(risks || !entry.is_suspect(), "{task} may kill the last idle worker");
+        let ready = self.model.ready_for(worker, self.now);
+        let ready = ready.filter(|entry| risks || !entry.is_suspect());
+        let first = ready.min_by_key(|entry| entry.rank());
         let first = first.map(|entry| entry.id);
         ensure!(first == Some(task), "{task} jumps the queue, {first:?} waits for {worker}");
         ensure!(!self.is_expired(entry), "{task} is too late to begin");
@@ -320,7 +326,7 @@ pub(super) fn settled(model: &Model, world: &World, scheduler: &Scheduler, now: 
         hands(model, world, desk)?;
     }
     replacements(model)?;
-    nobody_idles(model, world)?;
+    nobody_idles(model, world, now)?;
     closing(model)?;
     alarms(model, world, scheduler, now)
 }
@@ -424,11 +430,14 @@ fn has_begun_behind(world: &World, desk: &Desk) -> bool {
     last.is_some_and(|id| world.claim(*id) == Some(Claim::Begun))
 }
 
-fn nobody_idles(model: &Model, world: &World) -> Check {
+fn nobody_idles(model: &Model, world: &World, now: Time) -> Check {
     for desk in model.live().filter(|desk| desk.is_idle()) {
         let mut waiting = model.tasks.iter().filter(|task| task.place == Place::Queued);
         let may_go = |task: &&Entry| match model.home(task) {
             Some(home) => home == desk.id,
+            None if task.is_suspect() => {
+                model.may_risk_one(now) && !model.spares_idle_ones()
+            }
             None => !model.spares_idle_ones(),
         };
         if let Some(task) = waiting.find(may_go) {

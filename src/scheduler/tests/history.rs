@@ -139,8 +139,8 @@ impl Flavour {
         match random.below(100) {
             0..25 => self.submission(random),
             25..32 => Self::user(random),
-            32..86 => Event::Worker { n: random.below(8), deed: self.deed(random) },
-            86..88 => Event::Operation(Operation::draw(random)),
+            32..85 => Event::Worker { n: random.below(8), deed: self.deed(random) },
+            85..88 => Event::Operation(Operation::draw(random)),
             88 => Event::Operation(Operation::draw_last(random)),
             _ => self.time(random),
         }

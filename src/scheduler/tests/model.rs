@@ -66,6 +66,11 @@ impl Entry {
         (Reverse(self.wishes.priority), self.id)
     }
 
+    /// It waits beside an idle worker, if that is the last one.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.wishes.suspect && self.wishes.key.is_none()
+    }
+
     pub(super) fn is_ready(&self, now: Time) -> bool {
         match self.place {
             Place::Queued => true,

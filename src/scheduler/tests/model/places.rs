@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Desk, Model, Stage};
+use super::{Desk, Entry, Model, Stage};
 use crate::scheduler::Time;
 
 impl Model {
@@ -10,7 +10,8 @@ impl Model {
     fn wanted(&self, now: Time) -> usize {
         let homeless = || self.ready_tasks(now).filter(|task| self.home(task).is_none());
         let keys: BTreeSet<u64> = homeless().filter_map(|task| task.wishes.key).collect();
-        homeless().filter(|task| task.wishes.key.is_none()).count() + keys.len()
+        let plain = |task: &&Entry| task.wishes.key.is_none() && !task.is_suspect();
+        homeless().filter(plain).count() + keys.len()
     }
 
     /// Whether one more worker would have something to do and may exist.
@@ -19,13 +20,35 @@ impl Model {
         let starting = self.live().filter(is_starting).count();
         let is_any_idle = self.live().any(Desk::is_idle);
         let wanted = if is_any_idle { 0 } else { self.wanted(now) };
+        let suspects = self.ready_tasks(now).filter(|task| task.is_suspect()).count();
+        let wanted = wanted + if self.idle() > 1 { 0 } else { suspects };
         let wanted = wanted.max(usize::from(self.wants_warmth));
+        let open = !self.broken && self.has_place();
+        let waits = self.starts.is_short() && starting > 0;
+        open && !waits && (starting < wanted || self.lacks_reserve())
+    }
+
+    fn has_place(&self) -> bool {
         let waits_for_place = |desk: &&Desk| desk.is_successor() || desk.is_stopping();
         let placeless = self.live().filter(waits_for_place).count();
         let occupied = self.counted_workers() - placeless;
-        let open = !self.broken && occupied < self.config.max_workers && self.may_exist();
+        occupied < self.config.max_workers && self.may_exist()
+    }
+
+    pub(in crate::scheduler::tests) fn idle(&self) -> usize {
+        self.live().filter(|desk| desk.is_idle() && !desk.is_used_up(0, &self.config)).count()
+    }
+
+    /// Whether an idle worker may be lost to a suspect: not the last one while another comes up.
+    pub(in crate::scheduler::tests) fn may_risk_one(&self, now: Time) -> bool {
+        let starting = self.live().filter(|desk| matches!(desk.stage, Stage::Starting { .. }));
+        let starting = starting.count();
         let waits = self.starts.is_short() && starting > 0;
-        open && !waits && (starting < wanted || self.lacks_reserve())
+        let may_start = self.has_place() && self.not_before() <= now && !waits;
+        let front = |desk: &Desk| self.task(*desk.pipeline.front()?);
+        let risky = self.live().filter_map(front).filter(|task| task.wishes.suspect).count();
+        let is_last = self.config.max_workers > 1 && risky + 1 >= self.config.max_workers;
+        self.idle() > 1 || (starting == 0 && !may_start && !is_last)
     }
 
     /// All but those that are stuck.
