@@ -101,8 +101,8 @@ impl Scheduler {
         true
     }
 
-    /// Whether a worker may be lost to a task that will probably kill it. It has to be idle, and not
-    /// the last one that is, as long as another one is about to come up or all others have such
+    /// Whether a worker may be lost to a task that will probably kill it. It has to be idle, and
+    /// not the last one that is, as long as another one is about to come up or all others have such
     /// tasks. So whoever sends tasks that crash has all workers but one, and who sends others finds
     /// that one.
     fn may_risk(&self, now: Time, id: WorkerId) -> bool {

@@ -294,7 +294,8 @@ impl Queue {
         self.own.contains_key(&worker)
     }
 
-    /// How many further workers could take a task now, but for suspects. All tasks of one key want the same one.
+    /// How many further workers could take a task now, but for suspects. All tasks of one key want
+    /// the same one.
     pub(super) fn wanted(&self) -> usize {
         self.shared.len() - self.keyed + self.homeless.len()
     }

@@ -541,3 +541,55 @@ async fn what_a_task_has_started_goes_with_a_worker_that_exits() {
     std::fs::remove_file(&path).unwrap();
     wait_until("the child goes", || process_gone(child)).await;
 }
+
+// ----- again and again -----
+
+fn hold_and_abort(port: u16) {
+    hold(port);
+    std::process::abort();
+}
+
+procpool::register!(hold_and_abort);
+
+#[tokio::test]
+async fn a_function_that_kills_its_workers_again_and_again_leaves_one_to_others() {
+    let (pool, gate) = (pool_of(2), Gate::new().await);
+    for _ in 0..2 {
+        let crash = in_time(pool.submit(hold_and_abort, gate.port())).await.unwrap();
+        drop(gate.arrival().await);
+        assert!(in_time(crash).await.unwrap_err().is_worker_death());
+    }
+    let mut crashes = Vec::new();
+    for _ in 0..3 {
+        crashes.push(in_time(pool.submit(hold_and_abort, gate.port())).await.unwrap());
+    }
+    for crash in crashes {
+        let held = gate.arrival().await;
+        for _ in 0..10 {
+            assert_ne!(in_time(pool.run(pid, ())).await.unwrap(), held.pid, "nobody waits");
+        }
+        drop(held);
+        assert!(in_time(crash).await.unwrap_err().is_worker_death());
+    }
+    assert_eq!(pool.stats().worker_deaths, 5);
+}
+
+#[tokio::test]
+async fn a_function_that_kills_no_more_may_have_all_workers() {
+    let (pool, gate) = (pool_of(2), Gate::new().await);
+    for _ in 0..3 {
+        let held_task = in_time(pool.submit(hold, gate.port())).await.unwrap();
+        let held = gate.arrival().await;
+        kill(held.pid);
+        assert!(in_time(held_task).await.unwrap_err().is_worker_death());
+    }
+    let first = in_time(pool.submit(hold, gate.port())).await.unwrap();
+    drop(gate.arrival().await);
+    in_time(first).await.unwrap();
+    let both = [pool.submit(hold, gate.port()).await, pool.submit(hold, gate.port()).await];
+    let held = [gate.arrival().await, gate.arrival().await];
+    drop(held);
+    for task in both {
+        in_time(task.unwrap()).await.unwrap();
+    }
+}

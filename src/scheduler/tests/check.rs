@@ -435,9 +435,7 @@ fn nobody_idles(model: &Model, world: &World, now: Time) -> Check {
         let mut waiting = model.tasks.iter().filter(|task| task.place == Place::Queued);
         let may_go = |task: &&Entry| match model.home(task) {
             Some(home) => home == desk.id,
-            None if task.is_suspect() => {
-                model.may_risk_one(now) && !model.spares_idle_ones()
-            }
+            None if task.is_suspect() => model.may_risk_one(now) && !model.spares_idle_ones(),
             None => !model.spares_idle_ones(),
         };
         if let Some(task) = waiting.find(may_go) {

@@ -7,3 +7,4 @@ mod leaving;
 mod shutdown;
 mod starts;
 mod succession;
+mod suspects;
