@@ -104,14 +104,18 @@ impl Scheduler {
 
     /// When the next worker has been idle for too long.
     pub(super) fn idle_until(&self) -> Option<Time> {
-        let spare = self.serving() > self.least_workers();
-        self.workers.idle_until().filter(|_| spare)
+        self.workers.idle_until().filter(|_| self.may_idle_ones_leave())
+    }
+
+    /// Suspects wait for more than one idle worker.
+    fn may_idle_ones_leave(&self) -> bool {
+        self.serving() > self.least_workers() && self.queue.suspects() == 0
     }
 
     /// Workers that have been idle for too long leave, the youngest first, but not all.
     pub(super) fn dismiss_idle(&mut self, now: Time) {
         for id in self.workers.idle_too_long(now).into_iter().rev() {
-            if self.serving() > self.least_workers() {
+            if self.may_idle_ones_leave() {
                 self.stop(now, id, LeaveReason::Idle);
             }
         }

@@ -191,8 +191,11 @@ impl Scheduler {
         self.dispatch(now);
     }
 
-    pub(crate) fn submit(&mut self, now: Time, task: Task) {
+    pub(crate) fn submit(&mut self, now: Time, mut task: Task) {
         self.accept(&task);
+        if self.config.max_workers == 1 {
+            task.trust(); // there is no worker to spare, and an order to keep
+        }
         match self.phase {
             Phase::Open => self.queue.push(task),
             Phase::Broken { .. } => self.fail(&task, Failure::Broken),

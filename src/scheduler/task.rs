@@ -88,6 +88,13 @@ impl Task {
         }
     }
 
+    /// It is a task like others.
+    pub(super) fn trust(&mut self) {
+        if let Some(wishes) = &mut self.wishes {
+            wishes.suspect = false;
+        }
+    }
+
     pub(super) fn rank(&self) -> Rank {
         Rank { priority: Reverse(self.wishes().priority), id: self.id }
     }

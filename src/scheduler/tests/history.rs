@@ -223,5 +223,5 @@ fn histories_keep_the_promises() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(8_000, 27, 8);
+    assert_eventful::<History>(8_000, 28, 8);
 }

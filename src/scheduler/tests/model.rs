@@ -222,7 +222,8 @@ impl Model {
     pub(super) fn idle_until(&self, desk: &Desk) -> Option<Time> {
         let stays = desk.serves() && desk.tenure != Tenure::Due;
         let idle = desk.stage == Stage::Ready && stays && desk.pipeline.is_empty();
-        let spare = self.serving() > self.least_workers();
+        let are_waited_for = |task: &Entry| task.place == Place::Queued && task.is_suspect();
+        let spare = self.serving() > self.least_workers() && !self.tasks.iter().any(are_waited_for);
         (idle && spare).then_some(desk.idle_since + self.config.idle_timeout?)
     }
 
@@ -251,7 +252,10 @@ impl Model {
         self.counts.submitted += 1;
         self.tasks.push(Entry {
             id: task.id,
-            wishes: *task.wishes(),
+            wishes: Wishes {
+                suspect: task.wishes().suspect && self.config.max_workers > 1,
+                ..*task.wishes()
+            },
             place,
             since: None,
             part_since: None,

@@ -1,7 +1,7 @@
 //! Tasks that will probably kill their workers leave one to others.
 
 use crate::scheduler::tests::script::*;
-use crate::scheduler::{Failure, Wishes};
+use crate::scheduler::{Config, Failure, Wishes};
 
 fn suspect(id: u64) -> crate::scheduler::Task {
     wishing(id, Wishes { suspect: true, ..Wishes::default() })
@@ -58,16 +58,26 @@ fn the_only_worker_of_a_pool_takes_suspects_too() {
 }
 
 #[test]
-fn suspects_are_not_sent_ahead() {
+fn a_pool_of_one_worker_keeps_the_order() {
     let mut pool = Pool::quick(1);
     pool.submit(1);
     pool.skip();
     pool.submit_task(suspect(2));
     pool.submit(3);
-    pool.expect([send(1, 3)]);
-    pool.finishes(1, 1);
-    pool.finishes(1, 3);
-    pool.expect([begin(3), send(1, 2), begin(2)]);
+    pool.expect([send(1, 2), send(1, 3)]);
+}
+
+#[test]
+fn suspects_are_not_sent_ahead() {
+    let mut pool = Pool::quick(2);
+    pool.submit(1);
+    pool.submit(2);
+    pool.skip();
+    pool.submit_task(suspect(3));
+    pool.submit(4);
+    pool.expect([send(1, 4)]);
+    pool.finishes(2, 2);
+    pool.expect([send(2, 3), begin(3)]);
 }
 
 #[test]
@@ -87,4 +97,15 @@ fn suspects_are_run_before_a_pool_ends() {
     pool.skip();
     pool.finishes(2, 1);
     pool.expect([stop(1), stop(2)]);
+}
+
+#[test]
+fn an_idle_worker_does_not_leave_while_a_suspect_waits_for_one_more() {
+    let config = Config { idle_timeout: Some(secs(1)), ..config(2) };
+    let mut pool = Pool::with(config).warmed(1, secs(1));
+    pool.submit_task(suspect(1));
+    pool.after(secs(10));
+    pool.expect([start(2)]);
+    pool.ready(2);
+    pool.expect_besides_warmth([send(2, 1), begin(1)]);
 }
