@@ -79,7 +79,8 @@ async fn a_worker_is_replaced_after_as_many_tasks_as_it_may_run() {
     let second = ran[3];
     assert_eq!(ran, [first, first, first, second, second, second, last]);
     assert!(first != second && second != last);
-    assert!(process_gone(first) && process_gone(second));
+    let are_gone = || process_gone(first) && process_gone(second);
+    wait_until("the used up workers are gone", are_gone).await;
     assert_eq!(pool.stats().worker_deaths, 0);
 }
 
