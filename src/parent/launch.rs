@@ -271,3 +271,22 @@ impl Launch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_of_an_end_has_a_reason() {
+        let known = Exit { code: Some(3), signal: None };
+        for (start_method, reason) in [
+            (StartMethod::Spawn, "as other code of this program has waited for it, and the system"),
+            (StartMethod::ForkServer, "as its fork server has died before it, and the system"),
+        ] {
+            let launch = Launch { start_method, ..Launch::default() };
+            assert_eq!(launch.unknown_end(Some(known)), None);
+            let text = launch.unknown_end(None).unwrap();
+            assert!(text.contains(reason) && text.contains("Linux 6.15"), "{text}");
+        }
+    }
+}
