@@ -66,8 +66,9 @@ impl Builder {
         self
     }
 
-    /// The most workers at a time. They are started when there is work for them;
-    /// [`resize`](ProcessPoolExecutor::resize) changes the number later.
+    /// The most workers at a time, and so the most tasks. They are started when there is work for
+    /// them; [`resize`](ProcessPoolExecutor::resize) changes the number later. While some of them
+    /// are replaced there may be a few [more processes](Self::surge).
     ///
     /// Default: the number of CPUs that this process may use, its affinity mask and cgroup quota
     /// counted ([`std::thread::available_parallelism`]). Zero is an error; on Windows, which cannot
