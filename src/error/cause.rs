@@ -107,6 +107,15 @@ pub(crate) struct ErrorReport {
     pub(crate) cause: Cause,
 }
 
+impl ErrorReport {
+    /// The same of a task that has this label.
+    pub(super) fn labelled(self: Arc<Self>, label: Option<&Arc<str>>) -> Arc<Self> {
+        let Some(label) = label else { return self };
+        let label = Some(Arc::clone(label));
+        Arc::new(Self { label, ..Self::clone(&self) })
+    }
+}
+
 impl fmt::Display for ErrorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.label, self.subject) {

@@ -184,18 +184,18 @@ impl SubmitError {
 
     /// The same error of a task that has this label.
     pub(crate) fn labelled(self, label: Option<&Arc<str>>) -> Self {
-        match label {
-            None => self,
-            Some(_) => {
-                Self::new(ErrorReport { label: label.cloned(), ..ErrorReport::clone(&self.0) })
-            }
-        }
+        Self(self.0.labelled(label))
     }
 }
 
 impl TaskError {
     pub(crate) fn new(report: ErrorReport) -> Self {
         Self(Arc::new(report))
+    }
+
+    /// The same error of a task that has this label.
+    pub(crate) fn labelled(self, label: Option<&Arc<str>>) -> Self {
+        Self(self.0.labelled(label))
     }
 
     pub(crate) fn cause(&self) -> &Cause {

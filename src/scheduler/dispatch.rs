@@ -109,7 +109,7 @@ impl Scheduler {
         if !self.workers.get(id).is_some_and(Worker::is_idle) {
             return false;
         }
-        let starting = self.workers.tally().starting;
+        let starting = self.starting();
         let may_start = || self.has_place() && self.restarts.may_start(now, starting);
         self.workers.are_several_idle()
             || (starting == 0 && !may_start() && !self.is_last_for_others())
@@ -124,26 +124,31 @@ impl Scheduler {
     }
 
     fn start_workers(&mut self, now: Time) {
-        while self.restarts.may_start(now, self.workers.tally().starting) {
-            let is_successor = !self.wants_worker();
-            if is_successor && !self.wants_successor() {
-                return;
-            }
-            if self.vacancies > 0 && !is_successor {
+        while let Some(seat) = self.wanted_seat()
+            && self.restarts.may_start(now, self.starting())
+        {
+            if seat == Seat::Awaited {
+                self.counts.worker_restarts += 1;
+            } else if self.vacancies > 0 {
                 self.vacancies -= 1;
                 self.counts.worker_restarts += 1;
             }
-            self.counts.worker_restarts += u64::from(is_successor);
-            self.start_worker(now, is_successor);
+            self.start_worker(now, seat);
         }
     }
 
-    fn start_worker(&mut self, now: Time, is_successor: bool) {
+    /// For what a worker is to be started, if for anything.
+    fn wanted_seat(&self) -> Option<Seat> {
+        let successor = || self.wants_successor().then_some(Seat::Awaited);
+        self.wants_worker().then_some(Seat::Own).or_else(successor)
+    }
+
+    fn start_worker(&mut self, now: Time, seat: Seat) {
         let id = WorkerId(self.next_worker);
         self.next_worker += 1;
         self.counts.worker_starts += 1;
         let mut worker = Worker::starting(now, &self.config);
-        worker.seat = if is_successor { Seat::Awaited } else { Seat::Own };
+        worker.seat = seat;
         self.workers.push(id, worker, &self.config, self.surplus);
         self.actions.push_back(Action::Start(id));
         #[cfg(test)]
@@ -152,10 +157,7 @@ impl Scheduler {
 
     /// Whether a further worker would have something to do and may exist.
     pub(super) fn wants_worker(&self) -> bool {
-        if !matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
-            return false;
-        }
-        if !self.has_place() {
+        if !matches!(self.phase, Phase::Open | Phase::Draining { .. }) || !self.has_place() {
             return false;
         }
         // What waits beside an idle worker is worth none, and suspects wait beside one that is not
@@ -165,12 +167,16 @@ impl Scheduler {
         let wanted = wanted + if are_enough { 0 } else { self.queue.suspects() };
         let wanted = wanted.max(usize::from(self.warm_up));
         let too_few = self.phase == Phase::Open && self.serving() < self.least_workers();
-        too_few || self.workers.tally().starting < wanted
+        too_few || self.starting() < wanted
+    }
+
+    pub(super) fn starting(&self) -> usize {
+        self.workers.tally().starting as usize
     }
 
     /// Whether as many workers are up as are wanted without a task, or one at least.
     pub(super) fn is_warm(&self) -> bool {
-        self.workers.tally().up >= self.least_workers().max(1)
+        self.workers.tally().up as usize >= self.least_workers().max(1)
     }
 
     pub(super) fn tell_if_warm(&mut self) {
@@ -207,7 +213,7 @@ impl Scheduler {
     /// Whether as many workers as there are CPUs run brief tasks and have more of them. One more
     /// could only take its CPU from another one.
     fn are_enough_brisk(&self) -> bool {
-        self.tempo.is_brief() && self.workers.tally().brisk >= self.config.cpus
+        self.tempo.is_brief() && self.workers.tally().brisk as usize >= self.config.cpus
     }
 
     fn has_idle(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::base::WorkerId;
 impl Scheduler {
     /// Workers that are up, or come up, and stay.
     pub(super) fn serving(&self) -> usize {
-        self.workers.tally().serving
+        self.workers.tally().serving as usize
     }
 
     /// So many workers are kept, even without tasks.

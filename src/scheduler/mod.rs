@@ -473,7 +473,7 @@ impl Scheduler {
         consider(self.help_at());
         consider(self.shutdown_limit);
         consider(self.reminder);
-        let may_start = !self.restarts.waits_for_one(self.workers.tally().starting);
+        let may_start = !self.restarts.waits_for_one(self.starting());
         let starts = may_start && (self.wants_worker() || self.wants_successor());
         consider(starts.then(|| self.restarts.not_before()));
         (next < Time::MAX).then_some(next)
@@ -487,7 +487,7 @@ impl Scheduler {
 
     /// Tasks that wait to begin, those sent ahead included.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len() + self.workers.tally().ahead
+        self.queue.len() + self.workers.tally().ahead as usize
     }
 
     /// The least and the most workers that there may be.
@@ -496,7 +496,7 @@ impl Scheduler {
     }
 
     pub(crate) fn running(&self) -> usize {
-        self.workers.tally().busy
+        self.workers.tally().busy as usize
     }
 
     pub(crate) fn worker(&self, id: WorkerId) -> Option<WorkerView> {

@@ -42,26 +42,26 @@ impl Standing {
     };
 }
 
-/// Of one worker, or of all.
+/// Of one worker, or of all. It is copied and compared whenever a worker changes, so it is small.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// Tasks sent ahead.
-    pub(super) ahead: usize,
+    pub(super) ahead: u32,
     /// Workers that have a task.
-    pub(super) busy: usize,
-    pub(super) starting: usize,
-    pub(super) ready: usize,
+    pub(super) busy: u32,
+    pub(super) starting: u32,
+    pub(super) ready: u32,
     /// Those that are up, or come up, and stay.
-    pub(super) serving: usize,
+    pub(super) serving: u32,
     /// Workers that do nothing any more.
-    pub(super) stuck: usize,
+    pub(super) stuck: u32,
     /// The ready ones of those.
-    pub(super) up: usize,
+    pub(super) up: u32,
     /// Workers that have something to give to another one.
-    pub(super) helpable: usize,
+    pub(super) helpable: u32,
     /// Workers that have more than one task, of which they get rid soon, or give back what has not
     /// begun.
-    pub(super) brisk: usize,
+    pub(super) brisk: u32,
 }
 
 impl AddAssign for Tally {

@@ -110,7 +110,8 @@ impl Scheduler {
     /// All workers, but those that do nothing any more; of those no more are left out than there
     /// may be.
     fn counted_workers(&self) -> usize {
-        self.workers.len() - self.workers.tally().stuck.min(self.config.max_workers)
+        let stuck = self.workers.tally().stuck as usize;
+        self.workers.len() - stuck.min(self.config.max_workers)
     }
 
     fn has_free_place(&self) -> bool {
@@ -133,7 +134,7 @@ impl Scheduler {
 
     /// Whether a worker that is to be replaced has no successor on its way, and may have one.
     pub(super) fn wants_successor(&self) -> bool {
-        self.has_successors() && !self.surplus && self.lacks_successors() && self.may_exist()
+        self.lacks_successors() && self.has_successors() && !self.surplus && self.may_exist()
     }
 
     fn lacks_successors(&self) -> bool {
@@ -259,17 +260,22 @@ impl Worker {
     }
 
     pub(super) fn tenure(&self) -> Tenure {
-        let is_outgoing = self.due.is_some() || self.leaving.is_some();
+        if self.is_stuck() {
+            return Tenure::Stays;
+        }
         match self.stage {
             WorkerStage::Starting { .. } if self.is_successor() => Tenure::StartingSuccessor,
             WorkerStage::Ready if self.is_successor() => Tenure::ReadySuccessor,
-            _ if self.is_stuck() => Tenure::Stays,
             WorkerStage::Ready if self.leaving.is_some() => Tenure::Going,
             WorkerStage::Ready if self.due.is_some() => Tenure::Due,
-            WorkerStage::Starting { .. } | WorkerStage::Ready => Tenure::Stays,
-            _ if self.head().is_none() => Tenure::Stopping,
-            WorkerStage::Ending { .. } if is_outgoing => Tenure::Going,
-            WorkerStage::Ending { .. } | WorkerStage::Stopping { .. } => Tenure::Stays,
+            WorkerStage::Ending { .. } | WorkerStage::Stopping { .. } if self.head().is_none() => {
+                Tenure::Stopping
+            }
+            WorkerStage::Ending { .. } if self.due.or(self.leaving).is_some() => Tenure::Going,
+            WorkerStage::Starting { .. }
+            | WorkerStage::Ready
+            | WorkerStage::Ending { .. }
+            | WorkerStage::Stopping { .. } => Tenure::Stays,
         }
     }
 }

@@ -459,15 +459,15 @@ impl Worker {
             load: self.has_room(config, surplus).then_some(self.pipeline.len()),
             tenure: self.tenure(),
             tally: Tally {
-                ahead: self.ahead(),
-                busy: usize::from(busy),
-                starting: usize::from(matches!(self.stage, WorkerStage::Starting { .. })),
-                ready: usize::from(is_ready),
-                serving: usize::from(serves),
-                stuck: usize::from(self.is_stuck()),
-                up: usize::from(serves && is_ready),
-                brisk: usize::from(can_recall && self.is_brisk()),
-                helpable: usize::from(can_recall && self.movable() >= self.batch),
+                ahead: u32::try_from(self.ahead()).unwrap_or(u32::MAX),
+                busy: u32::from(busy),
+                starting: u32::from(matches!(self.stage, WorkerStage::Starting { .. })),
+                ready: u32::from(is_ready),
+                serving: u32::from(serves),
+                stuck: u32::from(self.is_stuck()),
+                up: u32::from(serves && is_ready),
+                brisk: u32::from(can_recall && self.is_brisk()),
+                helpable: u32::from(can_recall && self.movable() >= self.batch),
             },
             timeout: self.next_timeout().unwrap_or(Time::MAX),
             divides: if busy { self.divides_at().unwrap_or(Time::MAX) } else { Time::MAX },
@@ -488,8 +488,8 @@ impl Worker {
             }
             WorkerStage::Ready => {
                 let ends = [self.timeout_at(), self.patience_ends_at(), self.mercy_ends_at()];
-                let leaves = [self.must_begin_at(), self.must_leave_at(), self.aged_at()];
-                ends.into_iter().chain(leaves).flatten().min()
+                let terms = [self.must_begin_at(), self.must_leave_at(), self.aged_at()];
+                ends.into_iter().chain(terms).flatten().min()
             }
             WorkerStage::Ending { kill_at, .. } => kill_at,
         }

@@ -133,7 +133,6 @@ impl<R, S> Flow<R, S> {
 
     pub(super) fn set_label(&mut self, label: Arc<str>) {
         self.harvest.set_label(Arc::clone(&label));
-        self.yields.set_label(Arc::clone(&label));
         self.label = Some(label);
     }
 
@@ -179,7 +178,8 @@ impl<R, S> Flow<R, S> {
             self.bring_in();
         }
         if self.is_over() {
-            return Poll::Ready(self.take_last_words().map(|error| (self.taken, Err(error))));
+            let error = self.take_last_words().map(|error| error.labelled(self.label.as_ref()));
+            return Poll::Ready(error.map(|error| (self.taken, Err(error))));
         }
         self.rested = self.yielded;
         if sated {
@@ -195,15 +195,16 @@ impl<R, S> Flow<R, S> {
     #[inline]
     fn pop(&mut self, pop: impl Fn(&mut Yields<R>) -> Option<Item<R>>) -> Option<Item<R>> {
         self.yielded += 1; // counts even if the item's `Deserialize` panics
-        let item = pop(&mut self.yields);
-        if item.is_none() {
+        let Some((number, result)) = pop(&mut self.yields) else {
             self.yielded -= 1;
-        } else if self.sealed.is_some() {
+            return None;
+        };
+        if self.sealed.is_some() {
             // Nobody polls the stream while the result is looked at; a place that it was given
             // meanwhile would be missing to others.
             self.room = PollSemaphore::new(self.pool.queue());
         }
-        item
+        Some((number, result.map_err(|error| error.labelled(self.label.as_ref()))))
     }
 
     pub(super) fn size_hint(&self) -> (usize, Option<usize>)
@@ -274,7 +275,6 @@ impl<R, S> Flow<R, S> {
     }
 
     fn refuse(&mut self, first: u64, count: u32, error: SubmitError) {
-        let error = error.labelled(self.label.as_ref());
         self.yields.add(Part::refused(first, count, error.into()));
     }
 
@@ -371,8 +371,7 @@ impl<R, S> Flow<R, S> {
     fn too_late(&self, subject: Subject) -> TaskError {
         let limit = self.limit.as_ref().map(|limit| limit.duration);
         let cause = Cause::MapTimedOut(limit.unwrap_or_default());
-        let label = self.label.clone();
-        TaskError::new(ErrorReport { subject, label, worker: None, attempt: 1, cause })
+        TaskError::new(ErrorReport { subject, label: None, worker: None, attempt: 1, cause })
     }
 
     /// Cancels all items that have not begun, and aborts the others if `abort` says so. Parts that

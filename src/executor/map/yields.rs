@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
@@ -16,7 +15,6 @@ use crate::wire::message::Outcome;
 /// Parts that are to be yielded.
 pub(super) struct Yields<R> {
     function: &'static str,
-    label: Option<Arc<str>>,
     max_payload: usize,
     /// The one whose items are yielded now; what is left of it.
     current: Option<Part>,
@@ -39,7 +37,6 @@ impl<R> Yields<R> {
         let waiting = Waiting::InOrder(BTreeMap::new());
         Self {
             function,
-            label: None,
             max_payload,
             current: None,
             position: 0,
@@ -47,10 +44,6 @@ impl<R> Yields<R> {
             next: 0,
             result: PhantomData,
         }
-    }
-
-    pub(super) fn set_label(&mut self, label: Arc<str>) {
-        self.label = Some(label);
     }
 
     pub(super) fn set_unordered(&mut self) {
@@ -105,7 +98,6 @@ impl<R: DeserializeOwned> Yields<R> {
         part.task = TaskId(task.0 + 1);
         part.count -= 1;
         self.next = number + 1;
-        let name = (self.function, &self.label);
         let result = match &part.content {
             Content::Entries { worker, bytes, .. } => {
                 match split_entry(bytes.get(self.position..).unwrap_or_default()) {
@@ -115,15 +107,15 @@ impl<R: DeserializeOwned> Yields<R> {
                         match (outcome != Outcome::Returned).then(told).flatten() {
                             None => decode(entry).map_err(|error| {
                                 let cause = Cause::decoding(self.function, error);
-                                item_error(name, task, *worker, cause)
+                                item_error(self.function, task, *worker, cause)
                             }),
-                            Some(cause) => Err(item_error(name, task, *worker, cause)),
+                            Some(cause) => Err(item_error(self.function, task, *worker, cause)),
                         }
                     }
                     Err(error) => {
                         let error = Fault::Custom(error.to_string()).into();
                         let cause = Cause::decoding(self.function, error);
-                        Err(item_error(name, task, *worker, cause))
+                        Err(item_error(self.function, task, *worker, cause))
                     }
                 }
             }
@@ -138,12 +130,7 @@ impl<R: DeserializeOwned> Yields<R> {
 }
 
 #[cold]
-fn item_error(
-    (function, label): (&'static str, &Option<Arc<str>>),
-    task: TaskId,
-    worker: WorkerId,
-    cause: Cause,
-) -> TaskError {
-    let (subject, label) = (Subject::Task(task, function), label.clone());
-    TaskError::new(ErrorReport { subject, label, worker: Some(worker), attempt: 1, cause })
+fn item_error(function: &'static str, task: TaskId, worker: WorkerId, cause: Cause) -> TaskError {
+    let (subject, worker) = (Subject::Task(task, function), Some(worker));
+    TaskError::new(ErrorReport { subject, label: None, worker, attempt: 1, cause })
 }
