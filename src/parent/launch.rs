@@ -57,7 +57,7 @@ pub(crate) struct Launch {
     /// What the pool has found for it.
     pub(crate) shared_memory: usize,
     /// Which of them this process was in when the pool was built.
-    pub(crate) cgroup: Option<MemoryCgroup>,
+    pub(crate) cgroup: Option<&'static MemoryCgroup>,
     pub(crate) max_tasks_per_child: Option<u64>,
     pub(crate) max_memory_per_child: Option<u64>,
     pub(crate) preload: Option<Call>,
@@ -113,12 +113,12 @@ impl Launch {
 
     /// The most bytes that this process and its workers may have together.
     pub(crate) fn memory_limit(&self) -> Option<u64> {
-        self.cgroup.as_ref()?.limit()
+        self.cgroup?.limit()
     }
 
     /// For a worker that is about to be started.
     pub(super) fn oom_watch(&self) -> OomWatch {
-        OomWatch::new(self.cgroup.as_ref())
+        OomWatch::new(self.cgroup)
     }
 
     /// Of a fork server that several pools share.

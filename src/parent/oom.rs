@@ -11,20 +11,20 @@ static EXPLAINED: AtomicU64 = AtomicU64::new(0);
 
 /// Looks at the count from the start of a worker on.
 pub(super) struct OomWatch {
-    group: Option<MemoryCgroup>,
+    group: Option<&'static MemoryCgroup>,
     at_start: Option<u64>,
 }
 
 impl OomWatch {
-    pub(super) fn new(group: Option<&MemoryCgroup>) -> Self {
+    pub(super) fn new(group: Option<&'static MemoryCgroup>) -> Self {
         let at_start = group.and_then(MemoryCgroup::oom_kills);
-        Self { group: group.cloned(), at_start }
+        Self { group, at_start }
     }
 
     /// Whether a worker that was killed by somebody else than its pool may be one of those. `None`
     /// if nobody counts.
     pub(super) fn explains_kill(&self) -> Option<bool> {
-        let (before, now) = (self.at_start?, self.group.as_ref()?.oom_kills()?);
+        let (before, now) = (self.at_start?, self.group?.oom_kills()?);
         Some(explains(&EXPLAINED, before, now))
     }
 }

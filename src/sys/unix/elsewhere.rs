@@ -135,7 +135,7 @@ impl WipedPage {
 pub(crate) enum MemoryCgroup {}
 
 impl MemoryCgroup {
-    pub(crate) fn own() -> Option<Self> {
+    pub(crate) fn own() -> Option<&'static Self> {
         None
     }
 

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The group that this process is in, in the hierarchy that has memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,10 +15,15 @@ pub(crate) struct MemoryCgroup {
 }
 
 impl MemoryCgroup {
-    /// `None` if there is none, or it cannot be seen.
-    pub(crate) fn own() -> Option<Self> {
-        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-        Self::find(&groups, &fs::read_to_string("/proc/self/mountinfo").ok()?)
+    /// `None` if there is none, or it cannot be seen. It is looked for once: a list of all mounts
+    /// is long, and a service seldom moves.
+    pub(crate) fn own() -> Option<&'static Self> {
+        static OWN: OnceLock<Option<MemoryCgroup>> = OnceLock::new();
+        let look = || {
+            let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+            Self::find(&groups, &fs::read_to_string("/proc/self/mountinfo").ok()?)
+        };
+        OWN.get_or_init(look).as_ref()
     }
 
     /// From what the kernel says of the groups of a process, and of what is mounted where.
