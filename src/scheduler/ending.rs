@@ -7,6 +7,7 @@ use super::action::{
 };
 use super::restarts::delay;
 use super::task::Task;
+use super::tenure::Departure;
 use super::worker::{Mercy, Recall, Sent, Sentence, Worker, WorkerStage};
 use super::{Phase, Scheduler};
 use crate::base::WorkerId;
@@ -152,7 +153,7 @@ impl Scheduler {
     /// A worker does nothing any more: what it was sent goes to others, and another one may take
     /// its place at once, whenever it ends.
     fn give_up(&mut self, id: WorkerId) {
-        self.update(id, |worker| worker.leaving = Some(LeaveReason::Stuck));
+        self.update(id, |worker| worker.departure = Some(Departure::Leaving(LeaveReason::Stuck)));
         let is_succeeded = self.workers.get(id).is_some_and(Worker::is_succeeded);
         self.vacancies += u64::from(!is_succeeded);
         self.release_keys(id);

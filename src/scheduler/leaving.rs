@@ -3,6 +3,7 @@
 
 use super::Scheduler;
 use super::action::{Action, LeaveReason, Time};
+use super::tenure::Departure;
 use super::worker::{Worker, WorkerStage};
 use crate::base::WorkerId;
 
@@ -40,7 +41,7 @@ impl Scheduler {
         if !runs {
             return self.stop(now, id, reason);
         }
-        self.update(id, |worker| worker.leaving = Some(reason));
+        self.update(id, |worker| worker.departure = Some(Departure::Leaving(reason)));
         self.release_keys(id);
         if recallable {
             self.recall(id);
@@ -52,7 +53,7 @@ impl Scheduler {
         let Some(worker) = self.workers.get(id).filter(|worker| worker.is_idle()) else { return };
         let used_up = worker.is_used_up(0, &self.config).then_some(LeaveReason::UsedUp);
         let surplus = || self.is_surplus().then_some(LeaveReason::Surplus);
-        if let Some(reason) = worker.leaving.or(used_up).or_else(surplus) {
+        if let Some(reason) = worker.leaving().or(used_up).or_else(surplus) {
             self.stop(now, id, reason);
         }
     }

@@ -19,7 +19,7 @@
 use std::time::Duration;
 
 use super::action::{LeaveReason, Time};
-use super::tenure::{LeaveBy, Seat, Tenure, Tenures};
+use super::tenure::{Departure, LeaveBy, Seat, Tenure, Tenures};
 use super::worker::{Sentence, Worker, WorkerStage};
 use super::{Phase, Scheduler};
 use crate::base::WorkerId;
@@ -31,7 +31,7 @@ impl Scheduler {
         if !self.has_successors() || !self.workers.get(id).is_some_and(is_up) {
             return self.dismiss(now, id, reason);
         }
-        self.update(id, |worker| worker.due = Some(reason));
+        self.update(id, |worker| worker.departure = Some(Departure::Due(reason)));
     }
 
     /// Every worker of now is to be replaced, within such a time if there is one.
@@ -192,7 +192,7 @@ impl Scheduler {
     }
 
     fn dismiss_due(&mut self, now: Time, id: WorkerId) {
-        let reason = self.workers.get(id).and_then(|worker| worker.due);
+        let reason = self.workers.get(id).and_then(Worker::due);
         self.dismiss(now, id, reason.unwrap_or(LeaveReason::Recycled));
     }
 
@@ -214,7 +214,7 @@ impl Scheduler {
         let due = self.workers.get(id).filter(|worker| worker.tenure() == Tenure::Due);
         due.is_some_and(|worker| {
             let may_be_early = worker.tasks_completed > 0 && self.lacks_successors();
-            worker.due != Some(LeaveReason::UsedUp) || may_be_early
+            worker.due() != Some(LeaveReason::UsedUp) || may_be_early
         })
     }
 
@@ -241,6 +241,22 @@ impl Scheduler {
 }
 
 impl Worker {
+    /// Why it takes no more tasks.
+    pub(super) fn leaving(&self) -> Option<LeaveReason> {
+        match self.departure {
+            Some(Departure::Leaving(reason)) => Some(reason),
+            Some(Departure::Due(_)) | None => None,
+        }
+    }
+
+    /// Why it is to be replaced, if it goes on until then.
+    pub(super) fn due(&self) -> Option<LeaveReason> {
+        match self.departure {
+            Some(Departure::Due(reason)) => Some(reason),
+            Some(Departure::Leaving(_)) | None => None,
+        }
+    }
+
     /// A successor has its place.
     pub(super) fn give_place(&mut self) {
         self.seat = Seat::Given;
@@ -266,12 +282,12 @@ impl Worker {
         match self.stage {
             WorkerStage::Starting { .. } if self.is_successor() => Tenure::StartingSuccessor,
             WorkerStage::Ready if self.is_successor() => Tenure::ReadySuccessor,
-            WorkerStage::Ready if self.leaving.is_some() => Tenure::Going,
-            WorkerStage::Ready if self.due.is_some() => Tenure::Due,
+            WorkerStage::Ready if self.leaving().is_some() => Tenure::Going,
+            WorkerStage::Ready if self.due().is_some() => Tenure::Due,
             WorkerStage::Ending { .. } | WorkerStage::Stopping { .. } if self.head().is_none() => {
                 Tenure::Stopping
             }
-            WorkerStage::Ending { .. } if self.due.or(self.leaving).is_some() => Tenure::Going,
+            WorkerStage::Ending { .. } if self.departure.is_some() => Tenure::Going,
             WorkerStage::Starting { .. }
             | WorkerStage::Ready
             | WorkerStage::Ending { .. }

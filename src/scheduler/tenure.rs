@@ -1,6 +1,6 @@
 //! What a worker is in the order of [succession](super::succession).
 
-use super::action::Time;
+use super::action::{LeaveReason, Time};
 
 /// Whether a worker stays, goes, or comes in place of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,15 @@ pub(super) enum Seat {
     Awaited,
     /// A successor has it.
     Given,
+}
+
+/// Why a worker is to go, and how soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// It is sent tasks until a successor is ready.
+    Due(LeaveReason),
+    /// It takes no more tasks, and stops when it has none left.
+    Leaving(LeaveReason),
 }
 
 /// What is to become of a worker that is replaced within a time.

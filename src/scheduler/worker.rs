@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A ready worker whose task is to be ended is first asked, and if that task is known to look for
-//! it, has [`Mercy`] before it is being ended. A ready worker with a [`Worker::leaving`] takes no
+//! it, has [`Mercy`] before it is being ended. A ready worker with a [reason to leave](Departure::Leaving) takes no
 //! more tasks, and stops when it has none left.
 
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ use super::action::{Config, LeaveReason, Time};
 use super::front::Front;
 use super::standing::{Standing, Tally};
 use super::task::{Key, Task};
-use super::tenure::{LeaveBy, Seat};
+use super::tenure::{Departure, LeaveBy, Seat};
 use crate::base::TaskId;
 
 /// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
@@ -117,10 +117,7 @@ pub(super) struct Worker {
     /// begun.
     begun: usize,
     pub(super) mercy: Mercy,
-    /// Why it takes no more tasks and stops when it has none left.
-    pub(super) leaving: Option<LeaveReason>,
-    /// Why it is to be replaced once a successor is ready.
-    pub(super) due: Option<LeaveReason>,
+    pub(super) departure: Option<Departure>,
     pub(super) seat: Seat,
     /// It is replaced within a time.
     pub(super) leave_by: Option<LeaveBy>,
@@ -155,8 +152,7 @@ impl Worker {
             recall: Recall::None,
             begun: 0,
             mercy: Mercy::Unheard,
-            leaving: None,
-            due: None,
+            departure: None,
             seat: Seat::Own,
             leave_by: None,
             up_since: now,
@@ -179,7 +175,7 @@ impl Worker {
     /// It is up, or comes up, and may be sent tasks.
     pub(super) fn serves(&self) -> bool {
         matches!(self.stage, WorkerStage::Starting { .. } | WorkerStage::Ready)
-            && self.leaving.is_none()
+            && self.leaving().is_none()
             && !self.is_successor()
     }
 
@@ -189,7 +185,7 @@ impl Worker {
 
     /// It was given up, as it did nothing.
     pub(super) fn is_stuck(&self) -> bool {
-        self.leaving == Some(LeaveReason::Stuck)
+        self.leaving() == Some(LeaveReason::Stuck)
     }
 
     /// Whether one less is there after its end than should be. One that is stuck does not count any
@@ -247,7 +243,7 @@ impl Worker {
 
     fn takes_more(&self, config: &Config) -> bool {
         self.is_ready()
-            && self.leaving.is_none()
+            && self.leaving().is_none()
             && !self.is_successor()
             && !self.blocked
             && !self.is_sentenced()
@@ -276,7 +272,7 @@ impl Worker {
     /// more. One that ran too long has begun.
     pub(super) fn gives_all_back(&self) -> bool {
         let sentence = self.head().and_then(|head| head.sentence);
-        self.leaving.is_some() || sentence.is_some_and(|sentence| sentence != Sentence::Timeout)
+        self.leaving().is_some() || sentence.is_some_and(|sentence| sentence != Sentence::Timeout)
     }
 
     /// Whether the running task is to be ended.
@@ -335,7 +331,7 @@ impl Worker {
 
     /// Until when it must show that it does anything.
     pub(super) fn must_begin_at(&self) -> Option<Time> {
-        let is_sure = !self.recallable || self.leaving.is_some();
+        let is_sure = !self.recallable || self.leaving().is_some();
         let waits = self.head().is_some_and(|head| head.sentence.is_none()) && !is_sure;
         self.front.must_begin_at().filter(|_| waits)
     }
@@ -436,12 +432,12 @@ impl Worker {
 
     /// Whether it may be idle for too long.
     fn may_idle_out(&self) -> bool {
-        self.is_idle() && self.serves() && self.due.is_none()
+        self.is_idle() && self.serves() && self.departure.is_none()
     }
 
     /// When it is too old, unless it is to be replaced already.
     pub(super) fn aged_at(&self) -> Option<Time> {
-        Some(self.aged_at).filter(|at| *at < Time::MAX && self.serves() && self.due.is_none())
+        Some(self.aged_at).filter(|at| *at < Time::MAX && self.serves() && self.departure.is_none())
     }
 
     /// When it has to be hurried, as it is replaced within a time.
