@@ -35,8 +35,8 @@ pub(crate) enum BuildErrorKind {
     )]
     NotInitialised,
     #[error(
-        "`{0}` is up to the fork server that the pool shares: set it where that is built, by \
-         `ForkServer::builder()`"
+        "`{0}` is up to the fork server that the pool shares, and cannot be chosen for the pool; what \
+         can be chosen for the server is set by `ForkServer::builder()`"
     )]
     OfForkServer(&'static str),
     #[error("two functions have the same name and cannot be told apart: {0}")]

@@ -109,6 +109,7 @@ impl Builder {
 #[must_use = "call `build` to make a fork server"]
 pub struct ForkServerBuilder {
     launch: Launch,
+    inner_threads: Option<usize>,
     preload: Option<Result<Call, BuildErrorKind>>,
     hooks: Vec<Result<(HookStage, Call), BuildErrorKind>>,
 }
@@ -185,6 +186,14 @@ impl ForkServerBuilder {
         self
     }
 
+    /// How many threads libraries that compute with threads are to have in each worker of each
+    /// pool; see [`Builder::inner_threads`]. Zero stands for one: how many workers will have to
+    /// share the CPUs is not known here. Default: nothing is said.
+    pub fn inner_threads(mut self, count: usize) -> Self {
+        self.inner_threads = Some(count.max(1));
+        self
+    }
+
     program_settings! { launch.program }
 
     /// Makes the handle. The server itself is started when it is needed.
@@ -199,6 +208,6 @@ impl ForkServerBuilder {
         let preload = self.preload.transpose()?;
         let hooks = self.hooks.into_iter().collect::<Result<_, _>>()?;
         let launch = Launch { preload, hooks, ..self.launch };
-        Ok(ForkServer(SharedServer::new(launch.of_server(), &runtime)))
+        Ok(ForkServer(SharedServer::new(launch.of_server(self.inner_threads), &runtime)))
     }
 }

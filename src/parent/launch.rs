@@ -56,7 +56,7 @@ pub(crate) struct Launch {
     pub(crate) max_payload: usize,
     /// What the pool has found for it.
     pub(crate) shared_memory: usize,
-    /// Which of them this process was in when the pool was built.
+    /// The control group that this process was in when the pool was built.
     pub(crate) cgroup: Option<&'static MemoryCgroup>,
     pub(crate) max_tasks_per_child: Option<u64>,
     pub(crate) max_memory_per_child: Option<u64>,
@@ -106,8 +106,8 @@ impl Launch {
     }
 
     /// Looks at what is around this process, from which workers are started later.
-    pub(crate) fn settle(&mut self) {
-        self.program.settle();
+    pub(crate) fn settle(&mut self, inner_threads: Option<usize>) {
+        self.program.settle(inner_threads);
         self.cgroup = MemoryCgroup::own();
     }
 
@@ -122,9 +122,9 @@ impl Launch {
     }
 
     /// Of a fork server that several pools share.
-    pub(crate) fn of_server(mut self) -> Self {
+    pub(crate) fn of_server(mut self, inner_threads: Option<usize>) -> Self {
         self.start_method = StartMethod::ForkServer;
-        self.program.settle();
+        self.program.settle(inner_threads);
         self
     }
 

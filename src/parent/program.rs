@@ -208,8 +208,6 @@ const INNER_THREADS: [&str; 9] = [
 /// How an environment differs from that of this process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
-    /// How many threads libraries are told to have, unless they are told otherwise.
-    inner_threads: Option<usize>,
     /// It inherits nothing.
     clear: bool,
     /// In the order in which they were asked for. `None` removes a variable.
@@ -226,25 +224,16 @@ impl Environment {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self { clear: true, changes: Vec::new(), ..*self };
+        *self = Self { clear: true, changes: Vec::new() };
     }
 
     fn is_untouched(&self) -> bool {
         !self.clear && self.changes.is_empty()
     }
 
-    pub(crate) fn set_inner_threads(&mut self, count: usize) {
-        self.inner_threads = Some(count);
-    }
-
-    fn prepare(&self, command: &mut Command, has: impl Fn(&str) -> bool) {
+    fn prepare(&self, command: &mut Command) {
         if self.clear {
             command.env_clear();
-        }
-        if let Some(count) = self.inner_threads {
-            let is_inherited = |name: &&str| !self.clear && has(name);
-            let told = INNER_THREADS.into_iter().filter(|name| !is_inherited(name));
-            command.envs(told.map(|name| (name, count.to_string())));
         }
         for (key, value) in &self.changes {
             match value {
@@ -269,7 +258,7 @@ impl Program {
         let changes = changes.map(|(key, value)| (key.into(), value.map(Into::into)));
         Self {
             command: Some(words.collect()),
-            env: Environment { changes: changes.collect(), ..Environment::default() },
+            env: Environment { clear: false, changes: changes.collect() },
             current_dir: command.get_current_dir().map(absolute),
             ..Self::default()
         }
@@ -282,9 +271,21 @@ impl Program {
         self.current_dir = other.current_dir.or(self.current_dir.take());
     }
 
-    /// From now on it does not matter what changes in this process.
-    pub(crate) fn settle(&mut self) {
-        self.surroundings = Some(Arc::new(Surroundings::now()));
+    /// From now on it does not matter what changes in this process. Libraries are told how many
+    /// threads to have, if that is said, unless they are told otherwise. A program that was settled
+    /// before, such as that of a shared server, stays as it was.
+    pub(crate) fn settle(&mut self, inner_threads: Option<usize>) {
+        if self.surroundings.is_some() {
+            return;
+        }
+        let surroundings = Surroundings::now();
+        if let Some(count) = inner_threads {
+            let is_inherited = |name: &&str| !self.env.clear && surroundings.has_variable(name);
+            let told = INNER_THREADS.into_iter().filter(|name| !is_inherited(name));
+            let told = told.map(|name| (name.into(), Some(count.to_string().into())));
+            self.env.changes.splice(..0, told.collect::<Vec<_>>());
+        }
+        self.surroundings = Some(Arc::new(surroundings));
     }
 
     /// The name of one of the settings that were made, but for limits, which workers see to.
@@ -329,13 +330,10 @@ impl Program {
         };
         let for_any = self.command.is_some();
         command.arg(Flag::new(role, Registry::copy_id(), for_any).text());
-        match &self.surroundings {
-            Some(surroundings) => {
-                surroundings.prepare(&mut command);
-                self.env.prepare(&mut command, |name| surroundings.has_variable(name));
-            }
-            None => self.env.prepare(&mut command, |name| std::env::var_os(name).is_some()),
+        if let Some(surroundings) = &self.surroundings {
+            surroundings.prepare(&mut command);
         }
+        self.env.prepare(&mut command);
         pass_on(&mut command, &self.pass_fds).map_err(|error| {
             let text = format!("`pass_fds` cannot be passed on: {error}");
             io::Error::new(error.kind(), text)

@@ -19,7 +19,7 @@ use crate::pool::admission::Pool;
 use crate::pool::commons::Commons;
 use crate::pool::engine::{self, Engine};
 use crate::pool::exits::ExitHook;
-use crate::pool::size::{allowed_workers, cpus, cpus_for_each, default_workers};
+use crate::pool::size::{allowed_workers, cpus, default_workers, inner_threads};
 use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
 use crate::wire::message::HookStage;
 use crate::wire::role::{is_uninitialised_worker, report_missing_init};
@@ -125,10 +125,10 @@ impl Settings {
         let failed_output = FailedOutput::default();
         let mut launch =
             Launch { failed_output, preload, hooks, initializer, exit_hook, ..self.launch };
-        launch.settle();
+        launch.settle(self.inner_threads.map(|count| inner_threads(count, max_workers)));
         let share = || share(launch.memory_limit(), max_workers);
         launch.shared_memory = self.shared_memory.unwrap_or_else(share);
-        let launch = Arc::new(told_of_threads(launch, self.inner_threads, max_workers));
+        let launch = Arc::new(launch);
         let start = start.unwrap_or_else(|| starter(&launch, self.fork_server, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));
         let (name, capacity) = (launch.name.clone(), self.queue_capacity);
@@ -182,15 +182,6 @@ impl Settings {
             brief_row: BRIEF_ROW,
         })
     }
-}
-
-/// With its libraries told how many threads to have, if that is asked for.
-fn told_of_threads(mut launch: Launch, threads: Option<usize>, max_workers: usize) -> Launch {
-    if let Some(count) = threads {
-        let count = if count == 0 { cpus_for_each(max_workers) } else { count };
-        launch.program.env.set_inner_threads(count);
-    }
-    launch
 }
 
 /// What starts workers.

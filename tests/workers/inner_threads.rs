@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(target_os = "linux")]
+use procpool::ForkServer;
 use procpool::{Builder, Process, ProcessPoolExecutor, StartMethod};
 
 use crate::common::in_time;
@@ -94,4 +96,17 @@ async fn what_the_service_was_told_itself_counts() {
     let mut expected = all(2);
     expected.insert("RAYON_NUM_THREADS".to_owned(), "5".to_owned());
     assert_eq!(in_time(service.spawn()).await.unwrap(), expected);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn workers_of_a_shared_server_have_what_it_was_told() {
+    for (asked, count) in [(3, 3), (0, 1)] {
+        let server = ForkServer::builder().env_clear().env("OMP_NUM_THREADS", "7");
+        let server = server.inner_threads(asked).build().unwrap();
+        let mut expected = all(count);
+        expected.insert("OMP_NUM_THREADS".to_owned(), "7".to_owned());
+        let builder = ProcessPoolExecutor::builder().max_workers(1).fork_server(&server);
+        assert_eq!(ask(builder).await, expected);
+    }
 }
