@@ -74,9 +74,9 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
         return refuse(&socket, Vec::new());
     }
     let (hello, args) = split_header::<ServerHello>(body)?;
-    let preload_length = hello.preload.map_or(0, |call| call.length);
-    let preload_args = 0..args.len().min(usize::try_from(preload_length).unwrap_or(args.len()));
-    let hooks = ServerHooks::new(&hello, &args[preload_args.end..]);
+    let mut left = 0..args.len();
+    let preload_call = hello.preload.map(|call| (call.function, call.take_arguments(&mut left)));
+    let hooks = ServerHooks::new(&hello, args, left);
     let args = args.len();
     let functions = match Registry::global().resolve(&hello.functions) {
         Ok(functions) => functions,
@@ -92,9 +92,9 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
     let before = open_descriptors().into_iter().collect();
     let prepared = single_threaded_at_start().and_then(|()| {
         let line = line.map_err(|error| untied(&error))?;
-        if let Some(call) = hello.preload {
-            let args = incoming.payload_part(args, preload_args);
-            alone(|| preload(&functions, call.function, args))?;
+        if let Some((function, part)) = preload_call {
+            let args = incoming.payload_part(args, part);
+            alone(|| preload(&functions, function, args))?;
         }
         let (proof, remarks) = ready_to_fork(&before)?;
         Ok((line, proof, remarks))

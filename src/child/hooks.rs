@@ -1,5 +1,7 @@
 //! Hooks around a fork.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::call::cut_failure;
@@ -23,14 +25,11 @@ struct Hook {
 }
 
 impl ServerHooks {
-    /// Takes from the arguments what is theirs.
-    pub(super) fn new(hello: &ServerHello, mut arguments: &[u8]) -> Self {
+    /// Takes what is theirs of what is left of the arguments.
+    pub(super) fn new(hello: &ServerHello, arguments: &[u8], mut left: Range<usize>) -> Self {
         let mut take = |calls: &[CallHeader]| {
             let hook = |call: &CallHeader| {
-                let length =
-                    arguments.len().min(usize::try_from(call.length).unwrap_or(usize::MAX));
-                let (own, rest) = arguments.split_at(length);
-                arguments = rest;
+                let own = &arguments[call.take_arguments(&mut left)];
                 Hook { function: call.function, arguments: Bytes::copy_from_slice(own) }
             };
             calls.iter().map(hook).collect()

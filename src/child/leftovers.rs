@@ -1,6 +1,7 @@
 //! What keeps a process from being forked, or would be shared by workers: said by name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::sys::descriptor::RawDescriptor;
 use crate::sys::fork::{HeldOpen, OtherThread, has_loaded, held, inherited_thread_name};
@@ -115,8 +116,11 @@ impl ThreadNames {
                  `_RJEM_MALLOC_CONF=background_thread:false` (in C, `MALLOC_CONF`)",
             );
         }
-        let libraries = LIBRARIES.iter().filter(|(part, _)| self.unnamed > 0 && has_loaded(part));
-        hints.extend(libraries.map(|(_, hint)| *hint));
+        if self.unnamed > 0 {
+            let is_loaded = |parts: &[&str]| parts.iter().any(|part| has_loaded(part));
+            let loaded = LIBRARIES.iter().filter(|(parts, _)| is_loaded(parts));
+            hints.extend(loaded.map(|(_, hint)| *hint));
+        }
         if hints.is_empty() && (self.unnamed > 0 || self.has("rayon")) {
             hints.push(
                 "rayon's global pool keeps its threads: load in a `rayon::ThreadPool` of your own, \
@@ -127,8 +131,8 @@ impl ThreadNames {
     }
 }
 
-impl std::fmt::Display for ThreadNames {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ThreadNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut texts: Vec<_> = self.counts.iter().take(MOST).map(counted).collect();
         if self.unnamed > 0 {
             texts.push(format!("{} without a name of their own", self.unnamed));
@@ -143,16 +147,18 @@ fn counted((name, count): (&String, &usize)) -> String {
 
 const JEMALLOC: &str = "jemalloc_bg_thd";
 
-/// Libraries whose threads have no name, and how they are told to start none.
-const LIBRARIES: [(&str, &str); 5] = [
+/// Libraries whose threads have no name, by parts of the names of their files, and how they are told
+/// to start none.
+const LIBRARIES: [(&[&str], &str); 3] = [
     (
-        "openblas",
+        &["openblas"],
         "OpenBLAS is loaded, which starts none with `.env(\"OPENBLAS_NUM_THREADS\", \"1\")`",
     ),
-    ("mkl_", "MKL is loaded, which starts none with `.env(\"MKL_NUM_THREADS\", \"1\")`"),
-    ("libgomp", "OpenMP is loaded, which starts none with `.env(\"OMP_NUM_THREADS\", \"1\")`"),
-    ("libomp", "OpenMP is loaded, which starts none with `.env(\"OMP_NUM_THREADS\", \"1\")`"),
-    ("libiomp", "OpenMP is loaded, which starts none with `.env(\"OMP_NUM_THREADS\", \"1\")`"),
+    (&["mkl_"], "MKL is loaded, which starts none with `.env(\"MKL_NUM_THREADS\", \"1\")`"),
+    (
+        &["libgomp", "libomp", "libiomp"],
+        "OpenMP is loaded, which starts none with `.env(\"OMP_NUM_THREADS\", \"1\")`",
+    ),
 ];
 
 #[cfg(test)]

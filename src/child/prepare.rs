@@ -41,24 +41,19 @@ pub(super) fn prepare(
     incoming: &mut Incoming<'_>,
     payload: usize,
 ) -> Result<(), Unprepared> {
-    let mut begin = 0;
-    let mut next = |length: u64| {
-        let length = usize::try_from(length).unwrap_or(payload).min(payload - begin);
-        begin += length;
-        begin - length..begin
-    };
+    let mut left = 0..payload;
     if let Some(call) = hello.preload {
-        let args = incoming.payload_part(payload, next(call.length));
+        let args = incoming.payload_part(payload, call.take_arguments(&mut left));
         preload(functions, call.function, args).map_err(Unprepared::Preload)?;
     }
     for (number, call) in hello.after_fork.iter().enumerate() {
-        let args = incoming.payload_part(payload, next(call.length));
+        let args = incoming.payload_part(payload, call.take_arguments(&mut left));
         build(functions, call.function, args).map_err(|failure| {
             Unprepared::Hook(HookFailure::new(HookStage::After, number, failure))
         })?;
     }
     if let Some(function) = hello.initializer {
-        initialise(functions, function, incoming.payload_part(payload, begin..payload))
+        initialise(functions, function, incoming.payload_part(payload, left))
             .map_err(Unprepared::Initializer)?;
     }
     Ok(())

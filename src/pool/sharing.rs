@@ -18,16 +18,16 @@ impl Settings {
     }
 
     fn setting_of_server(&self) -> Option<&'static str> {
-        let own_hook = self.hooks.iter().flatten().map(|hook| hook.0);
-        let own_hook = own_hook.filter(|stage| *stage != HookStage::After).map(HookStage::name);
         let is_spawn = self.launch.start_method == StartMethod::Spawn;
         let chosen = [
             (is_spawn, "start_method"),
             (self.preload.is_some(), "preload"),
             (self.inner_threads.is_some(), "inner_threads"),
         ];
-        let chosen = chosen.into_iter().find(|(is_chosen, _)| *is_chosen).map(|(_, name)| name);
-        chosen.or_else(|| self.launch.program.first_setting()).or_else(|| own_hook.clone().next())
+        let chosen = chosen.into_iter().filter(|(is_chosen, _)| *is_chosen).map(|(_, name)| name);
+        let stages = self.hooks.iter().flatten().map(|hook| hook.0);
+        let hooks = stages.filter(|stage| *stage != HookStage::After).map(HookStage::name);
+        chosen.chain(self.launch.program.first_setting()).chain(hooks).next()
     }
 
     fn take_over(&mut self, server: &SharedServer) {

@@ -1,5 +1,5 @@
 //! What the fork server is asked, and what it answers, once it has shaken hands: messages of a
-//! fixed size, answered one by one and in order.
+//! fixed size, answered one by one and in order. An answer may say that a frame follows it.
 
 use std::io;
 
@@ -73,9 +73,7 @@ impl Answer {
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
-}
 
-impl Answer {
     /// How many bytes follow.
     pub(crate) fn rest(self) -> io::Result<usize> {
         match self {

@@ -1,6 +1,7 @@
 //! Who the two sides are, said before anything else.
 
 use std::io;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,17 @@ pub(crate) struct CallHeader {
     pub(crate) function: u32,
     /// How many bytes its arguments take.
     pub(crate) length: u64,
+}
+
+impl CallHeader {
+    /// Takes its arguments off the front of what is left of those that are said one after the
+    /// other: where they are, which is never beyond the end.
+    pub(crate) fn take_arguments(self, left: &mut Range<usize>) -> Range<usize> {
+        let length = usize::try_from(self.length).unwrap_or(usize::MAX).min(left.len());
+        let begin = left.start;
+        left.start += length;
+        begin..left.start
+    }
 }
 
 /// What a fork server must know; the arguments of what it calls are the payload, in the order in
@@ -121,4 +133,17 @@ pub(crate) struct WorkerHello {
 /// Reads the version of a hello whose other contents may be unknown.
 pub(crate) fn peek_version(hello: &[u8]) -> io::Result<u32> {
     Ok(split_header(hello)?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_call_has_more_arguments_than_there_are() {
+        let mut left = 0..7;
+        let mut take = |length| CallHeader { function: 0, length }.take_arguments(&mut left);
+        assert_eq!([take(3), take(0), take(2)], [0..3, 3..3, 3..5]);
+        assert_eq!([take(u64::MAX), take(1)], [5..7, 7..7]);
+    }
 }
