@@ -95,16 +95,23 @@ impl BrokenProcessPool {
     pub fn is_preload_failure(&self) -> bool {
         matches!(
             &self.0,
-            BrokenCause::Start(StartError::Preload { .. } | StartError::CannotFork { .. })
+            BrokenCause::Start(
+                StartError::Preload { .. } | StartError::CannotFork { after_hooks: false, .. }
+            )
         )
     }
 
-    /// A hook around a fork failed, such as one of [`Builder::after_fork`]: it panicked or returned
-    /// an error.
+    /// A hook around a fork failed, such as one of [`Builder::after_fork`]: it panicked, returned
+    /// an error, or has left threads behind in the fork server.
     ///
     /// [`Builder::after_fork`]: crate::Builder::after_fork
     pub fn is_fork_hook_failure(&self) -> bool {
-        matches!(&self.0, BrokenCause::Start(StartError::Hook { .. }))
+        matches!(
+            &self.0,
+            BrokenCause::Start(
+                StartError::Hook { .. } | StartError::CannotFork { after_hooks: true, .. }
+            )
+        )
     }
 }
 
@@ -132,7 +139,7 @@ pub(crate) enum StartError {
     #[error("the `{stage}` hook `{function}` {failure}")]
     Hook { stage: HookStage, function: &'static str, failure: InitializerFailure },
     #[error("{place} cannot fork workers: {reason}")]
-    CannotFork { place: PoolProcess, reason: String },
+    CannotFork { place: PoolProcess, reason: String, after_hooks: bool },
     #[error("{place} was not ready within {limit:?}{hint}")]
     Timeout { place: PoolProcess, limit: Duration, hint: &'static str },
 }
@@ -167,13 +174,15 @@ impl StartError {
     pub(crate) fn refused(place: PoolProcess, function: &'static str, refusal: Refusal) -> Self {
         let failed = |failure| InitializerFailure::Failed { place, failure };
         match refusal {
-            Refusal::Preload(InitFailure::CannotFork(reason)) => Self::CannotFork { place, reason },
+            Refusal::Preload(InitFailure::CannotFork(reason)) => {
+                Self::CannotFork { place, reason, after_hooks: false }
+            }
             Refusal::Preload(failure) => Self::Preload { function, failure: failed(failure) },
             Refusal::Initializer(failure) => {
                 Self::Initializer { function, failure: failed(failure) }
             }
             Refusal::Hook(HookFailure { failure: InitFailure::CannotFork(reason), .. }) => {
-                Self::CannotFork { place, reason }
+                Self::CannotFork { place, reason, after_hooks: true }
             }
             Refusal::Hook(HookFailure { stage, failure, .. }) => {
                 Self::Hook { stage, function, failure: failed(failure) }

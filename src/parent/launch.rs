@@ -261,8 +261,12 @@ impl Launch {
         let has_hooks = is_worker && is_forked && self.hooks(HookStage::After).next().is_some();
         match (self.initializer.as_ref().filter(|_| is_worker), &self.preload) {
             _ if !initialising => StartError::Timeout { place, limit, hint: self.program.hint() },
-            _ if has_hooks => {
+            (Some(_), _) if has_hooks => {
                 let hint = "\nits `after_fork` hooks, or its initializer, did not end";
+                StartError::Timeout { place, limit, hint }
+            }
+            (None, _) if has_hooks => {
+                let hint = "\nits `after_fork` hooks did not end";
                 StartError::Timeout { place, limit, hint }
             }
             (Some(call), _) => StartError::initializer_timed_out(call.name, place, limit),

@@ -216,9 +216,13 @@ async fn a_hook_that_panics_is_a_failed_start_and_is_named() {
 
 #[tokio::test]
 async fn a_hook_that_does_not_end_is_suspected() {
-    let builder = forked().after_fork(hang, ()).initializer(call, text("initializer"));
-    let text = failure(builder.start_timeout(Duration::from_secs(2))).await.to_string();
-    assert!(text.contains("its `after_fork` hooks, or its initializer, did not end"), "{text}");
+    let hangs = || forked().after_fork(hang, ()).start_timeout(Duration::from_secs(2));
+    let with_initializer = hangs().initializer(call, text("initializer"));
+    let (alone, either) = futures::join!(failure(hangs()), failure(with_initializer));
+    let expected = "its `after_fork` hooks did not end";
+    assert!(alone.to_string().contains(expected), "{alone}");
+    let expected = "its `after_fork` hooks, or its initializer, did not end";
+    assert!(either.to_string().contains(expected), "{either}");
 }
 
 fn hang() {
@@ -231,10 +235,12 @@ procpool::register!(hang);
 
 #[tokio::test]
 async fn a_server_takes_no_hook_that_would_spoil_its_forks() {
-    let text = failure(forked().before_fork(leave_a_thread, ())).await.to_string();
-    assert!(text.contains("its hooks have left threads behind (1)"), "{text}");
-    let text = failure(forked().before_fork(call_later, "late".to_owned())).await.to_string();
-    assert!(text.contains("it is `async`, and no runtime can be forked"), "{text}");
+    let broken = failure(forked().before_fork(leave_a_thread, ())).await;
+    assert!(broken.is_fork_hook_failure() && !broken.is_preload_failure(), "{broken}");
+    assert!(broken.to_string().contains("its hooks have left threads behind (1)"), "{broken}");
+    let broken = failure(forked().before_fork(call_later, "late".to_owned())).await;
+    assert!(broken.is_fork_hook_failure(), "{broken}");
+    assert!(broken.to_string().contains("it is `async`, and no runtime can be forked"), "{broken}");
 }
 
 /// Every other time.
