@@ -147,8 +147,8 @@ fn counted((name, count): (&String, &usize)) -> String {
 
 const JEMALLOC: &str = "jemalloc_bg_thd";
 
-/// Libraries whose threads have no name, by parts of the names of their files, and how they are told
-/// to start none.
+/// Libraries whose threads have no name, by parts of the names of their files; and how they are
+/// told to start none.
 const LIBRARIES: [(&[&str], &str); 3] = [
     (
         &["openblas"],

@@ -153,6 +153,13 @@ procpool::register!(hold, pid);
 
 // ----- processes -----
 
+/// Kills a process from outside.
+#[track_caller]
+pub(crate) fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
 /// Whether a process is gone; a child of this one only when it is reaped, too.
 pub(crate) fn process_gone(pid: u32) -> bool {
     match state_and_parent(pid) {

@@ -8,20 +8,15 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use procpool::{OnWorkerDeath, ProcessPoolExecutor, Shutdown, TaskHandle, WorkerOutput};
-use rustix::process::{Pid, Signal, kill_process};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::common::{Gate, children, fixture, hold, in_time, pid, process_gone, wait_until};
+use crate::common::{Gate, children, fixture, hold, in_time, kill, pid, process_gone, wait_until};
 use crate::journal::{Journal, note, note_line};
 
 fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
-}
-
-fn kill(pid: u32) {
-    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
 fn fail() -> u32 {

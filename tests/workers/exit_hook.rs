@@ -7,10 +7,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use procpool::{Builder, ExitResult, OutputLine, ProcessPoolExecutor, Shutdown, WorkerOutput};
-use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::common::{Gate, LIMIT, fill, hold, in_time, pid, process_gone, wait_until};
+use crate::common::{Gate, LIMIT, fill, hold, in_time, kill, pid, process_gone, wait_until};
 use crate::journal::{Journal, note_line};
 
 fn open_counter() -> Cell<u64> {
@@ -95,10 +94,6 @@ fn builder(workers: usize) -> Builder {
 
 fn pids<R>(exits: &[ExitResult<R>]) -> BTreeSet<u32> {
     exits.iter().map(|exit| exit.pid).collect()
-}
-
-fn kill(pid: u32) {
-    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
 async fn assert_that_state_is_reported(pool: ProcessPoolExecutor) {

@@ -13,12 +13,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use procpool::{Builder, ProcessPoolExecutor, StartMethod, WorkerOutput, current};
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::{
-    Gate, Held, children, exit_now, fill, fixture, hold, in_time, panic_now, pid, process_exited,
-    process_gone, processes_with_env, wait_until,
+    Gate, Held, children, exit_now, fill, fixture, hold, in_time, kill, panic_now, pid,
+    process_exited, process_gone, processes_with_env, wait_until,
 };
 use crate::journal::{Journal, hold_with_children};
 
@@ -50,10 +49,6 @@ fn parent(pid: u32) -> u32 {
 
 fn group(pid: u32) -> u32 {
     stat(pid)[1].parse().unwrap()
-}
-
-fn kill(pid: u32) {
-    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
 // ----- the server and its workers -----

@@ -12,7 +12,8 @@ use procpool::{Builder, ProcessPoolExecutor, StartMethod, WorkerOutput};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{
-    Gate, children, hold, in_time, pid, process_exited, process_gone, process_stopped, wait_until,
+    Gate, children, hold, in_time, kill, pid, process_exited, process_gone, process_stopped,
+    wait_until,
 };
 use crate::journal::{Journal, hold_with_children, note};
 
@@ -39,10 +40,6 @@ fn signal_child(pid: u32, signal: Signal) {
 async fn kill_server(server: u32) {
     signal_child(server, Signal::KILL);
     wait_until("the server is reaped", || process_gone(server)).await;
-}
-
-fn kill(pid: u32) {
-    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
 // ----- SIGKILL -----

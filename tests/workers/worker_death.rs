@@ -12,9 +12,10 @@ use procpool::{
     BrokenProcessPool, OnWorkerDeath, ProcessPoolExecutor, RunError, TaskHandle, WorkerDeath,
     WorkerOutput,
 };
-use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Gate, LIMIT, hold, in_time, pid, process_exited, process_gone, wait_until};
+use crate::common::{
+    Gate, LIMIT, hold, in_time, kill, pid, process_exited, process_gone, wait_until,
+};
 
 fn builder(workers: usize) -> procpool::Builder {
     ProcessPoolExecutor::builder().max_workers(workers).worker_output(WorkerOutput::Null)
@@ -22,11 +23,6 @@ fn builder(workers: usize) -> procpool::Builder {
 
 fn pool_of(workers: usize) -> ProcessPoolExecutor {
     builder(workers).build().unwrap()
-}
-
-fn kill(pid: u32) {
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
 }
 
 // ----- ends of all kinds -----
