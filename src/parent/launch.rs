@@ -253,6 +253,12 @@ impl Launch {
         ))
     }
 
+    /// What to say of a worker that was forked when its time was over.
+    pub(crate) fn forked_too_late(&self, pid: u32) -> StartError {
+        let hint = "\nuntil then its fork server was busy with others, or was starting";
+        StartError::Timeout { place: PoolProcess::Worker(pid), limit: self.start_timeout, hint }
+    }
+
     /// What to say of a process that takes too long.
     pub(crate) fn timed_out(&self, place: PoolProcess, initialising: bool) -> StartError {
         let limit = self.start_timeout;

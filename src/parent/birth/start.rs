@@ -181,26 +181,27 @@ pub(super) async fn fork(
     orders: &mut Orders,
     without_task: fn() -> io::Error,
 ) -> Result<Spawned, StartError> {
-    let mut forking = pin!(server.fork(worker));
-    loop {
+    let (mut forking, mut is_late) = (pin!(server.fork(worker)), false);
+    let forked = loop {
         tokio::select! {
             biased;
-            forked = &mut forking => {
-                let (forked, pipes) =
-                    forked.unwrap_or_else(|| Err(launch.failed(without_task())))?;
-                return match ForkedChild::take_over(forked, pipes, server) {
-                    Ok(spawned) => Ok(spawned),
-                    Err(error) => {
-                        server.reap_later(forked, None); // without its pipes it ends at once
-                        Err(launch.failed(error))
-                    }
-                };
-            }
+            forked = &mut forking => break forked,
             order = orders.recv() => match order {
+                Some(Order::Flush | Order::Trim) => {}
                 // The server has the same time, and says more about what took so long.
-                Some(Order::Flush | Order::Trim | Order::Kill(Why::TooLate)) => {}
+                Some(Order::Kill(Why::TooLate)) => is_late = true,
                 _ => return Err(launch.failed(interrupted())),
             },
+        }
+    };
+    let (forked, pipes) = forked.unwrap_or_else(|| Err(launch.failed(without_task())))?;
+    match ForkedChild::take_over(forked, pipes, server) {
+        // The pool does not count on it any more. By being dropped it is killed.
+        Ok(_) if is_late => Err(launch.forked_too_late(forked.pid)),
+        Ok(spawned) => Ok(spawned),
+        Err(error) => {
+            server.reap_later(forked, None); // without its pipes it ends at once
+            Err(launch.failed(error))
         }
     }
 }
@@ -272,5 +273,44 @@ impl Drop for ForkedChild {
         if !self.is_over {
             self.reap_later();
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::{Command, id};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::parent::birth::orders::{ForkOrder, ForkRequest};
+    use crate::sys::pipe::worker_pipes;
+
+    #[tokio::test]
+    async fn a_worker_that_is_forked_too_late_is_not_left_behind() {
+        let (launch, (server, mut requests)) = (Launch::default(), ServerClient::new());
+        let (supervisor, mut orders) = mpsc::unbounded_channel();
+        supervisor.send(Order::Kill(Why::TooLate)).unwrap();
+        let forking = fork(WorkerId(1), &launch, &server, &mut orders, interrupted);
+        let serving = async {
+            let Some(ForkOrder::Fork(ForkRequest { reply, .. })) = requests.recv().await else {
+                panic!("it is not asked for");
+            };
+            let mut command = Command::new("cat");
+            new_group(&mut command);
+            let child = command.stdin(Stdio::piped()).spawn().unwrap();
+            let forked = Forked { pid: child.id(), parent: id(), server: 1 };
+            let (ours, theirs) = worker_pipes().unwrap();
+            assert!(reply.send(Ok((forked, ours))).is_ok(), "it is waited for");
+            (child, theirs)
+        };
+        let (forked, (mut child, _pipes)) = tokio::join!(forking, serving);
+        let text = forked.err().unwrap().to_string();
+        assert!(text.contains("was not ready within") && text.contains("fork server"), "{text}");
+        let Some(ForkOrder::Reap(request)) = requests.recv().await else {
+            panic!("it is not to be reaped");
+        };
+        assert_eq!(request.worker.pid, child.id());
+        assert_eq!(child.wait().unwrap().code(), None, "it was killed");
     }
 }
