@@ -8,7 +8,8 @@ const SHARE: usize = 256 << 20;
 pub(crate) fn share(limit: Option<u64>, workers: usize) -> usize {
     let limit = limit.unwrap_or(u64::MAX);
     let portions = workers.saturating_add(2); // of which arguments have two
-    usize::try_from(limit / 4).unwrap_or(usize::MAX).checked_div(portions).unwrap_or(0).min(SHARE)
+    let quarter = usize::try_from(limit / 4).unwrap_or(usize::MAX);
+    (quarter / portions).min(SHARE) // all together is so many halves of it
 }
 
 #[cfg(test)]

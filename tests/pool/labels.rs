@@ -111,6 +111,7 @@ async fn the_items_of_a_map_and_all_parts_of_its_chunks_have_its_label() {
         match result {
             Ok(result) => assert_eq!(result, number),
             Err(error) => {
+                assert!(number.is_multiple_of(3), "{error}");
                 assert_eq!(error.label(), Some("sums"));
                 assert!(error.to_string().contains(" \"sums\" (`pool::labels::check`)"), "{error}");
             }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use procpool::{
-    Builder, ProcessPoolExecutor, Shutdown, TaskHandle, TaskStatus, WorkerInfo, WorkerState,
+    Builder, PoolEvent, ProcessPoolExecutor, Shutdown, TaskHandle, TaskStatus, WorkerInfo,
+    WorkerState,
 };
 
 use crate::common::{Gate, hold, in_time, pid, process_gone, wait_until};
@@ -280,12 +281,34 @@ async fn a_task_that_never_ends_is_ended_when_its_worker_must_be_replaced() {
 
 #[tokio::test]
 async fn without_a_surge_there_is_never_one_process_more() {
-    let gate = Gate::new().await;
-    let (pool, _journal, old) = held_successors(builder(1).surge(0), &gate).await;
+    let (pool, gate) = (builder(1).surge(0).build().unwrap(), Gate::new().await);
+    let events = pool.events();
+    let idle = in_time(pool.run(pid, ())).await.unwrap();
+    in_time(pool.recycle()).await;
+    assert!(process_gone(idle) && pool.workers().is_empty(), "there is no work for a successor");
+
+    let (mut running, held) = submit_held(&pool, &gate, 1).await;
+    let waiting = submit(&pool, 1).await;
     let recycled = pool.recycle();
+    let stops = |worker: &WorkerInfo| worker.state == WorkerState::Stopping;
+    wait_until("the pool has heard", || pool.workers().iter().any(stops)).await;
+    drop(held);
     in_time(recycled).await;
-    assert!(process_gone(old));
-    assert!(pool.workers().is_empty());
+    running.extend(waiting);
+    let [old, new] = results(running).await[..] else { panic!("there were two tasks") };
+    assert_ne!(old, new);
+
+    in_time(pool.shutdown()).await;
+    let (mut processes, mut starts) = (0, 0);
+    for event in in_time(events.collect::<Vec<_>>()).await {
+        match event {
+            PoolEvent::WorkerStarted { .. } => (processes, starts) = (processes + 1, starts + 1),
+            PoolEvent::WorkerLeft { .. } => processes -= 1,
+            _ => {}
+        }
+        assert!(processes <= 1, "after {starts} starts");
+    }
+    assert_eq!((processes, starts), (0, 3));
 }
 
 #[tokio::test]

@@ -115,7 +115,8 @@ mod tests {
 
     use rustix::process::{Signal, kill_process_group};
 
-    use super::super::kernel::{open_process, pidfd::refusal};
+    use super::super::kernel::open_process;
+    use super::super::kernel::pidfd::{is_linux_since, refusal};
     use super::super::process::new_group;
     use super::*;
 
@@ -140,6 +141,9 @@ mod tests {
 
     #[test]
     fn a_group_is_reaped_when_it_is_dead() {
+        if !is_linux_since(6, 9) {
+            return;
+        }
         let group = group(Instant::now());
         assert!(group.is_left_after_reaping());
         kill(&group);

@@ -298,6 +298,7 @@ impl ChildProcess {
     /// Blocks until a child has exited, and it is known how; leaves it to be reaped.
     fn wait_for_exit(&self) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        // By its pid, as by a pidfd that is not to block this would not, either.
         while let Err(Errno::INTR) = waitid(WaitId::Pid(self.pid), options) {}
         while let (None, Some(pidfd)) = (self.own_exit(), &self.pidfd) {
             wait_for_hangup(pidfd, None); // somebody else is reaping it
@@ -430,7 +431,9 @@ impl Drop for KilledOnDrop {
 #[cfg(test)]
 mod tests {
     #[cfg(target_os = "linux")]
-    use super::super::kernel::{is_group_left, pidfd::refusal};
+    use super::super::kernel::is_group_left;
+    #[cfg(target_os = "linux")]
+    use super::super::kernel::pidfd::{is_linux_since, refusal};
     use super::super::process::new_group;
     use super::*;
 
@@ -496,6 +499,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn what_somebody_else_has_reaped_says_how_it_ended_and_the_rest_of_its_group_goes() {
+        if !is_linux_since(6, 15) {
+            return;
+        }
         let mut command = std::process::Command::new("sh");
         command.args(["-c", "sleep 1000 >&- & read line; exit 8"]);
         command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());

@@ -22,3 +22,11 @@ pub(crate) enum HeldOpen {
     /// On this file. It keeps no copy out.
     Lock(RawDescriptor, String),
 }
+
+impl HeldOpen {
+    pub(crate) fn descriptor(&self) -> RawDescriptor {
+        match self {
+            Self::EventPoll(fd) | Self::Connection(fd, _) | Self::Lock(fd, _) => *fd,
+        }
+    }
+}

@@ -28,19 +28,14 @@ impl MemoryCgroup {
 
     /// From what the kernel says of the groups of a process, and of what is mounted where.
     fn find(groups: &str, mounts: &str) -> Option<Self> {
-        let path = |is_wanted: &dyn Fn(&str) -> bool| {
-            let mut fields = groups.lines().map(|line| line.splitn(3, ':').skip(1));
-            fields.find_map(|mut line| line.next().filter(|name| is_wanted(name)).and(line.next()))
-        };
-        let older = path(&|names| has(names, "memory"));
+        let older = path(groups, |names| has(names, "memory"));
         let is_unified = older.is_none();
-        let path = older.or_else(|| path(&str::is_empty))?;
+        let path = older.or_else(|| path(groups, str::is_empty))?;
         let (root, top) = mounts.lines().find_map(|line| mount(line, is_unified))?;
+        let below = Path::new(path).strip_prefix(root).ok().filter(|path| !path.starts_with(".."));
         // Of a group that is not below what is mounted, that is as near as one gets.
-        let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
-        let is_outside = below.starts_with("..");
-        let below = below.components().filter(|_| !is_outside);
-        let directory = top.components().chain(below).collect();
+        let below = below.unwrap_or(Path::new(""));
+        let directory = top.join(below).components().collect(); // no slash at the end
         Some(Self { directory, top, is_unified })
     }
 
@@ -73,6 +68,15 @@ fn number(text: &str) -> Option<u64> {
 
 fn has(names: &str, wanted: &str) -> bool {
     names.split(',').any(|name| name == wanted)
+}
+
+/// Where this process is in the hierarchy that has such controllers.
+fn path(groups: &str, are_wanted: impl Fn(&str) -> bool) -> Option<&str> {
+    groups.lines().find_map(|line| {
+        let (_number, line) = line.split_once(':')?;
+        let (controllers, path) = line.split_once(':')?;
+        are_wanted(controllers).then_some(path)
+    })
 }
 
 /// Which group is mounted, and where, if this is the hierarchy.

@@ -91,12 +91,25 @@ pub(crate) fn status_after_reaping(process: &Descriptor) -> io::Result<Option<i3
     static ASKING: Novelty = Novelty::new();
     let ask = || {
         let mut info = Info { mask: INFO_EXIT, ..Info::default() };
-        // SAFETY: the number names this call, and has in it how long what it takes and fills is.
+        // SAFETY: the number names this call, and has in it how long what it takes and fills is:
+        // an `Info`, which is ours until it returns, and in which all bits are numbers.
         #[expect(unsafe_code, reason = "rustix does not have it")]
         unsafe { ioctl(process.as_fd(), Updater::<GET_INFO, Info>::new(&mut info)) }?;
         Ok((info.mask & INFO_EXIT != 0).then_some(info.exit_code))
     };
     ASKING.attempt(ask)
+}
+
+/// Whether this is Linux of that version at least; what is not, tests of something new pass over.
+#[cfg(test)]
+pub(crate) fn is_linux_since(major: u32, minor: u32) -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse().ok());
+    let is_new = (numbers.next(), numbers.next()) >= (Some(major), Some(minor));
+    if !is_new {
+        eprintln!("skipped: Linux {release} does not have it, {major}.{minor} has");
+    }
+    is_new
 }
 
 /// Tests refuse these calls to a thread.
