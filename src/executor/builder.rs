@@ -121,8 +121,8 @@ impl Builder {
 
     /// A worker is replaced when it has lived for so long, its start included: a bound on what
     /// grows old with it, such as connections, caches, or a library's leaks. It goes on with tasks
-    /// until its [successor](Self::surge) is ready, and ends its running task. Default: never. Zero
-    /// is an error.
+    /// until its [successor](Self::surge) is ready, finishes the one that runs, and leaves. Default:
+    /// never. Zero is an error.
     ///
     /// ```
     /// # fn main() -> Result<(), procpool::BuildError> {
@@ -147,13 +147,25 @@ impl Builder {
     /// [`recycle`](ProcessPoolExecutor::recycle). Default: 1. It is what Kubernetes calls so in a
     /// rolling update.
     ///
-    /// So many successors start while those that they replace go on with tasks, and get none
-    /// themselves before one of those has left: there are never more than `max_workers` tasks at a
-    /// time. More make it quicker to replace many workers, and take the memory of so many.
+    /// So many successors start while those that they replace go on with tasks. A successor gets
+    /// none before one of those has left, so there are never more than `max_workers` tasks at a
+    /// time. With a larger surge many workers are replaced sooner, and more memory is taken
+    /// meanwhile.
     ///
     /// With zero a worker leaves first, and its successor starts afterwards, when there is work for
     /// it; tasks may wait for that as long as a start and the
     /// [initializer](Self::initializer) take.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), procpool::BuildError> {
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// // Each worker has a large model: there is no memory for one more.
+    /// let pool = procpool::ProcessPoolExecutor::builder().max_workers(2).surge(0).build()?;
+    /// # drop(pool);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn surge(mut self, processes: usize) -> Self {
         self.settings.surge = processes;
         self
@@ -230,10 +242,9 @@ impl Builder {
     /// that is idle stays asleep. What is larger, or finds no room because too many others are on
     /// their way, goes through a pipe, which is slower. Zero turns it off.
     ///
-    /// Default: 256 MiB, or less where this process is in a control group with a limit of memory,
-    /// as in most containers: so much that all that is shared with
-    /// [`max_workers`](Self::max_workers) takes an eighth of that limit at most, as it was when the
-    /// pool was built.
+    /// Default: 256 MiB, or less where the control group of this process has a limit of memory, as
+    /// most containers have. Then all that is shared with [`max_workers`](Self::max_workers) takes
+    /// an eighth at most of the limit that there was when the pool was built.
     ///
     /// Arguments and results are shared if they take more than 128 KiB. A parameter of the type
     /// `bytes::Bytes` that is most of that is not even copied in the worker. So far only on Linux,
@@ -286,18 +297,20 @@ impl Builder {
 
     /// How many threads libraries that compute with threads are to have in each worker. Zero stands
     /// for the CPUs that this process may use (by its affinity, and on Linux by the quota of its
-    /// control group), divided by [`max_workers`](Self::max_workers), but one at least: so that all
-    /// workers together have as many threads as there are CPUs, and not that many times as many.
-    /// Default: nothing is said, and each library takes as many as there are CPUs.
+    /// control group), divided by [`max_workers`](Self::max_workers), but one at least: then all
+    /// workers together have as many threads as there are CPUs. Default: nothing is said, and each
+    /// library takes as many as there are CPUs.
     ///
     /// It is said by environment variables: `RAYON_NUM_THREADS`, `POLARS_MAX_THREADS`,
     /// `OMP_NUM_THREADS`, `OPENBLAS_NUM_THREADS`, `MKL_NUM_THREADS`, `BLIS_NUM_THREADS`,
     /// `VECLIB_MAXIMUM_THREADS`, `NUMBA_NUM_THREADS` and `NUMEXPR_NUM_THREADS`. One that this
     /// process has, or that is set or removed by [`env`](Self::env) or
-    /// [`env_remove`](Self::env_remove), stays as it is. So joblib does in Python for its workers
-    /// (`inner_max_num_threads`), which it does unasked; here a pool of which one worker is busy
-    /// would lose by that. A [resize](ProcessPoolExecutor::resize) changes nothing, and tokio's
-    /// runtimes are not told, as they are not there to compute.
+    /// [`env_remove`](Self::env_remove), stays as it is. A
+    /// [resize](ProcessPoolExecutor::resize) changes nothing, and tokio's runtimes are not told, as
+    /// they are not there to compute.
+    ///
+    /// In Python joblib does so for its workers (`inner_max_num_threads`), and unasked. Here it has
+    /// to be asked for, as a pool of which only one worker is busy would lose by it.
     ///
     /// ```
     /// # fn threads() -> Option<String> { std::env::var("RAYON_NUM_THREADS").ok() }

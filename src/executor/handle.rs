@@ -81,13 +81,12 @@ impl<R> TaskHandle<R> {
         matches!(self.status(), TaskStatus::Finished | TaskStatus::Cancelled)
     }
 
-    /// Waits until the task runs in a worker, and returns where it stands then:
-    /// [`Running`](TaskStatus::Running), or [`Finished`](TaskStatus::Finished) or
-    /// [`Cancelled`](TaskStatus::Cancelled) if it was over before anybody looked, be it that it
-    /// never began. It never returns [`Pending`](TaskStatus::Pending).
+    /// Waits until the task runs in a worker, and returns [`Running`](TaskStatus::Running). If it
+    /// was over before anybody looked, begun or not, it is [`Finished`](TaskStatus::Finished) or
+    /// [`Cancelled`](TaskStatus::Cancelled). It is never [`Pending`](TaskStatus::Pending).
     ///
     /// A task that is to be [tried again](crate::TaskBuilder::retries) waits in between, and then
-    /// this waits for its next attempt. Tasks whose begin nobody waits for pay nothing for it.
+    /// this waits for its next attempt. A task whose begin nobody waits for pays nothing for it.
     ///
     /// ```
     /// # fn convert(file: String) -> usize { file.len() }

@@ -136,15 +136,14 @@ impl ProcessPoolExecutor {
         Ending::new(self.pool.ended())
     }
 
-    /// Breaks the pool for a reason of your own: a text, or an error. It is over at once. All tasks
-    /// that are not over and all that come later fail with
-    /// [`is_broken`](crate::TaskError::is_broken) and with the reason; nothing waits for a grace
-    /// period, as tasks that run are ended with SIGKILL, with what they have started. The `abort`
-    /// of Python's `Barrier`, for a pool.
+    /// Breaks the pool at once, for a reason of your own: a text, or an error. All tasks that are
+    /// not over, and all that come later, fail with [`is_broken`](crate::TaskError::is_broken) and
+    /// with the reason. Tasks that run are ended with SIGKILL, with what they have started: there
+    /// is no grace period. It is the `abort` of Python's `Barrier`, for a pool.
     ///
-    /// It begins when this is called, and the future waits until all workers are gone. The first
-    /// reason counts: a pool that is broken keeps its own, and one that is shut down still refuses
-    /// tasks for that, while those that it has fail with this one.
+    /// It begins when this is called; the future waits until all workers are gone. The first reason
+    /// counts: a pool that is broken keeps its own. One that is shut down goes on to refuse tasks
+    /// as shut down, but those that it still has fail with this reason.
     ///
     /// ```
     /// # fn sign(document: String) -> String { document }
@@ -172,11 +171,13 @@ impl ProcessPoolExecutor {
         Ending::new(self.pool.ended())
     }
 
-    /// Waits until the pool is over, whoever has ended it, and returns why: it was shut down, and
-    /// all of its tasks are over and its workers gone; or it is broken, and all of its tasks have
-    /// failed or are about to. As [`closed`](tokio::sync::mpsc::Sender::closed) of tokio's channels
-    /// it ends nothing; and it does not keep the pool: if the last handle is dropped the pool
-    /// drains, ends, and this returns.
+    /// Waits until the pool is over, whoever has ended it, and returns why. A pool that was shut
+    /// down is over when all of its tasks are, and its workers are gone. A broken one is over at
+    /// once: all of its tasks have failed or are about to.
+    ///
+    /// As [`closed`](tokio::sync::mpsc::Sender::closed) of tokio's channels it ends nothing. Nor
+    /// does it keep the pool: if the last handle is dropped the pool drains, ends, and this
+    /// returns.
     ///
     /// ```
     /// # fn example(pool: procpool::ProcessPoolExecutor) {
@@ -241,11 +242,12 @@ impl ProcessPoolExecutor {
         self.recycle_all(None)
     }
 
-    /// As [`recycle`](Self::recycle), but it is over after `limit`: after half of it workers that
-    /// have no successor yet begin nothing more, and what still runs on the old ones at its end is
-    /// ended, as by [`Shutdown::time_limit`](crate::Shutdown::time_limit). Such a task is begun
-    /// again if it has [retries](crate::TaskBuilder::retries), and else fails as
-    /// [cancelled](crate::TaskError::is_cancelled).
+    /// As [`recycle`](Self::recycle), with a limit. After half of it, old workers that have no
+    /// successor yet begin nothing more. At its end, what still runs on old workers is
+    /// [aborted](crate::TaskHandle::abort), as by
+    /// [`Shutdown::time_limit`](crate::Shutdown::time_limit): such a task fails as
+    /// [cancelled](crate::TaskError::is_cancelled), or is begun again if it has
+    /// [retries](crate::TaskBuilder::retries).
     ///
     /// ```
     /// # async fn example(pool: procpool::ProcessPoolExecutor) {

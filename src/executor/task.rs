@@ -230,8 +230,8 @@ where
 
     /// What the task is called in its errors, in [events](crate::PoolEvent), among the
     /// [workers](ProcessPoolExecutor::workers), and in the log, beside the name of its function.
-    /// That is not enough where one function does many things, as in a binding for another
-    /// language. Default: nothing.
+    /// The name alone is not enough where one function does many things, as in a binding for
+    /// another language. Default: nothing.
     ///
     /// ```
     /// # fn call(code: Vec<u8>) -> Vec<u8> { code }

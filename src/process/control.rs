@@ -47,7 +47,7 @@ use crate::sys::process::Sentinel;
 /// | it returns an `Err`, or panics; either is printed to its standard error | 1 |
 /// | it calls `exit(n)` | n |
 /// | signal n ends the process | -n |
-/// | other code of this program has waited for it, or it ignores SIGCHLD, before Linux 6.15 | 255 |
+/// | before Linux 6.15: other code of this program has waited for it, or SIGCHLD is ignored | 255 |
 ///
 /// # Its surroundings
 ///

@@ -91,8 +91,8 @@ pub struct WorkerInfo {
     pub pid: u32,
     /// What it is doing.
     pub state: WorkerState,
-    /// The task that it runs, or is about to begin. Of a [`map`](crate::ProcessPoolExecutor::map)
-    /// it is a chunk of items, called by the id of the first one.
+    /// The task that it runs, or is about to begin. A chunk of a
+    /// [`map`](crate::ProcessPoolExecutor::map) has the id of its first item.
     pub task: Option<TaskId>,
     /// What that was [called](crate::TaskBuilder::label), if it was.
     pub label: Option<Arc<str>>,
