@@ -156,6 +156,7 @@ impl Scheduler {
     }
 
     /// Whether a further worker would have something to do and may exist.
+    #[inline]
     pub(super) fn wants_worker(&self) -> bool {
         if !matches!(self.phase, Phase::Open | Phase::Draining { .. }) || !self.has_place() {
             return false;

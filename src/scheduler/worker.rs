@@ -316,6 +316,7 @@ impl Worker {
     /// When the running task must end, or of a chunk the running item; `None` without a timeout or
     /// once it is being ended. Which item runs is known when the others have been taken back, which
     /// takes no longer than its patience.
+    #[inline]
     pub(super) fn timeout_at(&self) -> Option<Time> {
         let is_known = !self.is_divisible() || self.front.is_item_known();
         let head = self.head().filter(|head| head.sentence.is_none() && is_known)?;
@@ -465,7 +466,7 @@ impl Worker {
                 brisk: u32::from(can_recall && self.is_brisk()),
                 helpable: u32::from(can_recall && self.movable() >= self.batch),
             },
-            timeout: self.next_timeout().unwrap_or(Time::MAX),
+            timeout: self.next_timeout(),
             divides: if busy { self.divides_at().unwrap_or(Time::MAX) } else { Time::MAX },
             idle: idle.unwrap_or(Time::MAX),
         }
@@ -477,17 +478,18 @@ impl Worker {
         self.keyed == self.keys().len()
     }
 
-    fn next_timeout(&self) -> Option<Time> {
+    /// [`Time::MAX`] if it need not be looked at.
+    fn next_timeout(&self) -> Time {
+        let or_never = |at: Option<Time>| at.unwrap_or(Time::MAX);
         match self.stage {
-            WorkerStage::Starting { deadline } | WorkerStage::Stopping { deadline, .. } => {
-                Some(deadline)
-            }
-            WorkerStage::Ready => {
-                let ends = [self.timeout_at(), self.patience_ends_at(), self.mercy_ends_at()];
-                let terms = [self.must_begin_at(), self.must_leave_at(), self.aged_at()];
-                ends.into_iter().chain(terms).flatten().min()
-            }
-            WorkerStage::Ending { kill_at, .. } => kill_at,
+            WorkerStage::Starting { deadline } | WorkerStage::Stopping { deadline, .. } => deadline,
+            WorkerStage::Ready => or_never(self.timeout_at())
+                .min(or_never(self.patience_ends_at()))
+                .min(or_never(self.mercy_ends_at()))
+                .min(or_never(self.must_begin_at()))
+                .min(or_never(self.must_leave_at()))
+                .min(or_never(self.aged_at())),
+            WorkerStage::Ending { kill_at, .. } => or_never(kill_at),
         }
     }
 }
