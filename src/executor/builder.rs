@@ -121,8 +121,8 @@ impl Builder {
 
     /// A worker is replaced when it has lived for so long, its start included: a bound on what
     /// grows old with it, such as connections, caches, or a library's leaks. It goes on with tasks
-    /// until its [successor](Self::surge) is ready, finishes the one that runs, and leaves. Default:
-    /// never. Zero is an error.
+    /// until its [successor](Self::surge) is ready, finishes the one that runs, and leaves. Zero is
+    /// an error. Default: never.
     ///
     /// ```
     /// # fn main() -> Result<(), procpool::BuildError> {

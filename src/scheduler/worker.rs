@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A ready worker whose task is to be ended is first asked, and if that task is known to look for
-//! it, has [`Mercy`] before it is being ended. A ready worker with a [reason to leave](Departure::Leaving) takes no
-//! more tasks, and stops when it has none left.
+//! it, has [`Mercy`] before it is being ended. A ready worker with a reason to
+//! [leave](Departure::Leaving) takes no more tasks, and stops when it has none left.
 
 use std::collections::VecDeque;
 use std::time::Duration;
