@@ -36,7 +36,8 @@ pub enum StartMethod {
     /// once, as long as they only read it. The server runs as long as the pool does; several pools
     /// may [share one](crate::ForkServer).
     ///
-    /// For Linux 5.3 or later; elsewhere no worker can be started, and the pool is broken by that.
+    /// For Linux 5.3 or later, where no filter of system calls refuses `pidfd_open`; elsewhere no
+    /// worker can be started, and the pool is broken by that.
     /// There is no `fork` of this process itself, which has threads and a runtime: the copy of a
     /// process has only one of its threads, and the locks that the others held stay locked in it
     /// for ever. A [chapter](crate::guide::start_methods) says more and compares the two.

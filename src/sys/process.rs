@@ -1,6 +1,7 @@
 //! Processes: their start, what is sent to them, their end.
 
-pub(crate) use super::system::child::{ChildProcess, Exit, ExitWatch, Reaper};
+pub(crate) use super::system::child::{ChildProcess, Exit};
+pub(crate) use super::system::exit_watch::{ExitWatch, Reaper};
 pub(crate) use super::system::open_process;
 pub(crate) use super::system::process::{
     new_group, open_parent, own_command, parent_id, require_io_driver,

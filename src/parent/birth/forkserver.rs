@@ -36,7 +36,7 @@ use crate::parent::program::{Program, start_child};
 use crate::sys::descriptor::{Descriptor, RoomToStart, room_for};
 use crate::sys::fork;
 use crate::sys::pipe::worker_pipes;
-use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
+use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, open_process, require_io_driver};
 use crate::sys::socket::{Channel, control_socket, send_with_descriptors};
 use crate::wire::fork::{Answer, Request, SIZE};
 use crate::wire::frame::{LENGTH, frame_codec, split_header, split_kind};
@@ -135,6 +135,9 @@ impl<'a> StartedServer<'a> {
         });
         let (reaper, channel, stderr) = started.map_err(|error| launch.failed(error))?;
         let pid = reaper.child().pid();
+        if reaper.child().end().is_none() {
+            refuse_without_pidfds(pid)?;
+        }
         log::debug!("the fork server has started with pid {pid}");
         let (exited, exit) = oneshot::channel();
         let (output, failed) = (launch.output.clone(), launch.failed_output.clone());
@@ -517,6 +520,16 @@ fn spawn(program: &Program, lifeline: &Descriptor) -> io::Result<(Reaper, Channe
 }
 
 /// Pending for ever while it is not set.
+/// Without them nobody but the server would see a worker end, and the server only while it waits.
+fn refuse_without_pidfds(server: u32) -> Result<(), StartError> {
+    let Err(error) = open_process(server) else { return Ok(()) };
+    let reason = format!(
+        "`pidfd_open`, by which their ends are seen, is refused: {error}; let the system's filter \
+         allow it (Linux has it since 5.3), or use `StartMethod::Spawn`"
+    );
+    Err(StartError::CannotFork { place: PoolProcess::ForkServer(server), reason })
+}
+
 async fn ring(alarm: &mut Option<Delay>) {
     match alarm {
         Some(delay) => delay.await,

@@ -1,24 +1,22 @@
-//! Child processes: signals to their groups, their exits, and reaping.
+//! Child processes: signals to their groups, how they have ended, and reaping.
 
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
 };
-use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::adopted::reap_group;
-use super::descriptor::{Descriptor, is_readable, wait_for_hangup, watch_readable};
+use super::descriptor::{Descriptor, wait_for_hangup};
 use super::group::group_of;
-use super::kernel::{open_child, open_process, signal_group, signal_process, status_after_reaping};
+use super::kernel::{
+    is_unreaped, open_child, open_process, signal_group, signal_process, status_after_reaping,
+};
 
 /// How a process has ended; neither, if that is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,10 +158,10 @@ impl ChildProcess {
         }
         // It may have changed its group, and must not get the signal twice.
         if !self.leads_group || group_of(self.pid()) != Some(self.pid()) {
-            let _ = match &self.pidfd {
-                Some(pidfd) => signal_process(pidfd, signal).is_ok(),
-                None => self.has_its_pid(state) && kill_process(self.pid, signal).is_ok(),
-            };
+            let sent = self.pidfd.as_ref().map(|process| signal_process(process, signal));
+            if !matches!(sent, Some(Ok(()))) && self.has_its_pid(state) {
+                let _ = kill_process(self.pid, signal);
+            }
         }
     }
 
@@ -171,11 +169,10 @@ impl ChildProcess {
     fn has_its_pid(&self, state: ChildState) -> bool {
         match state {
             ChildState::Own => !matches!(self.look(), Err(Errno::CHILD)),
-            // The one who has forked it may have died, and another one have reaped it: then there
-            // is no zombie that a signal could be sent to.
-            ChildState::Forked | ChildState::Orphaned => self.pidfd.as_ref().is_some_and(|pidfd| {
-                !is_readable(pidfd) || signal_process(pidfd, Signal::CONT).is_ok()
-            }),
+            // The one who has forked it may have died, and another one have reaped it.
+            ChildState::Forked | ChildState::Orphaned => {
+                self.pidfd.as_ref().is_some_and(|process| is_unreaped(process))
+            }
             ChildState::Reaped(_) => false,
         }
     }
@@ -211,8 +208,13 @@ impl ChildProcess {
         }
     }
 
+    /// Whether it is this process that reaps it.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(*self.lock(), ChildState::Own)
+    }
+
     /// Whether a process whose pidfd is readable has ended for all who look at it here.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         match *self.lock() {
             ChildState::Own | ChildState::Orphaned => self.own_exit().is_some(),
             ChildState::Forked | ChildState::Reaped(_) => true,
@@ -296,7 +298,7 @@ impl ChildProcess {
     }
 
     /// Blocks until a child has exited, and it is known how; leaves it to be reaped.
-    fn wait_for_exit(&self) {
+    pub(super) fn wait_for_exit(&self) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         // By its pid, as by a pidfd that is not to block this would not, either.
         while let Err(Errno::INTR) = waitid(WaitId::Pid(self.pid), options) {}
@@ -325,109 +327,6 @@ impl<F: FnOnce()> Drop for EndOfChild<F> {
     }
 }
 
-/// Sees a process exit without reaping it.
-#[derive(Debug)]
-pub(crate) struct ExitWatch {
-    child: Arc<ChildProcess>,
-    by: Means,
-}
-
-#[derive(Debug)]
-enum Means {
-    /// Readable once the process has exited.
-    Pidfd(AsyncFd<Arc<Descriptor>>),
-    /// Where there is no pidfd: looks again at each SIGCHLD.
-    Signal(tokio::signal::unix::Signal),
-}
-
-impl ExitWatch {
-    pub(crate) fn new(child: &Arc<ChildProcess>) -> io::Result<Self> {
-        let by = match child.end() {
-            Some(pidfd) => Means::Pidfd(watch_readable(Arc::clone(pidfd))?),
-            None => Means::Signal(signal(SignalKind::child())?),
-        };
-        Ok(Self { child: Arc::clone(child), by })
-    }
-
-    /// Waits until the process has exited; it is not reaped yet.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost when the future is dropped.
-    pub(crate) async fn exited(&mut self) {
-        poll_fn(|cx| self.poll_exited(cx)).await;
-    }
-
-    pub(crate) fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.by {
-            Means::Pidfd(fd) => {
-                // An error says that the runtime has gone, and nobody can watch any more.
-                while let Ok(mut ready) = ready!(fd.poll_read_ready(cx)) {
-                    if self.child.is_over() {
-                        break;
-                    }
-                    // Somebody else is about to reap it; only then the system says how it ended.
-                    ready.clear_ready();
-                }
-            }
-            Means::Signal(child_signals) => {
-                while !self.child.is_over() {
-                    ready!(child_signals.poll_recv(cx));
-                }
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-/// Owns a child that leads its own process group. Nobody of the group outlives it: when the child
-/// has exited, or when the `Reaper` is dropped, the rest is killed and the child is reaped.
-#[derive(Debug)]
-pub(crate) struct Reaper {
-    watch: ExitWatch,
-    child: KilledOnDrop,
-}
-
-/// What a [`Reaper`] owns even if there is no runtime to watch the child with.
-#[derive(Debug)]
-struct KilledOnDrop(Arc<ChildProcess>);
-
-impl Reaper {
-    /// If that fails the child is ended.
-    pub(crate) fn new(child: ChildProcess) -> io::Result<Self> {
-        let child = KilledOnDrop(Arc::new(child));
-        Ok(Self { watch: ExitWatch::new(&child.0)?, child })
-    }
-
-    pub(crate) fn child(&self) -> &Arc<ChildProcess> {
-        &self.child.0
-    }
-
-    /// Waits until the child has exited; it is not reaped yet.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost when the future is dropped.
-    pub(crate) async fn exited(&mut self) {
-        self.watch.exited().await;
-    }
-
-    pub(crate) fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.watch.poll_exited(cx)
-    }
-}
-
-impl Drop for KilledOnDrop {
-    fn drop(&mut self) {
-        let is_own = matches!(*self.0.lock(), ChildState::Own);
-        self.0.kill();
-        if is_own {
-            // The runtime may be gone, so a short-lived thread waits for the killed child.
-            Arc::clone(&self.0).reap_in_background(|| {});
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #[cfg(target_os = "linux")]
@@ -441,27 +340,6 @@ mod tests {
         let mut command = std::process::Command::new("sleep");
         new_group(command.arg("1000"));
         ChildProcess::new(command.spawn().unwrap(), true).unwrap()
-    }
-
-    #[tokio::test]
-    async fn an_exit_is_seen_before_the_child_is_reaped() {
-        let mut reaper = Reaper::new(sleeper()).unwrap();
-        assert_eq!(reaper.child().exit(), None);
-        reaper.child().kill();
-        reaper.exited().await;
-        assert_eq!(reaper.child().exit().unwrap().signal, Some(9));
-        assert_eq!(reaper.child().reap().unwrap().signal, Some(9));
-        assert_eq!(reaper.child().exit().unwrap().signal, Some(9));
-    }
-
-    #[tokio::test]
-    async fn an_exit_is_seen_without_a_pidfd() {
-        let child = Arc::new(sleeper());
-        let by = Means::Signal(signal(SignalKind::child()).unwrap());
-        let mut watch = ExitWatch { child: Arc::clone(&child), by };
-        child.terminate();
-        watch.exited().await;
-        child.reap().unwrap();
     }
 
     #[test]
@@ -557,20 +435,6 @@ mod tests {
         waitid(WaitId::Pid(child.pid), options).unwrap();
         assert_eq!(child.exit_code(), Some(-15));
         child.reap().unwrap();
-    }
-
-    #[test]
-    fn a_dropped_child_is_killed_and_reaped_even_after_its_runtime() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let reaper = runtime.block_on(async { Reaper::new(sleeper()).unwrap() });
-        let pid = reaper.child().pid;
-        drop(runtime);
-        drop(reaper);
-        // An error says that there is no such child any more.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while waitid(WaitId::Pid(pid), options).is_ok() {
-            std::thread::yield_now();
-        }
     }
 
     #[cfg(target_os = "linux")]

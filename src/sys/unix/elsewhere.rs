@@ -74,6 +74,10 @@ pub(crate) fn is_subreaper() -> bool {
     false
 }
 
+pub(crate) fn is_unreaped(_: &Descriptor) -> bool {
+    false
+}
+
 pub(crate) fn give_up_terminal() {}
 
 pub(crate) fn own_stack() -> Option<(usize, usize)> {

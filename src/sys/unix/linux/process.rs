@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -52,6 +53,18 @@ fn parent_of(pid: u32) -> io::Result<Option<u32>> {
 /// To a process that was [opened](open_process), and to nobody else.
 pub(crate) fn signal_process(process: &Descriptor, signal: Signal) -> io::Result<()> {
     Ok(pidfd_send_signal(process, signal)?)
+}
+
+/// Whether its pid is still that of a process that was [opened](open_process), be it as a zombie.
+/// No signal is sent for that, as who may not send any has to know it most.
+pub(crate) fn is_unreaped(process: &Descriptor) -> bool {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()));
+    info.is_ok_and(|info| pid_in_info(&info).is_some_and(|pid| pid >= 0))
+}
+
+/// It is -1 once the process is reaped.
+fn pid_in_info(info: &str) -> Option<i32> {
+    info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
 }
 
 /// Reads how much memory a process has in use.
@@ -118,6 +131,18 @@ mod tests {
             (gauge.resident().unwrap(), gauge.resident_without(segment.len() as u64).unwrap());
         assert!(own + (32 << 20) < all, "{own} of {all}");
         assert!(gauge.resident_without(u64::MAX).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_process_has_its_pid_until_it_is_reaped() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = open_process(child.id()).unwrap();
+        while !super::super::super::descriptor::is_readable(&process) {
+            std::thread::yield_now();
+        }
+        assert!(is_unreaped(&process), "a zombie has it, too");
+        child.wait().unwrap();
+        assert!(!is_unreaped(&process));
     }
 
     #[test]
