@@ -527,7 +527,11 @@ fn refuse_without_pidfds(server: u32) -> Result<(), StartError> {
         "`pidfd_open`, by which their ends are seen, is refused: {error}; let the system's filter \
          allow it (Linux has it since 5.3), or use `StartMethod::Spawn`"
     );
-    Err(StartError::CannotFork { place: PoolProcess::ForkServer(server), reason })
+    Err(StartError::CannotFork {
+        place: PoolProcess::ForkServer(server),
+        reason,
+        after_hooks: false,
+    })
 }
 
 async fn ring(alarm: &mut Option<Delay>) {
