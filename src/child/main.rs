@@ -58,8 +58,11 @@ pub fn worker_main() -> ! {
         play();
     }
     // It was called inside `async fn main`. A thread of its own lets `async` tasks have a runtime.
-    let _ = std::thread::spawn(|| play()).join();
-    std::process::abort() // not reached: the thread ends the process
+    match std::thread::Builder::new().spawn(|| play()) {
+        Ok(thread) => drop(thread.join()), // does not return: the thread ends the process
+        Err(error) => super::worker::end_without_thread(&error),
+    }
+    std::process::exit(1)
 }
 
 fn play() -> ! {

@@ -9,7 +9,7 @@ use super::original::be_original;
 use super::panic::{catch, record_panics};
 use super::progress::Reporter;
 use super::stream::{FrameReader, FrameWriter};
-use super::worker::watch_parent;
+use super::worker::{end_without_thread, watch_parent};
 use crate::base::log::print;
 use crate::base::{ParentLink, TaskId, current_process};
 use crate::function::{EncodedArguments, Function, InitError, Registry};
@@ -63,8 +63,10 @@ fn serve(socket: File) -> io::Result<i32> {
     }
     let link = ParentLink { input: Arc::clone(&socket), is_silent: true };
     hello.identity.clone().adopt(link);
-    if hello.ends_with_parent {
-        watch_parent(socket, &hello.identity)?;
+    if hello.ends_with_parent
+        && let Err(error) = watch_parent(socket, &hello.identity)
+    {
+        end_without_thread(&error);
     }
     record_panics();
     close_inherited(&hello.pass_fds);

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, MutexGuard, Once};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub(super) struct Reporter {
     news: Condvar,
     /// Starts the thread that sends reports, with the first of them.
     sender: Once,
+    /// There is no such thread to be had: who reports sends what is due.
+    has_no_sender: AtomicBool,
 }
 
 impl Reporter {
@@ -51,6 +54,7 @@ impl Reporter {
             limiter: Mutex::default(),
             news: Condvar::new(),
             sender: Once::new(),
+            has_no_sender: AtomicBool::new(false),
         }
     }
 
@@ -99,18 +103,27 @@ impl Reporter {
             self.news.notify_one();
             self.sender.call_once(|| self.start_sender());
         }
+        if self.has_no_sender.load(Ordering::Relaxed) {
+            let _ = self.send_due(); // as in the thread
+        }
     }
 
-    /// Without the thread only the last report of each task is sent, together with the reply.
+    /// Without the thread a report that comes too soon after another one waits for the next one, or
+    /// for the reply.
     fn start_sender(&'static self) {
         const STACK: usize = 64 << 10;
         let thread = thread::Builder::new().name("procpool-progress".to_owned()).stack_size(STACK);
         // If the pipe is broken the parent has gone, and this process goes, too.
-        let _ = thread.spawn(|| while self.send_next().is_ok() {});
+        let started = thread.spawn(|| while self.send_next().is_ok() {});
+        self.has_no_sender.store(started.is_err(), Ordering::Relaxed);
     }
 
     fn send_next(&self) -> io::Result<()> {
         self.wait_until_due();
+        self.send_due()
+    }
+
+    fn send_due(&self) -> io::Result<()> {
         let mut pipe = self.pipe.lock();
         let due = self.limiter.lock().take(Instant::now()); // unless its task has ended meanwhile
         due.map_or(Ok(()), |report| pipe.write(&report.frame()?, &[]))
@@ -250,7 +263,6 @@ impl Limiter {
 mod tests {
     use std::io::{PipeReader, Read, pipe};
     use std::os::fd::OwnedFd;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     use crate::base::TaskId;
     use crate::wire::frame::{frame_length, split_header, split_kind};
@@ -350,6 +362,18 @@ mod tests {
         assert_eq!(read(&mut pipe), (Kind::Progress, 1, "first".to_owned()));
         reporter.report(1, header(2), "second");
         assert_eq!(read(&mut pipe), (Kind::Progress, 2, "second".to_owned()));
+    }
+
+    #[test]
+    fn without_a_thread_who_reports_sends_what_is_due() {
+        let (reporter, mut pipe) = reporter();
+        reporter.sender.call_once(|| reporter.has_no_sender.store(true, Ordering::Relaxed));
+        reporter.report(1, header(1), "first");
+        assert_eq!(read(&mut pipe), (Kind::Progress, 1, "first".to_owned()));
+        reporter.report(1, header(2), "too soon");
+        reporter.end_run(1, &reply(1, ""), &[]).unwrap();
+        assert_eq!(read(&mut pipe), (Kind::Progress, 2, "too soon".to_owned()));
+        assert_eq!(read(&mut pipe).0, Kind::Reply);
     }
 
     #[test]

@@ -82,6 +82,12 @@ impl Functions {
     }
 }
 
+/// The system is short of threads at this moment, or does not allow any, by a filter.
+pub(super) fn end_without_thread(error: &io::Error) -> ! {
+    print(format_args!("this process cannot begin, as it cannot start a thread: {error}"));
+    std::process::exit(if is_shortage(error) { TRY_AGAIN } else { 1 })
+}
+
 /// Perhaps it was started by hand, and its group is that of a user's script.
 fn die_alone(error: &io::Error) -> ! {
     if is_shortage(error) {
@@ -223,7 +229,7 @@ impl Worker {
         let (hello, args) = split_header::<Hello>(body)?;
         let args = args.len();
         if !has_lifeline && let Err(error) = watch_parent(Arc::clone(&input), &hello.identity) {
-            die_alone(&error); // most likely there is no thread to be had
+            end_without_thread(&error);
         }
         let is_forked = functions.is_inherited();
         let functions = match functions.find(hello.functions.as_deref()) {

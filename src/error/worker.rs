@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::log::PREFIX;
 use crate::base::{Exceeded, ResourceLimits, WorkerId};
 use crate::sys::process::Exit;
-use crate::sys::signal::signal_name;
+use crate::sys::signal::{signal_hint, signal_name};
 use crate::wire::role::LOST_PARENT;
 
 /// How a worker process ended when it should not have.
@@ -145,7 +145,7 @@ impl WorkerDeath {
     fn loss(&self) -> Option<&str> {
         let last = self.0.stderr_tail.trim_end().lines().next_back()?;
         let reason = last.strip_prefix(PREFIX)?.strip_prefix(LOST_PARENT)?.strip_prefix(": ");
-        reason.filter(|_| self.0.exit.signal.is_some() && self.0.remark.is_none())
+        reason.filter(|_| self.0.exit.code != Some(0) && self.0.remark.is_none())
     }
 
     /// How it ended, without what it has printed.
@@ -174,6 +174,7 @@ impl WorkerDeath {
         if let Some(limit) = self.exceeded() {
             write!(text, ": {limit}")?;
         }
+        text.write_str(report.exit.signal.map_or("", signal_hint))?;
         if self.was_killed_from_outside() {
             text.write_str(match report.was_oom {
                 Some(true) => {

@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use crate::base::Exceeded;
 use crate::error::{CallFailure, Refusal, TaskPanic, debug_as_text, unregistered};
-use crate::sys::signal::signal_name;
+use crate::sys::signal::{signal_hint, signal_name};
 
 /// Why something that was asked of a [`Process`](crate::Process) could not be done, or why a
 /// [`ProcessHandle`](crate::ProcessHandle) has no result.
@@ -95,7 +95,9 @@ pub(super) enum StartFailure {
 fn ending(code: i32) -> String {
     match (code, signal_name(-code)) {
         (0.., _) => format!("exited with code {code}"),
-        (_, Some(name)) => format!("was killed by signal {} ({name})", -code),
+        (_, Some(name)) => {
+            format!("was killed by signal {} ({name}){}", -code, signal_hint(-code))
+        }
         (_, None) => format!("was killed by signal {}", -code),
     }
 }
@@ -274,6 +276,7 @@ mod tests {
     fn endings_are_told_in_words() {
         assert_eq!(ending(8), "exited with code 8");
         assert_eq!(ending(-9), "was killed by signal 9 (SIGKILL)");
-        assert_eq!(ending(-40), "was killed by signal 40");
+        assert!(ending(-31).contains("signal 31 (SIGSYS); a seccomp filter"), "{}", ending(-31));
+        assert_eq!(ending(-40), "was killed by signal 40 (SIGRTMIN+6)");
     }
 }

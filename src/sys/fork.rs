@@ -1,8 +1,9 @@
 //! Processes that are forked, and what must be before one is.
 
+pub(crate) use super::system::ending::end_copy;
 pub(crate) use super::system::fork::{
-    Fork, Original, SingleThreaded, end_copy, exit_forked, flush_output, keep_exits, kill_group,
-    lifeline, reap_child,
+    Fork, Original, SingleThreaded, exit_forked, flush_output, keep_exits, kill_group, lifeline,
+    reap_child,
 };
 pub(crate) use super::system::survey::{HeldOpen, OtherThread};
 pub(crate) use super::system::{Lifeline, has_loaded, held, inherited_thread_name, use_huge_pages};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
@@ -52,6 +52,13 @@ pub(crate) fn own_executable() -> io::Result<PathBuf> {
 
 pub(crate) fn fill_randomly(bytes: &mut [u8]) -> io::Result<()> {
     File::open("/dev/urandom")?.read_exact(bytes)
+}
+
+/// What they have beside those that all have is not asked for.
+pub(crate) const OWN_SIGNALS: &[(i32, &str)] = &[];
+
+pub(crate) fn real_time_signals() -> RangeInclusive<i32> {
+    RangeInclusive::new(1, 0)
 }
 
 /// Not all of them can do something when they send or receive.

@@ -10,6 +10,7 @@ use rustix::process::{
 };
 
 use super::descriptor::Descriptor;
+use super::ending::end_copy;
 use super::inherited::{SIGCHLD, set_default};
 use super::kernel::{WipedPage, other_threads};
 use super::pipe::pipe;
@@ -109,16 +110,6 @@ impl Original {
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
         self.page.map_or_else(|| getpid() == self.pid, |page| !page.is_wiped())
-    }
-}
-
-/// Ends this process, which was forked, at once: nothing is dropped or written any more, which is
-/// for the one that has forked it to do.
-pub(crate) fn end_copy(code: i32) -> ! {
-    // SAFETY: it does not return, and runs nothing of this process's.
-    #[expect(unsafe_code, reason = "calls C")]
-    unsafe {
-        libc::_exit(code)
     }
 }
 

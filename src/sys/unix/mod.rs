@@ -4,6 +4,7 @@
 mod adopted;
 pub(super) mod child;
 pub(super) mod descriptor;
+pub(super) mod ending;
 pub(super) mod exit_watch;
 pub(super) mod fork;
 pub(super) mod group;

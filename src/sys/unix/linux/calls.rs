@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +16,16 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Who writes to a socket whose other end is closed gets an error, and no signal.
 pub(crate) const SEND: SendFlags = SendFlags::NOSIGNAL;
+/// The signals that not all systems have.
+pub(crate) const OWN_SIGNALS: &[(i32, &str)] =
+    &[(libc::SIGSTKFLT, "SIGSTKFLT"), (libc::SIGPWR, "SIGPWR")];
 /// Descriptors that are received are not inherited.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+
+/// Those that mean what a program likes; the C library has the first of them for itself.
+pub(crate) fn real_time_signals() -> RangeInclusive<i32> {
+    libc::SIGRTMIN()..=libc::SIGRTMAX()
+}
 
 /// As far as there is more to be had.
 pub(crate) fn set_pipe_size(fd: impl AsFd, size: usize) {
@@ -40,6 +49,16 @@ pub(crate) fn fill_randomly(mut bytes: &mut [u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// How large pages of memory are. The C library knows that from the start of the program; to ask
+/// later takes system calls, which a filter may refuse, and valgrind does not know.
+pub(super) fn page_size() -> usize {
+    const USUAL: usize = 4096;
+    // SAFETY: it takes a number, and touches no memory.
+    #[expect(unsafe_code, reason = "calls C")]
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).ok().filter(|size| *size > 0).unwrap_or(USUAL)
 }
 
 /// Whether this process has asked to have those of its descendants whose parents die.

@@ -6,7 +6,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rustix::mm::{Advice, madvise};
-use rustix::param::page_size;
+
+use super::calls::page_size;
 
 /// Asks for huge pages where nothing has been written yet. It does no harm if there are none.
 pub(crate) fn prefer_huge_pages<T>(room: &mut [MaybeUninit<T>]) {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::super::descriptor::has_hung_up;
-use super::super::signal::kill_own_group;
+use super::super::ending::kill_own_group;
 
 /// Which signal `O_ASYNC` sends.
 const F_SETSIG: i32 = 10;

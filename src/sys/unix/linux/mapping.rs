@@ -16,8 +16,9 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
-use rustix::process::{Resource, getrlimit};
 use rustix::thread::futex;
+
+use super::super::resources::{Resource, soft_limit};
 
 /// A file in memory. Nobody can make it smaller, so that no access to what is mapped of it fails.
 #[derive(Debug)]
@@ -285,7 +286,7 @@ fn off_standard_streams(file: File) -> io::Result<File> {
 
 /// What is written beyond the limit of the sizes of files would end this process by a signal.
 fn require_file_size(size: usize) -> io::Result<()> {
-    let most = getrlimit(Resource::Fsize).current;
+    let most = soft_limit(Resource::Fsize);
     if most.is_some_and(|most| size as u64 > most) {
         return Err(io::ErrorKind::FileTooLarge.into());
     }

@@ -6,10 +6,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use rustix::param::page_size;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::super::descriptor::Descriptor;
+use super::calls::page_size;
 
 /// The running executable, named in a way that still finds the same build after the file has been
 /// replaced or deleted.
