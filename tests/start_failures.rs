@@ -271,7 +271,7 @@ fn server(script: &str) -> Builder {
 async fn a_server_that_refuses_and_goes_on_talking() {
     let _turn = TURN.lock().await;
     let error = broken(server(r"printf '\001\000\000\000\025'; exec yes rubbish")).await;
-    assert_says(&error, &["make `procpool::init()` the first statement"]);
+    assert_says(&error, &["the program of `worker_command` went on to its own code"]);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ pub(crate) enum BuildErrorKind {
     NoQueue,
     #[error(
         "this process was started as a worker, but `procpool::init()` was not called: make it the \
-         first statement of `main`"
+         first statement of `main`; a program of `worker_command` calls `procpool::worker_main()`"
     )]
     NotInitialised,
     #[error(

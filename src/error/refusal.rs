@@ -10,6 +10,12 @@ pub(crate) enum Refusal {
          first statement of `main`, and put `procpool::test_support!();` into test binaries"
     )]
     NotInitialised,
+    /// As above, of a program that was named.
+    #[error(
+        "the program of `worker_command` went on to its own code: have it call \
+         `procpool::worker_main()`, or `procpool::init()`, before that"
+    )]
+    NoWorker,
     #[error("its program speaks version {theirs} of the protocol, this process version {ours}")]
     Version { ours: u32, theirs: u32 },
     #[error("its program was built with other functions:\n  {}", .0.join("\n  "))]

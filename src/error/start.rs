@@ -118,8 +118,8 @@ impl BrokenProcessPool {
 /// Why a worker did not become ready.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    #[error("failed to start the worker program `{program}`: {source}")]
-    Spawn { program: String, source: Arc<io::Error> },
+    #[error("failed to start the worker program `{program}`: {source}{hint}")]
+    Spawn { program: String, source: Arc<io::Error>, hint: String },
     /// What it has printed comes last, so that nobody takes our advice for a part of that.
     #[error("{}{hint}{}", .death.ending(), .death.output(if .hint.is_empty() { "; " } else { "\n" }))]
     Died {
@@ -141,7 +141,7 @@ pub(crate) enum StartError {
     #[error("{place} cannot fork workers: {reason}")]
     CannotFork { place: PoolProcess, reason: String, after_hooks: bool },
     #[error("{place} was not ready within {limit:?}{hint}")]
-    Timeout { place: PoolProcess, limit: Duration, hint: &'static str },
+    Timeout { place: PoolProcess, limit: Duration, hint: String },
 }
 
 /// How an initializer or a preload has failed.

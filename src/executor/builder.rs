@@ -286,7 +286,8 @@ impl Builder {
     /// registered the same functions. A bare name is looked for in `PATH`; a relative path counts
     /// from the directory that this process is in now.
     ///
-    /// Takes a path, or a [`std::process::Command`], of which the program, the arguments, the
+    /// Takes a path, an array of a path and arguments, such as `["python3", "-m", "tasks"]`, or a
+    /// [`std::process::Command`], of which the program, the arguments, the
     /// environment variables that it sets or removes, and the directory are used. Whether its
     /// environment was cleared cannot be seen: for that there is [`env_clear`](Self::env_clear),
     /// before this.
@@ -503,6 +504,13 @@ macro_rules! worker_commands {
 }
 
 worker_commands! { &str String &Path PathBuf }
+
+/// The program, and its arguments.
+impl<S: AsRef<std::ffi::OsStr>, const N: usize> From<[S; N]> for WorkerCommand {
+    fn from(words: [S; N]) -> Self {
+        Self(Program::in_words(words))
+    }
+}
 
 impl From<std::process::Command> for WorkerCommand {
     fn from(command: std::process::Command) -> Self {

@@ -211,6 +211,10 @@ impl Launch {
 
     /// What to say of a process that cannot serve.
     pub(crate) fn refused(&self, place: PoolProcess, refusal: Refusal) -> StartError {
+        let refusal = match refusal {
+            Refusal::NotInitialised if self.program.command.is_some() => Refusal::NoWorker,
+            refusal => refusal,
+        };
         let call = match &refusal {
             Refusal::Initializer(_) => self.initializer.as_ref(),
             Refusal::Preload(_) => self.preload.as_ref(),
@@ -257,7 +261,11 @@ impl Launch {
     /// What to say of a worker that was forked when its time was over.
     pub(crate) fn forked_too_late(&self, pid: u32) -> StartError {
         let hint = "\nuntil then its fork server was busy with others, or was starting";
-        StartError::Timeout { place: PoolProcess::Worker(pid), limit: self.start_timeout, hint }
+        StartError::Timeout {
+            place: PoolProcess::Worker(pid),
+            limit: self.start_timeout,
+            hint: hint.to_owned(),
+        }
     }
 
     /// What to say of a process that takes too long.
@@ -270,15 +278,15 @@ impl Launch {
             _ if !initialising => StartError::Timeout { place, limit, hint: self.program.hint() },
             (Some(_), _) if has_hooks => {
                 let hint = "\nits `after_fork` hooks, or its initializer, did not end";
-                StartError::Timeout { place, limit, hint }
+                StartError::Timeout { place, limit, hint: hint.to_owned() }
             }
             (None, _) if has_hooks => {
                 let hint = "\nits `after_fork` hooks did not end";
-                StartError::Timeout { place, limit, hint }
+                StartError::Timeout { place, limit, hint: hint.to_owned() }
             }
             (Some(call), _) => StartError::initializer_timed_out(call.name, place, limit),
             (None, Some(call)) => StartError::preload_timed_out(call.name, place, limit),
-            (None, None) => StartError::Timeout { place, limit, hint: "" },
+            (None, None) => StartError::Timeout { place, limit, hint: String::new() },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A child as its parent sees it.
 
+mod advice;
 pub(crate) mod birth;
 mod handshake;
 mod inbox;

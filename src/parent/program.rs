@@ -12,7 +12,6 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::base::{OomScore, ResourceLimits};
-use crate::error::{StartError, WorkerDeath};
 use crate::function::{Registry, TestWorker};
 use crate::parent::surroundings::Surroundings;
 /// What names a descriptor to a child.
@@ -247,7 +246,15 @@ impl Environment {
 impl Program {
     /// With no arguments and nothing changed.
     pub(crate) fn named(program: &OsStr) -> Self {
-        Self { command: Some(vec![locate(program)]), ..Self::default() }
+        Self::in_words([program])
+    }
+
+    /// With arguments; without a first word it is none, and cannot be started.
+    pub(crate) fn in_words(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        let mut words = words.into_iter();
+        let program = words.next().map(|program| locate(program.as_ref()));
+        let arguments = words.map(|word| word.as_ref().to_owned());
+        Self { command: Some(program.into_iter().chain(arguments).collect()), ..Self::default() }
     }
 
     /// As far as a command tells: not whether its environment was cleared.
@@ -304,18 +311,6 @@ impl Program {
         self.current_dir = Some(absolute(directory));
     }
 
-    /// What to say if no process could be made of it.
-    pub(super) fn failed(&self, error: io::Error) -> StartError {
-        StartError::Spawn { program: self.name(), source: Arc::new(error) }
-    }
-
-    pub(crate) fn name(&self) -> String {
-        let first = || std::env::args_os().next().unwrap_or_default();
-        let own = || std::env::current_exe().map_or_else(|_| first(), Into::into);
-        let program = self.command.as_ref().and_then(|command| command.first().cloned());
-        program.unwrap_or_else(own).to_string_lossy().into_owned()
-    }
-
     /// The command that starts it in a role. Its standard streams and its group are left to the
     /// caller.
     pub(crate) fn command(&self, role: Role) -> io::Result<Command> {
@@ -343,38 +338,6 @@ impl Program {
         }
         command.get_current_dir().map_or(Ok(()), assert_enterable)?;
         Ok(command)
-    }
-
-    /// What to look at if a process says nothing.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self.command {
-            None => {
-                "\nit did not get as far as `procpool::init()`: make that the first statement of \
-                 `main`, and put `procpool::test_support!();` into test binaries"
-            }
-            Some(_) => {
-                "\nit was started by `worker_command`: does it call `procpool::worker_main()`?"
-            }
-        }
-    }
-
-    /// What to look at if a process ended before its hello.
-    pub(crate) fn advice(&self, death: &WorkerDeath) -> String {
-        let has_failed = death.exit_code() != Some(0);
-        let output = death.stderr_tail();
-        match self.command {
-            // It has its reason, and gives that.
-            Some(_) if has_failed && !output.is_empty() && !output.contains(Flag::PREFIX) => {
-                String::new()
-            }
-            None if has_failed => format!(
-                "{}; if `{}` is not your program, but what runs it, such as an interpreter or a \
-                 loader, name yours by `worker_command`",
-                self.hint(),
-                self.name()
-            ),
-            _ => self.hint().to_owned(),
-        }
     }
 }
 
@@ -434,77 +397,7 @@ fn unsupported(panic: &(dyn Any + Send)) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use crate::base::WorkerId;
-    use crate::error::{DeathReport, PoolProcess};
-    use crate::parent::launch::Launch;
-    use crate::sys::process::Exit;
-
     use super::*;
-
-    /// What a pool says of a worker that has exited without a hello.
-    fn said(program: Program, code: i32, stderr_tail: &str) -> String {
-        let death = WorkerDeath::new(DeathReport {
-            process: PoolProcess::Worker(7),
-            worker: WorkerId(1),
-            exit: Exit { code: Some(code), signal: None },
-            stderr_tail: stderr_tail.to_owned(),
-            limits: ResourceLimits::new(),
-            was_oom: None,
-            remark: None,
-        });
-        let launch = Launch { program, ..Launch::default() };
-        launch.died(death, true).to_string()
-    }
-
-    #[test]
-    fn a_program_that_does_not_know_the_option_may_be_one_that_runs_others() {
-        let own = Program::default().name();
-        let refused = "unknown option --procpool-worker=0.1.0-0\nusage: python [option] ...\n";
-        assert_eq!(
-            said(Program::default(), 2, refused),
-            format!(
-                "worker 1 (pid 7) exited unexpectedly with code 2\n\
-                 it did not get as far as `procpool::init()`: make that the first statement of \
-                 `main`, and put `procpool::test_support!();` into test binaries; if `{own}` is \
-                 not your program, but what runs it, such as an interpreter or a loader, name yours \
-                 by `worker_command`\n\
-                 its last output was:\n\
-                 unknown option --procpool-worker=0.1.0-0\n\
-                 usage: python [option] ..."
-            )
-        );
-        // One that ends well is a program, which went its own way.
-        assert_eq!(
-            said(Program::default(), 0, "all done"),
-            "worker 1 (pid 7) exited unexpectedly with code 0\n\
-             it did not get as far as `procpool::init()`: make that the first statement of `main`, \
-             and put `procpool::test_support!();` into test binaries\n\
-             its last output was:\nall done"
-        );
-    }
-
-    #[test]
-    fn a_worker_program_that_gives_a_reason_gets_no_advice() {
-        let program = || Program::named(OsStr::new("python"));
-        let import = "Traceback (most recent call last):\nImportError: no module named numpy\n";
-        assert_eq!(
-            said(program(), 1, import),
-            "worker 1 (pid 7) exited unexpectedly with code 1; its last output was:\n\
-             Traceback (most recent call last):\nImportError: no module named numpy"
-        );
-        let advice =
-            "\nit was started by `worker_command`: does it call `procpool::worker_main()`?";
-        let failed = "worker 1 (pid 7) exited unexpectedly with code";
-        assert_eq!(said(program(), 1, ""), format!("{failed} 1{advice}"));
-        assert_eq!(
-            said(program(), 2, "unknown option --procpool-worker"),
-            format!("{failed} 2{advice}\nits last output was:\nunknown option --procpool-worker")
-        );
-        assert_eq!(
-            said(program(), 0, "hi"),
-            format!("{failed} 0{advice}\nits last output was:\nhi")
-        );
-    }
 
     #[test]
     fn only_paths_of_programs_are_made_absolute() {

@@ -76,17 +76,17 @@ pub(super) enum StartFailure {
     DaemonChild(&'static str),
     #[error(
         "this process was started by procpool itself, but `procpool::init()` was not called: make it \
-         the first statement of `main`"
+         the first statement of `main`; a program of `worker_command` calls `procpool::worker_main()`"
     )]
     NotInitialised,
-    #[error("the program `{program}` cannot be run: {source}")]
-    Spawn { program: String, source: Arc<io::Error> },
+    #[error("the program `{program}` cannot be run: {source}{hint}")]
+    Spawn { program: String, source: Arc<io::Error>, hint: String },
     #[error("{0}")]
     Refused(#[source] Refusal),
     #[error("it (pid {pid}) {}{hint}", ending(*.code))]
-    Died { pid: u32, code: i32, hint: &'static str },
+    Died { pid: u32, code: i32, hint: String },
     #[error("it (pid {pid}) was not ready within {limit:?}{hint}")]
-    Timeout { pid: u32, limit: Duration, hint: &'static str },
+    Timeout { pid: u32, limit: Duration, hint: String },
     #[error("{0}")]
     Protocol(String),
 }

@@ -50,13 +50,14 @@ pub(super) async fn run(mut guard: ReapGuard, plan: Plan, authkey: AuthKey) {
         oom_score: plan.program.oom_score,
         pass_fds: plan.program.pass_fds.clone(),
     };
-    let (program, hint) = (plan.program.name(), plan.program.hint());
+    let program = plan.program.clone(); // to tell of it, which looks at files only if it must
     let started = match start_child(move || StartedProcess::new(&plan.program, plan.streams)).await
     {
         Ok(started) => started,
         Err(source) => {
             let source = Arc::new(source);
-            guard.fail(StartFailure::Spawn { program, source }, None);
+            let (program, hint) = (program.name(), program.remark());
+            guard.fail(StartFailure::Spawn { program, source, hint }, None);
             return;
         }
     };
@@ -70,7 +71,7 @@ pub(super) async fn run(mut guard: ReapGuard, plan: Plan, authkey: AuthKey) {
         conversation.exit.exited().await;
         if let Some(code) = reap(&spawned) {
             let pid = spawned.child.pid();
-            let failure = obstacle.describe(pid, code, plan.start_timeout, hint);
+            let failure = obstacle.describe(pid, code, plan.start_timeout, program.hint());
             guard.fail(failure, Some((pid, code)));
         }
         return;
@@ -237,8 +238,8 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    fn describe(self, pid: u32, code: i32, limit: Duration, hint: &'static str) -> StartFailure {
-        let hint_if = |silent| if silent { hint } else { "" };
+    fn describe(self, pid: u32, code: i32, limit: Duration, hint: String) -> StartFailure {
+        let hint_if = |silent| if silent { hint } else { String::new() };
         match self {
             Self::Refused(refusal) => StartFailure::Refused(refusal),
             Self::Protocol(error) => StartFailure::Protocol(error.to_string()),

@@ -32,6 +32,7 @@ pub(crate) mod socket;
 /// How far a thread's stack reaches.
 pub(crate) mod stack;
 
+mod carrier;
 mod page;
 mod peer;
 mod segment;

@@ -559,7 +559,7 @@ async fn a_program_that_forgets_init_is_told_so() {
     let error = in_time(pool.run(square, 3)).await.unwrap_err();
     assert!(error.is_broken(), "{error}");
     let text = error.to_string();
-    assert!(text.contains("reached user code instead of `procpool::init()`"), "{text}");
+    assert!(text.contains("the program of `worker_command` went on to its own code"), "{text}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod common;
 #[path = "../journal/mod.rs"]
 mod journal;
 
+mod carried;
 mod copies;
 mod exit_hook;
 mod fork_hooks;

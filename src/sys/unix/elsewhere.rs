@@ -6,7 +6,8 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::ops::{Range, RangeInclusive};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use rustix::process::Signal;
 
 use super::descriptor::{Descriptor, RawDescriptor};
 use super::survey::{HeldOpen, OtherThread};
+use crate::sys::carrier::Carrier;
 
 /// Functions that say that there is no such thing.
 macro_rules! missing {
@@ -46,8 +48,17 @@ missing! {
     held(&BTreeSet<RawDescriptor>) -> Vec<HeldOpen>;
 }
 
-pub(crate) fn own_executable() -> io::Result<PathBuf> {
-    std::env::current_exe()
+pub(crate) fn carrier() -> Option<&'static Carrier> {
+    None
+}
+
+/// This process's own program, as a child that has the same name.
+pub(crate) fn own_command() -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    Ok(command)
 }
 
 pub(crate) fn fill_randomly(bytes: &mut [u8]) -> io::Result<()> {

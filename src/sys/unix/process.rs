@@ -7,16 +7,7 @@ pub(crate) use std::os::unix::process::parent_id;
 use std::process::Command;
 
 use super::descriptor::{Descriptor, move_out_of_the_way};
-use super::kernel::{open_process, own_executable};
-
-/// This process's own program, as a child that has the same name.
-pub(crate) fn own_command() -> io::Result<Command> {
-    let mut command = Command::new(own_executable()?);
-    if let Some(name) = std::env::args_os().next() {
-        command.arg0(name);
-    }
-    Ok(command)
-}
+use super::kernel::open_process;
 
 /// The child is to lead a group of its own, so that it does not get what a terminal sends to this
 /// one: Ctrl-C belongs to the parent.

@@ -9,6 +9,7 @@ mod mapping;
 mod oom;
 pub(super) mod pidfd;
 mod process;
+mod program;
 mod survey;
 mod wiped_page;
 
@@ -24,8 +25,8 @@ pub(crate) use self::mapping::{Mapping, MemoryFile, wait_for_change, wake_all};
 pub(crate) use self::oom::raise_oom_score;
 pub(crate) use self::pidfd::{is_group_left, signal_group, status_after_reaping};
 pub(crate) use self::process::{
-    MemoryGauge, is_unreaped, open_child, open_process, own_executable, resident_memory,
-    signal_process,
+    MemoryGauge, is_unreaped, open_child, open_process, resident_memory, signal_process,
 };
+pub(crate) use self::program::{carrier, own_command};
 pub(crate) use self::survey::{has_loaded, held, inherited_thread_name, other_threads};
 pub(crate) use self::wiped_page::WipedPage;

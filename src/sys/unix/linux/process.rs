@@ -4,26 +4,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::super::descriptor::Descriptor;
 use super::calls::page_size;
-
-/// The running executable, named in a way that still finds the same build after the file has been
-/// replaced or deleted.
-pub(crate) fn own_executable() -> io::Result<PathBuf> {
-    const OWN: &str = "/proc/self/exe";
-    if let Err(error) = fs::symlink_metadata(OWN) {
-        let text = format!(
-            "`{OWN}`, by which this program would be started again, is not there: {error}; mount \
-             `/proc`, or name the program by `Builder::worker_command`"
-        );
-        return Err(io::Error::new(io::ErrorKind::NotFound, text));
-    }
-    Ok(OWN.into())
-}
 
 /// A descriptor that is readable once a process, which is alive, has ended.
 pub(crate) fn open_process(pid: u32) -> io::Result<Descriptor> {
