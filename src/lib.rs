@@ -99,6 +99,7 @@
 //! | let several pools share a fork server and what it has preloaded | [`ForkServer`], [`Builder::fork_server`] |
 //! | choose where workers come from | [Start methods](guide::start_methods) |
 //! | know what may be an argument or a result, and how it is sent | [Values](guide::values), [`value_forms`] |
+//! | have pools in a library for Python, Node or C | [Embedding](guide::embedding) |
 //! | know what a task costs, and make it cost less | [Performance](guide::performance) |
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
 //! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
@@ -203,7 +204,7 @@ register!(reseed::rand010);
 register!(reseed::rand09);
 
 /// Chapters to read: for those who know another tool, and for those who have to choose one, start
-/// methods, what values can cross, and what things cost.
+/// methods, what values can cross, what things cost, and pools in libraries.
 pub mod guide {
     #[doc = include_str!("../docs/guide/coming_from_python.md")]
     pub mod coming_from_python {}
@@ -219,6 +220,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/guide/values.md")]
     pub mod values {}
+
+    #[doc = include_str!("../docs/guide/embedding.md")]
+    pub mod embedding {}
 }
 
 /// For the macros only.

@@ -85,6 +85,18 @@ async fn valgrind_finds_no_error_in_a_program_with_pools() {
 }
 
 #[tokio::test]
+async fn a_fork_server_works_under_valgrind_or_says_why_not() {
+    let Some(outputs) = by("valgrind", &["--error-exitcode=9"], &["forked"]).await else { return };
+    let stderr = String::from_utf8_lossy(&outputs[0].stderr);
+    if stderr.contains("`pidfd_open`") {
+        assert!(stderr.contains("use `StartMethod::Spawn`"), "{stderr}");
+    } else {
+        said(&outputs[0]);
+    }
+    assert!(stderr.contains("ERROR SUMMARY: 0 errors"), "{stderr}");
+}
+
+#[tokio::test]
 async fn an_emulator_runs_a_program_with_pools() {
     let tool = format!("qemu-{}", std::env::consts::ARCH);
     let Some(outputs) = by(&tool, &[], &["spawned", "forked"]).await else { return };

@@ -1,0 +1,1 @@
+//! Nothing: the tests have interpreters load the packages that this one has built.
