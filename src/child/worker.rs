@@ -5,6 +5,7 @@ mod fuzz;
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use std::{io, thread};
 
@@ -137,15 +138,20 @@ fn run_for_parent(
 /// parent holds the other end of the pipe until this process has exited, so a hangup means that it
 /// is gone, however it went. A copy of it that was forked, and lives on, holds it, too: so the
 /// process itself is watched as well, unless this one is no child of it.
-pub(super) fn watch_parent(input: Arc<File>, identity: &Identity) -> io::Result<()> {
+///
+/// From what it returns nothing is ever received, but an error once the thread watches: until then
+/// it makes system calls that nothing else does, and a filter may not allow.
+pub(super) fn watch_parent(input: Arc<File>, identity: &Identity) -> io::Result<Receiver<()>> {
     const STACK: usize = 64 << 10;
     let parent = identity.parent_pid().and_then(open_parent);
     let thread = thread::Builder::new().name("procpool-parent".to_owned()).stack_size(STACK);
+    let (begins, begun) = channel();
     thread.spawn(move || {
+        drop(begins);
         wait_for_hangup(&*input, parent.as_ref());
         kill_own_group();
     })?;
-    Ok(())
+    Ok(begun)
 }
 
 fn serve(
@@ -228,9 +234,10 @@ impl Worker {
         }
         let (hello, args) = split_header::<Hello>(body)?;
         let args = args.len();
-        if !has_lifeline && let Err(error) = watch_parent(Arc::clone(&input), &hello.identity) {
-            end_without_thread(&error);
-        }
+        let watch = (!has_lifeline).then(|| {
+            let watch = watch_parent(Arc::clone(&input), &hello.identity);
+            watch.unwrap_or_else(|error| end_without_thread(&error))
+        });
         let is_forked = functions.is_inherited();
         let functions = match functions.find(hello.functions.as_deref()) {
             Ok(functions) => functions,
@@ -245,9 +252,11 @@ impl Worker {
         hello.limits.apply()?;
         let cpu_time = hello.limits.cpu_time_of_tasks()?;
         hello.identity.clone().adopt(ParentLink { input, is_silent: false });
+        let is_child = is_forked || hello.identity.parent_pid() == Some(parent_id());
         let memory = hello.max_memory.and_then(|most| MemoryLimit::new(most, is_forked).ok());
         if hello.calls_something() {
             writer.flush()?; // it may take long
+            let _ = watch.map(|watch| watch.recv());
         }
         if let Err(failure) = prepare(&hello, &functions, &mut incoming, args) {
             failure.put(writer.buffer(), hello.max_payload())?;
@@ -255,7 +264,7 @@ impl Worker {
             return Ok(None);
         }
         let segments = can_open_segments(&hello, claims);
-        let is_known = is_forked || sign_unless_child(&hello, claims);
+        let is_known = is_child || sign(&hello, claims);
         if !is_known {
             refuse_to_lend();
         }
@@ -534,10 +543,10 @@ fn can_open_segments(hello: &Hello, claims: Option<&SharedPage>) -> bool {
         && claims.and(hello.claims).is_some_and(|page| SharedPage::open(page).is_ok())
 }
 
-/// Whether the parent can see which process this is: its child, or one that has signed their page.
-fn sign_unless_child(hello: &Hello, claims: Option<&SharedPage>) -> bool {
-    let is_child = hello.identity.parent_pid() == Some(parent_id());
-    is_child || claims.and(hello.claims).is_some_and(|page| page.sign().is_ok())
+/// Whether the parent can see which process this is, though it is no child, as it has signed their
+/// page.
+fn sign(hello: &Hello, claims: Option<&SharedPage>) -> bool {
+    claims.and(hello.claims).is_some_and(|page| page.sign().is_ok())
 }
 
 /// Says that this is a worker for that parent, and whether it takes part in claims: it does if it

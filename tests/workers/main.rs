@@ -2,12 +2,16 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[path = "../filter/mod.rs"]
+mod filter;
 #[path = "../journal/mod.rs"]
 mod journal;
 
 mod carried;
 mod copies;
 mod exit_hook;
+mod filtered;
 mod fork_hooks;
 mod fork_server_shared;
 mod forkserver;

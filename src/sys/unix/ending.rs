@@ -1,6 +1,6 @@
 //! The end of this process, by itself.
 
-use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
+use rustix::process::{Pid, Signal, kill_current_process_group, kill_process};
 
 use super::group::{group_of, own_pid};
 
@@ -9,10 +9,13 @@ const REFUSED: i32 = 1;
 
 /// Ends this process at once, and all of its group if that is its own.
 pub(crate) fn kill_own_group() -> ! {
-    let _ = if group_of(own_pid()) == Some(own_pid()) {
+    let own = own_pid();
+    let _ = if group_of(own) == Some(own) {
         kill_current_process_group(Signal::KILL)
     } else {
-        kill_process(getpid(), Signal::KILL)
+        // Where a filter refuses to tell it, this is no number of a process.
+        let own = i32::try_from(own).ok().and_then(Pid::from_raw);
+        own.map_or(Ok(()), |own| kill_process(own, Signal::KILL))
     };
     // Reached if a filter of system calls refuses the signal. Not `abort`: that sends one, too, and
     // where it may not, nor change what a signal does, it is in the handler of SIGSEGV for ever.
