@@ -54,7 +54,9 @@
 //!    and with a worker goes all of its process group; also in [the first process of a
 //!    container](guide::start_methods#the-first-process-of-a-container).
 //! 8. A task may print, by whatever means; see [`WorkerOutput`].
-//! 9. Ctrl-C belongs to the parent: workers are in their own process groups.
+//! 9. Ctrl-C belongs to the parent: workers are in their own process groups. One that gets SIGTERM
+//!    from somebody else than its pool [finishes its task
+//!    first](guide::start_methods#signals-and-the-terminal).
 //! 10. Nothing blocks the runtime, and the pool works on current-thread, multi-threaded and
 //!     paused-clock runtimes.
 //!

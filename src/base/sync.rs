@@ -7,7 +7,7 @@
 //! `Drop` perhaps, which aborts the process. Where others' code does run under a lock, as at the
 //! helm, std's is used, and what the poison means is decided there.
 
-use std::sync::{Condvar, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex as StdMutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 #[derive(Debug, Default)]
@@ -20,6 +20,15 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` if somebody is in, be it this thread.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     pub(crate) fn get_mut(&mut self) -> &mut T {

@@ -14,6 +14,7 @@ use super::leftovers::{Leftovers, threads_at_start, threads_left};
 use super::original::alone;
 use super::panic::record_panics;
 use super::prepare::preload;
+use super::request::serve_on;
 use super::stream::FrameReader;
 use super::worker;
 use crate::base::ParentLink;
@@ -85,6 +86,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
     greet(&socket, Vec::new())?;
     let input = Arc::clone(&connection.lifeline);
     let parent = hello.identity.parent_pid().and_then(open_parent);
+    serve_on(&hello.identity);
     hello.identity.adopt(ParentLink { input, is_silent: true });
     record_panics();
     close_inherited(&hello.pass_fds);

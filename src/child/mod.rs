@@ -18,6 +18,7 @@ mod panic;
 mod prepare;
 mod process;
 mod progress;
+mod request;
 pub mod reseed;
 mod stream;
 mod worker;

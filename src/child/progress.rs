@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Condvar, MutexGuard, Once};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,12 +17,15 @@ use crate::base::sync::{Mutex, wait};
 use crate::memory::page::Display;
 use crate::sys::memory::SharedPage;
 use crate::sys::pipe::PipeWidth;
-use crate::wire::frame::put_task_frame;
+use crate::wire::frame::{empty_frame, put_task_frame};
 use crate::wire::message::{Kind, MAX_MESSAGE, ProgressHeader};
 
 /// Between two reports of a task: short enough for a progress bar to move smoothly, and long enough
 /// for a thousand reporting workers to be no burden to their parent.
 const INTERVAL: Duration = Duration::from_millis(50);
+
+/// As a whole, as no memory can be taken in the middle of anything.
+const ASKED_TO_END: [u8; 5] = empty_frame(Kind::AskedToEnd);
 
 /// The pipe to the parent, and what is reported.
 ///
@@ -40,6 +43,8 @@ pub(super) struct Reporter {
     sender: Once,
     /// There is no such thread to be had: who reports sends what is due.
     has_no_sender: AtomicBool,
+    /// Somebody has asked this process to end, and the parent was not told yet.
+    is_asked: AtomicBool,
 }
 
 impl Reporter {
@@ -50,34 +55,70 @@ impl Reporter {
                 unwritten: Vec::new(),
                 width: PipeWidth::default(),
                 display: None,
+                tells_of_request: false,
             }),
             limiter: Mutex::default(),
             news: Condvar::new(),
             sender: Once::new(),
             has_no_sender: AtomicBool::new(false),
+            is_asked: AtomicBool::new(false),
         }
     }
 
-    /// From now on replies may be kept back, as the parent sees them all the same.
-    pub(super) fn set_display(&self, page: &'static SharedPage) {
-        self.pipe.lock().display = Some(Display::new(page));
+    /// Tells the parent that somebody else has asked this process to end, once it is
+    /// [ready](Self::be_ready). May be called by the handler of a signal, in the middle of
+    /// whatever a thread does here: it waits for nobody, and if the pipe is in somebody's hands it
+    /// is told when that one lets go.
+    pub(super) fn ask_to_end(&self) {
+        self.is_asked.store(true, Ordering::Relaxed);
+        self.tell_if_asked();
+    }
+
+    /// To be called after the pipe was let go, at the latest before this process waits.
+    fn tell_if_asked(&self) {
+        fence(Ordering::SeqCst); // either this sees it, or who has set it that nobody is in
+        while self.is_asked.load(Ordering::Relaxed)
+            && let Some(mut pipe) = self.pipe.try_lock()
+            && pipe.tells_of_request
+        {
+            if self.is_asked.swap(false, Ordering::Relaxed) {
+                let _ = pipe.write(&ASKED_TO_END, &[]); // or the parent has gone
+            }
+        }
+    }
+
+    /// The parent listens to all that can be said from now on. With a page replies may be kept
+    /// back, as it sees them all the same.
+    pub(super) fn be_ready(&self, page: Option<&'static SharedPage>) {
+        let mut pipe = self.pipe.lock();
+        pipe.display = page.map(Display::new);
+        pipe.tells_of_request = true;
+        drop(pipe);
+        self.tell_if_asked();
     }
 
     /// Writes whole frames; `payload` is the end of the last one.
     pub(super) fn write(&self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
-        self.pipe.lock().write(frames, payload)
+        let written = self.pipe.lock().write(frames, payload);
+        self.tell_if_asked();
+        written
     }
 
     /// Writes what was kept back.
     pub(super) fn flush(&self) -> io::Result<()> {
         let mut pipe = self.pipe.lock();
-        if pipe.unwritten.is_empty() { Ok(()) } else { pipe.write(&[], &[]) }
+        let written = if pipe.unwritten.is_empty() { Ok(()) } else { pipe.write(&[], &[]) };
+        drop(pipe);
+        self.tell_if_asked();
+        written
     }
 
     /// Writes the reply of the task that is over, after its last report. What it reports from now
     /// on is dropped.
     pub(super) fn end_run(&self, run: u64, reply: &[u8], payload: &[u8]) -> io::Result<()> {
-        self.end(run)?.write(reply, payload)
+        self.end(run)?.write(reply, payload)?;
+        self.tell_if_asked();
+        Ok(())
     }
 
     /// As [`Self::end_run`], but the reply may be kept back, to be written with later ones. The
@@ -126,7 +167,10 @@ impl Reporter {
     fn send_due(&self) -> io::Result<()> {
         let mut pipe = self.pipe.lock();
         let due = self.limiter.lock().take(Instant::now()); // unless its task has ended meanwhile
-        due.map_or(Ok(()), |report| pipe.write(&report.frame()?, &[]))
+        let written = due.map_or(Ok(()), |report| pipe.write(&report.frame()?, &[]));
+        drop(pipe);
+        self.tell_if_asked();
+        written
     }
 
     fn wait_until_due(&self) {
@@ -148,6 +192,8 @@ struct Pipe {
     width: PipeWidth,
     /// Where the parent sees that. Without it nothing is kept back.
     display: Option<Display>,
+    /// The parent understands that this process was asked to end.
+    tells_of_request: bool,
 }
 
 impl Pipe {
@@ -422,6 +468,46 @@ mod tests {
             ended.store(true, Ordering::Relaxed);
         });
         reader.join().unwrap();
+    }
+
+    fn read_request(pipe: &mut PipeReader) {
+        let mut frame = [0; 5];
+        pipe.read_exact(&mut frame).unwrap();
+        assert_eq!(frame, ASKED_TO_END);
+        let (kind, body) = split_kind(&frame[4..]).unwrap();
+        assert!(kind == Kind::AskedToEnd && body.is_empty());
+    }
+
+    #[test]
+    fn a_request_to_end_is_told_once_the_parent_listens() {
+        let (reporter, mut pipe) = reporter();
+        reporter.ask_to_end();
+        reporter.end_run(1, &reply(1, "first"), &[]).unwrap();
+        assert_eq!(read(&mut pipe), (Kind::Reply, 1, "first".to_owned()));
+        reporter.be_ready(None);
+        read_request(&mut pipe);
+        reporter.flush().unwrap();
+        reporter.end_run(2, &reply(2, "told once"), &[]).unwrap();
+        assert_eq!(read(&mut pipe), (Kind::Reply, 2, "told once".to_owned()));
+    }
+
+    #[test]
+    fn a_request_that_interrupts_a_write_is_told_behind_it() {
+        type Step = fn(&'static Reporter) -> io::Result<()>;
+        let steps: [Step; 3] = [
+            Reporter::flush,
+            |reporter| reporter.write(&[], &[]),
+            |reporter| reporter.end_run(1, &[], &[]),
+        ];
+        for step in steps {
+            let (reporter, mut pipe) = reporter();
+            reporter.be_ready(None);
+            let in_hands = reporter.pipe.lock();
+            reporter.ask_to_end(); // as a handler does that runs on the same thread
+            drop(in_hands);
+            step(reporter).unwrap();
+            read_request(&mut pipe);
+        }
     }
 
     #[test]

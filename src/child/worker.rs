@@ -16,6 +16,7 @@ use super::original::be_original;
 use super::panic::record_panics;
 use super::prepare::prepare;
 use super::progress::Reporter;
+use super::request::finish_first;
 use super::stream::{ChunkArguments, FrameReader, FrameWriter};
 use crate::base::log::print;
 use crate::base::{CpuTimeLimit, Identity, ParentLink, TaskId};
@@ -248,11 +249,12 @@ impl Worker {
         if !is_forked {
             close_inherited(&hello.pass_fds);
         }
+        let is_child = is_forked || hello.identity.parent_pid() == Some(parent_id());
+        finish_first(&hello.identity, is_child, reporter);
         hello.oom_score.apply();
         hello.limits.apply()?;
         let cpu_time = hello.limits.cpu_time_of_tasks()?;
         hello.identity.clone().adopt(ParentLink { input, is_silent: false });
-        let is_child = is_forked || hello.identity.parent_pid() == Some(parent_id());
         let memory = hello.max_memory.and_then(|most| MemoryLimit::new(most, is_forked).ok());
         if hello.calls_something() {
             writer.flush()?; // it may take long
@@ -271,7 +273,7 @@ impl Worker {
         put_frame(writer.buffer(), Kind::Ready, &Ready { segments, remarks: Vec::new() }, 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
-        claims.inspect(|page| reporter.set_display(page)); // it counts from here on
+        reporter.be_ready(claims); // bytes count from here on
         Ok(Some(Self {
             segments: Segments::new(if is_known { hello.shared_memory } else { 0 }),
             cpu_time,

@@ -251,9 +251,10 @@ impl StartError {
         )
     }
 
-    /// Whether somebody has sent it SIGKILL. That says little about the next start.
+    /// Whether somebody has sent it SIGKILL or SIGTERM. That says little about the next start.
     pub(crate) fn is_killing(&self) -> bool {
-        matches!(self, Self::Died { death, .. } if death.was_killed_from_outside())
+        matches!(self, Self::Died { death, .. }
+            if death.was_killed_from_outside() || death.was_asked_to_end())
     }
 
     /// Whether it says nothing about the next start: what was to start it has died, and many

@@ -207,6 +207,11 @@ impl WorkerDeath {
     pub(crate) fn was_killed(&self) -> bool {
         self.0.exit.signal == Some(9)
     }
+
+    /// Whether it was asked to end, and that is all that is known of its end.
+    pub(crate) fn was_asked_to_end(&self) -> bool {
+        self.0.exit.signal == Some(15) && self.0.remark.is_none()
+    }
 }
 
 impl fmt::Display for WorkerDeath {

@@ -229,7 +229,7 @@ impl Launch {
     /// What to say of a process that has died before it was ready, perhaps without a word.
     pub(crate) fn died(&self, death: WorkerDeath, silent: bool) -> StartError {
         self.failed_output.set(death.stderr_tail());
-        let hinted = silent && !death.was_killed();
+        let hinted = silent && !death.was_killed() && !death.was_asked_to_end();
         let hint = if hinted { self.program.advice(&death) } else { String::new() };
         StartError::Died { death, hint }
     }

@@ -13,6 +13,7 @@
 
 #[cfg(test)]
 mod fuzz;
+mod progress;
 
 use std::future::poll_fn;
 use std::io;
@@ -35,8 +36,9 @@ use crate::parent::birth::start::{Body, Spawned, Start};
 use crate::parent::handshake::{Handshake, Heard, misplaced};
 use crate::parent::inbox::{SMALL, keep_payload, read_more, small_payload};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
+use crate::parent::link::progress::read_progress;
 use crate::parent::message::{
-    Ended, ExitReply, Listener, Message, Order, Orders, ProgressMessage, Reply, Report, Why,
+    Ended, ExitReply, Listener, Message, Order, Orders, Reply, Report, Why,
 };
 use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, drain};
@@ -46,8 +48,7 @@ use crate::sys::pipe::read_available;
 use crate::sys::signal::{SIGTERM, is_ignored};
 use crate::wire::frame::{LENGTH, frame_codec, frame_length, split_header, split_kind};
 use crate::wire::message::{
-    ChunkReplyHeader, Goodbye, Kind, MAX_MESSAGE, ProgressHeader, ReplyHeader, SegmentOffer,
-    SegmentReply,
+    ChunkReplyHeader, Goodbye, Kind, ReplyHeader, SegmentOffer, SegmentReply,
 };
 
 /// How long a worker that has left waits for its output to be written.
@@ -455,6 +456,10 @@ impl<'a> Link<'a> {
             (LinkStage::Serving, Kind::OverMemory) => {
                 return Ok(LinkStep::Message(Message::OverMemory));
             }
+            (LinkStage::Serving, Kind::AskedToEnd) => {
+                return Ok(LinkStep::Message(Message::AskedToEnd));
+            }
+            (LinkStage::Goodbye(_), Kind::AskedToEnd) => {} // it does so in any case
             (LinkStage::Serving, Kind::Goodbye) if may_leave => {
                 let (goodbye, payload) = split_header::<Goodbye>(body)?;
                 if goodbye.exit_hook.is_some() != self.launch.exit_hook.is_some() {
@@ -553,48 +558,4 @@ enum LinkStep {
 fn frame_start(inbox: &[u8]) -> Option<(usize, &[u8])> {
     let (length, rest) = inbox.split_first_chunk::<LENGTH>()?;
     Some((frame_length(*length), rest))
-}
-
-fn read_progress(body: &[u8]) -> io::Result<ProgressMessage> {
-    let (header, text) = split_header::<ProgressHeader>(body)?;
-    if text.len() > MAX_MESSAGE {
-        let message = "it reported progress with a message that is too long";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-    }
-    let ProgressHeader { task, done, total } = header;
-    Ok(ProgressMessage { task, done, total, text: String::from_utf8_lossy(text).into_owned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::base::TaskId;
-    use crate::wire::frame::put_frame;
-
-    use super::*;
-
-    /// A frame of progress without length and kind.
-    fn body(text: &[u8]) -> Vec<u8> {
-        let header = ProgressHeader { task: TaskId(7), done: 1, total: 2 };
-        let mut frame = Vec::new();
-        put_frame(&mut frame, Kind::Progress, &header, text.len()).unwrap();
-        [&frame[5..], text].concat()
-    }
-
-    #[test]
-    fn a_report_of_progress_comes_back() {
-        let ProgressMessage { task, done, total, text } = read_progress(&body(b"half")).unwrap();
-        assert_eq!((task, done, total, text.as_str()), (TaskId(7), 1, 2, "half"));
-    }
-
-    #[test]
-    fn what_a_worker_says_need_not_be_text() {
-        assert_eq!(read_progress(&body(b"\xFFok")).unwrap().text, "\u{FFFD}ok");
-    }
-
-    #[test]
-    fn no_message_is_longer_than_agreed() {
-        assert!(read_progress(&body(&[b'x'; MAX_MESSAGE])).is_ok());
-        assert!(read_progress(&body(&[b'x'; MAX_MESSAGE + 1])).is_err());
-        assert!(read_progress(&[0xFF]).is_err());
-    }
 }

@@ -75,6 +75,8 @@ pub(crate) enum Message {
     Reply(Reply),
     /// It takes more memory than it may.
     OverMemory,
+    /// Somebody else than its pool has asked it to end.
+    AskedToEnd,
     /// It cannot open the arguments of its next task, and waits for them to come by the pipe.
     CannotOpen,
 }

@@ -186,6 +186,8 @@ pub enum LeaveReason {
     Age,
     /// The pool was told to [recycle](crate::ProcessPoolExecutor::recycle) its workers.
     Recycled,
+    /// Somebody else than its pool's process has sent it SIGTERM: it has finished its task first.
+    Terminated,
     /// It [did nothing](crate::WorkerState::Stuck) with a task that it was sent.
     Stuck,
 }

@@ -96,7 +96,9 @@ impl Scheduler {
     }
 
     pub(super) fn worker_timeout(&mut self, now: Time, id: WorkerId) {
+        let is_to_be_looked_at = |worker: &Worker| worker.is_to_be_looked_at(now);
         let was_ready = self.workers.get(id).is_some_and(Worker::is_ready);
+        let looks = self.workers.get(id).is_some_and(is_to_be_looked_at); // also if it leaves now
         self.look_at_term(now, id);
         let Some(worker) = self.workers.get(id).filter(|worker| worker.is_ready() == was_ready)
         else {
@@ -113,7 +115,7 @@ impl Scheduler {
             WorkerStage::Stopping { .. } | WorkerStage::Ending { .. } => {
                 self.end_now(id, KillReason::GraceOver);
             }
-            WorkerStage::Ready if worker.is_to_be_looked_at(now) => {
+            WorkerStage::Ready if looks || is_to_be_looked_at(worker) => {
                 self.update(id, |worker| worker.front.ask());
                 self.actions.push_back(Action::Look(id));
             }

@@ -1,5 +1,6 @@
 //! Which workers leave on purpose while the pool goes on: those that are idle, too many, used up,
-//! too large, or to be replaced. None leaves before its running task is over.
+//! too large, to be replaced, or asked to end by somebody else. None leaves before its running task
+//! is over.
 
 use super::Scheduler;
 use super::action::{Action, LeaveReason, Time};
@@ -46,6 +47,23 @@ impl Scheduler {
         if recallable {
             self.recall(id);
         }
+    }
+
+    /// Somebody else has asked a worker to end. It has time for its running task.
+    pub(crate) fn worker_asked_to_end(&mut self, now: Time, id: WorkerId) {
+        let stays = |worker: &&Worker| worker.is_ready() && worker.leaving().is_none();
+        if let Some(worker) = self.workers.get(id).filter(stays) {
+            let was_used = worker.tasks_completed > 0 || worker.head().is_some();
+            if !was_used {
+                self.restarts.died_idle(now); // if all that come are asked to, it is no hurry
+            }
+            if worker.is_successor() {
+                self.stop(now, id, LeaveReason::Terminated);
+            } else {
+                self.dismiss(now, id, LeaveReason::Terminated);
+            }
+        }
+        self.advance(now);
     }
 
     /// A worker whose last task is over leaves if there is a reason.

@@ -110,6 +110,7 @@ pub(super) enum Deed {
     Look,
     Report,
     Bloat,
+    IsAskedToEnd,
     Lie(Lie),
 }
 
@@ -256,7 +257,7 @@ impl Flavour {
     }
 
     fn deed(&self, random: &mut Random) -> Deed {
-        match random.below(104) {
+        match random.below(106) {
             0..3 => Deed::Greet { claims: self.has_pages.unwrap_or_else(|| !random.one_in(4)) },
             3..6 => Deed::Ready,
             6..16 => Deed::Read { most: random.pick(&[7, 100, 5_000, 1 << 16]) },
@@ -280,6 +281,7 @@ impl Flavour {
             98 => Deed::Report,
             99 if random.one_in(2) => Deed::Bloat,
             100..104 if self.hostile => Deed::Lie(lie(random)),
+            104 => Deed::IsAskedToEnd,
             _ => Deed::Work { steps: 1, result: result(random), say: Say::Write, reads: true },
         }
     }

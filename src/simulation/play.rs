@@ -302,6 +302,7 @@ impl<'a> Play<'a> {
             }
             Deed::Report => worker.report_progress(record),
             Deed::Bloat => worker.bloat(record),
+            Deed::IsAskedToEnd => worker.be_asked_to_end(record),
             Deed::Lie(lie) => {
                 worker.lie(lie, record);
                 record.is_blurred |= !matches!(lie, Lie::Progress);

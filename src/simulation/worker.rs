@@ -106,6 +106,7 @@ pub(super) struct Worker {
     pub(super) manners: Manners,
     pub(super) is_liar: bool,
     is_over_memory: bool,
+    is_asked_to_end: bool,
     replies: u64,
     last_reply: Option<TaskId>,
     /// When all is written it exits.
@@ -132,6 +133,7 @@ impl Worker {
             manners,
             is_liar: false,
             is_over_memory: false,
+            is_asked_to_end: false,
             replies: 0,
             last_reply: None,
             is_leaving: false,
@@ -431,6 +433,17 @@ impl Worker {
             self.pen.put([], |out| put_frame(out, Kind::OverMemory, &(), 0).unwrap());
             self.write_all(record);
         }
+    }
+
+    /// Somebody else has asked it to end, of which it tells once, whatever it does.
+    pub(super) fn be_asked_to_end(&mut self, record: &mut Record) {
+        if self.stage != Stage::Serving || self.pen.is_writing() || self.is_asked_to_end {
+            return;
+        }
+        self.is_asked_to_end = true;
+        record.see("a worker that others have asked to end");
+        self.pen.put([], |out| put_frame(out, Kind::AskedToEnd, &(), 0).unwrap());
+        self.write_all(record);
     }
 
     // ----- lies -----

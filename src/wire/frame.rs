@@ -34,7 +34,7 @@ use super::message::Kind;
 pub(crate) const PREAMBLE: [u8; 16] = *b"\xF5\x00procpool\xC0\x01\xFE\x1B\x00\xFF";
 
 /// Both sides must speak the same one.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 
 /// How many bytes say how long a frame is.
 pub(crate) const LENGTH: usize = 4;
@@ -70,6 +70,12 @@ pub(crate) fn put_task_frame(
     let start = begin_frame(out, kind);
     out.extend_from_slice(header);
     end_frame(&mut out[start..], payload)
+}
+
+/// A frame without header and payload.
+pub(crate) const fn empty_frame(kind: Kind) -> [u8; LENGTH + 1] {
+    let [a, b, c, d] = 1_u32.to_le_bytes();
+    [a, b, c, d, kind as u8]
 }
 
 fn begin_frame(out: &mut Vec<u8>, kind: Kind) -> usize {

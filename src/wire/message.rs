@@ -76,6 +76,9 @@ byte_enum! {
         /// Worker → supervisor: it takes more memory than it may, and begins no more tasks that
         /// could go to another worker.
         OverMemory = 23,
+        /// Worker → supervisor: somebody else than its pool has asked it to end. It begins what is
+        /// not taken back, and waits to be told to leave. This is said once.
+        AskedToEnd = 31,
         /// Worker → supervisor: user code was reached because `init` was not called.
         NotInitialised = 21,
         /// Worker → supervisor: [`ProgressHeader`], with the message as payload.

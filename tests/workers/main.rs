@@ -29,6 +29,7 @@ mod parent_end;
 mod preload;
 mod recycling;
 mod sandboxes;
+mod strangers;
 mod stuck;
 mod window;
 mod worker_death;

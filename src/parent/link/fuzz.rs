@@ -10,6 +10,7 @@ use crate::parent::program::Program;
 use crate::sys::memory::{Segment, SegmentRef};
 use crate::testing::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
 use crate::wire::message::Outcome;
+use crate::wire::message::{MAX_MESSAGE, ProgressHeader};
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large as far as the codec knows, and of the room for what is
@@ -77,6 +78,7 @@ fn seeds() -> Seeds {
                     frame(Kind::Reply, &returned, &text),
                     frame(Kind::Reply, &reply(Outcome::Panicked), b"\x01x\x00\x00"),
                     frame(Kind::OverMemory, &(), &[]),
+                    frame(Kind::AskedToEnd, &(), &[]),
                     frame(Kind::CannotOpen, &(), &[]),
                 ],
             ),
@@ -141,7 +143,10 @@ fn consume(message: Message) {
             }
         }
         Message::Progress(progress) => assert!(progress.text.len() <= 3 * MAX_MESSAGE),
-        Message::Reply(Reply::Chunk { .. }) | Message::OverMemory | Message::CannotOpen => {}
+        Message::Reply(Reply::Chunk { .. })
+        | Message::OverMemory
+        | Message::AskedToEnd
+        | Message::CannotOpen => {}
     }
 }
 

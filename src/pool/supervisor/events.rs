@@ -108,6 +108,11 @@ impl Supervisor {
                     view.scheduler.worker_over_memory(now, worker);
                     self.perform(view, now);
                 }
+                Message::AskedToEnd => {
+                    log::debug!("{}: {worker} was asked to end by somebody", self.commons.name);
+                    view.scheduler.worker_asked_to_end(now, worker);
+                    self.perform(view, now);
+                }
                 Message::CannotOpen => self.on_cannot_open(view, now, worker),
             }
         }

@@ -222,6 +222,7 @@ impl Trial<'_> {
             LeaveReason::UsedUp => desk.completed > 0 && model.config.max_tasks.is_some(),
             LeaveReason::Age => desk.is_aged(self.now, &model.config),
             LeaveReason::Memory => desk.bloated,
+            LeaveReason::Terminated => desk.asked_to_end,
             LeaveReason::Recycled => desk.recycled,
             LeaveReason::Stuck => desk.stuck,
         };

@@ -63,6 +63,8 @@ pub(super) enum Deed {
     Misbehave(Misbehaviour),
     /// Takes too much memory.
     Bloat,
+    /// Somebody else has asked it to.
+    IsAskedToEnd,
     Block,
     Unblock,
 }
@@ -147,7 +149,7 @@ impl Flavour {
     }
 
     fn deed(&self, random: &mut Random) -> Deed {
-        match random.below(59) {
+        match random.below(60) {
             0..12 => Deed::Ready {
                 recallable: self.recallable.unwrap_or(!random.one_in(6)),
                 stubborn: random.one_in(4),
@@ -159,6 +161,7 @@ impl Flavour {
             22..24 => Deed::Unblock,
             24..41 => Deed::Answer { results: 1 + random.below(4) },
             41 => Deed::Bloat,
+            59 => Deed::IsAskedToEnd,
             _ => Deed::Work { steps: 1 + random.below(4) },
         }
     }
@@ -223,5 +226,5 @@ fn histories_keep_the_promises() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(8_000, 28, 8);
+    assert_eventful::<History>(8_000, 29, 8);
 }

@@ -473,6 +473,7 @@ impl Model {
             leave_by: None,
             tenure: Tenure::Stays,
             bloated: false,
+            asked_to_end: false,
             asked: None,
             mercy: None,
             recalled: None,

@@ -92,6 +92,7 @@ impl Play {
                 self.ready(worker, recallable)
             }
             Deed::Bloat if is_up => self.bloat(worker),
+            Deed::IsAskedToEnd if is_up => self.ask_to_end(worker),
             Deed::FailToStart { failure } if !is_up => self.end(worker, End::StartFailed(failure)),
             Deed::Work { steps } => self.work(worker, steps),
             Deed::Answer { results } => self.read(worker, results),
@@ -388,6 +389,7 @@ fn sight(action: Action) -> Option<&'static str> {
             LeaveReason::Idle => "a worker that has nothing to do",
             LeaveReason::UsedUp => "a worker that is used up",
             LeaveReason::Memory => "a memory limit",
+            LeaveReason::Terminated => "a worker that others have asked to end",
             LeaveReason::Age => "a worker that is too old",
             LeaveReason::Recycled => "a recycled worker",
             LeaveReason::Stuck => "a worker that is stuck",

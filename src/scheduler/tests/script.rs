@@ -276,6 +276,11 @@ impl Pool {
         self.drain();
     }
 
+    pub(super) fn is_asked_to_end(&mut self, worker: u64) {
+        self.scheduler.worker_asked_to_end(self.now, WorkerId(worker));
+        self.drain();
+    }
+
     pub(super) fn blocks(&mut self, worker: u64) {
         self.scheduler.worker_blocked(WorkerId(worker));
         self.drain();

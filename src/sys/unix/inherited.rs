@@ -44,6 +44,11 @@ pub(crate) fn shares_group_with(pid: u32) -> bool {
 
 /// Whether this process ignores a signal; what it starts does so, too, until it says otherwise.
 pub(crate) fn is_ignored(signal: i32) -> bool {
+    action_on(signal) == SIG_IGN
+}
+
+/// The default if there is no such signal.
+pub(super) fn action_on(signal: i32) -> libc::sighandler_t {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: without a new action this only fills in the present one, into a place of our own. It
     // is numbers and pointers only, for all of which zero is a value, should the call fail.
@@ -52,7 +57,7 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
         libc::sigaction(signal, null(), action.as_mut_ptr());
         action.assume_init()
     };
-    action.sa_sigaction == SIG_IGN
+    action.sa_sigaction
 }
 
 fn ignore_no_longer(signal: i32) {

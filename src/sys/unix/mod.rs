@@ -16,6 +16,7 @@ pub(super) mod room;
 pub(super) mod sentinel;
 pub(super) mod signal;
 pub(super) mod socket;
+pub(super) mod stranger;
 pub(super) mod survey;
 
 #[cfg(target_os = "linux")]

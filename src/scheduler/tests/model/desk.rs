@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Entry;
+use super::{Entry, Model};
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{Config, Tenure, Time};
 
@@ -42,6 +42,8 @@ pub(in crate::scheduler::tests) struct Desk {
     pub(in crate::scheduler::tests) tenure: Tenure,
     /// It has said that it takes too much memory.
     pub(in crate::scheduler::tests) bloated: bool,
+    /// It has said that somebody else has asked it to end.
+    pub(in crate::scheduler::tests) asked_to_end: bool,
     /// The task that was asked to end.
     pub(in crate::scheduler::tests) asked: Option<TaskId>,
     /// When it was, if it will notice.
@@ -73,7 +75,8 @@ impl Desk {
     /// It is there, or will be, and takes tasks.
     pub(in crate::scheduler::tests) fn serves(&self) -> bool {
         let stays = matches!(self.stage, Stage::Starting { .. } | Stage::Ready);
-        let is_going = self.bloated || self.stuck || self.tenure == Tenure::Going;
+        let is_going =
+            self.bloated || self.asked_to_end || self.stuck || self.tenure == Tenure::Going;
         stays && !is_going && !self.is_successor()
     }
 
@@ -90,7 +93,11 @@ impl Desk {
     /// It is to be replaced, and this may be known to the scheduler.
     pub(in crate::scheduler::tests) fn may_be_outgoing(&self, now: Time, config: &Config) -> bool {
         let nearly_used_up = config.max_tasks.is_some() && config.surge > 0;
-        self.recycled || self.bloated || self.is_aged(now, config) || nearly_used_up
+        self.recycled
+            || self.bloated
+            || self.asked_to_end
+            || self.is_aged(now, config)
+            || nearly_used_up
     }
 
     pub(in crate::scheduler::tests) fn is_aged(&self, now: Time, config: &Config) -> bool {
@@ -124,5 +131,17 @@ impl Desk {
 
     pub(in crate::scheduler::tests) fn is_idle(&self) -> bool {
         self.is_open() && self.pipeline.is_empty()
+    }
+}
+
+impl Model {
+    pub(in crate::scheduler::tests) fn asked_to_end(&mut self, now: Time, id: WorkerId) {
+        let desk = self.desk_mut(id);
+        let stays = desk.stage == Stage::Ready && (desk.serves() || desk.is_successor());
+        let was_used = desk.completed > 0 || !desk.pipeline.is_empty();
+        desk.asked_to_end |= desk.stage == Stage::Ready;
+        if stays && !was_used {
+            self.starts.died_idle(now);
+        }
     }
 }

@@ -56,6 +56,14 @@ impl Play {
         self.settle()
     }
 
+    /// Somebody else asks it to, in the middle of anything.
+    pub(super) fn ask_to_end(&mut self, worker: WorkerId) -> Check {
+        self.read_all(worker)?;
+        self.model.asked_to_end(self.now, worker);
+        self.scheduler.worker_asked_to_end(self.now, worker);
+        self.settle()
+    }
+
     /// Who has run nothing cannot have taken much, and lies.
     fn bloat_at_once(&mut self, worker: WorkerId) -> Check {
         self.model.misbehaved(worker);

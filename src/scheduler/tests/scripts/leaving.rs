@@ -344,3 +344,65 @@ fn a_worker_that_takes_too_much_memory_gives_back_all_and_leaves() {
     pool.leaves(1);
     pool.expect([start(2)]);
 }
+
+#[test]
+fn a_worker_that_others_ask_to_end_finishes_its_task_and_gives_back_the_rest() {
+    let mut pool = Pool::quick(1);
+    for id in 1..=3 {
+        pool.submit(id);
+    }
+    pool.has_not_begun(2);
+    pool.skip();
+    pool.is_asked_to_end(1);
+    pool.expect([recall_all(1), withdraw(2), withdraw(3)]);
+    pool.is_asked_to_end(1);
+    pool.expect_nothing();
+    pool.finishes(1, 1);
+    pool.expect([stop_because(1, LeaveReason::Terminated)]);
+    pool.leaves(1);
+    pool.expect([start(2)]);
+}
+
+#[test]
+fn an_idle_worker_that_others_ask_to_end_leaves_at_once_and_nobody_takes_its_place() {
+    let mut pool = Pool::slow(2);
+    pool.is_asked_to_end(1);
+    pool.expect([stop_because(1, LeaveReason::Terminated)]);
+    pool.leaves(1);
+    pool.expect_nothing();
+    pool.submit(1);
+    pool.expect([send(2, 1), begin(1)]);
+}
+
+#[test]
+fn what_waits_at_a_shutdown_is_run_by_others_if_all_are_asked_to_end() {
+    let mut pool = Pool::slow(1);
+    pool.submit(1);
+    pool.submit(2);
+    pool.shut_down();
+    pool.skip();
+    pool.is_asked_to_end(1);
+    pool.finishes(1, 1);
+    pool.leaves(1);
+    pool.skip();
+    pool.ready(2);
+    pool.expect([Action::Warm, send(2, 2), begin(2)]);
+}
+
+#[test]
+fn if_all_that_come_are_asked_to_end_the_next_ones_are_no_hurry() {
+    let mut pool = Pool::with(Config { min_workers: 1, ..config(1) });
+    for worker in 1..=4 {
+        pool.ready(worker);
+        pool.skip();
+        pool.is_asked_to_end(worker);
+        pool.expect([stop_because(worker, LeaveReason::Terminated)]);
+        pool.leaves(worker);
+        if worker < 4 {
+            pool.expect([start(worker + 1)]);
+        }
+    }
+    pool.expect_nothing();
+    pool.after(millis(10));
+    pool.expect([start(5)]);
+}

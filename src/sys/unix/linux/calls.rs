@@ -126,3 +126,14 @@ fn membarrier(command: i32) -> bool {
     // SAFETY: it takes three numbers, and touches no memory of this process.
     unsafe { libc::syscall(libc::SYS_membarrier, command, flags, cpu) == 0 }
 }
+/// What a handler of a signal interrupts may be about to look at its last error.
+pub(crate) fn keeping_error(run: impl FnOnce()) {
+    // SAFETY: it is where this thread's last error is kept, for as long as there is the thread.
+    #[expect(unsafe_code, reason = "nobody else sets the last error")]
+    unsafe {
+        let place = libc::__errno_location();
+        let error = *place;
+        run();
+        *place = error;
+    }
+}

@@ -14,8 +14,9 @@ mod survey;
 mod wiped_page;
 
 pub(crate) use self::calls::{
-    OWN_SIGNALS, RECEIVE, SEND, barrier, fill_randomly, give_up_terminal, is_subreaper, own_stack,
-    read_now, real_time_signals, set_pipe_size, take_part_in_barriers, takes_part_in_barriers,
+    OWN_SIGNALS, RECEIVE, SEND, barrier, fill_randomly, give_up_terminal, is_subreaper,
+    keeping_error, own_stack, read_now, real_time_signals, set_pipe_size, take_part_in_barriers,
+    takes_part_in_barriers,
 };
 pub(crate) use self::cgroup::MemoryCgroup;
 pub(crate) use self::cpu_timer::CpuTimer;
