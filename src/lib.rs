@@ -100,6 +100,7 @@
 //! | have a task change memory where it is | [`SharedSliceMut`] |
 //! | let several pools share a fork server and what it has preloaded | [`ForkServer`], [`Builder::fork_server`] |
 //! | choose where workers come from | [Start methods](guide::start_methods) |
+//! | run it in a container, a systemd unit, Kubernetes | [Deploying](guide::deploying) |
 //! | know what may be an argument or a result, and how it is sent | [Values](guide::values), [`value_forms`] |
 //! | have pools in a library for Python, Node or C | [Embedding](guide::embedding) |
 //! | know what a task costs, and make it cost less | [Performance](guide::performance) |
@@ -206,7 +207,8 @@ register!(reseed::rand010);
 register!(reseed::rand09);
 
 /// Chapters to read: for those who know another tool, and for those who have to choose one, start
-/// methods, what values can cross, what things cost, and pools in libraries.
+/// methods, what values can cross, what things cost, pools in libraries, and services where they are
+/// deployed.
 pub mod guide {
     #[doc = include_str!("../docs/guide/coming_from_python.md")]
     pub mod coming_from_python {}
@@ -216,6 +218,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/guide/start_methods.md")]
     pub mod start_methods {}
+
+    #[doc = include_str!("../docs/guide/deploying.md")]
+    pub mod deploying {}
 
     #[doc = include_str!("../docs/guide/performance.md")]
     pub mod performance {}

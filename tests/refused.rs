@@ -50,3 +50,13 @@ async fn what_a_crashed_worker_leaves_behind_goes_without_signals_by_pidfds() {
     let deaths = run(&[], "pidfd_send_signal", "helpers").await;
     assert_eq!(deaths.lines().filter(|line| line.contains("SIGABRT")).count(), 2, "{deaths}");
 }
+
+/// As `RestrictNamespaces` and `RestrictAddressFamilies` of systemd do.
+#[tokio::test]
+async fn nothing_is_lost_without_sockets_of_a_family_and_calls_that_a_filter_cannot_see_into() {
+    for method in ["spawn", "fork"] {
+        let death = run(&[], "clone3,socket", method).await;
+        assert!(death.ends_with("exited unexpectedly with code 8\n"), "{death}");
+    }
+    assert_eq!(run(&[], "clone3,socket", "process").await, "8\n");
+}
