@@ -207,8 +207,8 @@ register!(reseed::rand010);
 register!(reseed::rand09);
 
 /// Chapters to read: for those who know another tool, and for those who have to choose one, start
-/// methods, what values can cross, what things cost, pools in libraries, and services where they are
-/// deployed.
+/// methods, what values can cross, what things cost, pools in libraries, and services where they
+/// are deployed.
 pub mod guide {
     #[doc = include_str!("../docs/guide/coming_from_python.md")]
     pub mod coming_from_python {}
