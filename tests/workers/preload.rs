@@ -502,6 +502,17 @@ async fn connections_and_locks_that_are_left_behind_are_told() {
     assert!(lines.iter().all(|line| line.contains(end)), "{text}");
 }
 
+/// By which tokio hands on signals, and which all workers share.
+#[tokio::test]
+async fn what_a_runtime_leaves_behind_that_was_dropped_is_told() {
+    let mut parent = tokio::process::Command::new(fixture("parent"));
+    let output = in_time(parent.arg("drop-a-runtime").kill_on_drop(true).output()).await.unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}");
+    let told = "a connection with an unnamed socket, as runtimes and handlers of signals have";
+    assert_eq!(text.matches(told).count(), 2, "{text}");
+}
+
 // ----- where it is -----
 
 /// The name of the process, the pid of its parent, and the key that they share.
