@@ -82,7 +82,7 @@ impl Reporter {
             && pipe.tells_of_request
         {
             if self.is_asked.swap(false, Ordering::Relaxed) {
-                let _ = pipe.write(&ASKED_TO_END, &[]); // or the parent has gone
+                let _ = pipe.write_as_original(&ASKED_TO_END, &[]); // or the parent has gone
             }
         }
     }
@@ -199,6 +199,12 @@ struct Pipe {
 impl Pipe {
     fn write(&mut self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
         end_if_copy(); // also what was kept back is the original's to write
+        self.write_as_original(frames, payload)
+    }
+
+    /// Takes no memory, not even for what threads have of their own, and so may be called by the
+    /// handler of a signal, which is called in the original only.
+    fn write_as_original(&mut self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
         if let Some(display) = &self.display {
             display.wake();
         }
