@@ -44,7 +44,7 @@ fn serve(socket: File) -> io::Result<i32> {
     be_original();
     take_standard_streams(&socket)?;
     let socket = Arc::new(socket);
-    let reporter = Box::leak(Box::new(Reporter::new(socket.try_clone()?)));
+    let reporter = Reporter::of_process(socket.try_clone()?);
     let mut writer = FrameWriter::new(reporter);
     let mut reader = FrameReader::new(Arc::clone(&socket))?;
     let mut incoming = reader.read()?;

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Condvar, MutexGuard, Once};
+use std::sync::{Condvar, MutexGuard, Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,15 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
+    /// For the life of the process. It stays within sight of those who look for leaks at its end,
+    /// as sanitizers do: a worker would exit with their code.
+    pub(super) fn of_process(pipe: File) -> &'static Self {
+        static KEPT: OnceLock<&Reporter> = OnceLock::new();
+        let reporter = Box::leak(Box::new(Self::new(pipe)));
+        let _ = KEPT.set(reporter);
+        reporter
+    }
+
     pub(super) fn new(pipe: File) -> Self {
         Self {
             pipe: Mutex::new(Pipe {

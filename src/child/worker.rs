@@ -162,7 +162,7 @@ fn serve(
     has_lifeline: bool,
 ) -> io::Result<()> {
     be_original();
-    let reporter = Box::leak(Box::new(Reporter::new(output)));
+    let reporter = Reporter::of_process(output);
     let mut writer = FrameWriter::new(reporter);
     let started = Worker::start(&mut reader, &mut writer, reporter, functions, has_lifeline)?;
     let Some(mut worker) = started else { return Ok(()) };
