@@ -127,6 +127,9 @@
 //! `fastrand2`, `rand09` and `rand010` (off by default) each add the function of that name to
 //! [`reseed`], for the versions 2 of fastrand, 0.9 and 0.10 of rand.
 //!
+//! `sandbox` (off by default) adds [`Builder::sandbox`], which takes files, network and other
+//! processes from tasks, on Linux.
+//!
 //! # When not to use it
 //!
 //! Arguments and results are encoded and cross a pipe (but for [`SharedSlice`]), and a round trip
@@ -157,6 +160,8 @@ mod memory;
 mod parent;
 mod pool;
 mod process;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod scheduler;
 #[cfg(test)]
 mod simulation;
@@ -197,6 +202,8 @@ pub use crate::process::{
     ParentProcess, Process, ProcessBuilder, ProcessError, ProcessHandle, ProcessStdio, Sentinel,
     active_children, parent_process,
 };
+#[cfg(feature = "sandbox")]
+pub use crate::sandbox::Sandbox;
 pub use crate::scheduler::{LeaveReason, OnWorkerDeath};
 
 #[cfg(feature = "fastrand2")]

@@ -159,5 +159,6 @@ pub(super) fn cut_failure(failure: InitFailure, limit: usize) -> InitFailure {
         InitFailure::Panicked(report) => InitFailure::Panicked(cut(report, room)),
         InitFailure::Failed(text) => InitFailure::Failed(cut_text(text)),
         InitFailure::CannotFork(text) => InitFailure::CannotFork(cut_text(text)),
+        InitFailure::NoSandbox(text) => InitFailure::NoSandbox(cut_text(text)),
     }
 }

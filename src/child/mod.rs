@@ -20,6 +20,7 @@ mod process;
 mod progress;
 mod request;
 pub mod reseed;
+mod sandbox;
 mod stream;
 mod worker;
 

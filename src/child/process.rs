@@ -64,7 +64,7 @@ fn serve(socket: File) -> io::Result<i32> {
     let link = ParentLink { input: Arc::clone(&socket), is_silent: true };
     hello.identity.clone().adopt(link);
     if hello.ends_with_parent
-        && let Err(error) = watch_parent(socket, &hello.identity)
+        && let Err(error) = watch_parent(socket, &hello.identity, None)
     {
         end_without_thread(&error);
     }

@@ -17,6 +17,7 @@ use super::panic::record_panics;
 use super::prepare::prepare;
 use super::progress::Reporter;
 use super::request::finish_first;
+use super::sandbox;
 use super::stream::{ChunkArguments, FrameReader, FrameWriter};
 use crate::base::log::print;
 use crate::base::{CpuTimeLimit, Identity, ParentLink, TaskId};
@@ -31,6 +32,7 @@ use crate::sys::memory::{SharedPage, take_part_in_barriers};
 use crate::sys::pipe::{FramePipes, WorkerPipes, take_frame_pipes};
 use crate::sys::process::{kill_own_group, open_parent, parent_id};
 use crate::sys::resources::{MemoryGauge, is_address_space_limited, is_shortage};
+use crate::sys::sandbox::{SandboxRules, only_watch};
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, set_run_time, split_header};
 use crate::wire::hello::{FunctionName, Hello, WorkerHello, peek_version};
 use crate::wire::message::{
@@ -140,19 +142,31 @@ fn run_for_parent(
 /// is gone, however it went. A copy of it that was forked, and lives on, holds it, too: so the
 /// process itself is watched as well, unless this one is no child of it.
 ///
-/// From what it returns nothing is ever received, but an error once the thread watches: until then
-/// it makes system calls that nothing else does, and a filter may not allow.
-pub(super) fn watch_parent(input: Arc<File>, identity: &Identity) -> io::Result<Receiver<()>> {
+/// By what it returns the thread says why it has not begun, or ends the channel when it has: until
+/// then it makes system calls that nothing else does, and that a filter may not allow.
+pub(super) fn watch_parent(
+    input: Arc<File>,
+    identity: &Identity,
+    sandbox: Option<SandboxRules>,
+) -> io::Result<Receiver<String>> {
     const STACK: usize = 64 << 10;
     let parent = identity.parent_pid().and_then(open_parent);
     let thread = thread::Builder::new().name("procpool-parent".to_owned()).stack_size(STACK);
     let (begins, begun) = channel();
     thread.spawn(move || {
-        drop(begins);
+        if let Some(Err(text)) = sandbox.as_ref().map(only_watch) {
+            let _ = begins.send(text); // and goes on, as the process has a last thing to say
+        }
+        drop((begins, sandbox));
         wait_for_hangup(&*input, parent.as_ref());
         kill_own_group();
     })?;
     Ok(begun)
+}
+
+fn watch_parent_of_worker(input: &Arc<File>, hello: &Hello) -> Receiver<String> {
+    watch_parent(Arc::clone(input), &hello.identity, hello.sandbox.clone())
+        .unwrap_or_else(|error| end_without_thread(&error))
 }
 
 fn serve(
@@ -235,10 +249,7 @@ impl Worker {
         }
         let (hello, args) = split_header::<Hello>(body)?;
         let args = args.len();
-        let watch = (!has_lifeline).then(|| {
-            let watch = watch_parent(Arc::clone(&input), &hello.identity);
-            watch.unwrap_or_else(|error| end_without_thread(&error))
-        });
+        let watch = (!has_lifeline).then(|| watch_parent_of_worker(&input, &hello));
         let is_forked = functions.is_inherited();
         let functions = match functions.find(hello.functions.as_deref()) {
             Ok(functions) => functions,
@@ -258,9 +269,11 @@ impl Worker {
         let memory = hello.max_memory.and_then(|most| MemoryLimit::new(most, is_forked).ok());
         if hello.calls_something() {
             writer.flush()?; // it may take long
-            let _ = watch.map(|watch| watch.recv());
         }
-        if let Err(failure) = prepare(&hello, &functions, &mut incoming, args) {
+        let prepared = sandbox::wait_for_watch(&hello, watch.as_ref())
+            .and_then(|()| prepare(&hello, &functions, &mut incoming, args))
+            .and_then(|()| sandbox::enter(&hello, watch.is_some(), is_forked));
+        if let Err(failure) = prepared {
             failure.put(writer.buffer(), hello.max_payload())?;
             writer.flush()?;
             return Ok(None);

@@ -140,6 +140,8 @@ pub(crate) enum StartError {
     Hook { stage: HookStage, function: &'static str, failure: InitializerFailure },
     #[error("{place} cannot fork workers: {reason}")]
     CannotFork { place: PoolProcess, reason: String, after_hooks: bool },
+    #[error("{place} cannot enter its sandbox: {reason}")]
+    NoSandbox { place: PoolProcess, reason: String },
     #[error("{place} was not ready within {limit:?}{hint}")]
     Timeout { place: PoolProcess, limit: Duration, hint: String },
 }
@@ -159,7 +161,10 @@ impl fmt::Display for InitializerFailure {
             }
             Self::Failed {
                 place,
-                failure: InitFailure::Failed(message) | InitFailure::CannotFork(message),
+                failure:
+                    InitFailure::Failed(message)
+                    | InitFailure::CannotFork(message)
+                    | InitFailure::NoSandbox(message),
             } => write!(f, "failed in {place}: {message}"),
             Self::Timeout { place, limit } => {
                 write!(f, "did not end within {limit:?} in {place}")
@@ -178,6 +183,9 @@ impl StartError {
                 Self::CannotFork { place, reason, after_hooks: false }
             }
             Refusal::Preload(failure) => Self::Preload { function, failure: failed(failure) },
+            Refusal::Initializer(InitFailure::NoSandbox(reason)) => {
+                Self::NoSandbox { place, reason }
+            }
             Refusal::Initializer(failure) => {
                 Self::Initializer { function, failure: failed(failure) }
             }
@@ -212,7 +220,9 @@ impl StartError {
     fn pid(&self) -> Option<u32> {
         match self {
             Self::Died { death, .. } | Self::ServerLost(death) => Some(death.pid()),
-            Self::Timeout { place, .. } | Self::CannotFork { place, .. } => Some(place.pid()),
+            Self::Timeout { place, .. }
+            | Self::CannotFork { place, .. }
+            | Self::NoSandbox { place, .. } => Some(place.pid()),
             Self::Initializer { failure, .. }
             | Self::Preload { failure, .. }
             | Self::Hook { failure, .. } => match failure {
@@ -234,7 +244,7 @@ impl StartError {
                     | io::ErrorKind::InvalidInput
                     | io::ErrorKind::Unsupported
             ),
-            Self::Refused(_) | Self::CannotFork { .. } => true,
+            Self::Refused(_) | Self::CannotFork { .. } | Self::NoSandbox { .. } => true,
             _ => false,
         }
     }

@@ -12,6 +12,8 @@ use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Callable, TaskFn};
 use crate::parent::{Program, StartMethod, WorkerOutput, program_settings};
 use crate::pool::{ExitHook, OnWorkerDeath, Settings, prepare};
+#[cfg(feature = "sandbox")]
+use crate::sandbox::Sandbox;
 
 impl ProcessPoolExecutor {
     /// A pool with the default settings: as many workers as this process may use CPUs, started when
@@ -277,6 +279,21 @@ impl Builder {
     /// for the worker itself: its program, its threads, and its allocator's reserves.
     pub fn hard_memory_limit(self, bytes: u64) -> Self {
         self.limits(ResourceLimits::new().memory(bytes))
+    }
+
+    /// Takes from tasks what they do not need of the machine: files, network, other processes. A
+    /// worker enters the sandbox after its [initializer](Self::initializer), and never leaves it;
+    /// with a [shared](Self::fork_server) or an own fork server it is the forked worker that does.
+    /// The [exit hook](Self::exit_hook) runs in it. Default: none. See [`Sandbox`].
+    ///
+    /// A worker that cannot enter it does not start, and the pool is
+    /// [broken](crate::BrokenProcessPool), with the reason. So it is if its initializer has left
+    /// threads behind, to which not all of it would apply.
+    #[cfg(feature = "sandbox")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sandbox")))]
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.settings.launch.sandbox = Some(sandbox.0);
+        self
     }
 
     program_settings! { settings.launch.program }

@@ -15,6 +15,7 @@ use crate::parent::program::Program;
 use crate::sys::memory::SharedPageRef;
 use crate::sys::process::Exit;
 use crate::sys::resources::MemoryCgroup;
+use crate::sys::sandbox::SandboxRules;
 use crate::sys::signal::{SIGCHLD, is_ignored};
 use crate::wire::frame::{PREAMBLE, VERSION, put_frame};
 use crate::wire::hello::{CallHeader, Hello, ServerHello};
@@ -65,6 +66,7 @@ pub(crate) struct Launch {
     /// Around forks, in the order in which they were asked for.
     pub(crate) hooks: Vec<(HookStage, Call)>,
     pub(crate) initializer: Option<Call>,
+    pub(crate) sandbox: Option<SandboxRules>,
     pub(crate) exit_hook: Option<Call>,
 }
 
@@ -85,6 +87,7 @@ impl Default for Launch {
             preload: None,
             hooks: Vec::new(),
             initializer: None,
+            sandbox: None,
             exit_hook: None,
         }
     }
@@ -159,6 +162,7 @@ impl Launch {
             preload: preload.map(header),
             after_fork: after_fork.iter().map(|call| header(call)).collect(),
             initializer: initializer.map(|call| call.function),
+            sandbox: self.sandbox.clone(),
             claims,
             shared_memory: self.memory_for_results(),
         };

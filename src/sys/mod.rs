@@ -25,6 +25,8 @@ pub(crate) mod process;
 pub(crate) mod random;
 /// How much a process takes, and the most that it may.
 pub(crate) mod resources;
+/// What a process gives up for good.
+pub(crate) mod sandbox;
 /// What signals are called, and which of them get to a process.
 pub(crate) mod signal;
 /// Sockets between a process and its parent, by which more than bytes is sent.

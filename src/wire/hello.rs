@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::split_header;
 use crate::base::{Identity, OomScore, ResourceLimits, WorkerId};
 use crate::sys::memory::SharedPageRef;
+use crate::sys::sandbox::SandboxRules;
 
 /// What a worker must know before its first task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub(crate) struct Hello {
     pub(crate) after_fork: Vec<CallHeader>,
     /// Position of the initializer.
     pub(crate) initializer: Option<u32>,
+    /// What it gives up after that.
+    pub(crate) sandbox: Option<SandboxRules>,
     pub(crate) claims: Option<SharedPageRef>,
     /// How much memory it may share with its parent, in bytes.
     pub(crate) shared_memory: u64,
@@ -79,9 +82,12 @@ pub(crate) struct ServerHello {
 }
 
 impl Hello {
-    /// Whether something of the user's runs before the worker is ready.
+    /// Whether something of the user's runs before the worker is ready, or it gives something up.
     pub(crate) fn calls_something(&self) -> bool {
-        self.preload.is_some() || !self.after_fork.is_empty() || self.initializer.is_some()
+        self.sandbox.is_some()
+            || self.preload.is_some()
+            || !self.after_fork.is_empty()
+            || self.initializer.is_some()
     }
 
     pub(crate) fn max_payload(&self) -> usize {

@@ -264,6 +264,8 @@ pub(crate) enum InitFailure {
     Failed(String),
     /// It has not failed, but after it this process cannot be forked.
     CannotFork(String),
+    /// It has not failed, but after it this process could not enter its sandbox.
+    NoSandbox(String),
 }
 
 /// When a hook around a fork runs, and where.

@@ -62,6 +62,7 @@ fn hello() -> Hello {
         functions: None,
         preload: None,
         after_fork: Vec::new(),
+        sandbox: None,
         initializer: None,
         claims: None,
         shared_memory: 1 << 20,

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 
 use super::{Handshake, Heard};
 use crate::base::{Identity, OomScore, ResourceLimits};
+use crate::sys::sandbox::SandboxRules;
 use crate::testing::fuzzing::{Seeds, frame, split};
 use crate::wire::fork::{Answer, Request};
 use crate::wire::frame::{PREAMBLE, VERSION, frame_codec, split_header, split_kind};
@@ -34,6 +35,7 @@ fn report() -> PanicReport {
 
 #[test]
 fn first_words() {
+    let unprotected = InitFailure::NoSandbox("no Landlock".to_owned());
     let failure = InitFailure::Panicked(report());
     let unforkable = InitFailure::CannotFork("threads".to_owned());
     let seeds = Seeds::new("handshake")
@@ -44,6 +46,7 @@ fn first_words() {
         .with("banner", [b"\x05running 1 test\n\xF5", &greeting(&[], &[])[1..]].concat())
         .with("differences", greeting(&["`a::b` is missing", "`c` differs"], &[]))
         .with("init-failed", greeting(&[], &frame(Kind::InitFailed, &failure, &[])))
+        .with("no-sandbox", greeting(&[], &frame(Kind::InitFailed, &unprotected, &[])))
         .with("hook-failed", greeting(&[], &frame(Kind::HookFailed, &hook_failure(), &[])))
         .with("preload-failed", greeting(&[], &frame(Kind::PreloadFailed, &unforkable, &[])))
         .with("no-init", [&[1], &PREAMBLE[..], &frame(Kind::NotInitialised, &(), &[])].concat());
@@ -91,6 +94,7 @@ fn hellos() {
         functions: Some(vec![function("a::b"), function("c")]),
         preload: Some(CallHeader { function: 1, length: 2 }),
         after_fork: vec![CallHeader { function: 2, length: 1 }],
+        sandbox: Some(SandboxRules { read: vec!["/usr".into()], ..SandboxRules::default() }),
         initializer: Some(0),
         claims: None,
         shared_memory: 1 << 28,

@@ -15,6 +15,8 @@ use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::Signal;
 
 use super::descriptor::{Descriptor, RawDescriptor};
+#[cfg(feature = "sandbox")]
+use super::sandbox::SandboxRules;
 use super::survey::{HeldOpen, OtherThread};
 use crate::sys::carrier::Carrier;
 
@@ -25,6 +27,16 @@ macro_rules! missing {
             Err(io::ErrorKind::Unsupported.into())
         }
     )*};
+}
+
+#[cfg(feature = "sandbox")]
+pub(crate) fn enter_sandbox(_: &SandboxRules) -> Result<(), String> {
+    Err("this system has none that procpool knows".to_owned())
+}
+
+#[cfg(feature = "sandbox")]
+pub(crate) fn only_watch(rules: &SandboxRules) -> Result<(), String> {
+    enter_sandbox(rules)
 }
 
 /// Methods that nobody calls, as there are no values to call them on.

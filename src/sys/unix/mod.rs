@@ -13,6 +13,7 @@ pub(super) mod pipe;
 pub(super) mod process;
 pub(super) mod resources;
 pub(super) mod room;
+pub(super) mod sandbox;
 pub(super) mod sentinel;
 pub(super) mod signal;
 pub(super) mod socket;
@@ -37,3 +38,5 @@ pub(crate) use self::kernel::{
     prefer_huge_pages, raise_oom_score, read_now, resident_memory, take_part_in_barriers,
     takes_part_in_barriers, use_huge_pages, wait_for_change, wake_all,
 };
+#[cfg(feature = "sandbox")]
+pub(crate) use self::kernel::{enter_sandbox, only_watch};

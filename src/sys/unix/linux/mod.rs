@@ -10,6 +10,8 @@ mod oom;
 pub(super) mod pidfd;
 mod process;
 mod program;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod survey;
 mod wiped_page;
 
@@ -29,5 +31,7 @@ pub(crate) use self::process::{
     MemoryGauge, is_unreaped, open_child, open_process, resident_memory, signal_process,
 };
 pub(crate) use self::program::{carrier, own_command};
+#[cfg(feature = "sandbox")]
+pub(crate) use self::sandbox::{enter_sandbox, only_watch};
 pub(crate) use self::survey::{has_loaded, held, inherited_thread_name, other_threads};
 pub(crate) use self::wiped_page::WipedPage;

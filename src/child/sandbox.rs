@@ -1,0 +1,54 @@
+//! How a worker gives up what its tasks are not to have.
+
+use std::sync::mpsc::Receiver;
+
+use super::prepare::Unprepared;
+use crate::function::TestWorker;
+use crate::sys::fork::SingleThreaded;
+use crate::sys::sandbox::enter_sandbox;
+use crate::wire::hello::Hello;
+use crate::wire::message::InitFailure;
+
+/// Before it the thread that watches the parent makes system calls which nothing else does, and
+/// which a filter may not allow.
+pub(super) fn wait_for_watch(
+    hello: &Hello,
+    watch: Option<&Receiver<String>>,
+) -> Result<(), Unprepared> {
+    // It says nothing but that it could not begin.
+    match watch.filter(|_| hello.calls_something()).map(Receiver::recv) {
+        Some(Ok(text)) => Err(without_sandbox(text)),
+        Some(Err(_)) | None => Ok(()),
+    }
+}
+
+/// Enters the sandbox, if there is to be one.
+pub(super) fn enter(hello: &Hello, is_watched: bool, is_forked: bool) -> Result<(), Unprepared> {
+    let Some(rules) = &hello.sandbox else { return Ok(()) };
+    // What enters no sandbox: a thread that watches the parent, and sees to itself; and in a test
+    // harness the one that waits for the test that has become the worker.
+    let in_harness = !is_forked && TestWorker::name().is_some();
+    let own = 1 + usize::from(is_watched) + usize::from(in_harness);
+    let checked = if rules.best_effort { Ok(()) } else { refuse_threads(own) };
+    checked.and_then(|()| enter_sandbox(rules)).map_err(without_sandbox)
+}
+
+fn without_sandbox(reason: String) -> Unprepared {
+    Unprepared::Initializer(InitFailure::NoSandbox(reason))
+}
+
+/// They would go on with all that they may do now, and code in the sandbox could reach them.
+fn refuse_threads(own: usize) -> Result<(), String> {
+    match SingleThreaded::prove(own) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(others)) => {
+            let count = (others.len() + 1).saturating_sub(own);
+            Err(format!(
+                "{count} threads that have been started before would stay outside: start them in \
+                 tasks, make `procpool::init()` the first statement of `main`, or let them stay \
+                 there by `Sandbox::best_effort`"
+            ))
+        }
+        Err(error) => Err(format!("its threads cannot be counted: {error}; is `/proc` mounted?")),
+    }
+}
