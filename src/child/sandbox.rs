@@ -1,10 +1,12 @@
 //! How a worker gives up what its tasks are not to have.
 
 use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::prepare::Unprepared;
 use crate::function::TestWorker;
-use crate::sys::fork::SingleThreaded;
+use crate::sys::fork::count_threads;
 use crate::sys::sandbox::enter_sandbox;
 use crate::wire::hello::Hello;
 use crate::wire::message::InitFailure;
@@ -39,16 +41,23 @@ fn without_sandbox(reason: String) -> Unprepared {
 
 /// They would go on with all that they may do now, and code in the sandbox could reach them.
 fn refuse_threads(own: usize) -> Result<(), String> {
-    match SingleThreaded::prove(own) {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(others)) => {
-            let count = (others.len() + 1).saturating_sub(own);
-            Err(format!(
-                "{count} threads that have been started before would stay outside: start them in \
-                 tasks, make `procpool::init()` the first statement of `main`, or let them stay \
-                 there by `Sandbox::best_effort`"
-            ))
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let began = Instant::now();
+    loop {
+        match count_threads() {
+            Ok(count) if count <= own => return Ok(()),
+            Ok(count) if began.elapsed() > PATIENCE => {
+                let others = count - own;
+                return Err(format!(
+                    "{others} threads that have been started before would stay outside: start \
+                     them in tasks, make `procpool::init()` the first statement of `main`, or let \
+                     them stay there by `Sandbox::best_effort`"
+                ));
+            }
+            Ok(_) => thread::sleep(Duration::from_micros(100)), // they may have been joined
+            Err(error) => {
+                return Err(format!("its threads cannot be counted: {error}; is `/proc` mounted?"));
+            }
         }
-        Err(error) => Err(format!("its threads cannot be counted: {error}; is `/proc` mounted?")),
     }
 }

@@ -6,4 +6,6 @@ pub(crate) use super::system::fork::{
     reap_child,
 };
 pub(crate) use super::system::survey::{HeldOpen, OtherThread};
-pub(crate) use super::system::{Lifeline, has_loaded, held, inherited_thread_name, use_huge_pages};
+pub(crate) use super::system::{
+    Lifeline, count_threads, has_loaded, held, inherited_thread_name, use_huge_pages,
+};

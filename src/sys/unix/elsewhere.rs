@@ -56,6 +56,7 @@ missing! {
     is_group_left(&Descriptor) -> bool;
     status_after_reaping(&Descriptor) -> Option<i32>;
     other_threads() -> Vec<OtherThread>;
+    count_threads() -> usize;
     raise_oom_score(i16) -> ();
     held(&BTreeSet<RawDescriptor>) -> Vec<HeldOpen>;
 }

@@ -28,7 +28,8 @@ pub(crate) use self::mapping::{Mapping, MemoryFile, wait_for_change, wake_all};
 pub(crate) use self::oom::raise_oom_score;
 pub(crate) use self::pidfd::{is_group_left, signal_group, status_after_reaping};
 pub(crate) use self::process::{
-    MemoryGauge, is_unreaped, open_child, open_process, resident_memory, signal_process,
+    MemoryGauge, count_threads, is_unreaped, open_child, open_process, resident_memory,
+    signal_process,
 };
 pub(crate) use self::program::{carrier, own_command};
 #[cfg(feature = "sandbox")]

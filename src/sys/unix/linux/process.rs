@@ -35,6 +35,18 @@ fn parent_of(pid: u32) -> io::Result<Option<u32>> {
     Ok(fields.and_then(|mut fields| fields.nth(1)?.parse().ok()))
 }
 
+/// How many threads this process has. Those that were joined may be counted for a moment.
+///
+/// Not by looking into `/proc/self/task`: what was seen there is forgotten when the process ends,
+/// and that takes milliseconds.
+pub(crate) fn count_threads() -> io::Result<usize> {
+    const PLACE: usize = 17; // behind its name
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
+    let count = fields.and_then(|mut fields| fields.nth(PLACE)?.parse().ok());
+    count.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// To a process that was [opened](open_process), and to nobody else.
 pub(crate) fn signal_process(process: &Descriptor, signal: Signal) -> io::Result<()> {
     Ok(pidfd_send_signal(process, signal)?)
@@ -99,6 +111,16 @@ pub(crate) fn resident_memory(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_are_counted() {
+        let threads: Vec<_> = (0..2).map(|_| std::thread::spawn(std::thread::park)).collect();
+        assert!(count_threads().unwrap() >= 3);
+        for thread in threads {
+            thread.thread().unpark();
+            thread.join().unwrap();
+        }
+    }
 
     #[test]
     fn memory_that_is_in_use_is_seen() {
