@@ -55,8 +55,10 @@ fn report(payload: Box<dyn Any + Send>) -> PanicReport {
         location: None, // it did not meet the hook
         backtrace: String::new(),
     });
-    // Its drop is user code that may panic again, and nobody would catch that.
-    std::mem::forget(payload);
+    // The drop of anything but text is user code that may panic again, and nobody would catch that.
+    if !(payload.is::<&str>() || payload.is::<String>()) {
+        std::mem::forget(payload);
+    }
     report
 }
 
@@ -67,5 +69,39 @@ fn message(payload: &(dyn Any + Send)) -> String {
         text.clone()
     } else {
         "a payload that is not text".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::resume_unwind;
+
+    use super::*;
+    use crate::sys::counting::memory_for;
+
+    #[test]
+    fn the_text_of_a_panic_takes_no_memory_for_ever() {
+        const LENGTH: usize = 1 << 20;
+        let memory = memory_for(|| {
+            for _ in 0..10 {
+                let report = catch(|| resume_unwind(Box::new("x".repeat(LENGTH)))).map(|()| 0);
+                assert_eq!(report.map_err(|report| report.message.len()), Err(LENGTH));
+            }
+        });
+        assert!(memory < 4 * LENGTH, "{memory}");
+    }
+
+    #[test]
+    fn what_would_panic_again_when_it_is_dropped_is_left_alone() {
+        struct Trap;
+
+        impl Drop for Trap {
+            fn drop(&mut self) {
+                panic!("again");
+            }
+        }
+
+        let report = catch(|| resume_unwind(Box::new(Trap))).map(|()| 0);
+        assert_eq!(report.unwrap_err().message, "a payload that is not text");
     }
 }
