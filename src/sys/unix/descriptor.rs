@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::process::{Resource, getrlimit};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use super::resources::{Resource, soft_limit};
 
 /// What is open, and closed when this is dropped.
 pub(crate) type Descriptor = OwnedFd;
@@ -75,7 +76,7 @@ fn events(fd: impl AsFd, wanted: PollFlags) -> PollFlags {
 /// wrong number, is unlikely to hit it.
 pub(super) fn move_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<Descriptor> {
     const RESERVE: u64 = 16;
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(1024).min(1024);
+    let limit = soft_limit(Resource::Nofile).unwrap_or(1024).min(1024);
     let high = i32::try_from(limit.saturating_sub(RESERVE)).unwrap_or(0).max(3);
     Ok(fcntl_dupfd_cloexec(fd, high).or_else(|_| fcntl_dupfd_cloexec(fd, 3))?)
 }
@@ -102,7 +103,7 @@ pub(crate) fn close_inherited(wanted: &[RawDescriptor]) {
 pub(crate) fn open_descriptors() -> Vec<RawDescriptor> {
     const MOST: u64 = 4096;
     let all = || {
-        let most = getrlimit(Resource::Nofile).current.unwrap_or(MOST).min(MOST);
+        let most = soft_limit(Resource::Nofile).unwrap_or(MOST).min(MOST);
         0..RawDescriptor::try_from(most).unwrap_or_default()
     };
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return all().collect() };

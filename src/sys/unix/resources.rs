@@ -5,22 +5,31 @@ use std::mem::MaybeUninit;
 
 use rustix::io::Errno;
 pub(crate) use rustix::process::Resource;
-use rustix::process::{Rlimit, getrlimit, setrlimit};
+use rustix::process::{Rlimit, setrlimit};
 
-/// The soft limit of this process. `None` if there is none, or if it may not ask: a filter of
-/// system calls may refuse that, which rustix takes for impossible.
+/// The limit of this process that counts at this moment. `None` if there is none, or if it may not
+/// ask.
 pub(super) fn soft_limit(resource: Resource) -> Option<u64> {
+    own_limit(resource).ok()?.current
+}
+
+/// A filter of system calls may refuse to tell, which rustix takes for impossible.
+fn own_limit(resource: Resource) -> io::Result<Rlimit> {
     let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
     // SAFETY: it only writes to a place of our own, which is numbers, for which zero is a value.
     #[expect(unsafe_code, reason = "asks in a way that may fail")]
     let (result, limit) =
         unsafe { (libc::getrlimit(resource as _, limit.as_mut_ptr()), limit.assume_init()) };
-    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let finite = |limit| (limit != libc::RLIM_INFINITY).then_some(limit);
+    Ok(Rlimit { current: finite(limit.rlim_cur), maximum: finite(limit.rlim_max) })
 }
 
 /// Limits this process; a stricter limit stays. The second number is for ever.
 pub(crate) fn limit_resource(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
-    let before = getrlimit(resource);
+    let before = own_limit(resource)?;
     let stricter = |limit: Option<u64>, other: u64| limit.map_or(other, |limit| limit.min(other));
     let maximum = stricter(before.maximum, hard);
     let current = stricter(before.current, soft).min(maximum);

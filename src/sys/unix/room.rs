@@ -4,9 +4,9 @@ use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 
 use super::descriptor::{RawDescriptor, is_open};
+use super::resources::{Resource, soft_limit};
 
 /// The most that the start of one child takes while it lasts.
 const FOR_A_START: usize = 12;
@@ -60,7 +60,7 @@ pub(crate) fn room_for(starts: usize) -> io::Result<()> {
 
 /// Looked for where they most likely are, so that it takes little more calls than it looks for.
 fn has_free(wanted: usize) -> bool {
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return true };
+    let Some(limit) = soft_limit(Resource::Nofile) else { return true };
     let limit = RawDescriptor::try_from(limit).unwrap_or(RawDescriptor::MAX);
     (0..limit).rev().filter(|fd| !is_open(*fd)).take(wanted).count() == wanted
 }
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn there_are_no_more_than_the_limit() {
         assert!(has_free(0) && has_free(1) && room_for(1).is_ok());
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let limit = soft_limit(Resource::Nofile).unwrap_or(u64::MAX);
         // To look at more than these would take too long.
         assert!(limit > 1 << 20 || !has_free(1 << 20) && room_for(1 << 20).is_err());
     }
