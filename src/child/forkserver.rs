@@ -118,7 +118,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
 }
 
 fn greet(socket: &File, differences: Vec<String>) -> io::Result<()> {
-    let answer = WorkerHello { version: VERSION, claims: false, differences };
+    let answer = WorkerHello { version: VERSION, no_page: Some(0), differences };
     let mut message = PREAMBLE.to_vec();
     put_frame(&mut message, Kind::WorkerHello, &answer, 0)?;
     { socket }.write_all(&message)

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::sys::memory::Arrivals;
 use crate::sys::pipe::{read_behind, read_now};
+use crate::sys::socket::{is_socket, receive_with_descriptors};
 
 /// The longest time that is spent looking: not much longer than a sleep and a wake-up take.
 const LOOK: Duration = Duration::from_micros(20);
@@ -26,17 +28,23 @@ const SHORT: Duration = Duration::from_micros(40);
 #[derive(Debug)]
 pub(super) struct Input {
     pipe: Arc<File>,
+    /// It is a socket, over which descriptors may come.
+    is_socket: bool,
     /// Whether the last wait was short.
     is_lively: bool,
 }
 
 impl Input {
     pub(super) fn new(pipe: Arc<File>) -> Self {
-        Self { pipe, is_lively: false }
+        Self { is_socket: is_socket(&*pipe), pipe, is_lively: false }
     }
 
     pub(super) fn pipe(&self) -> Arc<File> {
         Arc::clone(&self.pipe)
+    }
+
+    pub(super) fn socket(&self) -> Option<Arc<File>> {
+        self.is_socket.then(|| self.pipe())
     }
 
     /// Reads so many bytes behind what the buffer has, in as few pieces as can be.
@@ -47,12 +55,53 @@ impl Input {
     pub(super) fn read_rest(&self, buffer: &mut Vec<u8>, count: usize) -> io::Result<()> {
         let end = buffer.len() + count;
         buffer.reserve(count);
+        if self.is_socket {
+            return self.receive_rest(buffer, count);
+        }
         while buffer.len() < end {
             if read_behind(&*self.pipe, buffer, end - buffer.len())? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
         Ok(())
+    }
+
+    fn receive_rest(&self, buffer: &mut Vec<u8>, count: usize) -> io::Result<()> {
+        let mut begin = buffer.len();
+        buffer.resize(begin + count, 0);
+        while begin < buffer.len() {
+            match self.receive(&mut buffer[begin..])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                more => begin += more,
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a socket.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match receive_with_descriptors(&*self.pipe, buffer) {
+            Ok((count, descriptors)) => {
+                if !descriptors.is_empty() {
+                    Arrivals::from_parent().add(descriptors);
+                }
+                Ok(count)
+            }
+            // So ends a socket that has not read all that came there.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn wait(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_socket { self.receive(buffer) } else { (&*self.pipe).read(buffer) }
+    }
+
+    /// What was read is over. Of what has come with it nothing more is wanted.
+    pub(super) fn is_over(&self) {
+        if self.is_socket {
+            Arrivals::from_parent().clear();
+        }
     }
 
     /// `None` if nothing came in time.
@@ -73,14 +122,14 @@ impl Input {
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let began = Instant::now();
-        if self.is_lively {
+        if self.is_lively && !self.is_socket {
             if let Some(count) = self.look(buffer, began) {
                 return Ok(count);
             }
             self.is_lively = false;
-            return (&*self.pipe).read(buffer);
+            return self.wait(buffer);
         }
-        let count = (&*self.pipe).read(buffer)?;
+        let count = self.wait(buffer)?;
         self.is_lively = began.elapsed() < SHORT;
         Ok(count)
     }

@@ -8,7 +8,7 @@ use super::call::call;
 use super::original::be_original;
 use super::panic::{catch, record_panics};
 use super::progress::Reporter;
-use super::stream::{FrameReader, FrameWriter};
+use super::stream::{FrameReader, FrameWriter, Lending};
 use super::worker::{end_without_thread, watch_parent};
 use crate::base::log::print;
 use crate::base::{ParentLink, TaskId, current_process};
@@ -45,7 +45,7 @@ fn serve(socket: File) -> io::Result<i32> {
     take_standard_streams(&socket)?;
     let socket = Arc::new(socket);
     let reporter = Reporter::of_process(socket.try_clone()?);
-    let mut writer = FrameWriter::new(reporter);
+    let mut writer = FrameWriter::new(reporter, Lending::WithFrames);
     let mut reader = FrameReader::new(Arc::clone(&socket))?;
     let mut incoming = reader.read()?;
     let (_, body) = incoming.parse()?;
@@ -139,7 +139,7 @@ fn run_for_result(
 }
 
 fn answer(differences: Vec<String>) -> WorkerHello {
-    WorkerHello { version: VERSION, claims: false, differences }
+    WorkerHello { version: VERSION, no_page: Some(0), differences }
 }
 
 /// Says why this is no process for that parent.

@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 use super::original::end_if_copy;
 use crate::base::sync::{Mutex, wait};
 use crate::memory::page::Display;
+use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::SharedPage;
 use crate::sys::pipe::PipeWidth;
+use crate::sys::socket::send_all_with_descriptors;
 use crate::wire::frame::{empty_frame, put_task_frame};
 use crate::wire::message::{Kind, MAX_MESSAGE, ProgressHeader};
 
@@ -111,6 +113,17 @@ impl Reporter {
         let written = self.pipe.lock().write(frames, payload);
         self.tell_if_asked();
         written
+    }
+
+    /// As [`Self::write`], to a socket, with descriptors.
+    pub(super) fn write_with_descriptors(
+        &self,
+        frame: &[u8],
+        descriptors: &[Descriptor],
+    ) -> io::Result<()> {
+        let mut pipe = self.pipe.lock();
+        pipe.write(&[], &[])?; // what was kept back
+        send_all_with_descriptors(&pipe.file, frame, descriptors)
     }
 
     /// Writes what was kept back.

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use super::input::Input;
 use super::progress::Reporter;
 use crate::function::EncodedArguments;
-use crate::memory::shared::{Kept, lend};
+use crate::memory::shared::{Kept, desk, lend};
 use crate::sys::buffer::trim;
+use crate::sys::descriptor::Descriptor;
+use crate::sys::socket::send_descriptors;
 use crate::wire::frame::{
     PREAMBLE, PreambleSearch, frame_length, max_frame, put_frame, split_kind,
 };
@@ -47,6 +49,11 @@ impl FrameReader {
         }
     }
 
+    /// Where frames come over a socket the parent cannot open what this process has.
+    pub(super) fn lending(&self) -> Lending {
+        self.pipe.get_ref().socket().map_or(Lending::ByName, Lending::Beside)
+    }
+
     /// What it reads from.
     pub(super) fn pipe(&self) -> Arc<File> {
         self.pipe.get_ref().pipe()
@@ -65,6 +72,10 @@ impl FrameReader {
 
     /// Waits for the next frame.
     pub(super) fn read(&mut self) -> io::Result<Incoming<'_>> {
+        // The first frame may be named by what came before it.
+        if self.pipe.buffer().is_empty() && !self.frame.is_empty() {
+            self.pipe.get_ref().is_over();
+        }
         let mut prefix = [0; 4];
         self.pipe.read_exact(&mut prefix)?;
         let length = frame_length(prefix);
@@ -144,12 +155,23 @@ impl ChunkArguments<'_> {
 pub(super) struct FrameWriter {
     reporter: &'static Reporter,
     buffer: Vec<u8>,
+    lending: Lending,
+}
+
+/// How the parent comes to memory of this process.
+pub(super) enum Lending {
+    /// It opens it by its name.
+    ByName,
+    /// Descriptors are sent over the socket by which frames come.
+    Beside(Arc<File>),
+    /// Descriptors travel with the frames that name them, which are written to a socket.
+    WithFrames,
 }
 
 impl FrameWriter {
     /// The preamble goes out with the first frame.
-    pub(super) fn new(reporter: &'static Reporter) -> Self {
-        Self { reporter, buffer: PREAMBLE.to_vec() }
+    pub(super) fn new(reporter: &'static Reporter, lending: Lending) -> Self {
+        Self { reporter, buffer: PREAMBLE.to_vec(), lending }
     }
 
     /// Where frames are put before they are written.
@@ -192,9 +214,22 @@ impl FrameWriter {
         if kept.is_empty() {
             return Ok(());
         }
-        let mut frame = Vec::new();
+        let (mut frame, memory) = (Vec::new(), kept.clone());
         put_frame(&mut frame, Kind::Lent, &lend(kept)?, 0)?;
+        let memory = || desk().into_iter().chain(memory.descriptors()).collect::<Vec<_>>();
+        if matches!(self.lending, Lending::WithFrames) {
+            return self.reporter.write_with_descriptors(&frame, &memory());
+        }
+        self.send(memory)?;
         self.reporter.write(&frame, &[])
+    }
+
+    /// Sends the memory that the next frame names, if the parent cannot open it.
+    pub(super) fn send(&self, memory: impl FnOnce() -> Vec<Descriptor>) -> io::Result<()> {
+        if let Lending::Beside(socket) = &self.lending {
+            send_descriptors(&**socket, &memory())?;
+        }
+        Ok(())
     }
 
     fn clear(&mut self) {

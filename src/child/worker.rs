@@ -177,7 +177,7 @@ fn serve(
 ) -> io::Result<()> {
     be_original();
     let reporter = Reporter::of_process(output);
-    let mut writer = FrameWriter::new(reporter);
+    let mut writer = FrameWriter::new(reporter, reader.lending());
     let started = Worker::start(&mut reader, &mut writer, reporter, functions, has_lifeline)?;
     let Some(mut worker) = started else { return Ok(()) };
     while worker.step(&mut reader, &mut writer)? {}
@@ -484,6 +484,7 @@ impl Worker {
             return Ok(());
         };
         put_frame(writer.buffer(), Kind::SegmentOffer, &offer, 0)?;
+        writer.send(|| self.segments.descriptor(offer.segment).into_iter().collect())?;
         writer.flush()
     }
 
@@ -567,17 +568,21 @@ fn sign(hello: &Hello, claims: Option<&SharedPage>) -> bool {
 /// Says that this is a worker for that parent, and whether it takes part in claims: it does if it
 /// can open their page, which is returned.
 fn accept(writer: &mut FrameWriter, hello: &Hello) -> io::Result<Option<&'static SharedPage>> {
-    let claims = hello.claims.and_then(|page| SharedPage::open(page).ok());
-    let claims = claims.map(|page| &*Box::leak(Box::new(page)));
-    let answer =
-        WorkerHello { version: VERSION, claims: claims.is_some(), differences: Vec::new() };
+    let opened = hello.claims.map(SharedPage::open).transpose();
+    let no_page = match &opened {
+        Ok(Some(_)) => None,
+        Ok(None) => Some(0),
+        Err(error) => Some(error.raw_os_error().unwrap_or(0)),
+    };
+    let answer = WorkerHello { version: VERSION, no_page, differences: Vec::new() };
     put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
-    Ok(claims)
+    let page = opened.ok().flatten();
+    Ok(page.map(|page| &*Box::leak(Box::new(page))))
 }
 
 /// Says why this is no worker for that parent.
 fn refuse(writer: &mut FrameWriter, differences: Vec<String>) -> io::Result<Option<Worker>> {
-    let answer = WorkerHello { version: VERSION, claims: false, differences };
+    let answer = WorkerHello { version: VERSION, no_page: Some(0), differences };
     put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
     writer.flush()?;
     Ok(None)

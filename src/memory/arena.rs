@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::Mutex;
 use crate::codec::Sink;
 use crate::sys::buffer::reserve;
+use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::Segment;
 use crate::wire::message::Place;
 
@@ -339,6 +340,11 @@ impl Lease {
         Some(Place { id, name, length: self.length as u64, lease: self.number })
     }
 
+    /// To be sent to a worker that cannot open it by its name.
+    pub(crate) fn descriptor(&self) -> Option<Descriptor> {
+        self.slab.as_ref()?.segment.descriptor().ok()
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         self.slab.as_ref().map_or(&[], |slab| &slab.segment.as_slice()[..self.length])
     }
@@ -356,6 +362,7 @@ impl Drop for Lease {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::sys::memory::Arrivals;
 
     const MEGABYTE: usize = 1 << 20;
 
@@ -396,7 +403,8 @@ mod tests {
     fn a_segment_that_is_read_is_given_up() {
         let arena = Arena::new(64 * MEGABYTE);
         let first = lease(&arena, MEGABYTE).unwrap();
-        let (number, reader) = (id(&first), Segment::open(first.place().unwrap().name).unwrap());
+        let (number, reader) =
+            (id(&first), Segment::open(first.place().unwrap().name, &Arrivals::new()).unwrap());
         readers_word(&reader).fetch_add(1, Ordering::SeqCst);
         drop(first);
         assert!(is_given_up(&reader));
@@ -454,7 +462,7 @@ mod tests {
         let arena = Arena::new(64 * MEGABYTE);
         assert!(!arena.trim(), "there was never anything");
         let leases: Vec<_> = (0..4).map(|_| lease(&arena, MEGABYTE).unwrap()).collect();
-        let reader = Segment::open(leases[3].place().unwrap().name).unwrap();
+        let reader = Segment::open(leases[3].place().unwrap().name, &Arrivals::new()).unwrap();
         assert!(arena.trim());
         drop(leases);
         assert!(arena.trim(), "they were used since the last time");

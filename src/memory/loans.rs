@@ -115,7 +115,7 @@ impl Loans {
             return Err(lie("offered more memory than it may"));
         }
         // Nobody else's memory is touched. One in a namespace knows itself by another pid.
-        let opened = peer.open(offer.name.pid(), || Segment::open(offer.name).ok());
+        let opened = peer.open(offer.name.pid(), |sent| Segment::open(offer.name, sent).ok());
         let Some(segment) = opened else {
             return Ok(!std::mem::replace(&mut self.has_refused, true));
         };

@@ -8,9 +8,9 @@ mod segments;
 mod share;
 pub(crate) mod shared;
 
+pub(crate) use self::arena::Arena;
 #[cfg(test)]
 pub(crate) use self::arena::lease_word;
-pub(crate) use self::arena::{Arena, Lease};
 pub(crate) use self::loans::Loans;
 pub(crate) use self::payload::{Encoded, Payload};
 pub(crate) use self::segments::Segments;

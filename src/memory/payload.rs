@@ -12,6 +12,7 @@ use crate::codec::{Choice, CodecError, Sink, decode, decode_shared, encode_with}
 use crate::memory::arena::{Arena, Lease};
 use crate::memory::loans::Loan;
 use crate::memory::shared::{Kept, collect};
+use crate::sys::descriptor::Descriptor;
 
 /// A larger buffer is not kept for the next value.
 const KEPT: usize = 256 << 10;
@@ -120,6 +121,14 @@ impl Payload {
         match self {
             Self::Naming(naming) => naming.1.clone(),
             _ => Kept::default(),
+        }
+    }
+
+    /// Of the memory that the bytes name.
+    pub(crate) fn descriptors(&self) -> Vec<Descriptor> {
+        match self {
+            Self::Naming(naming) => naming.1.descriptors(),
+            _ => Vec::new(),
         }
     }
 

@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::arena::{Draft, Slab, Slabs, is_given_up, lease_word, readers_word, segment_size};
 use super::loans::{FREE, GIVEN_UP, LENT, OFFERED, SEGMENTS, TAKEN, turn_word};
-use crate::sys::memory::{Segment, SegmentRef};
+use crate::sys::descriptor::Descriptor;
+use crate::sys::memory::{Arrivals, Segment, SegmentRef};
 use crate::wire::message::{Place, SegmentOffer};
 
 /// The most segments of the parent's that are kept open.
@@ -60,9 +61,10 @@ impl Segments {
 
     /// If there is no room for one more, then at the expense of those that are only kept.
     fn open_new(&mut self, name: SegmentRef) -> io::Result<Segment> {
-        Segment::open(name).or_else(|_| {
+        let arrivals = Arrivals::from_parent();
+        Segment::open(name, arrivals).or_else(|_| {
             self.opened.clear();
-            Segment::open(name)
+            Segment::open(name, arrivals)
         })
     }
 
@@ -111,6 +113,12 @@ impl Segments {
         self.next += 1;
         self.own.push(Slab { id, segment });
         Some(SegmentOffer { segment: id, name, instead_of })
+    }
+
+    /// Of one of its own.
+    pub(crate) fn descriptor(&self, segment: u64) -> Option<Descriptor> {
+        let own = self.own.iter().find(|slab| slab.id == segment)?;
+        own.segment.descriptor().ok()
     }
 
     /// The parent cannot open something: lets go of what it has not opened, and offers nothing
@@ -197,7 +205,8 @@ mod tests {
     fn what_the_parent_cannot_open_is_let_go_of() {
         let mut segments = Segments::new(64 << 20);
         let first = segments.offer(1 << 20).unwrap();
-        turn_word(&Segment::open(first.name).unwrap()).store(FREE, Ordering::Release);
+        turn_word(&Segment::open(first.name, Arrivals::from_parent()).unwrap())
+            .store(FREE, Ordering::Release);
         for length in [2 << 20, 4 << 20, 8 << 20] {
             segments.offer(length).unwrap();
         }
@@ -211,7 +220,7 @@ mod tests {
     fn what_the_parent_has_given_up_is_not_used_and_has_no_memory() {
         let mut segments = Segments::new(64 << 20);
         let first = segments.offer(1 << 20).unwrap();
-        let opened = Segment::open(first.name).unwrap();
+        let opened = Segment::open(first.name, Arrivals::from_parent()).unwrap();
         turn_word(&opened).store(FREE, Ordering::Release);
         let slab = (&mut segments).take(1 << 20).unwrap();
         assert_eq!(turn_word(&opened).load(Ordering::Acquire), TAKEN);

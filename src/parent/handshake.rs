@@ -27,9 +27,9 @@ const LONGEST_BANNER: usize = 1 << 20;
 pub(crate) enum Handshake {
     Preamble(PreambleSearch),
     Hello,
-    /// It runs what it has to run before it can serve; and whether it takes part in claims.
+    /// It runs what it has to run before it can serve; and why it does not take part in claims.
     Initialising {
-        claims: bool,
+        no_page: Option<i32>,
     },
 }
 
@@ -40,7 +40,6 @@ pub(crate) enum Heard {
     /// More must be read first.
     Wait,
     Ready {
-        claims: bool,
         /// Whether it can open segments.
         segments: bool,
         /// What it has to say of its preload.
@@ -59,6 +58,14 @@ impl Handshake {
     /// Whether it has not even said hello.
     pub(crate) fn is_silent(&self) -> bool {
         !matches!(self, Self::Initialising { .. })
+    }
+
+    /// It cannot open the page, for this reason of its system's.
+    pub(crate) fn no_page(&self) -> Option<i32> {
+        match self {
+            Self::Initialising { no_page } => *no_page,
+            _ => None,
+        }
     }
 
     /// Takes the next step with what has arrived. Not to be called again after `Ready`.
@@ -83,8 +90,8 @@ impl Handshake {
         match (&self, kind) {
             (Self::Hello, Kind::NotInitialised) => Ok(Heard::Refused(Refusal::NotInitialised)),
             (Self::Hello, Kind::WorkerHello) => Ok(match accept(body)? {
-                Ok(claims) => {
-                    *self = Self::Initialising { claims };
+                Ok(no_page) => {
+                    *self = Self::Initialising { no_page };
                     Heard::Quiet
                 }
                 Err(refusal) => Heard::Refused(refusal),
@@ -101,9 +108,9 @@ impl Handshake {
                 let (failure, _) = split_header::<HookFailure>(body)?;
                 Ok(Heard::Refused(Refusal::Hook(failure)))
             }
-            (&&mut Self::Initialising { claims }, Kind::Ready) => {
+            (Self::Initialising { .. }, Kind::Ready) => {
                 let (Ready { segments, remarks }, _) = split_header(body)?;
-                Ok(Heard::Ready { claims, segments, remarks })
+                Ok(Heard::Ready { segments, remarks })
             }
             (_, kind) => Err(misplaced(kind)),
         }
@@ -127,15 +134,15 @@ fn wait(search: &PreambleSearch, inbox: &mut BytesMut) -> io::Result<Heard> {
     }
 }
 
-/// Whether a child fits, and takes part in claims.
-fn accept(body: &[u8]) -> io::Result<Result<bool, Refusal>> {
+/// Whether a child fits, and why it does not take part in claims.
+fn accept(body: &[u8]) -> io::Result<Result<Option<i32>, Refusal>> {
     let theirs = peek_version(body)?;
     if theirs != VERSION {
         return Ok(Err(Refusal::Version { ours: VERSION, theirs }));
     }
     let (hello, _) = split_header::<WorkerHello>(body)?;
     if hello.differences.is_empty() {
-        Ok(Ok(hello.claims))
+        Ok(Ok(hello.no_page))
     } else {
         Ok(Err(Refusal::Functions(hello.differences)))
     }

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::memory::Payload;
+use crate::wire::frame::{LENGTH, frame_length};
 
 /// Room that is made for each read.
 const READ: usize = 64 << 10;
@@ -35,4 +36,10 @@ pub(crate) fn keep_payload(length: usize, mut frame: BytesMut) -> Payload {
     } else {
         frame.split_off(start).freeze().into()
     }
+}
+
+/// The length of the next frame and what is here of it and those behind it.
+pub(super) fn frame_start(inbox: &[u8]) -> Option<(usize, &[u8])> {
+    let (length, rest) = inbox.split_first_chunk::<LENGTH>()?;
+    Some((frame_length(*length), rest))
 }

@@ -1,6 +1,8 @@
 //! How the workers of a pool are started, and what is said when that fails.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +11,7 @@ use crate::base::{Identity, WorkerId, log};
 use crate::error::{PoolProcess, Refusal, StartError, WorkerDeath};
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
+use crate::memory::shared::Kept;
 use crate::parent::oom::OomWatch;
 use crate::parent::output::{FailedOutput, WorkerOutput};
 use crate::parent::program::Program;
@@ -60,6 +63,8 @@ pub(crate) struct Launch {
     pub(crate) shared_memory: usize,
     /// The control group that this process was in when the pool was built.
     pub(crate) cgroup: Option<&'static MemoryCgroup>,
+    /// A worker could not open what this process shares, so it is sent to those that come.
+    pub(crate) sends_memory: Arc<AtomicBool>,
     pub(crate) max_tasks_per_child: Option<u64>,
     pub(crate) max_memory_per_child: Option<u64>,
     pub(crate) preload: Option<Call>,
@@ -82,6 +87,7 @@ impl Default for Launch {
             max_payload: 1 << 30,
             shared_memory: 0,
             cgroup: None,
+            sends_memory: Arc::default(),
             max_tasks_per_child: None,
             max_memory_per_child: None,
             preload: None,
@@ -102,6 +108,12 @@ impl Launch {
     /// as that is when they are told of the hook.
     pub(crate) fn leaves_after(&self) -> Option<u64> {
         self.max_tasks_per_child.filter(|_| self.exit_hook.is_none())
+    }
+
+    /// Whether what is shared with workers is sent to them. In a sandbox they open nothing of another
+    /// process.
+    pub(crate) fn sends_memory(&self) -> bool {
+        self.sandbox.is_some() || self.sends_memory.load(Ordering::Relaxed)
     }
 
     /// How many bytes each worker may share with its parent.
@@ -171,7 +183,11 @@ impl Launch {
             [call] => call.arguments.clone(), // which may be large
             calls => {
                 let parts: Vec<_> = calls.iter().map(|call| &call.arguments[..]).collect();
-                Bytes::from(parts.concat()).into()
+                let mut kept = Kept::default();
+                for call in calls {
+                    kept.add(call.arguments.kept());
+                }
+                Payload::from(Bytes::from(parts.concat())).with(kept)
             }
         };
         (hello, arguments)

@@ -18,6 +18,7 @@ mod progress;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -34,7 +35,7 @@ use crate::memory::shared::{Kept, Lent, borrow};
 use crate::memory::{Arena, Loans, Payload};
 use crate::parent::birth::start::{Body, Spawned, Start};
 use crate::parent::handshake::{Handshake, Heard, misplaced};
-use crate::parent::inbox::{SMALL, keep_payload, read_more, small_payload};
+use crate::parent::inbox::{SMALL, frame_start, keep_payload, read_more, small_payload};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::link::progress::read_progress;
 use crate::parent::message::{
@@ -42,11 +43,11 @@ use crate::parent::message::{
 };
 use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, drain};
-use crate::sys::memory::MemoryFile;
-use crate::sys::memory::{Peer, SharedPage, SharedPageRef};
+use crate::parent::unshared::Unshared;
+use crate::sys::memory::{MemoryFile, Peer, SharedPage, SharedPageRef};
 use crate::sys::pipe::read_available;
 use crate::sys::signal::{SIGTERM, is_ignored};
-use crate::wire::frame::{LENGTH, frame_codec, frame_length, split_header, split_kind};
+use crate::wire::frame::{LENGTH, frame_codec, split_header, split_kind};
 use crate::wire::message::{
     ChunkReplyHeader, Goodbye, Kind, ReplyHeader, SegmentOffer, SegmentReply,
 };
@@ -86,10 +87,16 @@ pub(crate) async fn run(
     uplink: Uplink,
 ) {
     let (watch, is_own) = (launch.oom_watch(), launch.program.command.is_none());
-    let spawned = start.start(uplink.worker, &launch, &mut orders).await;
-    let ended = match spawned {
-        Ok(spawned) => Link::new(launch, &uplink, spawned).run(orders).await,
-        Err(error) => Ended::NotStarted(error),
+    let ended = loop {
+        match start.start(uplink.worker, &launch, &mut orders).await {
+            Ok(spawned) => {
+                let link = Link::new(Arc::clone(&launch), &uplink, spawned);
+                if let Some(ended) = link.run(&mut orders).await {
+                    break ended;
+                }
+            }
+            Err(error) => break Ended::NotStarted(error),
+        }
     };
     uplink.report(Report::Ended(ended.explained(&watch, is_own))).await;
 }
@@ -108,6 +115,8 @@ enum LinkFailure {
     Start(StartError),
     /// It broke the protocol.
     Protocol(String),
+    /// It cannot open what is shared, which is to be sent to another one in its place.
+    Unshared,
 }
 
 struct Link<'a> {
@@ -123,7 +132,7 @@ struct Link<'a> {
     stderr: JoinHandle<Drained>,
     /// Dropped once it has exited.
     exited: Option<oneshot::Sender<()>>,
-    claims: Option<(SharedPage, MemoryFile)>,
+    claims: Result<(SharedPage, MemoryFile), Unshared>,
     /// Where it shows what it has not written yet.
     window: Option<Watch>,
     /// Where it leaves large results.
@@ -165,7 +174,7 @@ impl<'a> Link<'a> {
             stdout,
             stderr,
             exited: Some(exited),
-            claims,
+            claims: claims.map_err(Unshared::NotMade),
             window: None,
             loans: Loans::new(launch.memory_for_results()),
             stage: LinkStage::Starting(Handshake::default()),
@@ -183,17 +192,25 @@ impl<'a> Link<'a> {
         }
     }
 
-    async fn run(mut self, mut orders: Orders) -> Ended {
+    /// `None` if it has to be started once more.
+    async fn run(mut self, orders: &mut Orders) -> Option<Ended> {
         self.uplink.report(Report::Spawned { pid: self.pid }).await;
         self.greet();
-        self.serve(&mut orders).await;
-        self.end().await
+        self.serve(orders).await;
+        if matches!(self.stage, LinkStage::Failed(LinkFailure::Unshared)) && self.killed.is_none() {
+            self.launch.sends_memory.store(true, Ordering::Relaxed);
+            self.body.reap_later();
+            return None;
+        }
+        Some(self.end().await)
     }
 
     fn greet(&mut self) {
-        let page = self.claims.as_ref().map(|(_, file)| SharedPageRef::new(file));
+        let offered = self.claims.as_ref().ok();
+        let page = offered.and_then(|(page, file)| SharedPageRef::new(page, file).ok());
+        let memory = || offered.and_then(|(_, file)| file.descriptor().ok()).into_iter().collect();
         let (hello, arguments) = self.launch.hello(self.uplink.worker, page);
-        if let Err(error) = self.outlet.put(Kind::Hello, &hello, arguments) {
+        if let Err(error) = self.outlet.put_naming(Kind::Hello, &hello, arguments, memory) {
             self.fail_protocol(&error);
         }
     }
@@ -333,9 +350,12 @@ impl<'a> Link<'a> {
         match &mut self.stage {
             LinkStage::Starting(handshake) => {
                 let heard = handshake.advance(&mut self.inbox, &mut self.codec)?;
-                let is_deaf = handshake.is_silent();
+                let (is_deaf, no_page) = (handshake.is_silent(), handshake.no_page());
                 if let Some(order) = self.unheard.take_if(|_| !is_deaf) {
                     self.obey(order);
+                }
+                if no_page.is_some_and(|errno| self.cannot_open(errno)) {
+                    return Ok(LinkStep::Quiet);
                 }
                 Ok(self.start(heard))
             }
@@ -388,12 +408,14 @@ impl<'a> Link<'a> {
         match heard {
             Heard::Quiet => LinkStep::Quiet,
             Heard::Wait => LinkStep::Wait,
-            Heard::Ready { claims, segments, .. } => {
+            Heard::Ready { segments, .. } => {
                 if segments {
                     self.outlet.set_opens_segments();
                 }
-                let page = self.claims.take().filter(|_| claims).map(|(page, fd)| {
-                    self.peer = SharedPage::opener(&fd, self.pid);
+                let claims = std::mem::replace(&mut self.claims, Err(Unshared::Over));
+                let unshared = claims.as_ref().err().and_then(Unshared::text);
+                let page = claims.ok().map(|(page, file)| {
+                    self.peer = SharedPage::opener(&file, self.pid);
                     Arc::new(page)
                 });
                 let received = self.inbox.len();
@@ -401,7 +423,8 @@ impl<'a> Link<'a> {
                 self.stage = LinkStage::Serving;
                 self.was_ready = true;
                 self.launch.failed_output.clear();
-                LinkStep::Report(Report::Ready(self.outlet.clone(), page))
+                let outlet = self.outlet.clone();
+                LinkStep::Report(Report::Ready { outlet, page, unshared })
             }
             Heard::Refused(refusal) => {
                 // The worker cannot serve this pool.
@@ -411,6 +434,22 @@ impl<'a> Link<'a> {
                 LinkStep::Quiet
             }
         }
+    }
+
+    /// The worker says that it cannot open the page; whether it is over with it, as another one may
+    /// have it sent.
+    fn cannot_open(&mut self, errno: i32) -> bool {
+        if self.claims.is_err() {
+            return false; // that is known
+        }
+        let unshared = Unshared::not_opened(errno, self.outlet.sends_memory());
+        let may_be_sent = unshared.may_be_sent();
+        if may_be_sent {
+            self.stage = LinkStage::Failed(LinkFailure::Unshared);
+            self.body.kill();
+        }
+        self.claims = Err(unshared);
+        may_be_sent
     }
 
     fn understand(&mut self, frame: BytesMut) -> io::Result<LinkStep> {
@@ -431,6 +470,7 @@ impl<'a> Link<'a> {
             (LinkStage::Serving, Kind::SegmentOffer) => {
                 let (offer, _) = split_header::<SegmentOffer>(body)?;
                 self.uplink.arena.set_used();
+                self.peer.receive(self.outlet.receive());
                 if self.loans.accept(&offer, &self.peer)? {
                     self.outlet.put(Kind::OfferRefused, &(), Payload::default())?;
                     // What the pipe does not take is written with what comes next.
@@ -451,6 +491,7 @@ impl<'a> Link<'a> {
                 return Ok(LinkStep::Message(progress));
             }
             (LinkStage::Serving, Kind::Lent) => {
+                self.peer.receive(self.outlet.receive());
                 self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, &self.peer));
             }
             (LinkStage::Serving, Kind::OverMemory) => {
@@ -552,10 +593,4 @@ enum LinkStep {
     Quiet,
     /// More must be read first.
     Wait,
-}
-
-/// The length of the next frame and what is here of it and those behind it.
-fn frame_start(inbox: &[u8]) -> Option<(usize, &[u8])> {
-    let (length, rest) = inbox.split_first_chunk::<LENGTH>()?;
-    Some((frame_length(*length), rest))
 }

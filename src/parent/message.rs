@@ -58,8 +58,14 @@ pub(crate) enum Report {
     Spawned {
         pid: u32,
     },
-    /// It is initialised; with the page for claims if it can take part in them.
-    Ready(Outlet, Option<Arc<SharedPage>>),
+    /// It is initialised.
+    Ready {
+        outlet: Outlet,
+        /// For claims, if it can take part in them.
+        page: Option<Arc<SharedPage>>,
+        /// Why it shares no memory, for people to read.
+        unshared: Option<String>,
+    },
     /// What came in one piece, in order.
     Messages(Vec<Message>),
     /// Its pipe is full.

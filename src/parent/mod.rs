@@ -11,10 +11,12 @@ mod oom;
 mod outlet;
 mod output;
 mod program;
+mod sink;
 mod surroundings;
+mod unshared;
 
 pub(crate) use self::handshake::{Handshake, Heard, misplaced};
-pub(crate) use self::inbox::{keep_payload, read_more};
+pub(crate) use self::inbox::keep_payload;
 pub(crate) use self::launch::Launch;
 pub use self::launch::StartMethod;
 pub(crate) use self::outlet::Outlet;

@@ -6,18 +6,16 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::io::AsyncWrite;
-use tokio::process::ChildStdin;
 
 use crate::base::sync::Mutex;
 use crate::memory::Payload;
-use crate::sys::pipe::PipeWidth;
+use crate::parent::sink::FrameSink;
+use crate::sys::descriptor::Descriptor;
 use crate::wire::frame::{PREAMBLE, put_frame, put_task_frame};
 use crate::wire::message::Kind;
 
@@ -30,24 +28,22 @@ pub(crate) struct Outlet(Arc<Mutex<OutletState>>);
 
 #[derive(Debug)]
 struct OutletState {
-    stdin: ChildStdin,
+    sink: FrameSink,
     /// Large payloads and what comes before them.
     segments: VecDeque<Bytes>,
     /// Comes after the segments.
     buffer: Vec<u8>,
     /// How much of the buffer is written.
     written: usize,
-    width: PipeWidth,
     /// The worker can open segments.
     opens_segments: bool,
 }
 
 impl Outlet {
     /// Begins with the preamble.
-    pub(crate) fn new(stdin: ChildStdin) -> Self {
-        let (segments, buffer) = (VecDeque::new(), PREAMBLE.to_vec());
-        let (width, opens_segments) = (PipeWidth::default(), false);
-        let state = OutletState { stdin, segments, buffer, written: 0, width, opens_segments };
+    pub(crate) fn new(sink: FrameSink) -> Self {
+        let (segments, buffer, opens_segments) = (VecDeque::new(), PREAMBLE.to_vec(), false);
+        let state = OutletState { sink, segments, buffer, written: 0, opens_segments };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -72,7 +68,19 @@ impl Outlet {
         header: &impl Serialize,
         payload: Payload,
     ) -> io::Result<()> {
+        self.put_naming(kind, header, payload, Vec::new)
+    }
+
+    /// As [`Self::put`], of a frame of which not only the payload names memory.
+    pub(crate) fn put_naming(
+        &self,
+        kind: Kind,
+        header: &impl Serialize,
+        payload: Payload,
+        memory: impl FnOnce() -> Vec<Descriptor>,
+    ) -> io::Result<()> {
         let mut state = self.0.lock();
+        state.attach(|| memory().into_iter().chain(payload.descriptors()).collect());
         put_frame(&mut state.buffer, kind, header, payload.len())?;
         state.put_payload(payload);
         Ok(())
@@ -86,9 +94,20 @@ impl Outlet {
         arguments: Payload,
     ) -> io::Result<()> {
         let mut state = self.0.lock();
+        state.attach(|| arguments.descriptors());
         put_task_frame(&mut state.buffer, kind, header, arguments.len())?;
         state.put_payload(arguments);
         Ok(())
+    }
+
+    /// Whether memory is sent to the worker.
+    pub(crate) fn sends_memory(&self) -> bool {
+        self.0.lock().sink.takes_descriptors()
+    }
+
+    /// Descriptors that the worker has sent, if it can.
+    pub(crate) fn receive(&self) -> Vec<Descriptor> {
+        self.0.lock().sink.receive()
     }
 
     /// Writes what the pipe takes at once; false if that is not all.
@@ -103,12 +122,20 @@ impl Outlet {
 }
 
 impl OutletState {
+    /// What the next frame names travels with it, where it has to.
+    fn attach(&mut self, memory: impl FnOnce() -> Vec<Descriptor>) {
+        if self.sink.takes_descriptors() {
+            let before = self.segments.iter().map(Bytes::len).sum::<usize>();
+            self.sink.attach(before + self.buffer.len() - self.written, memory());
+        }
+    }
+
     /// A large payload is not copied.
     fn put_payload(&mut self, payload: Payload) {
         if payload.len() <= SMALL {
             self.buffer.extend_from_slice(&payload);
         } else {
-            self.width.fit(&self.stdin, self.buffer.len() + payload.len());
+            self.sink.fit(self.buffer.len() + payload.len());
             let before = Bytes::from(std::mem::take(&mut self.buffer));
             let before = before.slice(std::mem::take(&mut self.written)..);
             self.segments.extend([before, payload.into()]);
@@ -117,14 +144,14 @@ impl OutletState {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(segment) = self.segments.front_mut() {
-            match ready!(Pin::new(&mut self.stdin).poll_write(cx, segment)) {
+            match ready!(self.sink.poll_write(cx, segment)) {
                 Ok(count) if count < segment.len() => drop(segment.split_to(count)),
                 _ => drop(self.segments.pop_front()),
             }
         }
         while self.written < self.buffer.len() {
             let rest = &self.buffer[self.written..];
-            match ready!(Pin::new(&mut self.stdin).poll_write(cx, rest)) {
+            match ready!(self.sink.poll_write(cx, rest)) {
                 Ok(count) => self.written += count,
                 Err(_) => break,
             }

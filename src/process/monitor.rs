@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStderr;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
@@ -21,10 +20,10 @@ use crate::error::Refusal;
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
 use crate::memory::shared::{Kept, Lent, borrow};
-use crate::parent::{Handshake, Heard, Program, keep_payload, misplaced, read_more, start_child};
+use crate::parent::{Handshake, Heard, Program, keep_payload, misplaced, start_child};
 use crate::sys::descriptor::RoomToStart;
 use crate::sys::memory::Peer;
-use crate::sys::pipe::read_available;
+use crate::sys::pipe::is_accessible;
 use crate::sys::process::{ChildProcess, ExitWatch, new_group, require_io_driver};
 use crate::sys::socket::{Channel, control_socket, send_with_descriptors};
 use crate::wire::frame::{PREAMBLE, VERSION, frame_codec, put_frame, split_header, split_kind};
@@ -210,11 +209,11 @@ impl StartedProcess {
         let spawned = self.newborn.0.take()?;
         let codec = frame_codec(max_payload);
         let Self { exit, channel, pipes, .. } = self;
-        let inbox = BytesMut::new();
+        let (inbox, peer) = (BytesMut::new(), Peer::child(spawned.child.pid()));
         Some((
             spawned,
             pipes,
-            Conversation { channel, exit, codec, inbox, borrowed: Kept::default() },
+            Conversation { channel, exit, codec, inbox, peer, borrowed: Kept::default() },
         ))
     }
 }
@@ -225,6 +224,8 @@ struct Conversation {
     exit: ExitWatch,
     codec: LengthDelimitedCodec,
     inbox: BytesMut,
+    /// Who opens what it shares.
+    peer: Peer,
     /// What the reply names.
     borrowed: Kept,
 }
@@ -263,31 +264,29 @@ impl Conversation {
         let mut greeting = PREAMBLE.to_vec();
         put_frame(&mut greeting, Kind::Hello, hello, arguments.len())
             .map_err(Obstacle::Protocol)?;
+        let mut memory = if is_accessible() { Vec::new() } else { arguments.descriptors() };
         let mut greeting = Buf::chain(Bytes::from(greeting), Bytes::from(arguments));
         let (mut handshake, mut overdue) = (Handshake::default(), Delay::new(limit));
         let (mut reading, mut writing) = (true, true);
         loop {
-            let exited = {
-                let (mut reader, mut writer) = self.channel.split();
-                tokio::select! {
-                    biased;
-                    count = read_more(&mut reader, &mut self.inbox), if reading => {
-                        reading = count > 0;
-                        false
-                    }
-                    written = writer.write_all_buf(&mut greeting), if writing => {
-                        drop(written); // if it does not listen it is about to exit
-                        writing = false;
-                        false
-                    }
-                    () = self.exit.exited() => true,
-                    () = &mut overdue => {
-                        return Err(Obstacle::Timeout { silent: handshake.is_silent() });
-                    }
+            let exited = tokio::select! {
+                biased;
+                received = self.channel.receive_more(&mut self.inbox), if reading => {
+                    reading = self.peer.heard(received);
+                    false
+                }
+                written = self.channel.send_all(&mut greeting, &mut memory), if writing => {
+                    drop(written); // if it does not listen it is about to exit
+                    writing = false;
+                    false
+                }
+                () = self.exit.exited() => true,
+                () = &mut overdue => {
+                    return Err(Obstacle::Timeout { silent: handshake.is_silent() });
                 }
             };
             if exited {
-                let _ = read_available(&self.channel, &mut self.inbox);
+                self.peer.receive(self.channel.receive_available(&mut self.inbox));
             }
             if listen(&mut handshake, &mut self.inbox, &mut self.codec)? {
                 return Ok(());
@@ -301,10 +300,9 @@ impl Conversation {
     /// Waits for the end of a typed call; returns what was said of it.
     async fn take_reply(&mut self, spawned: &SpawnedProcess) -> Option<CallReply> {
         let (mut reply, mut reading, mut exited) = (None, true, false);
-        let peer = Peer::child(spawned.child.pid());
         loop {
             // First what has come with the last words of the handshake.
-            match self.next_reply(&peer) {
+            match self.next_reply() {
                 Ok(None) => {}
                 Ok(told) if reply.is_none() => reply = told,
                 nonsense => {
@@ -318,28 +316,25 @@ impl Conversation {
             if exited {
                 return reply;
             }
-            exited = {
-                let (mut reader, _) = self.channel.split();
-                tokio::select! {
-                    biased;
-                    count = read_more(&mut reader, &mut self.inbox), if reading => {
-                        reading = count > 0;
-                        false
-                    }
-                    () = self.exit.exited() => true,
+            exited = tokio::select! {
+                biased;
+                received = self.channel.receive_more(&mut self.inbox), if reading => {
+                    reading = self.peer.heard(received);
+                    false
                 }
+                () = self.exit.exited() => true,
             };
             if exited {
-                let _ = read_available(&self.channel, &mut self.inbox);
+                self.peer.receive(self.channel.receive_available(&mut self.inbox));
             }
         }
     }
 
-    fn next_reply(&mut self, peer: &Peer) -> io::Result<Option<CallReply>> {
+    fn next_reply(&mut self) -> io::Result<Option<CallReply>> {
         while let Some(frame) = self.codec.decode(&mut self.inbox)? {
             let (kind, body) = split_kind(&frame)?;
             match kind {
-                Kind::Lent => self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, peer)),
+                Kind::Lent => self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, &self.peer)),
                 Kind::Reply => {
                     let (header, payload) = split_header::<ReplyHeader>(body)?;
                     let payload = keep_payload(payload.len(), frame).with(take(&mut self.borrowed));

@@ -201,21 +201,22 @@ pub(super) struct Process {
 impl Process {
     /// With pipes that hold no more than a page if they are narrow.
     pub(super) fn start(birth: Birth, is_narrow: bool, has_page: bool) -> io::Result<Self> {
-        let (ours, theirs) = worker_pipes()?;
+        let (ours, theirs) = worker_pipes(false)?;
         ioctl_fionbio(&theirs.input, true)?;
         ioctl_fionbio(&theirs.output, true)?;
         if is_narrow {
             rustix::pipe::fcntl_setpipe_size(&theirs.input, 4 << 10)?;
         }
         let page = has_page.then(Page::take);
-        let claims = page.as_ref().map(|page| {
-            let parents = SharedPage::open(SharedPageRef::new(&page.file)).unwrap();
+        let claims = page.as_ref().ok_or(io::ErrorKind::OutOfMemory).map(|page| {
+            let name = SharedPageRef::new(page.words, &page.file).unwrap();
+            let parents = SharedPage::open(name).unwrap();
             (parents, page.file.try_clone().unwrap())
         });
         let fate = Arc::<Fate>::default();
         let pid = u32::MAX - u32::try_from(birth.worker.0).unwrap();
         let body = SimulatedBody { pid, fate: Arc::clone(&fate) };
-        let spawned = Spawned::new(Box::new(body), ours, claims)?;
+        let spawned = Spawned::new(Box::new(body), ours, claims.map_err(io::Error::from))?;
         let _ = birth.reply.send(Ok(spawned)); // or its link has gone
         Ok(Self { fate, pipes: Some(theirs), is_mute: false, page, is_alive: true })
     }

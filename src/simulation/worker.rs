@@ -188,7 +188,8 @@ impl Worker {
         }
         self.stage = Stage::Initialising;
         self.has_claims = with_claims && hello.claims.is_some() && self.process.page.is_some();
-        let answer = WorkerHello { version: VERSION, claims: self.has_claims, differences };
+        let no_page = (!self.has_claims).then_some(0);
+        let answer = WorkerHello { version: VERSION, no_page, differences };
         self.pen.put([], |out| {
             out.extend_from_slice(b"a banner\n");
             out.extend_from_slice(&PREAMBLE);

@@ -4,6 +4,9 @@
 //! pid, and it could name any. So it *signs*: it takes a lock on a file that both have open, and
 //! the system says which process has that lock.
 
+use std::io;
+
+use super::system::arrivals::Arrivals;
 use super::system::descriptor::{Descriptor, is_readable};
 use super::system::{MemoryFile, open_process};
 
@@ -13,12 +16,14 @@ pub(crate) struct Peer {
     pid: u32,
     /// Readable once it has ended. A child needs none: its pid is its own until it is reaped.
     end: Option<Descriptor>,
+    /// What it has sent, where nobody may open what it has.
+    arrivals: Arrivals,
 }
 
 impl Peer {
     /// A child that was not reaped yet, and will not be as long as this is used.
     pub(crate) fn child(pid: u32) -> Self {
-        Self { pid, end: None }
+        Self { pid, end: None, arrivals: Arrivals::new() }
     }
 
     /// Whoever has signed the file; the child, if nobody else has.
@@ -28,14 +33,26 @@ impl Peer {
         let open = |pid: &u32| open_process(*pid).ok().filter(|_| file.signer() == Some(*pid));
         let end = pid.as_ref().and_then(open);
         match (pid, end) {
-            (Some(pid), Some(end)) => Self { pid, end: Some(end) },
+            (Some(pid), Some(end)) => Self { pid, end: Some(end), arrivals: Arrivals::new() },
             _ => Self::child(child),
         }
     }
 
+    /// What came from it over a socket; false at the end, or if that is broken.
+    pub(crate) fn heard(&self, received: io::Result<(usize, Vec<Descriptor>)>) -> bool {
+        let Ok((count, descriptors)) = received else { return false };
+        self.receive(descriptors);
+        count > 0
+    }
+
+    /// It has sent these.
+    pub(crate) fn receive(&self, descriptors: Vec<Descriptor>) {
+        self.arrivals.add(descriptors);
+    }
+
     /// Opens something of the process with this pid, if that is the one.
-    pub(crate) fn open<T>(&self, pid: u32, open: impl FnOnce() -> Option<T>) -> Option<T> {
-        let opened = (pid == self.pid).then(open).flatten();
+    pub(crate) fn open<T>(&self, pid: u32, open: impl FnOnce(&Arrivals) -> Option<T>) -> Option<T> {
+        let opened = (pid == self.pid).then(|| open(&self.arrivals)).flatten();
         // If it lives now, nobody else had its pid meanwhile.
         opened.filter(|_| self.end.as_ref().is_none_or(|end| !is_readable(end)))
     }
@@ -55,15 +72,16 @@ mod tests {
 
     /// Opens it once more, as another process would.
     fn reopen(file: &MemoryFile) -> MemoryFile {
-        MemoryFile::open(std::process::id(), file.number(), SIZE).unwrap()
+        let which = (SIZE, file.inode().unwrap());
+        MemoryFile::open(std::process::id(), file.number(), which, &Arrivals::new()).unwrap()
     }
 
     #[test]
     fn without_a_signature_it_is_the_child() {
         let (file, own) = (file(), std::process::id());
         let peer = Peer::signer_or_child(&file, own);
-        assert_eq!(peer.open(own, || Some(7)), Some(7));
-        assert_eq!(peer.open(own + 1, || Some(7)), None);
+        assert_eq!(peer.open(own, |_| Some(7)), Some(7));
+        assert_eq!(peer.open(own + 1, |_| Some(7)), None);
         reopen(&file).sign().unwrap();
         assert_eq!(file.signer(), None, "nobody else has signed");
     }
@@ -80,10 +98,10 @@ mod tests {
     fn nothing_is_opened_of_a_process_that_has_ended() {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let pid = child.id();
-        let peer = Peer { pid, end: open_process(pid).ok() };
-        assert_eq!(peer.open(pid, || Some(7)), Some(7));
+        let peer = Peer { end: open_process(pid).ok(), ..Peer::child(pid) };
+        assert_eq!(peer.open(pid, |_| Some(7)), Some(7));
         drop(child.stdin.take());
         child.wait().unwrap();
-        assert_eq!(peer.open(pid, || Some(7)), None, "the pid may be another one's");
+        assert_eq!(peer.open(pid, |_| Some(7)), None, "the pid may be another one's");
     }
 }

@@ -1,7 +1,8 @@
 //! Pipes between a process and its parent.
 
 pub(crate) use super::system::pipe::{
-    FramePipes, Handed, ParentPipes, PipeWidth, WorkerPipes, is_stdin_pipe, pipe, read_available,
-    read_behind, set_standard_streams, take_frame_pipes, worker_pipes,
+    FramePipes, Handed, ParentInput, ParentPipes, PipeWidth, WorkerPipes, is_accessible,
+    is_stdin_pipe, pipe, read_available, read_behind, set_standard_streams, take_frame_pipes,
+    worker_input, worker_pipes,
 };
 pub(crate) use super::system::read_now;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::system::descriptor::RawDescriptor;
+use super::system::arrivals::Arrivals;
+use super::system::descriptor::{Descriptor, RawDescriptor};
 use super::system::{Mapping, MemoryFile, wait_for_change, wake_all};
 
 /// What stands before the bytes, which are therefore aligned to so many.
@@ -88,9 +89,10 @@ impl Segment {
 
     /// Opens one that a process has named, which may be anybody: what is no segment of that size is
     /// refused, and nothing happens to it.
-    pub(crate) fn open(name: SegmentRef) -> io::Result<Self> {
+    pub(crate) fn open(name: SegmentRef, arrivals: &Arrivals) -> io::Result<Self> {
         let len = usize::try_from(name.len).map_err(|_| io::ErrorKind::InvalidData)?;
-        let file = MemoryFile::open_named(name.pid, name.fd, file_size(len)?, name.inode)?;
+        let which = (file_size(len)?, name.inode);
+        let file = MemoryFile::open(name.pid, name.fd, which, arrivals)?;
         Self::of(file, len, name.inode)
     }
 
@@ -102,6 +104,11 @@ impl Segment {
     pub(crate) fn name(&self) -> SegmentRef {
         let (pid, fd) = (std::process::id(), self.file.number());
         SegmentRef { pid, fd, len: self.len as u64, inode: self.inode }
+    }
+
+    /// To be sent to another process.
+    pub(crate) fn descriptor(&self) -> io::Result<Descriptor> {
+        self.file.descriptor()
     }
 
     pub(crate) fn len(&self) -> usize {

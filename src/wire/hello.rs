@@ -130,8 +130,9 @@ pub(crate) struct FunctionName {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerHello {
     pub(crate) version: u32,
-    /// Whether it can take part in claims.
-    pub(crate) claims: bool,
+    /// Why it cannot take part in claims, as the system says it: it has not opened their page. Zero
+    /// if there is no such reason.
+    pub(crate) no_page: Option<i32>,
     /// If there are any, the worker leaves.
     pub(crate) differences: Vec<String>,
 }

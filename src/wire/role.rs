@@ -47,7 +47,7 @@ impl Role {
     /// role leaves it there, whichever copy of this crate that is.
     fn is_open(self) -> bool {
         match self {
-            Self::Worker => is_stdin_pipe(),
+            Self::Worker => is_stdin_pipe() || is_stdin_socket(),
             Self::ForkServer | Self::Process => is_stdin_socket(),
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::base::{Identity, OomScore, ResourceLimits, TaskId};
+use crate::child::stream::Lending;
 use crate::codec::encoded;
 use crate::memory::lease_word;
 use crate::sys::memory::Segment;
@@ -167,7 +168,7 @@ fn what_a_parent_says() {
         let pipe = Arc::new(File::from(std::os::fd::OwnedFd::from(pipe)));
         let mut reader = FrameReader::new(pipe).unwrap();
         reader.set_max_payload(MAX_PAYLOAD);
-        let mut writer = FrameWriter::new(reporter);
+        let mut writer = FrameWriter::new(reporter, Lending::ByName);
         let claims = (number & CLAIMS != 0).then_some(page);
         let mut worker = worker(reporter, claims, &known);
         while worker.step(&mut reader, &mut writer).unwrap_or(false) {}

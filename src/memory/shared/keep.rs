@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::memory::{Frozen, Offered};
+use crate::sys::descriptor::Descriptor;
 
 /// Memory that is open as long as this is there.
 #[derive(Clone, Debug)]
@@ -25,6 +26,15 @@ impl Kept {
 
     pub(super) fn held(&self) -> &[Held] {
         self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// To be sent to who cannot open it by its name. What cannot be copied will be missed there.
+    pub(crate) fn descriptors(&self) -> Vec<Descriptor> {
+        let descriptor = |held: &Held| match held {
+            Held::Frozen(frozen) => frozen.descriptor(),
+            Held::Offered(offered) => offered.descriptor(),
+        };
+        self.held().iter().filter_map(|held| descriptor(held).ok()).collect()
     }
 
     #[inline]

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::keep::{Held, Kept};
 use super::memory::{Frozen, Name, Offered};
 use crate::base::sync::Mutex;
+use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::{Peer, Segment, SegmentRef};
 
 /// What the next reply will name. It says nothing that the reply does not say.
@@ -84,6 +85,11 @@ pub(crate) fn lend(kept: Kept) -> io::Result<Lent> {
     Ok(lent)
 }
 
+/// Where the parent counts, to be sent to it if it cannot open it by its name.
+pub(crate) fn desk() -> Option<Descriptor> {
+    DESK.get()?.segment.descriptor().ok()
+}
+
 /// Waits until the parent has opened everything, but not for ever. Called at the end of a process.
 pub(crate) fn settle() {
     let Some(desk) = DESK.get() else { return };
@@ -147,13 +153,13 @@ impl Desk {
 
 /// Opens what a process lends. What cannot be opened is missed when the result is decoded.
 pub(crate) fn borrow(lent: &Lent, peer: &Peer) -> Kept {
-    let open = |name: &Name, usage| match usage {
-        Use::Read => Frozen::open(name).ok().map(Held::Frozen),
-        Use::Take => Offered::open(name).ok().map(Held::Offered),
+    let open = |name: &Name, usage, sent: &_| match usage {
+        Use::Read => Frozen::open(name, sent).ok().map(Held::Frozen),
+        Use::Take => Offered::open(name, sent).ok().map(Held::Offered),
     };
-    let open = |(name, usage): &(Name, Use)| peer.open(name.pid(), || open(name, *usage));
+    let open = |(name, usage): &(Name, Use)| peer.open(name.pid(), |sent| open(name, *usage, sent));
     let kept = Kept::new(lent.memory.iter().filter_map(open).collect());
-    if let Some(desk) = peer.open(lent.desk.pid(), || Segment::open(lent.desk).ok()) {
+    if let Some(desk) = peer.open(lent.desk.pid(), |sent| Segment::open(lent.desk, sent).ok()) {
         desk.count_up();
     }
     kept
@@ -163,6 +169,7 @@ pub(crate) fn borrow(lent: &Lent, peer: &Peer) -> Kept {
 mod tests {
     use super::*;
     use crate::memory::shared::memory::Exclusive;
+    use crate::sys::memory::Arrivals;
 
     /// There is one desk in a process, so this is one test.
     #[test]
@@ -174,7 +181,11 @@ mod tests {
         let taken = offered.name();
         let kept = Kept::new(vec![Held::Frozen(frozen), Held::Offered(offered)]);
         let lent = lend(kept).unwrap();
-        assert_eq!(Frozen::open(&name).unwrap().bytes(), b"abc", "the desk keeps it");
+        assert_eq!(
+            Frozen::open(&name, Arrivals::from_parent()).unwrap().bytes(),
+            b"abc",
+            "the desk keeps it"
+        );
 
         assert!(
             borrow(&lent, &Peer::child(pid + 1)).is_empty(),
@@ -186,9 +197,9 @@ mod tests {
         settle();
         assert!(DESK.get().unwrap().take_back());
         assert_eq!(Exclusive::take(&taken).unwrap().bytes(), b"xyz");
-        assert_eq!(Frozen::open(&name).unwrap().bytes(), b"abc");
+        assert_eq!(Frozen::open(&name, Arrivals::from_parent()).unwrap().bytes(), b"abc");
         drop(borrowed);
-        Frozen::open(&name).unwrap_err();
+        Frozen::open(&name, Arrivals::from_parent()).unwrap_err();
         assert_eq!(borrow(&lent, &Peer::child(pid)).held().len(), 0, "it is gone");
     }
 }

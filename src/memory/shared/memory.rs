@@ -13,7 +13,8 @@ use std::sync::{Arc, MutexGuard, Weak};
 use serde::{Deserialize, Serialize};
 
 use crate::base::sync::Mutex;
-use crate::sys::memory::{Lock, Segment, SegmentRef};
+use crate::sys::descriptor::Descriptor;
+use crate::sys::memory::{Arrivals, Lock, Segment, SegmentRef};
 use crate::sys::random::random_bytes;
 
 /// The words of a segment: what nobody can guess, and how often it has changed its owner.
@@ -42,13 +43,31 @@ pub(super) enum OpenError {
         "the shared memory cannot be opened: {0}; was it dropped, or has the process ended that has \
          sent it?"
     )]
-    Gone(#[from] io::Error),
+    Gone(io::Error),
+    #[error(
+        "the shared memory cannot be opened: {0}: this process may not open what another one has; \
+         one of the two is another user's or not dumpable, as it has changed its user or has \
+         capabilities of its file"
+    )]
+    Forbidden(io::Error),
+    #[error("the shared memory cannot be opened: {0}")]
+    Refused(io::Error),
     #[error(
         "the shared memory was passed on or changed since: what is named so can be had only once"
     )]
     Spent,
     #[error("the shared memory is in use by somebody else")]
     InUse,
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Self::Gone(error),
+            io::ErrorKind::PermissionDenied => Self::Forbidden(error),
+            _ => Self::Refused(error),
+        }
+    }
 }
 
 /// Shared memory that is open here.
@@ -71,8 +90,8 @@ impl Memory {
     }
 
     /// Opens what somebody has named, which may be anybody.
-    fn open(segment: SegmentRef, name: &Name) -> Result<Self, OpenError> {
-        let segment = Segment::open(segment)?;
+    fn open(segment: SegmentRef, name: &Name, arrivals: &Arrivals) -> Result<Self, OpenError> {
+        let segment = Segment::open(segment, arrivals)?;
         if segment.words()[ID].load(Ordering::Relaxed) != name.id {
             return Err(io::Error::from(io::ErrorKind::NotFound).into());
         }
@@ -105,6 +124,10 @@ impl Memory {
         Name { segment: self.segment.name(), id: self.id, generation: self.generation }
     }
 
+    fn descriptor(&self) -> io::Result<Descriptor> {
+        self.segment.descriptor()
+    }
+
     fn is_inherited(&self) -> bool {
         self.pid != std::process::id()
     }
@@ -135,7 +158,7 @@ impl Exclusive {
     pub(super) fn take(name: &Name) -> Result<Self, OpenError> {
         let offered = open_here().offered.get(&name.id).and_then(Weak::upgrade);
         let place = offered.map_or(name.segment, |offered| offered.0.segment.name());
-        let mut memory = Memory::open(place, name)?;
+        let mut memory = Memory::open(place, name, Arrivals::from_parent())?;
         memory.claim(Lock::Exclusive)?;
         memory.begin_generation();
         Ok(Self(memory))
@@ -201,12 +224,12 @@ impl Frozen {
     }
 
     /// Opens it, unless it is open already.
-    pub(super) fn open(name: &Name) -> Result<Arc<Self>, OpenError> {
+    pub(super) fn open(name: &Name, arrivals: &Arrivals) -> Result<Arc<Self>, OpenError> {
         let known = open_here().frozen.get(&name.id).and_then(Weak::upgrade);
         if let Some(frozen) = known.filter(|frozen| frozen.0.generation == name.generation) {
             return Ok(frozen);
         }
-        let memory = Memory::open(name.segment, name)?;
+        let memory = Memory::open(name.segment, name, arrivals)?;
         memory.claim(Lock::Shared)?;
         Ok(Self::known(memory))
     }
@@ -219,6 +242,10 @@ impl Frozen {
 
     pub(super) fn name(&self) -> Name {
         self.0.name()
+    }
+
+    pub(super) fn descriptor(&self) -> io::Result<Descriptor> {
+        self.0.descriptor()
     }
 
     /// Takes it over, if this is the only handle in any process.
@@ -244,8 +271,8 @@ pub(super) struct Offered(Memory);
 
 impl Offered {
     /// Opens what another process has offered, so that it is there even if that process ends.
-    pub(super) fn open(name: &Name) -> Result<Arc<Self>, OpenError> {
-        let offered = Arc::new(Self(Memory::open(name.segment, name)?));
+    pub(super) fn open(name: &Name, arrivals: &Arrivals) -> Result<Arc<Self>, OpenError> {
+        let offered = Arc::new(Self(Memory::open(name.segment, name, arrivals)?));
         let mut here = open_here();
         here.offered.retain(|_, offered| offered.strong_count() > 0);
         here.offered.insert(name.id, Arc::downgrade(&offered));
@@ -254,6 +281,10 @@ impl Offered {
 
     pub(super) fn name(&self) -> Name {
         self.0.name()
+    }
+
+    pub(super) fn descriptor(&self) -> io::Result<Descriptor> {
+        self.0.descriptor()
     }
 }
 
@@ -277,7 +308,7 @@ mod tests {
 
     /// As another process would, which does not know what is open here.
     fn open_elsewhere(name: &Name, lock: Lock) -> Result<Memory, OpenError> {
-        let memory = Memory::open(name.segment, name)?;
+        let memory = Memory::open(name.segment, name, Arrivals::from_parent())?;
         memory.claim(lock)?;
         Ok(memory)
     }
@@ -288,13 +319,16 @@ mod tests {
         let name = frozen.name();
         let other = open_elsewhere(&name, Lock::Shared).unwrap();
         assert_eq!(other.segment.as_slice(), b"abc");
-        assert!(Arc::ptr_eq(&frozen, &Frozen::open(&name).unwrap()), "it is open already");
+        assert!(
+            Arc::ptr_eq(&frozen, &Frozen::open(&name, Arrivals::from_parent()).unwrap()),
+            "it is open already"
+        );
         assert!(matches!(Exclusive::take(&name), Err(OpenError::InUse)));
         let frozen = frozen.thaw().unwrap_err(); // the other side has it
         drop(other);
         let mut exclusive = frozen.thaw().unwrap();
         exclusive.bytes()[0] = b'x';
-        assert!(matches!(Frozen::open(&name), Err(OpenError::InUse)));
+        assert!(matches!(Frozen::open(&name, Arrivals::from_parent()), Err(OpenError::InUse)));
     }
 
     #[test]
@@ -313,8 +347,8 @@ mod tests {
         let mut exclusive = frozen.thaw().unwrap();
         exclusive.bytes()[0] = b'x';
         let frozen = exclusive.freeze();
-        assert!(matches!(Frozen::open(&name), Err(OpenError::Spent)));
-        assert_eq!(Frozen::open(&frozen.name()).unwrap().bytes(), b"xbc");
+        assert!(matches!(Frozen::open(&name, Arrivals::from_parent()), Err(OpenError::Spent)));
+        assert_eq!(Frozen::open(&frozen.name(), Arrivals::from_parent()).unwrap().bytes(), b"xbc");
     }
 
     #[test]
@@ -323,11 +357,11 @@ mod tests {
         let name = offered.name();
         let mut owner = Exclusive::take(&name).unwrap();
         assert!(matches!(Exclusive::take(&name), Err(OpenError::InUse)));
-        assert!(matches!(Frozen::open(&name), Err(OpenError::InUse)));
+        assert!(matches!(Frozen::open(&name, Arrivals::from_parent()), Err(OpenError::InUse)));
         assert_eq!(owner.bytes(), b"abc");
         drop(owner);
         assert!(matches!(Exclusive::take(&name), Err(OpenError::Spent)), "it was taken");
-        assert!(matches!(Frozen::open(&name), Err(OpenError::Spent)));
+        assert!(matches!(Frozen::open(&name, Arrivals::from_parent()), Err(OpenError::Spent)));
     }
 
     #[test]
@@ -345,7 +379,7 @@ mod tests {
     fn what_was_opened_here_is_found_when_its_sender_has_gone() {
         let sent = Exclusive::copy_of(b"abc").unwrap().offer();
         let name = sent.name();
-        let opened = Offered::open(&name).unwrap();
+        let opened = Offered::open(&name, Arrivals::from_parent()).unwrap();
         drop(sent);
         assert_eq!(Exclusive::take(&name).unwrap().bytes(), b"abc");
         drop(opened);
@@ -356,7 +390,7 @@ mod tests {
     fn a_name_with_another_id_is_refused() {
         let frozen = Exclusive::create(1).unwrap().freeze();
         let name = Name { id: frozen.name().id ^ 1, ..frozen.name() };
-        assert!(matches!(Frozen::open(&name), Err(OpenError::Gone(_))));
-        assert!(matches!(Offered::open(&name), Err(OpenError::Gone(_))));
+        assert!(matches!(Frozen::open(&name, Arrivals::from_parent()), Err(OpenError::Gone(_))));
+        assert!(matches!(Offered::open(&name, Arrivals::from_parent()), Err(OpenError::Gone(_))));
     }
 }

@@ -14,6 +14,7 @@ use super::keep::{Held, encoding, hold};
 use super::memory::{Exclusive, Frozen};
 use super::plain::Plain;
 use super::reference::{deserialize_reference, serialize_reference};
+use crate::sys::memory::Arrivals;
 
 /// Bytes in shared memory; see [`SharedSlice`].
 pub type SharedBytes = SharedSlice<u8>;
@@ -224,7 +225,7 @@ impl<'de, T: Plain> Deserialize<'de> for SharedSlice<T> {
         let Some((name, extent)) = deserialize_reference(deserializer)? else {
             return Self::copy_from_slice(&[]).map_err(D::Error::custom);
         };
-        let memory = Frozen::open(&name).map_err(D::Error::custom)?;
+        let memory = Frozen::open(&name, Arrivals::from_parent()).map_err(D::Error::custom)?;
         if extent.bytes::<T>(memory.bytes().len()).is_none() {
             return Err(D::Error::custom("the values are not inside of the shared memory"));
         }

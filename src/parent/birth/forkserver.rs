@@ -274,7 +274,7 @@ impl<'a> StartedServer<'a> {
                 self.unsent.push_front(ForkOrder::Fork(fork));
                 return None;
             }
-            match room.and_then(|()| worker_pipes()) {
+            match room.and_then(|()| worker_pipes(fork.sends_memory)) {
                 Ok(pipes) => fork.pipes = Some(Box::new(pipes)),
                 Err(error) => {
                     let _ = fork.reply.send(Err(self.launch.failed(error)));

@@ -37,6 +37,8 @@ pub(super) enum ForkOrder {
 #[derive(Debug)]
 pub(super) struct ForkRequest {
     pub(super) worker: WorkerId,
+    /// What is shared with it has to be sent to it.
+    pub(super) sends_memory: bool,
     /// Made only when it is passed on: many may wait for the server to start, and descriptors are
     /// few.
     pub(super) pipes: Option<Box<(ParentPipes, WorkerPipes)>>,
@@ -91,9 +93,11 @@ impl ServerClient {
     pub(crate) async fn fork(
         &self,
         worker: WorkerId,
+        sends_memory: bool,
     ) -> Option<Result<(Forked, ParentPipes), StartError>> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(ForkOrder::Fork(ForkRequest { worker, pipes: None, reply })).ok()?;
+        let request = ForkRequest { worker, sends_memory, pipes: None, reply };
+        self.orders.send(ForkOrder::Fork(request)).ok()?;
         answer.await.ok()
     }
 

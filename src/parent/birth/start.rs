@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::{fmt, io};
 
 use futures::future::{BoxFuture, select};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::{ChildStderr, ChildStdout};
 
 use crate::base::{Delay, WorkerId};
 use crate::error::StartError;
@@ -15,10 +15,11 @@ use crate::parent::birth::orders::{Forked, ServerClient};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::message::{Order, Orders, Why};
 use crate::parent::program::start_child;
+use crate::parent::sink::FrameSink;
 use crate::sys::descriptor::RoomToStart;
 use crate::sys::memory::MemoryFile;
 use crate::sys::memory::SharedPage;
-use crate::sys::pipe::ParentPipes;
+use crate::sys::pipe::{ParentPipes, worker_input};
 use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
 /// What a child takes, which is the parent's to ask.
 pub(crate) use crate::sys::resources::resident_memory;
@@ -65,12 +66,12 @@ pub(crate) trait Body: Send {
 /// A child with its pipes.
 pub(crate) struct Spawned {
     pub(crate) body: Box<dyn Body>,
-    pub(crate) stdin: ChildStdin,
+    pub(crate) stdin: FrameSink,
     pub(crate) stdout: ChildStdout,
     pub(crate) stderr: ChildStderr,
     /// The page for claims, and what the child opens it by. Without it everything works, only
     /// slower.
-    pub(crate) claims: Option<(SharedPage, MemoryFile)>,
+    pub(crate) claims: io::Result<(SharedPage, MemoryFile)>,
 }
 
 impl Spawned {
@@ -80,9 +81,9 @@ impl Spawned {
     pub(crate) fn new(
         body: Box<dyn Body>,
         pipes: ParentPipes,
-        claims: Option<(SharedPage, MemoryFile)>,
+        claims: io::Result<(SharedPage, MemoryFile)>,
     ) -> io::Result<Self> {
-        let stdin = ChildStdin::from_std(pipes.stdin)?;
+        let stdin = FrameSink::new(pipes.stdin)?;
         let stdout = ChildStdout::from_std(pipes.stdout)?;
         let stderr = ChildStderr::from_std(pipes.stderr)?;
         Ok(Self { body, stdin, stdout, stderr, claims })
@@ -112,19 +113,20 @@ pub(crate) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     let _room = RoomToStart::take()?;
     require_io_driver()?;
     let mut command = launch.program.command(Role::Worker)?;
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (stdin, theirs) = worker_input(launch.sends_memory())?;
+    command.stdin(theirs).stdout(Stdio::piped()).stderr(Stdio::piped());
     new_group(&mut command);
     // Not by tokio: if the runtime ended at this moment, its `spawn` would fail after the child was
     // there, and leave it behind.
     let mut child = command.spawn()?;
-    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let pipes = (child.stdout.take(), child.stderr.take());
     // From here on nothing that fails leaves the child behind.
     let reaper = Reaper::new(ChildProcess::new(child, true)?)?;
-    let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+    let (Some(stdout), Some(stderr)) = pipes else {
         return Err(io::Error::other("the child has no pipes"));
     };
     let pipes = ParentPipes { stdin, stdout, stderr };
-    Spawned::new(Box::new(OwnChild(reaper)), pipes, SharedPage::create().ok())
+    Spawned::new(Box::new(OwnChild(reaper)), pipes, SharedPage::create())
 }
 
 /// A child of this process.
@@ -181,7 +183,7 @@ pub(super) async fn fork(
     orders: &mut Orders,
     without_task: fn() -> io::Error,
 ) -> Result<Spawned, StartError> {
-    let (mut forking, mut is_late) = (pin!(server.fork(worker)), false);
+    let (mut forking, mut is_late) = (pin!(server.fork(worker, launch.sends_memory())), false);
     let forked = loop {
         tokio::select! {
             biased;
@@ -223,7 +225,7 @@ impl ForkedChild {
     fn take_over(forked: Forked, pipes: ParentPipes, server: &ServerClient) -> io::Result<Spawned> {
         let reaper = Reaper::new(ChildProcess::forked(forked.pid, forked.parent)?)?;
         let body = Self { reaper, forked, server: server.clone(), is_over: false };
-        Spawned::new(Box::new(body), pipes, SharedPage::create().ok())
+        Spawned::new(Box::new(body), pipes, SharedPage::create())
     }
 }
 
@@ -300,7 +302,7 @@ mod tests {
             new_group(&mut command);
             let child = command.stdin(Stdio::piped()).spawn().unwrap();
             let forked = Forked { pid: child.id(), parent: id(), server: 1 };
-            let (ours, theirs) = worker_pipes().unwrap();
+            let (ours, theirs) = worker_pipes(false).unwrap();
             assert!(reply.send(Ok((forked, ours))).is_ok(), "it is waited for");
             (child, theirs)
         };

@@ -19,7 +19,7 @@ const MOST: usize = (17 << 20) + MAX_PAYLOAD;
 
 fn greeting(differences: &[&str], rest: &[u8]) -> Vec<u8> {
     let differences = differences.iter().map(|text| (*text).to_owned()).collect();
-    let hello = WorkerHello { version: VERSION, claims: true, differences };
+    let hello = WorkerHello { version: VERSION, no_page: None, differences };
     [&[200], &PREAMBLE[..], &frame(Kind::WorkerHello, &hello, &[]), rest].concat()
 }
 

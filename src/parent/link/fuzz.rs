@@ -9,8 +9,7 @@ use crate::parent::output::WorkerOutput;
 use crate::parent::program::Program;
 use crate::sys::memory::{Segment, SegmentRef};
 use crate::testing::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
-use crate::wire::message::Outcome;
-use crate::wire::message::{MAX_MESSAGE, ProgressHeader};
+use crate::wire::message::{MAX_MESSAGE, Outcome, ProgressHeader};
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large as far as the codec knows, and of the room for what is

@@ -76,14 +76,17 @@ impl Supervisor {
             Report::Spawned { pid } => {
                 view.observer.worker_started(now, worker, pid);
             }
-            Report::Ready(outlet, page) => {
+            Report::Ready { outlet, page, unshared } => {
                 let recallable = page.is_some();
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.outlet = Some(outlet);
                     worker.claims = page.map(ClaimBoard::new);
                 }
                 self.has_warned = false;
-                view.observer.worker_ready(now, worker);
+                view.observer.worker_ready(now, worker, recallable);
+                if let Some(reason) = unshared {
+                    view.observer.worker_unshared(worker, reason);
+                }
                 view.scheduler.worker_ready(now, worker, recallable);
             }
             Report::Messages(mut messages) => self.on_messages(view, now, worker, &mut messages),

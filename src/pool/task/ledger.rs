@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::base::{IdHasher, TaskId};
 use crate::error::{Cause, TaskError};
-use crate::memory::{Lease, Payload};
+use crate::memory::Payload;
 use crate::parent::Outlet;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::task::harvest::{Harvest, ItemRange};
@@ -54,11 +54,14 @@ impl Entry {
             outlet.put_task(Kind::Chunk, &header, arguments)
         } else {
             let header = TaskHeader { task, function, attempt, slot };
-            if let Some(place) = arguments.lease().and_then(Lease::place)
+            if let Some(lease) = arguments.lease()
+                && let Some(place) = lease.place()
                 && outlet.opens_segments()
             {
                 let header = SegmentTask { task: header, place };
-                return outlet.put(Kind::SegmentTask, &header, Payload::default());
+                let memory =
+                    || lease.descriptor().into_iter().chain(arguments.descriptors()).collect();
+                return outlet.put_naming(Kind::SegmentTask, &header, Payload::default(), memory);
             }
             outlet.put_task(Kind::Task, &header, arguments)
         }

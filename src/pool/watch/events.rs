@@ -40,6 +40,15 @@ pub enum PoolEvent {
         /// The worker.
         worker: WorkerId,
     },
+    /// A worker shares no memory with this process. Everything works without, but small tasks, the
+    /// items of maps and large values are slower. The first of them is warned of in the log.
+    #[non_exhaustive]
+    WorkerUnshared {
+        /// The worker.
+        worker: WorkerId,
+        /// Why, and what helps, for people to read.
+        reason: String,
+    },
     /// A worker was sent a task and has not begun it within a second, so it is
     /// [given up](crate::WorkerState::Stuck).
     #[non_exhaustive]

@@ -21,6 +21,8 @@ pub(crate) struct Observer {
     pub(crate) feed: Feed,
     /// Of the tasks that have one, from when they are sent until they are over.
     pub(crate) labels: HashMap<TaskId, Arc<str>>,
+    /// Of memory that is not shared.
+    has_warned: bool,
 }
 
 /// The process of a worker.
@@ -28,12 +30,14 @@ pub(crate) struct Observer {
 pub(crate) struct WorkerProcess {
     pub(crate) pid: u32,
     pub(crate) started: Time,
+    pub(crate) shares_memory: bool,
 }
 
 impl Observer {
     pub(crate) fn new(name: String) -> Self {
         let (processes, metrics) = (BTreeMap::new(), Metrics::default());
-        Self { name, processes, metrics, feed: Feed::default(), labels: HashMap::new() }
+        let (feed, labels) = (Feed::default(), HashMap::new());
+        Self { name, processes, metrics, feed, labels, has_warned: false }
     }
 
     // ----- workers -----
@@ -41,13 +45,29 @@ impl Observer {
     pub(crate) fn worker_started(&mut self, now: Time, worker: WorkerId, pid: u32) {
         log::debug!("{}: {worker} (pid {pid}) was started", self.name);
         self.feed.push(|| PoolEvent::WorkerStarted { worker, pid });
-        self.processes.insert(worker, WorkerProcess { pid, started: now });
+        self.processes.insert(worker, WorkerProcess { pid, started: now, shares_memory: false });
     }
 
-    pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId) {
+    pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId, shares_memory: bool) {
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.shares_memory = shares_memory;
+        }
         log::debug!("{}: {worker} is ready", self.name);
         self.feed.push(|| PoolEvent::WorkerReady { worker });
         self.metrics.worker_ready(now, worker);
+    }
+
+    /// Everything works without, but slower, so that somebody should know.
+    pub(crate) fn worker_unshared(&mut self, worker: WorkerId, reason: String) {
+        if !self.has_warned {
+            self.has_warned = true;
+            log::warning!(
+                "{}: {worker} shares no memory with this process, so that small tasks, the items of \
+                 maps and large values are slower: {reason}",
+                self.name
+            );
+        }
+        self.feed.push(|| PoolEvent::WorkerUnshared { worker, reason });
     }
 
     /// It was told to leave.

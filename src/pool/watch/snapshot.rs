@@ -41,6 +41,7 @@ impl View {
                 tasks_completed: seen.tasks_completed,
                 uptime: now.saturating_sub(process.started),
                 memory: None,
+                shares_memory: process.shares_memory,
             })
         });
         workers.collect()
@@ -51,6 +52,10 @@ impl View {
         let metrics = &self.observer.metrics;
         let workers = self.workers(now);
         let in_state = |state| workers.iter().filter(|worker| worker.state == state).count();
+        let is_unshared = |worker: &&WorkerInfo| {
+            matches!(worker.state, WorkerState::Idle | WorkerState::Busy) && !worker.shares_memory
+        };
+        let unshared = workers.iter().filter(is_unshared).count();
         let running_since = |worker| self.scheduler.worker(worker)?.running_since;
         let (min_workers, max_workers) = self.scheduler.size();
         PoolStats {
@@ -72,6 +77,7 @@ impl View {
             workers_busy: in_state(WorkerState::Busy),
             workers_stopping: in_state(WorkerState::Stopping),
             workers_stuck: in_state(WorkerState::Stuck),
+            workers_unshared: unshared,
             worker_starts: counts.worker_starts,
             worker_restarts: counts.worker_restarts,
             worker_deaths: counts.worker_deaths,
@@ -104,6 +110,9 @@ pub struct WorkerInfo {
     /// They are read when [`workers`](crate::ProcessPoolExecutor::workers) is called; `None` if it
     /// is just gone, and where the system does not tell (anywhere but on Linux).
     pub memory: Option<u64>,
+    /// Whether it shares memory with this process. If it is ready and does not, it is slower; an
+    /// [event](crate::PoolEvent::WorkerUnshared) has said why.
+    pub shares_memory: bool,
 }
 
 /// What a worker is doing.
@@ -181,6 +190,9 @@ pub struct PoolStats {
     pub workers_stopping: usize,
     /// Workers that [do nothing](WorkerState::Stuck) with what they were sent now.
     pub workers_stuck: usize,
+    /// Workers that are idle or busy now and [share no memory](WorkerInfo::shares_memory) with this
+    /// process.
+    pub workers_unshared: usize,
     /// Workers that were started so far.
     pub worker_starts: u64,
     /// Those of them that took the place of a worker that had died, was ended with its task, or was

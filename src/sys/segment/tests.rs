@@ -6,6 +6,10 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd
 
 use super::*;
 
+fn open_named(name: SegmentRef) -> io::Result<Segment> {
+    Segment::open(name, &Arrivals::new())
+}
+
 const LEN: usize = 10_000;
 
 /// A name for something that may be no segment.
@@ -32,7 +36,7 @@ fn copy(segment: &Segment, range: Range<usize>) -> Vec<u8> {
 #[test]
 fn both_sides_see_the_same() {
     let mut segment = Segment::create(LEN).unwrap();
-    let other = Segment::open(segment.name()).unwrap();
+    let other = open_named(segment.name()).unwrap();
     assert_eq!((segment.len(), other.len()), (LEN, LEN));
     segment.words()[WORDS - 1].store(42, Ordering::Release);
     segment.write_at(LEN - 3, b"end").unwrap();
@@ -45,7 +49,7 @@ fn both_sides_see_the_same() {
 #[test]
 fn what_is_written_again_replaces_what_was_there() {
     let mut segment = Segment::create(LEN).unwrap();
-    let other = Segment::open(segment.name()).unwrap();
+    let other = open_named(segment.name()).unwrap();
     for (round, end) in (1..).zip([LEN / 2, LEN / 2 - 1, LEN, 7, LEN, LEN]) {
         for start in [0, end / 3, end - 5] {
             segment.write_at(start, &vec![round; end - start]).unwrap();
@@ -68,10 +72,10 @@ fn a_copy_comes_behind_what_was_there() {
 fn a_side_outlives_the_other() {
     let mut segment = Segment::create(LEN).unwrap();
     segment.write_at(0, b"abc").unwrap();
-    let other = Segment::open(segment.name()).unwrap();
+    let other = open_named(segment.name()).unwrap();
     drop(segment);
     assert_eq!(&other.as_slice()[..3], b"abc");
-    assert_eq!(copy(&Segment::open(other.name()).unwrap(), 0..3), b"abc");
+    assert_eq!(copy(&open_named(other.name()).unwrap(), 0..3), b"abc");
 }
 
 #[test]
@@ -91,13 +95,13 @@ fn what_is_outside_is_refused() {
 fn an_empty_segment_has_words() {
     let segment = Segment::create(0).unwrap();
     segment.words()[0].store(1, Ordering::Relaxed);
-    assert!(Segment::open(segment.name()).unwrap().as_slice().is_empty());
+    assert!(open_named(segment.name()).unwrap().as_slice().is_empty());
 }
 
 #[test]
 fn locks_are_those_of_one_opening() {
     let first = Segment::create(LEN).unwrap();
-    let second = Segment::open(first.name()).unwrap();
+    let second = open_named(first.name()).unwrap();
     let steps = [
         (&first, Lock::Exclusive, true),
         (&second, Lock::Shared, false),
@@ -118,7 +122,7 @@ fn locks_are_those_of_one_opening() {
 #[test]
 fn who_waits_for_the_count_is_woken() {
     let segment = Segment::create(0).unwrap();
-    let other = Segment::open(segment.name()).unwrap();
+    let other = open_named(segment.name()).unwrap();
     let waiter = std::thread::spawn(move || {
         while other.count() < 2 {
             other.wait_for_count(other.count(), None);
@@ -150,7 +154,7 @@ fn memory_that_is_given_back_is_gone_for_all_and_its_words_are_not() {
     let mut segment = Segment::create(3 << 20).unwrap();
     segment.write_at(0, &vec![7; 3 << 20]).unwrap();
     segment.words()[1].store(42, Ordering::Relaxed);
-    let other = Segment::open(segment.name()).unwrap();
+    let other = open_named(segment.name()).unwrap();
     assert_eq!(other.as_slice()[1 << 20], 7);
     drop(segment); // it is freed with the last one
     other.give_memory_back();
@@ -173,31 +177,31 @@ fn a_name_that_is_wrong_is_refused() {
         SegmentRef { pid: u32::MAX, ..name },
     ];
     for name in wrong {
-        assert!(Segment::open(name).is_err(), "{name:?}");
+        assert!(open_named(name).is_err(), "{name:?}");
     }
-    assert!(Segment::open(name).is_ok());
+    assert!(open_named(name).is_ok());
     drop(segment);
-    assert!(Segment::open(name).is_err(), "nobody has it open");
+    assert!(open_named(name).is_err(), "nobody has it open");
 }
 
 #[test]
 fn a_descriptor_of_something_else_is_refused_and_left_alone() {
     let (mut reader, mut writer) = io::pipe().unwrap();
     writer.write_all(b"x").unwrap();
-    assert!(Segment::open(name_of(&reader, 0)).is_err());
+    assert!(open_named(name_of(&reader, 0)).is_err());
     drop(writer); // no other writer was made
     assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 1);
     let null = std::fs::File::open("/dev/null").unwrap();
-    assert!(Segment::open(name_of(&null, 0)).is_err());
+    assert!(open_named(name_of(&null, 0)).is_err());
     let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
     let len = file.metadata().unwrap().len() - HEADER as u64;
-    assert!(Segment::open(name_of(&file, len)).is_err());
+    assert!(open_named(name_of(&file, len)).is_err());
 }
 
 #[test]
 fn memory_that_could_shrink_or_not_be_written_is_refused() {
     let (none, all) = (MemfdFlags::empty(), SealFlags::SHRINK | SealFlags::GROW);
-    let open = |fd: OwnedFd| Segment::open(name_of(&fd, LEN as u64)).map(drop);
+    let open = |fd: OwnedFd| open_named(name_of(&fd, LEN as u64)).map(drop);
     open(sealed(HEADER + LEN, none, all)).unwrap();
     for seals in [SealFlags::SHRINK, SealFlags::GROW, all | SealFlags::WRITE] {
         assert!(open(sealed(HEADER + LEN, none, seals)).is_err(), "{seals:?}");

@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::Signal;
 
+use super::arrivals::Arrivals;
 use super::descriptor::{Descriptor, RawDescriptor};
 #[cfg(feature = "sandbox")]
 use super::sandbox::SandboxRules;
@@ -99,6 +100,10 @@ pub(crate) fn inherited_thread_name() -> Option<String> {
 
 pub(crate) fn has_loaded(_: &str) -> bool {
     false
+}
+
+pub(crate) fn is_accessible() -> bool {
+    true
 }
 
 pub(crate) fn is_subreaper() -> bool {
@@ -202,11 +207,11 @@ impl MemoryFile {
     missing! {
         sparse(usize) -> Self;
         filled(usize) -> Self;
-        open(u32, RawDescriptor, usize) -> Self;
-        open_named(u32, RawDescriptor, usize, u64) -> Self;
+        open(u32, RawDescriptor, (usize, u64), &Arrivals) -> Self;
     }
     unreached! {
         number() -> RawDescriptor;
+        descriptor() -> io::Result<Descriptor>;
         inode() -> io::Result<u64>;
         write_at(usize, &[u8]) -> io::Result<()>;
         give_memory_back(usize) -> ();

@@ -11,7 +11,9 @@ use rustix::io::{Errno, ioctl_fionread};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
 use super::descriptor::{Descriptor, move_out_of_the_way};
+pub(crate) use super::kernel::is_accessible;
 use super::kernel::set_pipe_size;
+use super::socket::control_socket;
 
 const NOWHERE: &str = "/dev/null";
 
@@ -52,20 +54,38 @@ impl WorkerPipes {
     }
 }
 
+/// What a parent writes a worker's frames to.
+#[derive(Debug)]
+pub(crate) enum ParentInput {
+    Pipe(ChildStdin),
+    /// Over which descriptors travel, too.
+    Socket(Descriptor),
+}
+
+/// With the worker's end: a socket if memory is to be sent to that, or could not be opened by it.
+pub(crate) fn worker_input(sends_memory: bool) -> io::Result<(ParentInput, Descriptor)> {
+    if is_accessible() && !sends_memory {
+        let (theirs, ours) = pipe()?;
+        return Ok((ParentInput::Pipe(ours.into()), theirs));
+    }
+    let (ours, theirs) = control_socket()?;
+    Ok((ParentInput::Socket(ours), theirs))
+}
+
 /// The other ends of [`WorkerPipes`].
 #[derive(Debug)]
 pub(crate) struct ParentPipes {
-    pub(crate) stdin: ChildStdin,
+    pub(crate) stdin: ParentInput,
     pub(crate) stdout: ChildStdout,
     pub(crate) stderr: ChildStderr,
 }
 
 /// The pipes of a worker that is not started by a command, which would make them.
-pub(crate) fn worker_pipes() -> io::Result<(ParentPipes, WorkerPipes)> {
-    let (input, stdin) = pipe()?;
+pub(crate) fn worker_pipes(sends_memory: bool) -> io::Result<(ParentPipes, WorkerPipes)> {
+    let (stdin, input) = worker_input(sends_memory)?;
     let (stdout, output) = pipe()?;
     let (errors, stderr) = pipe()?;
-    let ours = ParentPipes { stdin: stdin.into(), stdout: stdout.into(), stderr: errors.into() };
+    let ours = ParentPipes { stdin, stdout: stdout.into(), stderr: errors.into() };
     Ok((ours, WorkerPipes { input, output, stderr }))
 }
 
@@ -112,8 +132,16 @@ pub(crate) fn is_stdin_socket() -> bool {
     is_stdin(FileType::Socket)
 }
 
+pub(crate) fn is_socket(fd: impl AsFd) -> bool {
+    is_of_kind(fd, FileType::Socket)
+}
+
 fn is_stdin(kind: FileType) -> bool {
-    fstat(stdin()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == kind)
+    is_of_kind(stdin(), kind)
+}
+
+fn is_of_kind(fd: impl AsFd, kind: FileType) -> bool {
+    fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == kind)
 }
 
 /// Writes to descriptor 0, which is a socket in a process that has its parent there.

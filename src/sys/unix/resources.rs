@@ -46,6 +46,12 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
         .is_some_and(|code| SHORTAGES.iter().any(|known| known.raw_os_error() == code))
 }
 
+/// Whether the system does not let one process have what is another's.
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
+    const REFUSALS: [Errno; 3] = [Errno::ACCESS, Errno::NOENT, Errno::PERM];
+    Errno::from_io_error(error).is_some_and(|errno| REFUSALS.contains(&errno))
+}
+
 /// Whether there may be too little room for what others share with this process.
 pub(crate) fn is_address_space_limited() -> bool {
     soft_limit(Resource::As).is_some()

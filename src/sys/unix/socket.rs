@@ -1,24 +1,26 @@
 //! Sockets between this process and a child, over which descriptors travel.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdStream;
+use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use bytes::{Buf, BytesMut};
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionread};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, recvmsg,
     sendmsg,
 };
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::descriptor::Descriptor;
 use super::kernel::{RECEIVE, SEND};
 
 /// The most descriptors that travel with one message.
-const MOST_FDS: usize = 4;
+pub(crate) const MOST_FDS: usize = 16;
 const ROOM: usize = rustix::cmsg_space!(ScmRights(MOST_FDS));
 
 /// Two connected ends: one for this process, which does not block, and one for a child. Neither is
@@ -58,9 +60,80 @@ impl Channel {
         self.0.try_io(Interest::WRITABLE, || send_with_descriptors(&self.0, bytes, descriptors))
     }
 
-    /// To read and to write at the same time.
-    pub(crate) fn split(&mut self) -> (impl AsyncRead + Unpin, impl AsyncWrite + Unpin) {
-        self.0.split()
+    /// Waits until something can be sent, and sends it.
+    pub(crate) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        descriptors: &[&Descriptor],
+    ) -> Poll<io::Result<usize>> {
+        let descriptors: Vec<_> = descriptors.iter().map(|fd| *fd as &dyn AsFd).collect();
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match self.try_send(bytes, &descriptors) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
+    }
+
+    /// Descriptors that were [sent](send_descriptors). Whoever sends without end is not listened to
+    /// without end.
+    pub(crate) fn receive_descriptors(&self) -> Vec<Descriptor> {
+        const MOST: usize = 256;
+        let mut received = Vec::new();
+        while received.len() < MOST
+            && let Ok((1.., mut more)) = receive_with_descriptors(&self.0, &mut [0])
+        {
+            received.append(&mut more);
+        }
+        received
+    }
+
+    /// Sends all of it, with descriptors that travel with its first bytes.
+    pub(crate) async fn send_all(
+        &self,
+        bytes: &mut impl Buf,
+        descriptors: &mut Vec<Descriptor>,
+    ) -> io::Result<()> {
+        while bytes.has_remaining() {
+            let some: Vec<_> = descriptors.iter().take(MOST_FDS).collect();
+            let rest = bytes.chunk();
+            let piece = if descriptors.len() > some.len() { &rest[..1] } else { rest };
+            let count = poll_fn(|cx| self.poll_send(cx, piece, &some)).await?;
+            let sent = some.len();
+            descriptors.drain(..sent);
+            bytes.advance(count);
+        }
+        Ok(())
+    }
+
+    /// Reads what there is behind what the buffer has; returns how many bytes that was, 0 at the
+    /// end, and the descriptors that came with them.
+    pub(crate) async fn receive_more(
+        &self,
+        buffer: &mut BytesMut,
+    ) -> io::Result<(usize, Vec<Descriptor>)> {
+        loop {
+            self.readable().await?;
+            match self.0.try_io(Interest::READABLE, || receive_behind(&self.0, buffer)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                received => return received,
+            }
+        }
+    }
+
+    /// Reads what is there at this moment, and no more, whatever the reactor has seen.
+    pub(crate) fn receive_available(&self, buffer: &mut BytesMut) -> Vec<Descriptor> {
+        let mut descriptors = Vec::new();
+        let mut left = ioctl_fionread(&self.0).unwrap_or(0);
+        while left > 0
+            && let Ok((count @ 1.., more)) = receive_behind(&self.0, buffer)
+        {
+            left = left.saturating_sub(count as u64);
+            descriptors.extend(more);
+        }
+        descriptors
     }
 
     /// Not watched any more.
@@ -96,6 +169,44 @@ pub(crate) fn send_with_descriptors(
             sent => return Ok(sent?),
         }
     }
+}
+
+fn receive_behind(
+    socket: impl AsFd,
+    buffer: &mut BytesMut,
+) -> io::Result<(usize, Vec<Descriptor>)> {
+    const MOST: usize = 64 << 10;
+    let known = buffer.len();
+    buffer.resize(known + MOST, 0);
+    let received = receive_with_descriptors(socket, &mut buffer[known..]);
+    buffer.truncate(known + received.as_ref().map_or(0, |(count, _)| *count));
+    received
+}
+
+/// Blocks until all is sent, with descriptors that travel with its first bytes.
+pub(crate) fn send_all_with_descriptors(
+    socket: impl AsFd,
+    mut bytes: &[u8],
+    descriptors: &[Descriptor],
+) -> io::Result<()> {
+    let mut waiting = descriptors;
+    while !bytes.is_empty() {
+        let (some, others) = waiting.split_at(waiting.len().min(MOST_FDS));
+        let some: Vec<_> = some.iter().map(|fd| fd as &dyn AsFd).collect();
+        let piece = if others.is_empty() { bytes } else { &bytes[..1] };
+        let count = send_with_descriptors(&socket, piece, &some)?;
+        (bytes, waiting) = (&bytes[count..], others);
+    }
+    Ok(())
+}
+
+/// Sends descriptors, and nothing that means anything.
+pub(crate) fn send_descriptors(socket: impl AsFd, descriptors: &[Descriptor]) -> io::Result<()> {
+    for some in descriptors.chunks(MOST_FDS) {
+        let some: Vec<_> = some.iter().map(|fd| fd as &dyn AsFd).collect();
+        send_with_descriptors(&socket, &[0], &some)?;
+    }
+    Ok(())
 }
 
 /// Receives what came in one message: some of its bytes, none at the end, and its descriptors.

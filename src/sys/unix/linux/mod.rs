@@ -6,13 +6,16 @@ mod cpu_timer;
 mod huge_pages;
 mod lifeline;
 mod mapping;
+mod memory_file;
 mod oom;
 pub(super) mod pidfd;
 mod process;
 mod program;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod sealed_file;
 mod survey;
+mod system_v;
 mod wiped_page;
 
 pub(crate) use self::calls::{
@@ -24,12 +27,13 @@ pub(crate) use self::cgroup::MemoryCgroup;
 pub(crate) use self::cpu_timer::CpuTimer;
 pub(crate) use self::huge_pages::{prefer_huge_pages, use_huge_pages};
 pub(crate) use self::lifeline::Lifeline;
-pub(crate) use self::mapping::{Mapping, MemoryFile, wait_for_change, wake_all};
+pub(crate) use self::mapping::{Mapping, wait_for_change, wake_all};
+pub(crate) use self::memory_file::MemoryFile;
 pub(crate) use self::oom::raise_oom_score;
 pub(crate) use self::pidfd::{is_group_left, signal_group, status_after_reaping};
 pub(crate) use self::process::{
-    MemoryGauge, count_threads, is_unreaped, open_child, open_process, resident_memory,
-    signal_process,
+    MemoryGauge, count_threads, is_accessible, is_unreaped, open_child, open_process,
+    resident_memory, signal_process,
 };
 pub(crate) use self::program::{carrier, own_command};
 #[cfg(feature = "sandbox")]

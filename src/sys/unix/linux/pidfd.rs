@@ -22,7 +22,10 @@ struct Info {
     /// What is asked for, and then what is told.
     mask: u64,
     _cgroup: u64,
-    _pids_and_users: [u32; 11],
+    _pid: u32,
+    _thread_group: u32,
+    parent: u32,
+    _users: [u32; 8],
     exit_code: i32,
 }
 
@@ -88,14 +91,26 @@ fn last_error() -> Errno {
 /// reaped yet: then a hangup of the pidfd will tell that it was. An error says that nobody will
 /// know. Since Linux 6.15.
 pub(crate) fn status_after_reaping(process: &Descriptor) -> io::Result<Option<i32>> {
+    let info = get_info(process, INFO_EXIT)?;
+    Ok((info.mask & INFO_EXIT != 0).then_some(info.exit_code))
+}
+
+/// The parent of a process that was not reaped, by the pid that it has here. Since Linux 6.13.
+pub(super) fn parent_of_open(process: &Descriptor) -> io::Result<Option<u32>> {
+    const INFO_PID: u64 = 1;
+    let info = get_info(process, INFO_PID)?;
+    Ok((info.mask & INFO_PID != 0).then_some(info.parent))
+}
+
+fn get_info(process: &Descriptor, mask: u64) -> io::Result<Info> {
     static ASKING: Novelty = Novelty::new();
     let ask = || {
-        let mut info = Info { mask: INFO_EXIT, ..Info::default() };
+        let mut info = Info { mask, ..Info::default() };
         // SAFETY: the number names this call, and has in it how long what it takes and fills is:
         // an `Info`, which is ours until it returns, and in which all bits are numbers.
         #[expect(unsafe_code, reason = "rustix does not have it")]
         unsafe { ioctl(process.as_fd(), Updater::<GET_INFO, Info>::new(&mut info)) }?;
-        Ok((info.mask & INFO_EXIT != 0).then_some(info.exit_code))
+        Ok(info)
     };
     ASKING.attempt(ask)
 }

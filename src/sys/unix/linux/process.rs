@@ -4,11 +4,40 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdFlags, Signal, dumpable_behavior, pidfd_open, pidfd_send_signal,
+};
 
 use super::super::descriptor::Descriptor;
 use super::calls::page_size;
+use super::pidfd::parent_of_open;
+
+/// Whether `/proc` calls processes as this process does. It does not if this is in a PID namespace
+/// and has the `/proc` of another one.
+pub(crate) fn names_own_processes() -> bool {
+    static DOES: OnceLock<bool> = OnceLock::new();
+    *DOES.get_or_init(|| {
+        let own = fs::read_link("/proc/self").ok();
+        own.is_some_and(|own| own.to_str() == Some(&std::process::id().to_string()))
+    })
+}
+
+/// Whether other processes of the same user may open what this one has open, by its pid. They may
+/// not if this has a capability of its file, or has changed its user since it was started.
+pub(crate) fn is_accessible() -> bool {
+    let is_dumpable = dumpable_behavior().is_ok_and(|is| is == DumpableBehavior::Dumpable);
+    is_dumpable && names_own_processes()
+}
+
+/// What `/proc` calls this thread, whatever the system calls it here.
+pub(super) fn own_thread() -> io::Result<(String, String)> {
+    let link = fs::read_link("/proc/thread-self")?;
+    let mut names = link.to_str().unwrap_or_default().split("/task/").map(str::to_owned);
+    let both = names.next().zip(names.next());
+    both.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
 
 /// A descriptor that is readable once a process, which is alive, has ended.
 pub(crate) fn open_process(pid: u32) -> io::Result<Descriptor> {
@@ -21,13 +50,14 @@ pub(crate) fn open_child(pid: u32, parent: u32) -> io::Result<Descriptor> {
     let process = open_process(pid)?;
     // Looked at only now that the pid belongs to the descriptor: nobody else is to be signalled,
     // whatever the other one says, and whoever has that pid if it has died.
-    if parent_of(pid)? != Some(parent) {
+    let found = if names_own_processes() { parent_of(pid)? } else { parent_of_open(&process)? };
+    if found != Some(parent) {
         return Err(io::Error::other("it is no child of the fork server"));
     }
     Ok(process)
 }
 
-/// The parent of any process.
+/// The parent of any process, by `/proc`.
 fn parent_of(pid: u32) -> io::Result<Option<u32>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // Its name, in brackets, may contain anything.
@@ -105,7 +135,8 @@ impl MemoryGauge {
 
 /// As the gauge of that process tells; `None` if it is gone, or there is no gauge.
 pub(crate) fn resident_memory(pid: u32) -> Option<u64> {
-    MemoryGauge::of_process(pid).and_then(|gauge| gauge.resident()).ok()
+    let gauge = names_own_processes().then(|| MemoryGauge::of_process(pid));
+    gauge?.and_then(|gauge| gauge.resident()).ok()
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::{fs, io};
 
 use rustix::net::{SocketType, getpeername, sockopt};
-use rustix::thread::gettid;
 
 use super::super::descriptor::{RawDescriptor, is_open};
 use super::super::survey::{HeldOpen, OtherThread};
+use super::process::own_thread;
 
-/// The other threads of this process.
+/// The other threads of this process. It may be called otherwise in the `/proc` that it has.
 pub(crate) fn other_threads() -> io::Result<Vec<OtherThread>> {
-    let (this, first) = (gettid().to_string(), std::process::id().to_string());
+    let (first, this) = own_thread()?;
     let mut threads = Vec::new();
     for task in fs::read_dir("/proc/self/task")? {
         let task = task?;

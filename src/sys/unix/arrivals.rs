@@ -1,0 +1,92 @@
+//! Descriptors of memory that have come over a socket, where the system does not let one process
+//! open what another one has.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use rustix::fs::fstat;
+
+use super::descriptor::Descriptor;
+
+/// More than any frames name that are read at a time. Then the oldest are not wanted any more.
+const MOST: usize = 256;
+
+/// What has come, and was not wanted yet.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    /// With the inodes, by which they are told from each other.
+    waiting: Mutex<Vec<(u64, Descriptor)>>,
+    /// Several frames may name one that has come once.
+    is_kept: bool,
+}
+
+impl Arrivals {
+    /// Of a process that sends each as often as it names it.
+    pub(crate) const fn new() -> Self {
+        Self { waiting: Mutex::new(Vec::new()), is_kept: false }
+    }
+
+    /// From the parent of this process. They are there until they are [cleared](Self::clear).
+    pub(crate) fn from_parent() -> &'static Self {
+        static FROM_PARENT: Arrivals = Arrivals { waiting: Mutex::new(Vec::new()), is_kept: true };
+        &FROM_PARENT
+    }
+
+    pub(crate) fn add(&self, descriptors: Vec<Descriptor>) {
+        let with_inode = |fd: Descriptor| Some((fstat(&fd).ok()?.st_ino, fd));
+        let mut arrived: Vec<_> = descriptors.into_iter().filter_map(with_inode).collect();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.append(&mut arrived);
+        let surplus = waiting.len().saturating_sub(MOST);
+        waiting.drain(..surplus);
+    }
+
+    /// The one of that inode, if it has come.
+    pub(crate) fn find(&self, inode: u64) -> Option<Descriptor> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = waiting.iter().position(|(other, _)| *other == inode)?;
+        if self.is_kept {
+            return waiting[place].1.try_clone().ok();
+        }
+        Some(waiting.remove(place).1)
+    }
+
+    /// Closes those that nobody will want: all frames that came with them are over.
+    pub(crate) fn clear(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    fn file() -> (Descriptor, u64) {
+        let file = Descriptor::from(File::open("/dev/null").unwrap());
+        let inode = fstat(&file).unwrap().st_ino;
+        (file, inode)
+    }
+
+    #[test]
+    fn what_has_come_is_found_as_often_as_it_came_or_until_it_is_cleared() {
+        let (mut arrivals, (first, inode)) = (Arrivals::new(), file());
+        arrivals.add(vec![first, file().0]);
+        assert!(arrivals.find(inode + 1).is_none());
+        assert!(arrivals.find(inode).is_some() && arrivals.find(inode).is_some());
+        assert!(arrivals.find(inode).is_none());
+        arrivals.is_kept = true;
+        arrivals.add(vec![file().0]);
+        assert!(arrivals.find(inode).is_some() && arrivals.find(inode).is_some());
+        arrivals.clear();
+        assert!(arrivals.find(inode).is_none());
+    }
+
+    #[test]
+    fn no_more_are_kept_than_are_wanted() {
+        let arrivals = Arrivals::new();
+        arrivals.add((0..MOST + 5).map(|_| file().0).collect());
+        assert_eq!(arrivals.waiting.lock().unwrap().len(), MOST);
+    }
+}

@@ -1,0 +1,139 @@
+//! Services of which their workers cannot open what they have: workers share memory with them all
+//! the same, or somebody is told.
+//!
+//! A binary of its own: it is no worker, and starts a program, `tests/fixtures/inaccessible.rs`, as
+//! other users, in namespaces, and with capabilities. What takes root or a tool is skipped without,
+//! and says so.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use common::fixture;
+
+const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+/// In a PID namespace, with the `/proc` of another one.
+const UNNAMED: [&str; 4] = ["unshare", "--pid", "--fork", "--kill-child"];
+const METHODS: [&str; 2] = ["spawn", "fork"];
+
+/// The fixture where every user may start it, removed with the test.
+struct Program(PathBuf);
+
+impl Program {
+    fn new(name: &str) -> Self {
+        let name = format!("procpool-{name}-{}", std::process::id());
+        let program = std::env::temp_dir().join(name);
+        std::fs::copy(fixture("inaccessible"), &program).unwrap();
+        Self(program)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What the program prints, started by a command in front of it.
+fn run(before: &[&str], program: &Path, args: &str) -> String {
+    let mut words: Vec<_> = before.iter().map(Path::new).collect();
+    words.push(program);
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(args.split(' ')).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args}: {}\n{stdout}\n{stderr}", output.status);
+    stdout
+}
+
+/// Whether this command can be had.
+fn can(words: &[&str]) -> bool {
+    let tried = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output();
+    let can = tried.is_ok_and(|output| output.status.success());
+    if !can {
+        eprintln!("skipped: {words:?} is not possible");
+    }
+    can
+}
+
+/// Root may open what others have, so it is another user.
+fn as_nobody() -> &'static [&'static str] {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    let can = CAN.get_or_init(|| can(&[&AS_NOBODY[..], &["true"]].concat()));
+    if *can { &AS_NOBODY } else { &[] }
+}
+
+#[test]
+fn a_service_that_is_not_dumpable_shares_memory() {
+    let program = Program::new("undumpable");
+    for method in METHODS {
+        for how in ["dumpable", "undumpable"] {
+            let told = run(as_nobody(), &program.0, &format!("{how} {method} all"));
+            assert_eq!(told, "0 of 2 share nothing\n", "{how}, {method}");
+        }
+    }
+}
+
+#[test]
+fn a_program_with_a_capability_of_its_file_shares_memory() {
+    let program = Program::new("capable");
+    let path = program.0.to_str().unwrap();
+    if !can(&["setcap", "cap_net_bind_service+ep", path]) {
+        return;
+    }
+    for method in METHODS {
+        let told = run(as_nobody(), &program.0, &format!("dumpable {method} all"));
+        assert_eq!(told, "0 of 2 share nothing\n", "{method}");
+    }
+}
+
+#[test]
+fn a_service_whose_proc_is_that_of_another_namespace_shares_memory() {
+    if !can(&[&UNNAMED[..], &["true"]].concat()) {
+        return;
+    }
+    let program = Program::new("unnamed");
+    for method in METHODS {
+        let told = run(&UNNAMED, &program.0, &format!("dumpable {method} all"));
+        assert_eq!(told, "0 of 2 share nothing\n", "{method}");
+    }
+}
+
+/// The first one finds out, and is started once more.
+#[test]
+fn workers_of_another_user_share_memory() {
+    if as_nobody().is_empty() {
+        return;
+    }
+    let program = Program::new("other-user");
+    let told = run(&[], &program.0, "other_user spawn all");
+    assert_eq!(told, "0 of 2 share nothing\n");
+}
+
+#[test]
+fn who_cannot_be_sent_memory_is_told_so() {
+    if as_nobody().is_empty() {
+        return;
+    }
+    let program = Program::new("relay");
+    let told = run(as_nobody(), &program.0, "undumpable_relay spawn tasks");
+    assert!(told.starts_with("2 of 2 share nothing\nthe worker cannot open"), "{told}");
+    assert_eq!(told.matches("which its `worker_command` has to hand on as it is").count(), 2);
+}
+
+#[test]
+fn a_service_that_may_make_no_files_without_names_shares_memory() {
+    let program = Program::new("no-files");
+    for method in METHODS {
+        let told = run(&[], &program.0, &format!("no_files {method} tasks"));
+        assert_eq!(told, "0 of 2 share nothing\n", "{method}");
+        let told = run(&[], &program.0, &format!("no_memory {method} tasks"));
+        assert!(told.starts_with("2 of 2 share nothing\nmemory to share cannot be made"), "{told}");
+        assert!(told.contains("has to allow `memfd_create`"), "{told}");
+    }
+}
