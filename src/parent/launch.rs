@@ -110,8 +110,8 @@ impl Launch {
         self.max_tasks_per_child.filter(|_| self.exit_hook.is_none())
     }
 
-    /// Whether what is shared with workers is sent to them. In a sandbox they open nothing of another
-    /// process.
+    /// Whether what is shared with workers is sent to them. In a sandbox they open nothing of
+    /// another process.
     pub(crate) fn sends_memory(&self) -> bool {
         self.sandbox.is_some() || self.sends_memory.load(Ordering::Relaxed)
     }
