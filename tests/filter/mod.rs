@@ -79,6 +79,14 @@ const GROUPS: &[Group] = &[
         refused: "no task runs, or a worker does not end",
     },
     Group {
+        purpose: "all that comes from a service that is not dumpable, or is in a PID namespace with another `/proc`",
+        calls: calls! {
+            recvmsg = libc::SYS_recvmsg,
+            sendmsg = libc::SYS_sendmsg,
+        },
+        refused: "with such a service no task runs; with others they are not made",
+    },
+    Group {
         purpose: "large results, and slices, in memory that it shares",
         calls: calls! {
             memfd_create = libc::SYS_memfd_create,
