@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio::process::ChildStdin;
 
-use crate::sys::descriptor::Descriptor;
+use crate::sys::descriptor::{Descriptor, close_elsewhere};
 use crate::sys::pipe::{ParentInput, PipeWidth};
 use crate::sys::socket::{Channel, MOST_FDS};
 
@@ -19,7 +19,24 @@ use crate::sys::socket::{Channel, MOST_FDS};
 #[derive(Debug)]
 pub(crate) enum FrameSink {
     Pipe(ChildStdin, PipeWidth),
-    Socket(Channel, Passengers),
+    Socket(WorkerSocket, Passengers),
+}
+
+/// What the worker has sent, and nobody has looked at, is closed with the socket, and may be
+/// anything.
+#[derive(Debug)]
+pub(crate) struct WorkerSocket(Option<Channel>);
+
+impl WorkerSocket {
+    fn channel(&self) -> io::Result<&Channel> {
+        self.0.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into()) // not reached
+    }
+}
+
+impl Drop for WorkerSocket {
+    fn drop(&mut self) {
+        close_elsewhere(self.0.take());
+    }
 }
 
 /// Descriptors that wait for the frames that they travel with.
@@ -39,7 +56,8 @@ impl FrameSink {
                 Self::Pipe(ChildStdin::from_std(stdin)?, PipeWidth::default())
             }
             ParentInput::Socket(socket) => {
-                Self::Socket(Channel::new(socket)?, Passengers::default())
+                let socket = WorkerSocket(Some(Channel::new(socket)?));
+                Self::Socket(socket, Passengers::default())
             }
         })
     }
@@ -60,7 +78,9 @@ impl FrameSink {
     pub(super) fn receive(&self) -> Vec<Descriptor> {
         match self {
             Self::Pipe(..) => Vec::new(),
-            Self::Socket(channel, _) => channel.receive_descriptors(),
+            Self::Socket(socket, _) => {
+                socket.channel().map(Channel::receive_descriptors).unwrap_or_default()
+            }
         }
     }
 
@@ -79,7 +99,7 @@ impl FrameSink {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Pipe(stdin, _) => Pin::new(stdin).poll_write(cx, bytes),
-            Self::Socket(channel, passengers) => passengers.poll_write(channel, cx, bytes),
+            Self::Socket(socket, passengers) => passengers.poll_write(socket.channel()?, cx, bytes),
         }
     }
 }
@@ -146,7 +166,7 @@ mod tests {
             (bytes, received) = (bytes + count, received + more);
         }
         assert_eq!(received, MOST_FDS + 3);
-        let FrameSink::Socket(_, passengers) = sink else { panic!("it is a socket") };
+        let FrameSink::Socket(_, passengers) = &sink else { panic!("it is a socket") };
         assert!(passengers.waiting.is_empty());
     }
 

@@ -286,7 +286,7 @@ impl Conversation {
                 }
             };
             if exited {
-                self.peer.receive(self.channel.receive_available(&mut self.inbox));
+                let _ = self.peer.receive(self.channel.receive_available(&mut self.inbox));
             }
             if listen(&mut handshake, &mut self.inbox, &mut self.codec)? {
                 return Ok(());
@@ -325,7 +325,7 @@ impl Conversation {
                 () = self.exit.exited() => true,
             };
             if exited {
-                self.peer.receive(self.channel.receive_available(&mut self.inbox));
+                let _ = self.peer.receive(self.channel.receive_available(&mut self.inbox));
             }
         }
     }

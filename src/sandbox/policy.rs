@@ -23,8 +23,7 @@ use crate::sys::sandbox::SandboxRules;
 /// [`kill_on_refusal`](Self::kill_on_refusal). CPU, memory and disk are not bounded by this: for
 /// that there are [limits](crate::Builder::limits), a timeout, and control groups.
 ///
-/// Arguments, results and `map` work as ever; but a worker that may not look into the service's
-/// `/proc` may get large arguments by its pipe only. Panics have their message and their place; for
+/// Arguments, results and `map` work as ever. Panics have their message and their place; for
 /// the names in their backtraces the program has to be readable: `read(std::env::current_exe()?)`.
 ///
 /// It is Landlock and a seccomp filter, by the crates `landlock` and `seccompiler`, for Linux 6.2

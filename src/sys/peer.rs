@@ -41,13 +41,19 @@ impl Peer {
     /// What came from it over a socket; false at the end, or if that is broken.
     pub(crate) fn heard(&self, received: io::Result<(usize, Vec<Descriptor>)>) -> bool {
         let Ok((count, descriptors)) = received else { return false };
-        self.receive(descriptors);
-        count > 0
+        self.receive(descriptors).is_ok() && count > 0
     }
 
     /// It has sent these.
-    pub(crate) fn receive(&self, descriptors: Vec<Descriptor>) {
-        self.arrivals.add(descriptors);
+    ///
+    /// # Errors
+    ///
+    /// If that is not only memory.
+    pub(crate) fn receive(&self, descriptors: Vec<Descriptor>) -> io::Result<()> {
+        if self.arrivals.add(descriptors) {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "it sent a descriptor that is no memory"))
     }
 
     /// Opens something of the process with this pid, if that is the one.

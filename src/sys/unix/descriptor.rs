@@ -72,6 +72,14 @@ fn events(fd: impl AsFd, wanted: PollFlags) -> PollFlags {
     fds[0].revents()
 }
 
+/// Closes something by a thread of its own: for what others have made, as a socket or a file may
+/// take as long to close as they want.
+pub(crate) fn close_elsewhere<T: Send + 'static>(what: T) {
+    const STACK: usize = 64 << 10;
+    let thread = std::thread::Builder::new().name("procpool-closer".to_owned()).stack_size(STACK);
+    drop(thread.spawn(move || drop(what))); // if there is no thread to be had it is closed here
+}
+
 /// Copies a descriptor to a high number, where a task that closes "all the low ones", or uses a
 /// wrong number, is unlikely to hit it.
 pub(super) fn move_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<Descriptor> {

@@ -102,6 +102,10 @@ pub(crate) fn has_loaded(_: &str) -> bool {
     false
 }
 
+pub(crate) fn is_memory(_: &Descriptor) -> bool {
+    false
+}
+
 pub(crate) fn is_accessible() -> bool {
     true
 }

@@ -38,5 +38,6 @@ pub(crate) use self::process::{
 pub(crate) use self::program::{carrier, own_command};
 #[cfg(feature = "sandbox")]
 pub(crate) use self::sandbox::{enter_sandbox, only_watch};
+pub(crate) use self::sealed_file::is_memory;
 pub(crate) use self::survey::{has_loaded, held, inherited_thread_name, other_threads};
 pub(crate) use self::wiped_page::WipedPage;

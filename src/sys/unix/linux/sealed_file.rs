@@ -212,6 +212,12 @@ impl SealedFile {
     }
 }
 
+/// Whether it is memory of whatever kind. Of a file of somebody else's nothing is asked that its
+/// file system would answer.
+pub(crate) fn is_memory(descriptor: &OwnedFd) -> bool {
+    fcntl_get_seals(descriptor).is_ok()
+}
+
 /// To open a pipe, a terminal or a device for reading and writing may do something to it.
 fn find_by_name(pid: u32, number: RawFd) -> io::Result<OwnedFd> {
     let process = match pid {
