@@ -7,8 +7,8 @@
 use std::io;
 
 use super::system::arrivals::Arrivals;
-use super::system::descriptor::{Descriptor, is_readable};
-use super::system::{MemoryFile, open_process};
+use super::system::descriptor::{Descriptor, close_elsewhere, is_readable};
+use super::system::{MemoryFile, is_memory, open_process};
 
 /// The process whose descriptors may be opened.
 #[derive(Debug)]
@@ -50,9 +50,14 @@ impl Peer {
     ///
     /// If that is not only memory.
     pub(crate) fn receive(&self, descriptors: Vec<Descriptor>) -> io::Result<()> {
-        if self.arrivals.add(descriptors) {
+        // To look closer at what is none, or to close it, may take as long as who has sent it
+        // wants.
+        let (memory, strange): (Vec<_>, Vec<_>) = descriptors.into_iter().partition(is_memory);
+        self.arrivals.add(memory);
+        if strange.is_empty() {
             return Ok(());
         }
+        close_elsewhere(strange);
         Err(io::Error::new(io::ErrorKind::InvalidData, "it sent a descriptor that is no memory"))
     }
 
@@ -98,6 +103,18 @@ mod tests {
         let other = reopen(&file);
         assert!(other.try_lock().unwrap());
         assert_eq!(file.signer(), None);
+    }
+
+    #[test]
+    fn what_is_no_memory_is_not_received() {
+        let (peer, file) = (Peer::child(1), file());
+        let memory = || file.descriptor().unwrap();
+        peer.receive(vec![memory(), memory()]).unwrap();
+        let other = std::fs::File::open("/dev/null").unwrap().into();
+        peer.receive(vec![other, memory()]).unwrap_err();
+        let inode = file.inode().unwrap();
+        let found = std::iter::from_fn(|| peer.arrivals.find(inode)).count();
+        assert_eq!(found, 3);
     }
 
     #[test]

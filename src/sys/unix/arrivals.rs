@@ -6,8 +6,7 @@ use std::sync::PoisonError;
 
 use rustix::fs::fstat;
 
-use super::descriptor::{Descriptor, close_elsewhere};
-use super::kernel::is_memory;
+use super::descriptor::Descriptor;
 
 /// More than any frames name that are read at a time. Then the oldest are not wanted any more.
 const MOST: usize = 256;
@@ -33,21 +32,13 @@ impl Arrivals {
         &FROM_PARENT
     }
 
-    /// False if something came that is no memory. To look closer at that, or to close it, may take
-    /// as long as who has sent it wants.
-    pub(crate) fn add(&self, descriptors: Vec<Descriptor>) -> bool {
-        let (memory, strange): (Vec<_>, Vec<_>) = descriptors.into_iter().partition(is_memory);
-        let is_honest = strange.is_empty();
-        if !is_honest {
-            close_elsewhere(strange);
-        }
+    pub(crate) fn add(&self, descriptors: Vec<Descriptor>) {
         let with_inode = |fd: Descriptor| Some((fstat(&fd).ok()?.st_ino, fd));
-        let mut arrived: Vec<_> = memory.into_iter().filter_map(with_inode).collect();
+        let mut arrived: Vec<_> = descriptors.into_iter().filter_map(with_inode).collect();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.append(&mut arrived);
         let surplus = waiting.len().saturating_sub(MOST);
         waiting.drain(..surplus);
-        is_honest
     }
 
     /// The one of that inode, if it has come.
@@ -66,28 +57,27 @@ impl Arrivals {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use std::fs::File;
 
-    use super::super::kernel::MemoryFile;
     use super::*;
 
     fn file() -> (Descriptor, u64) {
-        let file = MemoryFile::sparse(4096).unwrap();
-        (file.descriptor().unwrap(), file.inode().unwrap())
+        let file = Descriptor::from(File::open("/dev/null").unwrap());
+        let inode = fstat(&file).unwrap().st_ino;
+        (file, inode)
     }
 
     #[test]
     fn what_has_come_is_found_as_often_as_it_came_or_until_it_is_cleared() {
-        let (mut arrivals, (file, inode)) = (Arrivals::new(), file());
-        let copy = || file.try_clone().unwrap();
-        assert!(arrivals.add(vec![copy(), copy()]));
+        let (mut arrivals, (first, inode)) = (Arrivals::new(), file());
+        arrivals.add(vec![first, file().0]);
         assert!(arrivals.find(inode + 1).is_none());
         assert!(arrivals.find(inode).is_some() && arrivals.find(inode).is_some());
         assert!(arrivals.find(inode).is_none());
         arrivals.is_kept = true;
-        arrivals.add(vec![copy()]);
+        arrivals.add(vec![file().0]);
         assert!(arrivals.find(inode).is_some() && arrivals.find(inode).is_some());
         arrivals.clear();
         assert!(arrivals.find(inode).is_none());
@@ -95,16 +85,8 @@ mod tests {
 
     #[test]
     fn no_more_are_kept_than_are_wanted() {
-        let (arrivals, (file, _)) = (Arrivals::new(), file());
-        arrivals.add((0..MOST + 5).map(|_| file.try_clone().unwrap()).collect());
+        let arrivals = Arrivals::new();
+        arrivals.add((0..MOST + 5).map(|_| file().0).collect());
         assert_eq!(arrivals.waiting.lock().unwrap().len(), MOST);
-    }
-
-    #[test]
-    fn what_is_no_memory_is_not_kept() {
-        let (arrivals, (memory, _)) = (Arrivals::new(), file());
-        let other = Descriptor::from(File::open("/dev/null").unwrap());
-        assert!(!arrivals.add(vec![other, memory]));
-        assert_eq!(arrivals.waiting.lock().unwrap().len(), 1);
     }
 }
