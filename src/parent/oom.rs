@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::sys::descriptor::room_for;
 use crate::sys::resources::MemoryCgroup;
 
 /// Up to which of the kernel's kills each has its worker, whichever pool that was in: none is told
@@ -17,6 +18,8 @@ pub(super) struct OomWatch {
 
 impl OomWatch {
     pub(super) fn new(group: Option<&'static MemoryCgroup>) -> Self {
+        // To look takes a descriptor. Where there is none for a start, none is taken for this.
+        let group = group.filter(|_| room_for(1).is_ok());
         let at_start = group.and_then(MemoryCgroup::oom_kills);
         Self { group, at_start }
     }
