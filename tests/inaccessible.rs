@@ -115,6 +115,17 @@ fn workers_of_another_user_share_memory() {
     assert_eq!(told, "0 of 2 share nothing\n");
 }
 
+/// `/proc` has other names there, so what is found by the parent's may be somebody else's.
+#[test]
+fn workers_in_a_namespace_with_the_proc_outside_share_memory() {
+    if !can(&[&UNNAMED[..], &["true"]].concat()) {
+        return;
+    }
+    let program = Program::new("namespaced");
+    let told = run(&[], &program.0, "namespaced_worker spawn tasks");
+    assert_eq!(told, "0 of 2 share nothing\n");
+}
+
 #[test]
 fn who_cannot_be_sent_memory_is_told_so() {
     if as_nobody().is_empty() {

@@ -122,15 +122,16 @@ impl Input {
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let began = Instant::now();
-        if self.is_lively && !self.is_socket {
+        if self.is_lively {
             if let Some(count) = self.look(buffer, began) {
                 return Ok(count);
             }
             self.is_lively = false;
-            return self.wait(buffer);
+            return (&*self.pipe).read(buffer);
         }
         let count = self.wait(buffer)?;
-        self.is_lively = began.elapsed() < SHORT;
+        // What comes with the bytes of a socket would be lost by a look.
+        self.is_lively = !self.is_socket && began.elapsed() < SHORT;
         Ok(count)
     }
 }

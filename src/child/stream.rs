@@ -72,7 +72,7 @@ impl FrameReader {
 
     /// Waits for the next frame.
     pub(super) fn read(&mut self) -> io::Result<Incoming<'_>> {
-        // The first frame may be named by what came before it.
+        // What came with the preamble is for the first frame, and not over.
         if self.pipe.buffer().is_empty() && !self.frame.is_empty() {
             self.pipe.get_ref().is_over();
         }

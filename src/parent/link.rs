@@ -132,7 +132,8 @@ struct Link<'a> {
     stderr: JoinHandle<Drained>,
     /// Dropped once it has exited.
     exited: Option<oneshot::Sender<()>>,
-    claims: Result<(SharedPage, MemoryFile), Unshared>,
+    /// The page for claims, or why there is none, until it is ready.
+    claims: Option<Result<(SharedPage, MemoryFile), Unshared>>,
     /// Where it shows what it has not written yet.
     window: Option<Watch>,
     /// Where it leaves large results.
@@ -174,7 +175,7 @@ impl<'a> Link<'a> {
             stdout,
             stderr,
             exited: Some(exited),
-            claims: claims.map_err(Unshared::NotMade),
+            claims: Some(claims.map_err(Unshared::NotMade)),
             window: None,
             loans: Loans::new(launch.memory_for_results()),
             stage: LinkStage::Starting(Handshake::default()),
@@ -206,7 +207,7 @@ impl<'a> Link<'a> {
     }
 
     fn greet(&mut self) {
-        let offered = self.claims.as_ref().ok();
+        let offered = self.claims.as_ref().and_then(|claims| claims.as_ref().ok());
         let page = offered.and_then(|(page, file)| SharedPageRef::new(page, file).ok());
         let memory = || offered.and_then(|(_, file)| file.descriptor().ok()).into_iter().collect();
         let (hello, arguments) = self.launch.hello(self.uplink.worker, page);
@@ -412,12 +413,13 @@ impl<'a> Link<'a> {
                 if segments {
                     self.outlet.set_opens_segments();
                 }
-                let claims = std::mem::replace(&mut self.claims, Err(Unshared::Over));
-                let unshared = claims.as_ref().err().and_then(Unshared::text);
-                let page = claims.ok().map(|(page, file)| {
-                    self.peer = SharedPage::opener(&file, self.pid);
-                    Arc::new(page)
-                });
+                let (page, unshared) = match self.claims.take() {
+                    Some(Ok((page, file))) => {
+                        self.peer = SharedPage::opener(&file, self.pid);
+                        (Some(Arc::new(page)), None)
+                    }
+                    claims => (None, claims.and_then(|claims| claims.err()?.text())),
+                };
                 let received = self.inbox.len();
                 self.window = page.clone().map(|page| Watch::new(page, received));
                 self.stage = LinkStage::Serving;
@@ -439,7 +441,7 @@ impl<'a> Link<'a> {
     /// The worker says that it cannot open the page; whether it is over with it, as another one may
     /// have it sent.
     fn cannot_open(&mut self, errno: i32) -> bool {
-        if self.claims.is_err() {
+        if !matches!(self.claims, Some(Ok(_))) {
             return false; // that is known
         }
         let unshared = Unshared::not_opened(errno, self.outlet.sends_memory());
@@ -448,7 +450,7 @@ impl<'a> Link<'a> {
             self.stage = LinkStage::Failed(LinkFailure::Unshared);
             self.body.kill();
         }
-        self.claims = Err(unshared);
+        self.claims = Some(Err(unshared));
         may_be_sent
     }
 

@@ -26,7 +26,8 @@ const CAPACITY: usize = 1024;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum PoolEvent {
-    /// A worker's process was started.
+    /// A worker's process was started. It may be started once more, under the same id, before it is
+    /// ready, if it cannot open what this process shares unless that is sent to it.
     #[non_exhaustive]
     WorkerStarted {
         /// The worker.
