@@ -128,7 +128,7 @@
 //! [`reseed`], for the versions 2 of fastrand, 0.9 and 0.10 of rand.
 //!
 //! `sandbox` (off by default) adds [`Builder::sandbox`], which takes files, network and other
-//! processes from tasks, on Linux.
+//! processes from tasks, on Linux (6.2 or later).
 //!
 //! # When not to use it
 //!

@@ -40,7 +40,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

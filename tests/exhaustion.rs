@@ -16,7 +16,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
-use common::{LIMIT, fixture, in_time, processes_with_env, wait_until};
+use common::{LIMIT, ProgramCopy, fixture, in_time, processes_with_env, wait_until};
 
 /// Runs a command that ends up as the fixture, to its end, which must leave no process behind.
 async fn run(mut command: Command) -> String {
@@ -65,23 +65,6 @@ fn place(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("procpool-{name}-{}", std::process::id()))
 }
 
-/// A copy of a program, which is removed when this is dropped.
-struct Copy(PathBuf);
-
-impl Copy {
-    fn new(program: &Path, name: &str) -> Self {
-        let copy = Self(place(name));
-        std::fs::copy(program, &copy.0).unwrap();
-        copy
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0); // or the test has done so
-    }
-}
-
 // ----- descriptors -----
 
 #[tokio::test]
@@ -115,7 +98,7 @@ async fn a_program_opens_files_while_no_worker_can_be_started() {
 /// The fixture, as a user who may be limited in this.
 async fn run_as_somebody(of_what: &str) -> String {
     const NOBODY: u32 = 65534;
-    let copy = Copy::new(&fixture("exhausted"), of_what);
+    let copy = ProgramCopy::new(&fixture("exhausted"), of_what);
     let mut command = std::process::Command::new(&copy.0);
     command.arg(of_what).arg(place(&format!("{of_what}-file"))).current_dir("/");
     if rustix::process::geteuid().is_root() {
@@ -229,7 +212,7 @@ impl Running {
 #[tokio::test]
 async fn a_program_that_was_replaced_or_deleted_goes_on_as_the_same_build() {
     for deleted in [false, true] {
-        let copy = Copy::new(&fixture("exhausted"), &format!("replaced-{deleted}"));
+        let copy = ProgramCopy::new(&fixture("exhausted"), &format!("replaced-{deleted}"));
         let mut command = Command::new(&copy.0);
         command.arg("replaced");
         let mut running = Running::start(command);
@@ -254,7 +237,7 @@ fn replace(path: &Path, by: &Path, number: u32) {
 
 #[tokio::test]
 async fn a_worker_program_that_is_another_build_now_is_refused() {
-    let copy = Copy::new(&fixture("exhausted"), "replaced-command");
+    let copy = ProgramCopy::new(&fixture("exhausted"), "replaced-command");
     let mut command = Command::new(fixture("exhausted"));
     command.arg("replaced-command").arg(&copy.0);
     let mut running = Running::start(command);
@@ -267,7 +250,7 @@ async fn a_worker_program_that_is_another_build_now_is_refused() {
 
 #[tokio::test]
 async fn a_worker_program_that_is_gone_is_named() {
-    let copy = Copy::new(&fixture("exhausted"), "deleted-command");
+    let copy = ProgramCopy::new(&fixture("exhausted"), "deleted-command");
     let mut command = Command::new(fixture("exhausted"));
     command.arg("replaced-command").arg(&copy.0);
     let mut running = Running::start(command);

@@ -9,46 +9,28 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use common::fixture;
+use common::{ProgramCopy, fixture, printed};
 
 const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 /// In a PID namespace, with the `/proc` of another one.
 const UNNAMED: [&str; 4] = ["unshare", "--pid", "--fork", "--kill-child"];
 const METHODS: [&str; 2] = ["spawn", "fork"];
 
-/// The fixture where every user may start it, removed with the test.
-struct Program(PathBuf);
-
-impl Program {
-    fn new(name: &str) -> Self {
-        let name = format!("procpool-{name}-{}", std::process::id());
-        let program = std::env::temp_dir().join(name);
-        std::fs::copy(fixture("inaccessible"), &program).unwrap();
-        Self(program)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
+fn program(name: &str) -> ProgramCopy {
+    ProgramCopy::new(&fixture("inaccessible"), name)
 }
 
 /// What the program prints, started by a command in front of it.
-fn run(before: &[&str], program: &Path, args: &str) -> String {
+async fn run(before: &[&str], program: &ProgramCopy, args: &str) -> String {
     let mut words: Vec<_> = before.iter().map(Path::new).collect();
-    words.push(program);
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).args(args.split(' ')).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args}: {}\n{stdout}\n{stderr}", output.status);
-    stdout
+    words.push(&program.0);
+    let mut command = tokio::process::Command::new(words[0]);
+    command.args(&words[1..]).args(args.split(' '));
+    printed(command).await
 }
 
 /// Whether this command can be had.
@@ -68,82 +50,85 @@ fn as_nobody() -> &'static [&'static str] {
     if *can { &AS_NOBODY } else { &[] }
 }
 
-#[test]
-fn a_service_that_is_not_dumpable_shares_memory() {
-    let program = Program::new("undumpable");
+#[tokio::test]
+async fn a_service_that_is_not_dumpable_shares_memory() {
+    let program = program("undumpable");
     for method in METHODS {
         for how in ["dumpable", "undumpable"] {
-            let told = run(as_nobody(), &program.0, &format!("{how} {method} all"));
+            let told = run(as_nobody(), &program, &format!("{how} {method} all")).await;
             assert_eq!(told, "0 of 2 share nothing\n", "{how}, {method}");
         }
     }
 }
 
-#[test]
-fn a_program_with_a_capability_of_its_file_shares_memory() {
-    let program = Program::new("capable");
+#[tokio::test]
+async fn a_program_with_a_capability_of_its_file_shares_memory() {
+    let program = program("capable");
     let path = program.0.to_str().unwrap();
     if !can(&["setcap", "cap_net_bind_service+ep", path]) {
         return;
     }
     for method in METHODS {
-        let told = run(as_nobody(), &program.0, &format!("dumpable {method} all"));
+        let told = run(as_nobody(), &program, &format!("capable {method} all")).await;
+        if told == "dumpable\n" {
+            return eprintln!("skipped: capabilities of files have no effect there");
+        }
         assert_eq!(told, "0 of 2 share nothing\n", "{method}");
     }
 }
 
-#[test]
-fn a_service_whose_proc_is_that_of_another_namespace_shares_memory() {
+#[tokio::test]
+async fn a_service_whose_proc_is_that_of_another_namespace_shares_memory() {
     if !can(&[&UNNAMED[..], &["true"]].concat()) {
         return;
     }
-    let program = Program::new("unnamed");
+    let program = program("unnamed");
     for method in METHODS {
-        let told = run(&UNNAMED, &program.0, &format!("dumpable {method} all"));
+        let told = run(&UNNAMED, &program, &format!("unnamed {method} all")).await;
         assert_eq!(told, "0 of 2 share nothing\n", "{method}");
     }
 }
 
 /// The first one finds out, and is started once more.
-#[test]
-fn workers_of_another_user_share_memory() {
+#[tokio::test]
+async fn workers_of_another_user_share_memory() {
     if as_nobody().is_empty() {
         return;
     }
-    let program = Program::new("other-user");
-    let told = run(&[], &program.0, "other_user spawn all");
+    let program = program("other-user");
+    let told = run(&[], &program, "other_user spawn all").await;
     assert_eq!(told, "0 of 2 share nothing\n");
 }
 
 /// `/proc` has other names there, so what is found by the parent's may be somebody else's.
-#[test]
-fn workers_in_a_namespace_with_the_proc_outside_share_memory() {
+#[tokio::test]
+async fn workers_in_a_namespace_with_the_proc_outside_share_memory() {
     if !can(&[&UNNAMED[..], &["true"]].concat()) {
         return;
     }
-    let program = Program::new("namespaced");
-    let told = run(&[], &program.0, "namespaced_worker spawn tasks");
+    let program = program("namespaced");
+    let told = run(&[], &program, "namespaced_worker spawn tasks").await;
     assert_eq!(told, "0 of 2 share nothing\n");
 }
 
-#[test]
-fn who_cannot_be_sent_memory_is_told_so() {
+#[tokio::test]
+async fn who_cannot_be_sent_memory_is_told_so() {
     if as_nobody().is_empty() {
         return;
     }
-    let program = Program::new("relay");
-    let told = run(as_nobody(), &program.0, "undumpable_relay spawn tasks");
+    let program = program("relay");
+    let told = run(as_nobody(), &program, "undumpable_relay spawn tasks").await;
     assert!(told.starts_with("2 of 2 share nothing\nthe worker cannot open"), "{told}");
     assert_eq!(told.matches("which its `worker_command` has to hand on as it is").count(), 2);
 }
 
-#[test]
-fn a_service_that_may_make_no_files_without_names_shares_memory() {
-    let program = Program::new("no-files");
+#[tokio::test]
+async fn a_service_that_may_make_no_files_without_names_shares_memory() {
+    let program = program("no-files");
     for method in METHODS {
-        let told = run(&[], &program.0, &format!("no_files {method} tasks"));
+        let told = run(&[], &program, &format!("no_files {method} tasks")).await;
         assert_eq!(told, "0 of 2 share nothing\n", "{method}");
-        let told = run(&[], &program.0, &format!("no_memory {method} tasks"));
+        let told = run(&[], &program, &format!("no_memory {method} tasks")).await;
         assert!(told.starts_with("2 of 2 share nothing\nmemory to share cannot be made"), "{told}");
         assert!(told.contains("has to allow `memfd_create`"), "{told}");
     }

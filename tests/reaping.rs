@@ -10,12 +10,11 @@
 mod common;
 
 use std::ffi::OsString;
-use std::process::Stdio;
 
 use tokio::process::Command;
 
 use common::cgroup::Cgroup;
-use common::{LIMIT, fixture, tells_of_the_reaped};
+use common::{fixture, printed, tells_of_the_reaped};
 
 const AS_FIRST: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
 const IGNORING: [&str; 2] = ["env", "--ignore-signal=CHLD"];
@@ -26,12 +25,8 @@ async fn run(before: &[OsString], args: &str) -> String {
     words.push(fixture("reaping").into());
     words.extend(args.split(' ').map(OsString::from));
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(3 * LIMIT, command.output()).await.unwrap().unwrap();
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args}: {}\n{stdout}\n{stderr}", output.status);
-    stdout
+    command.args(&words[1..]);
+    printed(command).await
 }
 
 fn words(words: &[&str]) -> Vec<OsString> {

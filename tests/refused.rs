@@ -7,11 +7,9 @@
 
 mod common;
 
-use std::process::Stdio;
-
 use tokio::process::Command;
 
-use common::{LIMIT, fixture};
+use common::{fixture, printed};
 
 const SIGCHLD_BLOCKED: &[&str] = &["--block-signal=CHLD"];
 
@@ -19,12 +17,7 @@ const SIGCHLD_BLOCKED: &[&str] = &["--block-signal=CHLD"];
 async fn run(env: &[&str], calls: &str, what: &str) -> String {
     let mut command = Command::new("env");
     command.args(env).arg(fixture("refused")).args([calls, what]);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(2 * LIMIT, command.output()).await.unwrap().unwrap();
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
-    stdout
+    printed(command).await
 }
 
 #[tokio::test]

@@ -8,22 +8,15 @@
 
 mod common;
 
-use std::process::Stdio;
-
 use tokio::process::Command;
 
-use common::{LIMIT, fixture, tells_of_the_reaped};
+use common::{fixture, printed, tells_of_the_reaped};
 
 /// What the fixture prints, started by a command in front of it.
 async fn run(before: &[&str], what: &str) -> String {
     let mut command = Command::new("env");
     command.args(before).arg(fixture("signals")).arg(what);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(2 * LIMIT, command.output()).await.unwrap().unwrap();
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
-    stdout
+    printed(command).await
 }
 
 // ----- signals -----

@@ -74,8 +74,9 @@ impl Current {
     /// This is cheap enough for an inner loop, a few nanoseconds, and works on every thread that
     /// has a copy of the `Current`. Once true it stays true while the task runs.
     ///
-    /// Where pool and worker share no memory (on systems other than Linux, or without `/proc`) it
-    /// is always false, and every task is ended by the signals.
+    /// Where pool and worker share no memory (on systems other than Linux, or where an
+    /// [event](crate::PoolEvent::WorkerUnshared) says so) it is always false, and every task is
+    /// ended by the signals.
     ///
     /// ```
     /// /// Counts the primes below `limit`; if it is asked to end, those that it has found.

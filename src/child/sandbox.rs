@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::prepare::Unprepared;
 use crate::function::TestWorker;
 use crate::sys::fork::count_threads;
+use crate::sys::memory::give_up_segments;
 use crate::sys::sandbox::enter_sandbox;
 use crate::wire::hello::Hello;
 use crate::wire::message::InitFailure;
@@ -31,6 +32,7 @@ pub(super) fn enter(hello: &Hello, is_watched: bool, is_forked: bool) -> Result<
     // harness the one that waits for the test that has become the worker.
     let in_harness = !is_forked && TestWorker::name().is_some();
     let own = 1 + usize::from(is_watched) + usize::from(in_harness);
+    give_up_segments();
     let checked = if rules.best_effort { Ok(()) } else { refuse_threads(own) };
     checked.and_then(|()| enter_sandbox(rules)).map_err(without_sandbox)
 }

@@ -250,8 +250,9 @@ impl Builder {
     ///
     /// Arguments and results are shared if they take more than 128 KiB. A parameter of the type
     /// `bytes::Bytes` that is most of that is not even copied in the worker. So far only on Linux,
-    /// and not with workers that cannot open what the pool shares, as they run as another user or
-    /// their initializer has limited their address space or their descriptors.
+    /// and not with workers whose initializer has limited their address space or their
+    /// descriptors. One that cannot open what the pool shares, as it runs as another user or in a
+    /// sandbox, has it sent over a socket.
     ///
     /// ```
     /// # fn main() -> Result<(), procpool::BuildError> {

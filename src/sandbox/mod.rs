@@ -1,4 +1,4 @@
-//! What the workers of a pool are left with, as users say it.
+//! The sandbox of a pool's workers.
 
 mod policy;
 

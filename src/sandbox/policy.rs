@@ -7,8 +7,8 @@ use crate::sys::sandbox::SandboxRules;
 /// What the tasks of a pool may do to the rest of the machine, for
 /// [`Builder::sandbox`](crate::Builder::sandbox): to begin with, compute.
 ///
-/// A worker enters its sandbox after its [initializer](crate::Builder::initializer), which so may
-/// open whatever tasks need: what is open then stays usable. From there on, and for good, a task
+/// A worker enters its sandbox after its [initializer](crate::Builder::initializer), which may
+/// open what tasks need: that stays usable. From there on, and for good, a task
 ///
 /// * opens no files but below what [`read`](Self::read) and [`write`](Self::write) name, makes or
 ///   removes none elsewhere, and changes nobody's permissions, owners, times and attributes. Names
@@ -93,10 +93,10 @@ impl Sandbox {
         self
     }
 
-    /// Does with what the system has: a kernel without Landlock, or without its newer parts, and
-    /// threads that the initializer has started, which stay outside. Without this a worker that
-    /// cannot have all that was asked for does not start, and the pool is
-    /// [broken](crate::BrokenProcessPool) by that.
+    /// A worker that cannot have all that was asked for does not start, and the pool is
+    /// [broken](crate::BrokenProcessPool) by that. With this it makes do with what there is: a
+    /// kernel without Landlock or its newer parts, and threads of the initializer, which stay
+    /// outside.
     pub fn best_effort(mut self) -> Self {
         self.0.best_effort = true;
         self

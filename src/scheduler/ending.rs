@@ -96,9 +96,10 @@ impl Scheduler {
     }
 
     pub(super) fn worker_timeout(&mut self, now: Time, id: WorkerId) {
-        let is_to_be_looked_at = |worker: &Worker| worker.is_to_be_looked_at(now);
-        let was_ready = self.workers.get(id).is_some_and(Worker::is_ready);
-        let looks = self.workers.get(id).is_some_and(is_to_be_looked_at); // also if it leaves now
+        let worker = self.workers.get(id);
+        let was_ready = worker.is_some_and(Worker::is_ready);
+        // Also if it is found to leave now.
+        let looks = worker.is_some_and(|worker| worker.is_to_be_looked_at(now));
         self.look_at_term(now, id);
         let Some(worker) = self.workers.get(id).filter(|worker| worker.is_ready() == was_ready)
         else {
@@ -115,7 +116,7 @@ impl Scheduler {
             WorkerStage::Stopping { .. } | WorkerStage::Ending { .. } => {
                 self.end_now(id, KillReason::GraceOver);
             }
-            WorkerStage::Ready if looks || is_to_be_looked_at(worker) => {
+            WorkerStage::Ready if looks => {
                 self.update(id, |worker| worker.front.ask());
                 self.actions.push_back(Action::Look(id));
             }

@@ -507,6 +507,7 @@ impl Scheduler {
             running_since: worker.head().map(|_| worker.since),
             tasks_completed: worker.tasks_completed,
             is_stuck: worker.is_stuck(),
+            recallable: worker.recallable,
         })
     }
 
@@ -593,4 +594,6 @@ pub(crate) struct WorkerView {
     pub(crate) tasks_completed: u64,
     /// It does nothing any more.
     pub(crate) is_stuck: bool,
+    /// Tasks can be taken back from it.
+    pub(crate) recallable: bool,
 }

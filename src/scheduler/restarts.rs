@@ -60,7 +60,7 @@ impl Restarts {
         }
     }
 
-    /// A worker has died, and no task of its was to blame.
+    /// A worker has died, or was asked to end, and no task of its had to do with it.
     pub(super) fn died_idle(&mut self, now: Time) {
         self.deaths = self.deaths.saturating_add(1);
         self.no_death_before = now + delay(self.deaths);

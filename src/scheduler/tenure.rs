@@ -66,7 +66,7 @@ pub(super) enum Seat {
 pub(super) enum Departure {
     /// It is sent tasks until a successor is ready.
     Due(LeaveReason),
-    /// It takes no more tasks, and stops when it has none left.
+    /// It takes no more tasks. It stops when it has none left, unless it is stuck.
     Leaving(LeaveReason),
 }
 

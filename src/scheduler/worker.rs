@@ -117,6 +117,7 @@ pub(super) struct Worker {
     /// begun.
     begun: usize,
     pub(super) mercy: Mercy,
+    /// Why it is to go, if it is.
     pub(super) departure: Option<Departure>,
     pub(super) seat: Seat,
     /// It is replaced within a time.

@@ -5,5 +5,5 @@ pub(crate) use super::peer::Peer;
 pub(crate) use super::segment::{Lock, Segment, SegmentRef};
 pub(crate) use super::system::arrivals::Arrivals;
 pub(crate) use super::system::{
-    MemoryFile, barrier, take_part_in_barriers, takes_part_in_barriers,
+    MemoryFile, barrier, give_up_segments, take_part_in_barriers, takes_part_in_barriers,
 };

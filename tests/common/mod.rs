@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -222,6 +222,36 @@ fn state_and_parent(pid: u32) -> Option<(char, u32)> {
 /// The program `tests/fixtures/NAME.rs`, which `Cargo.toml` names as the example `fixture_NAME`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     example(&format!("fixture_{name}"))
+}
+
+/// What a program prints that ends well.
+pub(crate) async fn printed(mut command: tokio::process::Command) -> String {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(3 * LIMIT, command.output()).await.unwrap().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
+    stdout
+}
+
+/// A copy of a program where every user may start it, removed when this is dropped.
+pub(crate) struct ProgramCopy(pub(crate) PathBuf);
+
+impl ProgramCopy {
+    /// By a child: one that another test starts meanwhile would have the copy open for writing, and
+    /// what is open so cannot be started.
+    pub(crate) fn new(program: &Path, name: &str) -> Self {
+        let name = format!("procpool-{name}-{}", std::process::id());
+        let copy = Self(std::env::temp_dir().join(name));
+        assert!(Command::new("cp").args([program, &copy.0]).status().unwrap().success());
+        copy
+    }
+}
+
+impl Drop for ProgramCopy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0); // or the test has done so
+    }
 }
 
 /// An example program. `cargo test` builds all of them, `cargo test --test X` does not; so it is

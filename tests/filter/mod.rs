@@ -79,12 +79,12 @@ const GROUPS: &[Group] = &[
         refused: "no task runs, or a worker does not end",
     },
     Group {
-        purpose: "all that comes from a service that is not dumpable, or is in a PID namespace with another `/proc`",
+        purpose: "all that comes from a service by a socket: if it is not dumpable, or in a PID namespace with another `/proc`, or the worker is in a sandbox or another user's",
         calls: calls! {
             recvmsg = libc::SYS_recvmsg,
             sendmsg = libc::SYS_sendmsg,
         },
-        refused: "with such a service no task runs; with others they are not made",
+        refused: "no task runs where there is such a socket; elsewhere they are not made",
     },
     Group {
         purpose: "large results, and slices, in memory that it shares",
@@ -108,6 +108,15 @@ const GROUPS: &[Group] = &[
             fstatfs = libc::SYS_fstatfs,
         },
         refused: "arguments go through the pipe; a `SharedSlice` fails its task, and says so",
+    },
+    Group {
+        purpose: "large values, with a service to which `memfd_create` is refused",
+        calls: calls! {
+            shmget = libc::SYS_shmget,
+            shmctl = libc::SYS_shmctl,
+            shmat = libc::SYS_shmat,
+        },
+        refused: "they go through the pipe; with other services they are not made",
     },
     Group {
         purpose: "reports of progress while the task is silent",
@@ -180,6 +189,16 @@ pub(crate) enum Extent {
 pub(crate) fn is_there() -> bool {
     let status = std::fs::read_to_string("/proc/self/status");
     status.is_ok_and(|status| status.contains("\nSeccomp:"))
+}
+
+/// From now on these calls fail so, in this process and all that it starts. Those that were refused
+/// before stay so.
+pub(crate) fn refuse(calls: &[i64], error: i32) {
+    let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let refused = SeccompAction::Errno(error.unsigned_abs());
+    let target = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, target).unwrap();
+    apply_filter_all_threads(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }
 
 /// An initializer: from here on this process makes those calls only, in all of its threads.

@@ -10,7 +10,7 @@ use std::process::Output;
 
 use tokio::process::Command;
 
-use crate::common::{fixture, in_time};
+use crate::common::{ProgramCopy, fixture, in_time};
 
 /// The loader of this program, which is not linked with everything it needs.
 fn loader() -> Option<PathBuf> {
@@ -44,9 +44,9 @@ async fn a_program_of_the_loader_has_workers_by_the_loader_and_its_options() {
         return;
     };
     // What may not be executed itself needs the loader.
-    let copy = std::env::temp_dir().join(format!("procpool-carried-{}", std::process::id()));
-    fs::copy(fixture("carried"), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).unwrap();
+    let program = ProgramCopy::new(&fixture("carried"), "carried");
+    let copy = &program.0;
+    fs::set_permissions(copy, fs::Permissions::from_mode(0o644)).unwrap();
     for method in ["spawned", "forked"] {
         let words = [loader.as_os_str(), "--library-path".as_ref(), "/nowhere".as_ref()];
         let words = [&words[..], &[copy.as_os_str(), method.as_ref()]].concat();
@@ -54,7 +54,6 @@ async fn a_program_of_the_loader_has_workers_by_the_loader_and_its_options() {
         let wanted = format!("--library-path /nowhere {} --procpool-", copy.display());
         assert!(worker.contains(&wanted), "{worker}");
     }
-    fs::remove_file(&copy).unwrap();
 }
 
 /// Runs the program by a tool.

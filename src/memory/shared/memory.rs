@@ -45,9 +45,8 @@ pub(super) enum OpenError {
     )]
     Gone(io::Error),
     #[error(
-        "the shared memory cannot be opened: {0}: this process may not open what another one has; \
-         one of the two is another user's or not dumpable, as it has changed its user or has \
-         capabilities of its file"
+        "the shared memory cannot be opened: {0}: this process may not open what another one has, \
+         and was not sent it; one of the two is another user's, is not dumpable, or is in a sandbox"
     )]
     Forbidden(io::Error),
     #[error("the shared memory cannot be opened: {0}")]

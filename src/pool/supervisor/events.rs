@@ -83,7 +83,7 @@ impl Supervisor {
                     worker.claims = page.map(ClaimBoard::new);
                 }
                 self.has_warned = false;
-                view.observer.worker_ready(now, worker, recallable);
+                view.observer.worker_ready(now, worker);
                 if let Some(reason) = unshared {
                     view.observer.worker_unshared(worker, reason);
                 }

@@ -30,7 +30,6 @@ pub(crate) struct Observer {
 pub(crate) struct WorkerProcess {
     pub(crate) pid: u32,
     pub(crate) started: Time,
-    pub(crate) shares_memory: bool,
 }
 
 impl Observer {
@@ -45,13 +44,10 @@ impl Observer {
     pub(crate) fn worker_started(&mut self, now: Time, worker: WorkerId, pid: u32) {
         log::debug!("{}: {worker} (pid {pid}) was started", self.name);
         self.feed.push(|| PoolEvent::WorkerStarted { worker, pid });
-        self.processes.insert(worker, WorkerProcess { pid, started: now, shares_memory: false });
+        self.processes.insert(worker, WorkerProcess { pid, started: now });
     }
 
-    pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId, shares_memory: bool) {
-        if let Some(process) = self.processes.get_mut(&worker) {
-            process.shares_memory = shares_memory;
-        }
+    pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId) {
         log::debug!("{}: {worker} is ready", self.name);
         self.feed.push(|| PoolEvent::WorkerReady { worker });
         self.metrics.worker_ready(now, worker);

@@ -41,7 +41,7 @@ impl View {
                 tasks_completed: seen.tasks_completed,
                 uptime: now.saturating_sub(process.started),
                 memory: None,
-                shares_memory: process.shares_memory,
+                shares_memory: seen.recallable, // by that memory tasks are taken back
             })
         });
         workers.collect()

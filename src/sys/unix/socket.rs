@@ -19,6 +19,8 @@ use tokio::net::UnixStream;
 use super::descriptor::Descriptor;
 use super::kernel::{RECEIVE, SEND};
 
+/// The most bytes that are received at a time.
+const PIECE: usize = 64 << 10;
 /// The most descriptors that travel with one message.
 pub(crate) const MOST_FDS: usize = 16;
 const ROOM: usize = rustix::cmsg_space!(ScmRights(MOST_FDS));
@@ -97,11 +99,9 @@ impl Channel {
         descriptors: &mut Vec<Descriptor>,
     ) -> io::Result<()> {
         while bytes.has_remaining() {
-            let some: Vec<_> = descriptors.iter().take(MOST_FDS).collect();
-            let rest = bytes.chunk();
-            let piece = if descriptors.len() > some.len() { &rest[..1] } else { rest };
+            let (piece, sent) = next_piece(bytes.chunk(), descriptors.len());
+            let some: Vec<_> = descriptors.iter().take(sent).collect();
             let count = poll_fn(|cx| self.poll_send(cx, piece, &some)).await?;
-            let sent = some.len();
             descriptors.drain(..sent);
             bytes.advance(count);
         }
@@ -116,7 +116,7 @@ impl Channel {
     ) -> io::Result<(usize, Vec<Descriptor>)> {
         loop {
             self.readable().await?;
-            match self.0.try_io(Interest::READABLE, || receive_behind(&self.0, buffer)) {
+            match self.0.try_io(Interest::READABLE, || receive_behind(&self.0, buffer, PIECE)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 received => return received,
             }
@@ -128,7 +128,8 @@ impl Channel {
         let mut descriptors = Vec::new();
         let mut left = ioctl_fionread(&self.0).unwrap_or(0);
         while left > 0
-            && let Ok((count @ 1.., more)) = receive_behind(&self.0, buffer)
+            && let Ok((count @ 1.., more)) =
+                receive_behind(&self.0, buffer, PIECE.min(usize::try_from(left).unwrap_or(PIECE)))
         {
             left = left.saturating_sub(count as u64);
             descriptors.extend(more);
@@ -171,13 +172,19 @@ pub(crate) fn send_with_descriptors(
     }
 }
 
+/// What is sent next, of so many descriptors that wait: a byte alone while there are more than one
+/// message takes. What names memory has many bytes for each that it names.
+fn next_piece(bytes: &[u8], waiting: usize) -> (&[u8], usize) {
+    if waiting > MOST_FDS { (&bytes[..1], MOST_FDS) } else { (bytes, waiting) }
+}
+
 fn receive_behind(
     socket: impl AsFd,
     buffer: &mut BytesMut,
+    most: usize,
 ) -> io::Result<(usize, Vec<Descriptor>)> {
-    const MOST: usize = 64 << 10;
     let known = buffer.len();
-    buffer.resize(known + MOST, 0);
+    buffer.resize(known + most, 0);
     let received = receive_with_descriptors(socket, &mut buffer[known..]);
     buffer.truncate(known + received.as_ref().map_or(0, |(count, _)| *count));
     received
@@ -191,11 +198,10 @@ pub(crate) fn send_all_with_descriptors(
 ) -> io::Result<()> {
     let mut waiting = descriptors;
     while !bytes.is_empty() {
-        let (some, others) = waiting.split_at(waiting.len().min(MOST_FDS));
-        let some: Vec<_> = some.iter().map(|fd| fd as &dyn AsFd).collect();
-        let piece = if others.is_empty() { bytes } else { &bytes[..1] };
+        let (piece, sent) = next_piece(bytes, waiting.len());
+        let some: Vec<_> = waiting[..sent].iter().map(|fd| fd as &dyn AsFd).collect();
         let count = send_with_descriptors(&socket, piece, &some)?;
-        (bytes, waiting) = (&bytes[count..], others);
+        (bytes, waiting) = (&bytes[count..], &waiting[sent..]);
     }
     Ok(())
 }

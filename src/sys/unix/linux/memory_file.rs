@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::io::Errno;
 
@@ -23,8 +23,17 @@ enum MemoryKind {
     Segment(SystemV),
 }
 
-/// A page is one, so others may be. A worker that has refused files to itself may end by the try.
-static HAS_SEGMENTS: AtomicBool = AtomicBool::new(false);
+/// Whether memory may be a segment. A worker that has refused calls to itself may end by the try.
+static SEGMENTS: AtomicU8 = AtomicU8::new(UNUSED);
+const UNUSED: u8 = 0;
+/// A page is one, so others may be.
+const USED: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+/// From now on this process makes and opens no segments: a sandbox is about to refuse the calls.
+pub(crate) fn give_up_segments() {
+    SEGMENTS.store(GIVEN_UP, Ordering::Relaxed);
+}
 
 /// Whether no such file can be made, however much memory there is.
 fn is_refused(error: &io::Error) -> bool {
@@ -46,7 +55,7 @@ impl MemoryFile {
     /// Makes some that is there as a whole from the beginning.
     pub(crate) fn filled(size: usize) -> io::Result<Self> {
         let file = SealedFile::filled(size);
-        if !HAS_SEGMENTS.load(Ordering::Relaxed) {
+        if SEGMENTS.load(Ordering::Relaxed) != USED {
             return Ok(Self(MemoryKind::File(file?)));
         }
         Self::make(file, || SystemV::filled(size))
@@ -75,6 +84,9 @@ impl MemoryFile {
         arrivals: &Arrivals,
     ) -> io::Result<Self> {
         let kind = if number == SEGMENT {
+            if SEGMENTS.load(Ordering::Relaxed) == GIVEN_UP {
+                return Err(Errno::ACCESS.into());
+            }
             MemoryKind::Segment(SystemV::open(pid, inode, size)?)
         } else {
             MemoryKind::File(SealedFile::open(pid, number, (size, inode), arrivals)?)
@@ -86,7 +98,8 @@ impl MemoryFile {
 
     fn note_kind(&self) {
         if matches!(self.0, MemoryKind::Segment(_)) {
-            HAS_SEGMENTS.store(true, Ordering::Relaxed);
+            let relaxed = Ordering::Relaxed;
+            let _ = SEGMENTS.compare_exchange(UNUSED, USED, relaxed, relaxed);
         }
     }
 
@@ -188,5 +201,29 @@ impl MemoryFile {
     #[cfg(test)]
     pub(crate) fn memory(&self) -> u64 {
         self.lockable().unwrap().memory()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that is about to refuse the calls to itself has no segments any more, which it
+    /// would be ended for. There is one such state in a process, so this is one test.
+    #[test]
+    fn segments_are_used_where_a_page_is_one_until_they_are_given_up() {
+        const SIZE: usize = 4096;
+        let refused = || Err(io::Error::from(Errno::PERM));
+        let made = MemoryFile::make(refused(), || SystemV::sparse(SIZE)).unwrap();
+        let (own, which) = (std::process::id(), (SIZE, made.inode().unwrap()));
+        let open = || MemoryFile::open(own, made.number(), which, &Arrivals::new());
+        assert_eq!(made.number(), SEGMENT);
+        assert!(open().is_ok() && SEGMENTS.load(Ordering::Relaxed) == USED);
+        give_up_segments();
+        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        made.note_kind();
+        assert_eq!(SEGMENTS.load(Ordering::Relaxed), GIVEN_UP);
+        let short = || Err(io::Error::from(Errno::NOMEM));
+        assert!(MemoryFile::make(short(), || SystemV::sparse(SIZE)).is_err(), "it is no refusal");
     }
 }

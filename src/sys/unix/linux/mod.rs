@@ -28,7 +28,7 @@ pub(crate) use self::cpu_timer::CpuTimer;
 pub(crate) use self::huge_pages::{prefer_huge_pages, use_huge_pages};
 pub(crate) use self::lifeline::Lifeline;
 pub(crate) use self::mapping::{Mapping, wait_for_change, wake_all};
-pub(crate) use self::memory_file::MemoryFile;
+pub(crate) use self::memory_file::{MemoryFile, give_up_segments};
 pub(crate) use self::oom::raise_oom_score;
 pub(crate) use self::pidfd::{is_group_left, signal_group, status_after_reaping};
 pub(crate) use self::process::{
