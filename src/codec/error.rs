@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::de::{Expected, Visitor};
 
+use super::path::FunctionPath;
+
 /// Why a value could not be turned into bytes or back. It is as small as can be, because everything
 /// that can fail returns it.
 #[derive(Clone, Debug)]
@@ -110,9 +112,11 @@ impl CodecError {
 
     /// The line that would help, if there is one.
     pub(crate) fn cure(&self, function: &str) -> Option<String> {
-        let line =
-            format!("; in place of its line, write `procpool::register!({function} => named);`");
-        self.needs_names().then_some(line)
+        let line = || {
+            let path = FunctionPath::new(function).path;
+            format!("; in place of its line, write `procpool::register!({path} => named);`")
+        };
+        self.needs_names().then(line)
     }
 
     /// For a type that cannot be read without being told what comes.

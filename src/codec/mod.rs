@@ -16,6 +16,7 @@ mod mark;
 mod named;
 mod number;
 mod packed;
+mod path;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub(crate) use self::error::{CodecError, Fault};
 pub(crate) use self::form::Choice;
 pub use self::form::{AskedForm, ValueForm};
 pub use self::named::Named;
+pub(crate) use self::path::FunctionPath;
 pub(crate) use self::writer::{SHARED_FROM, Sink};
 
 use self::compact::{Decoder, Encoder};

@@ -1,11 +1,24 @@
 //! What errors of several kinds say in the same way.
 
+use crate::codec::FunctionPath;
+
 pub(crate) fn unregistered(function: &str) -> String {
     if function.ends_with("{{closure}}") {
-        let example = "procpool::task!(|x: u64| -> u64 { x + 1 })";
-        return format!("the closure `{function}` is not registered; write it as in `{example}`");
+        return format!(
+            "the closure `{function}` is not registered; write it by `task!`, and pass what it \
+             captures as arguments, as in `pool.run(procpool::task!(|x: u64, step: u64| -> u64 {{ x \
+             + step }}), (41, step))`"
+        );
     }
-    format!("the function `{function}` is not registered; add `procpool::register!({function});`")
+    let FunctionPath { crate_name, path, is_local } = FunctionPath::new(function);
+    let place = match crate_name {
+        Some(_) if is_local => " beside it".to_owned(),
+        Some(name) => format!(" beside it, in the crate `{name}`"),
+        None => String::new(),
+    };
+    format!(
+        "the function `{function}` is not registered; add `procpool::register!({path});`{place}"
+    )
 }
 
 // A `main` that returns an error, and `unwrap`, print its `Debug`: so that has to say what to do.

@@ -77,6 +77,8 @@ impl_callable!(
     message = "`{Self}` cannot be a task with the arguments `{A}`",
     label = "no `fn` with these arguments",
     note = "a task is a `fn` of up to eight parameters, or a closure that captures nothing",
+    note = "what a closure would capture must be among the arguments, as `step` in \
+            `pool.run(add, (41, step))`",
     note = "one argument is passed bare, several as a tuple, none as `()`"
 )]
 pub trait TaskFn<A, M>: Copy + Send + Sync + 'static {

@@ -30,7 +30,8 @@ impl<F: Callable<A, M>, A, M> Registrable<A, M> for F {}
     note = "for a type of another crate: its feature for serde, which most call `serde`",
     note = "for `Arc<T>` or `Rc<T>`: serde's feature `rc`, or `String` or `Vec<T>` in its place",
     note = "for an array of more than 32 elements: `Vec<T>` in its place",
-    note = "for a reference: `String`, `Vec<T>`, or what else owns it in its place"
+    note = "for a reference: `String`, `Vec<T>`, or what else owns it in its place; in a method, \
+            `self` in place of `&self`"
 )]
 pub trait Takes<'de, T> {}
 

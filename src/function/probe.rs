@@ -247,8 +247,8 @@ pub mod probes {
 ///
 /// Takes paths of `fn` items: plain or `async` functions of up to eight parameters, whose arguments
 /// and results are serde types that own what they hold: `String` instead of `&str`. It works in any
-/// module, in any crate of the binary, and any number of times; a generic function is registered
-/// once for each type it is used with. The result of a function that serves only as an
+/// module, in any crate of the binary, and any number of times. A private function is registered
+/// beside it. The result of a function that serves only as an
 /// [initializer](crate::Builder::initializer) need not be a serde type.
 ///
 /// ```
@@ -262,6 +262,39 @@ pub mod probes {
 /// }
 ///
 /// procpool::register!(power, fetch);
+/// # fn main() {}
+/// ```
+///
+/// A generic function is registered once for each type it is used with, and a function of a type or
+/// a trait with that. A method must take `self`, not `&self`, as all parameters own what they hold.
+///
+/// ```
+/// fn largest<T: Ord>(items: Vec<T>) -> Option<T> {
+///     items.into_iter().max()
+/// }
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Model {
+///     weight: f64,
+/// }
+///
+/// impl Model {
+///     fn score(self, x: f64) -> f64 {
+///         self.weight * x
+///     }
+/// }
+///
+/// trait Job {
+///     fn go() -> u32;
+/// }
+///
+/// impl Job for Model {
+///     fn go() -> u32 {
+///         7
+///     }
+/// }
+///
+/// procpool::register!(largest::<u64>, Model::score, <Model as Job>::go);
 /// # fn main() {}
 /// ```
 ///
@@ -297,7 +330,10 @@ macro_rules! register {
 #[macro_export]
 macro_rules! __register_all {
     // As paths they are checked, as expressions they are passed on: errors point at those.
-    ($($path:path $(=> $asked:ident)?),+ $(,)?; $($function:expr $(=> $form:ident)?),+ $(,)?) => {
+    (
+        $($(<$self:ty $(as $trait:path)?>::)? $path:path $(=> $asked:ident)?),+ $(,)?;
+        $($function:expr $(=> $form:ident)?),+ $(,)?
+    ) => {
         $($crate::__register!(
             $function,
             ::core::option::Option::None,
@@ -335,25 +371,37 @@ macro_rules! __register {
         $crate::__private::inventory::submit! {
             $crate::__private::Registration {
                 make: || {
-                    #[allow(unused_imports)] // which ones are needed depends on the function
-                    use $crate::__private::probes::{
-                        AsFallibleTask as _, AsOpaqueTask as _, AsTask as _, AsyncFallible as _,
-                        AsyncInfallible as _, AsyncOpaque as _, Fallible as _, Infallible as _,
-                        NotATask as _, NotAnInitializer as _, Opaque as _,
-                    };
                     $crate::__check!($function);
-                    let probe = $crate::__private::Probe($function);
-                    $crate::__private::Function::new(
-                        $function,
-                        $place,
-                        $form,
-                        (&&&&probe).task(),
-                        (&&&&&&&probe).initializer(),
+                    $crate::__parameters_and_results_must_own_what_they_hold!(
+                        $function, $place, $form
                     )
                 },
             }
         }
     };
+}
+
+/// Its name is what the compiler says of a lifetime inside of a type: "implementation of
+/// `Deserialize` is not general enough", and which macro that originates in.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __parameters_and_results_must_own_what_they_hold {
+    ($function:expr, $place:expr, $form:expr) => {{
+        #[allow(unused_imports)] // which ones are needed depends on the function
+        use $crate::__private::probes::{
+            AsFallibleTask as _, AsOpaqueTask as _, AsTask as _, AsyncFallible as _,
+            AsyncInfallible as _, AsyncOpaque as _, Fallible as _, Infallible as _, NotATask as _,
+            NotAnInitializer as _, Opaque as _,
+        };
+        let probe = $crate::__private::Probe($function);
+        $crate::__private::Function::new(
+            $function,
+            $place,
+            $form,
+            (&&&&probe).task(),
+            (&&&&&&&probe).initializer(),
+        )
+    }};
 }
 
 #[doc(hidden)]
@@ -377,9 +425,8 @@ macro_rules! __check {
 /// Registers a non-capturing closure in place, and evaluates to a function that
 /// [`submit`](crate::ProcessPoolExecutor::submit) takes.
 ///
-/// The types must be written out. What it needs comes by its arguments: the compiler refuses one
-/// that captures ("can't capture dynamic environment in a fn item"). An `async` closure is written
-/// `async |x: u64| -> u64 { … }`.
+/// The types must be written out, those of the parameters and that of the result. An `async`
+/// closure is written `async |x: u64| -> u64 { … }`.
 ///
 /// ```
 /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
@@ -388,6 +435,23 @@ macro_rules! __check {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # What it needs
+///
+/// It runs in another process, so it cannot capture variables: what it needs comes by its
+/// arguments. If it captures one, the compiler says "can't capture dynamic environment in a fn
+/// item", and proposes a closure, which cannot be registered either. Pass the variable instead:
+///
+/// ```
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+/// let step = 1;
+/// let next = pool.run(procpool::task!(|x: u64, step: u64| -> u64 { x + step }), (41, step)).await?;
+/// assert_eq!(next, 42);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// That goes for `self` in a method, too: pass it, or what is needed of it.
 #[macro_export]
 macro_rules! task {
     // `||` is one token, so it takes rules of its own.
@@ -403,6 +467,19 @@ macro_rules! task {
         $crate::__register_here!(task);
         task
     }};
+    (move $($rest:tt)*) => {
+        ::core::compile_error!(
+            "`task!` captures nothing, so it is written without `move`; what it needs are its \
+             arguments, as in `pool.run(task!(|x: u64, step: u64| -> u64 { x + step }), (41, step))`"
+        )
+    };
+    (async move $($rest:tt)*) => { $crate::task!(move) };
+    ($($other:tt)*) => {
+        ::core::compile_error!(
+            "`task!` takes a closure with the types of its parameters and of its result, and with \
+             braces: `task!(|x: u64| -> u64 { x + 1 })`, or `task!(async |x: u64| -> u64 { x + 1 })`"
+        )
+    };
 }
 
 #[doc(hidden)]

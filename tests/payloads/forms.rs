@@ -142,13 +142,13 @@ async fn a_value_that_the_asked_form_cannot_carry_is_an_error_that_says_what_to_
     let text = error.to_string();
     assert!(error.is_codec(), "{text}");
     for part in
-        ["`limit` is left out", "`.pages[1]`", "register!(payloads::forms::echo_compact => named);"]
+        ["`limit` is left out", "`.pages[1]`", "register!(crate::forms::echo_compact => named);"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }
     let error = pool.run(json_compact, "x".to_owned()).await.unwrap_err();
     let text = error.to_string();
-    for part in ["serde_json", "register!(payloads::forms::json_compact => named);"] {
+    for part in ["serde_json", "register!(crate::forms::json_compact => named);"] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

@@ -167,7 +167,14 @@ impl Sides for Point {
     }
 }
 
-procpool::register!(Point::diagonal, Point::moved, Point::sides, i32::wrapping_add);
+impl Sides for Option<Vec<u8>> {
+    fn sides() -> u32 {
+        1
+    }
+}
+
+procpool::register!(Point::diagonal, Point::moved, <Point as Sides>::sides, i32::wrapping_add);
+procpool::register!(<Option<Vec<u8>> as Sides>::sides => named, <Vec<u8>>::into_boxed_slice);
 
 #[tokio::test]
 async fn methods_and_associated_functions() {
@@ -177,6 +184,8 @@ async fn methods_and_associated_functions() {
     assert_eq!(in_time(pool.run(Point::moved, (point, 2))).await.unwrap(), Point { x: 5, y: 3 });
     assert_eq!(in_time(pool.run(Point::sides, ())).await.unwrap(), 0);
     assert_eq!(in_time(pool.run(i32::wrapping_add, (i32::MAX, 1))).await.unwrap(), i32::MIN);
+    assert_eq!(in_time(pool.run(<Option<Vec<u8>>>::sides, ())).await.unwrap(), 1);
+    assert_eq!(in_time(pool.run(<Vec<u8>>::into_boxed_slice, vec![7])).await.unwrap(), [7].into());
 }
 
 fn largest<T: Ord>(items: Vec<T>) -> Option<T> {
@@ -199,7 +208,10 @@ async fn generic_functions_are_registered_for_each_type() {
     assert_eq!(in_time(pool.run(shown::<u8, 5>, 7)).await.unwrap(), "    7");
     let error = pool.try_submit(largest::<u8>, Vec::new()).unwrap_err();
     assert!(error.is_unregistered(), "{error}");
-    assert!(error.to_string().contains("register!(pool::registration::largest<u8>);"), "{error}");
+    assert!(
+        error.to_string().contains("register!(crate::registration::largest::<u8>);"),
+        "{error}"
+    );
 }
 
 /// It borrows nothing when it has been decoded.
@@ -251,7 +263,8 @@ async fn the_error_of_an_unregistered_function_names_the_line_to_add() {
     let error = pool.try_submit(strangers::stranger, 1).unwrap_err();
     assert!(error.is_unregistered() && error.task_id().is_none(), "{error}");
     assert_eq!(error.function(), "pool::registration::strangers::stranger");
-    let line = "procpool::register!(pool::registration::strangers::stranger);";
+    let line = "`procpool::register!(crate::registration::strangers::stranger);` beside it, in the \
+        crate `pool`";
     assert!(error.to_string().contains(line), "{error}");
     // A closure is no item that could be registered; `task!` makes one of it.
     let error = pool.try_submit(|number: u32| number, 1).unwrap_err();

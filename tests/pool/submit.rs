@@ -128,7 +128,7 @@ async fn an_unregistered_function_is_refused_at_once_and_the_pool_is_fine() {
     assert!(error.is_unregistered(), "{error}");
     let text = error.to_string();
     assert!(text.contains("`pool::submit::stranger` is not registered"), "{text}");
-    assert!(text.contains("`procpool::register!(pool::submit::stranger);`"), "{text}");
+    assert!(text.contains("`procpool::register!(crate::submit::stranger);`"), "{text}");
     assert!(in_time(pool.submit(stranger, ())).await.unwrap_err().is_unregistered());
     assert!(in_time(pool.run(stranger, ())).await.unwrap_err().is_unregistered());
     assert_eq!((pool.stats().submitted, pool.stats().worker_starts), (0, 0));
@@ -139,7 +139,9 @@ async fn an_unregistered_function_is_refused_at_once_and_the_pool_is_fine() {
 async fn a_closure_that_is_not_registered_is_told_how_to_be() {
     let error = in_time(pool_of(1).run(|x: u64| x + 1, 1)).await.unwrap_err().to_string();
     assert!(
-        error.contains("the closure `pool::submit::") && error.contains("task!(|x: u64|"),
+        error.contains("the closure `pool::submit::")
+            && error.contains("pass what it captures as arguments")
+            && error.contains("task!(|x: u64, step: u64| -> u64 { x + step }), (41, step))`"),
         "{error}"
     );
 }

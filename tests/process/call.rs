@@ -203,7 +203,7 @@ async fn what_would_help_is_told_once() {
     let remedy = "; serde sends a `PathBuf` as text: use an `OsString` in its place";
     assert!(path.ends_with(remedy) && path.matches(remedy).count() == 1, "{path}");
     let json = in_time(Process::spawn(make_json, ())).await.unwrap_err().to_string();
-    let cure = "write `procpool::register!(process::call::make_json => named);`";
+    let cure = "write `procpool::register!(crate::call::make_json => named);`";
     assert!(json.contains("the result cannot be decoded: ") && json.ends_with(cure), "{json}");
 }
 

@@ -215,7 +215,7 @@ async fn an_unregistered_function_is_named_with_the_line_to_add() {
     let error = process.start().await.unwrap_err();
     assert!(error.is_unregistered() && error.is_start_failure(), "{error}");
     let text = error.to_string();
-    assert!(text.contains("procpool::register!(process::lifecycle::never_registered);"), "{text}");
+    assert!(text.contains("procpool::register!(crate::lifecycle::never_registered);"), "{text}");
     assert!(
         text.starts_with(&format!("process `{}` (`process::lifecycle::never", process.name())),
         "{text}"

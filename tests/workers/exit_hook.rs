@@ -309,7 +309,7 @@ async fn a_hook_that_is_not_registered_is_refused() {
     // scenario 3
     let error = builder(1).exit_hook(unregistered, ()).build().unwrap_err();
     assert!(error.is_unregistered(), "{error}");
-    let line = "procpool::register!(workers::exit_hook::unregistered);";
+    let line = "procpool::register!(crate::exit_hook::unregistered);";
     assert!(error.to_string().contains(line), "{error}");
 }
 
