@@ -13,7 +13,7 @@ use procpool::{
 };
 
 use crate::common::{LIMIT, within};
-use crate::deeds::{Args, Deed, Echo, act, act_with_names, padding_of};
+use crate::deeds::{Args, Deed, Echo, Padding, act, act_with_names};
 use crate::random::Random;
 use crate::record::{End, Fate};
 
@@ -133,7 +133,7 @@ impl Client {
     }
 
     fn args(&self, order: Order) -> Args {
-        (self.path.clone(), order.number, order.deed, padding_of(order.number))
+        (self.path.clone(), order.number, order.deed, Padding::of(order.number))
     }
 
     fn record(&mut self, order: Order, end: End, calls: Option<Arc<AtomicU32>>) {

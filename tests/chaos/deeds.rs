@@ -7,6 +7,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use procpool::SharedSlice;
 use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
 use serde::{Deserialize, Serialize};
 
@@ -234,29 +235,70 @@ fn lie() {
 // ----- the function -----
 
 /// Where it records that it has begun, its number, what it does, and what it sends back.
-pub(crate) type Args = (String, u32, Deed, Vec<u8>);
+pub(crate) type Args = (String, u32, Deed, Padding);
 /// Its number, which attempt it was, and what it was sent.
-pub(crate) type Echo = (u32, u32, Vec<u8>);
+pub(crate) type Echo = (u32, u32, Padding);
 
-pub(crate) fn act(path: String, number: u32, deed: Deed, mut padding: Vec<u8>) -> Echo {
+pub(crate) fn act(path: String, number: u32, deed: Deed, padding: Padding) -> Echo {
     let attempt = procpool::current().attempt();
     note_begin(&path, number, attempt);
     deed.perform(number);
-    if deed == TooLarge {
-        padding.resize(MAX_PAYLOAD + 1, 0);
-    }
+    let padding = match deed {
+        TooLarge => Padding::Own(vec![7; MAX_PAYLOAD + 1]),
+        _ => padding.returned(number),
+    };
     (number, attempt, padding)
 }
 
 /// The same for the items of maps, whose arguments and results have names on the way.
-pub(crate) fn act_with_names(path: String, number: u32, deed: Deed, padding: Vec<u8>) -> Echo {
+pub(crate) fn act_with_names(path: String, number: u32, deed: Deed, padding: Padding) -> Echo {
     act(path, number, deed, padding)
 }
 
-/// What a task is sent: now and then too much for a pipe, so that it goes through shared memory.
-pub(crate) fn padding_of(number: u32) -> Vec<u8> {
+/// What a task is sent: now and then too much for a pipe, so that it goes through shared memory, or
+/// memory of its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Padding {
+    Own(Vec<u8>),
+    Shared(SharedSlice<u8>),
+}
+
+impl Padding {
+    pub(crate) fn of(number: u32) -> Self {
+        let bytes = bytes_of(number);
+        if is_shared(number) {
+            return Self::Shared(SharedSlice::copy_from_slice(&bytes).unwrap());
+        }
+        Self::Own(bytes)
+    }
+
+    pub(crate) fn is_of(&self, number: u32) -> bool {
+        match self {
+            Self::Own(bytes) => !is_shared(number) && *bytes == bytes_of(number),
+            Self::Shared(bytes) => is_shared(number) && **bytes == *bytes_of(number),
+        }
+    }
+
+    /// Half of what is shared comes back as memory that the worker has made.
+    fn returned(self, number: u32) -> Self {
+        match self {
+            Self::Shared(bytes) if number % 128 < 64 => {
+                Self::Shared(SharedSlice::copy_from_slice(&bytes).unwrap())
+            }
+            padding => padding,
+        }
+    }
+}
+
+/// Whether it names memory that its sender has.
+pub(crate) fn is_shared(number: u32) -> bool {
+    matches!(number % 64, 11 | 31 | 50)
+}
+
+fn bytes_of(number: u32) -> Vec<u8> {
     let length = match number % 64 {
         7 => 130 << 10,
+        11 => 500_000,
         23 => 300_000,
         42 => 2_000_000,
         43 => 60_000,

@@ -24,6 +24,15 @@ pub(crate) struct Hand {
     stopped: Vec<(u32, Instant)>,
     /// Waiting for old workers to go, which may be some of those that it has stopped.
     recycling: Vec<JoinHandle<Option<()>>>,
+    /// Workers that were seen to have their frames from a socket.
+    sent_to: BTreeSet<u32>,
+}
+
+/// What the hand has seen and done.
+#[derive(Default)]
+pub(crate) struct Struck {
+    pub(crate) hits: BTreeSet<u32>,
+    pub(crate) sent_to: BTreeSet<u32>,
 }
 
 impl Hand {
@@ -36,11 +45,12 @@ impl Hand {
             hits: BTreeSet::new(),
             stopped: Vec::new(),
             recycling: Vec::new(),
+            sent_to: BTreeSet::new(),
         }
     }
 
-    /// Goes on until it is told that all is over; says whom it has hit.
-    pub(crate) async fn strike_until(mut self, is_over: Arc<AtomicBool>) -> BTreeSet<u32> {
+    /// Goes on until it is told that all is over.
+    pub(crate) async fn strike_until(mut self, is_over: Arc<AtomicBool>) -> Struck {
         let mut seeds = Random::new(self.random.number());
         while !is_over.load(Ordering::Relaxed) {
             self.random = Random::new(seeds.number());
@@ -53,7 +63,7 @@ impl Hand {
         for recycling in self.recycling {
             recycling.await.unwrap();
         }
-        self.hits
+        Struck { hits: self.hits, sent_to: self.sent_to }
     }
 
     fn strike(&mut self) {
@@ -70,8 +80,17 @@ impl Hand {
             10 => self.hit(Signal::SEGV),
             11..=13 => self.stop(),
             14 if self.rules.kills_server => self.hit_server(),
-            _ => check_stats(&self.pool),
+            _ => {
+                check_stats(&self.pool);
+                self.look();
+            }
         }
+    }
+
+    /// A worker has no other socket.
+    fn look(&mut self) {
+        let sharing = self.pool.workers().into_iter().filter(|worker| worker.shares_memory);
+        self.sent_to.extend(sharing.map(|worker| worker.pid).filter(|pid| has_socket(*pid)));
     }
 
     /// A worker that is still being started could break the pool by its end: that is hit by nothing
@@ -129,6 +148,7 @@ fn check_stats(pool: &ProcessPoolExecutor) {
     let stats = pool.stats();
     let ended = stats.completed + stats.failed + stats.cancelled;
     assert!(stats.submitted >= ended + stats.waiting as u64, "{stats:?}");
+    assert_eq!(stats.workers_unshared, 0, "{stats:?}");
 }
 
 fn to_pid(pid: u32) -> Pid {
@@ -137,6 +157,12 @@ fn to_pid(pid: u32) -> Pid {
 
 fn parent_of(pid: u32) -> Option<u32> {
     stat(pid, 1)?.parse().ok()
+}
+
+fn has_socket(pid: u32) -> bool {
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut targets = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    targets.any(|target| target.to_string_lossy().starts_with("socket:"))
 }
 
 /// A field of what the system says of a process, behind its name.

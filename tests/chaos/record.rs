@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use procpool::{TaskError, WorkerDeath, WorkerId};
 
-use crate::deeds::{Deed, Echo, padding_of};
+use crate::access::Access;
+use crate::deeds::{Deed, Echo, is_shared};
 
 // ----- in the workers -----
 
@@ -66,7 +67,7 @@ pub(crate) enum End {
 impl End {
     pub(crate) fn new(number: u32, result: Result<Echo, TaskError>) -> Self {
         match result {
-            Ok((echo, attempt, padding)) if echo == number && padding == padding_of(number) => {
+            Ok((echo, attempt, padding)) if echo == number && padding.is_of(number) => {
                 Self::Returned(attempt)
             }
             Ok(_) => Self::Spoilt,
@@ -114,6 +115,8 @@ pub(crate) struct Tally {
     pub(crate) worker_starts: u64,
     pub(crate) worker_deaths: u64,
     pub(crate) hits: u64,
+    /// Workers that had memory sent to them, as far as that was seen.
+    pub(crate) sent_to: u64,
     /// What there is to say about the first four.
     pub(crate) complaints: Vec<String>,
 }
@@ -142,6 +145,7 @@ impl Tally {
 pub(crate) struct Audit<'a> {
     tally: &'a mut Tally,
     seed: u64,
+    access: Access,
     /// Whether all tasks had the time to come to their own end.
     is_orderly: bool,
     /// Workers to which something was done from outside.
@@ -156,7 +160,7 @@ pub(crate) struct Audit<'a> {
 impl<'a> Audit<'a> {
     pub(crate) fn new(
         tally: &'a mut Tally,
-        seed: u64,
+        (seed, access): (u64, Access),
         is_orderly: bool,
         hits: BTreeSet<u32>,
         begins: Vec<Begin>,
@@ -169,6 +173,7 @@ impl<'a> Audit<'a> {
         Self {
             tally,
             seed,
+            access,
             is_orderly,
             hit: hits,
             damaged: BTreeSet::new(),
@@ -253,6 +258,8 @@ impl<'a> Audit<'a> {
         let as_expected = match fate.deed {
             Deed::Panic if error.is_panic() => ran,
             Deed::TooLarge if error.is_too_large() => ran,
+            // Its worker was killed before its result was opened.
+            _ if error.is_codec() && is_shared(fate.number) => ran && !self.access.is_sent(),
             _ if error.is_timeout() || error.is_cancelled() => {
                 last.is_none_or(|begin| begin.attempt <= attempts)
             }
