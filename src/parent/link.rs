@@ -472,7 +472,7 @@ impl<'a> Link<'a> {
             (LinkStage::Serving, Kind::SegmentOffer) => {
                 let (offer, _) = split_header::<SegmentOffer>(body)?;
                 self.uplink.arena.set_used();
-                self.peer.receive(self.outlet.receive())?;
+                self.peer.receive(self.outlet.receive(1))?;
                 if self.loans.accept(&offer, &self.peer)? {
                     self.outlet.put(Kind::OfferRefused, &(), Payload::default())?;
                     // What the pipe does not take is written with what comes next.
@@ -493,8 +493,9 @@ impl<'a> Link<'a> {
                 return Ok(LinkStep::Message(progress));
             }
             (LinkStage::Serving, Kind::Lent) => {
-                self.peer.receive(self.outlet.receive())?;
-                self.borrowed.add(borrow(&split_header::<Lent>(body)?.0, &self.peer));
+                let (lent, _) = split_header::<Lent>(body)?;
+                self.peer.receive(self.outlet.receive(lent.count()))?;
+                self.borrowed.add(borrow(&lent, &self.peer));
             }
             (LinkStage::Serving, Kind::OverMemory) => {
                 return Ok(LinkStep::Message(Message::OverMemory));

@@ -105,9 +105,9 @@ impl Outlet {
         self.0.lock().sink.takes_descriptors()
     }
 
-    /// Descriptors that the worker has sent, if it can.
-    pub(crate) fn receive(&self) -> Vec<Descriptor> {
-        self.0.lock().sink.receive()
+    /// So many descriptors that the worker has sent, if it can.
+    pub(crate) fn receive(&self, count: usize) -> Vec<Descriptor> {
+        self.0.lock().sink.receive(count)
     }
 
     /// Writes what the pipe takes at once; false if that is not all.

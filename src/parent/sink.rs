@@ -74,12 +74,14 @@ impl FrameSink {
         }
     }
 
-    /// What the worker has sent the other way.
-    pub(super) fn receive(&self) -> Vec<Descriptor> {
+    /// So many descriptors, if they are there, that the worker has sent the other way. Others are for
+    /// frames that nobody has read.
+    pub(super) fn receive(&self, count: usize) -> Vec<Descriptor> {
         match self {
             Self::Pipe(..) => Vec::new(),
             Self::Socket(socket, _) => {
-                socket.channel().map(Channel::receive_descriptors).unwrap_or_default()
+                let channel = socket.channel();
+                channel.map(|channel| channel.receive_descriptors(count)).unwrap_or_default()
             }
         }
     }
@@ -174,8 +176,10 @@ mod tests {
     async fn what_the_worker_sends_comes_at_once() {
         let (ours, theirs) = control_socket().unwrap();
         let sink = FrameSink::new(ParentInput::Socket(ours)).unwrap();
-        assert!(sink.receive().is_empty());
+        assert!(sink.receive(1).is_empty());
         send_descriptors(&theirs, &descriptors(MOST_FDS + 1)).unwrap();
-        assert_eq!(sink.receive().len(), MOST_FDS + 1);
+        send_descriptors(&theirs, &descriptors(1)).unwrap();
+        assert_eq!(sink.receive(MOST_FDS + 1).len(), MOST_FDS + 1);
+        assert_eq!(sink.receive(100).len(), 1);
     }
 }

@@ -30,6 +30,13 @@ pub(crate) struct Lent {
     memory: Vec<(Name, Use)>,
 }
 
+impl Lent {
+    /// How many descriptors come with it where they have to.
+    pub(crate) fn count(&self) -> usize {
+        1 + self.memory.len()
+    }
+}
+
 /// As what memory is lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Use {

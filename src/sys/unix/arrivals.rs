@@ -8,15 +8,15 @@ use rustix::fs::fstat;
 
 use super::descriptor::Descriptor;
 
-/// More than any frames name that are read at a time. Then the oldest are not wanted any more.
-const MOST: usize = 256;
+/// As many as a process usually may have open. Of a child's the oldest are not wanted any more then.
+const MOST: usize = 1024;
 
 /// What has come, and was not wanted yet.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
     /// With the inodes, by which they are told from each other.
     waiting: Mutex<Vec<(u64, Descriptor)>>,
-    /// Several frames may name one that has come once.
+    /// Several frames may name one that has come once, and the parent may send as many as it wants.
     is_kept: bool,
 }
 
@@ -37,8 +37,10 @@ impl Arrivals {
         let mut arrived: Vec<_> = descriptors.into_iter().filter_map(with_inode).collect();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.append(&mut arrived);
-        let surplus = waiting.len().saturating_sub(MOST);
-        waiting.drain(..surplus);
+        if !self.is_kept {
+            let surplus = waiting.len().saturating_sub(MOST);
+            waiting.drain(..surplus);
+        }
     }
 
     /// The one of that inode, if it has come.
@@ -84,9 +86,15 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_kept_than_are_wanted() {
-        let arrivals = Arrivals::new();
-        arrivals.add((0..MOST + 5).map(|_| file().0).collect());
-        assert_eq!(arrivals.waiting.lock().unwrap().len(), MOST);
+    fn no_more_are_kept_of_a_child_than_are_wanted() {
+        let mut arrivals = Arrivals::new();
+        let add = |arrivals: &Arrivals| {
+            (0..=MOST / 16).for_each(|_| arrivals.add((0..16).map(|_| file().0).collect()));
+            arrivals.waiting.lock().unwrap().len()
+        };
+        assert_eq!(add(&arrivals), MOST);
+        arrivals.clear();
+        arrivals.is_kept = true;
+        assert_eq!(add(&arrivals), MOST + 16);
     }
 }

@@ -79,12 +79,11 @@ impl Channel {
         }
     }
 
-    /// Descriptors that were [sent](send_descriptors). Whoever sends without end is not listened to
-    /// without end.
-    pub(crate) fn receive_descriptors(&self) -> Vec<Descriptor> {
-        const MOST: usize = 256;
+    /// Descriptors that were [sent](send_descriptors): so many, if they are there, and what came in
+    /// one message with them.
+    pub(crate) fn receive_descriptors(&self, count: usize) -> Vec<Descriptor> {
         let mut received = Vec::new();
-        while received.len() < MOST
+        while received.len() < count
             && let Ok((1.., mut more)) = receive_with_descriptors(&self.0, &mut [0])
         {
             received.append(&mut more);
