@@ -74,8 +74,8 @@ impl FrameSink {
         }
     }
 
-    /// So many descriptors, if they are there, that the worker has sent the other way. Others are for
-    /// frames that nobody has read.
+    /// So many descriptors, if they are there, that the worker has sent the other way. More are for
+    /// frames that were not read yet.
     pub(super) fn receive(&self, count: usize) -> Vec<Descriptor> {
         match self {
             Self::Pipe(..) => Vec::new(),

@@ -69,6 +69,11 @@ impl SegmentRef {
         self.len
     }
 
+    /// Tells it from others of that process.
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
+    }
+
     /// The process that is said to have it open.
     pub(crate) fn pid(&self) -> u32 {
         self.pid

@@ -1,10 +1,12 @@
 //! Keeps open what was serialised, for those who will open it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::memory::{Frozen, Offered};
+use super::memory::{Frozen, Name, Offered};
 use crate::sys::descriptor::Descriptor;
 
 /// Memory that is open as long as this is there.
@@ -12,6 +14,22 @@ use crate::sys::descriptor::Descriptor;
 pub(super) enum Held {
     Frozen(Arc<Frozen>),
     Offered(Arc<Offered>),
+}
+
+impl Held {
+    pub(super) fn name(&self) -> Name {
+        match self {
+            Self::Frozen(frozen) => frozen.name(),
+            Self::Offered(offered) => offered.name(),
+        }
+    }
+
+    fn descriptor(&self) -> io::Result<Descriptor> {
+        match self {
+            Self::Frozen(frozen) => frozen.descriptor(),
+            Self::Offered(offered) => offered.descriptor(),
+        }
+    }
 }
 
 /// What an encoded value has named. It has to be kept as long as somebody may decode it.
@@ -28,13 +46,12 @@ impl Kept {
         self.0.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    /// To be sent to who cannot open it by its name. What cannot be copied will be missed there.
+    /// To be sent to who cannot open it by its name: each once, however often it is named. What
+    /// cannot be copied will be missed there.
     pub(crate) fn descriptors(&self) -> Vec<Descriptor> {
-        let descriptor = |held: &Held| match held {
-            Held::Frozen(frozen) => frozen.descriptor(),
-            Held::Offered(offered) => offered.descriptor(),
-        };
-        self.held().iter().filter_map(|held| descriptor(held).ok()).collect()
+        let distinct: BTreeMap<_, _> =
+            self.held().iter().map(|held| (held.name().id(), held)).collect();
+        distinct.values().filter_map(|held| held.descriptor().ok()).collect()
     }
 
     #[inline]

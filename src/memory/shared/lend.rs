@@ -8,7 +8,7 @@
 //! The parent opens what is lent when it reads that, and not when the result is decoded: that may
 //! be never.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -33,7 +33,8 @@ pub(crate) struct Lent {
 impl Lent {
     /// How many descriptors come with it where they have to.
     pub(crate) fn count(&self) -> usize {
-        1 + self.memory.len()
+        let distinct: BTreeSet<_> = self.memory.iter().map(|(name, _)| name.id()).collect();
+        1 + distinct.len()
     }
 }
 
@@ -83,10 +84,11 @@ pub(crate) fn why_not_lend(kept: &Kept) -> Option<&'static str> {
 /// Lends what a result names. The frame that says so has to be written before the result is.
 pub(crate) fn lend(kept: Kept) -> io::Result<Lent> {
     let desk = Desk::open()?;
-    let memory = kept.held().iter().map(|held| match held {
-        Held::Frozen(frozen) => (frozen.name(), Use::Read),
-        Held::Offered(offered) => (offered.name(), Use::Take),
-    });
+    let usage = |held: &Held| match held {
+        Held::Frozen(_) => Use::Read,
+        Held::Offered(_) => Use::Take,
+    };
+    let memory = kept.held().iter().map(|held| (held.name(), usage(held)));
     let lent = Lent { desk: desk.segment.name(), memory: memory.collect() };
     desk.lent.lock().waiting.push_back(kept);
     Ok(lent)

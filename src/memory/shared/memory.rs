@@ -30,6 +30,11 @@ pub(super) struct Name {
 }
 
 impl Name {
+    /// Tells it from all other memory.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The process that is said to have it open.
     pub(super) fn pid(&self) -> u32 {
         self.segment.pid()
@@ -226,6 +231,7 @@ impl Frozen {
     pub(super) fn open(name: &Name, arrivals: &Arrivals) -> Result<Arc<Self>, OpenError> {
         let known = open_here().frozen.get(&name.id).and_then(Weak::upgrade);
         if let Some(frozen) = known.filter(|frozen| frozen.0.generation == name.generation) {
+            arrivals.pass_over(name.segment.inode());
             return Ok(frozen);
         }
         let memory = Memory::open(name.segment, name, arrivals)?;

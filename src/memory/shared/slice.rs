@@ -68,8 +68,10 @@ pub type SharedBytes = SharedSlice<u8>;
 /// # Limits
 ///
 /// Each one that is not a [part](Self::slice) or a clone of another takes a file descriptor in each
-/// process that has it, so rather share few large ones than many small ones. It is for processes of
-/// one machine that see each other in `/proc`. Linux only; elsewhere it cannot be made.
+/// process that has it, so rather share few large ones than many small ones; a result of a worker
+/// to which memory is sent, as in a service that is not dumpable, may name a thousand. It is for
+/// processes of one machine that see each other in `/proc`. Linux only; elsewhere it cannot be
+/// made.
 ///
 /// A child process could change memory that it has open by other means than this crate's. No check
 /// can keep a process from doing so that wants to; but what it can write are numbers only, as all

@@ -8,7 +8,7 @@ use rustix::fs::fstat;
 
 use super::descriptor::Descriptor;
 
-/// As many as a process usually may have open. Of a child's the oldest are not wanted any more then.
+/// As many as a process usually may have open. If a child sends more the oldest are not wanted.
 const MOST: usize = 1024;
 
 /// What has come, and was not wanted yet.
@@ -53,6 +53,13 @@ impl Arrivals {
         Some(waiting.remove(place).1)
     }
 
+    /// The one of that inode is open already. What nobody looks for would be kept.
+    pub(crate) fn pass_over(&self, inode: u64) {
+        if !self.is_kept {
+            drop(self.find(inode));
+        }
+    }
+
     /// Closes those that nobody will want: all frames that came with them are over.
     pub(crate) fn clear(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -76,10 +83,12 @@ mod tests {
         let (mut arrivals, (first, inode)) = (Arrivals::new(), file());
         arrivals.add(vec![first, file().0]);
         assert!(arrivals.find(inode + 1).is_none());
-        assert!(arrivals.find(inode).is_some() && arrivals.find(inode).is_some());
+        assert!(arrivals.find(inode).is_some());
+        arrivals.pass_over(inode);
         assert!(arrivals.find(inode).is_none());
         arrivals.is_kept = true;
         arrivals.add(vec![file().0]);
+        arrivals.pass_over(inode);
         assert!(arrivals.find(inode).is_some() && arrivals.find(inode).is_some());
         arrivals.clear();
         assert!(arrivals.find(inode).is_none());
