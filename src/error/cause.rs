@@ -21,6 +21,11 @@ pub(crate) enum Cause {
     QueueFull { capacity: usize },
     #[error("the pool has been shut down")]
     ShutDown,
+    #[error(
+        "the runtime that the pool was built on has ended: build it on one that lives as long as the \
+         pool is used (each `#[tokio::test]` has one of its own)"
+    )]
+    RuntimeGone,
     #[error("{0}")]
     Broken(#[source] BrokenProcessPool),
     #[error(transparent)]

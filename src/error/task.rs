@@ -55,9 +55,16 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::QueueFull { .. })
             }
 
-            /// The pool was shut down before it accepted the task, or its runtime has gone.
+            /// The pool was shut down before it accepted the task.
             pub fn is_shut_down(&self) -> bool {
                 matches!(self.0.cause, Cause::ShutDown)
+            }
+
+            /// The runtime that the pool was built on has ended, and the pool with it. A pool that
+            /// several runtimes use, such as one in a `static` for many `#[tokio::test]`s, is to be
+            /// built on one that lives as long as they do.
+            pub fn is_runtime_gone(&self) -> bool {
+                matches!(self.0.cause, Cause::RuntimeGone)
             }
 
             /// The function is not registered; the message says which line to add.

@@ -44,11 +44,7 @@ impl Pool {
     }
 
     pub(crate) fn refused(&self, subject: Subject) -> SubmitError {
-        let cause = match self.commons.closed.get() {
-            Some(CloseReason::Broken(broken)) => Cause::Broken(broken.clone()),
-            Some(CloseReason::ShutDown) | None => Cause::ShutDown,
-        };
-        error_of(subject, cause)
+        error_of(subject, self.commons.refusal())
     }
 
     /// Encodes a task's arguments, if it can be accepted at all.
@@ -163,7 +159,7 @@ impl Pool {
     ) {
         let id = TaskId(self.next_task.fetch_add(u64::from(count), Ordering::Relaxed));
         let cell = harvest.add(id, (first, count), items);
-        // If it cannot be sent the pool has ended, and the dropped entry says so.
+        // If it cannot be sent the pool has ended, and the items are told.
         let entry = Entry::chunk(cell, harvest);
         let task = Task::chunk(id, count, harvest.limits());
         self.commons.send(Command::Submit(task, entry));

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::base::sync::Mutex;
 use crate::base::{Clock, TaskId};
-use crate::error::BrokenCause;
+use crate::error::{BrokenCause, Cause};
 use crate::memory::Arena;
 use crate::pool::shutdown::CloseReason;
 use crate::pool::task::cell::{TaskCell, TaskStatus};
@@ -85,9 +85,22 @@ impl Commons {
         (Arc::new(commons), receiver)
     }
 
-    /// False if the pool has ended.
+    /// False if the pool has ended, which a task that was to be sent is told.
     pub(crate) fn send(&self, command: Command) -> bool {
-        self.commands.send(command).is_ok()
+        let refused = self.commands.send(command).map_err(|error| error.0);
+        if let Err(Command::Submit(_, entry)) = &refused {
+            entry.give_up(self.refusal());
+        }
+        refused.is_ok()
+    }
+
+    /// Why a task that comes to a pool that has ended, or is about to, has no result.
+    pub(crate) fn refusal(&self) -> Cause {
+        match self.closed.get() {
+            Some(CloseReason::Broken(broken)) => Cause::Broken(broken.clone()),
+            Some(CloseReason::RuntimeGone) => Cause::RuntimeGone,
+            Some(CloseReason::ShutDown) | None => Cause::ShutDown,
+        }
     }
 
     /// The scheduler's time.

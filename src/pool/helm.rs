@@ -50,10 +50,16 @@ pub(crate) trait Steered {
 
     /// What is to be said of the pool at its end.
     fn end(&mut self) -> Option<ShutdownReport>;
+
+    /// Its runtime has ended, and it will be dropped: tells the tasks that it has.
+    fn abandon(&mut self);
+
+    /// What has not reached it before.
+    fn refuse(&mut self, command: Command);
 }
 
 /// See the [module](self).
-pub(crate) struct Helm<S> {
+pub(crate) struct Helm<S: Steered> {
     /// Never waited for. Empty before the pool begins and after its end.
     state: Mutex<Option<Box<HelmState<S>>>>,
     task: AtomicWaker,
@@ -64,7 +70,7 @@ pub(crate) struct Helm<S> {
 }
 
 /// What whoever has the helm needs.
-struct HelmState<S> {
+struct HelmState<S: Steered> {
     supervisor: S,
     commands: mpsc::UnboundedReceiver<Command>,
     reports: mpsc::Receiver<(WorkerId, Report)>,
@@ -106,6 +112,16 @@ impl<S: Steered> HelmState<S> {
         self.next_timeout = self.supervisor.turn(commons, reports, brought, commands);
     }
 
+    /// The task has gone, and with it the runtime.
+    fn abandon(&mut self) {
+        self.supervisor.abandon(); // so that what cannot be sent from now on is told the reason
+        self.commands.close();
+        self.new_commands.drain(..).for_each(|command| self.supervisor.refuse(command));
+        while let Ok(command) = self.commands.try_recv() {
+            self.supervisor.refuse(command);
+        }
+    }
+
     /// Whether the task has something to do that it does not know of.
     fn needs_task(&self) -> bool {
         let is_earlier = |at| self.alarm.is_none_or(|alarm| at < alarm);
@@ -114,14 +130,14 @@ impl<S: Steered> HelmState<S> {
 }
 
 /// The helm, in the hands of somebody.
-struct Taken<'a, S> {
+struct Taken<'a, S: Steered> {
     helm: &'a Helm<S>,
     /// Set until it is dropped.
     state: Option<MutexGuard<'a, Option<Box<HelmState<S>>>>>,
     wakes_task: bool,
 }
 
-impl<S> Taken<'_, S> {
+impl<S: Steered> Taken<'_, S> {
     fn state(&mut self) -> Option<&mut HelmState<S>> {
         self.state.as_mut()?.as_deref_mut()
     }
@@ -131,7 +147,7 @@ impl<S> Taken<'_, S> {
     }
 }
 
-impl<S> Drop for Taken<'_, S> {
+impl<S: Steered> Drop for Taken<'_, S> {
     fn drop(&mut self) {
         drop(self.state.take());
         // Whoever says so from now on finds the helm free; see `Helm::take_or_say_so`.
@@ -145,7 +161,7 @@ impl<S> Drop for Taken<'_, S> {
     }
 }
 
-impl<S> Default for Helm<S> {
+impl<S: Steered> Default for Helm<S> {
     fn default() -> Self {
         Self {
             state: Mutex::new(None),
@@ -264,7 +280,7 @@ impl<S: Steered> Helm<S> {
     }
 }
 
-impl<S> Helm<S> {
+impl<S: Steered> Helm<S> {
     /// The task has gone, so the pool ends: now, or as soon as whoever has the helm leaves it.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::SeqCst);
@@ -275,15 +291,19 @@ impl<S> Helm<S> {
     /// Drops the state, unless somebody has it, who does so then: nobody goes on without the task,
     /// or after a panic.
     fn discard(&self) {
-        let mut state = match self.state.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+        let (mut state, is_poisoned) = match self.state.try_lock() {
+            Ok(state) => (state, false),
+            Err(TryLockError::Poisoned(error)) => (error.into_inner(), true),
             Err(TryLockError::WouldBlock) => return,
         };
-        let discarded = state.take();
+        let mut discarded = state.take();
         drop(state);
         self.state.clear_poison();
-        drop(discarded); // only now, as that wakes those who wait
+        // Only now, as it wakes those who wait.
+        if let Some(discarded) = discarded.as_mut().filter(|_| !is_poisoned) {
+            discarded.abandon();
+        }
+        drop(discarded);
         self.task.wake();
     }
 }

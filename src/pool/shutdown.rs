@@ -13,9 +13,10 @@ use crate::pool::exits::{ExitResult, ExitTypeError, Exits};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// It was shut down, by a call, because its last handle was dropped, or because its runtime has
-    /// gone.
+    /// It was shut down, by a call, or because its last handle was dropped.
     ShutDown,
+    /// The runtime that it was built on has ended.
+    RuntimeGone,
     /// It is broken, be it that it was [aborted](crate::ProcessPoolExecutor::abort).
     Broken(BrokenProcessPool),
 }

@@ -2,9 +2,17 @@
 
 use super::action::{Action, Failure, Force, KillReason, LeaveReason, RefuseReason, Time};
 use super::worker::{Sentence, Worker, WorkerStage};
-use super::{Phase, Scheduler};
+use super::{Crew, Phase, Queue, Scheduler};
 
 impl Scheduler {
+    /// Nobody acts for it any more, so nothing runs or waits, and so many tasks have failed.
+    pub(crate) fn abandon(&mut self, failed: u64) {
+        self.counts.failed += failed;
+        self.queue = Queue::default();
+        self.workers = Crew::new(self.config.max_pipeline);
+        self.phase = Phase::Closed;
+    }
+
     /// Accepts no more tasks, and cancels those that wait or not.
     pub(super) fn begin_shutdown(&mut self, cancel_futures: bool) {
         self.phase = match self.phase {

@@ -69,7 +69,7 @@ macro_rules! outcome_of {
             () if error.is_worker_death() => Outcome::Died,
             () if error.is_cancelled() => Outcome::Cancelled,
             () if error.is_timeout() => Outcome::TimedOut,
-            () if error.is_shut_down() => Outcome::ShutDown,
+            () if error.is_shut_down() || error.is_runtime_gone() => Outcome::ShutDown,
             () if error.is_queue_full() => Outcome::QueueFull,
             () => Outcome::Other(error.to_string()),
         }

@@ -174,7 +174,7 @@ async fn a_thread_that_waits_is_woken_when_the_runtime_of_the_pool_goes() {
     let waiting = thread::spawn(|| handle.blocking_wait());
     runtime.shutdown_background();
     wait_until("it returns", || waiting.is_finished()).await;
-    assert!(waiting.join().unwrap().unwrap_err().is_shut_down());
+    assert!(waiting.join().unwrap().unwrap_err().is_runtime_gone());
 }
 
 /// The message of a panic, and that it is blamed on this file.

@@ -58,7 +58,7 @@ fn a_pool_whose_runtime_goes_is_over() {
     let closed = pool.closed();
     drop(runtime);
     let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    assert_eq!(text(other.block_on(async { in_time(closed).await })), "ShutDown");
+    assert_eq!(text(other.block_on(async { in_time(closed).await })), "RuntimeGone");
 }
 
 #[tokio::test]

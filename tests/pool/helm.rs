@@ -125,7 +125,7 @@ fn a_runtime_that_ends_during_a_callback_ends_the_pool() {
     resume.send(()).unwrap();
     let (sender, ends) = mpsc::channel();
     thread::spawn(move || {
-        sender.send(other.blocking_wait().unwrap_err().is_shut_down()).unwrap();
+        sender.send(other.blocking_wait().unwrap_err().is_runtime_gone()).unwrap();
         sender.send(pool.blocking_run(pid, ()).is_err()).unwrap();
     });
     assert!(ends.recv_timeout(LIMIT).unwrap() && ends.recv_timeout(LIMIT).unwrap());

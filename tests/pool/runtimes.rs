@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use procpool::{ProcessPoolExecutor, Shutdown};
+use procpool::{CloseReason, ProcessPoolExecutor, Shutdown};
 use tokio::runtime::Builder;
 
 use crate::common::{Gate, fixture, hold, in_time, pid, process_gone, wait_until};
@@ -194,11 +194,62 @@ fn who_waits_for_room_is_told_when_the_runtime_of_the_pool_ends() {
         let mut late = std::pin::pin!(pool.submit(double, 5));
         assert!(futures::poll!(&mut late).is_pending());
         home.shutdown_background();
-        assert!(in_time(late).await.unwrap_err().is_shut_down());
-        assert!(in_time(running).await.unwrap_err().is_shut_down());
-        assert!(in_time(waiting).await.unwrap_err().is_shut_down());
+        assert!(in_time(late).await.unwrap_err().is_runtime_gone());
+        assert!(in_time(running).await.unwrap_err().is_runtime_gone());
+        assert!(in_time(waiting).await.unwrap_err().is_runtime_gone());
     });
-    assert!(pool.try_submit(double, 5).unwrap_err().is_shut_down());
+    assert!(pool.try_submit(double, 5).unwrap_err().is_runtime_gone());
+}
+
+/// What each `#[tokio::test]` does with a pool that is in a `static`: the first one builds it.
+#[test]
+fn a_pool_whose_runtime_has_ended_says_so_in_every_way() {
+    const TEXT: &str = "the runtime that the pool was built on has ended: build it on one that lives \
+        as long as the pool is used (each `#[tokio::test]` has one of its own)";
+
+    let first = Builder::new_current_thread().enable_all().build().unwrap();
+    let (pool, held, handle, map) = first.block_on(async {
+        let (pool, gate) = (pool_of(1), Gate::new().await);
+        let handle = pool.submit(hold, gate.port()).await.unwrap();
+        let held = (gate.arrival().await, gate);
+        let mut map = Box::pin(pool.map(double, 0..100));
+        assert!(futures::poll!(map.next()).is_pending());
+        (pool, held, handle, map)
+    });
+    drop(first);
+    let second = Builder::new_current_thread().enable_all().build().unwrap();
+    second.block_on(async {
+        let mut errors = vec![
+            pool.try_submit(double, 1).unwrap_err(),
+            in_time(pool.submit(double, 1)).await.unwrap_err(),
+            in_time(pool.ready()).await.unwrap_err(),
+        ];
+        errors.extend(in_time(pool.task(double, 1).submit()).await.err());
+        for error in errors {
+            assert!(error.is_runtime_gone() && !error.is_shut_down(), "{error}");
+            assert!(error.to_string().ends_with(TEXT), "{error}");
+        }
+        let error = in_time(pool.run(double, 1)).await.unwrap_err();
+        assert!(error.is_runtime_gone() && error.to_string().ends_with(TEXT), "{error}");
+        let mut failed: Vec<_> = in_time(map.collect::<Vec<_>>()).await;
+        failed.extend(in_time(pool.map(double, 0..100).collect::<Vec<_>>()).await);
+        assert_eq!(failed.len(), 200);
+        let mut failed: Vec<_> = failed.into_iter().map(Result::unwrap_err).collect();
+        failed.push(in_time(handle).await.unwrap_err());
+        for error in failed {
+            assert!(error.is_runtime_gone() && !error.is_shut_down(), "{error}");
+            assert!(error.to_string().ends_with(TEXT), "{error}");
+        }
+        assert!(matches!(in_time(pool.closed()).await, CloseReason::RuntimeGone));
+        assert!(in_time(pool.events().next()).await.is_none());
+        in_time(pool.recycle()).await;
+        in_time(pool.shutdown()).await;
+        let stats = pool.stats();
+        assert_eq!((stats.running, stats.waiting, stats.workers), (0, 0, 0));
+        assert_eq!((stats.failed, stats.outcomes.shut_down), (stats.submitted, stats.submitted));
+        assert!(stats.submitted > 0 && pool.workers().is_empty());
+    });
+    drop(held);
 }
 
 #[test]

@@ -270,12 +270,12 @@ async fn a_dropped_runtime_leaves_nothing(runtime: Runtime) {
 
     for result in [in_time(awaiting).await.unwrap(), in_time(waiting).await] {
         let error = result.unwrap_err();
-        assert!(error.is_shut_down(), "{error}");
+        assert!(error.is_runtime_gone(), "{error}");
     }
     held.gone().await;
     wait_until("the worker is gone and reaped", || process_gone(held.pid)).await;
-    assert!(pool.try_submit(pid, ()).unwrap_err().is_shut_down());
-    assert!(in_time(pool.ready()).await.unwrap_err().is_shut_down());
+    assert!(pool.try_submit(pid, ()).unwrap_err().is_runtime_gone());
+    assert!(in_time(pool.ready()).await.unwrap_err().is_runtime_gone());
     in_time(pool.shutdown()).await;
 }
 
@@ -308,7 +308,7 @@ fn a_runtime_dropped_at_once_leaves_nothing() {
         runtime.block_on(async { tokio::time::sleep(steps * Duration::from_micros(200)).await });
         drop(runtime);
         if let Err(error) = other.block_on(in_time(handle)) {
-            assert!(error.is_shut_down(), "{error}");
+            assert!(error.is_runtime_gone(), "{error}");
         }
     }
     let none = || processes_with_env(NAME, &mark).is_empty();

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::suspects::DeathStreaks;
 use crate::base::WorkerId;
-use crate::error::{BrokenCause, BrokenProcessPool};
+use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::page::ClaimBoard;
 use crate::parent::birth::Start;
 use crate::parent::message::{Listener, Message, Order, ProgressMessage, Report};
@@ -148,7 +148,8 @@ impl Supervisor {
 
     /// Why the pool accepts no more.
     fn close_reason(&self) -> CloseReason {
-        self.broken.clone().map_or(CloseReason::ShutDown, CloseReason::Broken)
+        let broken = self.broken.clone().map(CloseReason::Broken);
+        broken.or_else(|| self.commons.closed.get().cloned()).unwrap_or(CloseReason::ShutDown)
     }
 
     /// Tells those who look on and those who wait for tasks.
@@ -230,12 +231,27 @@ impl Steered for Supervisor {
     fn end(&mut self) -> Option<ShutdownReport> {
         self.report.take()
     }
+
+    fn abandon(&mut self) {
+        // The places of tasks that go with it are not given back, and nobody must wait for one.
+        self.commons.close(CloseReason::RuntimeGone);
+        let left: Vec<_> = self.ledger.take_all().collect();
+        self.commons.view().abandon(left.len() as u64);
+        for entry in left {
+            entry.give_up(Cause::RuntimeGone);
+        }
+    }
+
+    fn refuse(&mut self, command: Command) {
+        if let Command::Submit(_, entry) = command {
+            entry.give_up(Cause::RuntimeGone);
+        }
+    }
 }
 
 impl Drop for Supervisor {
-    /// Also when the runtime ends.
+    /// Also when the runtime ends, and after a panic.
     fn drop(&mut self) {
-        // The places of tasks that go with it are not given back, and nobody must wait for one.
         self.commons.close(CloseReason::ShutDown);
         self.commons.arena.close();
         let end = self.commons.view().observer.feed.close();

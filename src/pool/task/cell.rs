@@ -337,13 +337,13 @@ impl TaskCell {
     }
 
     /// Nobody is left who could resolve it otherwise.
-    pub(crate) fn give_up(&self) {
+    pub(crate) fn give_up(&self, cause: Cause) {
         if self.is_over.load(Ordering::Acquire) {
             return;
         }
         let mut state = self.state.lock();
         if !state.is_done() {
-            let error = self.report(&state, Cause::ShutDown);
+            let error = self.report(&state, cause);
             let claim = state.claim.take(); // a handle that is kept must not keep the worker's page
             self.finish(state, Err(error));
             drop(claim);

@@ -14,8 +14,7 @@ use crate::pool::task::harvest::{Harvest, ItemRange};
 use crate::wire::message::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
 
 /// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil
-/// that any more (the runtime has gone, or the task met a pool that had just closed), the task
-/// resolves as shut down.
+/// that any more (the task met a pool that had just closed), the task resolves as shut down.
 pub(crate) struct Entry {
     cell: Arc<TaskCell>,
     /// Set if it is a chunk: where the results of its items go.
@@ -83,11 +82,16 @@ impl Entry {
     pub(crate) fn failed(&self, cause: Cause) -> TaskError {
         self.cell.error(cause)
     }
+
+    /// Nobody is left who could resolve it otherwise.
+    pub(crate) fn give_up(&self, cause: Cause) {
+        self.cell.give_up(cause);
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.cell.give_up();
+        self.give_up(Cause::ShutDown);
     }
 }
 
@@ -145,6 +149,11 @@ impl Ledger {
             self.spare = self.pages.remove(&number);
         }
         Some(entry)
+    }
+
+    /// All tasks, which it has no more.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Entry> {
+        std::mem::take(self).pages.into_values().flat_map(|page| page.entries).flatten()
     }
 }
 

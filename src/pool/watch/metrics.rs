@@ -108,7 +108,7 @@ pub enum TaskOutcome {
     Cancelled,
     /// The pool was broken before it ended.
     Broken,
-    /// It met a pool that had been shut down.
+    /// It met a pool that had been shut down, or whose runtime had ended.
     ShutDown,
 }
 
@@ -131,7 +131,10 @@ impl TaskOutcome {
             Cause::Cancelled | Cause::Replaced => Self::Cancelled,
             Cause::Broken(_) => Self::Broken,
             // The first two are those of a task that was never accepted.
-            Cause::Unregistered(_) | Cause::QueueFull { .. } | Cause::ShutDown => Self::ShutDown,
+            Cause::Unregistered(_)
+            | Cause::QueueFull { .. }
+            | Cause::ShutDown
+            | Cause::RuntimeGone => Self::ShutDown,
         }
     }
 }

@@ -19,6 +19,12 @@ impl View {
         Self { scheduler, observer: Observer::new(name) }
     }
 
+    /// The pool's runtime has ended, and with it its workers, and so many tasks.
+    pub(crate) fn abandon(&mut self, tasks: u64) {
+        self.observer.metrics.outcomes.shut_down += tasks;
+        self.scheduler.abandon(tasks);
+    }
+
     /// The workers, but for their memory.
     pub(crate) fn workers(&self, now: Time) -> Vec<WorkerInfo> {
         let workers = self.observer.processes.iter().filter_map(|(&id, process)| {
