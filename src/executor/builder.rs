@@ -503,6 +503,7 @@ impl Builder {
 
 /// A program and its arguments; what [`Builder::worker_command`] takes.
 #[derive(Clone, Debug)]
+#[must_use = "hand it to `Builder::worker_command`"]
 pub struct WorkerCommand(Program);
 
 impl WorkerCommand {

@@ -55,6 +55,7 @@ use crate::pool::{HookStage, prepare, ready_to_build};
 /// # }
 /// ```
 #[derive(Clone)]
+#[must_use = "hand it to `Builder::fork_server`"]
 pub struct ForkServer(SharedServer);
 
 impl ForkServer {

@@ -38,6 +38,7 @@ use crate::pool::{CloseReason, Force, Pool, Shutdown, ShutdownReport, allowed_wo
 /// }
 /// ```
 #[derive(Clone)]
+#[must_use = "dropping the last handle shuts the pool down"]
 pub struct ProcessPoolExecutor {
     pool: Arc<Pool>,
 }

@@ -62,6 +62,7 @@ use crate::sys::process::Sentinel;
 /// It begins with no signal blocked, whatever this process has set, few ignored, and no terminal;
 /// see [there](crate::guide::start_methods#signals-and-the-terminal).
 #[derive(Clone)]
+#[must_use = "it does nothing until `start` is awaited"]
 pub struct Process(pub(super) Arc<Shared>);
 
 impl Process {
