@@ -9,6 +9,7 @@ use super::progress::Reporter;
 use crate::base::{TaskId, WorkerId};
 use crate::memory::page::Begun;
 use crate::wire::message::ProgressHeader;
+use crate::wire::role::Role;
 
 thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
@@ -27,7 +28,7 @@ type AnyState = &'static dyn Any;
 /// The task that is running on this thread.
 ///
 /// Copied out of [`current`]; it does not change when the next task begins. Threads that the task
-/// starts are given a copy.
+/// starts are given a copy. Outside of a pool it [does nothing](current).
 #[derive(Clone, Copy)]
 pub struct Current {
     pub(super) task: TaskId,
@@ -35,12 +36,33 @@ pub struct Current {
     pub(super) attempt: u32,
     /// By which the parent can ask the task to end. `None` where the two share no memory.
     pub(super) claim: Option<Begun<'static>>,
-    pub(super) reporter: &'static Reporter,
+    /// `None` if nobody listens, as it is no task.
+    pub(super) reporter: Option<&'static Reporter>,
     /// The task's number among those that this worker has run.
     pub(super) run: u64,
 }
 
 impl Current {
+    /// What the function of a task finds that is called outside of a pool.
+    #[cold]
+    #[track_caller]
+    fn of_no_task() -> Self {
+        let is_of_a_pool = matches!(Role::of_this_process(), Some(Role::Worker | Role::ForkServer));
+        assert!(
+            !is_of_a_pool,
+            "procpool::current() was called where no task runs: give threads that a task starts a \
+             copy of its `Current`; an initializer and an exit hook have none"
+        );
+        Self {
+            task: TaskId(0),
+            worker: WorkerId(0),
+            attempt: 1,
+            claim: None,
+            reporter: None,
+            run: 0,
+        }
+    }
+
     /// As it is for a later item, if this is the first one of a chunk.
     fn of_item(self, item: u32) -> Self {
         let claim = self.claim.map(|claim| claim.of_item(item));
@@ -125,8 +147,10 @@ impl Current {
     /// # fn main() {}
     /// ```
     pub fn progress(&self, done: u64, total: u64, message: impl AsRef<str>) {
-        let header = ProgressHeader { task: self.task, done, total };
-        self.reporter.report(self.run, header, message.as_ref());
+        if let Some(reporter) = self.reporter {
+            let header = ProgressHeader { task: self.task, done, total };
+            reporter.report(self.run, header, message.as_ref());
+        }
     }
 
     /// What the [initializer](crate::Builder::initializer) of this worker returned, as from
@@ -275,16 +299,43 @@ pub enum StateError {
 
 /// The task that is running on this thread.
 ///
+/// In a process that is no worker of a pool there is a `Current`, too, so that the function of a
+/// task can be called like any other, in its unit tests above all. It does nothing: its ids are 0,
+/// which no task and no worker has, its attempt is 1, it is never
+/// [cancelled](Current::is_cancelled), and reports of [progress](Current::progress) go nowhere.
+/// [`try_current`] tells the two apart.
+///
+/// ```
+/// fn total(numbers: Vec<u64>) -> u64 {
+///     let (current, count) = (procpool::current(), numbers.len() as u64);
+///     let mut total = 0;
+///     for (done, number) in (1..).zip(numbers) {
+///         total += number;
+///         current.progress(done, count, "");
+///     }
+///     total
+/// }
+///
+/// procpool::register!(total);
+///
+/// # fn main() {
+/// assert_eq!(total(vec![1, 2, 3]), 6); // as in a unit test: there is no pool
+/// # }
+/// ```
+///
 /// # Panics
 ///
-/// Outside of a task (the initializer and the exit hook are none), and on threads that a task has
-/// started, which are to be given a copy; see [`try_current`].
+/// In a worker of a pool, where no task runs on this thread: in the initializer and the exit hook,
+/// and on threads that a task has started, which are to be given a copy.
 #[track_caller]
 pub fn current() -> Current {
-    try_current().expect("procpool::current() was called outside of a task")
+    match try_current() {
+        Some(current) => current,
+        None => Current::of_no_task(),
+    }
 }
 
-/// As [`current`], but `None` outside of a task.
+/// As [`current`], but `None` where no task runs on this thread.
 pub fn try_current() -> Option<Current> {
     CURRENT.get().map(|current| current.of_item(ITEM.get()))
 }

@@ -394,7 +394,7 @@ impl Worker {
         let function = named(&self.functions, header.function)?;
         let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
         let (worker, reporter, limit) =
-            (self.hello.worker, self.reporter, self.hello.max_payload());
+            (self.hello.worker, Some(self.reporter), self.hello.max_payload());
         self.clock = None;
         self.runs += 1;
         let run = self.runs;
@@ -450,7 +450,7 @@ impl Worker {
             _ => None,
         };
         self.runs += 1;
-        let (worker, reporter, run) = (self.hello.worker, self.reporter, self.runs);
+        let (worker, reporter, run) = (self.hello.worker, Some(self.reporter), self.runs);
         Some(Current { task, worker, attempt, claim, reporter, run })
     }
 

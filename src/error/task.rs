@@ -60,9 +60,9 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::ShutDown)
             }
 
-            /// The runtime that the pool was built on has ended, and the pool with it. A pool that
-            /// several runtimes use, such as one in a `static` for many `#[tokio::test]`s, is to be
-            /// built on one that lives as long as they do.
+            /// The runtime that the pool was built on has ended, and the pool with it. Build a pool
+            /// that many `#[tokio::test]`s share [on a runtime that lives as long as
+            /// they](crate::test_support!#one-pool-for-several-tests).
             pub fn is_runtime_gone(&self) -> bool {
                 matches!(self.0.cause, Cause::RuntimeGone)
             }

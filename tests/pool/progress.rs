@@ -35,6 +35,34 @@ fn report_and_panic() {
 
 procpool::register!(report, report_and_hold, report_and_panic);
 
+#[test]
+fn the_function_of_a_task_can_be_called_where_there_is_no_pool() {
+    assert_eq!(report(3), 3);
+    let nobody = current();
+    assert_eq!((nobody.id().get(), nobody.worker_id().get(), nobody.attempt()), (0, 0, 1));
+    assert!(!nobody.is_cancelled() && nobody.state::<u64>().is_err());
+    assert!(procpool::try_current().is_none());
+}
+
+#[tokio::test]
+async fn the_function_of_a_task_can_be_that_of_a_process() {
+    assert_eq!(in_time(procpool::Process::spawn(report, 3)).await.unwrap(), 3);
+}
+
+/// What a thread is told that has not been given a copy.
+fn ask_on_a_thread() -> String {
+    let panic = std::thread::spawn(current).join().unwrap_err();
+    panic.downcast_ref::<&str>().unwrap().to_string()
+}
+
+procpool::register!(ask_on_a_thread);
+
+#[tokio::test]
+async fn a_thread_of_a_task_that_asks_for_it_is_told_to_have_a_copy() {
+    let told = in_time(pool_of(1).run(ask_on_a_thread, ())).await.unwrap();
+    assert!(told.contains("give threads that a task starts a copy of its `Current`"), "{told}");
+}
+
 async fn next(stream: &mut ProgressStream) -> Progress {
     in_time(stream.next()).await.expect("the stream has ended")
 }
