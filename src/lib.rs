@@ -72,9 +72,13 @@
 //!   program. A separate worker program calls [`worker_main`] instead.
 //! * [`test_support!`] is written once in each test binary that uses pools or processes.
 //!
-//! Arguments and results are serde types, `serde_json::Value` among them. The chapter on
-//! [values](guide::values) says what crosses, in which form, and what to write where something does
-//! not.
+//! A worker is another process, and shares no variables with this one: a global that `main` has set
+//! is not set there. What a task needs comes by its arguments, or is made in each worker by an
+//! [`initializer`](Builder::initializer).
+//!
+//! Arguments and results are serde types that own what they hold: `String`, not `&str`.
+//! `serde_json::Value` is one. The chapter on [values](guide::values) says what crosses, in which
+//! form, and what to write where something does not.
 //!
 //! # Where to find what
 //!

@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use procpool::ProcessPoolExecutor;
@@ -231,6 +232,20 @@ async fn lifetimes_that_are_no_hindrance() {
     let builder = ProcessPoolExecutor::builder().max_workers(1).initializer(begun, ());
     let pool = builder.build().unwrap();
     assert_eq!(in_time(pool.run(shout, "hello".into())).await.unwrap(), "HELLO");
+}
+
+static SET_HERE: AtomicU64 = AtomicU64::new(0);
+
+fn global() -> u64 {
+    SET_HERE.load(Ordering::Relaxed)
+}
+
+procpool::register!(global);
+
+#[tokio::test]
+async fn a_global_that_is_set_here_is_not_set_in_a_worker() {
+    SET_HERE.store(7, Ordering::Relaxed);
+    assert_eq!((global(), in_time(pool().run(global, ())).await.unwrap()), (7, 0));
 }
 
 // ----- registering -----
