@@ -14,6 +14,7 @@
 #[cfg(test)]
 mod fuzz;
 mod progress;
+mod told;
 
 use std::future::poll_fn;
 use std::io;
@@ -38,6 +39,7 @@ use crate::parent::handshake::{Handshake, Heard, misplaced};
 use crate::parent::inbox::{SMALL, frame_start, keep_payload, read_more, small_payload};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::link::progress::read_progress;
+use crate::parent::link::told::Told;
 use crate::parent::message::{
     Ended, ExitReply, Listener, Message, Order, Orders, Reply, Report, Why,
 };
@@ -143,16 +145,13 @@ struct Link<'a> {
     inbox: BytesMut,
     /// The codec has seen the beginning of a frame, and not its end.
     inside: bool,
-    /// Why the supervisor had it killed.
-    killed: Option<Why>,
+    told: Told,
     /// How many tasks it has answered.
     replies: u64,
     /// What the next reply names.
     borrowed: Kept,
     /// What it has said, and the supervisor has not heard.
     messages: Vec<Message>,
-    /// It was told to leave.
-    stopping: bool,
     /// What it was told before it could hear it.
     unheard: Option<Order>,
     was_ready: bool,
@@ -182,11 +181,10 @@ impl<'a> Link<'a> {
             codec: frame_codec(launch.max_payload),
             inbox: BytesMut::new(),
             inside: false,
-            killed: None,
+            told: Told::default(),
             replies: 0,
             borrowed: Kept::default(),
             messages: Vec::new(),
-            stopping: false,
             unheard: None,
             was_ready: false,
             launch,
@@ -198,7 +196,8 @@ impl<'a> Link<'a> {
         self.uplink.report(Report::Spawned { pid: self.pid }).await;
         self.greet();
         self.serve(orders).await;
-        if matches!(self.stage, LinkStage::Failed(LinkFailure::Unshared)) && self.killed.is_none() {
+        let is_unshared = matches!(self.stage, LinkStage::Failed(LinkFailure::Unshared));
+        if is_unshared && self.told.is_wanted() {
             self.launch.sends_memory.store(true, Ordering::Relaxed);
             self.body.reap_later();
             return None;
@@ -228,7 +227,8 @@ impl<'a> Link<'a> {
                 biased;
                 count = orders.recv_many(&mut batch, BATCH), if listening => {
                     if count == 0 {
-                        self.body.kill(); // the supervisor has gone
+                        self.told.terminated = true; // the supervisor has gone
+                        self.body.kill();
                         listening = false;
                     }
                     batch.drain(..).for_each(|order| self.obey(order));
@@ -287,20 +287,21 @@ impl<'a> Link<'a> {
                 }
             }
             Order::Stop => {
-                self.stopping = true;
+                self.told.stopping = true;
                 let (stop, arguments) = self.launch.stop();
                 if let Err(error) = self.outlet.put(Kind::Stop, &stop, arguments) {
                     self.fail_protocol(&error);
                 }
             }
             Order::Terminate => {
+                self.told.terminated = true;
                 self.body.terminate();
                 // It begins with what this process ignores.
                 let is_deaf = self.is_silent() && is_ignored(SIGTERM);
                 self.unheard = is_deaf.then_some(Order::Terminate);
             }
             Order::Kill(reason) => {
-                self.killed.get_or_insert(reason);
+                self.told.killed.get_or_insert(reason);
                 self.body.kill();
             }
         }
@@ -445,18 +446,18 @@ impl<'a> Link<'a> {
             return false; // that is known
         }
         let unshared = Unshared::not_opened(errno, self.outlet.sends_memory());
-        let may_be_sent = unshared.may_be_sent();
-        if may_be_sent {
+        let (may_be_sent, is_wanted) = (unshared.may_be_sent(), self.told.is_wanted());
+        if may_be_sent && is_wanted {
             self.stage = LinkStage::Failed(LinkFailure::Unshared);
             self.body.kill();
         }
-        self.claims = Some(Err(unshared));
-        may_be_sent
+        self.claims = (!may_be_sent).then_some(Err(unshared)); // one that leaves needs none
+        may_be_sent && is_wanted
     }
 
     fn understand(&mut self, frame: BytesMut) -> io::Result<LinkStep> {
         let (kind, body) = split_kind(&frame)?;
-        let may_leave = self.stopping || self.is_used_up();
+        let may_leave = self.told.stopping || self.is_used_up();
         match (&mut self.stage, kind) {
             (LinkStage::Serving, Kind::Reply) => {
                 let (header, payload) = split_header::<ReplyHeader>(body)?;
@@ -547,7 +548,7 @@ impl<'a> Link<'a> {
         }
         let exit = self.body.reap().await;
         let stderr_tail = drained.map(|drained| drained.tail).unwrap_or_default();
-        let remark = match (&self.stage, self.killed) {
+        let remark = match (&self.stage, self.told.killed) {
             (LinkStage::Failed(LinkFailure::Protocol(remark)), _) => Some(remark.clone()),
             (_, Some(reason)) => Some(reason.remark().to_owned()),
             _ => self.launch.unknown_end(exit),
@@ -569,7 +570,7 @@ impl<'a> Link<'a> {
         let silent = self.is_silent();
         Ended::NotStarted(match self.stage {
             LinkStage::Failed(LinkFailure::Start(error)) => error,
-            _ if self.killed == Some(Why::TooLate) => self.launch.timed_out(process, !silent),
+            _ if self.told.killed == Some(Why::TooLate) => self.launch.timed_out(process, !silent),
             _ => self.launch.died(death, silent),
         })
     }

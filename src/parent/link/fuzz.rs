@@ -129,7 +129,7 @@ impl Link<'_> {
         self.codec = frame_codec(self.launch.max_payload);
         self.inbox = BytesMut::new();
         self.borrowed = Kept::default();
-        (self.inside, self.replies, self.stopping) = (false, 0, stopping);
+        (self.inside, self.replies, self.told.stopping) = (false, 0, stopping);
     }
 }
 
