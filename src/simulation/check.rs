@@ -188,6 +188,19 @@ impl Play<'_> {
         ensure!(left == (0, 0, 0), "{left:?} wait, run, and work in a pool that has ended");
         let over = stats.completed + stats.failed + stats.cancelled;
         ensure!(stats.submitted == over, "of {} tasks {over} are over", stats.submitted);
+        ensure!(
+            stats.worker_starts == self.births.asked(),
+            "{} workers were to be started, and {} counted",
+            self.births.asked(),
+            stats.worker_starts
+        );
+        let failed = self.workers.iter().filter(|worker| worker.may_have_failed()).count() as u64;
+        let failed = failed + self.failed_births;
+        ensure!(
+            stats.start_failures <= failed,
+            "{failed} workers have not started, and {} are counted",
+            stats.start_failures
+        );
         let accepted = self.tickets.iter().filter(|ticket| ticket.was_accepted).count() as u64;
         ensure!(accepted <= stats.submitted, "{accepted} tasks, and {} counted", stats.submitted);
         if let Some(report) = report {

@@ -7,7 +7,7 @@ use super::map::Shape;
 use super::record::{Ending, Trace};
 use super::runs;
 use super::user::{Submission, Way};
-use super::worker::{Lie, Say};
+use super::worker::{Lie, REFUSALS, Say};
 use crate::scheduler::{Config, OnWorkerDeath};
 use crate::testing::{Check, Operation, plain_config};
 
@@ -33,10 +33,10 @@ fn submit(way: Way) -> Event {
 }
 
 fn birth(has_page: bool) -> Event {
-    let (is_narrow, is_stubborn, is_quick, looks) = (false, false, true, false);
+    let (is_narrow, is_stubborn, is_quick, looks, no_page) = (false, false, true, false, None);
     Event::Birth {
         n: 0,
-        birth: Birth::Up { is_narrow, has_page, is_stubborn, is_quick, looks },
+        birth: Birth::Up { is_narrow, has_page, is_stubborn, is_quick, looks, no_page },
         count: 1,
     }
 }
@@ -101,4 +101,19 @@ fn an_item_that_has_a_result_has_begun_whatever_its_worker_has_announced() -> Ch
     let wait = Event::Wait(Duration::from_millis(1));
     let scribble = lie(Lie::Scribble { word: 512, value: 7 });
     play(config(), 100, &[map, pull, birth(true), wait, work(5), scribble])
+}
+
+#[test]
+fn a_worker_that_is_told_to_leave_is_not_started_once_more_to_be_sent_the_page() -> Check {
+    let (is_narrow, is_stubborn, is_quick, looks) = (false, false, false, false);
+    let slow = Birth::Up { is_narrow, has_page: true, is_stubborn, is_quick, looks, no_page: None };
+    let shut_down = Operation::ShutDown { cancel: false, limit: None };
+    let greet = Deed::Greet { no_page: Some(REFUSALS[0]) };
+    let events = [
+        Event::Operation(Operation::WarmUp),
+        Event::Birth { n: 0, birth: slow, count: 1 },
+        Event::Operation(shut_down),
+        Event::Worker { n: 0, deed: greet },
+    ];
+    play(config(), 100, &events)
 }

@@ -9,8 +9,11 @@ use crate::testing::{Check, Operation, Playable, Random, Sights, config, duratio
 use super::map::Shape;
 use super::record::{Ending, Trace};
 use super::user::{Submission, Then, Way};
-use super::worker::{Lie, Say};
+use super::worker::{Lie, REFUSALS, Say};
 use super::{Played, runs};
+
+/// ENOMEM: what one more start would not help.
+const NO_MEMORY: i32 = 12;
 
 /// Something that happens. Numbers choose among what is there at that moment, so that a history
 /// from which an event is removed is a history too.
@@ -70,6 +73,8 @@ pub(super) enum Birth {
         is_quick: bool,
         /// Its tasks look whether they are asked to end.
         looks: bool,
+        /// For this reason it cannot open its page.
+        no_page: Option<i32>,
     },
     Fails(io::ErrorKind),
 }
@@ -77,7 +82,7 @@ pub(super) enum Birth {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deed {
     Greet {
-        claims: bool,
+        no_page: Option<i32>,
     },
     /// Its functions are others.
     Differ,
@@ -136,6 +141,7 @@ impl Playable for History {
         let config = config(&mut random);
         let flavour = Flavour {
             workers: config.max_workers,
+            refusing: random.one_in(3),
             has_pages: (!random.one_in(5)).then(|| !random.one_in(5)),
             deadly: random.one_in(2),
             hostile: random.one_in(4),
@@ -197,6 +203,8 @@ impl History {
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 struct Flavour {
     workers: usize,
+    /// Workers may not be able to open their pages.
+    refusing: bool,
     /// The same for all workers, if given.
     has_pages: Option<bool>,
     deadly: bool,
@@ -251,14 +259,20 @@ impl Flavour {
                 is_stubborn: random.one_in(6),
                 is_quick: !random.one_in(5),
                 looks: random.one_in(2),
+                no_page: self.no_page(random),
             }
         };
         Event::Birth { n: random.below(4), birth, count: random.pick(&[1, 1, 2, 4]) }
     }
 
+    fn no_page(&self, random: &mut Random) -> Option<i32> {
+        let is_refused = self.refusing && random.one_in(3);
+        is_refused.then(|| random.pick(&[0, REFUSALS[0], REFUSALS[1], NO_MEMORY]))
+    }
+
     fn deed(&self, random: &mut Random) -> Deed {
         match random.below(106) {
-            0..3 => Deed::Greet { claims: self.has_pages.unwrap_or_else(|| !random.one_in(4)) },
+            0..3 => Deed::Greet { no_page: self.no_page(random) },
             3..6 => Deed::Ready,
             6..16 => Deed::Read { most: random.pick(&[7, 100, 5_000, 1 << 16]) },
             16..76 => Deed::Work {

@@ -80,5 +80,5 @@ fn a_seed_gives_the_same_history_each_time() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(600, 30, 3);
+    assert_eventful::<History>(600, 32, 3);
 }

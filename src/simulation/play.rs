@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::base::WorkerId;
 use crate::executor::ProcessPoolExecutor;
 use crate::parent::WorkerOutput;
 use crate::pool::{Engine, Shutdown};
-use crate::scheduler::Force;
+use crate::scheduler::{Force, WorkerStage};
 use crate::testing::{Check, Operation, ensure};
 
 use super::gate::Gate;
@@ -33,6 +34,8 @@ pub(super) struct Play<'a> {
     /// At which event it is opened again.
     opens: usize,
     pub(super) births: Births,
+    /// Those that were no processes.
+    pub(super) failed_births: u64,
     pub(super) workers: Vec<Worker>,
     pub(super) record: Record,
     pub(super) office: Office,
@@ -76,6 +79,7 @@ impl<'a> Play<'a> {
             gate,
             opens: 0,
             births,
+            failed_births: 0,
             workers: Vec::new(),
             record: Record::new(trace),
             office: Office::default(),
@@ -160,7 +164,9 @@ impl<'a> Play<'a> {
             }
             Event::ForgetMap { map } => self.map(map).into_iter().for_each(MapTicket::forget),
             Event::Operation(operation) => self.operate(operation),
-            Event::Birth { n, birth, count } => (0..count).for_each(|_| self.give_birth(n, birth)),
+            Event::Birth { n, birth, count } => {
+                (0..count).try_for_each(|_| self.give_birth(n, birth))?;
+            }
             Event::Worker { n, deed } => return self.work(n, deed),
             Event::Wait(time) => return self.wait(time).await,
             Event::Oversleep(time) => clock::pass(time),
@@ -236,33 +242,47 @@ impl<'a> Play<'a> {
 
     // ----- workers -----
 
-    pub(super) fn give_birth(&mut self, n: usize, birth: Birth) {
-        let Some(newborn) = self.births.take(n) else { return };
+    pub(super) fn give_birth(&mut self, n: usize, birth: Birth) -> Check {
+        let Some(newborn) = self.births.take(n) else { return Ok(()) };
         let id = newborn.worker;
+        if let Some(first) = self.workers.iter().rfind(|worker| worker.id == id) {
+            first.check_second_start(&newborn)?;
+            self.record.see("a worker that is started once more");
+        }
         match birth {
-            Birth::Fails(kind) => Process::fail_to_start(newborn, kind),
-            Birth::Up { is_narrow, has_page, is_stubborn, is_quick, looks } => {
+            Birth::Fails(kind) => {
+                self.failed_births += 1;
+                Process::fail_to_start(newborn, kind);
+            }
+            Birth::Up { is_narrow, has_page, is_stubborn, is_quick, looks, no_page } => {
                 let process = Process::start(newborn, is_narrow, has_page).unwrap();
-                let manners = Manners { is_stubborn, is_quick, looks };
+                let manners = Manners { is_stubborn, is_quick, no_page, looks };
                 self.workers.push(Worker::new(id, process, manners));
             }
         }
         self.record.trace.note(format_args!("{id} is born"));
+        Ok(())
+    }
+
+    /// Whether its pool waits for a worker to be ready.
+    fn awaits(&self, id: WorkerId) -> bool {
+        let view = self.engine.commons.view();
+        let stage = view.scheduler.worker(id).map(|worker| worker.stage);
+        !self.driver.is_finished() && matches!(stage, Some(WorkerStage::Starting { .. }))
     }
 
     fn work(&mut self, n: usize, deed: Deed) -> Check {
-        let record = &mut self.record;
-        let count = self.workers.iter().filter(|worker| worker.is_alive()).count();
-        let mut alive = self.workers.iter_mut().filter(|worker| worker.is_alive());
-        let Some(worker) = (count > 0).then(|| alive.nth(n % count)).flatten() else {
-            return Ok(());
-        };
+        let alive = (0..self.workers.len()).filter(|n| self.workers[*n].is_alive());
+        let alive: Vec<_> = alive.collect();
+        let Some(n) = (!alive.is_empty()).then(|| alive[n % alive.len()]) else { return Ok(()) };
+        self.workers[n].is_awaited = self.awaits(self.workers[n].id);
+        let (worker, record) = (&mut self.workers[n], &mut self.record);
         match deed {
-            Deed::Greet { claims } => {
+            Deed::Greet { no_page } => {
                 worker.read(1 << 16);
-                worker.greet(claims, Vec::new());
+                worker.greet(no_page, Vec::new());
             }
-            Deed::Differ => worker.greet(false, vec!["it has another function".to_owned()]),
+            Deed::Differ => worker.greet(Some(0), vec!["it has another function".to_owned()]),
             Deed::Ready => worker.ready(record),
             Deed::Read { most } => drop(worker.read(most)),
             Deed::Work { steps, result, say, reads } => {
@@ -313,6 +333,7 @@ impl<'a> Play<'a> {
 
     /// The worker does the next thing it should; false if there is none.
     pub(super) fn tend(&mut self, n: usize, result: runs::Result) -> Result<bool, String> {
+        self.workers[n].is_awaited = self.awaits(self.workers[n].id);
         let (worker, record) = (&mut self.workers[n], &mut self.record);
         let fate = &worker.process.fate;
         if fate.is_killed() {
@@ -326,7 +347,7 @@ impl<'a> Play<'a> {
             match worker.stage {
                 _ if worker.pen.is_writing() => worker.write_all(record),
                 Stage::Started => {
-                    worker.greet(true, Vec::new());
+                    worker.greet(worker.manners.no_page, Vec::new());
                     return Ok(has_read || worker.stage != Stage::Started);
                 }
                 Stage::Initialising => worker.ready(record),

@@ -1,7 +1,7 @@
 //! A process as the system would run it: pipes, signals, an exit.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -23,12 +23,18 @@ use crate::sys::process::Exit;
 /// What a worker is to be started with.
 pub(super) struct Birth {
     pub(super) worker: WorkerId,
+    /// Memory is to be sent to it.
+    pub(super) sends_memory: bool,
     reply: oneshot::Sender<io::Result<Spawned>>,
 }
 
 /// The workers that are to be started.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Births(Arc<Mutex<VecDeque<Birth>>>);
+pub(super) struct Births {
+    waiting: Arc<Mutex<VecDeque<Birth>>>,
+    /// All that ever were.
+    asked: Arc<Mutex<BTreeSet<WorkerId>>>,
+}
 
 impl std::fmt::Debug for Birth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -38,11 +44,16 @@ impl std::fmt::Debug for Birth {
 
 impl Births {
     pub(super) fn len(&self) -> usize {
-        self.0.lock().len()
+        self.waiting.lock().len()
+    }
+
+    /// How many workers were to be started, those that were started once more counted once.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.lock().len() as u64
     }
 
     pub(super) fn take(&self, n: usize) -> Option<Birth> {
-        let mut births = self.0.lock();
+        let mut births = self.waiting.lock();
         let count = births.len();
         (count > 0).then(|| births.remove(n % count))?
     }
@@ -56,7 +67,9 @@ impl Start for Births {
         _orders: &'a mut Orders,
     ) -> BoxFuture<'a, Result<Spawned, StartError>> {
         let (reply, spawned) = oneshot::channel();
-        self.0.lock().push_back(Birth { worker, reply });
+        let birth = Birth { worker, sends_memory: launch.sends_memory(), reply };
+        self.waiting.lock().push_back(birth);
+        self.asked.lock().insert(worker);
         Box::pin(async move {
             let gone = |_| Err(io::ErrorKind::Unsupported.into());
             spawned.await.unwrap_or_else(gone).map_err(|error| launch.failed(error))
@@ -69,9 +82,12 @@ impl Start for Births {
 pub(super) struct Fate(Mutex<State>);
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 struct State {
     terminated: bool,
     killed: bool,
+    /// It was killed when it had exited.
+    killed_late: bool,
     exited: Option<Exit>,
     reaped: bool,
     /// Its parent has done what must not be done.
@@ -86,6 +102,10 @@ impl Fate {
 
     pub(super) fn is_killed(&self) -> bool {
         self.0.lock().killed
+    }
+
+    pub(super) fn is_killed_late(&self) -> bool {
+        self.0.lock().killed_late
     }
 
     pub(super) fn is_reaped(&self) -> bool {
@@ -132,7 +152,9 @@ impl Body for SimulatedBody {
     }
 
     fn kill(&self) {
-        self.fate.0.lock().killed = true;
+        let mut state = self.fate.0.lock();
+        state.killed = true;
+        state.killed_late |= state.exited.is_some();
     }
 
     fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -158,7 +180,9 @@ impl Drop for SimulatedBody {
     fn drop(&mut self) {
         let mut state = self.fate.0.lock();
         state.killed = true;
-        state.reaped |= state.exited.is_some(); // a thread would do that
+        if state.exited.is_some() && !state.reaped {
+            state.mistake = Some("nobody has reaped it");
+        }
     }
 }
 
@@ -195,16 +219,19 @@ pub(super) struct Process {
     /// It has closed its output, and lives on.
     is_mute: bool,
     pub(super) page: Option<Page>,
+    /// Memory is sent to it.
+    pub(super) is_sent: bool,
     pub(super) is_alive: bool,
 }
 
 impl Process {
     /// With pipes that hold no more than a page if they are narrow.
     pub(super) fn start(birth: Birth, is_narrow: bool, has_page: bool) -> io::Result<Self> {
-        let (ours, theirs) = worker_pipes(false)?;
+        let is_sent = birth.sends_memory;
+        let (ours, theirs) = worker_pipes(is_sent)?;
         ioctl_fionbio(&theirs.input, true)?;
         ioctl_fionbio(&theirs.output, true)?;
-        if is_narrow {
+        if is_narrow && !is_sent {
             rustix::pipe::fcntl_setpipe_size(&theirs.input, 4 << 10)?;
         }
         let page = has_page.then(Page::take);
@@ -218,7 +245,7 @@ impl Process {
         let body = SimulatedBody { pid, fate: Arc::clone(&fate) };
         let spawned = Spawned::new(Box::new(body), ours, claims.map_err(io::Error::from))?;
         let _ = birth.reply.send(Ok(spawned)); // or its link has gone
-        Ok(Self { fate, pipes: Some(theirs), is_mute: false, page, is_alive: true })
+        Ok(Self { fate, pipes: Some(theirs), is_mute: false, page, is_sent, is_alive: true })
     }
 
     pub(super) fn fail_to_start(birth: Birth, kind: io::ErrorKind) {

@@ -88,8 +88,9 @@ impl Play<'_> {
                 is_stubborn: false,
                 is_quick: false,
                 looks: false,
+                no_page: None,
             };
-            self.give_birth(0, birth);
+            self.give_birth(0, birth)?;
             is_busy = true;
         }
         for n in 0..self.workers.len() {

@@ -8,7 +8,7 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 use crate::base::{TaskId, WorkerId};
 use crate::codec::{decode, encoded};
 use crate::sys::memory::SharedPage;
-use crate::testing::Check;
+use crate::testing::{Check, ensure};
 use crate::wire::frame::{
     PREAMBLE, PreambleSearch, VERSION, frame_codec, put_frame, put_task_frame, split_header,
     split_kind,
@@ -20,7 +20,7 @@ use crate::wire::message::{
 };
 
 use super::pen::Pen;
-use super::process::Process;
+use super::process::{Birth, Process};
 use super::record::Record;
 use super::runs::{self, Answer, ChunkRun, TaskRun};
 
@@ -61,6 +61,8 @@ pub(super) struct Manners {
     pub(super) is_stubborn: bool,
     /// It gets ready by itself.
     pub(super) is_quick: bool,
+    /// For this reason, or none, it cannot open its page.
+    pub(super) no_page: Option<i32>,
     /// Its tasks look whether they are asked to end.
     pub(super) looks: bool,
 }
@@ -102,7 +104,16 @@ pub(super) struct Worker {
     hello: Option<Hello>,
     frames: VecDeque<Frame>,
     run: Option<Run>,
+    has_put_ready: bool,
     has_claims: bool,
+    /// It has said that it cannot open its page, and one more start may help.
+    pub(super) may_be_sent: bool,
+    /// Whether its pool still waits for it to be ready.
+    pub(super) is_awaited: bool,
+    /// It was killed before it has exited.
+    was_killed: bool,
+    /// Its functions are others.
+    differs: bool,
     pub(super) manners: Manners,
     pub(super) is_liar: bool,
     is_over_memory: bool,
@@ -112,6 +123,9 @@ pub(super) struct Worker {
     /// When all is written it exits.
     is_leaving: bool,
 }
+
+/// EACCES and ENOENT: what may be, if it is sent.
+pub(super) const REFUSALS: [i32; 2] = [13, 2];
 
 /// What nobody's call is numbered.
 pub(super) const FORGED: u64 = u64::MAX;
@@ -129,7 +143,12 @@ impl Worker {
             hello: None,
             frames: VecDeque::new(),
             run: None,
+            has_put_ready: false,
             has_claims: false,
+            may_be_sent: false,
+            is_awaited: false,
+            was_killed: false,
+            differs: false,
             manners,
             is_liar: false,
             is_over_memory: false,
@@ -155,6 +174,7 @@ impl Worker {
             (!self.pen.is_empty(), "a death with something to say"),
             (self.run.is_some(), "a death in a task"),
             (self.stage != Stage::Serving, "a death before it is ready"),
+            (self.may_be_sent, "a death of who may be sent the page"),
             (self.is_leaving, "a goodbye"),
         ];
         for (is_seen, sight) in sights {
@@ -162,8 +182,32 @@ impl Worker {
                 record.see(sight);
             }
         }
+        self.was_killed = fate.is_killed();
         self.process.exit(raw_status);
         record.lose(self.id);
+    }
+
+    /// Whether its parent has heard that it cannot open its page, and nothing else was to end it.
+    /// Then it is started once more.
+    pub(super) fn is_only_refused(&self) -> bool {
+        let (is_awaited, fate) = (self.is_awaited && self.was_killed, &self.process.fate);
+        self.may_be_sent && is_awaited && !fate.is_killed_late() && !self.process.is_mute()
+    }
+
+    /// Whether there may be another process in place of this one.
+    pub(super) fn check_second_start(&self, birth: &Birth) -> Check {
+        let (id, fate) = (self.id, &self.process.fate);
+        ensure!(self.may_be_sent, "{id} is started once more, and can have the page");
+        ensure!(birth.sends_memory, "{id} is started once more, and the page is not sent to it");
+        ensure!(!self.is_alive() && fate.is_reaped(), "{id} is started once more, and still there");
+        ensure!(self.is_awaited, "{id} is started once more, and nobody waits for it");
+        Ok(())
+    }
+
+    /// Whether its pool may count it as one that has not started.
+    pub(super) fn may_have_failed(&self) -> bool {
+        let is_ready = self.stage == Stage::Serving && !self.differs && !self.may_be_sent;
+        !is_ready && !self.is_only_refused()
     }
 
     /// Whether it has nothing more to do, unless somebody tells it.
@@ -181,14 +225,19 @@ impl Worker {
 
     // ----- the handshake -----
 
-    pub(super) fn greet(&mut self, with_claims: bool, differences: Vec<String>) {
+    pub(super) fn greet(&mut self, no_page: Option<i32>, differences: Vec<String>) {
         let Some(hello) = &self.hello else { return };
         if self.stage != Stage::Started {
             return;
         }
         self.stage = Stage::Initialising;
-        self.has_claims = with_claims && hello.claims.is_some() && self.process.page.is_some();
-        let no_page = (!self.has_claims).then_some(0);
+        let is_offered = hello.claims.is_some() && self.process.page.is_some();
+        self.has_claims = no_page.is_none() && is_offered;
+        let no_page = no_page.or((!is_offered).then_some(0));
+        let is_refused = no_page.is_some_and(|errno| errno == 0 || REFUSALS.contains(&errno));
+        self.differs = !differences.is_empty();
+        let is_known = self.differs || self.process.is_sent;
+        self.may_be_sent = is_offered && is_refused && !is_known;
         let answer = WorkerHello { version: VERSION, no_page, differences };
         self.pen.put([], |out| {
             out.extend_from_slice(b"a banner\n");
@@ -202,7 +251,11 @@ impl Worker {
         if self.stage != Stage::Initialising || self.is_leaving {
             return;
         }
-        if !self.pen.is_writing() {
+        if !self.has_put_ready {
+            if self.pen.is_writing() {
+                return self.write_all(record); // its hello comes first
+            }
+            self.has_put_ready = true;
             self.pen.put([], |out| {
                 put_frame(out, Kind::Ready, &Ready::default(), 0).unwrap();
             });
@@ -222,7 +275,7 @@ impl Worker {
         match self.stage {
             Stage::Started => {
                 self.read(1 << 16);
-                self.greet(true, Vec::new());
+                self.greet(self.manners.no_page, Vec::new());
             }
             Stage::Initialising => self.ready(record),
             Stage::Serving => {}
