@@ -265,8 +265,8 @@ pub mod probes {
 /// # fn main() {}
 /// ```
 ///
-/// has no runtime: make one in it, or make it `async`, if it wants to spawn.
-/// has no runtime: make one in it, or make it `async`, where it wants to spawn.
+/// An `async` function runs on a tokio runtime of its worker, which has one thread. A plain
+/// function has no runtime: make one in it, or make it `async`, if it wants to spawn.
 ///
 /// A generic function is registered once for each type it is used with, and a function of a type or
 /// a trait with that. A method must take `self`, not `&self`, as all parameters own what they hold.
