@@ -19,8 +19,11 @@ const MOST: usize = (17 << 20) + MAX_PAYLOAD;
 
 fn greeting(differences: &[&str], rest: &[u8]) -> Vec<u8> {
     let differences = differences.iter().map(|text| (*text).to_owned()).collect();
-    let hello = WorkerHello { version: VERSION, no_page: None, differences };
-    [&[200], &PREAMBLE[..], &frame(Kind::WorkerHello, &hello, &[]), rest].concat()
+    said(&WorkerHello { version: VERSION, no_page: None, differences }, rest)
+}
+
+fn said(hello: &WorkerHello, rest: &[u8]) -> Vec<u8> {
+    [&[200], &PREAMBLE[..], &frame(Kind::WorkerHello, hello, &[]), rest].concat()
 }
 
 fn hook_failure() -> HookFailure {
@@ -38,7 +41,9 @@ fn first_words() {
     let unprotected = InitFailure::NoSandbox("no Landlock".to_owned());
     let failure = InitFailure::Panicked(report());
     let unforkable = InitFailure::CannotFork("threads".to_owned());
+    let no_page = WorkerHello { version: VERSION, no_page: Some(13), differences: Vec::new() };
     let seeds = Seeds::new("handshake")
+        .with("no-page", said(&no_page, &frame(Kind::Ready, &Ready::default(), &[])))
         .with(
             "ready",
             greeting(&[], &frame(Kind::Ready, &Ready { segments: true, remarks: Vec::new() }, &[])),

@@ -1,5 +1,7 @@
 //! What a worker says once it is ready.
 
+mod beside;
+
 use super::*;
 use crate::base::TaskId;
 use crate::codec::encoded;
