@@ -46,7 +46,10 @@
 //!    of the worker's output; the worker is replaced. [`OnWorkerDeath::Break`] gives Python's
 //!    meaning instead.
 //! 4. A panic costs nothing but its task: message, location and backtrace come back, and the worker
-//!    lives. So does it after values that cannot be encoded or decoded, or are too large.
+//!    lives. So does it after values that cannot be encoded or decoded, or are too large. Where
+//!    Rust aborts at a panic (with `panic = "abort"`, or in a function that C calls) it costs the
+//!    worker, too. The task is told of the panic; only an item of a
+//!    [`map`](ProcessPoolExecutor::map) that runs with others is told of the death.
 //! 5. First in, first out, and no head-of-line blocking. Quick tasks are sent ahead to busy
 //!    workers, and are taken back if one turns out to be long: nobody notices.
 //! 6. Bounded by default: the queue has a capacity, and streams are lazy.

@@ -128,7 +128,7 @@ fn encode_reason(error: &impl ToString, limit: usize) -> Vec<u8> {
     reason.into_bytes()
 }
 
-fn encode_report(report: PanicReport, limit: usize) -> Vec<u8> {
+pub(super) fn encode_report(report: PanicReport, limit: usize) -> Vec<u8> {
     postcard::to_stdvec(&cut(report, room_for_text(limit))).unwrap_or_default()
 }
 

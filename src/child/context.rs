@@ -40,6 +40,8 @@ pub struct Current {
     pub(super) reporter: Option<&'static Reporter>,
     /// The task's number among those that this worker has run.
     pub(super) run: u64,
+    /// It is one of a chunk.
+    pub(super) is_item: bool,
 }
 
 impl Current {
@@ -60,6 +62,7 @@ impl Current {
             claim: None,
             reporter: None,
             run: 0,
+            is_item: false,
         }
     }
 

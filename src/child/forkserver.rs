@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::call::cut_failure;
 use super::hooks::ServerHooks;
+use super::last_words;
 use super::leftovers::{Leftovers, threads_at_start, threads_left};
 use super::original::alone;
 use super::panic::record_panics;
@@ -88,7 +89,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
     let parent = hello.identity.parent_pid().and_then(open_parent);
     serve_on(&hello.identity);
     hello.identity.adopt(ParentLink { input, is_silent: true });
-    record_panics();
+    record_panics(last_words::tell);
     close_inherited(&hello.pass_fds);
     hello.oom_score.apply();
     let before = open_descriptors().into_iter().collect();

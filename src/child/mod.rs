@@ -11,6 +11,7 @@ mod context;
 mod forkserver;
 mod hooks;
 mod input;
+mod last_words;
 mod leftovers;
 mod main;
 mod original;

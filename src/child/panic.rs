@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, Location, PanicHookInfo, catch_unwind, set_hook, take_hook};
 
 use crate::wire::message::PanicReport;
 
@@ -13,29 +13,50 @@ thread_local! {
     static LAST: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
 }
 
-/// From now on panics on this thread are recorded, besides being printed as usual.
-pub(super) fn record_panics() {
+/// From now on panics on this thread are recorded, besides being printed as usual. One that ends
+/// this process is told at once, as nobody will catch it.
+pub(super) fn record_panics(tell: fn(PanicReport)) {
     if RUNS_TASKS.replace(true) {
         return; // in the process that this one was forked from
     }
     let print = take_hook();
     set_hook(Box::new(move |info| {
-        record(info);
+        let last = record(info);
         print(info);
+        if let Some(report) = last {
+            tell(report);
+        }
     }));
 }
 
-fn record(info: &PanicHookInfo<'_>) {
+/// Returns what is to be told if nobody will catch it.
+fn record(info: &PanicHookInfo<'_>) -> Option<PanicReport> {
     // `try_*`: the hook must not panic, whatever state the thread is in.
     if !RUNS_TASKS.try_with(Cell::get).unwrap_or(false) {
-        return;
+        return None;
+    }
+    if is_end(info) {
+        return LAST.try_with(|last| last.try_borrow_mut().ok()?.take()).ok()?;
     }
     let report = PanicReport {
         message: message(info.payload()),
         location: info.location().map(ToString::to_string),
         backtrace: Backtrace::force_capture().to_string(),
     };
+    if cfg!(panic = "abort") {
+        return Some(report);
+    }
     let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = Some(report)));
+    None
+}
+
+/// Whether the last panic has come to where none may: out of a function that C calls, or out of a
+/// destructor that another panic has called. Rust says so by one more panic, and aborts.
+fn is_end(info: &PanicHookInfo<'_>) -> bool {
+    const TEXTS: [&str; 2] =
+        ["panic in a function that cannot unwind", "panic in a destructor during cleanup"];
+    let is_of_rust = |place: &Location<'_>| place.file().ends_with("core/src/panicking.rs");
+    info.location().is_some_and(is_of_rust) && TEXTS.contains(&&*message(info.payload()))
 }
 
 /// Runs user code.

@@ -68,7 +68,7 @@ fn serve(socket: File) -> io::Result<i32> {
     {
         end_without_thread(&error);
     }
-    record_panics();
+    record_panics(|_| {});
     close_inherited(&hello.pass_fds);
     hello.oom_score.apply();
     hello.limits.apply()?;

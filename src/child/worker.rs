@@ -12,6 +12,7 @@ use std::{io, thread};
 use super::call::{OriginalSink, attempt, call};
 use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_current_item};
+use super::last_words;
 use super::original::be_original;
 use super::panic::record_panics;
 use super::prepare::prepare;
@@ -256,7 +257,8 @@ impl Worker {
             Err(differences) => return refuse(writer, differences),
         };
         let claims = accept(writer, &hello)?;
-        record_panics();
+        last_words::set_max_payload(hello.max_payload());
+        record_panics(last_words::tell);
         if !is_forked {
             close_inherited(&hello.pass_fds);
         }
@@ -404,8 +406,8 @@ impl Worker {
         while let Some(item) = chunk.begin_item() {
             if item == 0 {
                 let claim = chunk.first_claim();
-                let (task, attempt) = (first, number);
-                set_current(Some(Current { task, worker, attempt, claim, reporter, run }));
+                let (task, attempt, is_item) = (first, number, true);
+                set_current(Some(Current { task, worker, attempt, claim, reporter, run, is_item }));
             }
             set_current_item(item);
             self.restart_cpu_time()?;
@@ -451,7 +453,7 @@ impl Worker {
         };
         self.runs += 1;
         let (worker, reporter, run) = (self.hello.worker, Some(self.reporter), self.runs);
-        Some(Current { task, worker, attempt, claim, reporter, run })
+        Some(Current { task, worker, attempt, claim, reporter, run, is_item: false })
     }
 
     /// Whether the task was not taken back.

@@ -9,7 +9,8 @@
 use std::error::Error;
 use std::fmt;
 
-use procpool::{ProcessPoolExecutor, RunError, WorkerOutput};
+use futures::StreamExt;
+use procpool::{ProcessPoolExecutor, RunError, StartMethod, WorkerOutput};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -150,6 +151,54 @@ async fn a_panic_brings_message_location_and_backtrace_and_the_worker_lives() {
     assert!(text.contains("pool::task_errors::panic_saying"), "{text}");
     assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), before);
     assert_eq!(pool.stats().worker_deaths, 0);
+}
+
+extern "C" fn callback(number: u32) {
+    assert!(number != 1, "in a callback");
+}
+
+/// As a C library does.
+fn call_back(number: u32) -> u32 {
+    callback(number);
+    number
+}
+
+struct PanicsInTurn;
+
+impl Drop for PanicsInTurn {
+    fn drop(&mut self) {
+        panic!("in turn");
+    }
+}
+
+fn panic_twice() {
+    let _guard = PanicsInTurn;
+    panic!("at first");
+}
+
+procpool::register!(call_back, panic_twice);
+
+#[tokio::test]
+async fn a_panic_that_ends_its_worker_is_told_as_one() {
+    // scenarios 25 and 26
+    for start_method in [StartMethod::Spawn, StartMethod::ForkServer] {
+        let pool = builder().start_method(start_method).build().unwrap();
+        let before = in_time(pool.run(pid, ())).await.unwrap();
+        let error = in_time(pool.run(call_back, 1)).await.unwrap_err();
+        assert_eq!(panic_message(&error), "in a callback");
+        let panic = error.panic().unwrap();
+        assert!(panic.location().unwrap().contains("task_errors.rs:"), "{panic}");
+        assert!(panic.backtrace().contains("call_back"), "{}", panic.backtrace());
+        let error = in_time(pool.run(panic_twice, ())).await.unwrap_err();
+        assert_eq!(panic_message(&error), "in turn");
+        assert_ne!(in_time(pool.run(pid, ())).await.unwrap(), before, "another worker is there");
+        assert_eq!(pool.stats().worker_deaths, 2);
+    }
+    // Of items that are run together the worker cannot answer for one alone.
+    let pool = pool();
+    let results: Vec<_> = in_time(pool.map(call_back, [0, 1, 2]).chunksize(3).collect()).await;
+    let [Ok(0), Err(error), Ok(2)] = &results[..] else { panic!("{results:?}") };
+    assert!(error.is_worker_death() && !error.is_panic(), "{error}");
 }
 
 #[tokio::test]
