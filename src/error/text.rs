@@ -10,6 +10,12 @@ pub(crate) fn unregistered(function: &str) -> String {
              + step }}), (41, step))`"
         );
     }
+    if is_pointer(function) {
+        return format!(
+            "a pointer of the type `{function}` does not tell which function it is, so none is \
+             registered for it; pass the function itself, by its path"
+        );
+    }
     let FunctionPath { crate_name, path, is_local } = FunctionPath::new(function);
     let place = match crate_name {
         Some(_) if is_local => " beside it".to_owned(),
@@ -19,6 +25,12 @@ pub(crate) fn unregistered(function: &str) -> String {
     format!(
         "the function `{function}` is not registered; add `procpool::register!({path});`{place}"
     )
+}
+
+/// Whether this is the name of a type such as `fn(u64) -> u64`.
+fn is_pointer(function: &str) -> bool {
+    let is_first = |before: &str| before.is_empty() || before.ends_with(' ');
+    function.split_once("fn(").is_some_and(|(before, _)| is_first(before) && !before.contains("::"))
 }
 
 // A `main` that returns an error, and `unwrap`, print its `Debug`: so that has to say what to do.
@@ -33,3 +45,20 @@ macro_rules! debug_as_text {
 }
 
 pub(crate) use debug_as_text;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_are_told_from_functions() {
+        for pointer in
+            ["fn(u32) -> a::B", "unsafe fn()", "for<'a> fn(&'a str)", "extern \"C\" fn()"]
+        {
+            assert!(is_pointer(pointer), "{pointer}");
+        }
+        for function in ["a::largest<fn(u32) -> u32>", "a::twice<u8, fn()>", "a::square"] {
+            assert!(!is_pointer(function), "{function}");
+        }
+    }
+}

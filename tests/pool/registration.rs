@@ -281,6 +281,8 @@ async fn the_error_of_an_unregistered_function_names_the_line_to_add() {
     let line = "`procpool::register!(crate::registration::strangers::stranger);` beside it, in the \
         crate `pool`";
     assert!(error.to_string().contains(line), "{error}");
+    let error = pool.try_submit(strangers::stranger as fn(u32) -> u32, 1).unwrap_err().to_string();
+    assert!(error.contains("`fn(u32) -> u32` does not tell which function it is"), "{error}");
     // A closure is no item that could be registered; `task!` makes one of it.
     let error = pool.try_submit(|number: u32| number, 1).unwrap_err();
     assert!(error.is_unregistered(), "{error}");
