@@ -52,9 +52,7 @@ mod tests {
 
     #[test]
     fn pointers_are_told_from_functions() {
-        for pointer in
-            ["fn(u32) -> a::B", "unsafe fn()", "for<'a> fn(&'a str)", "extern \"C\" fn()"]
-        {
+        for pointer in ["fn(u32) -> a::B", "for<'a> fn(&'a str)", "extern \"C\" fn()"] {
             assert!(is_pointer(pointer), "{pointer}");
         }
         for function in ["a::largest<fn(u32) -> u32>", "a::twice<u8, fn()>", "a::square"] {
