@@ -16,6 +16,9 @@ use std::sync::OnceLock;
 use common::{ProgramCopy, fixture, printed};
 
 const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+/// What is on the way is counted for each user, so not all tests are the same one.
+const AS_SECOND: [&str; 4] = ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups"];
+const AS_THIRD: [&str; 4] = ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups"];
 /// In a PID namespace, with the `/proc` of another one.
 const UNNAMED: [&str; 4] = ["unshare", "--pid", "--fork", "--kill-child"];
 const METHODS: [&str; 2] = ["spawn", "fork"];
@@ -44,10 +47,10 @@ fn can(words: &[&str]) -> bool {
 }
 
 /// Root may open what others have, so it is another user.
-fn as_nobody() -> &'static [&'static str] {
+fn as_user(user: &'static [&'static str]) -> &'static [&'static str] {
     static CAN: OnceLock<bool> = OnceLock::new();
     let can = CAN.get_or_init(|| can(&[&AS_NOBODY[..], &["true"]].concat()));
-    if *can { &AS_NOBODY } else { &[] }
+    if *can { user } else { &[] }
 }
 
 #[tokio::test]
@@ -55,9 +58,23 @@ async fn a_service_that_is_not_dumpable_shares_memory() {
     let program = program("undumpable");
     for method in METHODS {
         for how in ["dumpable", "undumpable"] {
-            let told = run(as_nobody(), &program, &format!("{how} {method} all")).await;
+            let told = run(as_user(&AS_NOBODY), &program, &format!("{how} {method} all")).await;
             assert_eq!(told, "0 of 2 share nothing\n", "{how}, {method}");
         }
+    }
+}
+
+/// More descriptors than a user may have on the way at a time, of whom each process has few.
+#[tokio::test]
+async fn what_cannot_be_sent_is_told_of_and_harms_nothing_else() {
+    if as_user(&AS_THIRD).is_empty() {
+        return;
+    }
+    let program = program("in-flight");
+    for method in METHODS {
+        let told =
+            run(as_user(&AS_THIRD), &program, &format!("undumpable {method} in_flight")).await;
+        assert_eq!(told, "some were not sent, 8 workers\n", "{method}");
     }
 }
 
@@ -69,7 +86,7 @@ async fn a_program_with_a_capability_of_its_file_shares_memory() {
         return;
     }
     for method in METHODS {
-        let told = run(as_nobody(), &program, &format!("capable {method} all")).await;
+        let told = run(as_user(&AS_SECOND), &program, &format!("capable {method} all")).await;
         if told == "dumpable\n" {
             return eprintln!("skipped: capabilities of files have no effect there");
         }
@@ -92,7 +109,7 @@ async fn a_service_whose_proc_is_that_of_another_namespace_shares_memory() {
 /// The first one finds out, and is started once more.
 #[tokio::test]
 async fn workers_of_another_user_share_memory() {
-    if as_nobody().is_empty() {
+    if as_user(&AS_NOBODY).is_empty() {
         return;
     }
     let program = program("other-user");
@@ -113,11 +130,11 @@ async fn workers_in_a_namespace_with_the_proc_outside_share_memory() {
 
 #[tokio::test]
 async fn who_cannot_be_sent_memory_is_told_so() {
-    if as_nobody().is_empty() {
+    if as_user(&AS_NOBODY).is_empty() {
         return;
     }
     let program = program("relay");
-    let told = run(as_nobody(), &program, "undumpable_relay spawn tasks").await;
+    let told = run(as_user(&AS_NOBODY), &program, "undumpable_relay spawn tasks").await;
     assert!(told.starts_with("2 of 2 share nothing\nthe worker cannot open"), "{told}");
     assert_eq!(told.matches("which its `worker_command` has to hand on as it is").count(), 2);
 }

@@ -62,7 +62,7 @@ impl Channel {
         self.0.try_io(Interest::WRITABLE, || send_with_descriptors(&self.0, bytes, descriptors))
     }
 
-    /// Waits until something can be sent, and sends it.
+    /// Waits until something can be sent, and sends it, as [`send_memory`] does.
     pub(crate) fn poll_send(
         &self,
         cx: &mut Context<'_>,
@@ -72,7 +72,8 @@ impl Channel {
         let descriptors: Vec<_> = descriptors.iter().map(|fd| *fd as &dyn AsFd).collect();
         loop {
             ready!(self.0.poll_write_ready(cx))?;
-            match self.try_send(bytes, &descriptors) {
+            let attempt = || send_memory(&self.0, bytes, &descriptors);
+            match self.0.try_io(Interest::WRITABLE, attempt) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return Poll::Ready(sent),
             }
@@ -171,6 +172,18 @@ pub(crate) fn send_with_descriptors(
     }
 }
 
+/// As [`send_with_descriptors`], but without them if the processes of this user have too many on
+/// the way. Whoever misses them cannot open what they are of, and says so; without the bytes it
+/// would understand nothing that comes later.
+fn send_memory(socket: impl AsFd, bytes: &[u8], descriptors: &[&dyn AsFd]) -> io::Result<usize> {
+    match send_with_descriptors(&socket, bytes, descriptors) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::TOOMANYREFS) => {
+            send_with_descriptors(&socket, bytes, &[])
+        }
+        sent => sent,
+    }
+}
+
 /// What is sent next, of so many descriptors that wait: a byte alone while there are more than one
 /// message takes. What names memory has many bytes for each that it names.
 fn next_piece(bytes: &[u8], waiting: usize) -> (&[u8], usize) {
@@ -199,7 +212,7 @@ pub(crate) fn send_all_with_descriptors(
     while !bytes.is_empty() {
         let (piece, sent) = next_piece(bytes, waiting.len());
         let some: Vec<_> = waiting[..sent].iter().map(|fd| fd as &dyn AsFd).collect();
-        let count = send_with_descriptors(&socket, piece, &some)?;
+        let count = send_memory(&socket, piece, &some)?;
         (bytes, waiting) = (&bytes[count..], &waiting[sent..]);
     }
     Ok(())
@@ -209,7 +222,7 @@ pub(crate) fn send_all_with_descriptors(
 pub(crate) fn send_descriptors(socket: impl AsFd, descriptors: &[Descriptor]) -> io::Result<()> {
     for some in descriptors.chunks(MOST_FDS) {
         let some: Vec<_> = some.iter().map(|fd| fd as &dyn AsFd).collect();
-        send_with_descriptors(&socket, &[0], &some)?;
+        send_memory(&socket, &[0], &some)?;
     }
     Ok(())
 }
