@@ -410,7 +410,7 @@ fn stranger() {}
 async fn a_pool_with_an_unregistered_initializer_is_not_built() {
     let error = builder().initializer(stranger, ()).build().unwrap_err();
     assert!(error.is_unregistered(), "{error}");
-    assert!(error.to_string().contains("register!(start_failures::stranger)"), "{error}");
+    assert!(error.to_string().contains("register!(crate::stranger)"), "{error}");
 }
 
 // ----- runtimes that lack something -----
