@@ -198,7 +198,7 @@ pub use crate::executor::{
 };
 pub use crate::function::{Callable, TaskFn, ValueForms, marker, value_forms};
 pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
-pub use crate::parent::{OutputLine, StartMethod, WorkerOutput};
+pub use crate::parent::{Cgroup, OutputLine, StartMethod, WorkerOutput};
 pub use crate::pool::task::{Progress, TaskStatus};
 pub use crate::pool::watch::{
     DurationHistogram, Events, PoolEvent, PoolStats, TaskOutcome, TaskOutcomes, WorkerInfo,

@@ -55,9 +55,15 @@ pub struct ResourceLimits {
 /// The limit that most likely has ended a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exceeded {
-    Memory { bytes: u64 },
+    Memory {
+        bytes: u64,
+    },
     CpuTime(Duration),
-    FileSize { bytes: u64 },
+    FileSize {
+        bytes: u64,
+    },
+    /// The memory of its own control group.
+    Cgroup,
 }
 
 impl ResourceLimits {
@@ -199,6 +205,7 @@ impl fmt::Display for Exceeded {
             Self::Memory { bytes } => write!(f, "most likely its memory limit of {bytes} bytes"),
             Self::CpuTime(limit) => write!(f, "CPU time limit of {limit:?}"),
             Self::FileSize { bytes } => write!(f, "file size limit of {bytes} bytes"),
+            Self::Cgroup => f.write_str("no memory left in its own control group"),
         }
     }
 }

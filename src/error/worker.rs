@@ -11,7 +11,7 @@ use crate::wire::role::LOST_PARENT;
 
 /// How a worker process ended when it should not have.
 #[derive(Clone, Debug)]
-pub struct WorkerDeath(Arc<DeathReport>);
+pub struct WorkerDeath(Arc<DeathReport>, OomKill);
 
 #[derive(Clone, Debug)]
 pub(crate) struct DeathReport {
@@ -22,10 +22,19 @@ pub(crate) struct DeathReport {
     pub(crate) stderr_tail: String,
     /// Under which it ran.
     pub(crate) limits: ResourceLimits,
-    /// Whether the kernel has killed a process for want of memory, by its own count.
-    pub(crate) was_oom: Option<bool>,
     /// What the supervisor did to it, or what it did wrong.
     pub(crate) remark: Option<String>,
+}
+
+/// Whether the kernel has killed it for want of memory, by its own count of such kills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OomKill {
+    Unknown,
+    No,
+    /// It has killed somebody of this process's control group.
+    Likely,
+    /// It has killed somebody of the control group that the worker had for itself.
+    InOwnGroup,
 }
 
 /// A process of a pool, by its process id.
@@ -53,7 +62,7 @@ impl fmt::Display for PoolProcess {
 
 impl WorkerDeath {
     pub(crate) fn new(report: DeathReport) -> Self {
-        Self(Arc::new(report))
+        Self(Arc::new(report), OomKill::Unknown)
     }
 
     /// The worker's id in the pool.
@@ -112,7 +121,8 @@ impl WorkerDeath {
     /// It got SIGKILL, and not from its pool, and since it was started Linux has killed a process
     /// in this process's control group for want of memory, which explains no other worker's death:
     /// so it was this one most likely. Linux counts these, and does not say which they were. False
-    /// if it counts none, or if they cannot be seen; then the error's text says which.
+    /// if it counts none, or if they cannot be seen; then the error's text says which. Of a worker
+    /// with a [control group of its own](crate::Builder::cgroup) there is no doubt.
     ///
     /// The limit was most likely that of the container or the systemd unit. Which of its processes
     /// Linux takes is up to [`oom_score_adj`](crate::Builder::oom_score_adj).
@@ -123,12 +133,21 @@ impl WorkerDeath {
     /// }
     /// ```
     pub fn is_out_of_memory(&self) -> bool {
-        self.0.was_oom == Some(true)
+        matches!(self.1, OomKill::Likely | OomKill::InOwnGroup)
     }
 
-    /// What is known of that.
+    /// By the count of a control group that was its own, if there was one.
+    pub(crate) fn in_own_cgroup(self, was_oom: Option<bool>) -> Self {
+        let kill = |was| if was { OomKill::InOwnGroup } else { OomKill::No };
+        let kill = was_oom.map_or(self.1, kill);
+        Self(self.0, kill)
+    }
+
+    /// By what has happened in this process's control group, if there is no better witness.
     pub(crate) fn explain(&mut self, was_oom: bool) {
-        Arc::make_mut(&mut self.0).was_oom = Some(was_oom);
+        if self.1 == OomKill::Unknown {
+            self.1 = if was_oom { OomKill::Likely } else { OomKill::No };
+        }
     }
 
     fn exceeded(&self) -> Option<Exceeded> {
@@ -176,13 +195,16 @@ impl WorkerDeath {
         }
         text.write_str(report.exit.signal.map_or("", signal_hint))?;
         if self.was_killed_from_outside() {
-            text.write_str(match report.was_oom {
-                Some(true) => {
+            text.write_str(match self.1 {
+                OomKill::InOwnGroup => {
+                    ", by the kernel for want of memory in its own control group"
+                }
+                OomKill::Likely => {
                     ", most likely by the kernel for want of memory, as it has killed a process of \
                      this control group for that since this one was started"
                 }
-                Some(false) => "; the kernel has killed none of this control group for its memory",
-                None => "; was the machine out of memory?",
+                OomKill::No => "; the kernel has killed none of this control group for its memory",
+                OomKill::Unknown => "; was the machine out of memory?",
             })?;
         }
         if let Some(reason) = self.loss() {
@@ -246,7 +268,6 @@ mod tests {
             exit,
             stderr_tail: tail.to_owned(),
             limits: ResourceLimits::new(),
-            was_oom: None,
             remark: None,
         })
     }

@@ -95,8 +95,9 @@ impl Builder {
     /// [`worker_command`](Self::worker_command), [`inner_threads`](Self::inner_threads) and the
     /// hooks that run in the server. Everything else is the pool's own. Its
     /// [`after_fork`](Self::after_fork) hooks follow those of the server, its
-    /// [limits](Self::limits) replace those, and its [start timeout](Self::start_timeout) is that
-    /// of the server if that is longer, as a worker may have to wait for the server.
+    /// [limits](Self::limits) and its [`cgroup`](Self::cgroup) replace those, and its
+    /// [start timeout](Self::start_timeout) is that of the server if that is longer, as a worker
+    /// may have to wait for the server.
     pub fn fork_server(mut self, server: &ForkServer) -> Self {
         self.settings.launch.start_method = StartMethod::ForkServer;
         self.settings.fork_server = Some(server.0.clone());

@@ -123,7 +123,6 @@ mod tests {
             exit: Exit { code: Some(code), signal: None },
             stderr_tail: stderr_tail.to_owned(),
             limits: ResourceLimits::new(),
-            was_oom: None,
             remark: None,
         });
         let launch = Launch { program, ..Launch::default() };
@@ -187,7 +186,6 @@ mod tests {
             exit: Exit { code: Some(9), signal: None },
             stderr_tail: "node: bad option: --procpool-worker=0.1.0-0".to_owned(),
             limits: ResourceLimits::new(),
-            was_oom: None,
             remark: None,
         })
     }

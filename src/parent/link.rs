@@ -560,9 +560,9 @@ impl<'a> Link<'a> {
             exit: exit.unwrap_or_default(),
             stderr_tail,
             limits: self.launch.program.limits,
-            was_oom: None,
             remark,
         });
+        let death = death.in_own_cgroup(self.body.was_oom());
         if self.was_ready {
             let is_heard = !matches!(self.stage, LinkStage::Failed(_));
             return Ended::Died { death, is_heard };

@@ -140,7 +140,6 @@ impl Ended {
             exit: Exit::default(),
             stderr_tail: String::new(),
             limits: ResourceLimits::default(),
-            was_oom: None,
             remark: Some("it broke the protocol".to_owned()),
         });
         Self::Died { death, is_heard: true }

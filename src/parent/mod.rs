@@ -2,6 +2,7 @@
 
 mod advice;
 pub(crate) mod birth;
+mod cgroup;
 mod handshake;
 mod inbox;
 mod launch;
@@ -15,6 +16,7 @@ mod sink;
 mod surroundings;
 mod unshared;
 
+pub use self::cgroup::Cgroup;
 pub(crate) use self::handshake::{Handshake, Heard, misplaced};
 pub(crate) use self::inbox::keep_payload;
 pub(crate) use self::launch::Launch;

@@ -7,17 +7,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::base::{OomScore, ResourceLimits};
+use crate::base::{OomScore, ResourceLimits, within};
 use crate::function::{Registry, TestWorker};
+use crate::parent::cgroup::Cgroup;
 use crate::parent::surroundings::Surroundings;
 /// What names a descriptor to a child.
 pub(crate) use crate::sys::descriptor::RawDescriptor;
 use crate::sys::descriptor::pass_on;
 use crate::sys::process::own_command;
+use crate::sys::resources::{OwnCgroup, is_shortage};
 use crate::wire::role::{Flag, Role};
 
 /// A program with its circumstances.
@@ -33,6 +36,8 @@ pub(crate) struct Program {
     pub(crate) pass_fds: Vec<RawDescriptor>,
     /// What it may take; it sees to that itself.
     pub(crate) limits: ResourceLimits,
+    /// Each process that is started has such a one for itself.
+    pub(crate) cgroup: Option<Cgroup>,
     /// By which it is taken before this process when memory is short; it sees to that, too.
     pub(crate) oom_score: OomScore,
 }
@@ -83,6 +88,50 @@ macro_rules! program_settings {
         /// ```
         pub fn oom_score_adj(mut self, score: impl Into<Option<i16>>) -> Self {
             self.$($program).+.oom_score = $crate::base::OomScore::new(score.into());
+            self
+        }
+
+        /// A control group (cgroup) of its own for each process that is started, with limits for it
+        /// and all that it starts, together: see [`Cgroup`](crate::Cgroup). The group is there
+        /// before the process runs anything; what is left in it when that ends is killed, be it in
+        /// a session of its own, and the group is removed. `None`: the group of this process, as by
+        /// default.
+        ///
+        /// For Linux with cgroups of version 2, in the part of them that is delegated to this
+        /// process. That is the next group, from its own one upwards, which systemd has marked as
+        /// such (`Delegate=yes`), and in a container that may write to `/sys/fs/cgroup` the one on
+        /// top. If processes are in that very group, this one among them, they are moved to a group
+        /// `service` in it before the first one is started, as the kernel wants limits to be set
+        /// only beside processes. The groups are called `procpool-PID-NUMBER`.
+        ///
+        /// Where nothing is delegated, or not what is to be limited, nothing is started, which
+        /// breaks a pool, and the error says what is missing. A
+        /// [chapter](crate::guide::deploying) shows units of systemd.
+        ///
+        /// The process of a fork server has no group of its own. With a
+        /// [`worker_command`](crate::Builder::worker_command) a start takes a copy of this
+        /// process's page tables, tens of milliseconds for each gigabyte that it has, so that the
+        /// command is in the group before it starts anything.
+        ///
+        /// A task of the same user can move itself to another group, if it may write to the files
+        /// of cgroups. In a [sandbox](crate::Builder::sandbox) it may not.
+        ///
+        /// ```no_run
+        /// # fn render() {}
+        /// # procpool::register!(render);
+        /// # #[tokio::main(flavor = "current_thread")]
+        /// # async fn main() -> Result<(), procpool::BuildError> {
+        /// use procpool::{Cgroup, Process, ProcessPoolExecutor};
+        ///
+        /// let each = Cgroup::new().memory_max(1 << 30).pids_max(32);
+        /// let pool = ProcessPoolExecutor::builder().cgroup(each.clone()).build()?;
+        /// let process = Process::builder(render, ()).cgroup(each).build();
+        /// # drop((pool, process));
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn cgroup(mut self, cgroup: impl Into<Option<$crate::Cgroup>>) -> Self {
+            self.$($program).+.cgroup = cgroup.into();
             self
         }
 
@@ -305,6 +354,37 @@ impl Program {
             (self.oom_score != OomScore::default(), "oom_score_adj"),
         ];
         made.into_iter().find(|(is_made, _)| *is_made).map(|(_, name)| name)
+    }
+
+    /// A control group for one process, if each has one. To make it may block for a moment.
+    pub(crate) fn new_cgroup(&self) -> io::Result<Option<OwnCgroup>> {
+        let rules = self.cgroup.as_ref();
+        let made = rules.map(|rules| OwnCgroup::create(rules.home(), rules.values()));
+        made.transpose().map_err(|error| {
+            if is_shortage(&error) {
+                return error;
+            }
+            io::Error::new(error.kind(), format!("its control group cannot be made: {error}"))
+        })
+    }
+
+    /// Has another program be in its group from its beginning, as it might start something at once.
+    /// This one runs nothing of the user's before its hello, until which it is put there: so its
+    /// start takes no copy of this process's page tables.
+    pub(crate) fn start_in(
+        &self,
+        cgroup: Option<&OwnCgroup>,
+        command: &mut Command,
+    ) -> io::Result<()> {
+        cgroup.filter(|_| self.command.is_some()).map_or(Ok(()), |group| group.start_in(command))
+    }
+
+    /// Waits for a moment until those are removed that nobody needs any more: this program may end.
+    pub(crate) async fn cgroups_removed(&self) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        if self.cgroup.is_some() {
+            let _ = within(PATIENCE, OwnCgroup::removed()).await; // or it is left behind, empty
+        }
     }
 
     pub(crate) fn set_directory(&mut self, directory: &Path) {

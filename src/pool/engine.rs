@@ -63,11 +63,18 @@ pub(crate) fn run(
 ) -> impl Future<Output = ()> + Send {
     let (reports, incoming) = mpsc::channel(BATCH);
     let (commons, own) = (Arc::clone(&engine.commons), Arc::clone(&engine));
-    let mut supervisor =
-        Supervisor::new(commons, own, Arc::clone(&start), launch, hook, runtime, reports);
+    let mut supervisor = Supervisor::new(
+        commons,
+        own,
+        Arc::clone(&start),
+        Arc::clone(&launch),
+        hook,
+        runtime,
+        reports,
+    );
     let next_timeout = supervisor.open();
     engine.helm.begin(supervisor, next_timeout, commands, incoming);
-    drive(Term(engine), start, closed)
+    drive(Term(engine), start, launch, closed)
 }
 
 /// How long there is a task that drives the supervisor. Without it the pool ends.
@@ -79,10 +86,16 @@ impl Drop for Term {
     }
 }
 
-async fn drive(term: Term, start: Arc<dyn Start>, closed: watch::Sender<Option<ShutdownReport>>) {
+async fn drive(
+    term: Term,
+    start: Arc<dyn Start>,
+    launch: Arc<Launch>,
+    closed: watch::Sender<Option<ShutdownReport>>,
+) {
     let Engine { commons, helm } = &*term.0;
     let mut timer = HelmTimer::new(commons.clock);
     poll_fn(|cx| helm.poll(commons, cx, &mut timer)).await;
     start.stop().await;
+    launch.program.cgroups_removed().await;
     closed.send_replace(poll_fn(|cx| helm.poll_end(cx)).await);
 }

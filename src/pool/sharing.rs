@@ -33,7 +33,9 @@ impl Settings {
     fn take_over(&mut self, server: &SharedServer) {
         let theirs = server.launch();
         let limits = self.launch.program.limits.or(theirs.program.limits);
+        let cgroup = self.launch.program.cgroup.take().or_else(|| theirs.program.cgroup.clone());
         self.launch.program = theirs.program.clone();
+        self.launch.program.cgroup = cgroup;
         self.launch.program.limits = limits;
         // Who waits for the server must not have used up its own time before.
         self.launch.start_timeout = self.launch.start_timeout.max(theirs.start_timeout);

@@ -205,6 +205,12 @@ impl ProcessError {
         matches!(self.0.cause, ProcessFailure::Ended { limit: Some(Exceeded::FileSize { .. }), .. })
     }
 
+    /// The process has ended without a result because the kernel has killed somebody in the
+    /// [control group](crate::ProcessBuilder::cgroup) that it had for itself, for want of memory.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self.0.cause, ProcessFailure::Ended { limit: Some(Exceeded::Cgroup), .. })
+    }
+
     /// The arguments or the result could not be encoded or decoded. The message says why, and where
     /// in the value; see [values](crate::guide::values).
     pub fn is_codec(&self) -> bool {

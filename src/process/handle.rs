@@ -108,7 +108,7 @@ impl<R: DeserializeOwned> ProcessHandle<R> {
     fn result(&self, code: i32) -> Result<R, ProcessError> {
         let inner = self.process.0.inner.lock();
         let cause = match inner.reply() {
-            None => ProcessFailure::Ended { code, limit: self.process.0.exceeded(code) },
+            None => ProcessFailure::Ended { code, limit: self.process.0.exceeded(code, &inner) },
             Some(CallReply::Nonsense(error)) => ProcessFailure::Protocol(error.clone()),
             Some(CallReply::Told(outcome, payload)) => {
                 let (outcome, payload) = (*outcome, payload.clone());

@@ -86,6 +86,7 @@ pub(super) async fn run(mut guard: ReapGuard, plan: Plan, authkey: AuthKey) {
         None
     };
     if let Some(code) = reap(&spawned) {
+        program.cgroups_removed().await;
         guard.finish(&spawned, code, reply);
     }
 }
@@ -188,6 +189,7 @@ impl StartedProcess {
         // nobody.
         send_with_descriptors(&ours, &[0], &[&handed[0], &handed[1]])?;
         let leads_group = streams.need_own_group();
+        let cgroup = program.new_cgroup()?;
         let mut command = program.command(Role::Process)?;
         command.stdin(theirs).stdout(Stdio::null()).stderr(streams.stderr());
         if leads_group {
@@ -197,8 +199,10 @@ impl StartedProcess {
         drop(command); // it has the child's end of the socket
         let stderr = child.stderr.take();
         // From here on nothing that fails leaves the child behind.
-        let spawned = SpawnedProcess::new(ChildProcess::new(child, leads_group)?)?;
+        let spawned = ChildProcess::new(child, leads_group)?.within(cgroup);
+        let spawned = SpawnedProcess::new(spawned)?;
         let newborn = Newborn(Some(spawned.clone()));
+        spawned.child.join_cgroup()?; // before it is told anything
         pipes.stderr = stderr.map(ChildStderr::from_std).transpose()?;
         let channel = Channel::new(ours)?;
         Ok(Self { newborn, exit: ExitWatch::new(&spawned.child)?, channel, pipes })

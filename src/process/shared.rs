@@ -55,6 +55,8 @@ pub(super) struct Inner {
     is_joined: bool,
     /// Of a typed call.
     reply: Option<CallReply>,
+    /// The kernel has killed somebody in its own control group for want of memory.
+    was_oom: bool,
 }
 
 enum ProcessStage {
@@ -161,7 +163,15 @@ impl Shared {
     pub(super) fn new(name: String, daemon: bool, authkey: AuthKey, plan: Plan) -> Self {
         let (function, limits) = (plan.function, plan.program.limits);
         let (stage, pipes) = (ProcessStage::Made(Box::new(plan)), Pipes::default());
-        let inner = Inner { stage, closed: false, authkey, pipes, is_joined: false, reply: None };
+        let inner = Inner {
+            stage,
+            closed: false,
+            authkey,
+            pipes,
+            is_joined: false,
+            reply: None,
+            was_oom: false,
+        };
         Self {
             name,
             daemon,
@@ -173,7 +183,11 @@ impl Shared {
     }
 
     /// Which limit has ended it most likely, if one has.
-    pub(super) fn exceeded(&self, code: i32) -> Option<Exceeded> {
+    pub(super) fn exceeded(&self, code: i32, inner: &Inner) -> Option<Exceeded> {
+        const KILLED: i32 = -9;
+        if code == KILLED && inner.was_oom {
+            return Some(Exceeded::Cgroup);
+        }
         self.limits.exceeded(code.checked_neg(), "")
     }
 
@@ -399,6 +413,7 @@ impl Shared {
         let (pid, mut inner) = (child.child.pid(), self.inner.lock());
         let end = (!inner.closed).then(|| Arc::clone(&child.end));
         inner.reply = reply;
+        inner.was_oom = child.child.was_oom() == Some(true);
         inner.pipes.stdin = None;
         let last = std::mem::replace(&mut inner.stage, ProcessStage::Ended { pid, code, end });
         drop(inner);

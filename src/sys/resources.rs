@@ -4,5 +4,5 @@ pub(crate) use super::system::resources::{
     Resource, is_address_space_limited, is_refusal, is_shortage, limit_resource,
 };
 pub(crate) use super::system::{
-    CpuTimer, MemoryCgroup, MemoryGauge, raise_oom_score, resident_memory,
+    CpuTimer, MemoryCgroup, MemoryGauge, OwnCgroup, raise_oom_score, resident_memory,
 };

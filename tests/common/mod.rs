@@ -4,6 +4,8 @@
 
 #[cfg(target_os = "linux")]
 pub(crate) mod cgroup;
+#[cfg(target_os = "linux")]
+pub(crate) mod machine;
 
 use std::future::Future;
 use std::io::{Read, Write};

@@ -496,7 +496,6 @@ impl<'a> StartedServer<'a> {
             exit: exit.unwrap_or_default(),
             stderr_tail,
             limits: ResourceLimits::new(),
-            was_oom: None,
             remark,
         })
     }

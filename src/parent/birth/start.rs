@@ -14,7 +14,7 @@ use crate::error::StartError;
 use crate::parent::birth::orders::{Forked, ServerClient};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::message::{Order, Orders, Why};
-use crate::parent::program::start_child;
+use crate::parent::program::{Program, start_child};
 use crate::parent::sink::FrameSink;
 use crate::sys::descriptor::RoomToStart;
 use crate::sys::memory::MemoryFile;
@@ -22,6 +22,7 @@ use crate::sys::memory::SharedPage;
 use crate::sys::pipe::{ParentPipes, worker_input};
 use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
 /// What a child takes, which is the parent's to ask.
+use crate::sys::resources::OwnCgroup;
 pub(crate) use crate::sys::resources::resident_memory;
 use crate::wire::role::Role;
 
@@ -61,6 +62,12 @@ pub(crate) trait Body: Send {
 
     /// As [`Self::reap`], but nobody asks how it has ended, or waits for it.
     fn reap_later(&mut self);
+
+    /// Of one that is reaped: whether the kernel has killed somebody in its own control group for
+    /// want of memory. `None` if it had none, or that does not tell.
+    fn was_oom(&self) -> Option<bool> {
+        None
+    }
 }
 
 /// A child with its pipes.
@@ -112,16 +119,19 @@ impl Start for Spawn {
 pub(crate) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     let _room = RoomToStart::take()?;
     require_io_driver()?;
+    let cgroup = launch.program.new_cgroup()?;
     let mut command = launch.program.command(Role::Worker)?;
     let (stdin, theirs) = worker_input(launch.sends_memory())?;
     command.stdin(theirs).stdout(Stdio::piped()).stderr(Stdio::piped());
     new_group(&mut command);
+    launch.program.start_in(cgroup.as_ref(), &mut command)?;
     // Not by tokio: if the runtime ended at this moment, its `spawn` would fail after the child was
     // there, and leave it behind.
     let mut child = command.spawn()?;
     let pipes = (child.stdout.take(), child.stderr.take());
     // From here on nothing that fails leaves the child behind.
-    let reaper = Reaper::new(ChildProcess::new(child, true)?)?;
+    let reaper = Reaper::new(ChildProcess::new(child, true)?.within(cgroup))?;
+    reaper.child().join_cgroup()?; // before it is told anything
     let (Some(stdout), Some(stderr)) = pipes else {
         return Err(io::Error::other("the child has no pipes"));
     };
@@ -157,6 +167,10 @@ impl Body for OwnChild {
     fn reap_later(&mut self) {
         drop(self.0.child().reap());
     }
+
+    fn was_oom(&self) -> Option<bool> {
+        self.0.child().was_oom()
+    }
 }
 
 impl Start for ServerClient {
@@ -183,6 +197,7 @@ pub(super) async fn fork(
     orders: &mut Orders,
     without_task: fn() -> io::Error,
 ) -> Result<Spawned, StartError> {
+    let cgroup = new_cgroup(&launch.program).await.map_err(|error| launch.failed(error))?;
     let (mut forking, mut is_late) = (pin!(server.fork(worker, launch.sends_memory())), false);
     let forked = loop {
         tokio::select! {
@@ -197,7 +212,7 @@ pub(super) async fn fork(
         }
     };
     let (forked, pipes) = forked.unwrap_or_else(|| Err(launch.failed(without_task())))?;
-    match ForkedChild::take_over(forked, pipes, server) {
+    match ForkedChild::take_over(forked, cgroup, pipes, server).await {
         // The pool does not count on it any more. By being dropped it is killed.
         Ok(_) if is_late => Err(launch.forked_too_late(forked.pid)),
         Ok(spawned) => Ok(spawned),
@@ -206,6 +221,14 @@ pub(super) async fn fork(
             Err(launch.failed(error))
         }
     }
+}
+
+async fn new_cgroup(program: &Program) -> io::Result<Option<OwnCgroup>> {
+    if program.cgroup.is_none() {
+        return Ok(None);
+    }
+    let program = program.clone();
+    start_child(move || program.new_cgroup()).await
 }
 
 fn interrupted() -> io::Error {
@@ -222,8 +245,21 @@ struct ForkedChild {
 }
 
 impl ForkedChild {
-    fn take_over(forked: Forked, pipes: ParentPipes, server: &ServerClient) -> io::Result<Spawned> {
-        let reaper = Reaper::new(ChildProcess::forked(forked.pid, forked.parent)?)?;
+    /// It joins its group before it is told anything, and so before it runs anything of the
+    /// user's.
+    async fn take_over(
+        forked: Forked,
+        cgroup: Option<OwnCgroup>,
+        pipes: ParentPipes,
+        server: &ServerClient,
+    ) -> io::Result<Spawned> {
+        let joins = cgroup.is_some();
+        let child = ChildProcess::forked(forked.pid, forked.parent)?.within(cgroup);
+        let reaper = Reaper::new(child)?;
+        if joins {
+            let child = Arc::clone(reaper.child());
+            start_child(move || child.join_cgroup()).await?;
+        }
         let body = Self { reaper, forked, server: server.clone(), is_over: false };
         Spawned::new(Box::new(body), pipes, SharedPage::create())
     }
@@ -266,6 +302,10 @@ impl Body for ForkedChild {
         let child = self.reaper.child();
         child.kill(); // what is left of its group
         self.server.reap_later(self.forked, Some(Arc::clone(child)));
+    }
+
+    fn was_oom(&self) -> Option<bool> {
+        self.reaper.child().was_oom()
     }
 }
 

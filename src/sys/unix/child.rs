@@ -15,7 +15,8 @@ use super::adopted::reap_group;
 use super::descriptor::{Descriptor, wait_for_hangup};
 use super::group::group_of;
 use super::kernel::{
-    is_unreaped, open_child, open_process, signal_group, signal_process, status_after_reaping,
+    OwnCgroup, is_unreaped, open_child, open_process, signal_group, signal_process,
+    status_after_reaping,
 };
 
 /// How a process has ended; neither, if that is not known.
@@ -64,6 +65,10 @@ pub(crate) struct ChildProcess {
     /// How it has ended, once that was seen: it may be reaped by others a moment later.
     seen: OnceLock<Exit>,
     state: Mutex<ChildState>,
+    /// What is left in it goes when this is reaped.
+    cgroup: Mutex<Option<OwnCgroup>>,
+    /// What that said of memory.
+    was_oom: OnceLock<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +107,36 @@ impl ChildProcess {
         pidfd: Option<Arc<Descriptor>>,
         leads_group: bool,
     ) -> Self {
-        Self { pid, pidfd, leads_group, seen: OnceLock::new(), state: Mutex::new(state) }
+        Self {
+            pid,
+            pidfd,
+            leads_group,
+            seen: OnceLock::new(),
+            state: Mutex::new(state),
+            cgroup: Mutex::new(None),
+            was_oom: OnceLock::new(),
+        }
+    }
+
+    /// It gets a control group of its own, which it [joins](Self::join_cgroup).
+    pub(crate) fn within(self, cgroup: Option<OwnCgroup>) -> Self {
+        Self { cgroup: Mutex::new(cgroup), ..self }
+    }
+
+    /// Puts it there, as long as it lives; what it starts from now on is there, too. May block for
+    /// some milliseconds.
+    pub(crate) fn join_cgroup(&self) -> io::Result<()> {
+        let state = *self.lock();
+        match &*self.cgroup.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(cgroup) if self.has_its_pid(state) => cgroup.add(self.pid()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Of one that is reaped: whether the kernel has killed somebody in its own control group for
+    /// want of memory. `None` if it had none, or that does not tell.
+    pub(crate) fn was_oom(&self) -> Option<bool> {
+        self.was_oom.get().copied()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -262,6 +296,10 @@ impl ChildProcess {
     }
 
     fn reap_rest(&self) {
+        let cgroup = self.cgroup.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(was_oom) = cgroup.and_then(|cgroup| cgroup.was_oom()) {
+            let _ = self.was_oom.set(was_oom);
+        }
         if self.leads_group {
             reap_group(self.pid, self.pidfd.as_ref());
         }

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::ops::{Range, RangeInclusive};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
@@ -192,6 +193,29 @@ impl MemoryCgroup {
     unreached! {
         limit() -> Option<u64>;
         oom_kills() -> Option<u64>;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum OwnCgroup {}
+
+impl OwnCgroup {
+    pub(crate) fn create<'a>(
+        _parent: Option<&Path>,
+        _values: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> io::Result<Self> {
+        let text = "this system has no control groups";
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
+
+    unreached! {
+        start_in(&mut Command) -> io::Result<()>;
+        add(u32) -> io::Result<()>;
+        was_oom() -> Option<bool>;
+    }
+
+    pub(crate) fn removed() -> impl Future<Output = ()> {
+        std::future::ready(())
     }
 }
 

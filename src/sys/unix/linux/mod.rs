@@ -23,7 +23,7 @@ pub(crate) use self::calls::{
     keeping_error, own_stack, read_now, real_time_signals, set_pipe_size, take_part_in_barriers,
     takes_part_in_barriers,
 };
-pub(crate) use self::cgroup::MemoryCgroup;
+pub(crate) use self::cgroup::{MemoryCgroup, OwnCgroup};
 pub(crate) use self::cpu_timer::CpuTimer;
 pub(crate) use self::huge_pages::{prefer_huge_pages, use_huge_pages};
 pub(crate) use self::lifeline::Lifeline;

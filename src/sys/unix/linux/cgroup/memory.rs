@@ -2,8 +2,10 @@
 //! has no memory, in the older one.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
+
+use super::files::{has, named, number, path, place};
 
 /// The group that this process is in, in the hierarchy that has memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +30,8 @@ impl MemoryCgroup {
 
     /// From what the kernel says of the groups of a process, and of what is mounted where.
     fn find(groups: &str, mounts: &str) -> Option<Self> {
-        let older = path(groups, |names| has(names, "memory"));
-        let is_unified = older.is_none();
-        let path = older.or_else(|| path(groups, str::is_empty))?;
-        let (root, top) = mounts.lines().find_map(|line| mount(line, is_unified))?;
-        let below = Path::new(path).strip_prefix(root).ok().filter(|path| !path.starts_with(".."));
-        // Of a group that is not below what is mounted, that is as near as one gets.
-        let below = below.unwrap_or(Path::new(""));
-        let directory = top.join(below).components().collect(); // no slash at the end
+        let is_unified = path(groups, |names| has(names, "memory")).is_none();
+        let (directory, top) = place(groups, mounts, is_unified)?;
         Some(Self { directory, top, is_unified })
     }
 
@@ -53,44 +49,6 @@ impl MemoryCgroup {
         let file = if self.is_unified { "memory.events" } else { "memory.oom_control" };
         named(&fs::read_to_string(self.directory.join(file)).ok()?, "oom_kill")
     }
-}
-
-/// What stands behind a name, in lines of both.
-fn named(text: &str, name: &str) -> Option<u64> {
-    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines.find(|line| line.0 == name).and_then(|line| number(line.1))
-}
-
-/// `max` is none.
-fn number(text: &str) -> Option<u64> {
-    text.trim().parse().ok()
-}
-
-fn has(names: &str, wanted: &str) -> bool {
-    names.split(',').any(|name| name == wanted)
-}
-
-/// Where this process is in the hierarchy that has such controllers.
-fn path(groups: &str, are_wanted: impl Fn(&str) -> bool) -> Option<&str> {
-    groups.lines().find_map(|line| {
-        let (_number, line) = line.split_once(':')?;
-        let (controllers, path) = line.split_once(':')?;
-        are_wanted(controllers).then_some(path)
-    })
-}
-
-/// Which group is mounted, and where, if this is the hierarchy.
-fn mount(line: &str, is_unified: bool) -> Option<(&str, PathBuf)> {
-    let (place, kind) = line.split_once(" - ")?;
-    let mut kind = kind.split(' ');
-    let is_wanted = match kind.next()? {
-        "cgroup2" => is_unified,
-        "cgroup" => !is_unified && has(kind.nth(1)?, "memory"),
-        _ => false,
-    };
-    let mut place = place.split(' ').skip(3);
-    let (root, point) = (place.next()?, place.next()?);
-    is_wanted.then(|| (root, PathBuf::from(point)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,107 @@
+//! What the control group of a process gives it.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// A control group (cgroup, version 2) for each process, for
+/// [`Builder::cgroup`](crate::Builder::cgroup) and
+/// [`ProcessBuilder::cgroup`](crate::ProcessBuilder::cgroup): its limits hold for a worker and all
+/// that its tasks start, taken together.
+///
+/// Values are written to the files of the group that are [called the same][files].
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), procpool::BuildError> {
+/// use procpool::{Cgroup, ProcessPoolExecutor};
+///
+/// let each = Cgroup::new()
+///     .memory_max(512 << 20) // bytes
+///     .cpu_max(1.5) // CPUs
+///     .pids_max(64) // processes and threads
+///     .set("cpu.weight", 20);
+/// let pool = ProcessPoolExecutor::builder().cgroup(each).build()?;
+/// # drop(pool);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [files]: https://docs.kernel.org/admin-guide/cgroup-v2.html#controllers
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "hand it to `Builder::cgroup` or `ProcessBuilder::cgroup`"]
+pub struct Cgroup {
+    parent: Option<PathBuf>,
+    /// Files with what is written to them, in this order.
+    values: Vec<(Cow<'static, str>, String)>,
+}
+
+impl Cgroup {
+    /// Without limits. Such a group still ends whole: whatever a task has started goes with its
+    /// worker, be it in a session of its own.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `memory.max`: the most bytes that the group may have, with the pages of files that it has
+    /// read or written. When it would have more, and nothing of that can be given back, the kernel
+    /// ends all of it at once (`memory.oom.group`): the task fails, by an error that
+    /// [says so](crate::WorkerDeath::is_out_of_memory), and nobody else is touched.
+    ///
+    /// What is swapped out does not count; where there is swap, also set `memory.swap.max`.
+    pub fn memory_max(self, bytes: u64) -> Self {
+        self.set("memory.max", bytes).set("memory.oom.group", 1)
+    }
+
+    /// `cpu.max`: how many CPUs the group may use, on the average of a tenth of a second; at least
+    /// 0.01. When it has used that up it waits for the next tenth.
+    pub fn cpu_max(self, cpus: f64) -> Self {
+        const PERIOD: f64 = 100_000.0; // microseconds
+        self.set("cpu.max", format_args!("{:.0} {PERIOD:.0}", cpus * PERIOD))
+    }
+
+    /// `pids.max`: the most processes and threads, the worker's own included. Who would be one more
+    /// is not started, by `EAGAIN`. A worker has two threads or three before its task starts any.
+    pub fn pids_max(self, count: u64) -> Self {
+        self.set("pids.max", count)
+    }
+
+    /// Has a value written to a file of the group. What its name begins with is the controller,
+    /// `io` for `io.weight`; that has to be delegated, too. Of two values for one file the later
+    /// one counts.
+    pub fn set(mut self, file: impl Into<Cow<'static, str>>, value: impl Display) -> Self {
+        let file = file.into();
+        self.values.retain(|(name, _)| *name != file);
+        self.values.push((file, value.to_string()));
+        self
+    }
+
+    /// The directory of the group in which those of the processes are made. Default: the one that
+    /// was delegated to this process, see [`Builder::cgroup`](crate::Builder::cgroup).
+    pub fn parent(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.parent = Some(directory.into());
+        self
+    }
+
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.parent.as_deref()
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        self.values.iter().map(|(file, value)| (&**file, &**value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_the_kernel_reads_them() {
+        let group = Cgroup::new().memory_max(1 << 20).cpu_max(1.5).pids_max(9).pids_max(10);
+        let values: Vec<_> = group.values().collect();
+        let memory = [("memory.max", "1048576"), ("memory.oom.group", "1")];
+        let others = [("cpu.max", "150000 100000"), ("pids.max", "10")];
+        assert_eq!(values, [memory, others].concat());
+    }
+}
