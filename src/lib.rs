@@ -112,6 +112,7 @@
 //! | have pools in a library for Python, Node or C | [Embedding](guide::embedding) |
 //! | know what a task costs, and make it cost less | [Performance](guide::performance) |
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
+//! | know whether it serves, for a probe | [`ProcessPoolExecutor::health`] |
 //! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
 //! | know when it is over, and why | [`ProcessPoolExecutor::closed`] |
 //! | break it for a reason of your own | [`ProcessPoolExecutor::abort`] |
@@ -201,7 +202,7 @@ pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice,
 pub use crate::parent::{Cgroup, OutputLine, StartMethod, WorkerOutput};
 pub use crate::pool::task::{Progress, TaskStatus};
 pub use crate::pool::watch::{
-    DurationHistogram, Events, PoolEvent, PoolStats, TaskOutcome, TaskOutcomes, WorkerInfo,
+    DurationHistogram, Events, Health, PoolEvent, PoolStats, TaskOutcome, TaskOutcomes, WorkerInfo,
     WorkerState,
 };
 pub use crate::pool::{CloseReason, ExitResult, ExitTypeError, Shutdown, ShutdownReport};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::error::{ResizeError, Subject, SubmitError};
 use crate::executor::ending::Ending;
 use crate::parent::birth::resident_memory;
-use crate::pool::watch::{Events, PoolStats, WorkerInfo};
+use crate::pool::watch::{Events, Health, PoolStats, WorkerInfo};
 use crate::pool::{CloseReason, Force, Pool, Shutdown, ShutdownReport, allowed_workers};
 
 /// A pool of worker processes that run ordinary functions; the counterpart of Python's
@@ -294,7 +294,37 @@ impl ProcessPoolExecutor {
     /// Counts and durations of what has happened so far, and how things stand; see [`PoolStats`].
     pub fn stats(&self) -> PoolStats {
         let commons = &self.pool.commons;
-        commons.view().stats(commons.now())
+        let view = commons.view();
+        view.stats(commons.now(), commons.health(&view))
+    }
+
+    /// Whether the pool serves, and if not, why: for the probes of a service. It looks only: no
+    /// worker is started, no task is run, nobody waits. It works in any thread, and also when the
+    /// pool or its runtime has ended. See [`Health`].
+    ///
+    /// ```
+    /// # fn example(pool: procpool::ProcessPoolExecutor) {
+    /// let health = pool.health();
+    /// let status = if health.is_ready() { 200 } else { 503 };
+    /// println!("{status} {health}"); // 200 ready
+    /// # }
+    /// ```
+    pub fn health(&self) -> Health {
+        let commons = &self.pool.commons;
+        commons.health(&commons.view())
+    }
+
+    /// Whether the pool accepts no more tasks: it was shut down, it is broken, or its runtime has
+    /// ended. Tasks that were accepted before may still run. As
+    /// [`is_closed`](tokio::sync::mpsc::Sender::is_closed) of tokio's channels it looks only.
+    pub fn is_closed(&self) -> bool {
+        self.pool.commons.closed.get().is_some()
+    }
+
+    /// Whether the pool is broken: all of its tasks fail, and it accepts no more. Why, say
+    /// [`health`](Self::health) and [`closed`](Self::closed). It looks only.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.health(), Health::Broken { .. })
     }
 
     /// What happens in the pool from now on, as a stream: workers that come and go, tasks that

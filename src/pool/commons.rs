@@ -14,6 +14,7 @@ use crate::pool::shutdown::CloseReason;
 use crate::pool::task::cell::{TaskCell, TaskStatus};
 use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
+use crate::pool::watch::Health;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Force, Scheduler, Task, Time};
 
@@ -129,6 +130,14 @@ impl Commons {
         drop(view);
         drop(replaced); // only now that nothing is locked
         (started, is_next)
+    }
+
+    /// Whether the pool serves. Who has the view locked may ask, too.
+    pub(crate) fn health(&self, view: &View) -> Health {
+        if let Some(reason) = &*self.over.borrow() {
+            return Health::of_closed(reason, true);
+        }
+        self.closed.get().map_or_else(|| view.health(), |reason| Health::of_closed(reason, false))
     }
 
     /// The first reason counts.

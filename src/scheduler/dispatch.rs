@@ -171,6 +171,21 @@ impl Scheduler {
         too_few || self.starting() < wanted
     }
 
+    /// Whether workers start, or would as soon as they may.
+    pub(crate) fn wants_workers(&self) -> bool {
+        self.starting() > 0 || self.wants_worker()
+    }
+
+    /// The ready workers that stay.
+    pub(crate) fn up(&self) -> usize {
+        self.workers.tally().up as usize
+    }
+
+    /// The workers that do nothing with what they were sent.
+    pub(crate) fn stuck(&self) -> usize {
+        self.workers.tally().stuck as usize
+    }
+
     pub(super) fn starting(&self) -> usize {
         self.workers.tally().starting as usize
     }

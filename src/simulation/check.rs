@@ -183,7 +183,10 @@ impl Play<'_> {
         if self.was_abandoned {
             return Ok(());
         }
-        let stats = self.engine.commons.view().stats(self.engine.commons.now());
+        let commons = &self.engine.commons;
+        let view = commons.view();
+        let stats = view.stats(commons.now(), commons.health(&view));
+        drop(view);
         let left = (stats.waiting, stats.running, stats.workers);
         ensure!(left == (0, 0, 0), "{left:?} wait, run, and work in a pool that has ended");
         let over = stats.completed + stats.failed + stats.cancelled;

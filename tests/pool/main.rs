@@ -17,6 +17,7 @@ mod deadline;
 mod events;
 mod force;
 mod handles;
+mod health;
 mod helm;
 mod labels;
 mod map;

@@ -21,6 +21,10 @@ pub(crate) struct Observer {
     pub(crate) feed: Feed,
     /// Of the tasks that have one, from when they are sent until they are over.
     pub(crate) labels: HashMap<TaskId, Arc<str>>,
+    /// A worker has become ready.
+    pub(crate) has_been_ready: bool,
+    /// Why the last start has failed, if it has; for people to read.
+    pub(crate) start_failure: Option<String>,
     /// Of memory that is not shared.
     has_warned: bool,
 }
@@ -36,7 +40,16 @@ impl Observer {
     pub(crate) fn new(name: String) -> Self {
         let (processes, metrics) = (BTreeMap::new(), Metrics::default());
         let (feed, labels) = (Feed::default(), HashMap::new());
-        Self { name, processes, metrics, feed, labels, has_warned: false }
+        Self {
+            name,
+            processes,
+            metrics,
+            feed,
+            labels,
+            has_been_ready: false,
+            start_failure: None,
+            has_warned: false,
+        }
     }
 
     // ----- workers -----
@@ -51,6 +64,8 @@ impl Observer {
         log::debug!("{}: {worker} is ready", self.name);
         self.feed.push(|| PoolEvent::WorkerReady { worker });
         self.metrics.worker_ready(now, worker);
+        self.has_been_ready = true;
+        self.start_failure = None;
     }
 
     /// Everything works without, but slower, so that somebody should know.
@@ -102,6 +117,11 @@ impl Observer {
                 PoolEvent::WorkerNotStarted { worker, reason: error.to_string() }
             }
         });
+        if let Ended::NotStarted(error) = ended
+            && !seen.is_some_and(was_told_to_go)
+        {
+            self.start_failure = Some(error.to_string());
+        }
         self.metrics.worker_left(now, worker, seen.and_then(|seen| seen.running_since));
         self.processes.remove(&worker)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{TaskId, WorkerId};
+use crate::pool::watch::health::Health;
 use crate::pool::watch::metrics::{DurationHistogram, TaskOutcomes};
 use crate::pool::watch::observer::Observer;
 use crate::scheduler::{Scheduler, Time, WorkerStage};
@@ -23,6 +24,24 @@ impl View {
     pub(crate) fn abandon(&mut self, tasks: u64) {
         self.observer.metrics.outcomes.shut_down += tasks;
         self.scheduler.abandon(tasks);
+    }
+
+    /// Of a pool that accepts tasks.
+    pub(crate) fn health(&self) -> Health {
+        let (workers_ready, stuck) = (self.scheduler.up(), self.scheduler.stuck());
+        let wants_workers = self.scheduler.wants_workers();
+        match &self.observer.start_failure {
+            Some(reason) if wants_workers => Health::Degraded {
+                workers_ready,
+                reason: format!("a worker did not start: {reason}"),
+            },
+            _ if stuck > 0 => {
+                let reason = format!("workers that do nothing with what they were sent: {stuck}");
+                Health::Degraded { workers_ready, reason }
+            }
+            _ if wants_workers && !self.observer.has_been_ready => Health::Starting,
+            _ => Health::Ready,
+        }
     }
 
     /// The workers, but for their memory.
@@ -53,7 +72,7 @@ impl View {
         workers.collect()
     }
 
-    pub(crate) fn stats(&self, now: Time) -> PoolStats {
+    pub(crate) fn stats(&self, now: Time, health: Health) -> PoolStats {
         let counts = self.scheduler.counts();
         let metrics = &self.observer.metrics;
         let workers = self.workers(now);
@@ -65,6 +84,7 @@ impl View {
         let running_since = |worker| self.scheduler.worker(worker)?.running_since;
         let (min_workers, max_workers) = self.scheduler.size();
         PoolStats {
+            health,
             submitted: counts.submitted,
             completed: counts.completed,
             failed: counts.failed,
@@ -155,6 +175,8 @@ pub enum WorkerState {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct PoolStats {
+    /// Whether it serves; see [`health`](crate::ProcessPoolExecutor::health).
+    pub health: Health,
     /// Tasks that were accepted so far.
     pub submitted: u64,
     /// Tasks that ran to their end so far: they returned or panicked, or their values could not be
