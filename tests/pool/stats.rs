@@ -76,7 +76,7 @@ async fn a_new_pool_has_counted_nothing() {
     assert_eq!((stats.submitted, stats.worker_starts, stats.retries), (0, 0, 0));
     assert_eq!(stats.outcomes, TaskOutcomes::default());
     assert_eq!((stats.run_time.count(), stats.wait_time.count()), (0, 0));
-    assert!(stats.utilisation.abs() < 1e-9);
+    assert!(stats.utilization.abs() < 1e-9);
 }
 
 #[tokio::test]
@@ -199,20 +199,20 @@ async fn run_times_of_tasks_whose_results_come_together_are_told_apart() {
 }
 
 #[tokio::test]
-async fn utilisation_is_the_share_of_time_that_tasks_ran() {
+async fn utilization_is_the_share_of_time_that_tasks_ran() {
     let (pool, gate) = (pool_of(1), Gate::new().await);
     in_time(pool.ready()).await.unwrap();
     let handle = pool.submit(hold, gate.port()).await.unwrap();
     let held = gate.arrival().await;
-    wait_until("a running task counts", || pool.stats().utilisation > 0.5).await;
+    wait_until("a running task counts", || pool.stats().utilization > 0.5).await;
     drop(held);
     in_time(handle).await.unwrap();
-    wait_until("idle time counts", || pool.stats().utilisation < 0.5).await;
-    let utilisation = pool.stats().utilisation;
-    assert!(utilisation > 0.0, "{utilisation}");
+    wait_until("idle time counts", || pool.stats().utilization < 0.5).await;
+    let utilization = pool.stats().utilization;
+    assert!(utilization > 0.0, "{utilization}");
     in_time(pool.shutdown()).await;
-    let utilisation = pool.stats().utilisation;
-    assert!(utilisation > 0.0 && utilisation <= 1.0, "{utilisation}");
+    let utilization = pool.stats().utilization;
+    assert!(utilization > 0.0 && utilization <= 1.0, "{utilization}");
     let (first, second) = (pool.stats(), pool.stats());
     assert_eq!(first, second, "nothing moves in a closed pool");
 }
@@ -222,11 +222,11 @@ async fn the_time_of_a_task_that_is_killed_counts_as_used() {
     let (pool, gate) = (pool_of(1), Gate::new().await);
     let handle = pool.submit(hold, gate.port()).await.unwrap();
     let _held = gate.arrival().await;
-    wait_until("it has run for long", || pool.stats().utilisation > 0.5).await;
+    wait_until("it has run for long", || pool.stats().utilization > 0.5).await;
     handle.abort();
     in_time(handle).await.unwrap_err();
     assert_eq!(pool.stats().workers, 0);
-    assert!(pool.stats().utilisation > 0.5, "{:?}", pool.stats());
+    assert!(pool.stats().utilization > 0.5, "{:?}", pool.stats());
     assert_eq!(pool.stats().run_time.count(), 0);
 }
 

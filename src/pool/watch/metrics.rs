@@ -57,7 +57,7 @@ impl Metrics {
     }
 
     /// The share of their time that ready workers have spent running tasks.
-    pub(crate) fn utilisation(
+    pub(crate) fn utilization(
         &self,
         now: Time,
         running_since: impl Fn(WorkerId) -> Option<Time>,
@@ -305,15 +305,15 @@ mod tests {
     }
 
     #[test]
-    fn utilisation_counts_what_ran_and_what_runs() {
+    fn utilization_counts_what_ran_and_what_runs() {
         let mut metrics = Metrics::default();
-        assert!(metrics.utilisation(seconds(5), |_| None).abs() < 1e-9, "nobody was ready");
+        assert!(metrics.utilization(seconds(5), |_| None).abs() < 1e-9, "nobody was ready");
         metrics.worker_ready(seconds(10), W);
         metrics.task_replied(W, nanos(seconds(2)));
-        assert!((metrics.utilisation(seconds(20), |_| None) - 0.2).abs() < 1e-9);
-        assert!((metrics.utilisation(seconds(20), |_| Some(seconds(17))) - 0.5).abs() < 1e-9);
+        assert!((metrics.utilization(seconds(20), |_| None) - 0.2).abs() < 1e-9);
+        assert!((metrics.utilization(seconds(20), |_| Some(seconds(17))) - 0.5).abs() < 1e-9);
         metrics.worker_left(seconds(20), W, Some(seconds(15)));
-        assert!((metrics.utilisation(seconds(99), |_| None) - 0.7).abs() < 1e-9);
+        assert!((metrics.utilization(seconds(99), |_| None) - 0.7).abs() < 1e-9);
     }
 
     #[test]
@@ -326,7 +326,7 @@ mod tests {
             metrics.task_replied(W, u64::MAX);
             metrics.task_replied(WorkerId(3), u64::MAX); // never heard of
         }
-        assert!((metrics.utilisation(seconds(20), |_| None) - 0.5).abs() < 1e-9);
-        assert!(metrics.utilisation(seconds(10), |_| None).abs() < 1e-9, "no time has passed");
+        assert!((metrics.utilization(seconds(20), |_| None) - 0.5).abs() < 1e-9);
+        assert!(metrics.utilization(seconds(10), |_| None).abs() < 1e-9, "no time has passed");
     }
 }

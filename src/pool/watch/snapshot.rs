@@ -108,7 +108,7 @@ impl View {
             worker_restarts: counts.worker_restarts,
             worker_deaths: counts.worker_deaths,
             start_failures: counts.start_failures,
-            utilisation: metrics.utilisation(now, running_since),
+            utilization: metrics.utilization(now, running_since),
         }
     }
 }
@@ -169,7 +169,7 @@ pub enum WorkerState {
 /// println!("{} tasks wait, {} workers run", stats.waiting, stats.workers);
 /// println!("{} tasks have panicked", stats.outcomes.panicked);
 /// println!("99 % began within {:?}", stats.wait_time.percentile(99.0));
-/// println!("workers are busy {:.0} % of their time", stats.utilisation * 100.0);
+/// println!("workers are busy {:.0} % of their time", stats.utilization * 100.0);
 /// # }
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -234,5 +234,5 @@ pub struct PoolStats {
     pub start_failures: u64,
     /// The share of their time that workers spent running tasks so far, from 0 to 1. Their time
     /// begins when they are initialised, and ends when they are told to leave or die.
-    pub utilisation: f64,
+    pub utilization: f64,
 }
