@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::error::{ResizeError, Subject, SubmitError};
 use crate::executor::ending::Ending;
 use crate::parent::birth::resident_memory;
-use crate::pool::watch::{Events, Health, PoolStats, WorkerInfo};
+use crate::pool::watch::{Events, FunctionStats, Health, PoolStats, WorkerInfo};
 use crate::pool::{CloseReason, Force, Pool, Shutdown, ShutdownReport, allowed_workers};
 
 /// A pool of worker processes that run ordinary functions; the counterpart of Python's
@@ -298,6 +298,23 @@ impl ProcessPoolExecutor {
         view.stats(commons.now(), commons.health(&view))
     }
 
+    /// Counts and durations by function, of those that have had tasks so far, in the order of their
+    /// names. The [`events`](Self::events) tell of single tasks.
+    ///
+    /// ```
+    /// # fn example(pool: procpool::ProcessPoolExecutor) {
+    /// for function in pool.functions() {
+    ///     let (name, panicked) = (function.name, function.outcomes.panicked);
+    ///     println!("{name}: {} begun, {panicked} panicked", function.begun);
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// A chunk of a [`map`](Self::map) counts as one task, as in [`stats`](Self::stats).
+    pub fn functions(&self) -> Vec<FunctionStats> {
+        self.pool.commons.view().functions()
+    }
+
     /// Whether the pool serves, and if not, why: for the probes of a service. It looks only: no
     /// worker is started, no task is run, nobody waits. It works in any thread, and also when the
     /// pool or its runtime has ended. See [`Health`].
@@ -358,9 +375,13 @@ impl ProcessPoolExecutor {
 
 impl fmt::Debug for ProcessPoolExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let commons = &self.pool.commons;
+        let (workers, waiting, running) = commons.view().load(commons.now());
         f.debug_struct("ProcessPoolExecutor")
             .field("name", &self.name())
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
+            .field("workers", &workers)
+            .field("waiting", &waiting)
+            .field("running", &running)
+            .finish()
     }
 }

@@ -140,6 +140,7 @@ async fn each_retry_is_counted() {
     let stats = pool.stats();
     assert_eq!((stats.retries, stats.submitted, stats.worker_deaths), (3, 2, 4));
     assert_eq!(stats.run_time.count(), 1, "those that died have not told how long they ran");
+    assert_eq!(stats.lost_time.count(), 4, "each attempt that died");
     assert_eq!(stats.wait_time.count(), 2, "a retry does not wait again");
 }
 
@@ -228,6 +229,65 @@ async fn the_time_of_a_task_that_is_killed_counts_as_used() {
     assert_eq!(pool.stats().workers, 0);
     assert!(pool.stats().utilization > 0.5, "{:?}", pool.stats());
     assert_eq!(pool.stats().run_time.count(), 0);
+    let lost_time = pool.stats().lost_time;
+    assert_eq!(lost_time.count(), 1);
+    assert!(lost_time.sum() > Duration::ZERO && lost_time.sum() < LIMIT, "{lost_time:?}");
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_task_that_dies_has_lost_no_time() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let running = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let waiting = pool.submit(pid, ()).await.unwrap();
+    let own = rustix::process::Pid::from_raw(held.pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
+    assert!(in_time(running).await.unwrap_err().is_worker_death());
+    in_time(waiting).await.unwrap();
+    assert_eq!((pool.stats().lost_time.count(), pool.stats().run_time.count()), (1, 1));
+}
+
+#[tokio::test]
+async fn each_function_has_its_figures() {
+    let pool = pool_of(1);
+    assert!(pool.functions().is_empty());
+    for size in [1, 2, 3] {
+        in_time(pool.run(bytes, size)).await.unwrap();
+    }
+    in_time(pool.task(exit_now, ()).retries(1).run()).await.unwrap_err();
+    in_time(pool.run(panic_now, ())).await.unwrap_err();
+    let expired = pool.task(pid, ()).deadline(Instant::now());
+    in_time(expired.run()).await.unwrap_err();
+    let functions = pool.functions();
+    assert!(functions.is_sorted_by_key(|function| function.name));
+    let of = |name: &str| functions.iter().find(|found| found.name.ends_with(name)).unwrap();
+    let (bytes, exit, panic) = (of("::stats::bytes"), of("::exit_now"), of("::panic_now"));
+    assert_eq!((bytes.begun, bytes.outcomes.returned), (3, 3));
+    assert_eq!((bytes.run_time.count(), bytes.lost_time.count()), (3, 0));
+    assert_eq!((exit.begun, exit.outcomes.worker_died), (1, 1), "a retry does not begin again");
+    assert_eq!((exit.run_time.count(), exit.lost_time.count()), (0, 2));
+    assert_eq!((panic.begun, panic.outcomes.panicked, panic.run_time.count()), (1, 1, 1));
+    let stats = pool.stats();
+    let sum: u64 = functions.iter().map(|function| function.run_time.count()).sum();
+    assert_eq!((stats.run_time.count(), sum), (4, 4));
+    assert_eq!(outcomes(&pool).returned, 3);
+}
+
+#[tokio::test]
+async fn a_pool_is_shown_in_a_line() {
+    let (pool, gate) = (builder(1).name("thumbs").build().unwrap(), Gate::new().await);
+    let shown = |workers, waiting, running| {
+        format!(
+            "ProcessPoolExecutor {{ name: \"thumbs\", workers: {workers}, waiting: {waiting}, \
+             running: {running} }}"
+        )
+    };
+    assert_eq!(format!("{pool:?}"), shown(0, 0, 0));
+    drop(pool.submit(hold, gate.port()).await.unwrap());
+    let _held = gate.arrival().await;
+    drop(pool.submit(pid, ()).await.unwrap());
+    wait_until("it is queued", || pool.stats().waiting == 1).await;
+    assert_eq!(format!("{pool:?}"), shown(1, 1, 1));
 }
 
 #[tokio::test]

@@ -198,15 +198,15 @@ impl Supervisor {
         &mut self,
         observer: &mut Observer,
         task: TaskId,
-        outcome: Outcome,
-        payload: Payload,
+        run_time: u64,
+        (outcome, payload): (Outcome, Payload),
     ) {
         if let Some(entry) = self.take(task) {
             if !self.death_streaks.is_empty() {
                 self.death_streaks.survived(entry.cell().function());
             }
             let resolution = entry.delivered(outcome, payload, self.launch.max_payload);
-            self.finish(observer, entry, resolution);
+            self.finish(observer, entry, resolution, Some(run_time));
         }
     }
 
@@ -225,11 +225,18 @@ impl Supervisor {
             Failure::ShutDown => Cause::ShutDown,
         };
         let error = entry.failed(cause);
-        self.finish(observer, entry, Err(error));
+        self.finish(observer, entry, Err(error), None);
     }
 
-    fn finish(&mut self, observer: &mut Observer, entry: Entry, resolution: Resolution) {
-        observer.task_finished(entry.cell(), &resolution);
+    /// `ran` is how long, if its worker says so.
+    fn finish(
+        &mut self,
+        observer: &mut Observer,
+        entry: Entry,
+        resolution: Resolution,
+        ran: Option<u64>,
+    ) {
+        observer.task_finished(entry.cell(), &resolution, ran);
         self.resolved.push((entry, resolution));
     }
 

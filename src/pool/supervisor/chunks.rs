@@ -38,8 +38,8 @@ impl Supervisor {
                 let (task, ran) = (header.task, Duration::from_nanos(run_time));
                 if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
                     view.observer.task_replied(worker, run_time);
-                    let (outcome, nothing) = (Outcome::Returned, Payload::default());
-                    self.deliver(&mut view.observer, header.task, outcome, nothing);
+                    let nothing = (Outcome::Returned, Payload::default());
+                    self.deliver(&mut view.observer, header.task, run_time, nothing);
                 }
             }
             Receipt::Lie => view.scheduler.misbehaved(now, worker),

@@ -11,6 +11,7 @@ use crate::memory::page::ClaimBoard;
 use crate::parent::Outlet;
 use crate::parent::message::{Ended, Message, ProgressMessage, Reply, Report};
 use crate::pool::commons::Command;
+use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{End, Scheduler, StartFailureKind, Time, Verdict, WorkerStage};
 use crate::wire::message::{ChunkReplyHeader, Kind, ReplyHeader};
@@ -171,7 +172,7 @@ impl Supervisor {
                 let ran = Duration::from_nanos(run_time);
                 if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
                     view.observer.task_replied(worker, run_time);
-                    self.deliver(&mut view.observer, task, outcome, payload);
+                    self.deliver(&mut view.observer, task, run_time, (outcome, payload));
                 }
             }
             Reply::Chunk { header, entries } if is_chunk => {
@@ -229,6 +230,12 @@ impl Supervisor {
                 self.death = Some(BrokenCause::WorkerDied(death));
                 self.divide_last(view, now, worker, is_heard);
                 let taken = self.take_back(&view.scheduler, worker, 0);
+                let running_since = seen.and_then(|seen| seen.running_since);
+                if let Some(front) = self.front_entry(&view.scheduler, worker, taken) {
+                    let ran =
+                        running_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+                    view.observer.task_lost(front.cell().function(), ran);
+                }
                 self.blame_function(&view.scheduler, worker, taken);
                 End::Died { taken }
             }
@@ -255,11 +262,16 @@ impl Supervisor {
         self.death = None;
     }
 
+    /// The task that runs in a worker, of whose tasks the last `taken` have not begun.
+    fn front_entry(&self, scheduler: &Scheduler, worker: WorkerId, taken: usize) -> Option<&Entry> {
+        let front = scheduler.pipeline(worker).rev().skip(taken).last();
+        front.and_then(|task| self.ledger.get(task))
+    }
+
     /// A worker has died, and the last `taken` of its tasks had not begun. Of a map only one item
     /// of many is to blame.
     fn blame_function(&mut self, scheduler: &Scheduler, worker: WorkerId, taken: usize) {
-        let front = scheduler.pipeline(worker).rev().skip(taken).last();
-        let entry = front.and_then(|task| self.ledger.get(task));
+        let entry = self.front_entry(scheduler, worker, taken);
         if let Some(entry) = entry.filter(|entry| entry.harvest().is_none()) {
             self.death_streaks.died(entry.cell().function());
         }

@@ -236,7 +236,8 @@ impl Steered for Supervisor {
         // The places of tasks that go with it are not given back, and nobody must wait for one.
         self.commons.close(CloseReason::RuntimeGone);
         let left: Vec<_> = self.ledger.take_all().collect();
-        self.commons.view().abandon(left.len() as u64);
+        let functions: Vec<_> = left.iter().map(|entry| entry.cell().function()).collect();
+        self.commons.view().abandon(&functions);
         for entry in left {
             entry.give_up(Cause::RuntimeGone);
         }

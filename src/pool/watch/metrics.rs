@@ -1,27 +1,44 @@
 //! What the supervisor counts and measures. Nothing is decided by it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
-use crate::base::{WorkerId, nanos};
+use crate::base::WorkerId;
 use crate::error::{CallFailure, Cause};
 use crate::pool::task::cell::Resolution;
+use crate::pool::watch::histogram::DurationHistogram;
 use crate::scheduler::Time;
 
 /// Counts and durations since the pool began.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    pub(crate) outcomes: TaskOutcomes,
+    /// By the positions of the functions; those that have run. What the pool as a whole has counted
+    /// is their sum, so that a task counts once.
+    functions: Vec<Option<Box<Figures>>>,
     pub(crate) retries: u64,
-    pub(crate) run_time: DurationHistogram,
     pub(crate) wait_time: DurationHistogram,
     /// The workers that are ready.
     ready: BTreeMap<WorkerId, ReadyWorker>,
     /// Of the workers that are not ready any more.
     past: WorkerTime,
+}
+
+/// Of the tasks of one function.
+#[derive(Default)]
+pub(crate) struct Figures {
+    pub(crate) begun: u64,
+    pub(crate) outcomes: TaskOutcomes,
+    pub(crate) run_time: DurationHistogram,
+    pub(crate) lost_time: DurationHistogram,
+}
+
+impl Figures {
+    fn add(&mut self, other: &Self) {
+        self.begun += other.begun;
+        self.outcomes.add(&other.outcomes);
+        self.run_time.add(&other.run_time);
+        self.lost_time.add(&other.lost_time);
+    }
 }
 
 struct ReadyWorker {
@@ -49,8 +66,29 @@ impl Metrics {
         }
     }
 
+    /// Of the function at this position.
+    pub(crate) fn of(&mut self, function: u32) -> &mut Figures {
+        let position = function as usize;
+        if position >= self.functions.len() {
+            self.functions.resize_with(position + 1, || None);
+        }
+        self.functions[position].get_or_insert_default()
+    }
+
+    /// Of each function that has any, with its position.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = (u32, &Figures)> {
+        let figures = (0..).zip(&self.functions);
+        figures.filter_map(|(position, figures)| Some((position, &**figures.as_ref()?)))
+    }
+
+    /// Of all functions.
+    pub(crate) fn sum(&self) -> Figures {
+        let mut sum = Figures::default();
+        self.functions().for_each(|(_, figures)| sum.add(figures));
+        sum
+    }
+
     pub(crate) fn task_replied(&mut self, worker: WorkerId, run_time: u64) {
-        self.run_time.record(run_time);
         if let Some(ready) = self.ready.get_mut(&worker) {
             ready.busy = ready.busy.saturating_add(Duration::from_nanos(run_time));
         }
@@ -180,128 +218,30 @@ impl TaskOutcomes {
             TaskOutcome::ShutDown => &mut self.shut_down,
         } += 1;
     }
-}
 
-/// Many durations, of which only their distribution is kept: exact to one percent, or to a
-/// microsecond where that is more, and up to an hour; a longer one counts as an hour.
-///
-/// ```
-/// # async fn example(pool: procpool::ProcessPoolExecutor) {
-/// let run_time = pool.stats().run_time;
-/// println!("{} tasks, half of them within {:?}", run_time.count(), run_time.percentile(50.0));
-/// # }
-/// ```
-#[derive(Clone, PartialEq)]
-pub struct DurationHistogram(Histogram<u64>);
-
-impl DurationHistogram {
-    const SHORTEST: Duration = Duration::from_micros(1);
-    const LONGEST: Duration = Duration::from_hours(1);
-    const SIGNIFICANT_DIGITS: u8 = 2;
-
-    pub(crate) fn record(&mut self, nanos: u64) {
-        self.0.saturating_record(nanos);
-    }
-
-    /// How many durations there are.
-    pub fn count(&self) -> u64 {
-        self.0.len()
-    }
-
-    /// The shortest one; zero if there is none.
-    pub fn min(&self) -> Duration {
-        Duration::from_nanos(self.0.min())
-    }
-
-    /// Their mean; zero if there is none.
-    pub fn mean(&self) -> Duration {
-        Duration::from_secs_f64(self.0.mean() / 1e9)
-    }
-
-    /// The longest one; zero if there is none.
-    pub fn max(&self) -> Duration {
-        Duration::from_nanos(self.0.max())
-    }
-
-    /// What this percentage of them does not exceed: `percentile(50.0)` is the median. Zero if
-    /// there is none. Less than 0 is taken as 0, and more than 100 as 100.
-    pub fn percentile(&self, percent: f64) -> Duration {
-        Duration::from_nanos(self.0.value_at_percentile(percent.clamp(0.0, 100.0)))
-    }
-}
-
-impl Default for DurationHistogram {
-    fn default() -> Self {
-        let bounds = (nanos(Self::SHORTEST), nanos(Self::LONGEST));
-        let histogram = Histogram::new_with_bounds(bounds.0, bounds.1, Self::SIGNIFICANT_DIGITS);
-        Self(histogram.expect("the bounds are in order"))
-    }
-}
-
-impl fmt::Debug for DurationHistogram {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DurationHistogram")
-            .field("count", &self.count())
-            .field("min", &self.min())
-            .field("mean", &self.mean())
-            .field("p99", &self.percentile(99.0))
-            .field("max", &self.max())
-            .finish()
+    fn add(&mut self, other: &Self) {
+        self.returned += other.returned;
+        self.panicked += other.panicked;
+        self.codec += other.codec;
+        self.too_large += other.too_large;
+        self.worker_died += other.worker_died;
+        self.timed_out += other.timed_out;
+        self.expired += other.expired;
+        self.cancelled += other.cancelled;
+        self.broken += other.broken;
+        self.shut_down += other.shut_down;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::nanos;
 
     const W: WorkerId = WorkerId(1);
 
     fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)
-    }
-
-    /// Whether `found` is `expected`, give or take a percent.
-    fn is_about(found: Duration, expected: Duration) -> bool {
-        found.abs_diff(expected) <= expected / 100 + Duration::from_micros(1)
-    }
-
-    #[test]
-    fn an_empty_histogram_is_all_zero() {
-        let empty = DurationHistogram::default();
-        let all = [empty.min(), empty.mean(), empty.max(), empty.percentile(99.0)];
-        assert_eq!((empty.count(), all), (0, [Duration::ZERO; 4]));
-    }
-
-    #[test]
-    fn a_histogram_is_exact_to_a_percent() {
-        let mut histogram = DurationHistogram::default();
-        for number in 1..=1000 {
-            histogram.record(number * 10_000);
-        }
-        assert_eq!(histogram.count(), 1000);
-        let micros = Duration::from_micros;
-        for (found, expected) in [
-            (histogram.min(), micros(10)),
-            (histogram.mean(), micros(5_005)),
-            (histogram.percentile(50.0), micros(5_000)),
-            (histogram.percentile(99.0), micros(9_900)),
-            (histogram.max(), micros(10_000)),
-        ] {
-            assert!(is_about(found, expected), "{found:?} is not {expected:?}");
-        }
-    }
-
-    #[test]
-    fn a_histogram_takes_any_duration_and_any_percent() {
-        let mut histogram = DurationHistogram::default();
-        for nanos in [0, 1, u64::MAX] {
-            histogram.record(nanos);
-        }
-        assert_eq!((histogram.count(), histogram.min()), (3, Duration::ZERO));
-        assert!(is_about(histogram.max(), Duration::from_hours(1)), "{:?}", histogram.max());
-        for percent in [f64::NAN, f64::NEG_INFINITY, -1.0, 0.0, 1e300, f64::INFINITY] {
-            assert!(histogram.percentile(percent) <= histogram.max(), "{percent}");
-        }
     }
 
     #[test]

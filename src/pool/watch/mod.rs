@@ -2,11 +2,13 @@
 
 pub(super) mod events;
 pub(super) mod health;
+mod histogram;
 mod metrics;
 pub(super) mod observer;
 pub(super) mod snapshot;
 
 pub use self::events::{Events, PoolEvent};
 pub use self::health::Health;
-pub use self::metrics::{DurationHistogram, TaskOutcome, TaskOutcomes};
-pub use self::snapshot::{PoolStats, WorkerInfo, WorkerState};
+pub use self::histogram::DurationHistogram;
+pub use self::metrics::{TaskOutcome, TaskOutcomes};
+pub use self::snapshot::{FunctionStats, PoolStats, WorkerInfo, WorkerState};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::{TaskId, WorkerId, log, nanos};
 use crate::error::BrokenProcessPool;
@@ -140,6 +141,7 @@ impl Observer {
     /// taken back or retried.
     pub(crate) fn task_started(&mut self, now: Time, cell: &TaskCell, first: bool) {
         if first {
+            self.metrics.of(cell.function()).begun += 1;
             self.metrics.wait_time.record(nanos(now).saturating_sub(cell.accepted()));
         }
         if let Some(label) = cell.label() {
@@ -164,9 +166,24 @@ impl Observer {
         self.feed.push(|| PoolEvent::TaskRetried { task, attempt });
     }
 
-    pub(crate) fn task_finished(&mut self, cell: &TaskCell, resolution: &Resolution) {
+    /// Its worker has ended while it ran.
+    pub(crate) fn task_lost(&mut self, function: u32, ran: Duration) {
+        self.metrics.of(function).lost_time.record(nanos(ran));
+    }
+
+    /// `ran` is how long, if its worker says so.
+    pub(crate) fn task_finished(
+        &mut self,
+        cell: &TaskCell,
+        resolution: &Resolution,
+        ran: Option<u64>,
+    ) {
         let outcome = TaskOutcome::of(resolution);
-        self.metrics.outcomes.count(outcome);
+        let figures = self.metrics.of(cell.function());
+        figures.outcomes.count(outcome);
+        if let Some(ran) = ran {
+            figures.run_time.record(ran);
+        }
         self.feed.push(|| PoolEvent::TaskFinished {
             task: cell.id(),
             function: cell.name(),

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{TaskId, WorkerId};
+use crate::function::Registry;
 use crate::pool::watch::health::Health;
-use crate::pool::watch::metrics::{DurationHistogram, TaskOutcomes};
+use crate::pool::watch::histogram::DurationHistogram;
+use crate::pool::watch::metrics::{Figures, TaskOutcome, TaskOutcomes};
 use crate::pool::watch::observer::Observer;
 use crate::scheduler::{Scheduler, Time, WorkerStage};
 
@@ -20,10 +22,12 @@ impl View {
         Self { scheduler, observer: Observer::new(name) }
     }
 
-    /// The pool's runtime has ended, and with it its workers, and so many tasks.
-    pub(crate) fn abandon(&mut self, tasks: u64) {
-        self.observer.metrics.outcomes.shut_down += tasks;
-        self.scheduler.abandon(tasks);
+    /// The pool's runtime has ended, and with it its workers, and tasks of these functions.
+    pub(crate) fn abandon(&mut self, functions: &[u32]) {
+        for function in functions {
+            self.observer.metrics.of(*function).outcomes.count(TaskOutcome::ShutDown);
+        }
+        self.scheduler.abandon(functions.len() as u64);
     }
 
     /// Of a pool that accepts tasks.
@@ -72,9 +76,28 @@ impl View {
         workers.collect()
     }
 
+    /// Workers, tasks that wait, and tasks that run.
+    pub(crate) fn load(&self, now: Time) -> (usize, usize, usize) {
+        (self.workers(now).len(), self.scheduler.waiting(), self.scheduler.running())
+    }
+
+    pub(crate) fn functions(&self) -> Vec<FunctionStats> {
+        let of = |(function, figures): (u32, &Figures)| FunctionStats {
+            name: Registry::global().path(function),
+            begun: figures.begun,
+            outcomes: figures.outcomes,
+            run_time: figures.run_time.clone(),
+            lost_time: figures.lost_time.clone(),
+        };
+        let mut functions: Vec<_> = self.observer.metrics.functions().map(of).collect();
+        functions.sort_by_key(|function| function.name);
+        functions
+    }
+
     pub(crate) fn stats(&self, now: Time, health: Health) -> PoolStats {
         let counts = self.scheduler.counts();
         let metrics = &self.observer.metrics;
+        let Figures { outcomes, run_time, lost_time, .. } = metrics.sum();
         let workers = self.workers(now);
         let in_state = |state| workers.iter().filter(|worker| worker.state == state).count();
         let is_unshared = |worker: &&WorkerInfo| {
@@ -89,12 +112,13 @@ impl View {
             completed: counts.completed,
             failed: counts.failed,
             cancelled: counts.cancelled,
-            outcomes: metrics.outcomes,
+            outcomes,
             retries: metrics.retries,
             waiting: self.scheduler.waiting(),
             running: self.scheduler.running(),
             wait_time: metrics.wait_time.clone(),
-            run_time: metrics.run_time.clone(),
+            run_time,
+            lost_time,
             max_workers,
             min_workers,
             workers: workers.len(),
@@ -161,6 +185,23 @@ pub enum WorkerState {
     Stuck,
 }
 
+/// What has happened so far in a pool to the tasks of one function; see
+/// [`ProcessPoolExecutor::functions`](crate::ProcessPoolExecutor::functions).
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct FunctionStats {
+    /// The name of the function, as in errors and [events](crate::PoolEvent::TaskFinished).
+    pub name: &'static str,
+    /// Tasks that have begun; retries do not count again.
+    pub begun: u64,
+    /// How the tasks ended that are over, those that never began included.
+    pub outcomes: TaskOutcomes,
+    /// As [`PoolStats::run_time`].
+    pub run_time: DurationHistogram,
+    /// As [`PoolStats::lost_time`].
+    pub lost_time: DurationHistogram,
+}
+
 /// A pool at one moment, and what has happened in it so far.
 ///
 /// ```
@@ -198,8 +239,14 @@ pub struct PoolStats {
     /// do before them. Tasks that have begun so far; retries do not count again.
     pub wait_time: DurationHistogram,
     /// How long tasks ran, as measured in the worker, with decoding and encoding. The `completed`
-    /// ones only: of what was killed or died there is no such measure.
+    /// ones only; those that did not come so far are in `lost_time`.
     pub run_time: DurationHistogram,
+    /// How long attempts ran that ended with their worker: it died, or was ended for a timeout, a
+    /// deadline or an abort. As measured by this process, until the worker was gone, so that the
+    /// [grace period](crate::Builder::grace_period) is included. It is a histogram of its own, as a
+    /// few timeouts would hide how long ordinary tasks run; add the two for the time that workers
+    /// have spent.
+    pub lost_time: DurationHistogram,
     /// The most workers that there may be now; see
     /// [`resize`](crate::ProcessPoolExecutor::resize).
     pub max_workers: usize,
