@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::base::{TaskId, WorkerId};
 
 /// Time since the pool began.
@@ -168,7 +170,8 @@ pub enum OnWorkerDeath {
 }
 
 /// Why a worker was told to leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LeaveReason {
     /// The pool ends.

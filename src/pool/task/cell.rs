@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::task::{Poll, Waker};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::sync::Mutex;
@@ -24,7 +25,8 @@ pub(crate) type Resolution = Result<Payload, TaskError>;
 type Callback = Box<dyn FnOnce(&Resolution) + Send>;
 
 /// Where a task stands, in Python's words.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
     /// It has not begun; it can still be cancelled.
     Pending,

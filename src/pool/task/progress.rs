@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
+use serde::Serialize;
+
 use crate::pool::task::waiters::Waiters;
 
 /// How far a task has come, as it [reported](crate::Current::progress) itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Progress {
     /// How much is done, in units of the task's own.

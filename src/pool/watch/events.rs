@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::stream::{self, Stream, StreamExt};
+use serde::Serialize;
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 
 use crate::base::{TaskId, WorkerId};
 use crate::error::{BrokenProcessPool, WorkerDeath};
 use crate::pool::watch::metrics::TaskOutcome;
+use crate::pool::watch::serial;
 use crate::scheduler::LeaveReason;
 
 /// How far a reader may lag behind: some milliseconds of the quickest tasks, minutes of slow ones,
@@ -23,7 +25,11 @@ const CAPACITY: usize = 1024;
 /// it, and exactly one `TaskFinished`. A worker's is `WorkerStarted`, then `WorkerReady` if it came
 /// so far, and one of `WorkerLeft`, `WorkerDied`, `WorkerKilled` and `WorkerNotStarted`; the latter
 /// comes alone if there was not even a process.
-#[derive(Clone, Debug)]
+///
+/// It can be serialized, for a log in JSON or a stream of server-sent events: the word `event` is
+/// among its fields.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PoolEvent {
     /// A worker's process was started. It may be started once more, under the same id, before it is
@@ -69,6 +75,7 @@ pub enum PoolEvent {
     #[non_exhaustive]
     WorkerDied {
         /// Who, and how.
+        #[serde(serialize_with = "serial::death")]
         death: WorkerDeath,
     },
     /// A worker that the pool had told to go has ended without a goodbye: its task was aborted or
@@ -76,6 +83,7 @@ pub enum PoolEvent {
     #[non_exhaustive]
     WorkerKilled {
         /// Who, and how.
+        #[serde(serialize_with = "serial::death")]
         death: WorkerDeath,
     },
     /// A worker has ended before it was initialised, or could not be started at all.
@@ -94,6 +102,7 @@ pub enum PoolEvent {
         /// The name of its function.
         function: &'static str,
         /// What it was [called](crate::TaskBuilder::label), if it was.
+        #[serde(serialize_with = "serial::label")]
         label: Option<Arc<str>>,
     },
     /// A worker has nothing else to do before a task, and begins it. If the worker dies at this
@@ -124,6 +133,7 @@ pub enum PoolEvent {
         /// The name of its function.
         function: &'static str,
         /// What it was [called](crate::TaskBuilder::label), if it was.
+        #[serde(serialize_with = "serial::label")]
         label: Option<Arc<str>>,
         /// How it ended.
         outcome: TaskOutcome,
@@ -132,6 +142,7 @@ pub enum PoolEvent {
     #[non_exhaustive]
     PoolBroken {
         /// Why.
+        #[serde(serialize_with = "serial::broken")]
         error: BrokenProcessPool,
     },
     /// The pool is shut down, by a call or because its last handle was dropped: it accepts no more
@@ -140,6 +151,7 @@ pub enum PoolEvent {
     PoolShutDown,
     /// The reader was too slow, and this many events are lost to it. What follows is complete
     /// again.
+    #[serde(serialize_with = "serial::missed")]
     Missed(u64),
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::error::BrokenProcessPool;
 use crate::pool::shutdown::CloseReason;
 
@@ -16,7 +18,8 @@ use crate::pool::shutdown::CloseReason;
 /// | `Degraded` | yes | if a worker is ready |
 /// | `ShuttingDown` | yes | no |
 /// | `ShutDown`, `RuntimeGone`, `Broken` | no | no |
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Health {
     /// The first workers start, and none has been ready yet. Tasks are accepted, and wait.

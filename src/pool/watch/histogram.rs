@@ -93,7 +93,8 @@ impl DurationHistogram {
         let mut count = 0;
         let up_to = |bound: Duration| {
             // Of the durations that are not told apart the least one decides.
-            let is_within = |nanos| self.counts.lowest_equivalent(nanos) <= bound.as_nanos() as u64;
+            let most = nanos(bound);
+            let is_within = |nanos| self.counts.lowest_equivalent(nanos) <= most;
             while let Some(some) = recorded.next_if(|some| is_within(some.value_iterated_to())) {
                 count += some.count_since_last_iteration();
             }
@@ -182,7 +183,9 @@ mod tests {
         let mut histogram = DurationHistogram::default();
         assert!(histogram.buckets().iter().all(|(_, count)| *count == 0));
         let durations = [0, 9_000, 10_000, 12_000, 3_000_000, 3_000_000, 7_200_000_000_000];
-        durations.iter().for_each(|nanos| histogram.record(*nanos));
+        for nanos in durations {
+            histogram.record(nanos);
+        }
         let buckets = histogram.buckets();
         let up_to = |bound| buckets.iter().find(|(found, _)| *found == bound).unwrap().1;
         for (micros, count) in [(10, 3), (25, 4), (2_500, 4), (5_000, 6), (10_000_000, 6)] {
@@ -195,7 +198,9 @@ mod tests {
     #[test]
     fn the_sum_is_exact_and_an_hour_is_the_most() {
         let mut histogram = DurationHistogram::default();
-        [1, 10, 1_234_567].iter().for_each(|nanos| histogram.record(*nanos));
+        for nanos in [1, 10, 1_234_567] {
+            histogram.record(nanos);
+        }
         assert_eq!(histogram.sum(), Duration::from_nanos(1_234_578));
         let mut other = DurationHistogram::default();
         other.record(u64::MAX);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::base::WorkerId;
 use crate::error::{CallFailure, Cause};
 use crate::pool::task::cell::Resolution;
@@ -125,7 +127,8 @@ impl WorkerTime {
 }
 
 /// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TaskOutcome {
     /// It returned. That what it returned may be an `Err` is not seen by the pool.
@@ -178,7 +181,7 @@ impl TaskOutcome {
 }
 
 /// How many tasks ended in which way; see [`TaskOutcome`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TaskOutcomes {
     /// Tasks that returned.

@@ -5,6 +5,7 @@ pub(super) mod health;
 mod histogram;
 mod metrics;
 pub(super) mod observer;
+mod serial;
 pub(super) mod snapshot;
 
 pub use self::events::{Events, PoolEvent};

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::base::{TaskId, WorkerId};
 use crate::function::Registry;
 use crate::pool::watch::health::Health;
 use crate::pool::watch::histogram::DurationHistogram;
 use crate::pool::watch::metrics::{Figures, TaskOutcome, TaskOutcomes};
 use crate::pool::watch::observer::Observer;
+use crate::pool::watch::serial;
 use crate::scheduler::{Scheduler, Time, WorkerStage};
 
 /// What handles may look at. The supervisor alone changes it.
@@ -137,8 +140,8 @@ impl View {
     }
 }
 
-/// A worker at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A worker at one moment. What is serialized has durations as numbers of seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct WorkerInfo {
     /// Its id in the pool.
@@ -151,10 +154,12 @@ pub struct WorkerInfo {
     /// [`map`](crate::ProcessPoolExecutor::map) has the id of its first item.
     pub task: Option<TaskId>,
     /// What that was [called](crate::TaskBuilder::label), if it was.
+    #[serde(serialize_with = "serial::label")]
     pub label: Option<Arc<str>>,
     /// The results it has delivered, errors that left it alive included.
     pub tasks_completed: u64,
     /// How long ago its process was started.
+    #[serde(serialize_with = "serial::seconds")]
     pub uptime: Duration,
     /// The bytes of RAM that its process takes, without those of processes that it has started.
     /// They are read when [`workers`](crate::ProcessPoolExecutor::workers) is called; `None` if it
@@ -166,7 +171,8 @@ pub struct WorkerInfo {
 }
 
 /// What a worker is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WorkerState {
     /// It starts or runs its initializer.
@@ -187,7 +193,7 @@ pub enum WorkerState {
 
 /// What has happened so far in a pool to the tasks of one function; see
 /// [`ProcessPoolExecutor::functions`](crate::ProcessPoolExecutor::functions).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct FunctionStats {
     /// The name of the function, as in errors and [events](crate::PoolEvent::TaskFinished).
@@ -213,7 +219,12 @@ pub struct FunctionStats {
 /// println!("workers are busy {:.0} % of their time", stats.utilization * 100.0);
 /// # }
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// It can be serialized, for example by `axum::Json(pool.stats())`. Durations are numbers of
+/// seconds then, each histogram has the fields `count`, `sum`, `min`, `mean`, `p50`, `p90`, `p99`,
+/// `max` and `buckets` (each with its bound `le` and a cumulative `count`), and `health` has the
+/// word `state`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PoolStats {
     /// Whether it serves; see [`health`](crate::ProcessPoolExecutor::health).

@@ -1,0 +1,117 @@
+//! What dashboards are sent, and what settings are read from. A binary of its own: beside
+//! `serde_json` other tests would have to say more types.
+
+mod common;
+
+use futures::StreamExt;
+use procpool::{Health, PoolStats, ProcessPoolExecutor, Progress, TaskOutcome};
+use serde_json::{Value, json};
+
+use common::{Gate, exit_now, hold, in_time, pid};
+
+procpool::test_support!();
+procpool::register!(exit_now);
+
+fn json_of(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+fn pool() -> ProcessPoolExecutor {
+    ProcessPoolExecutor::builder().max_workers(1).build().unwrap()
+}
+
+#[test]
+fn the_figures_of_a_pool_have_these_names() {
+    let mut stats = json_of(&PoolStats::default());
+    let run_time = stats["run_time"].take();
+    for histogram in ["wait_time", "lost_time"] {
+        assert_eq!(stats[histogram].take(), run_time);
+    }
+    let outcomes = json!({
+        "returned": 0, "panicked": 0, "codec": 0, "too_large": 0, "worker_died": 0,
+        "timed_out": 0, "expired": 0, "cancelled": 0, "broken": 0, "shut_down": 0,
+    });
+    let expected = json!({
+        "health": { "state": "starting" }, "submitted": 0, "completed": 0, "failed": 0,
+        "cancelled": 0, "outcomes": outcomes, "retries": 0, "waiting": 0, "running": 0,
+        "wait_time": null, "run_time": null, "lost_time": null, "max_workers": 0,
+        "min_workers": 0, "workers": 0, "workers_starting": 0, "workers_idle": 0,
+        "workers_busy": 0, "workers_stopping": 0, "workers_stuck": 0, "workers_unshared": 0,
+        "worker_starts": 0, "worker_restarts": 0, "worker_deaths": 0, "start_failures": 0,
+        "utilization": 0.0,
+    });
+    assert_eq!(stats, expected);
+    let mut names: Vec<_> = run_time.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["buckets", "count", "max", "mean", "min", "p50", "p90", "p99", "sum"]);
+    assert_eq!(run_time["buckets"][0], json!({ "le": 1e-5, "count": 0 }));
+    assert_eq!(run_time["buckets"][24], json!({ "le": 3600.0, "count": 0 }));
+}
+
+#[tokio::test]
+async fn durations_are_numbers_of_seconds() {
+    let (pool, gate) = (pool(), Gate::new().await);
+    let running = pool.task(hold, gate.port()).label("a label").submit().await.unwrap();
+    let held = gate.arrival().await;
+    let worker = json_of(&pool.workers()[0]);
+    assert!(worker["uptime"].as_f64().unwrap() > 0.0, "{worker}");
+    let shown = [&worker["id"], &worker["pid"], &worker["state"], &worker["label"]];
+    assert_eq!(json_of(&shown), json!([1, held.pid, "busy", "a label"]));
+    drop(held);
+    in_time(running).await.unwrap();
+    let stats = pool.stats();
+    let shown = json_of(&stats);
+    assert_eq!(shown["run_time"]["sum"], json!(stats.run_time.sum().as_secs_f64()));
+    assert_eq!(shown["run_time"]["buckets"][24]["count"], 1);
+    let functions = json_of(&pool.functions());
+    assert_eq!(functions[0]["name"], json!(pool.functions()[0].name));
+    assert_eq!(functions[0]["outcomes"]["returned"], 1);
+}
+
+#[tokio::test]
+async fn each_event_says_what_it_is() {
+    let pool = pool();
+    let events = pool.events();
+    in_time(pool.run(pid, ())).await.unwrap();
+    in_time(pool.run(exit_now, ())).await.unwrap_err();
+    in_time(pool.shutdown()).await;
+    let story: Vec<_> = in_time(events.collect()).await;
+    let story: Vec<Value> = story.iter().map(json_of).collect();
+    let of = |name: &str| story.iter().find(|event| event["event"] == name);
+    assert_eq!(of("worker_ready"), Some(&json!({ "event": "worker_ready", "worker": 1 })));
+    let finished = of("task_finished").unwrap();
+    assert_eq!((&finished["task"], &finished["outcome"]), (&json!(1), &json!("returned")));
+    assert_eq!(finished["label"], Value::Null);
+    let death = &of("worker_died").unwrap()["death"];
+    assert_eq!((&death["worker"], &death["exit_code"]), (&json!(1), &json!(3)));
+    assert_eq!(death["signal"], Value::Null);
+    assert!(death["message"].as_str().unwrap().contains("exited unexpectedly"), "{death}");
+    assert!(of("pool_shut_down").is_some(), "{story:?}");
+}
+
+#[tokio::test]
+async fn one_who_was_too_slow_is_told_so_in_json() {
+    let pool = pool();
+    let events = pool.events();
+    for _ in 0..600 {
+        in_time(pool.run(pid, ())).await.unwrap(); // three events each
+    }
+    in_time(pool.shutdown()).await;
+    let first = json_of(&in_time(events.collect::<Vec<_>>()).await[0]);
+    assert!(first["event"] == "missed" && first["count"].as_u64() > Some(0), "{first}");
+}
+
+#[tokio::test]
+async fn states_and_outcomes_are_words() {
+    let pool = pool();
+    assert_eq!(json_of(&pool.health()), json!({ "state": "ready" }));
+    in_time(pool.abort("the key was withdrawn")).await;
+    let broken = json!({ "state": "broken", "reason": "the key was withdrawn" });
+    assert_eq!(json_of(&pool.health()), broken);
+    for health in [Health::ShuttingDown, Health::ShutDown, Health::RuntimeGone, pool.health()] {
+        assert_eq!(json_of(&health)["state"], health.as_str());
+    }
+    assert_eq!(json_of(&TaskOutcome::TimedOut), json!("timed_out"));
+    assert_eq!(json_of(&pool.submit(pid, ()).await.map(|task| task.status()).ok()), Value::Null);
+    let _: fn(&Progress) -> Value = json_of;
+}
