@@ -80,7 +80,7 @@ async fn run_all(limit: Duration) -> Result<(), Box<dyn Error>> {
     let pool = ProcessPoolExecutor::builder()
         .default_timeout(limit)
         .hard_memory_limit(MEMORY)
-        .worker_output(WorkerOutput::Null) // the errors quote what matters
+        .worker_output(WorkerOutput::Null) // it is shown with the errors
         .env("RUST_BACKTRACE", "0") // the last words of a crash are enough
         .build()?;
     let mut handles = Vec::new();
@@ -112,6 +112,10 @@ fn explain(error: &TaskError) -> String {
     if let Some(death) = error.worker_death() {
         let (pid, signal, code) = (death.pid(), death.signal(), death.exit_code());
         lines.push(format!("is_worker_death: pid {pid}, signal {signal:?}, exit code {code:?}"));
+        // All tasks here are ours, so what the worker printed may be shown.
+        let printed: Vec<_> = death.stderr_tail().lines().collect();
+        let last = printed.iter().rev().take(4).rev();
+        lines.extend(last.map(|line| format!("it printed: {line}")));
     }
     if error.is_timeout() {
         lines.push(format!("is_timeout: at attempt {}", error.attempts()));

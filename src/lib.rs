@@ -42,8 +42,9 @@
 //! 1. Every task resolves exactly once, whatever dies and whenever. No handle hangs.
 //! 2. A task is begun at most once, unless [`retries`](TaskBuilder::retries) are asked for. One
 //!    that had provably not begun when its worker died is given to another worker.
-//! 3. A death is one task's business: it fails with pid, exit code or signal, and the last lines
-//!    of the worker's output; the worker is replaced. [`OnWorkerDeath::Break`] gives Python's
+//! 3. A death is one task's business: it fails with pid, and exit code or signal; the worker is
+//!    replaced. What the worker has printed last is kept for whoever runs the pool, and stands in
+//!    no error's text, as other tasks may have printed it. [`OnWorkerDeath::Break`] gives Python's
 //!    meaning instead.
 //! 4. A panic costs nothing but its task: message, location and backtrace come back, and the worker
 //!    lives. So does it after values that cannot be encoded or decoded, or are too large. Where

@@ -1,14 +1,13 @@
 //! Why a pool could not be built, or not be resized.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
-use super::text::{debug_as_text, unregistered};
+use super::text::{OneLine, debug_as_text, unregistered};
 use crate::codec::CodecError;
 
 /// Why a pool could not be built.
-#[derive(Clone, thiserror::Error)]
-#[error("failed to build the process pool: {0}")]
-pub struct BuildError(#[source] BuildErrorKind);
+#[derive(Clone)]
+pub struct BuildError(BuildErrorKind);
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum BuildErrorKind {
@@ -43,11 +42,19 @@ pub(crate) enum BuildErrorKind {
     AmbiguousFunction(String),
     #[error("{}", unregistered(.0))]
     Unregistered(&'static str),
-    #[error("the arguments of `{function}` cannot be encoded: {source}")]
-    Arguments { function: &'static str, source: CodecError },
+    #[error("the arguments of `{function}` cannot be encoded: {error}")]
+    Arguments { function: &'static str, error: CodecError },
 }
 
 debug_as_text! { BuildError ResizeError }
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(OneLine(f), "failed to build the process pool: {}", self.0)
+    }
+}
+
+impl std::error::Error for BuildError {}
 
 impl From<BuildErrorKind> for BuildError {
     fn from(kind: BuildErrorKind) -> Self {
@@ -78,6 +85,13 @@ impl BuildError {
 }
 
 /// Why a pool could not be resized.
-#[derive(Clone, thiserror::Error)]
-#[error("failed to resize the process pool: {0}")]
-pub struct ResizeError(#[source] pub(crate) BuildErrorKind);
+#[derive(Clone)]
+pub struct ResizeError(pub(crate) BuildErrorKind);
+
+impl fmt::Display for ResizeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(OneLine(f), "failed to resize the process pool: {}", self.0)
+    }
+}
+
+impl std::error::Error for ResizeError {}

@@ -1,7 +1,5 @@
 //! What can go wrong with one call, whoever makes it.
 
-use std::sync::Arc;
-
 use super::panic::TaskPanic;
 use crate::codec::{CodecError, Fault};
 use crate::wire::message::Outcome;
@@ -9,12 +7,12 @@ use crate::wire::message::Outcome;
 /// Why a call that a child was to make has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum CallFailure {
-    #[error("{problem}: {source}")]
-    Codec { problem: String, source: Arc<dyn std::error::Error + Send + Sync> },
+    #[error("{problem}: {reason}")]
+    Codec { problem: String, reason: String },
     #[error("{what} more than {limit} bytes; the limit is `{builder}::max_payload`")]
     TooLarge { what: &'static str, limit: usize, builder: &'static str },
     #[error("{0}")]
-    Panicked(#[source] TaskPanic),
+    Panicked(TaskPanic),
 }
 
 /// How messages speak of a child, and of what has set its limits.
@@ -30,23 +28,22 @@ impl CallFailure {
 
     /// The arguments of this function could not be encoded here.
     pub(crate) fn encoding(of: Callee, function: &'static str, error: CodecError) -> Self {
-        match *error.fault() {
-            Fault::TooLarge { limit } => {
-                Self::TooLarge { what: "the arguments take", limit, builder: of.builder }
-            }
-            _ => Self::codec("the arguments cannot be encoded".to_owned(), error.of(function)),
+        if let Fault::TooLarge { limit } = *error.fault() {
+            return Self::TooLarge { what: "the arguments take", limit, builder: of.builder };
         }
+        let reason = error.of(function).to_string();
+        Self::codec("the arguments cannot be encoded".to_owned(), reason)
     }
 
     /// The result of this function could not be decoded here.
     pub(crate) fn decoding(function: &'static str, error: CodecError) -> Self {
-        Self::codec("the result cannot be decoded".to_owned(), error.of(function))
+        Self::codec("the result cannot be decoded".to_owned(), error.of(function).to_string())
     }
 
     /// What a child says of a call; `None` if the payload is its result.
     pub(crate) fn told(by: Callee, outcome: Outcome, payload: &[u8], limit: usize) -> Option<Self> {
         let Callee { place, builder } = by;
-        let text = || String::from_utf8_lossy(payload);
+        let text = || String::from_utf8_lossy(payload).into_owned();
         Some(match outcome {
             Outcome::Returned => return None,
             Outcome::Panicked => Self::Panicked(TaskPanic::told(payload)),
@@ -60,7 +57,7 @@ impl CallFailure {
         })
     }
 
-    fn codec(problem: String, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Codec { problem, source: source.into().into() }
+    fn codec(problem: String, reason: String) -> Self {
+        Self::Codec { problem, reason }
     }
 }

@@ -26,12 +26,12 @@ pub(crate) enum Cause {
          pool is used (each `#[tokio::test]` has one of its own)"
     )]
     RuntimeGone,
-    #[error("{0}")]
-    Broken(#[source] BrokenProcessPool),
+    #[error(transparent)]
+    Broken(BrokenProcessPool),
     #[error(transparent)]
     Call(#[from] CallFailure),
-    #[error("{0}")]
-    WorkerDied(#[source] WorkerDeath),
+    #[error(transparent)]
+    WorkerDied(WorkerDeath),
     #[error("it was cancelled")]
     Cancelled,
     #[error("its worker was to be replaced, and it still ran when the time for that was over")]

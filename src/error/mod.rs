@@ -2,6 +2,12 @@
 //!
 //! Errors answer questions (`is_panic`, `is_worker_death`, …) rather than force matches. All of
 //! them are `Clone + Send + Sync + 'static`.
+//!
+//! A text says all, in one line: it contains that of its cause, so `source()` does not return the
+//! cause but what stands behind it, if anything does. So `{}` tells everything, and whoever prints
+//! the whole chain prints nothing twice. Causes are had by accessors (`panic()`,
+//! `worker_death()`). What is foreign in a text, as the message of a panic, has its line breaks
+//! escaped (`OneLine`). No text quotes what tasks print, which may be another client's.
 
 mod build;
 mod call;
@@ -12,7 +18,9 @@ mod panic;
 mod refusal;
 mod start;
 mod task;
-mod text;
+#[cfg(test)]
+mod tests;
+pub(crate) mod text;
 mod worker;
 
 pub(crate) use self::build::BuildErrorKind;
@@ -24,6 +32,5 @@ pub(crate) use self::refusal::Refusal;
 pub use self::start::BrokenProcessPool;
 pub(crate) use self::start::{BrokenCause, StartError};
 pub use self::task::{RunError, SubmitError, TaskError};
-pub(crate) use self::text::{debug_as_text, unregistered};
 pub use self::worker::WorkerDeath;
 pub(crate) use self::worker::{DeathReport, PoolProcess};

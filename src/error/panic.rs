@@ -1,12 +1,14 @@
 //! A panic in a child.
 
+use std::fmt::{self, Write};
+use std::io;
 use std::sync::Arc;
-use std::{fmt, io};
 
+use super::text::OneLine;
 use crate::wire::frame::split_header;
 use crate::wire::message::PanicReport;
 
-/// A panic in a task.
+/// A panic in a task. Its text is one line: line breaks in the message are `\n` there.
 #[derive(Clone, Debug)]
 pub struct TaskPanic(Arc<PanicReport>);
 
@@ -17,8 +19,8 @@ impl TaskPanic {
         Self(Arc::new(report))
     }
 
-    /// What `panic!` was given. For a payload that is not text it is a phrase that says so. It is
-    /// cut at the end if it would not fit into
+    /// What `panic!` was given, with its line breaks. For a payload that is not text it is a phrase
+    /// that says so. It is cut at the end if it would not fit into
     /// [`Builder::max_payload`](crate::Builder::max_payload).
     pub fn message(&self) -> &str {
         &self.0.message
@@ -39,7 +41,7 @@ impl TaskPanic {
 
 impl fmt::Display for TaskPanic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        write!(OneLine(f), "{}", self.0)
     }
 }
 

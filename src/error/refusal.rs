@@ -18,7 +18,7 @@ pub(crate) enum Refusal {
     NoWorker,
     #[error("its program speaks version {theirs} of the protocol, this process version {ours}")]
     Version { ours: u32, theirs: u32 },
-    #[error("its program was built with other functions:\n  {}", .0.join("\n  "))]
+    #[error("its program was built with other functions: {}", .0.join("; "))]
     Functions(Vec<String>),
     /// Its initializer has failed.
     #[error("its initializer has failed")]

@@ -1,12 +1,13 @@
 //! Why a worker did not become ready, and how that, or a death, breaks a pool.
 
 use std::error::Error;
+use std::fmt::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io};
 
 use super::refusal::Refusal;
-use super::text::debug_as_text;
+use super::text::{OneLine, debug_as_text, one_line};
 use super::worker::{PoolProcess, WorkerDeath};
 use crate::sys::resources::is_shortage;
 use crate::wire::message::{HookFailure, HookStage, InitFailure};
@@ -16,18 +17,17 @@ use crate::wire::role::TRY_AGAIN;
 /// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break), or it was
 /// [aborted](crate::ProcessPoolExecutor::abort). The counterpart of Python's exception of
 /// the same name.
-#[derive(Clone, thiserror::Error)]
-#[error("the process pool is broken: {0}")]
-pub struct BrokenProcessPool(#[source] pub(crate) BrokenCause);
+#[derive(Clone)]
+pub struct BrokenProcessPool(pub(crate) BrokenCause);
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum BrokenCause {
-    #[error("{0}")]
-    WorkerDied(#[source] WorkerDeath),
-    #[error("{0}")]
-    Start(#[source] StartError),
-    #[error("{0}")]
-    Aborted(#[source] AbortReason),
+    #[error(transparent)]
+    WorkerDied(WorkerDeath),
+    #[error(transparent)]
+    Start(StartError),
+    #[error(transparent)]
+    Aborted(AbortReason),
 }
 
 /// What the user says, in place of which it stands in an error.
@@ -53,6 +53,18 @@ impl BrokenCause {
 }
 
 debug_as_text! { BrokenProcessPool }
+
+impl fmt::Display for BrokenProcessPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(OneLine(f), "the process pool is broken: {}", self.0)
+    }
+}
+
+impl Error for BrokenProcessPool {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
 
 impl BrokenProcessPool {
     /// The death that broke the pool, if it was one.
@@ -118,29 +130,26 @@ impl BrokenProcessPool {
 /// Why a worker did not become ready.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    #[error("failed to start the worker program `{program}`: {source}{hint}")]
-    Spawn { program: String, source: Arc<io::Error>, hint: String },
-    /// What it has printed comes last, so that nobody takes our advice for a part of that.
-    #[error("{}{hint}{}", .death.ending(), .death.output(if .hint.is_empty() { "; " } else { "\n" }))]
-    Died {
-        #[source]
-        death: WorkerDeath,
-        hint: String,
-    },
+    #[error("failed to start the worker program `{}`: {error}{hint}", one_line(.program))]
+    Spawn { program: String, error: Arc<io::Error>, hint: String },
+    /// What it has printed comes last, so that nobody takes our advice for a part of that. It is
+    /// told, as no task has run there.
+    #[error("{death}{hint}{}", .death.last_words())]
+    Died { death: WorkerDeath, hint: String },
     #[error("{0}")]
-    Refused(#[source] Refusal),
+    Refused(Refusal),
     #[error("the initializer `{function}` {failure}")]
     Initializer { function: &'static str, failure: InitializerFailure },
     /// The fork server was up, and has not forked the worker. Another one will be started.
     #[error("{0}")]
-    ServerLost(#[source] WorkerDeath),
+    ServerLost(WorkerDeath),
     #[error("the preload `{function}` {failure}")]
     Preload { function: &'static str, failure: InitializerFailure },
     #[error("the `{stage}` hook `{function}` {failure}")]
     Hook { stage: HookStage, function: &'static str, failure: InitializerFailure },
-    #[error("{place} cannot fork workers: {reason}")]
+    #[error("{place} cannot fork workers: {}", one_line(.reason))]
     CannotFork { place: PoolProcess, reason: String, after_hooks: bool },
-    #[error("{place} cannot enter its sandbox: {reason}")]
+    #[error("{place} cannot enter its sandbox: {}", one_line(.reason))]
     NoSandbox { place: PoolProcess, reason: String },
     #[error("{place} was not ready within {limit:?}{hint}")]
     Timeout { place: PoolProcess, limit: Duration, hint: String },
@@ -157,7 +166,7 @@ impl fmt::Display for InitializerFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed { place, failure: InitFailure::Panicked(report) } => {
-                write!(f, "{report}, in {place}")
+                write!(OneLine(f), "{report}, in {place}")
             }
             Self::Failed {
                 place,
@@ -165,7 +174,7 @@ impl fmt::Display for InitializerFailure {
                     InitFailure::Failed(message)
                     | InitFailure::CannotFork(message)
                     | InitFailure::NoSandbox(message),
-            } => write!(f, "failed in {place}: {message}"),
+            } => write!(OneLine(f), "failed in {place}: {message}"),
             Self::Timeout { place, limit } => {
                 write!(f, "did not end within {limit:?} in {place}")
             }
@@ -236,8 +245,8 @@ impl StartError {
     /// Whether every other worker would meet the same.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {
-            Self::Spawn { source, .. } => matches!(
-                source.kind(),
+            Self::Spawn { error, .. } => matches!(
+                error.kind(),
                 io::ErrorKind::NotFound
                     | io::ErrorKind::NotADirectory
                     | io::ErrorKind::PermissionDenied
@@ -272,7 +281,7 @@ impl StartError {
     /// again in a moment.
     pub(crate) fn is_accident(&self) -> bool {
         match self {
-            Self::Spawn { source, .. } => is_shortage(source),
+            Self::Spawn { error, .. } => is_shortage(error),
             Self::Died { death, .. } => death.exit_code() == Some(TRY_AGAIN),
             Self::ServerLost(_) => true,
             _ => false,

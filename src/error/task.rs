@@ -1,13 +1,13 @@
 //! Why a task was not accepted, or has no result.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use super::call::CallFailure;
 use super::cause::{Cause, ErrorReport, Subject};
 use super::panic::TaskPanic;
 use super::start::BrokenProcessPool;
-use super::text::debug_as_text;
+use super::text::{OneLine, debug_as_text};
 use super::worker::WorkerDeath;
 use crate::base::{TaskId, WorkerId};
 
@@ -142,7 +142,7 @@ macro_rules! task_errors {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
+                write!(OneLine(f), "{}", self.0)
             }
         }
 

@@ -1,8 +1,10 @@
 //! How a worker process, or a fork server, ended when it should not have.
 
-use std::fmt;
+use std::fmt::{self, Write};
+use std::io;
 use std::sync::Arc;
 
+use super::text::{OneLine, one_line};
 use crate::base::log::PREFIX;
 use crate::base::{Exceeded, ResourceLimits, WorkerId};
 use crate::sys::process::Exit;
@@ -86,8 +88,9 @@ impl WorkerDeath {
         self.0.exit.signal
     }
 
-    /// The last lines of its standard error and standard output, at most 16 KiB. The error's own
-    /// text has fewer of them, and no backtraces.
+    /// The last lines of its standard error and standard output, at most 16 KiB. They are the
+    /// *worker's*: tasks that it ran before may have printed them, also those of other clients. So
+    /// they are for the log of whoever runs the pool, and for no client; no error's text has them.
     pub fn stderr_tail(&self) -> &str {
         &self.0.stderr_tail
     }
@@ -160,21 +163,21 @@ impl WorkerDeath {
     }
 
     /// Why it could not talk to its parent any more, if it has ended itself for that: then its last
-    /// line says so.
-    fn loss(&self) -> Option<&str> {
+    /// line says so. Only the number in it is taken, as a task may have printed the line.
+    fn loss(&self) -> Option<String> {
         let last = self.0.stderr_tail.trim_end().lines().next_back()?;
-        let reason = last.strip_prefix(PREFIX)?.strip_prefix(LOST_PARENT)?.strip_prefix(": ");
-        reason.filter(|_| self.0.exit.code != Some(0) && self.0.remark.is_none())
+        let reason = last.strip_prefix(PREFIX)?.strip_prefix(LOST_PARENT)?.strip_prefix(": ")?;
+        if self.0.exit.code == Some(0) || self.0.remark.is_some() {
+            return None;
+        }
+        let number = reason.strip_suffix(')').and_then(|text| text.rsplit_once("(os error "));
+        let error = number.and_then(|(_, number)| number.parse().ok());
+        Some(error.map_or_else(String::new, |number| {
+            format!(" ({})", io::Error::from_raw_os_error(number))
+        }))
     }
 
-    /// How it ended, without what it has printed.
-    pub(super) fn ending(&self) -> String {
-        let mut text = String::new();
-        let _ = self.write_ending(&mut text); // it takes whatever comes
-        text
-    }
-
-    fn write_ending(&self, text: &mut impl fmt::Write) -> fmt::Result {
+    fn write_ending(&self, text: &mut impl Write) -> fmt::Result {
         let report = &*self.0;
         match report.process {
             PoolProcess::Worker(pid) => write!(text, "{} (pid {pid}) ", report.worker)?,
@@ -210,18 +213,19 @@ impl WorkerDeath {
         if let Some(reason) = self.loss() {
             write!(
                 text,
-                "; it ended itself, as it could not talk to its parent any more ({reason}): has a \
+                "; it ended itself, as it could not talk to its parent any more{reason}: has a \
                  task closed descriptors that are not its own?"
             )?;
         }
         report.remark.as_ref().map_or(Ok(()), |remark| write!(text, "; {remark}"))
     }
 
-    /// What it has printed last, behind words that lead there; nothing if that is nothing.
-    pub(super) fn output(&self, before: &str) -> String {
-        match self.0.stderr_tail.trim_end() {
-            "" => String::new(),
-            tail => format!("{before}its last output was:\n{}", last_lines(tail)),
+    /// What it has printed last, in one line, behind words that lead there; nothing if that is
+    /// nothing. It may be the output of any task, so it is for an error only if none has run.
+    pub(crate) fn last_words(&self) -> String {
+        match last_lines(&self.0.stderr_tail) {
+            lines if lines.is_empty() => String::new(),
+            lines => format!("; its last output was: {lines}"),
         }
     }
 
@@ -238,23 +242,30 @@ impl WorkerDeath {
 
 impl fmt::Display for WorkerDeath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.ending(), self.output("; "))
+        self.write_ending(&mut OneLine(f))
     }
 }
 
 impl std::error::Error for WorkerDeath {}
 
-/// As much of a worker's output as is put into a message. Without backtraces: their frames would
-/// push out the message that they belong to.
+/// As much of a worker's output as is put into a message: as many lines as a panic of `assert_eq!`
+/// has, in one. Without backtraces, whose frames would push out the message that they belong to.
 fn last_lines(text: &str) -> String {
-    const LINES: usize = 20;
+    const LINES: usize = 5;
+    const BYTES: usize = 1_000;
     let mut in_backtrace = false;
     let lines = text.lines().filter(|line| {
         in_backtrace = *line == "stack backtrace:" || in_backtrace && line.starts_with(' ');
-        !in_backtrace
+        let is_note = line.starts_with("note: run with `RUST_BACKTRACE");
+        !in_backtrace && !is_note && !line.trim().is_empty()
     });
     let lines: Vec<_> = lines.collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
+    let lines = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    let line = one_line(lines.trim_end());
+    match line.len().checked_sub(BYTES) {
+        Some(surplus @ 1..) => format!("…{}", &line[line.ceil_char_boundary(surplus)..]),
+        _ => line,
+    }
 }
 
 #[cfg(test)]
@@ -283,11 +294,9 @@ mod tests {
         let lost = death(killed, &format!("a line\n{line}\n"));
         assert_eq!(
             lost.to_string(),
-            format!(
-                "worker 1 (pid 7) was killed by signal 9 (SIGKILL); it ended itself, as it could \
+            "worker 1 (pid 7) was killed by signal 9 (SIGKILL); it ended itself, as it could \
                  not talk to its parent any more (Bad file descriptor (os error 9)): has a task \
-                 closed descriptors that are not its own?; its last output was:\na line\n{line}"
-            )
+                 closed descriptors that are not its own?"
         );
         assert!(!lost.was_killed_from_outside());
         // What a task has printed before it was killed says nothing.
@@ -295,16 +304,18 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines_of_a_worker_are_quoted() {
+    fn the_last_lines_of_a_worker_are_quoted_in_one() {
         let lines: Vec<_> = (0..30).map(|number| number.to_string()).collect();
-        assert_eq!(last_lines(&lines.join("\n")), lines[10..].join("\n"));
-        assert_eq!(last_lines("one"), "one");
+        assert_eq!(last_lines(&lines.join("\n")), "25\\n26\\n27\\n28\\n29");
+        assert_eq!(last_lines("one\n\n"), "one");
+        assert_eq!(last_lines(" \n"), "");
+        assert_eq!(last_lines(&"ß".repeat(600)), format!("…{}", "ß".repeat(500)));
     }
 
     #[test]
     fn a_backtrace_does_not_push_out_what_it_belongs_to() {
         let frames = "  7: function\n             at ./src/main.rs:1:2\n".repeat(30);
         let text = format!("allocation failed\nstack backtrace:\n{frames}note: that is all\n  end");
-        assert_eq!(last_lines(&text), "allocation failed\nnote: that is all\n  end");
+        assert_eq!(last_lines(&text), "allocation failed\\nnote: that is all\\n  end");
     }
 }

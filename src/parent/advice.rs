@@ -17,7 +17,7 @@ impl Program {
     pub(super) fn failed(&self, error: io::Error) -> StartError {
         StartError::Spawn {
             program: self.name(),
-            source: Arc::new(error),
+            error: Arc::new(error),
             hint: remark(self, carrier()),
         }
     }
@@ -58,14 +58,14 @@ fn remark(program: &Program, carrier: Option<&Carrier>) -> String {
     let (program, code) = (program.display(), code.display());
     if *is_library {
         format!(
-            "\nprocpool is in the library `{code}`, which `{program}` has loaded, and `{program}` \
+            "; procpool is in the library `{code}`, which `{program}` has loaded, and `{program}` \
              was started as the worker: have it load the library and call \
              `procpool::worker_main()`, by `.worker_command([\"{program}\", \"worker script\"])` of \
              the pool's builder; `procpool::guide::embedding` has examples"
         )
     } else {
         format!(
-            "\nthis program, `{code}`, is run by `{program}`; if its workers cannot do without, \
+            "; this program, `{code}`, is run by `{program}`; if its workers cannot do without, \
              name both: `.worker_command([\"{program}\", \"{code}\"])`"
         )
     }
@@ -73,7 +73,7 @@ fn remark(program: &Program, carrier: Option<&Carrier>) -> String {
 
 fn hint(program: &Program, carrier: Option<&Carrier>) -> String {
     if program.command.is_some() {
-        return "\nit was started by `worker_command`: does it call `procpool::worker_main()`?"
+        return "; it was started by `worker_command`: does it call `procpool::worker_main()`?"
             .to_owned();
     }
     let remark = remark(program, carrier);
@@ -81,7 +81,7 @@ fn hint(program: &Program, carrier: Option<&Carrier>) -> String {
         return remark; // its `main` is not to blame
     }
     format!(
-        "\nit did not get as far as `procpool::init()`: make that the first statement of `main`, \
+        "; it did not get as far as `procpool::init()`: make that the first statement of `main`, \
          and put `procpool::test_support!();` into test binaries{remark}"
     )
 }
@@ -136,23 +136,21 @@ mod tests {
         assert_eq!(
             said(Program::default(), 2, refused),
             format!(
-                "worker 1 (pid 7) exited unexpectedly with code 2\n\
+                "worker 1 (pid 7) exited unexpectedly with code 2; \
                  it did not get as far as `procpool::init()`: make that the first statement of \
                  `main`, and put `procpool::test_support!();` into test binaries; if `{own}` is \
                  not your program, but what runs it, such as an interpreter or a loader, name yours \
-                 by `worker_command`\n\
-                 its last output was:\n\
-                 unknown option --procpool-worker=0.1.0-0\n\
-                 usage: python [option] ..."
+                 by `worker_command`; its last output was: \
+                 unknown option --procpool-worker=0.1.0-0\\nusage: python [option] ..."
             )
         );
         // One that ends well is a program, which went its own way.
         assert_eq!(
             said(Program::default(), 0, "all done"),
-            "worker 1 (pid 7) exited unexpectedly with code 0\n\
+            "worker 1 (pid 7) exited unexpectedly with code 0; \
              it did not get as far as `procpool::init()`: make that the first statement of `main`, \
-             and put `procpool::test_support!();` into test binaries\n\
-             its last output was:\nall done"
+             and put `procpool::test_support!();` into test binaries; \
+             its last output was: all done"
         );
     }
 
@@ -162,20 +160,20 @@ mod tests {
         let import = "Traceback (most recent call last):\nImportError: no module named numpy\n";
         assert_eq!(
             said(program(), 1, import),
-            "worker 1 (pid 7) exited unexpectedly with code 1; its last output was:\n\
-             Traceback (most recent call last):\nImportError: no module named numpy"
+            "worker 1 (pid 7) exited unexpectedly with code 1; its last output was: \
+             Traceback (most recent call last):\\nImportError: no module named numpy"
         );
         let advice =
-            "\nit was started by `worker_command`: does it call `procpool::worker_main()`?";
+            "; it was started by `worker_command`: does it call `procpool::worker_main()`?";
         let failed = "worker 1 (pid 7) exited unexpectedly with code";
         assert_eq!(said(program(), 1, ""), format!("{failed} 1{advice}"));
         assert_eq!(
             said(program(), 2, "unknown option --procpool-worker"),
-            format!("{failed} 2{advice}\nits last output was:\nunknown option --procpool-worker")
+            format!("{failed} 2{advice}; its last output was: unknown option --procpool-worker")
         );
         assert_eq!(
             said(program(), 0, "hi"),
-            format!("{failed} 0{advice}\nits last output was:\nhi")
+            format!("{failed} 0{advice}; its last output was: hi")
         );
     }
 
@@ -201,7 +199,7 @@ mod tests {
         let text = advice(&program, &refused(), Some(&carrier));
         assert_eq!(
             text,
-            "\nprocpool is in the library `/lib/addon.node`, which `/usr/bin/node` has loaded, and \
+            "; procpool is in the library `/lib/addon.node`, which `/usr/bin/node` has loaded, and \
              `/usr/bin/node` was started as the worker: have it load the library and call \
              `procpool::worker_main()`, by `.worker_command([\"/usr/bin/node\", \"worker script\"])` \
              of the pool's builder; `procpool::guide::embedding` has examples"
@@ -224,7 +222,7 @@ mod tests {
             is_library: false,
         };
         let text = advice(&Program::default(), &refused(), Some(&carrier));
-        let remark = "\nthis program, `/bin/prog`, is run by `/usr/bin/qemu-aarch64`; if its \
+        let remark = "; this program, `/bin/prog`, is run by `/usr/bin/qemu-aarch64`; if its \
             workers cannot do without, name both: \
             `.worker_command([\"/usr/bin/qemu-aarch64\", \"/bin/prog\"])`";
         assert!(text.contains("make that the first statement of `main`"), "{text}");

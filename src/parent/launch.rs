@@ -280,7 +280,7 @@ impl Launch {
 
     /// What to say of a worker that was forked when its time was over.
     pub(crate) fn forked_too_late(&self, pid: u32) -> StartError {
-        let hint = "\nuntil then its fork server was busy with others, or was starting";
+        let hint = "; until then its fork server was busy with others, or was starting";
         StartError::Timeout {
             place: PoolProcess::Worker(pid),
             limit: self.start_timeout,
@@ -297,11 +297,11 @@ impl Launch {
         match (self.initializer.as_ref().filter(|_| is_worker), &self.preload) {
             _ if !initialising => StartError::Timeout { place, limit, hint: self.program.hint() },
             (Some(_), _) if has_hooks => {
-                let hint = "\nits `after_fork` hooks, or its initializer, did not end";
+                let hint = "; its `after_fork` hooks, or its initializer, did not end";
                 StartError::Timeout { place, limit, hint: hint.to_owned() }
             }
             (None, _) if has_hooks => {
-                let hint = "\nits `after_fork` hooks did not end";
+                let hint = "; its `after_fork` hooks did not end";
                 StartError::Timeout { place, limit, hint: hint.to_owned() }
             }
             (Some(call), _) => StartError::initializer_timed_out(call.name, place, limit),

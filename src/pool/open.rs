@@ -203,7 +203,7 @@ fn starter(launch: &Arc<Launch>, shared: Option<SharedServer>, runtime: &Handle)
 pub(crate) fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Call, BuildErrorKind> {
     let encode = |choice: &_| Payload::encode(args, usize::MAX, choice);
     Call::prepare::<F, _>(encode, BuildErrorKind::Unregistered, |function, error| {
-        BuildErrorKind::Arguments { function, source: error.of(function) }
+        BuildErrorKind::Arguments { function, error: error.of(function) }
     })
 }
 
@@ -215,8 +215,8 @@ fn prepared_hook(
     let hook = hook.transpose()?;
     match &hook {
         Some(hook) if hook.call.arguments.len() > limit => {
-            let source = Fault::TooLarge { limit }.into();
-            Err(BuildErrorKind::Arguments { function: hook.call.name, source })
+            let error = Fault::TooLarge { limit }.into();
+            Err(BuildErrorKind::Arguments { function: hook.call.name, error })
         }
         _ => Ok(hook),
     }

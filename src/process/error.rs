@@ -1,11 +1,13 @@
 //! Why a process could not be started, or has no result.
 
+use std::fmt::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io};
 
 use crate::base::Exceeded;
-use crate::error::{CallFailure, Refusal, TaskPanic, debug_as_text, unregistered};
+use crate::error::text::{OneLine, debug_as_text, unregistered};
+use crate::error::{CallFailure, Refusal, TaskPanic};
 use crate::sys::signal::{signal_hint, signal_name};
 
 /// Why something that was asked of a [`Process`](crate::Process) could not be done, or why a
@@ -36,7 +38,7 @@ struct ProcessReport {
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ProcessFailure {
     #[error("failed to start: {0}")]
-    Start(#[from] StartFailure),
+    Start(StartFailure),
     #[error("was ended, as the tokio runtime that saw to it has ended")]
     RuntimeEnded,
     #[error("has not been started")]
@@ -48,13 +50,25 @@ pub(super) enum ProcessFailure {
     #[error("is closed")]
     Closed,
     #[error("failed: {0}")]
-    Call(#[from] CallFailure),
+    Call(CallFailure),
     #[error("ended without a result: {}{}", ending(*.code), reason(.limit.as_ref()))]
     Ended { code: i32, limit: Option<Exceeded> },
     #[error("failed: {0}")]
     Protocol(String),
     #[error("cannot be waited for: {0}")]
-    Descriptor(#[source] Arc<io::Error>),
+    Descriptor(Arc<io::Error>),
+}
+
+impl From<StartFailure> for ProcessFailure {
+    fn from(failure: StartFailure) -> Self {
+        Self::Start(failure)
+    }
+}
+
+impl From<CallFailure> for ProcessFailure {
+    fn from(failure: CallFailure) -> Self {
+        Self::Call(failure)
+    }
 }
 
 /// Why a process does not run its function.
@@ -79,10 +93,10 @@ pub(super) enum StartFailure {
          the first statement of `main`; a program of `worker_command` calls `procpool::worker_main()`"
     )]
     NotInitialised,
-    #[error("the program `{program}` cannot be run: {source}{hint}")]
-    Spawn { program: String, source: Arc<io::Error>, hint: String },
+    #[error("the program `{program}` cannot be run: {error}{hint}")]
+    Spawn { program: String, error: Arc<io::Error>, hint: String },
     #[error("{0}")]
-    Refused(#[source] Refusal),
+    Refused(Refusal),
     #[error("it (pid {pid}) {}{hint}", ending(*.code))]
     Died { pid: u32, code: i32, hint: String },
     #[error("it (pid {pid}) was not ready within {limit:?}{hint}")]
@@ -257,22 +271,15 @@ impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ProcessReport { name, function, cause } = &*self.0;
         match *function {
-            "" => write!(f, "process `{name}` {cause}"),
-            function => write!(f, "process `{name}` (`{function}`) {cause}"),
+            "" => write!(OneLine(f), "process `{name}` {cause}"),
+            function => write!(OneLine(f), "process `{name}` (`{function}`) {cause}"),
         }
     }
 }
 
 debug_as_text! { ProcessError }
 
-impl std::error::Error for ProcessError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.0.cause {
-            ProcessFailure::Call(failure) => failure.source(),
-            cause => cause.source(),
-        }
-    }
-}
+impl std::error::Error for ProcessError {}
 
 #[cfg(test)]
 mod tests {

@@ -53,10 +53,10 @@ pub(super) async fn run(mut guard: ReapGuard, plan: Plan, authkey: AuthKey) {
     let started = match start_child(move || StartedProcess::new(&plan.program, plan.streams)).await
     {
         Ok(started) => started,
-        Err(source) => {
-            let source = Arc::new(source);
+        Err(error) => {
+            let error = Arc::new(error);
             let (program, hint) = (program.name(), program.remark());
-            guard.fail(StartFailure::Spawn { program, source, hint }, None);
+            guard.fail(StartFailure::Spawn { program, error, hint }, None);
             return;
         }
     };

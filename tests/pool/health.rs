@@ -100,7 +100,7 @@ async fn a_broken_pool_says_why_in_one_line() {
     let pool = builder().build().unwrap();
     in_time(pool.abort("the key\nwas withdrawn")).await;
     assert_eq!(probed(&pool), (false, false, true, true));
-    assert_eq!(pool.health().to_string(), "broken: the key / was withdrawn");
+    assert_eq!(pool.health().to_string(), "broken: the key\\nwas withdrawn");
     in_time(pool.shutdown()).await;
     assert!(pool.is_broken(), "it stays so");
 }

@@ -330,7 +330,7 @@ async fn a_child_that_ends_without_a_word_is_told_with_a_hint() {
     let output = in_time(command.env("LEAVE", "1").output()).await.unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.starts_with("failed (false): process `Process-1`"), "{stderr}");
-    assert!(stderr.contains("exited with code 0\nit did not get as far as"), "{stderr}");
+    assert!(stderr.contains("exited with code 0; it did not get as far as"), "{stderr}");
 }
 
 // ----- runtimes that end -----

@@ -174,7 +174,9 @@ pub enum PoolEvent {
 ///     tokio::spawn(async move {
 ///         while let Some(event) = events.next().await {
 ///             match event {
-///                 PoolEvent::WorkerDied { death, .. } => eprintln!("{death}"),
+///                 PoolEvent::WorkerDied { death, .. } => {
+///                     eprintln!("{death}; it printed last:\n{}", death.stderr_tail());
+///                 }
 ///                 PoolEvent::TaskFinished { task, outcome: TaskOutcome::TimedOut, .. } => {
 ///                     eprintln!("{task} ran too long");
 ///                 }

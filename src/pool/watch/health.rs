@@ -1,10 +1,11 @@
 //! Whether a pool serves, in one word, and why not.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::Serialize;
 
 use crate::error::BrokenProcessPool;
+use crate::error::text::OneLine;
 use crate::pool::shutdown::CloseReason;
 
 /// Whether a pool serves tasks at this moment; what
@@ -104,24 +105,12 @@ impl fmt::Display for Health {
         match self {
             Self::Starting => f.write_str("starting"),
             Self::Ready => f.write_str("ready"),
-            Self::Degraded { reason, .. } => write!(f, "degraded: {}", OneLine(reason)),
+            Self::Degraded { reason, .. } => write!(OneLine(f), "degraded: {reason}"),
             Self::ShuttingDown => f.write_str("shutting down"),
             Self::ShutDown => f.write_str("shut down"),
             Self::RuntimeGone => f.write_str("the pool's runtime has ended"),
-            Self::Broken { reason } => write!(f, "broken: {}", OneLine(reason)),
+            Self::Broken { reason } => write!(OneLine(f), "broken: {reason}"),
         }
-    }
-}
-
-/// The lines of a text, behind each other.
-struct OneLine<'a>(&'a str);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, line) in self.0.lines().enumerate() {
-            write!(f, "{}{}", if number == 0 { "" } else { " / " }, line.trim())?;
-        }
-        Ok(())
     }
 }
 
@@ -131,9 +120,9 @@ mod tests {
 
     #[test]
     fn a_reason_of_several_lines_is_shown_in_one() {
-        let reason = "killed; its last output was:\n  one\ntwo\n".to_owned();
+        let reason = "killed; one\ntwo".to_owned();
         let shown = Health::Broken { reason }.to_string();
-        assert_eq!(shown, "broken: killed; its last output was: / one / two");
+        assert_eq!(shown, "broken: killed; one\\ntwo");
     }
 
     #[test]

@@ -101,7 +101,9 @@ impl Observer {
     ) -> Option<WorkerProcess> {
         match ended {
             Ended::Left(_) => log::debug!("{}: {worker} has left", self.name),
-            Ended::Died { death, .. } => log::debug!("{}: {death}", self.name),
+            Ended::Died { death, .. } => {
+                log::debug!("{}: {death}{}", self.name, death.last_words());
+            }
             Ended::NotStarted(error) => {
                 log::debug!("{}: {worker} did not start: {error}", self.name);
             }

@@ -1,0 +1,205 @@
+//! What holds for the texts of all errors.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::text::assert_told_once;
+use super::*;
+use crate::base::{ResourceLimits, TaskId, WorkerId};
+use crate::codec::CodecError;
+use crate::sys::process::Exit;
+use crate::wire::message::{HookFailure, HookStage, InitFailure, Outcome, PanicReport};
+
+/// What somebody has printed.
+const PRINTED: &str = "a first line\nthe token of alice\n";
+
+fn death(process: PoolProcess) -> WorkerDeath {
+    WorkerDeath::new(DeathReport {
+        process,
+        worker: WorkerId(1),
+        exit: Exit { code: None, signal: Some(9) },
+        stderr_tail: PRINTED.to_owned(),
+        limits: ResourceLimits::new(),
+        remark: None,
+    })
+}
+
+fn panic_report() -> PanicReport {
+    PanicReport {
+        message: "it\nwas\r\nbad".to_owned(),
+        location: Some("src/main.rs:3:7".to_owned()),
+        backtrace: "0: main\n1: start".to_owned(),
+    }
+}
+
+fn codec_error() -> CodecError {
+    serde::de::Error::custom("two\nlines")
+}
+
+fn start_errors() -> Vec<StartError> {
+    let place = PoolProcess::Worker(7);
+    let limit = Duration::from_secs(1);
+    let failures = [
+        InitFailure::Panicked(panic_report()),
+        InitFailure::Failed("two\nlines".to_owned()),
+        InitFailure::CannotFork("two\nlines".to_owned()),
+        InitFailure::NoSandbox("two\nlines".to_owned()),
+    ];
+    let refusals = failures.into_iter().flat_map(|failure| {
+        let hook = HookFailure::new(HookStage::After, 0, failure.clone());
+        [Refusal::Initializer(failure.clone()), Refusal::Preload(failure), Refusal::Hook(hook)]
+    });
+    let others = [
+        Refusal::NotInitialised,
+        Refusal::NoWorker,
+        Refusal::Version { ours: 1, theirs: 2 },
+        Refusal::Functions(vec!["a".to_owned(), "b".to_owned()]),
+    ];
+    let refused = refusals.chain(others).map(|refusal| StartError::refused(place, "f", refusal));
+    let hint = || "; do this".to_owned();
+    let error = Arc::new(io::Error::from_raw_os_error(2));
+    refused
+        .chain([
+            StartError::Spawn { program: "a\nb".to_owned(), error, hint: hint() },
+            StartError::Died { death: death(place), hint: hint() },
+            StartError::ServerLost(death(PoolProcess::ForkServer(7))),
+            StartError::Timeout { place, limit, hint: hint() },
+            StartError::initializer_timed_out("f", place, limit),
+            StartError::preload_timed_out("f", place, limit),
+        ])
+        .collect()
+}
+
+/// With a source of its own, which its text leaves out.
+#[derive(Debug, thiserror::Error)]
+#[error("the user's\nreason")]
+struct Reason(#[source] io::Error);
+
+fn broken() -> Vec<BrokenProcessPool> {
+    let reason = Reason(io::Error::from_raw_os_error(5));
+    let causes = start_errors().into_iter().map(BrokenCause::Start).chain([
+        BrokenCause::WorkerDied(death(PoolProcess::Worker(7))),
+        BrokenCause::aborted(reason.into()),
+    ]);
+    causes.map(BrokenProcessPool).collect()
+}
+
+fn causes() -> Vec<Cause> {
+    let report = postcard::to_stdvec(&panic_report()).unwrap();
+    let told = [
+        Outcome::Panicked,
+        Outcome::UndecodableArguments,
+        Outcome::UnencodableResult,
+        Outcome::ResultTooLarge,
+    ];
+    let told = told.map(|outcome| Cause::told(outcome, &report, 100).unwrap());
+    let others = [
+        Cause::encoding("f", codec_error()),
+        Cause::decoding("f", codec_error()),
+        Cause::Unregistered("a::f"),
+        Cause::QueueFull { capacity: 1 },
+        Cause::ShutDown,
+        Cause::RuntimeGone,
+        Cause::WorkerDied(death(PoolProcess::Worker(7))),
+        Cause::Cancelled,
+        Cause::Replaced,
+        Cause::TimedOut(Duration::from_secs(1)),
+        Cause::Expired,
+        Cause::MapTimedOut(Duration::from_secs(1)),
+    ];
+    told.into_iter().chain(others).chain(broken().into_iter().map(Cause::Broken)).collect()
+}
+
+fn reports() -> impl Iterator<Item = ErrorReport> {
+    causes().into_iter().flat_map(|cause| {
+        let subjects = [
+            Subject::Submission("a::f"),
+            Subject::Task(TaskId(1), "a::f"),
+            Subject::Readiness,
+            Subject::ExitHook("a::f"),
+        ];
+        subjects.map(move |subject| ErrorReport {
+            subject,
+            label: Some("a\nlabel".into()),
+            worker: Some(WorkerId(1)),
+            attempt: 2,
+            cause: cause.clone(),
+        })
+    })
+}
+
+fn build_failures() -> Vec<BuildErrorKind> {
+    vec![
+        BuildErrorKind::NoRuntime,
+        BuildErrorKind::NoWorkers,
+        BuildErrorKind::TooManyWorkers { most: 1 },
+        BuildErrorKind::MinOverMax { min: 2, max: 1 },
+        BuildErrorKind::NoTasks,
+        BuildErrorKind::NoAge,
+        BuildErrorKind::NoQueue,
+        BuildErrorKind::NotInitialised,
+        BuildErrorKind::OfForkServer("preload"),
+        BuildErrorKind::AmbiguousFunction("a::f".to_owned()),
+        BuildErrorKind::Unregistered("a::f"),
+        BuildErrorKind::Arguments { function: "a::f", error: codec_error() },
+    ]
+}
+
+#[test]
+fn every_text_is_one_line_and_repeated_by_no_source() {
+    let mut all: Vec<Box<dyn Error>> = Vec::new();
+    all.extend(reports().map(|report| SubmitError::new(report).into()));
+    all.extend(reports().map(|report| TaskError::new(report).into()));
+    all.extend(reports().map(|report| RunError::from(TaskError::new(report)).into()));
+    all.extend(broken().into_iter().map(Box::from));
+    all.extend(start_errors().into_iter().map(Box::from));
+    all.extend(build_failures().into_iter().map(|kind| BuildError::from(kind).into()));
+    all.extend(build_failures().into_iter().map(|kind| ResizeError(kind).into()));
+    all.push(death(PoolProcess::Worker(7)).into());
+    all.push(TaskPanic::told(&postcard::to_stdvec(&panic_report()).unwrap()).into());
+    for error in &all {
+        assert_told_once(&**error);
+    }
+}
+
+#[test]
+fn what_a_user_has_behind_a_reason_is_the_source() {
+    let error =
+        BrokenProcessPool(BrokenCause::aborted(Reason(io::Error::from_raw_os_error(5)).into()));
+    assert_eq!(error.to_string(), "the process pool is broken: the user's\\nreason");
+    assert!(error.source().unwrap().is::<io::Error>());
+    let task = TaskError::new(ErrorReport {
+        subject: Subject::Readiness,
+        label: None,
+        worker: None,
+        attempt: 1,
+        cause: Cause::Broken(error),
+    });
+    assert!(task.source().unwrap().is::<io::Error>());
+}
+
+#[test]
+fn only_what_could_not_start_is_quoted() {
+    for report in reports() {
+        let text = TaskError::new(report.clone()).to_string();
+        let could_not_start = matches!(
+            report.cause,
+            Cause::Broken(BrokenProcessPool(BrokenCause::Start(StartError::Died { .. })))
+        );
+        assert_eq!(text.contains("alice"), could_not_start, "{text}");
+        assert!(!could_not_start || text.ends_with("a first line\\nthe token of alice"), "{text}");
+    }
+}
+
+#[test]
+fn the_lines_of_a_panic_are_kept_apart() {
+    let report = postcard::to_stdvec(&panic_report()).unwrap();
+    let panic = TaskPanic::told(&report);
+    assert_eq!(panic.message(), "it\nwas\r\nbad");
+    assert_eq!(panic.to_string(), "panicked: it\\nwas\\r\\nbad (at src/main.rs:3:7)");
+    let error = BuildError::from(BuildErrorKind::NoTasks);
+    let text = "failed to build the process pool: max_tasks_per_child must be at least 1";
+    assert_eq!(format!("{error:?}"), format!("BuildError(\"{text}\")"));
+}
