@@ -121,7 +121,7 @@ async fn memory_of_dropped_results_is_freed_while_the_pool_lives() {
     // A result that nobody awaits is freed with its handle.
     for _ in 0..5 {
         let handle = pool.submit(produce, SIZE).await.unwrap();
-        wait_until("the task is over", || handle.is_done()).await;
+        wait_until("the task is over", || handle.is_finished()).await;
         drop(handle);
     }
     let growth = memory("VmRSS").saturating_sub(before);
@@ -227,7 +227,7 @@ async fn a_worker_that_is_killed_in_the_middle_of_its_reply_has_not_replied() {
             tokio::task::yield_now().await;
             wait_for_bytes(&pipe);
         }
-        assert!(!handle.is_done());
+        assert!(!handle.is_finished());
         kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
         if retries == 0 {
             let error = in_time(&mut handle).await.map(drop).unwrap_err();

@@ -253,7 +253,7 @@ impl Client {
             3 => {
                 let mut progress = handle.progress();
                 while in_time(progress.next()).await.is_some() {}
-                assert!(handle.is_done());
+                assert!(handle.is_finished());
                 end_of(number, in_time(handle).await)
             }
             4 => End::Other,

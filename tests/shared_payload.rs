@@ -363,7 +363,7 @@ async fn a_result_outlives_its_worker() {
         assert!(in_time(pool.run(echo_vec, value.clone())).await.unwrap() == value);
         let handle = pool.submit(echo_vec, value.clone()).await.unwrap();
         assert!(in_time(pool.run(leave, ())).await.unwrap_err().is_worker_death());
-        assert!(handle.is_done());
+        assert!(handle.is_finished());
         assert!(in_time(handle).await.unwrap() == value);
     }
 }

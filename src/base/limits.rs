@@ -135,6 +135,11 @@ impl ResourceLimits {
         self
     }
 
+    /// With this limit of memory, or none.
+    pub(crate) fn with_memory(self, memory: Option<u64>) -> Self {
+        Self { memory, ..self }
+    }
+
     /// With the limits of `earlier` where this has none.
     pub(crate) fn or(self, earlier: Self) -> Self {
         Self {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::base::ResourceLimits;
 use crate::error::BuildError;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Callable, TaskFn};
@@ -49,6 +48,16 @@ impl ProcessPoolExecutor {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// What is nothing by default takes `None`, too: so a setting that a builder has is taken back in
+/// its clone.
+///
+/// ```
+/// # use std::time::Duration;
+/// let builder = procpool::ProcessPoolExecutor::builder().default_timeout(Duration::from_secs(5));
+/// let patient = builder.clone().default_timeout(None);
+/// # drop((builder, patient));
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "call `build` to make a pool"]
 pub struct Builder {
@@ -75,8 +84,8 @@ impl Builder {
     /// Default: the number of CPUs that this process may use, its affinity mask and cgroup quota
     /// counted ([`std::thread::available_parallelism`]). Zero is an error; on Windows, which cannot
     /// wait for more processes at once, so are more than 61.
-    pub fn max_workers(mut self, count: usize) -> Self {
-        self.settings.max_workers = Some(count);
+    pub fn max_workers(mut self, count: impl Into<Option<usize>>) -> Self {
+        self.settings.max_workers = count.into();
         self
     }
 
@@ -91,8 +100,8 @@ impl Builder {
     /// A worker that has had no task for this long leaves, unless only
     /// [`min_workers`](Self::min_workers) are left. Default: never, as in Python: a start costs
     /// more than an idle worker does.
-    pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.settings.idle_timeout = Some(limit);
+    pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.idle_timeout = limit.into();
         self
     }
 
@@ -104,8 +113,8 @@ impl Builder {
     ///
     /// An input of a [`map`](ProcessPoolExecutor::map) is a task here, too, unless you set a
     /// [`chunksize`](crate::Map::chunksize): then a chunk is one.
-    pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
-        self.settings.launch.max_tasks_per_child = Some(tasks);
+    pub fn max_tasks_per_child(mut self, tasks: impl Into<Option<u64>>) -> Self {
+        self.settings.launch.max_tasks_per_child = tasks.into();
         self
     }
 
@@ -116,8 +125,8 @@ impl Builder {
     /// before it ends is not seen, nor are its arguments and its result; for that there is
     /// [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux. What a forked worker has in
     /// common with the server from the start does not count.
-    pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
-        self.settings.launch.max_memory_per_child = Some(bytes);
+    pub fn max_memory_per_child(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.settings.launch.max_memory_per_child = bytes.into();
         self
     }
 
@@ -138,8 +147,8 @@ impl Builder {
     /// # })
     /// # }
     /// ```
-    pub fn max_age(mut self, age: Duration) -> Self {
-        self.settings.max_age = Some(age);
+    pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.settings.max_age = age.into();
         self
     }
 
@@ -188,8 +197,8 @@ impl Builder {
     ///
     /// In a [`map`](ProcessPoolExecutor::map) it is that of each item; see
     /// [`item_timeout`](crate::Map::item_timeout).
-    pub fn default_timeout(mut self, limit: Duration) -> Self {
-        self.settings.default_timeout = Some(limit);
+    pub fn default_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.default_timeout = limit.into();
         self
     }
 
@@ -264,8 +273,8 @@ impl Builder {
     /// # })
     /// # }
     /// ```
-    pub fn shared_memory(mut self, bytes: usize) -> Self {
-        self.settings.shared_memory = Some(bytes);
+    pub fn shared_memory(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.settings.shared_memory = bytes.into();
         self
     }
 
@@ -278,8 +287,10 @@ impl Builder {
     /// It is the system's limit on private writable memory (`RLIMIT_DATA`), which what a task
     /// starts inherits, and in which what was [preloaded](Self::preload) counts as well. Leave room
     /// for the worker itself: its program, its threads, and its allocator's reserves.
-    pub fn hard_memory_limit(self, bytes: u64) -> Self {
-        self.limits(ResourceLimits::new().memory(bytes))
+    pub fn hard_memory_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        let limits = &mut self.settings.launch.program.limits;
+        *limits = limits.with_memory(bytes.into());
+        self
     }
 
     /// Takes from tasks what they do not need of the machine: files, network, other processes. A
@@ -292,8 +303,8 @@ impl Builder {
     /// threads behind, to which not all of it would apply.
     #[cfg(feature = "sandbox")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sandbox")))]
-    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
-        self.settings.launch.sandbox = Some(sandbox.0);
+    pub fn sandbox(mut self, sandbox: impl Into<Option<Sandbox>>) -> Self {
+        self.settings.launch.sandbox = sandbox.into().map(|sandbox| sandbox.0);
         self
     }
 
@@ -346,8 +357,8 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn inner_threads(mut self, count: usize) -> Self {
-        self.settings.inner_threads = Some(count);
+    pub fn inner_threads(mut self, count: impl Into<Option<usize>>) -> Self {
+        self.settings.inner_threads = count.into();
         self
     }
 

@@ -77,7 +77,7 @@ impl<R> TaskHandle<R> {
     }
 
     /// Whether the task is over: finished or cancelled.
-    pub fn is_done(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         matches!(self.status(), TaskStatus::Finished | TaskStatus::Cancelled)
     }
 

@@ -121,6 +121,35 @@ impl ProcessPoolExecutor {
         self.task(f, args).run().await
     }
 
+    /// As [`run`](Self::run), but never waits for room in the queue: for a service that says at
+    /// once that it has too much to do.
+    ///
+    /// ```
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> (u16, String) {
+    /// match pool.try_run(square, 12).await {
+    ///     Ok(result) => (200, result.to_string()),
+    ///     Err(error) if error.is_queue_full() => (429, "try again later".to_owned()),
+    ///     Err(error) => (500, error.to_string()),
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), and [`is_queue_full`](RunError::is_queue_full).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`run`](Self::run).
+    pub async fn try_run<F, A, M>(&self, f: F, args: A) -> Result<F::Output, RunError>
+    where
+        F: TaskFn<A, M>,
+        A: Serialize,
+    {
+        self.task(f, args).try_run().await
+    }
+
     /// As [`submit`](Self::submit), for threads outside of the runtime: blocks this thread while
     /// the queue is full. The runtime of the pool must be driven meanwhile by another thread. What
     /// has no blocking form of its own, such as `shutdown`, is awaited there by
@@ -202,7 +231,7 @@ impl ProcessPoolExecutor {
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a task is submitted by `submit`, `try_submit` or `run`"]
+#[must_use = "a task is submitted by `submit`, `try_submit`, `run` or `try_run`"]
 pub struct TaskBuilder<'a, F, A, M> {
     pool: &'a Pool,
     function: PhantomData<fn(F)>,
@@ -378,6 +407,20 @@ where
     pub async fn run(self) -> Result<F::Output, RunError> {
         let handle = self.submit_by(Pool::enqueue_and_wait).await?;
         Ok(handle.abort_on_drop().await?)
+    }
+
+    /// As [`run`](Self::run), but never waits for room in the queue; see
+    /// [`ProcessPoolExecutor::try_run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPoolExecutor::try_run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the task, and ends it if it runs.
+    pub async fn try_run(self) -> Result<F::Output, RunError> {
+        Ok(self.try_submit()?.abort_on_drop().await?)
     }
 
     /// As [`submit`](Self::submit), for threads outside of the runtime; see

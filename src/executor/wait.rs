@@ -75,7 +75,7 @@ pub async fn wait<R>(
         Some(limit) => drop(tokio::time::timeout(limit, enough).await),
         None => enough.await,
     }
-    handles.into_iter().partition(TaskHandle::is_done)
+    handles.into_iter().partition(TaskHandle::is_finished)
 }
 
 async fn enough<R>(handles: &[TaskHandle<R>], return_when: ReturnWhen) {

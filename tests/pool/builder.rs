@@ -75,3 +75,33 @@ async fn a_pool_has_a_name() {
     assert!(text.starts_with("ProcessPoolExecutor { name: \"thumbnails\", "), "{text}");
     in_time(pool.run(pid, ())).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_was_set_can_be_taken_back() {
+    use std::time::Duration;
+    let nothing = ProcessPoolExecutor::builder()
+        .max_workers(0)
+        .idle_timeout(Duration::ZERO)
+        .max_tasks_per_child(0)
+        .max_memory_per_child(1)
+        .max_age(Duration::ZERO)
+        .default_timeout(Duration::ZERO)
+        .hard_memory_limit(1)
+        .shared_memory(0)
+        .inner_threads(1);
+    assert!(nothing.clone().build().is_err());
+    let pool = nothing
+        .max_workers(None)
+        .idle_timeout(None)
+        .max_tasks_per_child(None)
+        .max_memory_per_child(None)
+        .max_age(None)
+        .default_timeout(None)
+        .hard_memory_limit(None)
+        .shared_memory(None)
+        .inner_threads(None)
+        .build();
+    let pool = pool.unwrap();
+    let first = in_time(pool.run(pid, ())).await.unwrap();
+    assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), first, "it is not replaced");
+}

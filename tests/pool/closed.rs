@@ -31,7 +31,7 @@ async fn a_pool_that_is_shut_down_is_over_after_its_last_task() {
     assert!((&mut closed).now_or_never().is_none(), "a task runs, and one waits");
     drop(held);
     assert_eq!(text(in_time(closed).await), "ShutDown");
-    assert!(last.is_done() && pool.workers().is_empty());
+    assert!(last.is_finished() && pool.workers().is_empty());
     in_time(end).await;
     assert_eq!(text(pool.closed().now_or_never().unwrap()), "ShutDown", "also to who comes late");
 }

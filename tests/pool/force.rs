@@ -335,7 +335,7 @@ async fn killing_ends_what_was_terminated_in_vain() {
     let held = gate.arrival().await;
     let terminated = pool.terminate_workers();
     wait_until("SIGTERM has come", || !journal.lines().is_empty()).await;
-    assert!(!handle.is_done() && !process_gone(held.pid));
+    assert!(!handle.is_finished() && !process_gone(held.pid));
     let report = in_time(pool.kill_workers()).await;
     assert_eq!(in_time(terminated).await, report);
     assert!(in_time(handle).await.unwrap_err().is_cancelled());

@@ -28,11 +28,11 @@ async fn cancel_answers_in_each_state_as_pythons_does() {
 
     let mut pending = pool.submit(note, (journal.path(), 1)).await.unwrap();
     assert_eq!(pending.status(), TaskStatus::Pending);
-    assert!(!pending.is_done());
+    assert!(!pending.is_finished());
     assert!(pending.cancel());
     assert_eq!(pending.status(), TaskStatus::Cancelled);
     assert!(pending.cancel(), "it stays cancelled");
-    assert!(pending.is_done());
+    assert!(pending.is_finished());
     // It resolves at once, while the worker is busy.
     let error = in_time(&mut pending).await.unwrap_err();
     assert!(error.is_cancelled(), "{error}");
@@ -68,7 +68,7 @@ async fn a_task_that_is_being_aborted_runs_until_its_worker_is_gone() {
     let mut handle = pool.submit(hold, gate.port()).await.unwrap();
     let held = gate.arrival().await;
     handle.abort();
-    assert!(!handle.cancel() && !handle.is_done());
+    assert!(!handle.cancel() && !handle.is_finished());
     assert_eq!(handle.status(), TaskStatus::Running);
     assert!(in_time(&mut handle).await.unwrap_err().is_cancelled());
     assert!(process_gone(held.pid));
@@ -147,7 +147,7 @@ async fn a_handle_wakes_the_task_that_polled_it_last() {
     }
     drop(held);
     wait_until("the last task is woken", || last.count() > 0).await;
-    assert!(handle.is_done());
+    assert!(handle.is_finished());
     assert_eq!(first.count(), 0);
 }
 

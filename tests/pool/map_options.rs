@@ -86,10 +86,12 @@ async fn the_size_of_chunks_does_not_change_the_results() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "chunksize must be at least 1")]
-async fn chunks_of_nothing_are_refused() {
+async fn chunks_of_nothing_are_of_the_default_size() {
     // scenario 6
-    let _ = pool(2).map(double, 0..40).chunksize(0);
+    let pool = pool(2);
+    let expected: Vec<_> = (0..40).map(|n| n * 2).collect();
+    assert_eq!(collect(pool.map(double, 0..40).chunksize(0)).await, expected);
+    assert_eq!(collect(pool.map(double, 0..40).chunksize(7).chunksize(None)).await, expected);
 }
 
 #[tokio::test]

@@ -280,7 +280,7 @@ async fn promise_5_nobody_waits_behind_a_long_task() {
     for handle in short {
         in_time(handle).await.unwrap();
     }
-    assert!(!long.is_done());
+    assert!(!long.is_finished());
     drop(held);
     in_time(long).await.unwrap();
 }

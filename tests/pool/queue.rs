@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use procpool::{ProcessPoolExecutor, TaskStatus};
 
-use crate::common::{Gate, hold, in_time, pid, wait_until};
+use crate::common::{Gate, fill, hold, in_time, pid, wait_until};
 use crate::journal::{Journal, note};
 
 fn pool_of(workers: usize) -> ProcessPoolExecutor {
@@ -190,7 +190,7 @@ async fn a_short_result_arrives_while_the_next_task_is_long() {
         let long = pool.submit(hold, gate.port()).await.unwrap();
         let worker = in_time(short).await.unwrap();
         let held = gate.arrival().await;
-        assert_eq!((held.pid, long.is_done()), (worker, false));
+        assert_eq!((held.pid, long.is_finished()), (worker, false));
         drop(held);
         in_time(long).await.unwrap();
     }
@@ -219,4 +219,30 @@ async fn tasks_that_turn_out_long_among_brief_ones_all_run_at_the_same_time() {
     for handle in long {
         in_time(handle).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn who_tries_to_run_never_waits_for_room() {
+    let (pool, gate) = (
+        ProcessPoolExecutor::builder().max_workers(1).queue_capacity(1).build().unwrap(),
+        Gate::new().await,
+    );
+    assert!(in_time(pool.try_run(pid, ())).await.is_ok());
+    let held = fill(&pool, &gate, 1).await;
+    let waiting = pool.try_submit(pid, ()).unwrap();
+    let refused = in_time(pool.try_run(pid, ())).await.unwrap_err();
+    assert!(refused.is_queue_full(), "{refused}");
+    drop(held);
+    in_time(waiting).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_no_longer_waits_for_what_they_tried_to_run_ends_it() {
+    let (pool, gate) =
+        (ProcessPoolExecutor::builder().max_workers(1).build().unwrap(), Gate::new().await);
+    let mut running = Box::pin(pool.try_run(hold, gate.port()));
+    assert!(futures::poll!(&mut running).is_pending());
+    let mut held = gate.arrival().await;
+    drop(running);
+    held.gone().await;
 }

@@ -91,7 +91,7 @@ async fn blocked_workers_do_not_block_a_current_thread_runtime() {
         }
     });
     in_time(ticks).await.unwrap();
-    assert!(!waiting.is_done() && running.iter().all(|handle| !handle.is_done()));
+    assert!(!waiting.is_finished() && running.iter().all(|handle| !handle.is_finished()));
     drop(held);
     for handle in running {
         in_time(handle).await.unwrap();

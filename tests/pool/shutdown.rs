@@ -41,7 +41,7 @@ async fn a_waiting_shutdown_lets_every_task_finish() {
     }
     let workers = pids(&pool);
     let report = in_time(pool.shutdown()).await;
-    assert!(handles.iter().all(procpool::TaskHandle::is_done), "before it returns");
+    assert!(handles.iter().all(procpool::TaskHandle::is_finished), "before it returns");
     assert_eq!((report.finished, report.cancelled, report.killed), (50, 0, 0));
     assert_eq!(journal.numbers().len(), 50);
     assert!(workers.into_iter().all(process_gone));

@@ -210,5 +210,5 @@ async fn a_submit_that_fails_leaves_the_set_as_it_was() {
     in_time(pool.shutdown()).await;
     assert!(set.submit(&pool, pid, ()).await.unwrap_err().is_shut_down());
     assert_eq!(set.len(), 1);
-    assert!(set.handles().all(TaskHandle::is_done));
+    assert!(set.handles().all(TaskHandle::is_finished));
 }

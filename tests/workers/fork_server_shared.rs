@@ -329,7 +329,7 @@ async fn a_start_timeout_that_is_shorter_than_the_servers_is_not_used_up_by_wait
     let other = ProcessPoolExecutor::builder().worker_command(silent).start_timeout(limit);
     let other = other.worker_output(WorkerOutput::Null).build().unwrap();
     assert!(in_time(other.run(pid, ())).await.unwrap_err().is_broken());
-    assert!(!handle.is_done());
+    assert!(!handle.is_finished());
     drop(held);
     in_time(handle).await.unwrap();
     assert_eq!(pool.stats().start_failures, 0);

@@ -311,7 +311,7 @@ async fn a_worker_stopped_and_then_killed_is_a_death_like_any_other() {
     for _ in 0..10 {
         assert_ne!(in_time(pool.run(pid, ())).await.unwrap(), held.pid);
     }
-    assert!(!handle.is_done());
+    assert!(!handle.is_finished());
     signal(held.pid, Signal::KILL);
     let error = in_time(handle).await.unwrap_err();
     let death = error.worker_death().unwrap();

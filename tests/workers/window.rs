@@ -217,7 +217,7 @@ async fn a_reply_does_not_wait_for_the_next_task(stage: &Stage) -> bool {
     let scene = stage.submit(Stage::echo, End::Waits).await;
     let Visitor { pid, stream, has_kept_back } = stage.arrival(&scene).await;
     expect_all(scene.quick).await;
-    assert!(!scene.last.is_done());
+    assert!(!scene.last.is_finished());
     drop(stream);
     assert_eq!(in_time(scene.last).await.unwrap(), pid);
     has_kept_back
@@ -280,7 +280,7 @@ async fn who_aborts_a_task_whose_reply_is_kept_back_hurts_nobody(stage: &Stage) 
         Ok(number) => assert_eq!(number, 4),
         Err(error) => assert!(error.is_cancelled(), "{error}"),
     }
-    assert!(!scene.last.is_done());
+    assert!(!scene.last.is_finished());
     drop(visitor.stream);
     assert_eq!(in_time(scene.last).await.unwrap(), visitor.pid);
     assert_eq!(in_time(stage.pool.run(pid, ())).await.unwrap(), visitor.pid, "it was not killed");
@@ -313,7 +313,7 @@ async fn replies_come_though_nothing_else_happens() {
             assert_eq!(in_time(handle).await.unwrap(), number);
         }
         let visitor = stage.arrival(&scene).await;
-        assert!(!scene.last.is_done());
+        assert!(!scene.last.is_finished());
         drop(visitor.stream);
         in_time(scene.last).await.unwrap();
     }

@@ -85,7 +85,7 @@ impl<R, S> Flow<R, S> {
         harvest.set_limits(|limits| limits.timeout = timeout);
         let mut pace = Pace::new(pool.max_workers());
         if pool.counts_tasks {
-            pace.set_chunk_size(1);
+            pace.set_chunk_size(Some(1));
         }
         Self {
             name,

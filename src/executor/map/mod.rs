@@ -170,15 +170,9 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     ///
     /// Only what it costs to hand over an item depends on it. It is an upper limit: a chunk is
     /// smaller if there are no more inputs at the moment, or if the arguments in it take a
-    /// megabyte; and it is divided when it runs for long.
-    ///
-    /// # Panics
-    ///
-    /// If `items` is 0.
-    #[track_caller]
-    pub fn chunksize(mut self, items: usize) -> Self {
-        assert!(items != 0, "chunksize must be at least 1");
-        self.flow.pace().set_chunk_size(items);
+    /// megabyte; and it is divided when it runs for long. `None` is the default, and so is zero.
+    pub fn chunksize(mut self, items: impl Into<Option<usize>>) -> Self {
+        self.flow.pace().set_chunk_size(items.into().filter(|items| *items != 0));
         self
     }
 

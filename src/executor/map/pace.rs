@@ -99,8 +99,8 @@ impl Pace {
         pace
     }
 
-    pub(super) fn set_chunk_size(&mut self, items: usize) {
-        self.chunk_size = Some(items);
+    pub(super) fn set_chunk_size(&mut self, items: Option<usize>) {
+        self.chunk_size = items;
         self.adapt();
     }
 
@@ -191,13 +191,13 @@ mod tests {
     #[test]
     fn what_the_user_says_counts() {
         let mut pace = Pace::new(2);
-        pace.set_chunk_size(50);
+        pace.set_chunk_size(Some(50));
         assert_eq!((pace.chunk_size(), pace.look_ahead()), (50, 400));
         pace.done(50, 100, 1 << 40);
         assert_eq!(pace.chunk_size(), 50);
         pace.set_buffer_size(7);
         assert_eq!((pace.chunk_size(), pace.look_ahead()), (7, 7));
-        pace.set_chunk_size(usize::MAX);
+        pace.set_chunk_size(Some(usize::MAX));
         pace.set_buffer_size(usize::MAX);
         assert_eq!(pace.chunk_size(), MAX_ITEMS);
     }
