@@ -99,6 +99,7 @@
 //! | wait until a task runs | [`TaskHandle::started`] |
 //! | show how far a task has come | [`Current::progress`], [`TaskHandle::progress`] |
 //! | let a task end early in good order | [`Current::is_cancelled`] |
+//! | answer by what has happened to a task | [`TaskError::kind`], [`SubmitError::kind`] |
 //! | wait for the first, for a failure, or for all | [`wait`] |
 //! | end tasks with their scope | [`TaskSet`] |
 //! | build something once per worker | [`Builder::initializer`], [`current`] |
@@ -185,6 +186,10 @@ pub use crate::child::{
     Current, StateError, current, init, preloaded, state, try_current, worker_main,
 };
 pub use crate::codec::{Named, ValueForm};
+pub use crate::error::kind::{
+    BrokenKind, BuildErrorKind, ParseKindError, ProcessErrorKind, SubmitErrorKind, TaskErrorKind,
+    TaskOutcome,
+};
 pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,
@@ -203,8 +208,8 @@ pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice,
 pub use crate::parent::{Cgroup, OutputLine, StartMethod, WorkerOutput};
 pub use crate::pool::task::{Progress, TaskStatus};
 pub use crate::pool::watch::{
-    DurationHistogram, Events, FunctionStats, Health, PoolEvent, PoolStats, TaskOutcome,
-    TaskOutcomes, WorkerInfo, WorkerState,
+    DurationHistogram, Events, FunctionStats, Health, PoolEvent, PoolStats, TaskOutcomes,
+    WorkerInfo, WorkerState,
 };
 pub use crate::pool::{CloseReason, ExitResult, ExitTypeError, Shutdown, ShutdownReport};
 pub use crate::process::{

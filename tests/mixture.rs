@@ -118,6 +118,7 @@ fn end_of(number: u32, result: Result<Echo, TaskError>) -> End {
                 || error.is_worker_death()
                 || error.is_cancelled()
                 || error.is_timeout()
+                || error.is_deadline()
                 || error.is_broken()
                 || error.is_shut_down();
             assert!(known, "{error}");
@@ -385,7 +386,7 @@ impl Client {
 
 fn assert_refusal(error: &SubmitError) {
     let known =
-        error.is_queue_full() || error.is_shut_down() || error.is_broken() || error.is_timeout();
+        error.is_queue_full() || error.is_shut_down() || error.is_broken() || error.is_deadline();
     assert!(known, "{error}");
 }
 

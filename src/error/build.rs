@@ -2,15 +2,16 @@
 
 use std::fmt::{self, Write};
 
+use super::kind::BuildErrorKind;
 use super::text::{OneLine, debug_as_text, unregistered};
 use crate::codec::CodecError;
 
 /// Why a pool could not be built.
 #[derive(Clone)]
-pub struct BuildError(BuildErrorKind);
+pub struct BuildError(BuildFailure);
 
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum BuildErrorKind {
+pub(crate) enum BuildFailure {
     #[error(
         "there is no tokio runtime here; build the pool inside one, e.g. in an async fn under \
          `#[tokio::main]`"
@@ -56,37 +57,97 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-impl From<BuildErrorKind> for BuildError {
-    fn from(kind: BuildErrorKind) -> Self {
+impl From<BuildFailure> for BuildError {
+    fn from(kind: BuildFailure) -> Self {
         Self(kind)
     }
 }
 
 impl BuildError {
+    /// Why it was not built, to be matched, counted or sent.
+    ///
+    /// ```
+    /// use procpool::{BuildErrorKind, ProcessPoolExecutor};
+    ///
+    /// # #[tokio::main] async fn main() {
+    /// let error = ProcessPoolExecutor::builder().max_workers(0).build().unwrap_err();
+    /// assert_eq!(error.kind(), BuildErrorKind::InvalidSetting);
+    /// assert_eq!(error.setting(), Some("max_workers"));
+    /// # }
+    /// ```
+    pub fn kind(&self) -> BuildErrorKind {
+        match self.0 {
+            BuildFailure::NoRuntime => BuildErrorKind::NoRuntime,
+            BuildFailure::NoWorkers
+            | BuildFailure::TooManyWorkers { .. }
+            | BuildFailure::MinOverMax { .. }
+            | BuildFailure::NoTasks
+            | BuildFailure::NoAge
+            | BuildFailure::NoQueue => BuildErrorKind::InvalidSetting,
+            BuildFailure::OfForkServer(_) => BuildErrorKind::OfForkServer,
+            BuildFailure::NotInitialised => BuildErrorKind::NotInitialised,
+            BuildFailure::Unregistered(_) => BuildErrorKind::Unregistered,
+            BuildFailure::AmbiguousFunction(_) => BuildErrorKind::AmbiguousFunction,
+            BuildFailure::Arguments { .. } => BuildErrorKind::Codec,
+        }
+    }
+
+    /// The method of [`Builder`](crate::Builder) that has set what cannot be, if it was one
+    /// setting: of the kinds [`InvalidSetting`](BuildErrorKind::InvalidSetting) and
+    /// [`OfForkServer`](BuildErrorKind::OfForkServer).
+    pub fn setting(&self) -> Option<&'static str> {
+        match self.0 {
+            BuildFailure::NoWorkers | BuildFailure::TooManyWorkers { .. } => Some("max_workers"),
+            BuildFailure::MinOverMax { .. } => Some("min_workers"),
+            BuildFailure::NoTasks => Some("max_tasks_per_child"),
+            BuildFailure::NoAge => Some("max_age"),
+            BuildFailure::NoQueue => Some("queue_capacity"),
+            BuildFailure::OfForkServer(setting) => Some(setting),
+            _ => None,
+        }
+    }
+
+    /// A setting is out of its range, or does not fit another one; see
+    /// [`setting`](Self::setting).
+    pub fn is_invalid_setting(&self) -> bool {
+        self.kind() == BuildErrorKind::InvalidSetting
+    }
+
+    /// Two registered functions have the same name, so workers could not tell them apart.
+    pub fn is_ambiguous_function(&self) -> bool {
+        matches!(self.0, BuildFailure::AmbiguousFunction(_))
+    }
+
+    /// The arguments of a function that workers call by themselves, such as the initializer, cannot
+    /// be encoded, or are too large.
+    pub fn is_codec(&self) -> bool {
+        matches!(self.0, BuildFailure::Arguments { .. })
+    }
+
     /// There is no tokio runtime to run the pool on.
     pub fn is_no_runtime(&self) -> bool {
-        matches!(self.0, BuildErrorKind::NoRuntime)
+        matches!(self.0, BuildFailure::NoRuntime)
     }
 
     /// The initializer or the exit hook is not a registered function.
     pub fn is_unregistered(&self) -> bool {
-        matches!(self.0, BuildErrorKind::Unregistered(_))
+        matches!(self.0, BuildFailure::Unregistered(_))
     }
 
     /// Something was set that is up to the [`ForkServer`](crate::ForkServer) that the pool shares.
     pub fn is_of_fork_server(&self) -> bool {
-        matches!(self.0, BuildErrorKind::OfForkServer(_))
+        matches!(self.0, BuildFailure::OfForkServer(_))
     }
 
     /// This process is a worker that has not called [`init`](crate::init).
     pub fn is_not_initialised(&self) -> bool {
-        matches!(self.0, BuildErrorKind::NotInitialised)
+        matches!(self.0, BuildFailure::NotInitialised)
     }
 }
 
 /// Why a pool could not be resized.
 #[derive(Clone)]
-pub struct ResizeError(pub(crate) BuildErrorKind);
+pub struct ResizeError(pub(crate) BuildFailure);
 
 impl fmt::Display for ResizeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::CallFailure;
+use super::kind::{SubmitErrorKind, TaskErrorKind, TaskOutcome};
 use super::start::BrokenProcessPool;
 use super::text::unregistered;
 use super::worker::WorkerDeath;
@@ -51,6 +52,57 @@ impl Cause {
 
     pub(crate) fn decoding(function: &'static str, error: CodecError) -> Self {
         CallFailure::decoding(function, error).into()
+    }
+
+    pub(super) fn kind(&self) -> TaskErrorKind {
+        match self {
+            Self::Call(CallFailure::Panicked(_)) => TaskErrorKind::Panic,
+            Self::Call(CallFailure::Codec { .. }) => TaskErrorKind::Codec,
+            Self::Call(CallFailure::TooLarge { .. }) => TaskErrorKind::TooLarge,
+            Self::WorkerDied(_) => TaskErrorKind::WorkerDeath,
+            Self::TimedOut(_) | Self::MapTimedOut(_) => TaskErrorKind::Timeout,
+            Self::Expired => TaskErrorKind::Deadline,
+            Self::Cancelled | Self::Replaced => TaskErrorKind::Cancelled,
+            Self::Broken(_) => TaskErrorKind::Broken,
+            Self::QueueFull { .. } => TaskErrorKind::QueueFull,
+            Self::ShutDown => TaskErrorKind::ShutDown,
+            Self::RuntimeGone => TaskErrorKind::RuntimeGone,
+            Self::Unregistered(_) => TaskErrorKind::Unregistered,
+        }
+    }
+
+    /// Of a task that was not accepted.
+    pub(super) fn submission_kind(&self) -> SubmitErrorKind {
+        match self.kind() {
+            TaskErrorKind::QueueFull => SubmitErrorKind::QueueFull,
+            TaskErrorKind::Deadline => SubmitErrorKind::Deadline,
+            TaskErrorKind::Codec => SubmitErrorKind::Codec,
+            TaskErrorKind::TooLarge => SubmitErrorKind::TooLarge,
+            TaskErrorKind::RuntimeGone => SubmitErrorKind::RuntimeGone,
+            TaskErrorKind::Broken => SubmitErrorKind::Broken,
+            TaskErrorKind::Unregistered => SubmitErrorKind::Unregistered,
+            TaskErrorKind::ShutDown
+            // Not reached: what follows happens to accepted tasks only.
+            | TaskErrorKind::Panic
+            | TaskErrorKind::WorkerDeath
+            | TaskErrorKind::Timeout
+            | TaskErrorKind::Cancelled => SubmitErrorKind::ShutDown,
+        }
+    }
+
+    pub(super) fn outcome(&self) -> TaskOutcome {
+        match self.kind() {
+            TaskErrorKind::Panic => TaskOutcome::Panicked,
+            TaskErrorKind::Codec => TaskOutcome::Codec,
+            TaskErrorKind::TooLarge => TaskOutcome::TooLarge,
+            TaskErrorKind::WorkerDeath => TaskOutcome::WorkerDied,
+            TaskErrorKind::Timeout => TaskOutcome::TimedOut,
+            TaskErrorKind::Deadline => TaskOutcome::Expired,
+            TaskErrorKind::Cancelled => TaskOutcome::Cancelled,
+            TaskErrorKind::Broken => TaskOutcome::Broken,
+            TaskErrorKind::ShutDown | TaskErrorKind::RuntimeGone => TaskOutcome::ShutDown,
+            TaskErrorKind::QueueFull | TaskErrorKind::Unregistered => TaskOutcome::NotAccepted,
+        }
     }
 
     /// What a worker says of a call; `None` if the payload is its result.

@@ -14,6 +14,7 @@ mod call;
 mod cause;
 #[cfg(test)]
 mod fuzz;
+pub(crate) mod kind;
 mod panic;
 mod refusal;
 mod start;
@@ -23,7 +24,7 @@ mod tests;
 pub(crate) mod text;
 mod worker;
 
-pub(crate) use self::build::BuildErrorKind;
+pub(crate) use self::build::BuildFailure;
 pub use self::build::{BuildError, ResizeError};
 pub(crate) use self::call::CallFailure;
 pub(crate) use self::cause::{Cause, ErrorReport, Subject};

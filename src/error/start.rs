@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::kind::BrokenKind;
 use super::refusal::Refusal;
 use super::text::{OneLine, debug_as_text, one_line};
 use super::worker::{PoolProcess, WorkerDeath};
@@ -67,6 +68,15 @@ impl Error for BrokenProcessPool {
 }
 
 impl BrokenProcessPool {
+    /// What broke it, to be matched, counted or sent.
+    pub fn kind(&self) -> BrokenKind {
+        match &self.0 {
+            BrokenCause::WorkerDied(_) => BrokenKind::WorkerDeath,
+            BrokenCause::Start(error) => error.kind(),
+            BrokenCause::Aborted(_) => BrokenKind::Aborted,
+        }
+    }
+
     /// The death that broke the pool, if it was one.
     pub fn worker_death(&self) -> Option<&WorkerDeath> {
         match &self.0 {
@@ -99,18 +109,13 @@ impl BrokenProcessPool {
 
     /// The initializer failed: it panicked, returned an error, or took too long.
     pub fn is_initializer_failure(&self) -> bool {
-        matches!(&self.0, BrokenCause::Start(StartError::Initializer { .. }))
+        self.kind() == BrokenKind::Initializer
     }
 
     /// The [preload](crate::Builder::preload) failed: it panicked, returned an error, took too
     /// long, or has left threads behind, so that no workers can be forked.
     pub fn is_preload_failure(&self) -> bool {
-        matches!(
-            &self.0,
-            BrokenCause::Start(
-                StartError::Preload { .. } | StartError::CannotFork { after_hooks: false, .. }
-            )
-        )
+        self.kind() == BrokenKind::Preload
     }
 
     /// A hook around a fork failed, such as one of [`Builder::after_fork`]: it panicked, returned
@@ -118,12 +123,7 @@ impl BrokenProcessPool {
     ///
     /// [`Builder::after_fork`]: crate::Builder::after_fork
     pub fn is_fork_hook_failure(&self) -> bool {
-        matches!(
-            &self.0,
-            BrokenCause::Start(
-                StartError::Hook { .. } | StartError::CannotFork { after_hooks: true, .. }
-            )
-        )
+        self.kind() == BrokenKind::ForkHook
     }
 }
 
@@ -224,6 +224,21 @@ impl StartError {
         limit: Duration,
     ) -> Self {
         Self::Preload { function, failure: InitializerFailure::Timeout { place, limit } }
+    }
+
+    fn kind(&self) -> BrokenKind {
+        match self {
+            Self::Initializer { .. } => BrokenKind::Initializer,
+            Self::Preload { .. } | Self::CannotFork { after_hooks: false, .. } => {
+                BrokenKind::Preload
+            }
+            Self::Hook { .. } | Self::CannotFork { after_hooks: true, .. } => BrokenKind::ForkHook,
+            Self::NoSandbox { .. } => BrokenKind::Sandbox,
+            Self::Timeout { .. } => BrokenKind::StartTimeout,
+            Self::Spawn { .. } | Self::Died { .. } | Self::Refused(_) | Self::ServerLost(_) => {
+                BrokenKind::Start
+            }
+        }
     }
 
     fn pid(&self) -> Option<u32> {

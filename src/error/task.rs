@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::call::CallFailure;
 use super::cause::{Cause, ErrorReport, Subject};
+use super::kind::{SubmitErrorKind, TaskErrorKind, TaskOutcome};
 use super::panic::TaskPanic;
 use super::start::BrokenProcessPool;
 use super::text::{OneLine, debug_as_text};
 use super::worker::WorkerDeath;
 use crate::base::{TaskId, WorkerId};
 
-/// Declares a public error type around an [`ErrorReport`], with the predicates.
+/// Declares public error types around an [`ErrorReport`], with what all of them can be asked.
 macro_rules! task_errors {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -19,40 +20,15 @@ macro_rules! task_errors {
         pub struct $name(Arc<ErrorReport>);
 
         impl $name {
-            /// The task panicked; see [`panic`](Self::panic).
-            pub fn is_panic(&self) -> bool {
-                matches!(self.0.cause, Cause::Call(CallFailure::Panicked(_)))
-            }
-
-            /// The worker died while the task ran; see [`worker_death`](Self::worker_death).
-            pub fn is_worker_death(&self) -> bool {
-                matches!(self.0.cause, Cause::WorkerDied(_))
-            }
-
-            /// The task was cancelled or aborted, or ended by
-            /// [`recycle_within`](crate::ProcessPoolExecutor::recycle_within).
-            pub fn is_cancelled(&self) -> bool {
-                matches!(self.0.cause, Cause::Cancelled | Cause::Replaced)
-            }
-
-            /// The task ran longer than its timeout and was ended, or its deadline has passed; or
-            /// all of a [`map`](crate::ProcessPoolExecutor::map) took longer than [its
-            /// limit](crate::Map::timeout).
-            pub fn is_timeout(&self) -> bool {
-                matches!(
-                    self.0.cause,
-                    Cause::TimedOut(_) | Cause::Expired | Cause::MapTimedOut(_)
-                )
+            /// Its [deadline](crate::TaskBuilder::deadline) has passed: it waited for room in the
+            /// queue, or for a worker, or it ran.
+            pub fn is_deadline(&self) -> bool {
+                matches!(self.0.cause, Cause::Expired)
             }
 
             /// The pool is broken; see [`broken`](Self::broken).
             pub fn is_broken(&self) -> bool {
                 matches!(self.0.cause, Cause::Broken(_))
-            }
-
-            /// The queue was full, and nothing was handed to the pool.
-            pub fn is_queue_full(&self) -> bool {
-                matches!(self.0.cause, Cause::QueueFull { .. })
             }
 
             /// The pool was shut down before it accepted the task.
@@ -88,14 +64,6 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::Call(CallFailure::TooLarge { .. }))
             }
 
-            /// The panic, if the task panicked.
-            pub fn panic(&self) -> Option<&TaskPanic> {
-                match &self.0.cause {
-                    Cause::Call(CallFailure::Panicked(panic)) => Some(panic),
-                    _ => None,
-                }
-            }
-
             /// How the worker died, if it did, or if its death broke the pool.
             pub fn worker_death(&self) -> Option<&WorkerDeath> {
                 match &self.0.cause {
@@ -123,21 +91,6 @@ macro_rules! task_errors {
             pub fn label(&self) -> Option<&str> {
                 self.0.label.as_deref()
             }
-
-            /// The task, if this is about one that was accepted.
-            pub fn task_id(&self) -> Option<TaskId> {
-                self.0.subject.task()
-            }
-
-            /// The worker that the task was sent to last, if it was sent to one.
-            pub fn worker_id(&self) -> Option<WorkerId> {
-                self.0.worker
-            }
-
-            /// How often the task was begun, or one if it never was.
-            pub fn attempts(&self) -> u32 {
-                self.0.attempt
-            }
         }
 
         impl fmt::Display for $name {
@@ -154,21 +107,126 @@ macro_rules! task_errors {
     )*};
 }
 
+/// What can be asked of errors of tasks that were accepted, or may have been.
+macro_rules! of_accepted_tasks {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// What has happened, to be matched, counted or sent. There is no kind without a
+            /// predicate here, such as [`is_panic`](Self::is_panic).
+            pub fn kind(&self) -> TaskErrorKind {
+                self.0.cause.kind()
+            }
+
+            /// The task panicked; see [`panic`](Self::panic).
+            pub fn is_panic(&self) -> bool {
+                matches!(self.0.cause, Cause::Call(CallFailure::Panicked(_)))
+            }
+
+            /// The worker died while the task ran; see [`worker_death`](Self::worker_death).
+            pub fn is_worker_death(&self) -> bool {
+                matches!(self.0.cause, Cause::WorkerDied(_))
+            }
+
+            /// The task was cancelled or aborted, or ended by
+            /// [`recycle_within`](crate::ProcessPoolExecutor::recycle_within).
+            pub fn is_cancelled(&self) -> bool {
+                matches!(self.0.cause, Cause::Cancelled | Cause::Replaced)
+            }
+
+            /// The task ran longer than its timeout and was ended; or all of a
+            /// [`map`](crate::ProcessPoolExecutor::map) took longer than [its
+            /// limit](crate::Map::timeout). Of a deadline,
+            /// [`is_deadline`](Self::is_deadline) tells.
+            pub fn is_timeout(&self) -> bool {
+                matches!(self.0.cause, Cause::TimedOut(_) | Cause::MapTimedOut(_))
+            }
+
+            /// The panic, if the task panicked.
+            pub fn panic(&self) -> Option<&TaskPanic> {
+                match &self.0.cause {
+                    Cause::Call(CallFailure::Panicked(panic)) => Some(panic),
+                    _ => None,
+                }
+            }
+
+            /// The task, if this is about one that was accepted.
+            pub fn task_id(&self) -> Option<TaskId> {
+                self.0.subject.task()
+            }
+
+            /// The worker that the task was sent to last, if it was sent to one.
+            pub fn worker_id(&self) -> Option<WorkerId> {
+                self.0.worker
+            }
+
+            /// How often the task was begun, or one if it never was.
+            pub fn attempts(&self) -> u32 {
+                self.0.attempt
+            }
+        }
+    )*};
+}
+
+/// What can be asked of errors of tasks that may not have been accepted.
+macro_rules! of_submissions {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// The queue was full, and nothing was handed to the pool.
+            pub fn is_queue_full(&self) -> bool {
+                matches!(self.0.cause, Cause::QueueFull { .. })
+            }
+        }
+    )*};
+}
+
 task_errors! {
     /// Why a task was not accepted.
     ///
     /// ```
-    /// fn overloaded(error: &procpool::SubmitError) -> bool {
-    ///     error.is_queue_full() // answer 503, try again later
+    /// use procpool::{SubmitError, SubmitErrorKind};
+    ///
+    /// fn status(error: &SubmitError) -> u16 {
+    ///     match error.kind() {
+    ///         SubmitErrorKind::QueueFull => 429,
+    ///         SubmitErrorKind::TooLarge => 413,
+    ///         SubmitErrorKind::Deadline => 504,
+    ///         SubmitErrorKind::ShutDown | SubmitErrorKind::Broken => 503,
+    ///         _ => 500,
+    ///     }
     /// }
     /// ```
     SubmitError
     /// Why a task has no result.
     ///
+    /// A service answers by the [kind](Self::kind), and logs the text, which is one line:
+    ///
+    /// ```
+    /// use procpool::{TaskError, TaskErrorKind};
+    ///
+    /// fn status(error: &TaskError) -> u16 {
+    ///     match error.kind() {
+    ///         TaskErrorKind::Panic | TaskErrorKind::Codec => 422, // this input is to blame
+    ///         TaskErrorKind::WorkerDeath if is_memory(error) => 413,
+    ///         TaskErrorKind::WorkerDeath => 502,
+    ///         TaskErrorKind::Timeout | TaskErrorKind::Deadline => 504,
+    ///         TaskErrorKind::TooLarge => 413,
+    ///         TaskErrorKind::QueueFull => 429,
+    ///         TaskErrorKind::ShutDown | TaskErrorKind::Broken => 503,
+    ///         _ => 500, // kinds may be added
+    ///     }
+    /// }
+    ///
+    /// fn is_memory(error: &TaskError) -> bool {
+    ///     error.worker_death().is_some_and(|death| death.is_memory_limit())
+    /// }
+    /// ```
+    ///
+    /// The circumstances are had by accessors:
+    ///
     /// ```
     /// fn explain(error: &procpool::TaskError) -> String {
     ///     if let Some(death) = error.worker_death() {
-    ///         format!("pid {} died: {:?}\n{}", death.pid(), death.signal(), death.stderr_tail())
+    ///         format!("pid {} died: {:?}", death.pid(), death.signal())
     ///     } else if let Some(panic) = error.panic() {
     ///         format!("{} at {:?}", panic.message(), panic.location())
     ///     } else {
@@ -182,9 +240,18 @@ task_errors! {
     RunError
 }
 
+of_accepted_tasks! { TaskError RunError }
+of_submissions! { SubmitError RunError }
+
 debug_as_text! { SubmitError TaskError RunError }
 
 impl SubmitError {
+    /// Why it was not accepted, to be matched, counted or sent. There is a predicate for each, such
+    /// as [`is_queue_full`](Self::is_queue_full).
+    pub fn kind(&self) -> SubmitErrorKind {
+        self.0.cause.submission_kind()
+    }
+
     pub(crate) fn new(report: ErrorReport) -> Self {
         Self(Arc::new(report))
     }
@@ -196,6 +263,12 @@ impl SubmitError {
 }
 
 impl TaskError {
+    /// How the task ended, in the word of [events](crate::PoolEvent::TaskFinished) and of
+    /// [counts](crate::TaskOutcomes).
+    pub fn outcome(&self) -> TaskOutcome {
+        self.0.cause.outcome()
+    }
+
     pub(crate) fn new(report: ErrorReport) -> Self {
         Self(Arc::new(report))
     }
@@ -203,10 +276,6 @@ impl TaskError {
     /// The same error of a task that has this label.
     pub(crate) fn labelled(self, label: Option<&Arc<str>>) -> Self {
         Self(self.0.labelled(label))
-    }
-
-    pub(crate) fn cause(&self) -> &Cause {
-        &self.0.cause
     }
 
     /// The same error of another task, which was together with this one.

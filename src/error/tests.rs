@@ -1,10 +1,12 @@
 //! What holds for the texts of all errors.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::kind::{BrokenKind, BuildErrorKind, SubmitErrorKind, TaskErrorKind, TaskOutcome};
 use super::text::assert_told_once;
 use super::*;
 use crate::base::{ResourceLimits, TaskId, WorkerId};
@@ -130,20 +132,20 @@ fn reports() -> impl Iterator<Item = ErrorReport> {
     })
 }
 
-fn build_failures() -> Vec<BuildErrorKind> {
+fn build_failures() -> Vec<BuildFailure> {
     vec![
-        BuildErrorKind::NoRuntime,
-        BuildErrorKind::NoWorkers,
-        BuildErrorKind::TooManyWorkers { most: 1 },
-        BuildErrorKind::MinOverMax { min: 2, max: 1 },
-        BuildErrorKind::NoTasks,
-        BuildErrorKind::NoAge,
-        BuildErrorKind::NoQueue,
-        BuildErrorKind::NotInitialised,
-        BuildErrorKind::OfForkServer("preload"),
-        BuildErrorKind::AmbiguousFunction("a::f".to_owned()),
-        BuildErrorKind::Unregistered("a::f"),
-        BuildErrorKind::Arguments { function: "a::f", error: codec_error() },
+        BuildFailure::NoRuntime,
+        BuildFailure::NoWorkers,
+        BuildFailure::TooManyWorkers { most: 1 },
+        BuildFailure::MinOverMax { min: 2, max: 1 },
+        BuildFailure::NoTasks,
+        BuildFailure::NoAge,
+        BuildFailure::NoQueue,
+        BuildFailure::NotInitialised,
+        BuildFailure::OfForkServer("preload"),
+        BuildFailure::AmbiguousFunction("a::f".to_owned()),
+        BuildFailure::Unregistered("a::f"),
+        BuildFailure::Arguments { function: "a::f", error: codec_error() },
     ]
 }
 
@@ -199,7 +201,98 @@ fn the_lines_of_a_panic_are_kept_apart() {
     let panic = TaskPanic::told(&report);
     assert_eq!(panic.message(), "it\nwas\r\nbad");
     assert_eq!(panic.to_string(), "panicked: it\\nwas\\r\\nbad (at src/main.rs:3:7)");
-    let error = BuildError::from(BuildErrorKind::NoTasks);
+    let error = BuildError::from(BuildFailure::NoTasks);
     let text = "failed to build the process pool: max_tasks_per_child must be at least 1";
     assert_eq!(format!("{error:?}"), format!("BuildError(\"{text}\")"));
+}
+
+#[test]
+fn kinds_are_what_predicates_say() {
+    let mut seen = HashSet::new();
+    for cause in causes() {
+        let report = ErrorReport {
+            subject: Subject::Task(TaskId(1), "a::f"),
+            label: None,
+            worker: None,
+            attempt: 1,
+            cause,
+        };
+        let task = TaskError::new(report);
+        let run = RunError::from(task.clone());
+        assert_eq!(run.kind(), task.kind());
+        let said = [
+            (run.is_panic(), TaskErrorKind::Panic),
+            (run.is_worker_death(), TaskErrorKind::WorkerDeath),
+            (run.is_timeout(), TaskErrorKind::Timeout),
+            (run.is_deadline(), TaskErrorKind::Deadline),
+            (run.is_cancelled(), TaskErrorKind::Cancelled),
+            (run.is_codec(), TaskErrorKind::Codec),
+            (run.is_too_large(), TaskErrorKind::TooLarge),
+            (run.is_queue_full(), TaskErrorKind::QueueFull),
+            (run.is_shut_down(), TaskErrorKind::ShutDown),
+            (run.is_runtime_gone(), TaskErrorKind::RuntimeGone),
+            (run.is_broken(), TaskErrorKind::Broken),
+            (run.is_unregistered(), TaskErrorKind::Unregistered),
+        ];
+        let said: Vec<_> = said.iter().filter(|(said, _)| *said).map(|(_, kind)| *kind).collect();
+        assert_eq!(said, [run.kind()], "{run}");
+        seen.insert(run.kind());
+    }
+    assert_eq!(seen.len(), TaskErrorKind::ALL.len());
+}
+
+#[test]
+fn an_error_has_the_outcome_that_events_tell() {
+    let outcomes: HashSet<_> = reports().map(|report| TaskError::new(report).outcome()).collect();
+    assert!(!outcomes.contains(&TaskOutcome::Returned));
+    assert_eq!(outcomes.len(), TaskOutcome::ALL.len() - 1);
+}
+
+#[test]
+fn what_was_not_accepted_has_the_kind_that_it_has_as_an_error_of_a_task() {
+    let mut seen = HashSet::new();
+    for report in reports() {
+        let error = SubmitError::new(report);
+        let kind = RunError::from(error.clone()).kind();
+        if SubmitErrorKind::ALL.iter().any(|of| TaskErrorKind::from(*of) == kind) {
+            assert_eq!(TaskErrorKind::from(error.kind()), kind);
+            seen.insert(error.kind());
+        }
+    }
+    assert_eq!(seen.len(), SubmitErrorKind::ALL.len());
+}
+
+#[test]
+fn every_kind_of_a_pool_that_is_broken_or_not_built_is_met() {
+    let kinds: HashSet<_> = broken().iter().map(BrokenProcessPool::kind).collect();
+    assert_eq!(kinds.len(), BrokenKind::ALL.len());
+    for error in broken() {
+        let said = [
+            (error.is_initializer_failure(), BrokenKind::Initializer),
+            (error.is_preload_failure(), BrokenKind::Preload),
+            (error.is_fork_hook_failure(), BrokenKind::ForkHook),
+            (error.abort_reason().is_some(), BrokenKind::Aborted),
+        ];
+        for (said, kind) in said {
+            assert_eq!(said, error.kind() == kind, "{error}");
+        }
+    }
+    let errors: Vec<_> = build_failures().into_iter().map(BuildError::from).collect();
+    let kinds: HashSet<_> = errors.iter().map(BuildError::kind).collect();
+    assert_eq!(kinds.len(), BuildErrorKind::ALL.len());
+    for error in errors {
+        let named = error.is_invalid_setting() || error.is_of_fork_server();
+        assert_eq!(error.setting().is_some(), named, "{error}");
+        let said = [
+            (error.is_no_runtime(), BuildErrorKind::NoRuntime),
+            (error.is_invalid_setting(), BuildErrorKind::InvalidSetting),
+            (error.is_of_fork_server(), BuildErrorKind::OfForkServer),
+            (error.is_not_initialised(), BuildErrorKind::NotInitialised),
+            (error.is_unregistered(), BuildErrorKind::Unregistered),
+            (error.is_ambiguous_function(), BuildErrorKind::AmbiguousFunction),
+            (error.is_codec(), BuildErrorKind::Codec),
+        ];
+        let said: Vec<_> = said.iter().filter(|(said, _)| *said).map(|(_, kind)| *kind).collect();
+        assert_eq!(said, [error.kind()], "{error}");
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::error::{BuildError, BuildErrorKind};
+use crate::error::{BuildError, BuildFailure};
 use crate::executor::builder::{Builder, WorkerCommand};
 use crate::function::{Call, Callable};
 use crate::parent::birth::SharedServer;
@@ -112,8 +112,8 @@ impl Builder {
 pub struct ForkServerBuilder {
     launch: Launch,
     inner_threads: Option<usize>,
-    preload: Option<Result<Call, BuildErrorKind>>,
-    hooks: Vec<Result<(HookStage, Call), BuildErrorKind>>,
+    preload: Option<Result<Call, BuildFailure>>,
+    hooks: Vec<Result<(HookStage, Call), BuildFailure>>,
 }
 
 impl ForkServerBuilder {

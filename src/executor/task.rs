@@ -291,7 +291,7 @@ where
     /// When the task must be over, be it that it waits, is tried again, or runs: a [`Duration`]
     /// counted from its submission, the wait for room in the queue included, or an [`Instant`]. It
     /// never begins after that; if it runs it is ended as by a [`timeout`](Self::timeout). It fails
-    /// with [`is_timeout`](crate::TaskError::is_timeout), and is not tried again. Default: none.
+    /// with [`is_deadline`](crate::TaskError::is_deadline), and is not tried again. Default: none.
     pub fn deadline(mut self, deadline: impl Into<Deadline>) -> Self {
         self.deadline = Some(deadline.into());
         self
@@ -350,7 +350,7 @@ where
     ///
     /// # Errors
     ///
-    /// As [`ProcessPoolExecutor::submit`], and [`is_timeout`](SubmitError::is_timeout) if its
+    /// As [`ProcessPoolExecutor::submit`], and [`is_deadline`](SubmitError::is_deadline) if its
     /// [deadline](Self::deadline) passes while it waits for room in the queue.
     ///
     /// # Cancel safety

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::base::Clock;
 use crate::codec::Fault;
-use crate::error::{BuildError, BuildErrorKind};
+use crate::error::{BuildError, BuildFailure};
 use crate::function::{Call, Registry};
 use crate::memory::{Arena, Payload, share};
 use crate::parent::birth::{SharedServer, Spawn, Start, Tenant, fork_server};
@@ -47,12 +47,12 @@ pub(crate) struct Settings {
     pub(crate) on_worker_death: OnWorkerDeath,
     pub(crate) initializer_retries: u32,
     pub(crate) grace_period: Duration,
-    pub(crate) preload: Option<Result<Call, BuildErrorKind>>,
+    pub(crate) preload: Option<Result<Call, BuildFailure>>,
     /// If it has its workers from one that others share.
     pub(crate) fork_server: Option<SharedServer>,
-    pub(crate) hooks: Vec<Result<(HookStage, Call), BuildErrorKind>>,
-    pub(crate) initializer: Option<Result<Call, BuildErrorKind>>,
-    pub(crate) exit_hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
+    pub(crate) hooks: Vec<Result<(HookStage, Call), BuildFailure>>,
+    pub(crate) initializer: Option<Result<Call, BuildFailure>>,
+    pub(crate) exit_hook: Option<Result<Arc<ExitHook>, BuildFailure>>,
 }
 
 impl Default for Settings {
@@ -81,15 +81,15 @@ impl Default for Settings {
 }
 
 /// The runtime in which a pool, or a fork server, can be built here.
-pub(crate) fn ready_to_build() -> Result<Handle, BuildErrorKind> {
+pub(crate) fn ready_to_build() -> Result<Handle, BuildFailure> {
     if is_uninitialised_worker(Registry::copy_id()) {
         report_missing_init();
-        return Err(BuildErrorKind::NotInitialised);
+        return Err(BuildFailure::NotInitialised);
     }
     if let Some(name) = Registry::global().ambiguity() {
-        return Err(BuildErrorKind::AmbiguousFunction(name.to_owned()));
+        return Err(BuildFailure::AmbiguousFunction(name.to_owned()));
     }
-    Handle::try_current().map_err(|_| BuildErrorKind::NoRuntime)
+    Handle::try_current().map_err(|_| BuildFailure::NoRuntime)
 }
 
 impl Settings {
@@ -150,21 +150,21 @@ impl Settings {
         Ok((pool, work))
     }
 
-    fn scheduler_config(&self) -> Result<Config, BuildErrorKind> {
+    fn scheduler_config(&self) -> Result<Config, BuildFailure> {
         let max_workers = match self.max_workers {
-            _ if self.queue_capacity == 0 => return Err(BuildErrorKind::NoQueue),
+            _ if self.queue_capacity == 0 => return Err(BuildFailure::NoQueue),
             Some(count) => allowed_workers(count, cfg!(windows))?,
             None => default_workers(cfg!(windows)),
         };
         if self.min_workers > max_workers {
             let (min, max) = (self.min_workers, max_workers);
-            return Err(BuildErrorKind::MinOverMax { min, max });
+            return Err(BuildFailure::MinOverMax { min, max });
         }
         if self.launch.max_tasks_per_child == Some(0) {
-            return Err(BuildErrorKind::NoTasks);
+            return Err(BuildFailure::NoTasks);
         }
         if self.max_age == Some(Duration::ZERO) {
-            return Err(BuildErrorKind::NoAge);
+            return Err(BuildFailure::NoAge);
         }
         Ok(Config {
             max_workers,
@@ -200,23 +200,23 @@ fn starter(launch: &Arc<Launch>, shared: Option<SharedServer>, runtime: &Handle)
 }
 
 /// What a worker calls once.
-pub(crate) fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Call, BuildErrorKind> {
+pub(crate) fn prepare<F: 'static, A: Serialize>(_: F, args: &A) -> Result<Call, BuildFailure> {
     let encode = |choice: &_| Payload::encode(args, usize::MAX, choice);
-    Call::prepare::<F, _>(encode, BuildErrorKind::Unregistered, |function, error| {
-        BuildErrorKind::Arguments { function, error: error.of(function) }
+    Call::prepare::<F, _>(encode, BuildFailure::Unregistered, |function, error| {
+        BuildFailure::Arguments { function, error: error.of(function) }
     })
 }
 
 /// A worker takes no larger payload, not even with its last frame.
 fn prepared_hook(
-    hook: Option<Result<Arc<ExitHook>, BuildErrorKind>>,
+    hook: Option<Result<Arc<ExitHook>, BuildFailure>>,
     limit: usize,
-) -> Result<Option<Arc<ExitHook>>, BuildErrorKind> {
+) -> Result<Option<Arc<ExitHook>>, BuildFailure> {
     let hook = hook.transpose()?;
     match &hook {
         Some(hook) if hook.call.arguments.len() > limit => {
             let error = Fault::TooLarge { limit }.into();
-            Err(BuildErrorKind::Arguments { function: hook.call.name, error })
+            Err(BuildFailure::Arguments { function: hook.call.name, error })
         }
         _ => Ok(hook),
     }

@@ -1,6 +1,6 @@
 //! What a pool has from the fork server that it shares.
 
-use crate::error::BuildErrorKind;
+use crate::error::BuildFailure;
 use crate::parent::StartMethod;
 use crate::parent::birth::SharedServer;
 use crate::pool::open::Settings;
@@ -8,10 +8,10 @@ use crate::wire::message::HookStage;
 
 impl Settings {
     /// With what belongs to the server; refuses what would be ignored.
-    pub(super) fn sharing(mut self) -> Result<Self, BuildErrorKind> {
+    pub(super) fn sharing(mut self) -> Result<Self, BuildFailure> {
         let Some(server) = self.fork_server.clone() else { return Ok(self) };
         if let Some(setting) = self.setting_of_server() {
-            return Err(BuildErrorKind::OfForkServer(setting));
+            return Err(BuildFailure::OfForkServer(setting));
         }
         self.take_over(&server);
         Ok(self)

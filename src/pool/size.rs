@@ -1,17 +1,17 @@
 //! How many workers a pool may have.
 
-use crate::error::BuildErrorKind;
+use crate::error::BuildFailure;
 
 /// What Windows can wait for at once (`MAXIMUM_WAIT_OBJECTS`), less what a pool needs for itself;
 /// Python has the same limit.
 const MAX_WINDOWS_WORKERS: usize = 61;
 
 /// The platform is an argument so that each one's rule is tested everywhere.
-pub(crate) fn allowed_workers(count: usize, windows: bool) -> Result<usize, BuildErrorKind> {
+pub(crate) fn allowed_workers(count: usize, windows: bool) -> Result<usize, BuildFailure> {
     match count {
-        0 => Err(BuildErrorKind::NoWorkers),
+        0 => Err(BuildFailure::NoWorkers),
         _ if windows && count > MAX_WINDOWS_WORKERS => {
-            Err(BuildErrorKind::TooManyWorkers { most: MAX_WINDOWS_WORKERS })
+            Err(BuildFailure::TooManyWorkers { most: MAX_WINDOWS_WORKERS })
         }
         _ => Ok(count),
     }

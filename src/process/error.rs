@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Exceeded;
+use crate::error::kind::ProcessErrorKind;
 use crate::error::text::{OneLine, debug_as_text, unregistered};
 use crate::error::{CallFailure, Refusal, TaskPanic};
 use crate::sys::signal::{signal_hint, signal_name};
@@ -105,6 +106,24 @@ pub(super) enum StartFailure {
     Protocol(String),
 }
 
+impl StartFailure {
+    fn kind(&self) -> ProcessErrorKind {
+        match self {
+            Self::Unregistered(_) => ProcessErrorKind::Unregistered,
+            Self::AmbiguousFunction(_) => ProcessErrorKind::AmbiguousFunction,
+            Self::NoRuntime => ProcessErrorKind::NoRuntime,
+            Self::DaemonChild(_) => ProcessErrorKind::DaemonChild,
+            Self::NotInitialised | Self::Refused(Refusal::NotInitialised) => {
+                ProcessErrorKind::NotInitialised
+            }
+            Self::Timeout { .. } => ProcessErrorKind::StartTimeout,
+            Self::Spawn { .. } | Self::Refused(_) | Self::Died { .. } | Self::Protocol(_) => {
+                ProcessErrorKind::Start
+            }
+        }
+    }
+}
+
 /// What an exit code says.
 fn ending(code: i32) -> String {
     match (code, signal_name(-code)) {
@@ -130,6 +149,37 @@ impl ProcessError {
         Self(Arc::new(ProcessReport { name: name.to_owned(), function, cause: cause.into() }))
     }
 
+    /// What is wrong, to be matched, counted or sent. There is a predicate for nearly each, such as
+    /// [`is_panic`](Self::is_panic).
+    ///
+    /// ```
+    /// use procpool::{ProcessError, ProcessErrorKind};
+    ///
+    /// fn exit_code(error: &ProcessError) -> u8 {
+    ///     match error.kind() {
+    ///         ProcessErrorKind::Panic => 101,
+    ///         ProcessErrorKind::Death => 70,
+    ///         _ => 1,
+    ///     }
+    /// }
+    /// ```
+    pub fn kind(&self) -> ProcessErrorKind {
+        match &self.0.cause {
+            ProcessFailure::Start(failure) => failure.kind(),
+            ProcessFailure::RuntimeEnded => ProcessErrorKind::RuntimeGone,
+            ProcessFailure::NotStarted => ProcessErrorKind::NotStarted,
+            ProcessFailure::AlreadyStarted => ProcessErrorKind::AlreadyStarted,
+            ProcessFailure::Running => ProcessErrorKind::Running,
+            ProcessFailure::Closed => ProcessErrorKind::Closed,
+            ProcessFailure::Call(CallFailure::Panicked(_)) => ProcessErrorKind::Panic,
+            ProcessFailure::Call(CallFailure::Codec { .. }) => ProcessErrorKind::Codec,
+            ProcessFailure::Call(CallFailure::TooLarge { .. }) => ProcessErrorKind::TooLarge,
+            ProcessFailure::Ended { .. } => ProcessErrorKind::Death,
+            ProcessFailure::Protocol(_) => ProcessErrorKind::Protocol,
+            ProcessFailure::Descriptor(_) => ProcessErrorKind::Unobservable,
+        }
+    }
+
     fn start_failure(&self) -> Option<&StartFailure> {
         match &self.0.cause {
             ProcessFailure::Start(failure) => Some(failure),
@@ -149,13 +199,15 @@ impl ProcessError {
         matches!(self.start_failure(), Some(StartFailure::Unregistered(_)))
     }
 
-    /// There was no tokio runtime to start it on, or that has ended before the process had started,
-    /// or had a result.
+    /// There was no tokio runtime to start it on.
     pub fn is_no_runtime(&self) -> bool {
-        matches!(
-            self.0.cause,
-            ProcessFailure::Start(StartFailure::NoRuntime) | ProcessFailure::RuntimeEnded
-        )
+        matches!(self.start_failure(), Some(StartFailure::NoRuntime))
+    }
+
+    /// The runtime that it was started on has ended before the process had started, or had a
+    /// result.
+    pub fn is_runtime_gone(&self) -> bool {
+        matches!(self.0.cause, ProcessFailure::RuntimeEnded)
     }
 
     /// A [daemon](crate::ProcessBuilder::daemon) has tried to start a process.
@@ -283,7 +335,83 @@ impl std::error::Error for ProcessError {}
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::error::text::assert_told_once;
+    use crate::wire::message::Outcome;
+
+    fn starts() -> Vec<StartFailure> {
+        let (limit, hint) = (Duration::from_secs(1), || "; do this".to_owned());
+        let error = Arc::new(io::Error::from_raw_os_error(2));
+        vec![
+            StartFailure::Unregistered("a::f"),
+            StartFailure::AmbiguousFunction("a::f".to_owned()),
+            StartFailure::NoRuntime,
+            StartFailure::DaemonChild("parser"),
+            StartFailure::NotInitialised,
+            StartFailure::Spawn { program: "a\nb".to_owned(), error, hint: hint() },
+            StartFailure::Refused(Refusal::NotInitialised),
+            StartFailure::Refused(Refusal::Functions(vec!["a".to_owned(), "b".to_owned()])),
+            StartFailure::Died { pid: 7, code: 1, hint: hint() },
+            StartFailure::Timeout { pid: 7, limit, hint: hint() },
+            StartFailure::Protocol("two\nlines".to_owned()),
+        ]
+    }
+
+    fn errors() -> Vec<ProcessError> {
+        let told = [Outcome::Panicked, Outcome::UnencodableResult, Outcome::ResultTooLarge]
+            .map(|outcome| CallFailure::told(CallFailure::PROCESS, outcome, b"a\nb", 9).unwrap());
+        let others = [
+            ProcessFailure::RuntimeEnded,
+            ProcessFailure::NotStarted,
+            ProcessFailure::AlreadyStarted,
+            ProcessFailure::Running,
+            ProcessFailure::Closed,
+            ProcessFailure::Ended { code: -9, limit: None },
+            ProcessFailure::Protocol("two\nlines".to_owned()),
+            ProcessFailure::Descriptor(Arc::new(io::Error::other("two\nlines"))),
+        ];
+        let starts = starts().into_iter().map(ProcessFailure::Start);
+        let calls = told.into_iter().map(ProcessFailure::Call);
+        let failures = starts.chain(calls).chain(others);
+        failures.map(|failure| ProcessError::new("a\nname", "a::f", failure)).collect()
+    }
+
+    #[test]
+    fn every_text_is_one_line_and_repeated_by_no_source() {
+        for error in errors() {
+            assert_told_once(&error);
+        }
+    }
+
+    #[test]
+    fn kinds_are_what_predicates_say() {
+        let mut seen = HashSet::new();
+        for error in errors() {
+            let said = [
+                (error.is_panic(), ProcessErrorKind::Panic),
+                (error.is_death(), ProcessErrorKind::Death),
+                (error.is_codec(), ProcessErrorKind::Codec),
+                (error.is_too_large(), ProcessErrorKind::TooLarge),
+                (error.is_unregistered(), ProcessErrorKind::Unregistered),
+                (error.is_no_runtime(), ProcessErrorKind::NoRuntime),
+                (error.is_runtime_gone(), ProcessErrorKind::RuntimeGone),
+                (error.is_daemon_child(), ProcessErrorKind::DaemonChild),
+                (error.is_not_initialised(), ProcessErrorKind::NotInitialised),
+                (error.is_timeout(), ProcessErrorKind::StartTimeout),
+                (error.is_not_started(), ProcessErrorKind::NotStarted),
+                (error.is_already_started(), ProcessErrorKind::AlreadyStarted),
+                (error.is_running(), ProcessErrorKind::Running),
+                (error.is_closed(), ProcessErrorKind::Closed),
+            ];
+            for (said, kind) in said {
+                assert_eq!(said, error.kind() == kind, "{error}");
+            }
+            seen.insert(error.kind());
+        }
+        assert_eq!(seen.len(), ProcessErrorKind::ALL.len());
+    }
 
     #[test]
     fn endings_are_told_in_words() {

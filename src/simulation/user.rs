@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::base::sync::Mutex;
+use crate::error::kind::TaskErrorKind;
 use crate::error::{RunError, SubmitError, TaskError};
 use crate::executor::{ProcessPoolExecutor, TaskHandle};
 use crate::scheduler::Wishes;
@@ -59,23 +60,6 @@ pub(super) enum Outcome {
     Other(String),
 }
 
-macro_rules! outcome_of {
-    ($error:expr) => {{
-        let error = $error;
-        let panicked = || error.panic().and_then(|panic| panic.message().parse().ok());
-        match () {
-            () if error.is_panic() => Outcome::Panicked(panicked().unwrap_or_default()),
-            () if error.is_broken() => Outcome::Broken,
-            () if error.is_worker_death() => Outcome::Died,
-            () if error.is_cancelled() => Outcome::Cancelled,
-            () if error.is_timeout() => Outcome::TimedOut,
-            () if error.is_shut_down() || error.is_runtime_gone() => Outcome::ShutDown,
-            () if error.is_queue_full() => Outcome::QueueFull,
-            () => Outcome::Other(error.to_string()),
-        }
-    }};
-}
-
 impl Outcome {
     pub(super) fn sight(&self) -> &'static str {
         match self {
@@ -94,19 +78,35 @@ impl Outcome {
     pub(super) fn of(result: &Result<Answer, TaskError>) -> Self {
         match result {
             Ok((number, execution, _)) => Self::Answer(*number, *execution),
-            Err(error) => outcome_of!(error),
+            Err(error) => Self::of_error(&error.clone().into()),
         }
     }
 
     fn of_run(result: &Result<Answer, RunError>) -> Self {
         match result {
             Ok((number, execution, _)) => Self::Answer(*number, *execution),
-            Err(error) => outcome_of!(error),
+            Err(error) => Self::of_error(error),
         }
     }
 
     fn of_submit(error: &SubmitError) -> Self {
-        outcome_of!(error)
+        Self::of_error(&error.clone().into())
+    }
+
+    fn of_error(error: &RunError) -> Self {
+        match error.kind() {
+            TaskErrorKind::Panic => {
+                let message = error.panic().map_or("", |panic| panic.message());
+                Self::Panicked(message.parse().unwrap_or_default())
+            }
+            TaskErrorKind::Broken => Self::Broken,
+            TaskErrorKind::WorkerDeath => Self::Died,
+            TaskErrorKind::Cancelled => Self::Cancelled,
+            TaskErrorKind::Timeout | TaskErrorKind::Deadline => Self::TimedOut,
+            TaskErrorKind::ShutDown | TaskErrorKind::RuntimeGone => Self::ShutDown,
+            TaskErrorKind::QueueFull => Self::QueueFull,
+            _ => Self::Other(error.to_string()),
+        }
     }
 }
 

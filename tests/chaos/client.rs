@@ -395,6 +395,6 @@ fn count_calls(handle: &TaskHandle<Echo>) -> Arc<AtomicU32> {
 
 fn assert_refusal(error: &SubmitError) {
     let known =
-        error.is_queue_full() || error.is_shut_down() || error.is_broken() || error.is_timeout();
+        error.is_queue_full() || error.is_shut_down() || error.is_broken() || error.is_deadline();
     assert!(known, "{error}");
 }

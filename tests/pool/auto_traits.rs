@@ -8,13 +8,14 @@ use std::rc::Rc;
 
 use futures::stream::Iter;
 use procpool::{
-    AbortOnDrop, AsCompleted, AsCompletedWithin, AuthKey, BrokenProcessPool, BuildError, Builder,
-    Completed, Current, CurrentProcess, Deadline, DurationHistogram, Events, ExitResult,
-    ExitTypeError, LeaveReason, Map, OnWorkerDeath, OutputLine, ParentProcess, PoolEvent,
-    PoolStats, Process, ProcessBuilder, ProcessError, ProcessHandle, ProcessPoolExecutor,
-    ProcessStdio, Progress, ProgressStream, ResizeError, ReturnWhen, RunError, Sentinel, Shutdown,
-    ShutdownReport, Started, StateError, SubmitError, TaskBuilder, TaskError, TaskHandle, TaskId,
-    TaskOutcome, TaskOutcomes, TaskPanic, TaskSet, TaskStatus, Unfinished, WorkerCommand,
+    AbortOnDrop, AsCompleted, AsCompletedWithin, AuthKey, BrokenKind, BrokenProcessPool,
+    BuildError, BuildErrorKind, Builder, Completed, Current, CurrentProcess, Deadline,
+    DurationHistogram, Events, ExitResult, ExitTypeError, LeaveReason, Map, OnWorkerDeath,
+    OutputLine, ParentProcess, ParseKindError, PoolEvent, PoolStats, Process, ProcessBuilder,
+    ProcessError, ProcessErrorKind, ProcessHandle, ProcessPoolExecutor, ProcessStdio, Progress,
+    ProgressStream, ResizeError, ReturnWhen, RunError, Sentinel, Shutdown, ShutdownReport, Started,
+    StateError, SubmitError, SubmitErrorKind, TaskBuilder, TaskError, TaskErrorKind, TaskHandle,
+    TaskId, TaskOutcome, TaskOutcomes, TaskPanic, TaskSet, TaskStatus, Unfinished, WorkerCommand,
     WorkerDeath, WorkerId, WorkerInfo, WorkerOutput, WorkerState,
 };
 
@@ -83,6 +84,11 @@ fn what_is_told_of_pools_and_tasks() {
     value::<WorkerState>();
     value::<PoolEvent>();
     value::<LeaveReason>();
+    value::<TaskErrorKind>();
+    value::<SubmitErrorKind>();
+    value::<BuildErrorKind>();
+    value::<ProcessErrorKind>();
+    value::<BrokenKind>();
     value::<TaskPanic>();
     value::<WorkerDeath>();
 }
@@ -91,6 +97,7 @@ fn what_is_told_of_pools_and_tasks() {
 fn errors() {
     error::<BuildError>();
     error::<ResizeError>();
+    error::<ParseKindError>();
     error::<SubmitError>();
     error::<TaskError>();
     error::<RunError>();

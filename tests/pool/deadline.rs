@@ -61,7 +61,7 @@ async fn submit_held(pool: &ProcessPoolExecutor, gate: &Gate) -> (TaskHandle<u32
         tokio::select! {
             biased;
             held = gate.arrival() => return (late, held, deadline),
-            result = &mut late => assert!(result.unwrap_err().is_timeout()),
+            result = &mut late => assert!(result.unwrap_err().is_deadline()),
         }
         limit *= 2; // the machine is busy
     }
@@ -83,7 +83,7 @@ async fn a_task_whose_deadline_passes_in_the_queue_never_begins() {
     let other = pool.task(note, (journal.path(), 2)).deadline(FAR).submit().await.unwrap();
     let error = in_time(late).await.unwrap_err();
     assert!(began.elapsed() >= SOON);
-    assert!(error.is_timeout() && !error.is_cancelled() && !error.is_worker_death(), "{error}");
+    assert!(error.is_deadline() && !error.is_cancelled() && !error.is_worker_death(), "{error}");
     assert!(error.to_string().ends_with("its deadline has passed"), "{error}");
     assert_eq!((running.status(), pool.stats().waiting), (TaskStatus::Running, 1));
     let worker = held.pid;
@@ -103,7 +103,7 @@ async fn a_task_whose_deadline_passes_while_it_runs_is_ended_and_nobody_else() {
     let (late, ended, deadline) = submit_held(&pool, &gate).await;
     let error = in_time(late).await.unwrap_err();
     assert!(Instant::now() >= deadline);
-    assert!(error.is_timeout() && !error.is_worker_death(), "{error}");
+    assert!(error.is_deadline() && !error.is_worker_death(), "{error}");
     assert!(process_gone(ended.pid));
     let replacement = in_time(pool.run(pid, ())).await.unwrap();
     assert!(replacement != ended.pid && replacement != held.pid);
@@ -131,7 +131,7 @@ async fn deadlines_that_pass_at_any_time_hurt_nobody_else() {
     for (number, handle) in (0..).zip(handles) {
         match in_time(handle).await {
             Ok(result) => returned.push((number, result)),
-            Err(error) => assert!(error.is_timeout(), "{error}"),
+            Err(error) => assert!(error.is_deadline(), "{error}"),
         }
     }
     for handle in steady {
@@ -156,10 +156,10 @@ async fn a_deadline_in_the_past_fails_the_task_at_once() {
     ];
     for handle in handles {
         let error = in_time(handle).await.unwrap_err();
-        assert!(error.is_timeout(), "{error}");
+        assert!(error.is_deadline(), "{error}");
     }
     let error = in_time(pool.task(loop_for_ever, ()).deadline(past).run()).await.unwrap_err();
-    assert!(error.is_timeout(), "{error}");
+    assert!(error.is_deadline(), "{error}");
     assert_eq!((pool.stats().worker_starts, pool.stats().failed), (0, 3));
 }
 
@@ -184,15 +184,15 @@ async fn a_deadline_that_passes_while_a_submit_waits_for_room_submits_nothing() 
     let began = Instant::now();
     let error = in_time(late(2).submit()).await.unwrap_err();
     assert!(began.elapsed() >= SOON);
-    assert!(error.is_timeout() && !error.is_queue_full() && !error.is_shut_down(), "{error}");
+    assert!(error.is_deadline() && !error.is_queue_full() && !error.is_shut_down(), "{error}");
     assert!(error.to_string().contains("its deadline has passed"), "{error}");
     let error = in_time(late(3).run()).await.unwrap_err();
-    assert!(error.is_timeout(), "{error}");
+    assert!(error.is_deadline(), "{error}");
     let (other, path) = (pool.clone(), journal.path());
     let blocking = tokio::task::spawn_blocking(move || {
         other.task(note, (path, 4)).deadline(SOON).blocking_submit().unwrap_err()
     });
-    assert!(in_time(blocking).await.unwrap().is_timeout());
+    assert!(in_time(blocking).await.unwrap().is_deadline());
     assert!(late(5).try_submit().unwrap_err().is_queue_full(), "it does not wait for anything");
     assert_eq!(pool.stats().submitted, 2);
 
@@ -219,8 +219,8 @@ async fn the_wait_for_room_counts() {
     in_time(running).await.unwrap();
     let held = gate.arrival().await; // so there is room now
     match in_time(submit).await {
-        Ok(late) => assert!(in_time(late).await.unwrap_err().is_timeout()),
-        Err(error) => assert!(error.is_timeout(), "the machine is busy: {error}"),
+        Ok(late) => assert!(in_time(late).await.unwrap_err().is_deadline()),
+        Err(error) => assert!(error.is_deadline(), "the machine is busy: {error}"),
     }
     let waited = began.elapsed();
     assert!(waited >= Duration::from_secs(1), "{waited:?}");
@@ -234,7 +234,7 @@ async fn a_task_that_was_ended_at_its_deadline_is_not_tried_again() {
     let (pool, journal) = (pool_of(1), Journal::new());
     let task = pool.task(note_and_loop, journal.path()).retries(3).deadline(SOON);
     let error = in_time(task.run()).await.unwrap_err();
-    assert!(error.is_timeout(), "{error}");
+    assert!(error.is_deadline(), "{error}");
     in_time(pool.run(pid, ())).await.unwrap();
     assert!(matches!(*journal.numbers(), [] | [1]), "{:?}", journal.numbers());
 }
@@ -246,7 +246,7 @@ async fn a_deadline_ends_a_row_of_retries() {
     let task = pool.task(note_and_loop, journal.path()).retries(u32::MAX);
     let task = task.timeout(Duration::from_millis(50)).deadline(Duration::from_secs(2));
     let error = in_time(task.run()).await.unwrap_err();
-    assert!(error.is_timeout() && error.to_string().contains("deadline"), "{error}");
+    assert!(error.is_deadline() && error.to_string().contains("deadline"), "{error}");
     let attempts = journal.numbers();
     assert!(attempts.is_sorted_by(|one, next| one < next), "each ran once: {attempts:?}");
 }
@@ -297,7 +297,7 @@ async fn a_deadline_counts_while_no_worker_is_up() {
     let pool = builder(1).initializer(hold, gate.port()).build().unwrap();
     let late = pool.task(pid, ()).deadline(SOON).submit().await.unwrap();
     let held = gate.arrival().await;
-    assert!(in_time(late).await.unwrap_err().is_timeout());
+    assert!(in_time(late).await.unwrap_err().is_deadline());
     let worker = held.pid;
     drop(held);
     assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), worker);

@@ -477,7 +477,7 @@ async fn a_chunk_that_is_asked_to_end_is_no_broken_protocol() {
     // first after 4 ms, and last after 128 ms, which the supervisor has seen go by once it says so.
     let soon = Duration::from_millis(130);
     let expired = pool.task(crate::common::pid, ()).deadline(soon).submit().await.unwrap();
-    assert!(in_time(expired).await.unwrap_err().is_timeout());
+    assert!(in_time(expired).await.unwrap_err().is_deadline());
     kill_process(process, Signal::CONT).unwrap();
     let _held = gate.arrival().await;
     let now = Shutdown::new().time_limit(Duration::ZERO);

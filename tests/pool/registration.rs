@@ -13,7 +13,7 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use procpool::ProcessPoolExecutor;
+use procpool::{ProcessPoolExecutor, RunError};
 use serde::{Deserialize, Serialize};
 
 use crate::common::in_time;
@@ -276,7 +276,10 @@ mod strangers {
 async fn the_error_of_an_unregistered_function_names_the_line_to_add() {
     let pool = pool();
     let error = pool.try_submit(strangers::stranger, 1).unwrap_err();
-    assert!(error.is_unregistered() && error.task_id().is_none(), "{error}");
+    assert!(
+        error.is_unregistered() && RunError::from(error.clone()).task_id().is_none(),
+        "{error}"
+    );
     assert_eq!(error.function(), "pool::registration::strangers::stranger");
     let line = "`procpool::register!(crate::registration::strangers::stranger);` beside it, in the \
         crate `pool`";

@@ -364,7 +364,7 @@ fn a_typed_call_ends_with_its_runtime() {
     drop(first);
     let process = call.process().clone();
     let error = second.block_on(in_time(call)).unwrap_err();
-    assert!(error.is_no_runtime() && !error.is_start_failure(), "{error}");
+    assert!(error.is_runtime_gone() && !error.is_start_failure(), "{error}");
     assert_eq!((process.exitcode(), process.is_alive()), (Some(-9), false));
     assert!(process_gone(held.pid));
 }
@@ -383,7 +383,7 @@ fn a_runtime_that_ends_during_a_start_leaves_nothing_behind() {
         });
         drop(runtime);
         let joined = self::runtime().block_on(in_time(process.join()));
-        assert!(joined.is_ok() || joined.unwrap_err().is_no_runtime());
+        assert!(joined.is_ok() || joined.unwrap_err().is_runtime_gone());
         assert!(process.pid().is_none_or(process_gone));
         assert!(!process.is_alive());
     }

@@ -18,7 +18,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use procpool::{ProcessPoolExecutor, Shutdown, SubmitError, TaskError, TaskFn};
+use procpool::{ProcessPoolExecutor, Shutdown, SubmitError, SubmitErrorKind, TaskError, TaskFn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -197,10 +197,11 @@ impl Failure {
 
 impl From<SubmitError> for Failure {
     fn from(error: SubmitError) -> Self {
-        let status = if error.is_queue_full() || error.is_shut_down() {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::INTERNAL_SERVER_ERROR
+        let status = match error.kind() {
+            SubmitErrorKind::QueueFull | SubmitErrorKind::ShutDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, body: json!({ "error": error.to_string() }) }
     }
@@ -208,7 +209,7 @@ impl From<SubmitError> for Failure {
 
 impl From<TaskError> for Failure {
     fn from(error: TaskError) -> Self {
-        let mut body = json!({ "error": error.to_string() });
+        let mut body = json!({ "error": error.to_string(), "kind": error.kind() });
         if let Some(death) = error.worker_death() {
             body["pid"] = death.pid().into();
             body["signal"] = death.signal().into();

@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 
 use crate::base::{TaskId, WorkerId};
+use crate::error::kind::TaskOutcome;
 use crate::error::{BrokenProcessPool, WorkerDeath};
-use crate::pool::watch::metrics::TaskOutcome;
 use crate::pool::watch::serial;
 use crate::scheduler::LeaveReason;
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::base::WorkerId;
-use crate::error::{CallFailure, Cause};
-use crate::pool::task::cell::Resolution;
+use crate::error::kind::TaskOutcome;
 use crate::pool::watch::histogram::DurationHistogram;
 use crate::scheduler::Time;
 
@@ -126,60 +125,6 @@ impl WorkerTime {
     }
 }
 
-/// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TaskOutcome {
-    /// It returned. That what it returned may be an `Err` is not seen by the pool.
-    Returned,
-    /// It panicked.
-    Panicked,
-    /// Its arguments could not be decoded or its result could not be encoded in the worker.
-    Codec,
-    /// Its result was larger than [`Builder::max_payload`](crate::Builder::max_payload).
-    TooLarge,
-    /// Its worker died while it ran.
-    WorkerDied,
-    /// It ran longer than its timeout.
-    TimedOut,
-    /// Its deadline passed.
-    Expired,
-    /// It was cancelled or aborted, by its handle or by a shutdown.
-    Cancelled,
-    /// The pool was broken before it ended.
-    Broken,
-    /// It met a pool that had been shut down, or whose runtime had ended.
-    ShutDown,
-}
-
-impl TaskOutcome {
-    pub(crate) fn of(resolution: &Resolution) -> Self {
-        match resolution {
-            Ok(_) => Self::Returned,
-            Err(error) => Self::of_cause(error.cause()),
-        }
-    }
-
-    fn of_cause(cause: &Cause) -> Self {
-        match cause {
-            Cause::Call(CallFailure::Panicked(_)) => Self::Panicked,
-            Cause::Call(CallFailure::Codec { .. }) => Self::Codec,
-            Cause::Call(CallFailure::TooLarge { .. }) => Self::TooLarge,
-            Cause::WorkerDied(_) => Self::WorkerDied,
-            Cause::TimedOut(_) | Cause::MapTimedOut(_) => Self::TimedOut,
-            Cause::Expired => Self::Expired,
-            Cause::Cancelled | Cause::Replaced => Self::Cancelled,
-            Cause::Broken(_) => Self::Broken,
-            // The first two are those of a task that was never accepted.
-            Cause::Unregistered(_)
-            | Cause::QueueFull { .. }
-            | Cause::ShutDown
-            | Cause::RuntimeGone => Self::ShutDown,
-        }
-    }
-}
-
 /// How many tasks ended in which way; see [`TaskOutcome`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -209,6 +154,8 @@ pub struct TaskOutcomes {
 impl TaskOutcomes {
     pub(crate) fn count(&mut self, outcome: TaskOutcome) {
         *match outcome {
+            TaskOutcome::NotAccepted => return, // not reached: it has no task
+
             TaskOutcome::Returned => &mut self.returned,
             TaskOutcome::Panicked => &mut self.panicked,
             TaskOutcome::Codec => &mut self.codec,

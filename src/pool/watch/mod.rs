@@ -11,5 +11,5 @@ pub(super) mod snapshot;
 pub use self::events::{Events, PoolEvent};
 pub use self::health::Health;
 pub use self::histogram::DurationHistogram;
-pub use self::metrics::{TaskOutcome, TaskOutcomes};
+pub use self::metrics::TaskOutcomes;
 pub use self::snapshot::{FunctionStats, PoolStats, WorkerInfo, WorkerState};

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use crate::base::{TaskId, WorkerId, log, nanos};
 use crate::error::BrokenProcessPool;
+use crate::error::TaskError;
+use crate::error::kind::TaskOutcome;
 use crate::parent::message::Ended;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::watch::events::{Feed, PoolEvent};
-use crate::pool::watch::metrics::{Metrics, TaskOutcome};
+use crate::pool::watch::metrics::Metrics;
 use crate::scheduler::{LeaveReason, Time, WorkerStage, WorkerView};
 
 /// Is told of everything that happens, by the supervisor and in that order.
@@ -180,7 +182,7 @@ impl Observer {
         resolution: &Resolution,
         ran: Option<u64>,
     ) {
-        let outcome = TaskOutcome::of(resolution);
+        let outcome = resolution.as_ref().err().map_or(TaskOutcome::Returned, TaskError::outcome);
         let figures = self.metrics.of(cell.function());
         figures.outcomes.count(outcome);
         if let Some(ran) = ran {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::base::{TaskId, WorkerId};
+use crate::error::kind::TaskOutcome;
 use crate::function::Registry;
 use crate::pool::watch::health::Health;
 use crate::pool::watch::histogram::DurationHistogram;
-use crate::pool::watch::metrics::{Figures, TaskOutcome, TaskOutcomes};
+use crate::pool::watch::metrics::{Figures, TaskOutcomes};
 use crate::pool::watch::observer::Observer;
 use crate::pool::watch::serial;
 use crate::scheduler::{Scheduler, Time, WorkerStage};

@@ -1,0 +1,291 @@
+//! Names for what happened: to be matched, counted, logged and sent.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Declares enums whose variants have a name each, which is what is printed and sent.
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $text:literal,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$about])* $variant,)+
+        }
+
+        impl $name {
+            #[cfg(test)]
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Its name in `snake_case`, which `Display`, `FromStr` and serde have, too.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseKindError;
+
+            fn from_str(text: &str) -> Result<Self, ParseKindError> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(ParseKindError { name: text.to_owned(), of: stringify!($name) }),
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    )+};
+}
+
+/// A text is the name of no kind of error, or of no outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is no `{of}`")]
+pub struct ParseKindError {
+    name: String,
+    of: &'static str,
+}
+
+names! {
+    /// What has happened to a task that has no result: the kind of a
+    /// [`TaskError`](crate::TaskError::kind) or a [`RunError`](crate::RunError::kind).
+    TaskErrorKind {
+        /// The task panicked.
+        Panic = "panic",
+        /// The worker died while the task ran.
+        WorkerDeath = "worker_death",
+        /// The task ran longer than its timeout, or all of a
+        /// [`map`](crate::ProcessPoolExecutor::map) took longer than its limit.
+        Timeout = "timeout",
+        /// Its [deadline](crate::TaskBuilder::deadline) has passed, be it waiting or running.
+        Deadline = "deadline",
+        /// It was cancelled or aborted, or ended by
+        /// [`recycle_within`](crate::ProcessPoolExecutor::recycle_within).
+        Cancelled = "cancelled",
+        /// The arguments or the result could not be encoded or decoded.
+        Codec = "codec",
+        /// The arguments or the result are larger than
+        /// [`Builder::max_payload`](crate::Builder::max_payload).
+        TooLarge = "too_large",
+        /// The queue was full, and the task was not accepted.
+        QueueFull = "queue_full",
+        /// The pool was shut down before it accepted the task.
+        ShutDown = "shut_down",
+        /// The runtime that the pool was built on has ended.
+        RuntimeGone = "runtime_gone",
+        /// The pool is broken.
+        Broken = "broken",
+        /// The function is not registered.
+        Unregistered = "unregistered",
+    }
+
+    /// Why a task was not accepted: the kind of a [`SubmitError`](crate::SubmitError::kind).
+    SubmitErrorKind {
+        /// The queue was full.
+        QueueFull = "queue_full",
+        /// The [deadline](crate::TaskBuilder::deadline) has passed while it waited for room.
+        Deadline = "deadline",
+        /// The arguments could not be encoded.
+        Codec = "codec",
+        /// The arguments are larger than [`Builder::max_payload`](crate::Builder::max_payload).
+        TooLarge = "too_large",
+        /// The pool was shut down.
+        ShutDown = "shut_down",
+        /// The runtime that the pool was built on has ended.
+        RuntimeGone = "runtime_gone",
+        /// The pool is broken.
+        Broken = "broken",
+        /// The function is not registered.
+        Unregistered = "unregistered",
+    }
+
+    /// Why a pool was not built: the kind of a [`BuildError`](crate::BuildError::kind).
+    BuildErrorKind {
+        /// There is no tokio runtime to run the pool on.
+        NoRuntime = "no_runtime",
+        /// A setting is out of its range, or does not fit another one.
+        InvalidSetting = "invalid_setting",
+        /// Something was set that is up to the [`ForkServer`](crate::ForkServer) that is shared.
+        OfForkServer = "of_fork_server",
+        /// This process is a worker that has not called [`init`](crate::init).
+        NotInitialised = "not_initialised",
+        /// A function that workers call by themselves, as the initializer, is not registered.
+        Unregistered = "unregistered",
+        /// Two registered functions have the same name.
+        AmbiguousFunction = "ambiguous_function",
+        /// The arguments of such a function cannot be encoded, or are too large.
+        Codec = "codec",
+    }
+
+    /// What broke a pool: the kind of a [`BrokenProcessPool`](crate::BrokenProcessPool::kind).
+    BrokenKind {
+        /// [`abort`](crate::ProcessPoolExecutor::abort) was called.
+        Aborted = "aborted",
+        /// A worker died under [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break).
+        WorkerDeath = "worker_death",
+        /// The initializer panicked, returned an error, or took too long.
+        Initializer = "initializer",
+        /// The [preload](crate::Builder::preload) did so, or has left threads behind.
+        Preload = "preload",
+        /// A [hook around a fork](crate::Builder::after_fork) did so.
+        ForkHook = "fork_hook",
+        /// A worker could not enter its sandbox.
+        Sandbox = "sandbox",
+        /// A worker was not ready within [`start_timeout`](crate::Builder::start_timeout).
+        StartTimeout = "start_timeout",
+        /// A worker could not be started, died before it was ready, or cannot serve this program.
+        Start = "start",
+    }
+
+    /// What is wrong with a process: the kind of a [`ProcessError`](crate::ProcessError::kind).
+    ProcessErrorKind {
+        /// The function panicked.
+        Panic = "panic",
+        /// The process has ended without a result.
+        Death = "death",
+        /// The arguments or the result could not be encoded or decoded.
+        Codec = "codec",
+        /// The arguments or the result are larger than
+        /// [`max_payload`](crate::ProcessBuilder::max_payload).
+        TooLarge = "too_large",
+        /// The function is not registered.
+        Unregistered = "unregistered",
+        /// Two registered functions have the same name.
+        AmbiguousFunction = "ambiguous_function",
+        /// There was no tokio runtime to start it on.
+        NoRuntime = "no_runtime",
+        /// The runtime that it was started on has ended before it had a result.
+        RuntimeGone = "runtime_gone",
+        /// A [daemon](crate::ProcessBuilder::daemon) has tried to start a process.
+        DaemonChild = "daemon_child",
+        /// This process, or the one that was started, has not called [`init`](crate::init).
+        NotInitialised = "not_initialised",
+        /// It was not ready within its [start timeout](crate::ProcessBuilder::start_timeout).
+        StartTimeout = "start_timeout",
+        /// Its program could not be run, ended before it was ready, or cannot serve this one.
+        Start = "start",
+        /// It has not been started.
+        NotStarted = "not_started",
+        /// It was started before.
+        AlreadyStarted = "already_started",
+        /// It was to be closed, and is still running.
+        Running = "running",
+        /// It is closed.
+        Closed = "closed",
+        /// It has sent what nobody understands.
+        Protocol = "protocol",
+        /// The system does not let it be waited for.
+        Unobservable = "unobservable",
+    }
+
+    /// How a task ended.
+    TaskOutcome {
+        /// It returned. That what it returned may be an `Err` is not seen by the pool.
+        Returned = "returned",
+        /// It panicked.
+        Panicked = "panicked",
+        /// Its arguments could not be decoded or its result could not be encoded in the worker.
+        Codec = "codec",
+        /// Its result was larger than [`Builder::max_payload`](crate::Builder::max_payload).
+        TooLarge = "too_large",
+        /// Its worker died while it ran.
+        WorkerDied = "worker_died",
+        /// It ran longer than its timeout.
+        TimedOut = "timed_out",
+        /// Its deadline passed.
+        Expired = "expired",
+        /// It was cancelled or aborted, by its handle or by a shutdown.
+        Cancelled = "cancelled",
+        /// The pool was broken before it ended.
+        Broken = "broken",
+        /// It met a pool that had been shut down, or whose runtime had ended.
+        ShutDown = "shut_down",
+        /// It was no task: the pool did not accept it. Only an error's
+        /// [`outcome`](crate::TaskError::outcome) is this; nobody is told, and nothing is counted.
+        NotAccepted = "not_accepted",
+    }
+}
+
+impl From<SubmitErrorKind> for TaskErrorKind {
+    fn from(kind: SubmitErrorKind) -> Self {
+        match kind {
+            SubmitErrorKind::QueueFull => Self::QueueFull,
+            SubmitErrorKind::Deadline => Self::Deadline,
+            SubmitErrorKind::Codec => Self::Codec,
+            SubmitErrorKind::TooLarge => Self::TooLarge,
+            SubmitErrorKind::ShutDown => Self::ShutDown,
+            SubmitErrorKind::RuntimeGone => Self::RuntimeGone,
+            SubmitErrorKind::Broken => Self::Broken,
+            SubmitErrorKind::Unregistered => Self::Unregistered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that names are those that serde would derive, and lead back to where they came from.
+    macro_rules! check {
+        ($($name:ident)+) => {$(
+            for kind in $name::ALL {
+                let mut derived = String::new();
+                for c in format!("{kind:?}").chars() {
+                    if c.is_uppercase() && !derived.is_empty() {
+                        derived.push('_');
+                    }
+                    derived.extend(c.to_lowercase());
+                }
+                assert_eq!(kind.as_str(), derived);
+                assert_eq!(kind.to_string().parse(), Ok(*kind));
+                let json = serde_json::to_string(kind).unwrap();
+                assert_eq!(json, format!("\"{derived}\""));
+                assert_eq!(serde_json::from_str::<$name>(&json).unwrap(), *kind);
+                let bytes = postcard::to_stdvec(kind).unwrap();
+                assert_eq!(postcard::from_bytes::<$name>(&bytes), Ok(*kind));
+            }
+        )+};
+    }
+
+    #[test]
+    fn names_lead_back_to_kinds() {
+        check!(TaskErrorKind SubmitErrorKind BuildErrorKind BrokenKind ProcessErrorKind TaskOutcome);
+        assert_eq!(format!("[{:>8}]", TaskErrorKind::Panic), "[   panic]");
+    }
+
+    #[test]
+    fn no_name_is_told_in_one_line() {
+        let error = "a\nname".parse::<BrokenKind>().unwrap_err();
+        assert_eq!(error.to_string(), "\"a\\nname\" is no `BrokenKind`");
+        let error = serde_json::from_str::<TaskOutcome>("\"panic\"").unwrap_err();
+        assert!(error.to_string().starts_with("\"panic\" is no `TaskOutcome`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_accepted_has_the_same_name_as_an_error_of_a_task() {
+        for kind in SubmitErrorKind::ALL {
+            assert_eq!(TaskErrorKind::from(*kind).as_str(), kind.as_str());
+        }
+    }
+}
