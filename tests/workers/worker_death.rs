@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use procpool::{
-    OnWorkerDeath, ProcessPoolExecutor, RunError, TaskHandle, WorkerDeath, WorkerOutput,
+    OnWorkerDeath, ProcessPoolExecutor, RunError, TaskErrorKind, TaskHandle, WorkerDeath,
+    WorkerOutput,
 };
 
 use crate::common::{
@@ -214,6 +215,27 @@ async fn the_last_output_of_a_dead_worker_is_kept_and_in_no_text() {
     assert!(tail.len() <= 16 << 10, "{}", tail.len());
     assert!(!error.to_string().contains("line"), "{error}");
     assert!(error.to_string().ends_with("exited unexpectedly with code 7"), "{error}");
+}
+
+#[tokio::test]
+async fn what_one_task_prints_is_in_no_error_of_another() {
+    for (reaction, kind) in [
+        (OnWorkerDeath::Replace, TaskErrorKind::WorkerDeath),
+        (OnWorkerDeath::Break, TaskErrorKind::Broken),
+    ] {
+        let pool = builder(1).on_worker_death(reaction).build().unwrap();
+        let print = procpool::task!(|| { eprintln!("the token of alice") });
+        in_time(pool.run(print, ())).await.unwrap();
+        let of_bob = in_time(pool.run(procpool::task!(|| { std::process::abort() }), ())).await;
+        let error = of_bob.unwrap_err();
+        assert_eq!(error.kind(), kind);
+        let death = error.worker_death().unwrap();
+        assert!(death.stderr_tail().contains("alice"), "it is kept for the operator");
+        for text in [error.to_string(), format!("{error:?}"), death.to_string()] {
+            assert!(text.contains("SIGABRT") && !text.contains("alice"), "{text}");
+            assert!(!text.contains('\n'), "{text}");
+        }
+    }
 }
 
 // ----- one task's business -----
