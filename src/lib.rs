@@ -114,6 +114,7 @@
 //! | have pools in a library for Python, Node or C | [Embedding](guide::embedding) |
 //! | know what a task costs, and make it cost less | [Performance](guide::performance) |
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
+//! | read its settings from a file | [`Settings`], [`Builder::settings`] |
 //! | know whether it serves, for a probe | [`ProcessPoolExecutor::health`] |
 //! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
 //! | know when it is over, and why | [`ProcessPoolExecutor::closed`] |
@@ -194,14 +195,17 @@ pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
     WorkerDeath,
 };
+pub use crate::executor::completion::{
+    AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed,
+};
 pub use crate::executor::fork_server::{ForkServer, ForkServerBuilder};
 pub use crate::executor::map::Map;
 #[doc(hidden)]
 pub use crate::executor::map::shape;
+pub use crate::executor::settings::{PlainOutput, Settings, UnknownWord};
 pub use crate::executor::{
-    AbortOnDrop, AsCompleted, AsCompletedWithin, Builder, Completed, Deadline, Ending,
-    ProcessPoolExecutor, ProgressStream, ReturnWhen, Started, TaskBuilder, TaskHandle, TaskSet,
-    Unfinished, WorkerCommand, as_completed, wait,
+    AbortOnDrop, Builder, Deadline, Ending, ProcessPoolExecutor, ProgressStream, ReturnWhen,
+    Started, TaskBuilder, TaskHandle, TaskSet, WorkerCommand, wait,
 };
 pub use crate::function::{Callable, TaskFn, ValueForms, marker, value_forms};
 pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};

@@ -3,14 +3,23 @@
 
 mod common;
 
+use std::time::Duration;
+
 use futures::StreamExt;
-use procpool::{Health, PoolStats, ProcessPoolExecutor, Progress, TaskOutcome};
+use procpool::{
+    Health, OnWorkerDeath, PlainOutput, PoolStats, ProcessPoolExecutor, Progress, Settings,
+    StartMethod, TaskOutcome,
+};
 use serde_json::{Value, json};
 
 use common::{Gate, exit_now, hold, in_time, pid};
 
 procpool::test_support!();
-procpool::register!(exit_now);
+fn variable(name: String) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+procpool::register!(exit_now, variable);
 
 fn json_of(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap()
@@ -114,4 +123,81 @@ async fn states_and_outcomes_are_words() {
     assert_eq!(json_of(&TaskOutcome::TimedOut), json!("timed_out"));
     assert_eq!(json_of(&pool.submit(pid, ()).await.map(|task| task.status()).ok()), Value::Null);
     let _: fn(&Progress) -> Value = json_of;
+}
+
+// ----- settings -----
+
+/// All of them, as people write them.
+fn written() -> Value {
+    json!({
+        "name": "thumbs", "max_workers": 4, "min_workers": "1", "idle_timeout": "5 min",
+        "max_tasks_per_child": 1000, "max_memory_per_child": "256MiB", "max_age": "1d", "surge": 2,
+        "queue_capacity": "100", "default_timeout": "30s", "on_worker_death": "break",
+        "initializer_retries": 3, "grace_period": "500ms", "start_timeout": 2.5,
+        "max_payload": "10 MB", "shared_memory": 1024, "memory_limit": "1.5 GiB",
+        "address_space_limit": "1TiB", "cpu_time_limit": "10s", "file_size_limit": "1GB",
+        "open_files_limit": 256, "core_size_limit": 0, "oom_score_adj": 500,
+        "start_method": "fork_server", "worker_output": "null",
+        "worker_command": ["worker", "--quiet"], "inner_threads": 0, "current_dir": "/tmp",
+        "env_clear": true, "env_remove": ["SECRET"], "env": { "RUST_LOG": "info" },
+    })
+}
+
+#[test]
+fn settings_are_read_as_people_write_them_and_as_they_were_written() {
+    let settings: Settings = serde_json::from_value(written()).unwrap();
+    assert_eq!(settings.name.as_deref(), Some("thumbs"));
+    assert_eq!((settings.max_workers, settings.min_workers), (Some(4), Some(1)));
+    assert_eq!(settings.idle_timeout, Some(Duration::from_secs(300)));
+    assert_eq!(settings.grace_period, Some(Duration::from_millis(500)));
+    assert_eq!(settings.start_timeout, Some(Duration::from_millis(2_500)));
+    assert_eq!(settings.max_memory_per_child, Some(256 << 20));
+    assert_eq!((settings.memory_limit, settings.max_payload), (Some(3 << 29), Some(10_000_000)));
+    assert_eq!(settings.start_method, Some(StartMethod::ForkServer));
+    assert_eq!(settings.on_worker_death, Some(OnWorkerDeath::Break));
+    assert_eq!(settings.worker_output, Some(PlainOutput::Null));
+    assert_eq!(settings.env_clear, Some(true));
+    let again = json_of(&settings);
+    assert_eq!(again.as_object().unwrap().len(), written().as_object().unwrap().len());
+    assert_eq!(serde_json::from_value::<Settings>(again).unwrap(), settings);
+    assert_eq!(json_of(&Settings::default()), json!({}));
+    assert_eq!(serde_json::from_value::<Settings>(json!({})).unwrap(), Settings::default());
+    assert_eq!(serde_json::from_value::<Settings>(json!({ "name": null })).unwrap().name, None);
+}
+
+#[test]
+fn each_error_of_settings_names_the_field() {
+    let refused = |value: &Value| serde_json::from_value::<Settings>(value.clone()).unwrap_err();
+    for (name, value, why) in [
+        ("max_workers", json!("four"), "four is no such number"),
+        ("max_workers", json!(-1), "-1 is no such number"),
+        ("default_timeout", json!("soon"), "\"soon\" begins with no number"),
+        ("default_timeout", json!("3 parsec"), "\"parsec\" is no unit; there are s, ms,"),
+        ("max_payload", json!("1 Gb"), "\"Gb\" is no unit; there are B, kB,"),
+        ("memory_limit", json!(-5), "-5 is no number of bytes"),
+        ("start_method", json!("fork"), "\"fork\" is none of spawn, fork_server"),
+        ("on_worker_death", json!("ignore"), "\"ignore\" is none of replace, break"),
+        ("worker_output", json!("file"), "\"file\" is none of inherit, stdout, null"),
+        ("worker_command", json!([]), "it names no program"),
+        ("env", json!(3), "invalid type"),
+        ("max_wrkers", json!(3), "no such setting; there are name, max_workers,"),
+    ] {
+        let error = refused(&json!({ name: value })).to_string();
+        assert!(error.starts_with(&format!("{name}: ")) && error.contains(why), "{error}");
+    }
+    assert!("fork".parse::<StartMethod>().unwrap_err().to_string().contains("fork_server"));
+    assert_eq!("spawn".parse(), Ok(StartMethod::Spawn));
+}
+
+#[tokio::test]
+async fn a_pool_is_as_its_settings_say() {
+    let text = r#"{"name": "thumbs", "max_workers": 1, "queue_capacity": 2, "env": {"COLOR": "red"},
+                   "default_timeout": "400ms", "grace_period": "50ms"}"#;
+    let settings: Settings = serde_json::from_str(text).unwrap();
+    let pool = ProcessPoolExecutor::builder().max_workers(7).settings(settings).build().unwrap();
+    assert_eq!((pool.name(), pool.stats().max_workers), ("thumbs", 1));
+    let color = in_time(pool.run(variable, "COLOR".to_owned())).await.unwrap();
+    assert_eq!(color.as_deref(), Some("red"));
+    let gate = Gate::new().await;
+    assert!(in_time(pool.run(hold, gate.port())).await.unwrap_err().is_timeout());
 }

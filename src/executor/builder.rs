@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Callable, TaskFn};
 use crate::parent::{Program, StartMethod, WorkerOutput, program_settings};
-use crate::pool::{ExitHook, OnWorkerDeath, Settings, prepare};
+use crate::pool::{Configuration, ExitHook, OnWorkerDeath, prepare};
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Sandbox;
 
@@ -61,12 +61,12 @@ impl ProcessPoolExecutor {
 #[derive(Clone, Debug, Default)]
 #[must_use = "call `build` to make a pool"]
 pub struct Builder {
-    pub(super) settings: Settings,
+    pub(super) settings: Configuration,
 }
 
 impl Builder {
     #[cfg(test)]
-    pub(crate) fn into_settings(self) -> Settings {
+    pub(crate) fn into_settings(self) -> Configuration {
         self.settings
     }
 
@@ -242,7 +242,7 @@ impl Builder {
     /// 1 GiB, so that a mistake ends in an error before it ends the memory. The most is a little
     /// less than 4 GiB, and more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.settings.launch.max_payload = bytes.min(Settings::MAX_PAYLOAD);
+        self.settings.launch.max_payload = bytes.min(Configuration::MAX_PAYLOAD);
         self
     }
 
@@ -363,8 +363,8 @@ impl Builder {
     }
 
     /// What becomes of the text that tasks print. Default: [`WorkerOutput::Inherit`].
-    pub fn worker_output(mut self, output: WorkerOutput) -> Self {
-        self.settings.launch.output = output;
+    pub fn worker_output(mut self, output: impl Into<WorkerOutput>) -> Self {
+        self.settings.launch.output = output.into();
         self
     }
 

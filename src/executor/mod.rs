@@ -2,7 +2,7 @@
 
 mod blocking;
 mod builder;
-mod completion;
+pub(crate) mod completion;
 mod ending;
 pub(crate) mod fork_server;
 mod forking;
@@ -10,13 +10,15 @@ mod handle;
 pub(crate) mod map;
 mod pool;
 mod progress;
+pub(crate) mod settings;
 mod started;
 mod task;
 mod task_set;
+mod units;
 mod wait;
+mod word;
 
 pub use self::builder::{Builder, WorkerCommand};
-pub use self::completion::{AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed};
 pub use self::ending::Ending;
 pub use self::handle::{AbortOnDrop, TaskHandle};
 pub use self::pool::ProcessPoolExecutor;

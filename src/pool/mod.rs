@@ -19,7 +19,7 @@ pub(crate) use self::commons::{Command, Commons};
 pub(crate) use self::engine::Engine;
 pub(crate) use self::exits::ExitHook;
 pub use self::exits::{ExitResult, ExitTypeError};
-pub(crate) use self::open::{Settings, prepare, ready_to_build};
+pub(crate) use self::open::{Configuration, prepare, ready_to_build};
 pub use self::shutdown::{CloseReason, Shutdown, ShutdownReport};
 pub(crate) use self::size::allowed_workers;
 /// Who holds a pool says these words, and knows no scheduler.

@@ -31,7 +31,7 @@ const BRIEF_ROW: u32 = 64;
 
 /// How a pool is to be; what each of them means the builder says.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct Configuration {
     /// But for what a process calls once, which is below.
     pub(crate) launch: Launch,
     pub(crate) max_workers: Option<usize>,
@@ -55,7 +55,7 @@ pub(crate) struct Settings {
     pub(crate) exit_hook: Option<Result<Arc<ExitHook>, BuildFailure>>,
 }
 
-impl Default for Settings {
+impl Default for Configuration {
     fn default() -> Self {
         Self {
             launch: Launch::default(),
@@ -92,7 +92,7 @@ pub(crate) fn ready_to_build() -> Result<Handle, BuildFailure> {
     Handle::try_current().map_err(|_| BuildFailure::NoRuntime)
 }
 
-impl Settings {
+impl Configuration {
     /// More does not fit into a frame.
     pub(crate) const MAX_PAYLOAD: usize = crate::wire::frame::MAX_PAYLOAD;
 

@@ -3,10 +3,10 @@
 use crate::error::BuildFailure;
 use crate::parent::StartMethod;
 use crate::parent::birth::SharedServer;
-use crate::pool::open::Settings;
+use crate::pool::open::Configuration;
 use crate::wire::message::HookStage;
 
-impl Settings {
+impl Configuration {
     /// With what belongs to the server; refuses what would be ignored.
     pub(super) fn sharing(mut self) -> Result<Self, BuildFailure> {
         let Some(server) = self.fork_server.clone() else { return Ok(self) };
