@@ -1,7 +1,7 @@
 //! How the worker runs a chunk, and how the parent learns how far it has come.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::call::FailedCall;
 use super::original::end_if_copy;
@@ -116,8 +116,14 @@ impl ChunkRun {
     }
 
     /// Says that no more items will be run. They were one run as far as reports are concerned.
-    pub(super) fn finish(&mut self, writer: &mut FrameWriter, run: u64) -> io::Result<()> {
-        self.send(writer, Some(run))
+    /// Returns how many they were, and how long they took.
+    pub(super) fn finish(
+        &mut self,
+        writer: &mut FrameWriter,
+        run: u64,
+    ) -> io::Result<(u32, Duration)> {
+        self.send(writer, Some(run))?;
+        Ok((self.done, self.since - self.began))
     }
 
     /// Gives the buffer back, which is empty.

@@ -15,6 +15,7 @@ mod last_words;
 mod leftovers;
 mod main;
 mod original;
+mod output;
 mod panic;
 mod prepare;
 mod process;

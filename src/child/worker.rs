@@ -14,6 +14,7 @@ use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_current_item};
 use super::last_words;
 use super::original::be_original;
+use super::output::TaskOutput;
 use super::panic::record_panics;
 use super::prepare::prepare;
 use super::progress::Reporter;
@@ -209,6 +210,7 @@ struct Worker {
     entries: Vec<u8>,
     /// When the last task ended, if the next one begins just then: clocks are not free either.
     clock: Option<Instant>,
+    output: TaskOutput,
 }
 
 /// How much memory this worker may leave in use when a task is over.
@@ -257,6 +259,7 @@ impl Worker {
             Err(differences) => return refuse(writer, differences),
         };
         let claims = accept(writer, &hello)?;
+        let output = TaskOutput::new(claims); // before code of the user's changes where it goes
         last_words::set_max_payload(hello.max_payload());
         record_panics(last_words::tell);
         if !is_forked {
@@ -282,9 +285,6 @@ impl Worker {
         }
         let segments = can_open_segments(&hello, claims);
         let is_known = is_child || sign(&hello, claims);
-        if !is_known {
-            refuse_to_lend();
-        }
         put_frame(writer.buffer(), Kind::Ready, &Ready { segments, remarks: Vec::new() }, 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
@@ -303,6 +303,7 @@ impl Worker {
             waits_for_resume: false,
             entries: Vec::new(),
             clock: None,
+            output,
         }))
     }
 
@@ -311,6 +312,7 @@ impl Worker {
         if !reader.has_next() {
             writer.write_kept()?;
             self.clock = None;
+            self.output.rest();
         }
         let mut incoming = reader.read()?;
         let (kind, body) = incoming.parse()?;
@@ -372,6 +374,7 @@ impl Worker {
             let ended = Instant::now();
             set_run_time(writer.buffer(), ended - began);
             self.clock = Some(ended);
+            self.output.end_task(ended - began);
             self.replies += 1;
             if self.is_used_up() {
                 put_goodbye(writer.buffer())?; // in one piece with the reply
@@ -409,6 +412,7 @@ impl Worker {
                 let (task, attempt, is_item) = (first, number, true);
                 set_current(Some(Current { task, worker, attempt, claim, reporter, run, is_item }));
             }
+            self.output.begin_item(first, item);
             set_current_item(item);
             self.restart_cpu_time()?;
             let args = items.next()?;
@@ -419,7 +423,7 @@ impl Worker {
         set_current(None);
         let has_begun = chunk.has_begun();
         if has_begun {
-            chunk.finish(writer, run)?;
+            self.output.end_chunk(chunk.finish(writer, run)?);
         }
         self.entries = chunk.into_buffer();
         if !has_begun {
@@ -452,6 +456,7 @@ impl Worker {
             _ => None,
         };
         self.runs += 1;
+        self.output.begin_task(task);
         let (worker, reporter, run) = (self.hello.worker, Some(self.reporter), self.runs);
         Some(Current { task, worker, attempt, claim, reporter, run, is_item: false })
     }
@@ -562,9 +567,13 @@ fn can_open_segments(hello: &Hello, claims: Option<&SharedPage>) -> bool {
 }
 
 /// Whether the parent can see which process this is, though it is no child, as it has signed their
-/// page.
+/// page. Otherwise it lends nothing.
 fn sign(hello: &Hello, claims: Option<&SharedPage>) -> bool {
-    claims.and(hello.claims).is_some_and(|page| page.sign().is_ok())
+    let is_signed = claims.and(hello.claims).is_some_and(|page| page.sign().is_ok());
+    if !is_signed {
+        refuse_to_lend();
+    }
+    is_signed
 }
 
 /// Says that this is a worker for that parent, and whether it takes part in claims: it does if it

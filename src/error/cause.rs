@@ -165,6 +165,14 @@ pub(crate) struct ErrorReport {
 }
 
 impl ErrorReport {
+    /// What the task has printed whose worker has died.
+    pub(super) fn output(&self) -> Option<&str> {
+        let (Cause::WorkerDied(death), Subject::Task(task, _)) = (&self.cause, self.subject) else {
+            return None;
+        };
+        death.output_of(task)
+    }
+
     /// The same of a task that has this label.
     pub(super) fn labelled(self: Arc<Self>, label: Option<&Arc<str>>) -> Arc<Self> {
         let Some(label) = label else { return self };
@@ -191,6 +199,12 @@ impl fmt::Display for ErrorReport {
         if self.attempt > 1 {
             write!(f, " at attempt {}", self.attempt)?;
         }
-        write!(f, ": {}", self.cause)
+        write!(f, ": {}", self.cause)?;
+        match (&self.cause, self.subject) {
+            (Cause::WorkerDied(death), Subject::Task(task, _)) => {
+                f.write_str(&death.last_words_of(task))
+            }
+            _ => Ok(()),
+        }
     }
 }

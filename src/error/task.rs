@@ -303,3 +303,22 @@ impl From<TaskError> for RunError {
         Self(error.0)
     }
 }
+
+/// For errors of tasks whose worker has died.
+macro_rules! with_output {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// What this task had printed when its worker died: at most its last 16 KiB, and
+            /// nothing of other tasks, except what a thread or a process prints that an earlier one
+            /// has left behind. Its last lines are in the text of the error.
+            ///
+            /// `None` if its worker has not died, or where it is not known whose output that was:
+            /// see [`OutputLine::task`](crate::OutputLine::task).
+            pub fn output(&self) -> Option<&str> {
+                self.0.output()
+            }
+        }
+    )*};
+}
+
+with_output!(TaskError, RunError);

@@ -23,6 +23,7 @@ fn death(process: PoolProcess) -> WorkerDeath {
         worker: WorkerId(1),
         exit: Exit { code: None, signal: Some(9) },
         stderr_tail: PRINTED.to_owned(),
+        task_output: None,
         limits: ResourceLimits::new(),
         remark: None,
     })

@@ -2,11 +2,12 @@
 
 use std::fmt::{self, Write};
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::text::{OneLine, one_line};
 use crate::base::log::PREFIX;
-use crate::base::{Exceeded, ResourceLimits, WorkerId};
+use crate::base::{Exceeded, ResourceLimits, TaskId, WorkerId};
 use crate::sys::process::Exit;
 use crate::sys::signal::{signal_hint, signal_name};
 use crate::wire::role::LOST_PARENT;
@@ -22,6 +23,8 @@ pub(crate) struct DeathReport {
     pub(crate) worker: WorkerId,
     pub(crate) exit: Exit,
     pub(crate) stderr_tail: String,
+    /// What the task has printed that ran when it died; or which it was, as far as is known.
+    pub(crate) task_output: Option<(RangeInclusive<TaskId>, String)>,
     /// Under which it ran.
     pub(crate) limits: ResourceLimits,
     /// What the supervisor did to it, or what it did wrong.
@@ -153,6 +156,27 @@ impl WorkerDeath {
         }
     }
 
+    /// What a task that ran there has printed, as far as it is known to be that one's.
+    pub(super) fn output_of(&self, task: TaskId) -> Option<&str> {
+        let (tasks, output) = self.0.task_output.as_ref()?;
+        (*tasks == (task..=task)).then_some(output)
+    }
+
+    /// What that task has printed last, or one of the items before it in its chunk, behind words
+    /// that lead there; nothing if that is not known.
+    pub(super) fn last_words_of(&self, task: TaskId) -> String {
+        let output = self.0.task_output.as_ref();
+        let Some((tasks, output)) = output.filter(|(tasks, _)| tasks.contains(&task)) else {
+            return String::new();
+        };
+        let is_sure = tasks.start() == tasks.end();
+        match last_lines(output.trim_end()) {
+            lines if lines.is_empty() => lines,
+            lines if is_sure => format!("; its last output was: {lines}"),
+            lines => format!("; it, or an item just before it, has printed last: {lines}"),
+        }
+    }
+
     fn exceeded(&self) -> Option<Exceeded> {
         self.0.limits.exceeded(self.0.exit.signal, &self.0.stderr_tail)
     }
@@ -278,6 +302,7 @@ mod tests {
             worker: WorkerId(1),
             exit,
             stderr_tail: tail.to_owned(),
+            task_output: None,
             limits: ResourceLimits::new(),
             remark: None,
         })

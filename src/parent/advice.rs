@@ -122,6 +122,7 @@ mod tests {
             worker: WorkerId(1),
             exit: Exit { code: Some(code), signal: None },
             stderr_tail: stderr_tail.to_owned(),
+            task_output: None,
             limits: ResourceLimits::new(),
             remark: None,
         });
@@ -183,6 +184,7 @@ mod tests {
             worker: WorkerId(1),
             exit: Exit { code: Some(9), signal: None },
             stderr_tail: "node: bad option: --procpool-worker=0.1.0-0".to_owned(),
+            task_output: None,
             limits: ResourceLimits::new(),
             remark: None,
         })

@@ -31,7 +31,7 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::base::{Clock, Sleep, WorkerId};
 use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
-use crate::memory::page::Watch;
+use crate::memory::page::{OutputMeter, Watch};
 use crate::memory::shared::{Kept, Lent, borrow};
 use crate::memory::{Arena, Loans, Payload};
 use crate::parent::birth::start::{Body, Spawned, Start};
@@ -135,7 +135,7 @@ struct Link<'a> {
     /// Dropped once it has exited.
     exited: Option<oneshot::Sender<()>>,
     /// The page for claims, or why there is none, until it is ready.
-    claims: Option<Result<(SharedPage, MemoryFile), Unshared>>,
+    claims: Option<Result<(Arc<SharedPage>, MemoryFile), Unshared>>,
     /// Where it shows what it has not written yet.
     window: Option<Watch>,
     /// Where it leaves large results.
@@ -160,11 +160,10 @@ struct Link<'a> {
 impl<'a> Link<'a> {
     fn new(launch: Arc<Launch>, uplink: &'a Uplink, spawned: Spawned) -> Self {
         let Spawned { body, stdin, stdout, stderr, claims } = spawned;
-        let pid = body.pid();
-        let (exited, exit) = oneshot::channel();
+        let (pid, (exited, exit)) = (body.pid(), oneshot::channel());
         let (output, failed) = (launch.output.clone(), launch.failed_output.clone());
-        let drained = drain(stderr, exit, uplink.worker, pid, output, failed);
-        let stderr = tokio::spawn(drained);
+        let meter = claims.as_ref().ok().map(|(page, _)| OutputMeter::new(Arc::clone(page)));
+        let stderr = tokio::spawn(drain(stderr, exit, uplink.worker, pid, output, failed, meter));
         Self {
             uplink,
             pid,
@@ -417,7 +416,7 @@ impl<'a> Link<'a> {
                 let (page, unshared) = match self.claims.take() {
                     Some(Ok((page, file))) => {
                         self.peer = SharedPage::opener(&file, self.pid);
-                        (Some(Arc::new(page)), None)
+                        (Some(page), None)
                     }
                     claims => (None, claims.and_then(|claims| claims.err()?.text())),
                 };
@@ -547,22 +546,23 @@ impl<'a> Link<'a> {
             return self.end_well(drained).await;
         }
         let exit = self.body.reap().await;
-        let stderr_tail = drained.map(|drained| drained.tail).unwrap_or_default();
+        let Drained { tail: stderr_tail, own: task_output, .. } = drained.unwrap_or_default();
         let remark = match (&self.stage, self.told.killed) {
             (LinkStage::Failed(LinkFailure::Protocol(remark)), _) => Some(remark.clone()),
             (_, Some(reason)) => Some(reason.remark().to_owned()),
             _ => self.launch.unknown_end(exit),
         };
         let process = PoolProcess::Worker(self.pid);
-        let death = WorkerDeath::new(DeathReport {
+        let death = DeathReport {
             process,
             worker: self.uplink.worker,
             exit: exit.unwrap_or_default(),
             stderr_tail,
+            task_output,
             limits: self.launch.program.limits,
             remark,
-        });
-        let death = death.in_own_cgroup(self.body.was_oom());
+        };
+        let death = WorkerDeath::new(death).in_own_cgroup(self.body.was_oom());
         if self.was_ready {
             let is_heard = !matches!(self.stage, LinkStage::Failed(_));
             return Ended::Died { death, is_heard };

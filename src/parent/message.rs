@@ -139,6 +139,7 @@ impl Ended {
             worker,
             exit: Exit::default(),
             stderr_tail: String::new(),
+            task_output: None,
             limits: ResourceLimits::default(),
             remark: Some("it broke the protocol".to_owned()),
         });

@@ -1,9 +1,12 @@
 //! What workers print.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::future::poll_fn;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -12,7 +15,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::base::sync::Mutex;
-use crate::base::{WorkerId, log};
+use crate::base::{TaskId, WorkerId, log};
+use crate::memory::page::{OutputMeter, Printer};
 use crate::sys::pipe::read_available;
 
 /// How much of it is kept for the error of a death: a backtrace must not push out the panic before
@@ -76,8 +80,22 @@ pub struct OutputLine<'a> {
     pub worker: WorkerId,
     /// Its process id.
     pub pid: u32,
+    /// The task, or the item of a map, that was running when the line was printed, most likely in
+    /// it. `None` of what was printed before the first one, and where that is not known: of items
+    /// that take less than a microsecond, as long as none of them prints; of all but the last 250
+    /// tasks that have printed since their output was read last; and of workers that
+    /// [share no memory](crate::WorkerInfo::shares_memory). A thread or a process that a task has
+    /// left behind prints in the name of those that come after it.
+    pub task: Option<TaskId>,
     /// The line without its end. What is not UTF-8 is replaced; a very long line comes in pieces.
     pub text: &'a str,
+}
+
+/// Some lines of one task, or of nobody that is known.
+#[derive(Debug, PartialEq, Eq)]
+struct Piece {
+    bytes: Bytes,
+    task: Option<TaskId>,
 }
 
 /// What the last process of a pool has printed that did not become ready. The next ones most likely
@@ -110,7 +128,7 @@ struct Repeated {
     known: String,
     /// How many bytes of it came again.
     seen: usize,
-    held: Vec<Bytes>,
+    held: Vec<Piece>,
 }
 
 impl Repeated {
@@ -119,11 +137,11 @@ impl Repeated {
         Self { shared, known, seen: 0, held: Vec::new() }
     }
 
-    fn pass(&mut self, pieces: Vec<Bytes>) -> Vec<Bytes> {
+    fn pass(&mut self, pieces: Vec<Piece>) -> Vec<Piece> {
         let mut passed = Vec::new();
         for piece in pieces {
-            if self.known.as_bytes()[self.seen..].starts_with(&piece) {
-                self.seen += piece.len();
+            if self.known.as_bytes()[self.seen..].starts_with(&piece.bytes) {
+                self.seen += piece.bytes.len();
                 self.held.push(piece);
             } else {
                 (self.known, self.seen) = (String::new(), 0);
@@ -135,15 +153,18 @@ impl Repeated {
     }
 
     /// What was held back and is not the same after all, or of a worker that has become ready.
-    fn rest(self) -> Vec<Bytes> {
+    fn rest(self) -> Vec<Piece> {
         let is_all = self.seen == self.known.len() && self.shared.get() == self.known;
         if is_all { Vec::new() } else { self.held }
     }
 }
 
 /// What a worker printed last.
+#[derive(Default)]
 pub(crate) struct Drained {
     pub(crate) tail: String,
+    /// What of it is of the task that ran last, or of one of those.
+    pub(crate) own: Option<(RangeInclusive<TaskId>, String)>,
     /// If there was something left to be written. Ends when all is where it goes, which may be
     /// never: this process's own standard error or output may be stuck.
     pub(crate) written: Option<JoinHandle<()>>,
@@ -158,23 +179,23 @@ pub(crate) async fn drain(
     pid: u32,
     output: WorkerOutput,
     failed: FailedOutput,
+    meter: Option<OutputMeter>,
 ) -> Drained {
     // Who takes lines by a function gets them all.
     let is_shown = matches!(output, WorkerOutput::Inherit | WorkerOutput::Stdout);
     let failed = if is_shown { failed } else { FailedOutput::default() };
     let mut repeated = Repeated::new(failed);
-    let (sink, mut lines) = (LineSink { worker, pid, output }, Lines::default());
+    let mut lines = Lines { by_task: matches!(output, WorkerOutput::Lines(_)), ..Lines::default() };
+    let (sink, mut reading) = (LineSink { worker, pid, output }, OutputReader::new(meter));
     let mut unwritten = None;
-    let (mut tail, mut chunk) = (Tail::default(), BytesMut::with_capacity(LONGEST_LINE));
     loop {
         tokio::select! {
             biased;
             _ = &mut exited => break,
-            read = stderr.read_buf(&mut chunk) => if !matches!(read, Ok(1..)) { break },
+            read = reading.read(&mut stderr) => if !matches!(read, Ok(1..)) { break },
         }
-        tail.push(&chunk);
-        let mut writing = Box::pin(sink.clone().write(repeated.pass(lines.split(&chunk))));
-        chunk.clear();
+        let pieces = reading.take(&mut lines);
+        let mut writing = Box::pin(sink.clone().write(repeated.pass(pieces)));
         tokio::select! {
             biased;
             () = &mut writing => {}
@@ -184,10 +205,9 @@ pub(crate) async fn drain(
             }
         }
     }
-    let _ = read_available(&stderr, &mut chunk);
-    tail.push(&chunk);
-    let mut rest = lines.split(&chunk);
-    rest.extend(Some(lines.unfinished()).filter(|piece| !piece.is_empty()));
+    reading.read_rest(&stderr);
+    let mut rest = reading.take(&mut lines);
+    rest.extend(lines.unfinished());
     let mut rest = repeated.pass(rest);
     rest.append(&mut repeated.rest());
     let is_all = unwritten.is_none() && rest.is_empty();
@@ -198,7 +218,68 @@ pub(crate) async fn drain(
         sink.write(rest).await;
     };
     let written = (!is_all).then(|| tokio::spawn(write_rest));
-    Drained { tail: tail.into_string(), written }
+    let own = reading.own();
+    Drained { tail: reading.tail.text(), own, written }
+}
+
+/// What is read, and from whom that is.
+struct OutputReader {
+    meter: Option<OutputMeter>,
+    chunk: BytesMut,
+    tail: Tail,
+}
+
+impl OutputReader {
+    fn new(meter: Option<OutputMeter>) -> Self {
+        Self { meter, chunk: BytesMut::with_capacity(LONGEST_LINE), tail: Tail::default() }
+    }
+
+    /// Waits for something.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    async fn read(&mut self, stderr: &mut ChildStderr) -> io::Result<usize> {
+        poll_fn(|cx| self.metered(|chunk| pin!(stderr.read_buf(chunk)).poll(cx))).await
+    }
+
+    /// What there is after the end.
+    fn read_rest(&mut self, stderr: &ChildStderr) {
+        let _ = self.metered(|chunk| read_available(stderr, chunk)); // or it is lost
+    }
+
+    fn metered<T>(&mut self, read: impl FnOnce(&mut BytesMut) -> T) -> T {
+        let before = self.chunk.len();
+        if let Some(meter) = &self.meter {
+            meter.begin_reading();
+        }
+        let done = read(&mut self.chunk);
+        let count = self.chunk.len() - before;
+        if let Some(meter) = &mut self.meter {
+            meter.end_reading(count);
+        }
+        done
+    }
+
+    /// What was read, in lines.
+    fn take(&mut self, lines: &mut Lines) -> Vec<Piece> {
+        self.tail.push(&self.chunk);
+        let count = self.chunk.len();
+        let all = || vec![(count, None)];
+        let whose = self.meter.as_ref().filter(|_| lines.by_task);
+        let mut pieces = Vec::new();
+        for (length, printer) in whose.map_or_else(all, |meter| meter.whose(count)) {
+            let task = printer.and_then(Printer::exact);
+            pieces.append(&mut lines.split(&self.chunk.split_to(length), task));
+        }
+        pieces
+    }
+
+    /// What the one has printed that ran last.
+    fn own(&self) -> Option<(RangeInclusive<TaskId>, String)> {
+        let (printer, length) = self.meter.as_ref()?.last()?;
+        Some((printer.tasks(), self.tail.last(length)))
+    }
 }
 
 /// Where the lines go.
@@ -210,27 +291,27 @@ struct LineSink {
 }
 
 impl LineSink {
-    async fn write(self, pieces: Vec<Bytes>) {
-        for piece in pieces {
+    async fn write(self, pieces: Vec<Piece>) {
+        for Piece { bytes, task } in pieces {
             match &self.output {
-                WorkerOutput::Inherit => write(tokio::io::stderr(), &piece).await,
-                WorkerOutput::Stdout => write(tokio::io::stdout(), &piece).await,
+                WorkerOutput::Inherit => write(tokio::io::stderr(), &bytes).await,
+                WorkerOutput::Stdout => write(tokio::io::stdout(), &bytes).await,
                 WorkerOutput::Null => {}
                 WorkerOutput::Lines(handler) => {
-                    for line in String::from_utf8_lossy(&piece).lines() {
-                        self.hand_over(handler, line);
+                    for text in String::from_utf8_lossy(&bytes).lines() {
+                        let (worker, pid) = (self.worker, self.pid);
+                        hand_over(handler, OutputLine { worker, pid, task, text });
                     }
                 }
             }
         }
     }
+}
 
-    fn hand_over(&self, handler: &Arc<dyn Fn(OutputLine<'_>) + Send + Sync>, text: &str) {
-        let line = OutputLine { worker: self.worker, pid: self.pid, text };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(line))) {
-            std::mem::forget(panic); // its drop is user code that may panic, too
-            log::error!("the handler of worker output panicked");
-        }
+fn hand_over(handler: &Arc<dyn Fn(OutputLine<'_>) + Send + Sync>, line: OutputLine<'_>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(line))) {
+        std::mem::forget(panic); // its drop is user code that may panic, too
+        log::error!("the handler of worker output panicked");
     }
 }
 
@@ -242,29 +323,40 @@ async fn write(mut stream: impl AsyncWrite + Unpin, piece: &[u8]) {
 
 /// The beginning of a line that is not finished.
 #[derive(Default)]
-struct Lines(BytesMut);
+struct Lines {
+    begun: BytesMut,
+    /// Whose it is.
+    task: Option<TaskId>,
+    /// A line ends where another one prints.
+    by_task: bool,
+}
 
 impl Lines {
-    /// Cuts what was read into pieces of whole lines.
-    fn split(&mut self, chunk: &[u8]) -> Vec<Bytes> {
-        self.0.extend_from_slice(chunk);
-        let whole = self.0.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    /// Cuts what one task has printed into pieces of whole lines.
+    fn split(&mut self, chunk: &[u8], task: Option<TaskId>) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        if whole > 0 {
-            pieces.push(self.0.split_to(whole).freeze());
+        if self.task != task {
+            pieces.extend(self.unfinished());
+            self.task = task;
         }
-        if self.0.len() > LONGEST_LINE {
-            pieces.push(self.unfinished());
+        self.begun.extend_from_slice(chunk);
+        let whole = self.begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if whole > 0 {
+            pieces.push(Piece { bytes: self.begun.split_to(whole).freeze(), task });
+        }
+        if self.begun.len() > LONGEST_LINE {
+            pieces.extend(self.unfinished());
         }
         pieces
     }
 
     /// Ends a line that has no end, or is too long.
-    fn unfinished(&mut self) -> Bytes {
-        if !self.0.is_empty() {
-            self.0.extend_from_slice(b"\n");
+    fn unfinished(&mut self) -> Option<Piece> {
+        if self.begun.is_empty() {
+            return None;
         }
-        self.0.split().freeze()
+        self.begun.extend_from_slice(b"\n");
+        Some(Piece { bytes: self.begun.split().freeze(), task: self.task })
     }
 }
 
@@ -280,15 +372,21 @@ impl Tail {
         self.0.extend(kept);
     }
 
-    /// Whole lines, if the first one was cut.
-    fn into_string(self) -> String {
-        let full = self.0.len() == TAIL;
-        let bytes = Vec::from(self.0);
+    /// So many of them, or as many as there are.
+    fn last(&self, count: usize) -> String {
+        let first = self.0.len().saturating_sub(count);
+        let is_cut = first == 0 && self.0.len() == TAIL;
+        let bytes: Vec<_> = self.0.range(first..).copied().collect();
         let text = String::from_utf8_lossy(&bytes);
         match text.split_once('\n') {
-            Some((_, lines)) if full && !lines.is_empty() => lines.to_owned(),
+            // Whole lines, if the first one was cut.
+            Some((_, lines)) if is_cut && !lines.is_empty() => lines.to_owned(),
             _ => text.into_owned(),
         }
+    }
+
+    fn text(&self) -> String {
+        self.last(TAIL)
     }
 }
 
@@ -302,7 +400,7 @@ mod tests {
         for number in 0..10_000 {
             tail.push(format!("line {number}\n").as_bytes());
         }
-        let text = tail.into_string();
+        let text = tail.text();
         assert!(text.len() <= TAIL && text.starts_with("line "), "{text:?}");
         assert!(text.ends_with("line 9999\n"), "{text:?}");
     }
@@ -311,14 +409,21 @@ mod tests {
     fn a_short_tail_is_kept_whole() {
         let mut tail = Tail::default();
         tail.push(b"only this");
-        assert_eq!(tail.into_string(), "only this");
+        assert_eq!(tail.text(), "only this");
+    }
+
+    fn piece(text: &'static str, task: Option<u64>) -> Piece {
+        Piece { bytes: Bytes::from_static(text.as_bytes()), task: task.map(TaskId) }
     }
 
     /// What comes through of pieces, and of that what comes at the end only.
     fn repeated(failed: &FailedOutput, pieces: &[&'static str]) -> (String, String) {
         let mut repeated = Repeated::new(failed.clone());
-        let text = |pieces: Vec<Bytes>| String::from_utf8(pieces.concat()).unwrap();
-        let pieces = pieces.iter().map(|piece| Bytes::from_static(piece.as_bytes()));
+        let text = |pieces: Vec<Piece>| {
+            let bytes: Vec<_> = pieces.iter().flat_map(|piece| &piece.bytes).copied().collect();
+            String::from_utf8(bytes).unwrap()
+        };
+        let pieces = pieces.iter().map(|text| piece(text, None));
         let passed = pieces.map(|piece| text(repeated.pass(vec![piece]))).collect();
         (passed, text(repeated.rest()))
     }
@@ -343,17 +448,26 @@ mod tests {
         let failed = FailedOutput::default();
         failed.set("one\n");
         let mut repeated = Repeated::new(failed.clone());
-        assert!(repeated.pass(vec![Bytes::from_static(b"one\n")]).is_empty());
+        assert!(repeated.pass(vec![piece("one\n", None)]).is_empty());
         failed.clear();
-        assert_eq!(repeated.rest(), [&b"one\n"[..]]);
+        assert_eq!(repeated.rest(), [piece("one\n", None)]);
     }
 
     #[test]
     fn lines_are_passed_on_whole_and_long_ones_in_pieces() {
         let mut lines = Lines::default();
-        assert!(lines.split(b"be").is_empty());
-        assert_eq!(lines.split(b"gin\nmiddle\nen"), [&b"begin\nmiddle\n"[..]]);
-        assert_eq!(lines.unfinished(), &b"en\n"[..]);
-        assert_eq!(lines.split(&vec![b'x'; LONGEST_LINE + 1]).len(), 1);
+        assert!(lines.split(b"be", None).is_empty());
+        let begin = lines.split(b"gin\nmiddle\nen", None);
+        assert_eq!(begin, [piece("begin\nmiddle\n", None)]);
+        assert_eq!(lines.unfinished(), Some(piece("en\n", None)));
+        assert_eq!(lines.split(&vec![b'x'; LONGEST_LINE + 1], None).len(), 1);
+    }
+
+    #[test]
+    fn a_line_ends_where_another_task_prints() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.split(b"one\nun", Some(TaskId(1))), [piece("one\n", Some(1))]);
+        let two = lines.split(b"two\n", Some(TaskId(2)));
+        assert_eq!(two, [piece("un\n", Some(1)), piece("two\n", Some(2))]);
     }
 }

@@ -122,13 +122,16 @@ pub(crate) fn pid() -> u32 {
     std::process::id()
 }
 
-/// The pipe that this worker writes its frames to: that with the highest number.
+/// The pipe that this worker writes its frames to: that with the highest number of those to which
+/// nothing is printed.
 pub(crate) fn frame_pipe() -> PathBuf {
+    let printed = std::fs::read_link("/proc/self/fd/2").unwrap();
     let is_write_end = |fd: &u32| {
         let target = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();
-        target.to_string_lossy().starts_with("pipe:") && flags.ends_with('1')
+        let is_pipe = target.to_string_lossy().starts_with("pipe:");
+        is_pipe && target != printed && flags.ends_with('1')
     };
     let fds = std::fs::read_dir("/proc/self/fd").unwrap();
     let fds = fds.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap());

@@ -87,6 +87,13 @@ const GROUPS: &[Group] = &[
         refused: "no task runs where there is such a socket; elsewhere they are not made",
     },
     Group {
+        purpose: "telling whose output it is that is printed",
+        calls: calls! {
+            ioctl = libc::SYS_ioctl,
+        },
+        refused: "lines have no task, and the error of a task quotes nothing that it has printed",
+    },
+    Group {
         purpose: "large results, and slices, in memory that it shares",
         calls: calls! {
             memfd_create = libc::SYS_memfd_create,

@@ -31,6 +31,7 @@ mod recycling;
 mod sandboxes;
 mod strangers;
 mod stuck;
+mod task_output;
 mod window;
 mod worker_death;
 

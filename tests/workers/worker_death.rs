@@ -206,15 +206,17 @@ async fn a_worker_that_has_lost_its_parent_says_so_and_nothing_of_memory() {
 }
 
 #[tokio::test]
-async fn the_last_output_of_a_dead_worker_is_kept_and_in_no_text() {
+async fn the_last_output_of_a_dead_worker_is_kept_and_that_of_the_task_in_its_error() {
     let pool = pool_of(1);
     let text = format!("{}the last line", "a line before\n".repeat(10_000));
     let error = run_deadly(&pool, pool.run(print_and_exit, (text, 7))).await;
     let tail = death(&error).stderr_tail();
     assert!(tail.starts_with("a line before\n") && tail.ends_with("\nthe last line"), "{tail}");
     assert!(tail.len() <= 16 << 10, "{}", tail.len());
-    assert!(!error.to_string().contains("line"), "{error}");
-    assert!(error.to_string().ends_with("exited unexpectedly with code 7"), "{error}");
+    assert!(!death(&error).to_string().contains("line"), "{error}");
+    assert_eq!(error.output(), Some(tail));
+    assert!(error.to_string().contains("with code 7; its last output was: a line"), "{error}");
+    assert!(error.to_string().ends_with("\\nthe last line"), "{error}");
 }
 
 #[tokio::test]

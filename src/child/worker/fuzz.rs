@@ -147,6 +147,7 @@ fn worker(
         segments,
         entries: Vec::new(),
         clock: None,
+        output: TaskOutput::new(None),
     }
 }
 

@@ -1,10 +1,10 @@
 //! What stands where on the page that a worker shares with its parent, and what its words mean.
 //!
 //! ```text
-//! ┌─────────────┬───────────┬──────────────────┬────────────┬─────────┬─────────────────────────┐
-//! │ claims: 512 │ announced │ parent's barrier │ recorded   │ entries │ piece, awaited, 16 KiB  │
-//! └─────────────┴───────────┴──────────────────┴────────────┴─────────┴─────────────────────────┘
-//!   `claim`       `claim::items`                 `record`               `window`
+//! ┌─────────────┬───────────┬──────────────────┬──────────┬────────────────────┬───────────────────────┐
+//! │ claims: 512 │ announced │ parent's barrier │ printed  │ recorded │ entries │ piece, awaited, 16 KiB │
+//! └─────────────┴───────────┴──────────────────┴──────────┴────────────────────┴───────────────────────┘
+//!   `claim`       `claim::items`                 `output`   `record`             `window`
 //! ```
 //!
 //! The word of a claim:
@@ -29,8 +29,13 @@ pub(crate) const CLAIMS: usize = 512;
 pub(crate) const ANNOUNCED: usize = CLAIMS;
 /// Whether the parent has barriers.
 pub(crate) const HAS_BARRIERS: usize = ANNOUNCED + 1;
+/// Which task prints from which place on, and which have printed before: see `output`.
+pub(crate) const OUTPUT: usize = HAS_BARRIERS + 1;
+pub(crate) const OUTPUT_WORDS: usize = 4 + 2 * PRINTED;
+/// How many of those that have printed are known.
+pub(crate) const PRINTED: usize = 256;
 /// How far the record of a chunk goes.
-pub(crate) const RECORDED: usize = HAS_BARRIERS + 1;
+pub(crate) const RECORDED: usize = OUTPUT + OUTPUT_WORDS;
 /// The record itself, up to the window.
 pub(crate) const ENTRIES: usize = RECORDED + 1;
 /// The window is the end of the page: two words, and so many bytes.

@@ -2,6 +2,7 @@
 
 mod claim;
 mod layout;
+mod output;
 pub(crate) mod record;
 mod window;
 mod words;
@@ -10,5 +11,6 @@ pub(crate) use self::claim::items::{Items, Stopped};
 pub(crate) use self::claim::{Asked, Begun, Claim, ClaimBoard, Revocation, begin, is_offered};
 #[cfg(test)]
 pub(crate) use self::layout::{RECORDED, ROOM, WINDOW};
+pub(crate) use self::output::{OutputMarks, OutputMeter, Printer};
 pub(crate) use self::record::{Entries, MAX_ITEMS, Recorder};
 pub(crate) use self::window::{Display, Watch};

@@ -141,7 +141,7 @@ impl<'a> StartedServer<'a> {
         log::debug!("the fork server has started with pid {pid}");
         let (exited, exit) = oneshot::channel();
         let (output, failed) = (launch.output.clone(), launch.failed_output.clone());
-        let stderr = tokio::spawn(drain(stderr, exit, worker, pid, output, failed));
+        let stderr = tokio::spawn(drain(stderr, exit, worker, pid, output, failed, None));
         let hello = launch.server_hello(worker).map_err(|error| launch.failed(error))?;
         Ok(Self {
             launch,
@@ -495,6 +495,7 @@ impl<'a> StartedServer<'a> {
             worker: self.worker,
             exit: exit.unwrap_or_default(),
             stderr_tail,
+            task_output: None,
             limits: ResourceLimits::new(),
             remark,
         })

@@ -78,7 +78,7 @@ pub(crate) struct Spawned {
     pub(crate) stderr: ChildStderr,
     /// The page for claims, and what the child opens it by. Without it everything works, only
     /// slower.
-    pub(crate) claims: io::Result<(SharedPage, MemoryFile)>,
+    pub(crate) claims: io::Result<(Arc<SharedPage>, MemoryFile)>,
 }
 
 impl Spawned {
@@ -93,6 +93,7 @@ impl Spawned {
         let stdin = FrameSink::new(pipes.stdin)?;
         let stdout = ChildStdout::from_std(pipes.stdout)?;
         let stderr = ChildStderr::from_std(pipes.stderr)?;
+        let claims = claims.map(|(page, file)| (Arc::new(page), file));
         Ok(Self { body, stdin, stdout, stderr, claims })
     }
 }

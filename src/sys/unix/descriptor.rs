@@ -24,11 +24,10 @@ pub(crate) type RawDescriptor = RawFd;
 ///
 /// Outside of a runtime with an IO driver.
 pub(super) fn watch_readable(fd: Arc<Descriptor>) -> io::Result<AsyncFd<Arc<Descriptor>>> {
-    // SAFETY: the `AsyncFd` keeps the descriptor open; nobody closes or replaces it, and an `Arc`
-    // always refers to the same one.
-    #[expect(unsafe_code, reason = "registers a descriptor with the reactor")]
-    let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-    Ok(watched?)
+    // What could go wrong is that somebody closes or replaces the descriptor meanwhile. The
+    // `AsyncFd` keeps it open, and an `Arc` always refers to the same one.
+    #[allow(deprecated, reason = "tokio's long-term lines do not have what comes after it")]
+    AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
 /// Blocks until the other end of a pipe is closed, or until this end is, or until the process has

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
@@ -105,6 +106,23 @@ pub(crate) fn take_frame_pipes() -> io::Result<FramePipes> {
     let output = move_out_of_the_way(stdout())?;
     let input = take_control_socket()?;
     Ok(FramePipes { input, output: output.into() })
+}
+
+/// What this process prints to, whatever code of the user's makes of its standard streams later.
+///
+/// Never closed, as a task may have done that already, and somebody else have its number.
+#[derive(Debug)]
+pub(crate) struct OwnOutput(ManuallyDrop<Descriptor>);
+
+impl OwnOutput {
+    pub(crate) fn of_process() -> io::Result<Self> {
+        move_out_of_the_way(stderr()).map(ManuallyDrop::new).map(Self)
+    }
+
+    /// How many bytes the parent has not read yet; `None` if a filter does not let it tell.
+    pub(crate) fn unread(&self) -> Option<u64> {
+        ioctl_fionread(&*self.0).ok()
+    }
 }
 
 /// Takes what connects this process to its parent away from descriptor 0, as [`take_frame_pipes`]
