@@ -178,7 +178,9 @@ impl WorkerDeath {
     }
 
     fn exceeded(&self) -> Option<Exceeded> {
-        self.0.limits.exceeded(self.0.exit.signal, &self.0.stderr_tail)
+        // Another task may have printed what Rust prints when memory is short.
+        let own = self.0.task_output.as_ref().map(|(_, output)| output);
+        self.0.limits.exceeded(self.0.exit.signal, own.unwrap_or(&self.0.stderr_tail))
     }
 
     /// SIGKILL from nowhere is how Linux ends a process that takes too much memory.
@@ -326,6 +328,21 @@ mod tests {
         assert!(!lost.was_killed_from_outside());
         // What a task has printed before it was killed says nothing.
         assert!(death(killed, &format!("{line}\na line")).was_killed_from_outside());
+    }
+
+    #[test]
+    fn what_another_task_has_printed_is_no_reason() {
+        let aborted = Exit { code: None, signal: Some(6) };
+        let report = |own: Option<&str>| DeathReport {
+            stderr_tail: "memory allocation of 8 bytes failed\n".to_owned(),
+            task_output: own.map(|own| (TaskId(2)..=TaskId(2), own.to_owned())),
+            limits: ResourceLimits::new().memory(1 << 30),
+            ..DeathReport::clone(&death(aborted, "").0)
+        };
+        assert!(WorkerDeath::new(report(None)).is_memory_limit());
+        assert!(!WorkerDeath::new(report(Some(""))).is_memory_limit());
+        let own = Some("memory allocation of 8 bytes failed");
+        assert!(WorkerDeath::new(report(own)).is_memory_limit());
     }
 
     #[test]
