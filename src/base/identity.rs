@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::sync::Mutex;
 use crate::base::id::WorkerId;
 use crate::sys::descriptor::{Descriptor, has_hung_up, is_readable};
-use crate::sys::process::{open_process, parent_id};
+use crate::sys::process::{name_own_process, open_process, parent_id};
 use crate::sys::random::random_bytes;
 
 /// What a child process is told about itself.
@@ -63,6 +63,7 @@ impl Identity {
 
     /// Tells this process who it is, and by what it can see the end of its parent.
     pub(crate) fn adopt(self, parent: ParentLink) {
+        name_own_process(&self.name);
         *OWN.lock() = Some(Own::new(self, Some(parent)));
     }
 

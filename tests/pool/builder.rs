@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use procpool::ProcessPoolExecutor;
+use procpool::{ProcessPoolExecutor, StartMethod};
 
 use crate::common::{fixture, in_time, pid};
 
@@ -104,4 +104,21 @@ async fn what_was_set_can_be_taken_back() {
     let pool = pool.unwrap();
     let first = in_time(pool.run(pid, ())).await.unwrap();
     assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), first, "it is not replaced");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn workers_are_called_by_their_pool_and_their_number() {
+    fn called(pid: u32) -> String {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim_end().to_owned()
+    }
+    for (name, expected) in [("thumbs", "thumbs-worker-1"), ("many-thumbnails", "many-thumbnai-1")]
+    {
+        for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+            let builder = ProcessPoolExecutor::builder().name(name).start_method(method);
+            let pool = builder.max_workers(1).build().unwrap();
+            let worker = in_time(pool.run(pid, ())).await.unwrap();
+            assert_eq!(called(worker), expected, "{method:?}");
+        }
+    }
 }

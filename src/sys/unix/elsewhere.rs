@@ -99,6 +99,8 @@ pub(crate) fn inherited_thread_name() -> Option<String> {
     None
 }
 
+pub(crate) fn name_own_process(_: &str) {}
+
 pub(crate) fn has_loaded(_: &str) -> bool {
     false
 }

@@ -24,6 +24,15 @@ pub(crate) fn names_own_processes() -> bool {
     })
 }
 
+/// Has this process called so by `ps` and `top`, which know 15 bytes: of a longer name what comes
+/// before the last hyphen is cut, as a number follows it.
+pub(crate) fn name_own_process(name: &str) {
+    const MOST: usize = 15;
+    let (front, number) = name.split_at(name.rfind('-').unwrap_or(name.len()));
+    let front = &front[..front.floor_char_boundary(MOST.saturating_sub(number.len()))];
+    let _ = fs::write("/proc/self/comm", format!("{front}{number}")); // it is for people only
+}
+
 /// Whether other processes of the same user may open what this one has open, by its pid. They may
 /// not if this has a capability of its file, or has changed its user since it was started.
 pub(crate) fn is_accessible() -> bool {
