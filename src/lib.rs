@@ -131,9 +131,10 @@
 //! # Features
 //!
 //! `tracing` (off by default) emits events by the crate of that name, at level `DEBUG` for workers
-//! that start, become ready, fail to start, leave or die, and for fork servers, and at level
-//! `ERROR` for panics in callbacks and in handlers of worker output. Without it the latter are
-//! printed to standard error.
+//! that start, become ready, fail to start, leave or die, and for fork servers, at level `WARN` for
+//! what somebody should know, for example a shutdown that waits, and at level `ERROR` for panics in
+//! callbacks and in handlers of worker output. Without it the last two are printed to standard
+//! error.
 //!
 //! `fastrand2`, `rand09` and `rand010` (off by default) each add the function of that name to
 //! [`reseed`], for the versions 2 of fastrand, 0.9 and 0.10 of rand.

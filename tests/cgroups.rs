@@ -10,6 +10,7 @@
 mod common;
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use tokio::process::Command;
 
@@ -17,17 +18,22 @@ use common::{fixture, machine, printed};
 
 /// Whether this user may make groups.
 fn may_make_groups() -> bool {
+    static IS_ALLOWED: OnceLock<bool> = OnceLock::new();
+    let is_allowed = *IS_ALLOWED.get_or_init(makes_a_group);
+    if !is_allowed {
+        eprintln!("skipped: this user cannot make cgroups of version 2");
+    }
+    is_allowed
+}
+
+fn makes_a_group() -> bool {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
     let tried = line.and_then(|line| line.split(' ').nth(4)).map(|top| {
         let group = PathBuf::from(top).join(format!("procpool-try-{}", std::process::id()));
         std::fs::create_dir(&group).and_then(|()| std::fs::remove_dir(&group))
     });
-    let is_allowed = tried.is_some_and(|tried| tried.is_ok());
-    if !is_allowed {
-        eprintln!("skipped: this user cannot make cgroups of version 2");
-    }
-    is_allowed
+    tried.is_some_and(|tried| tried.is_ok())
 }
 
 /// What the program prints.

@@ -185,6 +185,8 @@ fn each_error_of_settings_names_the_field() {
         let error = refused(&json!({ name: value })).to_string();
         assert!(error.starts_with(&format!("{name}: ")) && error.contains(why), "{error}");
     }
+    let twice = serde_json::from_str::<Settings>(r#"{"surge": 1, "surge": 2}"#).unwrap_err();
+    assert!(twice.to_string().starts_with("surge: it is there twice"), "{twice}");
     assert!("fork".parse::<StartMethod>().unwrap_err().to_string().contains("fork_server"));
     assert_eq!("spawn".parse(), Ok(StartMethod::Spawn));
 }

@@ -7,7 +7,8 @@
 //! cause but what stands behind it, if anything does. So `{}` tells everything, and whoever prints
 //! the whole chain prints nothing twice. Causes are had by accessors (`panic()`,
 //! `worker_death()`). What is foreign in a text, as the message of a panic, has its line breaks
-//! escaped (`OneLine`). No text quotes what tasks print, which may be another client's.
+//! escaped (`OneLine`). Of what was printed a text quotes only what its own task has printed, or a
+//! process that could not start and has run none: the rest may be another client's.
 
 mod build;
 mod call;

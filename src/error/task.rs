@@ -111,8 +111,20 @@ macro_rules! task_errors {
 macro_rules! of_accepted_tasks {
     ($($name:ident)*) => {$(
         impl $name {
-            /// What has happened, to be matched, counted or sent. There is no kind without a
-            /// predicate here, such as [`is_panic`](Self::is_panic).
+            /// How the task ended, in the word of [events](crate::PoolEvent::TaskFinished) and of
+            /// [counts](crate::TaskOutcomes). There are two exceptions. A result that could not be
+            /// decoded here is `Codec`, though its task has `Returned`. An item of a map has an
+            /// outcome of its own; events and counts have that of its chunk, which has `Returned`
+            /// even if items panicked.
+            pub fn outcome(&self) -> TaskOutcome {
+                match self.0.subject {
+                    Subject::Submission(_) => TaskOutcome::NotAccepted,
+                    _ => self.0.cause.outcome(),
+                }
+            }
+
+            /// What has happened, to be matched, counted or sent. There is a predicate for
+            /// each kind that it can have, such as [`is_panic`](Self::is_panic).
             pub fn kind(&self) -> TaskErrorKind {
                 self.0.cause.kind()
             }
@@ -210,7 +222,6 @@ task_errors! {
     ///         TaskErrorKind::WorkerDeath => 502,
     ///         TaskErrorKind::Timeout | TaskErrorKind::Deadline => 504,
     ///         TaskErrorKind::TooLarge => 413,
-    ///         TaskErrorKind::QueueFull => 429,
     ///         TaskErrorKind::ShutDown | TaskErrorKind::Broken => 503,
     ///         _ => 500, // kinds may be added
     ///     }
@@ -263,12 +274,6 @@ impl SubmitError {
 }
 
 impl TaskError {
-    /// How the task ended, in the word of [events](crate::PoolEvent::TaskFinished) and of
-    /// [counts](crate::TaskOutcomes).
-    pub fn outcome(&self) -> TaskOutcome {
-        self.0.cause.outcome()
-    }
-
     pub(crate) fn new(report: ErrorReport) -> Self {
         Self(Arc::new(report))
     }

@@ -93,7 +93,8 @@ impl WorkerDeath {
 
     /// The last lines of its standard error and standard output, at most 16 KiB. They are the
     /// *worker's*: tasks that it ran before may have printed them, also those of other clients. So
-    /// they are for the log of whoever runs the pool, and for no client; no error's text has them.
+    /// they are for the log of whoever runs the pool, and for no client. What the task itself has
+    /// printed is [`TaskError::output`](crate::TaskError::output).
     pub fn stderr_tail(&self) -> &str {
         &self.0.stderr_tail
     }
@@ -119,7 +120,8 @@ impl WorkerDeath {
     /// It has aborted because it got no more memory, and that under a
     /// [limit](crate::ResourceLimits::memory): so that was the reason most likely. The system says
     /// only that it has aborted; the rest is what Rust prints then. Of a worker that other code has
-    /// ended for want of memory this is false.
+    /// ended for want of memory this is false. Where it is not known
+    /// [whose output that was](crate::OutputLine::task), an earlier task may have printed it.
     pub fn is_memory_limit(&self) -> bool {
         matches!(self.exceeded(), Some(Exceeded::Memory { .. }))
     }
@@ -128,7 +130,8 @@ impl WorkerDeath {
     /// in this process's control group for want of memory, which explains no other worker's death:
     /// so it was this one most likely. Linux counts these, and does not say which they were. False
     /// if it counts none, or if they cannot be seen; then the error's text says which. Of a worker
-    /// with a [control group of its own](crate::Builder::cgroup) there is no doubt.
+    /// with a [control group of its own](crate::Builder::cgroup) and its
+    /// [limit](crate::Cgroup::memory_max) there is no doubt, as all of that group ends at once.
     ///
     /// The limit was most likely that of the container or the systemd unit. Which of its processes
     /// Linux takes is up to [`oom_score_adj`](crate::Builder::oom_score_adj).
@@ -143,7 +146,8 @@ impl WorkerDeath {
     }
 
     /// By the count of a control group that was its own, if there was one.
-    pub(crate) fn in_own_cgroup(self, was_oom: Option<bool>) -> Self {
+    pub(crate) fn in_own_cgroup(self, was_oom: impl FnOnce() -> Option<bool>) -> Self {
+        let was_oom = if self.was_killed_from_outside() { was_oom() } else { None };
         let kill = |was| if was { OomKill::InOwnGroup } else { OomKill::No };
         let kill = was_oom.map_or(self.1, kill);
         Self(self.0, kill)

@@ -64,7 +64,8 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// If the pool is broken (the worker cannot be started or initialised) or shut down.
+    /// If the pool is broken (the worker cannot be started or initialised), was shut down, or has
+    /// lost its runtime.
     ///
     /// # Cancel safety
     ///
@@ -188,7 +189,8 @@ impl ProcessPoolExecutor {
     /// tokio::spawn(async {
     ///     match closed.await {
     ///         CloseReason::Broken(error) => eprintln!("{error}"), // time for another pool
-    ///         _ => println!("the pool has done its work"),
+    ///         CloseReason::ShutDown => println!("the pool has done its work"),
+    ///         reason => eprintln!("{reason:?}"), // its runtime has ended
     ///     }
     /// });
     /// # }

@@ -18,8 +18,9 @@ use crate::parent::{StartMethod, WorkerOutput};
 use crate::pool::OnWorkerDeath;
 
 /// The settings of a [`Builder`] that are no code, for a file, or for the environment: what a
-/// deployment may want to choose. Each is described at the method of the builder that has its name;
-/// what is not said is left as the builder has it.
+/// deployment may want to choose. Each is described where it links to; what is not said is left as
+/// the builder has it. Control groups, sandboxes, and descriptors that are passed on are not among
+/// them.
 ///
 /// Durations are numbers of seconds, or texts such as `"500ms"`, `"30s"`, `"1.5 min"`, `"2h"` or
 /// `"1d"`; sizes are numbers of bytes, or texts such as `"256MiB"`, `"1.5 GiB"` or `"10 MB"`, and
@@ -180,6 +181,9 @@ macro_rules! fields {
             fn read<'de, M: MapAccess<'de>>(&mut self, name: &str, map: &mut M) -> Result<(), M::Error> {
                 match name {
                     $(stringify!($name) => {
+                        if self.$name.is_some() {
+                            return Err(Error::custom("it is there twice"));
+                        }
                         let read: Option<$read> = map.next_value()?;
                         self.$name = read.map($value).transpose().map_err(Error::custom)?;
                     })+

@@ -57,6 +57,8 @@ pub(super) trait Scalar: Sized {
     const EXPECTED: &'static str;
 
     fn of_number(number: f64) -> Result<Self, String>;
+    /// Of one without a fraction, which is taken as it is.
+    fn of_whole(number: i128) -> Result<Self, String>;
     fn of_text(text: &str) -> Result<Self, String>;
 }
 
@@ -65,6 +67,11 @@ impl Scalar for Duration {
 
     fn of_number(number: f64) -> Result<Self, String> {
         Self::try_from_secs_f64(number).map_err(|error| format!("{number}: {error}"))
+    }
+
+    fn of_whole(number: i128) -> Result<Self, String> {
+        let seconds = u64::try_from(number);
+        seconds.map(Self::from_secs).map_err(|_| format!("{number} is no number of seconds"))
     }
 
     fn of_text(text: &str) -> Result<Self, String> {
@@ -91,6 +98,10 @@ impl Scalar for Size {
         Ok(Self(number.round() as u64))
     }
 
+    fn of_whole(number: i128) -> Result<Self, String> {
+        u64::try_from(number).map(Self).map_err(|_| format!("{number} is no number of bytes"))
+    }
+
     fn of_text(text: &str) -> Result<Self, String> {
         Self::of_number(quantity(text, &SIZES)?)
     }
@@ -104,6 +115,10 @@ impl<T: FromStr> Scalar for Whole<T> {
     const EXPECTED: &'static str = "a whole number";
 
     fn of_number(number: f64) -> Result<Self, String> {
+        Self::of_text(&number.to_string())
+    }
+
+    fn of_whole(number: i128) -> Result<Self, String> {
         Self::of_text(&number.to_string())
     }
 
@@ -125,7 +140,6 @@ impl<'de, T: Scalar> Deserialize<'de> for Read<T> {
 
 struct ScalarVisitor<T>(PhantomData<T>);
 
-#[allow(clippy::cast_precision_loss, reason = "nobody sets so large numbers")]
 impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
     type Value = T;
 
@@ -134,11 +148,11 @@ impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
-        T::of_number(number as f64).map_err(E::custom)
+        T::of_whole(number.into()).map_err(E::custom)
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-        T::of_number(number as f64).map_err(E::custom)
+        T::of_whole(number.into()).map_err(E::custom)
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
@@ -188,11 +202,22 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_are_taken_as_they_are() {
+        for number in [u64::MAX, (1 << 53) + 1] {
+            let whole = Whole::<u64>::of_whole(number.into());
+            assert_eq!(whole.map(|whole| whole.0), Ok(number));
+            assert_eq!(Size::of_whole(number.into()).map(|size| size.0), Ok(number));
+        }
+        assert_eq!(Duration::of_whole(7), Ok(Duration::from_secs(7)));
+    }
+
+    #[test]
     fn what_is_no_quantity_is_refused() {
         for text in ["", "s", "fast", "-1s", "1 parsec", "1.2.3s", "1e400", "9e99s"] {
             assert!(Duration::of_text(text).is_err(), "{text}");
             assert!(Size::of_text(text).is_err(), "{text}");
         }
+        assert!(Duration::of_whole(-1).is_err() && Size::of_whole(-1).is_err());
         for number in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
             assert!(Duration::of_number(number).is_err() && Size::of_number(number).is_err());
         }

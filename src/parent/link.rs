@@ -562,7 +562,7 @@ impl<'a> Link<'a> {
             limits: self.launch.program.limits,
             remark,
         };
-        let death = WorkerDeath::new(death).in_own_cgroup(self.body.was_oom());
+        let death = WorkerDeath::new(death).in_own_cgroup(|| self.body.was_oom());
         if self.was_ready {
             let is_heard = !matches!(self.stage, LinkStage::Failed(_));
             return Ended::Died { death, is_heard };

@@ -92,10 +92,10 @@ macro_rules! program_settings {
         }
 
         /// A control group (cgroup) of its own for each process that is started, with limits for it
-        /// and all that it starts, together: see [`Cgroup`](crate::Cgroup). The group is there
-        /// before the process runs anything; what is left in it when that ends is killed, be it in
-        /// a session of its own, and the group is removed. `None`: the group of this process, as by
-        /// default.
+        /// and all that it starts, together: see [`Cgroup`](crate::Cgroup). The process is in it
+        /// before it runs any task, initializer or hook. What is left in the group when the process
+        /// ends is killed, be it in a session of its own, and the group is removed. `None`: the
+        /// group of this process, as by default.
         ///
         /// For Linux with cgroups of version 2, in the part of them that is delegated to this
         /// process. That is the next group, from its own one upwards, which systemd has marked as

@@ -189,7 +189,7 @@ impl ProcessError {
 
     /// The process does not run its function: a reason that [`start`](crate::Process::start)
     /// returns, such as a program that cannot be run, a forgotten [`init`](crate::init), or no
-    /// runtime.
+    /// runtime. Not a runtime that ends meanwhile: see [`is_runtime_gone`](Self::is_runtime_gone).
     pub fn is_start_failure(&self) -> bool {
         self.start_failure().is_some()
     }

@@ -69,6 +69,7 @@ pub(super) async fn run(mut guard: ReapGuard, plan: Plan, authkey: AuthKey) {
         spawned.child.kill();
         conversation.exit.exited().await;
         if let Some(code) = reap(&spawned) {
+            program.cgroups_removed().await;
             let pid = spawned.child.pid();
             let failure = obstacle.describe(pid, code, plan.start_timeout, program.hint());
             guard.fail(failure, Some((pid, code)));

@@ -53,6 +53,18 @@ async fn a_pool_starts_until_its_first_worker_is_ready() {
 }
 
 #[tokio::test]
+async fn a_pool_that_needs_no_worker_is_ready_while_its_first_one_starts() {
+    let gate = Gate::new().await;
+    let pool = builder().initializer(arrive, gate.port()).build().unwrap();
+    assert_eq!(pool.health(), Health::Ready);
+    let task = pool.submit(pid, ()).await.unwrap();
+    let held = gate.arrival().await;
+    assert_eq!(pool.health(), Health::Ready);
+    drop(held);
+    in_time(task).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_pool_that_cannot_start_workers_is_degraded_until_it_can() {
     let path = std::env::temp_dir().join(format!("procpool-health-{}", std::process::id()));
     std::fs::write(&path, "").unwrap();

@@ -53,6 +53,7 @@ impl OutputParts<'_> {
     fn put(&self, printer: u64, until: u64) {
         let count = self.count.load(Ordering::Relaxed);
         let [who, place] = self.entry(count);
+        fence(Ordering::Release); // what is written over is seen after the count of those before
         who.store(printer, Ordering::Relaxed);
         place.store(until, Ordering::Relaxed);
         self.count.store(count + 1, Ordering::Release);

@@ -213,14 +213,20 @@ pub(super) async fn fork(
         }
     };
     let (forked, pipes) = forked.unwrap_or_else(|| Err(launch.failed(without_task())))?;
-    match ForkedChild::take_over(forked, cgroup, pipes, server).await {
+    let joins = cgroup.is_some();
+    let child = match ForkedChild::take_over(forked, cgroup, server) {
+        Ok(child) => child,
+        Err(error) => {
+            server.reap_later(forked, None); // without its pipes it ends at once
+            return Err(launch.failed(error));
+        }
+    };
+    // From here on it is killed and reaped by being dropped.
+    match child.join(joins, pipes).await {
         // The pool does not count on it any more. By being dropped it is killed.
         Ok(_) if is_late => Err(launch.forked_too_late(forked.pid)),
         Ok(spawned) => Ok(spawned),
-        Err(error) => {
-            server.reap_later(forked, None); // without its pipes it ends at once
-            Err(launch.failed(error))
-        }
+        Err(error) => Err(launch.failed(error)),
     }
 }
 
@@ -229,7 +235,11 @@ async fn new_cgroup(program: &Program) -> io::Result<Option<OwnCgroup>> {
         return Ok(None);
     }
     let program = program.clone();
-    start_child(move || program.new_cgroup()).await
+    start_child(move || {
+        let _room = RoomToStart::take()?;
+        program.new_cgroup()
+    })
+    .await
 }
 
 fn interrupted() -> io::Error {
@@ -246,23 +256,27 @@ struct ForkedChild {
 }
 
 impl ForkedChild {
-    /// It joins its group before it is told anything, and so before it runs anything of the
-    /// user's.
-    async fn take_over(
+    fn take_over(
         forked: Forked,
         cgroup: Option<OwnCgroup>,
-        pipes: ParentPipes,
         server: &ServerClient,
-    ) -> io::Result<Spawned> {
-        let joins = cgroup.is_some();
+    ) -> io::Result<Self> {
         let child = ChildProcess::forked(forked.pid, forked.parent)?.within(cgroup);
-        let reaper = Reaper::new(child)?;
+        Ok(Self { reaper: Reaper::new(child)?, forked, server: server.clone(), is_over: false })
+    }
+
+    /// If it has a group, it joins that before it is told anything, and so before it runs anything
+    /// of the user's.
+    async fn join(self, joins: bool, pipes: ParentPipes) -> io::Result<Spawned> {
         if joins {
-            let child = Arc::clone(reaper.child());
-            start_child(move || child.join_cgroup()).await?;
+            let child = Arc::clone(self.reaper.child());
+            start_child(move || {
+                let _room = RoomToStart::take()?;
+                child.join_cgroup()
+            })
+            .await?;
         }
-        let body = Self { reaper, forked, server: server.clone(), is_over: false };
-        Spawned::new(Box::new(body), pipes, SharedPage::create())
+        Spawned::new(Box::new(self), pipes, SharedPage::create())
     }
 }
 

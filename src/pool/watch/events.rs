@@ -16,15 +16,15 @@ use crate::pool::watch::serial;
 use crate::scheduler::LeaveReason;
 
 /// How far a reader may lag behind: some milliseconds of the quickest tasks, minutes of slow ones,
-/// and less than a hundred kilobytes.
+/// and less than a hundred kilobytes; each death among them keeps up to 32 KiB of output.
 const CAPACITY: usize = 1024;
 
 /// Something that happened in a pool; what [`Events`] yields.
 ///
 /// A task's story is `TaskQueued`, at most one `TaskStarted` for each time that a worker turned to
-/// it, and exactly one `TaskFinished`. A worker's is `WorkerStarted`, then `WorkerReady` if it came
-/// so far, and one of `WorkerLeft`, `WorkerDied`, `WorkerKilled` and `WorkerNotStarted`; the latter
-/// comes alone if there was not even a process.
+/// it, and exactly one `TaskFinished`, unless the pool's runtime ends first. A worker's is
+/// `WorkerStarted`, then `WorkerReady` if it came so far, and one of `WorkerLeft`, `WorkerDied`,
+/// `WorkerKilled` and `WorkerNotStarted`; the latter comes alone if there was not even a process.
 ///
 /// It can be serialized, for a log in JSON or a stream of server-sent events: the word `event` is
 /// among its fields.

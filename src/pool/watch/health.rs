@@ -23,7 +23,8 @@ use crate::pool::shutdown::CloseReason;
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Health {
-    /// The first workers start, and none has been ready yet. Tasks are accepted, and wait.
+    /// The first of the [`min_workers`](crate::Builder::min_workers) start, and none has been ready
+    /// yet. Tasks are accepted, and wait.
     #[default]
     Starting,
     /// Tasks run, or a worker starts for them as soon as there are any. A pool without

@@ -47,7 +47,10 @@ impl View {
                 let reason = format!("workers that do nothing with what they were sent: {stuck}");
                 Health::Degraded { workers_ready, reason }
             }
-            _ if wants_workers && !self.observer.has_been_ready => Health::Starting,
+            // Without a least number of workers it was ready before it had one, and stays so.
+            _ if wants_workers && !self.observer.has_been_ready && self.scheduler.size().0 > 0 => {
+                Health::Starting
+            }
             _ => Health::Ready,
         }
     }

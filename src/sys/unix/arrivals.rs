@@ -70,6 +70,7 @@ impl Arrivals {
 mod tests {
     use std::fs::File;
 
+    use super::super::resources::{Resource, soft_limit};
     use super::*;
 
     fn file() -> (Descriptor, u64) {
@@ -96,6 +97,10 @@ mod tests {
 
     #[test]
     fn no_more_are_kept_of_a_child_than_are_wanted() {
+        let may_be_open = soft_limit(Resource::Nofile).unwrap_or(u64::MAX);
+        if may_be_open < 2 * MOST as u64 {
+            return println!("skipped: no more than {may_be_open} descriptors may be open");
+        }
         let mut arrivals = Arrivals::new();
         let add = |arrivals: &Arrivals| {
             (0..=MOST / 16).for_each(|_| arrivals.add((0..16).map(|_| file().0).collect()));

@@ -15,6 +15,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use std::{fs, io};
 
 use rustix::fs::getxattr;
@@ -101,6 +102,11 @@ fn delegated() -> io::Result<PathBuf> {
             io::ErrorKind::PermissionDenied,
             format!("`{unit}` is not delegated: give it `Delegate=yes`"),
         )),
+        // Somebody has moved there before.
+        None if file_name(&own) == Some(SERVICE) => {
+            let above = own.parent().filter(|above| above.starts_with(&top));
+            Ok(above.map_or_else(|| own.clone(), Path::to_owned))
+        }
         None => Ok(own),
     }
 }
@@ -112,8 +118,11 @@ fn is_marked(group: &Path) -> bool {
     ["user.delegate", "trusted.delegate"].into_iter().any(says)
 }
 
+/// By its whole name: others may have units whose names begin like that.
 fn is_of_worker(group: &Path) -> bool {
-    file_name(group).is_some_and(|name| name.starts_with(PREFIX))
+    let is_number = |text: &str| text.parse::<u64>().is_ok();
+    let numbers = file_name(group).and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
+    numbers.is_some_and(|(pid, number)| is_number(pid) && is_number(number))
 }
 
 /// The name of a group that is systemd's as long as it has not delegated it.
@@ -130,8 +139,9 @@ fn file_name(group: &Path) -> Option<&str> {
 /// be handed on by a group that has processes; but no process could be put beside these then.
 fn enable(home: &Path, wanted: &BTreeSet<String>) -> io::Result<()> {
     const CONTROL: &str = "cgroup.subtree_control";
-    /// Others may be started in it while it is emptied.
-    const TRIES: u32 = 10;
+    /// Others may be started in it while it is emptied, and threads that are ending are not moved.
+    const TRIES: u32 = 200;
+    const PAUSE: Duration = Duration::from_millis(1);
 
     let to_be_had = words(home, "cgroup.controllers")?;
     if let Some(missing) = wanted.iter().find(|name| !to_be_had.contains(*name)) {
@@ -147,7 +157,9 @@ fn enable(home: &Path, wanted: &BTreeSet<String>) -> io::Result<()> {
             empty(home)?;
         }
         match fs::write(home.join(CONTROL), lacking.join(" ")) {
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {}
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
+                std::thread::sleep(PAUSE);
+            }
             written => return written.map_err(|error| at(&home.join(CONTROL), &error)),
         }
     }
@@ -235,6 +247,8 @@ mod tests {
         let names = ["/a/thumbs.service", "/a/session-3.scope", "/a/thumbs.service/main"];
         let units: Vec<_> = names.iter().map(|name| unit(Path::new(name))).collect();
         assert_eq!(units, [Some("thumbs.service"), Some("session-3.scope"), None]);
-        assert!(is_of_worker(Path::new("/a/procpool-1-2")) && !is_of_worker(Path::new("/a")));
+        let are = ["/a/procpool-1-2", "/a", "/a/procpool-web.slice", "/a/procpool-1"];
+        let are = are.map(|name| is_of_worker(Path::new(name)));
+        assert_eq!(are, [true, false, false, false]);
     }
 }

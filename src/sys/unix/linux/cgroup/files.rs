@@ -92,10 +92,8 @@ pub(super) fn lock(group: &Path) -> io::Result<Option<File>> {
 pub(super) fn end(group: &Path) {
     const PATIENCE: Duration = Duration::from_secs(10);
     let begin = Instant::now();
-    while let Err(error) = remove_tree(group)
-        && Errno::from_io_error(&error) == Some(Errno::BUSY)
-        && begin.elapsed() < PATIENCE
-    {
+    // Also if there is no descriptor to look into it at this moment: there will be one.
+    while remove_tree(group).is_err() && begin.elapsed() < PATIENCE {
         // Linux 5.14 has this; before it each is killed by itself.
         if fs::write(group.join("cgroup.kill"), "1").is_err() {
             kill_each(group);
@@ -104,44 +102,63 @@ pub(super) fn end(group: &Path) {
     }
 }
 
+/// It and the groups in it, those above before those below. Not by calling itself: a task may have
+/// made them as deep as it likes.
+fn groups(top: &Path) -> io::Result<Vec<PathBuf>> {
+    let (mut all, mut next) = (vec![top.to_owned()], 0);
+    while let Some(group) = all.get(next) {
+        let below: Vec<_> = match fs::read_dir(group) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            entries => entries?.flatten().collect(),
+        };
+        let is_group = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        all.extend(below.into_iter().filter(is_group).map(|entry| entry.path()));
+        next += 1;
+    }
+    Ok(all)
+}
+
 /// Removes it with the groups in it, if there are no processes.
 pub(super) fn remove_tree(group: &Path) -> io::Result<()> {
-    match fs::remove_dir(group) {
+    match remove(group) {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {}
         removed => return removed,
     }
-    for entry in fs::read_dir(group)?.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path())?;
-        }
-    }
-    fs::remove_dir(group)
+    groups(group)?.iter().rev().try_for_each(|group| remove(group))
 }
 
-fn kill_each(group: &Path) {
-    let members = || fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    for pid in members().lines().filter_map(|line| line.parse().ok()) {
-        // Whether it is in the group is looked at once more, now that nobody else can get its pid.
-        if let Ok(process) = open_process(pid)
-            && members().lines().any(|line| line == pid.to_string())
-        {
-            let _ = signal_process(&process, Signal::KILL);
-        }
+fn remove(group: &Path) -> io::Result<()> {
+    match fs::remove_dir(group) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()), // somebody else has
+        removed => removed,
     }
-    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            kill_each(&entry.path());
+}
+
+fn kill_each(top: &Path) {
+    for group in groups(top).unwrap_or_default() {
+        let members = || fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for pid in members().lines().filter_map(|line| line.parse().ok()) {
+            // Whether it is in the group is looked at once more, now that nobody else can get its
+            // pid.
+            if let Ok(process) = open_process(pid)
+                && members().lines().any(|line| line == pid.to_string())
+            {
+                let _ = signal_process(&process, Signal::KILL);
+            }
         }
     }
 }
 
 /// Until there is nobody left in it, or for a moment.
 fn wait_for_change(group: &Path) {
-    const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-    let Ok(events) = File::open(group.join("cgroup.events")) else { return };
+    const MOMENT: Duration = Duration::from_millis(20);
+    const LIMIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
     let is_left = |text: &str| named(text, "populated") == Some(1);
-    if io::read_to_string(&events).is_ok_and(|text| is_left(&text)) {
-        let _ = poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&MOMENT));
+    match File::open(group.join("cgroup.events")) {
+        Ok(events) if io::read_to_string(&events).is_ok_and(|text| is_left(&text)) => {
+            let _ = poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&LIMIT));
+        }
+        _ => std::thread::sleep(MOMENT),
     }
 }
 

@@ -18,7 +18,8 @@ pub(crate) struct MemoryCgroup {
 
 impl MemoryCgroup {
     /// `None` if there is none, or it cannot be seen. It is looked for once: a list of all mounts
-    /// is long, and a service seldom moves.
+    /// is long, and a service seldom moves. Where it moves one down, to have groups for its workers
+    /// beside it, either place does: those workers have counts of their own.
     pub(crate) fn own() -> Option<&'static Self> {
         static OWN: OnceLock<Option<MemoryCgroup>> = OnceLock::new();
         let look = || {

@@ -23,8 +23,8 @@ static REMOVALS: LazyLock<watch::Sender<()>> = LazyLock::new(watch::Sender::defa
 #[derive(Debug)]
 pub(crate) struct OwnCgroup {
     directory: PathBuf,
-    /// So it is not swept away as one that nobody owns.
-    _lock: File,
+    /// So it is not swept away as one that nobody owns, until it is removed.
+    lock: Option<File>,
 }
 
 impl OwnCgroup {
@@ -36,7 +36,7 @@ impl OwnCgroup {
     ) -> io::Result<Self> {
         let home = home(parent, values.clone().map(|(file, _)| file))?;
         let (directory, lock) = make_directory(&home)?;
-        let group = Self { directory, _lock: lock };
+        let group = Self { directory, lock: Some(lock) };
         for (file, value) in values {
             let path = group.directory.join(file);
             fs::write(&path, value).map_err(|error| {
@@ -90,12 +90,15 @@ impl Drop for OwnCgroup {
     fn drop(&mut self) {
         const STACK: usize = 64 << 10;
         let (directory, token) = (std::mem::take(&mut self.directory), REMOVALS.subscribe());
+        let (kill, lock) = (directory.join("cgroup.kill"), self.lock.take());
         let thread = thread::Builder::new().name("procpool-cgroup".to_owned()).stack_size(STACK);
-        // Without a thread it stays until the next service makes groups here.
-        let _ = thread.spawn(move || {
+        let ending = thread.spawn(move || {
             end(&directory);
-            drop(token);
+            drop((lock, token));
         });
+        if ending.is_err() {
+            let _ = fs::write(kill, "1"); // it stays, empty, until the next service comes here
+        }
     }
 }
 
