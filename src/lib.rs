@@ -42,10 +42,10 @@
 //! 1. Every task resolves exactly once, whatever dies and whenever. No handle hangs.
 //! 2. A task is begun at most once, unless [`retries`](TaskBuilder::retries) are asked for. One
 //!    that had provably not begun when its worker died is given to another worker.
-//! 3. A death is one task's business: it fails with pid, and exit code or signal; the worker is
-//!    replaced. What the worker has printed last is kept for whoever runs the pool, and stands in
-//!    no error's text, as other tasks may have printed it. [`OnWorkerDeath::Break`] gives Python's
-//!    meaning instead.
+//! 3. A death is one task's business: it fails with pid, exit code or signal, and the last lines
+//!    that the task itself printed; the worker is replaced. What other tasks printed there is in
+//!    no error's text, and is kept for whoever runs the pool. [`OnWorkerDeath::Break`] gives
+//!    Python's meaning instead.
 //! 4. A panic costs nothing but its task: message, location and backtrace come back, and the worker
 //!    lives. So does it after values that cannot be encoded or decoded, or are too large. Where
 //!    Rust aborts at a panic (with `panic = "abort"`, or in a function that C calls) it costs the
@@ -189,8 +189,8 @@ pub use crate::child::{
 };
 pub use crate::codec::{Named, ValueForm};
 pub use crate::error::kind::{
-    BrokenKind, BuildErrorKind, ParseKindError, ProcessErrorKind, SubmitErrorKind, TaskErrorKind,
-    TaskOutcome,
+    BrokenKind, BuildErrorKind, ProcessErrorKind, SubmitErrorKind, TaskErrorKind, TaskOutcome,
+    UnknownWord,
 };
 pub use crate::error::{
     BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
@@ -203,7 +203,7 @@ pub use crate::executor::fork_server::{ForkServer, ForkServerBuilder};
 pub use crate::executor::map::Map;
 #[doc(hidden)]
 pub use crate::executor::map::shape;
-pub use crate::executor::settings::{PlainOutput, Settings, UnknownWord};
+pub use crate::executor::settings::{PlainOutput, Settings};
 pub use crate::executor::{
     AbortOnDrop, Builder, Deadline, Ending, ProcessPoolExecutor, ProgressStream, ReturnWhen,
     Started, TaskBuilder, TaskHandle, TaskSet, WorkerCommand, wait,

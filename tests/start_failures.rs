@@ -277,17 +277,20 @@ async fn a_server_that_refuses_and_goes_on_talking() {
 #[tokio::test]
 async fn a_server_that_claims_to_have_forked_somebody_elses_process() {
     let _turn = TURN.lock().await;
-    let mut other = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
-    let answer: String = other.id().to_le_bytes().map(|byte| format!("\\{byte:03o}")).concat();
+    let mut command = Command::new("sleep");
+    command.arg("1000").process_group(0);
+    let mut other = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
+    let id = other.id().unwrap();
+    let answer: String = id.to_le_bytes().map(|byte| format!("\\{byte:03o}")).concat();
     let script = format!(r"{READY}; printf '{answer}\001\000\000\000'; exec sleep 1000");
-    let quick = server(&script).start_timeout(Duration::from_millis(300));
+    // By it the server is given up, which has nothing to say any more.
+    let quick = server(&script).start_timeout(Duration::from_secs(2));
     let pool = quick.max_workers(1).min_workers(1).build().unwrap();
     let reason = first_failure(&pool).await;
     assert!(reason.contains("it is no child of the fork server"), "{reason}");
     in_time(pool.kill_workers()).await;
     assert_eq!(other.try_wait().unwrap(), None, "it was signalled");
-    other.kill().unwrap();
-    other.wait().unwrap();
+    other.kill().await.unwrap();
 }
 
 /// Why a worker was not started. Of pools that have done nothing before.

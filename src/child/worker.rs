@@ -208,7 +208,7 @@ struct Worker {
     waits_for_resume: bool,
     /// Where the results of a chunk are put.
     entries: Vec<u8>,
-    /// When the last task ended, if the next one begins just then: clocks are not free either.
+    /// When the last task ended, if the next one begins just then: its run time counts from there.
     clock: Option<Instant>,
     output: TaskOutput,
 }

@@ -58,8 +58,8 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {}
 
 impl From<BuildFailure> for BuildError {
-    fn from(kind: BuildFailure) -> Self {
-        Self(kind)
+    fn from(failure: BuildFailure) -> Self {
+        Self(failure)
     }
 }
 
@@ -129,7 +129,7 @@ impl BuildError {
         matches!(self.0, BuildFailure::NoRuntime)
     }
 
-    /// The initializer or the exit hook is not a registered function.
+    /// A function that workers call by themselves, such as the initializer, is not registered.
     pub fn is_unregistered(&self) -> bool {
         matches!(self.0, BuildFailure::Unregistered(_))
     }

@@ -161,6 +161,16 @@ macro_rules! of_accepted_tasks {
                 }
             }
 
+            /// What this task had printed when its worker died: at most its last 16 KiB, and
+            /// nothing of other tasks, except what a thread or a process prints that an earlier one
+            /// has left behind. Its last lines are in the text of the error.
+            ///
+            /// `None` if its worker has not died, or where it is not known whose output that was:
+            /// see [`OutputLine::task`](crate::OutputLine::task).
+            pub fn output(&self) -> Option<&str> {
+                self.0.output()
+            }
+
             /// The task, if this is about one that was accepted.
             pub fn task_id(&self) -> Option<TaskId> {
                 self.0.subject.task()
@@ -308,22 +318,3 @@ impl From<TaskError> for RunError {
         Self(error.0)
     }
 }
-
-/// For errors of tasks whose worker has died.
-macro_rules! with_output {
-    ($($name:ident),*) => {$(
-        impl $name {
-            /// What this task had printed when its worker died: at most its last 16 KiB, and
-            /// nothing of other tasks, except what a thread or a process prints that an earlier one
-            /// has left behind. Its last lines are in the text of the error.
-            ///
-            /// `None` if its worker has not died, or where it is not known whose output that was:
-            /// see [`OutputLine::task`](crate::OutputLine::task).
-            pub fn output(&self) -> Option<&str> {
-                self.0.output()
-            }
-        }
-    )*};
-}
-
-with_output!(TaskError, RunError);

@@ -16,7 +16,6 @@ mod task;
 mod task_set;
 mod units;
 mod wait;
-mod word;
 
 pub use self::builder::{Builder, WorkerCommand};
 pub use self::ending::Ending;

@@ -377,8 +377,7 @@ impl ProcessPoolExecutor {
 
 impl fmt::Debug for ProcessPoolExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let commons = &self.pool.commons;
-        let (workers, waiting, running) = commons.view().load(commons.now());
+        let (workers, waiting, running) = self.pool.commons.view().load();
         f.debug_struct("ProcessPoolExecutor")
             .field("name", &self.name())
             .field("workers", &workers)

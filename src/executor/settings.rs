@@ -10,10 +10,9 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::base::ResourceLimits;
+use crate::error::kind::words;
 use crate::executor::builder::Builder;
 use crate::executor::units::{Read, Size, Whole, seconds};
-pub use crate::executor::word::UnknownWord;
-use crate::executor::word::words;
 use crate::parent::{StartMethod, WorkerOutput};
 use crate::pool::OnWorkerDeath;
 

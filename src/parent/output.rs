@@ -185,8 +185,9 @@ pub(crate) async fn drain(
     let is_shown = matches!(output, WorkerOutput::Inherit | WorkerOutput::Stdout);
     let failed = if is_shown { failed } else { FailedOutput::default() };
     let mut repeated = Repeated::new(failed);
-    let mut lines = Lines { by_task: matches!(output, WorkerOutput::Lines(_)), ..Lines::default() };
-    let (sink, mut reading) = (LineSink { worker, pid, output }, OutputReader::new(meter));
+    let (mut lines, by_task) = (Lines::default(), matches!(output, WorkerOutput::Lines(_)));
+    let mut reading = OutputReader::new(meter, by_task);
+    let sink = LineSink { worker, pid, output };
     let mut unwritten = None;
     loop {
         tokio::select! {
@@ -225,13 +226,16 @@ pub(crate) async fn drain(
 /// What is read, and from whom that is.
 struct OutputReader {
     meter: Option<OutputMeter>,
+    /// Somebody wants to know from whom each line is.
+    by_task: bool,
     chunk: BytesMut,
     tail: Tail,
 }
 
 impl OutputReader {
-    fn new(meter: Option<OutputMeter>) -> Self {
-        Self { meter, chunk: BytesMut::with_capacity(LONGEST_LINE), tail: Tail::default() }
+    fn new(meter: Option<OutputMeter>, by_task: bool) -> Self {
+        let chunk = BytesMut::with_capacity(LONGEST_LINE);
+        Self { meter, by_task, chunk, tail: Tail::default() }
     }
 
     /// Waits for something.
@@ -266,12 +270,14 @@ impl OutputReader {
         self.tail.push(&self.chunk);
         let count = self.chunk.len();
         let all = || vec![(count, None)];
-        let whose = self.meter.as_ref().filter(|_| lines.by_task);
-        let mut pieces = Vec::new();
+        let whose = self.meter.as_ref().filter(|_| self.by_task);
+        let (mut pieces, mut rest) = (Vec::new(), &self.chunk[..]);
         for (length, printer) in whose.map_or_else(all, |meter| meter.whose(count)) {
-            let task = printer.and_then(Printer::exact);
-            pieces.append(&mut lines.split(&self.chunk.split_to(length), task));
+            let (chunk, behind) = rest.split_at(length);
+            rest = behind;
+            pieces.append(&mut lines.split(chunk, printer.and_then(Printer::exact)));
         }
+        self.chunk.clear(); // the next read has all of its room
         pieces
     }
 
@@ -327,8 +333,6 @@ struct Lines {
     begun: BytesMut,
     /// Whose it is.
     task: Option<TaskId>,
-    /// A line ends where another one prints.
-    by_task: bool,
 }
 
 impl Lines {

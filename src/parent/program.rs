@@ -20,7 +20,7 @@ use crate::parent::surroundings::Surroundings;
 pub(crate) use crate::sys::descriptor::RawDescriptor;
 use crate::sys::descriptor::pass_on;
 use crate::sys::process::own_command;
-use crate::sys::resources::{OwnCgroup, is_shortage};
+use crate::sys::resources::{OwnCgroup, described};
 use crate::wire::role::{Flag, Role};
 
 /// A program with its circumstances.
@@ -344,7 +344,8 @@ impl Program {
         self.surroundings = Some(Arc::new(surroundings));
     }
 
-    /// The name of one of the settings that were made, but for limits, which workers see to.
+    /// The name of one of the settings that were made, but for limits, which workers see to, and
+    /// control groups, which this process makes for each worker.
     pub(crate) fn first_setting(&self) -> Option<&'static str> {
         let made = [
             (self.command.is_some(), "worker_command"),
@@ -361,10 +362,7 @@ impl Program {
         let rules = self.cgroup.as_ref();
         let made = rules.map(|rules| OwnCgroup::create(rules.home(), rules.values()));
         made.transpose().map_err(|error| {
-            if is_shortage(&error) {
-                return error;
-            }
-            io::Error::new(error.kind(), format!("its control group cannot be made: {error}"))
+            described(&error, format!("its control group cannot be made: {error}"))
         })
     }
 

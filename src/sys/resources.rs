@@ -1,7 +1,7 @@
 //! How much a process takes, and the most that it may.
 
 pub(crate) use super::system::resources::{
-    Resource, is_address_space_limited, is_refusal, is_shortage, limit_resource,
+    Resource, described, is_address_space_limited, is_refusal, is_shortage, limit_resource,
 };
 pub(crate) use super::system::{
     CpuTimer, MemoryCgroup, MemoryGauge, OwnCgroup, raise_oom_score, resident_memory,

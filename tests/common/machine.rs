@@ -17,14 +17,14 @@ pub(crate) fn run_as_first(program: &Path) -> Result<String, String> {
     let directory = std::env::temp_dir().join(format!("procpool-machine-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let initrd = directory.join("initrd");
-    fs::write(&initrd, archive(program)).unwrap();
+    fs::write(&initrd, archive(program, &directory)).unwrap();
     let mut machine = Command::new(EMULATOR);
     machine.args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"]);
     machine.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "3072"]);
     machine.args(["-append", "console=ttyS0 loglevel=1 panic=-1"]);
     let output = machine.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).output();
     fs::remove_dir_all(directory).unwrap();
-    let output = output.map_err(|error| format!("skipped: {EMULATOR}: {error}"))?;
+    let output = output.unwrap_or_else(|error| panic!("{EMULATOR}: {error}"));
     let text = [output.stdout, output.stderr].concat();
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
@@ -32,12 +32,12 @@ pub(crate) fn run_as_first(program: &Path) -> Result<String, String> {
 /// The image that a variable names.
 fn kernel() -> Option<PathBuf> {
     let named = std::env::var_os("PROCPOOL_TEST_KERNEL").map(PathBuf::from);
-    named.filter(|kernel| kernel.exists())
+    named.inspect(|kernel| assert!(kernel.exists(), "there is no kernel {}", kernel.display()))
 }
 
 /// The program with its libraries, in the format that a kernel unpacks (`newc` of cpio).
-fn archive(program: &Path) -> Vec<u8> {
-    let stripped = program.with_extension("stripped");
+fn archive(program: &Path, place: &Path) -> Vec<u8> {
+    let stripped = place.join("stripped");
     let is_stripped = Command::new("strip").arg("-o").arg(&stripped).arg(program).status();
     let program =
         if is_stripped.is_ok_and(|status| status.success()) { &stripped } else { program };

@@ -11,12 +11,12 @@ use procpool::{
     AbortOnDrop, AsCompleted, AsCompletedWithin, AuthKey, BrokenKind, BrokenProcessPool,
     BuildError, BuildErrorKind, Builder, Completed, Current, CurrentProcess, Deadline,
     DurationHistogram, Events, ExitResult, ExitTypeError, LeaveReason, Map, OnWorkerDeath,
-    OutputLine, ParentProcess, ParseKindError, PoolEvent, PoolStats, Process, ProcessBuilder,
-    ProcessError, ProcessErrorKind, ProcessHandle, ProcessPoolExecutor, ProcessStdio, Progress,
-    ProgressStream, ResizeError, ReturnWhen, RunError, Sentinel, Shutdown, ShutdownReport, Started,
-    StateError, SubmitError, SubmitErrorKind, TaskBuilder, TaskError, TaskErrorKind, TaskHandle,
-    TaskId, TaskOutcome, TaskOutcomes, TaskPanic, TaskSet, TaskStatus, Unfinished, WorkerCommand,
-    WorkerDeath, WorkerId, WorkerInfo, WorkerOutput, WorkerState,
+    OutputLine, ParentProcess, PoolEvent, PoolStats, Process, ProcessBuilder, ProcessError,
+    ProcessErrorKind, ProcessHandle, ProcessPoolExecutor, ProcessStdio, Progress, ProgressStream,
+    ResizeError, ReturnWhen, RunError, Sentinel, Shutdown, ShutdownReport, Started, StateError,
+    SubmitError, SubmitErrorKind, TaskBuilder, TaskError, TaskErrorKind, TaskHandle, TaskId,
+    TaskOutcome, TaskOutcomes, TaskPanic, TaskSet, TaskStatus, Unfinished, UnknownWord,
+    WorkerCommand, WorkerDeath, WorkerId, WorkerInfo, WorkerOutput, WorkerState,
 };
 
 fn square(x: u64) -> u64 {
@@ -97,7 +97,7 @@ fn what_is_told_of_pools_and_tasks() {
 fn errors() {
     error::<BuildError>();
     error::<ResizeError>();
-    error::<ParseKindError>();
+    error::<UnknownWord>();
     error::<SubmitError>();
     error::<TaskError>();
     error::<RunError>();

@@ -177,7 +177,9 @@ async fn the_error_of_an_item_has_its_own_output_and_no_others() {
         assert_eq!(errors, 6);
         println!("{quoted} of 3 are quoted");
         in_time(pool.shutdown()).await;
-        for (task, text) in said.lock().unwrap().iter() {
+        let said = said.lock().unwrap();
+        assert!(said.len() >= 33, "{said:?}");
+        for (task, text) in said.iter() {
             let n: u64 = text.split(' ').find_map(|word| word.parse().ok()).unwrap();
             assert!(task.is_none_or(|task| number(task) == n + 1), "{text}: {task:?}");
         }
@@ -185,7 +187,7 @@ async fn the_error_of_an_item_has_its_own_output_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_thread_that_a_task_has_left_behind_prints_in_the_name_of_others() {
+async fn tasks_keep_their_lines_beside_a_thread_that_prints() {
     let (pool, said) = pool(StartMethod::Spawn);
     in_time(pool.run(leave_a_thread, "stray".to_owned())).await.unwrap();
     for number in 0..500 {
@@ -194,6 +196,7 @@ async fn a_thread_that_a_task_has_left_behind_prints_in_the_name_of_others() {
     let error = in_time(pool.run(say_and_abort, "last".to_owned())).await.unwrap_err();
     assert!(error.output().unwrap().contains("last\n"), "{error}");
     in_time(pool.shutdown()).await;
+    assert!(said.lock().unwrap().iter().any(|(_, text)| text == "stray"), "it has not printed");
     for (task, text) in said.lock().unwrap().iter() {
         if let Some(number) = text.strip_prefix("own ") {
             let number: u64 = number.parse().unwrap();

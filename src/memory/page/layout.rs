@@ -1,10 +1,10 @@
 //! What stands where on the page that a worker shares with its parent, and what its words mean.
 //!
 //! ```text
-//! ┌─────────────┬───────────┬──────────────────┬──────────┬────────────────────┬───────────────────────┐
-//! │ claims: 512 │ announced │ parent's barrier │ printed  │ recorded │ entries │ piece, awaited, 16 KiB │
-//! └─────────────┴───────────┴──────────────────┴──────────┴────────────────────┴───────────────────────┘
-//!   `claim`       `claim::items`                 `output`   `record`             `window`
+//! ┌─────────────┬───────────┬─────────┬─────────┬──────────┬─────────┬────────────────────────┐
+//! │ claims: 512 │ announced │ barrier │ printed │ recorded │ entries │ piece, awaited, 16 KiB │
+//! └─────────────┴───────────┴─────────┴─────────┴──────────┴─────────┴────────────────────────┘
+//!   `claim`       `claim::items`        `output`  `record`             `window`
 //! ```
 //!
 //! The word of a claim:

@@ -21,8 +21,8 @@ use crate::sys::memory::MemoryFile;
 use crate::sys::memory::SharedPage;
 use crate::sys::pipe::{ParentPipes, worker_input};
 use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
-/// What a child takes, which is the parent's to ask.
 use crate::sys::resources::OwnCgroup;
+/// What a child takes, which is the parent's to ask.
 pub(crate) use crate::sys::resources::resident_memory;
 use crate::wire::role::Role;
 
@@ -213,7 +213,6 @@ pub(super) async fn fork(
         }
     };
     let (forked, pipes) = forked.unwrap_or_else(|| Err(launch.failed(without_task())))?;
-    let joins = cgroup.is_some();
     let child = match ForkedChild::take_over(forked, cgroup, server) {
         Ok(child) => child,
         Err(error) => {
@@ -222,7 +221,7 @@ pub(super) async fn fork(
         }
     };
     // From here on it is killed and reaped by being dropped.
-    match child.join(joins, pipes).await {
+    match child.join(pipes).await {
         // The pool does not count on it any more. By being dropped it is killed.
         Ok(_) if is_late => Err(launch.forked_too_late(forked.pid)),
         Ok(spawned) => Ok(spawned),
@@ -267,8 +266,8 @@ impl ForkedChild {
 
     /// If it has a group, it joins that before it is told anything, and so before it runs anything
     /// of the user's.
-    async fn join(self, joins: bool, pipes: ParentPipes) -> io::Result<Spawned> {
-        if joins {
+    async fn join(self, pipes: ParentPipes) -> io::Result<Spawned> {
+        if self.reaper.child().has_cgroup() {
             let child = Arc::clone(self.reaper.child());
             start_child(move || {
                 let _room = RoomToStart::take()?;

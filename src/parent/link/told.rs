@@ -2,7 +2,7 @@
 
 use crate::parent::message::Why;
 
-/// See the [module](self).
+/// Once any of it is so, nobody waits for the worker to be ready.
 #[derive(Default)]
 pub(super) struct Told {
     /// It is to leave.

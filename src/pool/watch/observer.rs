@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{TaskId, WorkerId, log, nanos};
-use crate::error::BrokenProcessPool;
-use crate::error::TaskError;
 use crate::error::kind::TaskOutcome;
+use crate::error::{BrokenProcessPool, TaskError};
 use crate::parent::message::Ended;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::watch::events::{Feed, PoolEvent};

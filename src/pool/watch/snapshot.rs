@@ -84,8 +84,10 @@ impl View {
     }
 
     /// Workers, tasks that wait, and tasks that run.
-    pub(crate) fn load(&self, now: Time) -> (usize, usize, usize) {
-        (self.workers(now).len(), self.scheduler.waiting(), self.scheduler.running())
+    pub(crate) fn load(&self) -> (usize, usize, usize) {
+        let ids = self.observer.processes.keys();
+        let workers = ids.filter(|id| self.scheduler.worker(**id).is_some()).count();
+        (workers, self.scheduler.waiting(), self.scheduler.running())
     }
 
     pub(crate) fn functions(&self) -> Vec<FunctionStats> {

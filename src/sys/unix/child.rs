@@ -123,6 +123,10 @@ impl ChildProcess {
         Self { cgroup: Mutex::new(cgroup), ..self }
     }
 
+    pub(crate) fn has_cgroup(&self) -> bool {
+        self.cgroup.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Puts it there, as long as it lives; what it starts from now on is there, too. May block for
     /// some milliseconds.
     pub(crate) fn join_cgroup(&self) -> io::Result<()> {

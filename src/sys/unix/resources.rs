@@ -46,6 +46,14 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
         .is_some_and(|code| SHORTAGES.iter().any(|known| known.raw_os_error() == code))
 }
 
+/// With more words, if they are needed: what is short now is waited for, and known by its number.
+pub(crate) fn described(error: &io::Error, text: String) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) if is_shortage(error) => io::Error::from_raw_os_error(code),
+        _ => io::Error::new(error.kind(), text),
+    }
+}
+
 /// Whether the system does not let one process have what is another's.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     const REFUSALS: [Errno; 3] = [Errno::ACCESS, Errno::NOENT, Errno::PERM];

@@ -21,7 +21,7 @@ use std::{fs, io};
 use rustix::fs::getxattr;
 use rustix::io::Errno;
 
-use super::files::{at, described, lock, remove_tree, unified_place, words};
+use super::files::{at, described, has, lock, path, remove_tree, unified_place, words};
 
 /// What groups are called that this crate makes for others than the service.
 pub(super) const PREFIX: &str = "procpool-";
@@ -105,7 +105,7 @@ fn delegated() -> io::Result<PathBuf> {
         // Somebody has moved there before.
         None if file_name(&own) == Some(SERVICE) => {
             let above = own.parent().filter(|above| above.starts_with(&top));
-            Ok(above.map_or_else(|| own.clone(), Path::to_owned))
+            Ok(above.unwrap_or(&own).to_owned())
         }
         None => Ok(own),
     }
@@ -175,11 +175,7 @@ fn is_root(group: &Path) -> bool {
 fn unavailable(home: &Path, missing: &str, to_be_had: &BTreeSet<String>) -> io::Error {
     let have: Vec<_> = to_be_had.iter().map(String::as_str).collect();
     let older = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let is_older = older.lines().any(|line| {
-        let names = line.split(':').nth(1).unwrap_or_default();
-        names.split(',').any(|name| name == missing)
-    });
-    let hint = if is_older {
+    let hint = if path(&older, |names| has(names, missing)).is_some() {
         "on this system it belongs to the older hierarchy (cgroup v1)"
     } else {
         "have it delegated, by `Delegate=yes` for a unit of systemd"

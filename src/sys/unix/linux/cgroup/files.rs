@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use super::super::super::resources::is_shortage;
+pub(super) use super::super::super::resources::described;
 use super::super::process::{open_process, signal_process};
 
 /// The directory of this process's group in the unified hierarchy, and the one above which no
@@ -165,14 +165,6 @@ fn wait_for_change(group: &Path) {
 /// With its place.
 pub(super) fn at(path: &Path, error: &io::Error) -> io::Error {
     described(error, format!("{}: {error}", path.display()))
-}
-
-/// With more words, if they are needed: what is short now is waited for, and known by its number.
-pub(super) fn described(error: &io::Error, text: String) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) if is_shortage(error) => io::Error::from_raw_os_error(code),
-        _ => io::Error::new(error.kind(), text),
-    }
 }
 
 #[cfg(test)]
