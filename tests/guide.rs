@@ -1,6 +1,8 @@
-//! The guide leaves nothing out.
+//! The guide and the tables in the documentation leave nothing out.
 //!
 //! A binary of its own: it reads text, and needs no pool.
+
+use procpool::ProcessPoolExecutor;
 
 /// What `concurrent.futures` of Python 3.14 has to offer, with every parameter and every method;
 /// and `multiprocessing.Pool`.
@@ -156,4 +158,77 @@ fn every_name_of_python_has_a_row_in_a_table() {
         missing(section("Functions of `multiprocessing`"), &MODULE),
     ];
     assert!(missing_ones.concat().is_empty(), "{missing_ones:?}");
+}
+
+const BUILDER: &str = include_str!("../src/executor/builder.rs");
+
+/// The files with methods of the builder.
+const SETTINGS: [&str; 5] = [
+    BUILDER,
+    include_str!("../src/executor/hooks.rs"),
+    include_str!("../src/executor/fork_server.rs"),
+    include_str!("../src/executor/settings.rs"),
+    include_str!("../src/parent/program.rs"),
+];
+
+/// What the table says a default is, and how that is seen in a builder.
+const DEFAULTS: [(&str, &str, &str); 21] = [
+    ("max_workers", "the CPUs that this process may use", "max_workers: None"),
+    ("min_workers", "0", "min_workers: 0"),
+    ("idle_timeout", "never", "idle_timeout: None"),
+    ("max_tasks_per_child", "no limit", "max_tasks_per_child: None"),
+    ("max_memory_per_child", "no limit", "max_memory_per_child: None"),
+    ("max_age", "no limit", "max_age: None"),
+    ("surge", "1", "surge: 1"),
+    ("queue_capacity", "10,000", "queue_capacity: 10000"),
+    ("default_timeout", "none", "default_timeout: None"),
+    ("max_payload", "1 GiB", "max_payload: 1073741824"),
+    ("shared_memory", "256 MiB, less in a small container", "shared_memory: None"),
+    ("on_worker_death", "the worker is replaced", "on_worker_death: Replace"),
+    ("grace_period", "2 seconds", "grace_period: 2s"),
+    ("start_timeout", "30 seconds", "start_timeout: 30s"),
+    ("initializer_retries", "8", "initializer_retries: 8"),
+    ("cgroup", "that of this process", "cgroup: None"),
+    ("oom_score_adj", "1000", "OomScore(Some(1000))"),
+    ("current_dir", "that of this process", "current_dir: None"),
+    ("inner_threads", "nothing is said", "inner_threads: None"),
+    ("start_method", "`Spawn`", "start_method: Spawn"),
+    ("name", "`procpool`", "name: \"procpool\""),
+];
+
+/// The methods of `impl Builder` and of the macros that are written into it.
+fn settings(source: &str) -> Vec<&str> {
+    let mut is_inside = false;
+    let mut names = Vec::new();
+    for line in source.lines() {
+        match line.trim_start().split_once("pub fn ") {
+            _ if line.starts_with(['i', 'm']) => {
+                is_inside = line.starts_with("impl Builder {") || line.starts_with("macro_rules!");
+            }
+            Some((_, rest)) if is_inside => names.extend(rest.split(['(', '<']).next()),
+            _ => {}
+        }
+    }
+    names
+}
+
+#[test]
+fn every_setting_of_a_pool_has_a_row_in_the_table() {
+    let table = BUILDER.replace("/// |", "|").replace("doc = \"|", "|");
+    let rows: String = table.lines().map(|line| line.trim_start().to_owned() + "\n").collect();
+    let mut settings = SETTINGS.map(settings).concat();
+    settings.retain(|name| *name != "build");
+    assert!(settings.len() > 35, "{settings:?}");
+    let missing = missing(&rows, &settings);
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_table_tells_the_defaults_as_they_are() {
+    let builder = format!("{:?}", ProcessPoolExecutor::builder());
+    for (name, default, field) in DEFAULTS {
+        let row = format!("/// | [`{name}`](Self::{name}) | {default} |");
+        assert!(BUILDER.contains(&row), "{row}");
+        assert!(builder.contains(field), "{field} in {builder}");
+    }
 }

@@ -1,16 +1,12 @@
 //! The configuration of a pool.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::error::BuildError;
+use crate::executor::command::WorkerCommand;
 use crate::executor::pool::ProcessPoolExecutor;
-use crate::function::{Callable, TaskFn};
-use crate::parent::{Program, StartMethod, WorkerOutput, program_settings};
-use crate::pool::{Configuration, ExitHook, OnWorkerDeath, prepare};
+use crate::parent::{WorkerOutput, program_limits, program_settings};
+use crate::pool::{Configuration, OnWorkerDeath};
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Sandbox;
 
@@ -58,25 +54,67 @@ impl ProcessPoolExecutor {
 /// let patient = builder.clone().default_timeout(None);
 /// # drop((builder, patient));
 /// ```
+///
+/// # All settings and their defaults
+///
+/// | setting | default | what it says |
+/// |---|---|---|
+/// | **[Workers](#workers)** | | |
+/// | [`max_workers`](Self::max_workers) | the CPUs that this process may use | the most workers at a time |
+/// | [`min_workers`](Self::min_workers) | 0 | workers that are kept without tasks |
+/// | [`idle_timeout`](Self::idle_timeout) | never | when a worker without tasks leaves |
+/// | [`max_tasks_per_child`](Self::max_tasks_per_child) | no limit | tasks until a worker is replaced |
+/// | [`max_memory_per_child`](Self::max_memory_per_child) | no limit | memory at which a worker is replaced |
+/// | [`max_age`](Self::max_age) | no limit | age at which a worker is replaced |
+/// | [`surge`](Self::surge) | 1 | further processes during a replacement |
+/// | **[Tasks](#tasks)** | | |
+/// | [`queue_capacity`](Self::queue_capacity) | 10,000 | tasks that may wait |
+/// | [`default_timeout`](Self::default_timeout) | none | running time of a task |
+/// | [`max_payload`](Self::max_payload) | 1 GiB | bytes of arguments, or of a result |
+/// | [`shared_memory`](Self::shared_memory) | 256 MiB, less in a small container | memory for large values |
+/// | **[Failures](#failures)** | | |
+/// | [`on_worker_death`](Self::on_worker_death) | the worker is replaced | what the death of a worker means |
+/// | [`grace_period`](Self::grace_period) | 2 seconds | time to end before SIGKILL |
+/// | [`start_timeout`](Self::start_timeout) | 30 seconds | time for the start of a worker |
+/// | [`initializer_retries`](Self::initializer_retries) | 8 | further tries of a failed initializer |
+/// | **[Limits](#limits)** | | |
+/// | [`hard_memory_limit`](Self::hard_memory_limit) | no limit | memory that a worker can allocate |
+/// | [`limits`](Self::limits) | those of this process | memory, CPU time, size of files, descriptors |
+/// | [`cgroup`](Self::cgroup) | that of this process | a control group for each worker |
+/// | [`oom_score_adj`](Self::oom_score_adj) | 1000 | whom Linux kills first when memory is short |
+#[cfg_attr(
+    feature = "sandbox",
+    doc = "| [`sandbox`](Self::sandbox) | none | files, network and processes that tasks may use |"
+)]
+/// | **[Program and environment](#program-and-environment)** | | |
+/// | [`worker_command`](Self::worker_command) | this program | the program that a worker is |
+/// | [`env`](Self::env), [`env_remove`](Self::env_remove), [`env_clear`](Self::env_clear) | all of this process's | environment variables |
+/// | [`current_dir`](Self::current_dir) | that of this process | the directory |
+/// | [`pass_fds`](Self::pass_fds) | none | descriptors that a worker has from this process |
+/// | [`inner_threads`](Self::inner_threads) | nothing is said | threads that libraries have in each worker |
+/// | [`worker_output`](Self::worker_output) | standard error | where what tasks print goes |
+/// | **[Functions of yours](#functions-of-yours)** | | |
+/// | [`start_method`](Self::start_method) | `Spawn` | how a worker is started |
+/// | [`initializer`](Self::initializer) | none | called in each worker before its first task |
+/// | [`exit_hook`](Self::exit_hook) | none | called in each worker after its last task |
+/// | [`preload`](Self::preload) | none | called once, before workers are forked |
+/// | [`before_fork`](Self::before_fork), [`after_fork`](Self::after_fork), [`after_fork_in_parent`](Self::after_fork_in_parent) | none | called around each fork |
+/// | **[A shared fork server](#a-shared-fork-server)** | | |
+/// | [`fork_server`](Self::fork_server) | one of its own | the server from which workers are forked |
+/// | **[Settings from a file](#settings-from-a-file)** | | |
+/// | [`settings`](Self::settings) | none | several of these settings at once |
+/// | **[The pool itself](#the-pool-itself)** | | |
+/// | [`name`](Self::name) | `procpool` | its name in logs |
 #[derive(Clone, Debug, Default)]
 #[must_use = "call `build` to make a pool"]
 pub struct Builder {
     pub(super) settings: Configuration,
 }
 
+/// # Workers
+///
+/// How many there are, and when one leaves or is replaced.
 impl Builder {
-    #[cfg(test)]
-    pub(crate) fn into_settings(self) -> Configuration {
-        self.settings
-    }
-
-    /// The pool's name in what it [logs](crate#features) and in its `Debug`; see
-    /// [`ProcessPoolExecutor::name`]. Default: `procpool`. It need not be unique.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.settings.launch.name = name.into();
-        self
-    }
-
     /// The most workers at a time, and so the most tasks. They are started when there is work for
     /// them; [`resize`](ProcessPoolExecutor::resize) changes the number later. While some of them
     /// are replaced there may be a few [more processes](Self::surge).
@@ -181,7 +219,12 @@ impl Builder {
         self.settings.surge = processes;
         self
     }
+}
 
+/// # Tasks
+///
+/// How many may wait, how long one may run, and how its values travel.
+impl Builder {
     /// How many tasks may wait to begin. When so many do, `submit` waits and `try_submit` refuses.
     ///
     /// Default: 10,000, enough to keep any number of cores busy, and little memory if the arguments
@@ -199,41 +242,6 @@ impl Builder {
     /// [`item_timeout`](crate::Map::item_timeout).
     pub fn default_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.default_timeout = limit.into();
-        self
-    }
-
-    /// What the death of a worker means. Default: [`OnWorkerDeath::Replace`].
-    ///
-    /// In both modes a pool is broken if no worker can be started: at once if the reason would
-    /// meet every other one, too (there is no such program, or it has other functions). Workers
-    /// that die while they start are tried again: five times, or twice if each has taken longer
-    /// than a second, or up to fifty times in some 25 seconds if they were killed from outside or
-    /// the machine was short of something. Only tries in a row count, and only while no worker is
-    /// ready.
-    pub fn on_worker_death(mut self, reaction: OnWorkerDeath) -> Self {
-        self.settings.on_worker_death = reaction;
-        self
-    }
-
-    /// How long a task that is aborted or times out has to end, and a worker to leave when it is
-    /// told to; then comes SIGKILL. Default: 2 seconds, enough to tidy up, and short enough that a
-    /// stuck worker does not hold up a shutdown for long.
-    ///
-    /// A task that looks at [`is_cancelled`](crate::Current::is_cancelled) has the first half of it
-    /// to end by itself, which spares its worker; then comes SIGTERM. Another one gets SIGTERM at
-    /// once.
-    pub fn grace_period(mut self, period: Duration) -> Self {
-        self.settings.grace_period = period;
-        self
-    }
-
-    /// How long a worker may take from its spawning to the end of its initializer. One that takes
-    /// longer is ended, and counts as one whose [initializer](Self::initializer) failed. Default:
-    /// 30 seconds, as one second proved too short for loaded machines. If the pool's own process
-    /// has not run at that moment (it was stopped, or its machine was), it counts from the
-    /// beginning.
-    pub fn start_timeout(mut self, limit: Duration) -> Self {
-        self.settings.launch.start_timeout = limit;
         self
     }
 
@@ -277,7 +285,65 @@ impl Builder {
         self.settings.shared_memory = bytes.into();
         self
     }
+}
 
+/// # Failures
+///
+/// What a death means, and how long the pool waits for a start or an end.
+impl Builder {
+    /// What the death of a worker means. Default: [`OnWorkerDeath::Replace`].
+    ///
+    /// In both modes a pool is broken if no worker can be started: at once if the reason would
+    /// meet every other one, too (there is no such program, or it has other functions). Workers
+    /// that die while they start are tried again: five times, or twice if each has taken longer
+    /// than a second, or up to fifty times in some 25 seconds if they were killed from outside or
+    /// the machine was short of something. Only tries in a row count, and only while no worker is
+    /// ready.
+    pub fn on_worker_death(mut self, reaction: OnWorkerDeath) -> Self {
+        self.settings.on_worker_death = reaction;
+        self
+    }
+
+    /// How long a task that is aborted or times out has to end, and a worker to leave when it is
+    /// told to; then comes SIGKILL. Default: 2 seconds, enough to tidy up, and short enough that a
+    /// stuck worker does not hold up a shutdown for long.
+    ///
+    /// A task that looks at [`is_cancelled`](crate::Current::is_cancelled) has the first half of it
+    /// to end by itself, which spares its worker; then comes SIGTERM. Another one gets SIGTERM at
+    /// once.
+    pub fn grace_period(mut self, period: Duration) -> Self {
+        self.settings.grace_period = period;
+        self
+    }
+
+    /// How long a worker may take from its spawning to the end of its initializer. One that takes
+    /// longer is ended, and counts as one whose [initializer](Self::initializer) failed. Default:
+    /// 30 seconds, as one second proved too short for loaded machines. If the pool's own process
+    /// has not run at that moment (it was stopped, or its machine was), it counts from the
+    /// beginning.
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.settings.launch.start_timeout = limit;
+        self
+    }
+
+    /// How often in a row the start of a worker is tried again because its initializer failed (or
+    /// the [preload](Self::preload) of a new fork server), once a worker has been ready: the
+    /// database that it connects to may be away for a moment. The first try comes after 100
+    /// milliseconds, each further one after twice as long, but at most five seconds. The pool is
+    /// broken when these tries are used up and no worker is left; as long as others live they
+    /// go on with the tasks. Default: 8, which takes some 16 seconds.
+    ///
+    /// Under [`OnWorkerDeath::Break`] nothing is tried again.
+    pub fn initializer_retries(mut self, times: u32) -> Self {
+        self.settings.initializer_retries = times;
+        self
+    }
+}
+
+/// # Limits
+///
+/// What a worker may take of the machine.
+impl Builder {
     /// A worker cannot allocate more bytes than this, whatever it runs: Rust code that needs more
     /// is aborted, so that its task fails by the [death](crate::TaskError::is_worker_death) of its
     /// worker, whose last words are "memory allocation of … bytes failed"; see
@@ -293,6 +359,8 @@ impl Builder {
         self
     }
 
+    program_limits! { settings.launch.program }
+
     /// Takes from tasks what they do not need of the machine: files, network, other processes. A
     /// worker enters the sandbox after its [initializer](Self::initializer), and never leaves it;
     /// with a [shared](Self::fork_server) or an own fork server it is the forked worker that does.
@@ -307,9 +375,12 @@ impl Builder {
         self.settings.launch.sandbox = sandbox.into().map(|sandbox| sandbox.0);
         self
     }
+}
 
-    program_settings! { settings.launch.program }
-
+/// # Program and environment
+///
+/// Which program a worker is, and what it finds around it.
+impl Builder {
     /// Starts workers by this command instead of this process's own program. It must call
     /// [`worker_main`](crate::worker_main), or [`init`](crate::init), in a program that has
     /// registered the same functions. A bare name is looked for in `PATH`; a relative path counts
@@ -321,7 +392,7 @@ impl Builder {
     /// environment was cleared cannot be seen: for that there is [`env_clear`](Self::env_clear),
     /// before this.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
-        self.settings.launch.program.replace_by(command.into().0);
+        self.settings.launch.program.replace_by(command.into().into_program());
         self
     }
 
@@ -368,132 +439,15 @@ impl Builder {
         self
     }
 
-    /// How workers are started. Default: [`StartMethod::Spawn`], which works everywhere.
-    pub fn start_method(mut self, method: StartMethod) -> Self {
-        self.settings.launch.start_method = method;
-        self
-    }
+    program_settings! { settings.launch.program }
+}
 
-    /// A registered function that is called once before workers are forked, to build what all of
-    /// them need: a model, an index, a dictionary. Tasks find what it returned by
-    /// [`procpool::preloaded()`](crate::preloaded); its result need not be a serde type.
-    ///
-    /// With [`StartMethod::ForkServer`] it is called in the server, and again only if the server
-    /// has died. With [`StartMethod::Spawn`] there is no such place, so each worker calls it,
-    /// before the [initializer](Self::initializer): the same program works, at the price of time
-    /// and memory.
-    ///
-    /// A fork copies memory, descriptors and one thread. So the function must not leave behind
-    /// threads or a runtime, which is seen and refused with an error that says so, nor anything
-    /// that workers must not share, such as a connection: that is what the initializer is for,
-    /// which each worker calls for itself. What can be mended after a fork, such as the seed of a
-    /// generator, is mended by [`after_fork`](Self::after_fork). It must not be `async`. What it
-    /// registers to be done at the exit of its process (by C's `atexit`) is not done in forked
-    /// workers, nor is what tasks register there.
-    ///
-    /// If it panics, or returns `Err`, or does not end within the
-    /// [start timeout](Self::start_timeout), before any worker was ready, the pool is broken, and
-    /// its message is in every error. Later it is [tried again](Self::initializer_retries).
-    ///
-    /// ```
-    /// use std::collections::HashMap;
-    ///
-    /// use procpool::{ProcessPoolExecutor, StartMethod};
-    ///
-    /// type Dictionary = HashMap<String, u32>;
-    ///
-    /// fn load(words: u32) -> Dictionary {
-    ///     (0..words).map(|n| (format!("word {n}"), n)).collect() // in earnest, from a file
-    /// }
-    ///
-    /// fn look_up(word: String) -> Option<u32> {
-    ///     let dictionary: &Dictionary = procpool::preloaded().expect("the pool has a preload");
-    ///     dictionary.get(&word).copied()
-    /// }
-    ///
-    /// procpool::register!(load, look_up);
-    ///
-    /// fn pool() -> Result<ProcessPoolExecutor, procpool::BuildError> {
-    ///     let builder = ProcessPoolExecutor::builder().start_method(StartMethod::ForkServer);
-    ///     builder.preload(load, 1_000_000).build()
-    /// }
-    /// # fn main() {}
-    /// ```
-    pub fn preload<F, A, M>(mut self, function: F, args: A) -> Self
-    where
-        F: Callable<A, M>,
-        A: Serialize,
-    {
-        self.settings.preload = Some(prepare(function, &args));
-        self
-    }
-
-    /// How often in a row the start of a worker is tried again because its initializer failed (or
-    /// the [preload](Self::preload) of a new fork server), once a worker has been ready: the
-    /// database that it connects to may be away for a moment. The first try comes after 100
-    /// milliseconds, each further one after twice as long, but at most five seconds. The pool is
-    /// broken when these tries are used up and no worker is left; as long as others live they
-    /// go on with the tasks. Default: 8, which takes some 16 seconds.
-    ///
-    /// Under [`OnWorkerDeath::Break`] nothing is tried again.
-    pub fn initializer_retries(mut self, times: u32) -> Self {
-        self.settings.initializer_retries = times;
-        self
-    }
-
-    /// A registered function that each worker calls once, before its first task; also each worker
-    /// that replaces another. Tasks find what it returned by
-    /// [`current().state()`](crate::Current::state). It may be `async`, and its result need not be
-    /// a serde type.
-    ///
-    /// If it panics, or returns `Err`, or does not end within the
-    /// [start timeout](Self::start_timeout), before any worker was ready, the pool is broken, and
-    /// its message is in every error. Later it is [tried again](Self::initializer_retries).
-    pub fn initializer<F, A, M>(mut self, function: F, args: A) -> Self
-    where
-        F: Callable<A, M>,
-        A: Serialize,
-    {
-        self.settings.initializer = Some(prepare(function, &args));
-        self
-    }
-
-    /// A registered function that each worker calls once when it leaves because the pool asks it
-    /// to, after its last task. It may be `async`, and finds what the
-    /// [initializer](Self::initializer) returned by [`procpool::state()`](crate::state). What it
-    /// returns is in the report of the shutdown, for each worker:
-    /// [`ShutdownReport::exit_results`](crate::ShutdownReport::exit_results).
-    ///
-    /// It must end within the [grace period](Self::grace_period); if it does not its worker is
-    /// killed, and has no result. It is not called in a worker that dies or is killed, so it is a
-    /// place to collect and to tidy up, not one that data may depend on.
-    ///
-    /// ```
-    /// use std::cell::Cell;
-    ///
-    /// fn open() -> Cell<u64> {
-    ///     Cell::new(0)
-    /// }
-    ///
-    /// fn total(unit: u64) -> u64 {
-    ///     procpool::state::<Cell<u64>>().map_or(0, |count| count.get() * unit)
-    /// }
-    ///
-    /// procpool::register!(open, total);
-    ///
-    /// fn pool() -> Result<procpool::ProcessPoolExecutor, procpool::BuildError> {
-    ///     let builder = procpool::ProcessPoolExecutor::builder();
-    ///     builder.initializer(open, ()).exit_hook(total, 1_000).build()
-    /// }
-    /// # fn main() {}
-    /// ```
-    pub fn exit_hook<F, A, M>(mut self, function: F, args: A) -> Self
-    where
-        F: TaskFn<A, M>,
-        A: Serialize,
-    {
-        let hook = prepare(function, &args).map(ExitHook::new::<F::Output>);
-        self.settings.exit_hook = Some(hook.map(Arc::new));
+/// # The pool itself
+impl Builder {
+    /// The pool's name in what it [logs](crate#features) and in its `Debug`; see
+    /// [`ProcessPoolExecutor::name`]. Default: `procpool`. It need not be unique.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.launch.name = name.into();
         self
     }
 
@@ -512,38 +466,9 @@ impl Builder {
     }
 }
 
-/// A program and its arguments; what [`Builder::worker_command`] takes.
-#[derive(Clone, Debug)]
-#[must_use = "hand it to `Builder::worker_command`"]
-pub struct WorkerCommand(Program);
-
-impl WorkerCommand {
-    pub(super) fn into_program(self) -> Program {
-        self.0
-    }
-}
-
-macro_rules! worker_commands {
-    ($($path:ty)*) => {$(
-        impl From<$path> for WorkerCommand {
-            fn from(program: $path) -> Self {
-                Self(Program::named(program.as_ref()))
-            }
-        }
-    )*};
-}
-
-worker_commands! { &str String &Path PathBuf }
-
-/// The program, and its arguments.
-impl<S: AsRef<std::ffi::OsStr>, const N: usize> From<[S; N]> for WorkerCommand {
-    fn from(words: [S; N]) -> Self {
-        Self(Program::in_words(words))
-    }
-}
-
-impl From<std::process::Command> for WorkerCommand {
-    fn from(command: std::process::Command) -> Self {
-        Self(Program::of(&command))
+#[cfg(test)]
+impl Builder {
+    pub(crate) fn into_settings(self) -> Configuration {
+        self.settings
     }
 }

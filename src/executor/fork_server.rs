@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::{BuildError, BuildFailure};
-use crate::executor::builder::{Builder, WorkerCommand};
+use crate::executor::builder::Builder;
+use crate::executor::command::WorkerCommand;
 use crate::function::{Call, Callable};
 use crate::parent::birth::SharedServer;
-use crate::parent::{Launch, StartMethod, WorkerOutput, program_settings};
+use crate::parent::{Launch, StartMethod, WorkerOutput, program_limits, program_settings};
 use crate::pool::{HookStage, prepare, ready_to_build};
 
 /// A fork server that several pools share, as all do in a Python program: what is preloaded is in
@@ -85,6 +86,7 @@ impl fmt::Debug for ForkServer {
     }
 }
 
+/// # A shared fork server
 impl Builder {
     /// Has the workers forked by this server, which other pools may share; the method is
     /// [`StartMethod::ForkServer`] from now on.
@@ -195,6 +197,8 @@ impl ForkServerBuilder {
         self.inner_threads = Some(count.max(1));
         self
     }
+
+    program_limits! { launch.program }
 
     program_settings! { launch.program }
 

@@ -2,11 +2,12 @@
 
 mod blocking;
 mod builder;
+mod command;
 pub(crate) mod completion;
 mod ending;
 pub(crate) mod fork_server;
-mod forking;
 mod handle;
+mod hooks;
 pub(crate) mod map;
 mod pool;
 mod progress;
@@ -17,7 +18,8 @@ mod task_set;
 mod units;
 mod wait;
 
-pub use self::builder::{Builder, WorkerCommand};
+pub use self::builder::Builder;
+pub use self::command::WorkerCommand;
 pub use self::ending::Ending;
 pub use self::handle::{AbortOnDrop, TaskHandle};
 pub use self::pool::ProcessPoolExecutor;

@@ -326,6 +326,7 @@ macro_rules! apply {
     };
 }
 
+/// # Settings from a file
 impl Builder {
     /// Sets what these [`Settings`] say, and leaves the rest as it is: later calls have the last
     /// word on what was set here.

@@ -24,4 +24,6 @@ pub use self::launch::StartMethod;
 pub(crate) use self::outlet::Outlet;
 pub(crate) use self::output::FailedOutput;
 pub use self::output::{OutputLine, WorkerOutput};
-pub(crate) use self::program::{Program, RawDescriptor, program_settings, start_child};
+pub(crate) use self::program::{
+    Program, RawDescriptor, program_limits, program_settings, start_child,
+};

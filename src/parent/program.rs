@@ -42,8 +42,8 @@ pub(crate) struct Program {
     pub(crate) oom_score: OomScore,
 }
 
-/// What all builders let their users choose of a program, which is this field of theirs.
-macro_rules! program_settings {
+/// What all builders let their users limit of a program, which is this field of theirs.
+macro_rules! program_limits {
     ($($program:ident).+) => {
         /// Limits what each process that is started may take of the machine: memory, CPU time, the
         /// size of files, descriptors. Of two values for one limit the later one counts. Default:
@@ -134,7 +134,12 @@ macro_rules! program_settings {
             self.$($program).+.cgroup = cgroup.into();
             self
         }
+    };
+}
 
+/// What all builders let their users choose of what is around a program.
+macro_rules! program_settings {
+    ($($program:ident).+) => {
         /// Sets an environment variable. The others are inherited, in a pool as they are when it is
         /// built, whenever a worker is started. Of two values for one variable the later one
         /// counts.
@@ -237,7 +242,7 @@ macro_rules! program_settings {
     };
 }
 
-pub(crate) use program_settings;
+pub(crate) use {program_limits, program_settings};
 
 /// By which libraries that compute with threads are told how many to have: rayon and Polars, and
 /// those that joblib tells in its loky backend.

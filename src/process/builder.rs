@@ -18,7 +18,7 @@ use crate::base::{AuthKey, current_process};
 use crate::error::CallFailure;
 use crate::function::{Call, Callable, TaskFn};
 use crate::memory::Payload;
-use crate::parent::{Program, program_settings};
+use crate::parent::{Program, program_limits, program_settings};
 use crate::wire::frame::MAX_PAYLOAD;
 
 impl Process {
@@ -179,6 +179,8 @@ impl<F, A> ProcessBuilder<F, A> {
         self.streams.stderr = stderr;
         self
     }
+
+    program_limits! { program }
 
     program_settings! { program }
 

@@ -1,0 +1,42 @@
+//! A program that workers run in place of this one.
+
+use std::path::{Path, PathBuf};
+
+use crate::parent::Program;
+
+/// A program and its arguments; what
+/// [`Builder::worker_command`](crate::Builder::worker_command) takes.
+#[derive(Clone, Debug)]
+#[must_use = "hand it to `Builder::worker_command`"]
+pub struct WorkerCommand(Program);
+
+impl WorkerCommand {
+    pub(super) fn into_program(self) -> Program {
+        self.0
+    }
+}
+
+macro_rules! worker_commands {
+    ($($path:ty)*) => {$(
+        impl From<$path> for WorkerCommand {
+            fn from(program: $path) -> Self {
+                Self(Program::named(program.as_ref()))
+            }
+        }
+    )*};
+}
+
+worker_commands! { &str String &Path PathBuf }
+
+/// The program, and its arguments.
+impl<S: AsRef<std::ffi::OsStr>, const N: usize> From<[S; N]> for WorkerCommand {
+    fn from(words: [S; N]) -> Self {
+        Self(Program::in_words(words))
+    }
+}
+
+impl From<std::process::Command> for WorkerCommand {
+    fn from(command: std::process::Command) -> Self {
+        Self(Program::of(&command))
+    }
+}
