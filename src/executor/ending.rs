@@ -7,12 +7,15 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 
-/// The end of something that has begun already: of a pool, which was
-/// [shut down](crate::ProcessPoolExecutor::shutdown_with) or [may
-/// be](crate::ProcessPoolExecutor::closed), or of the workers that are to be
-/// [replaced](crate::ProcessPoolExecutor::recycle).
+/// The end of something that begins when its method is called, not when this is polled: of a pool,
+/// which was [shut down](crate::ProcessPoolExecutor::shutdown) or [may
+/// be](crate::ProcessPoolExecutor::closed), of the workers that are to be
+/// [replaced](crate::ProcessPoolExecutor::recycle), or of the tasks of a
+/// [set](crate::TaskSet::shutdown).
 ///
-/// Unlike most futures it need not be polled. Await it to wait for the end, or drop it.
+/// Await it to wait for the end, or drop it. All methods that end or replace something return one.
+/// Those that give something to do (`submit`, `run`, [`start`](crate::Process::start)) are async
+/// functions as usual, which do nothing until they are polled.
 ///
 /// ```
 /// # fn example(pool: procpool::ProcessPoolExecutor) {

@@ -163,6 +163,11 @@ impl<R> TaskHandle<R> {
         AbortOnDrop(self)
     }
 
+    /// A handle by which no result is decoded.
+    pub(crate) fn untyped(self) -> TaskHandle<()> {
+        TaskHandle::new(self.cell, self.pool)
+    }
+
     /// Ready once the task is over. Its result is not decoded.
     pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<(), TaskError>> {
         self.cell.poll(cx.waker()).map(|resolution| resolution.map(drop))

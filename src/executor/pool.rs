@@ -82,18 +82,17 @@ impl ProcessPoolExecutor {
     /// the [timeout](crate::Builder::default_timeout) of tasks, or that of the
     /// [items](crate::Map::item_timeout) of a map.
     ///
-    /// It can be called any number of times, also at the same time.
+    /// It begins when this is called, and the [`Ending`] waits for it. It can be called any number
+    /// of times, also at the same time.
     ///
     /// # Cancel safety
     ///
     /// A dropped future does not stop the shutdown, it only no longer waits for it.
-    pub async fn shutdown(&self) -> ShutdownReport {
-        self.shutdown_with(Shutdown::new()).await
+    pub fn shutdown(&self) -> Ending<ShutdownReport> {
+        self.shutdown_with(Shutdown::new())
     }
 
     /// As [`shutdown`](Self::shutdown), with a choice of what happens to tasks that are not over.
-    ///
-    /// The shutdown begins when this is called, not when the future is first polled.
     ///
     /// # Cancel safety
     ///

@@ -1,6 +1,7 @@
 //! Tasks that end with their scope.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::base::TaskId;
 use crate::error::SubmitError;
 use crate::executor::completion::{Completed, Identified, ids};
+use crate::executor::ending::Ending;
 use crate::executor::handle::TaskHandle;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::TaskFn;
@@ -124,6 +126,25 @@ impl<R> TaskSet<R> {
         self.handles().for_each(TaskHandle::abort);
     }
 
+    /// Aborts all tasks and takes them out of the set. Once the [`Ending`] is ready they are over,
+    /// and none runs any more.
+    ///
+    /// It begins when this is called, unlike that of a `JoinSet`.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing but that nobody waits.
+    pub fn shutdown(&mut self) -> Ending<()> {
+        self.abort_all();
+        let tasks = std::mem::take(&mut self.tasks);
+        let tasks: Vec<_> = tasks.into_iter().map(|identified| identified.0.untyped()).collect();
+        Ending::new(async move {
+            for task in tasks {
+                let _ = poll_fn(|cx| task.poll_end(cx)).await;
+            }
+        })
+    }
+
     /// Takes all tasks out of the set without aborting them: they go on, and their results are
     /// lost.
     pub fn detach_all(&mut self) {
@@ -156,17 +177,6 @@ impl<R: DeserializeOwned> TaskSet<R> {
     /// results are lost.
     pub async fn join_all(self) -> Vec<Completed<R>> {
         self.collect().await
-    }
-
-    /// Aborts all tasks and waits until they are over: none runs any more, and the set is empty.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped all tasks are aborted nevertheless, and those that have not ended
-    /// yet are still in the set.
-    pub async fn shutdown(&mut self) {
-        self.abort_all();
-        while self.next().await.is_some() {}
     }
 }
 

@@ -212,6 +212,16 @@ async fn a_shutdown_that_is_no_longer_awaited_goes_on() {
 }
 
 #[tokio::test]
+async fn a_shutdown_begins_when_it_is_called() {
+    let pool = pool_of(1);
+    let worker = in_time(pool.run(pid, ())).await.unwrap();
+    drop(pool.shutdown());
+    assert!(pool.is_closed());
+    assert!(pool.try_submit(pid, ()).unwrap_err().is_shut_down());
+    wait_until("the worker is gone", || process_gone(worker)).await;
+}
+
+#[tokio::test]
 async fn a_shutdown_with_a_limit_ends_what_never_ends_and_says_so() {
     // scenario 75
     const LIMIT: Duration = Duration::from_millis(200);
