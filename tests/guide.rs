@@ -2,6 +2,10 @@
 //!
 //! A binary of its own: it reads text, and needs no pool.
 
+use std::fs::read_to_string;
+use std::io;
+use std::path::Path;
+
 use procpool::ProcessPoolExecutor;
 
 /// What `concurrent.futures` of Python 3.14 has to offer, with every parameter and every method;
@@ -230,5 +234,94 @@ fn the_table_tells_the_defaults_as_they_are() {
         let row = format!("/// | [`{name}`](Self::{name}) | {default} |");
         assert!(BUILDER.contains(&row), "{row}");
         assert!(builder.contains(field), "{field} in {builder}");
+    }
+}
+
+/// Where the chapters can be read as they are meant: a code host shows neither where the links of
+/// rustdoc lead nor which lines of an example are hidden.
+const RENDERED: &str = "https://docs.rs/procpool/latest/procpool/guide/";
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The places that a page leads to.
+fn links(page: &str) -> Vec<&str> {
+    page.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
+}
+
+/// Whether a page has a heading with this anchor.
+fn has_heading(page: &str, anchor: &str) -> bool {
+    let slug = |heading: &str| {
+        let is_kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+        heading.trim().to_lowercase().chars().filter(is_kept).collect::<String>().replace(' ', "-")
+    };
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| slug(line.trim_start_matches('#'))).any(|heading| heading == anchor)
+}
+
+/// What is wrong with a link in this page, which stands at the top of the repository.
+fn complaint(page: &str, link: &str) -> Option<&'static str> {
+    let (place, anchor) = link.split_once('#').unwrap_or((link, ""));
+    let text = match place.strip_prefix(RENDERED) {
+        Some(chapter) => {
+            let name = chapter.strip_suffix("/index.html").unwrap_or(chapter);
+            let modules = include_str!("../src/lib.rs");
+            if !modules.contains(&format!("pub mod {name} {{}}")) {
+                return Some("there is no such chapter");
+            }
+            read_to_string(repository().join(format!("docs/guide/{name}.md")))
+        }
+        None if place.starts_with("https://") => return None,
+        None if place.is_empty() => Ok(page.to_owned()),
+        None => read_to_string(repository().join(place)).and_then(|text| {
+            if text.contains("](crate::") {
+                Err(io::ErrorKind::InvalidData.into())
+            } else {
+                Ok(text)
+            }
+        }),
+    };
+    match text {
+        Ok(text) if anchor.is_empty() || has_heading(&text, anchor) => None,
+        Ok(_) => Some("there is no such heading"),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Some("a code host does not render it: lead to docs.rs")
+        }
+        Err(_) => Some("there is no such file"),
+    }
+}
+
+#[test]
+fn the_readme_leads_to_pages_that_render() {
+    let readme = include_str!("../README.md");
+    let links = links(readme);
+    assert!(links.len() > 30, "{links:?}");
+    let wrong: Vec<_> =
+        links.iter().filter_map(|link| Some((link, complaint(readme, link)?))).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+
+    let planted = [
+        "docs/guide/values.md",
+        "docs/guide/none.md",
+        "SECURITY.md#nothing",
+        "#nothing",
+        "docs/none.svg",
+        &format!("{RENDERED}none/index.html"),
+        &format!("{RENDERED}values/index.html#nothing"),
+    ];
+    for link in planted {
+        assert!(complaint(readme, link).is_some(), "{link}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_chapter() {
+    let readme = include_str!("../README.md");
+    for file in repository().join("docs/guide").read_dir().unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let link = format!("]({RENDERED}{name}/index.html)");
+        assert!(name == "README" || readme.contains(&link), "{name}");
     }
 }
