@@ -110,6 +110,7 @@
 //! | let several pools share a fork server and what it has preloaded | [`ForkServer`], [`Builder::fork_server`] |
 //! | choose where workers come from | [Start methods](guide::start_methods) |
 //! | run it in a container, a systemd unit, Kubernetes | [Deploying](guide::deploying) |
+//! | test what uses a pool, or runs in one | [Testing](guide::testing) |
 //! | know what may be an argument or a result, and how it is sent | [Values](guide::values), [`value_forms`] |
 //! | have pools in a library for Python, Node or C | [Embedding](guide::embedding) |
 //! | know what a task costs, and make it cost less | [Performance](guide::performance) |
@@ -232,9 +233,8 @@ register!(reseed::rand010);
 #[cfg(feature = "rand09")]
 register!(reseed::rand09);
 
-/// Chapters to read: for those who know another tool, and for those who have to choose one, start
-/// methods, what values can cross, what things cost, pools in libraries, and services where they
-/// are deployed.
+/// Chapters to read: how procpool compares with other tools, how workers start, what values can
+/// cross, what a task costs, and how to test, deploy and embed a pool.
 pub mod guide {
     #[doc = include_str!("../docs/guide/coming_from_python.md")]
     pub mod coming_from_python {}
@@ -244,6 +244,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/guide/start_methods.md")]
     pub mod start_methods {}
+
+    #[doc = include_str!("../docs/guide/testing.md")]
+    pub mod testing {}
 
     #[doc = include_str!("../docs/guide/deploying.md")]
     pub mod deploying {}

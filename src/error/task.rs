@@ -38,7 +38,7 @@ macro_rules! task_errors {
 
             /// The runtime that the pool was built on has ended, and the pool with it. Build a pool
             /// that many `#[tokio::test]`s share [on a runtime that lives as long as
-            /// they](crate::test_support!#one-pool-for-several-tests).
+            /// they](crate::guide::testing#one-pool-for-several-tests).
             pub fn is_runtime_gone(&self) -> bool {
                 matches!(self.0.cause, Cause::RuntimeGone)
             }
