@@ -127,6 +127,7 @@
 //! | wait for a process and for something else | [`Process::sentinel`] |
 //! | see who this process is, and who has started it | [`current_process`], [`parent_process`] |
 //! | see what this process has started | [`active_children`], [`ProcessPoolExecutor::workers`] |
+//! | find the counterpart of what tokio has | [Coming from tokio](guide::coming_from_tokio) |
 //! | find the counterpart of what Python has | [Coming from Python](guide::coming_from_python) |
 //!
 //! # Features
@@ -238,6 +239,9 @@ register!(reseed::rand09);
 pub mod guide {
     #[doc = include_str!("../docs/guide/coming_from_python.md")]
     pub mod coming_from_python {}
+
+    #[doc = include_str!("../docs/guide/coming_from_tokio.md")]
+    pub mod coming_from_tokio {}
 
     #[doc = include_str!("../docs/guide/choosing.md")]
     pub mod choosing {}

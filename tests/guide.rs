@@ -138,6 +138,65 @@ const MODULE: [&str; 36] = [
 
 const CHAPTER: &str = include_str!("../docs/guide/coming_from_python.md");
 
+/// What tokio 1.54 has for closures that run elsewhere: handles, sets, what bounds them, and their
+/// part of the runtime.
+const TOKIO: [&str; 54] = [
+    "spawn_blocking",
+    "block_in_place",
+    "block_on",
+    "timeout",
+    "JoinHandle",
+    "abort",
+    "abort_handle",
+    "AbortHandle",
+    "is_finished",
+    "id",
+    "JoinError",
+    "is_panic",
+    "into_panic",
+    "try_into_panic",
+    "is_cancelled",
+    "JoinSet",
+    "new",
+    "len",
+    "is_empty",
+    "build_task",
+    "spawn",
+    "spawn_on",
+    "spawn_local",
+    "spawn_local_on",
+    "spawn_blocking_on",
+    "join_next",
+    "join_next_with_id",
+    "try_join_next",
+    "try_join_next_with_id",
+    "poll_join_next",
+    "poll_join_next_with_id",
+    "join_all",
+    "shutdown",
+    "abort_all",
+    "detach_all",
+    "Semaphore",
+    "acquire",
+    "try_acquire",
+    "available_permits",
+    "send",
+    "try_send",
+    "blocking_send",
+    "capacity",
+    "max_capacity",
+    "closed",
+    "is_closed",
+    "max_blocking_threads",
+    "thread_keep_alive",
+    "on_thread_start",
+    "on_thread_stop",
+    "thread_name",
+    "shutdown_timeout",
+    "shutdown_background",
+    "start_paused",
+];
+
 /// What has no row in a table of this text.
 fn missing<'a>(text: &str, names: &[&'a str]) -> Vec<&'a str> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
@@ -162,6 +221,12 @@ fn every_name_of_python_has_a_row_in_a_table() {
         missing(section("Functions of `multiprocessing`"), &MODULE),
     ];
     assert!(missing_ones.concat().is_empty(), "{missing_ones:?}");
+}
+
+#[test]
+fn every_name_of_tokio_has_a_row_in_a_table() {
+    let missing = missing(include_str!("../docs/guide/coming_from_tokio.md"), &TOKIO);
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 const BUILDER: &str = include_str!("../src/executor/builder.rs");
