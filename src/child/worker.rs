@@ -1,7 +1,9 @@
 //! The worker's life: hello, initializer, tasks, exit hook, goodbye.
 
+mod accept;
 #[cfg(test)]
 mod fuzz;
+mod memory;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use std::{io, thread};
 
+use self::accept::{accept, can_open_segments, refuse, sign};
+use self::memory::MemoryLimit;
 use super::call::{OriginalSink, attempt, call};
 use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_current_item};
@@ -27,16 +31,16 @@ use crate::codec::SHARED_FROM;
 use crate::function::{EncodedArguments, Function, Registry};
 use crate::memory::Segments;
 use crate::memory::page::{begin, is_offered};
-use crate::memory::shared::{refuse_to_lend, settle};
+use crate::memory::shared::settle;
 use crate::sys::descriptor::{close_inherited, wait_for_hangup};
 use crate::sys::fork::{Lifeline, exit_forked};
 use crate::sys::memory::{SharedPage, take_part_in_barriers};
 use crate::sys::pipe::{FramePipes, WorkerPipes, take_frame_pipes};
 use crate::sys::process::{kill_own_group, open_parent, parent_id};
-use crate::sys::resources::{MemoryGauge, is_address_space_limited, is_shortage};
+use crate::sys::resources::is_shortage;
 use crate::sys::sandbox::{SandboxRules, only_watch};
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, set_run_time, split_header};
-use crate::wire::hello::{FunctionName, Hello, WorkerHello, peek_version};
+use crate::wire::hello::{FunctionName, Hello, peek_version};
 use crate::wire::message::{
     ChunkHeader, Goodbye, Kind, Ready, ReplyHeader, SegmentReply, SegmentTask, Slot, Stop,
     TaskHeader,
@@ -211,27 +215,6 @@ struct Worker {
     /// When the last task ended, if the next one begins just then: its run time counts from there.
     clock: Option<Instant>,
     output: TaskOutput,
-}
-
-/// How much memory this worker may leave in use when a task is over.
-struct MemoryLimit {
-    gauge: MemoryGauge,
-    most: u64,
-}
-
-impl MemoryLimit {
-    /// What a forked worker has in use already is shared with the server and its siblings, and no
-    /// other worker would have less.
-    fn new(most: u64, is_forked: bool) -> io::Result<Self> {
-        let gauge = MemoryGauge::of_this_process()?;
-        let inherited = if is_forked { gauge.resident()? } else { 0 };
-        Ok(Self { gauge, most: most.saturating_add(inherited) })
-    }
-
-    /// So much is shared, and no concern of this worker's.
-    fn is_exceeded(&self, shared: u64) -> bool {
-        self.gauge.resident_without(shared).is_ok_and(|resident| resident > self.most)
-    }
 }
 
 impl Worker {
@@ -557,44 +540,4 @@ fn put_goodbye(out: &mut Vec<u8>) -> io::Result<()> {
 
 fn named(functions: &[&'static Function], position: u32) -> io::Result<&'static Function> {
     functions.get(position as usize).copied().ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// Whether it can still open what its parent shares. What was run before may have made this process
-/// another user's, or set limits.
-fn can_open_segments(hello: &Hello, claims: Option<&SharedPage>) -> bool {
-    !is_address_space_limited()
-        && claims.and(hello.claims).is_some_and(|page| SharedPage::open(page).is_ok())
-}
-
-/// Whether the parent can see which process this is, though it is no child, as it has signed their
-/// page. Otherwise it lends nothing.
-fn sign(hello: &Hello, claims: Option<&SharedPage>) -> bool {
-    let is_signed = claims.and(hello.claims).is_some_and(|page| page.sign().is_ok());
-    if !is_signed {
-        refuse_to_lend();
-    }
-    is_signed
-}
-
-/// Says that this is a worker for that parent, and whether it takes part in claims: it does if it
-/// can open their page, which is returned.
-fn accept(writer: &mut FrameWriter, hello: &Hello) -> io::Result<Option<&'static SharedPage>> {
-    let opened = hello.claims.map(SharedPage::open).transpose();
-    let no_page = match &opened {
-        Ok(Some(_)) => None,
-        Ok(None) => Some(0),
-        Err(error) => Some(error.raw_os_error().unwrap_or(0)),
-    };
-    let answer = WorkerHello { version: VERSION, no_page, differences: Vec::new() };
-    put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
-    let page = opened.ok().flatten();
-    Ok(page.map(|page| &*Box::leak(Box::new(page))))
-}
-
-/// Says why this is no worker for that parent.
-fn refuse(writer: &mut FrameWriter, differences: Vec<String>) -> io::Result<Option<Worker>> {
-    let answer = WorkerHello { version: VERSION, no_page: Some(0), differences };
-    put_frame(writer.buffer(), Kind::WorkerHello, &answer, 0)?;
-    writer.flush()?;
-    Ok(None)
 }
