@@ -97,6 +97,7 @@
 //! | run over many inputs, in their order or not | [`ProcessPoolExecutor::map`], [`Map`] |
 //! | take results as they come | [`as_completed`] |
 //! | wait until a task runs | [`TaskHandle::started`] |
+//! | send the id of a request, or a tenant, with a task | [`TaskBuilder::context`], [`Current::context`] |
 //! | show how far a task has come | [`Current::progress`], [`TaskHandle::progress`] |
 //! | let a task end early in good order | [`Current::is_cancelled`] |
 //! | answer by what has happened to a task | [`TaskError::kind`], [`SubmitError::kind`] |
@@ -187,7 +188,7 @@ mod wire;
 pub use crate::base::{AuthKey, CurrentProcess, ResourceLimits, TaskId, WorkerId, current_process};
 pub use crate::child::reseed;
 pub use crate::child::{
-    Current, StateError, current, init, preloaded, state, try_current, worker_main,
+    ContextError, Current, StateError, current, init, preloaded, state, try_current, worker_main,
 };
 pub use crate::codec::{Named, ValueForm};
 pub use crate::error::kind::{

@@ -5,6 +5,9 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::de::DeserializeOwned;
+
+use super::extras::ContextError;
 use super::progress::Reporter;
 use crate::base::{TaskId, WorkerId};
 use crate::memory::page::Begun;
@@ -42,6 +45,8 @@ pub struct Current {
     pub(super) run: u64,
     /// It is one of a chunk.
     pub(super) is_item: bool,
+    /// A value has come with it.
+    pub(super) has_context: bool,
 }
 
 impl Current {
@@ -63,6 +68,7 @@ impl Current {
             reporter: None,
             run: 0,
             is_item: false,
+            has_context: false,
         }
     }
 
@@ -154,6 +160,35 @@ impl Current {
             let header = ProgressHeader { task: self.task, done, total };
             reporter.report(self.run, header, message.as_ref());
         }
+    }
+
+    /// The value that has come with the task by
+    /// [`TaskBuilder::context`](crate::TaskBuilder::context), or with each item by
+    /// [`Map::context`](crate::Map::context); `None` if none has, and where there is no pool. It is
+    /// decoded at each call, on any thread that has a copy of the `Current`.
+    ///
+    /// ```
+    /// fn handle(order: u64) -> String {
+    ///     match procpool::current().context::<String>() {
+    ///         Ok(Some(tenant)) => format!("order {order} of {tenant}"),
+    ///         Ok(None) => format!("order {order}"),
+    ///         Err(error) => panic!("{error}"), // the caller sends another type
+    ///     }
+    /// }
+    ///
+    /// procpool::register!(handle);
+    /// # fn main() {
+    /// assert_eq!(handle(7), "order 7"); // as in a unit test: there is no pool
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it is of another type, if it cannot be decoded, or if the task is over and this is a
+    /// thread that it has left behind.
+    pub fn context<T: DeserializeOwned + 'static>(&self) -> Result<Option<T>, ContextError> {
+        let reporter = self.reporter.filter(|_| self.has_context);
+        reporter.map(|reporter| reporter.context.read(self.run)).transpose()
     }
 
     /// What the [initializer](crate::Builder::initializer) of this worker returned, as from

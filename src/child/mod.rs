@@ -8,6 +8,7 @@
 mod call;
 mod chunk;
 mod context;
+mod extras;
 mod forkserver;
 mod hooks;
 mod input;
@@ -27,4 +28,5 @@ mod stream;
 mod worker;
 
 pub use self::context::{Current, StateError, current, preloaded, state, try_current};
+pub use self::extras::ContextError;
 pub use self::main::{init, worker_main};

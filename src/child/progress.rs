@@ -12,6 +12,7 @@ use std::sync::{Condvar, MutexGuard, Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::extras::RunningContext;
 use super::original::end_if_copy;
 use crate::base::sync::{Mutex, wait};
 use crate::memory::page::Display;
@@ -47,6 +48,8 @@ pub(super) struct Reporter {
     has_no_sender: AtomicBool,
     /// Somebody has asked this process to end, and the parent was not told yet.
     is_asked: AtomicBool,
+    /// What the running task has beside its arguments.
+    pub(super) context: RunningContext,
 }
 
 impl Reporter {
@@ -73,6 +76,7 @@ impl Reporter {
             sender: Once::new(),
             has_no_sender: AtomicBool::new(false),
             is_asked: AtomicBool::new(false),
+            context: RunningContext::default(),
         }
     }
 

@@ -16,6 +16,7 @@ use self::memory::MemoryLimit;
 use super::call::{OriginalSink, attempt, call};
 use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_current_item};
+use super::extras::ReceivedExtras;
 use super::last_words;
 use super::original::be_original;
 use super::output::TaskOutput;
@@ -42,8 +43,8 @@ use crate::sys::sandbox::{SandboxRules, only_watch};
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, set_run_time, split_header};
 use crate::wire::hello::{FunctionName, Hello, peek_version};
 use crate::wire::message::{
-    ChunkHeader, Goodbye, Kind, Ready, ReplyHeader, SegmentReply, SegmentTask, Slot, Stop,
-    TaskHeader,
+    ChunkHeader, ExtrasHeader, Goodbye, Kind, Ready, ReplyHeader, SegmentReply, SegmentTask, Slot,
+    Stop, TaskHeader,
 };
 use crate::wire::role::{LOST_PARENT, TRY_AGAIN};
 
@@ -206,6 +207,8 @@ struct Worker {
     cpu_time: Option<CpuTimeLimit>,
     /// It has told that it takes too much memory.
     over_memory: bool,
+    /// What the next task has beside its arguments.
+    extras: Option<ReceivedExtras>,
     /// Memory for large arguments and results.
     segments: Segments,
     /// It could not open the arguments of a task: everything is void until it is told to go on.
@@ -283,6 +286,7 @@ impl Worker {
             replies: 0,
             memory,
             over_memory: false,
+            extras: None,
             waits_for_resume: false,
             entries: Vec::new(),
             clock: None,
@@ -307,8 +311,15 @@ impl Worker {
                 return Ok(false);
             }
             Kind::OfferRefused => self.segments.stop_offering(),
-            Kind::Resume => self.waits_for_resume = false,
+            Kind::Resume => {
+                self.waits_for_resume = false;
+                self.extras = None; // it comes again with its task
+            }
             _ if self.waits_for_resume => {}
+            Kind::Extras => {
+                let (header, payload) = split_header::<ExtrasHeader>(body)?;
+                self.extras = Some(ReceivedExtras { header, payload: payload.to_vec() });
+            }
             Kind::Task => {
                 let (header, payload) = split_header::<TaskHeader>(body)?;
                 let (length, is_last) = (payload.len(), incoming.is_last);
@@ -354,6 +365,7 @@ impl Worker {
             set_current(Some(current));
             let length = self.execute(header, function, payload, writer)?;
             set_current(None);
+            self.end_context(current.has_context);
             let ended = Instant::now();
             set_run_time(writer.buffer(), ended - self.clock.unwrap_or(called));
             self.clock = Some(ended);
@@ -388,12 +400,19 @@ impl Worker {
         let run = self.runs;
         let mut chunk = ChunkRun::new(header, self.claims, std::mem::take(&mut self.entries));
         let first = TaskId(header.task.0 + u64::from(header.skipped));
-        let number = header.attempt;
+        let has_context = self.reporter.context.begin(run, self.extras_of(header.task));
         while let Some(item) = chunk.begin_item() {
             if item == 0 {
-                let claim = chunk.first_claim();
-                let (task, attempt, is_item) = (first, number, true);
-                set_current(Some(Current { task, worker, attempt, claim, reporter, run, is_item }));
+                set_current(Some(Current {
+                    task: first,
+                    worker,
+                    attempt: header.attempt,
+                    claim: chunk.first_claim(),
+                    reporter,
+                    run,
+                    is_item: true,
+                    has_context,
+                }));
             }
             self.output.begin_item(first, item);
             set_current_item(item);
@@ -404,6 +423,7 @@ impl Worker {
             })?;
         }
         set_current(None);
+        self.end_context(has_context);
         let has_begun = chunk.has_begun();
         if has_begun {
             self.output.end_chunk(chunk.finish(writer, run)?);
@@ -441,7 +461,20 @@ impl Worker {
         self.runs += 1;
         self.output.begin_task(task);
         let (worker, reporter, run) = (self.hello.worker, Some(self.reporter), self.runs);
-        Some(Current { task, worker, attempt, claim, reporter, run, is_item: false })
+        let has_context = self.reporter.context.begin(run, self.extras_of(task));
+        let is_item = false;
+        Some(Current { task, worker, attempt, claim, reporter, run, is_item, has_context })
+    }
+
+    /// What has come before this task.
+    fn extras_of(&mut self, task: TaskId) -> Option<ReceivedExtras> {
+        self.extras.take().filter(|extras| extras.header.task == task)
+    }
+
+    fn end_context(&self, is_there: bool) {
+        if is_there {
+            self.reporter.context.end();
+        }
     }
 
     /// Whether the task was not taken back.

@@ -31,8 +31,8 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use self::compact::IN_SHARED_MEMORY;
 pub(crate) use self::error::{CodecError, Fault};
-pub(crate) use self::form::Choice;
 pub use self::form::{AskedForm, ValueForm};
+pub(crate) use self::form::{Choice, choice_for};
 pub use self::named::Named;
 pub(crate) use self::path::FunctionPath;
 pub(crate) use self::writer::{SHARED_FROM, Sink};

@@ -35,6 +35,15 @@ impl CallFailure {
         Self::codec("the arguments cannot be encoded".to_owned(), reason)
     }
 
+    /// The context of a task could not be encoded here.
+    pub(crate) fn encoding_context(error: &CodecError) -> Self {
+        if let Fault::TooLarge { limit } = *error.fault() {
+            let builder = Self::WORKER.builder;
+            return Self::TooLarge { what: "the context takes", limit, builder };
+        }
+        Self::codec("the context cannot be encoded".to_owned(), error.to_string())
+    }
+
     /// The result of this function could not be decoded here.
     pub(crate) fn decoding(function: &'static str, error: CodecError) -> Self {
         Self::codec("the result cannot be decoded".to_owned(), error.of(function).to_string())

@@ -50,6 +50,11 @@ impl Cause {
         CallFailure::encoding(CallFailure::WORKER, function, error).into()
     }
 
+    /// Of the context that goes with a task.
+    pub(crate) fn encoding_context(error: &CodecError) -> Self {
+        CallFailure::encoding_context(error).into()
+    }
+
     pub(crate) fn decoding(function: &'static str, error: CodecError) -> Self {
         CallFailure::decoding(function, error).into()
     }

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::error::{RunError, SubmitError};
+use crate::error::{Cause, RunError, SubmitError};
 use crate::executor::blocking::block_on;
 use crate::executor::handle::TaskHandle;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Call, TaskFn};
-use crate::pool::task::TaskCell;
-use crate::pool::{Pool, Wishes};
+use crate::pool::task::{Extras, TaskCell, TaskContext};
+use crate::pool::{Pool, Wishes, submit_error};
 
 /// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the
 /// standard library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
@@ -238,12 +239,14 @@ pub struct TaskBuilder<'a, F, A, M> {
     args: A,
     wishes: Wishes,
     deadline: Option<Deadline>,
-    label: Option<Arc<str>>,
+    extras: Extras,
+    /// Why its context cannot be sent.
+    context_fault: Option<Cause>,
     marker: PhantomData<fn(M)>,
 }
 
 /// Either way to hand a task to the pool.
-type Enqueue = fn(&Pool, Call, Wishes, Option<Arc<str>>) -> Result<Arc<TaskCell>, SubmitError>;
+type Enqueue = fn(&Pool, Call, Wishes, Extras) -> Result<Arc<TaskCell>, SubmitError>;
 
 impl<'a, F, A, M> TaskBuilder<'a, F, A, M>
 where
@@ -253,8 +256,16 @@ where
     pub(crate) fn new(pool: &'a ProcessPoolExecutor, _: F, args: A) -> Self {
         let pool = pool.pool();
         let wishes = pool.default_wishes();
-        let (deadline, label) = (None, None);
-        Self { pool, function: PhantomData, args, wishes, deadline, label, marker: PhantomData }
+        Self {
+            pool,
+            function: PhantomData,
+            args,
+            wishes,
+            deadline: None,
+            extras: Extras::default(),
+            context_fault: None,
+            marker: PhantomData,
+        }
     }
 
     /// What the task is called in its errors, in [events](crate::PoolEvent), among the
@@ -273,7 +284,53 @@ where
     /// # }
     /// ```
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
-        self.label = Some(label.into());
+        self.extras.label = Some(label.into());
+        self
+    }
+
+    /// A value that goes with the task: the id of a request, a tenant, what a tracer calls its
+    /// parent span. The task finds it by [`Current::context`](crate::Current::context), so no
+    /// function needs a parameter for it. A later call replaces it. Default: none, which costs
+    /// nothing.
+    ///
+    /// It is sent as arguments are, at each attempt, and not looked at by the pool. One that cannot
+    /// be encoded is an error of `submit`.
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Request {
+    ///     id: String,
+    ///     tenant: u32,
+    /// }
+    ///
+    /// fn thumbnail(image: Vec<u8>) -> Result<Vec<u8>, String> {
+    ///     let request: Option<Request> = procpool::current().context().map_err(|e| e.to_string())?;
+    ///     if let Some(Request { id, tenant }) = request {
+    ///         eprintln!("request {id} of tenant {tenant}: {} bytes", image.len());
+    ///     }
+    ///     Ok(image)
+    /// }
+    ///
+    /// procpool::register!(thumbnail);
+    ///
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+    /// let request = Request { id: "7f3a".to_owned(), tenant: 42 };
+    /// let small = pool.task(thumbnail, vec![0; 100]).context(request).run().await?;
+    /// # drop(small);
+    /// # Ok(())
+    /// # }
+    /// # fn main() {}
+    /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "it is the task's from now on")]
+    pub fn context<C>(mut self, value: C) -> Self
+    where
+        C: Serialize + DeserializeOwned + 'static,
+    {
+        let context = TaskContext::new(&value, self.pool.max_payload);
+        self.context_fault = context.as_ref().err().cloned();
+        self.extras.context = context.ok();
         self
     }
 
@@ -367,14 +424,23 @@ where
         Some(deadline)
     }
 
+    fn prepare(&mut self) -> Result<Call, SubmitError> {
+        let prepared = self.pool.prepare::<F>(&self.args)?;
+        match self.context_fault.take() {
+            Some(cause) => Err(submit_error(prepared.name, cause)),
+            None => Ok(prepared),
+        }
+    }
+
     async fn submit_by(mut self, enqueue: Enqueue) -> Result<TaskHandle<F::Output>, SubmitError> {
         let deadline = self.set_deadline();
-        let label = self.label.take();
+        let extras = std::mem::take(&mut self.extras);
+        let label = extras.label.clone();
         let labelled = |error: SubmitError| error.labelled(label.as_ref());
-        let prepared = self.pool.prepare::<F>(&self.args).map_err(labelled)?;
+        let prepared = self.prepare().map_err(labelled)?;
         drop(self.args); // they need not live while the task waits for room
         self.pool.take_place(prepared.name, deadline).await.map_err(labelled)?;
-        let enqueued = enqueue(self.pool, prepared, self.wishes, label.clone());
+        let enqueued = enqueue(self.pool, prepared, self.wishes, extras);
         let cell = enqueued.map_err(labelled)?;
         Ok(TaskHandle::new(cell, Arc::clone(&self.pool.commons)))
     }
@@ -386,11 +452,12 @@ where
     /// As [`ProcessPoolExecutor::try_submit`].
     pub fn try_submit(mut self) -> Result<TaskHandle<F::Output>, SubmitError> {
         self.set_deadline();
-        let label = self.label.take();
+        let extras = std::mem::take(&mut self.extras);
+        let label = extras.label.clone();
         let labelled = |error: SubmitError| error.labelled(label.as_ref());
-        let prepared = self.pool.prepare::<F>(&self.args).map_err(labelled)?;
+        let prepared = self.prepare().map_err(labelled)?;
         self.pool.try_take_place(prepared.name).map_err(labelled)?;
-        let enqueued = self.pool.enqueue(prepared, self.wishes, label.clone());
+        let enqueued = self.pool.enqueue(prepared, self.wishes, extras);
         let cell = enqueued.map_err(labelled)?;
         Ok(TaskHandle::new(cell, Arc::clone(&self.pool.commons)))
     }
@@ -459,7 +526,7 @@ impl<F, A: fmt::Debug, M> fmt::Debug for TaskBuilder<'_, F, A, M> {
         f.debug_struct("TaskBuilder")
             .field("function", &std::any::type_name::<F>())
             .field("args", &self.args)
-            .field("label", &self.label)
+            .field("label", &self.extras.label)
             .field("options", &self.wishes)
             .finish_non_exhaustive()
     }

@@ -17,6 +17,7 @@ use crate::memory::Payload;
 use crate::pool::commons::{Command, Commons};
 use crate::pool::engine::Engine;
 use crate::pool::shutdown::{CloseReason, Shutdown, ShutdownReport};
+use crate::pool::task::Extras;
 use crate::pool::task::cell::TaskCell;
 use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
@@ -115,9 +116,9 @@ impl Pool {
         &self,
         prepared: Call,
         wishes: Wishes,
-        label: Option<Arc<str>>,
+        extras: Extras,
     ) -> Result<Arc<TaskCell>, SubmitError> {
-        self.enqueue_by(Engine::send, prepared, wishes, label)
+        self.enqueue_by(Engine::send, prepared, wishes, extras)
     }
 
     /// As [`enqueue`](Self::enqueue), for whoever then waits for nothing but that task.
@@ -125,9 +126,9 @@ impl Pool {
         &self,
         prepared: Call,
         wishes: Wishes,
-        label: Option<Arc<str>>,
+        extras: Extras,
     ) -> Result<Arc<TaskCell>, SubmitError> {
-        self.enqueue_by(Engine::send_and_wait, prepared, wishes, label)
+        self.enqueue_by(Engine::send_and_wait, prepared, wishes, extras)
     }
 
     fn enqueue_by(
@@ -135,12 +136,12 @@ impl Pool {
         send: fn(&Engine, Command) -> bool,
         prepared: Call,
         wishes: Wishes,
-        label: Option<Arc<str>>,
+        extras: Extras,
     ) -> Result<Arc<TaskCell>, SubmitError> {
         let Call { name, function, arguments } = prepared;
         let id = TaskId(self.next_task.fetch_add(1, Ordering::Relaxed));
         let task = Task::with(id, wishes);
-        let cell = TaskCell::new(id, function, arguments, true, label);
+        let cell = TaskCell::new(id, function, arguments, true, extras);
         let entry = Entry::new(Arc::clone(&cell));
         if send(&self.engine, Command::Submit(task, entry)) {
             Ok(cell)

@@ -58,6 +58,9 @@ byte_enum! {
         /// Supervisor → worker: something that was offered cannot be opened, and nothing more is to
         /// be offered. This is said once.
         OfferRefused = 7,
+        /// Supervisor → worker: [`ExtrasHeader`] of the task or chunk whose frame comes next, with
+        /// its context as payload. Those that have none are sent without.
+        Extras = 8,
         /// Worker → supervisor: [`WorkerHello`](super::hello::WorkerHello).
         WorkerHello = 16,
         /// Worker → supervisor: initialised. [`Ready`].
@@ -114,6 +117,14 @@ pub(crate) struct TaskHeader {
     pub(crate) attempt: u32,
     /// The task begins only if this can be claimed.
     pub(crate) slot: Option<Slot>,
+}
+
+/// What few tasks have beside their arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExtrasHeader {
+    pub(crate) task: TaskId,
+    /// The name of the context's type, if there is a context.
+    pub(crate) context: Option<String>,
 }
 
 /// A task whose arguments are in memory that the parent shares.

@@ -11,6 +11,7 @@ mod builder;
 mod cancel;
 mod closed;
 mod completion;
+mod context;
 mod control;
 mod cooperation;
 mod deadline;

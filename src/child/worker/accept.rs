@@ -29,7 +29,10 @@ pub(super) fn sign(hello: &Hello, claims: Option<&SharedPage>) -> bool {
 
 /// Says that this is a worker for that parent, and whether it takes part in claims: it does if it
 /// can open their page, which is returned.
-pub(super) fn accept(writer: &mut FrameWriter, hello: &Hello) -> io::Result<Option<&'static SharedPage>> {
+pub(super) fn accept(
+    writer: &mut FrameWriter,
+    hello: &Hello,
+) -> io::Result<Option<&'static SharedPage>> {
     let opened = hello.claims.map(SharedPage::open).transpose();
     let no_page = match &opened {
         Ok(Some(_)) => None,

@@ -94,6 +94,7 @@ fn seeds() -> Seeds {
     };
     // What is not known is looked for in a process that is not there.
     let name = |id| (id, (u32::MAX, 5, 4096_u64, 77_u64), 20_u64, LEASE);
+    let extras = ExtrasHeader { task: TaskId(300), context: Some("u8".to_owned()) };
     let header = |function| (300_u64, function, 1_u32, None::<()>);
     Seeds::new("worker")
         .with("nothing", one(frame(Kind::Task, &task(0), &[])))
@@ -101,6 +102,13 @@ fn seeds() -> Seeds {
         .with("total", one(frame(Kind::Task, &task(2), &arguments)))
         .with("chunk", one(frame(Kind::Chunk, &chunk, &items(&[b"one", b"", b"three"]))))
         .with("segment", one(frame(Kind::SegmentTask, &(header(1), name(SEGMENT)), &[])))
+        .with(
+            "extras",
+            stream(
+                CLAIMS,
+                &[frame(Kind::Extras, &extras, b"\x07"), frame(Kind::Task, &task(0), &[])],
+            ),
+        )
         .with(
             "cannot-open",
             stream(
@@ -143,6 +151,7 @@ fn worker(
         memory: None,
         cpu_time: None,
         over_memory: false,
+        extras: None,
         waits_for_resume: false,
         segments,
         entries: Vec::new(),

@@ -6,6 +6,7 @@
 //! fit.
 
 mod choice;
+mod known;
 mod plan;
 mod rehearsal;
 mod sampler;
@@ -13,3 +14,4 @@ mod sampler;
 pub(crate) use self::choice::Choice;
 pub(super) use self::choice::ChoiceState;
 pub use self::choice::{AskedForm, ValueForm};
+pub(crate) use self::known::choice_for;

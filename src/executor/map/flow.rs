@@ -19,7 +19,9 @@ use super::yields::Yields;
 use crate::error::{Cause, ErrorReport, Subject, SubmitError, TaskError};
 use crate::executor::handle::TaskHandle;
 use crate::function::{Function, Registry};
-use crate::pool::task::{Budget, Content, HOLD, Harvest, ItemLimits, Part, UnfinishedChunk};
+use crate::pool::task::{
+    Budget, Content, Extras, HOLD, Harvest, ItemLimits, Part, TaskContext, UnfinishedChunk,
+};
 use crate::pool::{Command, Pool, submit_error};
 
 /// So many inputs are taken before the stream looks at something else.
@@ -31,7 +33,7 @@ const RESULTS_AT_A_TIME: u64 = 8192;
 pub(super) struct Flow<R, S> {
     pool: Arc<Pool>,
     name: &'static str,
-    label: Option<Arc<str>>,
+    extras: Extras,
     function: Result<&'static Function, SubmitError>,
     /// `None` after the last one.
     inputs: Option<S>,
@@ -89,7 +91,7 @@ impl<R, S> Flow<R, S> {
         }
         Self {
             name,
-            label: None,
+            extras: Extras::default(),
             function: function.map(|(_, function)| function),
             inputs: Some(inputs),
             intake: Intake::default(),
@@ -132,8 +134,21 @@ impl<R, S> Flow<R, S> {
     }
 
     pub(super) fn set_label(&mut self, label: Arc<str>) {
-        self.harvest.set_label(Arc::clone(&label));
-        self.label = Some(label);
+        self.extras.label = Some(label);
+        self.harvest.set_extras(self.extras.clone());
+    }
+
+    pub(super) fn set_context<C>(&mut self, context: &C)
+    where
+        C: Serialize + DeserializeOwned + 'static,
+    {
+        match TaskContext::new(context, self.pool.max_payload) {
+            Ok(context) => {
+                self.extras.context = Some(context);
+                self.harvest.set_extras(self.extras.clone());
+            }
+            Err(cause) => self.function = Err(submit_error(self.name, cause)),
+        }
     }
 
     pub(super) fn set_abort_on_drop(&mut self) {
@@ -178,7 +193,8 @@ impl<R, S> Flow<R, S> {
             self.bring_in();
         }
         if self.is_over() {
-            let error = self.take_last_words().map(|error| error.labelled(self.label.as_ref()));
+            let error =
+                self.take_last_words().map(|error| error.labelled(self.extras.label.as_ref()));
             return Poll::Ready(error.map(|error| (self.taken, Err(error))));
         }
         self.rested = self.yielded;
@@ -204,7 +220,7 @@ impl<R, S> Flow<R, S> {
             // meanwhile would be missing to others.
             self.room = PollSemaphore::new(self.pool.queue());
         }
-        Some((number, result.map_err(|error| error.labelled(self.label.as_ref()))))
+        Some((number, result.map_err(|error| error.labelled(self.extras.label.as_ref()))))
     }
 
     pub(super) fn size_hint(&self) -> (usize, Option<usize>)

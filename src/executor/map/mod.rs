@@ -42,7 +42,7 @@ impl ProcessPoolExecutor {
     /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
     /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
     /// [`item_timeout`](Map::item_timeout), [`retries`](Map::retries),
-    /// [`abort_on_drop`](Map::abort_on_drop), [`label`](Map::label),
+    /// [`abort_on_drop`](Map::abort_on_drop), [`label`](Map::label), [`context`](Map::context),
     /// [`with_index`](Map::with_index).
     ///
     /// ```
@@ -255,6 +255,18 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     /// ```
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.flow.set_label(label.into());
+        self
+    }
+
+    /// A value that goes with each item; see
+    /// [`TaskBuilder::context`](crate::TaskBuilder::context). It is encoded once, and sent with
+    /// each chunk. One that cannot be encoded is the error of every item. Default: none.
+    #[expect(clippy::needless_pass_by_value, reason = "it is the map's from now on")]
+    pub fn context<C>(mut self, value: C) -> Self
+    where
+        C: Serialize + DeserializeOwned + 'static,
+    {
+        self.flow.set_context(&value);
         self
     }
 

@@ -124,9 +124,9 @@ impl Supervisor {
         }
         let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
         let slot = claim.as_ref().map(Claim::slot);
-        let arguments = entry.cell().send(worker, attempt, claim);
-        if let (Some(arguments), Some(outlet)) = (arguments, &link.outlet) {
-            match entry.put(outlet, attempt, slot, arguments) {
+        let sending = entry.cell().send(worker, attempt, claim);
+        if let (Some(sending), Some(outlet)) = (sending, &link.outlet) {
+            match entry.put(outlet, attempt, slot, sending) {
                 Ok(()) if self.unwritten.last() == Some(&worker) => {}
                 Ok(()) => self.unwritten.push(worker),
                 // Not reached: the header is small and the arguments were measured.

@@ -15,6 +15,7 @@ use crate::error::{Cause, ErrorReport, Subject, TaskError};
 use crate::function::Registry;
 use crate::memory::Payload;
 use crate::memory::page::{Asked, Claim, Revocation};
+use crate::pool::task::extras::{Extras, ExtrasFrame};
 use crate::pool::task::progress::{Progress, Reports};
 use crate::pool::task::waiters::Waiters;
 use crate::wire::message::Slot;
@@ -89,8 +90,13 @@ struct Watchers {
     reports: Reports,
     /// Who waits for its begin.
     starters: Waiters,
-    /// What the user calls it.
-    label: Option<Arc<str>>,
+    extras: Extras,
+}
+
+/// What its worker is sent of a task.
+pub(crate) struct Sending {
+    pub(crate) arguments: Payload,
+    pub(crate) extras: Option<Box<ExtrasFrame>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,7 +114,7 @@ impl CellState {
     }
 
     fn label(&self) -> Option<Arc<str>> {
-        self.watchers.as_ref()?.label.clone()
+        self.watchers.as_ref()?.extras.label.clone()
     }
 
     fn is_done(&self) -> bool {
@@ -142,11 +148,11 @@ impl TaskCell {
         function: u32,
         arguments: Payload,
         has_place: bool,
-        label: Option<Arc<str>>,
+        extras: Extras,
     ) -> Arc<Self> {
-        let is_labelled = label.is_some();
+        let is_labelled = extras.label.is_some();
         let watchers =
-            label.map(|label| Box::new(Watchers { label: Some(label), ..Watchers::default() }));
+            (!extras.is_empty()).then(|| Box::new(Watchers { extras, ..Watchers::default() }));
         let state = CellState {
             content: Ok(arguments),
             waker: None,
@@ -216,14 +222,20 @@ impl TaskCell {
         had_one
     }
 
-    /// The supervisor sends the task; returns the arguments, unless it has been cancelled in the
+    /// What it has beside its arguments.
+    pub(crate) fn extras(&self) -> Extras {
+        let state = self.state.lock();
+        state.watchers.as_ref().map(|watchers| watchers.extras.clone()).unwrap_or_default()
+    }
+
+    /// The supervisor sends the task; returns what is sent, unless it has been cancelled in the
     /// meantime. The claim is kept until it is [taken](Self::take_claim).
     pub(crate) fn send(
         &self,
         worker: WorkerId,
         attempt: u32,
         claim: Option<Claim>,
-    ) -> Option<Payload> {
+    ) -> Option<Sending> {
         let mut state = self.state.lock();
         let before = std::mem::replace(&mut state.claim, claim);
         let arguments = match &state.content {
@@ -231,12 +243,15 @@ impl TaskCell {
             _ => None,
         };
         state.worker = worker;
-        if arguments.is_some() {
+        let sending = arguments.map(|arguments| {
             state.stage = TaskStage::Sent;
             state.attempt = attempt;
-        }
+            let watchers = state.watchers.as_ref();
+            let extras = watchers.and_then(|watchers| watchers.extras.frame(self.id));
+            Sending { arguments, extras }
+        });
         drop((state, before));
-        arguments
+        sending
     }
 
     /// The worker in whose hands the task is, and at which attempt.

@@ -26,6 +26,7 @@ use crate::memory::Payload;
 use crate::memory::page::Entries;
 use crate::pool::task::budget::{Budget, Gauge, Portion};
 use crate::pool::task::cell::{Resolution, TaskCell};
+use crate::pool::task::extras::Extras;
 use crate::wire::item::{split_entry, split_item};
 use crate::wire::message::ChunkReplyHeader;
 
@@ -57,8 +58,8 @@ pub(crate) struct ItemLimits {
 
 struct HarvestState {
     limits: ItemLimits,
-    /// What the user calls its items.
-    label: Option<Arc<str>>,
+    /// What each chunk has beside its arguments.
+    extras: Extras,
     budget: Budget,
     /// Those that are not over.
     chunks: BTreeMap<TaskId, Chunk>,
@@ -167,7 +168,7 @@ impl Harvest {
     pub(crate) fn new(function: u32, budget: Budget) -> Arc<Self> {
         let state = HarvestState {
             limits: ItemLimits::default(),
-            label: None,
+            extras: Extras::default(),
             budget,
             chunks: BTreeMap::new(),
             withheld: BTreeSet::new(),
@@ -199,8 +200,8 @@ impl Harvest {
         change(&mut self.state.lock().limits);
     }
 
-    pub(crate) fn set_label(&self, label: Arc<str>) {
-        self.state.lock().label = Some(label);
+    pub(crate) fn set_extras(&self, extras: Extras) {
+        self.state.lock().extras = extras;
     }
 
     pub(crate) fn set_budget(&self, budget: Budget) {
@@ -216,7 +217,7 @@ impl Harvest {
         items: Payload,
     ) -> Arc<TaskCell> {
         let mut state = self.state.lock();
-        let cell = TaskCell::new(task, self.function, items, true, state.label.clone());
+        let cell = TaskCell::new(task, self.function, items, true, state.extras.clone());
         self.insert(&mut state, (first, count), cell)
     }
 
@@ -360,7 +361,7 @@ impl Harvest {
         let Some(chunk) = state.chunks.get_mut(&task) else { return Vec::new() };
         // Its first item has begun, whatever the worker says; so no part has the name of the whole.
         let (first, name, count, keep) = (chunk.first, chunk.name, chunk.count, keep.max(1));
-        let (items, label) = (chunk.cell.arguments(), chunk.cell.label());
+        let (items, extras) = (chunk.cell.arguments(), chunk.cell.extras());
         chunk.count = count.min(keep);
         // In two, so that a chunk that turns out to be slow is soon with many workers, and what is
         // sent again and again gets less each time.
@@ -372,7 +373,7 @@ impl Harvest {
                 let task = TaskId(name.0 + u64::from(begin));
                 let first = first + u64::from(begin);
                 let items = slice_items(&items, begin, end);
-                let cell = TaskCell::new(task, self.function, items, false, label.clone());
+                let cell = TaskCell::new(task, self.function, items, false, extras.clone());
                 let cell = self.insert(&mut state, (first, end - begin), cell);
                 Division { task, begin, end, cell }
             })

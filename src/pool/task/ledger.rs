@@ -9,7 +9,7 @@ use crate::base::{IdHasher, TaskId};
 use crate::error::{Cause, TaskError};
 use crate::memory::Payload;
 use crate::parent::Outlet;
-use crate::pool::task::cell::{Resolution, TaskCell};
+use crate::pool::task::cell::{Resolution, Sending, TaskCell};
 use crate::pool::task::harvest::{Harvest, ItemRange};
 use crate::wire::message::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
 
@@ -38,15 +38,20 @@ impl Entry {
         self.harvest.as_ref()
     }
 
-    /// Puts the frame of a task into a worker's outlet.
+    /// Puts the frame of a task into a worker's outlet, and before it what it has beside its
+    /// arguments.
     pub(crate) fn put(
         &self,
         outlet: &Outlet,
         attempt: u32,
         slot: Option<Slot>,
-        arguments: Payload,
+        Sending { arguments, extras }: Sending,
     ) -> io::Result<()> {
         let (task, function) = (self.cell.id(), self.cell.function());
+        if let Some(extras) = extras {
+            let (header, payload) = *extras;
+            outlet.put(Kind::Extras, &header, payload)?;
+        }
         if let Some(harvest) = &self.harvest {
             let ItemRange { skipped, count, credit } = harvest.range(task);
             let header = ChunkHeader { task, function, attempt, skipped, count, credit, slot };
@@ -160,6 +165,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::task::Extras;
 
     impl Ledger {
         pub(crate) fn is_empty(&self) -> bool {
@@ -168,7 +174,7 @@ mod tests {
     }
 
     fn entry(id: u64) -> Entry {
-        Entry::new(TaskCell::new(TaskId(id), 0, Payload::default(), true, None))
+        Entry::new(TaskCell::new(TaskId(id), 0, Payload::default(), true, Extras::default()))
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod budget;
 pub(super) mod cell;
+mod extras;
 pub(super) mod harvest;
 pub(super) mod ledger;
 mod progress;
@@ -10,6 +11,7 @@ mod waiters;
 pub(crate) use self::budget::{Budget, HOLD};
 pub use self::cell::TaskStatus;
 pub(crate) use self::cell::{Cancellation, TaskCell};
+pub(crate) use self::extras::{Extras, TaskContext};
 #[cfg(test)]
 pub(crate) use self::harvest::Receipt;
 pub(crate) use self::harvest::{Content, Harvest, ItemLimits, Part, UnfinishedChunk};

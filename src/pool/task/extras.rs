@@ -1,0 +1,57 @@
+//! What few tasks have beside their arguments. It is kept where those of them have more who are
+//! watched, and sent in a frame of its own before that of the task, so all others pay nothing.
+
+use std::any::type_name;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::base::TaskId;
+use crate::codec::choice_for;
+use crate::error::Cause;
+use crate::memory::Payload;
+use crate::wire::message::ExtrasHeader;
+
+/// See the [module](self).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extras {
+    /// What the user calls it.
+    pub(crate) label: Option<Arc<str>>,
+    pub(crate) context: Option<Arc<TaskContext>>,
+}
+
+/// A value that goes with a task.
+#[derive(Debug)]
+pub(crate) struct TaskContext {
+    type_name: &'static str,
+    bytes: Payload,
+}
+
+/// The frame that comes before that of the task.
+pub(crate) type ExtrasFrame = (ExtrasHeader, Payload);
+
+impl Extras {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.label.is_none() && self.context.is_none()
+    }
+
+    /// What its worker is told, if anything.
+    pub(crate) fn frame(&self, task: TaskId) -> Option<Box<ExtrasFrame>> {
+        let TaskContext { type_name, bytes } = &**self.context.as_ref()?;
+        let header = ExtrasHeader { task, context: Some((*type_name).to_owned()) };
+        Some(Box::new((header, bytes.clone())))
+    }
+}
+
+impl TaskContext {
+    /// Encodes one that may take up to `limit` bytes.
+    pub(crate) fn new<T>(value: &T, limit: usize) -> Result<Arc<Self>, Cause>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let bytes = Payload::encode(value, limit, choice_for::<T>());
+        let bytes = bytes.map_err(|error| Cause::encoding_context(&error))?;
+        Ok(Arc::new(Self { type_name: type_name::<T>(), bytes }))
+    }
+}
