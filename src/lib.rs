@@ -110,6 +110,7 @@
 //! | have a task change memory where it is | [`SharedSliceMut`] |
 //! | let several pools share a fork server and what it has preloaded | [`ForkServer`], [`Builder::fork_server`] |
 //! | choose where workers come from | [Start methods](guide::start_methods) |
+//! | have logs, figures, probes and limits | [In production](guide::in_production) |
 //! | run it in a container, a systemd unit, Kubernetes | [Deploying](guide::deploying) |
 //! | test what uses a pool, or runs in one | [Testing](guide::testing) |
 //! | know what may be an argument or a result, and how it is sent | [Values](guide::values), [`value_forms`] |
@@ -252,6 +253,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/guide/testing.md")]
     pub mod testing {}
+
+    #[doc = include_str!("../docs/guide/in_production.md")]
+    pub mod in_production {}
 
     #[doc = include_str!("../docs/guide/deploying.md")]
     pub mod deploying {}

@@ -5,3 +5,7 @@
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/choosing.md")]
 struct Choosing;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/in_production.md")]
+struct InProduction;
