@@ -1,8 +1,8 @@
 //! The process pool for tokio: await ordinary Rust functions that run in child processes.
 //!
-//! A service awaits `pool.run(f, args)`, and `f` runs in a child process, on another core, where a
-//! panic, a segfault, a leak or an endless loop cannot hurt the service. It is the counterpart of
-//! Python's `concurrent.futures.ProcessPoolExecutor`, written for async Rust.
+//! A service awaits `pool.run(f, args)`, and `f` runs in a child process, on another core. There a
+//! panic, a segfault, a leak or an endless loop cannot hurt the service. The pool is the counterpart
+//! of Python's `concurrent.futures.ProcessPoolExecutor`, written for async Rust.
 //!
 //! ```
 //! use futures::StreamExt;
@@ -12,16 +12,16 @@
 //!     (2..).take_while(|d| d * d <= n).find(|d| n % d == 0)
 //! }
 //!
-//! procpool::register!(smallest_factor); // names the functions a worker may run
+//! procpool::register!(smallest_factor); // what a worker may run
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     procpool::init(); // a worker stops here and never returns
-//!     tokio_main()
+//!     run()
 //! }
 //!
 //! #[tokio::main]
-//! async fn tokio_main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let pool = ProcessPoolExecutor::new()?; // up to as many workers as this process has CPUs
+//! async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//!     let pool = ProcessPoolExecutor::new()?; // up to a worker per CPU
 //!     assert_eq!(pool.run(smallest_factor, 62_710_561).await?, Some(7_919));
 //!
 //!     let mut handles = Vec::new();
@@ -40,44 +40,45 @@
 //! # What is promised
 //!
 //! 1. Every task resolves exactly once, whatever dies and whenever. No handle hangs.
-//! 2. A task is begun at most once, unless [`retries`](TaskBuilder::retries) are asked for. One
-//!    that had provably not begun when its worker died is given to another worker.
-//! 3. A death is one task's business: it fails with pid, exit code or signal, and the last lines
-//!    that the task itself printed; the worker is replaced. What other tasks printed there is in
-//!    no error's text, and is kept for whoever runs the pool. [`OnWorkerDeath::Break`] gives
-//!    Python's meaning instead.
-//! 4. A panic costs nothing but its task: message, location and backtrace come back, and the worker
-//!    lives. So does it after values that cannot be encoded or decoded, or are too large. Where
-//!    Rust aborts at a panic (with `panic = "abort"`, or in a function that C calls) it costs the
-//!    worker, too. The task is told of the panic; only an item of a
-//!    [`map`](ProcessPoolExecutor::map) that runs with others is told of the death.
-//! 5. First in, first out, and no head-of-line blocking. Quick tasks are sent ahead to busy
-//!    workers, and are taken back if one turns out to be long: nobody notices.
+//! 2. A task is begun at most once, unless [`retries`](TaskBuilder::retries) are asked for. If its
+//!    worker dies and the task has provably not begun, another worker gets it.
+//! 3. A death is one task's business. The task that ran fails, and the worker is replaced. The
+//!    error has the pid, the exit code or signal, and the last lines that this task printed. What
+//!    other tasks printed is in no error's text; it is kept for whoever runs the pool.
+//!    ([`OnWorkerDeath::Break`] breaks the pool instead, as Python does.)
+//! 4. A panic costs its task and nothing else. The error has the message, the location and the
+//!    backtrace, and the worker lives. The worker also survives values that cannot be encoded or
+//!    decoded, and values that are too large. Where Rust aborts at a panic (with `panic = "abort"`,
+//!    or in a function that C calls), the worker is lost, too; the task is still told of the panic,
+//!    except for an item of a [`map`](ProcessPoolExecutor::map) that runs with others, which is
+//!    told of the death.
+//! 5. First in, first out, and no task waits behind a long one while a worker is idle. Quick tasks
+//!    are sent ahead to busy workers. They are taken back if the running task turns out to be long.
 //! 6. Bounded by default: the queue has a capacity, and streams are lazy.
-//! 7. No orphans and no zombies: when the parent goes, even by SIGKILL, every worker goes at once,
-//!    and with a worker goes all of its process group; also in [the first process of a
+//! 7. No orphans and no zombies. When the parent ends, even by SIGKILL, every worker ends at once,
+//!    and all of its process group with it. The same holds in [the first process of a
 //!    container](guide::start_methods#the-first-process-of-a-container).
 //! 8. A task may print, by whatever means; see [`WorkerOutput`].
-//! 9. Ctrl-C belongs to the parent: workers are in their own process groups. One that gets SIGTERM
-//!    from somebody else than its pool [finishes its task
+//! 9. Ctrl-C belongs to the parent: workers are in their own process groups. A worker that gets
+//!    SIGTERM from anybody but its pool [finishes its task
 //!    first](guide::start_methods#signals-and-the-terminal).
-//! 10. Nothing blocks the runtime, and the pool works on current-thread, multi-threaded and
+//! 10. Nothing blocks the runtime. The pool works on current-thread, multi-threaded and
 //!     paused-clock runtimes.
 //!
-//! These are promises of pools. A [`Process`] is yours: one that is [spawned](Process::spawn) for
-//! its result, or is a [daemon](ProcessBuilder::daemon), ends with its parent, and any other lives
-//! on. However it ends, its handles are told, and it leaves no zombie.
+//! These are promises of pools. A [`Process`] is yours to end. It ends with its parent if it was
+//! [spawned](Process::spawn) for its result, or is a [daemon](ProcessBuilder::daemon); any other
+//! lives on. However a process ends, its handles are told, and it leaves no zombie.
 //!
 //! # The three lines to remember
 //!
 //! * [`register!`] names the functions that workers, or a [`Process`], may run; [`task!`] does so
 //!   in place.
-//! * [`init`] is the first statement of `main`: all of these are further processes of the same
-//!   program. A separate worker program calls [`worker_main`] instead.
+//! * [`init`] is the first statement of `main`. A worker is a further process of the same program,
+//!   and so is a `Process`. (A separate worker program calls [`worker_main`] instead.)
 //! * [`test_support!`] is written once in each test binary that uses pools or processes.
 //!
-//! A worker is another process, and shares no variables with this one: a global that `main` has set
-//! is not set there. What a task needs comes by its arguments, or is made in each worker by an
+//! A worker is another process, and shares no variables with this one. A global that `main` has set
+//! is not set there. Pass what a task needs as arguments, or make it in each worker by an
 //! [`initializer`](Builder::initializer).
 //!
 //! Arguments and results are serde types that own what they hold: `String`, not `&str`.
@@ -91,7 +92,7 @@
 //! | run one function and await it | [`ProcessPoolExecutor::run`] |
 //! | submit now and await later, ask, cancel | [`ProcessPoolExecutor::submit`], [`TaskHandle`] |
 //! | never wait for a full queue | [`ProcessPoolExecutor::try_submit`] |
-//! | do so from a thread outside of the runtime | [`ProcessPoolExecutor::blocking_run`] |
+//! | run one from a thread outside of the runtime | [`ProcessPoolExecutor::blocking_run`] |
 //! | limit running time, retry after deaths | [`ProcessPoolExecutor::task`] |
 //! | say in errors and events what a task is | [`TaskBuilder::label`], [`Map::label`] |
 //! | run over many inputs, in their order or not | [`ProcessPoolExecutor::map`], [`Map`] |
@@ -110,19 +111,19 @@
 //! | have a task change memory where it is | [`SharedSliceMut`] |
 //! | let several pools share a fork server and what it has preloaded | [`ForkServer`], [`Builder::fork_server`] |
 //! | choose where workers come from | [Start methods](guide::start_methods) |
-//! | have logs, figures, probes and limits | [In production](guide::in_production) |
-//! | run it in a container, a systemd unit, Kubernetes | [Deploying](guide::deploying) |
-//! | test what uses a pool, or runs in one | [Testing](guide::testing) |
+//! | give a service logs, figures, probes and limits | [In production](guide::in_production) |
+//! | run a service in a container, a systemd unit, Kubernetes | [Deploying](guide::deploying) |
+//! | test a function, or a program with a pool | [Testing](guide::testing) |
 //! | know what may be an argument or a result, and how it is sent | [Values](guide::values), [`value_forms`] |
 //! | have pools in a library for Python, Node or C | [Embedding](guide::embedding) |
 //! | know what a task costs, and make it cost less | [Performance](guide::performance) |
 //! | collect something from each worker | [`Builder::exit_hook`], [`state`] |
-//! | read its settings from a file | [`Settings`], [`Builder::settings`] |
-//! | know whether it serves, for a probe | [`ProcessPoolExecutor::health`] |
-//! | see how it stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
-//! | know when it is over, and why | [`ProcessPoolExecutor::closed`] |
-//! | break it for a reason of your own | [`ProcessPoolExecutor::abort`] |
-//! | end in good order | [`ProcessPoolExecutor::shutdown_with`] |
+//! | read the settings of a pool from a file | [`Settings`], [`Builder::settings`] |
+//! | know whether a pool serves, for a probe | [`ProcessPoolExecutor::health`] |
+//! | see how a pool stands, and what happens | [`ProcessPoolExecutor::stats`], [`ProcessPoolExecutor::events`] |
+//! | know when a pool is over, and why | [`ProcessPoolExecutor::closed`] |
+//! | break a pool for a reason of your own | [`ProcessPoolExecutor::abort`] |
+//! | end a pool in good order | [`ProcessPoolExecutor::shutdown_with`] |
 //! | run one function in a process of its own, for its result | [`Process::spawn`] |
 //! | start a process, signal it, join it, as in Python | [`Process`] |
 //! | talk to a process by pipes | [`ProcessStdio::Piped`], [`Process::take_stdout`] |
@@ -134,34 +135,36 @@
 //!
 //! # Features
 //!
-//! `tracing` (off by default) emits events by the crate of that name, at level `DEBUG` for workers
-//! that start, become ready, fail to start, leave or die, and for fork servers, at level `WARN` for
-//! what somebody should know, for example a shutdown that waits, and at level `ERROR` for panics in
-//! callbacks and in handlers of worker output. Without it the last two are printed to standard
-//! error.
+//! All are off by default.
 //!
-//! `fastrand2`, `rand09` and `rand010` (off by default) each add the function of that name to
-//! [`reseed`], for the versions 2 of fastrand, 0.9 and 0.10 of rand.
-//!
-//! `sandbox` (off by default) adds [`Builder::sandbox`], which takes files, network and other
-//! processes from tasks, on Linux (6.2 or later).
+//! * `tracing` emits events by the crate of that name. Level `DEBUG` is for workers that start,
+//!   become ready, fail to start, leave or die, and for fork servers. Level `WARN` is for what
+//!   somebody should know, for example a shutdown that waits. Level `ERROR` is for panics in
+//!   callbacks and in handlers of worker output. Without this feature, warnings and errors are
+//!   printed to standard error.
+//! * `sandbox` adds [`Builder::sandbox`], which takes files, network and other processes from tasks,
+//!   on Linux 6.2 or later.
+//! * `fastrand2`, `rand09` and `rand010` each add the function of that name to [`reseed`], for the
+//!   versions 2 of fastrand, 0.9 and 0.10 of rand.
 //!
 //! # When not to use it
 //!
-//! Arguments and results are encoded and cross a pipe (but for [`SharedSlice`]), and a round trip
-//! costs two process switches, some ten microseconds. Where the code is trusted not to crash, hang
-//! or leak, [`tokio::task::spawn_blocking`] or rayon share memory and are cheaper. A process is the
-//! better choice for code that may take the service down (parsers in C, plugins), that must be
-//! killed when it takes too long (threads cannot be), or that wants an address space or an
-//! allocator of its own. A chapter on [choosing](guide::choosing) compares them, with numbers and
-//! cases, and pools with single processes.
+//! Arguments and results are encoded and cross a pipe (unless they are in a [`SharedSlice`]). A
+//! round trip costs two process switches, some ten microseconds. Threads share memory and are
+//! cheaper: where you trust the code not to crash, hang or leak, use
+//! [`tokio::task::spawn_blocking`] or rayon.
+//!
+//! A process is the better choice for three kinds of code: code that may take the service down,
+//! like parsers in C and plugins; code that must be killed when it takes too long, as no thread can
+//! be; and code that wants an address space or an allocator of its own. The chapter on
+//! [choosing](guide::choosing) compares them, with numbers and cases. It also compares pools with
+//! single processes.
 //!
 //! # Platforms
 //!
 //! Linux is supported in full; [`StartMethod::ForkServer`] needs Linux 5.3 or later. Other Unix
-//! systems lack the shared page by which tasks are taken back from workers, so nothing is sent
-//! ahead there, and [`SharedSlice`] cannot be made; they are not tested yet. Windows is not
-//! supported yet.
+//! systems are not tested yet. They lack the shared page by which tasks are taken back from workers,
+//! so nothing is sent ahead there, and no [`SharedSlice`] can be made. Windows is not supported yet.
 #![deny(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
