@@ -1,8 +1,8 @@
 //! The process pool for tokio: await ordinary Rust functions that run in child processes.
 //!
 //! A service awaits `pool.run(f, args)`, and `f` runs in a child process, on another core. There a
-//! panic, a segfault, a leak or an endless loop cannot hurt the service. The pool is the counterpart
-//! of Python's `concurrent.futures.ProcessPoolExecutor`, written for async Rust.
+//! panic, a segfault, a leak or an endless loop cannot hurt the service. The pool is the
+//! counterpart of Python's `concurrent.futures.ProcessPoolExecutor`, written for async Rust.
 //!
 //! ```
 //! use futures::StreamExt;
@@ -142,8 +142,8 @@
 //!   somebody should know, for example a shutdown that waits. Level `ERROR` is for panics in
 //!   callbacks and in handlers of worker output. Without this feature, warnings and errors are
 //!   printed to standard error.
-//! * `sandbox` adds [`Builder::sandbox`], which takes files, network and other processes from tasks,
-//!   on Linux 6.2 or later.
+//! * `sandbox` adds [`Builder::sandbox`], which takes files, network and other processes from
+//!   tasks, on Linux 6.2 or later.
 //! * `fastrand2`, `rand09` and `rand010` each add the function of that name to [`reseed`], for the
 //!   versions 2 of fastrand, 0.9 and 0.10 of rand.
 //!
@@ -163,8 +163,9 @@
 //! # Platforms
 //!
 //! Linux is supported in full; [`StartMethod::ForkServer`] needs Linux 5.3 or later. Other Unix
-//! systems are not tested yet. They lack the shared page by which tasks are taken back from workers,
-//! so nothing is sent ahead there, and no [`SharedSlice`] can be made. Windows is not supported yet.
+//! systems are not tested yet. They lack the shared page by which tasks are taken back from
+//! workers, so nothing is sent ahead there, and no [`SharedSlice`] can be made. Windows is not
+//! supported yet.
 #![deny(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
