@@ -11,8 +11,9 @@ use crate::pool::{Configuration, OnWorkerDeath};
 use crate::sandbox::Sandbox;
 
 impl ProcessPoolExecutor {
-    /// A pool with the default settings: as many workers as this process may use CPUs, started when
-    /// there is work for them.
+    /// A pool with the [default settings](Builder#all-settings-and-their-defaults). It has up to
+    /// one worker for each CPU that this process may use, and starts a worker when there is work
+    /// for it.
     ///
     /// # Errors
     ///
@@ -45,8 +46,8 @@ impl ProcessPoolExecutor {
 /// # }
 /// ```
 ///
-/// What is nothing by default takes `None`, too: so a setting that a builder has is taken back in
-/// its clone.
+/// A setting whose default is "none" or "no limit" takes `None`, too. So a clone of a builder can
+/// take back what the builder has set.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -115,63 +116,65 @@ pub struct Builder {
 ///
 /// How many there are, and when one leaves or is replaced.
 impl Builder {
-    /// The most workers at a time, and so the most tasks. They are started when there is work for
-    /// them; [`resize`](ProcessPoolExecutor::resize) changes the number later. While some of them
-    /// are replaced there may be a few [more processes](Self::surge).
+    /// The most workers at a time. As many tasks run at a time, at most. A worker is started when
+    /// there is work for it. [`resize`](ProcessPoolExecutor::resize) changes the number later.
+    /// While workers are replaced there may be a few [more processes](Self::surge).
     ///
-    /// Default: the number of CPUs that this process may use, its affinity mask and cgroup quota
-    /// counted ([`std::thread::available_parallelism`]). Zero is an error; on Windows, which cannot
-    /// wait for more processes at once, so are more than 61.
+    /// Default: the number of CPUs that this process may use, by its affinity mask and its cgroup's
+    /// quota ([`std::thread::available_parallelism`]). Zero is an error. On Windows more than 61 is
+    /// an error, too, as it cannot wait for more processes at once.
     pub fn max_workers(mut self, count: impl Into<Option<usize>>) -> Self {
         self.settings.max_workers = count.into();
         self
     }
 
-    /// This many workers are started when the pool is built, and kept: one that dies is replaced
-    /// without waiting for a task. Default: 0, so that a pool that is not used costs nothing. More
+    /// How many workers are started when the pool is built, and kept. One that dies is replaced at
+    /// once, even if no task waits. Default: 0, so that a pool that is not used costs nothing. More
     /// than `max_workers` is an error.
     pub fn min_workers(mut self, count: usize) -> Self {
         self.settings.min_workers = count;
         self
     }
 
-    /// A worker that has had no task for this long leaves, unless only
-    /// [`min_workers`](Self::min_workers) are left. Default: never, as in Python: a start costs
+    /// A worker leaves when it has had no task for this long. The last
+    /// [`min_workers`](Self::min_workers) stay. Default: never, as in Python, because a start costs
     /// more than an idle worker does.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.idle_timeout = limit.into();
         self
     }
 
-    /// A worker is replaced after it has run this many tasks: a bound on what leaks in them can do.
-    /// Default: never. Zero is an error. It is Python's parameter of this name, but no task is ever
-    /// lost by it, and none is delayed if workers live longer than they take to start: a
-    /// [successor](Self::surge) is ready by then. If several workers are used up at the same time
-    /// some are replaced a few tasks earlier.
+    /// A worker is replaced after it has run this many tasks. This bounds what a leak can take.
+    /// Default: never. Zero is an error.
     ///
-    /// An input of a [`map`](ProcessPoolExecutor::map) is a task here, too, unless you set a
-    /// [`chunksize`](crate::Map::chunksize): then a chunk is one.
+    /// It is Python's parameter of this name, but no task is ever lost by it. No task is delayed
+    /// either, if workers live longer than they take to start, as a [successor](Self::surge) is
+    /// ready by then. If several workers are used up at the same time, some are replaced a few
+    /// tasks earlier.
+    ///
+    /// An input of a [`map`](ProcessPoolExecutor::map) counts as a task. If you set a
+    /// [`chunksize`](crate::Map::chunksize), a chunk counts as one.
     pub fn max_tasks_per_child(mut self, tasks: impl Into<Option<u64>>) -> Self {
         self.settings.launch.max_tasks_per_child = tasks.into();
         self
     }
 
-    /// A worker that has more bytes of memory in use when a task ends than this is replaced; it
-    /// begins no other task before. Default: no limit.
+    /// A worker is replaced if it has more than this many bytes of memory in use when a task ends.
+    /// It begins no other task before it leaves. Default: no limit.
     ///
-    /// It is looked at after each task, which costs about a microsecond. Memory that a task frees
-    /// before it ends is not seen, nor are its arguments and its result; for that there is
-    /// [`hard_memory_limit`](Self::hard_memory_limit). Only on Linux. What a forked worker has in
-    /// common with the server from the start does not count.
+    /// The memory is measured after each task, which costs about a microsecond. Memory that a task
+    /// frees before it ends does not count, nor do its arguments and its result. A limit for those
+    /// is [`hard_memory_limit`](Self::hard_memory_limit). What a forked worker shares with its fork
+    /// server does not count either. Only on Linux.
     pub fn max_memory_per_child(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.settings.launch.max_memory_per_child = bytes.into();
         self
     }
 
-    /// A worker is replaced when it has lived for so long, its start included: a bound on what
-    /// grows old with it, such as connections, caches, or a library's leaks. It goes on with tasks
-    /// until its [successor](Self::surge) is ready, finishes the one that runs, and leaves. Zero is
-    /// an error. Default: never.
+    /// A worker is replaced when it has lived this long, its start included. This bounds what grows
+    /// with age, such as caches, connections, or a library's leaks. The worker goes on with tasks
+    /// until its [successor](Self::surge) is ready; then it finishes its task and leaves. Default:
+    /// never. Zero is an error.
     ///
     /// ```
     /// # fn main() -> Result<(), procpool::BuildError> {
@@ -190,20 +193,18 @@ impl Builder {
         self
     }
 
-    /// How many more processes than [`max_workers`](Self::max_workers) there may be for a moment
-    /// while workers are replaced: by [number of tasks](Self::max_tasks_per_child),
+    /// How many processes there may be beyond [`max_workers`](Self::max_workers) while workers are
+    /// replaced. Default: 1. Workers are replaced by [number of tasks](Self::max_tasks_per_child),
     /// [memory](Self::max_memory_per_child), [age](Self::max_age) or
-    /// [`recycle`](ProcessPoolExecutor::recycle). Default: 1. It is what Kubernetes calls so in a
-    /// rolling update.
+    /// [`recycle`](ProcessPoolExecutor::recycle). The word is that of a rolling update in
+    /// Kubernetes.
     ///
-    /// So many successors start while those that they replace go on with tasks. A successor gets
-    /// none before one of those has left, so there are never more than `max_workers` tasks at a
-    /// time. With a larger surge many workers are replaced sooner, and more memory is taken
-    /// meanwhile.
+    /// This many successors start at a time, while the old workers go on with tasks. A successor
+    /// gets no task before an old worker has left, so there are never more than `max_workers` tasks
+    /// at a time. A larger surge replaces many workers sooner, and takes more memory meanwhile.
     ///
-    /// With zero a worker leaves first, and its successor starts afterwards, when there is work for
-    /// it; tasks may wait for that as long as a start and the
-    /// [initializer](Self::initializer) take.
+    /// With zero, a worker leaves first. Its successor starts afterwards, when there is work for
+    /// it. Tasks may wait for that start and for the [initializer](Self::initializer).
     ///
     /// ```
     /// # fn main() -> Result<(), procpool::BuildError> {
@@ -225,51 +226,53 @@ impl Builder {
 ///
 /// How many may wait, how long one may run, and how its values travel.
 impl Builder {
-    /// How many tasks may wait to begin. When so many do, `submit` waits and `try_submit` refuses.
+    /// How many tasks may wait to begin. When the queue is full, `submit` waits and `try_submit`
+    /// refuses.
     ///
-    /// Default: 10,000, enough to keep any number of cores busy, and little memory if the arguments
-    /// are small. Zero is an error. With large arguments choose less, as each waiting task holds
-    /// its own.
+    /// Default: 10,000. That keeps any number of cores busy, and takes little memory if arguments
+    /// are small. Each waiting task holds its arguments, so choose less if they are large. Zero is
+    /// an error.
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.settings.queue_capacity = tasks;
         self
     }
 
-    /// The [timeout](crate::TaskBuilder::timeout) of tasks that do not set one themselves;
+    /// The [timeout](crate::TaskBuilder::timeout) of tasks that do not set one themselves.
     /// `timeout(None)` exempts a task. Default: none, as only you know how long is too long.
     ///
-    /// In a [`map`](ProcessPoolExecutor::map) it is that of each item; see
+    /// In a [`map`](ProcessPoolExecutor::map) it is the timeout of each item; see
     /// [`item_timeout`](crate::Map::item_timeout).
     pub fn default_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.default_timeout = limit.into();
         self
     }
 
-    /// The most bytes that the arguments or the result of a task may take when they are encoded.
-    /// What is larger fails alone, with [`is_too_large`](crate::TaskError::is_too_large). Default:
-    /// 1 GiB, so that a mistake ends in an error before it ends the memory. The most is a little
-    /// less than 4 GiB, and more is taken as that.
+    /// The most bytes that the arguments or the result of a task may take when they are encoded. A
+    /// task with more fails with [`is_too_large`](crate::TaskError::is_too_large), and no other
+    /// task does. Default: 1 GiB, so that a mistake ends in an error before it uses up the memory.
+    /// The highest value is a little less than 4 GiB; more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.settings.launch.max_payload = bytes.min(Configuration::MAX_PAYLOAD);
         self
     }
 
-    /// How many bytes of memory the pool may share with its workers, so that large arguments and
-    /// results need not go through pipes: so many for arguments, and for the results of each worker
-    /// half of that. It takes only what is needed, and keeps that to use it again. What was not
-    /// needed for a second or two is given back, as soon as there is something else to do; a pool
-    /// that is idle stays asleep. What is larger, or finds no room because too many others are on
-    /// their way, goes through a pipe, which is slower. Zero turns it off.
+    /// Upper bound on shared memory for large arguments and results: this many bytes for all
+    /// arguments, plus half as many for the results of each worker. Zero turns it off.
     ///
-    /// Default: 256 MiB, or less where the control group of this process has a limit of memory, as
-    /// most containers have. Then all that is shared with [`max_workers`](Self::max_workers) takes
-    /// an eighth at most of the limit that there was when the pool was built.
+    /// The pool takes only what it needs, and keeps it for the next values. It gives back what was
+    /// not needed for a second or two, at the next thing that it does; an idle pool stays asleep. A
+    /// value that finds no room goes through a pipe, which is slower.
     ///
-    /// Arguments and results are shared if they take more than 128 KiB. A parameter of the type
-    /// `bytes::Bytes` that is most of that is not even copied in the worker. So far only on Linux,
-    /// and not with workers whose initializer has limited their address space or their
-    /// descriptors. One that cannot open what the pool shares, as it runs as another user or in a
-    /// sandbox, has it sent over a socket.
+    /// Default: 256 MiB. Less if the control group of this process has a limit of memory, as most
+    /// containers have: then all that is shared with [`max_workers`](Self::max_workers) takes at
+    /// most an eighth of the limit that there was when the pool was built.
+    ///
+    /// Arguments and results are shared if they take more than 128 KiB. If most of that is one
+    /// parameter of the type `bytes::Bytes`, it is not even copied in the worker.
+    ///
+    /// So far only on Linux. A worker whose initializer has limited its address space or its
+    /// descriptors shares nothing. A worker that cannot open what the pool shares, because it runs
+    /// as another user or in a sandbox, is sent it over a socket.
     ///
     /// ```
     /// # fn main() -> Result<(), procpool::BuildError> {
@@ -293,45 +296,47 @@ impl Builder {
 impl Builder {
     /// What the death of a worker means. Default: [`OnWorkerDeath::Replace`].
     ///
-    /// In both modes a pool is broken if no worker can be started: at once if the reason would
-    /// meet every other one, too (there is no such program, or it has other functions). Workers
-    /// that die while they start are tried again: five times, or twice if each has taken longer
-    /// than a second, or up to fifty times in some 25 seconds if they were killed from outside or
-    /// the machine was short of something. Only tries in a row count, and only while no worker is
-    /// ready.
+    /// In both modes a pool breaks if no worker can be started. It breaks at once if every other
+    /// worker would fail in the same way: there is no such program, or it has other functions.
+    ///
+    /// A worker that dies while it starts is tried again, five times, or twice if each start takes
+    /// longer than a second. If workers are killed from outside, or the machine is short of
+    /// something, there are up to fifty tries in some 25 seconds. Only tries in a row count, and
+    /// only while no worker is ready.
     pub fn on_worker_death(mut self, reaction: OnWorkerDeath) -> Self {
         self.settings.on_worker_death = reaction;
         self
     }
 
-    /// How long a task that is aborted or times out has to end, and a worker to leave when it is
-    /// told to; then comes SIGKILL. Default: 2 seconds, enough to tidy up, and short enough that a
-    /// stuck worker does not hold up a shutdown for long.
+    /// How long a task has to end when it is aborted or times out, and how long a worker has to
+    /// leave. Then comes SIGKILL. Default: 2 seconds. That is enough to tidy up, and a stuck worker
+    /// does not hold up a shutdown for long.
     ///
-    /// A task that looks at [`is_cancelled`](crate::Current::is_cancelled) has the first half of it
-    /// to end by itself, which spares its worker; then comes SIGTERM. Another one gets SIGTERM at
-    /// once.
+    /// A task gets SIGTERM at once. If it has looked at
+    /// [`is_cancelled`](crate::Current::is_cancelled) before, it first has half of the grace period
+    /// to return by itself, which spares its worker.
     pub fn grace_period(mut self, period: Duration) -> Self {
         self.settings.grace_period = period;
         self
     }
 
-    /// How long a worker may take from its spawning to the end of its initializer. One that takes
-    /// longer is ended, and counts as one whose [initializer](Self::initializer) failed. Default:
-    /// 30 seconds, as one second proved too short for loaded machines. If the pool's own process
-    /// has not run at that moment (it was stopped, or its machine was), it counts from the
-    /// beginning.
+    /// How long a worker may take from its spawning to the end of its initializer. A slower one is
+    /// ended, and counts as one whose [initializer](Self::initializer) failed. Default: 30 seconds,
+    /// as one second proved too short for loaded machines. If the pool's own process was suspended
+    /// meanwhile, the timeout restarts.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.settings.launch.start_timeout = limit;
         self
     }
 
-    /// How often in a row the start of a worker is tried again because its initializer failed (or
-    /// the [preload](Self::preload) of a new fork server), once a worker has been ready: the
-    /// database that it connects to may be away for a moment. The first try comes after 100
-    /// milliseconds, each further one after twice as long, but at most five seconds. The pool is
-    /// broken when these tries are used up and no worker is left; as long as others live they
-    /// go on with the tasks. Default: 8, which takes some 16 seconds.
+    /// How often in a row the start of a worker is tried again after its initializer has failed:
+    /// the database that it connects to may be away for a moment. The same holds for the
+    /// [preload](Self::preload) of a new fork server. Default: 8, which takes some 16 seconds.
+    ///
+    /// This counts once a worker has been ready. Before that, the first failure breaks the pool.
+    /// The first try comes after 100 milliseconds. Each further one comes after twice as long, at
+    /// most five seconds. Other workers go on with tasks meanwhile. When the tries are used up and
+    /// no worker is left, the pool is broken.
     ///
     /// Under [`OnWorkerDeath::Break`] nothing is tried again.
     pub fn initializer_retries(mut self, times: u32) -> Self {
@@ -344,15 +349,15 @@ impl Builder {
 ///
 /// What a worker may take of the machine.
 impl Builder {
-    /// A worker cannot allocate more bytes than this, whatever it runs: Rust code that needs more
-    /// is aborted, so that its task fails by the [death](crate::TaskError::is_worker_death) of its
-    /// worker, whose last words are "memory allocation of … bytes failed"; see
-    /// [`is_memory_limit`](crate::WorkerDeath::is_memory_limit). Default: no limit. There are
-    /// [other limits](Self::limits).
+    /// A worker cannot allocate more bytes than this, whatever it runs. Default: no limit. Rust
+    /// code that needs more is aborted, and its task fails by the
+    /// [death](crate::TaskError::is_worker_death) of its worker, of which
+    /// [`is_memory_limit`](crate::WorkerDeath::is_memory_limit) holds. The worker's last words are
+    /// "memory allocation of … bytes failed". There are [other limits](Self::limits).
     ///
-    /// It is the system's limit on private writable memory (`RLIMIT_DATA`), which what a task
-    /// starts inherits, and in which what was [preloaded](Self::preload) counts as well. Leave room
-    /// for the worker itself: its program, its threads, and its allocator's reserves.
+    /// It is the system's limit on private writable memory (`RLIMIT_DATA`). Processes that a task
+    /// starts inherit it. What was [preloaded](Self::preload) counts as well. Leave room for the
+    /// worker itself: its program, its threads, and its allocator's reserves.
     pub fn hard_memory_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
         let limits = &mut self.settings.launch.program.limits;
         *limits = limits.with_memory(bytes.into());
@@ -361,14 +366,14 @@ impl Builder {
 
     program_limits! { settings.launch.program }
 
-    /// Takes from tasks what they do not need of the machine: files, network, other processes. A
-    /// worker enters the sandbox after its [initializer](Self::initializer), and never leaves it;
-    /// with a [shared](Self::fork_server) or an own fork server it is the forked worker that does.
-    /// The [exit hook](Self::exit_hook) runs in it. Default: none. See [`Sandbox`].
+    /// Takes from tasks what they do not need of the machine: files, network, other processes.
+    /// Default: none. See [`Sandbox`]. A worker enters the sandbox after its
+    /// [initializer](Self::initializer), and never leaves it. Its [exit hook](Self::exit_hook) runs
+    /// inside. A fork server does not enter it; the workers that it forks do.
     ///
-    /// A worker that cannot enter it does not start, and the pool is
-    /// [broken](crate::BrokenProcessPool), with the reason. So it is if its initializer has left
-    /// threads behind, to which not all of it would apply.
+    /// If a worker cannot enter it, the pool is [broken](crate::BrokenProcessPool), and the error
+    /// has the reason. The same happens if an initializer leaves threads behind, as not all of a
+    /// sandbox would apply to them.
     #[cfg(feature = "sandbox")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sandbox")))]
     pub fn sandbox(mut self, sandbox: impl Into<Option<Sandbox>>) -> Self {
@@ -381,37 +386,37 @@ impl Builder {
 ///
 /// Which program a worker is, and what it finds around it.
 impl Builder {
-    /// Starts workers by this command instead of this process's own program. It must call
-    /// [`worker_main`](crate::worker_main), or [`init`](crate::init), in a program that has
-    /// registered the same functions. A bare name is looked for in `PATH`; a relative path counts
-    /// from the directory that this process is in now.
+    /// Starts workers by this command instead of this process's own program. Default: the own
+    /// program. The other program must have registered the same functions, and must call
+    /// [`worker_main`](crate::worker_main) or [`init`](crate::init). A bare name is looked for in
+    /// `PATH`. A relative path counts from the directory that this process is in now.
     ///
     /// Takes a path, an array of a path and arguments, such as `["python3", "-m", "tasks"]`, or a
-    /// [`std::process::Command`], of which the program, the arguments, the
-    /// environment variables that it sets or removes, and the directory are used. Whether its
-    /// environment was cleared cannot be seen: for that there is [`env_clear`](Self::env_clear),
-    /// before this.
+    /// [`std::process::Command`]. Of a command, these are used: the program, the arguments, the
+    /// directory, and the environment variables that it sets or removes. Whether its environment
+    /// was cleared cannot be seen; call [`env_clear`](Self::env_clear) before this in its place.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
         self.settings.launch.program.replace_by(command.into().into_program());
         self
     }
 
-    /// How many threads libraries that compute with threads are to have in each worker. Zero stands
-    /// for the CPUs that this process may use (by its affinity, and on Linux by the quota of its
-    /// control group), divided by [`max_workers`](Self::max_workers), but one at least: then all
-    /// workers together have as many threads as there are CPUs. Default: nothing is said, and each
-    /// library takes as many as there are CPUs.
+    /// How many threads a library that computes with threads, such as rayon or a BLAS, has in each
+    /// worker. Default: nothing is said, and each library takes as many as there are CPUs.
     ///
-    /// It is said by environment variables: `RAYON_NUM_THREADS`, `POLARS_MAX_THREADS`,
+    /// Zero stands for the CPUs that this process may use, divided by
+    /// [`max_workers`](Self::max_workers), and at least one. Then all workers together have as many
+    /// threads as there are CPUs. (The CPUs are those of the affinity mask, and on Linux of the
+    /// control group's quota.)
+    ///
+    /// Libraries are told by environment variables: `RAYON_NUM_THREADS`, `POLARS_MAX_THREADS`,
     /// `OMP_NUM_THREADS`, `OPENBLAS_NUM_THREADS`, `MKL_NUM_THREADS`, `BLIS_NUM_THREADS`,
-    /// `VECLIB_MAXIMUM_THREADS`, `NUMBA_NUM_THREADS` and `NUMEXPR_NUM_THREADS`. One that this
-    /// process has, or that is set or removed by [`env`](Self::env) or
-    /// [`env_remove`](Self::env_remove), stays as it is. A
-    /// [resize](ProcessPoolExecutor::resize) changes nothing, and tokio's runtimes are not told, as
-    /// they are not there to compute.
+    /// `VECLIB_MAXIMUM_THREADS`, `NUMBA_NUM_THREADS` and `NUMEXPR_NUM_THREADS`. A variable stays as
+    /// it is if this process has it, or if [`env`](Self::env) or [`env_remove`](Self::env_remove)
+    /// says something about it. A [resize](ProcessPoolExecutor::resize) changes nothing. tokio's
+    /// runtimes are not told, as they are not there to compute.
     ///
-    /// In Python joblib does so for its workers (`inner_max_num_threads`), and unasked. Here it has
-    /// to be asked for, as a pool of which only one worker is busy would lose by it.
+    /// Python's joblib does so for its workers (`inner_max_num_threads`) without being asked. Here
+    /// you have to ask, because a pool of which only one worker is busy would lose by it.
     ///
     /// ```
     /// # fn threads() -> Option<String> { std::env::var("RAYON_NUM_THREADS").ok() }
@@ -444,15 +449,15 @@ impl Builder {
 
 /// # The pool itself
 impl Builder {
-    /// The pool's name in what it [logs](crate#features) and in its `Debug`; see
-    /// [`ProcessPoolExecutor::name`]. Default: `procpool`. It need not be unique.
+    /// The pool's name, in its [logs](crate#features), in its `Debug`, and in `ps` and `top`.
+    /// Default: `procpool`. It need not be unique. [`ProcessPoolExecutor::name`] returns it.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.launch.name = name.into();
         self
     }
 
-    /// Makes the pool. Beyond [`min_workers`](Self::min_workers) no worker is started before there
-    /// is work for it.
+    /// Makes the pool, and starts [`min_workers`](Self::min_workers). Any other worker is started
+    /// when there is work for it.
     ///
     /// # Errors
     ///

@@ -21,24 +21,28 @@ impl Builder {
 
     /// A registered function that is called once before workers are forked, to build what all of
     /// them need: a model, an index, a dictionary. Tasks find what it returned by
-    /// [`procpool::preloaded()`](crate::preloaded); its result need not be a serde type.
+    /// [`procpool::preloaded()`](crate::preloaded). Its result need not be a serde type. Default:
+    /// none.
     ///
-    /// With [`StartMethod::ForkServer`] it is called in the server, and again only if the server
-    /// has died. With [`StartMethod::Spawn`] there is no such place, so each worker calls it,
-    /// before the [initializer](Self::initializer): the same program works, at the price of time
+    /// With [`StartMethod::ForkServer`] the server calls it, and calls it again only if the server
+    /// has died. With [`StartMethod::Spawn`] there is no server. Each worker calls it, before the
+    /// [initializer](Self::initializer). So the same program works with both, at the price of time
     /// and memory.
     ///
-    /// A fork copies memory, descriptors and one thread. So the function must not leave behind
-    /// threads or a runtime, which is seen and refused with an error that says so, nor anything
-    /// that workers must not share, such as a connection: that is what the initializer is for,
-    /// which each worker calls for itself. What can be mended after a fork, such as the seed of a
-    /// generator, is mended by [`after_fork`](Self::after_fork). It must not be `async`. What it
-    /// registers to be done at the exit of its process (by C's `atexit`) is not done in forked
-    /// workers, nor is what tasks register there.
+    /// A fork copies memory, descriptors and one thread. Therefore
     ///
-    /// If it panics, or returns `Err`, or does not end within the
-    /// [start timeout](Self::start_timeout), before any worker was ready, the pool is broken, and
-    /// its message is in every error. Later it is [tried again](Self::initializer_retries).
+    /// * the function must not be `async`, and must not leave behind threads or a runtime. Both are
+    ///   refused, with an error that says so;
+    /// * it must not leave behind what workers must not share, such as a connection. Make that in
+    ///   the [initializer](Self::initializer), which each worker calls for itself;
+    /// * what it leaves behind that differs for each process, such as the seed of a generator, has
+    ///   to be mended by [`after_fork`](Self::after_fork);
+    /// * what it registers by C's `atexit` is not called in forked workers. Neither is what tasks
+    ///   register there.
+    ///
+    /// It fails if it panics, returns `Err`, or does not end within the [start
+    /// timeout](Self::start_timeout). If it fails before any worker was ready, the pool is broken,
+    /// and every error has its message. Later it is [tried again](Self::initializer_retries).
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -73,14 +77,14 @@ impl Builder {
         self
     }
 
-    /// A registered function that each worker calls once, before its first task; also each worker
-    /// that replaces another. Tasks find what it returned by
+    /// A registered function that each worker calls once, before its first task. A worker that
+    /// replaces another calls it, too. Tasks find what it returned by
     /// [`current().state()`](crate::Current::state). It may be `async`, and its result need not be
-    /// a serde type.
+    /// a serde type. Default: none.
     ///
-    /// If it panics, or returns `Err`, or does not end within the
-    /// [start timeout](Self::start_timeout), before any worker was ready, the pool is broken, and
-    /// its message is in every error. Later it is [tried again](Self::initializer_retries).
+    /// It fails if it panics, returns `Err`, or does not end within the [start
+    /// timeout](Self::start_timeout). If it fails before any worker was ready, the pool is broken,
+    /// and every error has its message. Later it is [tried again](Self::initializer_retries).
     pub fn initializer<F, A, M>(mut self, function: F, args: A) -> Self
     where
         F: Callable<A, M>,
@@ -90,15 +94,15 @@ impl Builder {
         self
     }
 
-    /// A registered function that each worker calls once when it leaves because the pool asks it
-    /// to, after its last task. It may be `async`, and finds what the
-    /// [initializer](Self::initializer) returned by [`procpool::state()`](crate::state). What it
-    /// returns is in the report of the shutdown, for each worker:
-    /// [`ShutdownReport::exit_results`](crate::ShutdownReport::exit_results).
+    /// A registered function that each worker calls once, after its last task, when the pool asks
+    /// it to leave. It may be `async`. It finds what the [initializer](Self::initializer) returned
+    /// by [`procpool::state()`](crate::state). What it returns is in the report of the shutdown,
+    /// for each worker: [`ShutdownReport::exit_results`](crate::ShutdownReport::exit_results).
+    /// Default: none.
     ///
-    /// It must end within the [grace period](Self::grace_period); if it does not its worker is
-    /// killed, and has no result. It is not called in a worker that dies or is killed, so it is a
-    /// place to collect and to tidy up, not one that data may depend on.
+    /// It must end within the [grace period](Self::grace_period). Otherwise its worker is killed,
+    /// and has no result. It is not called in a worker that dies or is killed. So collect and tidy
+    /// up in it, but let no data depend on it.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -130,18 +134,17 @@ impl Builder {
     }
 
     /// A registered function that each worker calls right after it was forked, before the
-    /// [initializer](Self::initializer): the place to mend what a fork has duplicated. If it is
-    /// called several times there are several such hooks, which run in this order. They may be
-    /// `async`, and find what was [preloaded](Self::preload). What they return is dropped, but an
-    /// `Err`, or a panic, is a failed start, as one of the initializer is, and the error names the
-    /// hook.
+    /// [initializer](Self::initializer). It is the place to mend what a fork has duplicated. Each
+    /// call adds a hook, and hooks run in this order. They may be `async`, and find what was
+    /// [preloaded](Self::preload). What they return is dropped. An `Err` or a panic is a failed
+    /// start, as of an initializer, and the error names the hook.
     ///
-    /// A generator of random numbers that the preload has used would give the same numbers in all
-    /// workers, so do ids that are made of them. The chapter on [start methods] has a list of
-    /// such things, and says which hook helps.
+    /// For example, a generator of random numbers that the preload has used gives the same numbers
+    /// in all workers. Ids that are made of them are the same, too. The chapter on [start methods]
+    /// has a list of what a fork duplicates, and says which hook helps.
     ///
     /// With [`StartMethod::Spawn`](crate::StartMethod::Spawn) nothing is forked, and no hook is
-    /// called: so the same program works with both methods.
+    /// called. So the same program works with both methods.
     ///
     /// [start methods]: crate::guide::start_methods#what-a-fork-duplicates
     ///
@@ -181,16 +184,16 @@ impl Builder {
         self.hook(HookStage::After, function, &args)
     }
 
-    /// A registered function that the fork server calls before each fork. With
+    /// A registered function that the fork server calls before each fork. It is for libraries that
+    /// have to be prepared for a fork, such as an embedded interpreter (`PyOS_BeforeFork`). If
+    /// there are several, the one that was added last is called first. With
     /// [`after_fork_in_parent`](Self::after_fork_in_parent) and [`after_fork`](Self::after_fork) it
-    /// is the counterpart of Python's `os.register_at_fork`, for libraries that have to be prepared
-    /// for a fork, as an embedded interpreter has (`PyOS_BeforeFork`). If there are several, the
-    /// one that was added last is called first, as in Python.
+    /// is the counterpart of Python's `os.register_at_fork`.
     ///
     /// It must not be `async` and must leave no threads behind. If it fails, no worker is forked,
-    /// which is a failed start; what was to follow the fork in the server is called nevertheless.
-    /// It makes each fork longer, and the server has to answer within ten seconds, or half of the
-    /// [start timeout](Self::start_timeout).
+    /// which is a failed start. The hooks that follow the fork in the server are called
+    /// nevertheless. It makes each fork longer: the server has to answer within ten seconds, or
+    /// within half of the [start timeout](Self::start_timeout).
     pub fn before_fork<F, A, M>(self, function: F, args: A) -> Self
     where
         F: Callable<A, M>,
@@ -199,9 +202,10 @@ impl Builder {
         self.hook(HookStage::Before, function, &args)
     }
 
-    /// A registered function that the fork server calls after each fork, or after one that has
-    /// failed; see [`before_fork`](Self::before_fork). Several are called in this order. If one
-    /// fails, the worker that was forked is ended, and its start has failed.
+    /// A registered function that the fork server calls after each fork, also after one that has
+    /// failed; see [`before_fork`](Self::before_fork). Several are called in the order in which
+    /// they were added. If one fails, the worker that was forked is ended, and its start has
+    /// failed.
     pub fn after_fork_in_parent<F, A, M>(self, function: F, args: A) -> Self
     where
         F: Callable<A, M>,

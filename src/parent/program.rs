@@ -46,29 +46,31 @@ pub(crate) struct Program {
 macro_rules! program_limits {
     ($($program:ident).+) => {
         /// Limits what each process that is started may take of the machine: memory, CPU time, the
-        /// size of files, descriptors. Of two values for one limit the later one counts. Default:
-        /// no limits but those that this process has.
+        /// size of files, descriptors. Default: no limits but those that this process has. A later
+        /// value for a limit replaces an earlier one.
         pub fn limits(mut self, limits: $crate::ResourceLimits) -> Self {
             self.$($program).+.limits = limits.or(self.$($program).+.limits);
             self
         }
 
-        /// Whom Linux takes first when the memory of the machine, of a container or of a systemd
-        /// unit is used up: each process that is started sets its `oom_score_adj` to this before it
+        /// Whom Linux kills first when the memory of the machine, of a container or of a systemd
+        /// unit is used up. Each process that is started sets its `oom_score_adj` to this before it
         /// runs anything of yours, unless it has inherited a higher one. `None` leaves it as
         /// inherited.
         ///
-        /// Default: 1000, the most. By it the kernel takes workers before this process, however
-        /// much memory this process has itself: a leak costs a task, which says so, and not the
-        /// service. Of several processes with the same number it takes the largest, so most likely
-        /// that which leaks. What a task starts inherits the number. As it counts on the whole
-        /// machine, workers are taken there before other programs, too, whoever has used up the
-        /// memory; Chromium gives what it can do without between 300 and 1000. With a lower one
-        /// this process is taken all the same if it has so much more memory than any worker: a
-        /// thousandth of what there is, or of the limit, counts as one.
+        /// Default: 1000, the most. Then the kernel kills workers before this process, however much
+        /// memory this process has. So a leak costs a task and not the service. Of several
+        /// processes with the same number the kernel takes the largest, most likely the one that
+        /// leaks. What a task starts inherits the number.
         ///
-        /// Raising it needs no privilege; lowering does, so this is never lowered. Where the
-        /// process may not write to its own `/proc`, the number stays as it was.
+        /// The number counts on the whole machine. So workers are killed before other programs,
+        /// too, whoever has used up the memory. (Chromium gives its dispensable processes 300 to
+        /// 1000.) With a lower number this process may be killed first, if it has much more memory
+        /// than any worker: a thousandth of the memory that there is, or of the limit, counts as
+        /// one.
+        ///
+        /// Raising the number needs no privilege. Lowering does, so it is never lowered. Where the
+        /// process may not write to its own `/proc`, it stays as it was.
         ///
         /// ```
         /// # fn score() -> String { std::fs::read_to_string("/proc/self/oom_score_adj").unwrap() }
@@ -91,30 +93,30 @@ macro_rules! program_limits {
             self
         }
 
-        /// A control group (cgroup) of its own for each process that is started, with limits for it
-        /// and all that it starts, together: see [`Cgroup`](crate::Cgroup). The process is in it
-        /// before it runs any task, initializer or hook. What is left in the group when the process
-        /// ends is killed, be it in a session of its own, and the group is removed. `None`: the
-        /// group of this process, as by default.
+        /// A control group (cgroup) of its own for each process that is started. Its limits hold
+        /// for the process and all that it starts, together; see [`Cgroup`](crate::Cgroup).
+        /// Default: `None`, the group of this process. The process enters the group before it runs
+        /// any task, initializer or hook. When it ends, whatever is left in the group is killed,
+        /// even in a session of its own, and the group is removed.
         ///
-        /// For Linux with cgroups of version 2, in the part of them that is delegated to this
-        /// process. That is the next group, from its own one upwards, which systemd has marked as
-        /// such (`Delegate=yes`), and in a container that may write to `/sys/fs/cgroup` the one on
-        /// top. If processes are in that very group, this one among them, they are moved to a group
-        /// `service` in it before the first one is started, as the kernel wants limits to be set
-        /// only beside processes. The groups are called `procpool-PID-NUMBER`.
+        /// It needs Linux with cgroups of version 2, and a part of them that is delegated to this
+        /// process. Under systemd that is the nearest group, from its own one upwards, that is
+        /// marked as such (`Delegate=yes`). In a container that may write to `/sys/fs/cgroup` it is
+        /// the group on top. Processes in that very group, this one among them, are first moved to
+        /// a group `service` in it, as the kernel allows no limits below a group that has processes
+        /// itself. The new groups are called `procpool-PID-NUMBER`.
         ///
-        /// Where nothing is delegated, or not what is to be limited, nothing is started, which
-        /// breaks a pool, and the error says what is missing. A
-        /// [chapter](crate::guide::deploying) shows units of systemd.
+        /// If nothing is delegated, or not what is to be limited, nothing is started. That breaks a
+        /// pool, and the error says what is missing.
+        /// [Deploying](crate::guide::deploying#a-cgroup-for-each-worker) shows units of systemd.
         ///
-        /// The process of a fork server has no group of its own. With a
-        /// [`worker_command`](crate::Builder::worker_command) a start takes a copy of this
-        /// process's page tables, tens of milliseconds for each gigabyte that it has, so that the
-        /// command is in the group before it starts anything.
+        /// A fork server has no group of its own; its workers have. With a
+        /// [`worker_command`](crate::Builder::worker_command) each start copies the page tables of
+        /// this process, so that the command is in its group before it starts anything. That takes
+        /// tens of milliseconds for each gigabyte that this process has.
         ///
         /// A task of the same user can move itself to another group, if it may write to the files
-        /// of cgroups. In a [sandbox](crate::Builder::sandbox) it may not.
+        /// of cgroups. In a sandbox (`Builder::sandbox`) it may not.
         ///
         /// ```no_run
         /// # fn render() {}
@@ -140,9 +142,9 @@ macro_rules! program_limits {
 /// What all builders let their users choose of what is around a program.
 macro_rules! program_settings {
     ($($program:ident).+) => {
-        /// Sets an environment variable. The others are inherited, in a pool as they are when it is
-        /// built, whenever a worker is started. Of two values for one variable the later one
-        /// counts.
+        /// Sets an environment variable. All others are inherited. A pool's workers have those that
+        /// this process had when the pool was built, whenever they are started. A later value for a
+        /// variable replaces an earlier one.
         pub fn env(
             mut self,
             key: impl AsRef<::std::ffi::OsStr>,
@@ -152,15 +154,15 @@ macro_rules! program_settings {
             self
         }
 
-        /// Removes an environment variable, be it inherited or set before.
+        /// Removes an environment variable that is inherited, or was set before.
         pub fn env_remove(mut self, key: impl AsRef<::std::ffi::OsStr>) -> Self {
             self.$($program).+.env.remove(key.as_ref());
             self
         }
 
-        /// No environment variables are inherited, and those that were set before are forgotten: as
-        /// in [`std::process::Command::env_clear`]. So no task finds secrets there that this
-        /// process was given. procpool itself needs none.
+        /// No environment variables are inherited, and those that were set before are forgotten, as
+        /// by [`std::process::Command::env_clear`]. Then no task finds secrets there that this
+        /// process was given. procpool itself needs no variable.
         ///
         /// ```
         /// # fn work() {}
@@ -213,9 +215,10 @@ macro_rules! program_settings {
         /// # }
         /// ```
         ///
-        /// Default: none. What this process has left open for its children by mistake, as code in C
-        /// may do, is closed before anything of yours runs there: so nobody waits in vain for the
-        /// end of a connection, and no task finds a door that was not meant for it. In a pool with
+        /// Default: none. Other descriptors that this process has left open for its children, as
+        /// code in C may do by mistake, are closed before anything of yours runs there. So
+        /// connections close when the service closes them, and tasks cannot use its descriptors.
+        /// Descriptors opened by Rust are never inherited. In a pool with
         /// [`StartMethod::ForkServer`](crate::StartMethod::ForkServer) this is about the server,
         /// from which workers inherit everything.
         ///
@@ -229,12 +232,12 @@ macro_rules! program_settings {
         }
 
         /// The directory to start in. A relative path counts from the directory that this process
-        /// is in now. Default: the directory of this process, for a pool at the time when it is
-        /// built, whenever a worker is started, and for a [`Process`](crate::Process) when that is
-        /// started.
+        /// is in now. Default: the directory of this process. For a pool it is the one at the time
+        /// when the pool is built, whenever a worker is started. For a [`Process`](crate::Process)
+        /// it is the one when that is started.
         ///
-        /// If it is missing or cannot be entered nothing is started, which breaks a pool, and the
-        /// error names it.
+        /// If the directory is missing or cannot be entered, nothing is started. That breaks a
+        /// pool, and the error names the directory.
         pub fn current_dir(mut self, directory: impl AsRef<::std::path::Path>) -> Self {
             self.$($program).+.set_directory(directory.as_ref());
             self
