@@ -17,11 +17,11 @@ use crate::executor::started::Started;
 use crate::pool::task::{Cancellation, TaskCell, TaskStatus};
 use crate::pool::{Command, Commons};
 
-/// Owned permission to await, observe and cancel one task; what
-/// [`submit`](crate::ProcessPoolExecutor::submit) returns.
+/// Awaits, observes and cancels one task; what [`submit`](crate::ProcessPoolExecutor::submit)
+/// returns.
 ///
-/// It is a future of the task's result. As with [`tokio::task::JoinHandle`], dropping it detaches
-/// the task, which goes on; see [`abort_on_drop`](Self::abort_on_drop) for the opposite.
+/// It is a future of the task's result. Dropping it detaches the task, which goes on, as with a
+/// [`tokio::task::JoinHandle`]. [`abort_on_drop`](Self::abort_on_drop) is the opposite.
 ///
 /// ```
 /// # fn square(x: u64) -> u64 { x * x }
@@ -33,8 +33,8 @@ use crate::pool::{Command, Commons};
 /// # }
 /// ```
 ///
-/// Several parties can await one result by `shared` of the `futures` crate, if it is `Clone`; all
-/// errors are:
+/// Several parties can await one result by `shared` of the `futures` crate, if the result is
+/// `Clone`. All errors are `Clone`.
 ///
 /// ```
 /// # fn square(x: u64) -> u64 { x * x }
@@ -52,8 +52,8 @@ use crate::pool::{Command, Commons};
 /// # Cancel safety
 ///
 /// Awaiting `&mut handle` is cancel safe: if another branch of a `select!` is faster, the result is
-/// still there for the next await. A handle may even be awaited again after it was ready; each
-/// time the result is decoded anew.
+/// still there for the next await. A handle may be awaited again even after it was ready. Each time
+/// the result is decoded anew.
 #[must_use = "dropping the handle detaches the task; its result is lost"]
 pub struct TaskHandle<R> {
     cell: Arc<TaskCell>,
@@ -81,12 +81,12 @@ impl<R> TaskHandle<R> {
         matches!(self.status(), TaskStatus::Finished | TaskStatus::Cancelled)
     }
 
-    /// Waits until the task runs in a worker, and returns [`Running`](TaskStatus::Running). If it
-    /// was over before anybody looked, begun or not, it is [`Finished`](TaskStatus::Finished) or
-    /// [`Cancelled`](TaskStatus::Cancelled). It is never [`Pending`](TaskStatus::Pending).
+    /// Waits until the task runs in a worker, and returns [`Running`](TaskStatus::Running). If the
+    /// task was over before anybody looked, it returns [`Finished`](TaskStatus::Finished) or
+    /// [`Cancelled`](TaskStatus::Cancelled). It never returns [`Pending`](TaskStatus::Pending).
     ///
-    /// A task that is to be [tried again](crate::TaskBuilder::retries) waits in between, and then
-    /// this waits for its next attempt. A task whose begin nobody waits for pays nothing for it.
+    /// A task that is [tried again](crate::TaskBuilder::retries) waits in between, and this waits
+    /// for its next attempt. If nobody calls this for a task, it costs nothing.
     ///
     /// ```
     /// # fn convert(file: String) -> usize { file.len() }
@@ -111,7 +111,7 @@ impl<R> TaskHandle<R> {
     }
 
     /// What the task [reports](crate::Current::progress) of itself, as a stream that ends when the
-    /// task is over. There may be several; each sees the latest report.
+    /// task is over. There may be several streams; each sees the latest report.
     ///
     /// ```
     /// # fn convert(file: String) -> usize { file.len() }
@@ -132,9 +132,9 @@ impl<R> TaskHandle<R> {
         ProgressStream::new(Arc::clone(&self.cell))
     }
 
-    /// Cancels the task if it has not begun: it will never begin, also if it was already sent ahead
-    /// to a busy worker. Returns false if it runs or has finished, and true if it is cancelled now
-    /// or was before. This is the `cancel` of Python's futures.
+    /// Cancels the task if it has not begun; then it never begins. Returns true if it is cancelled,
+    /// now or before, and false if it runs or has finished. It works on a task that was sent ahead
+    /// to a busy worker, too. This is the `cancel` of Python's futures.
     pub fn cancel(&self) -> bool {
         match self.cell.cancel() {
             Cancellation::Now => {
@@ -146,12 +146,14 @@ impl<R> TaskHandle<R> {
         }
     }
 
-    /// Ends the task even if it runs, as Python's pools cannot. A task that looks whether it [is
-    /// cancelled](crate::Current::is_cancelled) is asked first; if it returns, the handle resolves
-    /// with its result, and its worker lives on. Otherwise its worker and what the task has started
-    /// get SIGTERM, and SIGKILL after the [grace period](crate::Builder::grace_period). The worker
-    /// is replaced; nobody else's task is touched. The handle resolves, as cancelled, once the
-    /// worker is gone, or with the result if that was faster.
+    /// Ends the task even if it runs, which Python's pools cannot. Its worker, and what the task
+    /// has started, get SIGTERM, and SIGKILL after the [grace
+    /// period](crate::Builder::grace_period). The worker is replaced, and nobody else's task is
+    /// touched. The handle resolves as cancelled once the worker is gone, or with the result if
+    /// that was faster.
+    ///
+    /// A task that looks whether it [is cancelled](crate::Current::is_cancelled) is asked first. If
+    /// it returns, the handle resolves with its result, and its worker lives on.
     pub fn abort(&self) {
         if !self.cancel() && self.cell.abort() {
             self.pool.send(Command::Abort(self.cell.id())); // or the pool is gone
@@ -175,8 +177,8 @@ impl<R> TaskHandle<R> {
 }
 
 impl<R: DeserializeOwned> TaskHandle<R> {
-    /// Blocks this thread until the task is over; for threads outside of the runtime, which cannot
-    /// await the handle. The runtime of the pool must be driven meanwhile by another thread.
+    /// Blocks this thread until the task is over. It is for threads outside of the runtime, which
+    /// cannot await the handle. Another thread must drive the runtime of the pool meanwhile.
     ///
     /// # Errors
     ///
@@ -194,11 +196,11 @@ impl<R: DeserializeOwned> TaskHandle<R> {
 
     /// Calls `callback` with the result once the task is over, at once if it is already.
     ///
-    /// Callbacks are called in the order in which they were added, and one after the other, by a
-    /// task of the pool's, by the thread that cancels, or by one that has just called
-    /// [`run`](crate::ProcessPoolExecutor::run); so they must be quick and must not block. They may
-    /// submit, cancel and add further callbacks. One that panics is logged, and the next is called,
-    /// as in Python. The result is decoded for each callback.
+    /// Callbacks are called one after the other, in the order in which they were added. They must
+    /// be quick and must not block, because a task of the pool's calls them, or the thread that
+    /// cancels, or one that has just called [`run`](crate::ProcessPoolExecutor::run). They may
+    /// submit, cancel and add further callbacks. If one panics, that is logged, and the next is
+    /// called, as in Python. The result is decoded for each callback.
     pub fn add_done_callback<F>(&self, callback: F)
     where
         F: FnOnce(Result<R, TaskError>) + Send + 'static,

@@ -15,8 +15,8 @@ use crate::pool::{CloseReason, Force, Pool, Shutdown, ShutdownReport, allowed_wo
 /// `concurrent.futures.ProcessPoolExecutor`.
 ///
 /// It is a handle: cheap to clone, `Send + Sync`, and usable from any thread and any runtime. The
-/// pool itself is a task on the runtime that it was built on. When the last handle is dropped the
-/// pool finishes what it has and ends, as after `shutdown` without waiting.
+/// pool itself is a task on the runtime that it was built on, and ends with that runtime. When the
+/// last handle is dropped, the pool finishes what it has and ends.
 ///
 /// ```
 /// use procpool::ProcessPoolExecutor;
@@ -53,19 +53,20 @@ impl ProcessPoolExecutor {
         &self.pool
     }
 
-    /// What [`Builder::name`](crate::Builder::name) called it.
+    /// The name that [`Builder::name`](crate::Builder::name) gave it.
     pub fn name(&self) -> &str {
         &self.pool.commons.name
     }
 
-    /// Waits until [`min_workers`](crate::Builder::min_workers) workers are up and initialised, or
-    /// one if that is zero, and starts it. Not needed before submitting; it moves the time that the
-    /// first workers take, and the errors that they may meet, to a place of your choice.
+    /// Waits until [`min_workers`](crate::Builder::min_workers) workers are up and initialised. If
+    /// that number is zero, it starts one worker and waits for it. A pool needs no such call before
+    /// the first task. It is for seeing the errors of a start, and for spending its time, at a
+    /// place of your choice.
     ///
     /// # Errors
     ///
-    /// If the pool is broken (the worker cannot be started or initialised), was shut down, or has
-    /// lost its runtime.
+    /// If the pool is broken because a worker cannot be started or initialised, was shut down, or
+    /// has lost its runtime.
     ///
     /// # Cancel safety
     ///
@@ -77,9 +78,9 @@ impl ProcessPoolExecutor {
     /// Accepts no more tasks, waits until all that were accepted are over and every worker has
     /// left.
     ///
-    /// A task that never ends keeps it waiting for ever, and after ten seconds the log says for
-    /// which one it waits. What limits it: a [time limit](Shutdown::time_limit) of the shutdown,
-    /// the [timeout](crate::Builder::default_timeout) of tasks, or that of the
+    /// A task that never ends keeps it waiting for ever. After ten seconds the log says which task
+    /// that is. Set a limit where that may happen: a [time limit](Shutdown::time_limit) of the
+    /// shutdown, a [timeout](crate::Builder::default_timeout) of tasks, or one of the
     /// [items](crate::Map::item_timeout) of a map.
     ///
     /// It begins when this is called, and the [`Ending`] waits for it. It can be called any number
@@ -108,13 +109,13 @@ impl ProcessPoolExecutor {
         })
     }
 
-    /// Ends the pool at once: accepts no more tasks, cancels those that have not begun, and sends
-    /// SIGTERM to every worker and what its task has started, and SIGKILL after the [grace
-    /// period](crate::Builder::grace_period). Python's method of this name, but it escalates, and
-    /// every task resolves: those that ran as cancelled.
+    /// Ends the pool at once. It accepts no more tasks, and cancels those that have not begun.
+    /// Every worker, and what its task has started, gets SIGTERM, and SIGKILL after the [grace
+    /// period](crate::Builder::grace_period). Tasks that ran resolve as cancelled. Python has a
+    /// method of this name, which never sends SIGKILL.
     ///
-    /// It begins when this is called, and the future waits for the end. It does no harm to a pool
-    /// that is broken, shut down, or was never used, and may be called from a callback.
+    /// It begins when this is called; the future waits for the end. It does no harm to a pool that
+    /// is broken, shut down, or was never used. It may be called from a callback.
     ///
     /// # Cancel safety
     ///
@@ -139,12 +140,12 @@ impl ProcessPoolExecutor {
 
     /// Breaks the pool at once, for a reason of your own: a text, or an error. All tasks that are
     /// not over, and all that come later, fail with [`is_broken`](crate::TaskError::is_broken) and
-    /// with the reason. Tasks that run are ended with SIGKILL, with what they have started: there
-    /// is no grace period. It is the `abort` of Python's `Barrier`, for a pool.
+    /// with the reason. Tasks that run get SIGKILL, and so does what they have started; there is no
+    /// grace period. It is the `abort` of Python's `Barrier`, for a pool.
     ///
     /// It begins when this is called; the future waits until all workers are gone. The first reason
-    /// counts: a pool that is broken keeps its own. One that is shut down goes on to refuse tasks
-    /// as shut down, but those that it still has fail with this reason.
+    /// counts: a pool that is broken already keeps its own. A pool that is shut down still refuses
+    /// tasks as shut down, but the tasks that it has fail with this reason.
     ///
     /// ```
     /// # fn sign(document: String) -> String { document }
@@ -173,12 +174,12 @@ impl ProcessPoolExecutor {
     }
 
     /// Waits until the pool is over, whoever has ended it, and returns why. A pool that was shut
-    /// down is over when all of its tasks are, and its workers are gone. A broken one is over at
+    /// down is over when its tasks are over and its workers are gone. A broken pool is over at
     /// once: all of its tasks have failed or are about to.
     ///
-    /// As [`closed`](tokio::sync::mpsc::Sender::closed) of tokio's channels it ends nothing. Nor
-    /// does it keep the pool: if the last handle is dropped the pool drains, ends, and this
-    /// returns.
+    /// It ends nothing, like [`closed`](tokio::sync::mpsc::Sender::closed) of tokio's channels. It
+    /// does not keep the pool alive either: if the last handle is dropped, the pool finishes what
+    /// it has and ends, and this returns.
     ///
     /// ```
     /// # fn example(pool: procpool::ProcessPoolExecutor) {
@@ -202,12 +203,12 @@ impl ProcessPoolExecutor {
         Ending::new(self.pool.commons.over())
     }
 
-    /// Changes the most workers that there may be. Of more than that, idle ones leave at once, and
-    /// busy ones as soon as their running tasks are over; no task is lost. On a pool that has ended
-    /// it does nothing. [`stats`](Self::stats) shows the new number a moment later.
+    /// Changes the most workers that there may be. If there are more, idle ones leave at once, and
+    /// busy ones when their running tasks are over. No task is lost. [`stats`](Self::stats) shows
+    /// the new number a moment later. On a pool that has ended it does nothing.
     ///
-    /// A number below [`min_workers`](crate::Builder::min_workers) counts instead of that one,
-    /// until it is raised again.
+    /// If the number is below [`min_workers`](crate::Builder::min_workers), it lowers that minimum
+    /// until the next larger resize.
     ///
     /// ```
     /// # fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::ResizeError> {
@@ -226,16 +227,17 @@ impl ProcessPoolExecutor {
         Ok(())
     }
 
-    /// Replaces every worker: to have them see a new file, or forget what they know. They go on
-    /// with tasks until their successors are ready, so many at a time as
-    /// [`surge`](crate::Builder::surge) allows, and leave after their running tasks; no task is
-    /// lost, and none waits for a start. With a surge of zero idle ones leave at once, busy ones as
-    /// soon as their running tasks are over, and new ones come when there is work for them, or at
-    /// once up to [`min_workers`](crate::Builder::min_workers).
+    /// Replaces every worker, for example to have them load a new file. A worker goes on with tasks
+    /// until its successor is ready, and leaves when its running task is over. As many are replaced
+    /// at a time as [`surge`](crate::Builder::surge) allows. No task is lost, and none waits for a
+    /// start.
     ///
-    /// It begins when this is called; the future waits until all workers of that moment are gone.
-    /// A task that never ends keeps its worker: for that there is
-    /// [`recycle_within`](Self::recycle_within).
+    /// With a surge of zero, idle workers leave at once, and busy ones when their running tasks are
+    /// over. New ones are started when there is work for them; up to
+    /// [`min_workers`](crate::Builder::min_workers) are started at once.
+    ///
+    /// It begins when this is called; the future waits until all workers of that moment are gone. A
+    /// task that never ends keeps its worker; [`recycle_within`](Self::recycle_within) ends it.
     ///
     /// # Cancel safety
     ///
@@ -244,10 +246,10 @@ impl ProcessPoolExecutor {
         self.recycle_all(None)
     }
 
-    /// As [`recycle`](Self::recycle), with a limit. After half of it, old workers that have no
-    /// successor yet begin nothing more. At its end, what still runs on old workers is
-    /// [aborted](crate::TaskHandle::abort), as by
-    /// [`Shutdown::time_limit`](crate::Shutdown::time_limit): such a task fails as
+    /// As [`recycle`](Self::recycle), with a limit. After half of the limit, an old worker without
+    /// a successor begins no more tasks. At the end of the limit, tasks that still run on old
+    /// workers are [aborted](crate::TaskHandle::abort), as by
+    /// [`Shutdown::time_limit`](crate::Shutdown::time_limit). Such a task fails as
     /// [cancelled](crate::TaskError::is_cancelled), or is begun again if it has
     /// [retries](crate::TaskBuilder::retries).
     ///
@@ -292,15 +294,16 @@ impl ProcessPoolExecutor {
         workers
     }
 
-    /// Counts and durations of what has happened so far, and how things stand; see [`PoolStats`].
+    /// Counts and durations of what has happened so far, and how the pool stands; see
+    /// [`PoolStats`].
     pub fn stats(&self) -> PoolStats {
         let commons = &self.pool.commons;
         let view = commons.view();
         view.stats(commons.now(), commons.health(&view))
     }
 
-    /// Counts and durations by function, of those that have had tasks so far, in the order of their
-    /// names. The [`events`](Self::events) tell of single tasks.
+    /// Counts and durations of each function that has had tasks so far, in the order of their
+    /// names. For single tasks there are [`events`](Self::events).
     ///
     /// ```
     /// # fn example(pool: procpool::ProcessPoolExecutor) {
@@ -316,9 +319,9 @@ impl ProcessPoolExecutor {
         self.pool.commons.view().functions()
     }
 
-    /// Whether the pool serves, and if not, why: for the probes of a service. It looks only: no
-    /// worker is started, no task is run, nobody waits. It works in any thread, and also when the
-    /// pool or its runtime has ended. See [`Health`].
+    /// Whether the pool serves, and if not, why: for the probes of a service. See [`Health`]. It
+    /// only looks: it starts no worker, runs no task and never waits. It works in any thread, and
+    /// also when the pool or its runtime has ended.
     ///
     /// ```
     /// # fn example(pool: procpool::ProcessPoolExecutor) {
@@ -333,14 +336,14 @@ impl ProcessPoolExecutor {
     }
 
     /// Whether the pool accepts no more tasks: it was shut down, it is broken, or its runtime has
-    /// ended. Tasks that were accepted before may still run. As
-    /// [`is_closed`](tokio::sync::mpsc::Sender::is_closed) of tokio's channels it looks only.
+    /// ended. Tasks that were accepted before may still run. It only looks, like
+    /// [`is_closed`](tokio::sync::mpsc::Sender::is_closed) of tokio's channels.
     pub fn is_closed(&self) -> bool {
         self.pool.commons.closed.get().is_some()
     }
 
-    /// Whether the pool is broken: all of its tasks fail, and it accepts no more. Why, say
-    /// [`health`](Self::health) and [`closed`](Self::closed). It looks only.
+    /// Whether the pool is broken: all of its tasks fail, and it accepts no more.
+    /// [`health`](Self::health) and [`closed`](Self::closed) say why. It only looks.
     pub fn is_broken(&self) -> bool {
         matches!(self.health(), Health::Broken { .. })
     }

@@ -17,10 +17,11 @@ use crate::function::{Call, TaskFn};
 use crate::pool::task::{Extras, TaskCell, TaskContext};
 use crate::pool::{Pool, Wishes, submit_error};
 
-/// When a task must be over: a [`Duration`] from its submission on, or an [`Instant`] of the
-/// standard library (that of tokio has `into_std`). What [`TaskBuilder::deadline`] takes.
+/// When a task must be over; what [`TaskBuilder::deadline`] takes. It is a [`Duration`] from the
+/// submission on, or an [`Instant`] of the standard library. (An `Instant` of tokio has
+/// `into_std`.)
 ///
-/// Both are measured on the real clock, even if that of the tokio runtime is paused.
+/// Both are measured on the real clock, even if the clock of the tokio runtime is paused.
 ///
 /// ```
 /// # fn render(page: u32) -> u32 { page }
@@ -75,7 +76,8 @@ impl ProcessPoolExecutor {
     /// # Errors
     ///
     /// At once if `f` is not registered, if the arguments cannot be encoded or are too large, or if
-    /// the pool is shut down or broken; in the last two cases also while it waits.
+    /// the pool is shut down or broken. If the pool is shut down or breaks while this waits for
+    /// room, then, too.
     ///
     /// # Cancel safety
     ///
@@ -107,13 +109,13 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// Everything that [`submit`](Self::submit) or the task can meet.
+    /// Everything that [`submit`](Self::submit) returns, and everything that a task can meet.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels the task; if it runs, its worker is ended and replaced, as by
-    /// [`TaskHandle::abort`]. So `tokio::time::timeout` around it bounds the work, not only the
-    /// waiting.
+    /// Dropping the future cancels the task. If the task runs, its worker is ended and replaced, as
+    /// by [`TaskHandle::abort`]. So `tokio::time::timeout` around it bounds the work, not only the
+    /// wait.
     pub async fn run<F, A, M>(&self, f: F, args: A) -> Result<F::Output, RunError>
     where
         F: TaskFn<A, M>,
@@ -122,7 +124,7 @@ impl ProcessPoolExecutor {
         self.task(f, args).run().await
     }
 
-    /// As [`run`](Self::run), but never waits for room in the queue: for a service that says at
+    /// As [`run`](Self::run), but never waits for room in the queue. A service uses it to say at
     /// once that it has too much to do.
     ///
     /// ```
@@ -152,8 +154,8 @@ impl ProcessPoolExecutor {
     }
 
     /// As [`submit`](Self::submit), for threads outside of the runtime: blocks this thread while
-    /// the queue is full. The runtime of the pool must be driven meanwhile by another thread. What
-    /// has no blocking form of its own, such as `shutdown`, is awaited there by
+    /// the queue is full. Another thread must drive the runtime of the pool meanwhile. Methods
+    /// without a blocking form, such as `shutdown`, are awaited on such a thread by
     /// [`Handle::block_on`](tokio::runtime::Handle::block_on).
     ///
     /// ```
@@ -268,10 +270,10 @@ where
         }
     }
 
-    /// What the task is called in its errors, in [events](crate::PoolEvent), among the
-    /// [workers](ProcessPoolExecutor::workers), and in the log, beside the name of its function.
-    /// The name alone is not enough where one function does many things, as in a binding for
-    /// another language. Default: nothing.
+    /// A name for the task, beside that of its function. It is shown in errors, in
+    /// [events](crate::PoolEvent), among the [workers](ProcessPoolExecutor::workers), and in the
+    /// log. It helps where one function does many things, as in a binding for another language.
+    /// Default: none.
     ///
     /// ```
     /// # fn call(code: Vec<u8>) -> Vec<u8> { code }
@@ -334,39 +336,43 @@ where
         self
     }
 
-    /// Ends the task, and its worker, when it has run this long. Time in the queue does not count.
-    /// The task fails with [`is_timeout`](crate::TaskError::is_timeout), unless it sees that it
-    /// [is asked](crate::Current::is_cancelled) to end, and returns: then that is its result.
+    /// Limits the running time of one attempt. Time in the queue does not count. When the time is
+    /// up the task is ended, with its worker, and fails with
+    /// [`is_timeout`](crate::TaskError::is_timeout). A task that sees that it [is
+    /// asked](crate::Current::is_cancelled) to end may return instead; then it has a result.
     ///
-    /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout), which `None` lifts
-    /// for this task.
+    /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout). `None` exempts
+    /// this task from it.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.wishes.timeout = limit.into();
         self
     }
 
-    /// When the task must be over, be it that it waits, is tried again, or runs: a [`Duration`]
-    /// counted from its submission, the wait for room in the queue included, or an [`Instant`]. It
-    /// never begins after that; if it runs it is ended as by a [`timeout`](Self::timeout). It fails
-    /// with [`is_deadline`](crate::TaskError::is_deadline), and is not tried again. Default: none.
+    /// When the task must be over. Default: none. Everything counts: the wait for room in the
+    /// queue, the time in the queue, and all attempts. It is a [`Duration`] from the submission on,
+    /// or an [`Instant`].
+    ///
+    /// A task never begins after its deadline. One that runs is ended, as by a
+    /// [`timeout`](Self::timeout). It fails with [`is_deadline`](crate::TaskError::is_deadline),
+    /// and is not tried again.
     pub fn deadline(mut self, deadline: impl Into<Deadline>) -> Self {
         self.deadline = Some(deadline.into());
         self
     }
 
-    /// Tasks of a higher priority are begun first; those of the same one in order of submission.
-    /// Default: 0. It never interrupts a task that runs, and quick tasks that were sent ahead to
-    /// their workers, half a millisecond of work at most, may still come before it.
+    /// Tasks of a higher priority begin first. Tasks of the same priority begin in the order of
+    /// their submission. Default: 0. A task that runs is never interrupted. Quick tasks that were
+    /// sent ahead to their workers, half a millisecond of work at most, may still come first.
     ///
-    /// A steady flow of higher priorities can hold up lower ones for ever.
+    /// A steady flow of tasks with higher priorities can hold up lower ones for ever.
     pub fn priority(mut self, priority: i32) -> Self {
         self.wishes.priority = priority;
         self
     }
 
-    /// Tasks with equal keys run on the same worker while it lives, one after the other: so they
+    /// Tasks with equal keys run on the same worker while it lives, one after the other. So they
     /// find there what earlier ones have left, such as a cache, or an open file. They wait for that
-    /// worker even if others are idle. When it is gone they go on with another one.
+    /// worker even if others are idle. When it is gone, they go on with another one. Default: none.
     ///
     /// ```
     /// # fn reply(session: u64, text: String) -> String { format!("{session}: {text}") }
@@ -392,12 +398,12 @@ where
         self
     }
 
-    /// How often the task may be begun again after its worker died under it or it timed out. After
-    /// the last attempt its error is that of the last one. Default: 0, a task is begun at most
-    /// once, as only you know whether it may be begun twice. The first retries come at once, later
-    /// ones after a back-off of up to half a second.
+    /// How often the task may be begun again after its worker died or its time was up. Default: 0,
+    /// as only you know whether a task may be begun twice. The first retries come at once, later
+    /// ones after a back-off of up to half a second. If all attempts fail, the error is that of the
+    /// last one.
     ///
-    /// A task sees by [`attempt`](crate::Current::attempt) which one it is.
+    /// A task sees by [`attempt`](crate::Current::attempt) which attempt it is.
     pub fn retries(mut self, count: u32) -> Self {
         self.wishes.retries = count;
         self
