@@ -22,11 +22,11 @@ pub struct Completed<R> {
     pub result: Result<R, TaskError>,
 }
 
-/// Yields tasks in the order in which they end, those first that have ended already; Python's
-/// function of the same name.
+/// Yields tasks in the order in which they end. Tasks that have ended already come first. It is
+/// Python's function of the same name.
 ///
-/// A handle is owned, so no task can be in the stream twice. Dropping the stream detaches the tasks
-/// that are left, as dropping their handles does.
+/// The stream owns the handles, so no task can be in it twice. Dropping the stream detaches the
+/// tasks that are left, as dropping their handles does.
 ///
 /// ```
 /// # fn square(x: u64) -> u64 { x * x }
@@ -63,8 +63,8 @@ pub struct AsCompleted<R> {
 impl<R> AsCompleted<R> {
     /// Ends the stream with an error when the time is up, as Python's `timeout` does.
     ///
-    /// The time counts from now, on the clock of the runtime; [`Unfinished`] says how many tasks
-    /// are left. They go on; [`AsCompletedWithin::into_unfinished`] gives their handles back.
+    /// The time counts from now, on the clock of the runtime. [`Unfinished`] says how many tasks
+    /// are left. These go on, and [`AsCompletedWithin::into_unfinished`] gives their handles back.
     ///
     /// ```
     /// # async fn example(handles: Vec<procpool::TaskHandle<u64>>) {

@@ -14,8 +14,8 @@ use futures::future::BoxFuture;
 /// [set](crate::TaskSet::shutdown).
 ///
 /// Await it to wait for the end, or drop it. All methods that end or replace something return one.
-/// Those that give something to do (`submit`, `run`, [`start`](crate::Process::start)) are async
-/// functions as usual, which do nothing until they are polled.
+/// Methods that give something to do (`submit`, `run`, [`start`](crate::Process::start)) are
+/// ordinary async functions, which do nothing until they are polled.
 ///
 /// ```
 /// # fn example(pool: procpool::ProcessPoolExecutor) {

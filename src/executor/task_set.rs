@@ -18,11 +18,12 @@ use crate::executor::handle::TaskHandle;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::TaskFn;
 
-/// Tasks that belong together: they are taken as they end, and when the set is dropped those that
-/// are left are aborted. It is to a pool what [`tokio::task::JoinSet`] is to a runtime, with the
+/// Tasks that belong together. They are taken as they end. When the set is dropped, those that are
+/// left are aborted. It is to a pool what [`tokio::task::JoinSet`] is to a runtime, and has the
 /// same methods.
 ///
-/// All tasks have the same type of result. They may be of several pools; ids are unique within one.
+/// All tasks have the same type of result. They may be of several pools; an id is unique within its
+/// pool.
 ///
 /// ```
 /// # fn square(x: u64) -> u64 { x * x }
@@ -50,11 +51,10 @@ use crate::function::TaskFn;
 /// [`as_completed`](crate::as_completed) is for tasks that outlive whoever waits for them: it owns
 /// the handles that it is given, takes no more, and detaches what is left when it is dropped.
 ///
-/// A `scope` as of threads, which does not return before its tasks are over, has nothing to add.
-/// What such a scope is for is to lend tasks what is borrowed; but tasks own their arguments, which
-/// are encoded when they are submitted, so nothing needs to be kept alive for them. And a future
-/// cannot insist on being polled to its end: without `unsafe` promises a scope could do no more
-/// when it is dropped than a set does.
+/// There is no `scope` as for threads, because it would have nothing to add. A scope of threads
+/// does not return before its threads are over, so that they can borrow. Tasks do not borrow: their
+/// arguments are encoded when they are submitted. A scope for futures could not insist on being
+/// polled to its end either, so when it is dropped it could do no more than a set does.
 #[must_use = "dropping the set aborts its tasks"]
 pub struct TaskSet<R> {
     tasks: FuturesUnordered<Identified<R>>,
@@ -66,7 +66,7 @@ impl<R> TaskSet<R> {
         Self { tasks: FuturesUnordered::new() }
     }
 
-    /// How many tasks there are that have not been taken, be they over or not.
+    /// How many tasks have not been taken. Some of them may be over.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }

@@ -21,16 +21,17 @@ pub enum ReturnWhen {
     AllCompleted,
 }
 
-/// Waits until enough of the tasks are over, or the time is up; returns the handles as `(done,
-/// not_done)`, both in the order in which they were given. Python's function of the same name.
+/// Waits until enough of the tasks are over, or the time is up. It returns the handles as `(done,
+/// not_done)`, both in the order in which they were given. It is Python's function of the same
+/// name.
 ///
-/// It returns at once if enough are over already; `done` has all that are over at that moment, be
-/// they more than were waited for. The time, if there is a limit, is that of the runtime's clock.
-/// When it is up nothing fails: tasks go on, and their handles are in `not_done`.
+/// It returns at once if enough are over already. `done` has all tasks that are over at that
+/// moment, even if there are more than were waited for. When the time is up nothing fails: tasks go
+/// on, and their handles are in `not_done`. The time is measured on the runtime's clock.
 ///
-/// No result is decoded before its handle is awaited; so one that cannot be decoded is no exception
-/// here. To look at results one by one as they come, [`as_completed`](crate::as_completed) is
-/// cheaper than a loop around this.
+/// No result is decoded before its handle is awaited. So a result that cannot be decoded does not
+/// count as a failure here. To look at results one by one as they come,
+/// [`as_completed`](crate::as_completed) is cheaper than a loop around this.
 ///
 /// ```
 /// # fn square(x: u64) -> u64 { x * x }
@@ -56,9 +57,9 @@ pub enum ReturnWhen {
 ///
 /// # Cancel safety
 ///
-/// The handles are owned. If the future is dropped they are dropped with it, which detaches their
-/// tasks and loses their results; so give it a limit rather than put it into a `select!`, or use
-/// a [`TaskSet`](crate::TaskSet), which keeps its tasks.
+/// It owns the handles. If the future is dropped, they are dropped with it, which detaches their
+/// tasks and loses their results. So give it a limit rather than put it into a `select!`, or use a
+/// [`TaskSet`](crate::TaskSet), which keeps its tasks.
 ///
 /// # Panics
 ///

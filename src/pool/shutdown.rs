@@ -17,7 +17,7 @@ pub enum CloseReason {
     ShutDown,
     /// The runtime that it was built on has ended.
     RuntimeGone,
-    /// It is broken, be it that it was [aborted](crate::ProcessPoolExecutor::abort).
+    /// It is broken, or was [aborted](crate::ProcessPoolExecutor::abort).
     Broken(BrokenProcessPool),
 }
 
@@ -51,20 +51,21 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Whether to wait until every task is over and every worker has left. Without waiting, queued
-    /// tasks still run while the runtime lives.
+    /// Whether to wait until every task is over and every worker has left. Default: true. Without
+    /// waiting, queued tasks still run while the runtime lives.
     pub fn wait(mut self, wait: bool) -> Self {
         self.wait = wait;
         self
     }
 
-    /// Whether to cancel tasks that have not begun.
+    /// Whether to cancel tasks that have not begun. Default: false.
     pub fn cancel_futures(mut self, cancel: bool) -> Self {
         self.cancel_futures = cancel;
         self
     }
 
-    /// After this time waiting tasks are cancelled and running ones are aborted.
+    /// After this time, waiting tasks are cancelled and running ones are aborted. Default: no
+    /// limit.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
         self
@@ -75,12 +76,12 @@ impl Shutdown {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Tasks that ended with a result or an error.
+    /// Tasks that ended with a result, or with an error of their own.
     pub finished: u64,
     /// Tasks that were cancelled or aborted.
     pub cancelled: u64,
-    /// Of the cancelled ones, those that ran when the time limit of a shutdown was over, or when
-    /// [all workers were ended](crate::ProcessPoolExecutor::terminate_workers).
+    /// How many of the `cancelled` tasks were running when the time limit of a shutdown was over,
+    /// or when [all workers were ended](crate::ProcessPoolExecutor::terminate_workers).
     pub killed: u64,
     pub(crate) exits: Arc<Exits>,
 }
@@ -90,10 +91,10 @@ impl ShutdownReport {
     /// the pool asked it to, in the order in which they left. `R` is the type that the hook
     /// returns.
     ///
-    /// A hook that panicked, or whose result could not be encoded, is an `Err` in its place.
-    /// Workers that died or were killed have none. Of a pool that has seen many workers the latest
-    /// 10,000 are kept, or fewer if they take more than 64 MiB together. Without a hook, and for a
-    /// pool that is not closed yet, there are none.
+    /// If a hook panicked, or its result could not be encoded, an `Err` is in its place. Workers
+    /// that died or were killed have no result. The latest 10,000 results are kept, or fewer if
+    /// they take more than 64 MiB together. There are none without a hook, and none for a pool that
+    /// is not closed yet.
     ///
     /// ```
     /// use std::cell::Cell;

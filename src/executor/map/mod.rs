@@ -32,12 +32,12 @@ use crate::function::TaskFn;
 use crate::pool::Pool;
 
 impl ProcessPoolExecutor {
-    /// Calls `f` with each of the inputs; yields the results in the order of the inputs.
+    /// Calls `f` with each of the inputs, and yields the results in the order of the inputs.
     ///
     /// The stream is lazy: it takes a bounded number of inputs ahead of the results, so inputs may
-    /// be endless. One that fails is an `Err` in its place, and the others go on. Dropping the
-    /// stream cancels what has not begun. Inputs of several parameters are tuples; where Python's
-    /// `map` takes several iterables, [`zip`](Iterator::zip) them.
+    /// be endless. An item that fails is an `Err` in its place, and the others go on. Dropping the
+    /// stream cancels what has not begun. A function of several parameters takes tuples. Python's
+    /// `map` takes several iterables; here, [`zip`](Iterator::zip) them.
     ///
     /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
     /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
@@ -64,8 +64,8 @@ impl ProcessPoolExecutor {
         Map::new(Arc::clone(self.pool()), stream::iter(inputs))
     }
 
-    /// As [`map`](Self::map), for inputs that come from a stream. Those that are there are not kept
-    /// waiting for others to fill a chunk.
+    /// As [`map`](Self::map), for inputs that come from a stream. An input that has come does not
+    /// wait for others to fill a chunk.
     ///
     /// ```
     /// # fn parse(line: String) -> usize { line.len() }
@@ -93,26 +93,26 @@ impl ProcessPoolExecutor {
 }
 
 /// The stream that [`ProcessPoolExecutor::map`] and [`ProcessPoolExecutor::map_stream`] return;
-/// also its builder: the other methods are to be called before it is polled. One that is called
-/// later counts from then on.
+/// also its builder. Call the other methods before it is polled; a method that is called later
+/// counts from then on.
 ///
-/// It is lazy. While it is not polled it takes no inputs, and it takes no more than a bounded
-/// number ahead of the results that it has yielded; see [`buffersize`](Self::buffersize). A panic
-/// of the inputs reaches whoever polls.
+/// It is lazy. While it is not polled it takes no inputs. It takes only a bounded number of inputs
+/// ahead of the results that it has yielded; see [`buffersize`](Self::buffersize). If the inputs
+/// panic, that reaches whoever polls.
 ///
-/// Quick items go to the workers in chunks, because to hand over a task costs more than to call a
-/// trivial function. It does not show: an item that fails, by whatever means, fails alone; each
-/// runs at most once unless it has [`retries`](Self::retries); and when a chunk takes longer than
-/// some milliseconds, its results so far are delivered, and other workers may take what has not
-/// begun.
+/// Quick items go to the workers in chunks, because handing over a task costs more than calling a
+/// trivial function. Chunks change nothing else. An item that fails, by whatever means, fails
+/// alone. Each runs at most once, unless it has [`retries`](Self::retries). When a chunk takes
+/// longer than some milliseconds, its results so far are delivered, and other workers may take what
+/// has not begun.
 ///
-/// Dropping the stream cancels all items that have not begun; those that run are left to finish,
-/// or ended with [`abort_on_drop`](Self::abort_on_drop).
+/// Dropping the stream cancels all items that have not begun. Items that run are left to finish;
+/// [`abort_on_drop`](Self::abort_on_drop) ends them, too.
 ///
 /// Each item has a [`TaskId`](crate::TaskId) of its own, which its error and
-/// [`current`](crate::current) tell; in [`stats`](ProcessPoolExecutor::stats) and
-/// [`events`](ProcessPoolExecutor::events) a chunk is one task, and takes one place in the queue.
-/// What items report by [`progress`](crate::Current::progress) is not passed on.
+/// [`current`](crate::current) tell. In [`stats`](ProcessPoolExecutor::stats), in
+/// [`events`](ProcessPoolExecutor::events) and in the queue, a chunk is one task. What items report
+/// by [`progress`](crate::Current::progress) is not passed on.
 ///
 /// ```
 /// # fn thumbnail(file: String) -> Vec<u8> { file.into_bytes() }
@@ -148,15 +148,15 @@ impl<F: 'static, M, R, S> Map<F, M, R, S> {
         Self { flow: Flow::new::<F>(pool, inputs), marker: PhantomData }
     }
 
-    /// Makes the items pairs of the number of the input, counted from zero, and its result: with
-    /// [`unordered`](Self::unordered) this tells which one it is.
+    /// Yields pairs: the number of the input, counted from zero, and its result. With
+    /// [`unordered`](Self::unordered) the number tells which input it was.
     pub fn with_index(self) -> Map<F, M, R, S, WithIndex> {
         Map { flow: self.flow, marker: PhantomData }
     }
 }
 
 impl<F, M, R, S, K> Map<F, M, R, S, K> {
-    /// Yields results as they come, not in the order of the inputs: no result waits for a slower
+    /// Yields results as they come, not in the order of the inputs. So no result waits for a slower
     /// one.
     pub fn unordered(mut self) -> Self {
         self.flow.set_unordered();
@@ -164,13 +164,13 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     }
 
     /// How many items go to a worker at a time. Default: as many as make two thirds of a
-    /// millisecond of work, judged by the average of late, so that slow items go alone; one if the
-    /// pool has [`max_tasks_per_child`](crate::Builder::max_tasks_per_child), to which a chunk is
+    /// millisecond of work, by the average of late, so slow items go alone. It is one if the pool
+    /// has [`max_tasks_per_child`](crate::Builder::max_tasks_per_child), which counts a chunk as
     /// one task.
     ///
-    /// Only what it costs to hand over an item depends on it. It is an upper limit: a chunk is
-    /// smaller if there are no more inputs at the moment, or if the arguments in it take a
-    /// megabyte; and it is divided when it runs for long. `None` is the default, and so is zero.
+    /// It only changes what it costs to hand over an item. It is an upper limit: a chunk is smaller
+    /// if there are no more inputs at the moment, or if its arguments take a megabyte. A chunk that
+    /// runs for long is divided. `None` and zero stand for the default.
     pub fn chunksize(mut self, items: impl Into<Option<usize>>) -> Self {
         self.flow.pace().set_chunk_size(items.into().filter(|items| *items != 0));
         self
@@ -181,12 +181,12 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     /// for each worker if [`chunksize`](Self::chunksize) is set), and fewer if arguments and
     /// results are large, so that all of them take some 16 MiB.
     ///
-    /// How large a result is shows when it is there. If those that have come and were not yielded
-    /// take too much, nothing more begins until there is room, also of inputs that were taken. So
-    /// what is held for a slow reader is 16 MiB at most and, for each worker, the results of two
-    /// items: of one that ran then, and of one that began before the pool could hold it back. There
-    /// is always an argument for each worker, and a pool that is shut down runs all that was taken.
-    /// If a `buffersize` is set only that counts.
+    /// If a `buffersize` is set, only that counts. Otherwise, how large a result is shows only when
+    /// it is there. If the results that were not yielded yet take too much, no further item begins
+    /// until there is room, even if its input was taken. So a slow reader makes the stream hold at
+    /// most 16 MiB and, for each worker, the results of two items: one that ran at that moment, and
+    /// one that began before the pool could hold it back. There is always an argument for each
+    /// worker. A pool that is shut down runs all inputs that were taken.
     ///
     /// # Panics
     ///
@@ -243,8 +243,9 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
         self
     }
 
-    /// What its items are called in their errors, and its chunks in events and among the workers;
-    /// see [`TaskBuilder::label`](crate::TaskBuilder::label). Default: nothing.
+    /// A name for its items, which is shown in their errors, and for its chunks, which is shown in
+    /// events and among the workers; see [`TaskBuilder::label`](crate::TaskBuilder::label).
+    /// Default: none.
     ///
     /// ```
     /// # fn thumbnail(file: String) -> Vec<u8> { file.into_bytes() }

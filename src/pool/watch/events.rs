@@ -21,19 +21,19 @@ const CAPACITY: usize = 1024;
 
 /// Something that happened in a pool; what [`Events`] yields.
 ///
-/// A task's story is `TaskQueued`, at most one `TaskStarted` for each time that a worker turned to
-/// it, and exactly one `TaskFinished`, unless the pool's runtime ends first. A worker's is
-/// `WorkerStarted`, then `WorkerReady` if it came so far, and one of `WorkerLeft`, `WorkerDied`,
-/// `WorkerKilled` and `WorkerNotStarted`; the latter comes alone if there was not even a process.
+/// A task has `TaskQueued`, at most one `TaskStarted` for each time that a worker turned to it, and
+/// exactly one `TaskFinished`, unless the pool's runtime ends first. A worker has `WorkerStarted`,
+/// `WorkerReady` if it came so far, and one of `WorkerLeft`, `WorkerDied`, `WorkerKilled` and
+/// `WorkerNotStarted`. If there was not even a process, `WorkerNotStarted` comes alone.
 ///
-/// It can be serialized, for a log in JSON or a stream of server-sent events: the word `event` is
-/// among its fields.
+/// It can be serialized, for a log in JSON or a stream of server-sent events. Its field `event` has
+/// the name of the variant.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PoolEvent {
-    /// A worker's process was started. It may be started once more, under the same id, before it is
-    /// ready, if it cannot open what this process shares unless that is sent to it.
+    /// A worker's process was started. It may be started once more under the same id before it is
+    /// ready: if it cannot open what this process shares, and has to be sent it.
     #[non_exhaustive]
     WorkerStarted {
         /// The worker.
@@ -47,8 +47,8 @@ pub enum PoolEvent {
         /// The worker.
         worker: WorkerId,
     },
-    /// A worker shares no memory with this process. Everything works without, but small tasks, the
-    /// items of maps and large values are slower. The first of them is warned of in the log.
+    /// A worker shares no memory with this process. Everything works without it, but small tasks,
+    /// the items of maps and large values are slower. The log warns of the first one.
     #[non_exhaustive]
     WorkerUnshared {
         /// The worker.
@@ -71,15 +71,15 @@ pub enum PoolEvent {
         /// Why.
         reason: LeaveReason,
     },
-    /// A worker has died without having been told to go.
+    /// A worker has died, and the pool had not told it to go.
     #[non_exhaustive]
     WorkerDied {
         /// Who, and how.
         #[serde(serialize_with = "serial::death")]
         death: WorkerDeath,
     },
-    /// A worker that the pool had told to go has ended without a goodbye: its task was aborted or
-    /// ran too long, the pool is broken, or it did not leave in time.
+    /// A worker was ended by the pool: its task was aborted or ran too long, the pool is broken, or
+    /// the worker did not leave in time.
     #[non_exhaustive]
     WorkerKilled {
         /// Who, and how.
@@ -105,8 +105,8 @@ pub enum PoolEvent {
         #[serde(serialize_with = "serial::label")]
         label: Option<Arc<str>>,
     },
-    /// A worker has nothing else to do before a task, and begins it. If the worker dies at this
-    /// very moment the task may have to be started again by another one, at the same attempt.
+    /// A worker begins a task. If the worker dies at this very moment, another one may have to
+    /// start the task again, at the same attempt.
     #[non_exhaustive]
     TaskStarted {
         /// The task.
@@ -158,12 +158,11 @@ pub enum PoolEvent {
 /// A stream of what happens in a pool from now on; what
 /// [`ProcessPoolExecutor::events`](crate::ProcessPoolExecutor::events) returns.
 ///
-/// It yields in the order in which things happened, as the pool's supervisor came to know them. It
-/// ends when the pool has ended, or the runtime that the pool was built on. It does not keep the
-/// pool going.
+/// It yields events in the order in which the pool came to know of them. It ends with the pool, or
+/// with the runtime that the pool was built on. It does not keep the pool alive.
 ///
-/// A reader is never waited for. One that lags more than about a thousand events behind loses the
-/// oldest, and [`PoolEvent::Missed`] says how many.
+/// The pool never waits for a reader. A reader that lags more than about a thousand events behind
+/// loses the oldest, and [`PoolEvent::Missed`] says how many.
 ///
 /// ```
 /// use futures::StreamExt;

@@ -23,15 +23,16 @@ use crate::pool::shutdown::CloseReason;
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Health {
-    /// The first of the [`min_workers`](crate::Builder::min_workers) start, and none has been ready
-    /// yet. Tasks are accepted, and wait.
+    /// The first of the [`min_workers`](crate::Builder::min_workers) are starting, and none has
+    /// been ready yet. Tasks are accepted, and wait.
     #[default]
     Starting,
     /// Tasks run, or a worker starts for them as soon as there are any. A pool without
     /// [`min_workers`](crate::Builder::min_workers) is ready before it has a worker.
     Ready,
-    /// Tasks are accepted, but more workers are wanted than can be had at this moment. The pool
-    /// goes on trying. Without a ready worker tasks wait, and if all tries fail the pool is broken.
+    /// Tasks are accepted, but the pool has fewer workers than it wants, and cannot start more at
+    /// this moment. It goes on trying. If no worker is ready, tasks wait. If all tries fail, the
+    /// pool is broken.
     #[non_exhaustive]
     Degraded {
         /// The workers that are ready.
@@ -40,13 +41,13 @@ pub enum Health {
         /// [stuck](crate::WorkerState::Stuck), for people to read.
         reason: String,
     },
-    /// No more tasks are accepted; those that were are not over yet.
+    /// No more tasks are accepted. Those that were accepted are not over yet.
     ShuttingDown,
     /// The pool was shut down, and all of its tasks are over.
     ShutDown,
     /// The runtime on which the pool was built has ended, and the pool with it.
     RuntimeGone,
-    /// All tasks fail. It stays so: only another pool helps.
+    /// All tasks fail, and this does not change. Only another pool helps.
     #[non_exhaustive]
     Broken {
         /// Why, for people to read. [`closed`](crate::ProcessPoolExecutor::closed) has it as an
@@ -56,14 +57,14 @@ pub enum Health {
 }
 
 impl Health {
-    /// For a liveness probe: false if only another pool, or another process, helps. It is true
-    /// during a shutdown, so that nobody ends the process while tasks are still running.
+    /// For a liveness probe. It is false if only another pool, or another process, helps. It is
+    /// true during a shutdown, so that nobody ends the process while tasks are still running.
     pub fn is_alive(&self) -> bool {
         !matches!(self, Self::ShutDown | Self::RuntimeGone | Self::Broken { .. })
     }
 
-    /// For a readiness probe: whether a task that is submitted now is accepted, and has a worker or
-    /// gets one as soon as it has started. It says nothing about how many tasks
+    /// For a readiness probe. It is true if a task that is submitted now is accepted, and finds a
+    /// worker or gets one as soon as it has started. It says nothing about how many tasks
     /// [wait](crate::PoolStats::waiting).
     pub fn is_ready(&self) -> bool {
         match self {

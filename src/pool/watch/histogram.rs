@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 
 use crate::base::nanos;
 
-/// Many durations, of which only their distribution is kept: exact to one percent, or to a
-/// microsecond where that is more, and up to an hour; a longer one counts as an hour.
+/// Many durations, of which only the distribution is kept. It is exact to one percent, or to a
+/// microsecond where that is more. A duration of more than an hour counts as an hour.
 ///
 /// ```
 /// # async fn example(pool: procpool::ProcessPoolExecutor) {
@@ -73,8 +73,8 @@ impl DurationHistogram {
         Duration::from_nanos(self.counts.max())
     }
 
-    /// What this percentage of them does not exceed: `percentile(50.0)` is the median. Zero if
-    /// there is none. Less than 0 is taken as 0, and more than 100 as 100.
+    /// The duration that this percentage of them does not exceed: `percentile(50.0)` is the median.
+    /// Zero if there is none. Less than 0 is taken as 0, and more than 100 as 100.
     pub fn percentile(&self, percent: f64) -> Duration {
         Duration::from_nanos(self.counts.value_at_percentile(percent.clamp(0.0, 100.0)))
     }
@@ -84,10 +84,10 @@ impl DurationHistogram {
         Duration::from_nanos(self.sum)
     }
 
-    /// Upper bounds, and for each how many durations do not exceed it: what a histogram of
-    /// Prometheus consists of. The bounds are always the same: 1, 2.5 and 5 times each power of ten
-    /// from 10 microseconds to 10 seconds, then 30 seconds, 1, 5, 10, 30 and 60 minutes. The last
-    /// count is that of all.
+    /// Upper bounds, and for each how many durations do not exceed it, as in a histogram of
+    /// Prometheus. The bounds are always the same: 1, 2.5 and 5 times each power of ten from 10
+    /// microseconds to 10 seconds, then 30 seconds, and 1, 5, 10, 30 and 60 minutes. The last count
+    /// is that of all durations.
     pub fn buckets(&self) -> Vec<(Duration, u64)> {
         let mut recorded = self.counts.iter_recorded().peekable();
         let mut count = 0;

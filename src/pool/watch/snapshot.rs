@@ -190,10 +190,10 @@ pub enum WorkerState {
     Busy,
     /// It leaves or is being ended.
     Stopping,
-    /// It was sent a task and has not begun it within a second: it was stopped from outside, or
-    /// waits in the kernel for a dead disk. Its tasks have gone to others, it is told to leave, and
-    /// killed when the [grace period](crate::Builder::grace_period) is over. It does not count as
-    /// one of the [`max_workers`](crate::Builder::max_workers) any more.
+    /// It was sent a task and has not begun it within a second. Perhaps it was stopped from
+    /// outside, or waits in the kernel for a dead disk. Its tasks have gone to others. It is told
+    /// to leave, and killed when the [grace period](crate::Builder::grace_period) is over. It does
+    /// not count as one of the [`max_workers`](crate::Builder::max_workers) any more.
     Stuck,
 }
 
@@ -252,17 +252,17 @@ pub struct PoolStats {
     pub waiting: usize,
     /// Tasks that run now.
     pub running: usize,
-    /// How long tasks waited, from when the pool accepted them until a worker had nothing else to
-    /// do before them. Tasks that have begun so far; retries do not count again.
+    /// Time from acceptance until the task was next in its worker. One entry per task that has
+    /// begun; retries add none.
     pub wait_time: DurationHistogram,
-    /// How long tasks ran, as measured in the worker, with decoding and encoding. The `completed`
-    /// ones only; those that did not come so far are in `lost_time`.
+    /// How long `completed` tasks ran, as measured in the worker, with decoding and encoding.
+    /// Attempts that did not complete are in `lost_time`.
     pub run_time: DurationHistogram,
     /// How long attempts ran that ended with their worker: it died, or was ended for a timeout, a
-    /// deadline or an abort. As measured by this process, until the worker was gone, so that the
-    /// [grace period](crate::Builder::grace_period) is included. It is a histogram of its own, as a
-    /// few timeouts would hide how long ordinary tasks run; add the two for the time that workers
-    /// have spent.
+    /// deadline or an abort. This process measures it until the worker is gone, so the [grace
+    /// period](crate::Builder::grace_period) is included. It is a histogram of its own because a
+    /// few timeouts would hide how long ordinary tasks run. Add both for the time that workers have
+    /// spent.
     pub lost_time: DurationHistogram,
     /// The most workers that there may be now; see
     /// [`resize`](crate::ProcessPoolExecutor::resize).
@@ -270,7 +270,7 @@ pub struct PoolStats {
     /// The workers that are kept even without tasks; see
     /// [`Builder::min_workers`](crate::Builder::min_workers).
     pub min_workers: usize,
-    /// Worker processes that exist now; the next five in sum.
+    /// Worker processes that exist now: the sum of the next five.
     pub workers: usize,
     /// Workers that start or run their initializer now.
     pub workers_starting: usize,
@@ -287,14 +287,14 @@ pub struct PoolStats {
     pub workers_unshared: usize,
     /// Workers that were started so far.
     pub worker_starts: u64,
-    /// Those of them that took the place of a worker that had died, was ended with its task, or was
+    /// How many of these took the place of a worker that had died, was ended with its task, or was
     /// used up.
     pub worker_restarts: u64,
     /// Workers that died so far without having been told to.
     pub worker_deaths: u64,
-    /// Workers that did not become ready so far, although nobody had told them to go: their
+    /// Workers that did not become ready so far, although nobody had told them to leave. Their
     /// initializer failed, they died before, or the machine was short of descriptors, processes or
-    /// memory. The reasons are in the [events](crate::PoolEvent::WorkerNotStarted).
+    /// memory. The [events](crate::PoolEvent::WorkerNotStarted) have the reasons.
     pub start_failures: u64,
     /// The share of their time that workers spent running tasks so far, from 0 to 1. Their time
     /// begins when they are initialised, and ends when they are told to leave or die.
