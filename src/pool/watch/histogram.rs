@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use crate::base::nanos;
 
 /// Many durations, of which only the distribution is kept. It is exact to one percent, or to a
@@ -32,35 +30,41 @@ use crate::base::nanos;
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct DurationHistogram {
-    counts: Histogram<u64>,
-    /// Nanoseconds.
+    /// By [`step`]. It is not to grow when a task ends, so it has room for all from the beginning.
+    counts: Box<[u64]>,
+    count: u64,
+    /// Nanoseconds, as all below.
     sum: u64,
+    min: u64,
+    max: u64,
 }
 
 impl DurationHistogram {
-    const SHORTEST: Duration = Duration::from_micros(1);
-    const LONGEST: Duration = Duration::from_hours(1);
-    const SIGNIFICANT_DIGITS: u8 = 2;
-
     pub(crate) fn record(&mut self, nanos: u64) {
-        self.counts.saturating_record(nanos);
-        self.sum = self.sum.saturating_add(nanos.min(self.counts.high()));
+        let nanos = nanos.min(LONGEST);
+        self.counts[step(nanos)] += 1;
+        self.count += 1;
+        self.sum = self.sum.saturating_add(nanos);
+        self.min = self.min.min(nanos);
+        self.max = self.max.max(nanos);
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        // It cannot fail: all have the same bounds.
-        let _ = self.counts.add(&other.counts);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        self.count += other.count;
         self.sum = self.sum.saturating_add(other.sum);
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
     }
 
     /// How many durations there are.
     pub fn count(&self) -> u64 {
-        self.counts.len()
+        self.count
     }
 
     /// The shortest one; zero if there is none.
     pub fn min(&self) -> Duration {
-        Duration::from_nanos(self.counts.min())
+        Duration::from_nanos(if self.count == 0 { 0 } else { self.min })
     }
 
     /// Their mean; zero if there is none.
@@ -70,13 +74,25 @@ impl DurationHistogram {
 
     /// The longest one; zero if there is none.
     pub fn max(&self) -> Duration {
-        Duration::from_nanos(self.counts.max())
+        Duration::from_nanos(self.max)
     }
 
     /// The duration that this percentage of them does not exceed: `percentile(50.0)` is the median.
     /// Zero if there is none. Less than 0 is taken as 0, and more than 100 as 100.
     pub fn percentile(&self, percent: f64) -> Duration {
-        Duration::from_nanos(self.counts.value_at_percentile(percent.clamp(0.0, 100.0)))
+        // Most percentages are no binary fractions: 99.9 of 1000 are not to be a bit more than 999.
+        let share = percent.clamp(0.0, 100.0) / 100.0 * (1.0 - 1e-12);
+        #[expect(clippy::cast_precision_loss, reason = "of so many that one makes no difference")]
+        let wanted = (share * self.count as f64).ceil();
+        #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "is rounded")]
+        let wanted = (wanted as u64).max(1);
+        let mut count = 0;
+        let found = self.counts.iter().position(|more| {
+            count += more;
+            count >= wanted
+        });
+        let most = found.map_or(0, |step| lowest(step + 1) - 1);
+        Duration::from_nanos(most.min(self.max))
     }
 
     /// All of them added up.
@@ -89,19 +105,39 @@ impl DurationHistogram {
     /// microseconds to 10 seconds, then 30 seconds, and 1, 5, 10, 30 and 60 minutes. The last count
     /// is that of all durations.
     pub fn buckets(&self) -> Vec<(Duration, u64)> {
-        let mut recorded = self.counts.iter_recorded().peekable();
-        let mut count = 0;
+        let (mut steps, mut count) = (self.counts.iter().enumerate().peekable(), 0);
         let up_to = |bound: Duration| {
             // Of the durations that are not told apart the least one decides.
             let most = nanos(bound);
-            let is_within = |nanos| self.counts.lowest_equivalent(nanos) <= most;
-            while let Some(some) = recorded.next_if(|some| is_within(some.value_iterated_to())) {
-                count += some.count_since_last_iteration();
+            while let Some((_, more)) = steps.next_if(|(step, _)| lowest(*step) <= most) {
+                count += more;
             }
             (bound, count)
         };
         bounds().map(up_to).collect()
     }
+}
+
+/// An hour.
+const LONGEST: u64 = 3_600_000_000_000;
+/// Durations are told apart by half a microsecond, ...
+const FINEST: u32 = 9;
+/// ... and where they have more than this many binary digits above that, by the first ones.
+const DIGITS: u32 = 7;
+
+/// Which durations are counted together: those of one step, in nanoseconds.
+fn step(nanos: u64) -> usize {
+    let units = nanos >> FINEST;
+    let cut = (u64::BITS - units.leading_zeros()).saturating_sub(DIGITS + 1);
+    let digits = (units >> cut) as usize; // at most twice as many as there are steps of one `cut`
+    ((cut as usize) << DIGITS) + digits
+}
+
+/// The shortest duration of this step.
+fn lowest(step: usize) -> u64 {
+    let cut = (step >> DIGITS).saturating_sub(1);
+    let digits = step - (cut << DIGITS);
+    (digits as u64) << cut << FINEST
 }
 
 /// Those of the buckets.
@@ -114,9 +150,8 @@ fn bounds() -> impl Iterator<Item = Duration> {
 
 impl Default for DurationHistogram {
     fn default() -> Self {
-        let bounds = (nanos(Self::SHORTEST), nanos(Self::LONGEST));
-        let histogram = Histogram::new_with_bounds(bounds.0, bounds.1, Self::SIGNIFICANT_DIGITS);
-        Self { counts: histogram.expect("the bounds are in order"), sum: 0 }
+        let counts = vec![0; step(LONGEST) + 1].into();
+        Self { counts, count: 0, sum: 0, min: u64::MAX, max: 0 }
     }
 }
 
@@ -168,6 +203,32 @@ mod tests {
     }
 
     #[test]
+    fn each_duration_is_within_its_step_and_steps_are_fine_enough() {
+        for step in 0..=step(LONGEST) {
+            let (first, next) = (lowest(step), lowest(step + 1));
+            assert!(next - first <= (first / 100).max(1000), "{first} to {next}");
+            assert_eq!((super::step(first), super::step(next - 1)), (step, step));
+        }
+    }
+
+    #[test]
+    fn percentiles_are_those_of_all_that_were_added() {
+        let (mut one, mut other) = (DurationHistogram::default(), DurationHistogram::default());
+        for number in 1..=100 {
+            let which = if number % 3 == 0 { &mut one } else { &mut other };
+            which.record(number * 1_000_000);
+        }
+        one.add(&other);
+        for percent in 1..=100_u32 {
+            let (found, millis) = (one.percentile(f64::from(percent)), percent.into());
+            assert!(is_about(found, Duration::from_millis(millis)), "{percent}: {found:?}");
+        }
+        assert_eq!((one.min(), one.max()), (Duration::from_millis(1), Duration::from_millis(100)));
+        assert!(is_about(one.percentile(99.9), one.max()));
+        assert_eq!(one.percentile(0.0).max(one.min()), one.percentile(0.0));
+    }
+
+    #[test]
     fn the_bounds_are_round_and_in_order() {
         let bounds: Vec<_> = bounds().collect();
         assert!(bounds.is_sorted() && bounds.len() == 25, "{bounds:?}");
@@ -175,7 +236,7 @@ mod tests {
         assert_eq!(bounds[..5], [micros(10), micros(25), micros(50), micros(100), micros(250)]);
         let seconds = Duration::from_secs;
         assert_eq!(bounds[17..20], [seconds(5), seconds(10), seconds(30)]);
-        assert_eq!(bounds.last(), Some(&DurationHistogram::LONGEST));
+        assert_eq!(bounds.last(), Some(&Duration::from_nanos(LONGEST)));
     }
 
     #[test]
