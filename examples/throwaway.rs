@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 async fn run(patience: Duration) {
     for text in ["a text", "crash", "hang", "panic", "another text"] {
         // If the time is up the call is dropped, and its process with it.
-        let call = Process::spawn(measure, text.to_owned()).kill_on_drop();
+        let call = Process::spawn(measure, text.to_owned()).abort_on_drop(true);
         match timeout(patience, call).await {
             Ok(Ok(length)) => println!("{text}: {length} characters"),
             Ok(Err(error)) => println!("{text}: {}", explain(&error)),

@@ -130,6 +130,7 @@
 //! | wait for a process and for something else | [`Process::sentinel`] |
 //! | see who this process is, and who has started it | [`current_process`], [`parent_process`] |
 //! | see what this process has started | [`active_children`], [`ProcessPoolExecutor::workers`] |
+//! | know what becomes of a task when its handle is dropped | [Conventions](guide::conventions#what-a-drop-does) |
 //! | find the counterpart of what tokio has | [Coming from tokio](guide::coming_from_tokio) |
 //! | find the counterpart of what Python has | [Coming from Python](guide::coming_from_python) |
 //!
@@ -213,8 +214,8 @@ pub use crate::executor::map::Map;
 pub use crate::executor::map::shape;
 pub use crate::executor::settings::{PlainOutput, Settings};
 pub use crate::executor::{
-    AbortOnDrop, Builder, Deadline, Ending, ProcessPoolExecutor, ProgressStream, ReturnWhen,
-    Started, TaskBuilder, TaskHandle, TaskSet, WorkerCommand, wait,
+    Builder, Deadline, Ending, ProcessPoolExecutor, ProgressStream, ReturnWhen, Started,
+    TaskBuilder, TaskHandle, TaskSet, WorkerCommand, wait,
 };
 pub use crate::function::{Callable, TaskFn, ValueForms, marker, value_forms};
 pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
@@ -248,6 +249,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/guide/coming_from_tokio.md")]
     pub mod coming_from_tokio {}
+
+    #[doc = include_str!("../docs/guide/conventions.md")]
+    pub mod conventions {}
 
     #[doc = include_str!("../docs/guide/choosing.md")]
     pub mod choosing {}

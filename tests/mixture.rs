@@ -248,7 +248,7 @@ impl Client {
                 end_of(number, in_time(handle).await)
             }
             2 => {
-                drop(handle.abort_on_drop());
+                drop(handle.abort_on_drop(true));
                 End::Other
             }
             3 => {

@@ -25,8 +25,9 @@ pub struct Completed<R> {
 /// Yields tasks in the order in which they end. Tasks that have ended already come first. It is
 /// Python's function of the same name.
 ///
-/// The stream owns the handles, so no task can be in it twice. Dropping the stream detaches the
-/// tasks that are left, as dropping their handles does.
+/// The stream owns the handles, so no task can be in it twice. [Dropping the
+/// stream](crate::guide::conventions#what-a-drop-does) drops the handles that are left, which
+/// detaches their tasks. [`abort_on_drop`](AsCompleted::abort_on_drop) aborts them instead.
 ///
 /// ```
 /// # fn square(x: u64) -> u64 { x * x }
@@ -61,6 +62,24 @@ pub struct AsCompleted<R> {
 }
 
 impl<R> AsCompleted<R> {
+    /// Whether the tasks that have not been yielded are [aborted](TaskHandle::abort) when the
+    /// stream is dropped. Default: as their [handles](TaskHandle::abort_on_drop) say, so no.
+    ///
+    /// ```
+    /// # async fn example(handles: Vec<procpool::TaskHandle<u64>>) {
+    /// use futures::StreamExt;
+    ///
+    /// let fastest = procpool::as_completed(handles).abort_on_drop(true).next().await;
+    /// # drop(fastest);
+    /// # }
+    /// ```
+    pub fn abort_on_drop(self, abort: bool) -> Self {
+        for task in &self.pending {
+            task.0.set_abort_on_drop(abort);
+        }
+        self
+    }
+
     /// Ends the stream with an error when the time is up, as Python's `timeout` does.
     ///
     /// The time counts from now, on the clock of the runtime. [`Unfinished`] says how many tasks

@@ -20,8 +20,9 @@ use crate::pool::{Command, Commons};
 /// Awaits, observes and cancels one task; what [`submit`](crate::ProcessPoolExecutor::submit)
 /// returns.
 ///
-/// It is a future of the task's result. Dropping it detaches the task, which goes on, as with a
-/// [`tokio::task::JoinHandle`]. [`abort_on_drop`](Self::abort_on_drop) is the opposite.
+/// It is a future of the task's result. [Dropping it](crate::guide::conventions#what-a-drop-does)
+/// detaches the task, which goes on, as with a [`tokio::task::JoinHandle`].
+/// [`abort_on_drop`](Self::abort_on_drop) is the opposite.
 ///
 /// ```
 /// # fn square(x: u64) -> u64 { x * x }
@@ -160,14 +161,31 @@ impl<R> TaskHandle<R> {
         }
     }
 
-    /// Turns the handle into one that [aborts](Self::abort) the task when it is dropped.
-    pub fn abort_on_drop(self) -> AbortOnDrop<R> {
-        AbortOnDrop(self)
+    /// Whether the task is [aborted](Self::abort) when the handle is dropped. Default: no, it is
+    /// detached and goes on.
+    ///
+    /// ```
+    /// # fn search(text: String) -> usize { text.len() }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+    /// let task = pool.submit(search, "needle".to_owned()).await?.abort_on_drop(true);
+    /// println!("{} is {:?}", task.id(), task.status());
+    /// let found = task.await?; // if this future is dropped here, the search ends
+    /// # let _: usize = found;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn abort_on_drop(self, abort: bool) -> Self {
+        self.set_abort_on_drop(abort);
+        self
+    }
+
+    pub(crate) fn set_abort_on_drop(&self, abort: bool) {
+        self.cell.set_aborted_on_drop(abort);
     }
 
     /// A handle by which no result is decoded.
-    pub(crate) fn untyped(self) -> TaskHandle<()> {
-        TaskHandle::new(self.cell, self.pool)
+    pub(crate) fn untyped(&self) -> TaskHandle<()> {
+        TaskHandle::new(Arc::clone(&self.cell), Arc::clone(&self.pool))
     }
 
     /// Ready once the task is over. Its result is not decoded.
@@ -230,44 +248,10 @@ impl<R> fmt::Debug for TaskHandle<R> {
     }
 }
 
-/// A [`TaskHandle`] that aborts its task when it is dropped; what
-/// [`abort_on_drop`](TaskHandle::abort_on_drop) returns.
-///
-/// ```
-/// # fn search(text: String) -> usize { text.len() }
-/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
-/// let task = pool.submit(search, "needle".to_owned()).await?.abort_on_drop();
-/// println!("{} is {:?}", task.handle().id(), task.handle().status());
-/// let found = task.await?; // if this future is dropped here, the search ends
-/// # let _: usize = found;
-/// # Ok(())
-/// # }
-/// ```
-///
-/// # Cancel safety
-///
-/// Awaiting it by reference is cancel safe, as with [`TaskHandle`]; dropping it ends the task.
-#[must_use = "dropping it aborts the task"]
-#[derive(Debug)]
-pub struct AbortOnDrop<R>(TaskHandle<R>);
-
-impl<R> AbortOnDrop<R> {
-    /// The handle inside, for all it can be asked.
-    pub fn handle(&self) -> &TaskHandle<R> {
-        &self.0
-    }
-}
-
-impl<R: DeserializeOwned> Future for AbortOnDrop<R> {
-    type Output = Result<R, TaskError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx)
-    }
-}
-
-impl<R> Drop for AbortOnDrop<R> {
+impl<R> Drop for TaskHandle<R> {
     fn drop(&mut self) {
-        self.0.abort();
+        if self.cell.is_aborted_on_drop() {
+            self.abort();
+        }
     }
 }

@@ -21,7 +21,7 @@ mod wait;
 pub use self::builder::Builder;
 pub use self::command::WorkerCommand;
 pub use self::ending::Ending;
-pub use self::handle::{AbortOnDrop, TaskHandle};
+pub use self::handle::TaskHandle;
 pub use self::pool::ProcessPoolExecutor;
 pub use self::progress::ProgressStream;
 pub use self::started::Started;

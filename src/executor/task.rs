@@ -244,6 +244,8 @@ pub struct TaskBuilder<'a, F, A, M> {
     extras: Extras,
     /// Why its context cannot be sent.
     context_fault: Option<Cause>,
+    /// `None`: only if it is run.
+    aborts: Option<bool>,
     marker: PhantomData<fn(M)>,
 }
 
@@ -266,6 +268,7 @@ where
             deadline: None,
             extras: Extras::default(),
             context_fault: None,
+            aborts: None,
             marker: PhantomData,
         }
     }
@@ -333,6 +336,25 @@ where
         let context = TaskContext::new(&value, self.pool.max_payload);
         self.context_fault = context.as_ref().err().cloned();
         self.extras.context = context.ok();
+        self
+    }
+
+    /// Whether the task is [aborted](TaskHandle::abort) when what waits for it [is
+    /// dropped](crate::guide::conventions#what-a-drop-does): the future of [`run`](Self::run) or
+    /// [`try_run`](Self::try_run), or the handle that [`submit`](Self::submit) or
+    /// [`try_submit`](Self::try_submit) returns. Default: if it is run, not if it is submitted.
+    ///
+    /// ```
+    /// # fn store(page: String) -> u64 { page.len() as u64 }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+    /// // Once it is accepted it is stored, be it that nobody waits for it any more.
+    /// let size = pool.task(store, "a page".to_owned()).abort_on_drop(false).run().await?;
+    /// # let _: u64 = size;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn abort_on_drop(mut self, abort: bool) -> Self {
+        self.aborts = Some(abort);
         self
     }
 
@@ -448,7 +470,8 @@ where
         self.pool.take_place(prepared.name, deadline).await.map_err(labelled)?;
         let enqueued = enqueue(self.pool, prepared, self.wishes, extras);
         let cell = enqueued.map_err(labelled)?;
-        Ok(TaskHandle::new(cell, Arc::clone(&self.pool.commons)))
+        let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
+        Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))
     }
 
     /// Queues the task without waiting; see [`ProcessPoolExecutor::try_submit`].
@@ -465,7 +488,8 @@ where
         self.pool.try_take_place(prepared.name).map_err(labelled)?;
         let enqueued = self.pool.enqueue(prepared, self.wishes, extras);
         let cell = enqueued.map_err(labelled)?;
-        Ok(TaskHandle::new(cell, Arc::clone(&self.pool.commons)))
+        let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
+        Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))
     }
 
     /// Queues the task and awaits its result; see [`ProcessPoolExecutor::run`].
@@ -476,10 +500,11 @@ where
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels the task, and ends it if it runs.
+    /// Dropping the future cancels the task, and ends it if it runs, unless
+    /// [`abort_on_drop`](Self::abort_on_drop) says otherwise.
     pub async fn run(self) -> Result<F::Output, RunError> {
-        let handle = self.submit_by(Pool::enqueue_and_wait).await?;
-        Ok(handle.abort_on_drop().await?)
+        let run = Self { aborts: self.aborts.or(Some(true)), ..self };
+        Ok(run.submit_by(Pool::enqueue_and_wait).await?.await?)
     }
 
     /// As [`run`](Self::run), but never waits for room in the queue; see
@@ -491,9 +516,11 @@ where
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels the task, and ends it if it runs.
+    /// Dropping the future cancels the task, and ends it if it runs, unless
+    /// [`abort_on_drop`](Self::abort_on_drop) says otherwise.
     pub async fn try_run(self) -> Result<F::Output, RunError> {
-        Ok(self.try_submit()?.abort_on_drop().await?)
+        let run = Self { aborts: self.aborts.or(Some(true)), ..self };
+        Ok(run.try_submit()?.await?)
     }
 
     /// As [`submit`](Self::submit), for threads outside of the runtime; see

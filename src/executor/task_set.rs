@@ -18,9 +18,9 @@ use crate::executor::handle::TaskHandle;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::TaskFn;
 
-/// Tasks that belong together. They are taken as they end. When the set is dropped, those that are
-/// left are aborted. It is to a pool what [`tokio::task::JoinSet`] is to a runtime, and has the
-/// same methods.
+/// Tasks that belong together. They are taken as they end. [When the set is
+/// dropped](crate::guide::conventions#what-a-drop-does), those that are left are aborted. It is to
+/// a pool what [`tokio::task::JoinSet`] is to a runtime, and has the same methods.
 ///
 /// All tasks have the same type of result. They may be of several pools; an id is unique within its
 /// pool.
@@ -57,13 +57,24 @@ use crate::function::TaskFn;
 /// polled to its end either, so when it is dropped it could do no more than a set does.
 #[must_use = "dropping the set aborts its tasks"]
 pub struct TaskSet<R> {
+    /// Each handle aborts its task or not, as the set does.
     tasks: FuturesUnordered<Identified<R>>,
+    aborts: bool,
 }
 
 impl<R> TaskSet<R> {
     /// An empty set.
     pub fn new() -> Self {
-        Self { tasks: FuturesUnordered::new() }
+        Self { tasks: FuturesUnordered::new(), aborts: true }
+    }
+
+    /// Whether the tasks that are left in the set are [aborted](TaskHandle::abort) when it is
+    /// dropped. Default: yes; otherwise they are detached and go on. What the handles were told
+    /// before they came into the set does not count.
+    pub fn abort_on_drop(mut self, abort: bool) -> Self {
+        self.aborts = abort;
+        self.handles().for_each(|handle| handle.set_abort_on_drop(abort));
+        self
     }
 
     /// How many tasks have not been taken. Some of them may be over.
@@ -99,7 +110,7 @@ impl<R> TaskSet<R> {
         Ok(self.insert(pool.submit(f, args).await?))
     }
 
-    /// Puts a task into the set, which aborts it from now on if it is dropped.
+    /// Puts a task into the set, which from now on says what becomes of it when it is dropped.
     ///
     /// ```
     /// # fn square(x: u64) -> u64 { x * x }
@@ -111,6 +122,7 @@ impl<R> TaskSet<R> {
     /// ```
     pub fn insert(&mut self, handle: TaskHandle<R>) -> TaskId {
         let id = handle.id();
+        handle.set_abort_on_drop(self.aborts);
         self.tasks.push(Identified(handle));
         id
     }
@@ -136,8 +148,8 @@ impl<R> TaskSet<R> {
     /// A dropped future changes nothing but that nobody waits.
     pub fn shutdown(&mut self) -> Ending<()> {
         self.abort_all();
-        let tasks = std::mem::take(&mut self.tasks);
-        let tasks: Vec<_> = tasks.into_iter().map(|identified| identified.0.untyped()).collect();
+        let tasks: Vec<_> = self.handles().map(TaskHandle::untyped).collect();
+        self.tasks.clear();
         Ending::new(async move {
             for task in tasks {
                 let _ = poll_fn(|cx| task.poll_end(cx)).await;
@@ -148,6 +160,7 @@ impl<R> TaskSet<R> {
     /// Takes all tasks out of the set without aborting them: they go on, and their results are
     /// lost.
     pub fn detach_all(&mut self) {
+        self.handles().for_each(|handle| handle.set_abort_on_drop(false));
         self.tasks.clear();
     }
 }
@@ -194,12 +207,6 @@ impl<R: DeserializeOwned> Stream for TaskSet<R> {
     }
 }
 
-impl<R> Drop for TaskSet<R> {
-    fn drop(&mut self) {
-        self.abort_all();
-    }
-}
-
 impl<R> Default for TaskSet<R> {
     fn default() -> Self {
         Self::new()
@@ -208,7 +215,9 @@ impl<R> Default for TaskSet<R> {
 
 impl<R> Extend<TaskHandle<R>> for TaskSet<R> {
     fn extend<I: IntoIterator<Item = TaskHandle<R>>>(&mut self, handles: I) {
-        self.tasks.extend(handles.into_iter().map(Identified));
+        for handle in handles {
+            self.insert(handle);
+        }
     }
 }
 

@@ -17,8 +17,9 @@ use crate::error::CallFailure;
 /// Awaits what a function returns that runs in a process of its own; see [`Process::spawn`].
 ///
 /// It is ready when the process has ended and is reaped, so everything that it has printed is
-/// there. Dropping it detaches the process, as dropping a [`tokio::task::JoinHandle`] does: the
-/// function runs on, but not beyond the end of this process.
+/// there. [Dropping it](crate::guide::conventions#what-a-drop-does) detaches the process, as
+/// dropping a [`tokio::task::JoinHandle`] does, unless [`abort_on_drop`](Self::abort_on_drop) says
+/// otherwise: the function runs on, but not beyond the end of this process.
 ///
 /// # Cancel safety
 ///
@@ -82,7 +83,8 @@ impl<R> ProcessHandle<R> {
         self.process.0.started().await
     }
 
-    /// Turns the handle into one that [kills](Process::kill) the process when it is dropped.
+    /// Whether the process is [killed](Process::kill) when the handle is dropped, as a
+    /// [`tokio::process::Command`] does by `kill_on_drop`. Default: no, it is detached.
     ///
     /// ```
     /// # fn search(text: String) -> usize { text.len() }
@@ -90,7 +92,7 @@ impl<R> ProcessHandle<R> {
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
     ///
-    /// let search = procpool::Process::spawn(search, "needle".to_owned()).kill_on_drop();
+    /// let search = procpool::Process::spawn(search, "needle".to_owned()).abort_on_drop(true);
     /// // If it takes too long it is gone.
     /// let found = tokio::time::timeout(Duration::from_secs(5), search).await??;
     /// # let _: usize = found;
@@ -98,8 +100,9 @@ impl<R> ProcessHandle<R> {
     /// # }
     /// # fn main() {}
     /// ```
-    pub fn kill_on_drop(mut self) -> Self {
-        self.kills = true;
+    #[doc(alias = "kill_on_drop")]
+    pub fn abort_on_drop(mut self, abort: bool) -> Self {
+        self.kills = abort;
         self
     }
 }

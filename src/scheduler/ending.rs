@@ -66,6 +66,24 @@ impl Scheduler {
         }
     }
 
+    /// Answers [`Action::Ask`]: how long it is worth while to wait for the running task to end by
+    /// itself; half of the grace period at most.
+    pub(crate) fn asked(&mut self, now: Time, id: WorkerId, patience: Option<Duration>) {
+        let waits = |worker: &Worker| worker.is_sentenced() && worker.mercy == Mercy::Asked;
+        if !self.workers.get(id).is_some_and(waits) {
+            return;
+        }
+        if let Some(patience) = patience {
+            let grace = self.config.grace_period;
+            let ends = now.saturating_add(patience.min(grace / 2));
+            let kill_at = now.saturating_add(grace);
+            self.update(id, |worker| worker.mercy = Mercy::Granted { ends, kill_at });
+        } else {
+            self.terminate(now, id);
+            self.advance(now);
+        }
+    }
+
     /// Sends a worker SIGTERM, and later SIGKILL.
     pub(super) fn terminate(&mut self, now: Time, id: WorkerId) {
         let grace_over = now.saturating_add(self.config.grace_period);

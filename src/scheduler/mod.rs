@@ -69,7 +69,7 @@ use self::tempo::Tempo;
 #[cfg(test)]
 use self::tenure::Tenure;
 pub(crate) use self::worker::WorkerStage;
-use self::worker::{Mercy, Sentence, Worker};
+use self::worker::{Sentence, Worker};
 use crate::base::{TaskId, WorkerId};
 
 /// A shutdown that takes so long says what it waits for.
@@ -376,22 +376,6 @@ impl Scheduler {
             self.fail(&part, Failure::Cancelled);
         } else {
             self.put_back(part);
-        }
-    }
-
-    /// Answers [`Action::Ask`]: whether the running task is known to look for it.
-    pub(crate) fn asked(&mut self, now: Time, id: WorkerId, cooperative: bool) {
-        let waits = |worker: &Worker| worker.is_sentenced() && worker.mercy == Mercy::Asked;
-        if !self.workers.get(id).is_some_and(waits) {
-            return;
-        }
-        if cooperative {
-            let grace = self.config.grace_period;
-            let (ends, kill_at) = (now.saturating_add(grace / 2), now.saturating_add(grace));
-            self.update(id, |worker| worker.mercy = Mercy::Granted { ends, kill_at });
-        } else {
-            self.terminate(now, id);
-            self.advance(now);
         }
     }
 

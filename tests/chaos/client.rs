@@ -209,7 +209,7 @@ impl Client {
                 self.end_of(order, handle).await
             }
             2 => {
-                drop(handle.abort_on_drop());
+                drop(handle.abort_on_drop(true));
                 End::Unknown
             }
             3 => {

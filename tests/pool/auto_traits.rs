@@ -8,15 +8,15 @@ use std::rc::Rc;
 
 use futures::stream::Iter;
 use procpool::{
-    AbortOnDrop, AsCompleted, AsCompletedWithin, AuthKey, BrokenKind, BrokenProcessPool,
-    BuildError, BuildErrorKind, Builder, Completed, Current, CurrentProcess, Deadline,
-    DurationHistogram, Events, ExitResult, ExitTypeError, LeaveReason, Map, OnWorkerDeath,
-    OutputLine, ParentProcess, PoolEvent, PoolStats, Process, ProcessBuilder, ProcessError,
-    ProcessErrorKind, ProcessHandle, ProcessPoolExecutor, ProcessStdio, Progress, ProgressStream,
-    ResizeError, ReturnWhen, RunError, Sentinel, Shutdown, ShutdownReport, Started, StateError,
-    SubmitError, SubmitErrorKind, TaskBuilder, TaskError, TaskErrorKind, TaskHandle, TaskId,
-    TaskOutcome, TaskOutcomes, TaskPanic, TaskSet, TaskStatus, Unfinished, UnknownWord,
-    WorkerCommand, WorkerDeath, WorkerId, WorkerInfo, WorkerOutput, WorkerState,
+    AsCompleted, AsCompletedWithin, AuthKey, BrokenKind, BrokenProcessPool, BuildError,
+    BuildErrorKind, Builder, Completed, Current, CurrentProcess, Deadline, DurationHistogram,
+    Events, ExitResult, ExitTypeError, LeaveReason, Map, OnWorkerDeath, OutputLine, ParentProcess,
+    PoolEvent, PoolStats, Process, ProcessBuilder, ProcessError, ProcessErrorKind, ProcessHandle,
+    ProcessPoolExecutor, ProcessStdio, Progress, ProgressStream, ResizeError, ReturnWhen, RunError,
+    Sentinel, Shutdown, ShutdownReport, Started, StateError, SubmitError, SubmitErrorKind,
+    TaskBuilder, TaskError, TaskErrorKind, TaskHandle, TaskId, TaskOutcome, TaskOutcomes,
+    TaskPanic, TaskSet, TaskStatus, Unfinished, UnknownWord, WorkerCommand, WorkerDeath, WorkerId,
+    WorkerInfo, WorkerOutput, WorkerState,
 };
 
 fn square(x: u64) -> u64 {
@@ -56,7 +56,6 @@ fn handles_and_their_settings() {
 #[test]
 fn what_is_polled_may_be_shared_and_moved_whatever_the_result_is() {
     polled::<TaskHandle<Local>>();
-    polled::<AbortOnDrop<Local>>();
     polled::<Started>();
     polled::<AsCompleted<Local>>();
     polled::<AsCompletedWithin<Local>>();

@@ -242,9 +242,9 @@ async fn a_dropped_handle_detaches_its_task() {
 #[tokio::test]
 async fn abort_on_drop_ends_a_running_task() {
     let (pool, gate) = (pool_of(1), Gate::new().await);
-    let handle = pool.submit(hold, gate.port()).await.unwrap().abort_on_drop();
+    let handle = pool.submit(hold, gate.port()).await.unwrap().abort_on_drop(true);
     let mut held = gate.arrival().await;
-    assert_eq!(handle.handle().status(), TaskStatus::Running);
+    assert_eq!(handle.status(), TaskStatus::Running);
     drop(handle);
     held.gone().await;
     wait_until("the worker is reaped", || process_gone(held.pid)).await;
@@ -257,7 +257,7 @@ async fn abort_on_drop_keeps_a_waiting_task_from_running() {
     let (pool, gate, journal) = (pool_of(1), Gate::new().await, Journal::new());
     let running = pool.submit(hold, gate.port()).await.unwrap();
     let held = gate.arrival().await;
-    drop(pool.submit(note, (journal.path(), 1)).await.unwrap().abort_on_drop());
+    drop(pool.submit(note, (journal.path(), 1)).await.unwrap().abort_on_drop(true));
     let worker = held.pid;
     drop(held);
     assert_eq!(in_time(running).await.unwrap(), worker, "nobody else is hurt");
@@ -268,7 +268,7 @@ async fn abort_on_drop_keeps_a_waiting_task_from_running() {
 #[tokio::test]
 async fn abort_on_drop_does_nothing_once_the_task_is_over() {
     let pool = pool_of(1);
-    let mut handle = pool.submit(pid, ()).await.unwrap().abort_on_drop();
+    let mut handle = pool.submit(pid, ()).await.unwrap().abort_on_drop(true);
     let worker = in_time(&mut handle).await.unwrap();
     drop(handle);
     assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), worker);

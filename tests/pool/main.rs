@@ -15,6 +15,7 @@ mod context;
 mod control;
 mod cooperation;
 mod deadline;
+mod drops;
 mod events;
 mod force;
 mod handles;

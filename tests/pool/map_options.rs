@@ -298,7 +298,7 @@ async fn the_time_limit_of_the_pool_is_that_of_each_item() {
     let (results, _held) = in_time(futures::future::join(collected, gate.arrival())).await;
     assert!(results[0].as_ref().unwrap_err().is_timeout());
     assert_eq!(results[1].as_ref().unwrap(), &2);
-    let mut stream = pool.map(pass, inputs()).item_timeout(None).abort_on_drop();
+    let mut stream = pool.map(pass, inputs()).item_timeout(None);
     assert!(stream.next().now_or_never().is_none());
     let mut held = gate.arrival().await;
     // One that begins later and has a limit says that the limit has passed.
@@ -331,13 +331,13 @@ async fn items_can_be_tried_again_but_those_that_are_done_are_not() {
 async fn a_stream_that_aborts_leaves_nothing_running() {
     let (pool, gate) = (pool(2), Gate::new().await);
     let inputs = || (0..4).map(|n| (Some(gate.port()), n));
-    let mut left = pool.map(pass, inputs());
+    let mut left = pool.map(pass, inputs()).abort_on_drop(false);
     assert!(left.next().now_or_never().is_none());
     let held = [gate.arrival().await, gate.arrival().await];
     drop(left);
     assert_eq!(pool.stats().running, 2, "they are left to finish");
     drop(held);
-    let mut aborted = pool.map(pass, inputs()).abort_on_drop();
+    let mut aborted = pool.map(pass, inputs());
     assert!(aborted.next().now_or_never().is_none());
     let mut held = [gate.arrival().await, gate.arrival().await];
     drop(aborted);

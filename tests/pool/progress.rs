@@ -221,8 +221,8 @@ async fn the_stream_ends_with_a_death() {
 #[tokio::test]
 async fn the_stream_ends_with_a_cancel_and_with_an_abort() {
     let (pool, gate) = (pool_of(1), Gate::new().await);
-    let running = pool.submit(report_and_hold, (1, gate.port())).await.unwrap().abort_on_drop();
-    let mut progress = running.handle().progress();
+    let running = pool.submit(report_and_hold, (1, gate.port())).await.unwrap().abort_on_drop(true);
+    let mut progress = running.progress();
     let waiting = pool.submit(pid, ()).await.unwrap();
     let never = waiting.progress();
     assert_eq!(next(&mut progress).await.done, 1);

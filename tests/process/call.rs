@@ -276,7 +276,7 @@ async fn a_dropped_handle_detaches() {
 #[tokio::test]
 async fn a_handle_that_kills_on_drop_kills() {
     let gate = Gate::new().await;
-    let handle = Process::spawn(hold, gate.port()).kill_on_drop();
+    let handle = Process::spawn(hold, gate.port()).abort_on_drop(true);
     let process = handle.process().clone();
     let mut held = gate.arrival().await;
     drop(handle);
@@ -285,7 +285,7 @@ async fn a_handle_that_kills_on_drop_kills() {
     assert_eq!(in_time(process.join()).await.unwrap_or(-9), -9);
     assert_eq!(process.exitcode(), Some(-9));
 
-    let early = Process::spawn(hold, gate.port()).kill_on_drop();
+    let early = Process::spawn(hold, gate.port()).abort_on_drop(true);
     let process = early.process().clone();
     drop(early);
     assert!(in_time(process.join()).await.unwrap_err().is_start_failure());
@@ -295,7 +295,7 @@ async fn a_handle_that_kills_on_drop_kills() {
 #[tokio::test]
 async fn a_timeout_ends_it() {
     let gate = Gate::new().await;
-    let call = Process::spawn(hold, gate.port()).kill_on_drop();
+    let call = Process::spawn(hold, gate.port()).abort_on_drop(true);
     let mut held = gate.arrival().await;
     tokio::time::timeout(Duration::from_millis(1), call).await.unwrap_err();
     held.gone().await;

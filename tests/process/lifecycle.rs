@@ -398,6 +398,6 @@ procpool::register!(hold_for_ever, lose_the_runtime_and_all_threads);
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn who_joins_is_told_of_the_end_even_if_nobody_can_wait_for_it() {
-    let handle = Process::spawn(lose_the_runtime_and_all_threads, ()).kill_on_drop();
+    let handle = Process::spawn(lose_the_runtime_and_all_threads, ()).abort_on_drop(true);
     assert_eq!(in_time(handle).await.unwrap(), Some(-9));
 }

@@ -274,7 +274,7 @@ async fn who_aborts_a_task_whose_reply_is_kept_back_hurts_nobody(stage: &Stage) 
     assert!(!scene.quick[3].cancel(), "it has begun");
     let aborted = scene.quick.remove(4);
     aborted.abort();
-    drop(scene.quick.remove(4).abort_on_drop());
+    drop(scene.quick.remove(4).abort_on_drop(true));
     expect_all(scene.quick).await;
     match in_time(aborted).await {
         Ok(number) => assert_eq!(number, 4),

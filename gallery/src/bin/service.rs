@@ -178,7 +178,7 @@ where
     F: TaskFn<A, M>,
     A: Serialize,
 {
-    let task = pool.try_submit(f, args)?.abort_on_drop();
+    let task = pool.try_submit(f, args)?.abort_on_drop(true);
     Ok(timeout(REQUEST_LIMIT, task).await.map_err(|_| Failure::too_slow())??)
 }
 

@@ -106,7 +106,7 @@ impl<R, S> Flow<R, S> {
             rested: 0,
             limit: None,
             expiry: Expiry::No,
-            aborts_on_drop: false,
+            aborts_on_drop: true,
             pool,
         }
     }
@@ -151,8 +151,8 @@ impl<R, S> Flow<R, S> {
         }
     }
 
-    pub(super) fn set_abort_on_drop(&mut self) {
-        self.aborts_on_drop = true;
+    pub(super) fn set_abort_on_drop(&mut self, abort: bool) {
+        self.aborts_on_drop = abort;
     }
 
     #[track_caller]

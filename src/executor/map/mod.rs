@@ -35,9 +35,10 @@ impl ProcessPoolExecutor {
     /// Calls `f` with each of the inputs, and yields the results in the order of the inputs.
     ///
     /// The stream is lazy: it takes a bounded number of inputs ahead of the results, so inputs may
-    /// be endless. An item that fails is an `Err` in its place, and the others go on. Dropping the
-    /// stream cancels what has not begun. A function of several parameters takes tuples. Python's
-    /// `map` takes several iterables; here, [`zip`](Iterator::zip) them.
+    /// be endless. An item that fails is an `Err` in its place, and the others go on. [Dropping the
+    /// stream](crate::guide::conventions#what-a-drop-does) ends what it has begun. A function of
+    /// several parameters takes tuples. Python's `map` takes several iterables; here,
+    /// [`zip`](Iterator::zip) them.
     ///
     /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
     /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
@@ -106,8 +107,9 @@ impl ProcessPoolExecutor {
 /// longer than some milliseconds, its results so far are delivered, and other workers may take what
 /// has not begun.
 ///
-/// Dropping the stream cancels all items that have not begun. Items that run are left to finish;
-/// [`abort_on_drop`](Self::abort_on_drop) ends them, too.
+/// [Dropping the stream](crate::guide::conventions#what-a-drop-does) cancels all items that have
+/// not begun, and aborts those that run. [`abort_on_drop(false)`](Self::abort_on_drop) leaves these
+/// to finish.
 ///
 /// Each item has a [`TaskId`](crate::TaskId) of its own, which its error and
 /// [`current`](crate::current) tell. In [`stats`](ProcessPoolExecutor::stats), in
@@ -271,10 +273,14 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
         self
     }
 
-    /// Dropping the stream also [aborts](crate::TaskHandle::abort) the items that run, so that a
-    /// reader who goes away takes no worker with it. Default: they are left to finish.
-    pub fn abort_on_drop(mut self) -> Self {
-        self.flow.set_abort_on_drop();
+    /// Whether the items that run are [aborted](crate::TaskHandle::abort) when the stream is
+    /// dropped. Default: yes, so a reader who goes away takes no worker with it, whatever the items
+    /// do. Those that end within some milliseconds cost no worker.
+    ///
+    /// With `false` they are left to finish, which spares workers that are dear to start. Those
+    /// that have not begun are cancelled in any case.
+    pub fn abort_on_drop(mut self, abort: bool) -> Self {
+        self.flow.set_abort_on_drop(abort);
         self
     }
 

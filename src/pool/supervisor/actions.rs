@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -20,6 +21,10 @@ use crate::pool::watch::observer::Observer;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Action, Failure, KillReason, RefuseReason, Scheduler, Time};
 use crate::wire::message::Outcome;
+
+/// So long the running item of a chunk may take that is to be ended. Most items are quick, and
+/// waiting for one is cheaper than another worker.
+const MOMENT: Duration = Duration::from_millis(20);
 
 impl Supervisor {
     /// Revokes what was sent to a worker, the last first, until one has begun or `keep` are left.
@@ -40,11 +45,14 @@ impl Supervisor {
         claim.is_none_or(|claim| claim.has_begun())
     }
 
-    /// Lets a worker's running task know that it should end; says whether it is known to look.
-    fn ask(&self, scheduler: &Scheduler, worker: WorkerId) -> bool {
-        let running = scheduler.pipeline(worker).next();
-        let entry = running.and_then(|task| self.ledger.get(task));
-        entry.is_some_and(|entry| entry.cell().ask() == Asked::Cooperative)
+    /// Lets a worker's running task know that it should end; says how long that is worth waiting
+    /// for.
+    fn ask(&self, scheduler: &Scheduler, worker: WorkerId) -> Option<Duration> {
+        let running = scheduler.pipeline(worker).next()?;
+        let entry = self.ledger.get(running)?;
+        let is_cooperative = entry.cell().ask() == Asked::Cooperative;
+        let moment = entry.harvest().map(|_| MOMENT);
+        if is_cooperative { Some(Duration::MAX) } else { moment }
     }
 
     pub(super) fn perform(&mut self, view: &mut View, now: Time) {
@@ -71,8 +79,8 @@ impl Supervisor {
                     // No item of a chunk that is asked begins any more, so they must not count as
                     // its own.
                     self.divide(view, now, worker);
-                    let cooperative = self.ask(&view.scheduler, worker);
-                    view.scheduler.asked(now, worker, cooperative);
+                    let patience = self.ask(&view.scheduler, worker);
+                    view.scheduler.asked(now, worker, patience);
                 }
                 Action::Withdraw(task) => self.withdraw(task),
                 Action::Fail(task, failure) => self.fail(&mut view.observer, task, failure),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::task::{Poll, Waker};
 
@@ -56,8 +56,8 @@ pub(crate) struct TaskCell {
     accepted: AtomicU64,
     /// The function's position in the registry.
     function: u32,
-    /// It has a label, which few have, so it is elsewhere.
-    is_labelled: bool,
+    /// [`LABELLED`], [`ABORTED_ON_DROP`]: one more `bool` would make it larger.
+    traits: AtomicU8,
     /// It has a place in the bounded queue. Only the supervisor changes that.
     has_place: AtomicBool,
     /// As the stage says, for those who need not know it to the nanosecond.
@@ -66,6 +66,11 @@ pub(crate) struct TaskCell {
     is_awaited: AtomicBool,
     state: Mutex<CellState>,
 }
+
+/// It has a label, which few have, so it is elsewhere.
+const LABELLED: u8 = 1;
+/// It is aborted when its handle is dropped.
+const ABORTED_ON_DROP: u8 = 2;
 
 struct CellState {
     /// What becomes of the task; until that is known its arguments.
@@ -150,7 +155,7 @@ impl TaskCell {
         has_place: bool,
         extras: Extras,
     ) -> Arc<Self> {
-        let is_labelled = extras.label.is_some();
+        let traits = if extras.label.is_some() { LABELLED } else { 0 };
         let watchers =
             (!extras.is_empty()).then(|| Box::new(Watchers { extras, ..Watchers::default() }));
         let state = CellState {
@@ -167,7 +172,7 @@ impl TaskCell {
             id,
             accepted: AtomicU64::new(0),
             function,
-            is_labelled,
+            traits: AtomicU8::new(traits),
             has_place: AtomicBool::new(has_place),
             is_over: AtomicBool::new(false),
             is_awaited: AtomicBool::new(false),
@@ -186,7 +191,24 @@ impl TaskCell {
 
     /// What the user calls it.
     pub(crate) fn label(&self) -> Option<Arc<str>> {
-        if self.is_labelled { self.state.lock().label() } else { None }
+        if self.has(LABELLED) { self.state.lock().label() } else { None }
+    }
+
+    fn has(&self, what: u8) -> bool {
+        self.traits.load(Ordering::Relaxed) & what != 0
+    }
+
+    /// Whether it is aborted when its handle is dropped.
+    pub(crate) fn is_aborted_on_drop(&self) -> bool {
+        self.has(ABORTED_ON_DROP)
+    }
+
+    pub(crate) fn set_aborted_on_drop(&self, aborted: bool) {
+        if aborted {
+            self.traits.fetch_or(ABORTED_ON_DROP, Ordering::Relaxed);
+        } else {
+            self.traits.fetch_and(!ABORTED_ON_DROP, Ordering::Relaxed);
+        }
     }
 
     /// Its name and that of its function, for people to read.

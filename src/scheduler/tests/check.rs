@@ -245,7 +245,7 @@ impl Trial<'_> {
         ensure!(is_sentenced, "{head} is innocent on {worker}");
         let asked = !desk.recallable || desk.asked == Some(head);
         ensure!(asked, "{head} was not asked to end by itself");
-        let mercy = self.model.mercy_ends(desk).is_some_and(|at| at > self.now);
+        let mercy = desk.mercy.is_some_and(|(_, until)| until > self.now);
         ensure!(!mercy, "{head} has time to end by itself");
         ensure!(desk.pipeline.len() == 1, "{worker} has innocent tasks");
         let victim = self.world.running(worker);
@@ -508,7 +508,7 @@ fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {
             let helped = divides && idle;
             let patience = if head.wishes.divisible && !helped { LONG_PATIENCE } else { PATIENCE };
             let patience = head.since.filter(|_| recalls || divides).map(|at| at + patience);
-            let mercy = model.mercy_ends(desk);
+            let mercy = desk.mercy.map(|(_, until)| until);
             let limits = desk.timeout_at(head).into_iter().chain(desk.must_begin_at(head));
             limits.chain(patience).chain(mercy).min()
         }

@@ -560,7 +560,7 @@ impl Model {
 
     /// `terminated` tells whether that is because of its task.
     pub(super) fn told_to_end(&mut self, now: Time, id: WorkerId, terminated: bool) {
-        let since = self.desk_mut(id).mercy.take().unwrap_or(now);
+        let since = self.desk_mut(id).mercy.take().map_or(now, |(since, _)| since);
         let deadline = since + self.config.grace_period;
         self.desk_mut(id).stage = Stage::Ending { deadline, terminated, wanted: true };
     }
@@ -570,16 +570,12 @@ impl Model {
         self.desk_mut(id).stage = Stage::Killed { fault };
     }
 
-    /// The running task was asked to end, and will notice or not.
-    pub(super) fn asked(&mut self, now: Time, id: WorkerId, notices: bool) {
+    /// The running task was asked to end, which is worth waiting for so long.
+    pub(super) fn asked(&mut self, now: Time, id: WorkerId, patience: Option<Duration>) {
+        let half = self.config.grace_period / 2;
         let desk = self.desk_mut(id);
         desk.asked = desk.pipeline.front().copied();
-        desk.mercy = notices.then_some(now);
-    }
-
-    /// Until when a task that was asked to end may do so.
-    pub(super) fn mercy_ends(&self, desk: &Desk) -> Option<Time> {
-        desk.mercy.map(|since| since + self.config.grace_period / 2)
+        desk.mercy = patience.map(|patience| (now, now + patience.min(half)));
     }
 
     fn take_out(&mut self, now: Time, worker: WorkerId, task: TaskId) {

@@ -225,8 +225,9 @@ impl Play {
                 if notices {
                     self.sights.see("a task that can end by itself");
                 }
-                self.model.asked(self.now, worker, notices);
-                self.scheduler.asked(self.now, worker, notices);
+                let patience = self.world.patience(worker, notices);
+                self.model.asked(self.now, worker, patience);
+                self.scheduler.asked(self.now, worker, patience);
             }
             Action::Withdraw(task) => self.withdraw(task),
             Action::Fail(task, failure) => {

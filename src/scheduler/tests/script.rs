@@ -1,6 +1,6 @@
 //! A pool under a virtual clock, driven line by line.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::{TaskId, WorkerId};
@@ -12,6 +12,8 @@ use crate::testing::plain_config;
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// What is not over by then is not quick.
+pub(super) const QUICK: Duration = Duration::from_millis(20);
 /// No script has more actions between two looks than this.
 const ACTIONS: usize = 1_000;
 /// Ids from here on belong to the tasks that the setup runs.
@@ -24,8 +26,8 @@ pub(super) struct Pool {
     now: Time,
     seen: Vec<Action>,
     has_begun: BTreeMap<TaskId, bool>,
-    /// Workers whose running task looks whether it is asked to end.
-    looks: BTreeSet<WorkerId>,
+    /// How long it is worth waiting for what is asked to end, on these workers.
+    patience: BTreeMap<WorkerId, Duration>,
     /// What a worker's running task gives up when it is asked back next.
     parts: BTreeMap<WorkerId, Task>,
     /// What workers say how long tasks have run.
@@ -48,7 +50,7 @@ impl Pool {
             now: Time::ZERO,
             seen: Vec::new(),
             has_begun: BTreeMap::new(),
-            looks: BTreeSet::new(),
+            patience: BTreeMap::new(),
             parts: BTreeMap::new(),
             run_time: Duration::ZERO,
         };
@@ -263,7 +265,12 @@ impl Pool {
 
     /// Its running task has looked whether it is asked to end.
     pub(super) fn looks(&mut self, worker: u64) {
-        self.looks.insert(WorkerId(worker));
+        self.patience.insert(WorkerId(worker), Duration::MAX);
+    }
+
+    /// Its running task may be a quick one.
+    pub(super) fn may_be_quick(&mut self, worker: u64) {
+        self.patience.insert(WorkerId(worker), QUICK);
     }
 
     /// When it is asked for it next, its running task gives up a part of itself.
@@ -377,8 +384,8 @@ impl Pool {
                     self.scheduler.recalled(self.now, worker, taken);
                 }
                 Action::Ask(worker) => {
-                    let looks = self.looks.contains(&worker);
-                    self.scheduler.asked(self.now, worker, looks);
+                    let patience = self.patience.get(&worker).copied();
+                    self.scheduler.asked(self.now, worker, patience);
                 }
                 _ => {}
             }

@@ -46,8 +46,8 @@ pub(in crate::scheduler::tests) struct Desk {
     pub(in crate::scheduler::tests) asked_to_end: bool,
     /// The task that was asked to end.
     pub(in crate::scheduler::tests) asked: Option<TaskId>,
-    /// When it was, if it will notice.
-    pub(in crate::scheduler::tests) mercy: Option<Time>,
+    /// Since when, and until when, it may end by itself.
+    pub(in crate::scheduler::tests) mercy: Option<(Time, Time)>,
     /// The front task at the last recall.
     pub(in crate::scheduler::tests) recalled: Option<TaskId>,
     pub(in crate::scheduler::tests) completed: u64,

@@ -297,6 +297,29 @@ fn a_task_that_ends_when_it_is_asked_keeps_its_worker() {
 }
 
 #[test]
+fn a_task_that_may_be_quick_has_a_moment() {
+    for ends in [true, false] {
+        let mut pool = Pool::slow(1);
+        pool.may_be_quick(1);
+        pool.submit(1);
+        pool.abort(1);
+        pool.expect([send(1, 1), begin(1), recall_all(1), ask(1)]);
+        pool.after(QUICK.saturating_sub(micros(1)));
+        pool.expect_nothing();
+        if ends {
+            pool.finishes(1, 1);
+            pool.after(10 * GRACE);
+            pool.expect_nothing();
+        } else {
+            pool.after(micros(1));
+            pool.expect([terminate(1)]);
+            pool.after(GRACE.saturating_sub(QUICK));
+            pool.expect([kill(1, KillReason::GraceOver)]);
+        }
+    }
+}
+
+#[test]
 fn a_task_is_asked_once() {
     let mut pool = Pool::slow(1);
     pool.looks(1);
