@@ -100,6 +100,7 @@
 //! | wait until a task runs | [`TaskHandle::started`] |
 //! | send the id of a request, or a tenant, with a task | [`TaskBuilder::context`], [`Current::context`] |
 //! | show how far a task has come | [`Current::progress`], [`TaskHandle::progress`] |
+//! | take partial results, or messages, while a task runs | [`Current::emit`], [`TaskHandle::emitted`] |
 //! | let a task end early in good order | [`Current::is_cancelled`] |
 //! | answer by what has happened to a task | [`TaskError::kind`], [`SubmitError::kind`] |
 //! | wait for the first, for a failure, or for all | [`wait`] |
@@ -194,7 +195,8 @@ mod wire;
 pub use crate::base::{AuthKey, CurrentProcess, ResourceLimits, TaskId, WorkerId, current_process};
 pub use crate::child::reseed;
 pub use crate::child::{
-    ContextError, Current, StateError, current, init, preloaded, state, try_current, worker_main,
+    ContextError, Current, EmitError, StateError, current, init, preloaded, state, try_current,
+    worker_main,
 };
 pub use crate::codec::{Named, ValueForm};
 pub use crate::error::kind::{
@@ -214,8 +216,8 @@ pub use crate::executor::map::Map;
 pub use crate::executor::map::shape;
 pub use crate::executor::settings::{PlainOutput, Settings};
 pub use crate::executor::{
-    Builder, Deadline, Ending, ProcessPoolExecutor, ProgressStream, ReturnWhen, Started,
-    TaskBuilder, TaskHandle, TaskSet, WorkerCommand, wait,
+    Builder, Deadline, EmittedError, EmittedStream, Ending, ProcessPoolExecutor, ProgressStream,
+    ReturnWhen, Started, TaskBuilder, TaskHandle, TaskSet, WorkerCommand, wait,
 };
 pub use crate::function::{Callable, TaskFn, ValueForms, marker, value_forms};
 pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};

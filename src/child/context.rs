@@ -5,8 +5,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::emit::{EmitError, Origin};
 use super::extras::ContextError;
 use super::progress::Reporter;
 use crate::base::{TaskId, WorkerId};
@@ -45,6 +47,8 @@ pub struct Current {
     pub(super) run: u64,
     /// It is one of a chunk.
     pub(super) is_item: bool,
+    /// How many values it may emit before somebody takes one, unless nobody would.
+    pub(super) window: Option<u32>,
     /// A value has come with it.
     pub(super) has_context: bool,
 }
@@ -68,6 +72,7 @@ impl Current {
             reporter: None,
             run: 0,
             is_item: false,
+            window: None,
             has_context: false,
         }
     }
@@ -160,6 +165,99 @@ impl Current {
             let header = ProgressHeader { task: self.task, done, total };
             reporter.report(self.run, header, message.as_ref());
         }
+    }
+
+    /// Hands a value to whoever reads [`TaskHandle::emitted`](crate::TaskHandle::emitted), while
+    /// the task runs: a partial result, or a message. All that it emits arrives in order, and
+    /// before the result. If the task dies later, what it has emitted is still there.
+    ///
+    /// Returns whether somebody may take it. Nobody does if the task was begun by
+    /// [`run`](crate::ProcessPoolExecutor::run), as an item of a
+    /// [`map`](crate::ProcessPoolExecutor::map), or where there is no pool, as in unit tests; or if
+    /// the handle was dropped, or is awaited by somebody who has not asked for the stream; or if
+    /// the stream was dropped. Then this returns at once, and nothing is sent.
+    ///
+    /// A reader that is slow holds the task up: when 16 values, or a megabyte, were emitted and not
+    /// taken, this waits; see [`TaskBuilder::emit_capacity`](crate::TaskBuilder::emit_capacity).
+    /// Otherwise it takes some hundred nanoseconds, and a microsecond or two if the pool has to be
+    /// woken. It may be called from any thread that has a copy of the `Current`. In an `async`
+    /// function, whose other futures would wait, too, call [`emit_async`](Self::emit_async).
+    ///
+    /// ```
+    /// fn primes(limit: u64) -> Result<u64, String> {
+    ///     let mut count = 0;
+    ///     for n in 2..limit {
+    ///         if (2..n).take_while(|d| d * d <= n).all(|d| n % d != 0) {
+    ///             procpool::current().emit(n).map_err(|error| error.to_string())?;
+    ///             count += 1;
+    ///         }
+    ///     }
+    ///     Ok(count)
+    /// }
+    ///
+    /// procpool::register!(primes);
+    /// # fn main() {
+    /// assert_eq!(primes(100), Ok(25)); // as in a unit test: there is no pool
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the task is asked to end, before this is called or while it waits: it counts as a look
+    /// whether the task [is cancelled](Self::is_cancelled), so a task that returns at this error
+    /// ends in good order. Also if the value cannot be encoded, or is too large.
+    pub fn emit<T>(&self, value: T) -> Result<bool, EmitError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        if self.is_cancelled() {
+            return Err(EmitError::Cancelled);
+        }
+        let Some((reporter, origin)) = self.origin() else { return Ok(false) };
+        let encoded = reporter.encode(&value)?;
+        drop(value); // it may be large, and this may wait
+        reporter.emit(origin, &encoded)
+    }
+
+    /// As [`emit`](Self::emit), for `async` functions: other futures of the task go on while this
+    /// waits.
+    ///
+    /// ```
+    /// async fn pages(addresses: Vec<String>) {
+    ///     for address in addresses {
+    ///         let page = format!("the page at {address}"); // …
+    ///         let _ = procpool::current().emit_async(page).await;
+    ///     }
+    /// }
+    ///
+    /// procpool::register!(pages);
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while it waits, the value was not emitted.
+    pub async fn emit_async<T>(&self, value: T) -> Result<bool, EmitError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        if self.is_cancelled() {
+            return Err(EmitError::Cancelled);
+        }
+        let Some((reporter, origin)) = self.origin() else { return Ok(false) };
+        let encoded = reporter.encode(&value)?;
+        drop(value);
+        reporter.emit_async(origin, encoded).await
+    }
+
+    /// Who emits, if somebody may take it.
+    fn origin(&self) -> Option<(&'static Reporter, Origin)> {
+        let Self { run, task, claim, .. } = *self;
+        Some((self.reporter?, Origin { run, task, window: self.window?, claim }))
     }
 
     /// The value that has come with the task by

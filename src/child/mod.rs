@@ -8,6 +8,8 @@
 mod call;
 mod chunk;
 mod context;
+mod credit;
+mod emit;
 mod extras;
 mod forkserver;
 mod hooks;
@@ -24,9 +26,11 @@ mod progress;
 mod request;
 pub mod reseed;
 mod sandbox;
+mod source;
 mod stream;
 mod worker;
 
 pub use self::context::{Current, StateError, current, preloaded, state, try_current};
+pub use self::emit::EmitError;
 pub use self::extras::ContextError;
 pub use self::main::{init, worker_main};

@@ -12,6 +12,7 @@ use std::sync::{Condvar, MutexGuard, Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::credit::Emitter;
 use super::extras::RunningContext;
 use super::original::end_if_copy;
 use crate::base::sync::{Mutex, wait};
@@ -37,7 +38,7 @@ const ASKED_TO_END: [u8; 5] = empty_frame(Kind::AskedToEnd);
 pub(super) struct Reporter {
     /// Held while frames are written, which may block. A report is taken and written under one
     /// lock, so none can be written after its task's reply.
-    pipe: Mutex<Pipe>,
+    pub(super) pipe: Mutex<Pipe>,
     /// Held for moments only.
     limiter: Mutex<Limiter>,
     /// Signals that a report waits where none did.
@@ -50,6 +51,8 @@ pub(super) struct Reporter {
     is_asked: AtomicBool,
     /// What the running task has beside its arguments.
     pub(super) context: RunningContext,
+    /// How much it may emit.
+    pub(super) emitter: Emitter,
 }
 
 impl Reporter {
@@ -77,6 +80,7 @@ impl Reporter {
             has_no_sender: AtomicBool::new(false),
             is_asked: AtomicBool::new(false),
             context: RunningContext::default(),
+            emitter: Emitter::default(),
         }
     }
 
@@ -90,7 +94,7 @@ impl Reporter {
     }
 
     /// To be called after the pipe was let go, at the latest before this process waits.
-    fn tell_if_asked(&self) {
+    pub(super) fn tell_if_asked(&self) {
         fence(Ordering::SeqCst); // either this sees it, or who has set it that nobody is in
         while self.is_asked.load(Ordering::Relaxed)
             && let Some(mut pipe) = self.pipe.try_lock()
@@ -153,6 +157,11 @@ impl Reporter {
         self.end(run)?.write_soon(reply)
     }
 
+    /// Whether the task is over that was this run.
+    pub(super) fn is_over(&self, run: u64) -> bool {
+        run <= self.limiter.lock().over
+    }
+
     fn end(&self, run: u64) -> io::Result<MutexGuard<'_, Pipe>> {
         let mut pipe = self.pipe.lock();
         let last = self.limiter.lock().end_run(run);
@@ -212,7 +221,7 @@ impl Reporter {
 }
 
 /// The pipe to the parent, and what was kept back.
-struct Pipe {
+pub(super) struct Pipe {
     file: File,
     unwritten: Vec<u8>,
     width: PipeWidth,
@@ -223,7 +232,7 @@ struct Pipe {
 }
 
 impl Pipe {
-    fn write(&mut self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, frames: &[u8], payload: &[u8]) -> io::Result<()> {
         end_if_copy(); // also what was kept back is the original's to write
         self.write_as_original(frames, payload)
     }
@@ -243,7 +252,8 @@ impl Pipe {
         Ok(())
     }
 
-    fn write_soon(&mut self, reply: &[u8]) -> io::Result<()> {
+    /// May be written later, with what comes then, as the parent sees it all the same.
+    pub(super) fn write_soon(&mut self, reply: &[u8]) -> io::Result<()> {
         end_if_copy();
         let Some(display) = &mut self.display else { return self.write(reply, &[]) };
         self.unwritten.extend_from_slice(reply);

@@ -1,99 +1,74 @@
 //! The worker's end of the frame pipes, blocking.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::input::Input;
+use super::credit::EmitPorts;
 use super::progress::Reporter;
+use super::source::{FrameSource, SharedSource};
+use crate::base::sync::Mutex;
 use crate::function::EncodedArguments;
 use crate::memory::shared::{Kept, desk, lend};
 use crate::sys::buffer::trim;
 use crate::sys::descriptor::Descriptor;
 use crate::sys::socket::send_descriptors;
-use crate::wire::frame::{
-    PREAMBLE, PreambleSearch, frame_length, max_frame, put_frame, split_kind,
-};
+use crate::wire::frame::{PREAMBLE, put_frame, split_kind};
 use crate::wire::item::split_item;
 use crate::wire::message::Kind;
 
-const BUFFER: usize = 64 << 10;
 /// Larger replies are not kept back.
 const SMALL: usize = 1 << 10;
 
 /// Reads frames.
 pub(super) struct FrameReader {
-    pipe: BufReader<Input>,
+    source: SharedSource,
     frame: Vec<u8>,
-    max_frame: usize,
+    /// Whether the next frame is here.
+    has_next: bool,
 }
 
 impl FrameReader {
     /// Reads up to the end of the preamble.
     pub(super) fn new(pipe: Arc<File>) -> io::Result<Self> {
-        let mut pipe = BufReader::with_capacity(BUFFER, Input::new(pipe));
-        let mut search = PreambleSearch::default();
-        loop {
-            let piece = pipe.fill_buf()?;
-            if piece.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let (length, found) = (piece.len(), search.advance(piece));
-            pipe.consume(found.unwrap_or(length));
-            if found.is_some() {
-                // The arguments of an initializer may be large, and the hello comes from the
-                // parent.
-                return Ok(Self { pipe, frame: Vec::new(), max_frame: max_frame(usize::MAX) });
-            }
-        }
+        let source = FrameSource::new(pipe)?;
+        let has_next = source.has_next();
+        Ok(Self { source: Arc::new(Mutex::new(source)), frame: Vec::new(), has_next })
     }
 
     /// Where frames come over a socket the parent cannot open what this process has.
     pub(super) fn lending(&self) -> Lending {
-        self.pipe.get_ref().socket().map_or(Lending::ByName, Lending::Beside)
+        self.source.lock().socket().map_or(Lending::ByName, Lending::Beside)
     }
 
     /// What it reads from.
     pub(super) fn pipe(&self) -> Arc<File> {
-        self.pipe.get_ref().pipe()
+        self.source.lock().pipe()
     }
 
     pub(super) fn set_max_payload(&mut self, max_payload: usize) {
-        self.max_frame = max_frame(max_payload);
+        self.source.lock().set_max_payload(max_payload);
+    }
+
+    /// For who emits.
+    pub(super) fn ports(&self, max_payload: usize) -> EmitPorts {
+        let socket = self.source.lock().socket();
+        EmitPorts { source: Arc::clone(&self.source), socket, max_payload }
     }
 
     /// Whether the next frame is here, so that reading it does not wait.
     pub(super) fn has_next(&self) -> bool {
-        let here = self.pipe.buffer();
-        let next = here.split_first_chunk();
-        next.is_some_and(|(length, rest)| rest.len() >= frame_length(*length))
+        self.has_next
     }
 
     /// Waits for the next frame.
     pub(super) fn read(&mut self) -> io::Result<Incoming<'_>> {
-        // What came with the preamble is for the first frame, and not over.
-        if self.pipe.buffer().is_empty() && !self.frame.is_empty() {
-            self.pipe.get_ref().is_over();
-        }
-        let mut prefix = [0; 4];
-        self.pipe.read_exact(&mut prefix)?;
-        let length = frame_length(prefix);
-        if length > self.max_frame {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        self.frame.clear();
-        self.frame.reserve(length);
-        let here = self.pipe.buffer();
-        let here = &here[..length.min(here.len())];
-        self.frame.extend_from_slice(here);
-        let rest = length - here.len();
-        self.pipe.consume(length - rest);
-        if rest > 0 {
-            self.pipe.get_ref().read_rest(&mut self.frame, rest)?;
-        }
-        let is_last = !self.has_next();
-        Ok(Incoming { frame: &mut self.frame, is_last })
+        let mut source = self.source.lock();
+        source.read(&mut self.frame)?;
+        self.has_next = source.has_next();
+        drop(source);
+        Ok(Incoming { frame: &mut self.frame, is_last: !self.has_next })
     }
 }
 

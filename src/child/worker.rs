@@ -40,6 +40,7 @@ use crate::sys::pipe::{FramePipes, WorkerPipes, take_frame_pipes};
 use crate::sys::process::{kill_own_group, open_parent, parent_id};
 use crate::sys::resources::is_shortage;
 use crate::sys::sandbox::{SandboxRules, only_watch};
+use crate::wire::emit::EMIT_WINDOW;
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, set_run_time, split_header};
 use crate::wire::hello::{FunctionName, Hello, peek_version};
 use crate::wire::message::{
@@ -230,8 +231,7 @@ impl Worker {
         functions: Functions,
         has_lifeline: bool,
     ) -> io::Result<Option<Self>> {
-        let input = reader.pipe();
-        let mut incoming = reader.read()?;
+        let (input, mut incoming) = (reader.pipe(), reader.read()?);
         let (_, body) = incoming.parse()?;
         if peek_version(body)? != VERSION {
             return refuse(writer, Vec::new());
@@ -274,6 +274,7 @@ impl Worker {
         put_frame(writer.buffer(), Kind::Ready, &Ready { segments, remarks: Vec::new() }, 0)?;
         writer.flush()?;
         reader.set_max_payload(hello.max_payload());
+        let _ = reporter.emitter.ports.set(reader.ports(hello.max_payload()));
         reporter.be_ready(claims); // bytes count from here on
         Ok(Some(Self {
             segments: Segments::new(if is_known { hello.shared_memory } else { 0 }),
@@ -311,6 +312,7 @@ impl Worker {
                 return Ok(false);
             }
             Kind::OfferRefused => self.segments.stop_offering(),
+            Kind::Credit => {} // of a task that is over
             Kind::Resume => {
                 self.waits_for_resume = false;
                 self.extras = None; // it comes again with its task
@@ -411,6 +413,7 @@ impl Worker {
                     reporter,
                     run,
                     is_item: true,
+                    window: None,
                     has_context,
                 }));
             }
@@ -461,9 +464,19 @@ impl Worker {
         self.runs += 1;
         self.output.begin_task(task);
         let (worker, reporter, run) = (self.hello.worker, Some(self.reporter), self.runs);
-        let has_context = self.reporter.context.begin(run, self.extras_of(task));
-        let is_item = false;
-        Some(Current { task, worker, attempt, claim, reporter, run, is_item, has_context })
+        let extras = self.extras_of(task);
+        let window = extras.as_ref().and_then(|extras| extras.header.window);
+        Some(Current {
+            task,
+            worker,
+            attempt: attempt.number,
+            claim,
+            reporter,
+            run,
+            is_item: false,
+            window: attempt.is_heard.then(|| window.unwrap_or(EMIT_WINDOW)),
+            has_context: self.reporter.context.begin(run, extras),
+        })
     }
 
     /// What has come before this task.
@@ -528,6 +541,10 @@ impl Worker {
         let mut sink = OriginalSink(&mut draft);
         let (outcome, encoded) =
             call(function, payload, writer.buffer(), limit, Some(&mut sink), put_header)?;
+        if !encoded.kept.is_empty() {
+            // Nobody is to hear of that memory before the reply does.
+            self.reporter.emitter.window.lock().close(self.runs);
+        }
         writer.lend(encoded.kept)?;
         let out = writer.buffer();
         if encoded.in_sink

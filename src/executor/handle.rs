@@ -12,9 +12,10 @@ use serde::de::DeserializeOwned;
 use crate::base::TaskId;
 use crate::error::TaskError;
 use crate::executor::blocking::block_on;
+use crate::executor::emitted::EmittedStream;
 use crate::executor::progress::ProgressStream;
 use crate::executor::started::Started;
-use crate::pool::task::{Cancellation, TaskCell, TaskStatus};
+use crate::pool::task::{Cancellation, Resolution, TaskCell, TaskStatus};
 use crate::pool::{Command, Commons};
 
 /// Awaits, observes and cancels one task; what [`submit`](crate::ProcessPoolExecutor::submit)
@@ -133,6 +134,52 @@ impl<R> TaskHandle<R> {
         ProgressStream::new(Arc::clone(&self.cell))
     }
 
+    /// What the task [emits](crate::Current::emit) while it runs, as a stream of values that ends
+    /// when the task is over: its partial results, or messages.
+    ///
+    /// A task waits while 16 of its values, or a megabyte of them, were not taken; see
+    /// [`emit_capacity`](crate::TaskBuilder::emit_capacity). So read the stream to its end before
+    /// the handle is awaited, or both at once. To await the handle while the stream is kept and not
+    /// read is to wait for a task that waits for you.
+    ///
+    /// Ask for the stream before the handle is awaited. Who awaits a handle without one does not
+    /// want what the task emits, so it is discarded, and the task never waits. The same is true of
+    /// a handle that was dropped. While neither has happened, what the task emits is kept for you,
+    /// until there is no more room.
+    ///
+    /// ```
+    /// # fn primes(limit: u64) -> u64 { limit }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::StreamExt;
+    ///
+    /// let handle = pool.submit(primes, 100_000).await?;
+    /// let mut primes = handle.emitted::<u64>();
+    /// while let Some(prime) = primes.next().await {
+    ///     println!("{}", prime?);
+    /// }
+    /// println!("{} primes", handle.await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Both at once, where the result should not wait for a slow reader:
+    ///
+    /// ```
+    /// # fn primes(limit: u64) -> u64 { limit }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::StreamExt;
+    ///
+    /// let handle = pool.submit(primes, 100_000).await?;
+    /// let primes = handle.emitted::<u64>();
+    /// let (count, shown) = tokio::join!(handle, primes.take(10).collect::<Vec<_>>());
+    /// println!("the first {} of {}", shown.len(), count?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn emitted<T: DeserializeOwned>(&self) -> EmittedStream<T> {
+        EmittedStream::new(Arc::clone(&self.cell), Arc::clone(&self.pool))
+    }
+
     /// Cancels the task if it has not begun; then it never begins. Returns true if it is cancelled,
     /// now or before, and false if it runs or has finished. It works on a task that was sent ahead
     /// to a busy worker, too. This is the `cancel` of Python's futures.
@@ -188,9 +235,17 @@ impl<R> TaskHandle<R> {
         TaskHandle::new(Arc::clone(&self.cell), Arc::clone(&self.pool))
     }
 
+    fn poll_cell(&self, cx: &Context<'_>) -> Poll<Resolution> {
+        let (end, asks) = self.cell.poll(cx.waker());
+        if asks {
+            self.pool.send(Command::Credit(self.cell.id())); // or the pool is gone
+        }
+        end
+    }
+
     /// Ready once the task is over. Its result is not decoded.
     pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<(), TaskError>> {
-        self.cell.poll(cx.waker()).map(|resolution| resolution.map(drop))
+        self.poll_cell(cx).map(|resolution| resolution.map(drop))
     }
 }
 
@@ -233,7 +288,7 @@ impl<R: DeserializeOwned> Future for TaskHandle<R> {
     type Output = Result<R, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.cell.poll(cx.waker()).map(|resolution| self.cell.decode(&resolution))
+        self.poll_cell(cx).map(|resolution| self.cell.decode(&resolution))
     }
 }
 
@@ -252,6 +307,10 @@ impl<R> Drop for TaskHandle<R> {
     fn drop(&mut self) {
         if self.cell.is_aborted_on_drop() {
             self.abort();
+        }
+        // Nobody asks any more for what it emits.
+        if self.cell.let_go() {
+            self.pool.send(Command::Credit(self.cell.id())); // or the pool is gone
         }
     }
 }

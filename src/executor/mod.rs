@@ -4,6 +4,7 @@ mod blocking;
 mod builder;
 mod command;
 pub(crate) mod completion;
+mod emitted;
 mod ending;
 pub(crate) mod fork_server;
 mod handle;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use self::builder::Builder;
 pub use self::command::WorkerCommand;
+pub use self::emitted::{EmittedError, EmittedStream};
 pub use self::ending::Ending;
 pub use self::handle::TaskHandle;
 pub use self::pool::ProcessPoolExecutor;

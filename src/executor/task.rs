@@ -431,6 +431,29 @@ where
         self
     }
 
+    /// How many of the values that the task [emits](crate::Current::emit) may wait for who takes
+    /// them by [`TaskHandle::emitted`]; beyond that it waits itself. Whatever is set here it also
+    /// waits while they take a megabyte, so that little more than that, and one value, is ever
+    /// held. Default: 16. `None` is the default, and so is zero.
+    ///
+    /// Many small values go quicker if there may be more of them: the task is told in one piece
+    /// that half of them were taken.
+    ///
+    /// ```
+    /// # fn primes(limit: u64) -> u64 { limit }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::SubmitError> {
+    /// let handle = pool.task(primes, 1_000_000).emit_capacity(1_000).submit().await?;
+    /// let primes = handle.emitted::<u64>();
+    /// # drop(primes);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn emit_capacity(mut self, values: impl Into<Option<usize>>) -> Self {
+        let values = values.into().filter(|values| *values != 0);
+        self.extras.emit_capacity = values.map(|values| u32::try_from(values).unwrap_or(u32::MAX));
+        self
+    }
+
     /// Queues the task; see [`ProcessPoolExecutor::submit`].
     ///
     /// # Errors
@@ -441,7 +464,8 @@ where
     /// # Cancel safety
     ///
     /// If the future is dropped while it waits for room, nothing has been submitted.
-    pub async fn submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
+    pub async fn submit(mut self) -> Result<TaskHandle<F::Output>, SubmitError> {
+        self.extras.is_held = true;
         self.submit_by(Pool::enqueue).await
     }
 
@@ -480,6 +504,11 @@ where
     ///
     /// As [`ProcessPoolExecutor::try_submit`].
     pub fn try_submit(mut self) -> Result<TaskHandle<F::Output>, SubmitError> {
+        self.extras.is_held = true;
+        self.try_submit_as_is()
+    }
+
+    fn try_submit_as_is(mut self) -> Result<TaskHandle<F::Output>, SubmitError> {
         self.set_deadline();
         let extras = std::mem::take(&mut self.extras);
         let label = extras.label.clone();
@@ -520,7 +549,7 @@ where
     /// [`abort_on_drop`](Self::abort_on_drop) says otherwise.
     pub async fn try_run(self) -> Result<F::Output, RunError> {
         let run = Self { aborts: self.aborts.or(Some(true)), ..self };
-        Ok(run.try_submit()?.await?)
+        Ok(run.try_submit_as_is()?.await?)
     }
 
     /// As [`submit`](Self::submit), for threads outside of the runtime; see

@@ -11,6 +11,8 @@
 //! At any point the process may just exit. Then all that it has written is read before the end is
 //! reported: a result that was written is delivered, whatever happened afterwards.
 
+mod emitted;
+mod end;
 #[cfg(test)]
 mod fuzz;
 mod progress;
@@ -30,7 +32,7 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::base::{Clock, Sleep, WorkerId};
-use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
+use crate::error::{PoolProcess, StartError};
 use crate::memory::page::{OutputMeter, Watch};
 use crate::memory::shared::{Kept, Lent, borrow};
 use crate::memory::{Arena, Loans, Payload};
@@ -38,6 +40,7 @@ use crate::parent::birth::start::{Body, Spawned, Start};
 use crate::parent::handshake::{Handshake, Heard, misplaced};
 use crate::parent::inbox::{SMALL, frame_start, keep_payload, read_more, small_payload};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
+use crate::parent::link::emitted::read_emitted;
 use crate::parent::link::progress::read_progress;
 use crate::parent::link::told::Told;
 use crate::parent::message::{
@@ -47,15 +50,12 @@ use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, drain};
 use crate::parent::unshared::Unshared;
 use crate::sys::memory::{MemoryFile, Peer, SharedPage, SharedPageRef};
-use crate::sys::pipe::read_available;
 use crate::sys::signal::{SIGTERM, is_ignored};
+use crate::wire::emit::EmitHeader;
 use crate::wire::frame::{LENGTH, frame_codec, split_header, split_kind};
 use crate::wire::message::{
     ChunkReplyHeader, Goodbye, Kind, ReplyHeader, SegmentOffer, SegmentReply,
 };
-
-/// How long a worker that has left waits for its output to be written.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a link tells its supervisor by.
 pub(crate) struct Uplink {
@@ -492,6 +492,11 @@ impl<'a> Link<'a> {
                 let progress = Message::Progress(read_progress(body)?);
                 return Ok(LinkStep::Message(progress));
             }
+            (LinkStage::Serving, Kind::Emit) => {
+                let (header, payload) = split_header::<EmitHeader>(body)?;
+                let payload = self.with_borrowed(keep_payload(payload.len(), frame));
+                return Ok(LinkStep::Message(Message::Emit(read_emitted(header, payload)?)));
+            }
             (LinkStage::Serving, Kind::Lent) => {
                 let (lent, _) = split_header::<Lent>(body)?;
                 self.peer.receive(self.outlet.receive(lent.count()))?;
@@ -528,64 +533,6 @@ impl<'a> Link<'a> {
     fn fail_protocol(&mut self, error: &io::Error) {
         self.stage = LinkStage::Failed(LinkFailure::Protocol(error.to_string()));
         self.body.kill();
-    }
-
-    /// Reads what the worker has left behind, and reaps it.
-    async fn end(mut self) -> Ended {
-        let before = self.inbox.len();
-        let _ = read_available(&self.stdout, &mut self.inbox);
-        let count = self.inbox.len() - before;
-        if let Some(window) = &mut self.window {
-            window.receive(&mut self.inbox, count);
-            window.take(&mut self.inbox);
-        }
-        self.receive().await;
-        drop(self.exited.take());
-        let drained = (&mut self.stderr).await.ok();
-        if matches!(self.stage, LinkStage::Goodbye(_)) {
-            return self.end_well(drained).await;
-        }
-        let exit = self.body.reap().await;
-        let Drained { tail: stderr_tail, own: task_output, .. } = drained.unwrap_or_default();
-        let remark = match (&self.stage, self.told.killed) {
-            (LinkStage::Failed(LinkFailure::Protocol(remark)), _) => Some(remark.clone()),
-            (_, Some(reason)) => Some(reason.remark().to_owned()),
-            _ => self.launch.unknown_end(exit),
-        };
-        let process = PoolProcess::Worker(self.pid);
-        let death = DeathReport {
-            process,
-            worker: self.uplink.worker,
-            exit: exit.unwrap_or_default(),
-            stderr_tail,
-            task_output,
-            limits: self.launch.program.limits,
-            remark,
-        };
-        let death = WorkerDeath::new(death).in_own_cgroup(|| self.body.was_oom());
-        if self.was_ready {
-            let is_heard = !matches!(self.stage, LinkStage::Failed(_));
-            return Ended::Died { death, is_heard };
-        }
-        let silent = self.is_silent();
-        Ended::NotStarted(match self.stage {
-            LinkStage::Failed(LinkFailure::Start(error)) => error,
-            _ if self.told.killed == Some(Why::TooLate) => self.launch.timed_out(process, !silent),
-            _ => self.launch.died(death, silent),
-        })
-    }
-
-    /// It has said goodbye, so nobody asks how its process has ended.
-    async fn end_well(mut self, drained: Option<Drained>) -> Ended {
-        self.body.reap_later();
-        // The program may end after a shutdown, and what was printed must not end with it.
-        if let Some(written) = drained.and_then(|drained| drained.written) {
-            futures::future::select(written, self.uplink.clock.sleep(LAST_WORDS)).await;
-        }
-        match self.stage {
-            LinkStage::Goodbye(exit_reply) => Ended::Left(exit_reply),
-            _ => Ended::Left(None), // not reached
-        }
     }
 }
 

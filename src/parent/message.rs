@@ -78,6 +78,7 @@ pub(crate) enum Report {
 /// What a worker says of its tasks.
 pub(crate) enum Message {
     Progress(ProgressMessage),
+    Emit(EmitMessage),
     Reply(Reply),
     /// It takes more memory than it may.
     OverMemory,
@@ -93,6 +94,14 @@ pub(crate) struct ProgressMessage {
     pub(crate) done: u64,
     pub(crate) total: u64,
     pub(crate) text: String,
+}
+
+/// A value that a task has emitted.
+pub(crate) struct EmitMessage {
+    pub(crate) task: TaskId,
+    /// The name of its type, if that is not the last one's.
+    pub(crate) type_name: Option<String>,
+    pub(crate) payload: Payload,
 }
 
 /// What became of a task, or of items of a chunk.

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     /// The task has been cancelled in its cell before it began.
     Cancel(TaskId),
     Abort(TaskId),
+    /// What the task has emitted was taken, or will not be. There is at most one of each task.
+    Credit(TaskId),
     /// The reader of a map has made room.
     Regulate(Arc<Harvest>),
     /// Bring up a worker, and say when it is initialised. Dropped if that will never be.

@@ -90,7 +90,7 @@ impl TaskRun {
                 begun => begun,
             },
         };
-        let (task, attempt) = (header.task, header.attempt);
+        let (task, attempt) = (header.task, header.attempt.number);
         let begun = Execution { attempt, ..execution(number, task, worker, record) };
         let execution = record.begin(begun)?;
         Ok(Some(Self { task, number, execution, claim }))

@@ -179,9 +179,11 @@ mod tests {
 
     use super::*;
     use crate::base::TaskId;
-    use crate::wire::message::{Outcome, ReplyHeader, TaskHeader};
+    use crate::wire::message::{Attempt, Outcome, ReplyHeader, TaskHeader};
 
-    const HEADER: TaskHeader = TaskHeader { task: TaskId(7), function: 3, attempt: 1, slot: None };
+    const FIRST: Attempt = Attempt { number: 1, is_heard: false };
+    const HEADER: TaskHeader =
+        TaskHeader { task: TaskId(7), function: 3, attempt: FIRST, slot: None };
 
     fn frame() -> Vec<u8> {
         let mut out = Vec::new();

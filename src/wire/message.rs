@@ -61,6 +61,8 @@ byte_enum! {
         /// Supervisor → worker: [`ExtrasHeader`] of the task or chunk whose frame comes next, with
         /// its context as payload. Those that have none are sent without.
         Extras = 8,
+        /// Supervisor → worker: [`Credit`](super::emit::Credit). It may come when the task is over.
+        Credit = 9,
         /// Worker → supervisor: [`WorkerHello`](super::hello::WorkerHello).
         WorkerHello = 16,
         /// Worker → supervisor: initialised. [`Ready`].
@@ -86,6 +88,8 @@ byte_enum! {
         NotInitialised = 21,
         /// Worker → supervisor: [`ProgressHeader`], with the message as payload.
         Progress = 22,
+        /// Worker → supervisor: [`EmitHeader`](super::emit::EmitHeader), with the value as payload.
+        Emit = 32,
         /// Worker → supervisor: [`ChunkReplyHeader`], with entries as payload.
         ChunkReply = 24,
         /// Worker → supervisor: [`Lent`](crate::memory::shared::Lent), of which the next reply or
@@ -114,15 +118,40 @@ pub(crate) struct Slot {
 pub(crate) struct TaskHeader {
     pub(crate) task: TaskId,
     pub(crate) function: u32,
-    pub(crate) attempt: u32,
+    pub(crate) attempt: Attempt,
     /// The task begins only if this can be claimed.
     pub(crate) slot: Option<Slot>,
+}
+
+/// Which attempt of a task it is, counted from one, and whether somebody may take what it emits.
+/// The two are one number, so that the second takes no byte of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "u64", into = "u64")]
+pub(crate) struct Attempt {
+    pub(crate) number: u32,
+    pub(crate) is_heard: bool,
+}
+
+impl From<u64> for Attempt {
+    fn from(both: u64) -> Self {
+        let number = u32::try_from(both >> 1).unwrap_or(u32::MAX);
+        Self { number, is_heard: both & 1 != 0 }
+    }
+}
+
+impl From<Attempt> for u64 {
+    fn from(attempt: Attempt) -> Self {
+        Self::from(attempt.number) << 1 | Self::from(attempt.is_heard)
+    }
 }
 
 /// What few tasks have beside their arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ExtrasHeader {
     pub(crate) task: TaskId,
+    /// How many values it may have emitted that nobody has taken, unless these are as many as
+    /// always.
+    pub(crate) window: Option<u32>,
     /// The name of the context's type, if there is a context.
     pub(crate) context: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! What both sides must agree on.
 
+pub(crate) mod emit;
 pub(crate) mod fork;
 pub(crate) mod frame;
 pub(crate) mod hello;

@@ -16,6 +16,7 @@ mod control;
 mod cooperation;
 mod deadline;
 mod drops;
+mod emit;
 mod events;
 mod force;
 mod handles;

@@ -10,6 +10,7 @@ mod journal;
 
 mod carried;
 mod copies;
+mod emit;
 mod exit_hook;
 mod filtered;
 mod fork_hooks;

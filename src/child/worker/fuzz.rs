@@ -13,7 +13,7 @@ use crate::sys::memory::Segment;
 use crate::testing::fuzzing::{MENDED, Seeds, frame, split_stream, stream};
 use crate::wire::frame::PREAMBLE;
 use crate::wire::item::{begin_item, end_item};
-use crate::wire::message::Place;
+use crate::wire::message::{Attempt, Place};
 
 const MAX_PAYLOAD: usize = 4 << 10;
 /// Of one frame, whose header may be large as far as the reader knows.
@@ -23,6 +23,7 @@ const SEGMENT: u64 = 1;
 const LEASE: u64 = 5;
 /// In the number of a stream: the worker takes part in claims.
 const CLAIMS: u8 = 2;
+const FIRST: Attempt = Attempt { number: 1, is_heard: true };
 
 fn nothing() {}
 
@@ -81,7 +82,7 @@ fn items(values: &[&[u8]]) -> Vec<u8> {
 }
 
 fn seeds() -> Seeds {
-    let task = |function| TaskHeader { task: TaskId(300), function, attempt: 1, slot: None };
+    let task = |function| TaskHeader { task: TaskId(300), function, attempt: FIRST, slot: None };
     let arguments = encoded(&(vec![1_u32, 300], "text", Bytes::from_static(b"bytes")));
     let chunk = ChunkHeader {
         task: TaskId(300),
@@ -94,7 +95,8 @@ fn seeds() -> Seeds {
     };
     // What is not known is looked for in a process that is not there.
     let name = |id| (id, (u32::MAX, 5, 4096_u64, 77_u64), 20_u64, LEASE);
-    let extras = ExtrasHeader { task: TaskId(300), context: Some("u8".to_owned()) };
+    let extras =
+        ExtrasHeader { task: TaskId(300), window: Some(3), context: Some("u8".to_owned()) };
     let header = |function| (300_u64, function, 1_u32, None::<()>);
     Seeds::new("worker")
         .with("nothing", one(frame(Kind::Task, &task(0), &[])))

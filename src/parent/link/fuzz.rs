@@ -62,6 +62,10 @@ fn seeds() -> Seeds {
     let returned = reply(Outcome::Returned);
     let chunk =
         ChunkReplyHeader { task: TaskId(300), base: 0, count: 2, nanos: 7, run_time: Some(9) };
+    let emit = |type_name: Option<&str>| EmitHeader {
+        task: TaskId(300),
+        type_name: type_name.map(str::to_owned),
+    };
     let progress = ProgressHeader { task: TaskId(300), done: 1, total: 2 };
     let name: SegmentRef = split_header(&postcard::to_stdvec(&nowhere()).unwrap()).unwrap().0;
     let offer = SegmentOffer { segment: 2, name, instead_of: Some(SEGMENT) };
@@ -81,6 +85,17 @@ fn seeds() -> Seeds {
                     frame(Kind::OverMemory, &(), &[]),
                     frame(Kind::AskedToEnd, &(), &[]),
                     frame(Kind::CannotOpen, &(), &[]),
+                ],
+            ),
+        )
+        .with(
+            "emitted",
+            stream(
+                PIECES,
+                &[
+                    frame(Kind::Emit, &emit(Some("alloc::string::String")), &text),
+                    frame(Kind::Emit, &emit(None), &text),
+                    frame(Kind::Reply, &returned, &text),
                 ],
             ),
         )
@@ -143,6 +158,7 @@ fn consume(message: Message) {
                 Some(cause) => drop(cause.to_string()),
             }
         }
+        Message::Emit(emitted) => drop(emitted.payload.decode::<String>()),
         Message::Progress(progress) => assert!(progress.text.len() <= 3 * MAX_MESSAGE),
         Message::Reply(Reply::Chunk { .. })
         | Message::OverMemory

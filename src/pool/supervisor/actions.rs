@@ -80,6 +80,7 @@ impl Supervisor {
                     // its own.
                     self.divide(view, now, worker);
                     let patience = self.ask(&view.scheduler, worker);
+                    self.nudge(&view.scheduler, worker);
                     view.scheduler.asked(now, worker, patience);
                 }
                 Action::Withdraw(task) => self.withdraw(task),
@@ -148,7 +149,7 @@ impl Supervisor {
         let first = entry.cell().give_up_place();
         self.places += usize::from(first);
         if entry.cell().is_awaited() {
-            self.starters.extend(entry.cell().take_starters().into_values());
+            self.wakers.extend(entry.cell().take_starters().into_values());
         }
         observer.task_started(now, entry.cell(), first);
     }

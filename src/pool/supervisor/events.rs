@@ -38,6 +38,7 @@ impl Supervisor {
             }
             Command::Regulate(harvest) => self.regulate(view, now, &harvest),
             Command::Cancel(task) => view.scheduler.cancel(now, task),
+            Command::Credit(task) => self.give_credit(task),
             Command::Abort(task) => view.scheduler.abort(now, task),
             Command::WarmUp(waiter) => {
                 // A waiter that comes too late is dropped, which tells it so.
@@ -107,6 +108,7 @@ impl Supervisor {
         for message in messages.drain(..) {
             match message {
                 Message::Progress(progress) => self.on_progress(view, now, worker, progress),
+                Message::Emit(emitted) => self.on_emit(view, now, worker, emitted),
                 Message::Reply(reply) => self.on_reply(view, now, worker, reply),
                 Message::OverMemory => {
                     view.scheduler.worker_over_memory(now, worker);
@@ -185,7 +187,7 @@ impl Supervisor {
 
     /// The worker has passed over the tasks before `next` (over all, without one) that were
     /// cancelled in its hands. It can be that their commands have not been handled yet.
-    fn skip_cancelled(
+    pub(super) fn skip_cancelled(
         &mut self,
         view: &mut View,
         now: Time,

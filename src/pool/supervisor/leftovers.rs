@@ -11,7 +11,7 @@ impl Supervisor {
             (!self.ledger.is_empty(), "entries in the ledger"),
             (!boards.all(ClaimBoard::is_free), "words on a page of claims"),
             (!self.reported.is_empty(), "reports"),
-            (!self.starters.is_empty(), "who waits for a begin"),
+            (!self.wakers.is_empty(), "who waits for a task"),
             (!self.resolved.is_empty(), "resolutions"),
             (!self.ripe.is_empty(), "ripe maps"),
             (self.places > 0, "places in the queue"),

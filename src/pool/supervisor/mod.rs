@@ -4,6 +4,7 @@
 
 mod actions;
 mod chunks;
+mod emitted;
 mod events;
 #[cfg(test)]
 mod leftovers;
@@ -60,8 +61,8 @@ pub(crate) struct Supervisor {
     /// them.
     reported: Vec<(Arc<TaskCell>, ProgressMessage)>,
     resolved: Vec<Resolved>,
-    /// Who waits for tasks that are about to begin.
-    starters: Vec<Waker>,
+    /// Who waits for tasks that are about to begin, or for what they emit.
+    wakers: Vec<Waker>,
     /// What is told before them.
     news: News,
     /// Maps whose streams have results to look at.
@@ -117,7 +118,7 @@ impl Supervisor {
             workers: BTreeMap::new(),
             reported: Vec::new(),
             resolved: Vec::new(),
-            starters: Vec::new(),
+            wakers: Vec::new(),
             news: News::default(),
             ripe: Vec::new(),
             places: 0,
@@ -162,8 +163,8 @@ impl Supervisor {
             }
         }
         std::mem::take(&mut self.news).send();
-        if !self.starters.is_empty() {
-            self.starters.drain(..).for_each(Waker::wake);
+        if !self.wakers.is_empty() {
+            self.wakers.drain(..).for_each(Waker::wake);
         }
         if !self.resolved.is_empty() {
             for (entry, resolution) in self.resolved.drain(..) {

@@ -1,5 +1,7 @@
 //! What is kept of one task, from its submission until nobody asks for it any more.
 
+mod emitted;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -15,6 +17,7 @@ use crate::error::{Cause, ErrorReport, Subject, TaskError};
 use crate::function::Registry;
 use crate::memory::Payload;
 use crate::memory::page::{Asked, Claim, Revocation};
+use crate::pool::task::emissions::Emissions;
 use crate::pool::task::extras::{Extras, ExtrasFrame};
 use crate::pool::task::progress::{Progress, Reports};
 use crate::pool::task::waiters::Waiters;
@@ -86,6 +89,8 @@ struct CellState {
     stage: TaskStage,
     /// The supervisor has been asked to end it.
     aborted: bool,
+    /// There is a handle that may ask for what it emits.
+    is_held: bool,
 }
 
 /// Those who want to know more of a task than its result.
@@ -96,11 +101,15 @@ struct Watchers {
     /// Who waits for its begin.
     starters: Waiters,
     extras: Extras,
+    /// Once it has emitted something, or somebody has asked for that.
+    emissions: Option<Box<Emissions>>,
 }
 
 /// What its worker is sent of a task.
 pub(crate) struct Sending {
     pub(crate) arguments: Payload,
+    /// Somebody may take what it emits.
+    pub(crate) is_heard: bool,
     pub(crate) extras: Option<Box<ExtrasFrame>>,
 }
 
@@ -155,6 +164,7 @@ impl TaskCell {
         has_place: bool,
         extras: Extras,
     ) -> Arc<Self> {
+        let is_held = extras.is_held;
         let traits = if extras.label.is_some() { LABELLED } else { 0 };
         let watchers =
             (!extras.is_empty()).then(|| Box::new(Watchers { extras, ..Watchers::default() }));
@@ -167,6 +177,7 @@ impl TaskCell {
             attempt: 0,
             stage: TaskStage::Queued,
             aborted: false,
+            is_held,
         };
         Arc::new(Self {
             id,
@@ -268,9 +279,10 @@ impl TaskCell {
         let sending = arguments.map(|arguments| {
             state.stage = TaskStage::Sent;
             state.attempt = attempt;
+            let (is_heard, window) = state.begin_to_emit(attempt);
             let watchers = state.watchers.as_ref();
-            let extras = watchers.and_then(|watchers| watchers.extras.frame(self.id));
-            Sending { arguments, extras }
+            let extras = watchers.and_then(|watchers| watchers.extras.frame(self.id, window));
+            Sending { arguments, is_heard, extras }
         });
         drop((state, before));
         sending
@@ -398,6 +410,9 @@ impl TaskCell {
             callbacks = std::mem::take(&mut watchers.callbacks);
             waiting.extend(watchers.reports.readers.take().into_values());
             waiting.extend(watchers.starters.take().into_values());
+            let emissions = watchers.emissions.as_mut();
+            let readers = emissions.map(|emissions| emissions.readers.take());
+            waiting.extend(readers.into_iter().flat_map(BTreeMap::into_values));
         }
         let for_callbacks = (!callbacks.is_empty()).then(|| resolution.clone());
         let arguments = std::mem::replace(&mut state.content, resolution);
@@ -466,16 +481,21 @@ impl TaskCell {
         !asked && !state.is_done()
     }
 
-    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Resolution> {
+    /// What became of it; and whether the supervisor has to be told that nobody takes what it
+    /// emits.
+    pub(crate) fn poll(&self, waker: &Waker) -> (Poll<Resolution>, bool) {
         let mut state = self.state.lock();
         if state.is_done() {
-            return Poll::Ready(state.content.clone());
+            return (Poll::Ready(state.content.clone()), false);
         }
         match &mut state.waker {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
-        Poll::Pending
+        let (asks, left) = state.close_if_forsaken();
+        drop(state);
+        drop(left); // only now that the cell is unlocked
+        (Poll::Pending, asks)
     }
 
     pub(crate) fn add_callback(&self, callback: Callback) {

@@ -11,6 +11,7 @@ use crate::base::TaskId;
 use crate::codec::choice_for;
 use crate::error::Cause;
 use crate::memory::Payload;
+use crate::wire::emit::EMIT_WINDOW;
 use crate::wire::message::ExtrasHeader;
 
 /// See the [module](self).
@@ -19,6 +20,10 @@ pub(crate) struct Extras {
     /// What the user calls it.
     pub(crate) label: Option<Arc<str>>,
     pub(crate) context: Option<Arc<TaskContext>>,
+    /// How many values it may have emitted that nobody has taken.
+    pub(crate) emit_capacity: Option<u32>,
+    /// There will be a handle that can ask for these.
+    pub(crate) is_held: bool,
 }
 
 /// A value that goes with a task.
@@ -32,15 +37,21 @@ pub(crate) struct TaskContext {
 pub(crate) type ExtrasFrame = (ExtrasHeader, Payload);
 
 impl Extras {
+    /// Whether nothing of it need be kept.
     pub(crate) fn is_empty(&self) -> bool {
-        self.label.is_none() && self.context.is_none()
+        self.label.is_none() && self.context.is_none() && self.emit_capacity.is_none()
     }
 
     /// What its worker is told, if anything.
-    pub(crate) fn frame(&self, task: TaskId) -> Option<Box<ExtrasFrame>> {
-        let TaskContext { type_name, bytes } = &**self.context.as_ref()?;
-        let header = ExtrasHeader { task, context: Some((*type_name).to_owned()) };
-        Some(Box::new((header, bytes.clone())))
+    pub(crate) fn frame(&self, task: TaskId, window: Option<u32>) -> Option<Box<ExtrasFrame>> {
+        let window = window.or(self.emit_capacity).filter(|window| *window != EMIT_WINDOW);
+        if window.is_none() && self.context.is_none() {
+            return None;
+        }
+        let context = self.context.as_ref();
+        let payload = context.map(|context| context.bytes.clone()).unwrap_or_default();
+        let context = context.map(|context| context.type_name.to_owned());
+        Some(Box::new((ExtrasHeader { task, window, context }, payload)))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::memory::Payload;
 use crate::parent::Outlet;
 use crate::pool::task::cell::{Resolution, Sending, TaskCell};
 use crate::pool::task::harvest::{Harvest, ItemRange};
-use crate::wire::message::{ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
+use crate::wire::message::{Attempt, ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
 
 /// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil
 /// that any more (the task met a pool that had just closed), the task resolves as shut down.
@@ -45,7 +45,7 @@ impl Entry {
         outlet: &Outlet,
         attempt: u32,
         slot: Option<Slot>,
-        Sending { arguments, extras }: Sending,
+        Sending { arguments, is_heard, extras }: Sending,
     ) -> io::Result<()> {
         let (task, function) = (self.cell.id(), self.cell.function());
         if let Some(extras) = extras {
@@ -57,6 +57,7 @@ impl Entry {
             let header = ChunkHeader { task, function, attempt, skipped, count, credit, slot };
             outlet.put_task(Kind::Chunk, &header, arguments)
         } else {
+            let attempt = Attempt { number: attempt, is_heard };
             let header = TaskHeader { task, function, attempt, slot };
             if let Some(lease) = arguments.lease()
                 && let Some(place) = lease.place()

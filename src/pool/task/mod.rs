@@ -2,6 +2,7 @@
 
 mod budget;
 pub(super) mod cell;
+pub(super) mod emissions;
 mod extras;
 pub(super) mod harvest;
 pub(super) mod ledger;
@@ -10,7 +11,8 @@ mod waiters;
 
 pub(crate) use self::budget::{Budget, HOLD};
 pub use self::cell::TaskStatus;
-pub(crate) use self::cell::{Cancellation, TaskCell};
+pub(crate) use self::cell::{Cancellation, Resolution, TaskCell};
+pub(crate) use self::emissions::EmittedValue;
 pub(crate) use self::extras::{Extras, TaskContext};
 #[cfg(test)]
 pub(crate) use self::harvest::Receipt;
