@@ -66,7 +66,7 @@ async fn run(patience: Duration) -> Result<(), ProcessError> {
     tell(&process);
     process.start().await?;
     tell(&process);
-    if process.join_timeout(patience).await?.is_none() {
+    if process.join_within(patience).await?.is_none() {
         process.terminate()?;
     }
     process.join().await?;

@@ -129,7 +129,7 @@ impl Finish {
 
     /// Tasks that nobody waits for any more may be cut.
     async fn end(self, pool: &ProcessPoolExecutor) {
-        let limited = Shutdown::new().time_limit(Duration::from_millis(3));
+        let limited = Shutdown::new().within(Duration::from_millis(3));
         match self.how {
             0 | 1 => pool.shutdown().await,
             2 => pool.shutdown_with(Shutdown::new().cancel_futures(true)).await,

@@ -340,7 +340,7 @@ impl Client {
         }
         let limited = self.chance(5);
         if limited {
-            map = map.timeout(Duration::from_millis(self.random.below(20)));
+            map = map.within(Duration::from_millis(self.random.below(20)));
         }
         let most = if self.chance(4) { self.random.below(count + 1) } else { u64::MAX };
         let mut ends = BTreeMap::new();
@@ -348,7 +348,7 @@ impl Client {
         while (ends.len() as u64) < most
             && let Some((index, result)) = in_time(map.next()).await
         {
-            if result.as_ref().is_err_and(|error| limited && error.is_timeout()) {
+            if result.as_ref().is_err_and(|error| limited && error.is_deadline()) {
                 timed_out = true;
                 assert!(late.insert(index), "{index} is late twice");
                 assert!(!ordered || index == ends.len() + late.len() - 1);
@@ -452,7 +452,7 @@ async fn end(pool: ProcessPoolExecutor, how: u64) -> (ShutdownReport, PoolStats)
         0 | 1 => in_time(pool.shutdown()).await,
         2 => in_time(pool.shutdown_with(Shutdown::new().cancel_futures(true))).await,
         3 => {
-            let how = Shutdown::new().time_limit(Duration::from_millis(3));
+            let how = Shutdown::new().within(Duration::from_millis(3));
             in_time(pool.shutdown_with(how)).await
         }
         4 => in_time(pool.terminate_workers()).await,

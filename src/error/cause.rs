@@ -42,7 +42,7 @@ pub(crate) enum Cause {
     #[error("its deadline has passed")]
     Expired,
     #[error("the map was not done within {0:?}")]
-    MapTimedOut(Duration),
+    MapExpired(Duration),
 }
 
 impl Cause {
@@ -65,8 +65,8 @@ impl Cause {
             Self::Call(CallFailure::Codec { .. }) => TaskErrorKind::Codec,
             Self::Call(CallFailure::TooLarge { .. }) => TaskErrorKind::TooLarge,
             Self::WorkerDied(_) => TaskErrorKind::WorkerDeath,
-            Self::TimedOut(_) | Self::MapTimedOut(_) => TaskErrorKind::Timeout,
-            Self::Expired => TaskErrorKind::Deadline,
+            Self::TimedOut(_) => TaskErrorKind::Timeout,
+            Self::Expired | Self::MapExpired(_) => TaskErrorKind::Deadline,
             Self::Cancelled | Self::Replaced => TaskErrorKind::Cancelled,
             Self::Broken(_) => TaskErrorKind::Broken,
             Self::QueueFull { .. } => TaskErrorKind::QueueFull,

@@ -86,10 +86,10 @@ names! {
         Panic = "panic",
         /// The worker died while the task ran.
         WorkerDeath = "worker_death",
-        /// The task ran longer than its timeout, or all of a
-        /// [`map`](crate::ProcessPoolExecutor::map) took longer than its limit.
+        /// The task ran longer than its [timeout](crate::TaskBuilder::timeout).
         Timeout = "timeout",
-        /// Its [deadline](crate::TaskBuilder::deadline) has passed, be it waiting or running.
+        /// Its [deadline](crate::TaskBuilder::deadline) has passed, be it waiting or running, or
+        /// the limit of all of a [map](crate::Map::within).
         Deadline = "deadline",
         /// It was cancelled or aborted, or ended by
         /// [`recycle_within`](crate::ProcessPoolExecutor::recycle_within).

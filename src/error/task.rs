@@ -21,9 +21,11 @@ macro_rules! task_errors {
 
         impl $name {
             /// Its [deadline](crate::TaskBuilder::deadline) has passed: it waited for room in the
-            /// queue, or for a worker, or it ran.
+            /// queue, or for a worker, or it ran. Of an item of a
+            /// [`map`](crate::ProcessPoolExecutor::map), the limit of [all of
+            /// it](crate::Map::within) has.
             pub fn is_deadline(&self) -> bool {
-                matches!(self.0.cause, Cause::Expired)
+                matches!(self.0.cause, Cause::Expired | Cause::MapExpired(_))
             }
 
             /// The pool is broken; see [`broken`](Self::broken).
@@ -145,12 +147,10 @@ macro_rules! of_accepted_tasks {
                 matches!(self.0.cause, Cause::Cancelled | Cause::Replaced)
             }
 
-            /// The task ran longer than its timeout and was ended; or all of a
-            /// [`map`](crate::ProcessPoolExecutor::map) took longer than [its
-            /// limit](crate::Map::timeout). Of a deadline,
-            /// [`is_deadline`](Self::is_deadline) tells.
+            /// The task ran longer than its [timeout](crate::TaskBuilder::timeout) and was ended.
+            /// Of a deadline, [`is_deadline`](Self::is_deadline) tells.
             pub fn is_timeout(&self) -> bool {
-                matches!(self.0.cause, Cause::TimedOut(_) | Cause::MapTimedOut(_))
+                matches!(self.0.cause, Cause::TimedOut(_))
             }
 
             /// The panic, if the task panicked.

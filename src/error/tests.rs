@@ -110,7 +110,7 @@ fn causes() -> Vec<Cause> {
         Cause::Replaced,
         Cause::TimedOut(Duration::from_secs(1)),
         Cause::Expired,
-        Cause::MapTimedOut(Duration::from_secs(1)),
+        Cause::MapExpired(Duration::from_secs(1)),
     ];
     told.into_iter().chain(others).chain(broken().into_iter().map(Cause::Broken)).collect()
 }

@@ -241,7 +241,7 @@ impl Builder {
     /// `timeout(None)` exempts a task. Default: none, as only you know how long is too long.
     ///
     /// In a [`map`](ProcessPoolExecutor::map) it is the timeout of each item; see
-    /// [`item_timeout`](crate::Map::item_timeout).
+    /// [`timeout`](crate::Map::timeout).
     pub fn default_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.default_timeout = limit.into();
         self

@@ -79,9 +79,9 @@ impl ProcessPoolExecutor {
     /// left.
     ///
     /// A task that never ends keeps it waiting for ever. After ten seconds the log says which task
-    /// that is. Set a limit where that may happen: a [time limit](Shutdown::time_limit) of the
+    /// that is. Set a limit where that may happen: a [time limit](Shutdown::within) of the
     /// shutdown, a [timeout](crate::Builder::default_timeout) of tasks, or one of the
-    /// [items](crate::Map::item_timeout) of a map.
+    /// [items](crate::Map::timeout) of a map.
     ///
     /// It begins when this is called, and the [`Ending`] waits for it. It can be called any number
     /// of times, also at the same time.
@@ -249,7 +249,7 @@ impl ProcessPoolExecutor {
     /// As [`recycle`](Self::recycle), with a limit. After half of the limit, an old worker without
     /// a successor begins no more tasks. At the end of the limit, tasks that still run on old
     /// workers are [aborted](crate::TaskHandle::abort), as by
-    /// [`Shutdown::time_limit`](crate::Shutdown::time_limit). Such a task fails as
+    /// [`Shutdown::within`](crate::Shutdown::within). Such a task fails as
     /// [cancelled](crate::TaskError::is_cancelled), or is begun again if it has
     /// [retries](crate::TaskBuilder::retries).
     ///

@@ -67,11 +67,11 @@ pub enum ReturnWhen {
 pub async fn wait<R>(
     handles: impl IntoIterator<Item = TaskHandle<R>>,
     return_when: ReturnWhen,
-    timeout: impl Into<Option<Duration>>,
+    within: impl Into<Option<Duration>>,
 ) -> (Vec<TaskHandle<R>>, Vec<TaskHandle<R>>) {
     let handles: Vec<_> = handles.into_iter().collect();
     let enough = enough(&handles, return_when);
-    match timeout.into() {
+    match within.into() {
         // Whether the time was up shows in what is done.
         Some(limit) => drop(tokio::time::timeout(limit, enough).await),
         None => enough.await,

@@ -202,9 +202,9 @@ impl Pool {
 
     pub(crate) fn shut_down(&self, how: Shutdown) {
         self.commons.close(CloseReason::ShutDown);
-        let Shutdown { cancel_futures, time_limit, .. } = how;
+        let Shutdown { cancel_futures, limit, .. } = how;
         // If it cannot be sent the pool has ended already.
-        self.commons.send(Command::ShutDown { cancel_futures, limit: time_limit });
+        self.commons.send(Command::ShutDown { cancel_futures, limit });
     }
 
     /// Waits until it has ended. An error says that its runtime has gone, and with it the workers.

@@ -28,7 +28,7 @@ pub enum CloseReason {
 /// use procpool::Shutdown;
 ///
 /// // What runs may finish within 10 seconds, what waits is cancelled.
-/// let how = Shutdown::new().cancel_futures(true).time_limit(Duration::from_secs(10));
+/// let how = Shutdown::new().cancel_futures(true).within(Duration::from_secs(10));
 /// # let _ = how;
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +36,12 @@ pub enum CloseReason {
 pub struct Shutdown {
     pub(crate) wait: bool,
     pub(crate) cancel_futures: bool,
-    pub(crate) time_limit: Option<Duration>,
+    pub(crate) limit: Option<Duration>,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { wait: true, cancel_futures: false, time_limit: None }
+        Self { wait: true, cancel_futures: false, limit: None }
     }
 }
 
@@ -66,8 +66,8 @@ impl Shutdown {
 
     /// After this time, waiting tasks are cancelled and running ones are aborted. Default: no
     /// limit.
-    pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.time_limit = Some(limit);
+    pub fn within(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.limit = limit.into();
         self
     }
 }

@@ -118,7 +118,7 @@ impl Process {
     /// # Cancel safety
     ///
     /// Nothing is lost when the future is dropped.
-    pub async fn join_timeout(&self, limit: Duration) -> Result<Option<i32>, ProcessError> {
+    pub async fn join_within(&self, limit: Duration) -> Result<Option<i32>, ProcessError> {
         if limit.is_zero() {
             return self.0.look();
         }

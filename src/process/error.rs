@@ -225,7 +225,7 @@ impl ProcessError {
 
     /// The process was not ready within its
     /// [start timeout](crate::ProcessBuilder::start_timeout).
-    pub fn is_timeout(&self) -> bool {
+    pub fn is_start_timeout(&self) -> bool {
         matches!(self.start_failure(), Some(StartFailure::Timeout { .. }))
     }
 
@@ -399,7 +399,7 @@ mod tests {
                 (error.is_runtime_gone(), ProcessErrorKind::RuntimeGone),
                 (error.is_daemon_child(), ProcessErrorKind::DaemonChild),
                 (error.is_not_initialised(), ProcessErrorKind::NotInitialised),
-                (error.is_timeout(), ProcessErrorKind::StartTimeout),
+                (error.is_start_timeout(), ProcessErrorKind::StartTimeout),
                 (error.is_not_started(), ProcessErrorKind::NotStarted),
                 (error.is_already_started(), ProcessErrorKind::AlreadyStarted),
                 (error.is_running(), ProcessErrorKind::Running),

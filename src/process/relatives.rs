@@ -81,7 +81,7 @@ impl ParentProcess {
     /// # Cancel safety
     ///
     /// Nothing is lost when the future is dropped.
-    pub async fn join_timeout(self, limit: Duration) -> Result<bool, ProcessError> {
+    pub async fn join_within(self, limit: Duration) -> Result<bool, ProcessError> {
         Ok(within(limit, self.sentinel()?).await.is_some())
     }
 

@@ -198,7 +198,7 @@ impl<'a> Play<'a> {
                 self.was_cut_short |= cancel || limit.is_some();
                 let mut how = Shutdown::new().cancel_futures(cancel);
                 if let Some(limit) = limit {
-                    how = how.time_limit(limit);
+                    how = how.within(limit);
                 }
                 let end = pool.shutdown_with(how);
                 ("a shutdown", Box::pin(async move { drop(end.await) }))

@@ -146,6 +146,6 @@ async fn what_a_process_returns() {
     let process = Process::new(square, 1);
     future(&process.start());
     future(&process.join());
-    future(&process.join_timeout(std::time::Duration::ZERO));
+    future(&process.join_within(std::time::Duration::ZERO));
     future(&Process::spawn(square, 1));
 }

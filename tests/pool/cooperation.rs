@@ -144,7 +144,7 @@ async fn a_shutdown_asks_when_its_time_is_over() {
     let (pool, gate) = (patient_pool(), Gate::new().await);
     let handle = pool.submit(cooperate, gate.port()).await.unwrap();
     let worker = gate.arrival().await.pid;
-    let report = in_time(pool.shutdown_with(Shutdown::new().time_limit(Duration::ZERO))).await;
+    let report = in_time(pool.shutdown_with(Shutdown::new().within(Duration::ZERO))).await;
     assert_eq!((report.finished, report.killed), (1, 0), "{report:?}");
     assert_eq!(in_time(handle).await.unwrap(), worker);
 }

@@ -136,11 +136,11 @@ async fn the_items_of_a_map_and_all_parts_of_its_chunks_have_its_label() {
 #[tokio::test]
 async fn an_item_that_is_too_late_has_the_label_of_its_map() {
     let (pool, gate) = (pool_of(1), Gate::new().await);
-    let held = pool.map(hold, [gate.port(); 3]).label("held").timeout(Duration::from_millis(50));
+    let held = pool.map(hold, [gate.port(); 3]).label("held").within(Duration::from_millis(50));
     let results: Vec<_> = in_time(held.collect()).await;
     assert_eq!(results.len(), 3);
     for result in results {
         let error = result.unwrap_err();
-        assert!(error.is_timeout() && error.label() == Some("held"), "{error}");
+        assert!(error.is_deadline() && error.label() == Some("held"), "{error}");
     }
 }

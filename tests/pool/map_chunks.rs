@@ -480,7 +480,7 @@ async fn a_chunk_that_is_asked_to_end_is_no_broken_protocol() {
     assert!(in_time(expired).await.unwrap_err().is_deadline());
     kill_process(process, Signal::CONT).unwrap();
     let _held = gate.arrival().await;
-    let now = Shutdown::new().time_limit(Duration::ZERO);
+    let now = Shutdown::new().within(Duration::ZERO);
     in_time(pool.shutdown_with(now)).await;
     let results: Results = in_time(stream.collect()).await;
     assert_eq!(*results[0].as_ref().unwrap(), 0);

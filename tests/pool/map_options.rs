@@ -68,7 +68,7 @@ async fn what_is_chosen_after_the_first_results_counts_from_then_on() {
     for _ in 0..5 {
         results.push(in_time(map.next()).await.unwrap().unwrap());
     }
-    let map = map.unordered().chunksize(3).buffersize(7).timeout(LONG).with_index();
+    let map = map.unordered().chunksize(3).buffersize(7).within(LONG).with_index();
     let rest: Vec<(usize, _)> = in_time(map.collect()).await;
     assert!(rest.iter().all(|(index, result)| *result.as_ref().unwrap() as usize == 2 * index));
     results.extend(rest.into_iter().map(|(_, result)| result.unwrap()));
@@ -189,7 +189,7 @@ async fn when_the_time_is_up_all_that_is_done_comes_and_what_is_not_is_an_error_
     // scenario 9
     let (pool, gate) = (pool(2), Gate::new().await);
     let inputs = (0..50).map(|n| ((n == 4).then(|| gate.port()), n));
-    let mut stream = pool.map(pass, inputs).with_index().timeout(LONG);
+    let mut stream = pool.map(pass, inputs).with_index().within(LONG);
     for n in 0..4 {
         let (number, result) = in_time(stream.next()).await.unwrap();
         assert_eq!((number, result.unwrap()), (n as usize, n));
@@ -199,7 +199,7 @@ async fn when_the_time_is_up_all_that_is_done_comes_and_what_is_not_is_an_error_
     let_time_pass(LONG).await;
     let (number, result) = in_time(stream.next()).await.unwrap();
     let error = result.unwrap_err();
-    assert!(error.is_timeout() && error.to_string().contains("3600s"), "{error}");
+    assert!(error.is_deadline() && error.to_string().contains("3600s"), "{error}");
     assert_eq!(number, 4, "in the place of the one that is not done");
     for n in 5..50 {
         let (number, result) = in_time(stream.next()).await.unwrap();
@@ -219,12 +219,12 @@ async fn when_the_time_is_up_what_has_not_begun_never_does() {
     let mut blocker = pool.submit(hold, gate.port()).await.unwrap();
     let held = gate.arrival().await;
     let inputs = (0..).map(|n| (journal.path(), n));
-    let mut stream = pool.map(note, inputs).chunksize(3).timeout(LONG);
+    let mut stream = pool.map(note, inputs).chunksize(3).within(LONG);
     assert!(stream.next().now_or_never().is_none());
     let_time_pass(LONG).await;
     let results: Vec<_> = in_time(stream.collect()).await;
     assert!(!results.is_empty());
-    assert!(results.into_iter().all(|result| result.unwrap_err().is_timeout()));
+    assert!(results.into_iter().all(|result| result.unwrap_err().is_deadline()));
     drop(held);
     in_time(&mut blocker).await.unwrap();
     assert_eq!(in_time(pool.run(double, 1)).await.unwrap(), 2);
@@ -235,7 +235,7 @@ async fn when_the_time_is_up_what_has_not_begun_never_does() {
 async fn an_unordered_stream_yields_all_that_is_done_when_the_time_is_up() {
     let (pool, gate) = (pool(2), Gate::new().await);
     let inputs = (0..50).map(|n| ((n == 4).then(|| gate.port()), n));
-    let stream = pool.map(pass, inputs).unordered().chunksize(5).timeout(LONG);
+    let stream = pool.map(pass, inputs).unordered().chunksize(5).within(LONG);
     let mut stream = Box::pin(stream.peekable());
     in_time(stream.as_mut().peek()).await.unwrap().as_ref().unwrap();
     let _held = gate.arrival().await;
@@ -248,21 +248,21 @@ async fn an_unordered_stream_yields_all_that_is_done_when_the_time_is_up() {
         in_time(stream.next()).await.unwrap().unwrap();
     }
     let_time_pass(LONG).await;
-    assert!(in_time(stream.next()).await.unwrap().unwrap_err().is_timeout());
+    assert!(in_time(stream.next()).await.unwrap().unwrap_err().is_deadline());
     assert!(in_time(stream.next()).await.is_none());
 }
 
 #[tokio::test]
 async fn a_limit_stops_inputs_that_are_always_there() {
     let pool = pool(2);
-    let mut stream = pool.map(double, 0..).timeout(LONG);
+    let mut stream = pool.map(double, 0..).within(LONG);
     for n in 0..1000 {
         assert_eq!(in_time(stream.next()).await.unwrap().unwrap(), 2 * n);
     }
     let_time_pass(LONG).await;
     let rest: Vec<_> = in_time(stream.collect()).await;
     for (n, result) in (1000..).zip(&rest) {
-        assert!(result.as_ref().map_or_else(TaskError::is_timeout, |result| *result == 2 * n));
+        assert!(result.as_ref().map_or_else(TaskError::is_deadline, |result| *result == 2 * n));
     }
     assert!(rest.last().unwrap().is_err());
 }
@@ -272,7 +272,7 @@ async fn an_item_that_takes_too_long_fails_alone_and_none_of_its_chunk_runs_twic
     let (pool, gate, journal) = (pool(1), Gate::new().await, Journal::new());
     let inputs = (0..60).map(|n| (journal.path(), (n == 30).then(|| gate.port()), n));
     let limit = Duration::from_millis(500); // much more than the others take on a busy machine
-    let stream = pool.map(note_and_pass, inputs).chunksize(20).item_timeout(limit);
+    let stream = pool.map(note_and_pass, inputs).chunksize(20).timeout(limit);
     let results: Vec<_> = in_time(stream.collect()).await;
     assert_eq!(results.len(), 60);
     for (n, result) in (0..).zip(results) {
@@ -298,7 +298,7 @@ async fn the_time_limit_of_the_pool_is_that_of_each_item() {
     let (results, _held) = in_time(futures::future::join(collected, gate.arrival())).await;
     assert!(results[0].as_ref().unwrap_err().is_timeout());
     assert_eq!(results[1].as_ref().unwrap(), &2);
-    let mut stream = pool.map(pass, inputs()).item_timeout(None);
+    let mut stream = pool.map(pass, inputs()).timeout(None);
     assert!(stream.next().now_or_never().is_none());
     let mut held = gate.arrival().await;
     // One that begins later and has a limit says that the limit has passed.
@@ -350,8 +350,10 @@ async fn a_stream_that_aborts_leaves_nothing_running() {
 
 #[tokio::test]
 async fn a_limit_that_is_not_reached_changes_nothing() {
-    let results = collect(pool(2).map(double, 0..100).timeout(LONG)).await;
+    let results = collect(pool(2).map(double, 0..100).within(LONG)).await;
     assert_eq!(results, (0..100).map(double).collect::<Vec<_>>());
+    let taken_back = pool(2).map(double, 0..100).within(Duration::ZERO).within(None);
+    assert_eq!(collect(taken_back).await, results);
 }
 
 #[tokio::test]
@@ -363,5 +365,5 @@ async fn the_stream_knows_how_many_results_are_left() {
     assert_eq!(stream.size_hint(), (100, Some(100)));
     in_time(stream.next()).await.unwrap().unwrap();
     assert_eq!(stream.size_hint(), (99, Some(99)));
-    assert_eq!(pool.map(double, 0..100).timeout(LONG).size_hint(), (0, Some(101)));
+    assert_eq!(pool.map(double, 0..100).within(LONG).size_hint(), (0, Some(101)));
 }

@@ -238,7 +238,7 @@ async fn the_stream_ends_with_the_pool() {
     let handle = pool.submit(report_and_hold, (1, gate.port())).await.unwrap();
     let mut progress = handle.progress();
     assert_eq!(next(&mut progress).await.done, 1);
-    let now = procpool::Shutdown::new().time_limit(Duration::ZERO);
+    let now = procpool::Shutdown::new().within(Duration::ZERO);
     in_time(pool.shutdown_with(now)).await;
     assert_eq!(rest(progress).await, []);
 }

@@ -43,7 +43,7 @@ async fn under_a_paused_clock_tasks_run_and_no_time_limit_fires_early() {
     let doubled: Vec<u32> = pool.map(double, 0..100).map(Result::unwrap).collect().await;
     assert_eq!(doubled, (0..100).map(double).collect::<Vec<_>>());
     assert_eq!(pool.run(double_later, 3).await.unwrap(), 6);
-    let report = pool.shutdown_with(Shutdown::new().time_limit(Duration::from_mins(1))).await;
+    let report = pool.shutdown_with(Shutdown::new().within(Duration::from_mins(1))).await;
     assert_eq!((report.finished, report.killed), (151, 0));
 }
 
@@ -56,7 +56,7 @@ async fn under_a_paused_clock_time_limits_still_fire() {
     assert!(error.is_timeout(), "{error}");
     assert!(began.elapsed() >= LIMIT);
     let endless = pool.submit(spin, ()).await.unwrap();
-    let report = pool.shutdown_with(Shutdown::new().time_limit(LIMIT)).await;
+    let report = pool.shutdown_with(Shutdown::new().within(LIMIT)).await;
     assert_eq!(report.cancelled, 1);
     assert!(endless.await.unwrap_err().is_cancelled());
 }

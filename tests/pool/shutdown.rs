@@ -77,7 +77,7 @@ async fn a_shutdown_can_be_repeated() {
     assert_eq!(report.finished, 1);
     assert_eq!(in_time(pool.shutdown()).await, report);
     assert_eq!(in_time(pool.clone().shutdown()).await, report);
-    let how = Shutdown::new().wait(false).cancel_futures(true).time_limit(Duration::ZERO);
+    let how = Shutdown::new().wait(false).cancel_futures(true).within(Duration::ZERO);
     assert_eq!(in_time(pool.shutdown_with(how)).await, report);
 }
 
@@ -230,7 +230,7 @@ async fn a_shutdown_with_a_limit_ends_what_never_ends_and_says_so() {
     let held = gate.arrival().await;
     let waiting = pool.submit(note, (journal.path(), 1)).await.unwrap();
     let began = Instant::now();
-    let report = in_time(pool.shutdown_with(Shutdown::new().time_limit(LIMIT))).await;
+    let report = in_time(pool.shutdown_with(Shutdown::new().within(LIMIT))).await;
     assert!(began.elapsed() >= LIMIT);
     assert_eq!((report.finished, report.cancelled, report.killed), (0, 2, 1));
     assert!(process_gone(held.pid));
@@ -248,7 +248,7 @@ async fn a_later_shutdown_can_set_a_limit_to_an_earlier_one() {
     let patient = pool.shutdown();
     let mut patient = std::pin::pin!(patient);
     assert!(futures::poll!(&mut patient).is_pending());
-    let report = in_time(pool.shutdown_with(Shutdown::new().time_limit(Duration::ZERO))).await;
+    let report = in_time(pool.shutdown_with(Shutdown::new().within(Duration::ZERO))).await;
     assert_eq!((report.cancelled, report.killed), (1, 1));
     assert_eq!(in_time(patient).await, report);
     assert!(in_time(endless).await.unwrap_err().is_cancelled());

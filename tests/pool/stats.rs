@@ -126,7 +126,7 @@ async fn tasks_that_a_shutdown_cuts_off_are_counted() {
     drop(pool.submit(hold, gate.port()).await.unwrap());
     let _held = gate.arrival().await;
     drop(pool.submit(pid, ()).await.unwrap());
-    in_time(pool.shutdown_with(Shutdown::new().time_limit(Duration::ZERO))).await;
+    in_time(pool.shutdown_with(Shutdown::new().within(Duration::ZERO))).await;
     assert_eq!(outcomes(&pool).cancelled, 2);
 }
 

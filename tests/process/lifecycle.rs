@@ -37,7 +37,7 @@ async fn at_each_point_of_its_life_everything_agrees() {
     let process = Process::new(hold, gate.port());
     assert_eq!((process.pid(), process.exitcode(), process.is_alive()), (None, None, false));
     assert!(!is_active(&process));
-    for result in [process.join().await, process.join_timeout(Duration::ZERO).await.map(|_| 0)] {
+    for result in [process.join().await, process.join_within(Duration::ZERO).await.map(|_| 0)] {
         assert!(result.unwrap_err().is_not_started());
     }
     for result in [process.terminate(), process.kill(), process.interrupt()] {
@@ -49,8 +49,8 @@ async fn at_each_point_of_its_life_everything_agrees() {
     assert_eq!(process.pid(), Some(held.pid));
     assert_eq!((process.exitcode(), process.is_alive()), (None, true));
     assert!(is_active(&process));
-    assert_eq!(process.join_timeout(Duration::ZERO).await.unwrap(), None);
-    assert_eq!(process.join_timeout(Duration::from_millis(20)).await.unwrap(), None);
+    assert_eq!(process.join_within(Duration::ZERO).await.unwrap(), None);
+    assert_eq!(process.join_within(Duration::from_millis(20)).await.unwrap(), None);
 
     let id = held.pid;
     drop(held);
@@ -58,8 +58,8 @@ async fn at_each_point_of_its_life_everything_agrees() {
         assert_eq!(in_time(process.join()).await.unwrap(), 0);
         assert_eq!((process.pid(), process.exitcode()), (Some(id), Some(0)));
         assert!(!process.is_alive() && !is_active(&process));
-        assert_eq!(process.join_timeout(Duration::ZERO).await.unwrap(), Some(0));
-        assert_eq!(process.join_timeout(Duration::from_secs(60)).await.unwrap(), Some(0));
+        assert_eq!(process.join_within(Duration::ZERO).await.unwrap(), Some(0));
+        assert_eq!(process.join_within(Duration::from_secs(60)).await.unwrap(), Some(0));
     }
     assert!(process_gone(id), "it is reaped");
     for result in [process.terminate(), process.kill(), process.interrupt()] {
@@ -99,7 +99,7 @@ async fn the_limit_of_a_join_is_real_time() {
     let (process, held) = holding(&gate).await;
     tokio::time::pause();
     let (began, limit) = (Instant::now(), Duration::from_millis(100));
-    assert_eq!(process.join_timeout(limit).await.unwrap(), None);
+    assert_eq!(process.join_within(limit).await.unwrap(), None);
     assert!(began.elapsed() >= limit);
     drop(held);
     assert_eq!(process.join().await.unwrap(), 0);
@@ -283,7 +283,7 @@ async fn it_is_closed_once_it_has_ended_and_then_methods_fail() {
     let (process, held) = holding(&gate).await;
     let error = process.close().unwrap_err();
     assert!(error.is_running(), "{error}");
-    assert_eq!(process.join_timeout(Duration::ZERO).await.unwrap(), None, "it is still open");
+    assert_eq!(process.join_within(Duration::ZERO).await.unwrap(), None, "it is still open");
     drop(held);
     in_time(process.join()).await.unwrap();
     let id = process.pid();
@@ -291,7 +291,7 @@ async fn it_is_closed_once_it_has_ended_and_then_methods_fail() {
         process.close().unwrap();
         assert!(process.start().await.unwrap_err().is_closed());
         assert!(process.join().await.unwrap_err().is_closed());
-        assert!(process.join_timeout(Duration::ZERO).await.unwrap_err().is_closed());
+        assert!(process.join_within(Duration::ZERO).await.unwrap_err().is_closed());
         assert!(process.sentinel().unwrap_err().is_closed());
         assert!(process.set_authkey(AuthKey::new("key")).unwrap_err().is_closed());
         for result in [process.terminate(), process.kill(), process.interrupt()] {

@@ -173,7 +173,7 @@ async fn only_looking_leaves_the_input_open() {
     let builder = Process::builder(shout, ());
     let process = builder.stdin(ProcessStdio::Piped).stdout(ProcessStdio::Piped).build();
     in_time(process.start()).await.unwrap();
-    assert_eq!(process.join_timeout(Duration::ZERO).await.unwrap(), None);
+    assert_eq!(process.join_within(Duration::ZERO).await.unwrap(), None);
     let mut stdin = process.take_stdin().expect("it is still there");
     in_time(stdin.write_all(b"hello")).await.unwrap();
     drop(stdin);

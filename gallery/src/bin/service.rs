@@ -109,7 +109,7 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     if timeout(DRAIN_LIMIT, server).await.is_err() {
         println!("some requests took too long");
     }
-    let report = pool.shutdown_with(Shutdown::new().time_limit(DRAIN_LIMIT)).await;
+    let report = pool.shutdown_with(Shutdown::new().within(DRAIN_LIMIT)).await;
     println!(
         "tasks: {} finished, {} cancelled, {} of them killed at the end",
         report.finished, report.cancelled, report.killed

@@ -156,8 +156,9 @@ impl<R, S> Flow<R, S> {
     }
 
     #[track_caller]
-    pub(super) fn set_limit(&mut self, duration: Duration) {
-        self.limit = Some(Limit { duration, sleep: Box::pin(tokio::time::sleep(duration)) });
+    pub(super) fn set_limit(&mut self, limit: Option<Duration>) {
+        let sleep = |duration| Box::pin(tokio::time::sleep(duration));
+        self.limit = limit.map(|duration| Limit { duration, sleep: sleep(duration) });
     }
 
     pub(super) fn poll_next<A>(
@@ -386,7 +387,7 @@ impl<R, S> Flow<R, S> {
     #[cold]
     fn too_late(&self, subject: Subject) -> TaskError {
         let limit = self.limit.as_ref().map(|limit| limit.duration);
-        let cause = Cause::MapTimedOut(limit.unwrap_or_default());
+        let cause = Cause::MapExpired(limit.unwrap_or_default());
         TaskError::new(ErrorReport { subject, label: None, worker: None, attempt: 1, cause })
     }
 

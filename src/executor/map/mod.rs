@@ -42,7 +42,7 @@ impl ProcessPoolExecutor {
     ///
     /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
     /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
-    /// [`item_timeout`](Map::item_timeout), [`retries`](Map::retries),
+    /// [`within`](Map::within), [`retries`](Map::retries),
     /// [`abort_on_drop`](Map::abort_on_drop), [`label`](Map::label), [`context`](Map::context),
     /// [`with_index`](Map::with_index).
     ///
@@ -126,7 +126,7 @@ impl ProcessPoolExecutor {
 ///     .map(thumbnail, files.clone())
 ///     .unordered()
 ///     .with_index()
-///     .timeout(Duration::from_secs(60));
+///     .within(Duration::from_secs(60));
 /// while let Some((index, result)) = thumbnails.next().await {
 ///     match result {
 ///         Ok(image) => println!("{}: {} bytes", files[index], image.len()),
@@ -221,7 +221,7 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     /// use std::time::Duration;
     ///
     /// let limit = Duration::from_secs(1);
-    /// let mut parsed = pool.map(parse, pages).item_timeout(limit).retries(1);
+    /// let mut parsed = pool.map(parse, pages).timeout(limit).retries(1);
     /// while let Some(result) = parsed.next().await {
     ///     match result {
     ///         Ok(words) => println!("{words} words"),
@@ -231,7 +231,7 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     /// }
     /// # }
     /// ```
-    pub fn item_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+    pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         let timeout = limit.into();
         self.flow.set_item_limits(|limits| limits.timeout = timeout);
         self
@@ -289,15 +289,16 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     ///
     /// When it is up no more inputs are taken, what has not begun is cancelled, and what runs is
     /// [aborted](crate::TaskHandle::abort). Then each input that was taken still has an item: its
-    /// result, if it has finished, or an error with [`is_timeout`](TaskError::is_timeout). If all
-    /// of them have finished and there may be more inputs, one such error is the last item.
+    /// result, if it has finished, or an error with [`is_deadline`](TaskError::is_deadline). If
+    /// all of them have finished and there may be more inputs, one such error is the last item.
+    /// Default: no limit. [`timeout`](Self::timeout) is for each item.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with a timer.
     #[track_caller]
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.flow.set_limit(limit);
+    pub fn within(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.flow.set_limit(limit.into());
         self
     }
 }

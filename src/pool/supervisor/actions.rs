@@ -265,9 +265,8 @@ impl Supervisor {
             let running = scheduler.pipeline(*worker).next();
             let Some(entry) = running.and_then(|task| self.ledger.get(task)) else { continue };
             log::warning!(
-                "{}: the shutdown waits for {}, which runs on {worker}; it need not wait for \
-                 longer than a `time_limit`, nor a task run for longer than a `timeout`, or an item \
-                 of a map than an `item_timeout`",
+                "{}: the shutdown waits for {}, which runs on {worker}; `Shutdown::within` limits \
+                 how long it waits, and `timeout` how long a task or an item of a map runs",
                 self.commons.name,
                 entry.cell().title(),
             );
