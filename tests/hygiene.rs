@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use procpool::{Builder, Process, ProcessPoolExecutor, StartMethod, current_process};
 use rustix::io::FdFlags;
 
-use common::{in_time, pid};
+use common::{Gate, hold, in_time, pid, wait_until};
 
 /// The descriptors of this process, with what they are.
 fn descriptors() -> BTreeMap<i32, String> {
@@ -42,7 +42,12 @@ fn write(fd: i32, text: String) -> Result<(), String> {
     written.map_err(|error| format!("{error}: {:?}", descriptors()))
 }
 
-procpool::register!(descriptors, environment, write);
+fn write_and_hold(fd: i32, port: u16) {
+    write(fd, "it is there".to_owned()).unwrap();
+    hold(port);
+}
+
+procpool::register!(descriptors, environment, write, write_and_hold);
 
 /// How a test binary becomes a worker.
 const AS_WORKER: [&str; 5] =
@@ -129,12 +134,12 @@ async fn a_process_has_the_descriptors_that_it_needs_and_no_others() {
 async fn what_is_passed_on_is_there_under_its_number() {
     let (mut reader, writer) = inheritable_pipe();
     let (_other_reader, other) = inheritable_pipe();
-    let fd = writer.as_raw_fd();
+    let (fd, writer) = (writer.as_raw_fd(), Arc::new(writer));
     // By what it is: any descriptor of a worker's own may have its number.
     let unwanted = descriptors()[&other.as_raw_fd()].clone();
     let mut expected = String::new();
     for (number, builder) in (0..).zip(builders()) {
-        let pool = builder.pass_fds([fd]).build().unwrap();
+        let pool = builder.pass_fds([Arc::clone(&writer)]).build().unwrap();
         let text = format!("worker {number}\n");
         assert_eq!(in_time(pool.run(write, (fd, text.clone()))).await.unwrap(), Ok(()));
         let found = in_time(pool.run(descriptors, ())).await.unwrap();
@@ -142,7 +147,8 @@ async fn what_is_passed_on_is_there_under_its_number() {
         assert!(is_closed, "worker {number} has {unwanted}: {found:?}");
         expected += &text;
     }
-    let process = Process::builder(write, (fd, "process\n".to_owned())).pass_fds([fd]);
+    let process = Process::builder(write, (fd, "process\n".to_owned()));
+    let process = process.pass_fds([Arc::clone(&writer)]);
     assert_eq!(in_time(process.spawn()).await.unwrap(), Ok(()));
     expected += "process\n";
     drop(writer);
@@ -175,21 +181,22 @@ async fn what_is_passed_on_stays_closed_on_exec_for_all_others() {
     let (reader, writer) = std::io::pipe().unwrap();
     let fd = writer.as_raw_fd();
     let (pipe, done) = (descriptors()[&fd].clone(), Arc::new(AtomicBool::new(false)));
-    let writer = Arc::new(writer);
+    let writer = Arc::new(OwnedFd::from(writer));
     let others = {
         let (writer, done) = (Arc::clone(&writer), Arc::clone(&done));
         std::thread::spawn(move || start_others(&pipe, writer.as_fd(), &done))
     };
     let mut expected = String::new();
     for (number, builder) in (0..).zip(builders()) {
-        let pool = builder.pass_fds([fd]).build().unwrap();
+        let pool = builder.pass_fds([Arc::clone(&writer)]).build().unwrap();
         for text in [format!("worker {number}\n"), format!("its successor {number}\n")] {
             assert_eq!(in_time(pool.run(write, (fd, text.clone()))).await.unwrap(), Ok(()));
             in_time(pool.recycle()).await;
             expected += &text;
         }
     }
-    let process = Process::builder(write, (fd, "process\n".to_owned())).pass_fds([fd]);
+    let process = Process::builder(write, (fd, "process\n".to_owned()));
+    let process = process.pass_fds([Arc::clone(&writer)]);
     assert_eq!(in_time(process.spawn()).await.unwrap(), Ok(()));
     expected += "process\n";
     done.store(true, Ordering::Relaxed);
@@ -200,17 +207,57 @@ async fn what_is_passed_on_stays_closed_on_exec_for_all_others() {
     assert_eq!(in_time(read).await.unwrap().unwrap(), expected);
 }
 
+/// What comes through the pipe until all of its other ends are closed.
+async fn read(reader: impl Read + Send + 'static) -> String {
+    let read = tokio::task::spawn_blocking(move || std::io::read_to_string(reader));
+    in_time(read).await.unwrap().unwrap()
+}
+
 #[tokio::test]
-async fn a_descriptor_that_is_to_be_passed_on_must_be_open() {
-    let words = "`pass_fds` cannot be passed on: descriptor 987654 is not open";
-    for builder in builders() {
-        let pool = builder.pass_fds([987_654]).build().unwrap();
-        let error = in_time(pool.run(pid, ())).await.unwrap_err();
-        assert!(error.is_broken() && error.to_string().contains(words), "{error}");
+async fn what_is_passed_on_is_open_as_long_as_a_pool_may_start_workers() {
+    for (number, builder) in (0..).zip(builders()) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let (fd, mut expected) = (writer.as_raw_fd(), String::new());
+        let pool = builder.pass_fds([OwnedFd::from(writer)]).build().unwrap();
+        for text in [format!("worker {number}\n"), format!("its successor {number}\n")] {
+            assert_eq!(in_time(pool.run(write, (fd, text.clone()))).await.unwrap(), Ok(()));
+            in_time(pool.recycle()).await;
+            expected += &text;
+        }
+        in_time(pool.shutdown()).await;
+        assert_eq!(read(reader).await, expected, "nobody has the other end any more");
+        drop(pool);
     }
-    let process = Process::builder(pid, ()).pass_fds([987_654]);
-    let error = in_time(process.spawn()).await.unwrap_err();
-    assert!(error.to_string().contains(words), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_passed_on_is_closed_here_once_the_process_has_it() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let (fd, pipe) = (writer.as_raw_fd(), descriptors()[&writer.as_raw_fd()].clone());
+    let is_here = |name: &str| descriptors().iter().any(|(n, t)| t == name && *n == fd);
+    let gate = Gate::new().await;
+    let args = (fd, gate.port());
+    let builder = Process::builder(write_and_hold, args).pass_fds([OwnedFd::from(writer)]);
+    assert!(is_here(&pipe), "it is kept for the process");
+    let process = builder.spawn();
+    let held = gate.arrival().await;
+    wait_until("it is closed", || !is_here(&pipe)).await;
+    drop(held);
+    in_time(process).await.unwrap();
+    assert_eq!(read(reader).await, "it is there");
+}
+
+#[tokio::test]
+async fn what_is_shared_is_closed_by_its_last_owner() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let writer = Arc::new(OwnedFd::from(writer));
+    let fd = writer.as_raw_fd();
+    let first = Process::builder(write, (fd, "first ".to_owned())).pass_fds([Arc::clone(&writer)]);
+    let second = Process::builder(write, (fd, "second".to_owned())).pass_fds([writer]);
+    assert_eq!(in_time(first.clone().spawn()).await.unwrap(), Ok(()));
+    assert_eq!(in_time(second.spawn()).await.unwrap(), Ok(()));
+    assert_eq!(in_time(first.spawn()).await.unwrap(), Ok(()), "a builder keeps it");
+    assert_eq!(read(reader).await, "first secondfirst ");
 }
 
 // ----- secrets -----
@@ -248,8 +295,8 @@ async fn the_key_is_known_to_relatives_and_nowhere_to_be_read() {
         assert_no_secret(worker, &key);
         assert_no_secret(parent, &key); // the fork server, or this process
     }
-    let (stdin, input) = (procpool::ProcessStdio::Piped, common::Gate::new().await);
-    let process = Process::builder(common::hold, input.port()).stdin(stdin).build();
+    let (stdin, input) = (procpool::ProcessStdio::Piped, Gate::new().await);
+    let process = Process::builder(hold, input.port()).stdin(stdin).build();
     process.start().await.unwrap();
     let held = input.arrival().await;
     assert_no_secret(held.pid, own.as_bytes());

@@ -15,6 +15,7 @@ use crate::memory::shared::Kept;
 use crate::parent::oom::OomWatch;
 use crate::parent::output::{FailedOutput, WorkerOutput};
 use crate::parent::program::Program;
+use crate::sys::descriptor::numbers;
 use crate::sys::memory::SharedPageRef;
 use crate::sys::process::Exit;
 use crate::sys::resources::MemoryCgroup;
@@ -168,7 +169,7 @@ impl Launch {
             max_memory: self.max_memory_per_child,
             limits: self.program.limits,
             oom_score: self.program.oom_score,
-            pass_fds: self.program.pass_fds.clone(),
+            pass_fds: numbers(&self.program.pass_fds),
             max_tasks: self.leaves_after(),
             functions,
             preload: preload.map(header),
@@ -211,7 +212,7 @@ impl Launch {
             preload: self.preload.as_ref().map(header),
             before_fork: headers(&before),
             after_fork_in_parent: headers(&after),
-            pass_fds: self.program.pass_fds.clone(),
+            pass_fds: numbers(&self.program.pass_fds),
             oom_score: self.program.oom_score,
         };
         let calls: Vec<_> = self.preload.iter().chain(before).chain(after).collect();

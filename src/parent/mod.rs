@@ -25,5 +25,5 @@ pub(crate) use self::outlet::Outlet;
 pub(crate) use self::output::FailedOutput;
 pub use self::output::{OutputLine, WorkerOutput};
 pub(crate) use self::program::{
-    Program, RawDescriptor, program_limits, program_settings, start_child,
+    Descriptor, Program, program_limits, program_settings, start_child,
 };

@@ -16,8 +16,8 @@ use crate::base::{OomScore, ResourceLimits, within};
 use crate::function::{Registry, TestWorker};
 use crate::parent::cgroup::Cgroup;
 use crate::parent::surroundings::Surroundings;
-/// What names a descriptor to a child.
-pub(crate) use crate::sys::descriptor::RawDescriptor;
+/// What a child may have of this process.
+pub(crate) use crate::sys::descriptor::Descriptor;
 use crate::sys::descriptor::pass_on;
 use crate::sys::process::own_command;
 use crate::sys::resources::{OwnCgroup, described};
@@ -32,8 +32,8 @@ pub(crate) struct Program {
     pub(crate) current_dir: Option<PathBuf>,
     /// What it finds but for these two. `None`: what there is when it is started.
     pub(super) surroundings: Option<Arc<Surroundings>>,
-    /// What it has of this process's descriptors.
-    pub(crate) pass_fds: Vec<RawDescriptor>,
+    /// What it has of this process's descriptors. They are kept open as long as it may be started.
+    pub(crate) pass_fds: Vec<Arc<Descriptor>>,
     /// What it may take; it sees to that itself.
     pub(crate) limits: ResourceLimits,
     /// Each process that is started has such a one for itself.
@@ -184,15 +184,20 @@ macro_rules! program_settings {
         }
 
         /// Each process that is started has these descriptors of this one, under their numbers.
-        /// They must be open whenever one is started, which fails otherwise. Of two calls the later
-        /// one counts.
+        /// Default: none. Of two calls the later one counts.
+        ///
+        /// They are owned from then on, as their numbers must not become those of others. So they
+        /// are open in this process as long as one more may be started: until the builder is
+        /// dropped, and a [`Process`](crate::Process) has been started, or a pool has ended. Share
+        /// one in an [`Arc`](std::sync::Arc) to keep it for longer, or to pass it on twice. Each
+        /// process that has it closes its own, at its end at the latest.
         ///
         /// They may be closed on exec, as all are that Rust opens, and stay so: whatever else this
         /// process starts meanwhile does not have them. What a task starts inherits them.
         ///
         /// ```
         /// use std::io::{PipeWriter, Write};
-        /// use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+        /// use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
         ///
         /// fn tell(fd: RawFd) -> Result<(), String> {
         ///     // SAFETY: it was passed on for this, and nobody else here uses it.
@@ -208,14 +213,13 @@ macro_rules! program_settings {
         /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
         /// let (reader, writer) = std::io::pipe()?;
         /// let fd = writer.as_raw_fd();
-        /// procpool::Process::builder(tell, fd).pass_fds([fd]).spawn().await??;
-        /// drop(writer);
+        /// procpool::Process::builder(tell, fd).pass_fds([OwnedFd::from(writer)]).spawn().await??;
         /// assert_eq!(std::io::read_to_string(reader)?, "hello");
         /// # Ok(())
         /// # }
         /// ```
         ///
-        /// Default: none. Other descriptors that this process has left open for its children, as
+        /// Other descriptors that this process has left open for its children, as
         /// code in C may do by mistake, are closed before anything of yours runs there. So
         /// connections close when the service closes them, and tasks cannot use its descriptors.
         /// Descriptors opened by Rust are never inherited. In a pool with
@@ -225,9 +229,11 @@ macro_rules! program_settings {
         /// It is the parameter of this name of Python's `subprocess.Popen`.
         pub fn pass_fds(
             mut self,
-            fds: impl IntoIterator<Item = $crate::parent::RawDescriptor>,
+            fds: impl IntoIterator<
+                Item = impl Into<::std::sync::Arc<$crate::parent::Descriptor>>,
+            >,
         ) -> Self {
-            self.$($program).+.pass_fds = fds.into_iter().collect();
+            self.$($program).+.pass_fds = fds.into_iter().map(Into::into).collect();
             self
         }
 
@@ -415,10 +421,7 @@ impl Program {
             surroundings.prepare(&mut command);
         }
         self.env.prepare(&mut command);
-        pass_on(&mut command, &self.pass_fds).map_err(|error| {
-            let text = format!("`pass_fds` cannot be passed on: {error}");
-            io::Error::new(error.kind(), text)
-        })?;
+        pass_on(&mut command, &self.pass_fds);
         if let Some(directory) = &self.current_dir {
             command.current_dir(directory);
         }

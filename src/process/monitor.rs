@@ -21,7 +21,7 @@ use crate::function::{Call, Registry};
 use crate::memory::Payload;
 use crate::memory::shared::{Kept, Lent, borrow};
 use crate::parent::{Handshake, Heard, Program, keep_payload, misplaced, start_child};
-use crate::sys::descriptor::RoomToStart;
+use crate::sys::descriptor::{RoomToStart, numbers};
 use crate::sys::memory::Peer;
 use crate::sys::pipe::is_accessible;
 use crate::sys::process::{ChildProcess, ExitWatch, new_group, require_io_driver};
@@ -47,9 +47,11 @@ pub(super) async fn run(mut guard: ReapGuard, plan: Plan, authkey: AuthKey) {
         identity,
         limits: plan.program.limits,
         oom_score: plan.program.oom_score,
-        pass_fds: plan.program.pass_fds.clone(),
+        pass_fds: numbers(&plan.program.pass_fds),
     };
-    let program = plan.program.clone(); // to tell of it, which looks at files only if it must
+    // To tell of it, which looks at files only if it must.
+    let mut program = plan.program.clone();
+    program.pass_fds.clear(); // it is only passed on once
     let started = match start_child(move || StartedProcess::new(&plan.program, plan.streams)).await
     {
         Ok(started) => started,

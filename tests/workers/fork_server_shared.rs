@@ -4,6 +4,8 @@
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::parent_id;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -341,6 +343,7 @@ async fn a_start_timeout_that_is_shorter_than_the_servers_is_not_used_up_by_wait
 async fn what_is_up_to_the_server_is_refused_by_name() {
     let server = ForkServer::new().unwrap();
     let builder = || builder(&server);
+    let null: OwnedFd = File::open("/dev/null").unwrap().into();
     let cases = [
         (builder().preload(pid, ()), "preload"),
         (builder().env("A", "b"), "env"),
@@ -348,7 +351,7 @@ async fn what_is_up_to_the_server_is_refused_by_name() {
         (builder().env_clear(), "env"),
         (builder().inner_threads(1), "inner_threads"),
         (builder().current_dir("/"), "current_dir"),
-        (builder().pass_fds([0]), "pass_fds"),
+        (builder().pass_fds([null]), "pass_fds"),
         (builder().oom_score_adj(500), "oom_score_adj"),
         (builder().worker_command("true"), "worker_command"),
         (builder().before_fork(pid, ()), "before_fork"),

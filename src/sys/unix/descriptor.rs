@@ -1,7 +1,7 @@
 //! Descriptors: what waits for them, and which of them a process has inherited.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
@@ -17,6 +17,11 @@ use super::resources::{Resource, soft_limit};
 pub(crate) type Descriptor = OwnedFd;
 /// The number of one, as another process may know it. Users know it by the system's name.
 pub(crate) type RawDescriptor = RawFd;
+
+/// The numbers of these, by which a process has them that they are [passed on](pass_on) to.
+pub(crate) fn numbers(fds: &[Arc<Descriptor>]) -> Vec<RawDescriptor> {
+    fds.iter().map(AsRawFd::as_raw_fd).collect()
+}
 
 /// Registers a descriptor with the runtime's reactor.
 ///
@@ -124,23 +129,20 @@ fn is_inheritable(fd: RawDescriptor) -> bool {
 
 /// A program that is started has these, too, under their numbers. They are left as they are in this
 /// process, so that nothing else has them that is started meanwhile.
-pub(crate) fn pass_on(command: &mut Command, fds: &[RawDescriptor]) -> io::Result<()> {
-    if let Some(fd) = fds.iter().find(|fd| !is_open(**fd)) {
-        let text = format!("descriptor {fd} is not open");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    let closed_on_exec: Vec<_> = fds.iter().copied().filter(|fd| !is_inheritable(*fd)).collect();
+pub(crate) fn pass_on(command: &mut Command, fds: &[Arc<Descriptor>]) {
+    let inheritable = |fd: &&Arc<Descriptor>| is_inheritable(fd.as_raw_fd());
+    // The command keeps them open: their numbers are nobody else's before it has run.
+    let closed_on_exec: Vec<_> = fds.iter().filter(|fd| !inheritable(fd)).map(Arc::clone).collect();
     if closed_on_exec.is_empty() {
-        return Ok(()); // without a hook a start takes no copy of this process's page tables
+        return; // without a hook a start takes no copy of this process's page tables
     }
-    let pass = move || closed_on_exec.iter().try_for_each(|fd| keep_on_exec(*fd));
+    let pass = move || closed_on_exec.iter().try_for_each(|fd| keep_on_exec(fd.as_raw_fd()));
     // SAFETY: all that runs between the fork and the exec is a system call for each of them, which
     // takes no lock and no memory; a vector is only looked at.
     #[expect(unsafe_code, reason = "runs in a copy of this process")]
     unsafe {
         command.pre_exec(pass)
     };
-    Ok(())
 }
 
 fn keep_on_exec(fd: RawDescriptor) -> io::Result<()> {
@@ -167,7 +169,6 @@ fn flags(fd: RawDescriptor) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::os::fd::AsRawFd;
 
     use rustix::io::write;
     use rustix::pipe::pipe;
