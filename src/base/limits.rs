@@ -67,7 +67,7 @@ pub(crate) enum Exceeded {
 }
 
 impl ResourceLimits {
-    /// No limits.
+    /// No limits. Each can be set, and taken back by `None`.
     pub fn new() -> Self {
         Self::default()
     }
@@ -76,8 +76,8 @@ impl ResourceLimits {
     /// which Rust code is aborted.
     /// [`Builder::hard_memory_limit`](crate::Builder::hard_memory_limit) is the same, and says
     /// more.
-    pub fn memory(mut self, bytes: u64) -> Self {
-        self.memory = Some(bytes);
+    pub fn memory(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.memory = bytes.into();
         self
     }
 
@@ -85,8 +85,8 @@ impl ResourceLimits {
     /// memory that was only reserved count as well: a stricter and a coarser limit than
     /// [`memory`](Self::memory), which is most likely what you want. Large arguments and results go
     /// through pipes then, not through [shared memory](crate::Builder::shared_memory).
-    pub fn address_space(mut self, bytes: u64) -> Self {
-        self.address_space = Some(bytes);
+    pub fn address_space(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.address_space = bytes.into();
         self
     }
 
@@ -106,8 +106,8 @@ impl ResourceLimits {
     /// (`RLIMIT_CPU`): in seconds, rounded up, and by who runs at the ticks of its clock, which on
     /// a busy machine may be far from exact. What the process starts inherits it. A process that
     /// goes on all the same is killed a second later.
-    pub fn cpu_time(mut self, limit: Duration) -> Self {
-        self.cpu_time = Some(limit);
+    pub fn cpu_time(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.cpu_time = limit.into();
         self
     }
 
@@ -115,8 +115,8 @@ impl ResourceLimits {
     /// writes more, unless that signal is handled or ignored; then the write fails. Pipes, sockets
     /// and terminals do not count. Results for which the [memory that is
     /// shared](crate::Builder::shared_memory) would be larger go through a pipe.
-    pub fn file_size(mut self, bytes: u64) -> Self {
-        self.file_size = Some(bytes);
+    pub fn file_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.file_size = bytes.into();
         self
     }
 
@@ -124,20 +124,15 @@ impl ResourceLimits {
     /// that may be open at a time: a task gets the error "too many open files". Standard input,
     /// output and error count, and up to four that procpool needs for itself, and a dozen more
     /// where arguments or results are large.
-    pub fn open_files(mut self, count: u64) -> Self {
-        self.open_files = Some(count);
+    pub fn open_files(mut self, count: impl Into<Option<u64>>) -> Self {
+        self.open_files = count.into();
         self
     }
 
     /// The most bytes of a core file (`RLIMIT_CORE`). Zero lets a crash leave none.
-    pub fn core_size(mut self, bytes: u64) -> Self {
-        self.core_size = Some(bytes);
+    pub fn core_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.core_size = bytes.into();
         self
-    }
-
-    /// With this limit of memory, or none.
-    pub(crate) fn with_memory(self, memory: Option<u64>) -> Self {
-        Self { memory, ..self }
     }
 
     /// With the limits of `earlier` where this has none.

@@ -360,7 +360,7 @@ impl Builder {
     /// worker itself: its program, its threads, and its allocator's reserves.
     pub fn hard_memory_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
         let limits = &mut self.settings.launch.program.limits;
-        *limits = limits.with_memory(bytes.into());
+        *limits = limits.memory(bytes);
         self
     }
 

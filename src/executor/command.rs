@@ -16,6 +16,13 @@ impl WorkerCommand {
     }
 }
 
+/// This process's own program, as where no command is given.
+impl Default for WorkerCommand {
+    fn default() -> Self {
+        Self(Program::default())
+    }
+}
+
 macro_rules! worker_commands {
     ($($path:ty)*) => {$(
         impl From<$path> for WorkerCommand {

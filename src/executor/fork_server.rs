@@ -100,9 +100,10 @@ impl Builder {
     /// [limits](Self::limits) and its [`cgroup`](Self::cgroup) replace those, and its
     /// [start timeout](Self::start_timeout) is that of the server if that is longer, as a worker
     /// may have to wait for the server.
-    pub fn fork_server(mut self, server: &ForkServer) -> Self {
+    /// `None`: a server of its own.
+    pub fn fork_server<'a>(mut self, server: impl Into<Option<&'a ForkServer>>) -> Self {
         self.settings.launch.start_method = StartMethod::ForkServer;
-        self.settings.fork_server = Some(server.0.clone());
+        self.settings.fork_server = server.into().map(|server| server.0.clone());
         self
     }
 }
@@ -178,8 +179,8 @@ impl ForkServerBuilder {
 
     /// What becomes of the text that the server prints, such as its preload; what workers print is
     /// their pool's. Default: [`WorkerOutput::Inherit`].
-    pub fn output(mut self, output: WorkerOutput) -> Self {
-        self.launch.output = output;
+    pub fn output(mut self, output: impl Into<WorkerOutput>) -> Self {
+        self.launch.output = output.into();
         self
     }
 
@@ -193,8 +194,8 @@ impl ForkServerBuilder {
     /// How many threads libraries that compute with threads are to have in each worker of each
     /// pool; see [`Builder::inner_threads`]. Zero stands for one: how many workers will have to
     /// share the CPUs is not known here. Default: nothing is said.
-    pub fn inner_threads(mut self, count: usize) -> Self {
-        self.inner_threads = Some(count.max(1));
+    pub fn inner_threads(mut self, count: impl Into<Option<usize>>) -> Self {
+        self.inner_threads = count.into().map(|count| count.max(1));
         self
     }
 

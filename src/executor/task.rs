@@ -11,61 +11,12 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Cause, RunError, SubmitError};
 use crate::executor::blocking::block_on;
+use crate::executor::deadline::Deadline;
 use crate::executor::handle::TaskHandle;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Call, TaskFn};
 use crate::pool::task::{Extras, TaskCell, TaskContext};
 use crate::pool::{Pool, Wishes, submit_error};
-
-/// When a task must be over; what [`TaskBuilder::deadline`] takes. It is a [`Duration`] from the
-/// submission on, or an [`Instant`] of the standard library. (An `Instant` of tokio has
-/// `into_std`.)
-///
-/// Both are measured on the real clock, even if the clock of the tokio runtime is paused.
-///
-/// ```
-/// # fn render(page: u32) -> u32 { page }
-/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
-/// use std::time::{Duration, Instant};
-///
-/// // All pages within ten seconds, however many there are; none takes more than two.
-/// let end = Instant::now() + Duration::from_secs(10);
-/// for page in 1..=100 {
-///     pool.task(render, page).deadline(end).timeout(Duration::from_secs(2)).run().await?;
-/// }
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline(When);
-
-#[derive(Clone, Copy, Debug)]
-enum When {
-    After(Duration),
-    At(Instant),
-}
-
-impl Deadline {
-    /// Of a task that is submitted now; `None` if it is too far away to matter.
-    fn instant(self) -> Option<Instant> {
-        match self.0 {
-            When::After(limit) => Instant::now().checked_add(limit),
-            When::At(instant) => Some(instant),
-        }
-    }
-}
-
-impl From<Duration> for Deadline {
-    fn from(limit: Duration) -> Self {
-        Self(When::After(limit))
-    }
-}
-
-impl From<Instant> for Deadline {
-    fn from(instant: Instant) -> Self {
-        Self(When::At(instant))
-    }
-}
 
 impl ProcessPoolExecutor {
     /// Queues a task: `f` called with `args` in a worker. Waits while the queue is full, first
@@ -376,7 +327,7 @@ where
     ///
     /// A task never begins after its deadline. One that runs is ended, as by a
     /// [`timeout`](Self::timeout). It fails with [`is_deadline`](crate::TaskError::is_deadline),
-    /// and is not tried again.
+    /// and is not tried again. Default: none, which `None` says, too.
     pub fn deadline(mut self, deadline: impl Into<Deadline>) -> Self {
         self.deadline = Some(deadline.into());
         self

@@ -47,9 +47,11 @@ macro_rules! program_limits {
     ($($program:ident).+) => {
         /// Limits what each process that is started may take of the machine: memory, CPU time, the
         /// size of files, descriptors. Default: no limits but those that this process has. A later
-        /// value for a limit replaces an earlier one.
-        pub fn limits(mut self, limits: $crate::ResourceLimits) -> Self {
-            self.$($program).+.limits = limits.or(self.$($program).+.limits);
+        /// value for a limit replaces an earlier one, and `None` takes all of them back.
+        pub fn limits(mut self, limits: impl Into<Option<$crate::ResourceLimits>>) -> Self {
+            let earlier = self.$($program).+.limits;
+            self.$($program).+.limits =
+                limits.into().map_or_else(Default::default, |limits| limits.or(earlier));
             self
         }
 

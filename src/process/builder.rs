@@ -145,15 +145,15 @@ impl<F, A> ProcessBuilder<F, A> {
     /// Default: as the process in which it is made. In a worker of a pool `true`, so that what a
     /// task has started goes with it. If it is [spawned](Self::spawn) for its result `false`: it
     /// may have children, but it ends with the process that wants the result in any case.
-    pub fn daemon(mut self, daemon: bool) -> Self {
-        self.daemon = Some(daemon);
+    pub fn daemon(mut self, daemon: impl Into<Option<bool>>) -> Self {
+        self.daemon = daemon.into();
         self
     }
 
     /// The key that it has in common with its relatives. Default: that of the process in which it
     /// is made; see [`AuthKey`].
-    pub fn authkey(mut self, key: AuthKey) -> Self {
-        self.authkey = Some(key);
+    pub fn authkey(mut self, key: impl Into<Option<AuthKey>>) -> Self {
+        self.authkey = key.into();
         self
     }
 

@@ -1,10 +1,15 @@
 //! How a pool and its workers can be set up.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use procpool::{ProcessPoolExecutor, StartMethod};
+use futures::StreamExt;
+use procpool::{
+    AuthKey, ForkServer, Process, ProcessPoolExecutor, ResourceLimits, StartMethod, WorkerCommand,
+    current_process,
+};
 
-use crate::common::{fixture, in_time, pid};
+use crate::common::{Gate, fixture, hold, in_time, pid};
 
 fn directory() -> PathBuf {
     std::env::current_dir().unwrap()
@@ -78,7 +83,6 @@ async fn a_pool_has_a_name() {
 
 #[tokio::test]
 async fn what_was_set_can_be_taken_back() {
-    use std::time::Duration;
     let nothing = ProcessPoolExecutor::builder()
         .max_workers(0)
         .idle_timeout(Duration::ZERO)
@@ -104,7 +108,67 @@ async fn what_was_set_can_be_taken_back() {
     let pool = pool.unwrap();
     let first = in_time(pool.run(pid, ())).await.unwrap();
     assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), first, "it is not replaced");
+    in_time(pool.task(pid, ()).deadline(Duration::ZERO).deadline(None).run()).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_was_set_of_programs_and_servers_can_be_taken_back() {
+    let limits = ResourceLimits::new().memory(1).cpu_time(Duration::ZERO);
+    assert_eq!(limits.memory(None).cpu_time(None), ResourceLimits::new());
+    let server = ForkServer::builder().limits(limits).limits(None).inner_threads(1);
+    let server = server.inner_threads(None).build().unwrap();
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let builder = builder.worker_command("no such program");
+    let builder = builder.limits(limits).fork_server(&server);
+    assert!(builder.clone().build().is_err(), "a server has its own command");
+    let builder = builder.limits(None).worker_command(WorkerCommand::default());
+    for builder in [builder.clone(), builder.fork_server(None)] {
+        let pool = builder.build().unwrap();
+        in_time(pool.run(pid, ())).await.unwrap();
+    }
+    let process = Process::builder(pid, ()).limits(limits).limits(None).daemon(true).daemon(None);
+    let process = process.authkey(AuthKey::new("other")).authkey(None).build();
+    assert_eq!((process.daemon(), process.authkey()), (false, current_process().authkey()));
+    in_time(process.start()).await.unwrap();
+    assert_eq!(in_time(process.join()).await.unwrap(), 0);
+}
+
+/// As the guide's chapter on conventions says.
+#[tokio::test]
+async fn zero_is_none_of_it_or_no_time_or_an_error_or_a_good_number() {
+    let builder = || ProcessPoolExecutor::builder().max_workers(1);
+    let none = builder().min_workers(0).surge(0).shared_memory(0).inner_threads(0);
+    let pool = none.idle_timeout(Duration::ZERO).grace_period(Duration::ZERO).build().unwrap();
+    let task = pool.task(pid, ()).retries(0).emit_capacity(0);
+    in_time(task.run()).await.unwrap();
+    let map = pool.map(pid_of, 0..9).chunksize(0).buffersize(0).retries(0);
+    assert_eq!(in_time(map.collect::<Vec<_>>()).await.len(), 9);
+
+    let gate = Gate::new().await;
+    let endless = pool.task(hold, gate.port()).timeout(Duration::ZERO);
+    assert!(in_time(endless.run()).await.unwrap_err().is_timeout());
+    let late = pool.task(pid, ()).deadline(Duration::ZERO);
+    assert!(in_time(late.run()).await.unwrap_err().is_deadline());
+    let mut late = pool.map(pid_of, 0..).within(Duration::ZERO);
+    assert!(in_time(late.next()).await.unwrap().unwrap_err().is_deadline());
+
+    let small = builder().max_payload(0).build().unwrap();
+    assert!(in_time(small.run(pid, ())).await.unwrap_err().is_too_large());
+    for builder in [
+        builder().max_workers(0),
+        builder().max_tasks_per_child(0),
+        builder().max_age(Duration::ZERO),
+    ] {
+        builder.build().unwrap_err();
+    }
+    pool.resize(0).unwrap_err();
+}
+
+fn pid_of(_: u64) -> u32 {
+    pid()
+}
+
+procpool::register!(pid_of);
 
 #[cfg(target_os = "linux")]
 #[tokio::test]

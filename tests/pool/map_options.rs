@@ -106,10 +106,16 @@ async fn the_size_of_the_buffer_does_not_change_the_results() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "buffersize must be at least 1")]
-async fn a_buffer_for_nothing_is_refused() {
+async fn a_buffer_for_nothing_is_of_the_default_size() {
     // scenario 11
-    let _ = pool(2).map(double, 0..4).buffersize(0);
+    let (pool, taken) = (pool(2), Cell::new(0));
+    for size in [Some(0), None] {
+        taken.set(0);
+        let inputs = (0..).inspect(|_| taken.set(taken.get() + 1));
+        let mut map = pool.map(double, inputs).buffersize(1).buffersize(size);
+        in_time(map.next()).await.unwrap().unwrap();
+        assert!(taken.get() >= 256, "{} inputs were taken", taken.get());
+    }
 }
 
 #[tokio::test]

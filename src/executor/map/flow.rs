@@ -111,9 +111,9 @@ impl<R, S> Flow<R, S> {
         }
     }
 
-    pub(super) fn set_buffer_size(&mut self, items: usize) {
+    pub(super) fn set_buffer_size(&mut self, items: Option<usize>) {
         self.pace.set_buffer_size(items);
-        self.set_budget(u64::MAX);
+        self.set_budget(items.map_or(HOLD, |_| u64::MAX));
     }
 
     /// How many bytes of arguments and results may be held.

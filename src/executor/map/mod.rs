@@ -188,15 +188,10 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
     /// until there is room, even if its input was taken. So a slow reader makes the stream hold at
     /// most 16 MiB and, for each worker, the results of two items: one that ran at that moment, and
     /// one that began before the pool could hold it back. There is always an argument for each
-    /// worker. A pool that is shut down runs all inputs that were taken.
-    ///
-    /// # Panics
-    ///
-    /// If `items` is 0.
-    #[track_caller]
-    pub fn buffersize(mut self, items: usize) -> Self {
-        assert!(items != 0, "buffersize must be at least 1");
-        self.flow.set_buffer_size(items);
+    /// worker. A pool that is shut down runs all inputs that were taken. `None` and zero stand for
+    /// the default.
+    pub fn buffersize(mut self, items: impl Into<Option<usize>>) -> Self {
+        self.flow.set_buffer_size(items.into().filter(|items| *items != 0));
         self
     }
 

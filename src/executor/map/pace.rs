@@ -104,8 +104,8 @@ impl Pace {
         self.adapt();
     }
 
-    pub(super) fn set_buffer_size(&mut self, items: usize) {
-        self.buffer_size = Some(items);
+    pub(super) fn set_buffer_size(&mut self, items: Option<usize>) {
+        self.buffer_size = items;
         self.adapt();
     }
 
@@ -195,11 +195,14 @@ mod tests {
         assert_eq!((pace.chunk_size(), pace.look_ahead()), (50, 400));
         pace.done(50, 100, 1 << 40);
         assert_eq!(pace.chunk_size(), 50);
-        pace.set_buffer_size(7);
+        pace.set_buffer_size(Some(7));
         assert_eq!((pace.chunk_size(), pace.look_ahead()), (7, 7));
         pace.set_chunk_size(Some(usize::MAX));
-        pace.set_buffer_size(usize::MAX);
+        pace.set_buffer_size(Some(usize::MAX));
         assert_eq!(pace.chunk_size(), MAX_ITEMS);
+        pace.set_chunk_size(None);
+        pace.set_buffer_size(None);
+        assert_eq!(pace.look_ahead(), Pace::new(2).look_ahead());
     }
 
     #[test]
