@@ -19,16 +19,18 @@ use std::io;
 
 use procpool::ProcessPoolExecutor;
 
-use counts::{Counts, Pending, bulk, echoes, looks, map, round_trips};
+use counts::{Counts, Pending, bulk, echoes, emissions, looks, map, round_trips};
 
 const WORKERS: usize = 2;
 const PENDING: usize = 300_000;
 
 /// What is counted, and how often it is done.
-const CASES: [(&str, usize, Work); 6] = [
+const CASES: [(&str, usize, Work); 8] = [
     ("round trip", 10_000, Work::RoundTrips),
     ("one of many tasks", 200_000, Work::Bulk),
     ("item of a map", 2_000_000, Work::Map),
+    ("value that is emitted", 200_000, Work::Emit(16)),
+    ("of thousand that wait", 200_000, Work::Emit(1_000)),
     ("64 KiB there and back", 1_000, Work::Echo(64 << 10)),
     ("64 MiB there and back", 10, Work::Echo(64 << 20)),
     ("1 MiB by reference", 10_000, Work::Look(1 << 20)),
@@ -39,6 +41,8 @@ enum Work {
     RoundTrips,
     Bulk,
     Map,
+    /// So many may wait.
+    Emit(usize),
     Echo(usize),
     Look(usize),
 }
@@ -78,6 +82,7 @@ async fn perform(work: Work, pool: &ProcessPoolExecutor, times: usize) {
     match work {
         Work::RoundTrips => round_trips(pool, times).await,
         Work::Bulk => bulk(pool, times).await,
+        Work::Emit(capacity) => emissions(pool, times, capacity).await,
         Work::Map => map(pool, times).await,
         Work::Echo(size) => echoes(pool, times, size).await,
         Work::Look(size) => looks(pool, times, size).await,

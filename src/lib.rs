@@ -100,7 +100,7 @@
 //! | wait until a task runs | [`TaskHandle::started`] |
 //! | send the id of a request, or a tenant, with a task | [`TaskBuilder::context`], [`Current::context`] |
 //! | show how far a task has come | [`Current::progress`], [`TaskHandle::progress`] |
-//! | take partial results, or messages, while a task runs | [`Current::emit`], [`TaskHandle::emitted`] |
+//! | take partial results, or messages, while a task runs | [`Current::emit`], [`TaskHandle::emitted`], [a chapter](guide::running_tasks) |
 //! | let a task end early in good order | [`Current::is_cancelled`] |
 //! | answer by what has happened to a task | [`TaskError::kind`], [`SubmitError::kind`] |
 //! | wait for the first, for a failure, or for all | [`wait`] |
@@ -254,6 +254,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/guide/conventions.md")]
     pub mod conventions {}
+
+    #[doc = include_str!("../docs/guide/running_tasks.md")]
+    pub mod running_tasks {}
 
     #[doc = include_str!("../docs/guide/choosing.md")]
     pub mod choosing {}

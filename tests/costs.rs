@@ -16,7 +16,7 @@ use std::io;
 use procpool::ProcessPoolExecutor;
 use tokio::sync::Mutex;
 
-use counts::{Counts, Pending, Usage, bulk_behind_gate, echoes, map, round_trips};
+use counts::{Counts, Pending, Usage, bulk_behind_gate, echoes, emissions, map, round_trips};
 
 /// The most that each of many tasks may take. Where nothing else is said all processes are counted
 /// together; beside each bound stands what was measured when it was set.
@@ -62,6 +62,17 @@ const ITEM: Bounds = Bounds {
     allocations: 0.05,  // 0.013, in a release build 0.004
     allocated: 120.0,   // 59, in a release build 24
     copied: 60.0,       // 30
+};
+
+/// A value that a task emits, of which sixteen may wait. If the reader sleeps each time there is a
+/// call for each on either side, and one for each eight of them the other way.
+const EMITTED: Bounds = Bounds {
+    parent_calls: 1.3, // 0.13
+    worker_calls: 1.3, // 0.09
+    wake_ups: 1.3,     // 0.1 to 0.7
+    allocations: 0.3,  // 0.07
+    allocated: 200.0,  // 18
+    copied: 60.0,      // 21
 };
 
 /// 64 KiB there and back.
@@ -176,6 +187,12 @@ async fn many_tasks_share_calls_and_wake_ups() {
 async fn items_of_a_map_cost_next_to_nothing_each() {
     let _alone = ALONE.lock().await;
     check(200_000, ITEM, map).await;
+}
+
+#[tokio::test]
+async fn values_that_are_emitted_share_calls_and_wake_ups() {
+    let _alone = ALONE.lock().await;
+    check(20_000, EMITTED, async |pool, values| emissions(pool, values, 16).await).await;
 }
 
 #[tokio::test]

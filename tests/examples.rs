@@ -16,7 +16,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The examples that are tested here.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "quickstart",
     "wordcount",
     "primes",
@@ -26,6 +26,7 @@ const NAMES: [&str; 14] = [
     "model",
     "restart",
     "progress",
+    "partial",
     "squares",
     "process",
     "throwaway",
@@ -311,6 +312,22 @@ fn the_search_says_what_it_has_found_when_it_is_interrupted() {
     let text = stdout(&output);
     assert!(text.starts_with("interrupted\nbelow "), "{text}");
     assert!(text.contains(" takes most steps: "), "{text}");
+}
+
+#[test]
+fn a_picture_comes_line_by_line() {
+    let output = run("partial", ["40"]);
+    let text = stdout(&output);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines.len(), lines[16]), (17, "16 of 16 lines"), "{text}");
+    assert!(lines[8].contains("#########") && lines[0].trim().is_empty(), "{text}");
+    let output = run("partial", ["40", "3"]);
+    let text = stdout(&output);
+    let (few, last) = text.trim_end().rsplit_once('\n').unwrap();
+    assert_eq!(few, lines[..3].join("\n"));
+    // It has computed no more than could wait, and what was on its way.
+    let wanted = last.strip_suffix(" of 16 lines").unwrap().parse::<u32>().unwrap();
+    assert!((3..=7).contains(&wanted), "{text}");
 }
 
 #[test]

@@ -18,7 +18,9 @@ pub(crate) use allocations::Allocations;
 pub(crate) use gate::{Gate, pass};
 pub(crate) use pending::Pending;
 pub(crate) use usage::Usage;
-pub(crate) use work::{bulk, bulk_behind_gate, echo, echoes, looks, map, noop, round_trips};
+pub(crate) use work::{
+    bulk, bulk_behind_gate, echo, echoes, emissions, looks, map, noop, round_trips,
+};
 
 /// What a piece of work has taken.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,13 @@ pub(crate) fn look(bytes: SharedBytes) -> u8 {
     bytes[bytes.len() / 2]
 }
 
-procpool::register!(noop, echo, look);
+pub(crate) fn count_up(values: u64) {
+    for n in 0..values {
+        procpool::current().emit(n).expect("a value");
+    }
+}
+
+procpool::register!(noop, echo, look, count_up);
 
 /// One after the other.
 pub(crate) async fn round_trips(pool: &ProcessPoolExecutor, tasks: usize) {
@@ -58,6 +64,20 @@ pub(crate) async fn bulk_behind_gate(pool: &ProcessPoolExecutor, tasks: usize) {
     for (n, handle) in (0..).zip(handles) {
         assert_eq!(handle.await.expect("a result"), n);
     }
+}
+
+/// By one task, to a reader that is as quick as it can be.
+pub(crate) async fn emissions(pool: &ProcessPoolExecutor, values: usize, capacity: usize) {
+    let task = pool.task(count_up, values as u64).emit_capacity(capacity);
+    let handle = task.submit().await.expect("an open pool");
+    let mut emitted = handle.emitted::<u64>();
+    let mut n = 0;
+    while let Some(value) = emitted.next().await {
+        assert_eq!(value.expect("a number"), n);
+        n += 1;
+    }
+    assert_eq!(n, values as u64);
+    handle.await.expect("a result");
 }
 
 pub(crate) async fn map(pool: &ProcessPoolExecutor, items: usize) {

@@ -48,7 +48,7 @@ pub struct Current {
     /// It is one of a chunk.
     pub(super) is_item: bool,
     /// How many values it may emit before somebody takes one, unless nobody would.
-    pub(super) window: Option<u32>,
+    pub(super) allowance: Option<u32>,
     /// A value has come with it.
     pub(super) has_context: bool,
 }
@@ -72,7 +72,7 @@ impl Current {
             reporter: None,
             run: 0,
             is_item: false,
-            window: None,
+            allowance: None,
             has_context: false,
         }
     }
@@ -257,7 +257,7 @@ impl Current {
     /// Who emits, if somebody may take it.
     fn origin(&self) -> Option<(&'static Reporter, Origin)> {
         let Self { run, task, claim, .. } = *self;
-        Some((self.reporter?, Origin { run, task, window: self.window?, claim }))
+        Some((self.reporter?, Origin { run, task, allowance: self.allowance?, claim }))
     }
 
     /// The value that has come with the task by
@@ -438,7 +438,8 @@ pub enum StateError {
 /// In a process that is no worker of a pool there is a `Current`, too, so that the function of a
 /// task can be called like any other, in its unit tests above all. It does nothing: its ids are 0,
 /// which no task and no worker has, its attempt is 1, it is never
-/// [cancelled](Current::is_cancelled), and reports of [progress](Current::progress) go nowhere.
+/// [cancelled](Current::is_cancelled), it has no [context](Current::context), and what it
+/// [reports](Current::progress) and [emits](Current::emit) goes nowhere.
 /// [`try_current`] tells the two apart.
 ///
 /// ```

@@ -24,7 +24,7 @@ use crate::wire::emit::{Credit, EMIT_BYTES};
 pub(super) struct Emitter {
     pub(super) ports: OnceLock<EmitPorts>,
     /// Held for moments only.
-    pub(super) window: Mutex<EmitWindow>,
+    pub(super) allowance: Mutex<EmitAllowance>,
 }
 
 /// Where credit comes from, and memory goes to.
@@ -37,7 +37,7 @@ pub(super) struct EmitPorts {
 
 /// How much more a run may emit.
 #[derive(Debug, Default)]
-pub(super) struct EmitWindow {
+pub(super) struct EmitAllowance {
     /// The last run that has emitted something. Runs are numbered from one.
     run: u64,
     task: Option<TaskId>,
@@ -62,7 +62,7 @@ pub(super) enum Room {
     Closed,
 }
 
-impl EmitWindow {
+impl EmitAllowance {
     /// Whether this run, which has begun with so many, may emit one more.
     pub(super) fn room(
         &mut self,
@@ -122,61 +122,65 @@ mod tests {
         Credit { task: TASK, values, bytes, is_closed: false }
     }
 
-    fn emit(window: &mut EmitWindow, run: u64, bytes: usize) -> bool {
-        let has_room = matches!(window.room(run, (TASK, 2), "u8"), Room::Yes { .. });
+    fn emit(allowance: &mut EmitAllowance, run: u64, bytes: usize) -> bool {
+        let has_room = matches!(allowance.room(run, (TASK, 2), "u8"), Room::Yes { .. });
         if has_room {
-            window.sent(bytes, "u8");
+            allowance.sent(bytes, "u8");
         }
         has_room
     }
 
     #[test]
     fn a_run_emits_as_many_values_as_it_is_given() {
-        let mut window = EmitWindow::default();
-        assert!(emit(&mut window, 1, 1) && emit(&mut window, 1, 1) && !emit(&mut window, 1, 1));
-        assert!(!window.has_changed(1));
-        window.add(&credit(1, 1));
-        assert!(window.has_changed(1) && emit(&mut window, 1, 1) && !emit(&mut window, 1, 1));
-        assert!(window.has_changed(2) && emit(&mut window, 2, 1), "the next one begins anew");
+        let mut allowance = EmitAllowance::default();
+        assert!(
+            emit(&mut allowance, 1, 1) && emit(&mut allowance, 1, 1) && !emit(&mut allowance, 1, 1)
+        );
+        assert!(!allowance.has_changed(1));
+        allowance.add(&credit(1, 1));
+        assert!(
+            allowance.has_changed(1) && emit(&mut allowance, 1, 1) && !emit(&mut allowance, 1, 1)
+        );
+        assert!(allowance.has_changed(2) && emit(&mut allowance, 2, 1), "the next one begins anew");
     }
 
     #[test]
     fn many_bytes_are_enough() {
-        let mut window = EmitWindow::default();
-        assert!(emit(&mut window, 1, 2 * usize::try_from(EMIT_BYTES).unwrap()));
-        assert!(!emit(&mut window, 1, 1) && !window.has_changed(1));
-        window.add(&credit(0, EMIT_BYTES));
-        assert!(!emit(&mut window, 1, 1), "as many are left");
-        window.add(&credit(0, EMIT_BYTES));
-        assert!(emit(&mut window, 1, 1));
+        let mut allowance = EmitAllowance::default();
+        assert!(emit(&mut allowance, 1, 2 * usize::try_from(EMIT_BYTES).unwrap()));
+        assert!(!emit(&mut allowance, 1, 1) && !allowance.has_changed(1));
+        allowance.add(&credit(0, EMIT_BYTES));
+        assert!(!emit(&mut allowance, 1, 1), "as many are left");
+        allowance.add(&credit(0, EMIT_BYTES));
+        assert!(emit(&mut allowance, 1, 1));
     }
 
     #[test]
     fn credit_of_another_task_is_not_taken() {
-        let mut window = EmitWindow::default();
-        assert!(emit(&mut window, 1, 1) && emit(&mut window, 1, 1));
-        window.add(&Credit { task: TaskId(8), ..credit(5, 1) });
-        assert!(!emit(&mut window, 1, 1));
+        let mut allowance = EmitAllowance::default();
+        assert!(emit(&mut allowance, 1, 1) && emit(&mut allowance, 1, 1));
+        allowance.add(&Credit { task: TaskId(8), ..credit(5, 1) });
+        assert!(!emit(&mut allowance, 1, 1));
     }
 
     #[test]
     fn a_run_that_is_closed_stays_so() {
-        let mut window = EmitWindow::default();
-        assert!(emit(&mut window, 1, 1));
-        window.add(&Credit { is_closed: true, ..credit(0, 0) });
-        assert_eq!(window.room(1, (TASK, 2), "u8"), Room::Closed);
-        window.close(2);
-        window.add(&credit(1, 0));
-        assert_eq!(window.room(2, (TASK, 2), "u8"), Room::Closed);
-        assert_eq!(window.room(3, (TASK, 2), "u8"), Room::Yes { names_type: true });
+        let mut allowance = EmitAllowance::default();
+        assert!(emit(&mut allowance, 1, 1));
+        allowance.add(&Credit { is_closed: true, ..credit(0, 0) });
+        assert_eq!(allowance.room(1, (TASK, 2), "u8"), Room::Closed);
+        allowance.close(2);
+        allowance.add(&credit(1, 0));
+        assert_eq!(allowance.room(2, (TASK, 2), "u8"), Room::Closed);
+        assert_eq!(allowance.room(3, (TASK, 2), "u8"), Room::Yes { names_type: true });
     }
 
     #[test]
     fn a_type_is_named_when_it_changes() {
-        let mut window = EmitWindow::default();
+        let mut allowance = EmitAllowance::default();
         let mut names = |type_name: &'static str| {
-            let room = window.room(1, (TASK, 9), type_name);
-            window.sent(1, type_name);
+            let room = allowance.room(1, (TASK, 9), type_name);
+            allowance.sent(1, type_name);
             room == Room::Yes { names_type: true }
         };
         assert_eq!(["a", "a", "b", "a"].map(&mut names), [true, false, true, true]);

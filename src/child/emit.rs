@@ -39,7 +39,7 @@ pub(super) struct Origin {
     pub(super) run: u64,
     pub(super) task: TaskId,
     /// How many values it began with.
-    pub(super) window: u32,
+    pub(super) allowance: u32,
     pub(super) claim: Option<Begun<'static>>,
 }
 
@@ -157,12 +157,12 @@ impl Reporter {
     }
 
     fn try_emit(&self, origin: Origin, value: &EmittedBytes) -> Result<Tried, EmitError> {
-        let Origin { run, task, window, .. } = origin;
+        let Origin { run, task, allowance, .. } = origin;
         let mut pipe = self.pipe.lock();
         if self.is_over(run) {
             return Ok(Tried::Discarded);
         }
-        let room = self.emitter.window.lock().room(run, (task, window), value.type_name);
+        let room = self.emitter.allowance.lock().room(run, (task, allowance), value.type_name);
         let names_type = match room {
             Room::Yes { names_type } => names_type,
             Room::No => return Ok(Tried::Full),
@@ -172,7 +172,7 @@ impl Reporter {
         let header = EmitHeader { task, type_name };
         let frames = self.frames(&header, value);
         let mut frames = frames.map_err(|error| EmitError::Codec { reason: error.to_string() })?;
-        self.emitter.window.lock().sent(value.bytes.len(), value.type_name);
+        self.emitter.allowance.lock().sent(value.bytes.len(), value.type_name);
         let written = if value.bytes.len() <= SMALL && value.kept.is_empty() {
             frames.extend_from_slice(&value.bytes);
             pipe.write_soon(&frames)
@@ -210,14 +210,14 @@ impl Reporter {
         let Some(ports) = self.emitter.ports.get() else { return };
         let mut source = ports.source.lock();
         // What another thread has read while this one waited for its turn counts for both.
-        let has_changed = self.emitter.window.lock().has_changed(origin.run);
+        let has_changed = self.emitter.allowance.lock().has_changed(origin.run);
         if has_changed || self.is_over(origin.run) || origin.is_asked() {
             return;
         }
         match source.wait_for_credit() {
-            Ok(Some(credit)) => self.emitter.window.lock().add(&credit),
+            Ok(Some(credit)) => self.emitter.allowance.lock().add(&credit),
             Ok(None) => {}
-            Err(_) => self.emitter.window.lock().close(origin.run), // the parent has gone
+            Err(_) => self.emitter.allowance.lock().close(origin.run), // the parent has gone
         }
     }
 }

@@ -40,7 +40,7 @@ use crate::sys::pipe::{FramePipes, WorkerPipes, take_frame_pipes};
 use crate::sys::process::{kill_own_group, open_parent, parent_id};
 use crate::sys::resources::is_shortage;
 use crate::sys::sandbox::{SandboxRules, only_watch};
-use crate::wire::emit::EMIT_WINDOW;
+use crate::wire::emit::EMIT_CAPACITY;
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, set_run_time, split_header};
 use crate::wire::hello::{FunctionName, Hello, peek_version};
 use crate::wire::message::{
@@ -413,7 +413,7 @@ impl Worker {
                     reporter,
                     run,
                     is_item: true,
-                    window: None,
+                    allowance: None,
                     has_context,
                 }));
             }
@@ -465,7 +465,7 @@ impl Worker {
         self.output.begin_task(task);
         let (worker, reporter, run) = (self.hello.worker, Some(self.reporter), self.runs);
         let extras = self.extras_of(task);
-        let window = extras.as_ref().and_then(|extras| extras.header.window);
+        let allowance = extras.as_ref().and_then(|extras| extras.header.allowance);
         Some(Current {
             task,
             worker,
@@ -474,7 +474,7 @@ impl Worker {
             reporter,
             run,
             is_item: false,
-            window: attempt.is_heard.then(|| window.unwrap_or(EMIT_WINDOW)),
+            allowance: attempt.is_heard.then(|| allowance.unwrap_or(EMIT_CAPACITY)),
             has_context: self.reporter.context.begin(run, extras),
         })
     }
@@ -543,7 +543,7 @@ impl Worker {
             call(function, payload, writer.buffer(), limit, Some(&mut sink), put_header)?;
         if !encoded.kept.is_empty() {
             // Nobody is to hear of that memory before the reply does.
-            self.reporter.emitter.window.lock().close(self.runs);
+            self.reporter.emitter.allowance.lock().close(self.runs);
         }
         writer.lend(encoded.kept)?;
         let out = writer.buffer();

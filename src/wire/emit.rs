@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::TaskId;
 
 /// So many values may a task have emitted that nobody has taken, where nothing else is said.
-pub(crate) const EMIT_WINDOW: u32 = 16;
+pub(crate) const EMIT_CAPACITY: u32 = 16;
 
 /// It emits nothing more while those that nobody has taken have so many bytes.
 pub(crate) const EMIT_BYTES: u64 = 1 << 20;

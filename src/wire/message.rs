@@ -151,7 +151,7 @@ pub(crate) struct ExtrasHeader {
     pub(crate) task: TaskId,
     /// How many values it may have emitted that nobody has taken, unless these are as many as
     /// always.
-    pub(crate) window: Option<u32>,
+    pub(crate) allowance: Option<u32>,
     /// The name of the context's type, if there is a context.
     pub(crate) context: Option<String>,
 }

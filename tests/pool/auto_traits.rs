@@ -9,14 +9,15 @@ use std::rc::Rc;
 use futures::stream::Iter;
 use procpool::{
     AsCompleted, AsCompletedWithin, AuthKey, BrokenKind, BrokenProcessPool, BuildError,
-    BuildErrorKind, Builder, Completed, Current, CurrentProcess, Deadline, DurationHistogram,
-    Events, ExitResult, ExitTypeError, LeaveReason, Map, OnWorkerDeath, OutputLine, ParentProcess,
-    PoolEvent, PoolStats, Process, ProcessBuilder, ProcessError, ProcessErrorKind, ProcessHandle,
-    ProcessPoolExecutor, ProcessStdio, Progress, ProgressStream, ResizeError, ReturnWhen, RunError,
-    Sentinel, Shutdown, ShutdownReport, Started, StateError, SubmitError, SubmitErrorKind,
-    TaskBuilder, TaskError, TaskErrorKind, TaskHandle, TaskId, TaskOutcome, TaskOutcomes,
-    TaskPanic, TaskSet, TaskStatus, Unfinished, UnknownWord, WorkerCommand, WorkerDeath, WorkerId,
-    WorkerInfo, WorkerOutput, WorkerState,
+    BuildErrorKind, Builder, Completed, ContextError, Current, CurrentProcess, Deadline,
+    DurationHistogram, EmitError, EmittedError, EmittedStream, Events, ExitResult, ExitTypeError,
+    LeaveReason, Map, OnWorkerDeath, OutputLine, ParentProcess, PoolEvent, PoolStats, Process,
+    ProcessBuilder, ProcessError, ProcessErrorKind, ProcessHandle, ProcessPoolExecutor,
+    ProcessStdio, Progress, ProgressStream, ResizeError, ReturnWhen, RunError, Sentinel, Shutdown,
+    ShutdownReport, Started, StateError, SubmitError, SubmitErrorKind, TaskBuilder, TaskError,
+    TaskErrorKind, TaskHandle, TaskId, TaskOutcome, TaskOutcomes, TaskPanic, TaskSet, TaskStatus,
+    Unfinished, UnknownWord, WorkerCommand, WorkerDeath, WorkerId, WorkerInfo, WorkerOutput,
+    WorkerState,
 };
 
 fn square(x: u64) -> u64 {
@@ -61,6 +62,7 @@ fn what_is_polled_may_be_shared_and_moved_whatever_the_result_is() {
     polled::<AsCompletedWithin<Local>>();
     polled::<TaskSet<Local>>();
     polled::<ProgressStream>();
+    polled::<EmittedStream<Local>>();
     polled::<Events>();
     polled::<ProcessHandle<Local>>();
     polled::<Sentinel>();
@@ -104,6 +106,9 @@ fn errors() {
     error::<WorkerDeath>();
     error::<BrokenProcessPool>();
     error::<StateError>();
+    error::<ContextError>();
+    error::<EmitError>();
+    error::<EmittedError>();
     error::<ExitTypeError>();
     error::<Unfinished>();
     error::<ProcessError>();

@@ -279,9 +279,9 @@ impl TaskCell {
         let sending = arguments.map(|arguments| {
             state.stage = TaskStage::Sent;
             state.attempt = attempt;
-            let (is_heard, window) = state.begin_to_emit(attempt);
+            let (is_heard, allowance) = state.begin_to_emit(attempt);
             let watchers = state.watchers.as_ref();
-            let extras = watchers.and_then(|watchers| watchers.extras.frame(self.id, window));
+            let extras = watchers.and_then(|watchers| watchers.extras.frame(self.id, allowance));
             Sending { arguments, is_heard, extras }
         });
         drop((state, before));

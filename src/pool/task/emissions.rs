@@ -24,7 +24,7 @@ use std::task::Waker;
 use crate::base::TaskId;
 use crate::memory::Payload;
 use crate::pool::task::waiters::Waiters;
-use crate::wire::emit::{Credit, EMIT_BYTES, EMIT_WINDOW};
+use crate::wire::emit::{Credit, EMIT_BYTES, EMIT_CAPACITY};
 
 /// A value that was emitted, as it came.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ struct Sender {
 
 impl Emissions {
     pub(crate) fn new(capacity: Option<u32>) -> Self {
-        let capacity = capacity.unwrap_or(EMIT_WINDOW);
+        let capacity = capacity.unwrap_or(EMIT_CAPACITY);
         Self {
             values: VecDeque::new(),
             type_name: "".into(),

@@ -11,7 +11,7 @@ use crate::base::TaskId;
 use crate::codec::choice_for;
 use crate::error::Cause;
 use crate::memory::Payload;
-use crate::wire::emit::EMIT_WINDOW;
+use crate::wire::emit::EMIT_CAPACITY;
 use crate::wire::message::ExtrasHeader;
 
 /// See the [module](self).
@@ -43,15 +43,16 @@ impl Extras {
     }
 
     /// What its worker is told, if anything.
-    pub(crate) fn frame(&self, task: TaskId, window: Option<u32>) -> Option<Box<ExtrasFrame>> {
-        let window = window.or(self.emit_capacity).filter(|window| *window != EMIT_WINDOW);
-        if window.is_none() && self.context.is_none() {
+    pub(crate) fn frame(&self, task: TaskId, allowance: Option<u32>) -> Option<Box<ExtrasFrame>> {
+        let allowance =
+            allowance.or(self.emit_capacity).filter(|allowance| *allowance != EMIT_CAPACITY);
+        if allowance.is_none() && self.context.is_none() {
             return None;
         }
         let context = self.context.as_ref();
         let payload = context.map(|context| context.bytes.clone()).unwrap_or_default();
         let context = context.map(|context| context.type_name.to_owned());
-        Some(Box::new((ExtrasHeader { task, window, context }, payload)))
+        Some(Box::new((ExtrasHeader { task, allowance, context }, payload)))
     }
 }
 
