@@ -211,9 +211,7 @@ pub use crate::executor::completion::{
     AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed,
 };
 pub use crate::executor::fork_server::{ForkServer, ForkServerBuilder};
-pub use crate::executor::map::Map;
-#[doc(hidden)]
-pub use crate::executor::map::shape;
+pub use crate::executor::map::{Indexed, Map, Unindexed};
 pub use crate::executor::settings::{PlainOutput, Settings};
 pub use crate::executor::{
     Builder, Deadline, EmittedError, EmittedStream, Ending, ProcessPoolExecutor, ProgressStream,

@@ -1,5 +1,6 @@
 //! A task with settings of its own.
 
+use std::any::type_name;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
@@ -154,17 +155,18 @@ impl ProcessPoolExecutor {
     where
         F: TaskFn<A, M, Output = R>,
         A: Serialize,
+        R: DeserializeOwned,
     {
         self.task(f, args).blocking_run()
     }
 
     /// A task with settings of its own; see [`TaskBuilder`].
-    pub fn task<F, A, M>(&self, f: F, args: A) -> TaskBuilder<'_, F, A, M>
+    pub fn task<F, A, M>(&self, f: F, args: A) -> TaskBuilder<'_, A, F::Output>
     where
         F: TaskFn<A, M>,
         A: Serialize,
     {
-        TaskBuilder::new(self, f, args)
+        TaskBuilder::new(self.pool(), f, args)
     }
 }
 
@@ -185,10 +187,27 @@ impl ProcessPoolExecutor {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// `A` is the type of the arguments, and `R` that of the result. So it can be a field, or a
+/// parameter:
+///
+/// ```
+/// use procpool::{RunError, TaskBuilder};
+/// use std::time::Duration;
+///
+/// async fn patiently<A, R>(task: TaskBuilder<'_, A, R>) -> Result<R, RunError>
+/// where
+///     R: serde::de::DeserializeOwned,
+/// {
+///     task.timeout(Duration::from_secs(3_600)).retries(5).run().await
+/// }
+/// ```
 #[must_use = "a task is submitted by `submit`, `try_submit`, `run` or `try_run`"]
-pub struct TaskBuilder<'a, F, A, M> {
+pub struct TaskBuilder<'a, A, R> {
     pool: &'a Pool,
-    function: PhantomData<fn(F)>,
+    function: &'static str,
+    /// Encodes the arguments for this function.
+    prepare: fn(&Pool, &A) -> Result<Call, SubmitError>,
     args: A,
     wishes: Wishes,
     deadline: Option<Deadline>,
@@ -197,30 +216,29 @@ pub struct TaskBuilder<'a, F, A, M> {
     context_fault: Option<Cause>,
     /// `None`: only if it is run.
     aborts: Option<bool>,
-    marker: PhantomData<fn(M)>,
+    result: PhantomData<fn() -> R>,
 }
 
 /// Either way to hand a task to the pool.
 type Enqueue = fn(&Pool, Call, Wishes, Extras) -> Result<Arc<TaskCell>, SubmitError>;
 
-impl<'a, F, A, M> TaskBuilder<'a, F, A, M>
-where
-    F: TaskFn<A, M>,
-    A: Serialize,
-{
-    pub(crate) fn new(pool: &'a ProcessPoolExecutor, _: F, args: A) -> Self {
-        let pool = pool.pool();
-        let wishes = pool.default_wishes();
+impl<'a, A, R> TaskBuilder<'a, A, R> {
+    fn new<F, M>(pool: &'a Pool, _: F, args: A) -> Self
+    where
+        F: TaskFn<A, M, Output = R>,
+        A: Serialize,
+    {
         Self {
             pool,
-            function: PhantomData,
+            function: type_name::<F>(),
+            prepare: Pool::prepare::<F, A>,
             args,
-            wishes,
+            wishes: pool.default_wishes(),
             deadline: None,
             extras: Extras::default(),
             context_fault: None,
             aborts: None,
-            marker: PhantomData,
+            result: PhantomData,
         }
     }
 
@@ -415,7 +433,7 @@ where
     /// # Cancel safety
     ///
     /// If the future is dropped while it waits for room, nothing has been submitted.
-    pub async fn submit(mut self) -> Result<TaskHandle<F::Output>, SubmitError> {
+    pub async fn submit(mut self) -> Result<TaskHandle<R>, SubmitError> {
         self.extras.is_held = true;
         self.submit_by(Pool::enqueue).await
     }
@@ -428,14 +446,14 @@ where
     }
 
     fn prepare(&mut self) -> Result<Call, SubmitError> {
-        let prepared = self.pool.prepare::<F>(&self.args)?;
+        let prepared = (self.prepare)(self.pool, &self.args)?;
         match self.context_fault.take() {
             Some(cause) => Err(submit_error(prepared.name, cause)),
             None => Ok(prepared),
         }
     }
 
-    async fn submit_by(mut self, enqueue: Enqueue) -> Result<TaskHandle<F::Output>, SubmitError> {
+    async fn submit_by(mut self, enqueue: Enqueue) -> Result<TaskHandle<R>, SubmitError> {
         let deadline = self.set_deadline();
         let extras = std::mem::take(&mut self.extras);
         let label = extras.label.clone();
@@ -454,12 +472,12 @@ where
     /// # Errors
     ///
     /// As [`ProcessPoolExecutor::try_submit`].
-    pub fn try_submit(mut self) -> Result<TaskHandle<F::Output>, SubmitError> {
+    pub fn try_submit(mut self) -> Result<TaskHandle<R>, SubmitError> {
         self.extras.is_held = true;
         self.try_submit_as_is()
     }
 
-    fn try_submit_as_is(mut self) -> Result<TaskHandle<F::Output>, SubmitError> {
+    fn try_submit_as_is(mut self) -> Result<TaskHandle<R>, SubmitError> {
         self.set_deadline();
         let extras = std::mem::take(&mut self.extras);
         let label = extras.label.clone();
@@ -482,7 +500,10 @@ where
     ///
     /// Dropping the future cancels the task, and ends it if it runs, unless
     /// [`abort_on_drop`](Self::abort_on_drop) says otherwise.
-    pub async fn run(self) -> Result<F::Output, RunError> {
+    pub async fn run(self) -> Result<R, RunError>
+    where
+        R: DeserializeOwned,
+    {
         let run = Self { aborts: self.aborts.or(Some(true)), ..self };
         Ok(run.submit_by(Pool::enqueue_and_wait).await?.await?)
     }
@@ -498,7 +519,10 @@ where
     ///
     /// Dropping the future cancels the task, and ends it if it runs, unless
     /// [`abort_on_drop`](Self::abort_on_drop) says otherwise.
-    pub async fn try_run(self) -> Result<F::Output, RunError> {
+    pub async fn try_run(self) -> Result<R, RunError>
+    where
+        R: DeserializeOwned,
+    {
         let run = Self { aborts: self.aborts.or(Some(true)), ..self };
         Ok(run.try_submit_as_is()?.await?)
     }
@@ -514,7 +538,7 @@ where
     ///
     /// As [`ProcessPoolExecutor::blocking_submit`].
     #[track_caller]
-    pub fn blocking_submit(self) -> Result<TaskHandle<F::Output>, SubmitError> {
+    pub fn blocking_submit(self) -> Result<TaskHandle<R>, SubmitError> {
         block_on(self.submit())
     }
 
@@ -529,15 +553,18 @@ where
     ///
     /// As [`ProcessPoolExecutor::blocking_submit`].
     #[track_caller]
-    pub fn blocking_run(self) -> Result<F::Output, RunError> {
+    pub fn blocking_run(self) -> Result<R, RunError>
+    where
+        R: DeserializeOwned,
+    {
         block_on(self.run())
     }
 }
 
-impl<F, A: fmt::Debug, M> fmt::Debug for TaskBuilder<'_, F, A, M> {
+impl<A: fmt::Debug, R> fmt::Debug for TaskBuilder<'_, A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskBuilder")
-            .field("function", &std::any::type_name::<F>())
+            .field("function", &self.function)
             .field("args", &self.args)
             .field("label", &self.extras.label)
             .field("options", &self.wishes)

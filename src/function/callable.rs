@@ -96,9 +96,9 @@ pub mod marker {
     #[derive(Debug)]
     pub struct Parameters<const COUNT: usize>;
 
-    /// A plain function.
+    /// A function that is not `async`.
     #[derive(Debug)]
-    pub struct Plain;
+    pub struct NotAsync;
 
     /// An `async` function.
     #[derive(Debug)]
@@ -150,7 +150,7 @@ explained! {
 }
 
 // A future is not `Serialize`, so for each type only one of the two can be meant.
-impl<R: Serialize + DeserializeOwned + 'static> Evaluate<marker::Plain> for R {
+impl<R: Serialize + DeserializeOwned + 'static> Evaluate<marker::NotAsync> for R {
     type Output = R;
 
     fn evaluate(call: impl FnOnce() -> R) -> R {

@@ -49,7 +49,7 @@ impl Pool {
     }
 
     /// Encodes a task's arguments, if it can be accepted at all.
-    pub(crate) fn prepare<F: 'static>(&self, args: &impl Serialize) -> Result<Call, SubmitError> {
+    pub(crate) fn prepare<F: 'static, A: Serialize>(&self, args: &A) -> Result<Call, SubmitError> {
         let name = std::any::type_name::<F>();
         if self.commons.closed.get().is_some() && Registry::global().lookup::<F>().is_some() {
             return Err(self.refusal(name));

@@ -9,10 +9,9 @@ use super::sources;
 const IN_PLACE: &str = "src/sys/unix/elsewhere.rs";
 
 /// Names that several types have, and why.
-const SHARED: [(&str, &str); 4] = [
+const SHARED: [(&str, &str); 3] = [
     ("Decoder", "each form has its own"),
     ("Encoder", "each form has its own"),
-    ("Plain", "exported for long: the trait, and what stands in types that users do not write"),
     ("Worker", "in the child it is the worker, in the scheduler what that knows of it"),
 ];
 

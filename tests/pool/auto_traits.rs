@@ -115,15 +115,15 @@ fn errors() {
 }
 
 /// As sendable as its inputs.
-fn map<F, M, R, K>(_: &Map<F, M, R, Iter<std::ops::Range<u64>>, K>)
+fn map<R, I>(_: &Map<R, Iter<std::ops::Range<u64>>, I>)
 where
-    Map<F, M, R, Iter<std::ops::Range<u64>>, K>: Send + Sync + Unpin + Debug + 'static,
+    Map<R, Iter<std::ops::Range<u64>>, I>: Send + Sync + Unpin + Debug + 'static,
 {
 }
 
-fn task<F, A, M>(_: &TaskBuilder<'_, F, A, M>)
+fn task<A, R>(_: &TaskBuilder<'_, A, R>)
 where
-    for<'a> TaskBuilder<'a, F, A, M>: Send + Sync + Unpin + Debug,
+    for<'a> TaskBuilder<'a, A, R>: Send + Sync + Unpin + Debug,
 {
 }
 

@@ -18,6 +18,7 @@ mod deadline;
 mod drops;
 mod emit;
 mod events;
+mod fields;
 mod force;
 mod handles;
 mod health;

@@ -25,7 +25,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::flow::Flow;
-use self::shape::{Plain, Shape, WithIndex};
 use crate::error::TaskError;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::TaskFn;
@@ -55,14 +54,13 @@ impl ProcessPoolExecutor {
     /// # drop(squares);
     /// # }
     /// ```
-    pub fn map<F, A, M, R, I>(&self, f: F, inputs: I) -> Map<F, M, R, stream::Iter<I::IntoIter>>
+    pub fn map<F, A, M, R, I>(&self, f: F, inputs: I) -> Map<R, stream::Iter<I::IntoIter>>
     where
         F: TaskFn<A, M, Output = R>,
         A: Serialize,
         I: IntoIterator<Item = A>,
     {
-        let _ = f; // its type says it all
-        Map::new(Arc::clone(self.pool()), stream::iter(inputs))
+        Map::new(f, Arc::clone(self.pool()), stream::iter(inputs))
     }
 
     /// As [`map`](Self::map), for inputs that come from a stream. An input that has come does not
@@ -82,14 +80,13 @@ impl ProcessPoolExecutor {
     /// }
     /// # }
     /// ```
-    pub fn map_stream<F, A, M, R, S>(&self, f: F, inputs: S) -> Map<F, M, R, Pin<Box<S>>>
+    pub fn map_stream<F, A, M, R, S>(&self, f: F, inputs: S) -> Map<R, Pin<Box<S>>>
     where
         F: TaskFn<A, M, Output = R>,
         A: Serialize,
         S: Stream<Item = A>,
     {
-        let _ = f; // its type says it all
-        Map::new(Arc::clone(self.pool()), Box::pin(inputs))
+        Map::new(f, Arc::clone(self.pool()), Box::pin(inputs))
     }
 }
 
@@ -136,28 +133,51 @@ impl ProcessPoolExecutor {
 /// # }
 /// ```
 ///
+/// `R` is what the function returns, `S` the stream of the inputs, and `I` says whether items have
+/// an [index](Self::with_index). So it can be a field:
+///
+/// ```
+/// use futures::stream;
+/// use procpool::{Indexed, Map};
+///
+/// struct Album {
+///     thumbnails: Map<Vec<u8>, stream::Iter<std::vec::IntoIter<String>>>,
+///     numbered: Map<Vec<u8>, stream::Iter<std::vec::IntoIter<String>>, Indexed>,
+/// }
+/// ```
+///
 /// # Cancel safety
 ///
 /// `next` is cancel safe: no result is lost, and none comes twice.
 #[must_use = "streams do nothing unless polled"]
-pub struct Map<F, M, R, S, K = Plain> {
+pub struct Map<R, S, I = Unindexed> {
     flow: Flow<R, S>,
-    marker: PhantomData<fn(F, M, K)>,
+    items: PhantomData<fn() -> I>,
 }
 
-impl<F: 'static, M, R, S> Map<F, M, R, S> {
-    pub(crate) fn new(pool: Arc<Pool>, inputs: S) -> Self {
-        Self { flow: Flow::new::<F>(pool, inputs), marker: PhantomData }
+/// Items of a [`Map`] that are results alone, `Result<R, TaskError>`.
+#[derive(Clone, Copy, Debug)]
+pub enum Unindexed {}
+
+/// Items of a [`Map`] that are [pairs](Map::with_index) of the number of the input and the result,
+/// `(usize, Result<R, TaskError>)`.
+#[derive(Clone, Copy, Debug)]
+pub enum Indexed {}
+
+impl<R, S> Map<R, S> {
+    /// Of a function, its type says it all.
+    pub(crate) fn new<F: 'static>(_: F, pool: Arc<Pool>, inputs: S) -> Self {
+        Self { flow: Flow::new::<F>(pool, inputs), items: PhantomData }
     }
 
     /// Yields pairs: the number of the input, counted from zero, and its result. With
     /// [`unordered`](Self::unordered) the number tells which input it was.
-    pub fn with_index(self) -> Map<F, M, R, S, WithIndex> {
-        Map { flow: self.flow, marker: PhantomData }
+    pub fn with_index(self) -> Map<R, S, Indexed> {
+        Map { flow: self.flow, items: PhantomData }
     }
 }
 
-impl<F, M, R, S, K> Map<F, M, R, S, K> {
+impl<R, S, I> Map<R, S, I> {
     /// Yields results as they come, not in the order of the inputs. So no result waits for a slower
     /// one.
     pub fn unordered(mut self) -> Self {
@@ -299,21 +319,17 @@ impl<F, M, R, S, K> Map<F, M, R, S, K> {
 }
 
 // Nothing in it is pinned.
-impl<F, M, R, S, K> Unpin for Map<F, M, R, S, K> {}
+impl<R, S, I> Unpin for Map<R, S, I> {}
 
-impl<F, A, M, S, K> Stream for Map<F, M, F::Output, S, K>
+impl<R, S> Stream for Map<R, S, Unindexed>
 where
-    F: TaskFn<A, M>,
-    A: Serialize,
-    S: Stream<Item = A> + Unpin,
-    F::Output: DeserializeOwned,
-    K: Shape,
+    R: DeserializeOwned,
+    S: Stream<Item: Serialize> + Unpin,
 {
-    type Item = K::Item<Result<F::Output, TaskError>>;
+    type Item = Result<R, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = self.flow.poll_next(cx);
-        next.map(|item| item.map(|(number, result)| K::item(number, result)))
+        self.flow.poll_next(cx).map(|item| item.map(|(_, result)| result))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -321,45 +337,26 @@ where
     }
 }
 
-impl<F, M, R, S, K> fmt::Debug for Map<F, M, R, S, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Map").field("flow", &self.flow).finish_non_exhaustive()
+impl<R, S> Stream for Map<R, S, Indexed>
+where
+    R: DeserializeOwned,
+    S: Stream<Item: Serialize> + Unpin,
+{
+    type Item = (usize, Result<R, TaskError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.flow.poll_next(cx).map(|item| {
+            item.map(|(number, result)| (usize::try_from(number).unwrap_or(usize::MAX), result))
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.flow.size_hint()
     }
 }
 
-/// What the items of a [`Map`] look like.
-#[doc(hidden)]
-pub mod shape {
-    /// Results alone.
-    #[derive(Debug)]
-    pub struct Plain;
-
-    /// Results with the numbers of their inputs.
-    #[derive(Debug)]
-    pub struct WithIndex;
-
-    /// It is implemented for the two above.
-    pub trait Shape {
-        /// An item, given the type of the result.
-        type Item<T>;
-
-        /// Makes an item.
-        fn item<T>(number: u64, result: T) -> Self::Item<T>;
-    }
-
-    impl Shape for Plain {
-        type Item<T> = T;
-
-        fn item<T>(_: u64, result: T) -> T {
-            result
-        }
-    }
-
-    impl Shape for WithIndex {
-        type Item<T> = (usize, T);
-
-        fn item<T>(number: u64, result: T) -> (usize, T) {
-            (usize::try_from(number).unwrap_or(usize::MAX), result)
-        }
+impl<R, S, I> fmt::Debug for Map<R, S, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("flow", &self.flow).finish_non_exhaustive()
     }
 }
