@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use crate::pool::ShutdownReport;
 use crate::testing::{Check, ensure};
 
+use super::emit;
 use super::history::{Deed, Event};
+use super::lie::Lie;
 use super::map::MapTicket;
 use super::play::Play;
 use super::record::{Ending, Execution};
 use super::user::{Outcome, Ticket};
-use super::worker::{FORGED, Lie};
+use super::worker::FORGED;
 
 impl Play<'_> {
     /// How the calls have ended.
@@ -58,6 +60,11 @@ impl Play<'_> {
             let is_cancelled = matches!(ticket.outcome, None | Some(Outcome::Cancelled));
             ensure!(is_cancelled, "it was cancelled, and is {:?}", ticket.outcome);
         }
+        let heard = match ticket.outcome {
+            Some(Outcome::Answer(_, execution) | Outcome::Panicked(execution)) => Some(execution),
+            _ => None,
+        };
+        emit::check(&self.record, number, &ticket.values, heard.filter(|_| ticket.has_read_all))?;
         let Some(outcome) = &ticket.outcome else {
             ensure!(ticket.was_dropped, "it has no result");
             return Ok(());

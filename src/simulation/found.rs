@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::history::{Birth, Deed, Event, History, Step};
+use super::lie::Lie;
 use super::map::Shape;
 use super::record::{Ending, Trace};
 use super::runs;
 use super::user::{Submission, Way};
-use super::worker::{Lie, REFUSALS, Say};
+use super::worker::{REFUSALS, Say};
 use crate::scheduler::{Config, OnWorkerDeath};
 use crate::testing::{Check, Operation, plain_config};
 
@@ -42,7 +43,7 @@ fn birth(has_page: bool) -> Event {
 }
 
 fn work(steps: usize) -> Event {
-    let result = runs::Result { ending: Ending::Returned, nanos: 2_000, size: 0 };
+    let result = runs::Result { ending: Ending::Returned, nanos: 2_000, size: 0, emits: 0 };
     Event::Worker { n: 0, deed: Deed::Work { steps, result, say: Say::Write, reads: true } }
 }
 

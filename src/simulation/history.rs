@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::scheduler::Config;
 use crate::testing::{Check, Operation, Playable, Random, Sights, config, duration, wishes};
 
+use super::lie::Lie;
 use super::map::Shape;
 use super::record::{Ending, Trace};
 use super::user::{Submission, Then, Way};
-use super::worker::{Lie, REFUSALS, Say};
+use super::worker::{REFUSALS, Say};
 use super::{Played, runs};
 
 /// ENOMEM: what one more start would not help.
@@ -237,15 +238,17 @@ impl Flavour {
     fn submission(&self, random: &mut Random) -> Submission {
         let way = random.pick(&[Way::Submit, Way::TrySubmit, Way::TrySubmit, Way::Run]);
         let padding = random.pick(&[0, 0, 10, 1_000, 3_000, 9_000]);
+        let reads = random.one_in(3).then(|| random.pick(&[1, 2, 50]));
+        let capacity = random.one_in(3).then(|| random.pick(&[1, 2, 5]));
         if !self.picky {
-            return Submission { padding, ..Submission::by(way) };
+            return Submission { padding, reads, capacity, ..Submission::by(way) };
         }
         let then = random.pick(&[Then::Nothing, Then::Nothing, Then::Submit, Then::Run]);
         let mut wishes = wishes(random);
         if way != Way::TrySubmit {
             wishes.deadline = None; // waiting for a place until then would need the real clock
         }
-        Submission { way, then, padding, wishes }
+        Submission { way, then, padding, wishes, reads, capacity }
     }
 
     fn birth(&self, random: &mut Random) -> Event {
@@ -317,6 +320,7 @@ fn result(random: &mut Random) -> runs::Result {
         ending: if random.one_in(6) { Ending::Panicked } else { Ending::Returned },
         nanos: random.pick(&[100, 2_000, 100_000, 3_000_000, u64::MAX]),
         size: random.pick(&[0, 0, 50, 2_000, 6_000]),
+        emits: random.pick(&[0, 0, 0, 1, 3, 20]),
     }
 }
 
@@ -356,7 +360,7 @@ fn time(random: &mut Random) -> Event {
 }
 
 fn lie(random: &mut Random) -> Lie {
-    match random.below(11) {
+    match random.below(12) {
         0 => Lie::Garbage,
         1 => Lie::Huge,
         2 => Lie::UnknownTask,
@@ -366,6 +370,7 @@ fn lie(random: &mut Random) -> Lie {
         8 if random.one_in(2) => Lie::Goodbye,
         8 => Lie::SecondReady,
         9 => Lie::Progress,
+        10 => Lie::Emit,
         _ => {
             let value = random.pick(&[0, 7, u64::MAX, 1 << 32, 0xFFFF_FF00]);
             // The words of tasks begin at 0, those of items behind them.

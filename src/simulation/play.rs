@@ -15,11 +15,12 @@ use crate::testing::{Check, Operation, ensure};
 
 use super::gate::Gate;
 use super::history::{Birth, Deed, Event, History};
+use super::lie::Lie;
 use super::map::MapTicket;
 use super::process::{Births, Process};
 use super::record::{Record, Trace};
 use super::user::{Office, Ticket, Waiter};
-use super::worker::{Lie, Manners, Say, Stage, Worker};
+use super::worker::{Manners, Say, Stage, Worker};
 use super::{clock, runs};
 
 /// More alarms at one moment are too many.
@@ -351,7 +352,9 @@ impl<'a> Play<'a> {
                     return Ok(has_read || worker.stage != Stage::Started);
                 }
                 Stage::Initialising => worker.ready(record),
-                Stage::Serving if worker.is_idle() => return Ok(has_read),
+                Stage::Serving if worker.is_idle() || worker.waits_for_reader() => {
+                    return Ok(has_read);
+                }
                 Stage::Serving => worker.step(result, Say::Write, record)?,
             }
         }

@@ -26,6 +26,8 @@ pub(super) struct Execution {
     pub(super) is_item: bool,
     /// At which event it began.
     pub(super) began: usize,
+    /// How many values.
+    pub(super) emitted: u64,
     pub(super) ending: Option<Ending>,
     /// Its reply was seen, or can be seen, as a whole.
     pub(super) said: bool,

@@ -9,9 +9,11 @@ use crate::sys::memory::SharedPage;
 use crate::wire::frame::put_task_frame;
 use crate::wire::item::{begin_entry, end_entry};
 use crate::wire::message::{
-    ChunkHeader, ChunkReplyHeader, Kind, Outcome, PanicReport, ReplyHeader, TaskHeader,
+    ChunkHeader, ChunkReplyHeader, ExtrasHeader, Kind, Outcome, PanicReport, ReplyHeader,
+    TaskHeader,
 };
 
+use super::emit::Emitting;
 use super::pen::Pen;
 use super::record::{Ending, Execution, Record};
 
@@ -26,6 +28,8 @@ pub(super) struct Result {
     pub(super) nanos: u64,
     /// How large its result is.
     pub(super) size: usize,
+    /// How many values a task emits that ends so.
+    pub(super) emits: u32,
 }
 
 impl Result {
@@ -57,6 +61,7 @@ fn execution(number: u64, task: TaskId, worker: WorkerId, record: &Record) -> Ex
         attempt: 1,
         is_item: false,
         began: record.event,
+        emitted: 0,
         ending: None,
         said: false,
         gone: false,
@@ -67,8 +72,9 @@ fn execution(number: u64, task: TaskId, worker: WorkerId, record: &Record) -> Ex
 pub(super) struct TaskRun {
     pub(super) task: TaskId,
     number: u64,
-    execution: usize,
+    pub(super) execution: usize,
     pub(super) claim: Option<Begun<'static>>,
+    pub(super) emitting: Emitting,
 }
 
 impl TaskRun {
@@ -76,7 +82,7 @@ impl TaskRun {
     pub(super) fn begin(
         worker: WorkerId,
         header: TaskHeader,
-        number: u64,
+        (number, extras): (u64, Option<ExtrasHeader>),
         page: Option<&'static SharedPage>,
         record: &mut Record,
     ) -> std::result::Result<Option<Self>, String> {
@@ -93,7 +99,8 @@ impl TaskRun {
         let (task, attempt) = (header.task, header.attempt.number);
         let begun = Execution { attempt, ..execution(number, task, worker, record) };
         let execution = record.begin(begun)?;
-        Ok(Some(Self { task, number, execution, claim }))
+        let emitting = Emitting::new(&header, extras);
+        Ok(Some(Self { task, number, execution, claim, emitting }))
     }
 
     pub(super) fn finish(self, result: Result, pen: &mut Pen, record: &mut Record) {

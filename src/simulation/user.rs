@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 
 use crate::base::sync::Mutex;
 use crate::error::kind::TaskErrorKind;
 use crate::error::{RunError, SubmitError, TaskError};
-use crate::executor::{ProcessPoolExecutor, TaskHandle};
+use crate::executor::{EmittedStream, ProcessPoolExecutor, TaskHandle};
 use crate::scheduler::Wishes;
 use crate::testing::{Check, ensure};
 
 use super::clock;
+use super::emit::Value;
 use super::runs::Answer;
 
 /// Never called: the workers are simulated.
@@ -134,11 +135,22 @@ pub(super) struct Submission {
     pub(super) padding: usize,
     /// The deadline counts from now.
     pub(super) wishes: Wishes,
+    /// So many of the values that the task emits are read at a time, if any are.
+    pub(super) reads: Option<usize>,
+    /// How many may wait for that.
+    pub(super) capacity: Option<usize>,
 }
 
 impl Submission {
     pub(super) fn by(way: Way) -> Self {
-        Self { way, then: Then::Nothing, padding: 0, wishes: Wishes::default() }
+        Self {
+            way,
+            then: Then::Nothing,
+            padding: 0,
+            wishes: Wishes::default(),
+            reads: None,
+            capacity: None,
+        }
     }
 
     /// Tasks like this one have an order.
@@ -186,6 +198,11 @@ pub(super) struct Ticket {
     pool: Option<ProcessPoolExecutor>,
     flag: Arc<Flag>,
     pub(super) outcome: Option<Outcome>,
+    stream: Option<EmittedStream<Value>>,
+    /// What it has read of what the task emits.
+    pub(super) values: Vec<Value>,
+    /// There was no more to read.
+    pub(super) has_read_all: bool,
     /// What its callback was told.
     heard: Arc<Mutex<Vec<Outcome>>>,
     has_callback: bool,
@@ -199,11 +216,12 @@ pub(super) struct Ticket {
 
 macro_rules! task {
     ($pool:expr, $number:expr, $submission:expr) => {{
-        let Submission { padding, wishes, .. } = $submission;
+        let Submission { padding, wishes, capacity, .. } = $submission;
         let Wishes { timeout, retries, deadline, priority, key, .. } = wishes;
         let padding = Bytes::from(vec![7; padding]);
         let mut task = $pool.task(work, ($number, padding));
         task = task.timeout(timeout).retries(retries).priority(priority);
+        task = task.emit_capacity(capacity);
         if let Some(deadline) = deadline {
             task = task.deadline(clock::now() + deadline);
         }
@@ -241,6 +259,9 @@ impl Ticket {
             pool: outcome.is_none().then(|| pool.clone()),
             flag: Flag::raised(),
             outcome,
+            stream: None,
+            values: Vec::new(),
+            has_read_all: false,
             heard: Arc::default(),
             has_callback: false,
             cancelled: None,
@@ -257,6 +278,7 @@ impl Ticket {
         let pool = self.pool.take().filter(|_| self.submission.then != Then::Nothing);
         self.was_accepted = true;
         self.has_callback = true;
+        self.stream = self.submission.reads.map(|_| handle.emitted());
         let (heard, then) = (Arc::clone(&self.heard), self.submission.then);
         let office = office.clone();
         handle.add_done_callback(move |result| {
@@ -274,7 +296,7 @@ impl Ticket {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.waiting, Waiting::Gone)
+        matches!(self.waiting, Waiting::Gone) && self.stream.is_none()
     }
 
     /// Goes on waiting if it was woken; whether it was.
@@ -299,6 +321,7 @@ impl Ticket {
                 Poll::Ready(Err(error)) => return self.end(Outcome::of_submit(&error)),
             }
         }
+        self.read(cx);
         match &mut self.waiting {
             Waiting::ToRun(run) => {
                 if let Poll::Ready(result) = run.poll_unpin(cx) {
@@ -312,6 +335,22 @@ impl Ticket {
             }
             Waiting::ToSubmit(_) | Waiting::Gone => {}
         }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) {
+        let Some(stream) = &mut self.stream else { return };
+        for _ in 0..self.submission.reads.unwrap_or_default() {
+            match stream.poll_next_unpin(cx) {
+                Poll::Ready(Some(value)) => self.values.extend(value.ok()),
+                Poll::Ready(None) => {
+                    self.stream = None;
+                    self.has_read_all = true;
+                    return;
+                }
+                Poll::Pending => return,
+            }
+        }
+        cx.waker().wake_by_ref();
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -341,6 +380,7 @@ impl Ticket {
     pub(super) fn forget(&mut self) {
         self.was_dropped |= !self.is_over();
         self.waiting = Waiting::Gone;
+        self.stream = None;
         self.pool = None;
     }
 

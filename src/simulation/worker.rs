@@ -16,9 +16,12 @@ use crate::wire::frame::{
 use crate::wire::hello::{Hello, WorkerHello};
 use crate::wire::item::split_item;
 use crate::wire::message::{
-    ChunkHeader, Goodbye, Kind, Outcome, ProgressHeader, Ready, ReplyHeader, TaskHeader,
+    ChunkHeader, ExtrasHeader, Goodbye, Kind, Outcome, ProgressHeader, Ready, ReplyHeader,
+    TaskHeader,
 };
 
+use super::emit::{self, EmitStep};
+use super::lie::Lie;
 use super::pen::Pen;
 use super::process::{Birth, Process};
 use super::record::Record;
@@ -35,6 +38,7 @@ pub(super) enum Stage {
 
 /// What it has read.
 enum Frame {
+    Extras(ExtrasHeader),
     Task(TaskHeader, u64),
     Chunk(ChunkHeader, Vec<u64>),
     Stop,
@@ -67,31 +71,6 @@ pub(super) struct Manners {
     pub(super) looks: bool,
 }
 
-/// A lie, or nonsense.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Lie {
-    /// Bytes that are no frame.
-    Garbage,
-    /// A frame that is too large.
-    Huge,
-    /// A reply to a task that nobody has.
-    UnknownTask,
-    /// The last reply once more.
-    SecondReply,
-    /// A reply to a task that is not its turn.
-    OutOfOrder,
-    /// A reply as to a chunk, or the other way round.
-    OtherKind,
-    /// A goodbye that nobody asked for.
-    Goodbye,
-    /// It has no turn any more.
-    SecondReady,
-    /// Rubbish where tasks are claimed.
-    Scribble { word: usize, value: u64 },
-    /// Progress of a task that it does not run.
-    Progress,
-}
-
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
@@ -104,6 +83,8 @@ pub(super) struct Worker {
     hello: Option<Hello>,
     frames: VecDeque<Frame>,
     run: Option<Run>,
+    /// What has come before a task.
+    extras: Option<ExtrasHeader>,
     has_put_ready: bool,
     has_claims: bool,
     /// It has said that it cannot open its page, and one more start may help.
@@ -143,6 +124,7 @@ impl Worker {
             hello: None,
             frames: VecDeque::new(),
             run: None,
+            extras: None,
             has_put_ready: false,
             has_claims: false,
             may_be_sent: false,
@@ -323,6 +305,13 @@ impl Worker {
                 Frame::Chunk(header, numbers.collect())
             }
             Kind::Stop => Frame::Stop,
+            Kind::Credit => {
+                if let Some(Run::Task(run)) = &mut self.run {
+                    run.emitting.hear(&split_header(body).unwrap().0);
+                }
+                return;
+            }
+            Kind::Extras => Frame::Extras(split_header(body).unwrap().0),
             kind => panic!("a worker is not sent {kind:?}"),
         });
     }
@@ -340,7 +329,11 @@ impl Worker {
             self.look(record);
         }
         match self.run.take() {
-            Some(Run::Task(run)) => {
+            Some(Run::Task(mut run)) => {
+                if self.emits(&mut run, result.emits, say, record) {
+                    self.run = Some(Run::Task(run));
+                    return Ok(());
+                }
                 let task = run.task;
                 run.finish(result, &mut self.pen, record);
                 self.end_run(task, say, record);
@@ -349,6 +342,24 @@ impl Worker {
             None => self.begin(record)?,
         }
         Ok(())
+    }
+
+    /// Whether a task goes on, as it has emitted something or waits for room.
+    fn emits(&mut self, run: &mut TaskRun, wanted: u32, say: Say, record: &mut Record) -> bool {
+        let is_asked = run.claim.is_some_and(|claim| claim.is_asked());
+        let whose = (run.execution, &mut self.pen);
+        match run.emitting.step(wanted, is_asked, whose, record) {
+            EmitStep::Over => return false,
+            EmitStep::Waits => {}
+            EmitStep::Emitted if say == Say::Show => self.say_kept(record),
+            EmitStep::Emitted => self.write_all(record),
+        }
+        true
+    }
+
+    /// Whether its task waits for credit, so that there is nothing to do.
+    pub(super) fn waits_for_reader(&self) -> bool {
+        matches!(&self.run, Some(Run::Task(run)) if run.emitting.is_waiting) && self.pen.is_empty()
     }
 
     fn step_chunk(
@@ -400,7 +411,10 @@ impl Worker {
     }
 
     fn begin(&mut self, record: &mut Record) -> Check {
-        if matches!(self.frames.front(), Some(Frame::Task(..) | Frame::Chunk(..))) {
+        if matches!(
+            self.frames.front(),
+            Some(Frame::Extras(_) | Frame::Task(..) | Frame::Chunk(..))
+        ) {
             self.say_kept(record);
             if self.pen.is_writing() || !self.is_alive() {
                 return Ok(());
@@ -415,8 +429,13 @@ impl Worker {
                 self.write_all(record);
             }
             Some(Frame::Task(header, _)) if self.is_over_memory && header.slot.is_some() => {}
+            Some(Frame::Extras(header)) => {
+                self.extras = Some(header);
+                return self.begin(record);
+            }
             Some(Frame::Task(header, number)) => {
-                let run = TaskRun::begin(self.id, header, number, self.page(), record)?;
+                let call = (number, self.extras.take());
+                let run = TaskRun::begin(self.id, header, call, self.page(), record)?;
                 self.run = run.map(Run::Task);
             }
             Some(Frame::Chunk(header, _)) if self.is_over_memory && header.slot.is_some() => {}
@@ -542,6 +561,10 @@ impl Worker {
                 word.store(value, std::sync::atomic::Ordering::Relaxed);
             }
             Lie::Progress => self.put_progress(behind.unwrap_or(TaskId(1 << 40))),
+            Lie::Emit => {
+                let task = self.running().or(behind).unwrap_or(TaskId(1 << 40));
+                (0..40).for_each(|n| emit::put(&mut self.pen, task, (FORGED, n)));
+            }
         }
         record.trace.note(format_args!("{} lies: {lie:?}", self.id));
         // A late report of progress is no crime.
