@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One panel for each row that has peers and is about time: a bar for this pool and one for each
-//! peer, on a logarithmic scale, the best first. The colours are those of the reader's theme, light
+//! peer, on a logarithmic scale, the best first. The colors are those of the reader's theme, light
 //! or dark.
 
 use std::error::Error;

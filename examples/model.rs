@@ -20,7 +20,7 @@ mod random;
 use random::Random;
 
 const CLASSES: u64 = 3;
-const NEIGHBOURS: usize = 7;
+const NEIGHBORS: usize = 7;
 
 /// How often this worker has loaded a model. A static of a program exists once in each worker.
 static LOADS: AtomicU32 = AtomicU32::new(0);
@@ -68,17 +68,17 @@ fn load(known: usize) -> Model {
     Model { known, loading: start.elapsed(), uses: Cell::new(0) }
 }
 
-/// The class that most of the nearest neighbours have.
+/// The class that most of the nearest neighbors have.
 fn classify(point: Point) -> u64 {
     let model: &Model = procpool::state().expect("the pool has an initializer");
     model.uses.set(model.uses.get() + 1);
-    let mut neighbours: Vec<_> =
+    let mut neighbors: Vec<_> =
         model.known.iter().map(|known| (known.distance(&point), known.class)).collect();
-    let nearest = NEIGHBOURS.min(neighbours.len());
-    if nearest < neighbours.len() {
-        neighbours.select_nth_unstable_by(nearest, |a, b| a.0.total_cmp(&b.0));
+    let nearest = NEIGHBORS.min(neighbors.len());
+    if nearest < neighbors.len() {
+        neighbors.select_nth_unstable_by(nearest, |a, b| a.0.total_cmp(&b.0));
     }
-    let votes = |class| neighbours[..nearest].iter().filter(|near| near.1 == class).count();
+    let votes = |class| neighbors[..nearest].iter().filter(|near| near.1 == class).count();
     (0..CLASSES).max_by_key(|class| votes(*class)).unwrap_or_default()
 }
 

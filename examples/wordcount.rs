@@ -1,7 +1,7 @@
 //! Counts the words of text files on every core.
 //!
 //! ```console
-//! $ cargo run --release --example wordcount                     # licence texts and the like
+//! $ cargo run --release --example wordcount                     # license texts and the like
 //! $ cargo run --release --example wordcount -- README.md src    # files and directories
 //! ```
 
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Licence texts and copyright notices as Debian has them, or else this repository's own texts.
+/// License texts and copyright notices as Debian has them, or else this repository's own texts.
 fn texts_at_hand() -> Vec<PathBuf> {
     let mut files = Vec::new();
     find_files("/usr/share/common-licenses".into(), &mut files);

@@ -8,6 +8,8 @@
 mod imports;
 #[path = "house_rules/names.rs"]
 mod names;
+#[path = "house_rules/spelling.rs"]
+mod spelling;
 #[path = "house_rules/walls.rs"]
 mod walls;
 

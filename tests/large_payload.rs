@@ -128,7 +128,7 @@ async fn memory_of_dropped_results_is_freed_while_the_pool_lives() {
     assert!(growth < 2 * SIZE, "grew by {} MB", growth / MEGABYTE);
 }
 
-/// Of ten payloads at a time: less than in the scenario, as unoptimised code is slow to encode, but
+/// Of ten payloads at a time: less than in the scenario, as unoptimized code is slow to encode, but
 /// so much that the allocator gives each back to the system.
 const SHARE: usize = 40 * MEGABYTE;
 

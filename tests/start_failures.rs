@@ -189,13 +189,13 @@ async fn a_program_that_exits_at_once() {
 #[tokio::test]
 async fn a_program_that_says_why_it_exits() {
     let _turn = TURN.lock().await;
-    let error = broken(builder().worker_command(shell("echo no licence >&2; exit 4"))).await;
+    let error = broken(builder().worker_command(shell("echo no license >&2; exit 4"))).await;
     let death = error.worker_death().unwrap();
     let (worker, pid) = (death.worker_id(), death.pid());
     let wanted = format!("{worker} (pid {pid}) exited unexpectedly with code 4");
     assert_eq!(death.to_string(), wanted);
     // No task has run there, so what it has said is nobody else's.
-    let wanted = format!("broken: {wanted}; its last output was: no licence");
+    let wanted = format!("broken: {wanted}; its last output was: no license");
     assert!(error.to_string().ends_with(&wanted), "{error}");
 }
 

@@ -8,7 +8,7 @@ use tokio::runtime::{self, Runtime};
 
 /// Where the caller runs.
 #[derive(Clone, Copy)]
-pub(crate) enum Flavour {
+pub(crate) enum Flavor {
     CurrentThread,
     /// In a task of a multi-threaded runtime.
     Spawned,
@@ -16,7 +16,7 @@ pub(crate) enum Flavour {
     BlockOn,
 }
 
-impl Flavour {
+impl Flavor {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CurrentThread => "current_thread",
@@ -34,25 +34,25 @@ impl Flavour {
     }
 }
 
-/// A runtime of one flavour.
+/// A runtime of one flavor.
 #[derive(Clone)]
 pub(crate) struct Bed {
-    flavour: Flavour,
+    flavor: Flavor,
     runtime: Rc<Runtime>,
 }
 
 impl Bed {
-    pub(crate) fn new(flavour: Flavour) -> Self {
-        Self { flavour, runtime: Rc::new(flavour.runtime()) }
+    pub(crate) fn new(flavor: Flavor) -> Self {
+        Self { flavor, runtime: Rc::new(flavor.runtime()) }
     }
 
     pub(crate) fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        match self.flavour {
-            Flavour::CurrentThread | Flavour::BlockOn => self.runtime.block_on(work),
-            Flavour::Spawned => {
+        match self.flavor {
+            Flavor::CurrentThread | Flavor::BlockOn => self.runtime.block_on(work),
+            Flavor::Spawned => {
                 let task = self.runtime.spawn(work);
                 self.runtime.block_on(task).expect("no panic")
             }

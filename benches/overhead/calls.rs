@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::bed::{Bed, Flavour, seconds, timed};
+use super::bed::{Bed, Flavor, seconds, timed};
 use super::counts::{bulk, map, noop};
 use super::floor::Echo;
 use super::harness::{Aim, Block, Case, Measure, Options, Unit};
@@ -21,35 +21,32 @@ pub(crate) fn cases(options: &Options, peers: &Peers) -> Vec<Case> {
     cases
 }
 
-/// The peers stand in the rows of the flavour that most services have.
-fn peers_of(flavour: Flavour, peers: &[Rc<Peer>]) -> Vec<Rc<Peer>> {
-    match flavour {
-        Flavour::Spawned => peers.to_vec(),
-        Flavour::CurrentThread | Flavour::BlockOn => Vec::new(),
+/// The peers stand in the rows of the flavor that most services have.
+fn peers_of(flavor: Flavor, peers: &[Rc<Peer>]) -> Vec<Rc<Peer>> {
+    match flavor {
+        Flavor::Spawned => peers.to_vec(),
+        Flavor::CurrentThread | Flavor::BlockOn => Vec::new(),
     }
 }
 
 fn round_trips(options: &Options, peers: &Peers) -> Vec<Case> {
     let both = &[Aim::Ratio(1.5), Aim::TailRatio(2.0)];
-    let rows = [
-        (Flavour::CurrentThread, &both[..]),
-        (Flavour::Spawned, &both[..]),
-        (Flavour::BlockOn, &[]),
-    ];
-    let case = |(flavour, aims): (Flavour, &[Aim])| {
-        let (name, blocks) = (format!("round trip, {}", flavour.name()), options.scale(60));
-        let peers = peers_of(flavour, peers.all());
+    let rows =
+        [(Flavor::CurrentThread, &both[..]), (Flavor::Spawned, &both[..]), (Flavor::BlockOn, &[])];
+    let case = |(flavor, aims): (Flavor, &[Aim])| {
+        let (name, blocks) = (format!("round trip, {}", flavor.name()), options.scale(60));
+        let peers = peers_of(flavor, peers.all());
         let asked = peers.clone();
         let case =
-            Case::new(name, Unit::Latency, blocks, move || round_trip(flavour, asked.clone()));
+            Case::new(name, Unit::Latency, blocks, move || round_trip(flavor, asked.clone()));
         against(case.floor("two pipes", aims), &peers, &[])
     };
     rows.into_iter().map(case).collect()
 }
 
-fn round_trip(flavour: Flavour, peers: Vec<Rc<Peer>>) -> Measure {
+fn round_trip(flavor: Flavor, peers: Vec<Rc<Peer>>) -> Measure {
     const TRIPS: usize = 200;
-    let bed = Bed::new(flavour);
+    let bed = Bed::new(flavor);
     let pool = bed.pool(2);
     let mut floor = Echo::new().expect("an echoing child");
     Box::new(move || {
@@ -71,12 +68,12 @@ fn round_trip(flavour: Flavour, peers: Vec<Rc<Peer>>) -> Measure {
 }
 
 fn many_tasks(options: &Options, peers: &Peers) -> Vec<Case> {
-    let case = |flavour: Flavour| {
-        let (name, tasks) = (format!("no-op tasks, {}", flavour.name()), options.scale(300_000));
-        let peers = peers_of(flavour, peers.all());
+    let case = |flavor: Flavor| {
+        let (name, tasks) = (format!("no-op tasks, {}", flavor.name()), options.scale(300_000));
+        let peers = peers_of(flavor, peers.all());
         let asked = peers.clone();
         let case = Case::new(name, Unit::PerSecond, options.scale(9), move || {
-            let bed = Bed::new(flavour);
+            let bed = Bed::new(flavor);
             let pool = bed.pool(2);
             Box::new(move || {
                 let pool = pool.clone();
@@ -87,17 +84,16 @@ fn many_tasks(options: &Options, peers: &Peers) -> Vec<Case> {
         });
         against(case.aim(Aim::PerSecond(1.5e6)), &peers, &[(FUTURES, Aim::Times(100.0))])
     };
-    [Flavour::CurrentThread, Flavour::Spawned].into_iter().map(case).collect()
+    [Flavor::CurrentThread, Flavor::Spawned].into_iter().map(case).collect()
 }
 
 fn maps(options: &Options, peers: &Peers) -> Vec<Case> {
-    let case = |flavour: Flavour| {
-        let (name, items) =
-            (format!("map of no-ops, {}", flavour.name()), options.scale(5_000_000));
-        let peers = peers_of(flavour, peers.of_python());
+    let case = |flavor: Flavor| {
+        let (name, items) = (format!("map of no-ops, {}", flavor.name()), options.scale(5_000_000));
+        let peers = peers_of(flavor, peers.of_python());
         let asked = peers.clone();
         let case = Case::new(name, Unit::PerSecond, options.scale(9), move || {
-            let bed = Bed::new(flavour);
+            let bed = Bed::new(flavor);
             let pool = bed.pool(2);
             Box::new(move || {
                 let pool = pool.clone();
@@ -109,5 +105,5 @@ fn maps(options: &Options, peers: &Peers) -> Vec<Case> {
         let case = against(case.aim(Aim::PerSecond(1e7)), &peers, &[]);
         if peers.is_empty() { case } else { case.best_peer(Aim::Times(3.0)) }
     };
-    [Flavour::CurrentThread, Flavour::Spawned].into_iter().map(case).collect()
+    [Flavor::CurrentThread, Flavor::Spawned].into_iter().map(case).collect()
 }

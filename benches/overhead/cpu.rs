@@ -11,7 +11,7 @@ use procpool::ProcessPoolExecutor;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use tokio::sync::oneshot;
 
-use super::bed::{Bed, Flavour, seconds, timed};
+use super::bed::{Bed, Flavor, seconds, timed};
 use super::counts::{Usage, round_trips};
 use super::harness::{Aim, Block, Case, Options, Unit};
 
@@ -30,8 +30,8 @@ procpool::register!(churn);
 
 pub(crate) fn cases(options: &Options) -> Vec<Case> {
     let mut cases = vec![busy(options)];
-    for flavour in [Flavour::CurrentThread, Flavour::Spawned] {
-        cases.push(idle_wake_ups(flavour, options));
+    for flavor in [Flavor::CurrentThread, Flavor::Spawned] {
+        cases.push(idle_wake_ups(flavor, options));
     }
     cases.push(idle_time(options));
     cases
@@ -39,7 +39,7 @@ pub(crate) fn cases(options: &Options) -> Vec<Case> {
 
 fn busy(options: &Options) -> Case {
     let case = Case::new("CPU-bound map, 2 workers", Unit::Latency, options.scale(15), || {
-        let bed = Bed::new(Flavour::Spawned);
+        let bed = Bed::new(Flavor::Spawned);
         let pool = bed.pool(2);
         let rayon = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
         Box::new(move || {
@@ -59,25 +59,25 @@ fn busy(options: &Options) -> Case {
     case.floor("rayon, 2 threads", &[Aim::Times(0.97)]).floor("serial", &[Aim::Times(1.9)])
 }
 
-fn idle_wake_ups(flavour: Flavour, options: &Options) -> Case {
-    let name = format!("wake-ups of an idle pool in a second, {}", flavour.name());
-    idle(name, Unit::Count, flavour, options, |usage| (usage.wake_ups + usage.preemptions) as f64)
+fn idle_wake_ups(flavor: Flavor, options: &Options) -> Case {
+    let name = format!("wake-ups of an idle pool in a second, {}", flavor.name());
+    idle(name, Unit::Count, flavor, options, |usage| (usage.wake_ups + usage.preemptions) as f64)
 }
 
 fn idle_time(options: &Options) -> Case {
     let name = "CPU time of an idle pool in a second".to_owned();
-    idle(name, Unit::Latency, Flavour::Spawned, options, |usage| usage.cpu as f64 * 1e-9)
+    idle(name, Unit::Latency, Flavor::Spawned, options, |usage| usage.cpu as f64 * 1e-9)
 }
 
 fn idle(
     name: String,
     unit: Unit,
-    flavour: Flavour,
+    flavor: Flavor,
     options: &Options,
     value: fn(Usage) -> f64,
 ) -> Case {
     let case = Case::new(name, unit, options.scale(3), move || {
-        let pool = IdlePool::new(flavour);
+        let pool = IdlePool::new(flavor);
         Box::new(move || Block::alone(value(pool.usage())))
     });
     case.aim(Aim::AtMost(0.0))
@@ -90,11 +90,11 @@ struct IdlePool {
 }
 
 impl IdlePool {
-    fn new(flavour: Flavour) -> Self {
+    fn new(flavor: Flavor) -> Self {
         let (sender, workers) = mpsc::channel();
         let (until, over) = oneshot::channel();
         thread::spawn(move || {
-            Bed::new(flavour).run(async move {
+            Bed::new(flavor).run(async move {
                 let builder = ProcessPoolExecutor::builder().max_workers(2).min_workers(2);
                 let pool = builder.build().expect("a pool");
                 pool.ready().await.expect("workers");

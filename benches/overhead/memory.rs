@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::bed::{Bed, Flavour};
+use super::bed::{Bed, Flavor};
 use super::counts::{Pending, round_trips};
 use super::floor::Echo;
 use super::harness::{Aim, Block, Case, Options, Unit};
@@ -18,7 +18,7 @@ const MORE: f64 = 300e3;
 pub(crate) fn cases(options: &Options, peers: &Peers) -> Vec<Case> {
     let (tasks, blocks) = (options.scale(PENDING), options.scale(3));
     let pending = move || {
-        let bed = Bed::new(Flavour::Spawned);
+        let bed = Bed::new(Flavor::Spawned);
         move || bed.run(async move { Pending::measure(tasks).await.expect("a pipe") })
     };
     let peers = peers.of_python();
@@ -45,7 +45,7 @@ pub(crate) fn cases(options: &Options, peers: &Peers) -> Vec<Case> {
 /// A worker that has run a task, and a child of the same program that waits at its pipe.
 fn idle_worker(options: &Options) -> Case {
     let case = Case::new("idle worker", Unit::Memory, options.scale(10), || {
-        let bed = Bed::new(Flavour::Spawned);
+        let bed = Bed::new(Flavor::Spawned);
         let pool = bed.pool(1);
         let mut bare = Echo::new().expect("a child");
         Box::new(move || {

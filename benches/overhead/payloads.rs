@@ -9,7 +9,7 @@ use procpool::{ProcessPoolExecutor, RunError};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::bed::{Bed, Flavour, seconds, timed};
+use super::bed::{Bed, Flavor, seconds, timed};
 use super::counts::echo;
 use super::harness::{Aim, Block, Case, Measure, Options, Unit};
 use super::peers::{Peer, Peers, against, ask};
@@ -90,7 +90,7 @@ fn bytes_case(name: &str, peers: &[Rc<Peer>], call: Call, options: &Options) -> 
 }
 
 fn bytes_measure(call: Call, peers: Vec<Rc<Peer>>) -> Measure {
-    let bed = Bed::new(Flavour::Spawned);
+    let bed = Bed::new(Flavor::Spawned);
     let pool = bed.pool(2);
     let source = vec![BYTE; PAYLOAD];
     let (mut there, mut back) = (vec![0; PAYLOAD], vec![0; PAYLOAD]);
@@ -116,7 +116,7 @@ fn table_case(name: &str, ways: usize, options: &Options) -> Case {
 }
 
 fn table_measure(ways: usize) -> Measure {
-    let bed = Bed::new(Flavour::Spawned);
+    let bed = Bed::new(Flavor::Spawned);
     let pool = bed.pool(2);
     let table = Table::new();
     let mut copy = vec![0; table.encoded().len()];

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use procpool::{ProcessPoolExecutor, TaskHandle};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::bed::{Bed, Flavour, seconds, timed};
+use super::bed::{Bed, Flavor, seconds, timed};
 use super::counts::{Gate, bulk, noop, pass};
 use super::floor::Echo;
 use super::harness::{Aim, Block, Case, Options, Unit};
@@ -25,7 +25,7 @@ pub(crate) fn cases(options: &Options) -> Vec<Case> {
 fn pending(options: &Options) -> Case {
     let (many, repetitions) = (options.scale(MANY), options.scale(100));
     let case = Case::new("task of a million pending", Unit::Latency, options.scale(7), move || {
-        let bed = Bed::new(Flavour::Spawned);
+        let bed = Bed::new(Flavor::Spawned);
         let pool = bed.pool_of(2, |builder| builder.queue_capacity(MANY + 2));
         Box::new(move || {
             let pool = pool.clone();
@@ -77,7 +77,7 @@ fn workers(options: &Options) -> Case {
     let (name, tasks) = (format!("parent's CPU time per task, {WORKERS} workers"), 200_000);
     let tasks = options.scale(tasks);
     let case = Case::new(name, Unit::Latency, options.scale(9), move || {
-        let bed = Bed::new(Flavour::Spawned);
+        let bed = Bed::new(Flavor::Spawned);
         let (few, many) = (bed.pool(1), bed.pool(WORKERS));
         Box::new(move || {
             let [few, many] = [&few, &many].map(|pool| {
@@ -102,7 +102,7 @@ fn cpu_time() -> f64 {
 fn crowd(options: &Options) -> Case {
     let name = format!("one task for each of {WORKERS} workers, all at once");
     let case = Case::new(name, Unit::Latency, options.scale(60), || {
-        let bed = Bed::new(Flavour::Spawned);
+        let bed = Bed::new(Flavor::Spawned);
         let pool = bed.pool(WORKERS);
         let children = (0..WORKERS).map(|_| Echo::new().expect("a child"));
         let mut children: Vec<Echo> = children.collect();

@@ -2,7 +2,7 @@
 
 use procpool::ProcessPoolExecutor;
 
-use super::bed::{Bed, Flavour, seconds};
+use super::bed::{Bed, Flavor, seconds};
 use super::counts::noop;
 use super::floor::{bare_spawn, bare_spawns};
 use super::harness::{Aim, Block, Case, Options, Unit};
@@ -10,15 +10,15 @@ use super::harness::{Aim, Block, Case, Options, Unit};
 const MANY: usize = 64;
 
 pub(crate) fn cases(options: &Options) -> Vec<Case> {
-    let flavours = [Flavour::CurrentThread, Flavour::Spawned].into_iter();
-    let first_results = flavours.map(|flavour| first_result(flavour, options));
+    let flavors = [Flavor::CurrentThread, Flavor::Spawned].into_iter();
+    let first_results = flavors.map(|flavor| first_result(flavor, options));
     first_results.chain([many_workers(options)]).collect()
 }
 
-fn first_result(flavour: Flavour, options: &Options) -> Case {
-    let name = format!("new() to first result, {}", flavour.name());
+fn first_result(flavor: Flavor, options: &Options) -> Case {
+    let name = format!("new() to first result, {}", flavor.name());
     let case = Case::new(name, Unit::Latency, options.scale(100), move || {
-        let bed = Bed::new(flavour);
+        let bed = Bed::new(flavor);
         Box::new(move || {
             let reference = vec![bare_spawn()];
             let ours = bed.run(async {
@@ -40,7 +40,7 @@ fn first_result(flavour: Flavour, options: &Options) -> Case {
 fn many_workers(options: &Options) -> Case {
     let name = format!("pool of {MANY} ready");
     let case = Case::new(name, Unit::Latency, options.scale(10), || {
-        let bed = Bed::new(Flavour::Spawned);
+        let bed = Bed::new(Flavor::Spawned);
         Box::new(move || {
             let reference = vec![bare_spawns(MANY)];
             let ours = bed.run(async {

@@ -5,7 +5,7 @@ use tokio::runtime::Handle;
 use crate::function::Registry;
 use crate::sys::memory::take_part_in_barriers;
 use crate::sys::signal::{leave_terminal, let_signals_through};
-use crate::wire::role::{Role, initialise, is_to_begin};
+use crate::wire::role::{Role, initialize, is_to_begin};
 
 /// Makes this program able to be its own worker: call it as the first statement of `main`.
 ///
@@ -51,7 +51,7 @@ pub fn init() {
 /// }
 /// ```
 pub fn worker_main() -> ! {
-    initialise();
+    initialize();
     let_signals_through(); // before threads are started, which have what this one has
     if Handle::try_current().is_err() {
         take_part_in_barriers();

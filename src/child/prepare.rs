@@ -53,7 +53,7 @@ pub(super) fn prepare(
         })?;
     }
     if let Some(function) = hello.initializer {
-        initialise(functions, function, incoming.payload_part(payload, left))
+        initialize(functions, function, incoming.payload_part(payload, left))
             .map_err(Unprepared::Initializer)?;
     }
     Ok(())
@@ -84,7 +84,7 @@ pub(super) fn refuse_runtime() -> Result<(), InitFailure> {
 }
 
 /// Runs the initializer and keeps what it returns.
-fn initialise(
+fn initialize(
     functions: &[&'static Function],
     position: u32,
     args: EncodedArguments<'_>,

@@ -123,7 +123,7 @@ macro_rules! for_each_number {
 }
 pub(super) use for_each_number;
 
-/// The same for short arrays of numbers with a fixed length, which are points and colours most
+/// The same for short arrays of numbers with a fixed length, which are points and colors most
 /// often. In the compact form a sequence of them, too, is its length and what is in memory.
 macro_rules! for_each_array {
     ($macro:ident) => {

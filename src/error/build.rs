@@ -33,7 +33,7 @@ pub(crate) enum BuildFailure {
         "this process was started as a worker, but `procpool::init()` was not called: make it the \
          first statement of `main`; a program of `worker_command` calls `procpool::worker_main()`"
     )]
-    NotInitialised,
+    NotInitialized,
     #[error(
         "`{0}` is up to the fork server that the pool shares, and cannot be chosen for the pool; what \
          can be chosen for the server is set by `ForkServer::builder()`"
@@ -85,7 +85,7 @@ impl BuildError {
             | BuildFailure::NoAge
             | BuildFailure::NoQueue => BuildErrorKind::InvalidSetting,
             BuildFailure::OfForkServer(_) => BuildErrorKind::OfForkServer,
-            BuildFailure::NotInitialised => BuildErrorKind::NotInitialised,
+            BuildFailure::NotInitialized => BuildErrorKind::NotInitialized,
             BuildFailure::Unregistered(_) => BuildErrorKind::Unregistered,
             BuildFailure::AmbiguousFunction(_) => BuildErrorKind::AmbiguousFunction,
             BuildFailure::Arguments { .. } => BuildErrorKind::Codec,
@@ -140,8 +140,8 @@ impl BuildError {
     }
 
     /// This process is a worker that has not called [`init`](crate::init).
-    pub fn is_not_initialised(&self) -> bool {
-        matches!(self.0, BuildFailure::NotInitialised)
+    pub fn is_not_initialized(&self) -> bool {
+        matches!(self.0, BuildFailure::NotInitialized)
     }
 }
 

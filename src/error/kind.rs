@@ -140,7 +140,7 @@ names! {
         /// Something was set that is up to the [`ForkServer`](crate::ForkServer) that is shared.
         OfForkServer = "of_fork_server",
         /// This process is a worker that has not called [`init`](crate::init).
-        NotInitialised = "not_initialised",
+        NotInitialized = "not_initialized",
         /// A function that workers call by themselves, as the initializer, is not registered.
         Unregistered = "unregistered",
         /// Two registered functions have the same name.
@@ -191,7 +191,7 @@ names! {
         /// A [daemon](crate::ProcessBuilder::daemon) has tried to start a process.
         DaemonChild = "daemon_child",
         /// This process, or the one that was started, has not called [`init`](crate::init).
-        NotInitialised = "not_initialised",
+        NotInitialized = "not_initialized",
         /// It was not ready within its [start timeout](crate::ProcessBuilder::start_timeout).
         StartTimeout = "start_timeout",
         /// Its program could not be run, ended before it was ready, or cannot serve this one.

@@ -9,7 +9,7 @@ pub(crate) enum Refusal {
         "a child process reached user code instead of `procpool::init()`: make `procpool::init()` the \
          first statement of `main`, and put `procpool::test_support!();` into test binaries"
     )]
-    NotInitialised,
+    NotInitialized,
     /// As above, of a program that was named.
     #[error(
         "the program of `worker_command` went on to its own code: have it call \

@@ -14,7 +14,7 @@ use crate::sys::resources::is_shortage;
 use crate::wire::message::{HookFailure, HookStage, InitFailure};
 use crate::wire::role::TRY_AGAIN;
 
-/// The pool cannot go on: its workers cannot be started or initialised, one died under
+/// The pool cannot go on: its workers cannot be started or initialized, one died under
 /// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break), or it was
 /// [aborted](crate::ProcessPoolExecutor::abort). The counterpart of Python's exception of
 /// the same name.
@@ -275,7 +275,7 @@ impl StartError {
 
     /// Whether what runs before the first task is to blame, which may need something that is not
     /// there at the moment.
-    pub(crate) fn is_initialisation(&self) -> bool {
+    pub(crate) fn is_initialization(&self) -> bool {
         matches!(
             self,
             Self::Initializer { .. }

@@ -55,7 +55,7 @@ fn start_errors() -> Vec<StartError> {
         [Refusal::Initializer(failure.clone()), Refusal::Preload(failure), Refusal::Hook(hook)]
     });
     let others = [
-        Refusal::NotInitialised,
+        Refusal::NotInitialized,
         Refusal::NoWorker,
         Refusal::Version { ours: 1, theirs: 2 },
         Refusal::Functions(vec!["a".to_owned(), "b".to_owned()]),
@@ -142,7 +142,7 @@ fn build_failures() -> Vec<BuildFailure> {
         BuildFailure::NoTasks,
         BuildFailure::NoAge,
         BuildFailure::NoQueue,
-        BuildFailure::NotInitialised,
+        BuildFailure::NotInitialized,
         BuildFailure::OfForkServer("preload"),
         BuildFailure::AmbiguousFunction("a::f".to_owned()),
         BuildFailure::Unregistered("a::f"),
@@ -288,7 +288,7 @@ fn every_kind_of_a_pool_that_is_broken_or_not_built_is_met() {
             (error.is_no_runtime(), BuildErrorKind::NoRuntime),
             (error.is_invalid_setting(), BuildErrorKind::InvalidSetting),
             (error.is_of_fork_server(), BuildErrorKind::OfForkServer),
-            (error.is_not_initialised(), BuildErrorKind::NotInitialised),
+            (error.is_not_initialized(), BuildErrorKind::NotInitialized),
             (error.is_unregistered(), BuildErrorKind::Unregistered),
             (error.is_ambiguous_function(), BuildErrorKind::AmbiguousFunction),
             (error.is_codec(), BuildErrorKind::Codec),

@@ -58,14 +58,14 @@ impl ProcessPoolExecutor {
         &self.pool.commons.name
     }
 
-    /// Waits until [`min_workers`](crate::Builder::min_workers) workers are up and initialised. If
+    /// Waits until [`min_workers`](crate::Builder::min_workers) workers are up and initialized. If
     /// that number is zero, it starts one worker and waits for it. A pool needs no such call before
     /// the first task. It is for seeing the errors of a start, and for spending its time, at a
     /// place of your choice.
     ///
     /// # Errors
     ///
-    /// If the pool is broken because a worker cannot be started or initialised, was shut down, or
+    /// If the pool is broken because a worker cannot be started or initialized, was shut down, or
     /// has lost its runtime.
     ///
     /// # Cancel safety

@@ -41,7 +41,7 @@ use crate::function::TaskFn;
 /// # }
 /// ```
 ///
-/// # Neighbours
+/// # Neighbors
 ///
 /// A `JoinSet` yields bare results; here each comes as a [`Completed`] with the id that
 /// [`submit`](Self::submit) returned. A panic is an error like any other, so nothing here panics.

@@ -28,7 +28,7 @@ pub(crate) enum Handshake {
     Preamble(PreambleSearch),
     Hello,
     /// It runs what it has to run before it can serve; and why it does not take part in claims.
-    Initialising {
+    Initializing {
         no_page: Option<i32>,
     },
 }
@@ -57,13 +57,13 @@ impl Default for Handshake {
 impl Handshake {
     /// Whether it has not even said hello.
     pub(crate) fn is_silent(&self) -> bool {
-        !matches!(self, Self::Initialising { .. })
+        !matches!(self, Self::Initializing { .. })
     }
 
     /// It cannot open the page, for this reason of its system's.
     pub(crate) fn no_page(&self) -> Option<i32> {
         match self {
-            Self::Initialising { no_page } => *no_page,
+            Self::Initializing { no_page } => *no_page,
             _ => None,
         }
     }
@@ -88,27 +88,27 @@ impl Handshake {
     fn understand(&mut self, frame: &[u8]) -> io::Result<Heard> {
         let (kind, body) = split_kind(frame)?;
         match (&self, kind) {
-            (Self::Hello, Kind::NotInitialised) => Ok(Heard::Refused(Refusal::NotInitialised)),
+            (Self::Hello, Kind::NotInitialized) => Ok(Heard::Refused(Refusal::NotInitialized)),
             (Self::Hello, Kind::WorkerHello) => Ok(match accept(body)? {
                 Ok(no_page) => {
-                    *self = Self::Initialising { no_page };
+                    *self = Self::Initializing { no_page };
                     Heard::Quiet
                 }
                 Err(refusal) => Heard::Refused(refusal),
             }),
-            (Self::Initialising { .. }, Kind::InitFailed) => {
+            (Self::Initializing { .. }, Kind::InitFailed) => {
                 let (failure, _) = split_header::<InitFailure>(body)?;
                 Ok(Heard::Refused(Refusal::Initializer(failure)))
             }
-            (Self::Initialising { .. }, Kind::PreloadFailed) => {
+            (Self::Initializing { .. }, Kind::PreloadFailed) => {
                 let (failure, _) = split_header::<InitFailure>(body)?;
                 Ok(Heard::Refused(Refusal::Preload(failure)))
             }
-            (Self::Initialising { .. }, Kind::HookFailed) => {
+            (Self::Initializing { .. }, Kind::HookFailed) => {
                 let (failure, _) = split_header::<HookFailure>(body)?;
                 Ok(Heard::Refused(Refusal::Hook(failure)))
             }
-            (Self::Initialising { .. }, Kind::Ready) => {
+            (Self::Initializing { .. }, Kind::Ready) => {
                 let (Ready { segments, remarks }, _) = split_header(body)?;
                 Ok(Heard::Ready { segments, remarks })
             }

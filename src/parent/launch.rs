@@ -233,7 +233,7 @@ impl Launch {
     /// What to say of a process that cannot serve.
     pub(crate) fn refused(&self, place: PoolProcess, refusal: Refusal) -> StartError {
         let refusal = match refusal {
-            Refusal::NotInitialised if self.program.command.is_some() => Refusal::NoWorker,
+            Refusal::NotInitialized if self.program.command.is_some() => Refusal::NoWorker,
             refusal => refusal,
         };
         let call = match &refusal {
@@ -290,13 +290,13 @@ impl Launch {
     }
 
     /// What to say of a process that takes too long.
-    pub(crate) fn timed_out(&self, place: PoolProcess, initialising: bool) -> StartError {
+    pub(crate) fn timed_out(&self, place: PoolProcess, initializing: bool) -> StartError {
         let limit = self.start_timeout;
         let is_worker = matches!(place, PoolProcess::Worker(_));
         let is_forked = self.start_method == StartMethod::ForkServer;
         let has_hooks = is_worker && is_forked && self.hooks(HookStage::After).next().is_some();
         match (self.initializer.as_ref().filter(|_| is_worker), &self.preload) {
-            _ if !initialising => StartError::Timeout { place, limit, hint: self.program.hint() },
+            _ if !initializing => StartError::Timeout { place, limit, hint: self.program.hint() },
             (Some(_), _) if has_hooks => {
                 let hint = "; its `after_fork` hooks, or its initializer, did not end";
                 StartError::Timeout { place, limit, hint: hint.to_owned() }

@@ -58,7 +58,7 @@ pub(crate) enum Report {
     Spawned {
         pid: u32,
     },
-    /// It is initialised.
+    /// It is initialized.
     Ready {
         outlet: Outlet,
         /// For claims, if it can take part in them.

@@ -19,7 +19,7 @@ use crate::sys::descriptor::Descriptor;
 use crate::wire::frame::{PREAMBLE, put_frame, put_task_frame};
 use crate::wire::message::Kind;
 
-/// Payloads up to this size are copied together with their neighbours: one write for many frames.
+/// Payloads up to this size are copied together with their neighbors: one write for many frames.
 const SMALL: usize = 4 << 10;
 
 /// A worker's standard input and what waits to be written there.

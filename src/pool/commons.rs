@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Credit(TaskId),
     /// The reader of a map has made room.
     Regulate(Arc<Harvest>),
-    /// Bring up a worker, and say when it is initialised. Dropped if that will never be.
+    /// Bring up a worker, and say when it is initialized. Dropped if that will never be.
     WarmUp(oneshot::Sender<()>),
     Resize(usize),
     /// Replace all workers, if so within a time, and say when the old ones are gone.

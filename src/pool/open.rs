@@ -22,7 +22,7 @@ use crate::pool::exits::ExitHook;
 use crate::pool::size::{allowed_workers, cpus, default_workers, inner_threads};
 use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
 use crate::wire::message::HookStage;
-use crate::wire::role::{is_uninitialised_worker, report_missing_init};
+use crate::wire::role::{is_uninitialized_worker, report_missing_init};
 
 /// The most tasks in the hands of one worker. It must leave room on the page of claims.
 const MAX_PIPELINE: usize = 256;
@@ -82,9 +82,9 @@ impl Default for Configuration {
 
 /// The runtime in which a pool, or a fork server, can be built here.
 pub(crate) fn ready_to_build() -> Result<Handle, BuildFailure> {
-    if is_uninitialised_worker(Registry::copy_id()) {
+    if is_uninitialized_worker(Registry::copy_id()) {
         report_missing_init();
-        return Err(BuildFailure::NotInitialised);
+        return Err(BuildFailure::NotInitialized);
     }
     if let Some(name) = Registry::global().ambiguity() {
         return Err(BuildFailure::AmbiguousFunction(name.to_owned()));

@@ -93,7 +93,7 @@ pub(super) enum StartFailure {
         "this process was started by procpool itself, but `procpool::init()` was not called: make it \
          the first statement of `main`; a program of `worker_command` calls `procpool::worker_main()`"
     )]
-    NotInitialised,
+    NotInitialized,
     #[error("the program `{program}` cannot be run: {error}{hint}")]
     Spawn { program: String, error: Arc<io::Error>, hint: String },
     #[error("{0}")]
@@ -113,8 +113,8 @@ impl StartFailure {
             Self::AmbiguousFunction(_) => ProcessErrorKind::AmbiguousFunction,
             Self::NoRuntime => ProcessErrorKind::NoRuntime,
             Self::DaemonChild(_) => ProcessErrorKind::DaemonChild,
-            Self::NotInitialised | Self::Refused(Refusal::NotInitialised) => {
-                ProcessErrorKind::NotInitialised
+            Self::NotInitialized | Self::Refused(Refusal::NotInitialized) => {
+                ProcessErrorKind::NotInitialized
             }
             Self::Timeout { .. } => ProcessErrorKind::StartTimeout,
             Self::Spawn { .. } | Self::Refused(_) | Self::Died { .. } | Self::Protocol(_) => {
@@ -216,10 +216,10 @@ impl ProcessError {
     }
 
     /// This process, or the one that was started, has not called [`init`](crate::init).
-    pub fn is_not_initialised(&self) -> bool {
+    pub fn is_not_initialized(&self) -> bool {
         matches!(
             self.start_failure(),
-            Some(StartFailure::NotInitialised | StartFailure::Refused(Refusal::NotInitialised))
+            Some(StartFailure::NotInitialized | StartFailure::Refused(Refusal::NotInitialized))
         )
     }
 
@@ -349,9 +349,9 @@ mod tests {
             StartFailure::AmbiguousFunction("a::f".to_owned()),
             StartFailure::NoRuntime,
             StartFailure::DaemonChild("parser"),
-            StartFailure::NotInitialised,
+            StartFailure::NotInitialized,
             StartFailure::Spawn { program: "a\nb".to_owned(), error, hint: hint() },
-            StartFailure::Refused(Refusal::NotInitialised),
+            StartFailure::Refused(Refusal::NotInitialized),
             StartFailure::Refused(Refusal::Functions(vec!["a".to_owned(), "b".to_owned()])),
             StartFailure::Died { pid: 7, code: 1, hint: hint() },
             StartFailure::Timeout { pid: 7, limit, hint: hint() },
@@ -398,7 +398,7 @@ mod tests {
                 (error.is_no_runtime(), ProcessErrorKind::NoRuntime),
                 (error.is_runtime_gone(), ProcessErrorKind::RuntimeGone),
                 (error.is_daemon_child(), ProcessErrorKind::DaemonChild),
-                (error.is_not_initialised(), ProcessErrorKind::NotInitialised),
+                (error.is_not_initialized(), ProcessErrorKind::NotInitialized),
                 (error.is_start_timeout(), ProcessErrorKind::StartTimeout),
                 (error.is_not_started(), ProcessErrorKind::NotStarted),
                 (error.is_already_started(), ProcessErrorKind::AlreadyStarted),

@@ -26,7 +26,7 @@ use crate::sys::process::ChildProcess;
 use crate::sys::signal::{SIGINT, SIGTERM, is_ignored};
 use crate::sys::socket::control_socket;
 use crate::wire::message::Outcome;
-use crate::wire::role::{is_uninitialised_worker, report_missing_init};
+use crate::wire::role::{is_uninitialized_worker, report_missing_init};
 
 /// Those that were started and not reaped yet, in the order of their starts.
 static ACTIVE: Mutex<BTreeMap<u64, Arc<Shared>>> = Mutex::new(BTreeMap::new());
@@ -222,9 +222,9 @@ impl Shared {
     }
 
     fn may_start(&self, plan: &Plan) -> Result<(), ProcessError> {
-        if is_uninitialised_worker(Registry::copy_id()) {
+        if is_uninitialized_worker(Registry::copy_id()) {
             report_missing_init();
-            return Err(self.error(StartFailure::NotInitialised));
+            return Err(self.error(StartFailure::NotInitialized));
         }
         if let Some(name) = Registry::global().ambiguity() {
             return Err(self.error(StartFailure::AmbiguousFunction(name.to_owned())));

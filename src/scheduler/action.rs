@@ -68,7 +68,7 @@ pub(crate) enum Action {
     Terminate(WorkerId),
     /// Send a worker SIGKILL.
     Kill(WorkerId, KillReason),
-    /// A worker is up and initialised.
+    /// A worker is up and initialized.
     Warm,
     /// Say which tasks a shutdown waits for.
     Remind,
@@ -103,7 +103,7 @@ pub(crate) enum Force {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KillReason {
-    /// It was not initialised in time.
+    /// It was not initialized in time.
     StartTimeout,
     /// It broke the protocol.
     Misbehaved,

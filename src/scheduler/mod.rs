@@ -283,7 +283,7 @@ impl Scheduler {
 
     // ----- events -----
 
-    /// A worker is initialised. `recallable` says whether tasks can be taken back from it.
+    /// A worker is initialized. `recallable` says whether tasks can be taken back from it.
     pub(crate) fn worker_ready(&mut self, now: Time, id: WorkerId, recallable: bool) {
         let is_starting = |worker: &Worker| matches!(worker.stage, WorkerStage::Starting { .. });
         if !self.workers.get(id).is_some_and(is_starting) {

@@ -1,9 +1,9 @@
-//! A set of numbers many of which are neighbours, such as the ids of tasks that wait.
+//! A set of numbers many of which are neighbors, such as the ids of tasks that wait.
 
 use std::collections::BTreeMap;
 
 /// One bit for each number, in blocks of 64. A block without a number is not kept, so memory is
-/// bounded by what is in the set: half a byte for each of many neighbours, and less than 40 for one
+/// bounded by what is in the set: half a byte for each of many neighbors, and less than 40 for one
 /// that stands alone. The block of the least number is at hand, so that a set that is used from its
 /// front, or is small, seldom needs the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -31,7 +31,7 @@ pub(super) struct Restarts {
     /// The same, weighted.
     weight: u32,
     /// Those of them in which the initializer failed.
-    uninitialised: u32,
+    uninitialized: u32,
     /// Because of failed starts.
     no_start_before: Time,
     /// The last start failed for want of something that the end of a worker may give back.
@@ -70,10 +70,10 @@ impl Restarts {
     pub(super) fn start_failed(&mut self, now: Time, failure: StartFailureKind, took: Duration) {
         self.failed = self.failed.saturating_add(1);
         self.weight = self.weight.saturating_add(weight(failure, took));
-        self.uninitialised += u32::from(failure == StartFailureKind::Initializer);
+        self.uninitialized += u32::from(failure == StartFailureKind::Initializer);
         self.is_short = failure == StartFailureKind::Accident;
         let pause = match failure {
-            StartFailureKind::Initializer => pause(self.uninitialised),
+            StartFailureKind::Initializer => pause(self.uninitialized),
             _ => delay(self.failed),
         };
         self.no_start_before = now + pause;
@@ -84,7 +84,7 @@ impl Restarts {
     pub(super) fn is_hopeless(&self, failure: StartFailureKind, initializer_retries: u32) -> bool {
         match failure {
             StartFailureKind::Initializer => {
-                !self.has_been_ready || self.uninitialised > initializer_retries
+                !self.has_been_ready || self.uninitialized > initializer_retries
             }
             _ => self.weight >= HOPELESS,
         }

@@ -38,7 +38,7 @@ pub(super) const LONG_PATIENCE: Duration = Duration::from_millis(4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerStage {
-    /// Spawned, not yet initialised; its time is up at `deadline`.
+    /// Spawned, not yet initialized; its time is up at `deadline`.
     Starting { deadline: Time },
     /// Runs what it is sent.
     Ready,

@@ -140,7 +140,7 @@ impl Playable for History {
     fn from_seed(seed: u64) -> Self {
         let mut random = Random::seeded(seed);
         let config = config(&mut random);
-        let flavour = Flavour {
+        let flavor = Flavor {
             workers: config.max_workers,
             refusing: random.one_in(3),
             has_pages: (!random.one_in(5)).then(|| !random.one_in(5)),
@@ -155,12 +155,12 @@ impl Playable for History {
         let burst = random.below(12);
         for n in 0..burst + length {
             let event = match n {
-                _ if n < burst && flavour.mapping && random.one_in(3) => {
+                _ if n < burst && flavor.mapping && random.one_in(3) => {
                     Event::Map(shape(&mut random))
                 }
-                _ if n < burst => Event::Submit(flavour.submission(&mut random)),
-                _ if n < burst + 2 => flavour.birth(&mut random),
-                _ => flavour.event(&mut random),
+                _ if n < burst => Event::Submit(flavor.submission(&mut random)),
+                _ if n < burst + 2 => flavor.birth(&mut random),
+                _ => flavor.event(&mut random),
             };
             let turns = random.pick(&[0, 1, 1, 2, 2, 3, 4, 6]);
             steps.push(Step { event, turns });
@@ -202,7 +202,7 @@ impl History {
 
 /// What kind of a history it is.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
-struct Flavour {
+struct Flavor {
     workers: usize,
     /// Workers may not be able to open their pages.
     refusing: bool,
@@ -216,7 +216,7 @@ struct Flavour {
     final_events: bool,
 }
 
-impl Flavour {
+impl Flavor {
     fn event(&self, random: &mut Random) -> Event {
         match random.below(200) {
             0..38 => Event::Submit(self.submission(random)),

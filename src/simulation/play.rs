@@ -351,7 +351,7 @@ impl<'a> Play<'a> {
                     worker.greet(worker.manners.no_page, Vec::new());
                     return Ok(has_read || worker.stage != Stage::Started);
                 }
-                Stage::Initialising => worker.ready(record),
+                Stage::Initializing => worker.ready(record),
                 Stage::Serving if worker.is_idle() || worker.waits_for_reader() => {
                     return Ok(has_read);
                 }

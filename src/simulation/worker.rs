@@ -32,7 +32,7 @@ use super::runs::{self, Answer, ChunkRun, TaskRun};
 pub(super) enum Stage {
     Started,
     /// It has said hello.
-    Initialising,
+    Initializing,
     Serving,
 }
 
@@ -212,7 +212,7 @@ impl Worker {
         if self.stage != Stage::Started {
             return;
         }
-        self.stage = Stage::Initialising;
+        self.stage = Stage::Initializing;
         let is_offered = hello.claims.is_some() && self.process.page.is_some();
         self.has_claims = no_page.is_none() && is_offered;
         let no_page = no_page.or((!is_offered).then_some(0));
@@ -228,9 +228,9 @@ impl Worker {
         });
     }
 
-    /// It is initialised; what it has said before is written.
+    /// It is initialized; what it has said before is written.
     pub(super) fn ready(&mut self, record: &mut Record) {
-        if self.stage != Stage::Initialising || self.is_leaving {
+        if self.stage != Stage::Initializing || self.is_leaving {
             return;
         }
         if !self.has_put_ready {
@@ -259,7 +259,7 @@ impl Worker {
                 self.read(1 << 16);
                 self.greet(self.manners.no_page, Vec::new());
             }
-            Stage::Initialising => self.ready(record),
+            Stage::Initializing => self.ready(record),
             Stage::Serving => {}
         }
     }

@@ -229,7 +229,7 @@ impl Segment {
         // SAFETY: the range was found to be inside of the mapping, which is readable as long as
         // `self` is there, and `room` has as many bytes of memory of this process's own. No
         // reference to the source is made, so it may change meanwhile: every byte is one that was
-        // there at some moment. After that so many bytes of the buffer's capacity are initialised.
+        // there at some moment. After that so many bytes of the buffer's capacity are initialized.
         #[expect(unsafe_code, reason = "copies from mapped memory")]
         unsafe {
             let source = self.bytes().add(range.start);

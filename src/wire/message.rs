@@ -65,7 +65,7 @@ byte_enum! {
         Credit = 9,
         /// Worker → supervisor: [`WorkerHello`](super::hello::WorkerHello).
         WorkerHello = 16,
-        /// Worker → supervisor: initialised. [`Ready`].
+        /// Worker → supervisor: initialized. [`Ready`].
         Ready = 17,
         /// Worker → supervisor: [`InitFailure`].
         InitFailed = 18,
@@ -85,7 +85,7 @@ byte_enum! {
         /// not taken back, and waits to be told to leave. This is said once.
         AskedToEnd = 31,
         /// Worker → supervisor: user code was reached because `init` was not called.
-        NotInitialised = 21,
+        NotInitialized = 21,
         /// Worker → supervisor: [`ProgressHeader`], with the message as payload.
         Progress = 22,
         /// Worker → supervisor: [`EmitHeader`](super::emit::EmitHeader), with the value as payload.
@@ -192,7 +192,7 @@ pub(crate) struct SegmentOffer {
     pub(crate) instead_of: Option<u64>,
 }
 
-/// The worker is initialised.
+/// The worker is initialized.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ready {
     /// Whether it can open what its parent shares, even now.
@@ -297,7 +297,7 @@ impl fmt::Display for PanicReport {
     }
 }
 
-/// Why a worker could not be initialised.
+/// Why a worker could not be initialized.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum InitFailure {
     Panicked(PanicReport),

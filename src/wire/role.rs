@@ -117,16 +117,16 @@ impl Flag {
 const ANY: &str = ":any";
 
 /// A program that is a worker has said so, to this copy of the crate.
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// This process goes on as what it was started as.
-pub(crate) fn initialise() {
-    INITIALISED.store(true, Ordering::Release);
+pub(crate) fn initialize() {
+    INITIALIZED.store(true, Ordering::Release);
 }
 
 /// The flag of this process, if it has a role that this copy of the crate has not taken.
 fn untaken() -> Option<Flag> {
-    if INITIALISED.load(Ordering::Acquire) { None } else { Flag::of_this_process() }
+    if INITIALIZED.load(Ordering::Acquire) { None } else { Flag::of_this_process() }
 }
 
 /// Whether this copy of the crate is to play the role of this process. One of another copy is left
@@ -137,14 +137,14 @@ pub(crate) fn is_to_begin(copy: &CopyId) -> bool {
 
 /// Whether this process was meant to be a worker but has gone on to user code. Nobody has taken it
 /// who should have: this copy of the crate if it is that one's, else any.
-pub(crate) fn is_uninitialised_worker(copy: &CopyId) -> bool {
+pub(crate) fn is_uninitialized_worker(copy: &CopyId) -> bool {
     untaken().is_some_and(|flag| flag.is_for(copy) || flag.role.is_open())
 }
 
 /// Tells the parent, which waits for a hello, what was forgotten.
 pub(crate) fn report_missing_init() {
     let mut message = PREAMBLE.to_vec();
-    if put_frame(&mut message, Kind::NotInitialised, &(), 0).is_err() {
+    if put_frame(&mut message, Kind::NotInitialized, &(), 0).is_err() {
         return;
     }
     // If the parent cannot be told, it still sees this process end without a hello.

@@ -26,7 +26,7 @@ fn page(limit: Option<u64>) -> Page {
     Page { limit, version: 1, total: 70_000 }
 }
 
-/// Fails to be serialised.
+/// Fails to be serialized.
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "is only shown")]
 struct Socket {

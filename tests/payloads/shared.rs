@@ -464,7 +464,7 @@ fn exceed_file_size() -> String {
 }
 
 #[tokio::test]
-async fn it_is_not_serialised_to_a_file_not_even_in_a_task() {
+async fn it_is_not_serialized_to_a_file_not_even_in_a_task() {
     let text = serde_json::to_string(&numbers()).unwrap_err().to_string();
     assert!(text.contains("only as an argument or a result"), "{text}");
     assert_eq!(in_time(pool_of(1).run(to_json, numbers())).await.unwrap(), text);

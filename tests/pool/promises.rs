@@ -179,7 +179,7 @@ fn bad_start() -> Result<u32, String> {
 procpool::register!(bad_start);
 
 #[tokio::test]
-async fn promise_3_a_pool_whose_workers_cannot_be_initialised_is_broken() {
+async fn promise_3_a_pool_whose_workers_cannot_be_initialized_is_broken() {
     let pool = ProcessPoolExecutor::builder().initializer(bad_start, ()).build().unwrap();
     let error = in_time(pool.run(pid, ())).await.unwrap_err();
     assert!(error.is_broken() && error.to_string().contains("no such model"), "{error}");

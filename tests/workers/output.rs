@@ -241,7 +241,7 @@ fn close_descriptors(end: i32) -> u32 {
 
 /// Blocks every signal, and ignores what can be ignored.
 fn block_signals() {
-    // SAFETY: the set is initialised by `sigfillset` before it is read; SIG_IGN is a valid
+    // SAFETY: the set is initialized by `sigfillset` before it is read; SIG_IGN is a valid
     // disposition for each of these signals.
     #[expect(unsafe_code, reason = "a task may do so")]
     unsafe {

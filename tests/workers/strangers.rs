@@ -173,7 +173,7 @@ async fn a_task_that_ends_itself_dies_and_one_that_handles_the_signal_gets_it() 
     }
 }
 
-fn initialise(port: u16) {
+fn initialize(port: u16) {
     hold(port);
 }
 
@@ -182,7 +182,7 @@ async fn who_is_asked_in_its_initializer_leaves_when_it_is_ready() {
     for method in METHODS {
         let gate = Gate::new().await;
         let builder = ProcessPoolExecutor::builder().start_method(method).max_workers(1);
-        let pool = builder.initializer(initialise, gate.port()).build().unwrap();
+        let pool = builder.initializer(initialize, gate.port()).build().unwrap();
         let mut events = pool.events();
         let task = pool.submit(pid, ()).await.unwrap();
         let first = gate.arrival().await;
@@ -236,4 +236,4 @@ async fn a_worker_is_in_a_group_of_its_own_and_gets_no_ctrl_c() {
     in_time(pool.shutdown()).await;
 }
 
-procpool::register!(end_itself, wait_for_signal, initialise, note_slowly);
+procpool::register!(end_itself, wait_for_signal, initialize, note_slowly);

@@ -12,7 +12,7 @@ pub(in crate::codec) const NAMED: &str = "procpool::Named";
 /// A value that is sent in the named form, with the names of its fields and variants.
 ///
 /// procpool finds out by itself which types need names, so this is for those few where it does not;
-/// see [the guide](crate::guide::values). To anything else that serialises it, it is the value
+/// see [the guide](crate::guide::values). To anything else that serializes it, it is the value
 /// itself.
 ///
 /// ```

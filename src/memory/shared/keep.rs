@@ -1,4 +1,4 @@
-//! Keeps open what was serialised, for those who will open it.
+//! Keeps open what was serialized, for those who will open it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -125,7 +125,7 @@ pub(super) fn encoding() -> Result<Encoding, &'static str> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     match ENCODING.get() {
         NONE => Err(
-            "shared memory is passed by reference, so it can be serialised only as an argument or a result of \
+            "shared memory is passed by reference, so it can be serialized only as an argument or a result of \
              a task or a process",
         ),
         UNNUMBERED => {

@@ -1,11 +1,11 @@
 //! Memory that tasks share: made once, passed by reference, read where it is.
 //!
 //! ```text
-//!             freeze                                      serialise (moves it)
-//! Exclusive ──────────▶ Frozen ── serialise: a name      Exclusive ────────────▶ Offered ── a name
+//!             freeze                                      serialize (moves it)
+//! Exclusive ──────────▶ Frozen ── serialize: a name      Exclusive ────────────▶ Offered ── a name
 //!     ▲                   │                                  ▲                      │
 //!     └───────────────────┘                                  └──────────────────────┘
-//!      try_into_mut, if nobody else has it                     deserialise, once
+//!      try_into_mut, if nobody else has it                     deserialize, once
 //! ```
 //!
 //! Who may look at the bytes is decided by locks that the system keeps (`memory.rs`), so it holds

@@ -78,7 +78,7 @@ pub type SharedBytes = SharedSlice<u8>;
 /// of their bytes are [valid](Plain). What comes from an untrusted process should be copied before
 /// it is looked at.
 ///
-/// It can be serialised only as an argument or a result, not to a file. To do that, serialise the
+/// It can be serialized only as an argument or a result, not to a file. To do that, serialize the
 /// slice.
 pub struct SharedSlice<T: Plain> {
     memory: Arc<Frozen>,

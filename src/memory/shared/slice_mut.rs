@@ -21,7 +21,7 @@ pub type SharedBytesMut = SharedSliceMut<u8>;
 /// Numbers in memory that one process has at a time: a task can change them where they are, and
 /// hand them back.
 ///
-/// As an argument or a result it is *moved*: from the moment in which it is serialised only the
+/// As an argument or a result it is *moved*: from the moment in which it is serialized only the
 /// other side has it. [`freeze`](Self::freeze) makes a [`SharedSlice`] of it, which everybody can
 /// read, and [`SharedSlice::try_into_mut`] is the way back; neither copies anything.
 ///
@@ -51,7 +51,7 @@ pub type SharedBytesMut = SharedSliceMut<u8>;
 /// ```
 ///
 /// There is no `Deref`, and a look at the values takes `&mut self`, so that nobody can have a
-/// reference to them while another handle on the same value serialises it.
+/// reference to them while another handle on the same value serializes it.
 ///
 /// # When a task does not return it
 ///
@@ -67,7 +67,7 @@ pub type SharedBytesMut = SharedSliceMut<u8>;
 /// For the rest the same holds as for [`SharedSlice`]: how long it lives, its limits, and what
 /// processes can do that are not to be trusted.
 pub struct SharedSliceMut<T: Plain> {
-    /// Only to take it out when it is serialised.
+    /// Only to take it out when it is serialized.
     owner: Mutex<Owner>,
     extent: Extent,
     values: PhantomData<fn() -> T>,
@@ -75,7 +75,7 @@ pub struct SharedSliceMut<T: Plain> {
 
 enum Owner {
     Here(Exclusive),
-    /// It was serialised. A value that could not be encoded may be encoded once more, to see why.
+    /// It was serialized. A value that could not be encoded may be encoded once more, to see why.
     Gone(Encoding, Name),
 }
 
@@ -124,7 +124,7 @@ impl<T: Plain> SharedSliceMut<T> {
     ///
     /// # Panics
     ///
-    /// If it was serialised: then it belongs to somebody else. That can happen only to one that was
+    /// If it was serialized: then it belongs to somebody else. That can happen only to one that was
     /// behind an `Arc` or the like. And if this process was forked of the one that has it.
     #[track_caller]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
@@ -155,7 +155,7 @@ impl Owner {
     fn memory(&mut self) -> &mut Exclusive {
         match self {
             Self::Here(memory) => memory,
-            Self::Gone(..) => panic!("the shared memory was passed on when it was serialised"),
+            Self::Gone(..) => panic!("the shared memory was passed on when it was serialized"),
         }
     }
 
@@ -244,7 +244,7 @@ impl<T: Plain> fmt::Debug for SharedSliceMut<T> {
 }
 
 impl<T: Plain> Serialize for SharedSliceMut<T> {
-    /// Passes the memory on to whoever deserialises it.
+    /// Passes the memory on to whoever deserializes it.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serialize_reference(serializer, || {
             let mut owner = self.owner.lock();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_moved_when_it_is_serialised() {
+    fn it_is_moved_when_it_is_serialized() {
         let mut sent = SharedSliceMut::copy_from_slice(&[1_u16, 2, 3]).unwrap();
         let (bytes, kept) = send(&sent).unwrap();
         let use_it = || sent.as_mut_slice()[0] = 9;
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn it_cannot_be_serialised_to_a_file_and_stays_what_it_is() {
+    fn it_cannot_be_serialized_to_a_file_and_stays_what_it_is() {
         let mut values = SharedSliceMut::copy_from_slice(&[1_u8]).unwrap();
         let error = serde_json::to_string(&values).unwrap_err().to_string();
         assert!(error.contains("only as an argument or a result"), "{error}");

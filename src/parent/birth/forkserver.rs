@@ -437,8 +437,8 @@ impl<'a> StartedServer<'a> {
 
     fn too_late(&self) -> ServerStage {
         if let ServerStage::Starting(handshake, _) = &self.stage {
-            let initialising = !handshake.is_silent();
-            return ServerStage::Failed(self.launch.timed_out(self.place(), initialising));
+            let initializing = !handshake.is_silent();
+            return ServerStage::Failed(self.launch.timed_out(self.place(), initializing));
         }
         let remark = format!("it did not answer within {:?}", self.patience());
         ServerStage::Condemned { serving: true, remark }

@@ -54,7 +54,7 @@ fn first_words() {
         .with("no-sandbox", greeting(&[], &frame(Kind::InitFailed, &unprotected, &[])))
         .with("hook-failed", greeting(&[], &frame(Kind::HookFailed, &hook_failure(), &[])))
         .with("preload-failed", greeting(&[], &frame(Kind::PreloadFailed, &unforkable, &[])))
-        .with("no-init", [&[1], &PREAMBLE[..], &frame(Kind::NotInitialised, &(), &[])].concat());
+        .with("no-init", [&[1], &PREAMBLE[..], &frame(Kind::NotInitialized, &(), &[])].concat());
     seeds.fuzz((MOST, 16), |input| {
         let (size, stream) = split(input);
         let mut handshake = Handshake::default();

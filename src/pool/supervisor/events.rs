@@ -244,7 +244,7 @@ impl Supervisor {
             Ended::NotStarted(error) => {
                 let failure = match &error {
                     error if error.is_fatal() => StartFailureKind::Fatal,
-                    error if error.is_initialisation() => StartFailureKind::Initializer,
+                    error if error.is_initialization() => StartFailureKind::Initializer,
                     error if error.is_killing() => StartFailureKind::Killed,
                     error if error.is_accident() => StartFailureKind::Accident,
                     _ => StartFailureKind::Crashed,

@@ -101,10 +101,10 @@ impl Drop for Entry {
     }
 }
 
-/// How many neighbours share a page of the ledger.
+/// How many neighbors share a page of the ledger.
 const PAGE: usize = 64;
 
-/// All tasks that are not over. Ids are counted up, so they are kept in pages of neighbours: that
+/// All tasks that are not over. Ids are counted up, so they are kept in pages of neighbors: that
 /// takes little more than two pointers for each, and nothing moves when there are many.
 #[derive(Default)]
 pub(crate) struct Ledger {

@@ -41,7 +41,7 @@ pub enum PoolEvent {
         /// Its process id.
         pid: u32,
     },
-    /// A worker is initialised and takes tasks.
+    /// A worker is initialized and takes tasks.
     #[non_exhaustive]
     WorkerReady {
         /// The worker.
@@ -86,7 +86,7 @@ pub enum PoolEvent {
         #[serde(serialize_with = "serial::death")]
         death: WorkerDeath,
     },
-    /// A worker has ended before it was initialised, or could not be started at all.
+    /// A worker has ended before it was initialized, or could not be started at all.
     #[non_exhaustive]
     WorkerNotStarted {
         /// The worker.

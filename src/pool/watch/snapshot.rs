@@ -297,6 +297,6 @@ pub struct PoolStats {
     /// memory. The [events](crate::PoolEvent::WorkerNotStarted) have the reasons.
     pub start_failures: u64,
     /// The share of their time that workers spent running tasks so far, from 0 to 1. Their time
-    /// begins when they are initialised, and ends when they are told to leave or die.
+    /// begins when they are initialized, and ends when they are told to leave or die.
     pub utilization: f64,
 }

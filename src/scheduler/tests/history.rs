@@ -60,7 +60,7 @@ pub(super) enum Deed {
     Die,
     /// Says goodbye, asked or not.
     LeaveReason,
-    Misbehave(Misbehaviour),
+    Misbehave(Misbehavior),
     /// Takes too much memory.
     Bloat,
     /// Somebody else has asked it to.
@@ -70,7 +70,7 @@ pub(super) enum Deed {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Misbehaviour {
+pub(super) enum Misbehavior {
     Garbage,
     UnknownResult,
     SecondResult,
@@ -92,7 +92,7 @@ impl Playable for History {
 
     fn from_seed(seed: u64) -> Self {
         let mut random = Random::seeded(seed);
-        let flavour = Flavour {
+        let flavor = Flavor {
             recallable: random.one_in(4).then(|| random.one_in(2)),
             hostile: random.one_in(3),
             deadly: !random.one_in(3),
@@ -102,7 +102,7 @@ impl Playable for History {
         let is_brief = random.one_in(2);
         let config = config(&mut random);
         let length = 10 + random.below(60);
-        let events = (0..length).map(|_| flavour.event(&mut random)).collect();
+        let events = (0..length).map(|_| flavor.event(&mut random)).collect();
         Self { config, keeps_front: random.one_in(2), is_brief, events }
     }
 
@@ -126,7 +126,7 @@ impl History {
 
 /// What kind of a history it is.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
-struct Flavour {
+struct Flavor {
     /// The same for all workers, if given.
     recallable: Option<bool>,
     hostile: bool,
@@ -136,7 +136,7 @@ struct Flavour {
     picky: bool,
 }
 
-impl Flavour {
+impl Flavor {
     fn event(&self, random: &mut Random) -> Event {
         match random.below(100) {
             0..25 => self.submission(random),
@@ -205,10 +205,10 @@ impl Flavour {
 
     fn hostility(random: &mut Random) -> Deed {
         Deed::Misbehave(random.pick(&[
-            Misbehaviour::Garbage,
-            Misbehaviour::UnknownResult,
-            Misbehaviour::SecondResult,
-            Misbehaviour::ResultOutOfOrder,
+            Misbehavior::Garbage,
+            Misbehavior::UnknownResult,
+            Misbehavior::SecondResult,
+            Misbehavior::ResultOutOfOrder,
         ]))
     }
 

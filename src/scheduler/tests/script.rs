@@ -316,7 +316,7 @@ impl Pool {
         self.ends(worker, End::StartFailed(StartFailureKind::Crashed));
     }
 
-    pub(super) fn is_not_initialised(&mut self, worker: u64) {
+    pub(super) fn is_not_initialized(&mut self, worker: u64) {
         self.ends(worker, End::StartFailed(StartFailureKind::Initializer));
     }
 

@@ -1,4 +1,4 @@
-//! One behaviour each.
+//! One behavior each.
 
 mod deaths;
 mod dispatch;

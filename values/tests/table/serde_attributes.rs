@@ -455,7 +455,7 @@ mod hexadecimal {
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Colour {
+struct Color {
     #[serde(with = "hexadecimal")]
     rgb: u32,
     alpha: u8,
@@ -505,7 +505,7 @@ fn of_conversions() -> Vec<Case> {
         case!("serde", Payload, "a struct", payload()),
         case!("serde", Transparent, "`transparent`", Transparent { inner: (0..100).collect() }),
         case!("serde", Celsius, "`into` and `try_from`", Celsius(-5)),
-        case!("serde", Colour, "`with`", Colour { rgb: 0x00AB_CDEF, alpha: 5 }),
+        case!("serde", Color, "`with`", Color { rgb: 0x00AB_CDEF, alpha: 5 }),
         case!("serde", Article, "`deserialize_with` that takes a number or a text", {
             Article { title: Cow::Borrowed("a"), pages: 500, price: 6 }
         }),

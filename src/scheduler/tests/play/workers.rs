@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::check;
-use super::super::history::Misbehaviour;
+use super::super::history::Misbehavior;
 use super::super::model::{Place, Stage};
 use super::super::world::Process;
 use super::Play;
@@ -135,17 +135,17 @@ impl Play {
         self.expect_kill(worker)
     }
 
-    pub(super) fn misbehave(&mut self, worker: WorkerId, how: Misbehaviour) -> Check {
+    pub(super) fn misbehave(&mut self, worker: WorkerId, how: Misbehavior) -> Check {
         let forged = match how {
-            Misbehaviour::Garbage => {
+            Misbehavior::Garbage => {
                 self.model.misbehaved(worker);
                 self.scheduler.misbehaved(self.now, worker);
                 self.settle()?;
                 return self.expect_kill(worker);
             }
-            Misbehaviour::UnknownResult => Some(TaskId(99_999)),
-            Misbehaviour::SecondResult => self.process(worker).last_result,
-            Misbehaviour::ResultOutOfOrder => self.scheduler.pipeline(worker).nth(1),
+            Misbehavior::UnknownResult => Some(TaskId(99_999)),
+            Misbehavior::SecondResult => self.process(worker).last_result,
+            Misbehavior::ResultOutOfOrder => self.scheduler.pipeline(worker).nth(1),
         };
         forged.map_or(Ok(()), |task| self.forge(worker, task))
     }

@@ -121,7 +121,7 @@ fn an_initializer_that_fails_at_the_first_start_breaks_the_pool() {
     let mut pool = Pool::of(1);
     pool.submit(1);
     pool.skip();
-    pool.is_not_initialised(1);
+    pool.is_not_initialized(1);
     pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
 }
 
@@ -132,13 +132,13 @@ fn an_initializer_that_fails_later_is_tried_again_at_growing_intervals() {
     pool.submit(1);
     pool.expect([start(2)]);
     for (worker, pause) in [(2, 100_000), (3, 200_000)] {
-        pool.is_not_initialised(worker);
+        pool.is_not_initialized(worker);
         pool.after(micros(pause - 1));
         pool.expect_nothing();
         pool.after(micros(1));
         pool.expect([start(worker + 1)]);
     }
-    pool.is_not_initialised(4);
+    pool.is_not_initialized(4);
     pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
 }
 
@@ -151,7 +151,7 @@ fn an_initializer_that_fails_breaks_no_pool_in_which_others_live() {
     pool.submit(3);
     pool.skip();
     for worker in 3..=40 {
-        pool.is_not_initialised(worker);
+        pool.is_not_initialized(worker);
         pool.after(secs(5));
         pool.expect([start(worker + 1)]);
     }
@@ -166,7 +166,7 @@ fn a_ready_worker_gives_the_initializer_all_its_tries_again() {
     for worker in 2..=10 {
         pool.submit(worker);
         pool.after(secs(1));
-        pool.is_not_initialised(2 * worker - 2);
+        pool.is_not_initialized(2 * worker - 2);
         pool.after(secs(1));
         pool.ready(2 * worker - 1);
         pool.dies(2 * worker - 1);
@@ -179,7 +179,7 @@ fn a_ready_worker_gives_the_initializer_all_its_tries_again() {
 
 #[test]
 fn a_death_at_the_start_breaks_a_pool_in_break_mode() {
-    for dies in [Pool::fails_to_start, Pool::is_killed_at_start, Pool::is_not_initialised] {
+    for dies in [Pool::fails_to_start, Pool::is_killed_at_start, Pool::is_not_initialized] {
         let mut pool = Pool::that_breaks(2);
         pool.submit(1);
         pool.submit(2);

@@ -85,7 +85,7 @@ fn so_many_are_replaced_at_a_time_as_the_surge_allows() {
 fn a_worker_whose_successor_does_not_come_up_goes_on() {
     let mut pool = rolling(1);
     pool.recycle();
-    pool.is_not_initialised(2);
+    pool.is_not_initialized(2);
     pool.submit(1);
     pool.expect_besides_warmth([start(2), send(1, 1), begin(1)]);
     pool.after(secs(1));
