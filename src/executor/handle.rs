@@ -145,7 +145,8 @@ impl<R> TaskHandle<R> {
     /// Ask for the stream before the handle is awaited. Who awaits a handle without one does not
     /// want what the task emits, so it is discarded, and the task never waits. The same is true of
     /// a handle that was dropped. While neither has happened, what the task emits is kept for you,
-    /// until there is no more room.
+    /// until there is no more room: then the task waits for you to decide, and keeps its worker.
+    /// `drop(handle.emitted::<()>())` says at once that you do not want it.
     ///
     /// ```
     /// # fn primes(limit: u64) -> u64 { limit }

@@ -73,7 +73,7 @@ pub(crate) struct Client {
 }
 
 /// A task that was drawn.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Order {
     number: u32,
     deed: Deed,
@@ -214,14 +214,35 @@ impl Client {
             }
             3 => {
                 let mut progress = handle.progress();
+                drop(handle.emitted::<u64>()); // else it may wait for who takes that
                 let hung = self.hung.clone();
                 while hung.or_note(progress.next()).await.flatten().is_some() {}
                 self.end_of(order, handle).await
             }
             4 => End::Unknown,
+            5 => self.read(order, handle).await,
             _ => self.end_of(order, handle).await,
         };
         self.record(order, end, calls);
+    }
+
+    /// Reads all that the task emits, or some of it.
+    async fn read(&mut self, order: Order, handle: TaskHandle<Echo>) -> End {
+        let most = if self.chance(3) { self.random.below(30) } else { u64::MAX };
+        let (mut stream, mut attempt, mut next) = (handle.emitted::<u64>(), 0, 0);
+        for _ in 0..most {
+            let Some(value) = self.hung.or_note(stream.next()).await.flatten() else { break };
+            if stream.attempt() != attempt {
+                attempt = stream.attempt();
+                next = 0;
+            }
+            assert_eq!(value.unwrap(), next, "{order:?} at attempt {attempt}");
+            next += 1;
+            let Deed::Emit(count) = order.deed else { panic!("{order:?} emits nothing") };
+            assert!(next <= count, "{order:?} at attempt {attempt} emits more");
+        }
+        drop(stream);
+        self.end_of(order, handle).await
     }
 
     async fn cancel(&self, order: Order, handle: TaskHandle<Echo>) -> End {
@@ -246,6 +267,8 @@ impl Client {
         for _ in 0..count {
             if let Some(Submitted { order, calls, handle }) = self.submit().await {
                 orders.insert(handle.id(), (order, calls));
+                // Else it may wait for who takes that, and the next one for its place in the queue.
+                drop(handle.emitted::<u64>());
                 handles.push(handle);
             }
         }

@@ -24,6 +24,8 @@ pub(crate) enum Deed {
     Spin(u64),
     /// Reports its progress, and ends early if it is asked to.
     Look(u64),
+    /// Emits so many numbers, and waits for who takes them.
+    Emit(u64),
     Print,
     /// Prints more than a pipe holds, by all ways there are.
     PrintMuch,
@@ -55,9 +57,9 @@ pub(crate) enum Deed {
 }
 
 use Deed::{
-    Abort, Close, CloseAll, CloseStandard, Exhaust, Exit, ExitAtOnce, Hang, IgnoreTermAndHang,
-    Kill, Leak, LeaveChild, LeaveFork, Lie, Look, OverflowStack, Panic, Print, PrintMuch, Return,
-    Segfault, Sleep, Spin, Stop, TooLarge,
+    Abort, Close, CloseAll, CloseStandard, Emit, Exhaust, Exit, ExitAtOnce, Hang,
+    IgnoreTermAndHang, Kill, Leak, LeaveChild, LeaveFork, Lie, Look, OverflowStack, Panic, Print,
+    PrintMuch, Return, Segfault, Sleep, Spin, Stop, TooLarge,
 };
 
 impl Deed {
@@ -65,7 +67,8 @@ impl Deed {
     pub(crate) fn draw(random: &mut Random) -> Self {
         match random.below(100) {
             0..=44 => Return,
-            45..=50 => Sleep(random.below(20)),
+            45..=47 => Emit(random.below(60)),
+            48..=50 => Sleep(random.below(20)),
             51..=54 => Spin(random.below(4000)),
             55..=58 => Look(random.below(20)),
             59..=64 => *random.choose(&[Print, Print, PrintMuch]),
@@ -116,6 +119,7 @@ impl Deed {
             Sleep(millis) => std::thread::sleep(Duration::from_millis(millis)),
             Spin(micros) => spin(Duration::from_micros(micros)),
             Look(millis) => look(Duration::from_millis(millis)),
+            Emit(count) => emit(count),
             Print => println!("task {number} prints"),
             PrintMuch => print_much(),
             Panic => panic!("task {number} panics"),
@@ -172,6 +176,16 @@ fn look(time: Duration) {
         count += 1;
         current.progress(count, 0, "");
         std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Counts on from nothing at each attempt.
+fn emit(count: u64) {
+    for n in 0..count {
+        // An error says that it is to end.
+        if procpool::current().emit(n).is_err() {
+            return;
+        }
     }
 }
 
