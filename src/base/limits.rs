@@ -12,14 +12,14 @@ use crate::sys::signal::{SIGABRT, SIGXCPU, SIGXFSZ};
 /// and [`ProcessBuilder::limits`](crate::ProcessBuilder::limits); the counterpart of the limits in
 /// Python's module `resource`.
 ///
-/// They are the system's own (`setrlimit`), and are set in the new process before it runs its
-/// initializer or its function, however it was started; a fork server and what it preloads have
-/// none. A stricter limit that was inherited stays. What a task starts inherits them, and each
-/// process counts by itself. Nothing that runs there can lift them again, unless it is root's. (The
-/// [CPU time](Self::cpu_time) of tasks is different: see there.)
+/// They are limits of the system (`setrlimit`). The new process sets them before it runs its
+/// initializer or its function. Processes that a task starts inherit them, and each process counts
+/// by itself. Nothing that runs there can lift them again, unless it runs as root. A stricter limit
+/// that was inherited stays. A fork server and what it preloads have no limits. (The [CPU
+/// time](Self::cpu_time) of tasks is different.)
 ///
-/// A task that runs into a limit by which the system kills fails by the death of its worker, which
-/// says so: see [`WorkerDeath::is_cpu_time_limit`](crate::WorkerDeath::is_cpu_time_limit),
+/// If the system kills at a limit, the task fails by the death of its worker. The death says so:
+/// see [`WorkerDeath::is_cpu_time_limit`](crate::WorkerDeath::is_cpu_time_limit),
 /// [`is_memory_limit`](crate::WorkerDeath::is_memory_limit) and
 /// [`is_file_size_limit`](crate::WorkerDeath::is_file_size_limit).
 ///
@@ -72,64 +72,62 @@ impl ResourceLimits {
         Self::default()
     }
 
-    /// The most bytes of private writable memory (`RLIMIT_DATA`): allocations beyond it fail, by
-    /// which Rust code is aborted.
-    /// [`Builder::hard_memory_limit`](crate::Builder::hard_memory_limit) is the same, and says
-    /// more.
+    /// The most bytes of private writable memory (`RLIMIT_DATA`). Allocations beyond it fail, which
+    /// aborts Rust code. [`Builder::hard_memory_limit`](crate::Builder::hard_memory_limit) is the
+    /// same limit, and says more.
     pub fn memory(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.memory = bytes.into();
         self
     }
 
-    /// The most bytes of addresses (`RLIMIT_AS`), in which programs, libraries, mapped files and
-    /// memory that was only reserved count as well: a stricter and a coarser limit than
-    /// [`memory`](Self::memory), which is most likely what you want. Large arguments and results go
-    /// through pipes then, not through [shared memory](crate::Builder::shared_memory).
+    /// The most bytes of addresses (`RLIMIT_AS`). Programs, libraries, mapped files and memory that
+    /// was only reserved count as well. Most likely you want [`memory`](Self::memory) instead,
+    /// which is less coarse. With this limit, large arguments and results go through pipes, not
+    /// through [shared memory](crate::Builder::shared_memory).
     pub fn address_space(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.address_space = bytes.into();
         self
     }
 
-    /// The most CPU time that a task may take, on all threads of its worker together. SIGXCPU ends
-    /// who takes more.
+    /// The most CPU time that a task may take, on all threads of its worker together. A task that
+    /// takes more is ended by SIGXCPU. Only on Linux.
     ///
     /// Unlike a [timeout](crate::TaskBuilder::timeout) it does not count while the task waits, or
     /// while the machine is busy with others. Each task has all of it, and so has each input of a
     /// [`map`](crate::ProcessPoolExecutor::map), and the exit hook. The preload and the initializer
-    /// do not count; they have the [start timeout](crate::Builder::start_timeout). Other processes
-    /// that a task starts do not count, either. It is exact to a tick of the system's clock, some
-    /// milliseconds. A task that handles that signal goes on, so this is a means against mistakes,
-    /// and a timeout is one against malice. It costs a call of the system for each task, about 0.4
-    /// microseconds. Only on Linux.
+    /// do not count, nor do processes that a task starts. It is exact to a tick of the system's
+    /// clock, some milliseconds. It costs a call of the system for each task, about 0.4
+    /// microseconds.
     ///
-    /// Of a [`Process`](crate::Process) it is the most in its whole life, as the system counts it
-    /// (`RLIMIT_CPU`): in seconds, rounded up, and by who runs at the ticks of its clock, which on
-    /// a busy machine may be far from exact. What the process starts inherits it. A process that
-    /// goes on all the same is killed a second later.
+    /// A task can ignore the signal. Use it against bugs; against hostile code use a timeout.
+    ///
+    /// For a [`Process`](crate::Process) it is the most in its whole life, as the system counts it
+    /// (`RLIMIT_CPU`). It is rounded up to seconds. The system counts by which process runs at the
+    /// ticks of its clock, which may be far from exact on a busy machine. What the process starts
+    /// inherits the limit. A process that ignores the signal is killed a second later.
     pub fn cpu_time(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.cpu_time = limit.into();
         self
     }
 
-    /// The most bytes that a file may have that is written (`RLIMIT_FSIZE`): SIGXFSZ ends who
-    /// writes more, unless that signal is handled or ignored; then the write fails. Pipes, sockets
-    /// and terminals do not count. Results for which the [memory that is
-    /// shared](crate::Builder::shared_memory) would be larger go through a pipe.
+    /// The most bytes that a file that is written may have (`RLIMIT_FSIZE`). A task that writes
+    /// more is ended by SIGXFSZ. If it handles or ignores that signal, the write fails. Pipes,
+    /// sockets and terminals do not count. A result goes through a pipe if the [shared
+    /// memory](crate::Builder::shared_memory) for it would be larger than the limit.
     pub fn file_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.file_size = bytes.into();
         self
     }
 
-    /// No descriptor may have this number or a higher one (`RLIMIT_NOFILE`), so this is the most
-    /// that may be open at a time: a task gets the error "too many open files". Standard input,
-    /// output and error count, and up to four that procpool needs for itself, and a dozen more
-    /// where arguments or results are large.
+    /// The most descriptors that may be open at a time (`RLIMIT_NOFILE`). A task that opens more
+    /// gets the error "too many open files". Standard input, output and error count. So do up to
+    /// four that procpool needs for itself, and a dozen more if arguments or results are large.
     pub fn open_files(mut self, count: impl Into<Option<u64>>) -> Self {
         self.open_files = count.into();
         self
     }
 
-    /// The most bytes of a core file (`RLIMIT_CORE`). Zero lets a crash leave none.
+    /// The most bytes of a core file (`RLIMIT_CORE`). With zero, a crash leaves none.
     pub fn core_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.core_size = bytes.into();
         self

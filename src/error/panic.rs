@@ -19,15 +19,15 @@ impl TaskPanic {
         Self(Arc::new(report))
     }
 
-    /// What `panic!` was given, with its line breaks. For a payload that is not text it is a phrase
-    /// that says so. It is cut at the end if it would not fit into
+    /// The text that `panic!` was given, with its line breaks. If the payload is not text, a phrase
+    /// says so. The text is cut at the end if it would not fit into
     /// [`Builder::max_payload`](crate::Builder::max_payload).
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Where it happened, as `file:line:column`. `None` if it did not meet the panic hook: it was
-    /// resumed from elsewhere, or the task has replaced the hook.
+    /// Where it happened, as `file:line:column`. `None` if the panic hook did not see it: the panic
+    /// was resumed from elsewhere, or the task has replaced the hook.
     pub fn location(&self) -> Option<&str> {
         self.0.location.as_deref()
     }

@@ -14,10 +14,10 @@ use crate::sys::resources::is_shortage;
 use crate::wire::message::{HookFailure, HookStage, InitFailure};
 use crate::wire::role::TRY_AGAIN;
 
-/// The pool cannot go on: its workers cannot be started or initialized, one died under
+/// The pool cannot go on. Its workers cannot be started or initialized, one died under
 /// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break), or it was
-/// [aborted](crate::ProcessPoolExecutor::abort). The counterpart of Python's exception of
-/// the same name.
+/// [aborted](crate::ProcessPoolExecutor::abort). It is the counterpart of Python's exception of the
+/// same name.
 #[derive(Clone)]
 pub struct BrokenProcessPool(pub(crate) BrokenCause);
 
@@ -88,8 +88,8 @@ impl BrokenProcessPool {
         }
     }
 
-    /// What [`abort`](crate::ProcessPoolExecutor::abort) was given, if that broke the pool. An
-    /// error of your own is found again by `downcast_ref`.
+    /// The reason that [`abort`](crate::ProcessPoolExecutor::abort) was given, if that broke the
+    /// pool. `downcast_ref` makes it an error of yours again.
     pub fn abort_reason(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         match &self.0 {
             BrokenCause::Aborted(AbortReason(reason)) => Some(&**reason),
@@ -98,7 +98,8 @@ impl BrokenProcessPool {
     }
 
     /// The process id of the worker that died, or did not become ready. `None` if there was no
-    /// process, or if any would have been the wrong one, as the program is.
+    /// process, or if the program was the wrong one, so that it does not matter which process it
+    /// was.
     pub fn pid(&self) -> Option<u32> {
         match &self.0 {
             BrokenCause::WorkerDied(death) => Some(death.pid()),

@@ -20,9 +20,8 @@ macro_rules! task_errors {
         pub struct $name(Arc<ErrorReport>);
 
         impl $name {
-            /// Its [deadline](crate::TaskBuilder::deadline) has passed: it waited for room in the
-            /// queue, or for a worker, or it ran. Of an item of a
-            /// [`map`](crate::ProcessPoolExecutor::map), the limit of [all of
+            /// Its [deadline](crate::TaskBuilder::deadline) has passed, while it waited or ran. Of
+            /// an item of a [`map`](crate::ProcessPoolExecutor::map), the limit of [all of
             /// it](crate::Map::within) has.
             pub fn is_deadline(&self) -> bool {
                 matches!(self.0.cause, Cause::Expired | Cause::MapExpired(_))
@@ -38,9 +37,9 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::ShutDown)
             }
 
-            /// The runtime that the pool was built on has ended, and the pool with it. Build a pool
-            /// that many `#[tokio::test]`s share [on a runtime that lives as long as
-            /// they](crate::guide::testing#one-pool-for-several-tests).
+            /// The runtime that the pool was built on has ended, and the pool with it. If several
+            /// `#[tokio::test]`s share a pool, build it on [a runtime that outlives
+            /// them](crate::guide::testing#one-pool-for-several-tests).
             pub fn is_runtime_gone(&self) -> bool {
                 matches!(self.0.cause, Cause::RuntimeGone)
             }
@@ -51,11 +50,10 @@ macro_rules! task_errors {
             }
 
             /// The arguments or the result could not be encoded or decoded. The message says why,
-            /// in the words of their `Serialize` or `Deserialize` if it was these that refused, and
-            /// where in the value; and which line to write, if the value needs names and its
-            /// function is registered `=> compact`. A value that is nested too deeply is such an
-            /// error, too. If the function has returned an error that cannot be encoded, the
-            /// message has its `Debug` text. See [values](crate::guide::values).
+            /// and where in the value. It also says which line to write, if the value needs names
+            /// and its function is registered `=> compact`. Values that are nested too deeply are
+            /// such errors, too. If the function has returned an error that cannot be encoded, the
+            /// message has the `Debug` text of that error. See [values](crate::guide::values).
             pub fn is_codec(&self) -> bool {
                 matches!(self.0.cause, Cause::Call(CallFailure::Codec { .. }))
             }
@@ -66,7 +64,8 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::Call(CallFailure::TooLarge { .. }))
             }
 
-            /// How the worker died, if it did, or if its death broke the pool.
+            /// How the worker died, if this task's worker did, or if the death of a worker broke
+            /// the pool.
             pub fn worker_death(&self) -> Option<&WorkerDeath> {
                 match &self.0.cause {
                     Cause::WorkerDied(death) => Some(death),
@@ -113,11 +112,11 @@ macro_rules! task_errors {
 macro_rules! of_accepted_tasks {
     ($($name:ident)*) => {$(
         impl $name {
-            /// How the task ended, in the word of [events](crate::PoolEvent::TaskFinished) and of
-            /// [counts](crate::TaskOutcomes). There are two exceptions. A result that could not be
-            /// decoded here is `Codec`, though its task has `Returned`. An item of a map has an
-            /// outcome of its own; events and counts have that of its chunk, which has `Returned`
-            /// even if items panicked.
+            /// How the task ended, in the words of [events](crate::PoolEvent::TaskFinished) and
+            /// [counts](crate::TaskOutcomes). There are two exceptions. If a result could not be
+            /// decoded here, the error is `Codec`, while events and counts say `Returned`. An item
+            /// of a map has its own outcome, while events and counts have that of its chunk, which
+            /// is `Returned` even if items panicked.
             pub fn outcome(&self) -> TaskOutcome {
                 match self.0.subject {
                     Subject::Submission(_) => TaskOutcome::NotAccepted,
@@ -161,12 +160,12 @@ macro_rules! of_accepted_tasks {
                 }
             }
 
-            /// What this task had printed when its worker died: at most its last 16 KiB, and
-            /// nothing of other tasks, except what a thread or a process prints that an earlier one
-            /// has left behind. Its last lines are in the text of the error.
+            /// What this task had printed when its worker died, at most its last 16 KiB. The last
+            /// lines of it are in the text of the error. It has nothing that other tasks printed.
+            /// (A thread or a process that an earlier task has left behind is an exception.)
             ///
-            /// `None` if its worker has not died, or where it is not known whose output that was:
-            /// see [`OutputLine::task`](crate::OutputLine::task).
+            /// `None` if its worker has not died, or if it is not known whose output it was; see
+            /// [`OutputLine::task`](crate::OutputLine::task).
             pub fn output(&self) -> Option<&str> {
                 self.0.output()
             }

@@ -80,7 +80,7 @@ impl WorkerDeath {
         self.0.process.pid()
     }
 
-    /// Its exit code, unless a signal ended it. An exit with code 0 is a death, too, if the pool
+    /// Its exit code. `None` if a signal ended it. An exit with code 0 is a death, too, if the pool
     /// had not asked for it.
     pub fn exit_code(&self) -> Option<i32> {
         self.0.exit.code
@@ -92,9 +92,9 @@ impl WorkerDeath {
     }
 
     /// The last lines of its standard error and standard output, at most 16 KiB. They are the
-    /// *worker's*: tasks that it ran before may have printed them, also those of other clients. So
-    /// they are for the log of whoever runs the pool, and for no client. What the task itself has
-    /// printed is [`TaskError::output`](crate::TaskError::output).
+    /// *worker's*: other tasks may have printed them, for other clients. So log them, and show them
+    /// to no client. What the task itself has printed is
+    /// [`TaskError::output`](crate::TaskError::output).
     pub fn stderr_tail(&self) -> &str {
         &self.0.stderr_tail
     }
@@ -117,24 +117,26 @@ impl WorkerDeath {
         matches!(self.exceeded(), Some(Exceeded::FileSize { .. }))
     }
 
-    /// It has aborted because it got no more memory, and that under a
-    /// [limit](crate::ResourceLimits::memory): so that was the reason most likely. The system says
-    /// only that it has aborted; the rest is what Rust prints then. Of a worker that other code has
-    /// ended for want of memory this is false. Where it is not known
-    /// [whose output that was](crate::OutputLine::task), an earlier task may have printed it.
+    /// The worker aborted on a failed allocation while a [memory
+    /// limit](crate::ResourceLimits::memory) was set. It is detected from the message that Rust
+    /// prints then, so crashes of other allocators are missed. Where it is not known [whose output
+    /// that was](crate::OutputLine::task), an earlier task may have printed the message.
     pub fn is_memory_limit(&self) -> bool {
         matches!(self.exceeded(), Some(Exceeded::Memory { .. }))
     }
 
-    /// It got SIGKILL, and not from its pool, and since it was started Linux has killed a process
-    /// in this process's control group for want of memory, which explains no other worker's death:
-    /// so it was this one most likely. Linux counts these, and does not say which they were. False
-    /// if it counts none, or if they cannot be seen; then the error's text says which. Of a worker
-    /// with a [control group of its own](crate::Builder::cgroup) and its
-    /// [limit](crate::Cgroup::memory_max) there is no doubt, as all of that group ends at once.
+    /// Linux most likely killed the worker because memory was used up. It got SIGKILL, and not from
+    /// its pool. Since it was started, Linux has counted a kill for want of memory in this
+    /// process's control group that explains no other worker's death. (Linux counts such kills, and
+    /// does not say which processes they met.)
     ///
-    /// The limit was most likely that of the container or the systemd unit. Which of its processes
-    /// Linux takes is up to [`oom_score_adj`](crate::Builder::oom_score_adj).
+    /// If the worker has a [control group of its own](crate::Builder::cgroup) with a
+    /// [limit](crate::Cgroup::memory_max), this is certain, as all of that group ends at once. It
+    /// is false if Linux counts no kill, and if the count cannot be read; the error's text says
+    /// which.
+    ///
+    /// The limit was most likely that of the container or the systemd unit.
+    /// [`oom_score_adj`](crate::Builder::oom_score_adj) decides which of its processes Linux kills.
     ///
     /// ```
     /// fn may_be_tried_again(error: &procpool::TaskError) -> bool {

@@ -37,18 +37,18 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Without limits. Such a group still ends whole: whatever a task has started goes with its
-    /// worker, be it in a session of its own.
+    /// Without limits. A group ends as a whole all the same: whatever a task has started ends with
+    /// its worker, even in a session of its own.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// `memory.max`: the most bytes that the group may have, with the pages of files that it has
-    /// read or written. When it would have more, and nothing of that can be given back, the kernel
-    /// ends all of it at once (`memory.oom.group`): the task fails, by an error that
-    /// [says so](crate::WorkerDeath::is_out_of_memory), and nobody else is touched.
+    /// `memory.max`: the most bytes that the group may have. Pages of files that it has read or
+    /// written count as well. When the group needs more, and nothing can be given back, the kernel
+    /// ends all of it at once (`memory.oom.group`). The task fails, the error [says
+    /// why](crate::WorkerDeath::is_out_of_memory), and nobody else is touched.
     ///
-    /// What is swapped out does not count; where there is swap, also set `memory.swap.max`.
+    /// Memory that is swapped out does not count. Where there is swap, also set `memory.swap.max`.
     pub fn memory_max(self, bytes: u64) -> Self {
         self.set("memory.max", bytes).set("memory.oom.group", 1)
     }
@@ -60,15 +60,15 @@ impl Cgroup {
         self.set("cpu.max", format_args!("{:.0} {PERIOD:.0}", cpus * PERIOD))
     }
 
-    /// `pids.max`: the most processes and threads, the worker's own included. Who would be one more
-    /// is not started, by `EAGAIN`. A worker has two threads or three before its task starts any.
+    /// `pids.max`: the most processes and threads, the worker's own included. Starting one more
+    /// fails with `EAGAIN`. A worker has two or three threads before its task starts any.
     pub fn pids_max(self, count: u64) -> Self {
         self.set("pids.max", count)
     }
 
-    /// Has a value written to a file of the group. What its name begins with is the controller,
-    /// `io` for `io.weight`; that has to be delegated, too. Of two values for one file the later
-    /// one counts.
+    /// Writes a value to a file of the group. The name of the file begins with its controller (`io`
+    /// for `io.weight`), which has to be delegated, too. A later value for a file replaces an
+    /// earlier one.
     pub fn set(mut self, file: impl Into<Cow<'static, str>>, value: impl Display) -> Self {
         let file = file.into();
         self.values.retain(|(name, _)| *name != file);

@@ -32,20 +32,20 @@ pub(super) const LAST_MOMENTS: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum StartMethod {
-    /// Each worker is a fresh start of the program: about a millisecond, on every platform.
+    /// Each worker is a fresh start of the program. A start takes about a millisecond, and works on
+    /// every platform.
     #[default]
     Spawn,
-    /// A server process, which is started like a worker but has only one thread, runs the
-    /// [`preload`](crate::Builder::preload) once and then forks the workers: a fraction of a
-    /// millisecond each, and what was preloaded is in the memory of all of them, but takes it only
-    /// once, as long as they only read it. The server runs as long as the pool does; several pools
-    /// may [share one](crate::ForkServer).
+    /// A server process runs the [`preload`](crate::Builder::preload) once, and then forks the
+    /// workers. A fork takes a fraction of a millisecond. All workers have in memory what was
+    /// preloaded, and it takes memory only once, as long as they only read it. The server is
+    /// started like a worker, but has only one thread. It runs as long as the pool does; several
+    /// pools may [share one](crate::ForkServer).
     ///
-    /// For Linux 5.3 or later, where no filter of system calls refuses `pidfd_open`; elsewhere no
-    /// worker can be started, and the pool is broken by that.
-    /// There is no `fork` of this process itself, which has threads and a runtime: the copy of a
-    /// process has only one of its threads, and the locks that the others held stay locked in it
-    /// for ever. A [chapter](crate::guide::start_methods) says more and compares the two.
+    /// It needs Linux 5.3 or later, and no filter of system calls that refuses `pidfd_open`.
+    /// Elsewhere no worker can be started, which breaks the pool. A
+    /// [chapter](crate::guide::start_methods) compares the two methods, and says why this process
+    /// itself is never forked.
     ForkServer,
 }
 

@@ -27,23 +27,21 @@ const LONGEST_LINE: usize = 8 << 10;
 
 /// What becomes of the text that tasks print.
 ///
-/// A worker's standard output is joined with its standard error, in the order of writing, because
-/// the frames travel over the pipe that would be its standard output. Whatever is chosen here, the
-/// last lines are kept for [`WorkerDeath::stderr_tail`](crate::WorkerDeath::stderr_tail).
+/// A worker's standard output and standard error are one stream, in the order of writing. The last
+/// lines are always kept for [`WorkerDeath::stderr_tail`](crate::WorkerDeath::stderr_tail).
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum WorkerOutput {
     /// It goes to this process's standard error, whole lines at a time.
     #[default]
     Inherit,
-    /// It goes to this process's standard output, whole lines at a time: as the output of a child
-    /// does that inherits it, and as Python's pools have it. What this process prints there itself
-    /// by [`println!`] comes between such lines, never into one.
+    /// It goes to this process's standard output, whole lines at a time, as with Python's pools.
+    /// What this process prints itself by [`println!`] comes between such lines, never into one.
     Stdout,
     /// It is dropped.
     Null,
-    /// The function is called for each line. It must be quick and must not block: it is called on
-    /// the runtime.
+    /// The function is called for each line, on the runtime. So it must be quick and must not
+    /// block.
     Lines(Arc<dyn Fn(OutputLine<'_>) + Send + Sync>),
 }
 
@@ -80,14 +78,17 @@ pub struct OutputLine<'a> {
     pub worker: WorkerId,
     /// Its process id.
     pub pid: u32,
-    /// The task, or the item of a map, that was running when the line was printed, most likely in
-    /// it. `None` of what was printed before the first one, and where that is not known: of items
-    /// that take less than a microsecond, as long as none of them prints; of all but the last 250
-    /// tasks that have printed since their output was read last; and of workers that
-    /// [share no memory](crate::WorkerInfo::shares_memory). A thread or a process that a task has
-    /// left behind prints in the name of those that come after it.
+    /// The task, or the item of a map, that was running when the line was printed. Most likely it
+    /// has printed the line. (A thread or a process that a task has left behind prints in the name
+    /// of later tasks.)
+    ///
+    /// `None` if the line was printed before the first task, or if the task is not known. The task
+    /// is not known for items that take less than a microsecond, as long as none of them prints; if
+    /// more than 250 tasks have printed since the output was read last, for all but the last of
+    /// these; and for workers that [share no memory](crate::WorkerInfo::shares_memory).
     pub task: Option<TaskId>,
-    /// The line without its end. What is not UTF-8 is replaced; a very long line comes in pieces.
+    /// The line without its end. Bytes that are not UTF-8 are replaced. A very long line comes in
+    /// pieces.
     pub text: &'a str,
 }
 

@@ -22,7 +22,7 @@ use crate::parent::{Program, program_limits, program_settings};
 use crate::wire::frame::MAX_PAYLOAD;
 
 impl Process {
-    /// A process that is to run `function` with `args`; [`start`](Self::start) starts it. One
+    /// A process that is to run `function` with `args`. [`start`](Self::start) starts it. One
     /// argument is passed bare, several as a tuple, none as `()`. The arguments are encoded at
     /// once.
     pub fn new<F, A, M>(function: F, args: A) -> Self
@@ -38,8 +38,8 @@ impl Process {
         ProcessBuilder::new(function, args)
     }
 
-    /// Runs a function in a process of its own, at once and in the background, and returns a handle
-    /// that is awaited for its value.
+    /// Runs a function in a process of its own. The process starts at once, in the background.
+    /// Await the handle for the function's result.
     ///
     /// ```
     /// # async fn example() -> Result<(), procpool::ProcessError> {
@@ -55,12 +55,12 @@ impl Process {
     /// # }
     /// ```
     ///
-    /// A start takes some milliseconds; for many calls a [pool](crate::ProcessPoolExecutor), whose
-    /// workers stay, is cheaper. The process never outlives this one, but it is no
+    /// A start takes some milliseconds. For many calls a [pool](crate::ProcessPoolExecutor) is
+    /// cheaper, as its workers stay. The process never outlives this one, but it is no
     /// [daemon](ProcessBuilder::daemon) in Python's sense: it may have children.
     ///
-    /// This needs a tokio runtime. Everything that can go wrong, the lack of one included, is told
-    /// by awaiting the handle.
+    /// This needs a tokio runtime. All errors, the lack of a runtime included, come when the handle
+    /// is awaited.
     pub fn spawn<F, A, M, R>(function: F, args: A) -> ProcessHandle<R>
     where
         F: TaskFn<A, M, Output = R>,
@@ -116,20 +116,20 @@ impl<F, A> ProcessBuilder<F, A> {
     /// The name of the process in messages, and in the process itself:
     /// [`current_process().name()`](crate::current_process). It need not be unique.
     ///
-    /// Default: `Process-1`, `Process-2` and so on, and `Process-1:2` for the second one that
-    /// `Process-1` makes. In a worker of a pool it is `Process-w3:1`. Each process has such a
-    /// number, whatever its name is.
+    /// Default: `Process-1`, `Process-2` and so on. The second process that `Process-1` makes is
+    /// `Process-1:2`. The first one that worker 3 of a pool makes is `Process-w3:1`. Each process
+    /// has such a number, whatever its name is.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Whether it is a daemon in Python's sense: it ends with the process that has started it,
-    /// however that ends, and with all of its process group; and it may have no [`Process`] of its
+    /// Whether it is a daemon in Python's sense. A daemon ends, with all of its process group, when
+    /// the process that has started it ends, however that ends. It may have no [`Process`] of its
     /// own. It may have a pool, whose workers end with it.
     ///
-    /// One that is no daemon outlives the process that has started it. Python waits at the end of a
-    /// program for those; Rust has no place for that, so do it where `main` ends:
+    /// A process that is no daemon outlives the process that has started it. Python waits for such
+    /// processes at the end of a program. Rust has no place for that, so do it where `main` ends:
     ///
     /// ```
     /// # async fn example() -> Result<(), procpool::ProcessError> {
@@ -142,16 +142,17 @@ impl<F, A> ProcessBuilder<F, A> {
     /// # }
     /// ```
     ///
-    /// Default: as the process in which it is made. In a worker of a pool `true`, so that what a
-    /// task has started goes with it. If it is [spawned](Self::spawn) for its result `false`: it
-    /// may have children, but it ends with the process that wants the result in any case.
+    /// Default: as the process in which it is made. In a worker of a pool it is `true`, so that
+    /// what a task has started ends with it. For a process that is [spawned](Self::spawn) for its
+    /// result it is `false`: it may have children, and in any case it ends with the process that
+    /// wants the result.
     pub fn daemon(mut self, daemon: impl Into<Option<bool>>) -> Self {
         self.daemon = daemon.into();
         self
     }
 
-    /// The key that it has in common with its relatives. Default: that of the process in which it
-    /// is made; see [`AuthKey`].
+    /// The key that it shares with its relatives; see [`AuthKey`]. Default: the key of the process
+    /// in which it is made.
     pub fn authkey(mut self, key: impl Into<Option<AuthKey>>) -> Self {
         self.authkey = key.into();
         self
@@ -160,8 +161,8 @@ impl<F, A> ProcessBuilder<F, A> {
     /// Its standard input. Default: [`ProcessStdio::Null`], as in Python, whose children have none.
     ///
     /// With [`ProcessStdio::Inherit`] it stays in the process group of this process, because only
-    /// the foreground group may read from a terminal: so Ctrl-C reaches it, too, and what it has
-    /// started does not go with it.
+    /// the foreground group may read from a terminal. So Ctrl-C reaches it, too, and what it has
+    /// started does not end with it.
     pub fn stdin(mut self, stdin: ProcessStdio) -> Self {
         self.streams.stdin = stdin;
         self
@@ -184,16 +185,17 @@ impl<F, A> ProcessBuilder<F, A> {
 
     program_settings! { program }
 
-    /// How long it may take until it is about to call the function; then it is killed, and has
-    /// failed to start. Default: 30 seconds, as one second proved too short for loaded machines.
+    /// How long it may take until it is about to call the function. A slower process is killed, and
+    /// has failed to start. Default: 30 seconds, as one second proved too short for loaded
+    /// machines.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.start_timeout = limit;
         self
     }
 
     /// The most bytes that the arguments or the result may take when they are encoded. Default: 1
-    /// GiB, so that a mistake ends in an error before it ends the memory. The most is a little less
-    /// than 4 GiB, and more is taken as that.
+    /// GiB, so that a mistake ends in an error before it uses up the memory. The highest value is a
+    /// little less than 4 GiB; more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.max_payload = bytes.min(MAX_PAYLOAD);
         self

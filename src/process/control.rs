@@ -16,8 +16,8 @@ use crate::sys::process::Sentinel;
 /// `multiprocessing.Process`.
 ///
 /// The function is [registered](crate::register!), and `main` calls [`init`](crate::init), as for a
-/// pool. Where its value is wanted, [`Process::spawn`] is one line. Otherwise a process has an exit
-/// code:
+/// pool. To have the function's result, write [`Process::spawn`], which is one line. Otherwise a
+/// process has an exit code:
 ///
 /// ```
 /// # async fn example() -> Result<(), procpool::ProcessError> {
@@ -36,8 +36,8 @@ use crate::sys::process::Sentinel;
 /// # }
 /// ```
 ///
-/// This is a handle, cheap to clone, and every method can be called from any task. Dropping it does
-/// nothing to the process.
+/// This is a handle. It is cheap to clone, and every method can be called from any task. Dropping
+/// it does nothing to the process.
 ///
 /// # Exit codes
 ///
@@ -51,34 +51,35 @@ use crate::sys::process::Sentinel;
 ///
 /// # Its surroundings
 ///
-/// It is watched by a task on the runtime that it was started on. If that ends before the process
-/// does, the process runs on, and is reaped all the same; only a process that was
-/// [spawned](Self::spawn) for its result is killed.
+/// A task on the runtime that it was started on watches it. If that runtime ends first, the process
+/// runs on, and is reaped all the same. Only a process that was [spawned](Self::spawn) for its
+/// result is killed then.
 ///
-/// It leads a process group of its own, so Ctrl-C belongs to this process, signals reach what it
-/// has started, and nobody of the group outlives it as long as this process is there to see to
-/// that; except if it [inherits](crate::ProcessBuilder::stdin) the standard input.
+/// It leads a process group of its own, so Ctrl-C does not reach it. Signals reach its children,
+/// which are killed when it ends, as long as this process lives. With an
+/// [inherited](crate::ProcessBuilder::stdin) standard input it has no group of its own, and none of
+/// this holds.
 ///
-/// It begins with no signal blocked, whatever this process has set, few ignored, and no terminal;
-/// see [there](crate::guide::start_methods#signals-and-the-terminal).
+/// It begins with no signal blocked, few ignored, and no terminal, whatever this process has set;
+/// see [signals and the terminal](crate::guide::start_methods#signals-and-the-terminal).
 #[derive(Clone)]
 #[must_use = "it does nothing until `start` is awaited"]
 pub struct Process(pub(super) Arc<Shared>);
 
 impl Process {
-    /// Starts the process. When this returns it is about to call the function.
+    /// Starts the process. When this returns, the process is about to call the function.
     ///
     /// # Errors
     ///
     /// If it was started before; if there is no tokio runtime; if the function is not registered or
-    /// its arguments cannot be encoded; if this process is a
-    /// [daemon](crate::ProcessBuilder::daemon); if the program cannot be run, does not call
-    /// [`init`](crate::init), lacks the function, or takes longer than the
-    /// [start timeout](crate::ProcessBuilder::start_timeout); and if it is killed meanwhile.
+    /// its arguments cannot be encoded; or if this process is a
+    /// [daemon](crate::ProcessBuilder::daemon). Also if the program cannot be run, does not call
+    /// [`init`](crate::init), lacks the function, is killed, or takes longer than the [start
+    /// timeout](crate::ProcessBuilder::start_timeout).
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped after its first poll the process is started nevertheless.
+    /// If the future is dropped after its first poll, the process is started nevertheless.
     pub async fn start(&self) -> Result<(), ProcessError> {
         self.begin()?;
         self.0.started().await
@@ -92,8 +93,9 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until the process has ended; returns its [exit code](Self::exitcode). Joining twice is
-    /// fine. If its standard input is a pipe that nobody has taken it is closed first.
+    /// Waits until the process has ended, and returns its [exit code](Self::exitcode). Joining
+    /// twice is fine. If its standard input is a pipe that nobody has taken, that pipe is closed
+    /// first.
     ///
     /// # Errors
     ///
@@ -107,9 +109,9 @@ impl Process {
         self.0.ended().await
     }
 
-    /// As [`join`](Self::join), but waits no longer than this; `None` if the process is still
-    /// running then. With zero it only looks. The time is real time, also on a runtime whose clock
-    /// is paused.
+    /// As [`join`](Self::join), but waits no longer than this. It returns `None` if the process is
+    /// still running then. With zero it only looks. The time is real time, even if the runtime's
+    /// clock is paused.
     ///
     /// # Errors
     ///
@@ -136,8 +138,8 @@ impl Process {
         self.0.daemon
     }
 
-    /// Its process id; `None` before it is started. It stays the same after the end, when it may be
-    /// that of another process.
+    /// Its process id. `None` before it is started. It stays the same after the end, when another
+    /// process may have this id.
     pub fn pid(&self) -> Option<u32> {
         self.0.inner.lock().pid()
     }
@@ -181,9 +183,9 @@ impl Process {
         self.0.signal(Signal::Interrupt)
     }
 
-    /// Frees what the handle holds: the descriptor of the sentinel and the pipes. From then on
-    /// every method that can fail does; the others tell what they told last. Closing twice is fine.
-    /// What is not closed is freed when the last handle is dropped.
+    /// Frees what the handle holds: the descriptor of the sentinel and the pipes. Afterwards every
+    /// method that can fail does fail, and the others say what they said last. Closing twice is
+    /// fine. A process that is not closed is freed when its last handle is dropped.
     ///
     /// # Errors
     ///
@@ -192,7 +194,7 @@ impl Process {
         self.0.close()
     }
 
-    /// A descriptor that is ready once the process has ended, and can be awaited. From then on
+    /// A descriptor that is ready once the process has ended, and can be awaited. Then
     /// [`is_alive`](Self::is_alive) is false, and [`exitcode`](Self::exitcode) is there.
     ///
     /// # Errors
@@ -224,9 +226,9 @@ impl Process {
         self.0.inner.lock().pipes.stdin.take()
     }
 
-    /// This end of its standard output, once, after its start, if that is
-    /// [a pipe](crate::ProcessStdio::Piped). Read it: a process that prints more than the pipe
-    /// holds waits for that.
+    /// This end of its standard output, once, after its start, if that is [a
+    /// pipe](crate::ProcessStdio::Piped). Read it: a process that prints more than the pipe holds
+    /// waits until somebody reads.
     pub fn take_stdout(&self) -> Option<ChildStdout> {
         self.0.inner.lock().pipes.stdout.take()
     }
@@ -249,9 +251,10 @@ impl fmt::Debug for Process {
     }
 }
 
-/// The processes that this one has started and that have not ended, in the order of their starts;
-/// those of [`Process::spawn`] included. Python's function of the same name. The workers of pools
-/// are not among them: [`workers`](crate::ProcessPoolExecutor::workers) has those.
+/// The processes that this one has started and that have not ended, in the order of their starts.
+/// Those of [`Process::spawn`] are among them. Workers of pools are not;
+/// [`workers`](crate::ProcessPoolExecutor::workers) has those. It is Python's function of the same
+/// name.
 pub fn active_children() -> Vec<Process> {
     shared::active().into_iter().map(Process).collect()
 }

@@ -14,7 +14,7 @@ use super::shared::CallReply;
 use crate::codec::decode;
 use crate::error::CallFailure;
 
-/// Awaits what a function returns that runs in a process of its own; see [`Process::spawn`].
+/// Awaits the result of a function that runs in a process of its own; see [`Process::spawn`].
 ///
 /// It is ready when the process has ended and is reaped, so everything that it has printed is
 /// there. [Dropping it](crate::guide::conventions#what-a-drop-does) detaches the process, as
@@ -24,7 +24,7 @@ use crate::error::CallFailure;
 /// # Cancel safety
 ///
 /// Awaiting `&mut handle` is cancel safe: if another branch of a `select!` is faster, the result is
-/// still there for the next await. It may even be awaited again after it was ready; each time the
+/// still there for the next await. It may be awaited again even after it was ready. Each time the
 /// result is decoded anew.
 #[must_use = "dropping the handle detaches the process; its result is lost"]
 pub struct ProcessHandle<R> {
@@ -46,14 +46,14 @@ impl<R> ProcessHandle<R> {
         Self { process, max_payload, ended, end: None, kills: false, result: PhantomData }
     }
 
-    /// The process, for its pid, its name, and for signals. To [join](Process::join) it gives its
+    /// The process, for its pid, its name, and for signals. [Joining](Process::join) it gives its
     /// exit code: 0 if the function has returned, 1 if it has panicked.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Waits until the process is about to call the function, as [`Process::start`] does. From then
-    /// on its pipes are there.
+    /// Waits until the process is about to call the function, as [`Process::start`] does. Then its
+    /// pipes are there.
     ///
     /// ```
     /// # fn convert() -> usize { 0 }
