@@ -16,8 +16,8 @@ use crate::error::CallFailure;
 
 /// Awaits the result of a function that runs in a process of its own; see [`Process::spawn`].
 ///
-/// It is ready when the process has ended and is reaped, so everything that it has printed is
-/// there. [Dropping it](crate::guide::conventions#what-a-drop-does) detaches the process, as
+/// It is ready when the process has ended and is reaped. By then all that the process has printed
+/// is there. [Dropping it](crate::guide::conventions#what-a-drop-does) detaches the process, as
 /// dropping a [`tokio::task::JoinHandle`] does, unless [`abort_on_drop`](Self::abort_on_drop) says
 /// otherwise: the function runs on, but not beyond the end of this process.
 ///
