@@ -32,8 +32,8 @@ type AnyState = &'static dyn Any;
 
 /// The task that is running on this thread.
 ///
-/// Copied out of [`current`]; it does not change when the next task begins. Threads that the task
-/// starts are given a copy. Outside of a pool it [does nothing](current).
+/// [`current`] returns a copy, which does not change when the next task begins. Give a copy to each
+/// thread that the task starts. Outside of a pool it [does nothing](current).
 #[derive(Clone, Copy)]
 pub struct Current {
     pub(super) task: TaskId,
@@ -102,10 +102,9 @@ impl Current {
     /// time is up, or the pool is ended. A task that looks now and then, and returns early, ends in
     /// good order: what it returns is its result, and its worker lives on.
     ///
-    /// A task that has looked before it is asked is trusted to look again: it has half of the
-    /// [grace period](crate::Builder::grace_period) to return. If it has not returned by then it
-    /// gets SIGTERM, and SIGKILL at the end of the grace period. A task that has never looked gets
-    /// SIGTERM at once.
+    /// A task that has never looked gets SIGTERM at once. A task that has looked before is trusted
+    /// to look again: it has half of the [grace period](crate::Builder::grace_period) to return.
+    /// Then it gets SIGTERM, too. SIGKILL comes at the end of the grace period.
     ///
     /// This is cheap enough for an inner loop, a few nanoseconds, and works on every thread that
     /// has a copy of the `Current`. Once true it stays true while the task runs.
@@ -140,9 +139,9 @@ impl Current {
     ///
     /// Report as often as you like, from any thread that has a copy of the `Current`: a call only
     /// puts the report down, which takes some tens of nanoseconds and never blocks. The first one
-    /// is sent at once, then at most one every 50 milliseconds. It is always the latest that is
-    /// sent, also if the task is silent from then on, and the last one arrives before the result
-    /// does. If the worker dies, one that was not sent yet is lost.
+    /// is sent at once, then at most one every 50 milliseconds. The latest report is always sent,
+    /// even if the task is silent from then on, and the last one arrives before the result. If the
+    /// worker dies, a report that was not sent yet is lost.
     ///
     /// A message is cut after 4 KiB. Reports that come from left-over threads after the task has
     /// ended are dropped.

@@ -22,13 +22,13 @@ use crate::wire::role::{Role, initialize, is_to_begin};
 /// }
 /// ```
 ///
-/// It is best called before an async runtime is built, so not inside an `async fn main`: what comes
-/// before it runs in every worker, too. If it is forgotten, the pool fails with an error that says
-/// so. Python has the same rule as `if __name__ == "__main__":`.
+/// Call it before an async runtime is built, so not inside an `async fn main`: what comes before it
+/// runs in every worker, too. If you forget it, the pool fails with an error that says so. Python
+/// has the same rule as `if __name__ == "__main__":`.
 ///
-/// A program with several versions of this crate calls it once for each: workers are left to the
-/// version that has started them. So it is with libraries that have a copy of the crate of their
-/// own.
+/// A program with several versions of this crate calls it once for each, because each version
+/// serves the workers that it has started. The same holds for libraries that have a copy of the
+/// crate of their own.
 pub fn init() {
     // A task may call it again, by way of the program's own functions.
     if is_to_begin(Registry::copy_id()) {

@@ -88,8 +88,8 @@ impl fmt::Debug for ForkServer {
 
 /// # A shared fork server
 impl Builder {
-    /// Has the workers forked by this server, which other pools may share; the method is
-    /// [`StartMethod::ForkServer`] from now on.
+    /// Has the workers forked by this server, which other pools may share. This sets the start
+    /// method to [`StartMethod::ForkServer`].
     ///
     /// What belongs to the server is set there, and refused here when the pool is built: the
     /// [preload](Self::preload), the [environment](Self::env), the [directory](Self::current_dir),

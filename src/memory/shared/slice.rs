@@ -78,8 +78,8 @@ pub type SharedBytes = SharedSlice<u8>;
 /// of their bytes are [valid](Plain). What comes from an untrusted process should be copied before
 /// it is looked at.
 ///
-/// It can be serialized only as an argument or a result, not to a file. To do that, serialize the
-/// slice.
+/// It can be serialized only as an argument or a result. To write it to a file, serialize the slice
+/// in it.
 pub struct SharedSlice<T: Plain> {
     memory: Arc<Frozen>,
     extent: Extent,
