@@ -30,7 +30,7 @@ const CASES: [(&str, usize, Work); 8] = [
     ("one of many tasks", 200_000, Work::Bulk),
     ("item of a map", 2_000_000, Work::Map),
     ("value that is emitted", 200_000, Work::Emit(16)),
-    ("of thousand that wait", 200_000, Work::Emit(1_000)),
+    ("one of 1000 that wait", 200_000, Work::Emit(1_000)),
     ("64 KiB there and back", 1_000, Work::Echo(64 << 10)),
     ("64 MiB there and back", 10, Work::Echo(64 << 20)),
     ("1 MiB by reference", 10_000, Work::Look(1 << 20)),

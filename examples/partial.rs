@@ -52,10 +52,10 @@ fn main() -> ExitCode {
     let args: Result<Vec<u32>, _> = std::env::args().skip(1).map(|arg| arg.parse()).collect();
     let (columns, shown) = match args.as_deref() {
         Ok([]) => (78, u32::MAX),
-        Ok([columns]) => (*columns, u32::MAX),
-        Ok([columns, shown]) => (*columns, *shown),
+        Ok([columns @ 1..=10_000]) => (*columns, u32::MAX),
+        Ok([columns @ 1..=10_000, shown]) => (*columns, *shown),
         _ => {
-            eprintln!("usage: partial [COLUMNS [LINES]]");
+            eprintln!("usage: partial [COLUMNS [LINES]], with 1 to 10000 columns");
             return ExitCode::from(2);
         }
     };
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 async fn show(columns: u32, shown: u32) -> Result<(), Box<dyn Error>> {
     let pool = ProcessPoolExecutor::new()?;
     let lines = columns * 2 / 5;
-    // Two lines at most are computed before the last one was shown.
+    // The task is three lines ahead at most: two wait to be shown, and one waits for its place.
     let handle = pool.task(draw, (columns, lines)).emit_capacity(2).submit().await?;
     let mut picture = handle.emitted::<String>();
     for _ in 0..shown {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::emit::{EmitError, Origin};
+use super::emit::{EmitError, EmittedBytes, Origin};
 use super::extras::ContextError;
 use super::progress::Reporter;
 use crate::base::{TaskId, WorkerId};
@@ -170,14 +170,17 @@ impl Current {
     /// the task runs: a partial result, or a message. All that it emits arrives in order, and
     /// before the result. If the task dies later, what it has emitted is still there.
     ///
-    /// Returns whether somebody may take it. Nobody does if the task was begun by
-    /// [`run`](crate::ProcessPoolExecutor::run), as an item of a
-    /// [`map`](crate::ProcessPoolExecutor::map), or where there is no pool, as in unit tests; or if
-    /// the handle was dropped, or is awaited by somebody who has not asked for the stream; or if
-    /// the stream was dropped. Then this returns at once, and nothing is sent.
+    /// Returns whether somebody may take it. If nobody does, this returns at once, and nothing is
+    /// sent. Nobody takes what these emit:
     ///
-    /// A reader that is slow holds the task up: when 16 values, or a megabyte, were emitted and not
-    /// taken, this waits; see [`TaskBuilder::emit_capacity`](crate::TaskBuilder::emit_capacity).
+    /// - a task that was begun by [`run`](crate::ProcessPoolExecutor::run);
+    /// - an item of a [`map`](crate::ProcessPoolExecutor::map);
+    /// - a task whose stream was dropped, or whose handle was dropped or is awaited before the
+    ///   stream was asked for;
+    /// - a function that is called where there is no pool, as in unit tests.
+    ///
+    /// A slow reader holds the task up. This waits while 16 values, or a megabyte, were emitted and
+    /// not taken; see [`TaskBuilder::emit_capacity`](crate::TaskBuilder::emit_capacity).
     /// Otherwise it takes some hundred nanoseconds, and a microsecond or two if the pool has to be
     /// woken. It may be called from any thread that has a copy of the `Current`. In an `async`
     /// function, whose other futures would wait, too, call [`emit_async`](Self::emit_async).
@@ -209,17 +212,16 @@ impl Current {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        if self.is_cancelled() {
-            return Err(EmitError::Cancelled);
-        }
-        let Some((reporter, origin)) = self.origin() else { return Ok(false) };
-        let encoded = reporter.encode(&value)?;
+        let encoded = self.encode_emitted(&value)?;
         drop(value); // it may be large, and this may wait
-        reporter.emit(origin, &encoded)
+        match encoded {
+            Some((reporter, origin, encoded)) => reporter.emit(origin, &encoded),
+            None => Ok(false),
+        }
     }
 
     /// As [`emit`](Self::emit), for `async` functions: other futures of the task go on while this
-    /// waits.
+    /// waits. On a runtime that is not tokio's it blocks, as `emit` does.
     ///
     /// ```
     /// async fn pages(addresses: Vec<String>) {
@@ -239,18 +241,33 @@ impl Current {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped while it waits, the value was not emitted.
+    /// If the future is dropped while it waits, the value was not emitted. A thread of the runtime
+    /// waits on until the pool next says something to this worker.
     pub async fn emit_async<T>(&self, value: T) -> Result<bool, EmitError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let encoded = self.encode_emitted(&value)?;
+        drop(value);
+        match encoded {
+            Some((reporter, origin, encoded)) => reporter.emit_async(origin, encoded).await,
+            None => Ok(false),
+        }
+    }
+
+    /// The value as bytes, and who emits it; `None` if nobody would take it.
+    fn encode_emitted<T>(
+        &self,
+        value: &T,
+    ) -> Result<Option<(&'static Reporter, Origin, EmittedBytes)>, EmitError>
     where
         T: Serialize + DeserializeOwned + 'static,
     {
         if self.is_cancelled() {
             return Err(EmitError::Cancelled);
         }
-        let Some((reporter, origin)) = self.origin() else { return Ok(false) };
-        let encoded = reporter.encode(&value)?;
-        drop(value);
-        reporter.emit_async(origin, encoded).await
+        let Some((reporter, origin)) = self.origin() else { return Ok(None) };
+        Ok(Some((reporter, origin, reporter.encode(value)?)))
     }
 
     /// Who emits, if somebody may take it.

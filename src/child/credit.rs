@@ -98,9 +98,9 @@ impl EmitAllowance {
         }
     }
 
-    /// This run emits nothing more.
+    /// This run emits nothing more, and nor does a later one that has begun.
     pub(super) fn close(&mut self, run: u64) {
-        if self.run != run {
+        if self.run < run {
             *self = Self { run, ..Self::default() };
         }
         self.is_closed = true;

@@ -13,14 +13,14 @@ use tokio::runtime::Handle;
 
 use super::credit::Room;
 use super::original::end_if_copy;
-use super::progress::Reporter;
+use super::progress::{Pipe, Reporter};
 use crate::base::TaskId;
 use crate::codec::{CodecError, Fault, choice_for};
 use crate::memory::Encoded;
 use crate::memory::page::Begun;
-use crate::memory::shared::{Kept, desk, lend, why_not_lend};
+use crate::memory::shared::{Kept, lend, lent_descriptors, why_not_lend};
 use crate::sys::socket::send_descriptors;
-use crate::wire::emit::EmitHeader;
+use crate::wire::emit::{EmitHeader, MAX_TYPE_NAME};
 use crate::wire::frame::{put_frame, put_task_frame};
 use crate::wire::message::Kind;
 
@@ -61,17 +61,9 @@ impl Drop for EmittedBytes {
         let mut bytes = std::mem::take(&mut self.bytes);
         if bytes.capacity() <= KEPT {
             bytes.clear();
-            SCRATCH.set(bytes);
+            let _ = SCRATCH.try_with(|scratch| scratch.set(bytes)); // or the thread ends
         }
     }
-}
-
-/// What came of an attempt to emit.
-enum Tried {
-    Sent,
-    /// Nobody would take it.
-    Discarded,
-    Full,
 }
 
 /// Why a task has not emitted a value.
@@ -110,6 +102,10 @@ impl Reporter {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
+        if type_name::<T>().len() > MAX_TYPE_NAME {
+            let reason = format!("the name of its type has more than {MAX_TYPE_NAME} bytes");
+            return Err(EmitError::Codec { reason });
+        }
         let limit = self.emitter.ports.get().map_or(usize::MAX, |ports| ports.max_payload);
         let mut bytes = SCRATCH.take();
         bytes.clear();
@@ -124,12 +120,10 @@ impl Reporter {
     /// Waits for room; false if nobody would take it.
     pub(super) fn emit(&self, origin: Origin, value: &EmittedBytes) -> Result<bool, EmitError> {
         loop {
-            match self.try_emit(origin, value)? {
-                Tried::Sent => return Ok(true),
-                Tried::Discarded => return Ok(false),
-                Tried::Full if origin.is_asked() => return Err(EmitError::Cancelled),
-                Tried::Full => self.wait_for_credit(origin),
+            if let Some(is_sent) = self.try_emit(origin, value)? {
+                return Ok(is_sent);
             }
+            self.wait_for_credit(origin);
         }
     }
 
@@ -140,33 +134,44 @@ impl Reporter {
         value: EmittedBytes,
     ) -> Result<bool, EmitError> {
         loop {
-            match self.try_emit(origin, &value)? {
-                Tried::Sent => return Ok(true),
-                Tried::Discarded => return Ok(false),
-                Tried::Full if origin.is_asked() => return Err(EmitError::Cancelled),
-                Tried::Full => match Handle::try_current() {
-                    // It cannot panic, and if it is not begun that is seen in the next round.
-                    Ok(runtime) => {
-                        let waiting = runtime.spawn_blocking(move || self.wait_for_credit(origin));
-                        let _ = waiting.await;
-                    }
-                    Err(_) => self.wait_for_credit(origin),
-                },
+            if let Some(is_sent) = self.try_emit(origin, &value)? {
+                return Ok(is_sent);
+            }
+            match Handle::try_current() {
+                // It cannot panic, and if it is not begun that is seen in the next round.
+                Ok(runtime) => {
+                    let _ = runtime.spawn_blocking(move || self.wait_for_credit(origin)).await;
+                }
+                Err(_) => self.wait_for_credit(origin),
             }
         }
     }
 
-    fn try_emit(&self, origin: Origin, value: &EmittedBytes) -> Result<Tried, EmitError> {
+    /// Whether it was sent, which it is not if nobody would take it; `None` if there is no room.
+    fn try_emit(&self, origin: Origin, value: &EmittedBytes) -> Result<Option<bool>, EmitError> {
+        let tried = self.put_emitted(&mut self.pipe.lock(), origin, value);
+        self.tell_if_asked();
+        match tried {
+            Ok(None) if origin.is_asked() => Err(EmitError::Cancelled),
+            tried => tried,
+        }
+    }
+
+    fn put_emitted(
+        &self,
+        pipe: &mut Pipe,
+        origin: Origin,
+        value: &EmittedBytes,
+    ) -> Result<Option<bool>, EmitError> {
         let Origin { run, task, allowance, .. } = origin;
-        let mut pipe = self.pipe.lock();
         if self.is_over(run) {
-            return Ok(Tried::Discarded);
+            return Ok(Some(false));
         }
         let room = self.emitter.allowance.lock().room(run, (task, allowance), value.type_name);
         let names_type = match room {
             Room::Yes { names_type } => names_type,
-            Room::No => return Ok(Tried::Full),
-            Room::Closed => return Ok(Tried::Discarded),
+            Room::No => return Ok(None),
+            Room::Closed => return Ok(Some(false)),
         };
         let type_name = names_type.then(|| value.type_name.to_owned());
         let header = EmitHeader { task, type_name };
@@ -179,9 +184,16 @@ impl Reporter {
         } else {
             pipe.write(&frames, &value.bytes)
         };
+        Ok(Some(written.is_ok())) // or the parent has gone
+    }
+
+    /// This run emits nothing more. What one of its threads is about to emit is written before this
+    /// returns, so that memory is lent in the order in which it is told of.
+    pub(super) fn close_emission(&self, run: u64) {
+        let pipe = self.pipe.lock();
+        self.emitter.allowance.lock().close(run);
         drop(pipe);
         self.tell_if_asked();
-        Ok(written.map_or(Tried::Discarded, |()| Tried::Sent)) // or the parent has gone
     }
 
     /// What comes before its bytes. Memory that they name is told of first, and this is the first
@@ -192,8 +204,7 @@ impl Reporter {
             end_if_copy();
             put_frame(&mut frames, Kind::Lent, &lend(value.kept.clone())?, 0)?;
             if let Some(socket) = self.emitter.ports.get().and_then(|ports| ports.socket.as_ref()) {
-                let memory = desk().into_iter().chain(value.kept.descriptors());
-                send_descriptors(&**socket, &memory.collect::<Vec<_>>())?;
+                send_descriptors(&**socket, &lent_descriptors(&value.kept))?;
             }
         }
         let length = value.bytes.len();

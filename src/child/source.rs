@@ -72,8 +72,10 @@ impl FrameSource {
             *frame = next;
             return Ok(());
         }
-        // What came with the preamble is for the first frame, and not over.
-        if self.pipe.buffer().is_empty() && !frame.is_empty() {
+        // What came with the preamble is for the first frame, and what came with extras is for the
+        // task behind them. Neither is over.
+        let is_over = split_kind(frame).is_ok_and(|(kind, _)| kind != Kind::Extras);
+        if self.pipe.buffer().is_empty() && is_over {
             self.pipe.get_ref().is_over();
         }
         self.read_new(frame)

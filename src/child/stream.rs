@@ -10,7 +10,7 @@ use super::progress::Reporter;
 use super::source::{FrameSource, SharedSource};
 use crate::base::sync::Mutex;
 use crate::function::EncodedArguments;
-use crate::memory::shared::{Kept, desk, lend};
+use crate::memory::shared::{Kept, lend, lent_descriptors};
 use crate::sys::buffer::trim;
 use crate::sys::descriptor::Descriptor;
 use crate::sys::socket::send_descriptors;
@@ -25,16 +25,13 @@ const SMALL: usize = 1 << 10;
 pub(super) struct FrameReader {
     source: SharedSource,
     frame: Vec<u8>,
-    /// Whether the next frame is here.
-    has_next: bool,
 }
 
 impl FrameReader {
     /// Reads up to the end of the preamble.
     pub(super) fn new(pipe: Arc<File>) -> io::Result<Self> {
-        let source = FrameSource::new(pipe)?;
-        let has_next = source.has_next();
-        Ok(Self { source: Arc::new(Mutex::new(source)), frame: Vec::new(), has_next })
+        let source = Arc::new(Mutex::new(FrameSource::new(pipe)?));
+        Ok(Self { source, frame: Vec::new() })
     }
 
     /// Where frames come over a socket the parent cannot open what this process has.
@@ -57,18 +54,19 @@ impl FrameReader {
         EmitPorts { source: Arc::clone(&self.source), socket, max_payload }
     }
 
-    /// Whether the next frame is here, so that reading it does not wait.
+    /// Whether the next frame is here, so that reading it does not wait. It is not if somebody else
+    /// waits for it.
     pub(super) fn has_next(&self) -> bool {
-        self.has_next
+        self.source.try_lock().is_some_and(|source| source.has_next())
     }
 
     /// Waits for the next frame.
     pub(super) fn read(&mut self) -> io::Result<Incoming<'_>> {
         let mut source = self.source.lock();
         source.read(&mut self.frame)?;
-        self.has_next = source.has_next();
+        let is_last = !source.has_next();
         drop(source);
-        Ok(Incoming { frame: &mut self.frame, is_last: !self.has_next })
+        Ok(Incoming { frame: &mut self.frame, is_last })
     }
 }
 
@@ -191,7 +189,7 @@ impl FrameWriter {
         }
         let (mut frame, memory) = (Vec::new(), kept.clone());
         put_frame(&mut frame, Kind::Lent, &lend(kept)?, 0)?;
-        let memory = || desk().into_iter().chain(memory.descriptors()).collect::<Vec<_>>();
+        let memory = || lent_descriptors(&memory);
         if matches!(self.lending, Lending::WithFrames) {
             return self.reporter.write_with_descriptors(&frame, &memory());
         }

@@ -543,7 +543,7 @@ impl Worker {
             call(function, payload, writer.buffer(), limit, Some(&mut sink), put_header)?;
         if !encoded.kept.is_empty() {
             // Nobody is to hear of that memory before the reply does.
-            self.reporter.emitter.allowance.lock().close(self.runs);
+            self.reporter.close_emission(self.runs);
         }
         writer.lend(encoded.kept)?;
         let out = writer.buffer();

@@ -203,6 +203,8 @@ impl Builder {
     /// gets no task before an old worker has left, so there are never more than `max_workers` tasks
     /// at a time. A larger surge replaces many workers sooner, and takes more memory meanwhile.
     ///
+    /// Only a worker with too much memory leaves at once, and its successor starts meanwhile.
+    ///
     /// With zero, a worker leaves first. Its successor starts afterwards, when there is work for
     /// it. Tasks may wait for that start and for the [initializer](Self::initializer).
     ///

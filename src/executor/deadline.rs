@@ -32,7 +32,9 @@ enum When {
 }
 
 impl Deadline {
-    /// Of a task that is submitted now; `None` if it is too far away to matter.
+    pub(super) const NEVER: Self = Self(When::Never);
+
+    /// Of a task that is submitted now; `None` if there is none, or it is too far away to matter.
     pub(super) fn instant(self) -> Option<Instant> {
         match self.0 {
             When::After(limit) => Instant::now().checked_add(limit),
@@ -51,7 +53,7 @@ impl From<Duration> for Deadline {
 /// `None` is no deadline.
 impl From<Option<Duration>> for Deadline {
     fn from(limit: Option<Duration>) -> Self {
-        limit.map_or(Self(When::Never), Self::from)
+        limit.map_or(Self::NEVER, Self::from)
     }
 }
 

@@ -13,7 +13,8 @@ use futures::future::BoxFuture;
 /// [replaced](crate::ProcessPoolExecutor::recycle), or of the tasks of a
 /// [set](crate::TaskSet::shutdown).
 ///
-/// Await it to wait for the end, or drop it. All methods that end or replace something return one.
+/// Await it to wait for the end, or drop it. Methods that only ask for an end, such as
+/// [`abort`](crate::TaskHandle::abort) of a task, return none.
 /// Methods that give something to do (`submit`, `run`, [`start`](crate::Process::start)) are
 /// ordinary async functions, which do nothing until they are polled.
 ///

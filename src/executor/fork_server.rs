@@ -100,10 +100,14 @@ impl Builder {
     /// [limits](Self::limits) and its [`cgroup`](Self::cgroup) replace those, and its
     /// [start timeout](Self::start_timeout) is that of the server if that is longer, as a worker
     /// may have to wait for the server.
-    /// `None`: a server of its own.
+    ///
+    /// `None` takes the server back. The start method stays what it is: if it is
+    /// [`StartMethod::ForkServer`] the pool has a server of its own.
     pub fn fork_server<'a>(mut self, server: impl Into<Option<&'a ForkServer>>) -> Self {
-        self.settings.launch.start_method = StartMethod::ForkServer;
         self.settings.fork_server = server.into().map(|server| server.0.clone());
+        if self.settings.fork_server.is_some() {
+            self.settings.launch.start_method = StartMethod::ForkServer;
+        }
         self
     }
 }

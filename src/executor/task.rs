@@ -210,7 +210,7 @@ pub struct TaskBuilder<'a, A, R> {
     prepare: fn(&Pool, &A) -> Result<Call, SubmitError>,
     args: A,
     wishes: Wishes,
-    deadline: Option<Deadline>,
+    deadline: Deadline,
     extras: Extras,
     /// Why its context cannot be sent.
     context_fault: Option<Cause>,
@@ -234,7 +234,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
             prepare: Pool::prepare::<F, A>,
             args,
             wishes: pool.default_wishes(),
-            deadline: None,
+            deadline: Deadline::NEVER,
             extras: Extras::default(),
             context_fault: None,
             aborts: None,
@@ -339,15 +339,15 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self
     }
 
-    /// When the task must be over. Default: none. Everything counts: the wait for room in the
+    /// When the task must be over. Everything counts: the wait for room in the
     /// queue, the time in the queue, and all attempts. It is a [`Duration`] from the submission on,
     /// or an [`Instant`].
     ///
     /// A task never begins after its deadline. One that runs is ended, as by a
     /// [`timeout`](Self::timeout). It fails with [`is_deadline`](crate::TaskError::is_deadline),
-    /// and is not tried again. Default: none, which `None` says, too.
+    /// and is not tried again. `None` takes it back. Default: none.
     pub fn deadline(mut self, deadline: impl Into<Deadline>) -> Self {
-        self.deadline = Some(deadline.into());
+        self.deadline = deadline.into();
         self
     }
 
@@ -401,9 +401,9 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     }
 
     /// How many of the values that the task [emits](crate::Current::emit) may wait for who takes
-    /// them by [`TaskHandle::emitted`]; beyond that it waits itself. Whatever is set here it also
-    /// waits while they take a megabyte, so that little more than that, and one value, is ever
-    /// held. Default: 16. `None` is the default, and so is zero.
+    /// them by [`TaskHandle::emitted`]; beyond that it waits itself. Whatever is set here, it also
+    /// waits while the values of this attempt take a megabyte. Shared memory in them does not
+    /// count. Default: 16. `None` is the default, and so is zero.
     ///
     /// Many small values go quicker if there may be more of them: the task is told in one piece
     /// that half of them were taken.
@@ -440,7 +440,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
 
     /// Counts it from now on, and on the pool's clock.
     fn set_deadline(&mut self) -> Option<Instant> {
-        let deadline = self.deadline?.instant()?;
+        let deadline = self.deadline.instant()?;
         self.wishes.deadline = Some(deadline.saturating_duration_since(self.pool.commons.began));
         Some(deadline)
     }

@@ -26,7 +26,7 @@ pub(crate) enum Command {
     /// The task has been cancelled in its cell before it began.
     Cancel(TaskId),
     Abort(TaskId),
-    /// What the task has emitted was taken, or will not be. There is at most one of each task.
+    /// What the task has emitted was taken, or will not be. Of one task there are seldom two.
     Credit(TaskId),
     /// The reader of a map has made room.
     Regulate(Arc<Harvest>),

@@ -78,6 +78,15 @@ pub(crate) enum Action {
     Close,
 }
 
+/// Why a running task that is asked to end may do so by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// It looks whether it is asked.
+    Looks,
+    /// It is an item of a chunk, and most of them are quick.
+    Quick,
+}
+
 /// Why a task ends without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::action::{
-    Action, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailureKind, Time,
+    Action, End, Failure, KillReason, LeaveReason, OnWorkerDeath, Prospect, StartFailureKind, Time,
 };
 use super::restarts::delay;
 use super::task::Task;
@@ -12,6 +12,9 @@ use super::worker::{Mercy, Recall, Sent, Sentence, Worker, WorkerStage};
 use super::{Phase, Scheduler};
 use crate::base::WorkerId;
 
+/// So long the running item of a chunk may take that is to be ended. Waiting for it is cheaper than
+/// another worker.
+pub(super) const MOMENT: Duration = Duration::from_millis(20);
 /// Who looks at the clock so late has not run in the meantime.
 pub(super) const STANDSTILL: Duration = Duration::from_millis(500);
 
@@ -66,16 +69,20 @@ impl Scheduler {
         }
     }
 
-    /// Answers [`Action::Ask`]: how long it is worth while to wait for the running task to end by
-    /// itself; half of the grace period at most.
-    pub(crate) fn asked(&mut self, now: Time, id: WorkerId, patience: Option<Duration>) {
+    /// Answers [`Action::Ask`]: why it is worth while to wait for the running task to end by
+    /// itself, if it is.
+    pub(crate) fn asked(&mut self, now: Time, id: WorkerId, prospect: Option<Prospect>) {
         let waits = |worker: &Worker| worker.is_sentenced() && worker.mercy == Mercy::Asked;
         if !self.workers.get(id).is_some_and(waits) {
             return;
         }
-        if let Some(patience) = patience {
+        if let Some(prospect) = prospect {
             let grace = self.config.grace_period;
-            let ends = now.saturating_add(patience.min(grace / 2));
+            let patience = match prospect {
+                Prospect::Looks => grace / 2,
+                Prospect::Quick => MOMENT.min(grace / 2),
+            };
+            let ends = now.saturating_add(patience);
             let kill_at = now.saturating_add(grace);
             self.update(id, |worker| worker.mercy = Mercy::Granted { ends, kill_at });
         } else {

@@ -58,7 +58,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(crate) use self::action::{
-    Action, Config, End, Failure, Force, KillReason, RefuseReason, StartFailureKind, Time, Verdict,
+    Action, Config, End, Failure, Force, KillReason, Prospect, RefuseReason, StartFailureKind,
+    Time, Verdict,
 };
 pub use self::action::{LeaveReason, OnWorkerDeath};
 use self::crew::Crew;

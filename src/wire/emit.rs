@@ -10,7 +10,7 @@ pub(crate) const EMIT_CAPACITY: u32 = 16;
 /// It emits nothing more while those that nobody has taken have so many bytes.
 pub(crate) const EMIT_BYTES: u64 = 1 << 20;
 
-/// The longest name of a type: more than compilers write.
+/// The most bytes of the name of a type that is emitted.
 pub(crate) const MAX_TYPE_NAME: usize = 4 << 10;
 
 /// A value that a running task emits.

@@ -1,13 +1,14 @@
 //! One spelling: American, as that of the terms of Rust and tokio (`serialize`, `initializer`). But
-//! `cancelled` has two l, as tokio's and Python's has.
+//! `cancelled` has two l, as tokio's and Python's has, and so have words like it (`labelled`).
 
 use std::fs;
 
 use super::{Source, collect, repository};
 
 /// What words of the other spelling have in them.
-const ASTRAY: [&str; 26] = [
+const ASTRAY: [&str; 28] = [
     "analyse",
+    "analysing",
     "avour",
     "canceled",
     "canceling",
@@ -25,7 +26,8 @@ const ASTRAY: [&str; 26] = [
     "normalis",
     "optimisa",
     "optimise",
-    "organise",
+    "optimising",
+    "organis",
     "prioritis",
     "recognis",
     "serialis",
@@ -47,7 +49,7 @@ fn misspelled(source: &Source) -> Vec<String> {
 /// What is read by users and by those who change something.
 fn pages() -> Vec<Source> {
     let mut files = Vec::new();
-    for folder in ["src", "examples"] {
+    for folder in ["src", "examples", "attributes/src", "embedding/src"] {
         collect(&repository().join(folder), &mut files);
     }
     for folder in ["", "docs/guide", "benches"] {

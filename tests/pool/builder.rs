@@ -118,6 +118,8 @@ async fn what_was_set_of_programs_and_servers_can_be_taken_back() {
     let server = ForkServer::builder().limits(limits).limits(None).inner_threads(1);
     let server = server.inner_threads(None).build().unwrap();
     let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let spawning = format!("{builder:?}");
+    assert_eq!(format!("{:?}", builder.clone().fork_server(None)), spawning, "nothing is changed");
     let builder = builder.worker_command("no such program");
     let builder = builder.limits(limits).fork_server(&server);
     assert!(builder.clone().build().is_err(), "a server has its own command");
@@ -139,8 +141,12 @@ async fn zero_is_none_of_it_or_no_time_or_an_error_or_a_good_number() {
     let builder = || ProcessPoolExecutor::builder().max_workers(1);
     let none = builder().min_workers(0).surge(0).shared_memory(0).inner_threads(0);
     let pool = none.idle_timeout(Duration::ZERO).grace_period(Duration::ZERO).build().unwrap();
-    let task = pool.task(pid, ()).retries(0).emit_capacity(0);
-    in_time(task.run()).await.unwrap();
+    let task = pool.task(emit_some, ()).retries(0).emit_capacity(0);
+    let handle = task.submit().await.unwrap();
+    let emitted: Vec<_> = in_time(handle.emitted::<u64>().collect()).await;
+    assert_eq!(emitted.len(), 3);
+    in_time(handle).await.unwrap();
+    crate::common::wait_until("idle ones have left", || pool.workers().is_empty()).await;
     let map = pool.map(pid_of, 0..9).chunksize(0).buffersize(0).retries(0);
     assert_eq!(in_time(map.collect::<Vec<_>>()).await.len(), 9);
 
@@ -156,6 +162,7 @@ async fn zero_is_none_of_it_or_no_time_or_an_error_or_a_good_number() {
     assert!(in_time(small.run(pid, ())).await.unwrap_err().is_too_large());
     for builder in [
         builder().max_workers(0),
+        builder().queue_capacity(0),
         builder().max_tasks_per_child(0),
         builder().max_age(Duration::ZERO),
     ] {
@@ -168,7 +175,13 @@ fn pid_of(_: u64) -> u32 {
     pid()
 }
 
-procpool::register!(pid_of);
+fn emit_some() {
+    for n in 0..3_u64 {
+        procpool::current().emit(n).unwrap();
+    }
+}
+
+procpool::register!(pid_of, emit_some);
 
 #[cfg(target_os = "linux")]
 #[tokio::test]

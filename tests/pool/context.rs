@@ -128,8 +128,8 @@ async fn it_comes_with_each_item_of_a_map() {
 
 #[tokio::test]
 async fn it_comes_again_with_each_attempt() {
-    let task = pool_of(1);
-    let task = task.task(seen_at_second_attempt, ()).retries(1).context(trace("again"));
+    let pool = pool_of(1);
+    let task = pool.task(seen_at_second_attempt, ()).retries(1).context(trace("again"));
     assert_eq!(in_time(task.run()).await.unwrap(), Some(trace("again")));
 }
 
@@ -153,7 +153,7 @@ async fn who_is_left_behind_does_not_find_it() {
 
 /// Cannot be encoded.
 #[derive(Serialize, Deserialize)]
-struct Odd(#[serde(serialize_with = "refuse")] String);
+pub(crate) struct Odd(#[serde(serialize_with = "refuse")] pub(crate) String);
 
 fn refuse<S: serde::Serializer>(_: &str, _: S) -> Result<S::Ok, S::Error> {
     Err(serde::ser::Error::custom("odd"))
@@ -175,4 +175,7 @@ async fn one_that_cannot_be_sent_is_an_error_of_the_task() {
     let items: Vec<_> = in_time(items.collect()).await;
     assert_eq!(items.len(), 2);
     assert!(items.iter().all(|item| item.as_ref().is_err_and(TaskError::is_codec)));
+    let replaced = pool.map(seen_beside, [(1, Vec::new())]).context(Odd(String::new()));
+    let replaced = replaced.context(trace("other"));
+    assert!(in_time(replaced.collect::<Vec<_>>()).await[0].is_ok());
 }

@@ -6,9 +6,22 @@
 use std::pin::Pin;
 
 use futures::{StreamExt, poll};
-use procpool::{ProcessPoolExecutor, ReturnWhen, TaskHandle, TaskSet, as_completed, wait};
+use procpool::{
+    PoolEvent, ProcessPoolExecutor, ReturnWhen, TaskHandle, TaskSet, as_completed, wait,
+};
 
-use crate::common::{Gate, hold, in_time, pid};
+use crate::common::{self, Gate, in_time, pid};
+
+/// As the common one. But if it was asked to end, its worker is gone, however quickly it ends.
+fn hold(port: u16) -> u32 {
+    let worker = common::hold(port);
+    if procpool::current().is_cancelled() {
+        std::process::exit(3);
+    }
+    worker
+}
+
+procpool::register!(hold);
 
 fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
@@ -27,8 +40,12 @@ async fn check<T>(expected: Drops, begin: impl AsyncFnOnce(ProcessPoolExecutor, 
     let (pool, gate) = (pool_of(1), Gate::new().await);
     let owner = begin(pool.clone(), gate.port()).await;
     let mut held = gate.arrival().await;
+    let mut events = pool.events();
     drop(owner);
-    let next = pool.submit(pid, ()).await.unwrap(); // an abort is heard of before it is
+    let next = pool.submit(pid, ()).await.unwrap();
+    let id = next.id();
+    let is_next = |event| matches!(event, PoolEvent::TaskQueued { task, .. } if task == id);
+    while !is_next(in_time(events.next()).await.unwrap()) {} // an abort is heard of before it is
     if expected == Abort {
         in_time(held.gone()).await; // nobody has opened the gate
     }
@@ -168,7 +185,7 @@ async fn a_map_of_quick_items_costs_no_worker() {
     let mut worker = in_time(pool.run(pid, ())).await.unwrap();
     let mut lost = 0;
     for _ in 0..20 {
-        let mut map = pool.map(hold, [gate.port()]);
+        let mut map = pool.map(common::hold, [gate.port()]);
         assert!(poll!(map.next()).is_pending());
         let held = gate.arrival().await;
         drop((map, held)); // and now it ends

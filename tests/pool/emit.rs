@@ -7,6 +7,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use procpool::{EmitError, EmittedStream, ProcessPoolExecutor, SharedSlice, TaskStatus, current};
 
 use crate::common::{Gate, exit_now, hold, in_time, kill};
+use crate::context::Odd;
 
 fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
@@ -64,6 +65,13 @@ fn emit_sizes(sizes: Vec<usize>) -> usize {
     sizes.into_iter().map(|size| usize::from(current().emit(vec![1_u8; size]).unwrap())).sum()
 }
 
+/// Tells at the gate when it has emitted them all.
+fn emit_sizes_and_hold(sizes: Vec<usize>, port: u16) -> usize {
+    let taken = emit_sizes(sizes);
+    hold(port);
+    taken
+}
+
 fn emit_several_types() {
     let current = current();
     current.emit(1_u64).unwrap();
@@ -116,11 +124,6 @@ fn leave_behind(port: u16) {
 }
 
 fn refused() -> (String, String) {
-    #[derive(serde::Serialize, serde::Deserialize)]
-    struct Odd(#[serde(serialize_with = "refuse")] String);
-    fn refuse<S: serde::Serializer>(_: &str, _: S) -> Result<S::Ok, S::Error> {
-        Err(serde::ser::Error::custom("odd"))
-    }
     let odd = current().emit(Odd(String::new())).unwrap_err().to_string();
     (odd, current().emit("x".repeat(3_000)).unwrap_err().to_string())
 }
@@ -133,6 +136,7 @@ procpool::register!(
     emit_and_die,
     emit_at_each_attempt,
     emit_sizes,
+    emit_sizes_and_hold,
     emit_several_types,
     emit_for_ever,
     emit_for_ever_async,
@@ -313,13 +317,15 @@ async fn values_of_any_size_come() {
 #[tokio::test]
 async fn a_task_waits_while_a_megabyte_is_not_taken() {
     let (pool, gate) = (pool_of(1), Gate::new().await);
-    let handle = pool.submit(emit_sizes, vec![600_000; 10]).await.unwrap();
+    let task = pool.submit(emit_sizes_and_hold, (vec![600_000; 3], gate.port()));
+    let handle = task.await.unwrap();
     let mut stream = handle.emitted::<Vec<u8>>();
-    for _ in 0..10 {
-        in_time(stream.next()).await.unwrap().unwrap();
-    }
-    drop((gate, stream));
-    assert_eq!(in_time(handle).await.unwrap(), 10);
+    let is_early = tokio::time::timeout(Duration::from_millis(200), gate.arrival()).await.is_ok();
+    assert!(!is_early, "a third value was emitted, and none was taken");
+    in_time(stream.next()).await.unwrap().unwrap();
+    drop(gate.arrival().await);
+    assert_eq!(in_time(stream.count()).await, 2);
+    assert_eq!(in_time(handle).await.unwrap(), 3);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::channel::mpsc;
@@ -40,7 +40,11 @@ fn note_and_die_once(journal: String, n: u32) -> (u32, u32) {
     (n, attempt)
 }
 
-procpool::register!(double, pass, note_and_pass, note_and_die_once);
+fn worker_of(_: u32) -> u32 {
+    std::process::id()
+}
+
+procpool::register!(double, pass, note_and_pass, note_and_die_once, worker_of);
 
 fn pool(workers: usize) -> ProcessPoolExecutor {
     let builder = ProcessPoolExecutor::builder().max_workers(workers);
@@ -92,6 +96,16 @@ async fn chunks_of_nothing_are_of_the_default_size() {
     let expected: Vec<_> = (0..40).map(|n| n * 2).collect();
     assert_eq!(collect(pool.map(double, 0..40).chunksize(0)).await, expected);
     assert_eq!(collect(pool.map(double, 0..40).chunksize(7).chunksize(None)).await, expected);
+}
+
+#[tokio::test]
+async fn chunks_of_the_default_size_are_single_items_where_tasks_are_counted() {
+    let pool = ProcessPoolExecutor::builder().max_workers(1).max_tasks_per_child(1).build();
+    let pool = pool.unwrap();
+    for size in [Some(0), None] {
+        let workers = collect(pool.map(worker_of, 0..4).chunksize(7).chunksize(size)).await;
+        assert_eq!(workers.into_iter().collect::<BTreeSet<_>>().len(), 4);
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use procpool::{ProcessPoolExecutor, StartMethod, WorkerOutput, current};
 
-use crate::common::{children, frame_pipe, in_time, pid, wait_until};
+use crate::common::{frame_pipe, in_time, pid, process_gone, wait_until};
 
 const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
 const EMIT: u8 = 32;
@@ -118,18 +118,18 @@ async fn a_copy_of_a_worker_emits_nothing() {
 fn a_worker_that_waits_for_a_reader_goes_with_its_runtime() {
     for method in METHODS {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let before = children().len();
-        let (pool, handle) = runtime.block_on(async {
+        let (pool, handle, worker) = runtime.block_on(async {
             let pool = pool_with(method);
             let handle = pool.submit(count_for_ever, ()).await.unwrap();
             let mut stream = handle.emitted::<u64>();
             in_time(stream.next()).await.unwrap().unwrap();
             std::mem::forget(stream); // nobody reads it
-            (pool, handle)
+            let worker = pool.workers()[0].pid;
+            (pool, handle, worker)
         });
         drop(runtime);
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(wait_until("it is gone", || children().len() <= before));
+        runtime.block_on(wait_until("it is gone", || process_gone(worker)));
         assert!(runtime.block_on(in_time(handle)).is_err());
         drop(pool);
     }

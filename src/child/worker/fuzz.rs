@@ -97,7 +97,7 @@ fn seeds() -> Seeds {
     let name = |id| (id, (u32::MAX, 5, 4096_u64, 77_u64), 20_u64, LEASE);
     let extras =
         ExtrasHeader { task: TaskId(300), allowance: Some(3), context: Some("u8".to_owned()) };
-    let header = |function| (300_u64, function, 1_u32, None::<()>);
+    let header = |function| (300_u64, function, FIRST, None::<()>);
     Seeds::new("worker")
         .with("nothing", one(frame(Kind::Task, &task(0), &[])))
         .with("echo", one(frame(Kind::Task, &task(1), &encoded(&vec![7_u8; 100]))))

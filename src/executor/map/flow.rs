@@ -35,6 +35,8 @@ pub(super) struct Flow<R, S> {
     name: &'static str,
     extras: Extras,
     function: Result<&'static Function, SubmitError>,
+    /// Why its context cannot be sent.
+    context_fault: Option<SubmitError>,
     /// `None` after the last one.
     inputs: Option<S>,
     intake: Intake,
@@ -85,14 +87,12 @@ impl<R, S> Flow<R, S> {
         let harvest = Harvest::new(position, budget);
         let timeout = pool.default_wishes().timeout;
         harvest.set_limits(|limits| limits.timeout = timeout);
-        let mut pace = Pace::new(pool.max_workers());
-        if pool.counts_tasks {
-            pace.set_chunk_size(Some(1));
-        }
-        Self {
+        let pace = Pace::new(pool.max_workers());
+        let mut flow = Self {
             name,
             extras: Extras::default(),
             function: function.map(|(_, function)| function),
+            context_fault: None,
             inputs: Some(inputs),
             intake: Intake::default(),
             sealed: None,
@@ -108,7 +108,14 @@ impl<R, S> Flow<R, S> {
             expiry: Expiry::No,
             aborts_on_drop: true,
             pool,
-        }
+        };
+        flow.set_chunk_size(None);
+        flow
+    }
+
+    /// `None`: as many as is good, but one if each task counts for its worker.
+    pub(super) fn set_chunk_size(&mut self, items: Option<usize>) {
+        self.pace.set_chunk_size(items.or(self.pool.counts_tasks.then_some(1)));
     }
 
     pub(super) fn set_buffer_size(&mut self, items: Option<usize>) {
@@ -119,10 +126,6 @@ impl<R, S> Flow<R, S> {
     /// How many bytes of arguments and results may be held.
     pub(super) fn set_budget(&mut self, bytes: u64) {
         self.harvest.set_budget(Budget::new(bytes, self.pool.max_workers()));
-    }
-
-    pub(super) fn pace(&mut self) -> &mut Pace {
-        &mut self.pace
     }
 
     pub(super) fn set_unordered(&mut self) {
@@ -142,13 +145,11 @@ impl<R, S> Flow<R, S> {
     where
         C: Serialize + DeserializeOwned + 'static,
     {
-        match TaskContext::new(context, self.pool.max_payload) {
-            Ok(context) => {
-                self.extras.context = Some(context);
-                self.harvest.set_extras(self.extras.clone());
-            }
-            Err(cause) => self.function = Err(submit_error(self.name, cause)),
-        }
+        let context = TaskContext::new(context, self.pool.max_payload);
+        let fault = context.as_ref().err().cloned();
+        self.context_fault = fault.map(|cause| submit_error(self.name, cause));
+        self.extras.context = context.ok();
+        self.harvest.set_extras(self.extras.clone());
     }
 
     pub(super) fn set_abort_on_drop(&mut self, abort: bool) {
@@ -157,8 +158,11 @@ impl<R, S> Flow<R, S> {
 
     #[track_caller]
     pub(super) fn set_limit(&mut self, limit: Option<Duration>) {
-        let sleep = |duration| Box::pin(tokio::time::sleep(duration));
-        self.limit = limit.map(|duration| Limit { duration, sleep: sleep(duration) });
+        self.limit = None;
+        if let Some(duration) = limit {
+            // Not in a closure: the place of a panic is the caller's.
+            self.limit = Some(Limit { duration, sleep: Box::pin(tokio::time::sleep(duration)) });
+        }
     }
 
     pub(super) fn poll_next<A>(
@@ -277,12 +281,12 @@ impl<R, S> Flow<R, S> {
     }
 
     fn take(&mut self, args: &impl Serialize) {
-        let added = match &self.function {
-            Ok(function) => {
+        let added = match (&self.function, &self.context_fault) {
+            (Ok(function), None) => {
                 let added = self.intake.add(args, self.pool.max_payload, function.arguments());
                 added.map_err(|error| submit_error(self.name, Cause::encoding(self.name, error)))
             }
-            Err(unregistered) => Err(unregistered.clone()),
+            (Err(error), _) | (_, Some(error)) => Err(error.clone()),
         };
         if let Err(error) = added {
             self.seal();

@@ -194,7 +194,7 @@ impl<R, S, I> Map<R, S, I> {
     /// if there are no more inputs at the moment, or if its arguments take a megabyte. A chunk that
     /// runs for long is divided. `None` and zero stand for the default.
     pub fn chunksize(mut self, items: impl Into<Option<usize>>) -> Self {
-        self.flow.pace().set_chunk_size(items.into().filter(|items| *items != 0));
+        self.flow.set_chunk_size(items.into().filter(|items| *items != 0));
         self
     }
 

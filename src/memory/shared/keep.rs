@@ -125,8 +125,8 @@ pub(super) fn encoding() -> Result<Encoding, &'static str> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     match ENCODING.get() {
         NONE => Err(
-            "shared memory is passed by reference, so it can be serialized only as an argument or a result of \
-             a task or a process",
+            "shared memory is passed by reference, so it can be serialized only as an argument or a result \
+             of a task or a process, or as a value that a task emits",
         ),
         UNNUMBERED => {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);

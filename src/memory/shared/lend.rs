@@ -76,7 +76,7 @@ pub(crate) fn refuse_to_lend() {
 pub(crate) fn why_not_lend(kept: &Kept) -> Option<&'static str> {
     let is_refused = !kept.is_empty() && REFUSES.load(Ordering::Relaxed);
     is_refused.then_some(
-        "shared memory cannot be returned by this worker: it is not the process that its parent has \
+        "shared memory cannot be sent by this worker: it is not the process that its parent has \
          started, and the parent cannot see which one it is",
     )
 }
@@ -94,9 +94,10 @@ pub(crate) fn lend(kept: Kept) -> io::Result<Lent> {
     Ok(lent)
 }
 
-/// Where the parent counts, to be sent to it if it cannot open it by its name.
-pub(crate) fn desk() -> Option<Descriptor> {
-    DESK.get()?.segment.descriptor().ok()
+/// What is sent to a parent that cannot open by its name what was lent: first where it counts.
+pub(crate) fn lent_descriptors(kept: &Kept) -> Vec<Descriptor> {
+    let desk = DESK.get().and_then(|desk| desk.segment.descriptor().ok());
+    desk.into_iter().chain(kept.descriptors()).collect()
 }
 
 /// Waits until the parent has opened everything, but not for ever. Called at the end of a process.

@@ -22,7 +22,9 @@ mod slice;
 mod slice_mut;
 
 pub(crate) use self::keep::{Kept, collect};
-pub(crate) use self::lend::{Lent, borrow, desk, lend, refuse_to_lend, settle, why_not_lend};
+pub(crate) use self::lend::{
+    Lent, borrow, lend, lent_descriptors, refuse_to_lend, settle, why_not_lend,
+};
 pub use self::plain::Plain;
 pub use self::slice::{SharedBytes, SharedSlice};
 pub use self::slice_mut::{SharedBytesMut, SharedSliceMut};

@@ -78,8 +78,8 @@ pub type SharedBytes = SharedSlice<u8>;
 /// of their bytes are [valid](Plain). What comes from an untrusted process should be copied before
 /// it is looked at.
 ///
-/// It can be serialized only as an argument or a result. To write it to a file, serialize the slice
-/// in it.
+/// It can be serialized only as an argument, as a result, or as a value that a task
+/// [emits](crate::Current::emit). To write it to a file, serialize the slice in it.
 pub struct SharedSlice<T: Plain> {
     memory: Arc<Frozen>,
     extent: Extent,

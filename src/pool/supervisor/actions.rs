@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -19,12 +18,8 @@ use crate::pool::task::cell::Resolution;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::observer::Observer;
 use crate::pool::watch::snapshot::View;
-use crate::scheduler::{Action, Failure, KillReason, RefuseReason, Scheduler, Time};
+use crate::scheduler::{Action, Failure, KillReason, Prospect, RefuseReason, Scheduler, Time};
 use crate::wire::message::Outcome;
-
-/// So long the running item of a chunk may take that is to be ended. Most items are quick, and
-/// waiting for one is cheaper than another worker.
-const MOMENT: Duration = Duration::from_millis(20);
 
 impl Supervisor {
     /// Revokes what was sent to a worker, the last first, until one has begun or `keep` are left.
@@ -45,14 +40,13 @@ impl Supervisor {
         claim.is_none_or(|claim| claim.has_begun())
     }
 
-    /// Lets a worker's running task know that it should end; says how long that is worth waiting
-    /// for.
-    fn ask(&self, scheduler: &Scheduler, worker: WorkerId) -> Option<Duration> {
+    /// Lets a worker's running task know that it should end; says why it may do so, if it may.
+    fn ask(&self, scheduler: &Scheduler, worker: WorkerId) -> Option<Prospect> {
         let running = scheduler.pipeline(worker).next()?;
         let entry = self.ledger.get(running)?;
         let is_cooperative = entry.cell().ask() == Asked::Cooperative;
-        let moment = entry.harvest().map(|_| MOMENT);
-        if is_cooperative { Some(Duration::MAX) } else { moment }
+        let quick = entry.harvest().map(|_| Prospect::Quick);
+        if is_cooperative { Some(Prospect::Looks) } else { quick }
     }
 
     pub(super) fn perform(&mut self, view: &mut View, now: Time) {
@@ -79,9 +73,9 @@ impl Supervisor {
                     // No item of a chunk that is asked begins any more, so they must not count as
                     // its own.
                     self.divide(view, now, worker);
-                    let patience = self.ask(&view.scheduler, worker);
+                    let prospect = self.ask(&view.scheduler, worker);
                     self.nudge(&view.scheduler, worker);
-                    view.scheduler.asked(now, worker, patience);
+                    view.scheduler.asked(now, worker, prospect);
                 }
                 Action::Withdraw(task) => self.withdraw(task),
                 Action::Fail(task, failure) => self.fail(&mut view.observer, task, failure),

@@ -36,20 +36,20 @@ impl Supervisor {
 
     /// Tells the worker what it may emit, if that is due.
     pub(super) fn give_credit(&mut self, task: TaskId) {
-        let Some(entry) = self.ledger.get(task) else { return };
-        let credit = entry.cell().credit();
-        let holder = entry.cell().holder();
-        if let (Some(credit), Some((worker, _))) = (credit, holder) {
+        let credit = self.ledger.get(task).and_then(|entry| entry.cell().credit());
+        if let Some((worker, credit)) = credit {
             self.tell(worker, &credit);
         }
     }
 
-    /// Has a task that waits for credit look whether it is asked to end.
+    /// Has a task that waits for credit look whether it is asked to end. It may wait although
+    /// nothing of what it has emitted has come yet.
     pub(super) fn nudge(&mut self, scheduler: &Scheduler, worker: WorkerId) {
         let running = scheduler.pipeline(worker).next();
         let entry = running.and_then(|task| self.ledger.get(task));
-        if let Some(nudge) = entry.and_then(|entry| entry.cell().nudge()) {
-            self.tell(worker, &nudge);
+        if let Some(entry) = entry.filter(|entry| entry.harvest().is_none()) {
+            let task = entry.cell().id();
+            self.tell(worker, &Credit { task, values: 0, bytes: 0, is_closed: false });
         }
     }
 

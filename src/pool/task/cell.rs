@@ -209,9 +209,9 @@ impl TaskCell {
         self.traits.load(Ordering::Relaxed) & what != 0
     }
 
-    /// Whether it is aborted when its handle is dropped.
+    /// Whether it has to be aborted now that its handle is dropped. It has not if it is over.
     pub(crate) fn is_aborted_on_drop(&self) -> bool {
-        self.has(ABORTED_ON_DROP)
+        self.has(ABORTED_ON_DROP) && !self.is_over.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_aborted_on_drop(&self, aborted: bool) {

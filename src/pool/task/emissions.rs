@@ -10,8 +10,8 @@
 //!                                              └────────────────▶ closed: what comes is dropped
 //! ```
 //!
-//! Nothing is said to a worker that has not emitted anything at this attempt: it begins with one
-//! value at least, so it does not wait, and its task may not have begun. Who dies, and when:
+//! No credit is given to a worker of which nothing has come at this attempt: it begins with one
+//! value at least, so it does not wait for it, and its task may not have begun. Who dies, and when:
 //!
 //! * the worker: what has come stays, and the next attempt begins with what room there is;
 //! * the reader, or the handle without one: closed, of which the worker is told;
@@ -166,12 +166,6 @@ impl Emissions {
         sender.bytes = sender.bytes.saturating_sub(bytes);
         sender.knows_of_end = self.is_closed;
         Some(Credit { task, values, bytes, is_closed: self.is_closed })
-    }
-
-    /// A reason to look whether it is asked to end, for a worker that may wait.
-    pub(crate) fn nudge(&self, task: TaskId) -> Option<Credit> {
-        let nothing = Credit { task, values: 0, bytes: 0, is_closed: self.is_closed };
-        self.sender.has_begun.then_some(nothing)
     }
 }
 

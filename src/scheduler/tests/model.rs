@@ -12,13 +12,13 @@ pub(super) use self::desk::{Desk, Stage};
 use self::starts::Starts;
 use super::world::index;
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::ending::STANDSTILL;
+use crate::scheduler::ending::{MOMENT, STANDSTILL};
 use crate::scheduler::front::{LOOK_AGAIN, STUCK};
 use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;
 use crate::scheduler::{
-    Config, Counts, End, Failure, KillReason, LeaveReason, OnWorkerDeath, StartFailureKind, Task,
-    Tenure, Time, Wishes,
+    Config, Counts, End, Failure, KillReason, LeaveReason, OnWorkerDeath, Prospect,
+    StartFailureKind, Task, Tenure, Time, Wishes,
 };
 
 /// Where a task is.
@@ -571,11 +571,14 @@ impl Model {
     }
 
     /// The running task was asked to end, which is worth waiting for so long.
-    pub(super) fn asked(&mut self, now: Time, id: WorkerId, patience: Option<Duration>) {
+    pub(super) fn asked(&mut self, now: Time, id: WorkerId, prospect: Option<Prospect>) {
         let half = self.config.grace_period / 2;
         let desk = self.desk_mut(id);
         desk.asked = desk.pipeline.front().copied();
-        desk.mercy = patience.map(|patience| (now, now + patience.min(half)));
+        desk.mercy = prospect.map(|prospect| match prospect {
+            Prospect::Looks => (now, now + half),
+            Prospect::Quick => (now, now + MOMENT.min(half)),
+        });
     }
 
     fn take_out(&mut self, now: Time, worker: WorkerId, task: TaskId) {

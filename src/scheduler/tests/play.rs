@@ -225,9 +225,9 @@ impl Play {
                 if notices {
                     self.sights.see("a task that can end by itself");
                 }
-                let patience = self.world.patience(worker, notices);
-                self.model.asked(self.now, worker, patience);
-                self.scheduler.asked(self.now, worker, patience);
+                let prospect = self.world.prospect(worker, notices);
+                self.model.asked(self.now, worker, prospect);
+                self.scheduler.asked(self.now, worker, prospect);
             }
             Action::Withdraw(task) => self.withdraw(task),
             Action::Fail(task, failure) => {

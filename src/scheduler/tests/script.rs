@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::{TaskId, WorkerId};
+use crate::scheduler::ending::MOMENT;
 use crate::scheduler::{
-    Action, Config, Counts, End, Failure, Force, KillReason, LeaveReason, OnWorkerDeath, Scheduler,
-    StartFailureKind, Task, Time, Verdict, Wishes,
+    Action, Config, Counts, End, Failure, Force, KillReason, LeaveReason, OnWorkerDeath, Prospect,
+    Scheduler, StartFailureKind, Task, Time, Verdict, Wishes,
 };
 use crate::testing::plain_config;
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// What is not over by then is not quick.
-pub(super) const QUICK: Duration = Duration::from_millis(20);
+pub(super) const QUICK: Duration = MOMENT;
 /// No script has more actions between two looks than this.
 const ACTIONS: usize = 1_000;
 /// Ids from here on belong to the tasks that the setup runs.
@@ -27,7 +28,7 @@ pub(super) struct Pool {
     seen: Vec<Action>,
     has_begun: BTreeMap<TaskId, bool>,
     /// How long it is worth waiting for what is asked to end, on these workers.
-    patience: BTreeMap<WorkerId, Duration>,
+    prospects: BTreeMap<WorkerId, Prospect>,
     /// What a worker's running task gives up when it is asked back next.
     parts: BTreeMap<WorkerId, Task>,
     /// What workers say how long tasks have run.
@@ -50,7 +51,7 @@ impl Pool {
             now: Time::ZERO,
             seen: Vec::new(),
             has_begun: BTreeMap::new(),
-            patience: BTreeMap::new(),
+            prospects: BTreeMap::new(),
             parts: BTreeMap::new(),
             run_time: Duration::ZERO,
         };
@@ -265,12 +266,12 @@ impl Pool {
 
     /// Its running task has looked whether it is asked to end.
     pub(super) fn looks(&mut self, worker: u64) {
-        self.patience.insert(WorkerId(worker), Duration::MAX);
+        self.prospects.insert(WorkerId(worker), Prospect::Looks);
     }
 
     /// Its running task may be a quick one.
     pub(super) fn may_be_quick(&mut self, worker: u64) {
-        self.patience.insert(WorkerId(worker), QUICK);
+        self.prospects.insert(WorkerId(worker), Prospect::Quick);
     }
 
     /// When it is asked for it next, its running task gives up a part of itself.
@@ -384,8 +385,8 @@ impl Pool {
                     self.scheduler.recalled(self.now, worker, taken);
                 }
                 Action::Ask(worker) => {
-                    let patience = self.patience.get(&worker).copied();
-                    self.scheduler.asked(self.now, worker, patience);
+                    let prospect = self.prospects.get(&worker).copied();
+                    self.scheduler.asked(self.now, worker, prospect);
                 }
                 _ => {}
             }

@@ -1,9 +1,9 @@
 //! The truth: processes, what lies in their pipes, and who has claimed what.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::base::{TaskId, WorkerId};
+use crate::scheduler::Prospect;
 
 /// Who may still decide about a task that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,10 +225,10 @@ impl World {
         process.asked && process.looks
     }
 
-    /// How long it is worth waiting for a task that was asked to end. For some that do not notice
-    /// it is, too, as they may be quick.
-    pub(super) fn patience(&self, worker: WorkerId, notices: bool) -> Option<Duration> {
+    /// Why it is worth waiting for a task that was asked to end. Some that do not notice it may be
+    /// quick.
+    pub(super) fn prospect(&self, worker: WorkerId, notices: bool) -> Option<Prospect> {
         let is_quick = self.running(worker).is_some_and(|task| task.get() % 3 == 0);
-        if notices { Some(Duration::MAX) } else { is_quick.then_some(Duration::from_millis(20)) }
+        if notices { Some(Prospect::Looks) } else { is_quick.then_some(Prospect::Quick) }
     }
 }

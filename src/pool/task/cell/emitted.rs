@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 
-use super::{CellState, TaskCell};
+use super::{CellState, TaskCell, TaskStage};
+use crate::base::WorkerId;
 use crate::memory::Payload;
 use crate::pool::task::emissions::{Emissions, Emitted, EmittedValue};
 use crate::wire::emit::Credit;
@@ -29,8 +30,8 @@ impl CellState {
         })
     }
 
-    /// An attempt begins; returns whether somebody may take what it emits, and how many values it
-    /// may emit, if these are not as many as it is meant to.
+    /// An attempt begins. Returns whether somebody may take what it emits, and how many values it
+    /// may emit. The latter is `None` if nothing has come so far: it may emit as many as were set.
     pub(super) fn begin_to_emit(&mut self, attempt: u32) -> (bool, Option<u32>) {
         let is_held = self.is_held;
         let Some(emissions) = self.emissions() else { return (is_held, None) };
@@ -74,14 +75,11 @@ impl TaskCell {
         emitted
     }
 
-    /// What its worker is to be told of the room that there is.
-    pub(crate) fn credit(&self) -> Option<Credit> {
-        self.state.lock().emissions()?.credit(self.id)
-    }
-
-    /// What has its worker look whether the task is asked to end.
-    pub(crate) fn nudge(&self) -> Option<Credit> {
-        self.state.lock().emissions()?.nudge(self.id)
+    /// Who has the task, and what that worker is to be told of the room that there is.
+    pub(crate) fn credit(&self) -> Option<(WorkerId, Credit)> {
+        let mut state = self.state.lock();
+        let credit = state.emissions()?.credit(self.id)?;
+        (state.stage == TaskStage::Sent).then_some((state.worker, credit))
     }
 
     // ----- the handle's side -----
