@@ -221,7 +221,7 @@ impl Flavor {
 
 #[test]
 fn histories_keep_the_promises() {
-    play_all::<History>(120_000);
+    play_all::<History>(200_000);
 }
 
 #[test]
