@@ -1,7 +1,5 @@
 //! The programs that read and write files do what they say.
 
-#![allow(clippy::unwrap_used)] // helpers are not seen as tests
-
 use std::process::{Command, Output};
 
 const CSV_TOTALS: &str = env!("CARGO_BIN_EXE_csv_totals");
