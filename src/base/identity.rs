@@ -159,11 +159,10 @@ impl Own {
 
 /// A secret that a process shares with its descendants; Python's `authkey`.
 ///
-/// The main process has 32 random bytes, and each child inherits those of the process that makes
-/// it. They travel over a socket that nobody else has: never in the arguments or the environment of
-/// a process, where others could read them. Nothing in this crate needs the key; it is for what
-/// relatives do among themselves, such as proving over a network connection that they are
-/// relatives.
+/// The main process has 32 random bytes. Each child inherits the key of the process that makes it.
+/// The key travels over a private socket. It is never in the arguments or the environment of a
+/// process, where others could read it. This crate does not use the key itself. Use it, for
+/// example, to authenticate a network connection between parent and child.
 ///
 /// ```
 /// let key = procpool::current_process().authkey();
@@ -174,7 +173,7 @@ impl Own {
 pub struct AuthKey(Vec<u8>);
 
 impl AuthKey {
-    /// A key of one's own choice, of any length.
+    /// A key of your choice, of any length.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
     }
@@ -191,8 +190,8 @@ impl fmt::Debug for AuthKey {
     }
 }
 
-/// The process in which it is called: one that the user has started, a [`Process`](crate::Process),
-/// or a worker of a pool. Python's function of the same name.
+/// The process in which this is called: one that the user has started, a
+/// [`Process`](crate::Process), or a worker of a pool. It is Python's function of the same name.
 ///
 /// ```
 /// let this = procpool::current_process();
@@ -209,9 +208,9 @@ pub fn current_process() -> CurrentProcess {
 pub struct CurrentProcess(&'static Own);
 
 impl CurrentProcess {
-    /// `MainProcess` in a process that the user has started; the [name](crate::Process::name) of a
-    /// [`Process`](crate::Process); the pool's name and the worker's number, as in
-    /// `procpool-worker-3`, in a worker.
+    /// Its name. A process that the user has started is `MainProcess`. A
+    /// [`Process`](crate::Process) has [its name](crate::Process::name). A worker has the pool's
+    /// name and its number, as in `procpool-worker-3`.
     pub fn name(self) -> &'static str {
         &self.0.identity.name
     }
@@ -221,18 +220,18 @@ impl CurrentProcess {
         std::process::id()
     }
 
-    /// Whether it is a [daemon](crate::ProcessBuilder::daemon), which may have no children. A
-    /// worker of a pool is none.
+    /// Whether it is a [daemon](crate::ProcessBuilder::daemon), which cannot start a
+    /// [`Process`](crate::Process). A worker of a pool is not a daemon.
     pub fn daemon(self) -> bool {
         self.0.identity.daemon
     }
 
-    /// The key that processes which are made from now on inherit.
+    /// The key. Processes that are made from now on inherit it.
     pub fn authkey(self) -> AuthKey {
         self.0.authkey.lock().clone()
     }
 
-    /// Changes the key of this process; those of others stay as they are.
+    /// Changes the key of this process. Other processes keep theirs.
     pub fn set_authkey(self, key: AuthKey) {
         *self.0.authkey.lock() = key;
     }

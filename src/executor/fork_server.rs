@@ -13,14 +13,14 @@ use crate::parent::birth::SharedServer;
 use crate::parent::{Launch, StartMethod, WorkerOutput, program_limits, program_settings};
 use crate::pool::{HookStage, prepare, ready_to_build};
 
-/// A fork server that several pools share, as all do in a Python program: what is preloaded is in
-/// memory once for all of them, and the first worker of a further pool is forked at once, as the
-/// server is there already. By [`Builder::fork_server`] a pool has its workers from it.
+/// A fork server that several pools share, as all pools of a Python program do. Preloaded data is
+/// in memory once for all of them. The first worker of a further pool is forked at once, because
+/// the server is already there. [`Builder::fork_server`] gives it to a pool.
 ///
-/// It is a handle, and so are its clones. The server is started when a pool needs the first worker,
-/// and started again if it has died and is needed. It ends with the last of those that hold it:
-/// handles, builders, and pools that have not ended; the [shutdown] of the last pool waits for
-/// that. What else pools share by it, and what not, is said in the chapter on [start methods].
+/// This is a handle, cheap to clone. The server is started when a pool needs its first worker. If
+/// the server dies, it is started again when it is needed. It ends when its last holder is gone:
+/// handles, builders, and pools that have not ended. The [shutdown] of the last pool waits for
+/// that. The chapter on [start methods] says what pools share by a server, and what they do not.
 ///
 /// [shutdown]: crate::ProcessPoolExecutor::shutdown
 /// [start methods]: crate::guide::start_methods#one-server-for-several-pools
@@ -88,21 +88,24 @@ impl fmt::Debug for ForkServer {
 
 /// # A shared fork server
 impl Builder {
-    /// Has the workers forked by this server, which other pools may share. This sets the start
+    /// Has this server fork the workers. Other pools may share the server. This sets the start
     /// method to [`StartMethod::ForkServer`].
     ///
-    /// What belongs to the server is set there, and refused here when the pool is built: the
-    /// [preload](Self::preload), the [environment](Self::env), the [directory](Self::current_dir),
-    /// [`pass_fds`](Self::pass_fds), [`oom_score_adj`](Self::oom_score_adj),
-    /// [`worker_command`](Self::worker_command), [`inner_threads`](Self::inner_threads) and the
-    /// hooks that run in the server. Everything else is the pool's own. Its
-    /// [`after_fork`](Self::after_fork) hooks follow those of the server, its
-    /// [limits](Self::limits) and its [`cgroup`](Self::cgroup) replace those, and its
-    /// [start timeout](Self::start_timeout) is that of the server if that is longer, as a worker
-    /// may have to wait for the server.
+    /// Some settings belong to the server: set them there. If a pool with a shared server has one,
+    /// its build is refused. They are the [preload](Self::preload), the [environment](Self::env),
+    /// the [directory](Self::current_dir), [`pass_fds`](Self::pass_fds),
+    /// [`oom_score_adj`](Self::oom_score_adj), [`worker_command`](Self::worker_command),
+    /// [`inner_threads`](Self::inner_threads), and the hooks that run in the server.
     ///
-    /// `None` takes the server back. The start method stays what it is: if it is
-    /// [`StartMethod::ForkServer`] the pool has a server of its own.
+    /// Everything else is the pool's own:
+    ///
+    /// * Its [`after_fork`](Self::after_fork) hooks are called after those of the server.
+    /// * Its [limits](Self::limits) and its [`cgroup`](Self::cgroup) replace those of the server.
+    /// * Its [start timeout](Self::start_timeout) is at least that of the server, because a worker
+    ///   may have to wait for the server.
+    ///
+    /// `None` takes the server back. The start method stays as it is. If that is
+    /// [`StartMethod::ForkServer`], the pool has a server of its own.
     pub fn fork_server<'a>(mut self, server: impl Into<Option<&'a ForkServer>>) -> Self {
         self.settings.fork_server = server.into().map(|server| server.0.clone());
         if self.settings.fork_server.is_some() {
@@ -112,8 +115,8 @@ impl Builder {
     }
 }
 
-/// Configures a [`ForkServer`]; see [`ForkServer::builder`]. The settings are those of the
-/// [`Builder`] that have the same names.
+/// Configures a [`ForkServer`]; see [`ForkServer::builder`]. The settings mean the same as those of
+/// [`Builder`] with the same names.
 #[derive(Clone, Debug, Default)]
 #[must_use = "call `build` to make a fork server"]
 pub struct ForkServerBuilder {
@@ -124,8 +127,8 @@ pub struct ForkServerBuilder {
 }
 
 impl ForkServerBuilder {
-    /// Its name in what is [logged](crate#features), and what the preload finds as the pool's in
-    /// the name of its [process](crate::current_process). Default: `procpool`.
+    /// Its name in what is [logged](crate#features). In the preload, the name of the
+    /// [process](crate::current_process) has it in place of a pool's name. Default: `procpool`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.launch.name = name.into();
         self
@@ -181,8 +184,8 @@ impl ForkServerBuilder {
         self
     }
 
-    /// What becomes of the text that the server prints, such as its preload; what workers print is
-    /// their pool's. Default: [`WorkerOutput::Inherit`].
+    /// What becomes of the text that the server prints, for example in its preload. Each pool has
+    /// its own setting for its workers. Default: [`WorkerOutput::Inherit`].
     pub fn output(mut self, output: impl Into<WorkerOutput>) -> Self {
         self.launch.output = output.into();
         self
@@ -195,9 +198,9 @@ impl ForkServerBuilder {
         self
     }
 
-    /// How many threads libraries that compute with threads are to have in each worker of each
-    /// pool; see [`Builder::inner_threads`]. Zero stands for one: how many workers will have to
-    /// share the CPUs is not known here. Default: nothing is said.
+    /// How many threads numeric libraries may start in each worker of each pool; see
+    /// [`Builder::inner_threads`]. Zero means one, because the server does not know how many
+    /// workers will share the CPUs. Default: nothing is said.
     pub fn inner_threads(mut self, count: impl Into<Option<usize>>) -> Self {
         self.inner_threads = count.into().map(|count| count.max(1));
         self
@@ -211,9 +214,10 @@ impl ForkServerBuilder {
     ///
     /// # Errors
     ///
-    /// Outside of a tokio runtime, which is the one that the server ends with; if the preload or a
-    /// hook is not registered or its arguments cannot be encoded; if two registered functions have
-    /// the same name; and in a worker that has not called [`init`](crate::init).
+    /// * If there is no tokio runtime. The server ends with the runtime in which this is called.
+    /// * If the preload or a hook is not registered, or its arguments cannot be encoded.
+    /// * If two registered functions have the same name.
+    /// * In a worker that has not called [`init`](crate::init).
     pub fn build(self) -> Result<ForkServer, BuildError> {
         let runtime = ready_to_build()?;
         let preload = self.preload.transpose()?;

@@ -16,15 +16,18 @@ use crate::executor::units::{Read, Size, Whole, seconds};
 use crate::parent::{StartMethod, WorkerOutput};
 use crate::pool::OnWorkerDeath;
 
-/// The settings of a [`Builder`] that are no code, for a file, or for the environment: what a
-/// deployment may want to choose. Each is described where it links to; what is not said is left as
-/// the builder has it. Control groups, sandboxes, and descriptors that are passed on are not among
-/// them.
+/// Settings of a [`Builder`] that can stand in a file or in environment variables, so that a
+/// deployment can choose them. A setting that is `None` leaves the builder as it is. Functions,
+/// control groups, sandboxes and passed descriptors are not among them.
 ///
-/// Durations are numbers of seconds, or texts such as `"500ms"`, `"30s"`, `"1.5 min"`, `"2h"` or
-/// `"1d"`; sizes are numbers of bytes, or texts such as `"256MiB"`, `"1.5 GiB"` or `"10 MB"`, and
-/// other numbers may be texts, too, as variables of the environment are. A field that there is not
-/// is an error, and each error names the field. What is written by `Serialize` is read again.
+/// | field | how it is written |
+/// |---|---|
+/// | a duration | a number of seconds, or a text: `"500ms"`, `"30s"`, `"1.5 min"`, `"2h"`, `"1d"` |
+/// | a size | a number of bytes, or a text: `"256MiB"`, `"1.5 GiB"`, `"10 MB"` |
+/// | another number | a number, or a text, because environment variables are texts |
+///
+/// An unknown field is an error. Each error names its field. `Deserialize` reads what `Serialize`
+/// writes.
 ///
 /// ```
 /// use std::time::Duration;
@@ -144,7 +147,7 @@ pub struct Settings {
     pub env: Option<BTreeMap<String, String>>,
 }
 
-/// What becomes of the text that tasks print, as far as it takes no code; see [`WorkerOutput`].
+/// The choices of [`WorkerOutput`] that can stand in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlainOutput {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// A control group (cgroup, version 2) for each process, for
 /// [`Builder::cgroup`](crate::Builder::cgroup) and
-/// [`ProcessBuilder::cgroup`](crate::ProcessBuilder::cgroup): its limits hold for a worker and all
-/// that its tasks start, taken together.
+/// [`ProcessBuilder::cgroup`](crate::ProcessBuilder::cgroup). Its limits are for a worker together
+/// with all that its tasks start.
 ///
-/// Values are written to the files of the group that are [called the same][files].
+/// Each limit is written to the [file of the group][files] with that name.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
@@ -37,24 +37,24 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Without limits. A group ends as a whole all the same: whatever a task has started ends with
-    /// its worker, even in a session of its own.
+    /// No limits. Even so, a group ends as a whole: whatever a task has started ends with its
+    /// worker, even in a session of its own.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// `memory.max`: the most bytes that the group may have. Pages of files that it has read or
-    /// written count as well. When the group needs more, and nothing can be given back, the kernel
-    /// ends all of it at once (`memory.oom.group`). The task fails, the error [says
-    /// why](crate::WorkerDeath::is_out_of_memory), and nobody else is touched.
+    /// `memory.max`: the most bytes that the group may have. Cached pages of files that it has read
+    /// or written count as well. When the group needs more, and the kernel can reclaim nothing, it
+    /// kills the whole group at once (`memory.oom.group`). The task fails, the error [says
+    /// why](crate::WorkerDeath::is_out_of_memory), and no other task is affected.
     ///
     /// Memory that is swapped out does not count. Where there is swap, also set `memory.swap.max`.
     pub fn memory_max(self, bytes: u64) -> Self {
         self.set("memory.max", bytes).set("memory.oom.group", 1)
     }
 
-    /// `cpu.max`: how many CPUs the group may use, on the average of a tenth of a second; at least
-    /// 0.01. When it has used that up it waits for the next tenth.
+    /// `cpu.max`: how many CPUs the group may use, at least 0.01. They are counted in periods of a
+    /// tenth of a second. When the group has used up a period, it waits for the next one.
     pub fn cpu_max(self, cpus: f64) -> Self {
         const PERIOD: f64 = 100_000.0; // microseconds
         self.set("cpu.max", format_args!("{:.0} {PERIOD:.0}", cpus * PERIOD))
@@ -67,8 +67,8 @@ impl Cgroup {
     }
 
     /// Writes a value to a file of the group. The name of the file begins with its controller (`io`
-    /// for `io.weight`), which has to be delegated, too. A later value for a file replaces an
-    /// earlier one.
+    /// for `io.weight`). That controller has to be delegated, too. A later value for a file
+    /// replaces an earlier one.
     pub fn set(mut self, file: impl Into<Cow<'static, str>>, value: impl Display) -> Self {
         let file = file.into();
         self.values.retain(|(name, _)| *name != file);
@@ -76,8 +76,8 @@ impl Cgroup {
         self
     }
 
-    /// The directory of the group in which those of the processes are made. Default: the one that
-    /// was delegated to this process, see [`Builder::cgroup`](crate::Builder::cgroup).
+    /// The directory in which the groups of the processes are made. Default: the group that was
+    /// delegated to this process; see [`Builder::cgroup`](crate::Builder::cgroup).
     pub fn parent(mut self, directory: impl Into<PathBuf>) -> Self {
         self.parent = Some(directory.into());
         self

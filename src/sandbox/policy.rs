@@ -5,31 +5,29 @@ use std::path::Path;
 use crate::sys::sandbox::SandboxRules;
 
 /// What the tasks of a pool may do to the rest of the machine, for
-/// [`Builder::sandbox`](crate::Builder::sandbox): to begin with, compute.
+/// [`Builder::sandbox`](crate::Builder::sandbox). By default they may only compute.
 ///
-/// A worker enters its sandbox after its [initializer](crate::Builder::initializer), which may
-/// open what tasks need: that stays usable. From there on, and for good, a task
+/// A worker enters its sandbox after its [initializer](crate::Builder::initializer). What the
+/// initializer has opened stays usable. It cannot leave it again:
 ///
-/// * opens no files but below what [`read`](Self::read) and [`write`](Self::write) name, makes or
-///   removes none elsewhere, and changes nobody's permissions, owners, times and attributes. Names
-///   and sizes of other files can be seen;
-/// * has no [network](Self::network), and no sockets of other processes;
-/// * starts no process, and no program. Threads it may start;
-/// * signals, traces or limits no other process, the service included;
-/// * makes none of those system calls that a computation does not need: mounts, namespaces, keys,
-///   `io_uring`, `bpf`, and what a later kernel may bring.
+/// | | a task can | a task cannot |
+/// |---|---|---|
+/// | files | open those below what [`read`](Self::read) and [`write`](Self::write) name; see names and sizes of all | open, make or remove others; change permissions, owners, times and attributes of any |
+/// | network | use it if [`network`](Self::network) allows it | otherwise use it; connect to sockets of other processes |
+/// | processes | start threads | start a process or a program; signal, trace or limit another process, the service included |
+/// | other system calls | make those that a computation needs | mount, make namespaces, use keys, `io_uring`, `bpf`, or what a later kernel may bring |
 ///
-/// What it is refused fails with `EPERM` or `EACCES`, as an error that a task can handle; see
-/// [`kill_on_refusal`](Self::kill_on_refusal). CPU, memory and disk are not bounded by this: for
-/// that there are [limits](crate::Builder::limits), a timeout, and control groups.
+/// A refused call fails with `EPERM` or `EACCES`, which a task can handle. With
+/// [`kill_on_refusal`](Self::kill_on_refusal) it ends the worker. A sandbox does not limit CPU,
+/// memory and disk: use [limits](crate::Builder::limits), a timeout, and control groups.
 ///
-/// Arguments, results and `map` work as ever. Panics have their message and their place; for
-/// the names in their backtraces the program has to be readable: `read(std::env::current_exe()?)`.
+/// Arguments, results and `map` work as usual. A panic has its message and its location. For the
+/// names in its backtrace the program must be readable: `read(std::env::current_exe()?)`.
 ///
-/// It is Landlock and a seccomp filter, by the crates `landlock` and `seccompiler`, for Linux 6.2
-/// or later on x86-64 and 64-bit ARM: elsewhere no worker starts, unless [what there
-/// is](Self::best_effort) is enough. `SECURITY.md` says what this protects from, and what it does
-/// not.
+/// It takes Linux 6.2 or later, on x86-64 or 64-bit ARM. It consists of Landlock and a seccomp
+/// filter, by the crates `landlock` and `seccompiler`. On other systems no worker starts, unless
+/// [`best_effort`](Self::best_effort) is set. `SECURITY.md` says what a sandbox protects from, and
+/// what it does not.
 ///
 /// ```
 /// use procpool::{ProcessPoolExecutor, Sandbox};
@@ -57,46 +55,47 @@ use crate::sys::sandbox::SandboxRules;
 pub struct Sandbox(pub(crate) SandboxRules);
 
 impl Sandbox {
-    /// Leaves nothing but computing.
+    /// Allows nothing but computing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// This file, or all files and directories below this one, may be opened for reading. It has to
-    /// be there when a worker starts, or that fails. A relative path counts from the worker's
-    /// directory.
+    /// Allows to open this file for reading, or all files and directories below this directory. If
+    /// the path does not exist when a worker starts, the start fails. A relative path is relative
+    /// to the worker's directory.
     pub fn read(mut self, path: impl AsRef<Path>) -> Self {
         self.0.read.push(path.as_ref().into());
         self
     }
 
-    /// As [`read`](Self::read), and for writing, too; below a directory, files, directories and
+    /// As [`read`](Self::read), and for writing, too. Below a directory, files, directories and
     /// links may be made and removed.
     pub fn write(mut self, path: impl AsRef<Path>) -> Self {
         self.0.write.push(path.as_ref().into());
         self
     }
 
-    /// Sockets of the internet may be made, connected and listened at: whatever the machine's own
-    /// rules let through. To find an address by its name takes [`read("/etc")`](Self::read).
+    /// Allows to make sockets of the internet, to connect and to listen, as far as the machine's
+    /// own rules allow it. Looking up the address of a name also takes
+    /// [`read("/etc")`](Self::read).
     pub fn network(mut self) -> Self {
         self.0.network = true;
         self
     }
 
-    /// A refused system call ends the worker, by SIGSYS, so that its task fails by a
-    /// [death](crate::TaskError::is_worker_death). That leaves code that is up to something no
-    /// second try; libraries that would have done without are ended, too. Files that may not be
-    /// opened are not meant: of them tasks are told.
+    /// A refused system call ends the worker by SIGSYS, and its task fails with a
+    /// [death](crate::TaskError::is_worker_death). So malicious code has no second try. But a
+    /// library that would have worked without the call ends the worker, too. A file that may not be
+    /// opened is still an error, and ends nothing.
     pub fn kill_on_refusal(mut self) -> Self {
         self.0.kills = true;
         self
     }
 
-    /// A worker that cannot have all that was asked for does not start, and the pool is
-    /// [broken](crate::BrokenProcessPool) by that. With this it makes do with what there is: a
-    /// kernel without Landlock or its newer parts, and threads of the initializer, which stay
-    /// outside.
+    /// Starts workers even if not all of the sandbox is there. By default such a worker does not
+    /// start, and the pool is [broken](crate::BrokenProcessPool). With this, a kernel may be
+    /// without Landlock or its newer parts, and the initializer may leave threads, which stay
+    /// outside of the sandbox.
     pub fn best_effort(mut self) -> Self {
         self.0.best_effort = true;
         self

@@ -2,13 +2,13 @@
 
 use bytemuck::Pod;
 
-/// What a [`SharedSlice`](crate::SharedSlice) can be made of: a type for which any bytes are a
-/// value, and that has neither padding nor references, as the crate `bytemuck` says by its trait
-/// [`Pod`]. No more is needed to be one.
+/// What a [`SharedSlice`](crate::SharedSlice) can hold: types for which all bytes are valid,
+/// without padding and without references. Every type that is [`Pod`], a trait of the crate
+/// `bytemuck`, is `Plain`.
 ///
-/// Numbers are such types, arrays of them, and what other crates say it of: vectors of `glam`,
-/// `half::f16`, pixels of `rgb`, and more, most of them with a feature for it. A structure derives
-/// it, with `bytemuck = { version = "1", features = ["derive"] }` among the dependencies:
+/// Numbers and arrays of numbers are. So are types of other crates, most of them with a feature:
+/// vectors of `glam`, `half::f16`, pixels of `rgb`. A struct derives it, with `bytemuck = { version
+/// = "1", features = ["derive"] }` in `Cargo.toml`:
 ///
 /// ```
 /// use bytemuck::{Pod, Zeroable};
@@ -28,7 +28,7 @@ use bytemuck::Pod;
 /// # assert_eq!(total(SharedSlice::copy_from_slice(&particles).unwrap()), 3.5);
 /// ```
 ///
-/// What is to be of many types needs no other bound:
+/// As a bound of a generic function it is enough by itself:
 ///
 /// ```
 /// fn total<T: procpool::Plain + Into<f64>>(values: &procpool::SharedSlice<T>) -> f64 {
@@ -37,8 +37,8 @@ use bytemuck::Pod;
 /// # assert_eq!(total(&procpool::SharedSlice::copy_from_slice(&[1.5_f32, 2.0]).unwrap()), 3.5);
 /// ```
 ///
-/// `bool` and `char` are none. To send `bool`s send `u8`s. A type without any bytes, or one that is
-/// aligned to more than 4096 of them, is one but cannot be used: that does not compile.
+/// `bool` and `char` are not `Plain`: send `u8` and `u32`. A type of no bytes, or one that is
+/// aligned to more than 4096 bytes, does not compile in a `SharedSlice`, even if it is `Plain`.
 #[diagnostic::on_unimplemented(
     message = "shared memory cannot hold values of `{Self}`",
     label = "`{Self}` is not `Plain`: not all bytes are one, or nobody has said that they are",

@@ -19,12 +19,12 @@ use crate::sys::memory::Arrivals;
 /// Bytes in shared memory; see [`SharedSlice`].
 pub type SharedBytes = SharedSlice<u8>;
 
-/// Numbers in memory that processes share: made once, passed to any number of tasks, and read by
-/// them without a copy.
+/// Numbers in shared memory. Make them once, and pass them to any number of tasks, which read them
+/// without a copy.
 ///
-/// It is a slice to whoever has it, and never changes. A clone is another handle on the same
-/// memory. As an argument or a result, alone or as part of one, it is passed by reference: a few
-/// dozen bytes, however much it refers to.
+/// It dereferences to a slice, and never changes. A clone is another handle on the same memory. As
+/// an argument or a result, or as a part of one, it is passed by reference: some dozens of bytes,
+/// whatever its size.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,35 +51,33 @@ pub type SharedBytes = SharedSlice<u8>;
 ///
 /// # How long it lives
 ///
-/// The memory has no name that could be left behind. It is freed when the last handle is dropped,
-/// in whatever process that is, or when that process ends, however it ends. A task that is queued
-/// or running has a handle until it is over, its retries included.
+/// The memory is freed when the last handle is gone, in all processes. A handle is gone when it is
+/// dropped, or when its process ends, even by SIGKILL. No file or name stays behind. A task that
+/// waits or runs has a handle until it is over, its retries included.
 ///
-/// A task's handle comes and goes with it. To open and to close one takes some ten microseconds,
-/// and each page of it that is used has to be mapped and unmapped, which takes up to a quarter of a
-/// millisecond for a megabyte. Where tasks are not much longer than that, pass it to the
-/// [initializer](crate::Builder::initializer), and keep it in the worker's [state](crate::state):
-/// then tasks find it mapped, also those that it is passed to.
+/// By default a worker opens the memory for each task. That takes some ten microseconds, and up to
+/// a quarter of a millisecond for each megabyte that the task uses, to map its pages. If your tasks
+/// are not much longer than that, pass it to the [initializer](crate::Builder::initializer) and
+/// keep it in the worker's [state](crate::state). Then it stays mapped, even for tasks that get it
+/// as an argument.
 ///
-/// A result is opened by this process as soon as it arrives, so it is there whatever becomes of the
-/// worker after that. A worker that leaves waits for it for up to ten seconds. If it is killed
-/// before, the task has a [codec error](crate::TaskError::is_codec), even though it has finished.
+/// This process opens a result as soon as it arrives. From then on the result does not depend on
+/// the worker. A worker that leaves waits for this for up to ten seconds. If the worker is killed
+/// before, the task fails with a [codec error](crate::TaskError::is_codec), although it has
+/// finished.
 ///
 /// # Limits
 ///
-/// Each one that is not a [part](Self::slice) or a clone of another takes a file descriptor in each
-/// process that has it, so rather share few large ones than many small ones; a result of a worker
-/// to which memory is sent, as in a service that is not dumpable, may name a thousand. It is for
-/// processes of one machine that see each other in `/proc`. Linux only; elsewhere it cannot be
-/// made.
-///
-/// A child process could change memory that it has open by other means than this crate's. No check
-/// can keep a process from doing so that wants to; but what it can write are numbers only, as all
-/// of their bytes are [valid](Plain). What comes from an untrusted process should be copied before
-/// it is looked at.
-///
-/// It can be serialized only as an argument, as a result, or as a value that a task
-/// [emits](crate::Current::emit). To write it to a file, serialize the slice in it.
+/// * It works on Linux only. Elsewhere it cannot be made.
+/// * It is for processes of one machine that see each other in `/proc`.
+/// * Each one takes a file descriptor in each process that has it. [Parts](Self::slice) and clones
+///   take none. So share few large ones, and not many small ones. In a service that is not
+///   dumpable, one result may have at most a thousand of them.
+/// * A malicious worker can change memory that it has open. All bytes are [valid](Plain), so it can
+///   only write other numbers. But these may change while you read them: copy what comes from an
+///   untrusted process before you check it.
+/// * It can be serialized only as an argument, as a result, or as a value that a task
+///   [emits](crate::Current::emit). To write it to a file, serialize the slice in it.
 pub struct SharedSlice<T: Plain> {
     memory: Arc<Frozen>,
     extent: Extent,
@@ -99,7 +97,7 @@ impl<T: Plain> SharedSlice<T> {
     /// # Errors
     ///
     /// If there is not enough memory, if this process may open no more file descriptors, if files
-    /// of that size are forbidden (`RLIMIT_FSIZE`), or if the system is not Linux.
+    /// may not have that size (`RLIMIT_FSIZE`), or if the system is not Linux.
     pub fn copy_from_slice(values: &[T]) -> io::Result<Self> {
         Ok(Self::new(Exclusive::copy_of(cast_slice(values))?.freeze(), Extent::new(values.len())))
     }
@@ -112,7 +110,7 @@ impl<T: Plain> SharedSlice<T> {
         (self.memory, self.extent)
     }
 
-    /// A part of it, which shares the memory, and keeps all of it.
+    /// A part of it. It shares the memory, and keeps all of it alive.
     ///
     /// ```
     /// # use procpool::SharedBytes;
@@ -124,7 +122,7 @@ impl<T: Plain> SharedSlice<T> {
     ///
     /// # Panics
     ///
-    /// If the range is not inside, as when a slice is indexed.
+    /// If the range is out of bounds.
     #[must_use]
     #[track_caller]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {

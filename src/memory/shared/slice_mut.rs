@@ -18,12 +18,12 @@ use crate::base::sync::Mutex;
 /// Bytes in shared memory that can be changed; see [`SharedSliceMut`].
 pub type SharedBytesMut = SharedSliceMut<u8>;
 
-/// Numbers in memory that one process has at a time: a task can change them where they are, and
+/// Numbers in shared memory that one process has at a time. A task can change them in place, and
 /// hand them back.
 ///
-/// As an argument or a result it is *moved*: from the moment in which it is serialized only the
-/// other side has it. [`freeze`](Self::freeze) makes a [`SharedSlice`] of it, which everybody can
-/// read, and [`SharedSlice::try_into_mut`] is the way back; neither copies anything.
+/// As an argument or a result it is *moved*: once it is serialized, only the other side has it.
+/// [`freeze`](Self::freeze) makes a [`SharedSlice`] of it, which everybody can read.
+/// [`SharedSlice::try_into_mut`] is the way back. Neither copies anything.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,22 +50,22 @@ pub type SharedBytesMut = SharedSliceMut<u8>;
 /// # }
 /// ```
 ///
-/// There is no `Deref`, and a look at the values takes `&mut self`, so that nobody can have a
-/// reference to them while another handle on the same value serializes it.
+/// There is no `Deref`, and reading the values takes `&mut self`. Otherwise somebody could hold a
+/// reference to the values while they are moved to another process.
 ///
 /// # When a task does not return it
 ///
-/// What a task was given is its own. If it is cancelled before it begins, panics, is killed, or
-/// drops it, the memory is freed with it. An attempt that follows one that had begun
-/// ([`retries`](crate::TaskBuilder::retries)) does not get what that one may have left half
-/// changed: it fails with a [codec error](crate::TaskError::is_codec) that says so. A task whose
-/// worker dies before it began has it still.
+/// A task owns what it is given. If the task is cancelled before it begins, panics, is killed, or
+/// drops it, the memory is freed.
 ///
-/// A result can be decoded once: if a [callback](crate::TaskHandle::add_done_callback) does so, the
-/// handle's future says that it was passed on.
+/// A [retry](crate::TaskBuilder::retries) after an attempt that had begun fails with a [codec
+/// error](crate::TaskError::is_codec) that says so: the first attempt may have left the numbers
+/// half changed. If the worker died before the task began, the next worker gets them unchanged.
 ///
-/// For the rest the same holds as for [`SharedSlice`]: how long it lives, its limits, and what
-/// processes can do that are not to be trusted.
+/// A result can be decoded once. If a [callback](crate::TaskHandle::add_done_callback) decodes it,
+/// the handle's future returns an error that says so.
+///
+/// Its life and its limits are those of a [`SharedSlice`](SharedSlice#how-long-it-lives).
 pub struct SharedSliceMut<T: Plain> {
     /// Only to take it out when it is serialized.
     owner: Mutex<Owner>,
@@ -124,8 +124,8 @@ impl<T: Plain> SharedSliceMut<T> {
     ///
     /// # Panics
     ///
-    /// If it was serialized: then it belongs to somebody else. That can happen only to one that was
-    /// behind an `Arc` or the like. And if this process was forked of the one that has it.
+    /// If it was serialized, because it then belongs to somebody else. That can happen only to one
+    /// behind an `Arc` or the like. Also if this process was forked from the one that has it.
     #[track_caller]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         let bytes = self.owner.get_mut().memory().bytes();
@@ -200,10 +200,10 @@ impl<T: Plain> SharedSlice<T> {
         Ok(values.freeze())
     }
 
-    /// Makes it mutable, without a copy, if this is the only handle on the memory, in whatever
-    /// process; as a task has one until it is over, all tasks with it have to be awaited before.
+    /// Makes it mutable, without a copy, if this is the only handle on the memory in all processes.
+    /// A task has a handle until it is over, so await all tasks with it first.
     ///
-    /// It may also not be possible for a moment, while a process is being started, or after one was
+    /// It may also fail for a moment while a process is being started, or after a process was
     /// killed.
     ///
     /// ```
@@ -220,7 +220,7 @@ impl<T: Plain> SharedSlice<T> {
     ///
     /// # Errors
     ///
-    /// Gives it back if it is not the only one.
+    /// Gives it back if it is not the only handle.
     pub fn try_into_mut(self) -> Result<SharedSliceMut<T>, Self> {
         let (memory, extent) = self.into_parts();
         match memory.thaw() {
