@@ -217,7 +217,7 @@ pub use crate::executor::{
     Builder, Deadline, EmittedError, EmittedStream, Ending, ProcessPoolExecutor, ProgressStream,
     ReturnWhen, Started, TaskBuilder, TaskHandle, TaskSet, WorkerCommand, wait,
 };
-pub use crate::function::{Callable, TaskFn, ValueForms, marker, value_forms};
+pub use crate::function::{Callable, Evaluate, TaskFn, ValueForms, marker, value_forms};
 pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
 pub use crate::parent::{Cgroup, OutputLine, StartMethod, WorkerOutput};
 pub use crate::pool::task::{Progress, TaskStatus};

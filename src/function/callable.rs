@@ -140,11 +140,15 @@ macro_rules! explained {
 }
 
 explained! {
-    /// What a call evaluates to: a result, or a future of one.
-    #[doc(hidden)]
+    /// What a call evaluates to: a result, or, of an `async fn`, a future of one.
+    ///
+    /// It is implemented for all results that are serde types, and for all futures; `K` only keeps
+    /// the implementations apart.
     pub trait Evaluate<K>: Sized {
+        /// The result, awaited if this is a future.
         type Output;
 
+        #[doc(hidden)]
         fn evaluate(call: impl FnOnce() -> Self) -> Self::Output;
     }
 }

@@ -11,7 +11,7 @@ mod testing;
 
 pub(crate) use self::arguments::EncodedArguments;
 pub(crate) use self::call::Call;
-pub use self::callable::{Callable, TaskFn, marker};
+pub use self::callable::{Callable, Evaluate, TaskFn, marker};
 pub use self::check::{check, search};
 pub use self::probe::{Probe, probes};
 pub(crate) use self::registry::{CallError, InitError, Registry, TaskCall};

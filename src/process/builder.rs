@@ -2,11 +2,13 @@
 
 use std::any::type_name;
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::control::Process;
 use super::error::{ProcessFailure, StartFailure};
@@ -16,7 +18,7 @@ use super::shared::Shared;
 use super::stdio::{ProcessStdio, Streams};
 use crate::base::{AuthKey, current_process};
 use crate::error::CallFailure;
-use crate::function::{Call, Callable, TaskFn};
+use crate::function::{Call, Callable, Evaluate, TaskFn};
 use crate::memory::Payload;
 use crate::parent::{Program, program_limits, program_settings};
 use crate::wire::frame::MAX_PAYLOAD;
@@ -34,7 +36,11 @@ impl Process {
     }
 
     /// As [`new`](Self::new), with more to choose.
-    pub fn builder<F, A>(function: F, args: A) -> ProcessBuilder<F, A> {
+    pub fn builder<F, A, M>(function: F, args: A) -> ProcessBuilder<A, F::Output>
+    where
+        F: Callable<A, M>,
+        A: Serialize,
+    {
         ProcessBuilder::new(function, args)
     }
 
@@ -66,7 +72,7 @@ impl Process {
         F: TaskFn<A, M, Output = R>,
         A: Serialize,
     {
-        Self::builder(function, args).spawn()
+        ProcessBuilder::<A, R>::new(function, args).spawn_for()
     }
 }
 
@@ -84,10 +90,41 @@ impl Process {
 ///     .build();
 /// assert_eq!(process.name(), "night shift");
 /// ```
-#[derive(Clone)]
+///
+/// `A` is the type of the arguments, and `R` that of what the function returns. So it can be a
+/// field, or a parameter. An `async fn` returns a future, which has no name: see
+/// [`awaited`](Self::awaited).
+///
+/// ```
+/// # fn render(page: u32) -> Vec<u8> { vec![0; page as usize] }
+/// # procpool::register!(render);
+/// use procpool::{Process, ProcessBuilder, ProcessHandle};
+///
+/// struct Job {
+///     process: ProcessBuilder<u32, Vec<u8>>,
+/// }
+///
+/// impl Job {
+///     fn spawn(&self) -> ProcessHandle<Vec<u8>> {
+///         self.process.clone().spawn()
+///     }
+/// }
+///
+/// let job = Job { process: Process::builder(render, 12).name("page 12") };
+/// # drop(job);
+/// ```
 #[must_use = "call `build` or `spawn` to make a process"]
-pub struct ProcessBuilder<F, A> {
-    function: PhantomData<F>,
+pub struct ProcessBuilder<A, R> {
+    settings: ProcessSettings<A>,
+    result: PhantomData<fn() -> R>,
+}
+
+/// All that does not depend on what the function returns.
+#[derive(Clone)]
+struct ProcessSettings<A> {
+    function: &'static str,
+    /// Encodes the arguments for this function, which may take so many bytes.
+    prepare: fn(&A, usize) -> Result<Call, ProcessFailure>,
     args: A,
     name: Option<String>,
     daemon: Option<bool>,
@@ -98,10 +135,15 @@ pub struct ProcessBuilder<F, A> {
     max_payload: usize,
 }
 
-impl<F, A> ProcessBuilder<F, A> {
-    pub(super) fn new(_: F, args: A) -> Self {
-        Self {
-            function: PhantomData,
+impl<A, R> ProcessBuilder<A, R> {
+    /// `R` is what this function returns.
+    fn new<F: 'static>(_: F, args: A) -> Self
+    where
+        A: Serialize,
+    {
+        let settings = ProcessSettings {
+            function: type_name::<F>(),
+            prepare: call::<F, A>,
             args,
             name: None,
             daemon: None,
@@ -110,7 +152,8 @@ impl<F, A> ProcessBuilder<F, A> {
             program: Program::default(),
             start_timeout: Duration::from_secs(30),
             max_payload: 1 << 30,
-        }
+        };
+        Self { settings, result: PhantomData }
     }
 
     /// The name of the process in messages, and in the process itself:
@@ -120,7 +163,7 @@ impl<F, A> ProcessBuilder<F, A> {
     /// `Process-1:2`. The first one that worker 3 of a pool makes is `Process-w3:1`. Each process
     /// has such a number, whatever its name is.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
+        self.settings.name = Some(name.into());
         self
     }
 
@@ -147,14 +190,14 @@ impl<F, A> ProcessBuilder<F, A> {
     /// result it is `false`: it may have children, and in any case it ends with the process that
     /// wants the result.
     pub fn daemon(mut self, daemon: impl Into<Option<bool>>) -> Self {
-        self.daemon = daemon.into();
+        self.settings.daemon = daemon.into();
         self
     }
 
     /// The key that it shares with its relatives; see [`AuthKey`]. Default: the key of the process
     /// in which it is made.
     pub fn authkey(mut self, key: impl Into<Option<AuthKey>>) -> Self {
-        self.authkey = key.into();
+        self.settings.authkey = key.into();
         self
     }
 
@@ -164,32 +207,32 @@ impl<F, A> ProcessBuilder<F, A> {
     /// the foreground group may read from a terminal. So Ctrl-C reaches it, too, and what it has
     /// started does not end with it.
     pub fn stdin(mut self, stdin: ProcessStdio) -> Self {
-        self.streams.stdin = stdin;
+        self.settings.streams.stdin = stdin;
         self
     }
 
     /// Its standard output. Default: [`ProcessStdio::Inherit`]. What is printed before
     /// [`init`](crate::init) is lost.
     pub fn stdout(mut self, stdout: ProcessStdio) -> Self {
-        self.streams.stdout = stdout;
+        self.settings.streams.stdout = stdout;
         self
     }
 
     /// Its standard error. Default: [`ProcessStdio::Inherit`].
     pub fn stderr(mut self, stderr: ProcessStdio) -> Self {
-        self.streams.stderr = stderr;
+        self.settings.streams.stderr = stderr;
         self
     }
 
-    program_limits! { program }
+    program_limits! { settings.program }
 
-    program_settings! { program }
+    program_settings! { settings.program }
 
     /// How long it may take until it is about to call the function. A slower process is killed, and
     /// has failed to start. Default: 30 seconds, as one second proved too short for loaded
     /// machines.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
-        self.start_timeout = limit;
+        self.settings.start_timeout = limit;
         self
     }
 
@@ -197,43 +240,72 @@ impl<F, A> ProcessBuilder<F, A> {
     /// GiB, so that a mistake ends in an error before it uses up the memory. The highest value is a
     /// little less than 4 GiB; more is taken as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.max_payload = bytes.min(MAX_PAYLOAD);
+        self.settings.max_payload = bytes.min(MAX_PAYLOAD);
         self
     }
 
     /// Makes the process; [`start`](Process::start) starts it. It has an exit code and no result.
-    pub fn build<M>(self) -> Process
-    where
-        F: Callable<A, M>,
-        A: Serialize,
-    {
-        let daemon = self.daemon.unwrap_or_else(|| current_process().children_are_daemons());
-        self.make(daemon, false)
+    pub fn build(self) -> Process {
+        let daemon = self.settings.daemon;
+        let daemon = daemon.unwrap_or_else(|| current_process().children_are_daemons());
+        self.settings.make(daemon, false)
     }
 
     /// Makes the process and starts it for its result; see [`Process::spawn`].
-    pub fn spawn<M, R>(self) -> ProcessHandle<R>
+    ///
+    /// ```
+    /// use procpool::{Evaluate, ProcessBuilder, ProcessHandle};
+    /// use serde::{Serialize, de::DeserializeOwned};
+    ///
+    /// /// Of any function: `K` is found by the compiler.
+    /// fn spawn_named<A, R, K>(process: ProcessBuilder<A, R>, name: &str) -> ProcessHandle<R::Output>
+    /// where
+    ///     R: Evaluate<K, Output: Serialize + DeserializeOwned + 'static>,
+    /// {
+    ///     process.name(name).spawn()
+    /// }
+    /// ```
+    pub fn spawn<K>(self) -> ProcessHandle<R::Output>
     where
-        F: TaskFn<A, M, Output = R>,
-        A: Serialize,
+        R: Evaluate<K, Output: Serialize + DeserializeOwned + 'static>,
     {
-        let daemon = self.daemon.unwrap_or(false);
-        let max_payload = self.max_payload;
-        ProcessHandle::start(self.make(daemon, true), max_payload)
+        self.spawn_for()
     }
 
-    fn make(self, daemon: bool, typed: bool) -> Process
-    where
-        F: 'static,
-        A: Serialize,
-    {
+    /// `T` is the result: what the function returns, awaited.
+    fn spawn_for<T>(self) -> ProcessHandle<T> {
+        let daemon = self.settings.daemon.unwrap_or(false);
+        let max_payload = self.settings.max_payload;
+        ProcessHandle::start(self.settings.make(daemon, true), max_payload)
+    }
+}
+
+impl<A, T: Future> ProcessBuilder<A, T> {
+    /// The same builder, whose type has the result of an `async fn` in place of its future, which
+    /// has no name. Nothing else changes: the process awaits the future in any case.
+    ///
+    /// ```
+    /// # async fn fetch(page: u32) -> String { page.to_string() }
+    /// # procpool::register!(fetch);
+    /// use procpool::{Process, ProcessBuilder};
+    ///
+    /// let process: ProcessBuilder<u32, String> = Process::builder(fetch, 12).awaited();
+    /// # drop(process);
+    /// ```
+    pub fn awaited(self) -> ProcessBuilder<A, T::Output> {
+        ProcessBuilder { settings: self.settings, result: PhantomData }
+    }
+}
+
+impl<A> ProcessSettings<A> {
+    fn make(self, daemon: bool, typed: bool) -> Process {
         let this = current_process();
         let path = this.next_path();
         let name = self.name.unwrap_or_else(|| format!("Process-{path}"));
         let authkey = self.authkey.unwrap_or_else(|| this.authkey());
         let plan = Plan {
-            function: type_name::<F>(),
-            call: call::<F, A>(&self.args, self.max_payload),
+            function: self.function,
+            call: (self.prepare)(&self.args, self.max_payload),
             typed,
             path,
             streams: self.streams,
@@ -253,12 +325,19 @@ fn call<F: 'static, A: Serialize>(args: &A, limit: usize) -> Result<Call, Proces
     })
 }
 
-impl<F, A> fmt::Debug for ProcessBuilder<F, A> {
+// Derived, it would be for results only that can be cloned.
+impl<A: Clone, R> Clone for ProcessBuilder<A, R> {
+    fn clone(&self) -> Self {
+        Self { settings: self.settings.clone(), result: PhantomData }
+    }
+}
+
+impl<A, R> fmt::Debug for ProcessBuilder<A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessBuilder")
-            .field("function", &type_name::<F>())
-            .field("name", &self.name)
-            .field("daemon", &self.daemon)
+            .field("function", &self.settings.function)
+            .field("name", &self.settings.name)
+            .field("daemon", &self.settings.daemon)
             .finish_non_exhaustive()
     }
 }

@@ -47,7 +47,7 @@ fn handles_and_their_settings() {
     value::<ReturnWhen>();
     value::<Current>();
     value::<Process>();
-    value::<ProcessBuilder<fn(), u64>>();
+    value::<ProcessBuilder<u64, Local>>();
     value::<ProcessStdio>();
     value::<AuthKey>();
     value::<CurrentProcess>();

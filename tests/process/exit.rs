@@ -4,7 +4,7 @@
 #![allow(clippy::unused_async, reason = "that functions are `async` is what is tested")]
 #![allow(clippy::needless_pass_by_value, reason = "processes own their arguments")]
 
-use procpool::{Callable, Process, ProcessBuilder, ProcessStdio};
+use procpool::{Process, ProcessBuilder, ProcessStdio};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::io::AsyncReadExt;
@@ -113,11 +113,7 @@ procpool::register!(parse, parse_later, fail_without_a_text, succeed, return_wha
 procpool::register!(exit_with, abort, leave_a_thread_behind, take, hold_unless_interrupted);
 
 /// Runs it to its end; returns its exit code and what it has printed to standard error.
-async fn ending_of<F, A, M>(builder: ProcessBuilder<F, A>) -> (i32, String)
-where
-    F: Callable<A, M>,
-    A: Serialize,
-{
+async fn ending_of<A, R>(builder: ProcessBuilder<A, R>) -> (i32, String) {
     let process = builder.stderr(ProcessStdio::Piped).build();
     in_time(process.start()).await.unwrap();
     let mut text = String::new();

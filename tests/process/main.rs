@@ -6,6 +6,7 @@ mod common;
 mod call;
 mod exit;
 mod family;
+mod fields;
 mod lifecycle;
 mod sentinel;
 mod stdio;
