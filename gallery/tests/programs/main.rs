@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers are not seen as tests
 
+mod batch;
 mod client;
 mod files;
 mod simulation;

@@ -6,7 +6,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::client::{Answer, Service, send, worker_pids};
+use crate::client::{Answer, Service, send, soon, worker_pids};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_simulation");
 
@@ -34,6 +34,19 @@ async fn next(answer: &mut Answer) -> (String, Value) {
             return (name, data);
         }
     }
+}
+
+/// The first one that is neither a frame nor progress.
+async fn end(answer: &mut Answer) -> (String, Value) {
+    let last = async {
+        loop {
+            let (name, data) = next(answer).await;
+            if name != "frame" {
+                return (name, data);
+            }
+        }
+    };
+    soon(last).await
 }
 
 async fn assert_frames(answer: &mut Answer, steps: impl IntoIterator<Item = u64>) {
@@ -96,11 +109,14 @@ async fn nobody_is_promised_more_than_the_workers_can_do() {
     let service = start(&["1"]).await;
     let _running = run(&service, ENDLESS).await;
     service.stats_when(|pool| pool["running"] == 1).await;
-    let waiting = service.spawn("GET", ENDLESS, Vec::new());
+    let waiting = run(&service, ENDLESS).await;
     service.stats_when(|pool| pool["waiting"] == 1).await;
     let (status, text) = service.request("GET", "/run", Vec::new()).await.bytes().await;
     assert!(status == 503 && str::from_utf8(&text).unwrap().contains("queue is full"), "{text:?}");
-    drop(waiting);
+
+    drop(waiting); // who leaves the queue gives its place to others
+    let left = |pool: &Value| pool["waiting"] == 0 && pool["cancelled"] == 1;
+    assert_eq!(service.stats_when(left).await["pool"]["running"], 1);
 }
 
 #[tokio::test]
@@ -108,21 +124,16 @@ async fn a_failure_comes_after_what_was_emitted_before_it() {
     let service = start(&["1"]).await;
     let mut answer = run(&service, "/run?planets=1&push=0&steps=100000").await; // it falls
     assert_frames(&mut answer, (0..5).map(|frame| frame * 10)).await;
-    let mut event = next(&mut answer).await;
-    while event.0 == "frame" {
-        event = next(&mut answer).await;
-    }
-    assert_eq!(event, ("failure".to_owned(), "planet 1 has fallen into the sun".into()));
+    assert_eq!(
+        end(&mut answer).await,
+        ("failure".to_owned(), "planet 1 has fallen into the sun".into())
+    );
 
     let mut answer = run(&service, ENDLESS).await;
     assert_frames(&mut answer, [0, 10]).await;
     let stats = service.stats_when(|pool| pool["running"] == 1).await;
     send(worker_pids(&stats)[0], Signal::KILL);
-    let mut event = next(&mut answer).await;
-    while event.0 == "frame" {
-        event = next(&mut answer).await;
-    }
-    assert_eq!(event, ("failure".to_owned(), "worker_death".into()));
+    assert_eq!(end(&mut answer).await, ("failure".to_owned(), "worker_death".into()));
 }
 
 #[tokio::test]
@@ -132,11 +143,8 @@ async fn sigterm_ends_simulations_in_good_order() {
     assert_frames(&mut answer, [0]).await;
     service.terminate();
     assert_eq!(service.next_line().await, "stopping; simulations may go on for 0ns");
-    let mut event = next(&mut answer).await;
-    while event.0 == "frame" {
-        event = next(&mut answer).await;
-    }
-    assert_eq!((event.0.as_str(), &event.1["complete"]), ("end", &false.into()));
+    let (name, data) = end(&mut answer).await;
+    assert_eq!((name.as_str(), &data["complete"]), ("end", &false.into()));
     assert!(answer.next_event().await.is_none());
     let (output, code) = service.end().await;
     assert_eq!((code, output.as_str()), (Some(0), "1 simulations finished, 0 were killed\n"));
