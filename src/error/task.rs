@@ -20,9 +20,9 @@ macro_rules! task_errors {
         pub struct $name(Arc<ErrorReport>);
 
         impl $name {
-            /// Its [deadline](crate::TaskBuilder::deadline) has passed, while it waited or ran. Of
-            /// an item of a [`map`](crate::ProcessPoolExecutor::map), the limit of [all of
-            /// it](crate::Map::within) has.
+            /// The [deadline](crate::TaskBuilder::deadline) of the task has passed, while it waited
+            /// or ran. For an item of a [`map`](crate::ProcessPoolExecutor::map) that is the limit
+            /// of the [whole map](crate::Map::within).
             pub fn is_deadline(&self) -> bool {
                 matches!(self.0.cause, Cause::Expired | Cause::MapExpired(_))
             }
@@ -51,9 +51,9 @@ macro_rules! task_errors {
 
             /// The arguments or the result could not be encoded or decoded. The message says why,
             /// and where in the value. It also says which line to write, if the value needs names
-            /// and its function is registered `=> compact`. Values that are nested too deeply are
-            /// such errors, too. If the function has returned an error that cannot be encoded, the
-            /// message has the `Debug` text of that error. See [values](crate::guide::values).
+            /// and its function is registered `=> compact`. A value that is nested too deeply is
+            /// such an error, too. If the function has returned an error that cannot be encoded,
+            /// the message has the `Debug` text of that error. See [values](crate::guide::values).
             pub fn is_codec(&self) -> bool {
                 matches!(self.0.cause, Cause::Call(CallFailure::Codec { .. }))
             }
@@ -82,13 +82,13 @@ macro_rules! task_errors {
                 }
             }
 
-            /// The name of the function that was called or was to be called.
+            /// The name of the function of the task.
             pub fn function(&self) -> &'static str {
                 self.0.subject.function()
             }
 
-            /// What the task was called by [`TaskBuilder::label`](crate::TaskBuilder::label) or
-            /// [`Map::label`](crate::Map::label), if it was.
+            /// The label of the task, if [`TaskBuilder::label`](crate::TaskBuilder::label) or
+            /// [`Map::label`](crate::Map::label) has set one.
             pub fn label(&self) -> Option<&str> {
                 self.0.label.as_deref()
             }
@@ -124,8 +124,8 @@ macro_rules! of_accepted_tasks {
                 }
             }
 
-            /// What has happened, to be matched, counted or sent. There is a predicate for
-            /// each kind that it can have, such as [`is_panic`](Self::is_panic).
+            /// What has happened, as an enum to match on, to count or to send. Each kind also has a
+            /// predicate, such as [`is_panic`](Self::is_panic).
             pub fn kind(&self) -> TaskErrorKind {
                 self.0.cause.kind()
             }
@@ -146,8 +146,8 @@ macro_rules! of_accepted_tasks {
                 matches!(self.0.cause, Cause::Cancelled | Cause::Replaced)
             }
 
-            /// The task ran longer than its [timeout](crate::TaskBuilder::timeout) and was ended.
-            /// Of a deadline, [`is_deadline`](Self::is_deadline) tells.
+            /// The task ran longer than its [timeout](crate::TaskBuilder::timeout) and was ended. A
+            /// deadline that has passed is [`is_deadline`](Self::is_deadline).
             pub fn is_timeout(&self) -> bool {
                 matches!(self.0.cause, Cause::TimedOut(_))
             }
@@ -241,7 +241,7 @@ task_errors! {
     /// }
     /// ```
     ///
-    /// The circumstances are had by accessors:
+    /// Other methods return the details:
     ///
     /// ```
     /// fn explain(error: &procpool::TaskError) -> String {
@@ -266,8 +266,8 @@ of_submissions! { SubmitError RunError }
 debug_as_text! { SubmitError TaskError RunError }
 
 impl SubmitError {
-    /// Why it was not accepted, to be matched, counted or sent. There is a predicate for each, such
-    /// as [`is_queue_full`](Self::is_queue_full).
+    /// Why it was not accepted, as an enum to match on, to count or to send. Each kind also has a
+    /// predicate, such as [`is_queue_full`](Self::is_queue_full).
     pub fn kind(&self) -> SubmitErrorKind {
         self.0.cause.submission_kind()
     }

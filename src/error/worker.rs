@@ -119,21 +119,21 @@ impl WorkerDeath {
 
     /// The worker aborted on a failed allocation while a [memory
     /// limit](crate::ResourceLimits::memory) was set. It is detected from the message that Rust
-    /// prints then, so crashes of other allocators are missed. Where it is not known [whose output
-    /// that was](crate::OutputLine::task), an earlier task may have printed the message.
+    /// prints, so crashes of other allocators are missed. If it is not known [which task printed
+    /// that](crate::OutputLine::task), an earlier task may have printed the message.
     pub fn is_memory_limit(&self) -> bool {
         matches!(self.exceeded(), Some(Exceeded::Memory { .. }))
     }
 
-    /// Linux most likely killed the worker because memory was used up. It got SIGKILL, and not from
-    /// its pool. Since it was started, Linux has counted a kill for want of memory in this
-    /// process's control group that explains no other worker's death. (Linux counts such kills, and
-    /// does not say which processes they met.)
+    /// Linux most likely killed the worker because memory was used up. Two things are known. The
+    /// worker got SIGKILL, and not from its pool. And since its start Linux has counted an
+    /// out-of-memory kill in this process's control group, which explains no other worker's death.
+    /// (Linux counts such kills, and does not say which processes it killed.)
     ///
     /// If the worker has a [control group of its own](crate::Builder::cgroup) with a
-    /// [limit](crate::Cgroup::memory_max), this is certain, as all of that group ends at once. It
-    /// is false if Linux counts no kill, and if the count cannot be read; the error's text says
-    /// which.
+    /// [limit](crate::Cgroup::memory_max), this is certain, because all of that group ends at once.
+    /// It is false if Linux counts no kill. It is also false if the count cannot be read, and then
+    /// the error's text says so.
     ///
     /// The limit was most likely that of the container or the systemd unit.
     /// [`oom_score_adj`](crate::Builder::oom_score_adj) decides which of its processes Linux kills.

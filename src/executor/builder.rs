@@ -147,10 +147,10 @@ impl Builder {
     /// A worker is replaced after it has run this many tasks. This bounds what a leak can take.
     /// Default: never. Zero is an error.
     ///
-    /// It is Python's parameter of this name, but no task is ever lost by it. No task is delayed
-    /// either, if workers live longer than they take to start, as a [successor](Self::surge) is
-    /// ready by then. If several workers are used up at the same time, some are replaced a few
-    /// tasks earlier.
+    /// It is Python's parameter of this name, but no task is ever lost by it. A
+    /// [successor](Self::surge) is ready before the worker leaves. So no task is delayed either,
+    /// unless workers live for less time than they take to start. If several workers would leave at
+    /// the same time, some leave a few tasks earlier.
     ///
     /// An input of a [`map`](ProcessPoolExecutor::map) counts as a task. If you set a
     /// [`chunksize`](crate::Map::chunksize), a chunk counts as one.
@@ -163,9 +163,9 @@ impl Builder {
     /// It begins no other task before it leaves. Default: no limit.
     ///
     /// The memory is measured after each task, which costs about a microsecond. Memory that a task
-    /// frees before it ends does not count, nor do its arguments and its result. A limit for those
-    /// is [`hard_memory_limit`](Self::hard_memory_limit). What a forked worker shares with its fork
-    /// server does not count either. Only on Linux.
+    /// frees before it ends does not count. Neither do its arguments and its result. To limit
+    /// those, set [`hard_memory_limit`](Self::hard_memory_limit). What a forked worker shares with
+    /// its fork server does not count either. Only on Linux.
     pub fn max_memory_per_child(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.settings.launch.max_memory_per_child = bytes.into();
         self
@@ -203,7 +203,8 @@ impl Builder {
     /// gets no task before an old worker has left, so there are never more than `max_workers` tasks
     /// at a time. A larger surge replaces many workers sooner, and takes more memory meanwhile.
     ///
-    /// Only a worker with too much memory leaves at once, and its successor starts meanwhile.
+    /// A worker with too much memory is an exception. It leaves at once, and its successor starts
+    /// meanwhile.
     ///
     /// With zero, a worker leaves first. Its successor starts afterwards, when there is work for
     /// it. Tasks may wait for that start and for the [initializer](Self::initializer).
@@ -252,7 +253,7 @@ impl Builder {
     /// The most bytes that the arguments or the result of a task may take when they are encoded. A
     /// task with more fails with [`is_too_large`](crate::TaskError::is_too_large), and no other
     /// task does. Default: 1 GiB, so that a mistake ends in an error before it uses up the memory.
-    /// The highest value is a little less than 4 GiB; more is taken as that.
+    /// The highest value is a little less than 4 GiB. A larger one counts as that.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.settings.launch.max_payload = bytes.min(Configuration::MAX_PAYLOAD);
         self
@@ -261,20 +262,21 @@ impl Builder {
     /// Upper bound on shared memory for large arguments and results: this many bytes for all
     /// arguments, plus half as many for the results of each worker. Zero turns it off.
     ///
-    /// The pool takes only what it needs, and keeps it for the next values. It gives back what was
-    /// not needed for a second or two, at the next thing that it does; an idle pool stays asleep. A
-    /// value that finds no room goes through a pipe, which is slower.
+    /// The pool takes only what it needs, and keeps it for the next values. Memory that was not
+    /// needed for a second or two is given back when the pool next does something. An idle pool
+    /// sleeps, and gives nothing back. A value that finds no room goes through a pipe, which is
+    /// slower.
     ///
-    /// Default: 256 MiB. Less if the control group of this process has a limit of memory, as most
-    /// containers have: then all that is shared with [`max_workers`](Self::max_workers) takes at
-    /// most an eighth of the limit that there was when the pool was built.
+    /// Default: 256 MiB. It is less if the control group of this process has a memory limit, as in
+    /// most containers. Then the shared memory of all [`max_workers`](Self::max_workers) together
+    /// takes at most an eighth of that limit. The limit is read when the pool is built.
     ///
-    /// Arguments and results are shared if they take more than 128 KiB. If most of that is one
-    /// parameter of the type `bytes::Bytes`, it is not even copied in the worker.
+    /// Arguments and results are shared if they take more than 128 KiB. If one parameter of the
+    /// type `bytes::Bytes` is most of the arguments, the worker does not copy it.
     ///
     /// So far only on Linux. A worker whose initializer has limited its address space or its
-    /// descriptors shares nothing. A worker that cannot open what the pool shares, because it runs
-    /// as another user or in a sandbox, is sent it over a socket.
+    /// descriptors shares nothing. A worker that cannot open shared memory, because it runs as
+    /// another user or in a sandbox, gets it over a socket.
     ///
     /// ```
     /// # fn main() -> Result<(), procpool::BuildError> {
@@ -298,13 +300,14 @@ impl Builder {
 impl Builder {
     /// What the death of a worker means. Default: [`OnWorkerDeath::Replace`].
     ///
-    /// In both modes a pool breaks if no worker can be started. It breaks at once if every other
-    /// worker would fail in the same way: there is no such program, or it has other functions.
+    /// In both modes a pool breaks if no worker can be started. It breaks at once if every worker
+    /// would fail in the same way, for example because the program does not exist, or has other
+    /// functions.
     ///
-    /// A worker that dies while it starts is tried again, five times, or twice if each start takes
-    /// longer than a second. If workers are killed from outside, or the machine is short of
-    /// something, there are up to fifty tries in some 25 seconds. Only tries in a row count, and
-    /// only while no worker is ready.
+    /// If a worker dies while it starts, its start is tried again: five times, or twice if each
+    /// start takes longer than a second. If workers are killed from outside, or the machine is
+    /// short of something, there are up to fifty tries in some 25 seconds. Only tries in a row
+    /// count, and only while no worker is ready.
     pub fn on_worker_death(mut self, reaction: OnWorkerDeath) -> Self {
         self.settings.on_worker_death = reaction;
         self
@@ -331,8 +334,8 @@ impl Builder {
         self
     }
 
-    /// How often in a row the start of a worker is tried again after its initializer has failed:
-    /// the database that it connects to may be away for a moment. The same holds for the
+    /// How often in a row the start of a worker is tried again after its initializer has failed,
+    /// for example because a database was away for a moment. The same holds for the
     /// [preload](Self::preload) of a new fork server. Default: 8, which takes some 16 seconds.
     ///
     /// This counts once a worker has been ready. Before that, the first failure breaks the pool.
@@ -394,16 +397,17 @@ impl Builder {
     /// `PATH`. A relative path counts from the directory that this process is in now.
     ///
     /// Takes a path, an array of a path and arguments, such as `["python3", "-m", "tasks"]`, or a
-    /// [`std::process::Command`]. Of a command, these are used: the program, the arguments, the
-    /// directory, and the environment variables that it sets or removes. Whether its environment
-    /// was cleared cannot be seen; call [`env_clear`](Self::env_clear) before this in its place.
+    /// [`std::process::Command`]. These are used of a `Command`: the program, the arguments, the
+    /// directory, and the environment variables that it sets or removes. The pool cannot see
+    /// whether its environment was cleared: call [`env_clear`](Self::env_clear) before this
+    /// instead.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
         self.settings.launch.program.replace_by(command.into().into_program());
         self
     }
 
-    /// How many threads a library that computes with threads, such as rayon or a BLAS, has in each
-    /// worker. Default: nothing is said, and each library takes as many as there are CPUs.
+    /// How many threads a numeric library, such as rayon or a BLAS, starts in each worker. Default:
+    /// nothing is said, and each library takes as many as there are CPUs.
     ///
     /// Zero stands for the CPUs that this process may use, divided by
     /// [`max_workers`](Self::max_workers), and at least one. Then all workers together have as many
@@ -415,10 +419,10 @@ impl Builder {
     /// `VECLIB_MAXIMUM_THREADS`, `NUMBA_NUM_THREADS` and `NUMEXPR_NUM_THREADS`. A variable stays as
     /// it is if this process has it, or if [`env`](Self::env) or [`env_remove`](Self::env_remove)
     /// says something about it. A [resize](ProcessPoolExecutor::resize) changes nothing. tokio's
-    /// runtimes are not told, as they are not there to compute.
+    /// runtimes are not told, because they are not there to compute.
     ///
-    /// Python's joblib does so for its workers (`inner_max_num_threads`) without being asked. Here
-    /// you have to ask, because a pool of which only one worker is busy would lose by it.
+    /// Python's joblib does this by default for its workers (`inner_max_num_threads`). Here it is
+    /// not the default, because it slows down a pool of which only one worker is busy.
     ///
     /// ```
     /// # fn threads() -> Option<String> { std::env::var("RAYON_NUM_THREADS").ok() }
@@ -463,11 +467,15 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Outside of a tokio runtime; if `queue_capacity`, `max_workers`, `max_tasks_per_child` or
-    /// `max_age` is zero; if `max_workers` is too many for the platform, or less than
-    /// `min_workers`; if the initializer or the exit hook is not registered or its arguments cannot
-    /// be encoded; if two registered functions have the same name; and in a worker that has not
-    /// called [`init`](crate::init).
+    /// * If there is no tokio runtime.
+    /// * If `queue_capacity`, `max_workers`, `max_tasks_per_child` or `max_age` is zero.
+    /// * If `max_workers` is too many for the platform, or less than `min_workers`.
+    /// * If the initializer, a hook or the preload is not registered, or its arguments cannot be
+    ///   encoded.
+    /// * If the pool has a [shared fork server](Self::fork_server), and sets something that belongs
+    ///   to that.
+    /// * If two registered functions have the same name.
+    /// * In a worker that has not called [`init`](crate::init).
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
         Ok(ProcessPoolExecutor::of(self.settings.build()?))
     }

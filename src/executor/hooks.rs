@@ -31,14 +31,13 @@ impl Builder {
     ///
     /// A fork copies memory, descriptors and one thread. Therefore
     ///
-    /// * the function must not be `async`, and must not leave behind threads or a runtime. Both are
+    /// * the function must not be `async`, and must not leave threads or a runtime behind. Both are
     ///   refused, with an error that says so;
-    /// * it must not leave behind what workers must not share, such as a connection. Make that in
-    ///   the [initializer](Self::initializer), which each worker calls for itself;
-    /// * what it leaves behind that differs for each process, such as the seed of a generator, has
-    ///   to be mended by [`after_fork`](Self::after_fork);
-    /// * what it registers by C's `atexit` is not called in forked workers. Neither is what tasks
-    ///   register there.
+    /// * it must not leave a connection behind, or anything else that workers must not share. Make
+    ///   that in the [initializer](Self::initializer), which each worker calls for itself;
+    /// * state that must differ in each process, such as the seed of a generator, has to be reset
+    ///   by [`after_fork`](Self::after_fork);
+    /// * functions that it or a task registers by C's `atexit` are not called in forked workers.
     ///
     /// It fails if it panics, returns `Err`, or does not end within the [start
     /// timeout](Self::start_timeout). If it fails before any worker was ready, the pool is broken,
@@ -134,10 +133,10 @@ impl Builder {
     }
 
     /// A registered function that each worker calls right after it was forked, before the
-    /// [initializer](Self::initializer). It is the place to mend what a fork has duplicated. Each
-    /// call adds a hook, and hooks run in this order. They may be `async`, and find what was
-    /// [preloaded](Self::preload). What they return is dropped. An `Err` or a panic is a failed
-    /// start, as of an initializer, and the error names the hook.
+    /// [initializer](Self::initializer). Use it to reset state that a fork has duplicated. Each
+    /// call adds a hook, and hooks run in this order. They may be `async`, and may use what was
+    /// [preloaded](Self::preload). What they return is dropped. If one returns an `Err` or panics,
+    /// the start has failed, as with an initializer, and the error names the hook.
     ///
     /// For example, a generator of random numbers that the preload has used gives the same numbers
     /// in all workers. Ids that are made of them are the same, too. The chapter on [start methods]
@@ -192,8 +191,8 @@ impl Builder {
     ///
     /// It must not be `async` and must leave no threads behind. If it fails, no worker is forked,
     /// which is a failed start. The hooks that follow the fork in the server are called
-    /// nevertheless. It makes each fork longer: the server has to answer within ten seconds, or
-    /// within half of the [start timeout](Self::start_timeout).
+    /// nevertheless. It makes each fork longer. The server has to answer within ten seconds, or
+    /// within half of the [start timeout](Self::start_timeout) if that is shorter.
     pub fn before_fork<F, A, M>(self, function: F, args: A) -> Self
     where
         F: Callable<A, M>,

@@ -55,24 +55,24 @@ macro_rules! program_limits {
             self
         }
 
-        /// Whom Linux kills first when the memory of the machine, of a container or of a systemd
-        /// unit is used up. Each process that is started sets its `oom_score_adj` to this before it
-        /// runs anything of yours, unless it has inherited a higher one. `None` leaves it as
-        /// inherited.
+        /// Which process Linux kills first when the memory of the machine, of a container or of a
+        /// systemd unit is used up. Each process that is started sets its `oom_score_adj` to this
+        /// number before it runs anything of yours, unless it has inherited a higher one. `None`
+        /// leaves the number as inherited.
         ///
-        /// Default: 1000, the most. Then the kernel kills workers before this process, however much
-        /// memory this process has. So a leak costs a task and not the service. Of several
+        /// Default: 1000, the highest. Then the kernel kills workers before this process, however
+        /// much memory this process has. So a leak costs a task and not the service. Of several
         /// processes with the same number the kernel takes the largest, most likely the one that
         /// leaks. What a task starts inherits the number.
         ///
         /// The number counts on the whole machine. So workers are killed before other programs,
         /// too, whoever has used up the memory. (Chromium gives its dispensable processes 300 to
         /// 1000.) With a lower number this process may be killed first, if it has much more memory
-        /// than any worker: a thousandth of the memory that there is, or of the limit, counts as
+        /// than any worker: each thousandth of the machine's memory, or of the limit, counts as
         /// one.
         ///
-        /// Raising the number needs no privilege. Lowering does, so it is never lowered. Where the
-        /// process may not write to its own `/proc`, it stays as it was.
+        /// Raising the number needs no privilege. Lowering does, so it is never lowered. If the
+        /// process may not write to its own `/proc`, the number stays as it was.
         ///
         /// ```
         /// # fn score() -> String { std::fs::read_to_string("/proc/self/oom_score_adj").unwrap() }
@@ -101,21 +101,21 @@ macro_rules! program_limits {
         /// any task, initializer or hook. When it ends, whatever is left in the group is killed,
         /// even in a session of its own, and the group is removed.
         ///
-        /// It needs Linux with cgroups of version 2, and a part of them that is delegated to this
-        /// process. Under systemd that is the nearest group, from its own one upwards, that is
-        /// marked as such (`Delegate=yes`). In a container that may write to `/sys/fs/cgroup` it is
-        /// the group on top. Processes in that very group, this one among them, are first moved to
-        /// a group `service` in it, as the kernel allows no limits below a group that has processes
-        /// itself. The new groups are called `procpool-PID-NUMBER`.
+        /// It needs Linux with cgroups v2, and a group that is delegated to this process. Under
+        /// systemd that is its own group, or the nearest one above, that has `Delegate=yes`. In a
+        /// container that may write to `/sys/fs/cgroup` it is the topmost group. The kernel allows
+        /// no limits below a group that has processes. So processes in the delegated group, this
+        /// one among them, are first moved to a group `service` in it. The new groups are called
+        /// `procpool-PID-NUMBER`.
         ///
-        /// If nothing is delegated, or not what is to be limited, nothing is started. That breaks a
-        /// pool, and the error says what is missing.
+        /// If no group is delegated, or not the controller of a limit, nothing is started. That
+        /// breaks a pool, and the error says what is missing.
         /// [Deploying](crate::guide::deploying#a-cgroup-for-each-worker) shows units of systemd.
         ///
-        /// A fork server has no group of its own; its workers have. With a
-        /// [`worker_command`](crate::Builder::worker_command) each start copies the page tables of
-        /// this process, so that the command is in its group before it starts anything. That takes
-        /// tens of milliseconds for each gigabyte that this process has.
+        /// A fork server has no group of its own; its workers have. A
+        /// [`worker_command`](crate::Builder::worker_command) has to be in its group before it
+        /// starts anything. So each of its starts copies the page tables of this process, which
+        /// takes tens of milliseconds for each gigabyte that this process has.
         ///
         /// A task of the same user can move itself to another group, if it may write to the files
         /// of cgroups. In a sandbox (`Builder::sandbox`) it may not.
@@ -144,9 +144,9 @@ macro_rules! program_limits {
 /// What all builders let their users choose of what is around a program.
 macro_rules! program_settings {
     ($($program:ident).+) => {
-        /// Sets an environment variable. All others are inherited. A pool's workers have those that
-        /// this process had when the pool was built, whenever they are started. A later value for a
-        /// variable replaces an earlier one.
+        /// Sets an environment variable. All others are inherited. Workers of a pool inherit the
+        /// variables that this process had when the pool was built, even if they are started later.
+        /// A later value for a variable replaces an earlier one.
         pub fn env(
             mut self,
             key: impl AsRef<::std::ffi::OsStr>,
@@ -162,9 +162,9 @@ macro_rules! program_settings {
             self
         }
 
-        /// No environment variables are inherited, and those that were set before are forgotten, as
-        /// by [`std::process::Command::env_clear`]. Then no task finds secrets there that this
-        /// process was given. procpool itself needs no variable.
+        /// Inherits no environment variables, and forgets those that were set before, as
+        /// [`std::process::Command::env_clear`] does. So tasks find no secrets of this process
+        /// there. procpool itself needs no variable.
         ///
         /// ```
         /// # fn work() {}
@@ -185,17 +185,17 @@ macro_rules! program_settings {
             self
         }
 
-        /// Each process that is started has these descriptors of this one, under their numbers.
-        /// Default: none. Of two calls the later one counts.
+        /// Passes these descriptors to each process that is started, under the same numbers.
+        /// Default: none. A later call replaces an earlier one.
         ///
-        /// They are owned from then on, as their numbers must not become those of others. So they
-        /// are open in this process as long as one more may be started: until the builder is
+        /// The builder owns them, because a number must not come to mean another file. They stay
+        /// open in this process as long as one more process may be started: until the builder is
         /// dropped, and a [`Process`](crate::Process) has been started, or a pool has ended. Share
-        /// one in an [`Arc`](std::sync::Arc) to keep it for longer, or to pass it on twice. Each
-        /// process that has it closes its own, at its end at the latest.
+        /// one in an [`Arc`](std::sync::Arc) to keep it for longer, or to pass it twice. Each
+        /// process that gets a descriptor closes its own copy, at its end at the latest.
         ///
-        /// They may be closed on exec, as all are that Rust opens, and stay so: whatever else this
-        /// process starts meanwhile does not have them. What a task starts inherits them.
+        /// They may be close-on-exec, as all descriptors of Rust are, and remain so. Then no other
+        /// program that this process starts gets them. Programs that a task starts inherit them.
         ///
         /// ```
         /// use std::io::{PipeWriter, Write};
@@ -221,12 +221,11 @@ macro_rules! program_settings {
         /// # }
         /// ```
         ///
-        /// Other descriptors that this process has left open for its children, as
-        /// code in C may do by mistake, are closed before anything of yours runs there. So
-        /// connections close when the service closes them, and tasks cannot use its descriptors.
-        /// Descriptors opened by Rust are never inherited. In a pool with
-        /// [`StartMethod::ForkServer`](crate::StartMethod::ForkServer) this is about the server,
-        /// from which workers inherit everything.
+        /// Code in C may leave other descriptors open for children by mistake. They are closed
+        /// before anything of yours runs there. So connections close when the service closes them,
+        /// and tasks cannot use its descriptors. Descriptors opened by Rust are never inherited.
+        /// With [`StartMethod::ForkServer`](crate::StartMethod::ForkServer) this holds for the
+        /// server, and workers inherit everything from the server.
         ///
         /// It is the parameter of this name of Python's `subprocess.Popen`.
         pub fn pass_fds(
@@ -239,10 +238,10 @@ macro_rules! program_settings {
             self
         }
 
-        /// The directory to start in. A relative path counts from the directory that this process
-        /// is in now. Default: the directory of this process. For a pool it is the one at the time
-        /// when the pool is built, whenever a worker is started. For a [`Process`](crate::Process)
-        /// it is the one when that is started.
+        /// The directory to start in. A relative path is relative to the directory that this
+        /// process is in now. Default: the directory of this process: for a pool, the one when the
+        /// pool is built, even if a worker is started later; for a [`Process`](crate::Process), the
+        /// one when it is started.
         ///
         /// If the directory is missing or cannot be entered, nothing is started. That breaks a
         /// pool, and the error names the directory.

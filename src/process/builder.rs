@@ -35,7 +35,7 @@ impl Process {
         Self::builder(function, args).build()
     }
 
-    /// As [`new`](Self::new), with more to choose.
+    /// As [`new`](Self::new), with further settings.
     pub fn builder<F, A, M>(function: F, args: A) -> ProcessBuilder<A, F::Output>
     where
         F: Callable<A, M>,
@@ -62,7 +62,7 @@ impl Process {
     /// ```
     ///
     /// A start takes some milliseconds. For many calls a [pool](crate::ProcessPoolExecutor) is
-    /// cheaper, as its workers stay. The process never outlives this one, but it is no
+    /// cheaper, because its workers stay. The process never outlives this one. But it is not a
     /// [daemon](ProcessBuilder::daemon) in Python's sense: it may have children.
     ///
     /// This needs a tokio runtime. All errors, the lack of a runtime included, come when the handle
@@ -167,12 +167,12 @@ impl<A, R> ProcessBuilder<A, R> {
         self
     }
 
-    /// Whether it is a daemon in Python's sense. A daemon ends, with all of its process group, when
-    /// the process that has started it ends, however that ends. It may have no [`Process`] of its
-    /// own. It may have a pool, whose workers end with it.
+    /// Whether it is a daemon in Python's sense. A daemon ends, with its whole process group, when
+    /// the process ends that has started it, however that happens. It cannot start a [`Process`] of
+    /// its own. It may have a pool, whose workers end with it.
     ///
-    /// A process that is no daemon outlives the process that has started it. Python waits for such
-    /// processes at the end of a program. Rust has no place for that, so do it where `main` ends:
+    /// Any other process may outlive the process that has started it. Python waits for such
+    /// processes at the end of a program. In Rust nothing does, so wait where `main` ends:
     ///
     /// ```
     /// # async fn example() -> Result<(), procpool::ProcessError> {
@@ -185,17 +185,17 @@ impl<A, R> ProcessBuilder<A, R> {
     /// # }
     /// ```
     ///
-    /// Default: as the process in which it is made. In a worker of a pool it is `true`, so that
-    /// what a task has started ends with it. For a process that is [spawned](Self::spawn) for its
-    /// result it is `false`: it may have children, and in any case it ends with the process that
-    /// wants the result.
+    /// Default: inherited from the process that makes it. In a worker of a pool it is `true`, so
+    /// that processes of a task end with the worker. For a process that is [spawned](Self::spawn)
+    /// for its result it is `false`: it may have children, and it ends with the process that wants
+    /// the result anyway.
     pub fn daemon(mut self, daemon: impl Into<Option<bool>>) -> Self {
         self.settings.daemon = daemon.into();
         self
     }
 
-    /// The key that it shares with its relatives; see [`AuthKey`]. Default: the key of the process
-    /// in which it is made.
+    /// The key that it shares with its parent and its children; see [`AuthKey`]. Default: the key
+    /// of the process that makes it.
     pub fn authkey(mut self, key: impl Into<Option<AuthKey>>) -> Self {
         self.settings.authkey = key.into();
         self
@@ -204,8 +204,8 @@ impl<A, R> ProcessBuilder<A, R> {
     /// Its standard input. Default: [`ProcessStdio::Null`], as in Python, whose children have none.
     ///
     /// With [`ProcessStdio::Inherit`] it stays in the process group of this process, because only
-    /// the foreground group may read from a terminal. So Ctrl-C reaches it, too, and what it has
-    /// started does not end with it.
+    /// the foreground group may read from a terminal. So Ctrl-C reaches it, too, and its children
+    /// do not end with it.
     pub fn stdin(mut self, stdin: ProcessStdio) -> Self {
         self.settings.streams.stdin = stdin;
         self

@@ -51,16 +51,16 @@ use crate::sys::process::Sentinel;
 ///
 /// # Its surroundings
 ///
-/// A task on the runtime that it was started on watches it. If that runtime ends first, the process
-/// runs on, and is reaped all the same. Only a process that was [spawned](Self::spawn) for its
-/// result is killed then.
+/// A tokio task watches it, on the runtime on which it was started. If that runtime ends first, the
+/// process goes on, and is reaped all the same. Only a process that was [spawned](Self::spawn) for
+/// its result is killed then.
 ///
 /// It leads a process group of its own, so Ctrl-C does not reach it. Signals reach its children,
 /// which are killed when it ends, as long as this process lives. With an
 /// [inherited](crate::ProcessBuilder::stdin) standard input it has no group of its own, and none of
 /// this holds.
 ///
-/// It begins with no signal blocked, few ignored, and no terminal, whatever this process has set;
+/// Whatever this process has set, it begins with no signal blocked, few ignored, and no terminal;
 /// see [signals and the terminal](crate::guide::start_methods#signals-and-the-terminal).
 #[derive(Clone)]
 #[must_use = "it does nothing until `start` is awaited"]
@@ -71,11 +71,12 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// If it was started before; if there is no tokio runtime; if the function is not registered or
-    /// its arguments cannot be encoded; or if this process is a
-    /// [daemon](crate::ProcessBuilder::daemon). Also if the program cannot be run, does not call
-    /// [`init`](crate::init), lacks the function, is killed, or takes longer than the [start
-    /// timeout](crate::ProcessBuilder::start_timeout).
+    /// * If it was started before.
+    /// * If there is no tokio runtime.
+    /// * If the function is not registered, or its arguments cannot be encoded.
+    /// * If this process is a [daemon](crate::ProcessBuilder::daemon).
+    /// * If the program cannot be run, does not call [`init`](crate::init), lacks the function, is
+    ///   killed, or takes longer than the [start timeout](crate::ProcessBuilder::start_timeout).
     ///
     /// # Cancel safety
     ///
@@ -144,7 +145,7 @@ impl Process {
         self.0.inner.lock().pid()
     }
 
-    /// How it ended; `None` before that. See [the table](Self#exit-codes).
+    /// How it ended, or `None` if it has not; see [the table](Self#exit-codes).
     pub fn exitcode(&self) -> Option<i32> {
         self.0.inner.lock().exitcode()
     }
@@ -215,7 +216,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// If it was started: it has its key.
+    /// If it was started, because it has its key already.
     pub fn set_authkey(&self, key: AuthKey) -> Result<(), ProcessError> {
         self.0.set_authkey(key)
     }
@@ -252,9 +253,9 @@ impl fmt::Debug for Process {
 }
 
 /// The processes that this one has started and that have not ended, in the order of their starts.
-/// Those of [`Process::spawn`] are among them. Workers of pools are not;
-/// [`workers`](crate::ProcessPoolExecutor::workers) has those. It is Python's function of the same
-/// name.
+/// It includes those of [`Process::spawn`]. It does not include workers of pools;
+/// [`workers`](crate::ProcessPoolExecutor::workers) returns those. It is Python's function of the
+/// same name.
 pub fn active_children() -> Vec<Process> {
     shared::active().into_iter().map(Process).collect()
 }

@@ -159,7 +159,7 @@ pub struct WorkerInfo {
     /// The task that it runs, or is about to begin. A chunk of a
     /// [`map`](crate::ProcessPoolExecutor::map) has the id of its first item.
     pub task: Option<TaskId>,
-    /// What that was [called](crate::TaskBuilder::label), if it was.
+    /// The [label](crate::TaskBuilder::label) of that task, if it has one.
     #[serde(serialize_with = "serial::label")]
     pub label: Option<Arc<str>>,
     /// The results it has delivered, errors that left it alive included.
@@ -168,8 +168,8 @@ pub struct WorkerInfo {
     #[serde(serialize_with = "serial::seconds")]
     pub uptime: Duration,
     /// The bytes of RAM that its process takes, without those of processes that it has started.
-    /// They are read when [`workers`](crate::ProcessPoolExecutor::workers) is called; `None` if it
-    /// is just gone, and where the system does not tell (anywhere but on Linux).
+    /// They are read when [`workers`](crate::ProcessPoolExecutor::workers) is called. `None` if the
+    /// worker has just ended, and on systems other than Linux.
     pub memory: Option<u64>,
     /// Whether it shares memory with this process. If it is ready and does not, it is slower; an
     /// [event](crate::PoolEvent::WorkerUnshared) has said why.
@@ -206,7 +206,7 @@ pub struct FunctionStats {
     pub name: &'static str,
     /// Tasks that have begun; retries do not count again.
     pub begun: u64,
-    /// How the tasks ended that are over, those that never began included.
+    /// How tasks ended, including those that never began.
     pub outcomes: TaskOutcomes,
     /// As [`PoolStats::run_time`].
     pub run_time: DurationHistogram,
@@ -226,10 +226,10 @@ pub struct FunctionStats {
 /// # }
 /// ```
 ///
-/// It can be serialized, for example by `axum::Json(pool.stats())`. Durations are numbers of
-/// seconds then, each histogram has the fields `count`, `sum`, `min`, `mean`, `p50`, `p90`, `p99`,
-/// `max` and `buckets` (each with its bound `le` and a cumulative `count`), and `health` has the
-/// word `state`.
+/// It can be serialized, for example by `axum::Json(pool.stats())`. Then durations are numbers of
+/// seconds, and `health` has the word `state`. Each histogram has the fields `count`, `sum`, `min`,
+/// `mean`, `p50`, `p90`, `p99`, `max` and `buckets`. A bucket has its bound `le` and a cumulative
+/// `count`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PoolStats {
@@ -244,7 +244,7 @@ pub struct PoolStats {
     pub failed: u64,
     /// Tasks that were cancelled or aborted so far.
     pub cancelled: u64,
-    /// How the tasks ended that are over: `completed`, `failed` and `cancelled` in detail.
+    /// How tasks ended: `completed`, `failed` and `cancelled` in detail.
     pub outcomes: TaskOutcomes,
     /// How often a task was given to a worker again after an attempt that failed, so far.
     pub retries: u64,
@@ -259,9 +259,9 @@ pub struct PoolStats {
     /// Attempts that did not complete are in `lost_time`.
     pub run_time: DurationHistogram,
     /// How long attempts ran that ended with their worker: it died, or was ended for a timeout, a
-    /// deadline or an abort. This process measures it until the worker is gone, so the [grace
-    /// period](crate::Builder::grace_period) is included. It is a histogram of its own because a
-    /// few timeouts would hide how long ordinary tasks run. Add both for the time that workers have
+    /// deadline or an abort. The time ends when the worker is gone, so the [grace
+    /// period](crate::Builder::grace_period) is included. It is not in `run_time`, because a few
+    /// timeouts would hide how long ordinary tasks run. Add both for the time that workers have
     /// spent.
     pub lost_time: DurationHistogram,
     /// The most workers that there may be now; see
@@ -280,7 +280,7 @@ pub struct PoolStats {
     pub workers_busy: usize,
     /// Workers that leave or are being ended now.
     pub workers_stopping: usize,
-    /// Workers that [do nothing](WorkerState::Stuck) with what they were sent now.
+    /// Workers now that were sent a task and [have not begun it](WorkerState::Stuck).
     pub workers_stuck: usize,
     /// Workers that are idle or busy now and [share no memory](WorkerInfo::shares_memory) with this
     /// process.
@@ -290,7 +290,7 @@ pub struct PoolStats {
     /// How many of these took the place of a worker that had died, was ended with its task, or was
     /// used up.
     pub worker_restarts: u64,
-    /// Workers that died so far without having been told to.
+    /// Workers that died so far, although nobody had told them to leave.
     pub worker_deaths: u64,
     /// Workers that did not become ready so far, although nobody had told them to leave. Their
     /// initializer failed, they died before, or the machine was short of descriptors, processes or
