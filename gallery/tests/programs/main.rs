@@ -6,4 +6,5 @@ mod batch;
 mod client;
 mod files;
 mod simulation;
+mod tenants;
 mod uploads;

@@ -1,0 +1,200 @@
+//! A C library that crashes, hangs, leaks and exits, as a service for tenants who never notice that
+//! of each other.
+//!
+//! ```console
+//! $ cargo run --release -p procpool-gallery --bin tenants -- 8080 &
+//! $ curl -H 'x-tenant: alice' -d 'x = 3; 2 * (x + 4)' localhost:8080/calculate
+//! $ curl -H 'x-tenant: bob' -d '2 * (3' localhost:8080/calculate         # the library exits
+//! $ curl -H 'x-tenant: bob' -d '2 ^ -1' localhost:8080/calculate         # it never ends
+//! $ curl -H 'x-tenant: bob' -d 'sum(10^8)' localhost:8080/calculate     # it wants all memory
+//! $ kill %1
+//! ```
+//!
+//! `calc.c` is the library. `build.rs` has the system's C compiler build it.
+
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::ffi::{CString, c_char};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use procpool::{ProcessPoolExecutor, RunError, TaskErrorKind};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+
+/// How long the library may take, unless the command line says otherwise.
+const LIMIT: u64 = 1_000;
+/// More than this a formula never gets, however much it asks for.
+const MEMORY_LIMIT: u64 = 256 << 20;
+/// A worker in which the library has left more than this is replaced, between two formulas.
+const LEAK_LIMIT: u64 = 64 << 20;
+
+#[link(name = "calc", kind = "static")]
+#[expect(unsafe_code, reason = "a library in C")]
+unsafe extern "C" {
+    fn calc(text: *const c_char) -> i64;
+}
+
+/// Runs in a worker. What the library breaks there is broken for nobody else.
+fn calculate(formula: String) -> Result<i64, String> {
+    let text = CString::new(formula).map_err(|error| error.to_string())?;
+    #[expect(unsafe_code, reason = "a library in C")]
+    // SAFETY: the text ends with a zero, and lives until `calc` returns. What `calc` does with it
+    // nobody can vouch for: that is why it has a process to itself.
+    let value = unsafe { calc(text.as_ptr()) };
+    Ok(value)
+}
+
+procpool::register!(calculate);
+
+fn main() -> ExitCode {
+    procpool::init(); // a worker process stops here and never returns
+
+    let Some(settings) = Settings::from_args(std::env::args().skip(1)) else {
+        eprintln!("usage: tenants [PORT [WORKERS [MILLISECONDS]]]");
+        return ExitCode::from(2);
+    };
+    match serve(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Settings {
+    /// Zero lets the system choose.
+    port: u16,
+    /// As many as there are CPUs, unless given.
+    workers: Option<usize>,
+    /// How long a formula may take.
+    limit: Duration,
+}
+
+impl Settings {
+    fn from_args(mut args: impl Iterator<Item = String>) -> Option<Self> {
+        let port = args.next().map_or(Ok(0), |arg| arg.parse()).ok()?;
+        let workers = args.next().map(|arg| arg.parse()).transpose().ok()?;
+        let limit = Duration::from_millis(args.next().map_or(Ok(LIMIT), |arg| arg.parse()).ok()?);
+        args.next().is_none().then_some(Self { port, workers, limit })
+    }
+}
+
+#[tokio::main]
+async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let mut terminated = signal(SignalKind::terminate())?; // before there is anything to lose
+    let pool = ProcessPoolExecutor::builder()
+        .name("tenants")
+        .max_workers(settings.workers)
+        .default_timeout(settings.limit)
+        .hard_memory_limit(MEMORY_LIMIT)
+        .max_memory_per_child(LEAK_LIMIT)
+        .build()?;
+    pool.ready().await?;
+
+    let listener = TcpListener::bind(("127.0.0.1", settings.port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let routes = Router::new()
+        .route("/calculate", post(post_calculate))
+        .layer(DefaultBodyLimit::max(1 << 20))
+        .route("/stats", get(get_stats))
+        .with_state(Service::new(pool.clone()));
+    // Requests that run may finish: none takes longer than the limit.
+    let stop = async move {
+        let _ = terminated.recv().await;
+    };
+    axum::serve(listener, routes).with_graceful_shutdown(stop).await?;
+    pool.shutdown().await;
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Service {
+    pool: ProcessPoolExecutor,
+    /// How many formulas of a tenant may be with the pool.
+    tenants: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
+}
+
+impl Service {
+    fn new(pool: ProcessPoolExecutor) -> Self {
+        Self { pool, tenants: Arc::default() }
+    }
+
+    /// Half of the workers, so that another tenant always finds one that is free, or soon will be.
+    fn share(&self, tenant: &str) -> Arc<Semaphore> {
+        let share = (self.pool.stats().max_workers / 2).max(1);
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Semaphore::new(share));
+        Arc::clone(tenants.entry(tenant.to_owned()).or_insert_with(new))
+    }
+}
+
+/// The tenant comes with the request. A real service would know it from a key or a session.
+async fn post_calculate(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    formula: String,
+) -> Result<Json<Value>, Failure> {
+    let tenant = headers.get("x-tenant").and_then(|tenant| tenant.to_str().ok());
+    let tenant = tenant.filter(|tenant| !tenant.is_empty());
+    let tenant = tenant.ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "who are you?"))?;
+    // A library that has filled one of its tables fails whatever it is given. So a formula whose
+    // worker has died is tried once more, in another one, before it is blamed.
+    let share = service.share(tenant);
+    let _permit = share.acquire().await; // nobody closes it
+    let task = service.pool.task(calculate, formula).retries(1).label(tenant);
+    let value = task.run().await?;
+    let value = value.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, &error))?;
+    Ok(Json(json!({ "value": value })))
+}
+
+async fn get_stats(State(Service { pool, .. }): State<Service>) -> Json<Value> {
+    Json(json!({ "pool": pool.stats(), "workers": pool.workers() }))
+}
+
+/// What a client is told.
+struct Failure {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Failure {
+    fn new(status: StatusCode, error: &str) -> Self {
+        Self { status, body: json!({ "error": error }) }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let status = match error.kind() {
+            TaskErrorKind::WorkerDeath => StatusCode::UNPROCESSABLE_ENTITY,
+            TaskErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let mut body = json!({ "error": error.kind() });
+        if let Some(death) = error.worker_death() {
+            body["signal"] = death.signal().into();
+            body["exit_code"] = death.exit_code().into();
+            // Of this task alone. `death.stderr_tail()` may have what others have printed.
+            body["printed"] = error.output().into();
+        }
+        Self { status, body }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.body)).into_response()
+    }
+}
