@@ -99,12 +99,12 @@ impl Current {
     }
 
     /// Whether the task is asked to end, because it was [aborted](crate::TaskHandle::abort), its
-    /// time is up, or the pool is ended. A task that looks now and then, and returns early, ends in
-    /// good order: what it returns is its result, and its worker lives on.
+    /// time is up, or the pool is ended. A task that checks this now and then, and returns early,
+    /// ends in good order: what it returns is its result, and its worker lives on.
     ///
-    /// A task that has never looked gets SIGTERM at once. A task that has looked before is trusted
-    /// to look again: it has half of the [grace period](crate::Builder::grace_period) to return.
-    /// Then it gets SIGTERM, too. SIGKILL comes at the end of the grace period.
+    /// A task that has never checked gets SIGTERM at once. A task that has checked before is
+    /// trusted to check again: it has half of the [grace period](crate::Builder::grace_period) to
+    /// return. Then it gets SIGTERM, too. SIGKILL comes at the end of the grace period.
     ///
     /// This is cheap enough for an inner loop, a few nanoseconds, and works on every thread that
     /// has a copy of the `Current`. Once true it stays true while the task runs.
@@ -205,9 +205,9 @@ impl Current {
     ///
     /// # Errors
     ///
-    /// If the task is asked to end, before this is called or while it waits: it counts as a look
-    /// whether the task [is cancelled](Self::is_cancelled), so a task that returns at this error
-    /// ends in good order. Also if the value cannot be encoded, or is too large.
+    /// If the task is asked to end, before or while this waits. That counts as a check of
+    /// [`is_cancelled`](Self::is_cancelled): a task that returns on this error ends in good order.
+    /// Also if the value cannot be encoded, or is too large.
     pub fn emit<T>(&self, value: T) -> Result<bool, EmitError>
     where
         T: Serialize + DeserializeOwned + 'static,

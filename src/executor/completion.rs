@@ -111,8 +111,8 @@ impl<R> AsCompleted<R> {
         AsCompletedWithin { done: self, limit: Some(Box::pin(tokio::time::sleep(limit))) }
     }
 
-    /// The handles of the tasks that have not been yielded, in order of submission. If the stream
-    /// was told by [`abort_on_drop`](AsCompleted::abort_on_drop), they still do as it was told.
+    /// The handles of the tasks that have not been yielded, in order of submission. A setting by
+    /// [`abort_on_drop`](AsCompleted::abort_on_drop) of the stream still holds for them.
     pub fn into_unfinished(self) -> Vec<TaskHandle<R>> {
         let mut left: Vec<_> = self.pending.into_iter().map(|identified| identified.0).collect();
         left.sort_by_key(TaskHandle::id);
@@ -145,8 +145,8 @@ pub struct AsCompletedWithin<R> {
 }
 
 impl<R> AsCompletedWithin<R> {
-    /// The handles of the tasks that have not been yielded, in order of submission. If the stream
-    /// was told by [`abort_on_drop`](AsCompleted::abort_on_drop), they still do as it was told.
+    /// The handles of the tasks that have not been yielded, in order of submission. A setting by
+    /// [`abort_on_drop`](AsCompleted::abort_on_drop) of the stream still holds for them.
     pub fn into_unfinished(self) -> Vec<TaskHandle<R>> {
         self.done.into_unfinished()
     }

@@ -19,16 +19,16 @@ use crate::pool::{Command, Commons};
 /// [`TaskHandle::emitted`](crate::TaskHandle::emitted) returns.
 ///
 /// It yields all that the task emits, in order, and ends once the task is over, however it ended.
-/// What a task has emitted before it failed, or was killed, is yielded before the end; the handle
-/// tells the error. A value that is no `T` is an `Err` in its place, and the next ones follow.
+/// It also yields what the task emitted before it failed or was killed; the handle returns the
+/// error. A value that is not a `T` is an `Err` in its place, and the next ones follow.
 ///
 /// If a task is retried, the values of its attempts follow one another in the same stream:
 /// [`attempt`](Self::attempt) tells them apart.
 ///
 /// A task waits while [a number](crate::TaskBuilder::emit_capacity) of its values is not taken. So
-/// whoever has the stream has to read it, or to drop it: then the task goes on, and what it emits
-/// is discarded. It does not borrow the handle, and can be moved to a task of its own. Of several
-/// streams of one task each yields what the others have not.
+/// read the stream, or drop it. When it is dropped, the task goes on, and its values are discarded.
+/// The stream does not borrow the handle, and can be moved to a tokio task of its own. If a task
+/// has several streams, each value goes to one of them.
 ///
 /// # Cancel safety
 ///
@@ -49,9 +49,9 @@ impl<T> EmittedStream<T> {
         Self { cell, pool, reader, attempt: 1, value: PhantomData }
     }
 
-    /// The attempt that has emitted what was yielded last, counted from one. A
-    /// [retry](crate::TaskBuilder::retries) starts from scratch, so what it emits may have come
-    /// before.
+    /// The attempt that has emitted the value that was yielded last, counted from one. A
+    /// [retry](crate::TaskBuilder::retries) starts from scratch, so it may emit the same values
+    /// again.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
@@ -107,8 +107,8 @@ impl<T> fmt::Debug for EmittedStream<T> {
     }
 }
 
-/// Why a value that a task has [emitted](crate::Current::emit) cannot be had. The stream goes on
-/// with the next one.
+/// Why a value that a task has [emitted](crate::Current::emit) could not be decoded. The stream
+/// goes on with the next one.
 #[derive(Clone, Debug)]
 pub struct EmittedError(Arc<EmittedReport>);
 
@@ -145,8 +145,7 @@ impl EmittedError {
         self.0.attempt
     }
 
-    /// Whether it is of another type than the one that was asked for. Otherwise its bytes are no
-    /// such value.
+    /// Whether it is of another type than the stream's. If not, its bytes could not be decoded.
     pub fn is_other_type(&self) -> bool {
         self.0.fault.is_none()
     }

@@ -7,16 +7,16 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 
-/// The end of something that begins when its method is called, not when this is polled: of a pool,
-/// which was [shut down](crate::ProcessPoolExecutor::shutdown) or [may
-/// be](crate::ProcessPoolExecutor::closed), of the workers that are to be
-/// [replaced](crate::ProcessPoolExecutor::recycle), or of the tasks of a
-/// [set](crate::TaskSet::shutdown).
+/// Waits for the end of a pool ([`shutdown`](crate::ProcessPoolExecutor::shutdown),
+/// [`closed`](crate::ProcessPoolExecutor::closed)), of the tasks of a set
+/// ([`shutdown`](crate::TaskSet::shutdown)), or of workers that are replaced
+/// ([`recycle`](crate::ProcessPoolExecutor::recycle)). What ends them begins when the method is
+/// called, not when this is polled.
 ///
 /// Await it to wait for the end, or drop it. Methods that only ask for an end, such as
-/// [`abort`](crate::TaskHandle::abort) of a task, return none.
-/// Methods that give something to do (`submit`, `run`, [`start`](crate::Process::start)) are
-/// ordinary async functions, which do nothing until they are polled.
+/// [`abort`](crate::TaskHandle::abort) of a task, return no `Ending`. Methods that start work
+/// (`submit`, `run`, [`start`](crate::Process::start)) are ordinary async functions, which do
+/// nothing until they are polled.
 ///
 /// ```
 /// # fn example(pool: procpool::ProcessPoolExecutor) {
@@ -26,7 +26,7 @@ use futures::future::BoxFuture;
 ///
 /// # Cancel safety
 ///
-/// Dropping it changes nothing but that nobody waits.
+/// Dropping it only ends the wait.
 pub struct Ending<T>(BoxFuture<'static, T>);
 
 impl<T> Ending<T> {

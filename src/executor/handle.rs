@@ -137,16 +137,15 @@ impl<R> TaskHandle<R> {
     /// What the task [emits](crate::Current::emit) while it runs, as a stream of values that ends
     /// when the task is over: its partial results, or messages.
     ///
-    /// A task waits while 16 of its values, or a megabyte of them, were not taken; see
+    /// A task waits while 16 of its values, or a megabyte of them, wait for the reader; see
     /// [`emit_capacity`](crate::TaskBuilder::emit_capacity). So read the stream to its end before
-    /// the handle is awaited, or both at once. To await the handle while the stream is kept and not
-    /// read is to wait for a task that waits for you.
+    /// you await the handle, or do both at once. If you await the handle, and keep the stream
+    /// without reading it, you and the task wait for each other.
     ///
-    /// Ask for the stream before the handle is awaited. Who awaits a handle without one does not
-    /// want what the task emits, so it is discarded, and the task never waits. The same is true of
-    /// a handle that was dropped. While neither has happened, what the task emits is kept for you,
-    /// until there is no more room: then the task waits for you to decide, and keeps its worker.
-    /// `drop(handle.emitted::<()>())` says at once that you do not want it.
+    /// Ask for the stream before you await the handle. If you await or drop the handle without a
+    /// stream, the values are discarded, and the task never waits. Before that, they are kept for
+    /// you as long as there is room. Then the task waits, and keeps its worker.
+    /// `drop(handle.emitted::<()>())` says at once that you do not want them.
     ///
     /// ```
     /// # fn primes(limit: u64) -> u64 { limit }

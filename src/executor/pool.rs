@@ -59,9 +59,9 @@ impl ProcessPoolExecutor {
     }
 
     /// Waits until [`min_workers`](crate::Builder::min_workers) workers are up and initialized. If
-    /// that number is zero, it starts one worker and waits for it. A pool needs no such call before
-    /// the first task. It is for seeing the errors of a start, and for spending its time, at a
-    /// place of your choice.
+    /// that number is zero, it starts one worker and waits for it. You need not call it before the
+    /// first task. Call it to see the errors of a start early, and so that the first task need not
+    /// wait for a start.
     ///
     /// # Errors
     ///
@@ -78,17 +78,17 @@ impl ProcessPoolExecutor {
     /// Accepts no more tasks, waits until all that were accepted are over and every worker has
     /// left.
     ///
-    /// A task that never ends keeps it waiting for ever. After ten seconds the log says which task
-    /// that is. Set a limit where that may happen: a [time limit](Shutdown::within) of the
-    /// shutdown, a [timeout](crate::Builder::default_timeout) of tasks, or one of the
+    /// It waits for a task that never ends. After ten seconds the log says which task that is. If
+    /// that may happen, set a limit: a [time limit](Shutdown::within) of the shutdown, a
+    /// [timeout](crate::Builder::default_timeout) of tasks, or a timeout of the
     /// [items](crate::Map::timeout) of a map.
     ///
-    /// It begins when this is called, and the [`Ending`] waits for it. It can be called any number
-    /// of times, also at the same time.
+    /// It begins when this is called, and the [`Ending`] waits for it. It can be called several
+    /// times, even at the same time.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future does not stop the shutdown, it only no longer waits for it.
+    /// Dropping the future only ends the wait. The shutdown goes on.
     pub fn shutdown(&self) -> Ending<ShutdownReport> {
         self.shutdown_with(Shutdown::new())
     }
@@ -97,7 +97,7 @@ impl ProcessPoolExecutor {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future does not stop the shutdown, it only no longer waits for it.
+    /// Dropping the future only ends the wait. The shutdown goes on.
     pub fn shutdown_with(&self, how: Shutdown) -> Ending<ShutdownReport> {
         self.pool.shut_down(how);
         let (ended, closed) = (self.pool.ended(), self.pool.closed.clone());
@@ -119,7 +119,7 @@ impl ProcessPoolExecutor {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future changes nothing but that nobody waits.
+    /// Dropping the future only ends the wait.
     pub fn terminate_workers(&self) -> Ending<ShutdownReport> {
         self.end_workers(Force::Terminate)
     }
@@ -128,7 +128,7 @@ impl ProcessPoolExecutor {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future changes nothing but that nobody waits.
+    /// Dropping the future only ends the wait.
     pub fn kill_workers(&self) -> Ending<ShutdownReport> {
         self.end_workers(Force::Kill)
     }
@@ -167,7 +167,7 @@ impl ProcessPoolExecutor {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future changes nothing but that nobody waits.
+    /// Dropping the future only ends the wait.
     pub fn abort(&self, reason: impl Into<Box<dyn Error + Send + Sync>>) -> Ending<ShutdownReport> {
         self.pool.abort(reason.into());
         Ending::new(self.pool.ended())
@@ -198,7 +198,7 @@ impl ProcessPoolExecutor {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future changes nothing but that nobody waits.
+    /// Dropping the future only ends the wait.
     pub fn closed(&self) -> Ending<CloseReason> {
         Ending::new(self.pool.commons.over())
     }
@@ -241,7 +241,7 @@ impl ProcessPoolExecutor {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future changes nothing but that nobody waits.
+    /// Dropping the future only ends the wait.
     pub fn recycle(&self) -> Ending<()> {
         self.recycle_all(None)
     }
@@ -263,7 +263,7 @@ impl ProcessPoolExecutor {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future changes nothing but that nobody waits.
+    /// Dropping the future only ends the wait.
     pub fn recycle_within(&self, limit: Duration) -> Ending<()> {
         self.recycle_all(Some(limit))
     }

@@ -12,13 +12,13 @@ use crate::pool::task::{Progress, TaskCell};
 /// The stream of what one task reports; what
 /// [`TaskHandle::progress`](crate::TaskHandle::progress) returns.
 ///
-/// A reader sees the latest report, and not those that it was too slow for: only one is kept for
-/// each task. The stream begins with the report that is the latest when it is first polled, even if
-/// the task is over by then, and ends after the last one once the task is over, however it ended.
-/// If a task is retried, the reports of its attempts follow one another in the same stream.
+/// Only the latest report of a task is kept, so a slow reader misses some. The stream begins with
+/// the report that is the latest at its first poll, even if the task is over by then. It ends after
+/// the last report, once the task is over, however it ended. If a task is retried, the reports of
+/// its attempts follow one another in the same stream.
 ///
-/// It does not borrow the handle, and neither keeps the task alive nor holds it up: it can be moved
-/// to a task of its own, read as slowly as you like, and dropped at any time.
+/// It does not borrow the handle, keep the task alive, or hold it up. You can move it to a tokio
+/// task of its own, read it as slowly as you like, and drop it at any time.
 ///
 /// # Cancel safety
 ///

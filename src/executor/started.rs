@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The begin of a task; what [`TaskHandle::started`](crate::TaskHandle::started) returns.
 ///
-/// It does not borrow the handle, and neither keeps the task alive nor holds it up.
+/// It does not borrow the handle, keep the task alive, or hold it up.
 ///
 /// # Cancel safety
 ///

@@ -27,9 +27,9 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// At once if `f` is not registered, if the arguments cannot be encoded or are too large, or if
-    /// the pool is shut down or broken. If the pool is shut down or breaks while this waits for
-    /// room, then, too.
+    /// If `f` is not registered, if the arguments cannot be encoded or are too large, or if the
+    /// pool is shut down or broken. These come at once. Also if the pool is shut down or breaks
+    /// while this waits for room.
     ///
     /// # Cancel safety
     ///
@@ -311,7 +311,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     /// Whether the task is [aborted](TaskHandle::abort) when what waits for it [is
     /// dropped](crate::guide::conventions#what-a-drop-does): the future of [`run`](Self::run) or
     /// [`try_run`](Self::try_run), or the handle that [`submit`](Self::submit) or
-    /// [`try_submit`](Self::try_submit) returns. Default: if it is run, not if it is submitted.
+    /// [`try_submit`](Self::try_submit) returns. Default: `true` for the futures, `false` for the
+    /// handle.
     ///
     /// ```
     /// # fn store(page: String) -> u64 { page.len() as u64 }
@@ -329,8 +330,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
 
     /// Limits the running time of one attempt. Time in the queue does not count. When the time is
     /// up the task is ended, with its worker, and fails with
-    /// [`is_timeout`](crate::TaskError::is_timeout). A task that sees that it [is
-    /// asked](crate::Current::is_cancelled) to end may return instead; then it has a result.
+    /// [`is_timeout`](crate::TaskError::is_timeout). A task that checks
+    /// [`is_cancelled`](crate::Current::is_cancelled) may return instead. Then it has a result.
     ///
     /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout). `None` exempts
     /// this task from it.
@@ -375,10 +376,9 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     /// # }
     /// ```
     ///
-    /// A new key goes where its first task goes: to an idle worker, of several to that with the
-    /// fewest keys, or to a new one. Workers are started only when nobody is idle, so keys that
-    /// come one by one to a pool that has nothing to do share a worker;
-    /// [`min_workers`](crate::Builder::min_workers) spreads them.
+    /// A new key belongs to the worker that gets its first task. That is the idle worker with the
+    /// fewest keys. If no worker is idle, it is a new one. So keys that come one by one to an idle
+    /// pool share a worker. To spread them, set [`min_workers`](crate::Builder::min_workers).
     ///
     /// The pool remembers the last 10,000 keys. Keys are compared by their hash, so now and then
     /// two different ones may share a worker, which does no harm.
@@ -400,13 +400,13 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self
     }
 
-    /// How many of the values that the task [emits](crate::Current::emit) may wait for who takes
-    /// them by [`TaskHandle::emitted`]; beyond that it waits itself. Whatever is set here, it also
-    /// waits while the values of this attempt take a megabyte. Shared memory in them does not
-    /// count. Default: 16. `None` is the default, and so is zero.
+    /// How many values that the task [emits](crate::Current::emit) may wait for the reader of
+    /// [`TaskHandle::emitted`]. When there are as many, `emit` waits. It also waits while the
+    /// values of this attempt take a megabyte, whatever is set here. (Shared memory in values does
+    /// not count.) Default: 16. `None` and zero mean the default.
     ///
-    /// Many small values go quicker if there may be more of them: the task is told in one piece
-    /// that half of them were taken.
+    /// A higher number makes many small values faster: the pool tells the task only once for each
+    /// half of them that they were taken.
     ///
     /// ```
     /// # fn primes(limit: u64) -> u64 { limit }

@@ -69,8 +69,8 @@ impl<R> TaskSet<R> {
     }
 
     /// Whether the tasks that are left in the set are [aborted](TaskHandle::abort) when it is
-    /// dropped. Default: yes; otherwise they are detached and go on. What the handles were told
-    /// before they came into the set does not count.
+    /// dropped. Default: yes; otherwise they are detached and go on. This replaces the setting of
+    /// each handle.
     pub fn abort_on_drop(mut self, abort: bool) -> Self {
         self.aborts = abort;
         self.handles().for_each(|handle| handle.set_abort_on_drop(abort));
@@ -110,7 +110,8 @@ impl<R> TaskSet<R> {
         Ok(self.insert(pool.submit(f, args).await?))
     }
 
-    /// Puts a task into the set, which from now on says what becomes of it when it is dropped.
+    /// Puts a task into the set. From now on the set's [`abort_on_drop`](Self::abort_on_drop)
+    /// counts for it, and not that of the handle.
     ///
     /// ```
     /// # fn square(x: u64) -> u64 { x * x }
@@ -127,7 +128,8 @@ impl<R> TaskSet<R> {
         id
     }
 
-    /// The tasks that have not been taken, in no order: to ask how they stand, or to end one.
+    /// The tasks that have not been taken, in no order. Use it to ask for their status, or to end
+    /// one.
     pub fn handles(&self) -> impl Iterator<Item = &TaskHandle<R>> {
         self.tasks.iter().map(|identified| &identified.0)
     }
@@ -141,11 +143,11 @@ impl<R> TaskSet<R> {
     /// Aborts all tasks and takes them out of the set. Once the [`Ending`] is ready they are over,
     /// and none runs any more.
     ///
-    /// It begins when this is called, unlike that of a `JoinSet`.
+    /// It begins when this is called. The `shutdown` of a `JoinSet` begins when it is polled.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future changes nothing but that nobody waits.
+    /// Dropping the future only ends the wait.
     pub fn shutdown(&mut self) -> Ending<()> {
         self.abort_all();
         let tasks: Vec<_> = self.handles().map(TaskHandle::untyped).collect();
@@ -181,8 +183,8 @@ impl<R: DeserializeOwned> TaskSet<R> {
         self.next().now_or_never().flatten()
     }
 
-    /// Waits until all tasks are over, and returns them in the order in which they ended. Unlike
-    /// that of a `JoinSet` it does not stop, let alone panic, at the first failure.
+    /// Waits until all tasks are over, and returns them in the order in which they ended. It does
+    /// not panic at the first failure, as that of a `JoinSet` does.
     ///
     /// # Cancel safety
     ///
