@@ -44,14 +44,14 @@
 //!    worker dies and the task has provably not begun, another worker gets it.
 //! 3. A death is one task's business. The task that ran fails, and the worker is replaced. The
 //!    error has the pid, the exit code or signal, and the last lines that this task printed. What
-//!    other tasks printed is in no error's text; it is kept for whoever runs the pool.
+//!    other tasks printed is in no error's text; an accessor has it, for the log.
 //!    ([`OnWorkerDeath::Break`] breaks the pool instead, as Python does.)
 //! 4. A panic costs its task and nothing else. The error has the message, the location and the
 //!    backtrace, and the worker lives. The worker also survives values that cannot be encoded or
 //!    decoded, and values that are too large. Where Rust aborts at a panic (with `panic = "abort"`,
-//!    or in a function that C calls), the worker is lost, too; the task is still told of the panic,
-//!    except for an item of a [`map`](ProcessPoolExecutor::map) that runs with others, which is
-//!    told of the death.
+//!    or in a function that C calls), the worker is lost, too. The task still fails with the panic.
+//!    Only an item of a [`map`](ProcessPoolExecutor::map) that runs with others fails with the
+//!    death.
 //! 5. First in, first out, and no task waits behind a long one while a worker is idle. Quick tasks
 //!    are sent ahead to busy workers. They are taken back if the running task turns out to be long.
 //! 6. Bounded by default: the queue has a capacity, and streams are lazy.
@@ -156,18 +156,20 @@
 //! cheaper: where you trust the code not to crash, hang or leak, use
 //! [`tokio::task::spawn_blocking`] or rayon.
 //!
-//! A process is the better choice for three kinds of code: code that may take the service down,
-//! like parsers in C and plugins; code that must be killed when it takes too long, as no thread can
-//! be; and code that wants an address space or an allocator of its own. The chapter on
-//! [choosing](guide::choosing) compares them, with numbers and cases. It also compares pools with
-//! single processes.
+//! A process is the better choice for three kinds of code:
+//!
+//! * code that may take the service down, like parsers in C and plugins;
+//! * code that must be killed when it takes too long, which no thread can be;
+//! * code that wants an address space or an allocator of its own.
+//!
+//! The chapter on [choosing](guide::choosing) compares threads, pools and single processes, with
+//! numbers and cases.
 //!
 //! # Platforms
 //!
 //! Linux is supported in full; [`StartMethod::ForkServer`] needs Linux 5.3 or later. Other Unix
-//! systems are not tested yet. They lack the shared page by which tasks are taken back from
-//! workers, so nothing is sent ahead there, and no [`SharedSlice`] can be made. Windows is not
-//! supported yet.
+//! systems are not tested yet. There, no tasks are sent ahead to busy workers, and no
+//! [`SharedSlice`] can be made. Windows is not supported yet.
 #![deny(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]

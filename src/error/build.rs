@@ -64,7 +64,7 @@ impl From<BuildFailure> for BuildError {
 }
 
 impl BuildError {
-    /// Why it was not built, to be matched, counted or sent.
+    /// Why it was not built, as an enum to match on, to count or to send.
     ///
     /// ```
     /// use procpool::{BuildErrorKind, ProcessPoolExecutor};
@@ -92,8 +92,8 @@ impl BuildError {
         }
     }
 
-    /// The method of [`Builder`](crate::Builder) that has set what cannot be, if it was one
-    /// setting: of the kinds [`InvalidSetting`](BuildErrorKind::InvalidSetting) and
+    /// The method of [`Builder`](crate::Builder) whose setting is refused, if it was one setting.
+    /// It is there for the kinds [`InvalidSetting`](BuildErrorKind::InvalidSetting) and
     /// [`OfForkServer`](BuildErrorKind::OfForkServer).
     pub fn setting(&self) -> Option<&'static str> {
         match self.0 {
@@ -134,7 +134,7 @@ impl BuildError {
         matches!(self.0, BuildFailure::Unregistered(_))
     }
 
-    /// Something was set that is up to the [`ForkServer`](crate::ForkServer) that the pool shares.
+    /// Something was set that belongs to the shared [`ForkServer`](crate::ForkServer).
     pub fn is_of_fork_server(&self) -> bool {
         matches!(self.0, BuildFailure::OfForkServer(_))
     }

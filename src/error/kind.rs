@@ -1,8 +1,8 @@
 //! Names for what happened: to be matched, counted, logged and sent.
 
-/// A text is none of the words that stand for something; what the `FromStr` of kinds, of
+/// A text that is none of the known words. The `FromStr` of kinds, of
 /// [`TaskOutcome`](crate::TaskOutcome), of [`StartMethod`](crate::StartMethod), of
-/// [`OnWorkerDeath`](crate::OnWorkerDeath) and of [`PlainOutput`](crate::PlainOutput) returns.
+/// [`OnWorkerDeath`](crate::OnWorkerDeath) and of [`PlainOutput`](crate::PlainOutput) returns it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{word:?} is none of {}", .known.join(", "))]
 pub struct UnknownWord {
@@ -204,7 +204,7 @@ names! {
         Running = "running",
         /// It is closed.
         Closed = "closed",
-        /// It has sent what nobody understands.
+        /// It has sent a malformed message.
         Protocol = "protocol",
         /// The system does not let it be waited for.
         Unobservable = "unobservable",
@@ -212,7 +212,7 @@ names! {
 
     /// How a task ended.
     TaskOutcome {
-        /// It returned. That what it returned may be an `Err` is not seen by the pool.
+        /// It returned, perhaps an `Err`: the pool does not look at what it returned.
         Returned = "returned",
         /// It panicked.
         Panicked = "panicked",
@@ -232,8 +232,8 @@ names! {
         Broken = "broken",
         /// It met a pool that had been shut down, or whose runtime had ended.
         ShutDown = "shut_down",
-        /// It was no task: the pool did not accept it. Only an error's
-        /// [`outcome`](crate::TaskError::outcome) is this; nobody is told, and nothing is counted.
+        /// The pool did not accept the task. Only the [`outcome`](crate::TaskError::outcome) of an
+        /// error is this; events and counts have no such task.
         NotAccepted = "not_accepted",
     }
 }

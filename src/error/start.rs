@@ -68,7 +68,7 @@ impl Error for BrokenProcessPool {
 }
 
 impl BrokenProcessPool {
-    /// What broke it, to be matched, counted or sent.
+    /// What broke it, as an enum to match on, to count or to send.
     pub fn kind(&self) -> BrokenKind {
         match &self.0 {
             BrokenCause::WorkerDied(_) => BrokenKind::WorkerDeath,
@@ -98,8 +98,7 @@ impl BrokenProcessPool {
     }
 
     /// The process id of the worker that died, or did not become ready. `None` if there was no
-    /// process, or if the program was the wrong one, so that it does not matter which process it
-    /// was.
+    /// process, or if it was the wrong program.
     pub fn pid(&self) -> Option<u32> {
         match &self.0 {
             BrokenCause::WorkerDied(death) => Some(death.pid()),

@@ -269,7 +269,8 @@ pub mod probes {
 /// function has no runtime: make one in it, or make it `async`, if it wants to spawn.
 ///
 /// A generic function is registered once for each type it is used with, and a function of a type or
-/// a trait with that. A method must take `self`, not `&self`, as all parameters own what they hold.
+/// a trait by its full path, as in the example. A method must take `self`, not `&self`, because all
+/// parameters own what they hold.
 ///
 /// ```
 /// fn largest<T: Ord>(items: Vec<T>) -> Option<T> {
@@ -303,9 +304,9 @@ pub mod probes {
 ///
 /// # Forms
 ///
-/// Values are sent in the compact form, or in the named one if they need names, which is found out
-/// by trying out their types. A form after the path takes the place of that, for the arguments and
-/// for the result:
+/// By default, values are sent in the compact form, or in the named form if they need names. The
+/// pool finds that out by trying out their types. To choose a form for the arguments and the
+/// result, write it after the path:
 ///
 /// ```
 /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
@@ -319,9 +320,9 @@ pub mod probes {
 ///
 /// # Names
 ///
-/// Functions are known by their path, so two of the same path (in two blocks of one function, say)
-/// are told apart only if they are made by [`task!`](crate::task!). A pool is not built where that
-/// is violated.
+/// Functions are known by their paths. Two functions can have the same path, for example in two
+/// blocks of one function. Then no pool can be built. Make such functions by
+/// [`task!`](crate::task!), which tells them apart.
 #[macro_export]
 macro_rules! register {
     ($($function:tt)*) => {
@@ -428,8 +429,8 @@ macro_rules! __check {
 /// Registers a non-capturing closure in place, and evaluates to a function that
 /// [`submit`](crate::ProcessPoolExecutor::submit) takes.
 ///
-/// The types must be written out, those of the parameters and that of the result. An `async`
-/// closure is written `async |x: u64| -> u64 { … }`.
+/// The types of the parameters and of the result must be written out. An `async` closure is written
+/// `async |x: u64| -> u64 { … }`.
 ///
 /// ```
 /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
@@ -441,9 +442,9 @@ macro_rules! __check {
 ///
 /// # What it needs
 ///
-/// It runs in another process, so it cannot capture variables: what it needs comes by its
-/// arguments. If it captures one, the compiler says "can't capture dynamic environment in a fn
-/// item", and proposes a closure, which cannot be registered either. Pass the variable instead:
+/// It runs in another process, so it cannot capture variables. Pass what it needs as arguments. If
+/// it captures a variable, the compiler says "can't capture dynamic environment in a fn item", and
+/// proposes a closure, which cannot be registered either. Pass the variable instead:
 ///
 /// ```
 /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
@@ -454,7 +455,7 @@ macro_rules! __check {
 /// # }
 /// ```
 ///
-/// That goes for `self` in a method, too: pass it, or what is needed of it.
+/// The same holds for `self` in a method: pass it, or the fields that are needed.
 #[macro_export]
 macro_rules! task {
     // `||` is one token, so it takes rules of its own.

@@ -142,11 +142,11 @@ pub struct ValueForms {
 }
 
 /// In which forms the arguments and the results of a registered function are sent, as far as this
-/// process knows: both are the compact one until something in their types, or in a value, has shown
-/// that they need names.
+/// process knows. Each form is the compact one until something in a type, or in a value, has shown
+/// that it needs names.
 ///
-/// The result's form is that of the worker, which may meet a value that this process has not seen.
-/// `None` if the function is not registered as a task.
+/// Results are encoded by a worker. It may have met a value that needs names, of which this process
+/// does not know. `None` if the function is not registered as a task.
 ///
 /// ```
 /// use procpool::ValueForm;

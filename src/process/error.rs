@@ -149,8 +149,8 @@ impl ProcessError {
         Self(Arc::new(ProcessReport { name: name.to_owned(), function, cause: cause.into() }))
     }
 
-    /// What is wrong, to be matched, counted or sent. There is a predicate for nearly each, such as
-    /// [`is_panic`](Self::is_panic).
+    /// What is wrong, as an enum to match on, to count or to send. Nearly each kind also has a
+    /// predicate, such as [`is_panic`](Self::is_panic).
     ///
     /// ```
     /// use procpool::{ProcessError, ProcessErrorKind};
@@ -187,9 +187,9 @@ impl ProcessError {
         }
     }
 
-    /// The process does not run its function: a reason that [`start`](crate::Process::start)
-    /// returns, such as a program that cannot be run, a forgotten [`init`](crate::init), or no
-    /// runtime. Not a runtime that ends meanwhile: see [`is_runtime_gone`](Self::is_runtime_gone).
+    /// The process does not run its function, for a reason that [`start`](crate::Process::start)
+    /// returns: a program that cannot be run, a forgotten [`init`](crate::init), or no runtime. A
+    /// runtime that ends meanwhile is [`is_runtime_gone`](Self::is_runtime_gone).
     pub fn is_start_failure(&self) -> bool {
         self.start_failure().is_some()
     }
@@ -271,8 +271,8 @@ impl ProcessError {
         matches!(self.0.cause, ProcessFailure::Ended { limit: Some(Exceeded::FileSize { .. }), .. })
     }
 
-    /// The process has ended without a result because the kernel has killed somebody in the
-    /// [control group](crate::ProcessBuilder::cgroup) that it had for itself, for want of memory.
+    /// The process has ended without a result because its own [control
+    /// group](crate::ProcessBuilder::cgroup) had no more memory, and the kernel killed it.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(self.0.cause, ProcessFailure::Ended { limit: Some(Exceeded::Cgroup), .. })
     }

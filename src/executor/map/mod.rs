@@ -91,8 +91,8 @@ impl ProcessPoolExecutor {
 }
 
 /// The stream that [`ProcessPoolExecutor::map`] and [`ProcessPoolExecutor::map_stream`] return;
-/// also its builder. Call the other methods before it is polled; a method that is called later
-/// counts from then on.
+/// also its builder. Call the other methods before it is polled. A method that is called later
+/// takes effect from then on.
 ///
 /// It is lazy. While it is not polled it takes no inputs. It takes only a bounded number of inputs
 /// ahead of the results that it has yielded; see [`buffersize`](Self::buffersize). If the inputs
@@ -185,31 +185,33 @@ impl<R, S, I> Map<R, S, I> {
         self
     }
 
-    /// How many items go to a worker at a time. Default: as many as make two thirds of a
-    /// millisecond of work, by the average of late, so slow items go alone. It is one if the pool
-    /// has [`max_tasks_per_child`](crate::Builder::max_tasks_per_child), which counts a chunk as
-    /// one task.
+    /// How many items go to a worker at a time, at most. Default: two thirds of a millisecond of
+    /// work, by the average of recent items, so slow items go alone. If the pool has
+    /// [`max_tasks_per_child`](crate::Builder::max_tasks_per_child), the default is one, because
+    /// that setting counts a chunk as one task.
     ///
-    /// It only changes what it costs to hand over an item. It is an upper limit: a chunk is smaller
-    /// if there are no more inputs at the moment, or if its arguments take a megabyte. A chunk that
-    /// runs for long is divided. `None` and zero stand for the default.
+    /// It only changes what it costs to hand over an item. A chunk is smaller if there are no more
+    /// inputs at the moment, or if its arguments take a megabyte. A chunk that runs for long is
+    /// divided. `None` and zero mean the default.
     pub fn chunksize(mut self, items: impl Into<Option<usize>>) -> Self {
         self.flow.set_chunk_size(items.into().filter(|items| *items != 0));
         self
     }
 
-    /// How many inputs may have been taken whose results have not been yielded, as in Python.
-    /// Default: enough to keep all workers busy, at least 256 and at most 65,536 (or four chunks
-    /// for each worker if [`chunksize`](Self::chunksize) is set), and fewer if arguments and
-    /// results are large, so that all of them take some 16 MiB.
+    /// How many inputs may be taken before their results are yielded, as in Python. If you set it,
+    /// only this number counts. `None` and zero mean the default.
     ///
-    /// If a `buffersize` is set, only that counts. Otherwise, how large a result is shows only when
-    /// it is there. If the results that were not yielded yet take too much, no further item begins
-    /// until there is room, even if its input was taken. So a slow reader makes the stream hold at
-    /// most 16 MiB and, for each worker, the results of two items: one that ran at that moment, and
-    /// one that began before the pool could hold it back. There is always an argument for each
-    /// worker. A pool that is shut down runs all inputs that were taken. `None` and zero stand for
-    /// the default.
+    /// Default: enough to keep all workers busy. That is at least 256 and at most 65,536, or four
+    /// chunks for each worker if [`chunksize`](Self::chunksize) is set. It is fewer if arguments
+    /// and results are large, so that all of them take some 16 MiB. But each worker always has an
+    /// argument.
+    ///
+    /// By default, no item begins while the results that wait for the reader take too much, even if
+    /// its input was taken. The size of a result is known only when it is there. So with a slow
+    /// reader the stream may hold 16 MiB and, for each worker, the results of two more items: one
+    /// that ran at that moment, and one that began before the pool could hold it back.
+    ///
+    /// A pool that is shut down runs all inputs that were taken.
     pub fn buffersize(mut self, items: impl Into<Option<usize>>) -> Self {
         self.flow.set_buffer_size(items.into().filter(|items| *items != 0));
         self
@@ -223,9 +225,10 @@ impl<R, S, I> Map<R, S, I> {
     }
 
     /// Limits the running time of each item, as
-    /// [`TaskBuilder::timeout`](crate::TaskBuilder::timeout) that of a task: one that takes longer
-    /// is ended, with its worker, and fails alone, with [`is_timeout`](TaskError::is_timeout).
-    /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout).
+    /// [`TaskBuilder::timeout`](crate::TaskBuilder::timeout) does for a task. An item that takes
+    /// longer is ended, with its worker. It fails with [`is_timeout`](TaskError::is_timeout), and
+    /// no other item does. Default: the pool's
+    /// [`default_timeout`](crate::Builder::default_timeout).
     ///
     /// An item that is not the first one of its chunk may have some milliseconds more.
     ///
@@ -260,9 +263,8 @@ impl<R, S, I> Map<R, S, I> {
         self
     }
 
-    /// A name for its items, which is shown in their errors, and for its chunks, which is shown in
-    /// events and among the workers; see [`TaskBuilder::label`](crate::TaskBuilder::label).
-    /// Default: none.
+    /// A name for its items and chunks. Errors of items show it, and so do events and workers for
+    /// chunks; see [`TaskBuilder::label`](crate::TaskBuilder::label). Default: none.
     ///
     /// ```
     /// # fn thumbnail(file: String) -> Vec<u8> { file.into_bytes() }
@@ -292,15 +294,15 @@ impl<R, S, I> Map<R, S, I> {
     /// dropped. Default: yes, so a reader who goes away takes no worker with it, whatever the items
     /// do. Those that end within some milliseconds cost no worker.
     ///
-    /// With `false` they are left to finish, which spares workers that are dear to start. Those
+    /// With `false` they are left to finish, which spares workers that take long to start. Items
     /// that have not begun are cancelled in any case.
     pub fn abort_on_drop(mut self, abort: bool) -> Self {
         self.flow.set_abort_on_drop(abort);
         self
     }
 
-    /// Limits the time that the whole stream may take. It counts from now, on the clock of the
-    /// runtime, as that of [`AsCompleted::within`](crate::AsCompleted::within).
+    /// Limits the time that the whole stream may take. The time counts from now, on the clock of
+    /// the runtime.
     ///
     /// When it is up no more inputs are taken, what has not begun is cancelled, and what runs is
     /// [aborted](crate::TaskHandle::abort). Then each input that was taken still has an item: its

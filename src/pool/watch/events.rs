@@ -23,8 +23,9 @@ const CAPACITY: usize = 1024;
 ///
 /// A task has `TaskQueued`, at most one `TaskStarted` for each time that a worker turned to it, and
 /// exactly one `TaskFinished`, unless the pool's runtime ends first. A worker has `WorkerStarted`,
-/// `WorkerReady` if it came so far, and one of `WorkerLeft`, `WorkerDied`, `WorkerKilled` and
-/// `WorkerNotStarted`. If there was not even a process, `WorkerNotStarted` comes alone.
+/// then `WorkerReady` if it becomes ready, and at last one of `WorkerLeft`, `WorkerDied`,
+/// `WorkerKilled` and `WorkerNotStarted`. If no process could be started, `WorkerNotStarted` comes
+/// alone.
 ///
 /// It can be serialized, for a log in JSON or a stream of server-sent events. Its field `event` has
 /// the name of the variant.
@@ -32,8 +33,8 @@ const CAPACITY: usize = 1024;
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PoolEvent {
-    /// A worker's process was started. It may be started once more under the same id before it is
-    /// ready: if it cannot open what this process shares, and has to be sent it.
+    /// A worker's process was started. If it cannot open this process's shared memory, and has to
+    /// get it over a socket, it is started once more under the same id before it is ready.
     #[non_exhaustive]
     WorkerStarted {
         /// The worker.
@@ -101,7 +102,7 @@ pub enum PoolEvent {
         task: TaskId,
         /// The name of its function.
         function: &'static str,
-        /// What it was [called](crate::TaskBuilder::label), if it was.
+        /// The [label](crate::TaskBuilder::label) of the task, if it has one.
         #[serde(serialize_with = "serial::label")]
         label: Option<Arc<str>>,
     },
@@ -132,7 +133,7 @@ pub enum PoolEvent {
         task: TaskId,
         /// The name of its function.
         function: &'static str,
-        /// What it was [called](crate::TaskBuilder::label), if it was.
+        /// The [label](crate::TaskBuilder::label) of the task, if it has one.
         #[serde(serialize_with = "serial::label")]
         label: Option<Arc<str>>,
         /// How it ended.
