@@ -72,7 +72,7 @@ fn simulate(planets: u32, push: f64, steps: u64) -> Result<Summary, String> {
                 Ok(false) | Err(EmitError::Cancelled) => return Ok(summary),
                 Err(error) => return Err(error.to_string()),
             }
-            current.progress(summary.steps, steps, format!("energy {:.6}", system.energy()));
+            current.progress(summary.steps, steps, format!("energy {:.9}", system.energy()));
         }
         system.step()?;
         summary.steps += 1;
