@@ -511,6 +511,7 @@ fn check_counts(report: &ShutdownReport, stats: &PoolStats) {
         + outcomes.panicked
         + outcomes.codec
         + outcomes.too_large
+        + outcomes.unsupported_limit
         + outcomes.worker_died
         + outcomes.timed_out
         + outcomes.expired

@@ -17,8 +17,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
 use procpool::{
-    Builder, Process, ProcessPoolExecutor, ProcessStdio, Sandbox, SharedSlice, StartMethod,
-    current, state,
+    Builder, Process, ProcessPoolExecutor, ProcessStdio, ResourceLimits, Sandbox, SharedSlice,
+    StartMethod, current, state,
 };
 use rustix::process::{
     Pid, Resource, Signal, getrlimit, kill_process, prlimit, setpgid, test_kill_process,
@@ -228,6 +228,10 @@ fn turn(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+fn allocate(bytes: usize) -> usize {
+    std::hint::black_box(Vec::<u8>::with_capacity(bytes)).capacity()
+}
+
 fn square(n: u64) -> u64 {
     n * n
 }
@@ -328,6 +332,7 @@ procpool::register!(
     spin,
     serve,
     call_roundabout,
+    allocate,
     turn,
     square,
     fail,
@@ -448,6 +453,27 @@ async fn tasks_go_on_and_reach_what_is_allowed() {
         let told = exits[0].result.as_ref().unwrap();
         assert!(is_refusal(told.as_ref().unwrap_err()), "{told:?}");
         wait_until("the worker is gone", || process_gone(worker)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_task_has_limits_of_its_own() {
+    if !has_sandboxes() {
+        return;
+    }
+    let limits = ResourceLimits::new().memory(64 << 20).cpu_time(Duration::from_millis(60));
+    let limits = limits.address_space(1 << 30).file_size(1000).core_size(0);
+    for method in METHODS {
+        // A backtrace would come after the last words of a worker that cannot allocate.
+        let builder = builder(method, Sandbox::new()).env("RUST_BACKTRACE", "0").max_workers(1);
+        let pool = builder.build().unwrap();
+        let allocate = |bytes| in_time(pool.task(allocate, bytes).limits(limits).run());
+        assert_eq!(allocate(1 << 20).await.unwrap(), 1 << 20);
+        let error = allocate(128 << 20).await.unwrap_err();
+        assert!(error.to_string().contains("the task's own memory limit"), "{error}");
+        assert_eq!(in_time(pool.run(turn, vec![7; 1 << 20])).await.unwrap().len(), 1 << 20);
+        let error = in_time(pool.task(spin, ()).limits(limits).run()).await.unwrap_err();
+        assert!(error.to_string().contains("the task's own CPU time limit"), "{error}");
     }
 }
 

@@ -5,12 +5,12 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::resources::{CpuTimer, Resource, limit_resource};
+use crate::sys::resources::{MEASURES_ITSELF, Resource, limit_resource};
 use crate::sys::signal::{SIGABRT, SIGXCPU, SIGXFSZ};
 
 /// Limits on what a worker may take of the machine, for [`Builder::limits`](crate::Builder::limits)
 /// and [`ProcessBuilder::limits`](crate::ProcessBuilder::limits); the counterpart of the limits in
-/// Python's module `resource`.
+/// Python's module `resource`. They can be those of [one task](#of-one-task), too.
 ///
 /// They are limits of the system (`setrlimit`). The new process sets them before it runs its
 /// initializer or its function. Processes that a task starts inherit them, and each process counts
@@ -41,15 +41,61 @@ use crate::sys::signal::{SIGABRT, SIGXCPU, SIGXFSZ};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Of one task
+///
+/// [`TaskBuilder::limits`](crate::TaskBuilder::limits) and [`Map::limits`](crate::Map::limits) set
+/// limits around one call, in a worker that other tasks use before and after it. They hold from
+/// the decoding of the arguments to the encoding of the result. Then the worker has its own limits
+/// again. A task that fails by one of them fails alone, and its worker is replaced. The limits of
+/// the pool hold, too: where both limit the same, the stricter one counts.
+///
+/// ```
+/// # fn thumbnail(image: Vec<u8>) -> Vec<u8> { image }
+/// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
+/// use std::time::Duration;
+///
+/// use procpool::ResourceLimits;
+///
+/// // What a customer pays for.
+/// let limits = ResourceLimits::new().memory(256 << 20).cpu_time(Duration::from_secs(2));
+/// match pool.task(thumbnail, vec![0; 100]).limits(limits).run().await {
+///     Err(error) if error.worker_death().is_some_and(|death| death.is_memory_limit()) => {
+///         // … was killed by signal 6 (SIGABRT): most likely the task's own memory limit of …
+///         eprintln!("the image is too large: {error}");
+///     }
+///     result => drop(result?),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// | limit | of a pool | of one task |
+/// |---|---|---|
+/// | [`memory`](Self::memory), [`address_space`](Self::address_space) | what the worker takes | what the task *adds* to what its worker takes when the task begins |
+/// | [`cpu_time`](Self::cpu_time) | of each task | of this task |
+/// | [`file_size`](Self::file_size), [`core_size`](Self::core_size) | of each file | the same |
+/// | [`open_files`](Self::open_files) | of the worker | none: the task is refused, as its worker's own descriptors count |
+///
+/// What counts is the process. Memory that an earlier task has left free in the worker can be used
+/// without adding to it. Threads count, and so do those that an earlier task has left behind: they
+/// live under the limits of whichever task runs. Processes that the task starts inherit all but the
+/// CPU time, each by itself.
+///
+/// Code that means harm can lift a limit of its task, and not one of its pool.
+///
+/// A limit costs some system calls around the task, a few microseconds in all. Tasks without limits
+/// of their own pay nothing. Memory and CPU time need Linux. Elsewhere a task that limits them is
+/// refused, with [`is_unsupported_limit`](crate::SubmitError::is_unsupported_limit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[must_use = "hand it to `Builder::limits` or `ProcessBuilder::limits`"]
+#[must_use = "hand it to `limits` of a `Builder`, a `ProcessBuilder`, a task or a map"]
 pub struct ResourceLimits {
-    memory: Option<u64>,
-    address_space: Option<u64>,
-    cpu_time: Option<Duration>,
-    file_size: Option<u64>,
-    open_files: Option<u64>,
-    core_size: Option<u64>,
+    pub(crate) memory: Option<u64>,
+    pub(crate) address_space: Option<u64>,
+    pub(crate) cpu_time: Option<Duration>,
+    pub(crate) file_size: Option<u64>,
+    pub(crate) open_files: Option<u64>,
+    pub(crate) core_size: Option<u64>,
 }
 
 /// The limit that most likely has ended a process.
@@ -170,14 +216,25 @@ impl ResourceLimits {
         limit_resource(Resource::Cpu, soft, soft.saturating_add(1))
     }
 
-    /// For tasks, one by one. `None` also where there is no such thing.
-    pub(crate) fn cpu_time_of_tasks(&self) -> io::Result<Option<CpuTimeLimit>> {
-        let Some(limit) = self.cpu_time else { return Ok(None) };
-        match CpuTimer::new() {
-            Ok(timer) => Ok(Some(CpuTimeLimit { limit, timer })),
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
-            Err(error) => Err(error),
+    /// Why they cannot be those of one task, if they cannot.
+    pub(crate) fn refusal_for_task(&self) -> Option<String> {
+        self.refusal_where(MEASURES_ITSELF)
+    }
+
+    /// Whether processes measure themselves depends on the system.
+    fn refusal_where(&self, measured: bool) -> Option<String> {
+        if self.open_files.is_some() {
+            let text = "`open_files` cannot be limited for one task, as its worker's own \
+                        descriptors count: limit them for the pool, by `Builder::limits`";
+            return Some(text.to_owned());
         }
+        let limits = [
+            ("memory", self.memory.is_some()),
+            ("address_space", self.address_space.is_some()),
+            ("cpu_time", self.cpu_time.is_some()),
+        ];
+        let (name, _) = limits.into_iter().find(|(_, is_set)| *is_set && !measured)?;
+        Some(format!("`{name}` can be limited for one task on Linux only"))
     }
 
     /// Which of them has ended a process, if one has: by this signal, and with these last words.
@@ -197,6 +254,28 @@ impl ResourceLimits {
     }
 }
 
+impl Exceeded {
+    /// Whether a process would have met this one first. Of memory that cannot be said: what one
+    /// limits is a part of what the other does.
+    pub(crate) fn is_stricter_than(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::CpuTime(limit), Self::CpuTime(other)) => limit < other,
+            (Self::FileSize { bytes }, Self::FileSize { bytes: other }) => bytes < other,
+            _ => false,
+        }
+    }
+
+    /// For people, as a limit that the task had for itself.
+    pub(crate) fn of_task(self) -> String {
+        match self {
+            Self::Memory { bytes } => {
+                format!("most likely the task's own memory limit of {bytes} bytes")
+            }
+            limit => format!("the task's own {limit}"),
+        }
+    }
+}
+
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -205,20 +284,6 @@ impl fmt::Display for Exceeded {
             Self::FileSize { bytes } => write!(f, "file size limit of {bytes} bytes"),
             Self::Cgroup => f.write_str("no memory left in its own control group"),
         }
-    }
-}
-
-/// Lets each task have so much CPU time, whatever those before it have taken.
-#[derive(Debug)]
-pub(crate) struct CpuTimeLimit {
-    limit: Duration,
-    timer: CpuTimer,
-}
-
-impl CpuTimeLimit {
-    /// A task begins.
-    pub(crate) fn restart(&self) -> io::Result<()> {
-        self.timer.set(self.limit)
     }
 }
 
@@ -260,6 +325,26 @@ mod tests {
         }
         assert_eq!(told(limits, Some(SIGABRT), "a panic in a destructor"), None);
         assert_eq!(told(limits, None, words), None);
+    }
+
+    #[test]
+    fn what_cannot_be_limited_for_one_task_is_refused() {
+        let new = ResourceLimits::new;
+        let refused = |limits: ResourceLimits| limits.refusal_where(false).unwrap_or_default();
+        let anywhere = new().file_size(1).core_size(0);
+        assert_eq!((refused(anywhere), anywhere.refusal_for_task()), (String::new(), None));
+        let measured = [
+            (new().memory(1), "memory"),
+            (new().address_space(1), "address_space"),
+            (new().cpu_time(Duration::ZERO), "cpu_time"),
+        ];
+        for (limits, name) in measured {
+            assert_eq!(limits.refusal_where(true), None);
+            let text = format!("`{name}` can be limited for one task on Linux only");
+            assert_eq!(refused(limits.file_size(1)), text);
+        }
+        let text = new().open_files(1).refusal_where(true).unwrap();
+        assert!(text.starts_with("`open_files` cannot be limited for one task"), "{text}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) use self::id::IdHasher;
 pub use self::id::{TaskId, WorkerId};
 pub use self::identity::{AuthKey, CurrentProcess, current_process};
 pub(crate) use self::identity::{Identity, Parent, ParentLink};
+pub(crate) use self::limits::Exceeded;
 pub use self::limits::ResourceLimits;
-pub(crate) use self::limits::{CpuTimeLimit, Exceeded};
 pub(crate) use self::oom::OomScore;
 pub(crate) use self::timer::{Delay, within};

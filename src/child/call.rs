@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::limits::CallLimits;
 use super::original::end_if_copy;
 use super::panic::catch;
 use crate::codec::{Fault, Sink};
@@ -19,11 +20,12 @@ pub(super) fn call(
     out: &mut Vec<u8>,
     limit: usize,
     sink: Option<&mut dyn Sink>,
+    limits: &CallLimits,
     put_header: impl Fn(&mut Vec<u8>, Outcome, usize) -> io::Result<()>,
 ) -> io::Result<(Outcome, Encoded)> {
     put_header(out, Outcome::Returned, 0)?;
     let Some(call) = function.task() else { return Err(io::ErrorKind::InvalidData.into()) };
-    let attempted = attempt(call, payload, out, limit, sink);
+    let attempted = attempt(call, payload, out, limit, sink, limits);
     end_if_copy();
     let FailedCall { outcome, text } = match attempted {
         Ok(encoded) => {
@@ -40,8 +42,8 @@ pub(super) fn call(
 
 /// Calls a function and appends its result to `out`; or says why there is none, with what the reply
 /// has to tell of that. What a panic leaves in `out` is for the caller to take off. Says whether
-/// the result is in the sink instead. It is for the caller to [end a copy](end_if_copy) of this
-/// process that comes back from it.
+/// the result is in the sink instead. The limits hold until it returns. It is for the caller to
+/// [end a copy](end_if_copy) of this process that comes back from it.
 #[inline]
 pub(super) fn attempt(
     call: &TaskCall,
@@ -49,7 +51,9 @@ pub(super) fn attempt(
     out: &mut Vec<u8>,
     limit: usize,
     mut sink: Option<&mut dyn Sink>,
+    limits: &CallLimits,
 ) -> Result<Encoded, Box<FailedCall>> {
+    let _imposed = limits.impose().map_err(|error| Box::new(FailedCall::limits(&error, limit)))?;
     // All by reference, also what it returns: `catch` would move it from place to place, and that
     // takes longer than a small task.
     let mut called = None;
@@ -109,6 +113,11 @@ impl FailedCall {
             },
         };
         Self { outcome, text }
+    }
+
+    #[cold]
+    fn limits(error: &io::Error, limit: usize) -> Self {
+        Self { outcome: Outcome::UnsupportedLimit, text: encode_reason(error, limit) }
     }
 
     #[cold]

@@ -29,8 +29,8 @@ struct RunContext {
 
 impl RunningContext {
     /// Takes that of a run that begins; whether it has one.
-    pub(super) fn begin(&self, run: u64, extras: Option<ReceivedExtras>) -> bool {
-        let Some(ReceivedExtras { header, payload }) = extras else { return false };
+    pub(super) fn begin(&self, run: u64, extras: ReceivedExtras) -> bool {
+        let ReceivedExtras { header, payload } = extras;
         let Some(type_name) = header.context else { return false };
         *self.0.lock() = Some(Arc::new(RunContext { run, type_name, bytes: payload }));
         true

@@ -16,6 +16,7 @@ mod hooks;
 mod input;
 mod last_words;
 mod leftovers;
+mod limits;
 mod main;
 mod original;
 mod output;

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::call::call;
+use super::limits::CallLimits;
 use super::original::be_original;
 use super::panic::{catch, record_panics};
 use super::progress::Reporter;
@@ -131,7 +132,15 @@ fn run_for_result(
         let header = ReplyHeader { run_time: 0, task: TaskId(0), outcome };
         put_task_frame(out, Kind::Reply, &header, length)
     };
-    let (outcome, encoded) = call(function, arguments, writer.buffer(), limit, None, put_header)?;
+    let (outcome, encoded) = call(
+        function,
+        arguments,
+        writer.buffer(),
+        limit,
+        None,
+        &CallLimits::default(),
+        put_header,
+    )?;
     // If the parent has gone nobody wants it.
     let _ = writer.lend(encoded.kept).and_then(|()| writer.flush());
     settle();

@@ -18,6 +18,7 @@ use super::chunk::ChunkRun;
 use super::context::{Current, set_current, set_current_item};
 use super::extras::ReceivedExtras;
 use super::last_words;
+use super::limits::CallLimits;
 use super::original::be_original;
 use super::output::TaskOutput;
 use super::panic::record_panics;
@@ -27,7 +28,7 @@ use super::request::finish_first;
 use super::sandbox;
 use super::stream::{ChunkArguments, FrameReader, FrameWriter};
 use crate::base::log::print;
-use crate::base::{CpuTimeLimit, Identity, ParentLink, TaskId};
+use crate::base::{Identity, ParentLink, TaskId};
 use crate::codec::SHARED_FROM;
 use crate::function::{EncodedArguments, Function, Registry};
 use crate::memory::Segments;
@@ -205,7 +206,7 @@ struct Worker {
     /// Counts those that were answered.
     replies: u64,
     memory: Option<MemoryLimit>,
-    cpu_time: Option<CpuTimeLimit>,
+    limits: CallLimits,
     /// It has told that it takes too much memory.
     over_memory: bool,
     /// What the next task has beside its arguments.
@@ -255,7 +256,7 @@ impl Worker {
         finish_first(&hello.identity, is_child, reporter);
         hello.oom_score.apply();
         hello.limits.apply()?;
-        let cpu_time = hello.limits.cpu_time_of_tasks()?;
+        let limits = CallLimits::new(&hello.limits, hello.sandbox.is_some())?;
         hello.identity.clone().adopt(ParentLink { input, is_silent: false });
         let memory = hello.max_memory.and_then(|most| MemoryLimit::new(most, is_forked).ok());
         if hello.calls_something() {
@@ -278,7 +279,7 @@ impl Worker {
         reporter.be_ready(claims); // bytes count from here on
         Ok(Some(Self {
             segments: Segments::new(if is_known { hello.shared_memory } else { 0 }),
-            cpu_time,
+            limits,
             hello,
             functions,
             claims,
@@ -362,12 +363,11 @@ impl Worker {
     ) -> io::Result<()> {
         if let Some(current) = self.begin(header) {
             let function = named(&self.functions, header.function)?;
-            self.restart_cpu_time()?;
             let called = Instant::now(); // nothing is printed before, which takes time, too
             set_current(Some(current));
             let length = self.execute(header, function, payload, writer)?;
             set_current(None);
-            self.end_context(current.has_context);
+            self.end_extras(current.has_context);
             let ended = Instant::now();
             set_run_time(writer.buffer(), ended - self.clock.unwrap_or(called));
             self.clock = Some(ended);
@@ -402,7 +402,7 @@ impl Worker {
         let run = self.runs;
         let mut chunk = ChunkRun::new(header, self.claims, std::mem::take(&mut self.entries));
         let first = TaskId(header.task.0 + u64::from(header.skipped));
-        let has_context = self.reporter.context.begin(run, self.extras_of(header.task));
+        let (_, has_context) = self.begin_extras(header.task);
         while let Some(item) = chunk.begin_item() {
             if item == 0 {
                 set_current(Some(Current {
@@ -419,14 +419,13 @@ impl Worker {
             }
             self.output.begin_item(first, item);
             set_current_item(item);
-            self.restart_cpu_time()?;
             let args = items.next()?;
             chunk.finish_item(writer, |out| {
-                attempt(call, args, out, limit, None).map(|encoded| encoded.kept)
+                attempt(call, args, out, limit, None, &self.limits).map(|encoded| encoded.kept)
             })?;
         }
         set_current(None);
-        self.end_context(has_context);
+        self.end_extras(has_context);
         let has_begun = chunk.has_begun();
         if has_begun {
             self.output.end_chunk(chunk.finish(writer, run)?);
@@ -441,11 +440,6 @@ impl Worker {
             writer.flush()?;
         }
         self.check_memory(writer)
-    }
-
-    /// What begins now has all of its CPU time.
-    fn restart_cpu_time(&self) -> io::Result<()> {
-        self.cpu_time.as_ref().map_or(Ok(()), CpuTimeLimit::restart)
     }
 
     /// Whether this was its last task, and it leaves without being told to.
@@ -464,8 +458,7 @@ impl Worker {
         self.runs += 1;
         self.output.begin_task(task);
         let (worker, reporter, run) = (self.hello.worker, Some(self.reporter), self.runs);
-        let extras = self.extras_of(task);
-        let allowance = extras.as_ref().and_then(|extras| extras.header.allowance);
+        let (allowance, has_context) = self.begin_extras(task);
         Some(Current {
             task,
             worker,
@@ -475,17 +468,23 @@ impl Worker {
             run,
             is_item: false,
             allowance: attempt.is_heard.then(|| allowance.unwrap_or(EMIT_CAPACITY)),
-            has_context: self.reporter.context.begin(run, extras),
+            has_context,
         })
     }
 
-    /// What has come before this task.
-    fn extras_of(&mut self, task: TaskId) -> Option<ReceivedExtras> {
-        self.extras.take().filter(|extras| extras.header.task == task)
+    /// Has what has come before this task hold for it. Returns how much it may emit, if that was
+    /// said, and whether it has a context.
+    fn begin_extras(&mut self, task: TaskId) -> (Option<u32>, bool) {
+        let extras = self.extras.take().filter(|extras| extras.header.task == task);
+        let Some(extras) = extras else { return (None, false) };
+        let allowance = extras.header.allowance;
+        self.limits.set_own(extras.header.limits);
+        (allowance, self.reporter.context.begin(self.runs, extras))
     }
 
-    fn end_context(&self, is_there: bool) {
-        if is_there {
+    fn end_extras(&mut self, has_context: bool) {
+        self.limits.set_own(None);
+        if has_context {
             self.reporter.context.end();
         }
     }
@@ -539,8 +538,15 @@ impl Worker {
         let limit = self.hello.max_payload();
         let mut draft = self.segments.draft();
         let mut sink = OriginalSink(&mut draft);
-        let (outcome, encoded) =
-            call(function, payload, writer.buffer(), limit, Some(&mut sink), put_header)?;
+        let (outcome, encoded) = call(
+            function,
+            payload,
+            writer.buffer(),
+            limit,
+            Some(&mut sink),
+            &self.limits,
+            put_header,
+        )?;
         if !encoded.kept.is_empty() {
             // Nobody is to hear of that memory before the reply does.
             self.reporter.close_emission(self.runs);
@@ -573,8 +579,7 @@ impl Worker {
                     put_task_frame(out, Kind::Goodbye, &goodbye, length)
                 };
                 let (hook, limit) = (named(&self.functions, hook)?, self.hello.max_payload());
-                self.restart_cpu_time()?;
-                let (_, encoded) = call(hook, payload, out, limit, None, put_header)?;
+                let (_, encoded) = call(hook, payload, out, limit, None, &self.limits, put_header)?;
                 writer.lend(encoded.kept)?;
             }
             None => put_goodbye(out)?,

@@ -13,6 +13,8 @@ pub(crate) enum CallFailure {
     TooLarge { what: &'static str, limit: usize, builder: &'static str },
     #[error("{0}")]
     Panicked(TaskPanic),
+    #[error("{0}")]
+    UnsupportedLimit(String),
 }
 
 /// How messages speak of a child, and of what has set its limits.
@@ -63,6 +65,9 @@ impl CallFailure {
                 Self::codec(format!("the result cannot be encoded in {place}"), text())
             }
             Outcome::ResultTooLarge => Self::TooLarge { what: "the result takes", limit, builder },
+            Outcome::UnsupportedLimit => {
+                Self::UnsupportedLimit(format!("its limits cannot be set in {place}: {}", text()))
+            }
         })
     }
 

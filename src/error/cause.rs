@@ -55,6 +55,11 @@ impl Cause {
         CallFailure::encoding_context(error).into()
     }
 
+    /// Of a task that has a limit which there is not for tasks.
+    pub(crate) fn unsupported_limit(reason: String) -> Self {
+        CallFailure::UnsupportedLimit(reason).into()
+    }
+
     pub(crate) fn decoding(function: &'static str, error: CodecError) -> Self {
         CallFailure::decoding(function, error).into()
     }
@@ -64,6 +69,7 @@ impl Cause {
             Self::Call(CallFailure::Panicked(_)) => TaskErrorKind::Panic,
             Self::Call(CallFailure::Codec { .. }) => TaskErrorKind::Codec,
             Self::Call(CallFailure::TooLarge { .. }) => TaskErrorKind::TooLarge,
+            Self::Call(CallFailure::UnsupportedLimit(_)) => TaskErrorKind::UnsupportedLimit,
             Self::WorkerDied(_) => TaskErrorKind::WorkerDeath,
             Self::TimedOut(_) => TaskErrorKind::Timeout,
             Self::Expired | Self::MapExpired(_) => TaskErrorKind::Deadline,
@@ -83,6 +89,7 @@ impl Cause {
             TaskErrorKind::Deadline => SubmitErrorKind::Deadline,
             TaskErrorKind::Codec => SubmitErrorKind::Codec,
             TaskErrorKind::TooLarge => SubmitErrorKind::TooLarge,
+            TaskErrorKind::UnsupportedLimit => SubmitErrorKind::UnsupportedLimit,
             TaskErrorKind::RuntimeGone => SubmitErrorKind::RuntimeGone,
             TaskErrorKind::Broken => SubmitErrorKind::Broken,
             TaskErrorKind::Unregistered => SubmitErrorKind::Unregistered,
@@ -100,6 +107,7 @@ impl Cause {
             TaskErrorKind::Panic => TaskOutcome::Panicked,
             TaskErrorKind::Codec => TaskOutcome::Codec,
             TaskErrorKind::TooLarge => TaskOutcome::TooLarge,
+            TaskErrorKind::UnsupportedLimit => TaskOutcome::UnsupportedLimit,
             TaskErrorKind::WorkerDeath => TaskOutcome::WorkerDied,
             TaskErrorKind::Timeout => TaskOutcome::TimedOut,
             TaskErrorKind::Deadline => TaskOutcome::Expired,

@@ -16,7 +16,8 @@ fn failures() {
         .with("panic", [&[1], &report[..]].concat())
         .with("arguments", b"\x02they are bad".to_vec())
         .with("result", b"\x03it is bad".to_vec())
-        .with("too-large", vec![4]);
+        .with("too-large", vec![4])
+        .with("limits", b"\x05there are none".to_vec());
     seeds.fuzz((4 << 10, 16), |input| {
         let (number, payload) = split(input);
         let outcomes = [
@@ -25,8 +26,9 @@ fn failures() {
             Outcome::UndecodableArguments,
             Outcome::UnencodableResult,
             Outcome::ResultTooLarge,
+            Outcome::UnsupportedLimit,
         ];
-        if let Some(cause) = Cause::told(outcomes[usize::from(number % 5)], payload, 100) {
+        if let Some(cause) = Cause::told(outcomes[usize::from(number % 6)], payload, 100) {
             drop(format!("{cause} {cause:?}"));
         }
     });

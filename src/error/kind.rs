@@ -99,6 +99,9 @@ names! {
         /// The arguments or the result are larger than
         /// [`Builder::max_payload`](crate::Builder::max_payload).
         TooLarge = "too_large",
+        /// A [limit of the task](crate::TaskBuilder::limits) cannot be set: there is none of its
+        /// kind for tasks, or the system does not let the worker set it.
+        UnsupportedLimit = "unsupported_limit",
         /// The queue was full, and the task was not accepted.
         QueueFull = "queue_full",
         /// The pool was shut down before it accepted the task.
@@ -121,6 +124,8 @@ names! {
         Codec = "codec",
         /// The arguments are larger than [`Builder::max_payload`](crate::Builder::max_payload).
         TooLarge = "too_large",
+        /// There is no such [limit of one task](crate::TaskBuilder::limits), or not on this system.
+        UnsupportedLimit = "unsupported_limit",
         /// The pool was shut down.
         ShutDown = "shut_down",
         /// The runtime that the pool was built on has ended.
@@ -220,6 +225,8 @@ names! {
         Codec = "codec",
         /// Its result was larger than [`Builder::max_payload`](crate::Builder::max_payload).
         TooLarge = "too_large",
+        /// Its [limits](crate::TaskBuilder::limits) could not be set in the worker.
+        UnsupportedLimit = "unsupported_limit",
         /// Its worker died while it ran.
         WorkerDied = "worker_died",
         /// It ran longer than its timeout.
@@ -245,6 +252,7 @@ impl From<SubmitErrorKind> for TaskErrorKind {
             SubmitErrorKind::Deadline => Self::Deadline,
             SubmitErrorKind::Codec => Self::Codec,
             SubmitErrorKind::TooLarge => Self::TooLarge,
+            SubmitErrorKind::UnsupportedLimit => Self::UnsupportedLimit,
             SubmitErrorKind::ShutDown => Self::ShutDown,
             SubmitErrorKind::RuntimeGone => Self::RuntimeGone,
             SubmitErrorKind::Broken => Self::Broken,

@@ -64,6 +64,13 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::Call(CallFailure::TooLarge { .. }))
             }
 
+            /// A [limit of the task](crate::TaskBuilder::limits) cannot be set, so it was not run:
+            /// there is none of its kind for tasks, or the system does not let the worker set it.
+            /// The message says which, and why.
+            pub fn is_unsupported_limit(&self) -> bool {
+                matches!(self.0.cause, Cause::Call(CallFailure::UnsupportedLimit(_)))
+            }
+
             /// How the worker died, if this task's worker did, or if the death of a worker broke
             /// the pool.
             pub fn worker_death(&self) -> Option<&WorkerDeath> {

@@ -25,6 +25,7 @@ fn death(process: PoolProcess) -> WorkerDeath {
         stderr_tail: PRINTED.to_owned(),
         task_output: None,
         limits: ResourceLimits::new(),
+        task_limits: None,
         remark: None,
     })
 }
@@ -96,6 +97,7 @@ fn causes() -> Vec<Cause> {
         Outcome::UndecodableArguments,
         Outcome::UnencodableResult,
         Outcome::ResultTooLarge,
+        Outcome::UnsupportedLimit,
     ];
     let told = told.map(|outcome| Cause::told(outcome, &report, 100).unwrap());
     let others = [
@@ -229,6 +231,7 @@ fn kinds_are_what_predicates_say() {
             (run.is_cancelled(), TaskErrorKind::Cancelled),
             (run.is_codec(), TaskErrorKind::Codec),
             (run.is_too_large(), TaskErrorKind::TooLarge),
+            (run.is_unsupported_limit(), TaskErrorKind::UnsupportedLimit),
             (run.is_queue_full(), TaskErrorKind::QueueFull),
             (run.is_shut_down(), TaskErrorKind::ShutDown),
             (run.is_runtime_gone(), TaskErrorKind::RuntimeGone),

@@ -27,6 +27,8 @@ pub(crate) struct DeathReport {
     pub(crate) task_output: Option<(RangeInclusive<TaskId>, String)>,
     /// Under which it ran.
     pub(crate) limits: ResourceLimits,
+    /// Those that the task had for itself which ran when it died.
+    pub(crate) task_limits: Option<Arc<ResourceLimits>>,
     /// What the supervisor did to it, or what it did wrong.
     pub(crate) remark: Option<String>,
 }
@@ -70,6 +72,11 @@ impl WorkerDeath {
         Self(Arc::new(report), OomKill::Unknown)
     }
 
+    /// A task ran there that had these limits for itself.
+    pub(crate) fn in_task(&mut self, limits: Arc<ResourceLimits>) {
+        Arc::make_mut(&mut self.0).task_limits = Some(limits);
+    }
+
     /// The worker's id in the pool.
     pub fn worker_id(&self) -> WorkerId {
         self.0.worker
@@ -100,7 +107,8 @@ impl WorkerDeath {
     }
 
     /// It was ended because a task took more CPU time than
-    /// [it may](crate::ResourceLimits::cpu_time).
+    /// [it may](crate::ResourceLimits::cpu_time), by the limits of its pool or by [its
+    /// own](crate::TaskBuilder::limits); the error's text says which.
     ///
     /// ```
     /// fn is_too_expensive(error: &procpool::TaskError) -> bool {
@@ -108,21 +116,22 @@ impl WorkerDeath {
     /// }
     /// ```
     pub fn is_cpu_time_limit(&self) -> bool {
-        matches!(self.exceeded(), Some(Exceeded::CpuTime(_)))
+        matches!(self.exceeded(), Some((Exceeded::CpuTime(_), _)))
     }
 
     /// It was ended because it wrote more to a file than [it
-    /// may](crate::ResourceLimits::file_size).
+    /// may](crate::ResourceLimits::file_size), or its task.
     pub fn is_file_size_limit(&self) -> bool {
-        matches!(self.exceeded(), Some(Exceeded::FileSize { .. }))
+        matches!(self.exceeded(), Some((Exceeded::FileSize { .. }, _)))
     }
 
     /// The worker aborted on a failed allocation while a [memory
-    /// limit](crate::ResourceLimits::memory) was set. It is detected from the message that Rust
-    /// prints, so crashes of other allocators are missed. If it is not known [which task printed
+    /// limit](crate::ResourceLimits::memory) was set, for the pool or for the task. If there were
+    /// both, the error's text names the task's. It is detected from the message that Rust prints,
+    /// so crashes of other allocators are missed. If it is not known [which task printed
     /// that](crate::OutputLine::task), an earlier task may have printed the message.
     pub fn is_memory_limit(&self) -> bool {
-        matches!(self.exceeded(), Some(Exceeded::Memory { .. }))
+        matches!(self.exceeded(), Some((Exceeded::Memory { .. }, _)))
     }
 
     /// Linux most likely killed the worker because memory was used up. Two things are known. The
@@ -183,10 +192,17 @@ impl WorkerDeath {
         }
     }
 
-    fn exceeded(&self) -> Option<Exceeded> {
+    /// Which limit has ended it, and whether that was the task's own.
+    fn exceeded(&self) -> Option<(Exceeded, bool)> {
         // Another task may have printed what Rust prints when memory is short.
         let own = self.0.task_output.as_ref().map(|(_, output)| output);
-        self.0.limits.exceeded(self.0.exit.signal, own.unwrap_or(&self.0.stderr_tail))
+        let words = own.unwrap_or(&self.0.stderr_tail);
+        let exceeded = |limits: &ResourceLimits| limits.exceeded(self.0.exit.signal, words);
+        let of_pool = exceeded(&self.0.limits);
+        let of_task = self.0.task_limits.as_deref().and_then(exceeded);
+        let of_task =
+            of_task.filter(|own| !of_pool.is_some_and(|of_pool| of_pool.is_stricter_than(*own)));
+        of_task.map(|limit| (limit, true)).or(of_pool.map(|limit| (limit, false)))
     }
 
     /// SIGKILL from nowhere is how Linux ends a process that takes too much memory.
@@ -225,8 +241,10 @@ impl WorkerDeath {
             (None, Some(code)) => write!(text, "exited unexpectedly with code {code}")?,
             (None, None) => text.write_str("died")?,
         }
-        if let Some(limit) = self.exceeded() {
-            write!(text, ": {limit}")?;
+        match self.exceeded() {
+            Some((limit, true)) => write!(text, ": {}", limit.of_task())?,
+            Some((limit, false)) => write!(text, ": {limit}")?,
+            None => {}
         }
         text.write_str(report.exit.signal.map_or("", signal_hint))?;
         if self.was_killed_from_outside() {
@@ -312,6 +330,7 @@ mod tests {
             stderr_tail: tail.to_owned(),
             task_output: None,
             limits: ResourceLimits::new(),
+            task_limits: None,
             remark: None,
         })
     }
@@ -349,6 +368,48 @@ mod tests {
         assert!(!WorkerDeath::new(report(Some(""))).is_memory_limit());
         let own = Some("memory allocation of 8 bytes failed");
         assert!(WorkerDeath::new(report(own)).is_memory_limit());
+    }
+
+    #[test]
+    fn of_two_limits_the_one_that_was_met_is_told() {
+        let new = ResourceLimits::new;
+        let told = |signal, of_pool, of_task| {
+            let report = DeathReport {
+                stderr_tail: "memory allocation of 8 bytes failed".to_owned(),
+                limits: of_pool,
+                ..DeathReport::clone(&death(Exit { code: None, signal: Some(signal) }, "").0)
+            };
+            let mut death = WorkerDeath::new(report);
+            death.in_task(Arc::new(of_task));
+            death.to_string().rsplit_once("): ").map(|(_, limit)| limit.to_owned())
+        };
+        let (cpu, file, memory) = (24, 25, 6);
+        let seconds = |seconds| new().cpu_time(std::time::Duration::from_secs(seconds));
+        let cases = [
+            (cpu, seconds(2), seconds(1), "the task's own CPU time limit of 1s"),
+            (cpu, seconds(1), seconds(1), "the task's own CPU time limit of 1s"),
+            (cpu, seconds(1), seconds(2), "CPU time limit of 1s"),
+            (cpu, new(), seconds(2), "the task's own CPU time limit of 2s"),
+            (cpu, seconds(2), new(), "CPU time limit of 2s"),
+            (file, new().file_size(5), new().file_size(6), "file size limit of 5 bytes"),
+            (
+                file,
+                new().file_size(6),
+                new().file_size(5),
+                "the task's own file size limit of 5 bytes",
+            ),
+            (
+                memory,
+                new().memory(1),
+                new().memory(7),
+                "most likely the task's own memory limit of 7 bytes",
+            ),
+            (memory, new().memory(1), new(), "most likely its memory limit of 1 bytes"),
+        ];
+        for (signal, of_pool, of_task, text) in cases {
+            assert_eq!(told(signal, of_pool, of_task).as_deref(), Some(text));
+        }
+        assert_eq!(told(cpu, new(), new().memory(7)), None);
     }
 
     #[test]

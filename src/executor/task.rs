@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::base::ResourceLimits;
 use crate::error::{Cause, RunError, SubmitError};
 use crate::executor::blocking::block_on;
 use crate::executor::deadline::Deadline;
@@ -308,6 +309,17 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self
     }
 
+    /// Limits on what this task may take of the machine, beside those of
+    /// [the pool](crate::Builder::limits): memory, CPU time and more, as
+    /// [`ResourceLimits`](ResourceLimits#of-one-task) says with an example. Each attempt has all of
+    /// them. Later calls replace limits of the same kind; `None` takes all of them back. One that
+    /// cannot be set for a task is an [error](SubmitError::is_unsupported_limit) of `submit`.
+    /// Default: none, which costs nothing.
+    pub fn limits(mut self, limits: impl Into<Option<ResourceLimits>>) -> Self {
+        self.extras.set_limits(limits.into());
+        self
+    }
+
     /// Whether the task is [aborted](TaskHandle::abort) when what waits for it [is
     /// dropped](crate::guide::conventions#what-a-drop-does): the future of [`run`](Self::run) or
     /// [`try_run`](Self::try_run), or the handle that [`submit`](Self::submit) or
@@ -447,7 +459,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
 
     fn prepare(&mut self) -> Result<Call, SubmitError> {
         let prepared = (self.prepare)(self.pool, &self.args)?;
-        match self.context_fault.take() {
+        match self.context_fault.take().or_else(|| self.extras.fault()) {
             Some(cause) => Err(submit_error(prepared.name, cause)),
             None => Ok(prepared),
         }
@@ -455,13 +467,12 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
 
     async fn submit_by(mut self, enqueue: Enqueue) -> Result<TaskHandle<R>, SubmitError> {
         let deadline = self.set_deadline();
-        let extras = std::mem::take(&mut self.extras);
-        let label = extras.label.clone();
+        let label = self.extras.label.clone();
         let labelled = |error: SubmitError| error.labelled(label.as_ref());
         let prepared = self.prepare().map_err(labelled)?;
         drop(self.args); // they need not live while the task waits for room
         self.pool.take_place(prepared.name, deadline).await.map_err(labelled)?;
-        let enqueued = enqueue(self.pool, prepared, self.wishes, extras);
+        let enqueued = enqueue(self.pool, prepared, self.wishes, self.extras);
         let cell = enqueued.map_err(labelled)?;
         let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
         Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))
@@ -479,12 +490,11 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
 
     fn try_submit_as_is(mut self) -> Result<TaskHandle<R>, SubmitError> {
         self.set_deadline();
-        let extras = std::mem::take(&mut self.extras);
-        let label = extras.label.clone();
+        let label = self.extras.label.clone();
         let labelled = |error: SubmitError| error.labelled(label.as_ref());
         let prepared = self.prepare().map_err(labelled)?;
         self.pool.try_take_place(prepared.name).map_err(labelled)?;
-        let enqueued = self.pool.enqueue(prepared, self.wishes, extras);
+        let enqueued = self.pool.enqueue(prepared, self.wishes, self.extras);
         let cell = enqueued.map_err(labelled)?;
         let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
         Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))

@@ -124,6 +124,7 @@ mod tests {
             stderr_tail: stderr_tail.to_owned(),
             task_output: None,
             limits: ResourceLimits::new(),
+            task_limits: None,
             remark: None,
         });
         let launch = Launch { program, ..Launch::default() };
@@ -186,6 +187,7 @@ mod tests {
             stderr_tail: "node: bad option: --procpool-worker=0.1.0-0".to_owned(),
             task_output: None,
             limits: ResourceLimits::new(),
+            task_limits: None,
             remark: None,
         })
     }

@@ -150,6 +150,7 @@ impl Ended {
             stderr_tail: String::new(),
             task_output: None,
             limits: ResourceLimits::default(),
+            task_limits: None,
             remark: Some("it broke the protocol".to_owned()),
         });
         Self::Died { death, is_heard: true }

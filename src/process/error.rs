@@ -175,7 +175,9 @@ impl ProcessError {
             ProcessFailure::Call(CallFailure::Codec { .. }) => ProcessErrorKind::Codec,
             ProcessFailure::Call(CallFailure::TooLarge { .. }) => ProcessErrorKind::TooLarge,
             ProcessFailure::Ended { .. } => ProcessErrorKind::Death,
-            ProcessFailure::Protocol(_) => ProcessErrorKind::Protocol,
+            // Only tasks of pools say the first.
+            ProcessFailure::Call(CallFailure::UnsupportedLimit(_))
+            | ProcessFailure::Protocol(_) => ProcessErrorKind::Protocol,
             ProcessFailure::Descriptor(_) => ProcessErrorKind::Unobservable,
         }
     }

@@ -41,7 +41,6 @@ pub(super) enum EmitStep {
 
 impl Emitting {
     pub(super) fn new(header: &TaskHeader, extras: Option<ExtrasHeader>) -> Self {
-        let extras = extras.filter(|extras| extras.task == header.task);
         let allowed = extras.and_then(|extras| extras.allowance).unwrap_or(EMIT_CAPACITY);
         let (task, is_heard) = (header.task, header.attempt.is_heard);
         Self { task, is_heard, allowed, wanted: None, emitted: 0, is_waiting: false }

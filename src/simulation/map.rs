@@ -10,6 +10,7 @@ use crate::error::TaskError;
 use crate::executor::ProcessPoolExecutor;
 use crate::testing::{Check, ensure};
 
+use super::record::limits_of;
 use super::runs::Answer;
 use super::user::{Flag, Outcome, inputs, work};
 
@@ -40,6 +41,7 @@ pub(super) struct MapTicket {
 impl MapTicket {
     pub(super) fn new(pool: &ProcessPoolExecutor, shape: Shape, first: u64) -> Self {
         let mut map = pool.map(work, inputs(first..first + shape.count)).with_index();
+        map = map.limits(limits_of(first));
         if let Some(items) = shape.chunk {
             map = map.chunksize(items);
         }

@@ -154,6 +154,7 @@ impl<'a> Play<'a> {
             Event::Map(shape) => {
                 if let Some(pool) = &self.pool {
                     let first = self.office.numbers(shape.count);
+                    self.record.add_map(first, shape.count);
                     self.maps.push(MapTicket::new(pool, shape, first));
                 }
             }

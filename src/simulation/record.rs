@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
 
-use crate::base::{TaskId, WorkerId};
-use crate::testing::{Sights, ensure};
+use crate::base::{ResourceLimits, TaskId, WorkerId};
+use crate::testing::{Check, Sights, ensure};
 
 /// How a call ended in its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +35,19 @@ pub(super) struct Execution {
     pub(super) gone: bool,
 }
 
+/// What a third of the calls have for themselves; all items of a map have those of the first one.
+pub(super) fn limits_of(number: u64) -> Option<ResourceLimits> {
+    number.is_multiple_of(3).then(|| ResourceLimits::new().memory(number))
+}
+
 /// All executions, and a trace of everything that happened.
 #[derive(Default)]
 pub(super) struct Record {
     pub(super) executions: Vec<Execution>,
     /// Those of each call, as their users number them.
     by_number: BTreeMap<u64, Vec<usize>>,
+    /// How many items each map has, by the number of the first one.
+    maps: BTreeMap<u64, u64>,
     pub(super) trace: Trace,
     /// The number of the event that is being played.
     pub(super) event: usize,
@@ -54,6 +61,23 @@ pub(super) struct Record {
 impl Record {
     pub(super) fn new(trace: Trace) -> Self {
         Self { trace, ..Self::default() }
+    }
+
+    /// Items of a map begin with this number.
+    pub(super) fn add_map(&mut self, first: u64, count: u64) {
+        self.maps.insert(first, count);
+    }
+
+    /// Whether a worker was told what a call may take.
+    pub(super) fn check_limits(&mut self, number: u64, told: Option<ResourceLimits>) -> Check {
+        let map = self.maps.range(..=number).next_back();
+        let first = map.filter(|(first, count)| number - **first < **count);
+        let expected = limits_of(first.map_or(number, |(first, _)| *first));
+        ensure!(told == expected, "call {number} has the limits {told:?} and not {expected:?}");
+        if told.is_some() {
+            self.see(if first.is_some() { "items with limits" } else { "a task with limits" });
+        }
+        Ok(())
     }
 
     /// A worker begins to execute a call; which execution that is.

@@ -17,6 +17,7 @@ use crate::testing::{Check, ensure};
 
 use super::clock;
 use super::emit::Value;
+use super::record::limits_of;
 use super::runs::Answer;
 
 /// Never called: the workers are simulated.
@@ -221,7 +222,7 @@ macro_rules! task {
         let padding = Bytes::from(vec![7; padding]);
         let mut task = $pool.task(work, ($number, padding));
         task = task.timeout(timeout).retries(retries).priority(priority);
-        task = task.emit_capacity(capacity);
+        task = task.emit_capacity(capacity).limits(limits_of($number));
         if let Some(deadline) = deadline {
             task = task.deadline(clock::now() + deadline);
         }

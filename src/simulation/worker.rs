@@ -434,12 +434,16 @@ impl Worker {
                 return self.begin(record);
             }
             Some(Frame::Task(header, number)) => {
-                let call = (number, self.extras.take());
+                let extras = self.extras_of(header.task);
+                record.check_limits(number, extras.as_ref().and_then(|extras| extras.limits))?;
+                let call = (number, extras);
                 let run = TaskRun::begin(self.id, header, call, self.page(), record)?;
                 self.run = run.map(Run::Task);
             }
             Some(Frame::Chunk(header, _)) if self.is_over_memory && header.slot.is_some() => {}
             Some(Frame::Chunk(header, numbers)) => {
+                let limits = self.extras_of(header.task).and_then(|extras| extras.limits);
+                numbers.iter().try_for_each(|number| record.check_limits(*number, limits))?;
                 let mut run = ChunkRun::new(header, numbers, self.page());
                 if run.begin_item(self.id, record)? {
                     self.run = Some(Run::Chunk(run));
@@ -447,6 +451,10 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    fn extras_of(&mut self, task: TaskId) -> Option<ExtrasHeader> {
+        self.extras.take().filter(|extras| extras.task == task)
     }
 
     /// Nothing begins before what is kept is seen or written.

@@ -1,8 +1,10 @@
 //! How much a process takes, and the most that it may.
 
 pub(crate) use super::system::resources::{
-    Resource, described, is_address_space_limited, is_refusal, is_shortage, limit_resource,
+    LoweredLimit, Resource, described, is_address_space_limited, is_refusal, is_shortage,
+    limit_resource,
 };
 pub(crate) use super::system::{
-    CpuTimer, MemoryCgroup, MemoryGauge, OwnCgroup, raise_oom_score, resident_memory,
+    CpuTimer, MEASURES_ITSELF, MemoryCgroup, MemoryGauge, OwnCgroup, raise_oom_score,
+    resident_memory,
 };

@@ -34,7 +34,7 @@ use super::message::Kind;
 pub(crate) const PREAMBLE: [u8; 16] = *b"\xF5\x00procpool\xC0\x01\xFE\x1B\x00\xFF";
 
 /// Both sides must speak the same one.
-pub(crate) const VERSION: u32 = 9;
+pub(crate) const VERSION: u32 = 10;
 
 /// How many bytes say how long a frame is.
 pub(crate) const LENGTH: usize = 4;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::TaskId;
+use crate::base::{ResourceLimits, TaskId};
 use crate::sys::memory::SegmentRef;
 
 /// The longest message of a report of progress, in bytes: enough for any line that is shown, and
@@ -154,6 +154,8 @@ pub(crate) struct ExtrasHeader {
     pub(crate) allowance: Option<u32>,
     /// The name of the context's type, if there is a context.
     pub(crate) context: Option<String>,
+    /// What it may take of the machine, beside what its worker may.
+    pub(crate) limits: Option<ResourceLimits>,
 }
 
 /// A task whose arguments are in memory that the parent shares.
@@ -268,6 +270,8 @@ byte_enum! {
         UnencodableResult = 3,
         /// Nothing.
         ResultTooLarge = 4,
+        /// Why the limits of the task cannot be set. It was not called.
+        UnsupportedLimit = 5,
     }
 }
 

@@ -32,6 +32,7 @@ mod recycling;
 mod sandboxes;
 mod strangers;
 mod stuck;
+mod task_limits;
 mod task_output;
 mod window;
 mod worker_death;

@@ -1,6 +1,7 @@
 //! What a parent says once its worker is ready.
 
 use std::io::Write;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -95,8 +96,15 @@ fn seeds() -> Seeds {
     };
     // What is not known is looked for in a process that is not there.
     let name = |id| (id, (u32::MAX, 5, 4096_u64, 77_u64), 20_u64, LEASE);
-    let extras =
-        ExtrasHeader { task: TaskId(300), allowance: Some(3), context: Some("u8".to_owned()) };
+    let extras = ExtrasHeader {
+        task: TaskId(300),
+        allowance: Some(3),
+        context: Some("u8".to_owned()),
+        limits: None,
+    };
+    let limits = ResourceLimits::new().memory(1 << 30).cpu_time(Duration::MAX).file_size(1 << 40);
+    let limited =
+        ExtrasHeader { allowance: None, context: None, limits: Some(limits), ..extras.clone() };
     let header = |function| (300_u64, function, FIRST, None::<()>);
     Seeds::new("worker")
         .with("nothing", one(frame(Kind::Task, &task(0), &[])))
@@ -109,6 +117,16 @@ fn seeds() -> Seeds {
             stream(
                 CLAIMS,
                 &[frame(Kind::Extras, &extras, b"\x07"), frame(Kind::Task, &task(0), &[])],
+            ),
+        )
+        .with(
+            "limits",
+            stream(
+                CLAIMS,
+                &[
+                    frame(Kind::Extras, &limited, &[]),
+                    frame(Kind::Chunk, &chunk, &items(&[b"one"])),
+                ],
             ),
         )
         .with(
@@ -151,7 +169,7 @@ fn worker(
         runs: 0,
         replies: 0,
         memory: None,
-        cpu_time: None,
+        limits: CallLimits::default(),
         over_memory: false,
         extras: None,
         waits_for_resume: false,

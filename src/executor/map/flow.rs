@@ -16,6 +16,7 @@ use tokio_util::sync::PollSemaphore;
 use super::intake::{Intake, Sealed};
 use super::pace::Pace;
 use super::yields::Yields;
+use crate::base::ResourceLimits;
 use crate::error::{Cause, ErrorReport, Subject, SubmitError, TaskError};
 use crate::executor::handle::TaskHandle;
 use crate::function::{Function, Registry};
@@ -37,6 +38,8 @@ pub(super) struct Flow<R, S> {
     function: Result<&'static Function, SubmitError>,
     /// Why its context cannot be sent.
     context_fault: Option<SubmitError>,
+    /// Why it cannot have the limits that it has.
+    limits_fault: Option<SubmitError>,
     /// `None` after the last one.
     inputs: Option<S>,
     intake: Intake,
@@ -93,6 +96,7 @@ impl<R, S> Flow<R, S> {
             extras: Extras::default(),
             function: function.map(|(_, function)| function),
             context_fault: None,
+            limits_fault: None,
             inputs: Some(inputs),
             intake: Intake::default(),
             sealed: None,
@@ -149,6 +153,12 @@ impl<R, S> Flow<R, S> {
         let fault = context.as_ref().err().cloned();
         self.context_fault = fault.map(|cause| submit_error(self.name, cause));
         self.extras.context = context.ok();
+        self.harvest.set_extras(self.extras.clone());
+    }
+
+    pub(super) fn set_resource_limits(&mut self, limits: Option<ResourceLimits>) {
+        self.extras.set_limits(limits);
+        self.limits_fault = self.extras.fault().map(|cause| submit_error(self.name, cause));
         self.harvest.set_extras(self.extras.clone());
     }
 
@@ -281,13 +291,15 @@ impl<R, S> Flow<R, S> {
     }
 
     fn take(&mut self, args: &impl Serialize) {
-        let added = match (&self.function, &self.context_fault) {
-            (Ok(function), None) => {
-                let added = self.intake.add(args, self.pool.max_payload, function.arguments());
-                added.map_err(|error| submit_error(self.name, Cause::encoding(self.name, error)))
-            }
-            (Err(error), _) | (_, Some(error)) => Err(error.clone()),
-        };
+        let added =
+            match (&self.function, self.context_fault.as_ref().or(self.limits_fault.as_ref())) {
+                (Ok(function), None) => {
+                    let added = self.intake.add(args, self.pool.max_payload, function.arguments());
+                    added
+                        .map_err(|error| submit_error(self.name, Cause::encoding(self.name, error)))
+                }
+                (Err(error), _) | (_, Some(error)) => Err(error.clone()),
+            };
         if let Err(error) = added {
             self.seal();
             self.refuse(self.taken, 1, error);

@@ -25,6 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::flow::Flow;
+use crate::base::ResourceLimits;
 use crate::error::TaskError;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::TaskFn;
@@ -287,6 +288,25 @@ impl<R, S, I> Map<R, S, I> {
         C: Serialize + DeserializeOwned + 'static,
     {
         self.flow.set_context(&value);
+        self
+    }
+
+    /// Limits on what each item may take of the machine, as
+    /// [`TaskBuilder::limits`](crate::TaskBuilder::limits) of a task. Each has its own CPU time and
+    /// its own memory to add. An item that goes beyond a limit fails alone. A limit that cannot be
+    /// set for a task is the error of every item. Default: none.
+    ///
+    /// ```
+    /// # fn parse(page: String) -> usize { page.len() }
+    /// # fn example(pool: procpool::ProcessPoolExecutor, pages: Vec<String>) {
+    /// use procpool::ResourceLimits;
+    ///
+    /// let parsed = pool.map(parse, pages).limits(ResourceLimits::new().memory(64 << 20));
+    /// # drop(parsed);
+    /// # }
+    /// ```
+    pub fn limits(mut self, limits: impl Into<Option<ResourceLimits>>) -> Self {
+        self.flow.set_resource_limits(limits.into());
         self
     }
 

@@ -497,6 +497,7 @@ impl<'a> StartedServer<'a> {
             stderr_tail,
             task_output: None,
             limits: ResourceLimits::new(),
+            task_limits: None,
             remark,
         })
     }

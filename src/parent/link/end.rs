@@ -39,6 +39,7 @@ impl Link<'_> {
             stderr_tail,
             task_output,
             limits: self.launch.program.limits,
+            task_limits: None,
             remark,
         };
         let death = WorkerDeath::new(death).in_own_cgroup(|| self.body.was_oom());

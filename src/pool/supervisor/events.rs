@@ -209,8 +209,15 @@ impl Supervisor {
         self.ledger.get(task).is_some_and(|entry| entry.cell().is_cancelled())
     }
 
-    fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, ended: Ended) {
+    fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, mut ended: Ended) {
         self.skip_cancelled(view, now, worker, None);
+        if let Ended::Died { death, .. } = &mut ended {
+            let front = view.scheduler.pipeline(worker).next();
+            let running = front.and_then(|task| self.ledger.get(task));
+            if let Some(limits) = running.and_then(|entry| entry.cell().running_limits()) {
+                death.in_task(limits);
+            }
+        }
         let seen = view.scheduler.worker(worker);
         let ended = match (ended, view.observer.processes.get(&worker), seen.map(|seen| seen.stage))
         {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::sync::Mutex;
-use crate::base::{TaskId, WorkerId};
+use crate::base::{ResourceLimits, TaskId, WorkerId};
 use crate::error::{Cause, ErrorReport, Subject, TaskError};
 use crate::function::Registry;
 use crate::memory::Payload;
@@ -253,6 +253,13 @@ impl TaskCell {
             self.has_place.store(false, Ordering::Relaxed);
         }
         had_one
+    }
+
+    /// The limits that it has for itself, if it runs.
+    pub(crate) fn running_limits(&self) -> Option<Arc<ResourceLimits>> {
+        let state = self.state.lock();
+        let watchers = state.watchers.as_ref().filter(|_| state.status() == TaskStatus::Running);
+        watchers?.extras.limits.clone()
     }
 
     /// What it has beside its arguments.

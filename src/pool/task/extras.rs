@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::base::TaskId;
+use crate::base::{ResourceLimits, TaskId};
 use crate::codec::choice_for;
 use crate::error::Cause;
 use crate::memory::Payload;
@@ -22,6 +22,8 @@ pub(crate) struct Extras {
     pub(crate) context: Option<Arc<TaskContext>>,
     /// How many values it may have emitted that nobody has taken.
     pub(crate) emit_capacity: Option<u32>,
+    /// What it may take of the machine, beside what its worker may.
+    pub(crate) limits: Option<Arc<ResourceLimits>>,
     /// There will be a handle that can ask for these.
     pub(crate) is_held: bool,
 }
@@ -39,20 +41,34 @@ pub(crate) type ExtrasFrame = (ExtrasHeader, Payload);
 impl Extras {
     /// Whether nothing of it need be kept.
     pub(crate) fn is_empty(&self) -> bool {
-        self.label.is_none() && self.context.is_none() && self.emit_capacity.is_none()
+        let Self { label, context, emit_capacity, limits, is_held: _ } = self;
+        label.is_none() && context.is_none() && emit_capacity.is_none() && limits.is_none()
+    }
+
+    /// A later limit replaces an earlier one of the same kind; `None` takes all of them back.
+    pub(crate) fn set_limits(&mut self, limits: Option<ResourceLimits>) {
+        let earlier = self.limits.as_deref().copied().unwrap_or_default();
+        let limits = limits.map(|limits| limits.or(earlier));
+        self.limits = limits.filter(|limits| *limits != ResourceLimits::default()).map(Arc::new);
+    }
+
+    /// Why no worker can have a task with these.
+    pub(crate) fn fault(&self) -> Option<Cause> {
+        self.limits.as_ref()?.refusal_for_task().map(Cause::unsupported_limit)
     }
 
     /// What its worker is told, if anything.
     pub(crate) fn frame(&self, task: TaskId, allowance: Option<u32>) -> Option<Box<ExtrasFrame>> {
         let allowance =
             allowance.or(self.emit_capacity).filter(|allowance| *allowance != EMIT_CAPACITY);
-        if allowance.is_none() && self.context.is_none() {
+        let limits = self.limits.as_deref().copied();
+        if allowance.is_none() && self.context.is_none() && limits.is_none() {
             return None;
         }
         let context = self.context.as_ref();
         let payload = context.map(|context| context.bytes.clone()).unwrap_or_default();
         let context = context.map(|context| context.type_name.to_owned());
-        Some(Box::new((ExtrasHeader { task, allowance, context }, payload)))
+        Some(Box::new((ExtrasHeader { task, allowance, context, limits }, payload)))
     }
 }
 

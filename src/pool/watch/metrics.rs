@@ -137,6 +137,8 @@ pub struct TaskOutcomes {
     pub codec: u64,
     /// Tasks whose result was too large.
     pub too_large: u64,
+    /// Tasks whose limits could not be set in the worker.
+    pub unsupported_limit: u64,
     /// Tasks whose worker died.
     pub worker_died: u64,
     /// Tasks that ran longer than their timeout.
@@ -160,6 +162,7 @@ impl TaskOutcomes {
             TaskOutcome::Panicked => &mut self.panicked,
             TaskOutcome::Codec => &mut self.codec,
             TaskOutcome::TooLarge => &mut self.too_large,
+            TaskOutcome::UnsupportedLimit => &mut self.unsupported_limit,
             TaskOutcome::WorkerDied => &mut self.worker_died,
             TaskOutcome::TimedOut => &mut self.timed_out,
             TaskOutcome::Expired => &mut self.expired,
@@ -174,6 +177,7 @@ impl TaskOutcomes {
         self.panicked += other.panicked;
         self.codec += other.codec;
         self.too_large += other.too_large;
+        self.unsupported_limit += other.unsupported_limit;
         self.worker_died += other.worker_died;
         self.timed_out += other.timed_out;
         self.expired += other.expired;

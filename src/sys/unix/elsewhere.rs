@@ -158,7 +158,10 @@ pub(crate) enum CpuTimer {}
 
 impl CpuTimer {
     missing! { new() -> Self; }
-    unreached! { set(Duration) -> io::Result<()>; }
+    unreached! {
+        set(Duration) -> io::Result<()>;
+        stop() -> io::Result<()>;
+    }
 }
 
 #[derive(Debug)]
@@ -221,6 +224,8 @@ impl OwnCgroup {
     }
 }
 
+pub(crate) const MEASURES_ITSELF: bool = false;
+
 #[derive(Debug)]
 pub(crate) enum MemoryGauge {}
 
@@ -229,6 +234,7 @@ impl MemoryGauge {
     unreached! {
         resident() -> io::Result<u64>;
         resident_without(u64) -> io::Result<u64>;
+        mapped() -> io::Result<(u64, u64)>;
     }
 }
 

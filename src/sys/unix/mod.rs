@@ -34,8 +34,8 @@ mod elsewhere;
 use self::elsewhere as kernel;
 
 pub(crate) use self::kernel::{
-    CpuTimer, Lifeline, Mapping, MemoryCgroup, MemoryFile, MemoryGauge, OwnCgroup, barrier,
-    carrier, count_threads, fill_randomly, give_up_segments, has_loaded, held,
+    CpuTimer, Lifeline, MEASURES_ITSELF, Mapping, MemoryCgroup, MemoryFile, MemoryGauge, OwnCgroup,
+    barrier, carrier, count_threads, fill_randomly, give_up_segments, has_loaded, held,
     inherited_thread_name, is_memory, name_own_process, open_process, own_command, own_stack,
     prefer_huge_pages, raise_oom_score, read_now, resident_memory, take_part_in_barriers,
     takes_part_in_barriers, use_huge_pages, wait_for_change, wake_all,

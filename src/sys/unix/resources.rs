@@ -36,6 +36,37 @@ pub(crate) fn limit_resource(resource: Resource, soft: u64, hard: u64) -> io::Re
     Ok(setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) })?)
 }
 
+/// A limit of this process that is stricter for a while: what it was before is back when this is
+/// dropped.
+#[derive(Debug)]
+#[must_use = "the limit holds until this is dropped"]
+pub(crate) struct LoweredLimit {
+    resource: Resource,
+    before: Option<u64>,
+}
+
+impl LoweredLimit {
+    /// `None` if it is as strict already.
+    pub(crate) fn lower(resource: Resource, most: u64) -> io::Result<Option<Self>> {
+        let limit = own_limit(resource)?;
+        if limit.current.is_some_and(|current| current <= most) {
+            return Ok(None);
+        }
+        setrlimit(resource, Rlimit { current: Some(most), maximum: limit.maximum })?;
+        Ok(Some(Self { resource, before: limit.current }))
+    }
+}
+
+impl Drop for LoweredLimit {
+    fn drop(&mut self) {
+        // It can be higher than it was only if what ran meanwhile has not given that up for good.
+        let Ok(Rlimit { maximum, .. }) = own_limit(self.resource) else { return };
+        let current = maximum
+            .map_or(self.before, |most| Some(self.before.map_or(most, |before| before.min(most))));
+        let _ = setrlimit(self.resource, Rlimit { current, maximum });
+    }
+}
+
 /// Whether the system had not enough of something at this moment: descriptors, processes, memory. A
 /// program that somebody is just writing counts as well.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
@@ -63,4 +94,34 @@ pub(crate) fn is_refusal(error: &io::Error) -> bool {
 /// Whether there may be too little room for what others share with this process.
 pub(crate) fn is_address_space_limited() -> bool {
     soft_limit(Resource::As).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(resource: Resource, current: Option<u64>, maximum: Option<u64>) {
+        setrlimit(resource, Rlimit { current, maximum }).unwrap();
+    }
+
+    /// One that nothing in this process depends on.
+    const UNUSED: Resource = Resource::Msgqueue;
+
+    #[test]
+    fn a_lowered_limit_comes_back_as_far_as_it_may() {
+        let limits = || {
+            let Rlimit { current, maximum } = own_limit(UNUSED).unwrap();
+            (current, maximum)
+        };
+        set(UNUSED, Some(1000), Some(2000));
+        assert!(LoweredLimit::lower(UNUSED, 1000).unwrap().is_none(), "it is as strict");
+        let lowered = LoweredLimit::lower(UNUSED, 10).unwrap();
+        assert_eq!(limits(), (Some(10), Some(2000)));
+        drop(lowered);
+        assert_eq!(limits(), (Some(1000), Some(2000)));
+        let lowered = LoweredLimit::lower(UNUSED, 10).unwrap();
+        set(UNUSED, Some(5), Some(500));
+        drop(lowered);
+        assert_eq!(limits(), (Some(500), Some(500)), "the rest was given up for good");
+    }
 }

@@ -28,7 +28,15 @@ impl CpuTimer {
 
     /// From now on it is so much.
     pub(crate) fn set(&self, time: Duration) -> io::Result<()> {
-        let time = time.max(Duration::from_nanos(1)); // nothing would be never
+        self.arm(time.max(Duration::from_nanos(1))) // nothing would be never
+    }
+
+    /// From now on it is as much as it likes.
+    pub(crate) fn stop(&self) -> io::Result<()> {
+        self.arm(Duration::ZERO)
+    }
+
+    fn arm(&self, time: Duration) -> io::Result<()> {
         // SAFETY: all of its fields are integers.
         #[expect(unsafe_code, reason = "it has fields without names on some systems")]
         let mut setting: libc::itimerspec = unsafe { std::mem::zeroed() };
@@ -63,5 +71,6 @@ mod tests {
         for time in [Duration::MAX, Duration::from_secs(1000), Duration::from_secs(2000)] {
             timer.set(time).unwrap();
         }
+        timer.stop().unwrap();
     }
 }

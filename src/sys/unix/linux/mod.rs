@@ -32,8 +32,8 @@ pub(crate) use self::memory_file::{MemoryFile, give_up_segments};
 pub(crate) use self::oom::raise_oom_score;
 pub(crate) use self::pidfd::{is_group_left, signal_group, status_after_reaping};
 pub(crate) use self::process::{
-    MemoryGauge, count_threads, is_accessible, is_unreaped, name_own_process, open_child,
-    open_process, resident_memory, signal_process,
+    MEASURES_ITSELF, MemoryGauge, count_threads, is_accessible, is_unreaped, name_own_process,
+    open_child, open_process, resident_memory, signal_process,
 };
 pub(crate) use self::program::{carrier, own_command};
 #[cfg(feature = "sandbox")]

@@ -103,6 +103,9 @@ fn pid_in_info(info: &str) -> Option<i32> {
     info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
 }
 
+/// Whether a process can tell how much memory it takes, and have its CPU time told.
+pub(crate) const MEASURES_ITSELF: bool = true;
+
 /// Reads how much memory a process has in use.
 #[derive(Debug)]
 pub(crate) struct MemoryGauge(File);
@@ -118,28 +121,46 @@ impl MemoryGauge {
 
     /// The bytes that are in RAM at this moment.
     pub(crate) fn resident(&self) -> io::Result<u64> {
-        self.read().map(|[resident, _]| resident)
+        self.read().map(|statm| statm.resident)
     }
 
     /// As [`Self::resident`], without what is shared of memory that other processes answer for, of
     /// which there is so much at most.
     pub(crate) fn resident_without(&self, shared: u64) -> io::Result<u64> {
-        let [resident, shareable] = self.read()?;
+        let Statm { resident, shareable, .. } = self.read()?;
         Ok(resident - shared.min(shareable).min(resident))
     }
 
-    /// What is in RAM, and what of that is shared or comes from files.
-    fn read(&self) -> io::Result<[u64; 2]> {
+    /// The bytes of its addresses, and of those that are private and writable, which its main stack
+    /// counts among, as limits count them. They need not be in RAM.
+    pub(crate) fn mapped(&self) -> io::Result<(u64, u64)> {
+        self.read().map(|statm| (statm.addresses, statm.data))
+    }
+
+    fn read(&self) -> io::Result<Statm> {
         let mut text = [0; 128];
         let length = self.0.read_at(&mut text, 0)?;
         let text = str::from_utf8(&text[..length]).map_err(io::Error::other)?;
-        let mut pages = text.split(' ').skip(1).map(|pages| pages.parse::<u64>().ok());
+        let mut pages = text.trim_end().split(' ').map(|pages| pages.parse::<u64>().ok());
         let mut next = || {
             let pages = pages.next().flatten().ok_or(io::ErrorKind::InvalidData)?;
             Ok::<u64, io::Error>(pages.saturating_mul(page_size() as u64))
         };
-        Ok([next()?, next()?])
+        let [addresses, resident, shareable, _program, _, data] =
+            [next()?, next()?, next()?, next()?, next()?, next()?];
+        Ok(Statm { addresses, resident, shareable, data })
     }
+}
+
+/// What `/proc/…/statm` tells, in bytes.
+struct Statm {
+    addresses: u64,
+    /// What is in RAM.
+    resident: u64,
+    /// What of that is shared or comes from files.
+    shareable: u64,
+    /// What is private and writable.
+    data: u64,
 }
 
 /// As the gauge of that process tells; `None` if it is gone, or there is no gauge.
@@ -167,6 +188,17 @@ mod tests {
         let block = vec![1_u8; 64 << 20];
         let resident = resident_memory(std::process::id()).unwrap();
         assert!(resident >= block.len() as u64, "{resident}");
+    }
+
+    #[test]
+    fn addresses_are_counted_whether_they_are_in_use_or_not() {
+        let gauge = MemoryGauge::of_this_process().unwrap();
+        let (addresses, data) = gauge.mapped().unwrap();
+        let block = std::hint::black_box(Vec::<u8>::with_capacity(1 << 30));
+        let (more_addresses, more_data) = gauge.mapped().unwrap();
+        let least = 1 << 29; // other tests free memory meanwhile
+        assert!(more_addresses - addresses > least && more_data - data > least);
+        drop(block);
     }
 
     #[test]
