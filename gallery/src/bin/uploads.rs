@@ -2,15 +2,14 @@
 //!
 //! ```console
 //! $ cargo run --release -p procpool-gallery --bin uploads -- 8080 &
-//! $ curl --data-binary @cat.jpg 'localhost:8080/thumbnails?side=200' > small.png
-//! $ curl --data-binary @cat.jpg 'localhost:8080/thumbnails?blur=-1'      # 422: the library panics
-//! $ curl --data-binary @cat.jpg 'localhost:8080/thumbnails?side=1024&blur=9999&within_ms=500'
+//! $ url=localhost:8080/thumbnails
+//! $ curl --data-binary @cat.jpg "$url?side=200" > small.png
+//! $ curl --data-binary @cat.jpg "$url?blur=-1"                      # 422: the library panics
+//! $ curl --data-binary @cat.jpg "$url?side=1024&blur=9999&within_ms=500"   # 504: it is too late
 //! $ curl localhost:8080/healthz
 //! $ curl localhost:8080/stats
-//! $ kill %1                              # finishes the running requests, then leaves
+//! $ kill %1                         # finishes the running requests, then leaves
 //! ```
-//!
-//! The second to last upload takes too long: 504, and what runs for it is ended.
 
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 
