@@ -32,7 +32,7 @@ static void *allocate(size_t size)
         fprintf(stderr, "calc: out of memory\n");
         abort();
     }
-    return memset(memory, 0, size);
+    return memset(memory, '?', size);   /* some like to see what was not set */
 }
 
 static int has(char wanted)
