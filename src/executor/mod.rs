@@ -15,6 +15,7 @@ mod pool;
 mod progress;
 pub(crate) mod settings;
 mod started;
+mod submit;
 mod task;
 mod task_set;
 mod units;

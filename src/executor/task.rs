@@ -15,163 +15,11 @@ use crate::error::{Cause, RunError, SubmitError};
 use crate::executor::blocking::block_on;
 use crate::executor::deadline::Deadline;
 use crate::executor::handle::TaskHandle;
-use crate::executor::pool::ProcessPoolExecutor;
 use crate::function::{Call, TaskFn};
 use crate::pool::task::{Extras, TaskCell, TaskContext};
 use crate::pool::{Pool, Wishes, submit_error};
 
-impl ProcessPoolExecutor {
-    /// Queues a task: `f` called with `args` in a worker. Waits while the queue is full, first
-    /// come, first served.
-    ///
-    /// One parameter is passed bare, several as a tuple, none as `()`.
-    ///
-    /// # Errors
-    ///
-    /// If `f` is not registered, if the arguments cannot be encoded or are too large, or if the
-    /// pool is shut down or broken. These come at once. Also if the pool is shut down or breaks
-    /// while this waits for room.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped while it waits for room, nothing has been submitted.
-    pub async fn submit<F, A, M>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, SubmitError>
-    where
-        F: TaskFn<A, M>,
-        A: Serialize,
-    {
-        self.task(f, args).submit().await
-    }
-
-    /// As [`submit`](Self::submit), but never waits.
-    ///
-    /// # Errors
-    ///
-    /// As [`submit`](Self::submit), and [`is_queue_full`](SubmitError::is_queue_full); then nothing
-    /// has been handed to the pool.
-    pub fn try_submit<F, A, M, R>(&self, f: F, args: A) -> Result<TaskHandle<R>, SubmitError>
-    where
-        F: TaskFn<A, M, Output = R>,
-        A: Serialize,
-    {
-        self.task(f, args).try_submit()
-    }
-
-    /// Submits a task and awaits its result. The counterpart of Python's
-    /// `loop.run_in_executor(pool, f, *args)`.
-    ///
-    /// # Errors
-    ///
-    /// Everything that [`submit`](Self::submit) returns, and everything that a task can meet.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future cancels the task. If the task runs, its worker is ended and replaced, as
-    /// by [`TaskHandle::abort`]. So `tokio::time::timeout` around it bounds the work, not only the
-    /// wait.
-    pub async fn run<F, A, M>(&self, f: F, args: A) -> Result<F::Output, RunError>
-    where
-        F: TaskFn<A, M>,
-        A: Serialize,
-    {
-        self.task(f, args).run().await
-    }
-
-    /// As [`run`](Self::run), but never waits for room in the queue. A service uses it to say at
-    /// once that it has too much to do.
-    ///
-    /// ```
-    /// # fn square(x: u64) -> u64 { x * x }
-    /// # async fn example(pool: procpool::ProcessPoolExecutor) -> (u16, String) {
-    /// match pool.try_run(square, 12).await {
-    ///     Ok(result) => (200, result.to_string()),
-    ///     Err(error) if error.is_queue_full() => (429, "try again later".to_owned()),
-    ///     Err(error) => (500, error.to_string()),
-    /// }
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Self::run), and [`is_queue_full`](RunError::is_queue_full).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`run`](Self::run).
-    pub async fn try_run<F, A, M>(&self, f: F, args: A) -> Result<F::Output, RunError>
-    where
-        F: TaskFn<A, M>,
-        A: Serialize,
-    {
-        self.task(f, args).try_run().await
-    }
-
-    /// As [`submit`](Self::submit), for threads outside of the runtime: blocks this thread while
-    /// the queue is full. Another thread must drive the runtime of the pool meanwhile. Methods
-    /// without a blocking form, such as `shutdown`, are awaited on such a thread by
-    /// [`Handle::block_on`](tokio::runtime::Handle::block_on).
-    ///
-    /// ```
-    /// # fn square(x: u64) -> u64 { x * x }
-    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
-    /// let thread = std::thread::spawn(move || {
-    ///     let handle = pool.blocking_submit(square, 12)?;
-    ///     println!("{} is on its way", handle.id());
-    ///     Ok::<u64, procpool::RunError>(handle.blocking_wait()?)
-    /// });
-    /// # drop(thread);
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`submit`](Self::submit).
-    ///
-    /// # Panics
-    ///
-    /// Within an asynchronous execution context, as
-    /// [`blocking_recv`](tokio::sync::oneshot::Receiver::blocking_recv) of tokio's channels.
-    /// Threads of [`spawn_blocking`](tokio::task::spawn_blocking) may call it.
-    #[track_caller]
-    pub fn blocking_submit<F, A, M, R>(&self, f: F, args: A) -> Result<TaskHandle<R>, SubmitError>
-    where
-        F: TaskFn<A, M, Output = R>,
-        A: Serialize,
-    {
-        self.task(f, args).blocking_submit()
-    }
-
-    /// As [`run`](Self::run), for threads outside of the runtime: blocks this thread until the task
-    /// is over.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Self::run).
-    ///
-    /// # Panics
-    ///
-    /// As [`blocking_submit`](Self::blocking_submit).
-    #[track_caller]
-    pub fn blocking_run<F, A, M, R>(&self, f: F, args: A) -> Result<R, RunError>
-    where
-        F: TaskFn<A, M, Output = R>,
-        A: Serialize,
-        R: DeserializeOwned,
-    {
-        self.task(f, args).blocking_run()
-    }
-
-    /// A task with settings of its own; see [`TaskBuilder`].
-    pub fn task<F, A, M>(&self, f: F, args: A) -> TaskBuilder<'_, A, F::Output>
-    where
-        F: TaskFn<A, M>,
-        A: Serialize,
-    {
-        TaskBuilder::new(self.pool(), f, args)
-    }
-}
-
-/// Configures one task; see [`ProcessPoolExecutor::task`].
+/// Configures one task; see [`ProcessPoolExecutor::task`](crate::ProcessPoolExecutor::task).
 ///
 /// ```
 /// # fn convert(file: String) -> usize { file.len() }
@@ -224,7 +72,7 @@ pub struct TaskBuilder<'a, A, R> {
 type Enqueue = fn(&Pool, Call, Wishes, Extras) -> Result<Arc<TaskCell>, SubmitError>;
 
 impl<'a, A, R> TaskBuilder<'a, A, R> {
-    fn new<F, M>(pool: &'a Pool, _: F, args: A) -> Self
+    pub(super) fn new<F, M>(pool: &'a Pool, _: F, args: A) -> Self
     where
         F: TaskFn<A, M, Output = R>,
         A: Serialize,
@@ -244,8 +92,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     }
 
     /// A name for the task, beside that of its function. It is shown in errors, in
-    /// [events](crate::PoolEvent), among the [workers](ProcessPoolExecutor::workers), and in the
-    /// log. It helps where one function does many things, as in a binding for another language.
+    /// [events](crate::PoolEvent), among the [workers](crate::ProcessPoolExecutor::workers), and in
+    /// the log. It helps where one function does many things, as in a binding for another language.
     /// Default: none.
     ///
     /// ```
@@ -395,9 +243,42 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     /// The pool remembers the last 10,000 keys. Keys are compared by their hash, so now and then
     /// two different ones may share a worker, which does no harm.
     pub fn sticky(mut self, key: impl Hash) -> Self {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        self.wishes.key = Some(hasher.finish());
+        self.wishes.key = Some(hash_of(key));
+        self
+    }
+
+    /// For whom the task is: a customer, a user, a job of a batch. Tenants share the workers
+    /// fairly, however many tasks each of them has, and however long these take. The tasks of one
+    /// tenant run in the order of their submission. Tasks without a tenant are one more tenant.
+    /// Default: none. If no task has a tenant, all of them run in the order of submission.
+    ///
+    /// ```
+    /// # fn thumbnail(image: Vec<u8>) -> Vec<u8> { image }
+    /// # struct Request { customer: u64, image: Vec<u8> }
+    /// # async fn example(
+    /// #     pool: procpool::ProcessPoolExecutor,
+    /// #     request: Request,
+    /// # ) -> Result<Vec<u8>, procpool::RunError> {
+    /// pool.task(thumbnail, request.image).tenant(request.customer).run().await
+    /// # }
+    /// ```
+    ///
+    /// Running time is what is shared, by *deficit round robin*. The tenants who have tasks that
+    /// wait take turns, half a millisecond at a time. A task that takes longer is paid for in later
+    /// turns. If a task kills its worker, its tenant also pays for the start of the next one. So a
+    /// tenant whose tasks hang or crash delays another one by no more than the tasks that run at
+    /// that moment. While others have nothing to do, a tenant may have all workers, and pays
+    /// nothing for that later.
+    ///
+    /// A higher [priority](Self::priority) comes before any share: tenants share by priority. A
+    /// task that runs is never interrupted, so give long tasks a [`timeout`](Self::timeout). The
+    /// [bounded queue](crate::Builder::queue_capacity) is one for all: a tenant who fills it makes
+    /// the others wait for room. Where that can happen, bound what each of them may have in it, as
+    /// by a [`tokio::sync::Semaphore`] for each.
+    ///
+    /// Tenants are compared by a hash of `key`, so two of many millions may share one share.
+    pub fn tenant(mut self, key: impl Hash) -> Self {
+        self.wishes.tenant = Some(hash_of(key));
         self
     }
 
@@ -435,12 +316,13 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self
     }
 
-    /// Queues the task; see [`ProcessPoolExecutor::submit`].
+    /// Queues the task; see the pool's [`submit`](crate::ProcessPoolExecutor::submit).
     ///
     /// # Errors
     ///
-    /// As [`ProcessPoolExecutor::submit`], and [`is_deadline`](SubmitError::is_deadline) if its
-    /// [deadline](Self::deadline) passes while it waits for room in the queue.
+    /// As the pool's [`submit`](crate::ProcessPoolExecutor::submit), and
+    /// [`is_deadline`](SubmitError::is_deadline) if its [deadline](Self::deadline) passes while it
+    /// waits for room in the queue.
     ///
     /// # Cancel safety
     ///
@@ -478,11 +360,12 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))
     }
 
-    /// Queues the task without waiting; see [`ProcessPoolExecutor::try_submit`].
+    /// Queues the task without waiting; see the pool's
+    /// [`try_submit`](crate::ProcessPoolExecutor::try_submit).
     ///
     /// # Errors
     ///
-    /// As [`ProcessPoolExecutor::try_submit`].
+    /// As the pool's [`try_submit`](crate::ProcessPoolExecutor::try_submit).
     pub fn try_submit(mut self) -> Result<TaskHandle<R>, SubmitError> {
         self.extras.is_held = true;
         self.try_submit_as_is()
@@ -500,11 +383,12 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))
     }
 
-    /// Queues the task and awaits its result; see [`ProcessPoolExecutor::run`].
+    /// Queues the task and awaits its result; see the pool's
+    /// [`run`](crate::ProcessPoolExecutor::run).
     ///
     /// # Errors
     ///
-    /// As [`ProcessPoolExecutor::run`].
+    /// As the pool's [`run`](crate::ProcessPoolExecutor::run).
     ///
     /// # Cancel safety
     ///
@@ -519,11 +403,11 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     }
 
     /// As [`run`](Self::run), but never waits for room in the queue; see
-    /// [`ProcessPoolExecutor::try_run`].
+    /// the pool's [`try_run`](crate::ProcessPoolExecutor::try_run).
     ///
     /// # Errors
     ///
-    /// As [`ProcessPoolExecutor::try_run`].
+    /// As the pool's [`try_run`](crate::ProcessPoolExecutor::try_run).
     ///
     /// # Cancel safety
     ///
@@ -538,7 +422,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     }
 
     /// As [`submit`](Self::submit), for threads outside of the runtime; see
-    /// [`ProcessPoolExecutor::blocking_submit`].
+    /// the pool's [`blocking_submit`](crate::ProcessPoolExecutor::blocking_submit).
     ///
     /// # Errors
     ///
@@ -546,22 +430,22 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     ///
     /// # Panics
     ///
-    /// As [`ProcessPoolExecutor::blocking_submit`].
+    /// As the pool's [`blocking_submit`](crate::ProcessPoolExecutor::blocking_submit).
     #[track_caller]
     pub fn blocking_submit(self) -> Result<TaskHandle<R>, SubmitError> {
         block_on(self.submit())
     }
 
     /// As [`run`](Self::run), for threads outside of the runtime; see
-    /// [`ProcessPoolExecutor::blocking_run`].
+    /// the pool's [`blocking_run`](crate::ProcessPoolExecutor::blocking_run).
     ///
     /// # Errors
     ///
-    /// As [`ProcessPoolExecutor::run`].
+    /// As the pool's [`run`](crate::ProcessPoolExecutor::run).
     ///
     /// # Panics
     ///
-    /// As [`ProcessPoolExecutor::blocking_submit`].
+    /// As the pool's [`blocking_submit`](crate::ProcessPoolExecutor::blocking_submit).
     #[track_caller]
     pub fn blocking_run(self) -> Result<R, RunError>
     where
@@ -580,4 +464,11 @@ impl<A: fmt::Debug, R> fmt::Debug for TaskBuilder<'_, A, R> {
             .field("options", &self.wishes)
             .finish_non_exhaustive()
     }
+}
+
+/// What a key is known by.
+pub(super) fn hash_of(key: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }

@@ -10,8 +10,8 @@ impl Scheduler {
     /// Hands out what waits: first to idle workers, then to new ones, and what is left is sent
     /// ahead to busy ones that are quick. Brief tasks are also sent ahead while others are idle.
     pub(super) fn dispatch(&mut self, now: Time) {
-        self.queue.release_due(now);
         self.expire(now);
+        self.queue.release_due(now);
         self.review_surplus();
         if self.unanswered > 0 {
             return;
@@ -285,6 +285,10 @@ impl Scheduler {
 
     /// Takes a task that will not begin out of the pipeline it was sent to.
     pub(super) fn take_sent(&mut self, now: Time, id: WorkerId, position: usize) {
+        let sent = self.workers.get(id).and_then(|worker| worker.pipeline.get(position));
+        if let Some(sent) = sent {
+            self.queue.account(&sent.task, None);
+        }
         if position == 0 {
             self.drop_head(now, id);
         } else {

@@ -1,43 +1,83 @@
 //! Tasks in the order in which they are sent.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::fairness::Turn;
 use super::numbers::NumberSet;
-use super::task::Rank;
+use super::task::{Flow, Tenant};
 use crate::base::TaskId;
 
-/// One lane for each priority. Ids grow with submission, so within a lane the order is first in,
-/// first out, and a task that comes back takes its old place.
+/// One lane for each flow. Ids grow with submission, so within a lane the order is first in, first
+/// out, and a task that comes back takes its old place. Of several flows of one priority that comes
+/// first whose turn it is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lanes {
-    /// Those of priority zero.
-    usual: NumberSet,
-    /// Those of the other priorities. None of the sets is empty.
-    others: BTreeMap<Reverse<i32>, NumberSet>,
+    /// That of the usual flow.
+    usual: Lane,
+    /// Those of the other flows. None of them is empty.
+    others: BTreeMap<Flow, Lane>,
+    /// The other flows, the first one first.
+    order: BTreeSet<(Reverse<i32>, Turn, Option<Tenant>)>,
     len: usize,
 }
 
-const USUAL: Reverse<i32> = Reverse(0);
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    turn: Turn,
+    ids: NumberSet,
+}
+
+/// The order in which tasks are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    priority: Reverse<i32>,
+    pub(super) turn: Turn,
+    pub(super) id: TaskId,
+    tenant: Option<Tenant>,
+}
+
+impl Rank {
+    fn new(Flow { priority, tenant }: Flow, turn: Turn, id: u64) -> Self {
+        Self { priority, turn, id: TaskId(id), tenant }
+    }
+
+    pub(super) fn flow(self) -> Flow {
+        Flow { priority: self.priority, tenant: self.tenant }
+    }
+}
+
+impl Lane {
+    fn first(&self, flow: Flow) -> Option<Rank> {
+        self.ids.first().map(|id| Rank::new(flow, self.turn, id))
+    }
+}
 
 impl Lanes {
-    pub(super) fn insert(&mut self, rank: Rank) {
-        let lane = if rank.priority == USUAL {
-            &mut self.usual
+    pub(super) fn insert(&mut self, flow: Flow, turn: Turn, id: TaskId) {
+        let is_new = if flow == Flow::USUAL {
+            self.usual.turn = turn;
+            self.usual.ids.insert(id.0)
         } else {
-            self.others.entry(rank.priority).or_default()
+            let lane = self.others.entry(flow).or_default();
+            if lane.ids.is_empty() {
+                lane.turn = turn;
+                self.order.insert((flow.priority, turn, flow.tenant));
+            }
+            lane.ids.insert(id.0)
         };
-        self.len += usize::from(lane.insert(rank.id.0));
+        self.len += usize::from(is_new);
     }
 
     /// Says whether it was there.
-    pub(super) fn remove(&mut self, rank: Rank) -> bool {
-        let was_there = if rank.priority == USUAL {
-            self.usual.remove(rank.id.0)
-        } else if let Some(lane) = self.others.get_mut(&rank.priority) {
-            let was_there = lane.remove(rank.id.0);
-            if lane.is_empty() {
-                self.others.remove(&rank.priority);
+    pub(super) fn remove(&mut self, flow: Flow, id: TaskId) -> bool {
+        let was_there = if flow == Flow::USUAL {
+            self.usual.ids.remove(id.0)
+        } else if let Some(lane) = self.others.get_mut(&flow) {
+            let was_there = lane.ids.remove(id.0);
+            if lane.ids.is_empty() {
+                self.order.remove(&(flow.priority, lane.turn, flow.tenant));
+                self.others.remove(&flow);
             }
             was_there
         } else {
@@ -47,16 +87,38 @@ impl Lanes {
         was_there
     }
 
+    /// A flow has another turn.
+    pub(super) fn set_turn(&mut self, flow: Flow, turn: Turn) {
+        if flow == Flow::USUAL {
+            self.usual.turn = turn;
+        } else if let Some(lane) = self.others.get_mut(&flow) {
+            let Flow { priority, tenant } = flow;
+            self.order.remove(&(priority, lane.turn, tenant));
+            self.order.insert((priority, turn, tenant));
+            lane.turn = turn;
+        }
+    }
+
+    /// Whether a task of the flow is there.
+    pub(super) fn has(&self, flow: Flow) -> bool {
+        if flow == Flow::USUAL {
+            !self.usual.ids.is_empty()
+        } else {
+            self.others.contains_key(&flow)
+        }
+    }
+
     pub(super) fn first(&self) -> Option<Rank> {
-        let usual = self.usual.first().map(|id| Rank { priority: USUAL, id: TaskId(id) });
-        let Some((&priority, lane)) = self.others.first_key_value() else { return usual };
-        let other = lane.first().map(|id| Rank { priority, id: TaskId(id) });
+        let usual = self.usual.first(Flow::USUAL);
+        let Some(&(priority, _, tenant)) = self.order.first() else { return usual };
+        let flow = Flow { priority, tenant };
+        let other = self.others.get(&flow).and_then(|lane| lane.first(flow));
         usual.into_iter().chain(other).min()
     }
 
     pub(super) fn pop_first(&mut self) -> Option<Rank> {
         let first = self.first()?;
-        self.remove(first);
+        self.remove(first.flow(), first.id);
         Some(first)
     }
 
@@ -66,15 +128,25 @@ impl Lanes {
 
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = Rank> {
-        let usual = self.usual.iter().map(|id| (USUAL, id));
-        let others = self.others.iter();
-        let others = others.flat_map(|(&priority, lane)| lane.iter().map(move |id| (priority, id)));
-        usual.chain(others).map(|(priority, id)| Rank { priority, id: TaskId(id) })
+        let others = self.others.iter().map(|(flow, lane)| (*flow, lane));
+        std::iter::once((Flow::USUAL, &self.usual))
+            .chain(others)
+            .flat_map(|(flow, lane)| lane.ids.iter().map(move |id| Rank::new(flow, lane.turn, id)))
+    }
+
+    /// Whether all that is kept to save a search is what the search would give.
+    #[cfg(test)]
+    pub(super) fn is_true(&self) -> bool {
+        let order = self.others.iter().map(|(flow, lane)| (flow.priority, lane.turn, flow.tenant));
+        self.order == order.collect()
+            && self.iter().count() == self.len
+            && self.others.values().all(|lane| !lane.ids.is_empty())
     }
 
     /// How many blocks of numbers are kept.
     #[cfg(test)]
     pub(super) fn blocks(&self) -> usize {
-        self.others.values().map(NumberSet::blocks).sum::<usize>() + self.usual.blocks()
+        let others = self.others.values().map(|lane| lane.ids.blocks());
+        others.sum::<usize>() + self.usual.ids.blocks()
     }
 }

@@ -10,7 +10,7 @@
 //! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, and of
 //!   the clock: `timeout`;
 //! * *outputs*: `poll_action` and `next_timeout`;
-//! * *getters*.
+//! * *getters*, in `view`.
 //!
 //! After each command or event the caller performs all actions until `poll_action` returns `None`,
 //! and only then hands in the next. An [`Action::Recall`] is answered at once by `recalled`, an
@@ -36,6 +36,7 @@ mod crew;
 mod dispatch;
 mod earliest;
 mod ending;
+mod fairness;
 mod front;
 mod holding;
 mod homes;
@@ -52,6 +53,7 @@ mod tempo;
 mod tenure;
 #[cfg(test)]
 mod tests;
+mod view;
 mod worker;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -65,10 +67,11 @@ pub use self::action::{LeaveReason, OnWorkerDeath};
 use self::crew::Crew;
 use self::queue::Queue;
 use self::restarts::Restarts;
-pub(crate) use self::task::{Task, Wishes};
+pub(crate) use self::task::{Task, Tenant, Wishes};
 use self::tempo::Tempo;
 #[cfg(test)]
 use self::tenure::Tenure;
+pub(crate) use self::view::{Counts, WorkerView};
 pub(crate) use self::worker::WorkerStage;
 use self::worker::{Sentence, Worker};
 use crate::base::{TaskId, WorkerId};
@@ -89,23 +92,6 @@ enum Phase {
     Broken { shut_down: bool },
     /// All over.
     Closed,
-}
-
-/// Counts of what happened so far and of how things stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) submitted: u64,
-    pub(crate) completed: u64,
-    pub(crate) failed: u64,
-    pub(crate) cancelled: u64,
-    /// Tasks whose workers were made to end by a shutdown's time limit, or by an end of all
-    /// workers.
-    pub(crate) killed: u64,
-    pub(crate) worker_starts: u64,
-    /// Those of the starts that took the place of a worker that had ended.
-    pub(crate) worker_restarts: u64,
-    pub(crate) worker_deaths: u64,
-    pub(crate) start_failures: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -129,7 +115,7 @@ pub(crate) struct Scheduler {
     /// When it is said what a shutdown waits for.
     reminder: Option<Time>,
     restarts: Restarts,
-    /// How long the last start took.
+    /// How long the last start took. Who loses a worker pays for that of another one.
     start_took: Duration,
     /// Successors that have places, while those that they replace are not gone.
     seated_successors: usize,
@@ -312,8 +298,8 @@ impl Scheduler {
         run_time: Duration,
     ) -> Verdict {
         let worker = self.workers.get(id).filter(|worker| !worker.is_at_fault());
-        let head = worker.and_then(Worker::head);
-        let Some(head) = head.filter(|head| head.task.id == task) else {
+        let running = worker.and_then(|worker| Some((worker.head()?, worker.since)));
+        let Some((head, since)) = running.filter(|(head, _)| head.task.id == task) else {
             self.misbehaved(now, id);
             return Verdict::Discard;
         };
@@ -323,6 +309,7 @@ impl Scheduler {
         if !head.task.wishes().divisible {
             self.tempo.record(run_time);
         }
+        self.queue.account(&head.task, Some(now.saturating_sub(since)));
         self.counts.completed += 1;
         self.restarts.task_finished();
         let batch = self.tempo.batch();
@@ -361,6 +348,7 @@ impl Scheduler {
         let tasks = self.update(id, |worker| worker.recalled(now, taken));
         self.release_keys(id);
         for sent in tasks.into_iter().flatten() {
+            self.queue.account(&sent.task, None);
             self.requeue(now, sent);
         }
         self.execute_sentence(now, id);
@@ -401,14 +389,19 @@ impl Scheduler {
     pub(crate) fn worker_ended(&mut self, now: Time, id: WorkerId, end: End) {
         let taken = if let End::Died { taken } = end { taken } else { 0 };
         let Some(mut worker) = self.remove(id) else { return };
+        let mut cost = now.saturating_sub(worker.since).saturating_add(self.start_took);
+        let head = worker.head().filter(|head| head.task.wishes().divisible);
+        let head = head.map(|head| head.task.id); // a part of it has begun, most likely
         let unbegun = worker.take_back(now, taken);
         for sent in unbegun {
+            self.queue.account(&sent.task, (Some(sent.task.id) == head).then_some(cost));
             self.requeue(now, sent);
         }
         self.restarts.worker_ended();
         self.mourn(now, &worker, end);
         self.vacancies += u64::from(worker.leaves_a_vacancy());
         for sent in worker.pipeline {
+            self.queue.account(&sent.task, Some(std::mem::take(&mut cost)));
             self.end_sent(now, sent);
         }
         self.advance(now);
@@ -462,44 +455,6 @@ impl Scheduler {
         let starts = may_start && (self.wants_worker() || self.wants_successor());
         consider(starts.then(|| self.restarts.not_before()));
         (next < Time::MAX).then_some(next)
-    }
-
-    // ----- getters -----
-
-    pub(crate) fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// Tasks that wait to begin, those sent ahead included.
-    pub(crate) fn waiting(&self) -> usize {
-        self.queue.len() + self.workers.tally().ahead as usize
-    }
-
-    /// The least and the most workers that there may be.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.least_workers(), self.config.max_workers)
-    }
-
-    pub(crate) fn running(&self) -> usize {
-        self.workers.tally().busy as usize
-    }
-
-    pub(crate) fn worker(&self, id: WorkerId) -> Option<WorkerView> {
-        let worker = self.workers.get(id)?;
-        Some(WorkerView {
-            stage: worker.stage,
-            busy: worker.head().is_some(),
-            running_since: worker.head().map(|_| worker.since),
-            tasks_completed: worker.tasks_completed,
-            is_stuck: worker.is_stuck(),
-            recallable: worker.recallable,
-        })
-    }
-
-    /// The tasks in a worker's hands, the running one first.
-    pub(crate) fn pipeline(&self, id: WorkerId) -> impl DoubleEndedIterator<Item = TaskId> {
-        let worker = self.workers.get(id);
-        worker.into_iter().flat_map(|worker| worker.pipeline.iter().map(|sent| sent.task.id))
     }
 
     // ----- policy -----
@@ -567,18 +522,4 @@ impl Scheduler {
             && self.queue.is_true()
             && self.workers.iter().all(is_called)
     }
-}
-
-/// What may be seen of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WorkerView {
-    pub(crate) stage: WorkerStage,
-    pub(crate) busy: bool,
-    /// Since when its running task counts as running.
-    pub(crate) running_since: Option<Time>,
-    pub(crate) tasks_completed: u64,
-    /// It does nothing any more.
-    pub(crate) is_stuck: bool,
-    /// Tasks can be taken back from it.
-    pub(crate) recallable: bool,
 }

@@ -1,13 +1,16 @@
-//! What waits: tasks by priority and order of submission, those that wait for one certain worker,
-//! and retries that sit out their back-off.
+//! What waits: tasks by priority, tenant and order of submission, those that wait for one certain
+//! worker, and retries that sit out their back-off.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::action::Time;
+use super::fairness::{FairShares, Turn};
 use super::homes::Homes;
 use super::lanes::Lanes;
-use super::task::{Key, Rank, Task, Wishes};
+#[cfg(test)]
+use super::lanes::Rank;
+use super::task::{Flow, Key, Task, Wishes};
 use crate::base::{TaskId, WorkerId};
 
 /// The waiting tasks. Of one without wishes only a bit is kept, so a million of them cost little
@@ -31,6 +34,8 @@ pub(super) struct Queue {
     elsewhere: BTreeMap<TaskId, QueuePlace>,
     /// All workers that have own tasks and may have room for one, and perhaps others.
     callers: BTreeSet<WorkerId>,
+    /// Whose turn it is.
+    shares: FairShares,
     /// How many of the shared ones have a key.
     keyed: usize,
     /// How many there are in `own`.
@@ -47,24 +52,29 @@ enum QueuePlace {
 
 impl Queue {
     pub(super) fn push(&mut self, task: Task) {
-        let (rank, key) = (task.rank(), task.wishes().key);
+        let turn = self.join(task.flow());
+        self.place(task, turn);
+    }
+
+    fn place(&mut self, task: Task, turn: Turn) {
+        let (id, flow, key) = (task.id, task.flow(), task.wishes().key);
         let is_suspect = task.wishes().suspect;
         self.keep_wishes(task);
         if is_suspect && key.is_none() {
-            self.elsewhere.insert(rank.id, QueuePlace::Suspect);
-            self.suspects.insert(rank);
+            self.elsewhere.insert(id, QueuePlace::Suspect);
+            self.suspects.insert(flow, turn, id);
             return;
         }
         let Some(key) = key else {
-            self.shared.insert(rank);
+            self.shared.insert(flow, turn, id);
             return;
         };
         if let Some(home) = self.homes.find(key) {
-            self.own_insert(home, rank);
+            self.own_insert(home, flow, turn, id);
         } else {
             self.keyed += 1;
-            self.homeless.entry(key).or_default().insert(rank.id);
-            self.shared.insert(rank);
+            self.homeless.entry(key).or_default().insert(id);
+            self.shared.insert(flow, turn, id);
         }
     }
 
@@ -102,10 +112,10 @@ impl Queue {
         }
     }
 
-    fn own_insert(&mut self, home: WorkerId, rank: Rank) {
+    fn own_insert(&mut self, home: WorkerId, flow: Flow, turn: Turn, id: TaskId) {
         self.owned += 1;
-        self.own.entry(home).or_default().insert(rank);
-        self.elsewhere.insert(rank.id, QueuePlace::Own(home));
+        self.own.entry(home).or_default().insert(flow, turn, id);
+        self.elsewhere.insert(id, QueuePlace::Own(home));
         self.callers.insert(home);
     }
 
@@ -117,13 +127,15 @@ impl Queue {
         let suspect = self.suspects.first().filter(|_| with_suspects);
         let first = shared.into_iter().chain(own).chain(suspect).min()?;
         let task = self.take(first.id);
+        let (flow, id) = (first.flow(), first.id);
         if Some(first) == own {
-            self.take_own(worker, first);
+            self.take_own(worker, flow, id);
         } else if Some(first) == suspect {
-            self.take_suspect(first);
+            self.take_suspect(flow, id);
         } else {
-            self.take_shared(first, task.wishes().key);
+            self.take_shared(flow, id, task.wishes().key);
         }
+        self.charge(flow);
         if let Some(key) = task.wishes().key {
             self.settle(key, worker);
         }
@@ -135,29 +147,29 @@ impl Queue {
         Task { id, wishes: self.wishes.remove(&id) }
     }
 
-    fn take_shared(&mut self, rank: Rank, key: Option<Key>) -> bool {
+    fn take_shared(&mut self, flow: Flow, id: TaskId, key: Option<Key>) -> bool {
         if let Some(key) = key
             && let Some(ids) = self.homeless.get_mut(&key)
         {
             self.keyed -= 1;
-            ids.remove(&rank.id);
+            ids.remove(&id);
             if ids.is_empty() {
                 self.homeless.remove(&key);
             }
         }
-        self.shared.remove(rank)
+        self.shared.remove(flow, id)
     }
 
-    fn take_suspect(&mut self, rank: Rank) -> bool {
-        self.elsewhere.remove(&rank.id);
-        self.suspects.remove(rank)
+    fn take_suspect(&mut self, flow: Flow, id: TaskId) -> bool {
+        self.elsewhere.remove(&id);
+        self.suspects.remove(flow, id)
     }
 
-    fn take_own(&mut self, worker: WorkerId, rank: Rank) {
+    fn take_own(&mut self, worker: WorkerId, flow: Flow, id: TaskId) {
         let Some(lanes) = self.own.get_mut(&worker) else { return };
-        lanes.remove(rank);
+        lanes.remove(flow, id);
         self.owned -= 1;
-        self.elsewhere.remove(&rank.id);
+        self.elsewhere.remove(&id);
         if lanes.len() == 0 {
             self.own.remove(&worker);
         }
@@ -169,15 +181,54 @@ impl Queue {
         let Some(ids) = self.homeless.remove(&key) else { return };
         self.keyed -= ids.len();
         for id in ids {
-            let rank = self.rank(id);
-            self.shared.remove(rank);
-            self.own_insert(worker, rank);
+            let flow = self.flow(id);
+            self.shared.remove(flow, id);
+            self.own_insert(worker, flow, self.shares.turn(flow), id);
         }
     }
 
-    fn rank(&self, id: TaskId) -> Rank {
-        let priority = self.wishes.get(&id).map_or(0, |wishes| wishes.priority);
-        Rank { priority: Reverse(priority), id }
+    fn flow(&self, id: TaskId) -> Flow {
+        self.wishes.get(&id).map_or(Flow::USUAL, |wishes| wishes.flow())
+    }
+
+    // ----- the shares of tenants -----
+
+    /// One more task of a flow waits.
+    fn join(&mut self, flow: Flow) -> Turn {
+        let turn = self.shares.join(flow);
+        self.set_turn(flow, turn);
+        turn
+    }
+
+    /// A task of a flow has been taken out, and is sent.
+    fn charge(&mut self, flow: Flow) {
+        if !self.shares.is_idle() {
+            self.shares.charge(flow, self.has(flow));
+            self.set_turn(flow, self.shares.turn(flow));
+        }
+    }
+
+    /// A task that was sent is over, and took so long; `None` if it has not begun.
+    pub(super) fn account(&mut self, task: &Task, took: Option<Duration>) {
+        if !self.shares.is_idle() {
+            let flow = task.flow();
+            self.shares.settle(flow, took);
+            self.set_turn(flow, self.shares.turn(flow));
+        }
+    }
+
+    /// Whether a task of a flow waits that could be sent.
+    fn has(&self, flow: Flow) -> bool {
+        let own = || self.own.values().any(|lanes| lanes.has(flow));
+        self.shared.has(flow) || self.suspects.has(flow) || own()
+    }
+
+    fn set_turn(&mut self, flow: Flow, turn: Turn) {
+        if !self.shares.is_idle() {
+            self.shared.set_turn(flow, turn);
+            self.suspects.set_turn(flow, turn);
+            self.own.values_mut().for_each(|lanes| lanes.set_turn(flow, turn));
+        }
     }
 
     /// The worker takes no more tasks: those that waited for it may go to any other, but for those
@@ -190,25 +241,28 @@ impl Queue {
         while let Some(rank) = lanes.pop_first() {
             self.elsewhere.remove(&rank.id);
             let task = self.take(rank.id);
-            self.push(task);
+            self.place(task, rank.turn); // it has waited all along
         }
     }
 
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
         let task = self.take(id);
-        let rank = task.rank();
+        let flow = task.flow();
         let was_there = match self.elsewhere.get(&id) {
-            None => self.take_shared(rank, task.wishes().key),
+            None => self.take_shared(flow, id, task.wishes().key),
             Some(&QueuePlace::Own(worker)) => {
-                self.take_own(worker, rank);
+                self.take_own(worker, flow, id);
                 true
             }
-            Some(&QueuePlace::Suspect) => self.take_suspect(rank),
+            Some(&QueuePlace::Suspect) => self.take_suspect(flow, id),
             Some(&QueuePlace::Delayed(due)) => {
                 self.elsewhere.remove(&id);
                 self.delayed.remove(&(due, id))
             }
         };
+        if !self.shares.is_idle() && !self.has(flow) {
+            self.shares.leave(flow);
+        }
         was_there.then_some(task)
     }
 
@@ -217,7 +271,8 @@ impl Queue {
         let homes = std::mem::take(&mut self.homes);
         let mut drained = std::mem::replace(self, Self { homes, ..Self::default() });
         for id in std::mem::take(&mut drained.elsewhere).into_keys() {
-            drained.shared.insert(drained.rank(id));
+            let flow = drained.flow(id);
+            drained.shared.insert(flow, drained.shares.turn(flow), id);
         }
         std::iter::from_fn(move || {
             let first = drained.shared.pop_first()?;
@@ -331,15 +386,17 @@ impl Queue {
             .chain(delayed)
             .chain(suspects)
             .collect();
-        let in_lanes = shared.iter().chain(own.iter().map(|(_, rank)| rank));
+        let mut in_lanes = shared.iter().chain(own.iter().map(|(_, rank)| rank));
         let mut wishing = self.wishes.keys();
-        shared.len() == self.shared.len()
+        let turn_of = |rank: &Rank| self.shares.turn(rank.flow());
+        let mut lanes = self.own.values().chain([&self.shared, &self.suspects]);
+        lanes.all(|lanes| lanes.is_true() && lanes.iter().all(|rank| rank.turn == turn_of(&rank)))
             && keyed.len() == self.keyed
             && keyed == homeless.collect()
             && own.len() == self.owned
             && elsewhere == self.elsewhere
-            && in_lanes.copied().all(|rank| rank == self.rank(rank.id))
-            && wishing.all(|id| elsewhere.contains_key(id) || shared.contains(&self.rank(*id)))
+            && in_lanes.all(|rank| rank.flow() == self.flow(rank.id))
+            && wishing.all(|id| elsewhere.contains_key(id) || shared.iter().any(|r| r.id == *id))
             && self.own.values().all(|lanes| lanes.len() > 0)
             && !self.homeless.values().any(BTreeSet::is_empty)
     }

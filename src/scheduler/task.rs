@@ -9,6 +9,9 @@ use crate::base::TaskId;
 /// Tasks of one key go to one worker.
 pub(crate) type Key = u64;
 
+/// Whoever shares the workers fairly with others.
+pub(crate) type Tenant = u64;
+
 /// It moves whole between queue and pipeline, and is small: most tasks wish nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
@@ -24,6 +27,8 @@ pub(crate) struct Wishes {
     pub(crate) priority: i32,
     /// Tasks of the same key go to the same worker while it lives.
     pub(crate) key: Option<Key>,
+    /// For whom it is. Those without one are a tenant of their own.
+    pub(crate) tenant: Option<Tenant>,
     /// Counts from one; a task that had not begun when its worker died keeps its number.
     pub(crate) attempt: u32,
     /// How often it may still be begun again after a death or a timeout.
@@ -42,6 +47,7 @@ impl Wishes {
     const NONE: Self = Self {
         priority: 0,
         key: None,
+        tenant: None,
         attempt: 1,
         retries: 0,
         timeout: None,
@@ -49,6 +55,12 @@ impl Wishes {
         divisible: false,
         suspect: false,
     };
+}
+
+impl Wishes {
+    pub(super) fn flow(&self) -> Flow {
+        Flow { priority: Reverse(self.priority), tenant: self.tenant }
+    }
 }
 
 impl Default for Wishes {
@@ -95,14 +107,19 @@ impl Task {
         }
     }
 
-    pub(super) fn rank(&self) -> Rank {
-        Rank { priority: Reverse(self.wishes().priority), id: self.id }
+    pub(super) fn flow(&self) -> Flow {
+        self.wishes().flow()
     }
 }
 
-/// The order in which tasks are sent.
+/// Waiting tasks that are sent in the order of their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
+pub(super) struct Flow {
     pub(super) priority: Reverse<i32>,
-    pub(super) id: TaskId,
+    pub(super) tenant: Option<Tenant>,
+}
+
+impl Flow {
+    /// That of most tasks.
+    pub(super) const USUAL: Self = Self { priority: Reverse(0), tenant: None };
 }

@@ -218,7 +218,7 @@ pub(super) struct Ticket {
 macro_rules! task {
     ($pool:expr, $number:expr, $submission:expr) => {{
         let Submission { padding, wishes, capacity, .. } = $submission;
-        let Wishes { timeout, retries, deadline, priority, key, .. } = wishes;
+        let Wishes { timeout, retries, deadline, priority, key, tenant, .. } = wishes;
         let padding = Bytes::from(vec![7; padding]);
         let mut task = $pool.task(work, ($number, padding));
         task = task.timeout(timeout).retries(retries).priority(priority);
@@ -228,6 +228,9 @@ macro_rules! task {
         }
         if let Some(key) = key {
             task = task.sticky(key);
+        }
+        if let Some(tenant) = tenant {
+            task = task.tenant(tenant);
         }
         task
     }};

@@ -104,6 +104,7 @@ pub(crate) fn wishes(random: &mut Random) -> Wishes {
         deadline: random.one_in(8).then(|| random.pick(&times)),
         priority: random.pick(&[0, 0, -1, 2]),
         key: random.one_in(3).then(|| random.below(3) as u64),
+        tenant: random.one_in(2).then(|| random.below(3) as u64),
         suspect: random.one_in(6),
         ..Wishes::default()
     }

@@ -41,6 +41,7 @@ mod stats;
 mod submit;
 mod task_errors;
 mod task_set;
+mod tenants;
 mod timeout;
 mod wait;
 

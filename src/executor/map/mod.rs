@@ -14,6 +14,7 @@ mod pace;
 mod yields;
 
 use std::fmt;
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use self::flow::Flow;
 use crate::base::ResourceLimits;
 use crate::error::TaskError;
 use crate::executor::pool::ProcessPoolExecutor;
+use crate::executor::task::hash_of;
 use crate::function::TaskFn;
 use crate::pool::Pool;
 
@@ -43,8 +45,8 @@ impl ProcessPoolExecutor {
     /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
     /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
     /// [`within`](Map::within), [`retries`](Map::retries),
-    /// [`abort_on_drop`](Map::abort_on_drop), [`label`](Map::label), [`context`](Map::context),
-    /// [`with_index`](Map::with_index).
+    /// [`abort_on_drop`](Map::abort_on_drop), [`tenant`](Map::tenant), [`label`](Map::label),
+    /// [`context`](Map::context), [`with_index`](Map::with_index).
     ///
     /// ```
     /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
@@ -261,6 +263,22 @@ impl<R, S, I> Map<R, S, I> {
     /// each item runs at most once.
     pub fn retries(mut self, times: u32) -> Self {
         self.flow.set_item_limits(|limits| limits.retries = times);
+        self
+    }
+
+    /// For whom the items are; see [`TaskBuilder::tenant`](crate::TaskBuilder::tenant). So a long
+    /// map does not make others wait. Default: none.
+    ///
+    /// ```
+    /// # fn parse(page: String) -> usize { page.len() }
+    /// # fn example(pool: procpool::ProcessPoolExecutor, pages: Vec<String>) {
+    /// let parsed = pool.map(parse, pages).tenant("nightly import");
+    /// # drop(parsed);
+    /// # }
+    /// ```
+    pub fn tenant(mut self, key: impl Hash) -> Self {
+        let tenant = Some(hash_of(key));
+        self.flow.set_item_limits(|limits| limits.tenant = tenant);
         self
     }
 

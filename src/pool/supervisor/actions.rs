@@ -205,9 +205,6 @@ impl Supervisor {
         (outcome, payload): (Outcome, Payload),
     ) {
         if let Some(entry) = self.take(task) {
-            if !self.death_streaks.is_empty() {
-                self.death_streaks.survived(entry.cell().function());
-            }
             let resolution = entry.delivered(outcome, payload, self.launch.max_payload);
             self.finish(observer, entry, resolution, Some(run_time));
         }

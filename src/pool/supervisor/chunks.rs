@@ -140,7 +140,8 @@ impl Supervisor {
 impl Task {
     /// A chunk of so many items.
     pub(crate) fn chunk(id: TaskId, count: u32, limits: ItemLimits) -> Self {
-        let ItemLimits { timeout, retries } = limits;
-        Self::with(id, Wishes { divisible: count > 1, timeout, retries, ..Wishes::default() })
+        let ItemLimits { timeout, retries, tenant } = limits;
+        let divisible = count > 1;
+        Self::with(id, Wishes { divisible, timeout, retries, tenant, ..Wishes::default() })
     }
 }

@@ -21,7 +21,8 @@ impl Supervisor {
         match command {
             Command::Submit(mut task, entry) => {
                 entry.cell().accept(nanos(now));
-                if self.death_streaks.is_suspect(entry.cell().function()) {
+                let tenant = task.wishes().tenant;
+                if self.death_streaks.is_suspect(entry.cell().function(), tenant) {
                     task.suspect();
                 }
                 view.observer.task_queued(entry.cell());
@@ -169,6 +170,7 @@ impl Supervisor {
         | Reply::Chunk { header: ChunkReplyHeader { task, .. }, .. }) = reply;
         self.skip_cancelled(view, now, worker, Some(task));
         let is_chunk = self.ledger.get(task).is_some_and(|entry| entry.harvest().is_some());
+        self.clear_of_suspicion(&view.scheduler, worker, task);
         match reply {
             Reply::Task { header: ReplyHeader { run_time, outcome, .. }, payload } if !is_chunk => {
                 let ran = Duration::from_nanos(run_time);
@@ -282,7 +284,19 @@ impl Supervisor {
     fn blame_function(&mut self, scheduler: &Scheduler, worker: WorkerId, taken: usize) {
         let entry = self.front_entry(scheduler, worker, taken);
         if let Some(entry) = entry.filter(|entry| entry.harvest().is_none()) {
-            self.death_streaks.died(entry.cell().function());
+            let (function, tenant) = (entry.cell().function(), scheduler.tenant_of_running(worker));
+            self.death_streaks.died(function, tenant);
+        }
+    }
+
+    /// A worker sends a result of its running task, so that has not killed it.
+    fn clear_of_suspicion(&mut self, scheduler: &Scheduler, worker: WorkerId, task: TaskId) {
+        if self.death_streaks.is_empty() || scheduler.pipeline(worker).next() != Some(task) {
+            return;
+        }
+        if let Some(entry) = self.ledger.get(task) {
+            let (function, tenant) = (entry.cell().function(), scheduler.tenant_of_running(worker));
+            self.death_streaks.survived(function, tenant);
         }
     }
 

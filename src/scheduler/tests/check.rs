@@ -74,7 +74,7 @@ impl Trial<'_> {
         ensure!(risks || !entry.is_suspect(), "{task} may kill the last idle worker");
         let ready = self.model.ready_for(worker, self.now);
         let ready = ready.filter(|entry| risks || !entry.is_suspect());
-        let first = ready.min_by_key(|entry| entry.rank());
+        let first = ready.min_by_key(|entry| self.model.rank(entry));
         let first = first.map(|entry| entry.id);
         ensure!(first == Some(task), "{task} jumps the queue, {first:?} waits for {worker}");
         ensure!(!self.is_expired(entry), "{task} is too late to begin");

@@ -98,6 +98,7 @@ impl Playable for History {
             deadly: !random.one_in(3),
             quick: random.one_in(2),
             picky: random.one_in(2),
+            shared: random.one_in(2),
         };
         let is_brief = random.one_in(2);
         let config = config(&mut random);
@@ -134,6 +135,8 @@ struct Flavor {
     quick: bool,
     /// Tasks have priorities and keys.
     picky: bool,
+    /// Some tasks have tenants.
+    shared: bool,
 }
 
 impl Flavor {
@@ -174,6 +177,9 @@ impl Flavor {
         }
         if !self.picky {
             wishes = Wishes { priority: 0, key: None, ..wishes };
+        }
+        if !self.shared {
+            wishes.tenant = None;
         }
         Event::Submit(wishes, parts)
     }
@@ -226,5 +232,5 @@ fn histories_keep_the_promises() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(8_000, 29, 8);
+    assert_eventful::<History>(8_000, 30, 8);
 }

@@ -2,13 +2,14 @@
 
 mod desk;
 mod places;
+mod shares;
 mod starts;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 pub(super) use self::desk::{Desk, Stage};
+use self::shares::Shares;
 use self::starts::Starts;
 use super::world::index;
 use crate::base::{TaskId, WorkerId};
@@ -17,8 +18,8 @@ use crate::scheduler::front::{LOOK_AGAIN, STUCK};
 use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;
 use crate::scheduler::{
-    Config, Counts, End, Failure, KillReason, LeaveReason, OnWorkerDeath, Prospect,
-    StartFailureKind, Task, Tenure, Time, Wishes,
+    Config, Counts, End, Failure, OnWorkerDeath, Prospect, StartFailureKind, Task, Tenure, Time,
+    Wishes,
 };
 
 /// Where a task is.
@@ -59,11 +60,6 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn is_sentenced(&self) -> bool {
         self.aborted || self.timed_out || self.expired || self.cut_short || self.replaced
-    }
-
-    /// What is sent first stands first.
-    pub(super) fn rank(&self) -> (Reverse<i32>, TaskId) {
-        (Reverse(self.wishes.priority), self.id)
     }
 
     /// It waits beside an idle worker, if that is the last one.
@@ -112,6 +108,7 @@ pub(super) struct Model {
     pub(super) closed: bool,
     pub(super) wants_warmth: bool,
     starts: Starts,
+    shares: Shares,
     pub(super) counts: Counts,
     /// Workers that were wanted, have ended, and were not replaced.
     vacancies: u64,
@@ -138,6 +135,7 @@ impl Model {
             closed: false,
             wants_warmth: false,
             starts: Starts::default(),
+            shares: Shares::default(),
             counts: Counts::default(),
             vacancies: 0,
         }
@@ -248,7 +246,14 @@ impl Model {
     // ----- commands and events -----
 
     pub(super) fn submit(&mut self, task: &Task) {
-        let place = if self.shut_down || self.broken { Place::Refused } else { Place::Queued };
+        let is_open = !self.shut_down && !self.broken;
+        self.enter(task, if is_open { Place::Queued } else { Place::Refused });
+        if is_open {
+            self.wait(task.id);
+        }
+    }
+
+    fn enter(&mut self, task: &Task, place: Place) {
         self.counts.submitted += 1;
         self.tasks.push(Entry {
             id: task.id,
@@ -271,10 +276,11 @@ impl Model {
 
     /// A part of a running task was taken back.
     pub(super) fn submit_part(&mut self, part: &Task, aborted: bool) {
-        self.submit(part);
-        let entry = self.task_mut(part.id);
-        entry.place = Place::Queued;
-        entry.aborted = aborted;
+        self.enter(part, Place::Queued);
+        self.task_mut(part.id).aborted = aborted;
+        if !aborted && !self.broken && !self.cancels {
+            self.wait(part.id);
+        }
     }
 
     /// A part of a running task was taken back, so another one runs than was thought.
@@ -300,6 +306,7 @@ impl Model {
             desk.stage = Stage::Ready;
             desk.recallable = recallable;
             desk.idle_since = now;
+            self.shares.start_took = now - desk.started;
             self.starts.worker_ready();
         }
     }
@@ -337,6 +344,7 @@ impl Model {
         if !self.task_mut(task).wishes.divisible {
             self.tempo.record(run_time);
         }
+        self.settle(task, self.running_time(now, task));
         self.take_out(now, worker, task);
         self.desk_mut(worker).completed += 1;
         self.desk_mut(worker).batch = self.tempo.batch();
@@ -407,11 +415,6 @@ impl Model {
                 && let Some(&head) = desk.pipeline.front()
             {
                 self.look_at_head(now, n, head, has_begun(head));
-            }
-        }
-        for task in &mut self.tasks {
-            if task.is_ready(now) {
-                task.place = Place::Queued;
             }
         }
         if self.limit.is_some_and(|limit| limit <= now) {
@@ -494,6 +497,7 @@ impl Model {
             self.homes.insert(key, worker);
         }
         self.task_mut(task).place = Place::Sent(worker);
+        self.charge(task);
         self.desk_mut(worker).pipeline.push_back(task);
         self.desk_mut(worker).batch = self.tempo.batch();
     }
@@ -518,18 +522,18 @@ impl Model {
     }
 
     pub(super) fn withdraw(&mut self, now: Time, worker: WorkerId, task: TaskId) {
+        self.settle(task, self.cost(now, task, true));
         self.take_out(now, worker, task);
         let entry = self.task_mut(task);
         (entry.place, entry.replaced) = (Place::Queued, false);
+        self.wait(task);
     }
 
-    pub(super) fn retry(&mut self, now: Time, worker: WorkerId, task: TaskId) {
+    pub(super) fn retry(&mut self, now: Time, worker: WorkerId, task: TaskId, is_unbegun: bool) {
+        self.settle(task, self.cost(now, task, is_unbegun));
         self.take_out(now, worker, task);
         let entry = self.task_mut(task);
-        entry.place = match delay(entry.wishes.attempt) {
-            Time::ZERO => Place::Queued,
-            delay => Place::Delayed(now + delay),
-        };
+        entry.place = Place::Delayed(now + delay(entry.wishes.attempt));
         entry.wishes.attempt += 1;
         entry.wishes.retries -= 1;
         (entry.timed_out, entry.replaced) = (false, false);
@@ -541,33 +545,15 @@ impl Model {
         let is_killed = entry.cut_short && !other && !entry.replaced && !is_unbegun;
         self.counts.killed += u64::from(is_killed && failure == Failure::Cancelled);
         if let Place::Sent(worker) = self.task_mut(id).place {
+            self.settle(id, self.cost(now, id, is_unbegun));
             self.take_out(now, worker, id);
         }
         self.task_mut(id).place = Place::Resolved;
+        self.tidy_shares();
         match failure {
             Failure::Cancelled | Failure::Replaced => self.counts.cancelled += 1,
             _ => self.counts.failed += 1,
         }
-    }
-
-    pub(super) fn told_to_leave(&mut self, now: Time, id: WorkerId, reason: LeaveReason) {
-        use LeaveReason::{Idle, ShutDown, Surplus};
-
-        let deadline = now + self.config.grace_period;
-        let wanted = !matches!(reason, Idle | ShutDown | Surplus);
-        self.desk_mut(id).stage = Stage::Ending { deadline, terminated: false, wanted };
-    }
-
-    /// `terminated` tells whether that is because of its task.
-    pub(super) fn told_to_end(&mut self, now: Time, id: WorkerId, terminated: bool) {
-        let since = self.desk_mut(id).mercy.take().map_or(now, |(since, _)| since);
-        let deadline = since + self.config.grace_period;
-        self.desk_mut(id).stage = Stage::Ending { deadline, terminated, wanted: true };
-    }
-
-    pub(super) fn killed(&mut self, id: WorkerId, reason: KillReason) {
-        let fault = matches!(reason, KillReason::Misbehaved | KillReason::StartTimeout);
-        self.desk_mut(id).stage = Stage::Killed { fault };
     }
 
     /// The running task was asked to end, which is worth waiting for so long.

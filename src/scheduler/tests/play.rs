@@ -137,6 +137,7 @@ impl Play {
 
     fn settle(&mut self) -> Check {
         self.perform_all()?;
+        self.model.release(self.now);
         self.model.expire(self.now);
         check::staffed(&self.model, self.now)?;
         check::settled(&self.model, &self.world, &self.scheduler, self.now)
@@ -157,6 +158,9 @@ impl Play {
                 actions += 1;
                 ensure!(actions <= ACTIONS, "{action:?}: no end of actions");
                 self.observe(n)?;
+                if matches!(action, Action::Send { .. } | Action::Recall { .. }) {
+                    self.model.release(self.now);
+                }
                 self.perform(action)?;
             }
         }
@@ -187,6 +191,9 @@ impl Play {
         trial.action(action).map_err(|broken| format!("{action:?}: {broken}"))?;
         if let Some(sight) = sight(action) {
             self.sights.see(sight);
+        }
+        if matches!(action, Action::Send { .. }) && self.model.is_shared() {
+            self.sights.see("tenants that take turns");
         }
         if self.spares_an_idle_one(action) {
             self.sights.see("an idle worker that is spared");
@@ -288,10 +295,10 @@ impl Play {
         let Some(parts) = self.world.divide(whole) else { return };
         self.sights.see("a task that is divided");
         let entry = self.model.task(whole).unwrap().clone();
-        let Wishes { priority, deadline, timeout, retries, .. } = entry.wishes;
+        let Wishes { priority, tenant, deadline, timeout, retries, .. } = entry.wishes;
         let divisible = parts > 1;
         let wishes =
-            Wishes { priority, retries, timeout, deadline, divisible, ..Wishes::default() };
+            Wishes { priority, tenant, retries, timeout, deadline, divisible, ..Wishes::default() };
         let part = Task::with(self.world.new_task(parts), wishes);
         self.model.submit_part(&part, entry.aborted);
         self.model.divided(self.now, whole);
@@ -308,7 +315,7 @@ impl Play {
             self.model.withdraw(self.now, worker, task);
         } else {
             self.sights.see("a retry");
-            self.model.retry(self.now, worker, task);
+            self.model.retry(self.now, worker, task, unbegun);
         }
     }
 

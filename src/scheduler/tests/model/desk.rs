@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Entry, Model};
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{Config, Tenure, Time};
+use crate::scheduler::{Config, KillReason, LeaveReason, Tenure, Time};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::scheduler::tests) enum Stage {
@@ -143,5 +143,35 @@ impl Model {
         if stays && !was_used {
             self.starts.died_idle(now);
         }
+    }
+
+    pub(in crate::scheduler::tests) fn told_to_leave(
+        &mut self,
+        now: Time,
+        id: WorkerId,
+        reason: LeaveReason,
+    ) {
+        use LeaveReason::{Idle, ShutDown, Surplus};
+
+        let deadline = now + self.config.grace_period;
+        let wanted = !matches!(reason, Idle | ShutDown | Surplus);
+        self.desk_mut(id).stage = Stage::Ending { deadline, terminated: false, wanted };
+    }
+
+    /// `terminated` tells whether that is because of its task.
+    pub(in crate::scheduler::tests) fn told_to_end(
+        &mut self,
+        now: Time,
+        id: WorkerId,
+        terminated: bool,
+    ) {
+        let since = self.desk_mut(id).mercy.take().map_or(now, |(since, _)| since);
+        let deadline = since + self.config.grace_period;
+        self.desk_mut(id).stage = Stage::Ending { deadline, terminated, wanted: true };
+    }
+
+    pub(in crate::scheduler::tests) fn killed(&mut self, id: WorkerId, reason: KillReason) {
+        let fault = matches!(reason, KillReason::Misbehaved | KillReason::StartTimeout);
+        self.desk_mut(id).stage = Stage::Killed { fault };
     }
 }
