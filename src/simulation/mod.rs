@@ -82,5 +82,5 @@ fn a_seed_gives_the_same_history_each_time() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(600, 36, 3);
+    assert_eventful::<History>(700, 36, 3);
 }
