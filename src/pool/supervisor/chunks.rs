@@ -142,6 +142,6 @@ impl Task {
     pub(crate) fn chunk(id: TaskId, count: u32, limits: ItemLimits) -> Self {
         let ItemLimits { timeout, retries, tenant } = limits;
         let divisible = count > 1;
-        Self::with(id, Wishes { divisible, timeout, retries, tenant, ..Wishes::default() })
+        Self::with(id, Wishes { tenant, retries, timeout, divisible, ..Wishes::default() })
     }
 }

@@ -306,7 +306,7 @@ impl Model {
             desk.stage = Stage::Ready;
             desk.recallable = recallable;
             desk.idle_since = now;
-            self.shares.start_took = now - desk.started;
+            self.shares.start_took = now.saturating_sub(desk.started);
             self.starts.worker_ready();
         }
     }

@@ -85,7 +85,7 @@ impl Shares {
     fn settle(&mut self, flow: Flow, took: Option<Duration>) {
         let Some(ring) = self.rings.get_mut(&flow.priority) else { return };
         let Some(account) = ring.accounts.get_mut(&flow.tenant) else { return };
-        let charged = if account.sent == 0 { 0 } else { account.charged / account.sent };
+        let charged = account.charged.checked_div(account.sent).unwrap_or(0);
         account.sent = account.sent.saturating_sub(1);
         account.charged -= charged;
         account.spent = account.spent.saturating_sub(charged);
@@ -155,7 +155,7 @@ impl Model {
     }
 
     pub(super) fn running_time(&self, now: Time, id: TaskId) -> Option<Duration> {
-        Some(now - self.tasks[index(id.0)].since?)
+        Some(now.saturating_sub(self.tasks[index(id.0)].since?))
     }
 
     /// What it has cost that a task is not with its worker any more: if it has begun, the running
