@@ -16,7 +16,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::task::{Flow, Tenant};
+use super::task::{FlowKey, TenantKey};
 
 /// What a flow may use up in each round, in nanoseconds: about what is sent ahead to a worker.
 pub(super) const QUANTUM: u64 = 500_000;
@@ -48,9 +48,9 @@ struct Ring {
     round: u64,
     /// How many turns were given.
     turns: u64,
-    accounts: BTreeMap<Option<Tenant>, Account>,
+    accounts: BTreeMap<Option<TenantKey>, Account>,
     /// The accounts without a task, by round.
-    debtors: BTreeSet<(u64, Option<Tenant>)>,
+    debtors: BTreeSet<(u64, Option<TenantKey>)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,14 +75,14 @@ impl FairShares {
     }
 
     /// When it is a flow's turn.
-    pub(super) fn turn(&self, flow: Flow) -> Turn {
+    pub(super) fn turn(&self, flow: FlowKey) -> Turn {
         let ring = self.0.get(&flow.priority);
         let account = ring.and_then(|ring| ring.accounts.get(&flow.tenant));
         account.map(|account| account.turn).unwrap_or_default()
     }
 
     /// A task of the flow waits. The first one is behind all flows that wait already.
-    pub(super) fn join(&mut self, flow: Flow) -> Turn {
+    pub(super) fn join(&mut self, flow: FlowKey) -> Turn {
         if flow.tenant.is_none() && !self.0.contains_key(&flow.priority) {
             return Turn::default();
         }
@@ -90,7 +90,7 @@ impl FairShares {
     }
 
     /// No task of the flow waits any more.
-    pub(super) fn leave(&mut self, flow: Flow) {
+    pub(super) fn leave(&mut self, flow: FlowKey) {
         self.change(flow, |ring| {
             if let Some(account) = ring.accounts.get_mut(&flow.tenant) {
                 account.waits = false;
@@ -99,16 +99,16 @@ impl FairShares {
     }
 
     /// A task of the flow is sent; `waits` says whether others of it still wait.
-    pub(super) fn charge(&mut self, flow: Flow, waits: bool) {
+    pub(super) fn charge(&mut self, flow: FlowKey, waits: bool) {
         self.change(flow, |ring| ring.charge(flow.tenant, waits));
     }
 
     /// A task of the flow that was sent is over, and took so long; `None` if it has not begun.
-    pub(super) fn settle(&mut self, flow: Flow, took: Option<Duration>) {
+    pub(super) fn settle(&mut self, flow: FlowKey, took: Option<Duration>) {
         self.change(flow, |ring| ring.settle(flow.tenant, took));
     }
 
-    fn change(&mut self, flow: Flow, change: impl FnOnce(&mut Ring)) {
+    fn change(&mut self, flow: FlowKey, change: impl FnOnce(&mut Ring)) {
         let Some(ring) = self.0.get_mut(&flow.priority) else { return };
         change(ring);
         ring.retire(flow.tenant);
@@ -119,7 +119,7 @@ impl FairShares {
 }
 
 impl Ring {
-    fn join(&mut self, tenant: Option<Tenant>) -> Turn {
+    fn join(&mut self, tenant: Option<TenantKey>) -> Turn {
         let next = self.round + 1;
         let account = self.accounts.entry(tenant).or_default();
         if account.waits {
@@ -133,7 +133,7 @@ impl Ring {
         account.turn
     }
 
-    fn charge(&mut self, tenant: Option<Tenant>, waits: bool) {
+    fn charge(&mut self, tenant: Option<TenantKey>, waits: bool) {
         let account = self.accounts.entry(tenant).or_default();
         self.debtors.remove(&(account.turn.round, tenant));
         account.waits = waits;
@@ -146,7 +146,7 @@ impl Ring {
         self.forget_paid();
     }
 
-    fn settle(&mut self, tenant: Option<Tenant>, took: Option<Duration>) {
+    fn settle(&mut self, tenant: Option<TenantKey>, took: Option<Duration>) {
         let Some(account) = self.accounts.get_mut(&tenant) else { return };
         let charged = account.charged.checked_div(account.sent).unwrap_or(0);
         account.sent = account.sent.saturating_sub(1);
@@ -163,7 +163,7 @@ impl Ring {
     }
 
     /// Puts a flow whose account has changed at the end of the round that it can pay for.
-    fn take_turn(&mut self, tenant: Option<Tenant>) {
+    fn take_turn(&mut self, tenant: Option<TenantKey>) {
         let Some(account) = self.accounts.get_mut(&tenant) else { return };
         let round = self.round.max(account.spent / QUANTUM);
         if round != account.turn.round {
@@ -173,7 +173,7 @@ impl Ring {
     }
 
     /// An account without tasks is kept only as long as it is in debt.
-    fn retire(&mut self, tenant: Option<Tenant>) {
+    fn retire(&mut self, tenant: Option<TenantKey>) {
         let Some(account) = self.accounts.get(&tenant) else { return };
         if account.waits || account.sent > 0 {
             return;
@@ -209,8 +209,8 @@ mod tests {
 
     const MILLISECOND: u64 = 1_000_000;
 
-    fn flow(tenant: u64) -> Flow {
-        Flow { priority: Reverse(0), tenant: Some(tenant) }
+    fn flow(tenant: u64) -> FlowKey {
+        FlowKey { priority: Reverse(0), tenant: Some(tenant) }
     }
 
     /// Tenants who always have tasks that wait: what each of them has used up.
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn those_without_a_tenant_are_one_of_them_once_there_are_any() {
-        let nobody = Flow::USUAL;
+        let nobody = FlowKey::USUAL;
         let mut shares = FairShares::default();
         assert_eq!(shares.join(nobody), Turn::default());
         shares.charge(nobody, true);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fairness::Turn;
 use super::numbers::NumberSet;
-use super::task::{Flow, Tenant};
+use super::task::{FlowKey, TenantKey};
 use crate::base::TaskId;
 
 /// One lane for each flow. Ids grow with submission, so within a lane the order is first in, first
@@ -16,9 +16,9 @@ pub(super) struct Lanes {
     /// That of the usual flow.
     usual: Lane,
     /// Those of the other flows. None of them is empty.
-    others: BTreeMap<Flow, Lane>,
+    others: BTreeMap<FlowKey, Lane>,
     /// The other flows, the first one first.
-    order: BTreeSet<(Reverse<i32>, Turn, Option<Tenant>)>,
+    order: BTreeSet<(Reverse<i32>, Turn, Option<TenantKey>)>,
     len: usize,
 }
 
@@ -34,28 +34,28 @@ pub(super) struct Rank {
     priority: Reverse<i32>,
     pub(super) turn: Turn,
     pub(super) id: TaskId,
-    tenant: Option<Tenant>,
+    tenant: Option<TenantKey>,
 }
 
 impl Rank {
-    fn new(Flow { priority, tenant }: Flow, turn: Turn, id: u64) -> Self {
+    fn new(FlowKey { priority, tenant }: FlowKey, turn: Turn, id: u64) -> Self {
         Self { priority, turn, id: TaskId(id), tenant }
     }
 
-    pub(super) fn flow(self) -> Flow {
-        Flow { priority: self.priority, tenant: self.tenant }
+    pub(super) fn flow(self) -> FlowKey {
+        FlowKey { priority: self.priority, tenant: self.tenant }
     }
 }
 
 impl Lane {
-    fn first(&self, flow: Flow) -> Option<Rank> {
+    fn first(&self, flow: FlowKey) -> Option<Rank> {
         self.ids.first().map(|id| Rank::new(flow, self.turn, id))
     }
 }
 
 impl Lanes {
-    pub(super) fn insert(&mut self, flow: Flow, turn: Turn, id: TaskId) {
-        let is_new = if flow == Flow::USUAL {
+    pub(super) fn insert(&mut self, flow: FlowKey, turn: Turn, id: TaskId) {
+        let is_new = if flow == FlowKey::USUAL {
             self.usual.turn = turn;
             self.usual.ids.insert(id.0)
         } else {
@@ -70,8 +70,8 @@ impl Lanes {
     }
 
     /// Says whether it was there.
-    pub(super) fn remove(&mut self, flow: Flow, id: TaskId) -> bool {
-        let was_there = if flow == Flow::USUAL {
+    pub(super) fn remove(&mut self, flow: FlowKey, id: TaskId) -> bool {
+        let was_there = if flow == FlowKey::USUAL {
             self.usual.ids.remove(id.0)
         } else if let Some(lane) = self.others.get_mut(&flow) {
             let was_there = lane.ids.remove(id.0);
@@ -88,11 +88,11 @@ impl Lanes {
     }
 
     /// A flow has another turn.
-    pub(super) fn set_turn(&mut self, flow: Flow, turn: Turn) {
-        if flow == Flow::USUAL {
+    pub(super) fn set_turn(&mut self, flow: FlowKey, turn: Turn) {
+        if flow == FlowKey::USUAL {
             self.usual.turn = turn;
         } else if let Some(lane) = self.others.get_mut(&flow) {
-            let Flow { priority, tenant } = flow;
+            let FlowKey { priority, tenant } = flow;
             self.order.remove(&(priority, lane.turn, tenant));
             self.order.insert((priority, turn, tenant));
             lane.turn = turn;
@@ -100,8 +100,8 @@ impl Lanes {
     }
 
     /// Whether a task of the flow is there.
-    pub(super) fn has(&self, flow: Flow) -> bool {
-        if flow == Flow::USUAL {
+    pub(super) fn has(&self, flow: FlowKey) -> bool {
+        if flow == FlowKey::USUAL {
             !self.usual.ids.is_empty()
         } else {
             self.others.contains_key(&flow)
@@ -109,9 +109,9 @@ impl Lanes {
     }
 
     pub(super) fn first(&self) -> Option<Rank> {
-        let usual = self.usual.first(Flow::USUAL);
+        let usual = self.usual.first(FlowKey::USUAL);
         let Some(&(priority, _, tenant)) = self.order.first() else { return usual };
-        let flow = Flow { priority, tenant };
+        let flow = FlowKey { priority, tenant };
         let other = self.others.get(&flow).and_then(|lane| lane.first(flow));
         usual.into_iter().chain(other).min()
     }
@@ -129,7 +129,7 @@ impl Lanes {
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = Rank> {
         let others = self.others.iter().map(|(flow, lane)| (*flow, lane));
-        std::iter::once((Flow::USUAL, &self.usual))
+        std::iter::once((FlowKey::USUAL, &self.usual))
             .chain(others)
             .flat_map(|(flow, lane)| lane.ids.iter().map(move |id| Rank::new(flow, lane.turn, id)))
     }

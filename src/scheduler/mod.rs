@@ -10,7 +10,7 @@
 //! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, and of
 //!   the clock: `timeout`;
 //! * *outputs*: `poll_action` and `next_timeout`;
-//! * *getters*, in `view`.
+//! * *getters*, in `getters`.
 //!
 //! After each command or event the caller performs all actions until `poll_action` returns `None`,
 //! and only then hands in the next. An [`Action::Recall`] is answered at once by `recalled`, an
@@ -38,6 +38,7 @@ mod earliest;
 mod ending;
 mod fairness;
 mod front;
+mod getters;
 mod holding;
 mod homes;
 mod lanes;
@@ -67,7 +68,7 @@ pub use self::action::{LeaveReason, OnWorkerDeath};
 use self::crew::Crew;
 use self::queue::Queue;
 use self::restarts::Restarts;
-pub(crate) use self::task::{Task, Tenant, Wishes};
+pub(crate) use self::task::{Task, TenantKey, Wishes};
 use self::tempo::Tempo;
 #[cfg(test)]
 use self::tenure::Tenure;

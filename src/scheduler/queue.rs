@@ -10,7 +10,7 @@ use super::homes::Homes;
 use super::lanes::Lanes;
 #[cfg(test)]
 use super::lanes::Rank;
-use super::task::{Flow, Key, Task, Wishes};
+use super::task::{FlowKey, Key, Task, Wishes};
 use crate::base::{TaskId, WorkerId};
 
 /// The waiting tasks. Of one without wishes only a bit is kept, so a million of them cost little
@@ -112,7 +112,7 @@ impl Queue {
         }
     }
 
-    fn own_insert(&mut self, home: WorkerId, flow: Flow, turn: Turn, id: TaskId) {
+    fn own_insert(&mut self, home: WorkerId, flow: FlowKey, turn: Turn, id: TaskId) {
         self.owned += 1;
         self.own.entry(home).or_default().insert(flow, turn, id);
         self.elsewhere.insert(id, QueuePlace::Own(home));
@@ -147,7 +147,7 @@ impl Queue {
         Task { id, wishes: self.wishes.remove(&id) }
     }
 
-    fn take_shared(&mut self, flow: Flow, id: TaskId, key: Option<Key>) -> bool {
+    fn take_shared(&mut self, flow: FlowKey, id: TaskId, key: Option<Key>) -> bool {
         if let Some(key) = key
             && let Some(ids) = self.homeless.get_mut(&key)
         {
@@ -160,12 +160,12 @@ impl Queue {
         self.shared.remove(flow, id)
     }
 
-    fn take_suspect(&mut self, flow: Flow, id: TaskId) -> bool {
+    fn take_suspect(&mut self, flow: FlowKey, id: TaskId) -> bool {
         self.elsewhere.remove(&id);
         self.suspects.remove(flow, id)
     }
 
-    fn take_own(&mut self, worker: WorkerId, flow: Flow, id: TaskId) {
+    fn take_own(&mut self, worker: WorkerId, flow: FlowKey, id: TaskId) {
         let Some(lanes) = self.own.get_mut(&worker) else { return };
         lanes.remove(flow, id);
         self.owned -= 1;
@@ -187,21 +187,21 @@ impl Queue {
         }
     }
 
-    fn flow(&self, id: TaskId) -> Flow {
-        self.wishes.get(&id).map_or(Flow::USUAL, |wishes| wishes.flow())
+    fn flow(&self, id: TaskId) -> FlowKey {
+        self.wishes.get(&id).map_or(FlowKey::USUAL, |wishes| wishes.flow())
     }
 
     // ----- the shares of tenants -----
 
     /// One more task of a flow waits.
-    fn join(&mut self, flow: Flow) -> Turn {
+    fn join(&mut self, flow: FlowKey) -> Turn {
         let turn = self.shares.join(flow);
         self.set_turn(flow, turn);
         turn
     }
 
     /// A task of a flow has been taken out, and is sent.
-    fn charge(&mut self, flow: Flow) {
+    fn charge(&mut self, flow: FlowKey) {
         if !self.shares.is_idle() {
             self.shares.charge(flow, self.has(flow));
             self.set_turn(flow, self.shares.turn(flow));
@@ -218,12 +218,12 @@ impl Queue {
     }
 
     /// Whether a task of a flow waits that could be sent.
-    fn has(&self, flow: Flow) -> bool {
+    fn has(&self, flow: FlowKey) -> bool {
         let own = || self.own.values().any(|lanes| lanes.has(flow));
         self.shared.has(flow) || self.suspects.has(flow) || own()
     }
 
-    fn set_turn(&mut self, flow: Flow, turn: Turn) {
+    fn set_turn(&mut self, flow: FlowKey, turn: Turn) {
         if !self.shares.is_idle() {
             self.shared.set_turn(flow, turn);
             self.suspects.set_turn(flow, turn);

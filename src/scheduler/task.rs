@@ -10,7 +10,7 @@ use crate::base::TaskId;
 pub(crate) type Key = u64;
 
 /// Whoever shares the workers fairly with others.
-pub(crate) type Tenant = u64;
+pub(crate) type TenantKey = u64;
 
 /// It moves whole between queue and pipeline, and is small: most tasks wish nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) struct Wishes {
     /// Tasks of the same key go to the same worker while it lives.
     pub(crate) key: Option<Key>,
     /// For whom it is. Those without one are a tenant of their own.
-    pub(crate) tenant: Option<Tenant>,
+    pub(crate) tenant: Option<TenantKey>,
     /// Counts from one; a task that had not begun when its worker died keeps its number.
     pub(crate) attempt: u32,
     /// How often it may still be begun again after a death or a timeout.
@@ -58,8 +58,8 @@ impl Wishes {
 }
 
 impl Wishes {
-    pub(super) fn flow(&self) -> Flow {
-        Flow { priority: Reverse(self.priority), tenant: self.tenant }
+    pub(super) fn flow(&self) -> FlowKey {
+        FlowKey { priority: Reverse(self.priority), tenant: self.tenant }
     }
 }
 
@@ -107,19 +107,19 @@ impl Task {
         }
     }
 
-    pub(super) fn flow(&self) -> Flow {
+    pub(super) fn flow(&self) -> FlowKey {
         self.wishes().flow()
     }
 }
 
 /// Waiting tasks that are sent in the order of their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Flow {
+pub(super) struct FlowKey {
     pub(super) priority: Reverse<i32>,
-    pub(super) tenant: Option<Tenant>,
+    pub(super) tenant: Option<TenantKey>,
 }
 
-impl Flow {
+impl FlowKey {
     /// That of most tasks.
     pub(super) const USUAL: Self = Self { priority: Reverse(0), tenant: None };
 }

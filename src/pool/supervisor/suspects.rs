@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::scheduler::Tenant;
+use crate::scheduler::TenantKey;
 
 /// After so many deaths in a row tasks of a function are suspects.
 const ENOUGH: u32 = 2;
@@ -11,7 +11,7 @@ const ENOUGH: u32 = 2;
 const MOST: usize = 256;
 
 /// A function and who called it: what is deadly for one tenant is not for another one.
-type Caller = (u32, Option<Tenant>);
+type Caller = (u32, Option<TenantKey>);
 
 /// Deaths in a row of the workers that ran a function for a tenant, for the few that have any.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ impl DeathStreaks {
     }
 
     /// The worker of a task of this function has died.
-    pub(super) fn died(&mut self, function: u32, tenant: Option<Tenant>) {
+    pub(super) fn died(&mut self, function: u32, tenant: Option<TenantKey>) {
         let caller = (function, tenant);
         if let Some((_, deaths)) = self.0.iter_mut().find(|(known, _)| *known == caller) {
             *deaths = deaths.saturating_add(1);
@@ -36,11 +36,11 @@ impl DeathStreaks {
     }
 
     /// A task of this function has ended in its worker.
-    pub(super) fn survived(&mut self, function: u32, tenant: Option<Tenant>) {
+    pub(super) fn survived(&mut self, function: u32, tenant: Option<TenantKey>) {
         self.0.retain(|(known, _)| *known != (function, tenant));
     }
 
-    pub(super) fn is_suspect(&self, function: u32, tenant: Option<Tenant>) -> bool {
+    pub(super) fn is_suspect(&self, function: u32, tenant: Option<TenantKey>) -> bool {
         let caller = (function, tenant);
         self.0.iter().any(|(known, deaths)| *known == caller && *deaths >= ENOUGH)
     }

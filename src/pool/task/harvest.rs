@@ -27,7 +27,7 @@ use crate::memory::page::Entries;
 use crate::pool::task::budget::{Budget, Gauge, Portion};
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::task::extras::Extras;
-use crate::scheduler::Tenant;
+use crate::scheduler::TenantKey;
 use crate::wire::item::{split_entry, split_item};
 use crate::wire::message::ChunkReplyHeader;
 
@@ -56,7 +56,7 @@ pub(crate) struct ItemLimits {
     /// How often it may be begun again after a death or a timeout.
     pub(crate) retries: u32,
     /// For whom they are.
-    pub(crate) tenant: Option<Tenant>,
+    pub(crate) tenant: Option<TenantKey>,
 }
 
 struct HarvestState {

@@ -8,7 +8,7 @@ use super::{Entry, Model, Place, index};
 use crate::base::TaskId;
 use crate::scheduler::Time;
 use crate::scheduler::fairness::QUANTUM;
-use crate::scheduler::task::{Flow, Tenant};
+use crate::scheduler::task::{FlowKey, TenantKey};
 
 /// What is sent first stands first.
 pub(in crate::scheduler::tests) type Rank = (Reverse<i32>, (u64, u64), TaskId);
@@ -25,7 +25,7 @@ struct Ring {
     /// The latest round in which a task was sent.
     round: u64,
     turns: u64,
-    accounts: BTreeMap<Option<Tenant>, Account>,
+    accounts: BTreeMap<Option<TenantKey>, Account>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -41,13 +41,13 @@ struct Account {
 
 impl Ring {
     /// A flow goes to the end of a round.
-    fn enter(&mut self, tenant: Option<Tenant>, round: u64) {
+    fn enter(&mut self, tenant: Option<TenantKey>, round: u64) {
         self.turns += 1;
         let account = self.accounts.entry(tenant).or_default();
         (account.round, account.place) = (round, self.turns);
     }
 
-    fn review(&mut self, tenant: Option<Tenant>) {
+    fn review(&mut self, tenant: Option<TenantKey>) {
         let account = &self.accounts[&tenant];
         let round = (account.spent / QUANTUM).max(self.round);
         if round != account.round {
@@ -57,7 +57,7 @@ impl Ring {
 }
 
 impl Shares {
-    fn join(&mut self, flow: Flow) {
+    fn join(&mut self, flow: FlowKey) {
         if flow.tenant.is_none() && !self.rings.contains_key(&flow.priority) {
             return;
         }
@@ -72,7 +72,7 @@ impl Shares {
         }
     }
 
-    fn charge(&mut self, flow: Flow) {
+    fn charge(&mut self, flow: FlowKey) {
         let Some(ring) = self.rings.get_mut(&flow.priority) else { return };
         let account = ring.accounts.entry(flow.tenant).or_default();
         ring.round = ring.round.max(account.round);
@@ -82,7 +82,7 @@ impl Shares {
         ring.review(flow.tenant);
     }
 
-    fn settle(&mut self, flow: Flow, took: Option<Duration>) {
+    fn settle(&mut self, flow: FlowKey, took: Option<Duration>) {
         let Some(ring) = self.rings.get_mut(&flow.priority) else { return };
         let Some(account) = ring.accounts.get_mut(&flow.tenant) else { return };
         let charged = account.charged.checked_div(account.sent).unwrap_or(0);
@@ -101,10 +101,10 @@ impl Shares {
     }
 
     /// What nobody owes anything to is forgotten.
-    fn tidy(&mut self, waits: impl Fn(Flow) -> bool) {
+    fn tidy(&mut self, waits: impl Fn(FlowKey) -> bool) {
         for (&priority, ring) in &mut self.rings {
             for (&tenant, account) in &mut ring.accounts {
-                account.waits = waits(Flow { priority, tenant });
+                account.waits = waits(FlowKey { priority, tenant });
             }
             let next = ring.round + 1;
             ring.accounts
@@ -171,7 +171,7 @@ impl Model {
 
     pub(super) fn tidy_shares(&mut self) {
         let waiting = self.tasks.iter().filter(|task| task.place == Place::Queued);
-        let waiting: Vec<Flow> = waiting.map(|task| task.wishes.flow()).collect();
+        let waiting: Vec<FlowKey> = waiting.map(|task| task.wishes.flow()).collect();
         self.shares.tidy(|flow| waiting.contains(&flow));
     }
 
