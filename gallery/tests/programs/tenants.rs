@@ -77,9 +77,11 @@ async fn a_quiet_tenant_waits_for_one_task_of_a_noisy_one_at_most() {
     for _ in 0..3 {
         let before = over();
         assert_eq!(value(&service, "bob", "6 * 7").await, 42);
-        assert!(over() - before <= 2, "bob has waited for {} tasks", over() - before);
+        // One on each worker, and what ends while the answers travel on a busy machine.
+        let waited = over() - before;
+        assert!(waited <= 4, "bob has waited for {waited} tasks");
     }
-    assert!(over() < 38);
+    assert!(over() < 20);
     noisy.iter().for_each(JoinHandle::abort);
 }
 

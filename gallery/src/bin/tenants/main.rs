@@ -14,11 +14,9 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::ffi::{CString, c_char};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
@@ -30,7 +28,6 @@ use procpool::{ProcessPoolExecutor, RunError, TaskErrorKind, WorkerDeath};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 
 /// How long the library may take, unless the command line says otherwise.
 const LIMIT: u64 = 1_000;
@@ -111,7 +108,7 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
         .route("/calculate", post(post_calculate))
         .layer(DefaultBodyLimit::max(1 << 20))
         .route("/stats", get(get_stats))
-        .with_state(Service::new(pool.clone()));
+        .with_state(pool.clone());
     // Requests that run may finish: none takes longer than the limit.
     let stop = async move {
         let _ = terminated.recv().await;
@@ -121,39 +118,18 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[derive(Clone)]
-struct Service {
-    pool: ProcessPoolExecutor,
-    /// How many formulas of a tenant may be with the pool.
-    tenants: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
-}
-
-impl Service {
-    fn new(pool: ProcessPoolExecutor) -> Self {
-        Self { pool, tenants: Arc::default() }
-    }
-
-    /// Half of the workers, so that another tenant always finds one that is free, or soon will be.
-    fn share(&self, tenant: &str) -> Arc<Semaphore> {
-        let share = (self.pool.stats().max_workers / 2).max(1);
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Semaphore::new(share));
-        Arc::clone(tenants.entry(tenant.to_owned()).or_insert_with(new))
-    }
-}
-
 /// The tenant comes with the request. A real service would know it from a key or a session.
 async fn post_calculate(
-    State(service): State<Service>,
+    State(pool): State<ProcessPoolExecutor>,
     headers: HeaderMap,
     formula: String,
 ) -> Result<Json<Value>, Failure> {
     let tenant = headers.get("x-tenant").and_then(|tenant| tenant.to_str().ok());
     let tenant = tenant.filter(|tenant| !tenant.is_empty());
     let tenant = tenant.ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "who are you?"))?;
-    let share = service.share(tenant);
-    let _permit = share.acquire().await; // nobody closes it
-    let run = || service.pool.task(calculate, formula.clone()).label(tenant).run();
+    // Tenants share the workers fairly, so one whose formulas hang delays another by those that run
+    // at this moment, and by none that waits. The label is for the log.
+    let run = || pool.task(calculate, formula.clone()).tenant(tenant).label(tenant).try_run();
     let mut value = run().await;
     if value.as_ref().is_err_and(is_worn_out) {
         value = run().await; // another process has another table
@@ -167,7 +143,7 @@ fn is_worn_out(error: &RunError) -> bool {
     error.worker_death().and_then(WorkerDeath::exit_code) == Some(TOO_MANY_NAMES)
 }
 
-async fn get_stats(State(Service { pool, .. }): State<Service>) -> Json<Value> {
+async fn get_stats(State(pool): State<ProcessPoolExecutor>) -> Json<Value> {
     Json(json!({ "pool": pool.stats(), "workers": pool.workers() }))
 }
 
