@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, future::join_all};
 use procpool::{
-    Events, OnWorkerDeath, PoolEvent, PoolStats, ProcessPoolExecutor, ReturnWhen, Shutdown,
-    ShutdownReport, SubmitError, TaskError, TaskHandle, TaskId, TaskSet, WorkerId, WorkerOutput,
-    as_completed, wait,
+    Events, OnWorkerDeath, PoolEvent, PoolStats, ProcessPoolExecutor, ResourceLimits, ReturnWhen,
+    Shutdown, ShutdownReport, SubmitError, TaskError, TaskHandle, TaskId, TaskSet, WorkerId,
+    WorkerOutput, as_completed, wait,
 };
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
@@ -134,6 +134,12 @@ fn padding_of(number: u32) -> Vec<u8> {
 
 // ----- clients -----
 
+/// Beyond which nothing goes.
+fn wide_limits() -> ResourceLimits {
+    let limits = ResourceLimits::new().memory(1 << 40).address_space(1 << 40);
+    limits.cpu_time(Duration::from_secs(1_000)).file_size(1 << 40)
+}
+
 /// One who uses a pool.
 struct Client {
     pool: ProcessPoolExecutor,
@@ -202,6 +208,9 @@ impl Client {
         }
         if self.chance(3) {
             task = task.sticky(self.random.below(4));
+        }
+        if self.chance(4) {
+            task = task.limits(wide_limits());
         }
         let submitted =
             if self.chance(5) { task.try_submit() } else { in_time(task.submit()).await };
@@ -337,6 +346,9 @@ impl Client {
         let ordered = self.chance(2);
         if !ordered {
             map = map.unordered();
+        }
+        if self.chance(4) {
+            map = map.limits(wide_limits());
         }
         let limited = self.chance(5);
         if limited {

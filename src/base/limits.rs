@@ -84,9 +84,10 @@ use crate::sys::signal::{SIGABRT, SIGXCPU, SIGXFSZ};
 ///
 /// Code that means harm can lift a limit of its task, and not one of its pool.
 ///
-/// A limit costs some system calls around the task, a few microseconds in all. Tasks without limits
-/// of their own pay nothing. Memory and CPU time need Linux. Elsewhere a task that limits them is
-/// refused, with [`is_unsupported_limit`](crate::SubmitError::is_unsupported_limit).
+/// A limit costs at most five system calls around the call, which is a few microseconds. Tasks
+/// without limits of their own pay nothing. Memory and CPU time need Linux. Elsewhere a task that
+/// limits them is refused, with
+/// [`is_unsupported_limit`](crate::SubmitError::is_unsupported_limit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use = "hand it to `limits` of a `Builder`, a `ProcessBuilder`, a task or a map"]
 pub struct ResourceLimits {

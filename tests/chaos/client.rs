@@ -9,13 +9,19 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use procpool::{
-    ProcessPoolExecutor, ReturnWhen, SubmitError, TaskHandle, TaskId, TaskSet, as_completed, wait,
+    ProcessPoolExecutor, ResourceLimits, ReturnWhen, SubmitError, TaskHandle, TaskId, TaskSet,
+    as_completed, wait,
 };
 
 use crate::common::{LIMIT, within};
 use crate::deeds::{Args, Deed, Echo, Padding, act, act_with_names};
 use crate::random::Random;
 use crate::record::{End, Fate};
+
+/// Beyond which nothing goes, and that can be set whatever a task has done to its worker.
+fn wide_limits() -> ResourceLimits {
+    ResourceLimits::new().cpu_time(Duration::from_secs(1_000)).file_size(1 << 40)
+}
 
 /// What is allowed in a pool's life.
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +170,9 @@ impl Client {
         }
         if self.chance(4) {
             task = task.sticky(self.random.below(4));
+        }
+        if self.chance(4) {
+            task = task.limits(wide_limits());
         }
         let hung = self.hung.clone();
         let submitted = if self.chance(5) {
@@ -369,6 +378,9 @@ impl Client {
         }
         if self.chance(3) {
             map = map.buffersize(1 + usize::try_from(self.random.below(64)).unwrap());
+        }
+        if self.chance(4) {
+            map = map.limits(wide_limits());
         }
         let is_ordered = self.chance(2);
         if !is_ordered {

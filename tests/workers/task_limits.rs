@@ -71,9 +71,15 @@ fn panic_with_limits() {
     panic!("{:?}", limits());
 }
 
-/// Lowers a limit for good.
-fn give_up(bytes: u64) {
-    setrlimit(Resource::Fsize, Rlimit { current: Some(bytes), maximum: Some(bytes) }).unwrap();
+/// Lowers a limit for a while, and for good.
+fn give_up(soft: u64, hard: u64) {
+    setrlimit(Resource::Fsize, Rlimit { current: Some(soft), maximum: Some(hard) }).unwrap();
+}
+
+/// An initializer: cores may be as large as they may be at all, which is seldom the default.
+fn allow_cores() {
+    let limit = getrlimit(Resource::Core);
+    setrlimit(Resource::Core, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 /// Closes what tells the worker how much memory it takes.
@@ -99,6 +105,7 @@ procpool::register!(
     limits,
     panic_with_limits,
     give_up,
+    allow_cores,
     close_gauge
 );
 
@@ -130,7 +137,9 @@ fn file(name: &str) -> PathBuf {
 
 #[tokio::test]
 async fn limits_hold_for_one_call_and_are_put_back() {
-    for pool in pools() {
+    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+        let builder = builder().start_method(method).initializer(allow_cores, ());
+        let pool = builder.build().unwrap();
         let before = in_time(pool.run(limits, ())).await.unwrap();
         let wanted = new().memory(1 << 30).address_space(2 << 30).file_size(1000).core_size(0);
         let meanwhile = in_time(pool.task(limits, ()).limits(wanted).run()).await.unwrap();
@@ -165,16 +174,16 @@ async fn the_stricter_of_both_limits_counts() {
 #[tokio::test]
 async fn what_a_task_gives_up_for_good_does_not_come_back() {
     let pool = pool();
-    in_time(pool.task(give_up, 700).limits(new().file_size(1000)).run()).await.unwrap();
+    in_time(pool.task(give_up, (500, 700)).limits(new().file_size(1000)).run()).await.unwrap();
     assert_eq!(in_time(pool.run(limits, ())).await.unwrap()[2], (Some(700), Some(700)));
 }
 
 #[tokio::test]
 async fn later_limits_count_each_by_itself_and_none_takes_all_back() {
     let pool = pool();
-    let task = || pool.task(limits, ()).limits(new().file_size(1000).core_size(0));
+    let task = || pool.task(limits, ()).limits(new().file_size(1000).memory(1 << 40));
     let found = in_time(task().limits(new().file_size(900)).run()).await.unwrap();
-    assert_eq!((found[2].0, found[3].0), (Some(900), Some(0)));
+    assert_eq!((found[2].0, found[0].0.is_some_and(|data| data > 1 << 40)), (Some(900), true));
     let found = in_time(task().limits(None).run()).await.unwrap();
     assert_eq!(found, in_time(pool.run(limits, ())).await.unwrap());
 }
