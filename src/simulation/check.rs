@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::pool::ShutdownReport;
+use crate::pool::{ShutdownReport, Wishes};
 use crate::testing::{Check, ensure};
 
 use super::emit;
@@ -155,18 +155,21 @@ impl Play<'_> {
         self.history.steps.iter().any(|step| forges(step.event))
     }
 
-    /// First in, first out.
+    /// First in, first out, of each priority and tenant.
     fn check_order(&self) -> Check {
         if !self.history.is_serial() {
             return Ok(());
         }
         let plain = self.tickets.iter().filter(|ticket| ticket.submission.is_plain());
-        let plain = plain.map(|ticket| (ticket.number, ticket.submission.wishes.priority));
-        let plain: BTreeMap<u64, i32> = plain.collect();
+        let plain = plain.map(|ticket| {
+            let Wishes { priority, tenant, .. } = ticket.submission.wishes;
+            (ticket.number, (priority, tenant))
+        });
+        let plain: BTreeMap<u64, _> = plain.collect();
         let mut latest = BTreeMap::new();
         for (number, execution) in self.record.all() {
-            let Some(priority) = plain.get(&number) else { continue };
-            let before = latest.insert(priority, execution.task);
+            let Some(flow) = plain.get(&number) else { continue };
+            let before = latest.insert(flow, execution.task);
             ensure!(
                 before < Some(execution.task),
                 "{} is begun after {before:?}, which is younger",
