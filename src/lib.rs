@@ -93,7 +93,8 @@
 //! | submit now and await later, ask, cancel | [`ProcessPoolExecutor::submit`], [`TaskHandle`] |
 //! | never wait for a full queue | [`ProcessPoolExecutor::try_submit`] |
 //! | run one from a thread outside of the runtime | [`ProcessPoolExecutor::blocking_run`] |
-//! | limit running time, retry after deaths | [`ProcessPoolExecutor::task`] |
+//! | limit running time | [`TaskBuilder::timeout`], [`TaskBuilder::deadline`] |
+//! | have a task begun again, after what, and when | [`TaskBuilder::retries`], [`TaskBuilder::retry_if`], [`Backoff`] |
 //! | say in errors and events what a task is | [`TaskBuilder::label`], [`Map::label`] |
 //! | run over many inputs, in their order or not | [`ProcessPoolExecutor::map`], [`Map`] |
 //! | take results as they come | [`as_completed`] |
@@ -216,8 +217,8 @@ pub use crate::executor::fork_server::{ForkServer, ForkServerBuilder};
 pub use crate::executor::map::{Indexed, Map, Unindexed};
 pub use crate::executor::settings::{PlainOutput, Settings};
 pub use crate::executor::{
-    Builder, Deadline, EmittedError, EmittedStream, Ending, ProcessPoolExecutor, ProgressStream,
-    ReturnWhen, Started, TaskBuilder, TaskHandle, TaskSet, WorkerCommand, wait,
+    Backoff, Builder, Deadline, EmittedError, EmittedStream, Ending, ProcessPoolExecutor,
+    ProgressStream, ReturnWhen, Started, TaskBuilder, TaskHandle, TaskSet, WorkerCommand, wait,
 };
 pub use crate::function::{Callable, Evaluate, TaskFn, ValueForms, marker, value_forms};
 pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};

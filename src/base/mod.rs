@@ -1,6 +1,7 @@
 //! Words for everybody.
 
 mod clock;
+pub(crate) mod delays;
 mod id;
 mod identity;
 mod limits;

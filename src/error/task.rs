@@ -299,6 +299,14 @@ impl TaskError {
         Self(self.0.labelled(label))
     }
 
+    /// Whether its user may have the task begun again. A replaced worker is no wish of the user's.
+    pub(crate) fn may_be_retried(&self) -> bool {
+        self.is_panic()
+            || self.is_worker_death()
+            || self.is_timeout()
+            || matches!(self.0.cause, Cause::Replaced)
+    }
+
     /// The same error of another task, which was together with this one.
     pub(crate) fn of(&self, task: TaskId) -> Self {
         let subject = Subject::Task(task, self.0.subject.function());

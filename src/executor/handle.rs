@@ -5,7 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use serde::de::DeserializeOwned;
 
@@ -60,12 +60,19 @@ use crate::pool::{Command, Commons};
 pub struct TaskHandle<R> {
     cell: Arc<TaskCell>,
     pool: Arc<Commons>,
+    /// Takes a result that has been decoded before, if there may be one.
+    take_decoded: Option<fn(&TaskCell) -> Option<R>>,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> TaskHandle<R> {
     pub(crate) fn new(cell: Arc<TaskCell>, pool: Arc<Commons>) -> Self {
-        Self { cell, pool, result: PhantomData }
+        Self { cell, pool, take_decoded: None, result: PhantomData }
+    }
+
+    pub(crate) fn take_decoded_by(mut self, take: Option<fn(&TaskCell) -> Option<R>>) -> Self {
+        self.take_decoded = take;
+        self
     }
 
     /// The task's id, unique in its pool.
@@ -288,7 +295,10 @@ impl<R: DeserializeOwned> Future for TaskHandle<R> {
     type Output = Result<R, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_cell(cx).map(|resolution| self.cell.decode(&resolution))
+        let resolution = ready!(self.poll_cell(cx));
+        let take = self.take_decoded.filter(|_| resolution.is_ok());
+        let decoded = take.and_then(|take| take(&self.cell));
+        Poll::Ready(decoded.map_or_else(|| self.cell.decode(&resolution), Ok))
     }
 }
 

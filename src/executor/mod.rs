@@ -1,5 +1,6 @@
 //! A pool as its users hold it.
 
+mod backoff;
 mod blocking;
 mod builder;
 mod command;
@@ -21,6 +22,7 @@ mod task_set;
 mod units;
 mod wait;
 
+pub use self::backoff::Backoff;
 pub use self::builder::Builder;
 pub use self::command::WorkerCommand;
 pub use self::deadline::Deadline;

@@ -1,5 +1,7 @@
 //! A task with settings of its own.
 
+mod attempts;
+
 use std::any::type_name;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -65,6 +67,8 @@ pub struct TaskBuilder<'a, A, R> {
     context_fault: Option<Cause>,
     /// `None`: only if it is run.
     aborts: Option<bool>,
+    /// Set with a condition, which decodes the result.
+    take_decoded: Option<fn(&TaskCell) -> Option<R>>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -87,6 +91,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
             extras: Extras::default(),
             context_fault: None,
             aborts: None,
+            take_decoded: None,
             result: PhantomData,
         }
     }
@@ -282,17 +287,6 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self
     }
 
-    /// How often the task may be begun again after its worker died or its time was up. Default: 0,
-    /// as only you know whether a task may be begun twice. The first retries come at once, later
-    /// ones after a back-off of up to half a second. If all attempts fail, the error is that of the
-    /// last one.
-    ///
-    /// A task sees by [`attempt`](crate::Current::attempt) which attempt it is.
-    pub fn retries(mut self, count: u32) -> Self {
-        self.wishes.retries = count;
-        self
-    }
-
     /// How many values that the task [emits](crate::Current::emit) may wait for the reader of
     /// [`TaskHandle::emitted`]. When there are as many, `emit` waits. It also waits while the
     /// values of this attempt take a megabyte, whatever is set here. (Shared memory in values does
@@ -356,8 +350,17 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self.pool.take_place(prepared.name, deadline).await.map_err(labelled)?;
         let enqueued = enqueue(self.pool, prepared, self.wishes, self.extras);
         let cell = enqueued.map_err(labelled)?;
-        let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
-        Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))
+        Ok(Self::handle(self.pool, cell, self.take_decoded, self.aborts))
+    }
+
+    fn handle(
+        pool: &Pool,
+        cell: Arc<TaskCell>,
+        take_decoded: Option<fn(&TaskCell) -> Option<R>>,
+        aborts: Option<bool>,
+    ) -> TaskHandle<R> {
+        let handle = TaskHandle::new(cell, Arc::clone(&pool.commons));
+        handle.take_decoded_by(take_decoded).abort_on_drop(aborts.unwrap_or(false))
     }
 
     /// Queues the task without waiting; see the pool's
@@ -379,8 +382,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self.pool.try_take_place(prepared.name).map_err(labelled)?;
         let enqueued = self.pool.enqueue(prepared, self.wishes, self.extras);
         let cell = enqueued.map_err(labelled)?;
-        let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
-        Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))
+        Ok(Self::handle(self.pool, cell, self.take_decoded, self.aborts))
     }
 
     /// Queues the task and awaits its result; see the pool's

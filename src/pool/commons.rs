@@ -28,6 +28,12 @@ pub(crate) enum Command {
     Abort(TaskId),
     /// What the task has emitted was taken, or will not be. Of one task there are seldom two.
     Credit(TaskId),
+    /// The condition of a task has decided whether it is begun again. There is one for each attempt
+    /// that was asked about.
+    Decided {
+        task: TaskId,
+        wants_retry: bool,
+    },
     /// The reader of a map has made room.
     Regulate(Arc<Harvest>),
     /// Bring up a worker, and say when it is initialized. Dropped if that will never be.

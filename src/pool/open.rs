@@ -1,5 +1,6 @@
 //! Settings in, a pool out.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
@@ -180,6 +181,7 @@ impl Configuration {
             max_pipeline: MAX_PIPELINE,
             cpus: cpus(),
             brief_row: BRIEF_ROW,
+            seed: RandomState::new().hash_one(()),
         })
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) cpus: usize,
     /// After so many brief tasks in a row the next ones are taken for brief, too.
     pub(crate) brief_row: u32,
+    /// What sets it apart from other pools.
+    pub(crate) seed: u64,
 }
 
 /// What the supervisor has to do next.
@@ -62,6 +64,11 @@ pub(crate) enum Action {
     Withdraw(TaskId),
     /// The task is over without a result.
     Fail(TaskId, Failure),
+    /// The last attempt of a task has failed. Keep that, and answer with
+    /// [`Scheduler::decided`](super::Scheduler::decided) whether it is to be begun again.
+    Consult(TaskId, Failure),
+    /// The task is over: with the result, or the failure, that was kept until it was decided.
+    Deliver(TaskId),
     /// Tell a worker without tasks to leave.
     Stop(WorkerId, LeaveReason),
     /// Send a worker SIGTERM.
@@ -162,6 +169,9 @@ pub(crate) enum StartFailureKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Deliver,
+    /// Perhaps the task is begun again: keep the result, and answer with
+    /// [`Scheduler::decided`](super::Scheduler::decided).
+    Undecided,
     /// The worker cannot have run that task.
     Discard,
 }

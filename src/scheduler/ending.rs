@@ -5,12 +5,11 @@ use std::time::Duration;
 use super::action::{
     Action, End, Failure, KillReason, LeaveReason, OnWorkerDeath, Prospect, StartFailureKind, Time,
 };
-use super::restarts::delay;
-use super::task::Task;
+use super::task::{Task, Wishes};
 use super::tenure::Departure;
 use super::worker::{Mercy, Recall, Sent, Sentence, Worker, WorkerStage};
 use super::{Phase, Scheduler};
-use crate::base::WorkerId;
+use crate::base::{TaskId, WorkerId};
 
 /// So long the running item of a chunk may take that is to be ended. Waiting for it is cheaper than
 /// another worker.
@@ -256,7 +255,8 @@ impl Scheduler {
     /// Decides about a task that came back from a worker, and that may have begun or was to be
     /// ended.
     pub(super) fn end_sent(&mut self, now: Time, sent: Sent) {
-        let Sent { mut task, sentence } = sent;
+        let is_conditional = self.is_conditional(now, &sent);
+        let Sent { task, sentence } = sent;
         let failure = match sentence {
             _ if matches!(self.phase, Phase::Broken { .. }) => Failure::Broken,
             Some(Sentence::CutShort) => {
@@ -271,14 +271,12 @@ impl Scheduler {
         };
         let may_be_retried =
             matches!(failure, Failure::Died | Failure::TimedOut(_) | Failure::Replaced);
-        let (attempt, retries) = (task.wishes().attempt, task.wishes().retries);
-        if retries == 0 || !may_be_retried || self.cancels_waiting() {
-            return self.fail(&task, failure);
+        let Wishes { retries, conditional, .. } = *task.wishes();
+        match may_be_retried && retries > 0 && !self.cancels_waiting() {
+            true if is_conditional => self.leave_undecided(task, Some(failure)),
+            true if !conditional => self.retry(now, task),
+            _ => self.fail(&task, failure),
         }
-        task.retry();
-        self.actions.push_back(Action::Withdraw(task.id));
-        let due = now + delay(attempt);
-        self.queue.push_delayed(due, task);
     }
 
     /// Puts a task that has not begun back in its place, unless it is to be ended or nothing may
@@ -309,13 +307,23 @@ impl Scheduler {
     }
 
     pub(super) fn fail(&mut self, task: &Task, failure: Failure) {
-        if let Some(deadline) = task.wishes().deadline {
-            self.deadlines.remove(&(deadline, task.id));
+        self.count_end((task.id, task.wishes().deadline), Some(failure));
+        self.actions.push_back(Action::Fail(task.id, failure));
+    }
+
+    /// A task is over, with a result if there is no failure.
+    pub(super) fn count_end(
+        &mut self,
+        (task, deadline): (TaskId, Option<Time>),
+        failure: Option<Failure>,
+    ) {
+        if let Some(deadline) = deadline {
+            self.deadlines.remove(&(deadline, task));
         }
         match failure {
-            Failure::Cancelled | Failure::Replaced => self.counts.cancelled += 1,
-            _ => self.counts.failed += 1,
+            None => self.counts.completed += 1,
+            Some(Failure::Cancelled | Failure::Replaced) => self.counts.cancelled += 1,
+            Some(_) => self.counts.failed += 1,
         }
-        self.actions.push_back(Action::Fail(task.id, failure));
     }
 }

@@ -20,8 +20,9 @@ impl Scheduler {
         (self.least_workers(), self.config.max_workers)
     }
 
+    /// Tasks that run, or have just run and may be begun again.
     pub(crate) fn running(&self) -> usize {
-        self.workers.tally().busy as usize
+        self.workers.tally().busy as usize + self.undecided.len()
     }
 
     pub(crate) fn worker(&self, id: WorkerId) -> Option<WorkerView> {

@@ -7,8 +7,8 @@
 //!
 //! * *commands* of the user: `open`, `submit`, `cancel`, `abort`, `warm_up`, `resize`, `recycle`,
 //!   `shut_down`, `end_workers`, and of the supervisor: `hold`, `release`;
-//! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, and of
-//!   the clock: `timeout`;
+//! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, of the
+//!   clock: `timeout`, and of conditions: `decided`;
 //! * *outputs*: `poll_action` and `next_timeout`;
 //! * *getters*, in `getters`.
 //!
@@ -32,6 +32,8 @@
 //! workers cannot live; see [`Phase`].
 
 mod action;
+#[cfg(test)]
+mod changes;
 mod crew;
 mod dispatch;
 mod earliest;
@@ -46,6 +48,7 @@ mod leaving;
 mod numbers;
 mod queue;
 mod restarts;
+mod retries;
 mod shutdown;
 mod standing;
 mod succession;
@@ -57,7 +60,7 @@ mod tests;
 mod view;
 mod worker;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(crate) use self::action::{
@@ -65,9 +68,12 @@ pub(crate) use self::action::{
     Time, Verdict,
 };
 pub use self::action::{LeaveReason, OnWorkerDeath};
+#[cfg(test)]
+use self::changes::Change;
 use self::crew::Crew;
 use self::queue::Queue;
 use self::restarts::Restarts;
+use self::task::Undecided;
 pub(crate) use self::task::{Task, TenantKey, Wishes};
 use self::tempo::Tempo;
 #[cfg(test)]
@@ -108,6 +114,8 @@ pub(crate) struct Scheduler {
     unanswered: usize,
     /// The deadlines of all tasks that are not over.
     deadlines: BTreeSet<(Time, TaskId)>,
+    /// Tasks that have ended, and are perhaps to be begun again.
+    undecided: BTreeMap<TaskId, Undecided>,
     /// At least one worker is wanted, even without a task.
     warm_up: bool,
     /// There are more workers than there may be, and all of them are busy.
@@ -128,19 +136,8 @@ pub(crate) struct Scheduler {
     /// So many have been polled.
     #[cfg(test)]
     polled: u64,
-    /// What no action tells.
     #[cfg(test)]
     changes: VecDeque<Change>,
-}
-
-/// A worker has another tenure, or was found stuck, before so many actions were said.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug)]
-struct Change {
-    actions: u64,
-    worker: WorkerId,
-    tenure: Tenure,
-    is_stuck: bool,
 }
 
 impl Scheduler {
@@ -154,6 +151,7 @@ impl Scheduler {
             latest: None,
             unanswered: 0,
             deadlines: BTreeSet::new(),
+            undecided: BTreeMap::new(),
             warm_up: false,
             surplus: false,
             shutdown_limit: None,
@@ -208,6 +206,8 @@ impl Scheduler {
             self.fail(&task, Failure::Cancelled);
         } else if let Some((id, position)) = self.find_sent(task) {
             self.sentence(now, id, position, Sentence::Abort);
+        } else {
+            self.abort_undecided(task);
         }
         self.advance(now);
     }
@@ -304,14 +304,18 @@ impl Scheduler {
             self.misbehaved(now, id);
             return Verdict::Discard;
         };
-        if let Some(deadline) = head.task.wishes().deadline {
-            self.deadlines.remove(&(deadline, task));
-        }
-        if !head.task.wishes().divisible {
+        let Wishes { deadline, divisible, .. } = head.task.wishes();
+        let (deadline, divisible) = (*deadline, *divisible);
+        let undecided = self.is_conditional(now, head).then(|| head.task.clone());
+        let is_undecided = undecided.is_some();
+        if !divisible {
             self.tempo.record(run_time);
         }
         self.queue.account(&head.task, Some(now.saturating_sub(since)));
-        self.counts.completed += 1;
+        match undecided {
+            Some(task) => self.leave_undecided(task, None),
+            None => self.count_end((task, deadline), None),
+        }
         self.restarts.task_finished();
         let batch = self.tempo.batch();
         let next = self.update(id, |worker| worker.complete_head(now, batch));
@@ -319,7 +323,7 @@ impl Scheduler {
         self.retire_if_nearly_used_up(now, id);
         self.relieve_between_tasks(now, id);
         self.advance(now);
-        Verdict::Deliver
+        if is_undecided { Verdict::Undecided } else { Verdict::Deliver }
     }
 
     /// A worker sent results of its running chunk, but not the last one.
@@ -410,6 +414,7 @@ impl Scheduler {
 
     /// The time that [`Self::next_timeout`] named has come.
     pub(crate) fn timeout(&mut self, now: Time) {
+        self.queue.release_due(now); // whose worker would leave otherwise, if it was idle so long
         self.expire(now);
         for id in self.workers.due(now) {
             self.worker_timeout(now, id);
@@ -496,20 +501,6 @@ impl Scheduler {
             worker.give_place();
         }
         Some(worker)
-    }
-
-    #[cfg(test)]
-    fn note_change(&mut self, worker: WorkerId) {
-        let Some(now) = self.workers.get(worker) else { return };
-        let (tenure, is_stuck) = (now.tenure(), now.is_stuck());
-        let actions = self.polled + self.actions.len() as u64;
-        self.changes.push_back(Change { actions, worker, tenure, is_stuck });
-    }
-
-    /// The next change that came before so many actions.
-    #[cfg(test)]
-    fn poll_change(&mut self, actions: u64) -> Option<Change> {
-        self.changes.pop_front_if(|change| change.actions <= actions)
     }
 
     /// Whether all that is kept to save a search is what the search would give.

@@ -9,6 +9,7 @@ impl Scheduler {
     pub(crate) fn abandon(&mut self, failed: u64) {
         self.counts.failed += failed;
         self.queue = Queue::default();
+        self.undecided.clear();
         self.workers = Crew::new(self.config.max_pipeline);
         self.phase = Phase::Closed;
     }
@@ -112,7 +113,11 @@ impl Scheduler {
                     self.close();
                 }
             }
-            Phase::Broken { shut_down: true } if self.workers.is_empty() => self.close(),
+            Phase::Broken { shut_down: true }
+                if self.workers.is_empty() && self.undecided.is_empty() =>
+            {
+                self.close();
+            }
             _ => {}
         }
     }

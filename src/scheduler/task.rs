@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::action::Time;
+use super::action::{Failure, Time};
 use crate::base::TaskId;
+use crate::base::delays::Delays;
 
 /// Tasks of one key go to one worker.
 pub(crate) type Key = u64;
@@ -31,8 +32,12 @@ pub(crate) struct Wishes {
     pub(crate) tenant: Option<TenantKey>,
     /// Counts from one; a task that had not begun when its worker died keeps its number.
     pub(crate) attempt: u32,
-    /// How often it may still be begun again after a death or a timeout.
+    /// How often it may still be begun again: after a death or a timeout, or as it is decided.
     pub(crate) retries: u32,
+    /// Whether it is begun again is decided after each attempt, by its user.
+    pub(crate) conditional: bool,
+    /// How long it waits before that; `None` for what is usual.
+    pub(crate) delays: Option<Delays>,
     /// Running time that it may take.
     pub(crate) timeout: Option<Duration>,
     /// When it must be over.
@@ -50,6 +55,8 @@ impl Wishes {
         tenant: None,
         attempt: 1,
         retries: 0,
+        conditional: false,
+        delays: None,
         timeout: None,
         deadline: None,
         divisible: false,
@@ -110,6 +117,16 @@ impl Task {
     pub(super) fn flow(&self) -> FlowKey {
         self.wishes().flow()
     }
+}
+
+/// A task whose last attempt has ended, and that may be begun again.
+#[derive(Clone, Debug)]
+pub(super) struct Undecided {
+    pub(super) task: Task,
+    /// `None` if it has a result.
+    pub(super) failure: Option<Failure>,
+    /// Nobody wants a further attempt.
+    pub(super) is_aborted: bool,
 }
 
 /// Waiting tasks that are sent in the order of their ids.

@@ -1,6 +1,7 @@
 //! Whether the promises were kept, when all is over.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use crate::pool::{ShutdownReport, Wishes};
 use crate::testing::{Check, ensure};
@@ -54,6 +55,8 @@ impl Play<'_> {
         let (number, wishes) = (ticket.number, ticket.submission.wishes);
         let begun = self.record.of(number).count();
         ensure!(begun <= wishes.retries as usize + 1, "it was begun {begun} times");
+        let is_misled = ticket.was_misled.load(Ordering::SeqCst);
+        ensure!(!is_misled, "its condition was asked about what is no attempt");
         if let Some(event) = ticket.cancelled {
             let latest = self.record.of(number).map(|(_, execution)| execution.began).max();
             ensure!(latest <= Some(event), "it was cancelled, and begun afterwards");
@@ -70,6 +73,7 @@ impl Play<'_> {
             return Ok(());
         };
         self.check_outcome(number, outcome)?;
+        self.check_last_attempt(ticket, outcome)?;
         let all_asked = self.was_cut_short || self.was_hurried;
         let asked = ticket.cancelled.is_some() || ticket.was_aborted || all_asked;
         match outcome {
@@ -85,6 +89,19 @@ impl Play<'_> {
             Outcome::Other(text) => return Err(text.clone()),
             _ => {}
         }
+        Ok(())
+    }
+
+    /// What should have been begun again was, unless there was a reason.
+    fn check_last_attempt(&self, ticket: &Ticket, outcome: &Outcome) -> Check {
+        let Wishes { conditional, retries, deadline, .. } = ticket.submission.wishes;
+        let is_own = matches!(outcome, Outcome::Answer(..) | Outcome::Panicked(_));
+        let begun = self.record.of(ticket.number).map(|(_, execution)| execution.attempt).max();
+        let is_last = begun.is_none_or(|attempt| attempt > retries);
+        let has_ended = self.engine.commons.closed.get().is_some();
+        let is_excused = is_last || has_ended || ticket.was_aborted || deadline.is_some();
+        let is_wanted = conditional && is_own && outcome.wants_retry();
+        ensure!(!is_wanted || is_excused, "{outcome:?} at attempt {begun:?} should be repeated");
         Ok(())
     }
 
@@ -120,8 +137,11 @@ impl Play<'_> {
                 Ending::Returned => Outcome::Answer(number, execution as u64),
                 Ending::Panicked => Outcome::Panicked(execution as u64),
             };
-            let is_lost =
-                *outcome != said && !(self.was_abandoned && *outcome == Outcome::ShutDown);
+            // Its next attempt has not begun any more.
+            let repeats = self.record.repeats.contains(&number) && said.wants_retry();
+            let is_lost = *outcome != said
+                && !repeats
+                && !(self.was_abandoned && *outcome == Outcome::ShutDown);
             ensure!(!is_lost, "its worker has said {said:?}, and it is {outcome:?}");
         }
         match *outcome {

@@ -148,8 +148,11 @@ impl<'a> Play<'a> {
         self.record.trace.note(format_args!("{:?}: {event:?}", clock::passed()));
         match event {
             Event::Submit(submission) => {
-                let pool = self.pool.as_ref();
-                self.tickets.extend(pool.map(|pool| Ticket::new(pool, submission, &self.office)));
+                let ticket = self.pool.as_ref();
+                let ticket = ticket.map(|pool| Ticket::new(pool, submission, &self.office));
+                let repeats = ticket.iter().filter(|ticket| ticket.submission.is_conditional());
+                self.record.repeats.extend(repeats.map(|ticket| ticket.number));
+                self.tickets.extend(ticket);
             }
             Event::Map(shape) => {
                 if let Some(pool) = &self.pool {

@@ -49,6 +49,8 @@ pub(super) struct Record {
     /// How many items each map has, by the number of the first one.
     maps: BTreeMap<u64, u64>,
     pub(super) trace: Trace,
+    /// Calls that may be begun again although they have ended well.
+    pub(super) repeats: BTreeSet<u64>,
     /// The number of the event that is being played.
     pub(super) event: usize,
     /// Workers that have lied; what they say afterwards does not count.
@@ -90,8 +92,9 @@ impl Record {
         let earlier = self.by_number.entry(number).or_default();
         for earlier in earlier.iter().map(|n| &self.executions[*n]) {
             ensure!(earlier.attempt < attempt, "call {number} is begun twice at attempt {attempt}");
+            let repeats = earlier.ending.is_some() && self.repeats.contains(&number);
             ensure!(
-                earlier.gone,
+                earlier.gone || repeats,
                 "call {number} is begun in {worker} while {} is still there",
                 earlier.worker
             );

@@ -84,6 +84,30 @@ impl Outcome {
         }
     }
 
+    /// As the condition of a task sees it.
+    fn of_attempt(outcome: Result<&Answer, &TaskError>) -> Self {
+        match outcome {
+            Ok((number, execution, _)) => Self::Answer(*number, *execution),
+            Err(error) => Self::of_error(&error.clone().into()),
+        }
+    }
+
+    /// Whether a condition may be asked about it.
+    fn is_of_attempt(&self) -> bool {
+        !matches!(self, Self::Broken | Self::ShutDown | Self::QueueFull | Self::Other(_))
+    }
+
+    /// Whether a task that has a condition should be begun again.
+    pub(super) fn wants_retry(&self) -> bool {
+        match self {
+            Self::Answer(_, execution) | Self::Panicked(execution) => execution % 3 != 0,
+            Self::Died | Self::Cancelled => true,
+            Self::TimedOut | Self::Broken | Self::ShutDown | Self::QueueFull | Self::Other(_) => {
+                false
+            }
+        }
+    }
+
     fn of_run(result: &Result<Answer, RunError>) -> Self {
         match result {
             Ok((number, execution, _)) => Self::Answer(*number, *execution),
@@ -158,6 +182,11 @@ impl Submission {
     pub(super) fn is_plain(&self) -> bool {
         self.wishes.key.is_none() && self.wishes.retries == 0
     }
+
+    /// Whether the result of an attempt may not be the last one.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.wishes.conditional && self.wishes.retries > 0
+    }
 }
 
 enum Waiting {
@@ -213,16 +242,26 @@ pub(super) struct Ticket {
     pub(super) was_accepted: bool,
     /// Nobody waits for it any more.
     pub(super) was_dropped: bool,
+    /// Its condition was asked about what is no attempt.
+    pub(super) was_misled: Arc<AtomicBool>,
 }
 
 macro_rules! task {
-    ($pool:expr, $number:expr, $submission:expr) => {{
+    ($pool:expr, $number:expr, $submission:expr, $misled:expr) => {{
         let Submission { padding, wishes, capacity, .. } = $submission;
         let Wishes { timeout, retries, deadline, priority, key, tenant, .. } = wishes;
         let padding = Bytes::from(vec![7; padding]);
         let mut task = $pool.task(work, ($number, padding));
         task = task.timeout(timeout).retries(retries).priority(priority);
         task = task.emit_capacity(capacity).limits(limits_of($number));
+        if wishes.conditional {
+            let misled = Arc::clone($misled);
+            task = task.retry_if(move |outcome| {
+                let outcome = Outcome::of_attempt(outcome);
+                misled.fetch_or(!outcome.is_of_attempt(), Ordering::SeqCst);
+                outcome.wants_retry()
+            });
+        }
         if let Some(deadline) = deadline {
             task = task.deadline(clock::now() + deadline);
         }
@@ -240,15 +279,17 @@ impl Ticket {
     pub(super) fn new(pool: &ProcessPoolExecutor, submission: Submission, office: &Office) -> Self {
         let number = office.numbers(1);
         let own = pool.clone();
+        let was_misled = Arc::<AtomicBool>::default();
+        let misled = Arc::clone(&was_misled);
         let mut outcome = None;
         let waiting = match submission.way {
             Way::Submit => Waiting::ToSubmit(
-                async move { task!(own, number, submission).submit().await }.boxed(),
+                async move { task!(own, number, submission, &misled).submit().await }.boxed(),
             ),
-            Way::Run => {
-                Waiting::ToRun(async move { task!(own, number, submission).run().await }.boxed())
-            }
-            Way::TrySubmit => match task!(own, number, submission).try_submit() {
+            Way::Run => Waiting::ToRun(
+                async move { task!(own, number, submission, &misled).run().await }.boxed(),
+            ),
+            Way::TrySubmit => match task!(own, number, submission, &misled).try_submit() {
                 Ok(handle) => Waiting::ForResult(handle),
                 Err(error) => {
                     outcome = Some(Outcome::of_submit(&error));
@@ -272,6 +313,7 @@ impl Ticket {
             was_aborted: false,
             was_accepted: false,
             was_dropped: false,
+            was_misled,
         };
         ticket.add_callback(office);
         ticket

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Random;
+use crate::base::delays::Delays;
 use crate::scheduler::{Config, Force, OnWorkerDeath, Wishes};
 
 /// What whoever runs the service does.
@@ -67,6 +68,7 @@ pub(crate) fn plain_config(max_workers: usize) -> Config {
         max_pipeline: 4,
         cpus: 2,
         brief_row: u32::MAX,
+        seed: 7,
     }
 }
 
@@ -92,13 +94,14 @@ pub(crate) fn config(random: &mut Random) -> Config {
         max_pipeline: random.pick(&[1, 2, 3, 5, 8, 32]),
         cpus: 1 + random.below(3),
         brief_row: random.pick(&[1, 2, 3, 4, 64]),
+        seed: 7,
     }
 }
 
 /// The deadline counts from the submission.
 pub(crate) fn wishes(random: &mut Random) -> Wishes {
     let times = [0, 300, 2_000, 20_000].map(Duration::from_micros);
-    Wishes {
+    let wishes = Wishes {
         timeout: random.one_in(3).then(|| random.pick(&times)),
         retries: random.pick(&[0, 0, 1, 6]),
         deadline: random.one_in(8).then(|| random.pick(&times)),
@@ -107,7 +110,14 @@ pub(crate) fn wishes(random: &mut Random) -> Wishes {
         tenant: random.one_in(2).then(|| random.below(3) as u64),
         suspect: random.one_in(6),
         ..Wishes::default()
-    }
+    };
+    let delays = random.one_in(4).then(|| Delays {
+        first: random.pick(&times),
+        doubles: random.one_in(2),
+        longest: Duration::from_millis(10),
+        jitter: random.one_in(2),
+    });
+    Wishes { conditional: random.one_in(3), delays, ..wishes }
 }
 
 /// How much time passes.

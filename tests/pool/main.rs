@@ -33,6 +33,7 @@ mod progress;
 mod promises;
 mod queue;
 mod registration;
+mod retries;
 mod runtimes;
 mod shutdown;
 mod size;

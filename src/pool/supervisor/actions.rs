@@ -79,6 +79,8 @@ impl Supervisor {
                 }
                 Action::Withdraw(task) => self.withdraw(task),
                 Action::Fail(task, failure) => self.fail(&mut view.observer, task, failure),
+                Action::Consult(task, failure) => self.keep_failure(task, failure),
+                Action::Deliver(task) => self.deliver_kept(&mut view.observer, task),
                 Action::Stop(worker, reason) => {
                     view.observer.worker_stopped(now, worker, reason);
                     self.order(worker, Order::Stop);
@@ -181,6 +183,9 @@ impl Supervisor {
     }
 
     pub(super) fn withdraw(&mut self, task: TaskId) {
+        if !self.undecided.is_empty() {
+            self.undecided.remove(&task);
+        }
         if let Some(entry) = self.ledger.get(task) {
             entry.cell().requeue();
             if let Some(harvest) = entry.harvest() {
@@ -190,7 +195,7 @@ impl Supervisor {
         }
     }
 
-    fn take(&mut self, task: TaskId) -> Option<Entry> {
+    pub(super) fn take(&mut self, task: TaskId) -> Option<Entry> {
         let entry = self.ledger.remove(task)?;
         release(&mut self.workers, &entry);
         self.places += usize::from(entry.cell().give_up_place());
@@ -212,7 +217,12 @@ impl Supervisor {
 
     fn fail(&mut self, observer: &mut Observer, task: TaskId, failure: Failure) {
         let Some(entry) = self.take(task) else { return };
-        let cause = match failure {
+        let error = entry.failed(self.cause(failure));
+        self.finish(observer, entry, Err(error), None);
+    }
+
+    pub(super) fn cause(&self, failure: Failure) -> Cause {
+        match failure {
             Failure::Died => match &self.death {
                 Some(BrokenCause::WorkerDied(death)) => Cause::WorkerDied(death.clone()),
                 _ => Cause::ShutDown, // not reached: only a death fails a task so
@@ -223,13 +233,11 @@ impl Supervisor {
             Failure::Replaced => Cause::Replaced,
             Failure::Broken => self.broken.clone().map_or(Cause::ShutDown, Cause::Broken),
             Failure::ShutDown => Cause::ShutDown,
-        };
-        let error = entry.failed(cause);
-        self.finish(observer, entry, Err(error), None);
+        }
     }
 
-    /// `ran` is how long, if its worker says so.
-    fn finish(
+    /// `ran` is how long, if its worker says so, and that was not told before.
+    pub(super) fn finish(
         &mut self,
         observer: &mut Observer,
         entry: Entry,
@@ -276,7 +284,7 @@ impl Supervisor {
 }
 
 /// Frees the word of a task that is done with its worker.
-fn release(workers: &mut BTreeMap<WorkerId, WorkerChannel>, entry: &Entry) {
+pub(super) fn release(workers: &mut BTreeMap<WorkerId, WorkerChannel>, entry: &Entry) {
     if let Some((worker, slot)) = entry.cell().take_claim()
         && let Some(claims) = workers.get_mut(&worker).and_then(|worker| worker.claims.as_mut())
     {

@@ -40,6 +40,9 @@ impl Supervisor {
             Command::Regulate(harvest) => self.regulate(view, now, &harvest),
             Command::Cancel(task) => view.scheduler.cancel(now, task),
             Command::Credit(task) => self.give_credit(task),
+            Command::Decided { task, wants_retry } => {
+                view.scheduler.decided(now, task, wants_retry);
+            }
             Command::Abort(task) => view.scheduler.abort(now, task),
             Command::WarmUp(waiter) => {
                 // A waiter that comes too late is dropped, which tells it so.
@@ -174,9 +177,16 @@ impl Supervisor {
         match reply {
             Reply::Task { header: ReplyHeader { run_time, outcome, .. }, payload } if !is_chunk => {
                 let ran = Duration::from_nanos(run_time);
-                if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
-                    view.observer.task_replied(worker, run_time);
-                    self.deliver(&mut view.observer, task, run_time, (outcome, payload));
+                let (verdict, result) =
+                    (view.scheduler.task_finished(now, worker, task, ran), (outcome, payload));
+                let observer = &mut view.observer;
+                if verdict != Verdict::Discard {
+                    observer.task_replied(worker, run_time);
+                }
+                match verdict {
+                    Verdict::Deliver => self.deliver(observer, task, run_time, result),
+                    Verdict::Undecided => self.keep_result(observer, task, run_time, result),
+                    Verdict::Discard => {}
                 }
             }
             Reply::Chunk { header, entries } if is_chunk => {

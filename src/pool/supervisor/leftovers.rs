@@ -13,6 +13,8 @@ impl Supervisor {
             (!self.reported.is_empty(), "reports"),
             (!self.wakers.is_empty(), "who waits for a task"),
             (!self.resolved.is_empty(), "resolutions"),
+            (!self.undecided.is_empty(), "outcomes that are undecided"),
+            (!self.questions.is_empty(), "questions to users"),
             (!self.ripe.is_empty(), "ripe maps"),
             (self.places > 0, "places in the queue"),
             (!self.unwritten.is_empty(), "unwritten frames"),

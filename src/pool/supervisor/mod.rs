@@ -8,9 +8,10 @@ mod emitted;
 mod events;
 #[cfg(test)]
 mod leftovers;
+mod retries;
 mod suspects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use self::suspects::DeathStreaks;
-use crate::base::WorkerId;
+use crate::base::{TaskId, WorkerId};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::page::ClaimBoard;
 use crate::parent::birth::Start;
@@ -61,6 +62,10 @@ pub(crate) struct Supervisor {
     /// them.
     reported: Vec<(Arc<TaskCell>, ProgressMessage)>,
     resolved: Vec<Resolved>,
+    /// What has come of tasks that may be begun again, until that is decided.
+    undecided: HashMap<TaskId, Resolution>,
+    /// Those of them whose users have not been asked.
+    questions: Vec<TaskId>,
     /// Who waits for tasks that are about to begin, or for what they emit.
     wakers: Vec<Waker>,
     /// What is told before them.
@@ -118,6 +123,8 @@ impl Supervisor {
             workers: BTreeMap::new(),
             reported: Vec::new(),
             resolved: Vec::new(),
+            undecided: HashMap::new(),
+            questions: Vec::new(),
             wakers: Vec::new(),
             news: News::default(),
             ripe: Vec::new(),
@@ -173,6 +180,9 @@ impl Supervisor {
         }
         if !self.ripe.is_empty() {
             self.ripe.drain(..).for_each(|harvest| harvest.wake());
+        }
+        if !self.questions.is_empty() {
+            self.ask_users();
         }
         if std::mem::take(&mut self.is_over) {
             self.commons.end(self.close_reason());

@@ -1,5 +1,6 @@
 //! What is kept of one task, from its submission until nobody asks for it any more.
 
+mod decision;
 mod emitted;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,6 @@ use std::sync::{Arc, MutexGuard};
 use std::task::{Poll, Waker};
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::base::sync::Mutex;
 use crate::base::{ResourceLimits, TaskId, WorkerId};
@@ -17,6 +17,7 @@ use crate::error::{Cause, ErrorReport, Subject, TaskError};
 use crate::function::Registry;
 use crate::memory::Payload;
 use crate::memory::page::{Asked, Claim, Revocation};
+use crate::pool::task::condition::Decoded;
 use crate::pool::task::emissions::Emissions;
 use crate::pool::task::extras::{Extras, ExtrasFrame};
 use crate::pool::task::progress::{Progress, Reports};
@@ -101,6 +102,8 @@ struct Watchers {
     /// Who waits for its begin.
     starters: Waiters,
     extras: Extras,
+    /// The result, if it has been decoded.
+    decoded: Option<Decoded>,
     /// Once it has emitted something, or somebody has asked for that.
     emissions: Option<Box<Emissions>>,
 }
@@ -565,19 +568,6 @@ impl TaskCell {
         drop(state);
         drop(replaced); // only now that the cell is unlocked
         Poll::Pending
-    }
-
-    /// What the awaiting side makes of the result's bytes.
-    pub(crate) fn decode<R: DeserializeOwned>(
-        &self,
-        resolution: &Resolution,
-    ) -> Result<R, TaskError> {
-        match resolution {
-            Ok(bytes) => {
-                bytes.decode().map_err(|error| self.error(Cause::decoding(self.name(), error)))
-            }
-            Err(error) => Err(error.clone()),
-        }
     }
 }
 

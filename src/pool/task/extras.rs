@@ -11,6 +11,7 @@ use crate::base::{ResourceLimits, TaskId};
 use crate::codec::choice_for;
 use crate::error::Cause;
 use crate::memory::Payload;
+use crate::pool::task::condition::Condition;
 use crate::wire::emit::EMIT_CAPACITY;
 use crate::wire::message::ExtrasHeader;
 
@@ -24,6 +25,8 @@ pub(crate) struct Extras {
     pub(crate) emit_capacity: Option<u32>,
     /// What it may take of the machine, beside what its worker may.
     pub(crate) limits: Option<Arc<ResourceLimits>>,
+    /// Decides whether it is begun again.
+    pub(crate) condition: Option<Arc<Condition>>,
     /// There will be a handle that can ask for these.
     pub(crate) is_held: bool,
 }
@@ -41,8 +44,9 @@ pub(crate) type ExtrasFrame = (ExtrasHeader, Payload);
 impl Extras {
     /// Whether nothing of it need be kept.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { label, context, emit_capacity, limits, is_held: _ } = self;
-        label.is_none() && context.is_none() && emit_capacity.is_none() && limits.is_none()
+        let Self { label, context, emit_capacity, limits, condition, is_held: _ } = self;
+        let is_plain = label.is_none() && context.is_none() && emit_capacity.is_none();
+        is_plain && limits.is_none() && condition.is_none()
     }
 
     /// A later limit replaces an earlier one of the same kind; `None` takes all of them back.

@@ -117,7 +117,7 @@ pub enum PoolEvent {
         /// Counts from one.
         attempt: u32,
     },
-    /// A task is sent to a worker again, after an attempt that failed.
+    /// A task is sent to a worker again, after an attempt that was not the last one.
     #[non_exhaustive]
     TaskRetried {
         /// The task.

@@ -163,10 +163,15 @@ impl Observer {
         self.metrics.task_replied(worker, run_time);
     }
 
-    /// It is given to a worker again after an attempt that failed.
+    /// It is given to a worker again after an attempt that was not the last one.
     pub(crate) fn task_retried(&mut self, task: TaskId, attempt: u32) {
         self.metrics.retries += 1;
         self.feed.push(|| PoolEvent::TaskRetried { task, attempt });
+    }
+
+    /// An attempt has ended with a result, after so long. There may be another one.
+    pub(crate) fn attempt_returned(&mut self, cell: &TaskCell, ran: u64) {
+        self.metrics.of(cell.function()).run_time.record(ran);
     }
 
     /// Its worker has ended while it ran.
@@ -174,7 +179,7 @@ impl Observer {
         self.metrics.of(function).lost_time.record(nanos(ran));
     }
 
-    /// `ran` is how long, if its worker says so.
+    /// `ran` is how long, if its worker says so, and that was not told before.
     pub(crate) fn task_finished(
         &mut self,
         cell: &TaskCell,

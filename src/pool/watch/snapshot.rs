@@ -246,17 +246,20 @@ pub struct PoolStats {
     pub cancelled: u64,
     /// How tasks ended: `completed`, `failed` and `cancelled` in detail.
     pub outcomes: TaskOutcomes,
-    /// How often a task was given to a worker again after an attempt that failed, so far.
+    /// How often a task was given to a worker again after an attempt that was not the last one, so
+    /// far.
     pub retries: u64,
     /// Tasks that wait to begin now.
     pub waiting: usize,
-    /// Tasks that run now.
+    /// Tasks that run now. So do those of which it is still decided whether they are [begun
+    /// again](crate::TaskBuilder::retry_if).
     pub running: usize,
     /// Time from acceptance until the task was next in its worker. One entry per task that has
     /// begun; retries add none.
     pub wait_time: DurationHistogram,
-    /// How long `completed` tasks ran, as measured in the worker, with decoding and encoding.
-    /// Attempts that did not complete are in `lost_time`.
+    /// How long `completed` tasks ran, as measured in the worker, with decoding and encoding. Each
+    /// attempt that completed counts, also if the task was [begun
+    /// again](crate::TaskBuilder::retry_if). Those that did not complete are in `lost_time`.
     pub run_time: DurationHistogram,
     /// How long attempts ran that ended with their worker: it died, or was ended for a timeout, a
     /// deadline or an abort. The time ends when the worker is gone, so the [grace

@@ -29,6 +29,8 @@ impl Trial<'_> {
             Action::Ask(worker) => self.ask(worker),
             Action::Withdraw(task) => self.withdraw(task),
             Action::Fail(task, failure) => self.fail(task, failure),
+            Action::Consult(task, failure) => self.consult(task, failure),
+            Action::Deliver(task) => self.deliver(task),
             Action::Stop(worker, why) => self.stop(worker, why),
             Action::Terminate(worker) => self.terminate(worker),
             Action::Kill(worker, reason) => self.kill(worker, reason),
@@ -151,8 +153,33 @@ impl Trial<'_> {
         Ok(())
     }
 
+    /// Whether a further attempt is wanted is asked only if it matters.
+    fn consult(&self, task: TaskId, failure: Failure) -> Check {
+        let entry = self.task(task)?;
+        let Place::Sent(worker) = entry.place else {
+            return Err(format!("nobody has {task}"));
+        };
+        ensure!(self.is_over(task, worker), "{task} still runs");
+        ensure!(self.model.consults(self.now, entry), "it does not matter what {task} wants");
+        ensure!(self.ends_as(entry, failure), "{task} cannot fail as {failure:?}");
+        Ok(())
+    }
+
+    fn deliver(&self, task: TaskId) -> Check {
+        let entry = self.task(task)?;
+        ensure!(entry.place == Place::Undecided, "{task} has nothing to deliver");
+        let is_decided = self.model.undecided[&task].wants_retry.is_some();
+        ensure!(is_decided, "it is not decided that {task} is over");
+        ensure!(!self.model.goes_on(self.now, task), "{task} could be begun again");
+        Ok(())
+    }
+
     fn withdraw(&self, task: TaskId) -> Check {
         let entry = self.task(task)?;
+        if entry.place == Place::Undecided {
+            ensure!(self.model.goes_on(self.now, task), "{task} is begun again against all will");
+            return Ok(());
+        }
         let Place::Sent(worker) = entry.place else {
             return Err(format!("{task} is withdrawn from nowhere"));
         };
@@ -163,6 +190,7 @@ impl Trial<'_> {
         if entry.timed_out || !self.is_revoked(task) {
             ensure!(self.is_over(task, worker), "{task} still runs");
             ensure!(entry.wishes.retries > 0, "{task} is tried too often");
+            ensure!(!entry.wishes.conditional, "{task} is tried again, and nobody was asked");
         }
         Ok(())
     }
@@ -177,10 +205,11 @@ impl Trial<'_> {
         let (sent, over) = match entry.place {
             Place::Sent(worker) => (true, self.is_over(task, worker)),
             Place::Resolved => return Err(format!("{task} is resolved twice")),
+            Place::Undecided => return Err(format!("{task} fails, and has an outcome")),
             _ => (false, true),
         };
         ensure!(over, "{task} fails although it may still run");
-        let gives_up = entry.wishes.retries == 0 || self.model.cancels;
+        let gives_up = self.model.gives_up(self.now, entry);
         let revoked = self.is_revoked(task);
         let is_right = match failure {
             Failure::ShutDown => entry.place == Place::Refused && self.model.shut_down,
@@ -190,10 +219,8 @@ impl Trial<'_> {
                 let by_shutdown = self.model.cancels && (waits || entry.cut_short);
                 entry.cancelled || entry.aborted || by_shutdown
             }
-            Failure::Replaced => sent && entry.replaced && gives_up,
-            Failure::Died => sent && !revoked && !entry.is_sentenced() && gives_up,
-            Failure::TimedOut(limit) => {
-                sent && entry.timed_out && entry.wishes.timeout == Some(limit) && gives_up
+            Failure::Replaced | Failure::Died | Failure::TimedOut(_) => {
+                sent && gives_up && self.ends_as(entry, failure)
             }
             Failure::Expired => self.is_expired(entry),
         };
@@ -202,6 +229,16 @@ impl Trial<'_> {
         let says_so = matches!(failure, Failure::ShutDown | Failure::Broken);
         ensure!(!refused || says_so, "{task} was never accepted");
         Ok(())
+    }
+
+    /// Whether an attempt can have failed so.
+    fn ends_as(&self, entry: &Entry, failure: Failure) -> bool {
+        match failure {
+            Failure::Replaced => entry.replaced,
+            Failure::Died => !self.is_revoked(entry.id) && !entry.is_sentenced(),
+            Failure::TimedOut(limit) => entry.timed_out && entry.wishes.timeout == Some(limit),
+            _ => false,
+        }
     }
 
     fn stop(&self, worker: WorkerId, why: LeaveReason) -> Check {

@@ -26,6 +26,11 @@ pub(super) enum Event {
     Abort {
         task: usize,
     },
+    /// A user decides whether a task is begun again whose attempt is over.
+    Decide {
+        n: usize,
+        wants_retry: bool,
+    },
     Operation(Operation),
     /// A worker does something, on purpose or not.
     Worker {
@@ -144,7 +149,8 @@ impl Flavor {
         match random.below(100) {
             0..25 => self.submission(random),
             25..32 => Self::user(random),
-            32..85 => Event::Worker { n: random.below(8), deed: self.deed(random) },
+            32..82 => Event::Worker { n: random.below(8), deed: self.deed(random) },
+            82..85 => Event::Decide { n: random.below(8), wants_retry: !random.one_in(3) },
             85..88 => Event::Operation(Operation::draw(random)),
             88 => Event::Operation(Operation::draw_last(random)),
             _ => self.time(random),
@@ -173,7 +179,7 @@ impl Flavor {
         let mut wishes = wishes(random);
         let parts = if random.one_in(4) { 2 + random.below(3) } else { 1 };
         if parts > 1 {
-            wishes = Wishes { key: None, divisible: true, ..wishes };
+            wishes = Wishes { key: None, divisible: true, conditional: false, ..wishes };
         }
         if !self.picky {
             wishes = Wishes { priority: 0, key: None, ..wishes };
@@ -232,5 +238,5 @@ fn histories_keep_the_promises() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(8_000, 30, 8);
+    assert_eventful::<History>(8_000, 34, 8);
 }

@@ -2,6 +2,7 @@
 
 mod desk;
 mod places;
+mod retries;
 mod shares;
 mod starts;
 
@@ -9,13 +10,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 pub(super) use self::desk::{Desk, Stage};
+use self::retries::Undecided;
 use self::shares::Shares;
 use self::starts::Starts;
 use super::world::index;
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::ending::{MOMENT, STANDSTILL};
 use crate::scheduler::front::{LOOK_AGAIN, STUCK};
-use crate::scheduler::restarts::delay;
 use crate::scheduler::tempo::Tempo;
 use crate::scheduler::{
     Config, Counts, End, Failure, OnWorkerDeath, Prospect, StartFailureKind, Task, Tenure, Time,
@@ -31,6 +32,8 @@ pub(super) enum Place {
     /// A retry that waits for its time.
     Delayed(Time),
     Sent(WorkerId),
+    /// Its attempt is over, and perhaps there is another one.
+    Undecided,
     Resolved,
 }
 
@@ -110,6 +113,7 @@ pub(super) struct Model {
     starts: Starts,
     shares: Shares,
     pub(super) counts: Counts,
+    pub(super) undecided: BTreeMap<TaskId, Undecided>,
     /// Workers that were wanted, have ended, and were not replaced.
     vacancies: u64,
 }
@@ -137,6 +141,7 @@ impl Model {
             starts: Starts::default(),
             shares: Shares::default(),
             counts: Counts::default(),
+            undecided: BTreeMap::new(),
             vacancies: 0,
         }
     }
@@ -348,8 +353,6 @@ impl Model {
         self.take_out(now, worker, task);
         self.desk_mut(worker).completed += 1;
         self.desk_mut(worker).batch = self.tempo.batch();
-        self.task_mut(task).place = Place::Resolved;
-        self.counts.completed += 1;
         self.starts.task_finished();
     }
 
@@ -529,16 +532,6 @@ impl Model {
         self.wait(task);
     }
 
-    pub(super) fn retry(&mut self, now: Time, worker: WorkerId, task: TaskId, is_unbegun: bool) {
-        self.settle(task, self.cost(now, task, is_unbegun));
-        self.take_out(now, worker, task);
-        let entry = self.task_mut(task);
-        entry.place = Place::Delayed(now + delay(entry.wishes.attempt));
-        entry.wishes.attempt += 1;
-        entry.wishes.retries -= 1;
-        (entry.timed_out, entry.replaced) = (false, false);
-    }
-
     pub(super) fn fail(&mut self, now: Time, id: TaskId, failure: Failure, is_unbegun: bool) {
         let entry = self.task_mut(id);
         let other = entry.aborted || entry.timed_out || entry.expired;
@@ -550,10 +543,7 @@ impl Model {
         }
         self.task_mut(id).place = Place::Resolved;
         self.tidy_shares();
-        match failure {
-            Failure::Cancelled | Failure::Replaced => self.counts.cancelled += 1,
-            _ => self.counts.failed += 1,
-        }
+        self.count_failure(failure);
     }
 
     /// The running task was asked to end, which is worth waiting for so long.

@@ -20,8 +20,9 @@ use crate::testing::{Check, Sights, ensure};
 const ALARMS: usize = 20;
 /// One event has no more consequences than this.
 const ACTIONS: usize = 1_000;
-/// A fair world needs no more rounds than this.
-const ROUNDS: usize = 2_000;
+/// A fair world needs no more rounds than this, be it that workers age while tasks sit out their
+/// back-off.
+const ROUNDS: usize = 6_000;
 
 pub(super) struct Play {
     scheduler: Scheduler,
@@ -70,6 +71,7 @@ impl Play {
             Event::Cancel { task, tell } => self.cancel(task, tell),
             Event::Tell => self.tell_all(),
             Event::Abort { task } => self.abort(task),
+            Event::Decide { n, wants_retry } => self.decide(n, wants_retry),
             Event::Operation(operation) => self.operate(operation),
             Event::Wait(time) => self.wait(time),
             Event::Oversleep(time) => {
@@ -241,6 +243,11 @@ impl Play {
                 let unbegun = self.world.claim(task) == Some(Claim::Revoked);
                 self.model.fail(self.now, task, failure, unbegun);
             }
+            Action::Consult(task, failure) => {
+                let unbegun = self.world.claim(task) == Some(Claim::Revoked);
+                self.model.consult(self.now, task, failure, unbegun);
+            }
+            Action::Deliver(task) => self.model.delivered(task),
             Action::Stop(worker, reason) => {
                 self.process(worker).asked_to_leave = true;
                 self.model.told_to_leave(self.now, worker, reason);
@@ -308,14 +315,15 @@ impl Play {
     fn withdraw(&mut self, task: TaskId) {
         let entry = self.model.task(task).unwrap();
         let Place::Sent(worker) = entry.place else {
-            return;
+            self.sights.see("a retry that was wanted");
+            return self.model.retry(self.now, None, task);
         };
         let unbegun = self.world.claim(task) == Some(Claim::Revoked);
         if unbegun && !entry.timed_out {
             self.model.withdraw(self.now, worker, task);
         } else {
             self.sights.see("a retry");
-            self.model.retry(self.now, worker, task, unbegun);
+            self.model.retry(self.now, Some((worker, unbegun)), task);
         }
     }
 
@@ -334,6 +342,9 @@ impl Play {
     fn fair_rounds(&mut self, is_over: impl Fn(&Model) -> bool) -> Check {
         for _ in 0..ROUNDS {
             self.tell_all()?;
+            while let Some(task) = self.model.choose_undecided(0) {
+                self.decide(0, task.get().is_multiple_of(2))?;
+            }
             let workers: Vec<WorkerId> = self.world.alive().collect();
             let mut busy = false;
             for worker in workers {
@@ -384,6 +395,8 @@ fn sight(action: Action) -> Option<&'static str> {
         Action::Recall { .. } => "a recall",
         Action::Ask(_) => "a task that is asked to end",
         Action::Withdraw(_) => "a task that is queued again",
+        Action::Consult(..) => "a failure that is asked about",
+        Action::Deliver(_) => "a task that is not to be begun again",
         Action::Fail(_, failure) => match failure {
             Failure::Died => "a death with a task",
             Failure::TimedOut(_) => "a task that times out",

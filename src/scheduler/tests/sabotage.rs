@@ -52,9 +52,16 @@ bugs! {
     RepeatsWhatDied,
     BelievesLiars,
     ForgetsTheClock,
+    ForgetsToConsult,
+    ConsultsNobody,
+    RepeatsUnasked,
+    KeepsResults,
+    DeliversUnasked,
 }
 
-/// Every bug is found within so many histories.
+/// Every bug is found within so many histories, most of them much earlier.
+const MOST: u64 = 4_000;
+/// So many keep an honest scheduler clear.
 const ENOUGH: u64 = 500;
 
 #[derive(Clone, Debug)]
@@ -94,6 +101,8 @@ impl Saboteur {
             | (Bug::ForgetsToWithdraw, Action::Withdraw(_))
             | (Bug::ForgetsToRecall, Action::Recall { .. })
             | (Bug::ForgetsToAsk, Action::Ask(_))
+            | (Bug::ForgetsToConsult, Action::Consult(..))
+            | (Bug::KeepsResults, Action::Deliver(_))
             | (Bug::ForgetsToStart, Action::Start(_))
             | (Bug::ForgetsToTellOfWarmth, Action::Warm)
             | (Bug::ForgetsToStop, Action::Stop(..))
@@ -106,6 +115,12 @@ impl Saboteur {
             | (Bug::BeginsTwice, Action::Begin(_)) => vec![action, action],
             (Bug::BlamesDeath, Action::Fail(task, Failure::Cancelled)) => {
                 vec![Action::Fail(task, Failure::Died)]
+            }
+            (Bug::ConsultsNobody, Action::Consult(task, failure)) => {
+                vec![Action::Fail(task, failure)]
+            }
+            (Bug::RepeatsUnasked, Action::Consult(task, _) | Action::Deliver(task)) => {
+                vec![Action::Withdraw(task)]
             }
             (_, Action::Send { .. }) => vec![self.misdirected(action)?],
             (Bug::TerminatesInsteadOfRecalling, Action::Recall { worker, .. })
@@ -160,10 +175,11 @@ impl Saboteur {
     }
 
     pub(super) fn overrule(&self, verdict: Verdict) -> Verdict {
-        if self.bug == Bug::BelievesLiars {
-            return Verdict::Deliver;
+        match verdict {
+            _ if self.bug == Bug::BelievesLiars => Verdict::Deliver,
+            Verdict::Undecided if self.bug == Bug::DeliversUnasked => Verdict::Deliver,
+            _ => verdict,
         }
-        verdict
     }
 
     pub(super) fn is_deaf(&self) -> bool {
@@ -192,7 +208,7 @@ fn swap_sends(batch: &mut [Action]) {
 
 /// The first history in which the bug is found.
 fn found_in(bug: Bug) -> Option<u64> {
-    (0..ENOUGH).find(|&seed| {
+    (0..MOST).find(|&seed| {
         let patience = Some(usize::try_from(seed).unwrap() % 3);
         History::from_seed(seed).play_with(Some(Saboteur { bug, patience })).0.is_err()
     })

@@ -238,6 +238,18 @@ impl Pool {
         assert_eq!(self.result(worker, task), Verdict::Deliver);
     }
 
+    /// Its result may not be the last one.
+    #[track_caller]
+    pub(super) fn finishes_undecided(&mut self, worker: u64, task: u64) {
+        assert_eq!(self.result(worker, task), Verdict::Undecided);
+    }
+
+    /// Its user says whether a task is to be begun again.
+    pub(super) fn decides(&mut self, task: u64, wants_retry: bool) {
+        self.scheduler.decided(self.now, TaskId(task), wants_retry);
+        self.drain();
+    }
+
     /// From now on workers say that tasks have run so long.
     pub(super) fn tasks_run_for(&mut self, time: Duration) {
         self.run_time = time;
@@ -428,6 +440,10 @@ pub(super) fn task_with_retries(id: u64, retries: u32) -> Task {
     wishing(id, Wishes { retries, ..Wishes::default() })
 }
 
+pub(super) fn conditional_task(id: u64, retries: u32) -> Task {
+    wishing(id, Wishes { retries, conditional: true, ..Wishes::default() })
+}
+
 pub(super) fn task_with_timeout(id: u64, timeout: Duration) -> Task {
     wishing(id, Wishes { timeout: Some(timeout), ..Wishes::default() })
 }
@@ -480,6 +496,14 @@ pub(super) fn withdraw(task: u64) -> Action {
 
 pub(super) fn fail(task: u64, failure: Failure) -> Action {
     Action::Fail(TaskId(task), failure)
+}
+
+pub(super) fn consult(task: u64, failure: Failure) -> Action {
+    Action::Consult(TaskId(task), failure)
+}
+
+pub(super) fn deliver(task: u64) -> Action {
+    Action::Deliver(TaskId(task))
 }
 
 pub(super) fn stop(worker: u64) -> Action {

@@ -4,6 +4,7 @@ mod deaths;
 mod dispatch;
 mod ending_tasks;
 mod leaving;
+mod retries;
 mod shutdown;
 mod starts;
 mod succession;

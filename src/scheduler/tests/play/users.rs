@@ -38,6 +38,7 @@ impl Play {
                 desk.is_some_and(|desk| desk.recallable)
                     && self.world.claim(task) != Some(Claim::Begun)
             }
+            Some(Place::Undecided) => false,
             _ => true,
         }
     }
@@ -67,8 +68,20 @@ impl Play {
         self.scheduler.abort(self.now, task);
         self.settle()?;
         let place = self.model.task(task).map(|task| task.place);
-        let heard = matches!(place, Some(Place::Resolved | Place::Sent(_)));
+        let heard = matches!(place, Some(Place::Resolved | Place::Sent(_) | Place::Undecided));
         ensure!(heard, "{task} was aborted for nothing");
+        Ok(())
+    }
+
+    /// A user says whether a task is to be begun again.
+    pub(super) fn decide(&mut self, n: usize, wants_retry: bool) -> Check {
+        let Some(task) = self.model.choose_undecided(n) else {
+            return Ok(());
+        };
+        self.model.decided(task, wants_retry);
+        self.scheduler.decided(self.now, task, wants_retry);
+        self.settle()?;
+        ensure!(!self.model.undecided.contains_key(&task), "{task} was decided for nothing");
         Ok(())
     }
 

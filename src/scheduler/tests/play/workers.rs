@@ -108,13 +108,21 @@ impl Play {
         let is_liar = self.model.desk(worker).is_none_or(|desk| desk.misbehaved);
         let run_time = self.run_time(task);
         let verdict = self.scheduler.task_finished(self.now, worker, task, run_time);
-        let delivered = self.overrule(verdict) == Verdict::Deliver;
-        ensure!(delivered != is_liar, "{task} of {worker}: {verdict:?}");
-        if delivered {
-            let place = self.model.task(task).map(|task| task.place);
-            ensure!(place == Some(Place::Sent(worker)), "{task} is not there");
+        let verdict = self.overrule(verdict);
+        ensure!((verdict == Verdict::Discard) == is_liar, "{task} of {worker}: {verdict:?}");
+        if verdict != Verdict::Discard {
+            let entry = self.model.task(task).ok_or("an unknown task has a result")?;
+            ensure!(entry.place == Place::Sent(worker), "{task} is not there");
+            let consults = self.model.consults(self.now, entry);
+            ensure!((verdict == Verdict::Undecided) == consults, "{task}: {verdict:?}");
             self.sights.see("a result");
             self.model.finished(self.now, worker, task, run_time);
+            if consults {
+                self.sights.see("a result that is asked about");
+                self.model.ask_about(task, None);
+            } else {
+                self.model.returned(task);
+            }
         }
         self.settle()
     }
