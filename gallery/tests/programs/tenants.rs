@@ -107,8 +107,8 @@ async fn a_formula_that_meets_a_worn_out_worker_is_tried_again() {
         assert_eq!(value(&service, "alice", &format!("x{number} = {number}")).await, number);
     }
     let (_, stats) = service.get("/stats").await;
-    let counts = ["completed", "worker_deaths"].map(|name| stats["pool"][name].as_u64());
-    assert_eq!(counts, [Some(33), Some(1)]);
+    let counts = ["completed", "worker_deaths", "retries"].map(|name| stats["pool"][name].as_u64());
+    assert_eq!(counts, [Some(33), Some(1), Some(1)]);
 }
 
 #[tokio::test]

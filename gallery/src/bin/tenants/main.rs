@@ -24,7 +24,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use procpool::{ProcessPoolExecutor, RunError, TaskErrorKind, WorkerDeath};
+use procpool::{ProcessPoolExecutor, RunError, TaskError, TaskErrorKind, WorkerDeath};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -127,19 +127,22 @@ async fn post_calculate(
     let tenant = headers.get("x-tenant").and_then(|tenant| tenant.to_str().ok());
     let tenant = tenant.filter(|tenant| !tenant.is_empty());
     let tenant = tenant.ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "who are you?"))?;
-    // Tenants share the workers fairly, so one whose formulas hang delays another by those that run
-    // at this moment, and by none that waits. The label is for the log.
-    let run = || pool.task(calculate, formula.clone()).tenant(tenant).label(tenant).try_run();
-    let mut value = run().await;
-    if value.as_ref().is_err_and(is_worn_out) {
-        value = run().await; // another process has another table
-    }
-    let value = value?.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, &error))?;
+    let task = pool
+        .task(calculate, formula)
+        // Tenants share the workers fairly, so one whose formulas hang delays another by those that
+        // run at this moment, and by none that waits.
+        .tenant(tenant)
+        .label(tenant) // for the log
+        .retries(1)
+        .retry_if(|value| value.is_err_and(is_worn_out));
+    let value = task.try_run().await?;
+    let value = value.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, &error))?;
     Ok(Json(json!({ "value": value })))
 }
 
-/// The library has filled one of its tables, and would fail whatever it is given.
-fn is_worn_out(error: &RunError) -> bool {
+/// The library has filled one of its tables, and has failed a formula that another process may
+/// compute. What is the formula's own fault is not tried again.
+fn is_worn_out(error: &TaskError) -> bool {
     error.worker_death().and_then(WorkerDeath::exit_code) == Some(TOO_MANY_NAMES)
 }
 
