@@ -53,7 +53,7 @@ pub(crate) enum Lack {
     Skipped(&'static str),
     /// The number of elements is not known before.
     Length,
-    /// A type that wants to be told what comes.
+    /// A type that asks the data which type comes next.
     Kind { wanted: &'static str, expecting: String },
 }
 
@@ -209,7 +209,10 @@ impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Skipped(field) => {
-                write!(f, "its field `{field}` is left out, which the compact form cannot tell")
+                write!(
+                    f,
+                    "its field `{field}` is left out, and the compact form cannot mark a field as missing"
+                )
             }
             Self::Length => f.write_str(
                 "the number of its elements is not known before, which the compact form needs (as \
@@ -217,16 +220,17 @@ impl fmt::Display for Lack {
             ),
             Self::Kind { wanted, expecting } if wanted.contains("::Content") => write!(
                 f,
-                "{expecting} wants to be told what comes, as enums with `#[serde(untagged)]` or \
-                 `#[serde(tag)]` do, which the compact form cannot tell"
+                "{expecting} asks the data which type comes next, as enums with `#[serde(untagged)]` or \
+                 `#[serde(tag)]` do, and the compact form does not contain that"
             ),
             Self::Kind { wanted, .. } if wanted.contains("::__Field") => f.write_str(
                 "its fields or variants are asked for by name, as with `#[serde(flatten)]` or \
-                 `#[serde(tag, content)]`, which the compact form cannot tell",
+                 `#[serde(tag, content)]`, and the compact form has no names",
             ),
             Self::Kind { wanted, expecting } => write!(
                 f,
-                "`{wanted}` ({expecting}) wants to be told what comes, which the compact form cannot tell"
+                "`{wanted}` ({expecting}) asks the data which type comes next, and the compact form does \
+                 not contain that"
             ),
         }
     }

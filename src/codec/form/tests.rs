@@ -139,9 +139,9 @@ fn what_is_not_written_as_it_is_read_has_names() {
     assert_named::<Option<Box<Page>>>("`limit` is left out");
     assert_named::<Secret>("order in which it is read");
     assert_named::<Computed>("order in which it is read");
-    assert_named::<Untagged>("wants to be told what comes");
-    assert_named::<Tagged>("wants to be told what comes");
-    assert_named::<Result<u8, HashMap<u8, Tagged>>>("wants to be told what comes");
+    assert_named::<Untagged>("asks the data which type comes next");
+    assert_named::<Tagged>("asks the data which type comes next");
+    assert_named::<Result<u8, HashMap<u8, Tagged>>>("asks the data which type comes next");
     assert_named::<Flat>("`");
     assert_named::<serde_json::Value>("serde_json");
 }
