@@ -47,6 +47,7 @@ async fn whatever_the_library_does_is_the_error_of_one_formula() {
         assert_eq!(value(&service, "alice", "x = 3; 2 * (x + 4)").await, 14);
     }
     assert_eq!(calculate(&service, "alice", "1\0").await.0, 400);
+    assert_eq!(service.get("/stats").await.1["pool"]["retries"], 0); // it was their own fault
     assert_eq!(service.request("POST", "/calculate", b"1".to_vec()).await.status, 401);
 }
 
