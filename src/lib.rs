@@ -94,7 +94,7 @@
 //! | never wait for a full queue | [`ProcessPoolExecutor::try_submit`] |
 //! | run one from a thread outside of the runtime | [`ProcessPoolExecutor::blocking_run`] |
 //! | limit running time | [`TaskBuilder::timeout`], [`TaskBuilder::deadline`] |
-//! | have a task begun again, after what, and when | [`TaskBuilder::retries`], [`TaskBuilder::retry_if`], [`Backoff`] |
+//! | have a task begun again, after what, and when | [`TaskBuilder::retries`], [`TaskBuilder::retry_if`], [`Map::retry_if`], [`Backoff`] |
 //! | say in errors and events what a task is | [`TaskBuilder::label`], [`Map::label`] |
 //! | run over many inputs, in their order or not | [`ProcessPoolExecutor::map`], [`Map`] |
 //! | take results as they come | [`as_completed`] |

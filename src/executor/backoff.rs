@@ -92,7 +92,7 @@ impl Backoff {
     }
 
     /// `None` for what is usual.
-    pub(super) fn delays(self) -> Option<Delays> {
+    pub(in crate::executor) fn delays(self) -> Option<Delays> {
         self.0
     }
 }

@@ -19,7 +19,7 @@ use crate::pool::engine::Engine;
 use crate::pool::shutdown::{CloseReason, Shutdown, ShutdownReport};
 use crate::pool::task::Extras;
 use crate::pool::task::cell::TaskCell;
-use crate::pool::task::harvest::Harvest;
+use crate::pool::task::harvest::{Harvest, RepeatedItem};
 use crate::pool::task::ledger::Entry;
 use crate::scheduler::{Force, Task, Wishes};
 
@@ -158,12 +158,22 @@ impl Pool {
         (first, count): (u64, u32),
         items: Payload,
     ) {
-        let id = TaskId(self.next_task.fetch_add(u64::from(count), Ordering::Relaxed));
+        let id = TaskId(self.next_task.fetch_add(harvest.names(count), Ordering::Relaxed));
         let cell = harvest.add(id, (first, count), items);
         // If it cannot be sent the pool has ended, and the items are told.
         let entry = Entry::chunk(cell, harvest);
         let task = Task::chunk(id, count, harvest.limits());
         self.commons.send(Command::Submit(task, entry));
+    }
+
+    /// Hands an item of a map to the supervisor once more; false if the attempt before is not over
+    /// yet. It takes no place in the queue: the pool has accepted it before.
+    pub(crate) fn repeat_item(&self, harvest: &Arc<Harvest>, item: &RepeatedItem) -> bool {
+        let Some(cell) = harvest.repeat(item) else { return false };
+        let entry = Entry::chunk(cell, harvest);
+        let task = Task::repeated_item(item.task, item.attempt, harvest.limits());
+        self.commons.send(Command::Submit(task, entry));
+        true
     }
 
     /// Has the first workers made ready, and what is sent when they are; it is dropped if the pool

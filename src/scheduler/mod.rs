@@ -183,6 +183,7 @@ impl Scheduler {
             task.trust(); // there is no worker to spare, and an order to keep
         }
         match self.phase {
+            _ if self.repeats(&task) => self.postpone(now, task),
             Phase::Open => self.queue.push(task),
             Phase::Broken { .. } => self.fail(&task, Failure::Broken),
             Phase::Draining { .. } | Phase::Closed => self.fail(&task, Failure::ShutDown),

@@ -85,8 +85,12 @@ impl Queue {
         self.keep_wishes(task);
     }
 
-    /// Holds a task back until it is [released](Self::release), if it waits here.
+    /// Holds a task back until it is [released](Self::release), if it waits here. One that sits out
+    /// its back-off goes on with that.
     pub(super) fn hold(&mut self, id: TaskId) {
+        if matches!(self.elsewhere.get(&id), Some(QueuePlace::Delayed(_))) {
+            return;
+        }
         if let Some(task) = self.remove(id) {
             self.push_delayed(Time::MAX, task);
         }

@@ -20,11 +20,12 @@ use super::{Phase, Scheduler};
 use crate::base::TaskId;
 
 impl Wishes {
-    /// How long it waits after its last attempt. `seed` tells pools apart, so that what fails in
-    /// several at the same time is not tried again at the same time.
+    /// How long it waits before its attempt, which is not the first one. `seed` tells pools apart,
+    /// so that what fails in several at the same time is not tried again at the same time.
     pub(super) fn delay(&self, task: TaskId, seed: u64) -> Duration {
-        let Some(delays) = self.delays else { return delay(self.attempt) };
-        delays.after(self.attempt, mixed(seed ^ mixed(task.0) ^ u64::from(self.attempt)))
+        let attempts = self.attempt.saturating_sub(1);
+        let Some(delays) = self.delays else { return delay(attempts) };
+        delays.after(attempts, mixed(seed ^ mixed(task.0) ^ u64::from(attempts)))
     }
 }
 
@@ -82,9 +83,21 @@ impl Scheduler {
 
     /// Begins a task again, when it has waited.
     pub(super) fn retry(&mut self, now: Time, mut task: Task) {
-        let delay = task.wishes().delay(task.id, self.config.seed);
         task.retry();
         self.actions.push_back(Action::Withdraw(task.id));
+        self.postpone(now, task);
+    }
+
+    /// Whether a task that is submitted is the further attempt of an item that was accepted, so
+    /// that a pool that runs what it has runs it, too.
+    pub(super) fn repeats(&self, task: &Task) -> bool {
+        let serves = matches!(self.phase, Phase::Open | Phase::Draining { cancel: false });
+        serves && task.wishes().attempt > 1
+    }
+
+    /// Has a task wait before its next attempt.
+    pub(super) fn postpone(&mut self, now: Time, task: Task) {
+        let delay = task.wishes().delay(task.id, self.config.seed);
         self.queue.push_delayed(now.saturating_add(delay), task);
     }
 }
@@ -100,9 +113,9 @@ mod tests {
         let delays = Delays { first: second, doubles: false, longest: second, jitter: true };
         let wishes = Wishes { delays: Some(delays), ..Wishes::default() };
         let delay = |task, seed, attempt| Wishes { attempt, ..wishes }.delay(TaskId(task), seed);
-        assert_ne!(delay(1, 7, 1), delay(1, 8, 1));
-        assert_ne!(delay(1, 7, 1), delay(1, 7, 2));
-        let mut delays: Vec<_> = (0..1_000).map(|task| delay(task, 7, 1)).collect();
+        assert_ne!(delay(1, 7, 2), delay(1, 8, 2));
+        assert_ne!(delay(1, 7, 2), delay(1, 7, 3));
+        let mut delays: Vec<_> = (0..1_000).map(|task| delay(task, 7, 2)).collect();
         delays.sort_unstable();
         delays.dedup();
         assert!(delays.len() > 900, "{}", delays.len());

@@ -105,10 +105,27 @@ impl Play<'_> {
         Ok(())
     }
 
+    /// What should have been run again was, unless the pool had ended.
+    fn check_last_item(&self, number: u64, retries: u32, outcome: &Outcome) -> Check {
+        let is_own = matches!(outcome, Outcome::Answer(..) | Outcome::Panicked(_));
+        let is_wanted = retries > 0 && is_own && outcome.wants_retry();
+        let attempt = self.record.of(number).map(|(_, execution)| execution.attempt).max();
+        let has_ended = self.engine.commons.closed.get().is_some();
+        let is_excused = has_ended || attempt.is_none_or(|attempt| attempt > retries);
+        ensure!(!is_wanted || is_excused, "item {number}: {outcome:?} should be repeated");
+        Ok(())
+    }
+
     fn check_map(&self, map: &MapTicket) -> Check {
+        let is_misled = map.was_misled.load(Ordering::SeqCst);
+        ensure!(!is_misled, "its condition was asked about what is no attempt");
         for (number, outcome) in (map.first..).zip(&map.outcomes) {
             let begun = self.record.of(number).count();
-            ensure!(begun <= 1, "item {number} was begun {begun} times");
+            let most = 1 + map.shape.retries as usize;
+            ensure!(begun <= most, "item {number} was begun {begun} times");
+            if let Some(outcome) = outcome {
+                self.check_last_item(number, map.shape.retries, outcome)?;
+            }
             match outcome {
                 Some(Outcome::Cancelled) if self.was_hurried => {}
                 Some(Outcome::ShutDown | Outcome::Cancelled) => {

@@ -49,7 +49,7 @@ fn work(steps: usize) -> Event {
 }
 
 fn shape(count: u64, chunk: usize) -> Shape {
-    Shape { count, chunk: Some(chunk), buffer: None, budget: None, is_ordered: true }
+    Shape { count, chunk: Some(chunk), buffer: None, budget: None, is_ordered: true, retries: 0 }
 }
 
 fn lie(lie: Lie) -> Event {

@@ -332,6 +332,7 @@ fn shape(random: &mut Random) -> Shape {
         buffer: random.one_in(3).then(|| random.pick(&sizes)),
         budget: random.one_in(2).then(|| random.pick(&[1, 300, 8_000])),
         is_ordered: random.one_in(2),
+        retries: if random.one_in(3) { 2 } else { 0 },
     }
 }
 

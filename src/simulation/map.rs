@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use futures::Stream;
@@ -23,6 +24,8 @@ pub(super) struct Shape {
     /// The bytes that it may hold.
     pub(super) budget: Option<u64>,
     pub(super) is_ordered: bool,
+    /// How often an item may be begun again, which its user decides.
+    pub(super) retries: u32,
 }
 
 type Results = Pin<Box<dyn Stream<Item = (usize, Result<Answer, TaskError>)> + Send>>;
@@ -36,6 +39,8 @@ pub(super) struct MapTicket {
     pub(super) outcomes: Vec<Option<Outcome>>,
     next: usize,
     pub(super) was_dropped: bool,
+    /// Its condition was asked about what is no attempt.
+    pub(super) was_misled: Arc<AtomicBool>,
 }
 
 impl MapTicket {
@@ -54,6 +59,15 @@ impl MapTicket {
         if !shape.is_ordered {
             map = map.unordered();
         }
+        let was_misled = Arc::<AtomicBool>::default();
+        if shape.retries > 0 {
+            let misled = Arc::clone(&was_misled);
+            map = map.retries(shape.retries).retry_if(move |outcome| {
+                let outcome = Outcome::of_attempt(outcome);
+                misled.fetch_or(!outcome.is_of_attempt(), Ordering::SeqCst);
+                outcome.wants_retry()
+            });
+        }
         Self {
             first,
             shape,
@@ -62,6 +76,7 @@ impl MapTicket {
             outcomes: vec![None; usize::try_from(shape.count).unwrap()],
             next: 0,
             was_dropped: false,
+            was_misled,
         }
     }
 

@@ -158,6 +158,9 @@ impl<'a> Play<'a> {
                 if let Some(pool) = &self.pool {
                     let first = self.office.numbers(shape.count);
                     self.record.add_map(first, shape.count);
+                    if shape.retries > 0 {
+                        self.record.repeats.extend(first..first + shape.count);
+                    }
                     self.maps.push(MapTicket::new(pool, shape, first));
                 }
             }

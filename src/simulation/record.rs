@@ -98,7 +98,8 @@ impl Record {
                 "call {number} is begun in {worker} while {} is still there",
                 earlier.worker
             );
-            ensure!(!earlier.is_item, "item {number} is begun twice");
+            let is_single = earlier.is_item && !self.repeats.contains(&number);
+            ensure!(!is_single, "item {number} is begun twice");
         }
         earlier.push(self.executions.len());
         self.executions.push(execution);

@@ -200,7 +200,8 @@ impl ChunkRun {
         }
         let number = self.numbers[self.done as usize];
         let task = TaskId(self.header.task.0 + u64::from(self.done));
-        let item = Execution { is_item: true, ..execution(number, task, worker, record) };
+        let attempt = self.header.attempt;
+        let item = Execution { is_item: true, attempt, ..execution(number, task, worker, record) };
         self.running = Some(record.begin(item)?);
         Ok(true)
     }

@@ -85,7 +85,7 @@ impl Outcome {
     }
 
     /// As the condition of a task sees it.
-    fn of_attempt(outcome: Result<&Answer, &TaskError>) -> Self {
+    pub(super) fn of_attempt(outcome: Result<&Answer, &TaskError>) -> Self {
         match outcome {
             Ok((number, execution, _)) => Self::Answer(*number, *execution),
             Err(error) => Self::of_error(&error.clone().into()),
@@ -93,7 +93,7 @@ impl Outcome {
     }
 
     /// Whether a condition may be asked about it.
-    fn is_of_attempt(&self) -> bool {
+    pub(super) fn is_of_attempt(&self) -> bool {
         !matches!(self, Self::Broken | Self::ShutDown | Self::QueueFull | Self::Other(_))
     }
 

@@ -28,6 +28,7 @@ mod map;
 mod map_chunks;
 mod map_memory;
 mod map_options;
+mod map_retries;
 mod priority;
 mod progress;
 mod promises;

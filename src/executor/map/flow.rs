@@ -15,13 +15,15 @@ use tokio_util::sync::PollSemaphore;
 
 use super::intake::{Intake, Sealed};
 use super::pace::Pace;
+use super::repeats::Repeats;
 use super::yields::Yields;
 use crate::base::ResourceLimits;
 use crate::error::{Cause, ErrorReport, Subject, SubmitError, TaskError};
 use crate::executor::handle::TaskHandle;
 use crate::function::{Function, Registry};
 use crate::pool::task::{
-    Budget, Content, Extras, HOLD, Harvest, ItemLimits, Part, TaskContext, UnfinishedChunk,
+    Budget, Content, Extras, HOLD, Harvest, ItemLimits, Part, RepeatedItem, TaskContext,
+    UnfinishedChunk,
 };
 use crate::pool::{Command, Pool, submit_error};
 
@@ -60,6 +62,10 @@ pub(super) struct Flow<R, S> {
     limit: Option<Limit>,
     expiry: Expiry,
     aborts_on_drop: bool,
+    /// How often an item may be begun again.
+    retries: u32,
+    /// Decides whether it is, if the user does.
+    repeats: Option<Repeats<R>>,
 }
 
 /// A result with the number of its input.
@@ -111,6 +117,8 @@ impl<R, S> Flow<R, S> {
             limit: None,
             expiry: Expiry::No,
             aborts_on_drop: true,
+            retries: 0,
+            repeats: None,
             pool,
         };
         flow.set_chunk_size(None);
@@ -138,6 +146,23 @@ impl<R, S> Flow<R, S> {
 
     pub(super) fn set_item_limits(&mut self, change: impl FnOnce(&mut ItemLimits)) {
         self.harvest.set_limits(change);
+    }
+
+    pub(super) fn set_retries(&mut self, retries: u32) {
+        self.retries = retries;
+        // If the user decides the scheduler does not.
+        let own = if self.repeats.is_none() { retries } else { 0 };
+        self.harvest.set_limits(|limits| limits.retries = own);
+    }
+
+    pub(super) fn set_condition<P>(&mut self, predicate: P)
+    where
+        P: Fn(Result<&R, &TaskError>) -> bool + Send + Sync + 'static,
+        R: DeserializeOwned + 'static,
+    {
+        self.repeats = Some(Repeats::new(predicate, self.name, self.pool.max_payload));
+        self.harvest.set_repeats();
+        self.set_retries(self.retries);
     }
 
     pub(super) fn set_label(&mut self, label: Arc<str>) {
@@ -207,6 +232,7 @@ impl<R, S> Flow<R, S> {
             }
             self.bring_in();
         }
+        self.repeat(); // perhaps for the next time: who is not over now wakes this
         if self.is_over() {
             let error =
                 self.take_last_words().map(|error| error.labelled(self.extras.label.as_ref()));
@@ -347,7 +373,19 @@ impl<R, S> Flow<R, S> {
             if let Content::Entries { bytes, skip, nanos: Some(nanos), .. } = &part.content {
                 self.pace.done(part.count + skip, bytes.len(), *nanos);
             }
-            self.yields.add(part);
+            let is_last = part.attempt > self.retries || self.pool.commons.closed.get().is_some();
+            match &mut self.repeats {
+                Some(repeats) if !is_last => repeats.divide(part, &mut self.yields),
+                _ => self.yields.add(part),
+            }
+        }
+        self.repeat();
+    }
+
+    /// Queues what is to be begun again, as far as its attempt before is over.
+    fn repeat(&mut self) {
+        if let Some(repeats) = &mut self.repeats {
+            repeats.waiting.retain(|item| !self.pool.repeat_item(&self.harvest, item));
         }
     }
 
@@ -382,11 +420,17 @@ impl<R, S> Flow<R, S> {
     /// error.
     fn expire(&mut self) {
         let unfinished = self.close(true);
+        let repeats = self.repeats.take();
+        for item in repeats.into_iter().flat_map(|repeats| repeats.waiting) {
+            let content = Content::Failed(self.too_late(Subject::Task(item.task, self.name)));
+            let RepeatedItem { number: first, task, attempt, .. } = item;
+            self.yields.add(Part { first, task, count: 1, attempt, items: None, content });
+        }
         self.bring_in();
         let is_said = !unfinished.is_empty();
         for UnfinishedChunk { first, task, count, .. } in unfinished {
             let content = Content::Failed(self.too_late(Subject::Task(task, self.name)));
-            self.yields.add(Part { first, task, count, content });
+            self.yields.add(Part { first, task, count, attempt: 1, items: None, content });
         }
         let error = self.too_late(Subject::Submission(self.name));
         let building = self.taken - u64::from(self.intake.seal().count);

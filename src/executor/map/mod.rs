@@ -11,6 +11,7 @@ mod flow;
 mod fuzz;
 mod intake;
 mod pace;
+mod repeats;
 mod yields;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use serde::de::DeserializeOwned;
 use self::flow::Flow;
 use crate::base::ResourceLimits;
 use crate::error::TaskError;
+use crate::executor::backoff::Backoff;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::executor::task::hash_of;
 use crate::function::TaskFn;
@@ -44,7 +46,8 @@ impl ProcessPoolExecutor {
     ///
     /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
     /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
-    /// [`within`](Map::within), [`retries`](Map::retries),
+    /// [`within`](Map::within), [`retries`](Map::retries), [`retry_if`](Map::retry_if),
+    /// [`backoff`](Map::backoff),
     /// [`abort_on_drop`](Map::abort_on_drop), [`tenant`](Map::tenant), [`label`](Map::label),
     /// [`context`](Map::context), [`with_index`](Map::with_index).
     ///
@@ -262,7 +265,52 @@ impl<R, S, I> Map<R, S, I> {
     /// [`TaskBuilder::retries`](crate::TaskBuilder::retries) says it of a task. Default: 0, so that
     /// each item runs at most once.
     pub fn retries(mut self, times: u32) -> Self {
-        self.flow.set_item_limits(|limits| limits.retries = times);
+        self.flow.set_retries(times);
+        self
+    }
+
+    /// After which outcomes an item is run again, as long as [`retries`](Self::retries) are left;
+    /// see [`TaskBuilder::retry_if`](crate::TaskBuilder::retry_if). The predicate sees the outcome
+    /// of each attempt of each item, and alone decides. Default: after the death of the worker, or
+    /// when the [time](Self::timeout) was up.
+    ///
+    /// ```
+    /// # fn fetch(page: u32) -> Result<String, String> { Ok(page.to_string()) }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor) {
+    /// use futures::StreamExt;
+    /// use procpool::Backoff;
+    /// use std::time::Duration;
+    ///
+    /// let mut pages = pool
+    ///     .map(fetch, 1..=1_000)
+    ///     .retries(5)
+    ///     .retry_if(|outcome| !matches!(outcome, Ok(Ok(_))))
+    ///     .backoff(Backoff::exponential(Duration::from_millis(100)).jitter(true));
+    /// while let Some(page) = pages.next().await {
+    ///     println!("{page:?}");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// Whoever polls the stream decodes the results, and calls the predicate, as soon as they have
+    /// come: also if, in the order of the inputs, it is not their turn. So nothing is run again
+    /// while the stream is not polled, nor once the pool was shut down. An item that is run again
+    /// takes its old place in the queue of the pool. Others do not wait for it, except that a
+    /// stream in order yields it first.
+    pub fn retry_if<P>(mut self, predicate: P) -> Self
+    where
+        P: Fn(Result<&R, &TaskError>) -> bool + Send + Sync + 'static,
+        R: DeserializeOwned + 'static,
+    {
+        self.flow.set_condition(predicate);
+        self
+    }
+
+    /// How long an item waits before it is run again, if it has [`retries`](Self::retries).
+    /// Default: as [`Backoff::default`]. `None` is the default.
+    pub fn backoff(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
+        let delays = backoff.into().and_then(Backoff::delays);
+        self.flow.set_item_limits(|limits| limits.delays = delays);
         self
     }
 

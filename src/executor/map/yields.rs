@@ -1,7 +1,6 @@
 //! The way of the results: parts that have come, decoded one item after the other.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
@@ -23,7 +22,8 @@ pub(super) struct Yields<R> {
     waiting: Waiting,
     /// The number of the next item, in the order of the inputs.
     next: u64,
-    result: PhantomData<fn() -> R>,
+    /// Results that were decoded before, by their numbers.
+    decoded: BTreeMap<u64, R>,
 }
 
 enum Waiting {
@@ -42,7 +42,7 @@ impl<R> Yields<R> {
             position: 0,
             waiting,
             next: 0,
-            result: PhantomData,
+            decoded: BTreeMap::new(),
         }
     }
 
@@ -53,6 +53,11 @@ impl<R> Yields<R> {
                 Waiting::AsCompleted(parts) => parts,
             };
         self.waiting = Waiting::AsCompleted(parts);
+    }
+
+    /// Keeps a result that is decoded, and whose part is to come.
+    pub(super) fn keep(&mut self, number: u64, value: R) {
+        self.decoded.insert(number, value);
     }
 
     pub(super) fn add(&mut self, part: Part) {
@@ -92,7 +97,7 @@ impl<R: DeserializeOwned> Yields<R> {
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(u64, Result<R, TaskError>)> {
         let part = self.current.as_mut().filter(|part| part.count > 0)?;
-        let (number, task) = (part.first, part.task);
+        let (number, task, attempt) = (part.first, part.task, part.attempt);
         // Before it is decoded: a `Deserialize` may panic, and that must cost its own item only.
         part.first += 1;
         part.task = TaskId(task.0 + 1);
@@ -104,18 +109,21 @@ impl<R: DeserializeOwned> Yields<R> {
                     Ok((outcome, entry, rest)) => {
                         self.position = bytes.len() - rest.len();
                         let told = || Cause::told(outcome, entry, self.max_payload);
+                        let fails =
+                            |cause| Err(item_error(self.function, (task, attempt), *worker, cause));
                         match (outcome != Outcome::Returned).then(told).flatten() {
-                            None => decode(entry).map_err(|error| {
-                                let cause = Cause::decoding(self.function, error);
-                                item_error(self.function, task, *worker, cause)
-                            }),
-                            Some(cause) => Err(item_error(self.function, task, *worker, cause)),
+                            None => match decoded(&mut self.decoded, number) {
+                                Some(value) => Ok(value),
+                                None => decode(entry)
+                                    .or_else(|error| fails(Cause::decoding(self.function, error))),
+                            },
+                            Some(cause) => fails(cause),
                         }
                     }
                     Err(error) => {
                         let error = Fault::Custom(error.to_string()).into();
                         let cause = Cause::decoding(self.function, error);
-                        Err(item_error(self.function, task, *worker, cause))
+                        Err(item_error(self.function, (task, attempt), *worker, cause))
                     }
                 }
             }
@@ -129,8 +137,18 @@ impl<R: DeserializeOwned> Yields<R> {
     }
 }
 
+/// Nothing is decoded before, as a rule.
+fn decoded<R>(decoded: &mut BTreeMap<u64, R>, number: u64) -> Option<R> {
+    if decoded.is_empty() { None } else { decoded.remove(&number) }
+}
+
 #[cold]
-fn item_error(function: &'static str, task: TaskId, worker: WorkerId, cause: Cause) -> TaskError {
+pub(super) fn item_error(
+    function: &'static str,
+    (task, attempt): (TaskId, u32),
+    worker: WorkerId,
+    cause: Cause,
+) -> TaskError {
     let (subject, worker) = (Subject::Task(task, function), Some(worker));
-    TaskError::new(ErrorReport { subject, label: None, worker, attempt: 1, cause })
+    TaskError::new(ErrorReport { subject, label: None, worker, attempt, cause })
 }

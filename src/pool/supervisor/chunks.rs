@@ -140,8 +140,18 @@ impl Supervisor {
 impl Task {
     /// A chunk of so many items.
     pub(crate) fn chunk(id: TaskId, count: u32, limits: ItemLimits) -> Self {
-        let ItemLimits { timeout, retries, tenant } = limits;
-        let divisible = count > 1;
-        Self::with(id, Wishes { tenant, retries, timeout, divisible, ..Wishes::default() })
+        Self::with(id, Wishes { divisible: count > 1, ..limits.wishes() })
+    }
+
+    /// An item that was begun before.
+    pub(crate) fn repeated_item(id: TaskId, attempt: u32, limits: ItemLimits) -> Self {
+        Self::with(id, Wishes { attempt, ..limits.wishes() })
+    }
+}
+
+impl ItemLimits {
+    fn wishes(self) -> Wishes {
+        let Self { timeout, retries, tenant, delays } = self;
+        Wishes { tenant, retries, delays, timeout, ..Wishes::default() }
     }
 }

@@ -11,6 +11,7 @@ use crate::memory::page::ClaimBoard;
 use crate::parent::Outlet;
 use crate::parent::message::{Ended, Message, ProgressMessage, Reply, Report};
 use crate::pool::commons::Command;
+use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{End, Scheduler, StartFailureKind, Time, Verdict, WorkerStage};
@@ -26,7 +27,9 @@ impl Supervisor {
                     task.suspect();
                 }
                 view.observer.task_queued(entry.cell());
-                let is_held = entry.harvest().is_some_and(|harvest| harvest.withholds(task.id));
+                let is_first = task.wishes().attempt == 1;
+                let withholds = |harvest: &Arc<Harvest>| harvest.withholds(task.id);
+                let is_held = is_first && entry.harvest().is_some_and(withholds);
                 if let Some(harvest) = entry.harvest().filter(|_| is_held) {
                     self.ripe.push(Arc::clone(harvest)); // as it may be all that it waits for
                 }

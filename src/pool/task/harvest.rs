@@ -11,7 +11,10 @@
 //! parts   ├────────┤├─────┤   ┊   ├──────────────┤ another chunk
 //! ```
 
+mod repeats;
 mod restraint;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::base::delays::Delays;
 use crate::base::sync::Mutex;
 use crate::base::{TaskId, WorkerId};
 use crate::error::TaskError;
@@ -57,6 +61,8 @@ pub(crate) struct ItemLimits {
     pub(crate) retries: u32,
     /// For whom they are.
     pub(crate) tenant: Option<TenantKey>,
+    /// How long it waits before it is begun again.
+    pub(crate) delays: Option<Delays>,
 }
 
 struct HarvestState {
@@ -77,6 +83,8 @@ struct HarvestState {
     waker: Option<Waker>,
     /// Nobody wants any more.
     closed: bool,
+    /// Items may be begun again when their results have come, so parts have their arguments.
+    repeats: bool,
 }
 
 struct Chunk {
@@ -94,6 +102,11 @@ struct Chunk {
     /// So many shall it be when no further item is begun.
     credit: u64,
     is_finished: bool,
+    /// So much less than the names of its items are the names of chunks that are made of them. A
+    /// result may come, and its item be a chunk again, before this one is over.
+    apart: u64,
+    /// Its items, if they may be begun again.
+    items: Option<Payload>,
     #[expect(dead_code, reason = "it counts until it is dropped")]
     arguments: Portion,
 }
@@ -105,6 +118,10 @@ pub(crate) struct Part {
     /// The name of the first one. The others have those that follow.
     pub(crate) task: TaskId,
     pub(crate) count: u32,
+    /// At which attempt it came.
+    pub(crate) attempt: u32,
+    /// What the items were called with, if they may be begun again.
+    pub(crate) items: Option<Payload>,
     pub(crate) content: Content,
 }
 
@@ -117,8 +134,8 @@ pub(crate) enum Content {
         skip: u32,
         /// How long these items took together, those at the beginning included, if that is known.
         nanos: Option<u64>,
-        #[expect(dead_code, reason = "it counts until it is dropped")]
-        held: Portion,
+        /// It counts until it is dropped. What was divided here is counted with its end.
+        held: Option<Portion>,
     },
     /// Their chunk has failed.
     Failed(TaskError),
@@ -128,8 +145,21 @@ pub(crate) enum Content {
 
 impl Part {
     pub(crate) fn refused(first: u64, count: u32, error: TaskError) -> Self {
-        Self { first, task: TaskId(0), count, content: Content::Refused(error) }
+        let content = Content::Refused(error);
+        Self { first, task: TaskId(0), count, attempt: 1, items: None, content }
     }
+}
+
+/// An item that is to be begun again.
+#[derive(Debug)]
+pub(crate) struct RepeatedItem {
+    pub(crate) number: u64,
+    /// Its name, which it keeps.
+    pub(crate) task: TaskId,
+    /// The attempt that begins.
+    pub(crate) attempt: u32,
+    /// What it is called with, as an item.
+    pub(crate) items: Payload,
 }
 
 /// A chunk that is not over.
@@ -180,6 +210,7 @@ impl Harvest {
             parts: Vec::new(),
             waker: None,
             closed: false,
+            repeats: false,
         };
         Arc::new(Self {
             function,
@@ -212,7 +243,8 @@ impl Harvest {
         self.state.lock().budget = budget;
     }
 
-    /// Adds a chunk, which is about to be queued. Its first item is named as the chunk.
+    /// Adds a chunk, which is about to be queued. Its first item is named as the chunk, or [apart
+    /// from](Self::names) it.
     pub(crate) fn add(
         self: &Arc<Self>,
         task: TaskId,
@@ -221,31 +253,35 @@ impl Harvest {
     ) -> Arc<TaskCell> {
         let mut state = self.state.lock();
         let cell = TaskCell::new(task, self.function, items, true, state.extras.clone());
-        self.insert(&mut state, (first, count), cell)
+        let apart = if state.repeats { count.into() } else { 0 };
+        self.insert(&mut state, (first, count), apart, cell)
     }
 
     fn insert(
         self: &Arc<Self>,
         state: &mut HarvestState,
         (first, count): (u64, u32),
+        apart: u64,
         cell: Arc<TaskCell>,
     ) -> Arc<TaskCell> {
-        let name = cell.id();
+        let task = cell.id();
         let harvest = Arc::clone(self);
         // Each holds the other, but only until the chunk is over, and every task ends.
-        cell.add_callback(Box::new(move |resolution| harvest.over(name, resolution)));
+        cell.add_callback(Box::new(move |resolution| harvest.over(task, resolution)));
         let chunk = Chunk {
             cell: Arc::clone(&cell),
             first,
-            name,
+            name: TaskId(task.0 + apart),
             count,
             done: 0,
             received: 0,
             credit: u64::MAX,
             is_finished: false,
+            apart,
+            items: state.repeats.then(|| cell.arguments()),
             arguments: self.arguments.hold(cell.arguments().len()),
         };
-        state.chunks.insert(name, chunk);
+        state.chunks.insert(task, chunk);
         cell
     }
 
@@ -297,7 +333,7 @@ impl Harvest {
         let Some(end) = end.filter(|_| base <= chunk.done) else { return Receipt::Lie };
         if end > chunk.done {
             let (skip, nanos) = (chunk.done - base, Some(nanos));
-            let held = self.results.hold(bytes.len());
+            let held = Some(self.results.hold(bytes.len()));
             let content = Content::Entries { worker, bytes, skip, nanos, held };
             let part = chunk.part(end, content);
             if !*closed {
@@ -330,7 +366,7 @@ impl Harvest {
         let end = base.saturating_add(count).min(chunk.count);
         if base <= chunk.done && end > chunk.done && !*closed {
             let skip = chunk.done - base;
-            let held = self.results.hold(bytes.len());
+            let held = Some(self.results.hold(bytes.len()));
             let bytes = bytes::Bytes::from(bytes).into();
             let content = Content::Entries { worker, bytes, skip, nanos: None, held };
             parts.push(chunk.part(end, content));
@@ -364,7 +400,7 @@ impl Harvest {
         let Some(chunk) = state.chunks.get_mut(&task) else { return Vec::new() };
         // Its first item has begun, whatever the worker says; so no part has the name of the whole.
         let (first, name, count, keep) = (chunk.first, chunk.name, chunk.count, keep.max(1));
-        let (items, extras) = (chunk.cell.arguments(), chunk.cell.extras());
+        let (items, extras, apart) = (chunk.cell.arguments(), chunk.cell.extras(), chunk.apart);
         chunk.count = count.min(keep);
         // In two, so that a chunk that turns out to be slow is soon with many workers, and what is
         // sent again and again gets less each time.
@@ -373,11 +409,11 @@ impl Harvest {
         let halves = halves.into_iter().filter(|(begin, end)| begin < end);
         halves
             .map(|(begin, end)| {
-                let task = TaskId(name.0 + u64::from(begin));
+                let task = TaskId(name.0 + u64::from(begin) - apart);
                 let first = first + u64::from(begin);
                 let items = slice_items(&items, begin, end);
                 let cell = TaskCell::new(task, self.function, items, false, extras.clone());
-                let cell = self.insert(&mut state, (first, end - begin), cell);
+                let cell = self.insert(&mut state, (first, end - begin), apart, cell);
                 Division { task, begin, end, cell }
             })
             .collect()
@@ -393,6 +429,9 @@ impl Harvest {
         }
         let done = std::mem::take(&mut chunk.done);
         let items = slice_items(&chunk.cell.arguments(), done, chunk.count);
+        if let Some(kept) = &mut chunk.items {
+            kept.clone_from(&items);
+        }
         chunk.cell.set_arguments(items);
         chunk.first += u64::from(done);
         chunk.name = TaskId(chunk.name.0 + u64::from(done));
@@ -432,6 +471,8 @@ impl Chunk {
             first: self.first + u64::from(begin),
             task: TaskId(self.name.0 + u64::from(begin)),
             count: end - begin,
+            attempt: self.cell.attempt().unwrap_or(1),
+            items: self.items.as_ref().map(|items| slice_items(items, begin, end)),
             content,
         }
     }
@@ -457,141 +498,4 @@ fn slice_items(items: &Payload, begin: u32, end: u32) -> Payload {
     };
     let start = skip(begin);
     items.slice(start..skip(end.saturating_sub(begin)))
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::error::Cause;
-    use crate::pool::task::budget::HOLD;
-
-    const W: WorkerId = WorkerId(1);
-    const TASK: TaskId = TaskId(10);
-
-    fn harvest() -> Arc<Harvest> {
-        let harvest = Harvest::new(0, Budget::new(HOLD, 2));
-        harvest.add(TASK, (100, 8), Payload::default());
-        harvest
-    }
-
-    fn reply(base: u32, count: u32, run_time: Option<u64>) -> ChunkReplyHeader {
-        ChunkReplyHeader { task: TASK, base, count, nanos: 1, run_time }
-    }
-
-    fn receive(harvest: &Harvest, base: u32, count: u32, run_time: Option<u64>) -> Receipt {
-        harvest.receive(W, &reply(base, count, run_time), Payload::default())
-    }
-
-    /// First item, name of that, count, and how many entries are to be skipped.
-    fn parts(harvest: &Harvest) -> Vec<(u64, u64, u32, u32)> {
-        let mut parts = Vec::new();
-        let _ = harvest.poll_parts(&mut Context::from_waker(Waker::noop()), &mut parts);
-        let skip = |part: &Part| match part.content {
-            Content::Entries { skip, .. } => skip,
-            Content::Failed(_) | Content::Refused(_) => 0,
-        };
-        parts.iter().map(|part| (part.first, part.task.0, part.count, skip(part))).collect()
-    }
-
-    #[test]
-    fn each_item_is_in_one_part_whatever_comes_twice() {
-        let harvest = harvest();
-        assert_eq!(receive(&harvest, 0, 3, None), Receipt::Partial);
-        assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
-        assert_eq!(receive(&harvest, 1, 5, None), Receipt::Partial);
-        assert_eq!(receive(&harvest, 6, 2, Some(7)), Receipt::Done { run_time: 7 });
-        assert_eq!(parts(&harvest), [(100, 10, 3, 0), (103, 13, 3, 2), (106, 16, 2, 0)]);
-    }
-
-    #[test]
-    fn what_cannot_be_true_is_a_lie() {
-        for (base, count, run_time) in
-            [(1, 1, None), (0, 9, None), (0, 7, Some(1)), (u32::MAX, 1, None), (0, u32::MAX, None)]
-        {
-            assert_eq!(receive(&harvest(), base, count, run_time), Receipt::Lie, "{base} {count}");
-        }
-        let unknown = ChunkReplyHeader { task: TaskId(11), ..reply(0, 1, None) };
-        assert_eq!(harvest().receive(W, &unknown, Payload::default()), Receipt::Lie);
-    }
-
-    #[test]
-    fn a_chunk_may_end_early_once_its_credit_is_used_up() {
-        let credit = Budget::new(HOLD, 2).credit();
-        for (bytes, receipt) in [
-            (credit - 1, Receipt::Lie),
-            (credit, Receipt::Short { run_time: 7 }),
-            (credit + 1, Receipt::Short { run_time: 7 }),
-        ] {
-            let harvest = harvest();
-            assert_eq!(harvest.range(TASK).credit, credit);
-            let bytes = Bytes::from(vec![0; usize::try_from(bytes).unwrap()]);
-            assert_eq!(harvest.receive(W, &reply(0, 3, Some(7)), bytes.into()), receipt);
-        }
-    }
-
-    #[test]
-    fn what_is_cut_off_becomes_two_chunks_and_the_rest_fails_with_the_whole() {
-        let harvest = harvest();
-        assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
-        let divisions = harvest.divide(TASK, 3);
-        let ranges: Vec<_> =
-            divisions.iter().map(|part| (part.task.0, part.begin, part.end)).collect();
-        assert_eq!(ranges, [(13, 3, 6), (16, 6, 8)]);
-        assert!(harvest.divide(TASK, 3).is_empty());
-        assert_eq!(receive(&harvest, 2, 2, None), Receipt::Lie, "it is no longer its own");
-        let cell = harvest.state.lock().chunks[&TASK].cell.clone();
-        cell.resolve(Err(cell.error(Cause::Cancelled)));
-        assert_eq!(parts(&harvest), [(100, 10, 2, 0), (102, 12, 1, 0)]);
-        assert_eq!(harvest.state.lock().chunks.len(), 2);
-    }
-
-    #[test]
-    fn what_is_queued_again_goes_without_the_items_that_are_done() {
-        let harvest = Harvest::new(0, Budget::new(HOLD, 2));
-        let items: Vec<u8> = (0..8).flat_map(|n| [1, 0, 0, 0, n]).collect();
-        let cell = harvest.add(TASK, (100, 8), Payload::from(Bytes::from(items)));
-        assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
-        assert_eq!(harvest.divide(TASK, 3).len(), 2);
-        harvest.requeue(TASK);
-        harvest.requeue(TASK);
-        assert_eq!(&cell.arguments()[..], [1, 0, 0, 0, 2]);
-        assert_eq!(harvest.range(TASK), ItemRange { skipped: 2, count: 1, credit: 1 << 20 });
-        assert_eq!(receive(&harvest, 0, 1, Some(7)), Receipt::Done { run_time: 7 });
-        assert_eq!(parts(&harvest), [(100, 10, 2, 0), (102, 12, 1, 0)]);
-    }
-
-    #[test]
-    fn no_part_has_the_name_of_the_whole() {
-        let divisions = harvest().divide(TASK, 0);
-        assert!(divisions.iter().all(|part| part.task != TASK && part.begin > 0));
-    }
-
-    #[test]
-    fn the_record_counts_as_far_as_it_makes_sense() {
-        let harvest = harvest();
-        let entry = [0, 1, 0, 0, 0, 42];
-        let bytes = [&entry[..], &entry, &entry, &[0, 9]].concat();
-        harvest.receive_record(W, TASK, Entries { base: 1, bytes: bytes.clone() });
-        assert!(parts(&harvest).is_empty(), "there is a gap before it");
-        harvest.receive_record(W, TASK, Entries { base: 0, bytes });
-        assert_eq!(parts(&harvest), [(100, 10, 3, 0)]);
-        harvest.receive_record(W, TASK, Entries { base: 3, bytes: entry.repeat(100) });
-        assert_eq!(parts(&harvest), [(103, 13, 5, 0)], "no more than there are");
-    }
-
-    #[test]
-    fn a_closed_harvest_takes_and_divides_nothing() {
-        let harvest = harvest();
-        assert_eq!(receive(&harvest, 0, 2, None), Receipt::Partial);
-        let mut done = Vec::new();
-        let unfinished = harvest.close(&mut done);
-        let UnfinishedChunk { first, task, count, .. } = unfinished[0];
-        assert_eq!((first, task, count), (102, TaskId(12), 6));
-        assert_eq!((done.len(), done[0].count), (1, 2));
-        assert!(harvest.divide(TASK, 3).is_empty());
-        assert_eq!(receive(&harvest, 2, 1, Some(1)), Receipt::Done { run_time: 1 });
-        assert!(parts(&harvest).is_empty());
-    }
 }

@@ -18,5 +18,5 @@ pub(crate) use self::emissions::EmittedValue;
 pub(crate) use self::extras::{Extras, TaskContext};
 #[cfg(test)]
 pub(crate) use self::harvest::Receipt;
-pub(crate) use self::harvest::{Content, Harvest, ItemLimits, Part, UnfinishedChunk};
+pub(crate) use self::harvest::{Content, Harvest, ItemLimits, Part, RepeatedItem, UnfinishedChunk};
 pub use self::progress::Progress;

@@ -111,9 +111,9 @@ impl Model {
         }
         let seed = self.config.seed;
         let entry = self.task_mut(task);
-        entry.place = Place::Delayed(now + entry.wishes.delay(task, seed));
         entry.wishes.attempt += 1;
         entry.wishes.retries -= 1;
+        entry.place = Place::Delayed(now + entry.wishes.delay(task, seed));
         (entry.timed_out, entry.replaced) = (false, false);
     }
 }

@@ -178,3 +178,27 @@ fn a_task_may_have_a_back_off_of_its_own() {
         pool.ready(worker + 1);
     }
 }
+
+#[test]
+fn what_is_submitted_as_a_further_attempt_waits_as_one() {
+    let mut pool = Pool::slow(1);
+    let delays = Some(Delays { first: secs(1), doubles: true, longest: secs(9), jitter: false });
+    let item = |id, attempt| wishing(id, Wishes { attempt, delays, ..Wishes::default() });
+    pool.submit_task(item(1, 3));
+    pool.submit(2);
+    pool.shut_down();
+    pool.submit_task(item(3, 2));
+    pool.skip();
+    pool.submit(4);
+    pool.expect([fail(4, Failure::ShutDown)]);
+    pool.finishes(1, 2);
+    pool.after(secs(1));
+    pool.expect([send_again(1, 3, 2), begin(3)]);
+    pool.finishes(1, 3);
+    pool.after(secs(1));
+    pool.expect([send_again(1, 1, 3), begin(1)]);
+    pool.shut_down_cancelling();
+    pool.submit_task(item(5, 2));
+    pool.finishes(1, 1);
+    pool.expect([fail(5, Failure::ShutDown), stop(1)]);
+}
