@@ -165,8 +165,8 @@ impl fmt::Display for CodecError {
         match fault {
             Fault::TooDeep => write!(
                 f,
-                "it is nested too deeply: {levels} levels are more than the stack of this thread is \
-                 used for"
+                "it is nested too deeply: {levels} levels need more stack than a value may use on \
+                 this thread"
             )?,
             Fault::TooDeepToBuffer => write!(
                 f,
