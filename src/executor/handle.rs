@@ -1,11 +1,11 @@
 //! Awaiting, asking and cancelling one task.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use serde::de::DeserializeOwned;
 
@@ -60,19 +60,12 @@ use crate::pool::{Command, Commons};
 pub struct TaskHandle<R> {
     cell: Arc<TaskCell>,
     pool: Arc<Commons>,
-    /// Takes a result that has been decoded before, if there may be one.
-    take_decoded: Option<fn(&TaskCell) -> Option<R>>,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> TaskHandle<R> {
     pub(crate) fn new(cell: Arc<TaskCell>, pool: Arc<Commons>) -> Self {
-        Self { cell, pool, take_decoded: None, result: PhantomData }
-    }
-
-    pub(crate) fn take_decoded_by(mut self, take: Option<fn(&TaskCell) -> Option<R>>) -> Self {
-        self.take_decoded = take;
-        self
+        Self { cell, pool, result: PhantomData }
     }
 
     /// The task's id, unique in its pool.
@@ -257,6 +250,20 @@ impl<R> TaskHandle<R> {
 }
 
 impl<R: DeserializeOwned> TaskHandle<R> {
+    /// As awaiting it, but `take`, if it is given, takes a result that has been decoded before.
+    pub(crate) async fn result(
+        self,
+        take: Option<fn(&TaskCell) -> Option<R>>,
+    ) -> Result<R, TaskError> {
+        if let Some(take) = take {
+            poll_fn(|cx| self.poll_end(cx)).await?;
+            if let Some(result) = take(&self.cell) {
+                return Ok(result);
+            }
+        }
+        self.await
+    }
+
     /// Blocks this thread until the task is over. It is for threads outside of the runtime, which
     /// cannot await the handle. Another thread must drive the runtime of the pool meanwhile.
     ///
@@ -295,10 +302,7 @@ impl<R: DeserializeOwned> Future for TaskHandle<R> {
     type Output = Result<R, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let resolution = ready!(self.poll_cell(cx));
-        let take = self.take_decoded.filter(|_| resolution.is_ok());
-        let decoded = take.and_then(|take| take(&self.cell));
-        Poll::Ready(decoded.map_or_else(|| self.cell.decode(&resolution), Ok))
+        self.poll_cell(cx).map(|resolution| self.cell.decode(&resolution))
     }
 }
 

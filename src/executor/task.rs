@@ -350,17 +350,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self.pool.take_place(prepared.name, deadline).await.map_err(labelled)?;
         let enqueued = enqueue(self.pool, prepared, self.wishes, self.extras);
         let cell = enqueued.map_err(labelled)?;
-        Ok(Self::handle(self.pool, cell, self.take_decoded, self.aborts))
-    }
-
-    fn handle(
-        pool: &Pool,
-        cell: Arc<TaskCell>,
-        take_decoded: Option<fn(&TaskCell) -> Option<R>>,
-        aborts: Option<bool>,
-    ) -> TaskHandle<R> {
-        let handle = TaskHandle::new(cell, Arc::clone(&pool.commons));
-        handle.take_decoded_by(take_decoded).abort_on_drop(aborts.unwrap_or(false))
+        let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
+        Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))
     }
 
     /// Queues the task without waiting; see the pool's
@@ -382,7 +373,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self.pool.try_take_place(prepared.name).map_err(labelled)?;
         let enqueued = self.pool.enqueue(prepared, self.wishes, self.extras);
         let cell = enqueued.map_err(labelled)?;
-        Ok(Self::handle(self.pool, cell, self.take_decoded, self.aborts))
+        let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
+        Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))
     }
 
     /// Queues the task and awaits its result; see the pool's
@@ -401,7 +393,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         R: DeserializeOwned,
     {
         let run = Self { aborts: self.aborts.or(Some(true)), ..self };
-        Ok(run.submit_by(Pool::enqueue_and_wait).await?.await?)
+        let take_decoded = run.take_decoded;
+        Ok(run.submit_by(Pool::enqueue_and_wait).await?.result(take_decoded).await?)
     }
 
     /// As [`run`](Self::run), but never waits for room in the queue; see
@@ -420,7 +413,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         R: DeserializeOwned,
     {
         let run = Self { aborts: self.aborts.or(Some(true)), ..self };
-        Ok(run.try_submit_as_is()?.await?)
+        let take_decoded = run.take_decoded;
+        Ok(run.try_submit_as_is()?.result(take_decoded).await?)
     }
 
     /// As [`submit`](Self::submit), for threads outside of the runtime; see

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use procpool::{
-    ProcessPoolExecutor, ResourceLimits, ReturnWhen, SubmitError, TaskHandle, TaskId, TaskSet,
-    as_completed, wait,
+    Backoff, ProcessPoolExecutor, ResourceLimits, ReturnWhen, SubmitError, TaskHandle, TaskId,
+    TaskSet, as_completed, wait,
 };
 
 use crate::common::{LIMIT, within};
@@ -159,6 +159,11 @@ impl Client {
         let order = self.draw();
         let pool = self.pool.clone();
         let mut task = pool.task(act, self.args(order)).retries(order.retries);
+        if self.chance(3) {
+            let repeats_all = self.chance(2);
+            task = task.retry_if(move |outcome| repeats_all || outcome.is_err());
+            task = task.backoff(Backoff::fixed(Duration::from_millis(self.random.below(5))));
+        }
         if let Some(limit) = self.draw_timeout(order) {
             task = task.timeout(limit);
         }

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use super::{Resolution, TaskCell};
 use crate::base::log;
 use crate::error::{Cause, TaskError};
+use crate::pool::task::condition::Decoded;
 
 impl TaskCell {
     /// Whether its user wants a further attempt after this outcome; not if that panics. Runs the
@@ -18,11 +19,20 @@ impl TaskCell {
             log::error!("the `retry_if` of {} panicked", self.title());
             return false;
         };
-        if decoded.is_some() {
-            let before = std::mem::replace(&mut self.state.lock().watchers().decoded, decoded);
-            drop(before); // only now that the cell is unlocked
-        }
+        self.keep_decoded(decoded);
         wants_retry
+    }
+
+    /// Whoever has a handle may ask more than once, and decodes each time.
+    fn keep_decoded(&self, decoded: Option<Decoded>) {
+        let mut state = self.state.lock();
+        let unwanted = if decoded.is_none() || state.is_held {
+            decoded
+        } else {
+            std::mem::replace(&mut state.watchers().decoded, decoded)
+        };
+        drop(state);
+        drop(unwanted); // only now that the cell is unlocked
     }
 
     /// Its result, if that has been decoded and was not taken.
