@@ -4,7 +4,7 @@ use std::io;
 
 use super::limits::CallLimits;
 use super::original::end_if_copy;
-use super::panic::catch;
+use super::panic::{CaughtPanic, catch};
 use crate::codec::{Fault, Sink};
 use crate::function::{CallError, EncodedArguments, Function, TaskCall};
 use crate::memory::Encoded;
@@ -68,7 +68,10 @@ pub(super) fn attempt(
             Some(reason) => Err(Box::new(FailedCall::lending(reason))),
         },
         Some(Err(error)) => Err(Box::new(FailedCall::call(&error, limit))),
-        None => Err(Box::new(FailedCall::panic(caught.err().unwrap_or_default(), limit))),
+        None => {
+            let report = caught.map_or_else(CaughtPanic::report, |()| PanicReport::default());
+            Err(Box::new(FailedCall::panic(report, limit)))
+        }
     }
 }
 

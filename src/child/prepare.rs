@@ -105,6 +105,6 @@ pub(super) fn build(
     match catch(|| (function.initializer())(args)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(InitError(message))) => Err(InitFailure::Failed(message)),
-        Err(report) => Err(InitFailure::Panicked(report)),
+        Err(panic) => Err(InitFailure::Panicked(panic.report())),
     }
 }

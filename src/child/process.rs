@@ -104,8 +104,8 @@ fn run_for_code(function: &Function, arguments: EncodedArguments<'_>) -> i32 {
             print(format_args!("process `{}` failed: {message}", current_process().name()));
             FAILURE
         }
-        Err(report) => {
-            print_panic(&report);
+        Err(panic) => {
+            print_panic(&panic.report());
             FAILURE
         }
     }

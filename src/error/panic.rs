@@ -34,6 +34,16 @@ impl TaskPanic {
 
     /// The stack in the worker, as text. Empty where [`location`](Self::location) is `None`; cut as
     /// [`message`](Self::message) is, and after it.
+    ///
+    /// By default every panic has one. Two variables in the environment of the worker turn it off,
+    /// as for [`std::backtrace::Backtrace`]: `RUST_LIB_BACKTRACE`, and `RUST_BACKTRACE` where the
+    /// first one is not set. The value that does so is `0`.
+    ///
+    /// The first panic of a worker takes some tens of milliseconds or more, as the symbols of the
+    /// program are read; without a backtrace it does not. The limits of the task do not count that:
+    /// it has panicked, so its error is the panic, and not a timeout. This needs memory that the
+    /// worker shares with the pool, as it has on Linux, and half of the
+    /// [grace period](crate::Builder::grace_period) has to be enough.
     pub fn backtrace(&self) -> &str {
         &self.0.backtrace
     }

@@ -196,7 +196,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     /// Limits the running time of one attempt. Time in the queue does not count. When the time is
     /// up the task is ended, with its worker, and fails with
     /// [`is_timeout`](crate::TaskError::is_timeout). A task that checks
-    /// [`is_cancelled`](crate::Current::is_cancelled) may return instead. Then it has a result.
+    /// [`is_cancelled`](crate::Current::is_cancelled) may return instead. Then it has a result. The
+    /// [backtrace](crate::TaskPanic::backtrace) of a panic takes time that does not count.
     ///
     /// Default: the pool's [`default_timeout`](crate::Builder::default_timeout). `None` exempts
     /// this task from it.

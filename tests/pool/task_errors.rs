@@ -153,6 +153,32 @@ async fn a_panic_brings_message_location_and_backtrace_and_the_worker_lives() {
     assert_eq!(pool.stats().worker_deaths, 0);
 }
 
+#[tokio::test]
+async fn a_panic_has_a_backtrace_unless_the_environment_says_no() {
+    // scenario 24
+    let variables = ["RUST_LIB_BACKTRACE", "RUST_BACKTRACE"];
+    let cases = [
+        ([None, None], true),
+        ([None, Some("0")], false),
+        ([Some("0"), Some("1")], false),
+        ([Some("1"), Some("0")], true),
+    ];
+    for (values, expected) in cases {
+        let builder = variables.into_iter().zip(values).fold(builder(), |builder, pair| {
+            let (variable, value) = pair;
+            let builder = builder.env_remove(variable);
+            value.into_iter().fold(builder, |builder, value| builder.env(variable, value))
+        });
+        let error = in_time(builder.build().unwrap().run(panic_saying, "so".to_owned())).await;
+        let error = error.unwrap_err();
+        let panic = error.panic().unwrap();
+        assert!(panic.location().is_some(), "{panic}");
+        let backtrace = panic.backtrace();
+        assert_eq!(backtrace.contains("panic_saying"), expected, "{values:?}: {backtrace}");
+        assert_eq!(backtrace.is_empty(), !expected, "{values:?}: {backtrace}");
+    }
+}
+
 extern "C" fn callback(number: u32) {
     assert!(number != 1, "in a callback");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use procpool::{ProcessPoolExecutor, TaskStatus};
+use procpool::{ProcessPoolExecutor, RunError, TaskStatus, WorkerOutput};
 
 use crate::common::{Gate, hold, in_time, pid, process_gone};
 use crate::journal::{Journal, note};
@@ -18,7 +18,11 @@ fn sleep(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));
 }
 
-procpool::register!(loop_for_ever, sleep);
+fn panic_at_once() {
+    panic!("at once");
+}
+
+procpool::register!(loop_for_ever, sleep, panic_at_once);
 
 fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
@@ -47,6 +51,27 @@ async fn a_timeout_ends_an_endless_loop_and_nobody_else() {
     drop(held);
     assert_eq!(in_time(bystander).await.unwrap(), survivor);
     assert_eq!(pool.stats().worker_deaths, 0, "a timeout is no death");
+}
+
+#[tokio::test]
+async fn a_panic_under_a_short_timeout_is_told_as_a_panic() {
+    // scenarios 24 and 57: the first backtrace of a worker takes longer than this
+    const LIMIT: Duration = Duration::from_millis(40);
+    for printed in ["0", "1"] {
+        let builder = ProcessPoolExecutor::builder().max_workers(1);
+        let builder = builder.worker_output(WorkerOutput::Null);
+        let builder = builder.env("RUST_BACKTRACE", printed).env("RUST_LIB_BACKTRACE", "1");
+        let mut errors = Vec::new();
+        // A machine that is busy may keep a worker from its task for as long. Not each time.
+        while !errors.iter().any(RunError::is_panic) {
+            assert!(errors.len() < 10, "{errors:?}");
+            let pool = builder.clone().build().unwrap();
+            in_time(pool.run(sleep, 0)).await.unwrap();
+            let task = pool.task(panic_at_once, ()).timeout(LIMIT);
+            errors.push(in_time(task.run()).await.unwrap_err());
+        }
+        assert!(errors.last().unwrap().panic().unwrap().backtrace().contains("panic_at_once"));
+    }
 }
 
 #[tokio::test]

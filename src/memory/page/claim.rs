@@ -15,7 +15,8 @@
 //! ```
 //!
 //! A task that has begun may look whether it is asked to end. That it has ever looked tells the
-//! parent that it will most likely look again, so that it is worth waiting for.
+//! parent that it will most likely look again, so that it is worth waiting for. The worker says the
+//! same of a task that has panicked, while it makes the report of that.
 //!
 //! A chunk is a task that consists of items, of which the parent can take back all that have not
 //! begun at any moment; see [`items`].
@@ -67,18 +68,38 @@ pub(crate) struct Begun<'a> {
 impl Begun<'_> {
     /// Looks whether the task is asked to end.
     pub(crate) fn is_asked(&self) -> bool {
+        let asked = self.slot.word(ASKED);
+        self.exchange(BEGUN, LOOKED).is_err_and(|word| without(word) == asked)
+    }
+
+    /// Has the parent wait for the task as for one that looks, as it ends by itself in a moment.
+    /// Returns whether the parent would not have.
+    pub(crate) fn ask_for_patience(&self) -> bool {
+        self.exchange(BEGUN, LOOKED).is_ok()
+    }
+
+    /// The task goes on as one that has never looked.
+    pub(crate) fn need_no_patience(&self) {
+        let _ = self.exchange(LOOKED, BEGUN); // or it is asked to end
+    }
+
+    /// Changes the state of the task from one to another. The error is the word that says another
+    /// one, or zero if the task is over.
+    #[inline]
+    fn exchange(&self, from: u64, to: u64) -> Result<(), u64> {
         if last_begun(self.page, self.slot) != self.item {
-            return false;
+            return Err(0);
         }
         let mut word = self.word.load(Ordering::Acquire);
         // Once at most, unless the parent changes the word at this very moment.
-        while without(word) == self.slot.word(BEGUN) {
-            let looked = word & !STATE | LOOKED;
-            let exchanged =
-                self.word.compare_exchange(word, looked, Ordering::AcqRel, Ordering::Acquire);
-            word = exchanged.map_or_else(|other| other, |_| looked);
+        while without(word) == self.slot.word(from) {
+            let changed = word & !STATE | to;
+            match self.word.compare_exchange(word, changed, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(()),
+                Err(other) => word = other,
+            }
         }
-        without(word) == self.slot.word(ASKED)
+        Err(word)
     }
 
     /// The claim of a later item, which is or will be made, if this is the one of the first.
@@ -265,6 +286,22 @@ mod tests {
         assert_eq!(claim.ask(), Asked::Unaware);
         assert!(begun.is_asked());
         assert_eq!(claim.ask(), Asked::Before);
+    }
+
+    #[test]
+    fn a_task_that_needs_patience_is_waited_for_and_only_meanwhile() {
+        let claim = board().offer().unwrap();
+        let begun = begin(&claim.page, claim.slot()).unwrap();
+        assert!(begun.ask_for_patience());
+        assert!(!begun.ask_for_patience(), "it has it");
+        begun.need_no_patience();
+        assert_eq!(claim.ask(), Asked::Unaware);
+        let claim = board().offer().unwrap();
+        let begun = begin(&claim.page, claim.slot()).unwrap();
+        assert!(begun.ask_for_patience());
+        assert_eq!(claim.ask(), Asked::Cooperative);
+        begun.need_no_patience();
+        assert!(begun.is_asked() && !begun.ask_for_patience(), "it stays asked");
     }
 
     #[test]
