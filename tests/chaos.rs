@@ -102,7 +102,7 @@ fn limit(random: &mut Random, mut builder: Builder) -> Builder {
         builder = builder.max_memory_per_child(16 << 20);
     }
     if chance(3) {
-        builder = builder.queue_capacity(3);
+        builder = builder.queue_capacity(if chance(2) { 0 } else { 3 });
     }
     if chance(3) {
         builder = builder.shared_memory(if chance(2) { 0 } else { 1 << 20 });

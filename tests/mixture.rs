@@ -446,7 +446,7 @@ fn build(random: &mut Random, mark: &str) -> ProcessPoolExecutor {
         builder = builder.max_memory_per_child(16 << 20);
     }
     if chance(3) {
-        builder = builder.queue_capacity(3);
+        builder = builder.queue_capacity(if chance(2) { 0 } else { 3 });
     }
     if chance(3) {
         builder = builder.default_timeout(Duration::from_millis(50));

@@ -399,12 +399,10 @@ fn a_pool_is_not_built_outside_of_a_runtime() {
 }
 
 #[tokio::test]
-async fn a_pool_of_no_workers_or_no_queue_is_not_built() {
+async fn a_pool_of_no_workers_is_not_built() {
     let error = builder().max_workers(0).build().unwrap_err();
     assert!(error.to_string().contains("max_workers must be at least 1"), "{error}");
     assert!(!error.is_no_runtime());
-    let error = builder().queue_capacity(0).build().unwrap_err();
-    assert!(error.to_string().contains("queue_capacity must be at least 1"), "{error}");
 }
 
 fn stranger() {}

@@ -27,8 +27,6 @@ pub(crate) enum BuildFailure {
     NoTasks,
     #[error("max_age must be more than zero")]
     NoAge,
-    #[error("queue_capacity must be at least 1")]
-    NoQueue,
     #[error(
         "this process was started as a worker, but `procpool::init()` was not called: make it the \
          first statement of `main`; a program of `worker_command` calls `procpool::worker_main()`"
@@ -82,8 +80,7 @@ impl BuildError {
             | BuildFailure::TooManyWorkers { .. }
             | BuildFailure::MinOverMax { .. }
             | BuildFailure::NoTasks
-            | BuildFailure::NoAge
-            | BuildFailure::NoQueue => BuildErrorKind::InvalidSetting,
+            | BuildFailure::NoAge => BuildErrorKind::InvalidSetting,
             BuildFailure::OfForkServer(_) => BuildErrorKind::OfForkServer,
             BuildFailure::NotInitialized => BuildErrorKind::NotInitialized,
             BuildFailure::Unregistered(_) => BuildErrorKind::Unregistered,
@@ -101,7 +98,6 @@ impl BuildError {
             BuildFailure::MinOverMax { .. } => Some("min_workers"),
             BuildFailure::NoTasks => Some("max_tasks_per_child"),
             BuildFailure::NoAge => Some("max_age"),
-            BuildFailure::NoQueue => Some("queue_capacity"),
             BuildFailure::OfForkServer(setting) => Some(setting),
             _ => None,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::call::CallFailure;
 use super::kind::{SubmitErrorKind, TaskErrorKind, TaskOutcome};
 use super::start::BrokenProcessPool;
-use super::text::unregistered;
+use super::text::{no_room, unregistered};
 use super::worker::WorkerDeath;
 use crate::base::{TaskId, WorkerId};
 use crate::codec::CodecError;
@@ -18,7 +18,7 @@ use crate::wire::message::Outcome;
 pub(crate) enum Cause {
     #[error("{}", unregistered(.0))]
     Unregistered(&'static str),
-    #[error("the pool's queue is full (its capacity is {capacity})")]
+    #[error("{}", no_room(*capacity))]
     QueueFull { capacity: usize },
     #[error("the pool has been shut down")]
     ShutDown,
@@ -41,6 +41,8 @@ pub(crate) enum Cause {
     TimedOut(Duration),
     #[error("its deadline has passed")]
     Expired,
+    #[error("it did not begin within {0:?}")]
+    NotBegun(Duration),
     #[error("the map was not done within {0:?}")]
     MapExpired(Duration),
 }
@@ -73,6 +75,7 @@ impl Cause {
             Self::WorkerDied(_) => TaskErrorKind::WorkerDeath,
             Self::TimedOut(_) => TaskErrorKind::Timeout,
             Self::Expired | Self::MapExpired(_) => TaskErrorKind::Deadline,
+            Self::NotBegun(_) => TaskErrorKind::NotBegun,
             Self::Cancelled | Self::Replaced => TaskErrorKind::Cancelled,
             Self::Broken(_) => TaskErrorKind::Broken,
             Self::QueueFull { .. } => TaskErrorKind::QueueFull,
@@ -87,6 +90,7 @@ impl Cause {
         match self.kind() {
             TaskErrorKind::QueueFull => SubmitErrorKind::QueueFull,
             TaskErrorKind::Deadline => SubmitErrorKind::Deadline,
+            TaskErrorKind::NotBegun => SubmitErrorKind::NotBegun,
             TaskErrorKind::Codec => SubmitErrorKind::Codec,
             TaskErrorKind::TooLarge => SubmitErrorKind::TooLarge,
             TaskErrorKind::UnsupportedLimit => SubmitErrorKind::UnsupportedLimit,
@@ -111,6 +115,7 @@ impl Cause {
             TaskErrorKind::WorkerDeath => TaskOutcome::WorkerDied,
             TaskErrorKind::Timeout => TaskOutcome::TimedOut,
             TaskErrorKind::Deadline => TaskOutcome::Expired,
+            TaskErrorKind::NotBegun => TaskOutcome::NotBegun,
             TaskErrorKind::Cancelled => TaskOutcome::Cancelled,
             TaskErrorKind::Broken => TaskOutcome::Broken,
             TaskErrorKind::ShutDown | TaskErrorKind::RuntimeGone => TaskOutcome::ShutDown,

@@ -91,6 +91,8 @@ names! {
         /// Its [deadline](crate::TaskBuilder::deadline) has passed, be it waiting or running, or
         /// the limit of all of a [map](crate::Map::within).
         Deadline = "deadline",
+        /// It did not [begin in time](crate::TaskBuilder::begin_within).
+        NotBegun = "not_begun",
         /// It was cancelled or aborted, or ended by
         /// [`recycle_within`](crate::ProcessPoolExecutor::recycle_within).
         Cancelled = "cancelled",
@@ -120,6 +122,8 @@ names! {
         QueueFull = "queue_full",
         /// The [deadline](crate::TaskBuilder::deadline) has passed while it waited for room.
         Deadline = "deadline",
+        /// There was no room [in time](crate::TaskBuilder::begin_within) for it to begin.
+        NotBegun = "not_begun",
         /// The arguments could not be encoded.
         Codec = "codec",
         /// The arguments are larger than [`Builder::max_payload`](crate::Builder::max_payload).
@@ -233,6 +237,8 @@ names! {
         TimedOut = "timed_out",
         /// Its deadline passed.
         Expired = "expired",
+        /// It did not begin in time.
+        NotBegun = "not_begun",
         /// It was cancelled or aborted, by its handle or by a shutdown.
         Cancelled = "cancelled",
         /// The pool was broken before it ended.
@@ -250,6 +256,7 @@ impl From<SubmitErrorKind> for TaskErrorKind {
         match kind {
             SubmitErrorKind::QueueFull => Self::QueueFull,
             SubmitErrorKind::Deadline => Self::Deadline,
+            SubmitErrorKind::NotBegun => Self::NotBegun,
             SubmitErrorKind::Codec => Self::Codec,
             SubmitErrorKind::TooLarge => Self::TooLarge,
             SubmitErrorKind::UnsupportedLimit => Self::UnsupportedLimit,

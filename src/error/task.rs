@@ -27,6 +27,12 @@ macro_rules! task_errors {
                 matches!(self.0.cause, Cause::Expired | Cause::MapExpired(_))
             }
 
+            /// The task did not begin [in time](crate::TaskBuilder::begin_within): it waited too
+            /// long for room in the queue, or in the queue.
+            pub fn is_not_begun(&self) -> bool {
+                matches!(self.0.cause, Cause::NotBegun(_))
+            }
+
             /// The pool is broken; see [`broken`](Self::broken).
             pub fn is_broken(&self) -> bool {
                 matches!(self.0.cause, Cause::Broken(_))

@@ -113,6 +113,7 @@ fn causes() -> Vec<Cause> {
         Cause::TimedOut(Duration::from_secs(1)),
         Cause::Expired,
         Cause::MapExpired(Duration::from_secs(1)),
+        Cause::NotBegun(Duration::from_secs(1)),
     ];
     told.into_iter().chain(others).chain(broken().into_iter().map(Cause::Broken)).collect()
 }
@@ -143,7 +144,6 @@ fn build_failures() -> Vec<BuildFailure> {
         BuildFailure::MinOverMax { min: 2, max: 1 },
         BuildFailure::NoTasks,
         BuildFailure::NoAge,
-        BuildFailure::NoQueue,
         BuildFailure::NotInitialized,
         BuildFailure::OfForkServer("preload"),
         BuildFailure::AmbiguousFunction("a::f".to_owned()),
@@ -228,6 +228,7 @@ fn kinds_are_what_predicates_say() {
             (run.is_worker_death(), TaskErrorKind::WorkerDeath),
             (run.is_timeout(), TaskErrorKind::Timeout),
             (run.is_deadline(), TaskErrorKind::Deadline),
+            (run.is_not_begun(), TaskErrorKind::NotBegun),
             (run.is_cancelled(), TaskErrorKind::Cancelled),
             (run.is_codec(), TaskErrorKind::Codec),
             (run.is_too_large(), TaskErrorKind::TooLarge),

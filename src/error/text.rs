@@ -4,6 +4,14 @@ use std::fmt::{self, Write};
 
 use crate::codec::FunctionPath;
 
+/// Why a pool takes no further task.
+pub(crate) fn no_room(capacity: usize) -> String {
+    match capacity {
+        0 => "all workers are busy, and the pool has no queue".to_owned(),
+        _ => format!("the pool's queue is full (its capacity is {capacity})"),
+    }
+}
+
 pub(crate) fn unregistered(function: &str) -> String {
     if function.ends_with("{{closure}}") {
         return format!(

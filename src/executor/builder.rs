@@ -233,8 +233,26 @@ impl Builder {
     /// refuses.
     ///
     /// Default: 10,000. That keeps any number of cores busy, and takes little memory if arguments
-    /// are small. Each waiting task holds its arguments, so choose less if they are large. Zero is
-    /// an error.
+    /// are small. Each waiting task holds its arguments, so choose less if they are large.
+    ///
+    /// With zero there is no queue: the pool accepts a task only if there is a worker for it, or
+    /// may be one. When all are busy, `try_submit` refuses, and `submit` waits until a task is
+    /// over. (A chunk of a [`map`](crate::ProcessPoolExecutor::map) counts as one task. If idle
+    /// workers take parts of it, a task may still wait for such a part.)
+    ///
+    /// ```
+    /// # fn thumbnail(image: Vec<u8>) -> Vec<u8> { image }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), procpool::BuildError> {
+    /// let pool = procpool::ProcessPoolExecutor::builder().queue_capacity(0).build()?;
+    /// # let image = vec![0];
+    /// match pool.try_submit(thumbnail, image) {
+    ///     Err(error) if error.is_queue_full() => println!("all workers are busy"),
+    ///     handle => drop(handle),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.settings.queue_capacity = tasks;
         self

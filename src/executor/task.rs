@@ -62,6 +62,7 @@ pub struct TaskBuilder<'a, A, R> {
     args: A,
     wishes: Wishes,
     deadline: Deadline,
+    begin_within: Option<Duration>,
     extras: Extras,
     /// Why its context cannot be sent.
     context_fault: Option<Cause>,
@@ -88,6 +89,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
             args,
             wishes: pool.default_wishes(),
             deadline: Deadline::NEVER,
+            begin_within: None,
             extras: Extras::default(),
             context_fault: None,
             aborts: None,
@@ -218,6 +220,36 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self
     }
 
+    /// How long the task may wait to begin, for room in the queue and in the queue. One that waits
+    /// longer never begins, and fails with [`is_not_begun`](crate::TaskError::is_not_begun). How
+    /// long it runs is for [`timeout`](Self::timeout) to say. `None` takes it back. Default: no
+    /// limit.
+    ///
+    /// So a service that has too much to do says so soon, and does not work for those who have gone
+    /// away:
+    ///
+    /// ```
+    /// # fn thumbnail(image: Vec<u8>) -> Vec<u8> { image }
+    /// # async fn example(pool: procpool::ProcessPoolExecutor, image: Vec<u8>) -> (u16, Vec<u8>) {
+    /// use std::time::Duration;
+    ///
+    /// let task = pool.task(thumbnail, image);
+    /// let task = task.begin_within(Duration::from_secs(1)).timeout(Duration::from_secs(60));
+    /// match task.run().await {
+    ///     Ok(small) => (200, small),
+    ///     Err(error) if error.is_not_begun() => (503, b"try again later".to_vec()),
+    ///     Err(error) => (500, error.to_string().into_bytes()),
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// Only the first attempt counts: what is [tried again](Self::retries) has begun. A task that
+    /// was sent to its worker, but not begun because that worker died, has not.
+    pub fn begin_within(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.begin_within = limit.into();
+        self
+    }
+
     /// Tasks of a higher priority begin first. Tasks of the same priority begin in the order of
     /// their submission. Default: 0. A task that runs is never interrupted. Quick tasks that were
     /// sent ahead to their workers, half a millisecond of work at most, may still come first.
@@ -317,7 +349,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     ///
     /// As the pool's [`submit`](crate::ProcessPoolExecutor::submit), and
     /// [`is_deadline`](SubmitError::is_deadline) if its [deadline](Self::deadline) passes while it
-    /// waits for room in the queue.
+    /// waits for room in the queue, or [`is_not_begun`](SubmitError::is_not_begun) if the time
+    /// passes in which it must [begin](Self::begin_within).
     ///
     /// # Cancel safety
     ///
@@ -327,11 +360,18 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self.submit_by(Pool::enqueue).await
     }
 
-    /// Counts it from now on, and on the pool's clock.
-    fn set_deadline(&mut self) -> Option<Instant> {
-        let deadline = self.deadline.instant()?;
-        self.wishes.deadline = Some(deadline.saturating_duration_since(self.pool.commons.began));
-        Some(deadline)
+    /// Counts the limits of time from now on, and on the pool's clock. Returns until when it may
+    /// wait for room, and what fails it then.
+    fn set_deadlines(&mut self) -> Option<(Instant, Cause)> {
+        let on_clock = |at: Instant| at.saturating_duration_since(self.pool.commons.began);
+        let deadline = self.deadline.instant();
+        self.wishes.deadline = deadline.map(on_clock);
+        let begin =
+            self.begin_within.and_then(|limit| Some((Deadline::from(limit).instant()?, limit)));
+        self.wishes.begin = begin.map(|(at, limit)| (on_clock(at), limit));
+        let deadline = deadline.map(|at| (at, Cause::Expired));
+        let begin = begin.map(|(at, limit)| (at, Cause::NotBegun(limit)));
+        deadline.into_iter().chain(begin).min_by_key(|(at, _)| *at)
     }
 
     fn prepare(&mut self) -> Result<Call, SubmitError> {
@@ -343,12 +383,12 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     }
 
     async fn submit_by(mut self, enqueue: Enqueue) -> Result<TaskHandle<R>, SubmitError> {
-        let deadline = self.set_deadline();
+        let until = self.set_deadlines();
         let label = self.extras.label.clone();
         let labelled = |error: SubmitError| error.labelled(label.as_ref());
         let prepared = self.prepare().map_err(labelled)?;
         drop(self.args); // they need not live while the task waits for room
-        self.pool.take_place(prepared.name, deadline).await.map_err(labelled)?;
+        self.pool.take_place(prepared.name, until).await.map_err(labelled)?;
         let enqueued = enqueue(self.pool, prepared, self.wishes, self.extras);
         let cell = enqueued.map_err(labelled)?;
         let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
@@ -367,7 +407,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     }
 
     fn try_submit_as_is(mut self) -> Result<TaskHandle<R>, SubmitError> {
-        self.set_deadline();
+        self.set_deadlines();
         let label = self.extras.label.clone();
         let labelled = |error: SubmitError| error.labelled(label.as_ref());
         let prepared = self.prepare().map_err(labelled)?;

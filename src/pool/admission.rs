@@ -64,32 +64,32 @@ impl Pool {
         self.max_workers.load(Ordering::Relaxed)
     }
 
-    /// The places in the queue.
-    pub(crate) fn queue(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.commons.room)
+    /// The places for tasks.
+    pub(crate) fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(self.commons.places.free())
     }
 
     /// Takes a place in the queue for a task that is [enqueued](Self::enqueue) at once. Waits for
-    /// it, but no longer than until a deadline.
+    /// it, but no longer than until a moment, after which it fails for a cause.
     pub(crate) async fn take_place(
         &self,
         name: &'static str,
-        deadline: Option<Instant>,
+        until: Option<(Instant, Cause)>,
     ) -> Result<(), SubmitError> {
         // Who submits without a pause lets others run now and then, above all the supervisor.
         tokio::task::consume_budget().await;
-        let room = &self.commons.room;
+        let room = self.commons.places.free();
         if let Ok(place) = room.try_acquire() {
             place.forget();
             return Ok(());
         }
-        let place = match deadline {
+        let place = match until {
             None => room.acquire().await,
-            Some(deadline) => {
-                let time_is_up = Delay::new(deadline.saturating_duration_since(Instant::now()));
+            Some((moment, cause)) => {
+                let time_is_up = Delay::new(moment.saturating_duration_since(Instant::now()));
                 match select(pin!(room.acquire()), time_is_up).await {
                     Either::Left((place, _)) => place,
-                    Either::Right(_) => return Err(submit_error(name, Cause::Expired)),
+                    Either::Right(_) => return Err(submit_error(name, cause)),
                 }
             }
         };
@@ -97,7 +97,7 @@ impl Pool {
     }
 
     pub(crate) fn try_take_place(&self, name: &'static str) -> Result<(), SubmitError> {
-        let place = self.commons.room.try_acquire().map(SemaphorePermit::forget);
+        let place = self.commons.places.free().try_acquire().map(SemaphorePermit::forget);
         place.map_err(|error| match error {
             TryAcquireError::NoPermits => {
                 submit_error(name, Cause::QueueFull { capacity: self.queue_capacity })

@@ -4,12 +4,13 @@ use std::sync::{Arc, MutexGuard, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::sync::Mutex;
 use crate::base::{Clock, TaskId};
 use crate::error::{BrokenCause, Cause};
 use crate::memory::Arena;
+use crate::pool::places::TaskPlaces;
 use crate::pool::shutdown::CloseReason;
 use crate::pool::task::cell::{TaskCell, TaskStatus};
 use crate::pool::task::harvest::Harvest;
@@ -59,8 +60,8 @@ pub(crate) struct Commons {
     /// What the scheduler's time counts from.
     pub(crate) began: Instant,
     view: Mutex<View>,
-    /// Places in the bounded queue; closed when the pool accepts no more.
-    pub(crate) room: Arc<Semaphore>,
+    /// Closed when the pool accepts no more.
+    pub(crate) places: TaskPlaces,
     /// Where large arguments are put.
     pub(crate) arena: Arc<Arena>,
     /// Why it accepts no more.
@@ -74,7 +75,7 @@ impl Commons {
     pub(crate) fn new(
         name: String,
         scheduler: Scheduler,
-        queue_capacity: usize,
+        places: TaskPlaces,
         arena: Arc<Arena>,
         clock: Clock,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
@@ -86,7 +87,7 @@ impl Commons {
             clock,
             began: clock.now(),
             view: Mutex::new(view),
-            room: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
+            places,
             arena,
             closed: OnceLock::new(),
             over: watch::Sender::new(None),
@@ -151,7 +152,7 @@ impl Commons {
     /// The first reason counts.
     pub(crate) fn close(&self, reason: CloseReason) {
         let _ = self.closed.set(reason);
-        self.room.close();
+        self.places.free().close();
     }
 
     /// No task is left, and none will be. The first reason counts.

@@ -6,6 +6,7 @@ mod engine;
 mod exits;
 mod helm;
 mod open;
+mod places;
 mod sharing;
 mod shutdown;
 mod size;

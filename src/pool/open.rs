@@ -20,6 +20,7 @@ use crate::pool::admission::Pool;
 use crate::pool::commons::Commons;
 use crate::pool::engine::{self, Engine};
 use crate::pool::exits::ExitHook;
+use crate::pool::places::TaskPlaces;
 use crate::pool::size::{allowed_workers, cpus, default_workers, inner_threads};
 use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
 use crate::wire::message::HookStage;
@@ -132,8 +133,9 @@ impl Configuration {
         let launch = Arc::new(launch);
         let start = start.unwrap_or_else(|| starter(&launch, self.fork_server, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));
-        let (name, capacity) = (launch.name.clone(), self.queue_capacity);
-        let (commons, receiver) = Commons::new(name, scheduler, capacity, arena, clock);
+        let places = TaskPlaces::new(self.queue_capacity, max_workers);
+        let name = launch.name.clone();
+        let (commons, receiver) = Commons::new(name, scheduler, places, arena, clock);
         let engine = Engine::new(commons);
         let (closed, closing) = watch::channel(None);
         let pool = Arc::new(Pool {
@@ -153,7 +155,6 @@ impl Configuration {
 
     fn scheduler_config(&self) -> Result<Config, BuildFailure> {
         let max_workers = match self.max_workers {
-            _ if self.queue_capacity == 0 => return Err(BuildFailure::NoQueue),
             Some(count) => allowed_workers(count, cfg!(windows))?,
             None => default_workers(cfg!(windows)),
         };

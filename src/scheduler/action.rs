@@ -103,6 +103,8 @@ pub(crate) enum Failure {
     TimedOut(Duration),
     /// Its deadline has passed.
     Expired,
+    /// It has not begun within so long.
+    NotBegun(Duration),
     Cancelled,
     /// Its worker was replaced, and the time for that was over.
     Replaced,

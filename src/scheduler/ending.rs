@@ -105,17 +105,35 @@ impl Scheduler {
         self.actions.push_back(Action::Terminate(id));
     }
 
-    /// Ends all tasks whose deadline has passed.
+    /// Ends all tasks whose deadline has passed, and those that should have begun by now.
     pub(super) fn expire(&mut self, now: Time) {
+        let mut sent = Vec::new(); // they come last, as what is recalled waits again
         while let Some(&(at, id)) = self.deadlines.first()
             && at <= now
         {
             self.deadlines.pop_first();
             if let Some(task) = self.queue.remove(id) {
-                self.fail(&task, Failure::Expired);
-            } else if let Some((worker, position)) = self.find_sent(id) {
-                self.sentence(now, worker, position, Sentence::Deadline);
+                self.fail(&task, task.lateness(now).unwrap_or(Failure::Expired));
+            } else {
+                sent.push(id);
             }
+        }
+        for id in sent {
+            if let Some((worker, position)) = self.find_sent(id) {
+                self.expire_sent(now, worker, position);
+            }
+        }
+    }
+
+    /// A task that is too late is with a worker. If it should only have begun and is not known to
+    /// have, it is asked back.
+    fn expire_sent(&mut self, now: Time, id: WorkerId, position: usize) {
+        let Some(worker) = self.workers.get(id) else { return };
+        let sent = worker.pipeline.get(position);
+        match sent.and_then(|sent| sent.task.lateness(now)) {
+            Some(Failure::Expired) => self.sentence(now, id, position, Sentence::Deadline),
+            Some(_) if position > 0 && worker.can_recall() => self.recall(id),
+            _ => {}
         }
     }
 
@@ -287,6 +305,9 @@ impl Scheduler {
         if matches!(sent.sentence, Some(Timeout | Deadline | Abort)) {
             return self.end_sent(now, sent);
         }
+        if let Some(failure) = sent.task.lateness(now).filter(|_| self.runs_waiting()) {
+            return self.fail(&sent.task, failure);
+        }
         if self.runs_waiting() {
             self.actions.push_back(Action::Withdraw(sent.task.id));
         }
@@ -306,20 +327,25 @@ impl Scheduler {
         matches!(self.phase, Phase::Open | Phase::Draining { cancel: false })
     }
 
+    /// None of these moments is waited for any more.
+    pub(super) fn forget_deadlines(&mut self, task: TaskId, deadlines: [Option<Time>; 2]) {
+        for deadline in deadlines.into_iter().flatten() {
+            self.deadlines.remove(&(deadline, task));
+        }
+    }
+
     pub(super) fn fail(&mut self, task: &Task, failure: Failure) {
-        self.count_end((task.id, task.wishes().deadline), Some(failure));
+        self.count_end((task.id, task.deadlines()), Some(failure));
         self.actions.push_back(Action::Fail(task.id, failure));
     }
 
     /// A task is over, with a result if there is no failure.
     pub(super) fn count_end(
         &mut self,
-        (task, deadline): (TaskId, Option<Time>),
+        (task, deadlines): (TaskId, [Option<Time>; 2]),
         failure: Option<Failure>,
     ) {
-        if let Some(deadline) = deadline {
-            self.deadlines.remove(&(deadline, task));
-        }
+        self.forget_deadlines(task, deadlines);
         match failure {
             None => self.counts.completed += 1,
             Some(Failure::Cancelled | Failure::Replaced) => self.counts.cancelled += 1,

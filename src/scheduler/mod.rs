@@ -112,7 +112,7 @@ pub(crate) struct Scheduler {
     latest: Option<WorkerId>,
     /// Recalls without an answer; it comes before the next event, and nothing is sent until then.
     unanswered: usize,
-    /// The deadlines of all tasks that are not over.
+    /// When tasks that are not over must have begun, or be over.
     deadlines: BTreeSet<(Time, TaskId)>,
     /// Tasks that have ended, and are perhaps to be begun again.
     undecided: BTreeMap<TaskId, Undecided>,
@@ -305,8 +305,7 @@ impl Scheduler {
             self.misbehaved(now, id);
             return Verdict::Discard;
         };
-        let Wishes { deadline, divisible, .. } = head.task.wishes();
-        let (deadline, divisible) = (*deadline, *divisible);
+        let (deadlines, divisible) = (head.task.deadlines(), head.task.wishes().divisible);
         let undecided = self.is_conditional(now, head).then(|| head.task.clone());
         let is_undecided = undecided.is_some();
         if !divisible {
@@ -315,7 +314,7 @@ impl Scheduler {
         self.queue.account(&head.task, Some(now.saturating_sub(since)));
         match undecided {
             Some(task) => self.leave_undecided(task, None),
-            None => self.count_end((task, deadline), None),
+            None => self.count_end((task, deadlines), None),
         }
         self.restarts.task_finished();
         let batch = self.tempo.batch();
@@ -415,8 +414,8 @@ impl Scheduler {
 
     /// The time that [`Self::next_timeout`] named has come.
     pub(crate) fn timeout(&mut self, now: Time) {
-        self.queue.release_due(now); // whose worker would leave otherwise, if it was idle so long
         self.expire(now);
+        self.queue.release_due(now); // whose worker would leave otherwise, if it was idle so long
         for id in self.workers.due(now) {
             self.worker_timeout(now, id);
         }
@@ -468,7 +467,8 @@ impl Scheduler {
 
     fn accept(&mut self, task: &Task) {
         self.counts.submitted += 1;
-        self.deadlines.extend(task.wishes().deadline.map(|deadline| (deadline, task.id)));
+        let deadlines = task.deadlines().into_iter().flatten();
+        self.deadlines.extend(deadlines.map(|deadline| (deadline, task.id)));
     }
 
     fn worker_ids(&self, which: impl Fn(&Worker) -> bool) -> Vec<WorkerId> {

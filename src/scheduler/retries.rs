@@ -75,7 +75,7 @@ impl Scheduler {
         if wants_retry && !is_aborted && self.may_retry(now, &task) {
             self.retry(now, task);
         } else {
-            self.count_end((task.id, task.wishes().deadline), failure);
+            self.count_end((task.id, task.deadlines()), failure);
             self.actions.push_back(Action::Deliver(task.id));
         }
         self.advance(now);
@@ -83,6 +83,8 @@ impl Scheduler {
 
     /// Begins a task again, when it has waited.
     pub(super) fn retry(&mut self, now: Time, mut task: Task) {
+        let [deadline, begin] = task.deadlines();
+        self.forget_deadlines(task.id, [None, begin.filter(|_| begin != deadline)]);
         task.retry();
         self.actions.push_back(Action::Withdraw(task.id));
         self.postpone(now, task);

@@ -42,6 +42,8 @@ pub(crate) struct Wishes {
     pub(crate) timeout: Option<Duration>,
     /// When it must be over.
     pub(crate) deadline: Option<Time>,
+    /// When it must have begun, and after which wait that is.
+    pub(crate) begin: Option<(Time, Duration)>,
     /// A part of it can be taken back while it runs.
     pub(crate) divisible: bool,
     /// It will probably kill its worker: the last tasks of its kind did.
@@ -59,6 +61,7 @@ impl Wishes {
         delays: None,
         timeout: None,
         deadline: None,
+        begin: None,
         divisible: false,
         suspect: false,
     };
@@ -93,9 +96,25 @@ impl Task {
         self.wishes.as_deref().unwrap_or(const { &Wishes::NONE })
     }
 
-    /// Uses up one of its retries.
+    /// When it is looked at whether it is too late: to end, and to begin.
+    pub(super) fn deadlines(&self) -> [Option<Time>; 2] {
+        let Wishes { deadline, begin, .. } = self.wishes();
+        [*deadline, begin.map(|(at, _)| at)]
+    }
+
+    /// Why it may not begin any more, if it is too late.
+    pub(super) fn lateness(&self, now: Time) -> Option<Failure> {
+        let Wishes { deadline, begin, .. } = *self.wishes();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Some(Failure::Expired);
+        }
+        begin.filter(|(at, _)| *at <= now).map(|(_, limit)| Failure::NotBegun(limit))
+    }
+
+    /// Uses up one of its retries. It has begun.
     pub(super) fn retry(&mut self) {
         let wishes = self.wishes.get_or_insert_default();
+        wishes.begin = None;
         wishes.retries -= 1;
         wishes.attempt += 1;
     }

@@ -165,7 +165,7 @@ impl Playable for History {
             let turns = random.pick(&[0, 1, 1, 2, 2, 3, 4, 6]);
             steps.push(Step { event, turns });
         }
-        let queue_capacity = random.pick(&[1, 2, 5, 100, 100, 100]);
+        let queue_capacity = random.pick(&[0, 1, 2, 5, 100, 100, 100]);
         Self { config, queue_capacity, steps }
     }
 

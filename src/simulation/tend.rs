@@ -141,12 +141,11 @@ impl Play<'_> {
             return Ok(());
         };
         ensure!(leftovers.is_empty(), "what is left: {leftovers:?}");
-        let places = self.engine.commons.room.available_permits();
-        ensure!(
-            places == self.history.queue_capacity,
-            "{places} places in the queue, not {}",
-            self.history.queue_capacity
-        );
+        let places = self.engine.commons.places.free().available_permits();
+        let (_, workers) = self.engine.commons.view().scheduler.size();
+        let wanted = Some(self.history.queue_capacity).filter(|capacity| *capacity > 0);
+        let wanted = wanted.unwrap_or(workers);
+        ensure!(places == wanted, "{places} places for tasks, not {wanted}");
         Ok(())
     }
 }

@@ -128,7 +128,9 @@ impl Outcome {
             TaskErrorKind::Broken => Self::Broken,
             TaskErrorKind::WorkerDeath => Self::Died,
             TaskErrorKind::Cancelled => Self::Cancelled,
-            TaskErrorKind::Timeout | TaskErrorKind::Deadline => Self::TimedOut,
+            TaskErrorKind::Timeout | TaskErrorKind::Deadline | TaskErrorKind::NotBegun => {
+                Self::TimedOut
+            }
             TaskErrorKind::ShutDown | TaskErrorKind::RuntimeGone => Self::ShutDown,
             TaskErrorKind::QueueFull => Self::QueueFull,
             _ => Self::Other(error.to_string()),
@@ -249,10 +251,11 @@ pub(super) struct Ticket {
 macro_rules! task {
     ($pool:expr, $number:expr, $submission:expr, $misled:expr) => {{
         let Submission { padding, wishes, capacity, .. } = $submission;
-        let Wishes { timeout, retries, deadline, priority, key, tenant, .. } = wishes;
+        let Wishes { timeout, retries, deadline, begin, priority, key, tenant, .. } = wishes;
         let padding = Bytes::from(vec![7; padding]);
         let mut task = $pool.task(work, ($number, padding));
         task = task.timeout(timeout).retries(retries).priority(priority);
+        task = task.begin_within(begin.map(|(_, limit)| limit));
         task = task.emit_capacity(capacity).limits(limits_of($number));
         if wishes.conditional {
             let misled = Arc::clone($misled);

@@ -98,13 +98,15 @@ pub(crate) fn config(random: &mut Random) -> Config {
     }
 }
 
-/// The deadline counts from the submission.
+/// What must be over or begun by a time counts it from the submission.
 pub(crate) fn wishes(random: &mut Random) -> Wishes {
     let times = [0, 300, 2_000, 20_000].map(Duration::from_micros);
+    let begin = |limit| (limit, limit);
     let wishes = Wishes {
         timeout: random.one_in(3).then(|| random.pick(&times)),
         retries: random.pick(&[0, 0, 1, 6]),
         deadline: random.one_in(8).then(|| random.pick(&times)),
+        begin: random.one_in(8).then(|| begin(random.pick(&times))),
         priority: random.pick(&[0, 0, -1, 2]),
         key: random.one_in(3).then(|| random.below(3) as u64),
         tenant: random.one_in(2).then(|| random.below(3) as u64),

@@ -162,7 +162,6 @@ async fn zero_is_none_of_it_or_no_time_or_an_error_or_a_good_number() {
     assert!(in_time(small.run(pid, ())).await.unwrap_err().is_too_large());
     for builder in [
         builder().max_workers(0),
-        builder().queue_capacity(0),
         builder().max_tasks_per_child(0),
         builder().max_age(Duration::ZERO),
     ] {

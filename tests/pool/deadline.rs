@@ -4,7 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use procpool::{Builder, ProcessPoolExecutor, TaskHandle, TaskStatus, current};
+use procpool::{
+    Builder, ProcessPoolExecutor, SubmitErrorKind, TaskErrorKind, TaskHandle, TaskOutcome,
+    TaskStatus, current,
+};
 
 use crate::common::{Gate, Held, LIMIT, hold, in_time, pid, process_gone};
 use crate::journal::{Journal, note};
@@ -41,7 +44,13 @@ fn work(micros: u64) {
     }
 }
 
-procpool::register!(loop_for_ever, note_and_loop, cooperate, work);
+fn hold_if(port: Option<u16>) {
+    if let Some(port) = port {
+        hold(port);
+    }
+}
+
+procpool::register!(loop_for_ever, note_and_loop, cooperate, work, hold_if);
 
 fn builder(workers: usize) -> Builder {
     ProcessPoolExecutor::builder().max_workers(workers)
@@ -301,4 +310,88 @@ async fn a_deadline_counts_while_no_worker_is_up() {
     let worker = held.pid;
     drop(held);
     assert_eq!(in_time(pool.run(pid, ())).await.unwrap(), worker);
+}
+
+// ----- limits of the wait alone -----
+
+#[tokio::test]
+async fn a_task_that_does_not_begin_in_time_never_begins() {
+    let (pool, gate, journal) = (pool_of(1), Gate::new().await, Journal::new());
+    let running = pool.submit(hold, gate.port()).await.unwrap();
+    let held = gate.arrival().await;
+    let late = pool.task(note, (journal.path(), 1)).begin_within(Duration::from_millis(10));
+    let error = in_time(late.run()).await.unwrap_err();
+    assert_eq!(error.kind(), TaskErrorKind::NotBegun);
+    assert!(error.is_not_begun() && !error.is_deadline() && !error.is_timeout());
+    assert!(error.to_string().ends_with("it did not begin within 10ms"), "{error}");
+    assert_eq!(error.outcome(), TaskOutcome::NotBegun);
+    drop(held);
+    in_time(running).await.unwrap();
+    in_time(pool.run(note, (journal.path(), 2))).await.unwrap();
+    assert_eq!(journal.numbers(), [2]);
+    assert_eq!(pool.stats().outcomes.not_begun, 1);
+}
+
+#[tokio::test]
+async fn a_task_that_has_begun_in_time_may_take_longer() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let mut limit = Duration::from_millis(50);
+    let (running, held) = loop {
+        let task = pool.task(hold, gate.port()).begin_within(limit);
+        let mut running = in_time(task.submit()).await.unwrap();
+        tokio::select! {
+            biased;
+            held = gate.arrival() => break (running, held),
+            result = &mut running => assert!(result.unwrap_err().is_not_begun()),
+        }
+        limit *= 2; // the machine is busy
+    };
+    let later = pool.task(pid, ()).begin_within(limit);
+    assert!(in_time(later.run()).await.unwrap_err().is_not_begun()); // so the time is over
+    drop(held);
+    in_time(running).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_wait_for_room_counts_as_a_wait_to_begin() {
+    let (pool, gate) = (builder(1).queue_capacity(1).build().unwrap(), Gate::new().await);
+    drop(pool.submit(hold, gate.port()).await.unwrap());
+    let held = gate.arrival().await;
+    let waiting = pool.submit(pid, ()).await.unwrap();
+    let limit = Duration::from_millis(10);
+    let error = in_time(pool.task(pid, ()).begin_within(limit).submit()).await.unwrap_err();
+    assert!(error.is_not_begun(), "{error}");
+    assert_eq!(error.kind(), SubmitErrorKind::NotBegun);
+    // What comes first counts.
+    let task = pool.task(pid, ()).begin_within(limit).deadline(Duration::ZERO);
+    assert!(in_time(task.submit()).await.unwrap_err().is_deadline());
+    let task = pool.task(pid, ()).begin_within(limit).deadline(FAR);
+    assert!(in_time(task.submit()).await.unwrap_err().is_not_begun());
+    drop(held);
+    in_time(waiting).await.unwrap();
+    let task = pool.task(pid, ()).begin_within(Duration::ZERO).begin_within(None);
+    in_time(task.run()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_sent_ahead_has_not_begun() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    for _ in 0..200 {
+        in_time(pool.run(work, 0)).await.unwrap(); // so more than one is sent at a time
+    }
+    let tasks: Vec<_> = (0..10)
+        .map(|n| {
+            let task = pool.task(hold_if, (n == 0).then(|| gate.port()));
+            let task = if n == 0 { task } else { task.begin_within(Duration::from_millis(10)) };
+            task.try_submit().unwrap()
+        })
+        .collect();
+    let held = gate.arrival().await;
+    let mut tasks = tasks.into_iter();
+    let first = tasks.next().unwrap();
+    for task in tasks {
+        assert!(in_time(task).await.unwrap_err().is_not_begun());
+    }
+    drop(held);
+    in_time(first).await.unwrap();
 }

@@ -1,10 +1,16 @@
 //! What waits, and for whom.
 
 use futures::StreamExt;
-use procpool::{ProcessPoolExecutor, TaskStatus};
+use procpool::{ProcessPoolExecutor, TaskErrorKind, TaskStatus};
 
-use crate::common::{Gate, fill, hold, in_time, pid, wait_until};
+use crate::common::{Gate, exit_at_first_attempt, fill, hold, in_time, pid, wait_until};
 use crate::journal::{Journal, note};
+
+fn half(number: u64) -> u64 {
+    number / 2
+}
+
+procpool::register!(half, exit_at_first_attempt);
 
 fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
@@ -41,6 +47,66 @@ async fn a_full_queue_refuses_what_cannot_wait() {
     in_time(running).await.unwrap();
     in_time(pool.shutdown()).await;
     assert_eq!(journal.numbers(), [0, 1], "the refused ones were not handed over");
+}
+
+#[tokio::test]
+async fn without_a_queue_a_task_is_accepted_only_for_a_worker() {
+    let builder = ProcessPoolExecutor::builder().max_workers(2).queue_capacity(0);
+    let (pool, gate) = (builder.build().unwrap(), Gate::new().await);
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        drop(pool.try_submit(hold, gate.port()).unwrap()); // which detaches it
+        held.push(gate.arrival().await);
+    }
+    let error = pool.try_submit(pid, ()).unwrap_err();
+    assert!(error.is_queue_full(), "{error}");
+    assert!(error.to_string().contains("all workers are busy, and the pool has no queue"));
+    let error = in_time(pool.try_run(pid, ())).await.unwrap_err();
+    assert_eq!(error.kind(), TaskErrorKind::QueueFull);
+
+    // Who can wait, waits for the end of a task.
+    let mut next = std::pin::pin!(pool.submit(pid, ()));
+    assert!(futures::poll!(&mut next).is_pending());
+    drop(held.pop());
+    in_time(in_time(next).await.unwrap()).await.unwrap();
+    assert_eq!(pool.stats().waiting, 0);
+
+    // A place is free as soon as a task is over.
+    for _ in 0..20 {
+        in_time(pool.try_run(pid, ())).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn without_a_queue_there_are_as_many_places_as_workers() {
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(0);
+    let (pool, gate) = (builder.build().unwrap(), Gate::new().await);
+    drop(pool.try_submit(hold, gate.port()).unwrap());
+    let first = gate.arrival().await;
+    pool.resize(2).unwrap();
+    in_time(pool.run(pid, ())).await.unwrap(); // on the second worker
+    drop(pool.try_submit(hold, gate.port()).unwrap());
+    let second = gate.arrival().await;
+    pool.resize(1).unwrap();
+    in_time(pool.ready()).await.unwrap();
+    drop(first);
+    wait_until("a task has ended", || pool.stats().running == 1).await;
+    assert!(pool.try_submit(pid, ()).unwrap_err().is_queue_full());
+    drop(second);
+    in_time(pool.run(pid, ())).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_queue_maps_and_retries_go_on() {
+    let builder = ProcessPoolExecutor::builder().max_workers(2).queue_capacity(0);
+    let pool = builder.build().unwrap();
+    let results = pool.map(half, 0..1_000).chunksize(7).collect::<Vec<_>>();
+    assert!(in_time(results).await.into_iter().all(|result| result.is_ok()));
+    let task = pool.task(exit_at_first_attempt, ()).retries(1);
+    assert_eq!(in_time(task.run()).await.unwrap(), 2);
+    for _ in 0..2 {
+        in_time(pool.try_run(pid, ())).await.unwrap();
+    }
 }
 
 #[tokio::test]

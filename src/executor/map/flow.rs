@@ -106,7 +106,7 @@ impl<R, S> Flow<R, S> {
             inputs: Some(inputs),
             intake: Intake::default(),
             sealed: None,
-            room: PollSemaphore::new(pool.queue()),
+            room: PollSemaphore::new(pool.places()),
             pace,
             harvest,
             parts: Vec::new(),
@@ -259,7 +259,7 @@ impl<R, S> Flow<R, S> {
         if self.sealed.is_some() {
             // Nobody polls the stream while the result is looked at; a place that it was given
             // meanwhile would be missing to others.
-            self.room = PollSemaphore::new(self.pool.queue());
+            self.room = PollSemaphore::new(self.pool.places());
         }
         Some((number, result.map_err(|error| error.labelled(self.extras.label.as_ref()))))
     }

@@ -142,8 +142,9 @@ impl Supervisor {
 
     fn begin(&mut self, observer: &mut Observer, now: Time, task: TaskId) {
         let Some(entry) = self.ledger.get(task) else { return };
-        let first = entry.cell().give_up_place();
-        self.places += usize::from(first);
+        let in_queue = self.commons.places.are_in_queue();
+        let first = if in_queue { entry.cell().give_up_place() } else { entry.cell().begin_once() };
+        self.freed.add(in_queue && first);
         if entry.cell().is_awaited() {
             self.wakers.extend(entry.cell().take_starters().into_values());
         }
@@ -198,7 +199,7 @@ impl Supervisor {
     pub(super) fn take(&mut self, task: TaskId) -> Option<Entry> {
         let entry = self.ledger.remove(task)?;
         release(&mut self.workers, &entry);
-        self.places += usize::from(entry.cell().give_up_place());
+        self.freed.add(entry.cell().give_up_place());
         Some(entry)
     }
 
@@ -229,6 +230,7 @@ impl Supervisor {
             },
             Failure::TimedOut(limit) => Cause::TimedOut(limit),
             Failure::Expired => Cause::Expired,
+            Failure::NotBegun(limit) => Cause::NotBegun(limit),
             Failure::Cancelled => Cause::Cancelled,
             Failure::Replaced => Cause::Replaced,
             Failure::Broken => self.broken.clone().map_or(Cause::ShutDown, Cause::Broken),

@@ -54,7 +54,11 @@ impl Supervisor {
                     view.scheduler.warm_up(now);
                 }
             }
-            Command::Resize(max_workers) => view.scheduler.resize(now, max_workers),
+            Command::Resize(max_workers) => {
+                let (_, before) = view.scheduler.size();
+                self.freed.resize(&self.commons.places, (before, max_workers));
+                view.scheduler.resize(now, max_workers);
+            }
             Command::Recycle(waiter, limit) => {
                 // Without a worker there is nobody to wait for.
                 let newest = self.workers.last_key_value().map(|(id, _)| *id);

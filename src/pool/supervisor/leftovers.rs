@@ -16,7 +16,7 @@ impl Supervisor {
             (!self.undecided.is_empty(), "outcomes that are undecided"),
             (!self.questions.is_empty(), "questions to users"),
             (!self.ripe.is_empty(), "ripe maps"),
-            (self.places > 0, "places in the queue"),
+            (!self.freed.is_empty(), "places for tasks"),
             (!self.unwritten.is_empty(), "unwritten frames"),
             (self.death.is_some(), "a death"),
         ];

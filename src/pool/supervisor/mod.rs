@@ -29,6 +29,7 @@ use crate::parent::{Launch, Outlet};
 use crate::pool::commons::{Command, Commons};
 use crate::pool::exits::{ExitHook, Exits};
 use crate::pool::helm::Steered;
+use crate::pool::places::FreedPlaces;
 use crate::pool::shutdown::{CloseReason, ShutdownReport};
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::task::harvest::Harvest;
@@ -72,8 +73,8 @@ pub(crate) struct Supervisor {
     news: News,
     /// Maps whose streams have results to look at.
     ripe: Vec<Arc<Harvest>>,
-    /// Places in the queue that are to be given back.
-    places: usize,
+    /// Places for tasks that are to be given back.
+    freed: FreedPlaces,
     /// Workers into whose outlets something was put; one may be named again.
     unwritten: Vec<WorkerId>,
     /// Who waits for a worker.
@@ -128,7 +129,7 @@ impl Supervisor {
             wakers: Vec::new(),
             news: News::default(),
             ripe: Vec::new(),
-            places: 0,
+            freed: FreedPlaces::default(),
             unwritten: Vec::new(),
             warming: Vec::new(),
             recycling: Vec::new(),
@@ -222,9 +223,7 @@ impl Steered for Supervisor {
         if now >= self.next_trim {
             self.trim(now);
         }
-        if self.places > 0 {
-            commons.room.add_permits(std::mem::take(&mut self.places));
-        }
+        self.freed.give_back(&commons.places);
         self.news = view.observer.feed.take_news();
         drop(guard); // whoever is told may look at the pool
         self.resolve();

@@ -60,7 +60,7 @@ pub(crate) struct TaskCell {
     accepted: AtomicU64,
     /// The function's position in the registry.
     function: u32,
-    /// [`LABELLED`], [`ABORTED_ON_DROP`]: one more `bool` would make it larger.
+    /// [`LABELLED`], [`ABORTED_ON_DROP`], [`BEGUN`]: one more `bool` would make it larger.
     traits: AtomicU8,
     /// It has a place in the bounded queue. Only the supervisor changes that.
     has_place: AtomicBool,
@@ -75,6 +75,8 @@ pub(crate) struct TaskCell {
 const LABELLED: u8 = 1;
 /// It is aborted when its handle is dropped.
 const ABORTED_ON_DROP: u8 = 2;
+/// It has begun, and has its place still.
+const BEGUN: u8 = 4;
 
 struct CellState {
     /// What becomes of the task; until that is known its arguments.
@@ -247,6 +249,11 @@ impl TaskCell {
 
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Whether it begins for the first time.
+    pub(crate) fn begin_once(&self) -> bool {
+        self.traits.fetch_or(BEGUN, Ordering::Relaxed) & BEGUN == 0
     }
 
     /// Whether it had a place in the queue, which it gives up.

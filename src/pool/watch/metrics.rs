@@ -145,6 +145,8 @@ pub struct TaskOutcomes {
     pub timed_out: u64,
     /// Tasks whose deadline passed.
     pub expired: u64,
+    /// Tasks that did not begin in time.
+    pub not_begun: u64,
     /// Tasks that were cancelled or aborted.
     pub cancelled: u64,
     /// Tasks that were left when the pool broke.
@@ -166,6 +168,7 @@ impl TaskOutcomes {
             TaskOutcome::WorkerDied => &mut self.worker_died,
             TaskOutcome::TimedOut => &mut self.timed_out,
             TaskOutcome::Expired => &mut self.expired,
+            TaskOutcome::NotBegun => &mut self.not_begun,
             TaskOutcome::Cancelled => &mut self.cancelled,
             TaskOutcome::Broken => &mut self.broken,
             TaskOutcome::ShutDown => &mut self.shut_down,
@@ -181,6 +184,7 @@ impl TaskOutcomes {
         self.worker_died += other.worker_died;
         self.timed_out += other.timed_out;
         self.expired += other.expired;
+        self.not_begun += other.not_begun;
         self.cancelled += other.cancelled;
         self.broken += other.broken;
         self.shut_down += other.shut_down;

@@ -76,10 +76,11 @@ impl Trial<'_> {
         ensure!(risks || !entry.is_suspect(), "{task} may kill the last idle worker");
         let ready = self.model.ready_for(worker, self.now);
         let ready = ready.filter(|entry| risks || !entry.is_suspect());
-        let first = ready.min_by_key(|entry| self.model.rank(entry));
+        let first = ready.filter(|other| self.model.may_compare(entry, other));
+        let first = first.min_by_key(|entry| self.model.rank(entry));
         let first = first.map(|entry| entry.id);
         ensure!(first == Some(task), "{task} jumps the queue, {first:?} waits for {worker}");
-        ensure!(!self.is_expired(entry), "{task} is too late to begin");
+        ensure!(!self.is_expired(entry) && !entry.is_late(self.now), "{task} is too late to begin");
         let rival = self.model.rival(worker, entry);
         ensure!(rival.is_none(), "{rival:?} of the same key may run beside {task}");
         ensure!(attempt == entry.wishes.attempt, "{task} has another attempt");
@@ -191,6 +192,8 @@ impl Trial<'_> {
             ensure!(self.is_over(task, worker), "{task} still runs");
             ensure!(entry.wishes.retries > 0, "{task} is tried too often");
             ensure!(!entry.wishes.conditional, "{task} is tried again, and nobody was asked");
+        } else {
+            ensure!(!entry.is_late(self.now), "{task} should have begun, and waits again");
         }
         Ok(())
     }
@@ -223,6 +226,10 @@ impl Trial<'_> {
                 sent && gives_up && self.ends_as(entry, failure)
             }
             Failure::Expired => self.is_expired(entry),
+            Failure::NotBegun(limit) => {
+                let is_right = entry.wishes.begin.is_some_and(|(_, of)| of == limit);
+                is_right && entry.is_late(self.now) && (!sent || revoked)
+            }
         };
         ensure!(is_right, "{task} cannot fail as {failure:?}");
         let refused = entry.place == Place::Refused;
@@ -414,6 +421,22 @@ fn replacements(model: &Model) -> Check {
     Ok(())
 }
 
+/// Nothing that should have begun waits any more.
+pub(super) fn nobody_is_late(model: &Model, world: &World, now: Time) -> Check {
+    let can_be_had = |task: &&Entry| match task.place {
+        Place::Queued => true,
+        Place::Sent(worker) => model.desk(worker).is_some_and(|desk| {
+            let is_ahead = desk.pipeline.front() != Some(&task.id);
+            let waits = is_ahead && world.claim(task.id) == Some(Claim::Offered);
+            waits && desk.stage == Stage::Ready && desk.recallable
+        }),
+        _ => false,
+    };
+    let late = model.tasks.iter().filter(|task| task.is_late(now)).find(can_be_had);
+    ensure!(late.is_none(), "{late:?} should have begun");
+    Ok(())
+}
+
 /// Nobody is missing that could be started at this moment.
 pub(super) fn staffed(model: &Model, now: Time) -> Check {
     let missing = model.lacks_workers(now) && model.not_before() <= now && !model.closed;
@@ -522,6 +545,9 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
     });
     let deadlines = model.tasks.iter().filter(|task| task.place != Place::Resolved);
     let deadlines = deadlines.filter(|task| !task.expired).filter_map(|task| task.wishes.deadline);
+    let begin = model.tasks.iter().filter(|task| task.may_wait());
+    let begin = begin.filter_map(|task| task.wishes.begin.map(|(at, _)| at));
+    let begin = begin.filter(|at| *at > now);
     let idle = model.live().filter_map(|desk| model.idle_until(desk));
     let limit = model.limit.filter(|_| !model.closed);
     let in_use = || model.live().filter(|desk| desk.stage == Stage::Ready);
@@ -529,7 +555,7 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
     let aged = aged.filter_map(|desk| desk.aged_at(&model.config));
     let terms = in_use().filter_map(|desk| desk.leave_by).chain(aged);
     let start = model.lacks_workers(now).then(|| model.not_before());
-    let times = desks.chain(tasks).chain(deadlines).chain(idle).chain(terms);
+    let times = desks.chain(tasks).chain(deadlines).chain(begin).chain(idle).chain(terms);
     times.chain(limit).chain(start).min()
 }
 

@@ -238,5 +238,5 @@ fn histories_keep_the_promises() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(8_000, 34, 8);
+    assert_eventful::<History>(8_000, 35, 8);
 }

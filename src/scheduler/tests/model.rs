@@ -70,6 +70,17 @@ impl Entry {
         self.wishes.suspect && self.wishes.key.is_none()
     }
 
+    /// It should have begun by now, and was not to be ended.
+    pub(super) fn is_late(&self, now: Time) -> bool {
+        let ends = self.aborted || self.timed_out || self.expired;
+        !ends && self.wishes.begin.is_some_and(|(at, _)| at <= now)
+    }
+
+    /// It waits, as far as the scheduler knows.
+    pub(super) fn may_wait(&self) -> bool {
+        matches!(self.place, Place::Queued | Place::Sent(_)) && self.since.is_none()
+    }
+
     pub(super) fn is_ready(&self, now: Time) -> bool {
         match self.place {
             Place::Queued => true,

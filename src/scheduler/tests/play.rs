@@ -142,6 +142,7 @@ impl Play {
         self.model.release(self.now);
         self.model.expire(self.now);
         check::staffed(&self.model, self.now)?;
+        check::nobody_is_late(&self.model, &self.world, self.now)?;
         check::settled(&self.model, &self.world, &self.scheduler, self.now)
     }
 
@@ -152,7 +153,7 @@ impl Play {
     }
 
     fn perform_all(&mut self) -> Check {
-        let mut actions = 0;
+        let (mut actions, mut recalls) = (0, 0);
         loop {
             let polled = self.scheduler.polled;
             let Some(batch) = self.next_actions() else { break };
@@ -162,6 +163,10 @@ impl Play {
                 self.observe(n)?;
                 if matches!(action, Action::Send { .. } | Action::Recall { .. }) {
                     self.model.release(self.now);
+                }
+                recalls += usize::from(matches!(action, Action::Recall { .. }));
+                if recalls > 1 {
+                    self.model.blur_turns();
                 }
                 self.perform(action)?;
             }
@@ -401,6 +406,7 @@ fn sight(action: Action) -> Option<&'static str> {
             Failure::Died => "a death with a task",
             Failure::TimedOut(_) => "a task that times out",
             Failure::Expired => "a task that is too late",
+            Failure::NotBegun(_) => "a task that did not begin in time",
             Failure::Cancelled => "a task that is cancelled",
             Failure::Replaced => "a task whose worker is replaced in time",
             Failure::Broken => "a task in a broken pool",

@@ -114,6 +114,7 @@ impl Model {
         entry.wishes.attempt += 1;
         entry.wishes.retries -= 1;
         entry.place = Place::Delayed(now + entry.wishes.delay(task, seed));
+        entry.wishes.begin = None;
         (entry.timed_out, entry.replaced) = (false, false);
     }
 }

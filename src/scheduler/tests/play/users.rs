@@ -12,7 +12,8 @@ use crate::testing::{Check, Operation, ensure};
 impl Play {
     pub(super) fn submit(&mut self, wishes: Wishes, parts: usize) -> Check {
         let deadline = wishes.deadline.map(|limit| self.now + limit);
-        let task = Task::with(self.world.new_task(parts), Wishes { deadline, ..wishes });
+        let begin = wishes.begin.map(|(_, limit)| (self.now + limit, limit));
+        let task = Task::with(self.world.new_task(parts), Wishes { deadline, begin, ..wishes });
         self.model.submit(&task);
         self.scheduler.submit(self.now, task);
         self.settle()
