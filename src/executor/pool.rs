@@ -190,7 +190,7 @@ impl ProcessPoolExecutor {
     ///     match closed.await {
     ///         CloseReason::Broken(error) => eprintln!("{error}"), // time for another pool
     ///         CloseReason::ShutDown => println!("the pool has done its work"),
-    ///         reason => eprintln!("{reason:?}"), // its runtime has ended
+    ///         reason => eprintln!("{reason}"), // its runtime has ended
     ///     }
     /// });
     /// # }

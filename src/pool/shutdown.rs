@@ -1,5 +1,6 @@
 //! How a pool ends, and what became of its tasks.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,17 @@ pub enum CloseReason {
     RuntimeGone,
     /// It is broken, or was [aborted](crate::ProcessPoolExecutor::abort).
     Broken(BrokenProcessPool),
+}
+
+/// One line, as the texts of errors are.
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ShutDown => f.write_str("the pool has been shut down"),
+            Self::RuntimeGone => f.write_str("the runtime that the pool was built on has ended"),
+            Self::Broken(error) => error.fmt(f),
+        }
+    }
 }
 
 /// How a pool is shut down: Python's two flags, and a limit.

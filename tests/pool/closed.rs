@@ -11,13 +11,6 @@ fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
 }
 
-fn text(reason: CloseReason) -> String {
-    match reason {
-        CloseReason::Broken(error) => error.to_string(),
-        reason => format!("{reason:?}"),
-    }
-}
-
 #[tokio::test]
 async fn a_pool_that_is_shut_down_is_over_after_its_last_task() {
     let (pool, gate) = (pool_of(1), Gate::new().await);
@@ -30,10 +23,14 @@ async fn a_pool_that_is_shut_down_is_over_after_its_last_task() {
     assert!((&mut end).now_or_never().is_none());
     assert!((&mut closed).now_or_never().is_none(), "a task runs, and one waits");
     drop(held);
-    assert_eq!(text(in_time(closed).await), "ShutDown");
+    assert_eq!(in_time(closed).await.to_string(), "the pool has been shut down");
     assert!(last.is_finished() && pool.workers().is_empty());
     in_time(end).await;
-    assert_eq!(text(pool.closed().now_or_never().unwrap()), "ShutDown", "also to who comes late");
+    assert_eq!(
+        pool.closed().now_or_never().unwrap().to_string(),
+        "the pool has been shut down",
+        "also to who comes late"
+    );
 }
 
 #[tokio::test]
@@ -43,7 +40,7 @@ async fn who_waits_for_its_end_does_not_keep_a_pool() {
     let closed = tokio::spawn(pool.closed());
     tokio::task::yield_now().await;
     drop(pool);
-    assert_eq!(text(in_time(closed).await.unwrap()), "ShutDown");
+    assert_eq!(in_time(closed).await.unwrap().to_string(), "the pool has been shut down");
     wait_until("the worker is gone", || process_gone(worker)).await;
 }
 
@@ -58,7 +55,8 @@ fn a_pool_whose_runtime_goes_is_over() {
     let closed = pool.closed();
     drop(runtime);
     let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    assert_eq!(text(other.block_on(async { in_time(closed).await })), "RuntimeGone");
+    let reason = other.block_on(async { in_time(closed).await });
+    assert_eq!(reason.to_string(), "the runtime that the pool was built on has ended");
 }
 
 #[tokio::test]
@@ -113,7 +111,11 @@ async fn what_a_pool_is_aborted_for_is_in_all_errors() {
 
     let report = in_time(pool.abort("another reason")).await;
     assert_eq!((report.finished, report.cancelled), (2, 0));
-    assert_eq!(text(in_time(pool.closed()).await), broken.to_string(), "the first one counts");
+    assert_eq!(
+        in_time(pool.closed()).await.to_string(),
+        broken.to_string(),
+        "the first one counts"
+    );
     wait_until("the worker is gone", || process_gone(held.pid)).await;
     let story: Vec<_> = in_time(events.collect()).await;
     let told = |event: &PoolEvent| matches!(event, PoolEvent::PoolBroken { .. });
@@ -132,6 +134,6 @@ async fn a_pool_that_is_shut_down_can_still_be_aborted() {
     assert_eq!(running.status(), TaskStatus::Finished);
     let error = in_time(running).await.unwrap_err();
     assert!(error.to_string().contains("it takes too long"), "{error}");
-    assert!(text(in_time(pool.closed()).await).contains("it takes too long"));
+    assert!(in_time(pool.closed()).await.to_string().contains("it takes too long"));
     in_time(pool.abort("it is over")).await; // and nothing happens
 }

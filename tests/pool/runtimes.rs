@@ -240,7 +240,9 @@ fn a_pool_whose_runtime_has_ended_says_so_in_every_way() {
             assert!(error.is_runtime_gone() && !error.is_shut_down(), "{error}");
             assert!(error.to_string().ends_with(TEXT), "{error}");
         }
-        assert!(matches!(in_time(pool.closed()).await, CloseReason::RuntimeGone));
+        let reason = in_time(pool.closed()).await;
+        assert!(matches!(reason, CloseReason::RuntimeGone));
+        assert_eq!(reason.to_string(), "the runtime that the pool was built on has ended");
         assert!(in_time(pool.events().next()).await.is_none());
         in_time(pool.recycle()).await;
         in_time(pool.shutdown()).await;
