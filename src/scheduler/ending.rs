@@ -277,14 +277,10 @@ impl Scheduler {
         let Sent { task, sentence } = sent;
         let failure = match sentence {
             _ if matches!(self.phase, Phase::Broken { .. }) => Failure::Broken,
-            Some(Sentence::CutShort) => {
-                self.counts.killed += 1;
-                Failure::Cancelled
+            Some(sentence) => {
+                self.counts.killed += u64::from(sentence == Sentence::CutShort);
+                sentence.failure(task.wishes().timeout)
             }
-            Some(Sentence::Replaced) => Failure::Replaced,
-            Some(Sentence::Abort) => Failure::Cancelled,
-            Some(Sentence::Deadline) => Failure::Expired,
-            Some(Sentence::Timeout) => Failure::TimedOut(task.wishes().timeout.unwrap_or_default()),
             None => Failure::Died,
         };
         let may_be_retried =

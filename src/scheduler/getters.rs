@@ -1,8 +1,10 @@
 //! How things stand.
 
 use super::Scheduler;
+use super::action::Failure;
 use super::task::TenantKey;
 use super::view::{Counts, WorkerView};
+use super::worker::{Sent, Sentence};
 use crate::base::{TaskId, WorkerId};
 
 impl Scheduler {
@@ -34,6 +36,7 @@ impl Scheduler {
             tasks_completed: worker.tasks_completed,
             is_stuck: worker.is_stuck(),
             recallable: worker.recallable,
+            sentenced: worker.head().and_then(sentenced),
         })
     }
 
@@ -47,4 +50,12 @@ impl Scheduler {
     pub(crate) fn tenant_of_running(&self, id: WorkerId) -> Option<TenantKey> {
         self.workers.get(id)?.head()?.task.wishes().tenant
     }
+}
+
+fn sentenced(sent: &Sent) -> Option<(TaskId, Failure)> {
+    let failure = match sent.sentence? {
+        Sentence::CutShort => Failure::ShutDown,
+        other => other.failure(sent.task.wishes().timeout),
+    };
+    Some((sent.task.id, failure))
 }

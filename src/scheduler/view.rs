@@ -1,7 +1,8 @@
 //! What may be seen of it all.
 
-use super::action::Time;
+use super::action::{Failure, Time};
 use super::worker::WorkerStage;
+use crate::base::TaskId;
 
 /// Counts of what happened so far and of how things stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,4 +33,7 @@ pub(crate) struct WorkerView {
     pub(crate) is_stuck: bool,
     /// Tasks can be taken back from it.
     pub(crate) recallable: bool,
+    /// Which task it is ended for, and what becomes of that; of one that is ended with all workers
+    /// it is that the pool is shut down.
+    pub(crate) sentenced: Option<(TaskId, Failure)>,
 }

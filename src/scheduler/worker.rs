@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::action::{Config, LeaveReason, Time};
+use super::action::{Config, Failure, LeaveReason, Time};
 use super::front::Front;
 use super::standing::{Standing, Tally};
 use super::task::{Key, Task};
@@ -59,6 +59,18 @@ pub(crate) enum Sentence {
     Timeout,
     Deadline,
     Abort,
+}
+
+impl Sentence {
+    /// What becomes of the task, which may run for so long.
+    pub(super) fn failure(self, limit: Option<Duration>) -> Failure {
+        match self {
+            Self::CutShort | Self::Abort => Failure::Cancelled,
+            Self::Replaced => Failure::Replaced,
+            Self::Deadline => Failure::Expired,
+            Self::Timeout => Failure::TimedOut(limit.unwrap_or_default()),
+        }
+    }
 }
 
 /// Whether a sentenced running task has been asked to end by itself.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use procpool::{
-    Builder, Events, PoolEvent, ProcessPoolExecutor, TaskHandle, TaskId, TaskOutcome, WorkerId,
+    Builder, Events, PoolEvent, ProcessPoolExecutor, Shutdown, TaskHandle, TaskId, TaskOutcome,
+    WorkerId,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
@@ -37,7 +38,10 @@ fn words(event: &PoolEvent) -> String {
         PoolEvent::WorkerReady { worker, .. } => format!("{worker} ready"),
         PoolEvent::WorkerLeft { worker, .. } => format!("{worker} left"),
         PoolEvent::WorkerDied { death, .. } => format!("{} died", death.worker_id()),
-        PoolEvent::WorkerKilled { death, .. } => format!("{} killed", death.worker_id()),
+        PoolEvent::WorkerKilled { death, task, reason, .. } => {
+            let task = task.map(|task| format!("{task}, ")).unwrap_or_default();
+            format!("{} killed ({task}{reason})", death.worker_id())
+        }
         PoolEvent::WorkerNotStarted { worker, .. } => format!("{worker} not started"),
         PoolEvent::TaskQueued { task, .. } => format!("{task} queued"),
         PoolEvent::TaskStarted { task, worker, attempt, .. } => {
@@ -163,7 +167,7 @@ async fn the_story_of_an_aborted_task() {
         "worker 1 started",
         "worker 1 ready",
         "task 1 started in worker 1 at attempt 1",
-        "worker 1 killed",
+        "worker 1 killed (task 1, its task was aborted)",
         "task 1 finished: Cancelled",
         "shut down",
     ];
@@ -177,8 +181,33 @@ async fn a_task_that_runs_too_long_is_told_as_such() {
     let timed = pool.task(hold, gate.port()).timeout(Duration::from_millis(10));
     in_time(timed.run()).await.unwrap_err();
     let story = story(&pool, events).await;
-    let end = ["worker 1 killed", "task 1 finished: TimedOut", "shut down"];
+    let end = [
+        "worker 1 killed (task 1, its task ran longer than 10ms)",
+        "task 1 finished: TimedOut",
+        "shut down",
+    ];
     assert!(story.ends_with(&end.map(str::to_owned)), "{story:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_is_ended_with_its_pool_or_by_a_deadline_is_told_as_such() {
+    for (deadline, reason) in [
+        (None, "its task still ran when all workers were to end"),
+        (Some(Duration::from_millis(500)), "the deadline of its task had passed"),
+    ] {
+        let (pool, gate) = (pool_of(1), Gate::new().await);
+        let events = pool.events();
+        let task = pool.task(hold, gate.port()).deadline(deadline);
+        let handle = task.submit().await.unwrap();
+        let _held = gate.arrival().await;
+        if deadline.is_none() {
+            in_time(pool.shutdown_with(Shutdown::new().within(Duration::ZERO))).await;
+        }
+        in_time(handle).await.unwrap_err();
+        let story = story(&pool, events).await;
+        let expected = format!("worker 1 killed (task 1, {reason})");
+        assert!(story.contains(&expected), "{story:?}");
+    }
 }
 
 #[tokio::test]

@@ -86,6 +86,12 @@ pub enum PoolEvent {
         /// Who, and how.
         #[serde(serialize_with = "serial::death")]
         death: WorkerDeath,
+        /// The task that it was ended for. `None` if it was for no task, or if the task has ended
+        /// in time after all. Of items of a [map](crate::ProcessPoolExecutor::map) that were sent
+        /// together it is the first one.
+        task: Option<TaskId>,
+        /// Why, for people to read.
+        reason: String,
     },
     /// A worker has ended before it was initialized, or could not be started at all.
     #[non_exhaustive]

@@ -11,7 +11,7 @@ use crate::parent::message::Ended;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::watch::events::{Feed, PoolEvent};
 use crate::pool::watch::metrics::Metrics;
-use crate::scheduler::{LeaveReason, Time, WorkerStage, WorkerView};
+use crate::scheduler::{Failure, LeaveReason, Time, WorkerStage, WorkerView};
 
 /// Is told of everything that happens, by the supervisor and in that order.
 pub(crate) struct Observer {
@@ -100,27 +100,8 @@ impl Observer {
         seen: Option<WorkerView>,
         ended: &Ended,
     ) -> Option<WorkerProcess> {
-        match ended {
-            Ended::Left(_) => log::debug!("{}: {worker} has left", self.name),
-            Ended::Died { death, .. } => {
-                log::debug!("{}: {death}{}", self.name, death.last_words());
-            }
-            Ended::NotStarted(error) => {
-                log::debug!("{}: {worker} did not start: {error}", self.name);
-            }
-        }
-        self.feed.push(|| match ended {
-            Ended::Left(_) => {
-                PoolEvent::WorkerLeft { worker, reason: seen.map_or(LeaveReason::ShutDown, reason) }
-            }
-            Ended::Died { death, .. } if seen.is_some_and(was_told_to_go) => {
-                PoolEvent::WorkerKilled { death: death.clone() }
-            }
-            Ended::Died { death, .. } => PoolEvent::WorkerDied { death: death.clone() },
-            Ended::NotStarted(error) => {
-                PoolEvent::WorkerNotStarted { worker, reason: error.to_string() }
-            }
-        });
+        self.log_end(worker, seen, ended);
+        self.feed.push(|| end_event(worker, seen, ended));
         if let Ended::NotStarted(error) = ended
             && !seen.is_some_and(was_told_to_go)
         {
@@ -128,6 +109,27 @@ impl Observer {
         }
         self.metrics.worker_left(now, worker, seen.and_then(|seen| seen.running_since));
         self.processes.remove(&worker)
+    }
+
+    fn log_end(&self, worker: WorkerId, seen: Option<WorkerView>, ended: &Ended) {
+        match ended {
+            Ended::Left(_) => log::debug!("{}: {worker} has left", self.name),
+            Ended::Died { death, .. } => {
+                let (name, last_words) = (&self.name, death.last_words());
+                match seen.filter(|seen| was_told_to_go(*seen)).map(why_killed) {
+                    Some((Some(task), reason)) => {
+                        log::debug!("{name}: {death}, as {reason} ({task}){last_words}");
+                    }
+                    Some((None, reason)) => {
+                        log::debug!("{name}: {death}, as {reason}{last_words}");
+                    }
+                    None => log::debug!("{name}: {death}{last_words}"),
+                }
+            }
+            Ended::NotStarted(error) => {
+                log::debug!("{}: {worker} did not start: {error}", self.name);
+            }
+        }
     }
 
     // ----- tasks -----
@@ -219,6 +221,47 @@ fn reason(seen: WorkerView) -> LeaveReason {
         WorkerStage::Stopping { reason, .. } => reason,
         _ => LeaveReason::ShutDown, // not reached: only a worker that was told so leaves
     }
+}
+
+fn end_event(worker: WorkerId, seen: Option<WorkerView>, ended: &Ended) -> PoolEvent {
+    match ended {
+        Ended::Left(_) => {
+            PoolEvent::WorkerLeft { worker, reason: seen.map_or(LeaveReason::ShutDown, reason) }
+        }
+        Ended::Died { death, .. } => {
+            let death = death.clone();
+            match seen.filter(|seen| was_told_to_go(*seen)).map(why_killed) {
+                Some((task, reason)) => PoolEvent::WorkerKilled { death, task, reason },
+                None => PoolEvent::WorkerDied { death },
+            }
+        }
+        Ended::NotStarted(error) => {
+            PoolEvent::WorkerNotStarted { worker, reason: error.to_string() }
+        }
+    }
+}
+
+/// Of a worker that was told to go: for which task, and for people to read.
+fn why_killed(seen: WorkerView) -> (Option<TaskId>, String) {
+    let Some((task, failure)) = seen.sentenced else {
+        let reason = match seen.stage {
+            WorkerStage::Stopping { .. } => "it did not live to leave",
+            _ => "the pool has ended it",
+        };
+        return (None, reason.to_owned());
+    };
+    let reason = match failure {
+        Failure::TimedOut(limit) => format!("its task ran longer than {limit:?}"),
+        Failure::Expired => "the deadline of its task had passed".to_owned(),
+        Failure::Cancelled => "its task was aborted".to_owned(),
+        Failure::Replaced => {
+            "its task still ran when the time for its replacement was over".to_owned()
+        }
+        Failure::ShutDown | Failure::Broken | Failure::Died | Failure::NotBegun(_) => {
+            "its task still ran when all workers were to end".to_owned()
+        }
+    };
+    (Some(task), reason)
 }
 
 fn was_told_to_go(seen: WorkerView) -> bool {
