@@ -54,6 +54,9 @@
 //!    death.
 //! 5. First in, first out, and no task waits behind a long one while a worker is idle. Quick tasks
 //!    are sent ahead to busy workers. They are taken back if the running task turns out to be long.
+//!    Exceptions are yours ([`priority`](TaskBuilder::priority), [`tenant`](TaskBuilder::tenant),
+//!    [`sticky`](TaskBuilder::sticky)), and a function that has just killed two workers in a row:
+//!    its tasks do not take the last idle worker.
 //! 6. Bounded by default: the queue has a capacity, and streams are lazy.
 //! 7. No orphans and no zombies. When the parent ends, even by SIGKILL, every worker ends at once,
 //!    and all of its process group with it. The same holds in [the first process of a
