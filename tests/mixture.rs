@@ -527,6 +527,7 @@ fn check_counts(report: &ShutdownReport, stats: &PoolStats) {
         + outcomes.worker_died
         + outcomes.timed_out
         + outcomes.expired
+        + outcomes.not_begun
         + outcomes.cancelled
         + outcomes.broken
         + outcomes.shut_down;

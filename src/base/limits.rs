@@ -82,9 +82,11 @@ use crate::sys::signal::{SIGABRT, SIGXCPU, SIGXFSZ};
 /// live under the limits of whichever task runs. Processes that the task starts inherit all but the
 /// CPU time, each by itself.
 ///
-/// Code that means harm can lift a limit of its task, and not one of its pool.
+/// Code that means harm can lift a limit of its task. It cannot lift one of its pool, but for the
+/// [CPU time](Self::cpu_time).
 ///
-/// A limit costs at most five system calls around the call, which is a few microseconds. Tasks
+/// A limit costs at most five system calls around the call, and one more the first time in a
+/// worker, which is a few microseconds. Tasks
 /// without limits of their own pay nothing. Memory and CPU time need Linux. Elsewhere a task that
 /// limits them is refused, with
 /// [`is_unsupported_limit`](crate::SubmitError::is_unsupported_limit).

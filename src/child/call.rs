@@ -42,8 +42,8 @@ pub(super) fn call(
 
 /// Calls a function and appends its result to `out`; or says why there is none, with what the reply
 /// has to tell of that. What a panic leaves in `out` is for the caller to take off. Says whether
-/// the result is in the sink instead. The limits hold until it returns. It is for the caller to
-/// [end a copy](end_if_copy) of this process that comes back from it.
+/// the result is in the sink instead. The limits hold until it returns, but not for the report of a
+/// panic. It is for the caller to [end a copy](end_if_copy) of this process that comes back from it.
 #[inline]
 pub(super) fn attempt(
     call: &TaskCall,
@@ -53,7 +53,7 @@ pub(super) fn attempt(
     mut sink: Option<&mut dyn Sink>,
     limits: &CallLimits,
 ) -> Result<Encoded, Box<FailedCall>> {
-    let _imposed = limits.impose().map_err(|error| Box::new(FailedCall::limits(&error, limit)))?;
+    let imposed = limits.impose().map_err(|error| Box::new(FailedCall::limits(&error, limit)))?;
     // All by reference, also what it returns: `catch` would move it from place to place, and that
     // takes longer than a small task.
     let mut called = None;
@@ -69,6 +69,8 @@ pub(super) fn attempt(
         },
         Some(Err(error)) => Err(Box::new(FailedCall::call(&error, limit))),
         None => {
+            drop(imposed); // what the report takes is not the task's
+            let _ = limits.restart();
             let report = caught.map_or_else(CaughtPanic::report, |()| PanicReport::default());
             Err(Box::new(FailedCall::panic(report, limit)))
         }

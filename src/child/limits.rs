@@ -84,7 +84,7 @@ impl CallLimits {
     }
 
     /// What begins now has all of the CPU time that each task has.
-    fn restart(&self) -> io::Result<()> {
+    pub(super) fn restart(&self) -> io::Result<()> {
         match (self.of_each, self.timer.get()) {
             (Some(limit), Some(timer)) => timer.set(limit),
             _ => Ok(()),

@@ -305,7 +305,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     /// wait take turns, half a millisecond at a time. A task that takes longer is paid for in later
     /// turns. If a task kills its worker, its tenant also pays for the start of the next one. So a
     /// tenant whose tasks hang or crash delays another one by no more than the tasks that run at
-    /// that moment. While others have nothing to do, a tenant may have all workers, and pays
+    /// that moment, and one turn. While others have nothing to do, a tenant may have all workers, and pays
     /// nothing for that later.
     ///
     /// A higher [priority](Self::priority) comes before any share: tenants share by priority. A

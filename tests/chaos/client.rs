@@ -177,6 +177,12 @@ impl Client {
             task = task.sticky(self.random.below(4));
         }
         if self.chance(4) {
+            task = task.tenant(self.random.below(3));
+        }
+        if self.chance(8) {
+            task = task.begin_within(Duration::from_millis(self.random.below(60)));
+        }
+        if self.chance(4) {
             task = task.limits(wide_limits());
         }
         let hung = self.hung.clone();
@@ -434,7 +440,7 @@ fn count_calls(handle: &TaskHandle<Echo>) -> Arc<AtomicU32> {
 }
 
 fn assert_refusal(error: &SubmitError) {
-    let known =
-        error.is_queue_full() || error.is_shut_down() || error.is_broken() || error.is_deadline();
+    let late = error.is_deadline() || error.is_not_begun();
+    let known = error.is_queue_full() || error.is_shut_down() || error.is_broken() || late;
     assert!(known, "{error}");
 }

@@ -170,7 +170,10 @@ async fn an_item_in_back_off_is_cancelled_with_its_stream() {
     let mut map = map;
     tokio::select! {
         _ = map.next() => panic!("it should wait"),
-        () = wait_until("all wait", || pool.stats().waiting == 3 && pool.stats().running == 0) => {}
+        () = wait_until("all wait", || {
+            let stats = pool.stats();
+            (stats.run_time.count(), stats.waiting, stats.running) == (3, 3, 0)
+        }) => {}
     }
     drop(map);
     wait_until("they are cancelled", || pool.stats().waiting == 0).await;

@@ -63,9 +63,10 @@ fn pool_of(workers: usize) -> ProcessPoolExecutor {
 fn outcomes(pool: &ProcessPoolExecutor) -> TaskOutcomes {
     let PoolStats { completed, failed, cancelled, outcomes, .. } = pool.stats();
     let TaskOutcomes { returned, panicked, codec, too_large, .. } = outcomes;
-    let TaskOutcomes { worker_died, timed_out, expired, broken, shut_down, .. } = outcomes;
-    assert_eq!(returned + panicked + codec + too_large, completed);
-    assert_eq!(worker_died + timed_out + expired + broken + shut_down, failed);
+    let TaskOutcomes { worker_died, timed_out, expired, not_begun, .. } = outcomes;
+    let TaskOutcomes { unsupported_limit, broken, shut_down, .. } = outcomes;
+    assert_eq!(returned + panicked + codec + too_large + unsupported_limit, completed);
+    assert_eq!(worker_died + timed_out + expired + not_begun + broken + shut_down, failed);
     assert_eq!(outcomes.cancelled, cancelled);
     outcomes
 }

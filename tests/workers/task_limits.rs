@@ -71,6 +71,16 @@ fn panic_with_limits() {
     panic!("{:?}", limits());
 }
 
+#[tokio::test]
+async fn the_report_of_a_panic_is_not_limited() {
+    let pool = builder().env("RUST_LIB_BACKTRACE", "1").build().unwrap();
+    let limits = new().memory(4 << 20).cpu_time(Duration::from_millis(10));
+    let task = pool.task(panic_with_limits, ()).limits(limits);
+    let error = in_time(task.run()).await.unwrap_err();
+    let panic = error.panic().unwrap_or_else(|| panic!("{error}"));
+    assert!(panic.backtrace().contains("panic_with_limits"), "{panic:?}");
+}
+
 /// Lowers a limit for a while, and for good.
 fn give_up(soft: u64, hard: u64) {
     setrlimit(Resource::Fsize, Rlimit { current: Some(soft), maximum: Some(hard) }).unwrap();

@@ -131,8 +131,8 @@ impl MemoryGauge {
         Ok(resident - shared.min(shareable).min(resident))
     }
 
-    /// The bytes of its addresses, and of those that are private and writable, which its main stack
-    /// counts among, as limits count them. They need not be in RAM.
+    /// The bytes of its addresses, and of those that are private and writable. They need not be in
+    /// RAM. The main stack is among the latter, though the system's limit does not count it.
     pub(crate) fn mapped(&self) -> io::Result<(u64, u64)> {
         self.read().map(|statm| (statm.addresses, statm.data))
     }
