@@ -7,7 +7,8 @@ use crate::codec::FunctionPath;
 /// Why a pool takes no further task.
 pub(crate) fn no_room(capacity: usize) -> String {
     match capacity {
-        0 => "all workers are busy, and the pool has no queue".to_owned(),
+        0 => "as many tasks are under way as there may be workers, and the pool has no queue"
+            .to_owned(),
         _ => format!("the pool's queue is full (its capacity is {capacity})"),
     }
 }

@@ -28,7 +28,8 @@ use crate::executor::units::Read;
 /// ```
 ///
 /// A delay is the least time between the end of an attempt and the begin of the next one. When it
-/// is over, the task takes its old place in the queue. It holds up no other task, and no worker.
+/// is over, the task takes its old place in the queue. It holds up no other task, and no worker,
+/// unless the pool has [no queue](crate::Builder::queue_capacity).
 ///
 /// It can be kept with the settings of a service. A delay is a number of seconds, or a text, as in
 /// [`Settings`](crate::Settings):
@@ -74,7 +75,8 @@ impl Backoff {
     }
 
     /// The longest delay of one that [grows](Self::exponential). Default: a minute, or the first
-    /// delay if that is longer. `None` is the default. Others have none.
+    /// delay if that is longer. `None` is the default. It changes nothing of a
+    /// [fixed](Self::fixed) one and of the default.
     pub fn max_delay(self, delay: impl Into<Option<Duration>>) -> Self {
         let delay = delay.into();
         Self(self.0.map(|delays| match delay {

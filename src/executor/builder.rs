@@ -237,8 +237,12 @@ impl Builder {
     ///
     /// With zero there is no queue: the pool accepts a task only if there is a worker for it, or
     /// may be one. When all are busy, `try_submit` refuses, and `submit` waits until a task is
-    /// over. (A chunk of a [`map`](crate::ProcessPoolExecutor::map) counts as one task. If idle
-    /// workers take parts of it, a task may still wait for such a part.)
+    /// over. A task keeps its place until then, also while it waits for a [further
+    /// attempt](crate::TaskBuilder::backoff).
+    ///
+    /// A chunk of a [`map`](crate::ProcessPoolExecutor::map) counts as one task. If idle workers
+    /// take parts of it, another task may still wait for such a part. A map that waits for a place
+    /// and is not polled keeps one from others, so poll it, or move it to a tokio task of its own.
     ///
     /// ```
     /// # fn thumbnail(image: Vec<u8>) -> Vec<u8> { image }
@@ -486,7 +490,7 @@ impl Builder {
     /// # Errors
     ///
     /// * If there is no tokio runtime.
-    /// * If `queue_capacity`, `max_workers`, `max_tasks_per_child` or `max_age` is zero.
+    /// * If `max_workers`, `max_tasks_per_child` or `max_age` is zero.
     /// * If `max_workers` is too many for the platform, or less than `min_workers`.
     /// * If the initializer, a hook or the preload is not registered, or its arguments cannot be
     ///   encoded.

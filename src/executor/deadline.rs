@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::Clock;
+
 /// When a task must be over; what [`TaskBuilder::deadline`](crate::TaskBuilder::deadline) takes. It
 /// is a [`Duration`] from the submission on, or an [`Instant`] of the standard library. (An
 /// `Instant` of tokio has `into_std`.)
@@ -35,9 +37,9 @@ impl Deadline {
     pub(super) const NEVER: Self = Self(When::Never);
 
     /// Of a task that is submitted now; `None` if there is none, or it is too far away to matter.
-    pub(super) fn instant(self) -> Option<Instant> {
+    pub(super) fn instant(self, clock: Clock) -> Option<Instant> {
         match self.0 {
-            When::After(limit) => Instant::now().checked_add(limit),
+            When::After(limit) => clock.now().checked_add(limit),
             When::At(instant) => Some(instant),
             When::Never => None,
         }

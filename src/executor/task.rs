@@ -221,9 +221,9 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     }
 
     /// How long the task may wait to begin, for room in the queue and in the queue. One that waits
-    /// longer never begins, and fails with [`is_not_begun`](crate::TaskError::is_not_begun). How
-    /// long it runs is for [`timeout`](Self::timeout) to say. `None` takes it back. Default: no
-    /// limit.
+    /// longer fails with [`is_not_begun`](crate::TaskError::is_not_begun). (A task that its worker
+    /// was about to begin when the time was up may still begin.) How long it runs is for
+    /// [`timeout`](Self::timeout) to say. `None` takes it back. Default: no limit.
     ///
     /// So a service that has too much to do says so soon, and does not work for those who have gone
     /// away:
@@ -250,9 +250,10 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self
     }
 
-    /// Tasks of a higher priority begin first. Tasks of the same priority begin in the order of
-    /// their submission. Default: 0. A task that runs is never interrupted. Quick tasks that were
-    /// sent ahead to their workers, half a millisecond of work at most, may still come first.
+    /// Tasks of a higher priority begin first. Tasks of the same priority and
+    /// [tenant](Self::tenant) begin in the order of their submission. Default: 0. A task that runs
+    /// is never interrupted. Quick tasks that were sent ahead to their workers, half a millisecond
+    /// of work at most, may still come first.
     ///
     /// A steady flow of tasks with higher priorities can hold up lower ones for ever.
     pub fn priority(mut self, priority: i32) -> Self {
@@ -305,8 +306,9 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     /// wait take turns, half a millisecond at a time. A task that takes longer is paid for in later
     /// turns. If a task kills its worker, its tenant also pays for the start of the next one. So a
     /// tenant whose tasks hang or crash delays another one by no more than the tasks that run at
-    /// that moment, and one turn. While others have nothing to do, a tenant may have all workers, and pays
-    /// nothing for that later.
+    /// that moment, and one turn. While others have nothing to do, a tenant may have all workers,
+    /// and pays nothing for that later. But a task that still runs when another tenant comes counts
+    /// in full, up to an hour.
     ///
     /// A higher [priority](Self::priority) comes before any share: tenants share by priority. A
     /// task that runs is never interrupted, so give long tasks a [`timeout`](Self::timeout). The
@@ -364,10 +366,11 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     /// wait for room, and what fails it then.
     fn set_deadlines(&mut self) -> Option<(Instant, Cause)> {
         let on_clock = |at: Instant| at.saturating_duration_since(self.pool.commons.began);
-        let deadline = self.deadline.instant();
+        let deadline = self.deadline.instant(self.pool.commons.clock);
         self.wishes.deadline = deadline.map(on_clock);
-        let begin =
-            self.begin_within.and_then(|limit| Some((Deadline::from(limit).instant()?, limit)));
+        let begin = self.begin_within.and_then(|limit| {
+            Some((Deadline::from(limit).instant(self.pool.commons.clock)?, limit))
+        });
         self.wishes.begin = begin.map(|(at, limit)| (on_clock(at), limit));
         let deadline = deadline.map(|at| (at, Cause::Expired));
         let begin = begin.map(|(at, limit)| (at, Cause::NotBegun(limit)));

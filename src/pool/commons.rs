@@ -20,8 +20,8 @@ use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Force, Scheduler, Task, Time};
 
 /// What a user wants. Their channel is unbounded, but bounded by what the senders hold: a submit
-/// holds a place in the bounded queue, and there is at most one cancel and one abort for each task.
-/// The others are few.
+/// holds a place, an item that is begun again is one of those that its map may look ahead, and
+/// there is at most one cancel and one abort for each task. The others are few.
 pub(crate) enum Command {
     Submit(Task, Entry),
     /// The task has been cancelled in its cell before it began.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// Who submits a task takes a place, and the supervisor gives it back: as soon as the task begins,
-/// so that the places bound the queue. Without a queue there is a place for each worker, which a
-/// task has until it is over.
+/// Who submits a task takes a place, and the supervisor gives it back. With a queue it does so as
+/// soon as the task begins, so that the places bound the queue. Without one there is a place for
+/// each worker, which a task has until it is over.
 #[derive(Debug)]
 pub(crate) struct TaskPlaces {
     free: Arc<Semaphore>,

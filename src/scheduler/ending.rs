@@ -125,8 +125,8 @@ impl Scheduler {
         }
     }
 
-    /// A task that is too late is with a worker. If it should only have begun and is not known to
-    /// have, it is asked back.
+    /// A task that is too late is with a worker. If it should only have begun, and was sent ahead,
+    /// it is asked back.
     fn expire_sent(&mut self, now: Time, id: WorkerId, position: usize) {
         let Some(worker) = self.workers.get(id) else { return };
         let sent = worker.pipeline.get(position);

@@ -197,6 +197,8 @@ impl Scheduler {
             self.fail(&task, Failure::Cancelled);
         } else if let Some((id, position)) = self.find_sent(task) {
             self.cancel_sent(now, id, position);
+        } else {
+            self.abort_undecided(task); // its worker has answered what it had not begun
         }
         self.advance(now);
     }
@@ -395,8 +397,8 @@ impl Scheduler {
         let taken = if let End::Died { taken } = end { taken } else { 0 };
         let Some(mut worker) = self.remove(id) else { return };
         let mut cost = now.saturating_sub(worker.since).saturating_add(self.start_took);
-        let head = worker.head().filter(|head| head.task.wishes().divisible);
-        let head = head.map(|head| head.task.id); // a part of it has begun, most likely
+        // It may have begun, whatever its worker has said of it.
+        let head = worker.head().map(|head| head.task.id);
         let unbegun = worker.take_back(now, taken);
         for sent in unbegun {
             self.queue.account(&sent.task, (Some(sent.task.id) == head).then_some(cost));
@@ -415,7 +417,7 @@ impl Scheduler {
     /// The time that [`Self::next_timeout`] named has come.
     pub(crate) fn timeout(&mut self, now: Time) {
         self.expire(now);
-        self.queue.release_due(now); // whose worker would leave otherwise, if it was idle so long
+        self.queue.release_due(now); // a suspect may need who has been idle for too long
         for id in self.workers.due(now) {
             self.worker_timeout(now, id);
         }

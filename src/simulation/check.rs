@@ -79,7 +79,8 @@ impl Play<'_> {
         match outcome {
             Outcome::Cancelled => ensure!(asked, "nobody has cancelled it"),
             Outcome::TimedOut => {
-                let has_limit = wishes.timeout.is_some() || wishes.deadline.is_some();
+                let has_limit =
+                    wishes.timeout.is_some() || wishes.deadline.is_some() || wishes.begin.is_some();
                 ensure!(has_limit, "it has no time limit");
             }
             Outcome::ShutDown if ticket.was_accepted => {

@@ -246,7 +246,8 @@ impl Flavor {
         let then = random.pick(&[Then::Nothing, Then::Nothing, Then::Submit, Then::Run]);
         let mut wishes = wishes(random);
         if way != Way::TrySubmit {
-            wishes.deadline = None; // waiting for a place until then would need the real clock
+            // Waiting for a place until then would need the real clock.
+            (wishes.deadline, wishes.begin) = (None, None);
         }
         Submission { way, then, padding, wishes, reads, capacity }
     }

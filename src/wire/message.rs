@@ -215,11 +215,12 @@ pub(crate) struct ReplyHeader {
 /// Calls of one function, which are one task until something happens to one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChunkHeader {
-    /// The name of the first item that it was made of; the others have those that follow.
+    /// Its name.
     pub(crate) task: TaskId,
     pub(crate) function: u32,
     pub(crate) attempt: u32,
-    /// So many items at the beginning were done at an earlier attempt, and are not sent again.
+    /// So much more than its name is the name of the first item that is sent; the others have those
+    /// that follow. That is how many were done at an earlier attempt, or more.
     pub(crate) skipped: u32,
     pub(crate) count: u32,
     /// No further item begins when the results take so many bytes.

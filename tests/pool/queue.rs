@@ -60,7 +60,7 @@ async fn without_a_queue_a_task_is_accepted_only_for_a_worker() {
     }
     let error = pool.try_submit(pid, ()).unwrap_err();
     assert!(error.is_queue_full(), "{error}");
-    assert!(error.to_string().contains("all workers are busy, and the pool has no queue"));
+    assert!(error.to_string().contains("as there may be workers, and the pool has no queue"));
     let error = in_time(pool.try_run(pid, ())).await.unwrap_err();
     assert_eq!(error.kind(), TaskErrorKind::QueueFull);
 

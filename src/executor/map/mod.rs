@@ -292,11 +292,12 @@ impl<R, S, I> Map<R, S, I> {
     /// # }
     /// ```
     ///
-    /// Whoever polls the stream decodes the results, and calls the predicate, as soon as they have
-    /// come: also if, in the order of the inputs, it is not their turn. So nothing is run again
-    /// while the stream is not polled, nor once the pool was shut down. An item that is run again
-    /// takes its old place in the queue of the pool. Others do not wait for it, except that a
-    /// stream in order yields it first.
+    /// Whoever polls the stream decodes the results, and calls the predicate, when nothing that
+    /// came before can be yielded: also if, in the order of the inputs, it is not their turn. So
+    /// nothing is run again while the stream is not polled, nor once the pool was shut down. An
+    /// item that is run again takes its old place in the queue of the pool. Others do not wait for
+    /// it, except that a stream in order yields it first. If the pool ends before an item is begun
+    /// again, its error says so, and not what it had before.
     pub fn retry_if<P>(mut self, predicate: P) -> Self
     where
         P: Fn(Result<&R, &TaskError>) -> bool + Send + Sync + 'static,

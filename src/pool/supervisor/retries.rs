@@ -6,7 +6,6 @@
 //!                                        └─ a thread, if it is large ─┘
 //! ```
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Supervisor;
@@ -75,9 +74,9 @@ impl Supervisor {
                 wants_retry: false,
             };
             if resolution.as_ref().is_ok_and(|payload| payload.len() > LARGE) {
-                // It panics if there can be no thread.
-                let spawn = || drop(self.runtime.spawn_blocking(move || question.ask()));
-                if catch_unwind(AssertUnwindSafe(spawn)).is_err() {
+                // Not one of tokio's blocking threads: all of them may wait for such tasks.
+                let thread = std::thread::Builder::new().name("procpool-retry".to_owned());
+                if thread.spawn(move || question.ask()).is_err() {
                     log::error!("{}: no thread for the `retry_if` of {task}", self.commons.name);
                 }
             } else {

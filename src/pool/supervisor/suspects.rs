@@ -25,14 +25,12 @@ impl DeathStreaks {
     /// The worker of a task of this function has died.
     pub(super) fn died(&mut self, function: u32, tenant: Option<TenantKey>) {
         let caller = (function, tenant);
-        if let Some((_, deaths)) = self.0.iter_mut().find(|(known, _)| *known == caller) {
-            *deaths = deaths.saturating_add(1);
-            return;
-        }
+        let known = self.0.iter().position(|(known, _)| *known == caller);
+        let deaths = known.and_then(|place| self.0.remove(place)).map_or(0, |(_, deaths)| deaths);
         if self.0.len() == MOST {
             self.0.pop_front();
         }
-        self.0.push_back((caller, 1));
+        self.0.push_back((caller, deaths.saturating_add(1)));
     }
 
     /// A task of this function has ended in its worker.
@@ -80,7 +78,9 @@ mod tests {
         let mut streaks = DeathStreaks::default();
         for tenant in 0..10_000 {
             (0..ENOUGH).for_each(|_| streaks.died(7, Some(tenant)));
+            streaks.died(8, None);
         }
+        assert!(streaks.is_suspect(8, None), "it died again and again");
         assert_eq!(streaks.0.len(), MOST);
         assert!(streaks.is_suspect(7, Some(9_999)) && !streaks.is_suspect(7, Some(0)));
     }

@@ -62,7 +62,7 @@ pub(crate) struct TaskCell {
     function: u32,
     /// [`LABELLED`], [`ABORTED_ON_DROP`], [`BEGUN`]: one more `bool` would make it larger.
     traits: AtomicU8,
-    /// It has a place in the bounded queue. Only the supervisor changes that.
+    /// It has a place in the bounded queue, or that of a worker. Only the supervisor changes that.
     has_place: AtomicBool,
     /// As the stage says, for those who need not know it to the nanosecond.
     is_over: AtomicBool,
@@ -161,7 +161,8 @@ impl CellState {
 }
 
 impl TaskCell {
-    /// All tasks have a place in the bounded queue but chunks that were cut off another one.
+    /// All tasks have a place but chunks that were cut off another one, and items that are begun
+    /// again.
     pub(crate) fn new(
         id: TaskId,
         function: u32,
@@ -253,7 +254,8 @@ impl TaskCell {
 
     /// Whether it begins for the first time.
     pub(crate) fn begin_once(&self) -> bool {
-        self.traits.fetch_or(BEGUN, Ordering::Relaxed) & BEGUN == 0
+        let has_place = self.has_place.load(Ordering::Relaxed); // which parts of others have not
+        has_place && self.traits.fetch_or(BEGUN, Ordering::Relaxed) & BEGUN == 0
     }
 
     /// Whether it had a place in the queue, which it gives up.

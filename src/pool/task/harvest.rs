@@ -102,6 +102,8 @@ struct Chunk {
     /// So many shall it be when no further item is begun.
     credit: u64,
     is_finished: bool,
+    /// It is begun again, and was not sent yet: perhaps it sits out its back-off.
+    sits_out: bool,
     /// So much less than the names of its items are the names of chunks that are made of them. A
     /// result may come, and its item be a chunk again, before this one is over.
     apart: u64,
@@ -277,6 +279,7 @@ impl Harvest {
             received: 0,
             credit: u64::MAX,
             is_finished: false,
+            sits_out: false,
             apart,
             items: state.repeats.then(|| cell.arguments()),
             arguments: self.arguments.hold(cell.arguments().len()),
@@ -379,6 +382,7 @@ impl Harvest {
         let credit = state.budget.credit();
         let range = state.chunks.get_mut(&task).map(|chunk| {
             chunk.credit = credit;
+            chunk.sits_out = false;
             let skipped = u32::try_from(chunk.name.0 - task.0).unwrap_or(u32::MAX);
             ItemRange { skipped, count: chunk.count, credit }
         });

@@ -22,7 +22,9 @@ const CAPACITY: usize = 1024;
 /// Something that happened in a pool; what [`Events`] yields.
 ///
 /// A task has `TaskQueued`, at most one `TaskStarted` for each time that a worker turned to it, and
-/// exactly one `TaskFinished`, unless the pool's runtime ends first. A worker has `WorkerStarted`,
+/// exactly one `TaskFinished`, unless the pool's runtime ends first. An item of a map that is
+/// [begun again](crate::Map::retry_if) is queued and finished once for each further attempt. A
+/// worker has `WorkerStarted`,
 /// then `WorkerReady` if it becomes ready, and at last one of `WorkerLeft`, `WorkerDied`,
 /// `WorkerKilled` and `WorkerNotStarted`. If no process could be started, `WorkerNotStarted` comes
 /// alone.

@@ -157,7 +157,8 @@ pub struct WorkerInfo {
     /// What it is doing.
     pub state: WorkerState,
     /// The task that it runs, or is about to begin. A chunk of a
-    /// [`map`](crate::ProcessPoolExecutor::map) has the id of its first item.
+    /// [`map`](crate::ProcessPoolExecutor::map) has the id of its first item, or, with
+    /// [`retry_if`](crate::Map::retry_if), one of its own.
     pub task: Option<TaskId>,
     /// The [label](crate::TaskBuilder::label) of that task, if it has one.
     #[serde(serialize_with = "serial::label")]

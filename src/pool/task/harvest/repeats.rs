@@ -28,6 +28,10 @@ impl Harvest {
         }
         let extras = state.extras.clone();
         let cell = TaskCell::new(task, self.function, items.clone(), false, extras);
-        Some(self.insert(&mut state, (number, 1), 0, cell))
+        let cell = self.insert(&mut state, (number, 1), 0, cell);
+        if let Some(chunk) = state.chunks.get_mut(&task) {
+            chunk.sits_out = true;
+        }
+        Some(cell)
     }
 }

@@ -14,7 +14,8 @@ impl Harvest {
             return false;
         }
         let state = self.state.lock();
-        state.chunks.len() >= state.budget.workers()
+        let in_use = state.chunks.values().filter(|chunk| !chunk.sits_out);
+        in_use.count() >= state.budget.workers()
     }
 
     /// Whether what has not begun is held back. If nothing is left of that, and there is room, it
@@ -62,7 +63,8 @@ impl Harvest {
         self.is_paused.store(true, Ordering::Relaxed);
         // What is held back was sent in its order, so all before it is out.
         let end = state.withheld.first().copied().unwrap_or(TaskId(u64::MAX));
-        let out = state.chunks.range(..end).filter(|(_, chunk)| !chunk.is_finished);
+        let out =
+            state.chunks.range(..end).filter(|(_, chunk)| !chunk.is_finished && !chunk.sits_out);
         out.map(|(task, _)| *task).collect()
     }
 
@@ -81,10 +83,12 @@ impl Harvest {
         self.is_asked.store(false, Ordering::Relaxed);
         let mut state = self.state.lock();
         let mut allowed = self.chunks_out(&state);
-        let idle = state.withheld.len() + state.finished;
+        let away = state.chunks.values().filter(|chunk| chunk.sits_out).count();
+        let idle = state.withheld.len() + state.finished + away;
         let mut out = state.chunks.len().saturating_sub(idle);
         // Perhaps the stream waits for just that one.
-        let is_next = state.chunks.keys().next() == state.withheld.first();
+        let first = state.chunks.iter().find(|(_, chunk)| !chunk.sits_out).map(|(task, _)| task);
+        let is_next = first == state.withheld.first();
         if state.waker.is_some() && is_next {
             allowed = allowed.max(out + 1);
         }
@@ -192,6 +196,27 @@ mod tests {
         pause(&harvest);
         harvest.add(TaskId(20), (5, 1), Payload::default());
         assert!(harvest.withholds(TaskId(20)) && !harvest.withholds(TaskId(21)));
+    }
+
+    #[test]
+    fn what_sits_out_its_back_off_holds_up_nothing() {
+        let harvest = harvest(5);
+        pause(&harvest);
+        for chunk in harvest.state.lock().chunks.values_mut().take(2) {
+            chunk.sits_out = true; // 10 and 11
+        }
+        let mut parts = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = harvest.poll_parts(&mut cx, &mut parts);
+        drop(parts);
+        harvest.state.lock().is_large = true;
+        assert_eq!(ids(&harvest.release()), [12, 13], "one for each worker");
+
+        let harvest = Harvest::new(0, Budget::new(BYTES, 1));
+        drop(harvest.add(TaskId(1), (1, 1), Bytes::from(vec![0; 800]).into()));
+        assert!(harvest.has_enough());
+        harvest.state.lock().chunks.get_mut(&TaskId(1)).unwrap().sits_out = true;
+        assert!(!harvest.has_enough());
     }
 
     #[test]

@@ -114,6 +114,7 @@ impl Shares {
         }
         let is_busy = |account: &Account| account.waits || account.sent > 0;
         self.rings.retain(|_, ring| ring.accounts.values().any(is_busy));
+        self.is_blurred &= !self.rings.is_empty();
     }
 }
 
@@ -174,17 +175,20 @@ impl Model {
     }
 
     /// What it has cost that a task is not with its worker any more: if it has begun, the running
-    /// time, and that of another start. Of several parts one may have begun although the whole is
-    /// said not to have.
+    /// time, and that of another start. The first one may have begun although it is said not to
+    /// have.
     pub(super) fn cost(&self, now: Time, id: TaskId, is_unbegun: bool) -> Option<Duration> {
         let entry = &self.tasks[index(id.0)];
         let is_gone = matches!(entry.place, Place::Sent(worker) if self.is_gone(worker));
-        let lost_part = is_gone && entry.wishes.divisible && entry.since.is_some();
+        let was_first = is_gone && entry.since.is_some();
         let took = self.running_time(now, id).map(|took| took + self.shares.start_took);
-        (!is_unbegun || lost_part).then(|| took.unwrap_or_default())
+        (!is_unbegun || was_first).then(|| took.unwrap_or_default())
     }
 
     pub(super) fn tidy_shares(&mut self) {
+        if self.shares.rings.is_empty() {
+            return;
+        }
         let waiting = self.tasks.iter().filter(|task| task.place == Place::Queued);
         let waiting: Vec<FlowKey> = waiting.map(|task| task.wishes.flow()).collect();
         self.shares.tidy(|flow| waiting.contains(&flow));
