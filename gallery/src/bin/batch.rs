@@ -1,5 +1,5 @@
-//! Calls a function with each line of a file, and goes on where it stopped: after Ctrl-C, after
-//! SIGKILL, after a loss of power.
+//! Calls a function with each line of a file, and goes on where it stopped: after Ctrl-C, and
+//! after SIGKILL.
 //!
 //! ```console
 //! $ seq 200000 > numbers
@@ -15,7 +15,7 @@
 
 use std::cell::Cell;
 use std::error::Error;
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -90,7 +90,7 @@ async fn run(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut output = Output::open(&settings.output)?;
-    let total = lines(&settings.input)?.count() as u64;
+    let total = lines(&settings.input)?.try_fold(0_u64, |count, line| line.map(|_| count + 1))?;
     if output.lines > total {
         return Err(
             format!("{} results of {total} lines: is it another file?", output.lines).into()
@@ -124,11 +124,19 @@ async fn run(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     output.file.sync_data()?;
     drop(display);
     if let Some(error) = unread.take() {
-        return Err(format!("{}: {error}", settings.input.display()).into());
+        return Err(error.into());
     }
     if !is_complete {
         eprintln!("interrupted after {} of {total} lines; run it again to go on", output.lines);
         return Ok(ExitCode::from(INTERRUPTED));
+    }
+    if output.lines < total {
+        return Err(format!(
+            "{}: only {} of {total} lines could be read again: has it changed?",
+            settings.input.display(),
+            output.lines
+        )
+        .into());
     }
     println!("{} lines, of which {} failed", output.lines, output.failed);
     Ok(ExitCode::SUCCESS)
@@ -136,10 +144,15 @@ async fn run(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
 
 /// The lines of a file. What is no text is left to the function to refuse.
 fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<String>> + use<>> {
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let lines = BufReader::new(File::open(path).map_err(named)?).split(b'\n');
-    Ok(lines.map(|line| line.map(|line| String::from_utf8_lossy(&line).into_owned())))
+    let name = path.display().to_string();
+    let named = move |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+    // To open a pipe again, after it was read to its end, would wait for another writer.
+    if !fs::metadata(path).map_err(&named)?.is_file() {
+        return Err(named(io::Error::other("it is no file, so it could not be read again")));
+    }
+    let file = File::open(path).map_err(&named)?;
+    let text = |line: Vec<u8>| String::from_utf8_lossy(&line).into_owned();
+    Ok(BufReader::new(file).split(b'\n').map(move |line| line.map(text).map_err(&named)))
 }
 
 /// The file of results.

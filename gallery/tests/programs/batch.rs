@@ -4,8 +4,11 @@
 use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
-use std::path::PathBuf;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -91,29 +94,34 @@ fn wait_for(log: &mut Lines<BufReader<ChildStderr>>, wanted: &str) {
     assert!(found, "it has ended without {wanted:?}");
 }
 
+/// Each kill hits a batch that works, and has got further than the one before.
 #[test]
 fn a_batch_that_is_killed_goes_on_where_it_was() {
-    let files = Files::new("killed", 1..=5_000);
+    let files = Files::new("killed", 1..=100_000);
+    let all = expected(1..=100_000);
+    let mut results = String::new();
     for _ in 0..3 {
         let (mut child, mut log) = files.start();
-        wait_for(&mut log, " of 5000 lines"); // of which some are done
+        let is_progress = |line: String| line.ends_with(" of 100000 lines");
+        assert!(log.any(|line| is_progress(line.unwrap())), "it has ended");
         child.kill().unwrap();
-        child.wait().unwrap();
-        let results = files.results();
-        assert!(expected(1..=5_000).starts_with(&results), "{results}");
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+        let before = results.len();
+        results = files.results();
+        assert!(before < results.len() && results.len() < all.len(), "{before}, {results}");
+        assert!(all.starts_with(&results), "{results}");
     }
-    // As a loss of power may leave it.
-    let mut results = files.results();
+    // As a write that was cut off may leave it.
     results.truncate(results.len() - 1);
     fs::write(files.output(), results).unwrap();
 
     let output = files.run("60");
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(output.stdout, b"5000 lines, of which 0 failed\n");
-    assert_eq!(files.results(), expected(1..=5_000));
+    assert_eq!(output.stdout, b"100000 lines, of which 0 failed\n");
+    assert!(files.results() == all);
     // There is nothing left to do.
     assert_eq!(files.run("60").stdout, output.stdout);
-    assert_eq!(files.results(), expected(1..=5_000));
+    assert!(files.results() == all);
 }
 
 /// Zero never ends, so the batch waits there with all results before it written.
@@ -133,16 +141,13 @@ fn ctrl_c_ends_it_in_good_order_even_if_a_line_hangs() {
     wait_for(&mut log, "interrupted after 1000 of 2000 lines; run it again to go on");
     assert_eq!(child.wait().unwrap().code(), Some(130));
 
-    let output = files.run("0.5");
+    let output = files.run("2");
     assert_eq!(output.stdout, b"2000 lines, of which 1 failed\n", "{output:?}");
     assert!(stderr(&output).contains("1000 of 2000 lines are done already\n"), "{output:?}");
     assert!(stderr(&output).contains("line 1001: "), "{output:?}");
     let results = files.results();
     let poison = results.lines().nth(1_000).unwrap();
-    assert!(
-        poison.starts_with("error: ") && poison.contains("it ran longer than 500ms"),
-        "{poison}"
-    );
+    assert!(poison.starts_with("error: ") && poison.contains("it ran longer than 2s"), "{poison}");
     assert_eq!(results.replace(&format!("{poison}\n"), ""), expected((1..=1_000).chain(1..=999)));
 }
 
@@ -174,10 +179,30 @@ fn poison_lines_are_reported_in_their_places() {
 fn a_terminal_shows_a_bar() {
     let files = Files::new("bar", 1..=500);
     let line = format!("{PROGRAM} {} {}", files.input().display(), files.output().display());
-    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).output().unwrap();
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no `script`, which makes a terminal");
+        return;
+    }
+    let mut limited = Command::new("timeout");
+    limited.args(["60", "script", "-qec", &line, "/dev/null"]).env("TERM", "xterm");
+    let output = limited.output().unwrap();
     let shown = str::from_utf8(&output.stdout).unwrap();
     assert!(shown.contains("█") && shown.contains("500 of 500, "), "{shown:?}");
     assert!(!shown.contains("500 of 500 lines"), "{shown:?}");
+}
+
+/// It is counted at first, and read while it is worked on.
+#[test]
+fn a_file_that_is_cut_off_meanwhile_is_an_error() {
+    let files = Files::new("cut", [1, 0].into_iter().chain(2..=100_000));
+    let batch = files.command("1").stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    while fs::read(files.output()).unwrap_or_default() != b"0\n" {
+        thread::sleep(Duration::from_millis(2));
+    }
+    fs::write(files.input(), "1\n0\n").unwrap(); // while zero keeps it busy
+    let output = batch.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains(" of 100001 lines could be read again"), "{output:?}");
 }
 
 #[test]
@@ -192,6 +217,16 @@ fn wrong_arguments_are_explained() {
     let output = files.run("1");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stderr(&output).contains("2 results of 1 lines"), "{output:?}");
+    fs::remove_file(files.output()).unwrap();
+    for input in [files.0.as_path(), Path::new("/dev/stdin")] {
+        let input = input.to_str().unwrap();
+        let mut limited = Command::new("timeout");
+        limited.args(["60", PROGRAM, input]).arg(files.output()).stdin(Stdio::piped());
+        let output = limited.output().unwrap();
+        let wanted = format!("{input}: it is no file");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stderr(&output).contains(&wanted), "{output:?}");
+    }
     fs::remove_file(files.input()).unwrap();
     let output = files.run("1");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
