@@ -24,7 +24,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use futures::StreamExt;
 use image::ImageFormat;
 use procpool::{
@@ -41,8 +41,9 @@ use tokio::time::{timeout, timeout_at};
 const UPLOAD_LIMIT: usize = 8 << 20;
 /// What a worker may allocate. A few kilobytes can unpack to gigabytes of pixels.
 const MEMORY_LIMIT: u64 = 256 << 20;
-/// From the first byte of a request to its answer. A client may wish for less.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// From the head of a request to its answer, in seconds, unless the command line says otherwise. A
+/// client may wish for less.
+const REQUEST_LIMIT: u32 = 10;
 /// What still runs so long after SIGTERM is cut off. Supervisors wait 10 seconds or more.
 const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 /// The longer side of a thumbnail, in pixels, unless another one is asked for.
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
     procpool::init(); // a worker process stops here and never returns
 
     let Some(settings) = Settings::from_args(std::env::args().skip(1)) else {
-        eprintln!("usage: uploads [PORT [WORKERS [QUEUE]]]");
+        eprintln!("usage: uploads [PORT [WORKERS [QUEUE [SECONDS]]]]");
         return ExitCode::from(2);
     };
     match serve(&settings) {
@@ -89,6 +90,8 @@ struct Settings {
     workers: Option<usize>,
     /// How many requests may wait for a worker. Each holds its upload in memory.
     queue: usize,
+    /// How long a request may take.
+    limit: Duration,
 }
 
 impl Settings {
@@ -96,7 +99,9 @@ impl Settings {
         let port = args.next().map_or(Ok(0), |arg| arg.parse()).ok()?;
         let workers = args.next().map(|arg| arg.parse()).transpose().ok()?;
         let queue = args.next().map_or(Ok(100), |arg| arg.parse()).ok()?;
-        args.next().is_none().then_some(Self { port, workers, queue })
+        let seconds = args.next().map_or(Ok(REQUEST_LIMIT), |arg| arg.parse()).ok()?;
+        let limit = Duration::from_secs(seconds.into());
+        args.next().is_none().then_some(Self { port, workers, queue, limit })
     }
 }
 
@@ -116,7 +121,8 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", settings.port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = axum::serve(listener, routes(pool.clone())).with_graceful_shutdown(async {
+    let routes = routes(pool.clone(), settings.limit);
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async {
         let _ = stopped.await;
     });
     let server = tokio::spawn(server.into_future());
@@ -147,9 +153,10 @@ async fn log_deaths(mut events: Events) {
     }
 }
 
-fn routes(pool: ProcessPoolExecutor) -> Router {
+fn routes(pool: ProcessPoolExecutor, limit: Duration) -> Router {
     Router::new()
         .route("/thumbnails", post(post_thumbnail))
+        .layer(Extension(limit))
         .layer(DefaultBodyLimit::max(UPLOAD_LIMIT))
         .route("/healthz", get(get_health))
         .route("/stats", get(get_stats))
@@ -167,10 +174,11 @@ struct Wishes {
 /// If the client goes away, axum drops this future, and the pool ends the task.
 async fn post_thumbnail(
     State(pool): State<ProcessPoolExecutor>,
+    Extension(limit): Extension<Duration>,
     Query(wishes): Query<Wishes>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let limit = wishes.within_ms.map_or(REQUEST_LIMIT, Duration::from_millis).min(REQUEST_LIMIT);
+    let limit = wishes.within_ms.map_or(limit, Duration::from_millis).min(limit);
     let deadline = Instant::now() + limit; // for the upload, the queue, and the work
     let upload = timeout_at(deadline.into(), Bytes::from_request(request, &())).await;
     let upload = upload.map_err(|_| Failure::new(StatusCode::REQUEST_TIMEOUT, "slow upload"))??;

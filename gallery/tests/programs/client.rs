@@ -12,11 +12,11 @@ use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Nothing takes so long, unless it hangs.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -101,6 +101,7 @@ impl Service {
                 if wanted(&stats["pool"]) {
                     return stats;
                 }
+                sleep(Duration::from_millis(2)).await; // leaves the cores to what is waited for
             }
         };
         soon(ask).await
@@ -108,6 +109,13 @@ impl Service {
 
     pub(crate) async fn next_line(&mut self) -> String {
         soon(self.output.next_line()).await.unwrap().expect("it has ended")
+    }
+
+    /// A client that sends half a request, and then nothing.
+    pub(crate) async fn stalled_client(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(b"GET /stats HTTP/1.1\r\n").await.unwrap();
+        stream
     }
 
     pub(crate) fn terminate(&self) {

@@ -72,6 +72,8 @@ async fn all_frames_come_in_order_and_then_the_result() {
     let (status, page) = service.request("GET", "/", Vec::new()).await.bytes().await;
     let page = str::from_utf8(&page).unwrap();
     assert!(status == 200 && page.contains("new EventSource(\"/run\""), "{page}");
+    // Without it a visitor who is refused would look at an empty page.
+    assert!(page.contains("source.onerror = "), "{page}");
 }
 
 #[tokio::test]
@@ -148,6 +150,17 @@ async fn sigterm_ends_simulations_in_good_order() {
     assert!(answer.next_event().await.is_none());
     let (output, code) = service.end().await;
     assert_eq!((code, output.as_str()), (Some(0), "1 simulations finished, 0 were killed\n"));
+}
+
+#[tokio::test]
+async fn sigterm_does_not_wait_for_ever_for_a_client() {
+    let mut service = start(&["1", "0"]).await;
+    let _client = service.stalled_client().await;
+    service.get("/stats").await; // so the first one is accepted, too
+    service.terminate();
+    assert_eq!(service.next_line().await, "stopping; simulations may go on for 0ns");
+    let (output, code) = service.end().await;
+    assert!(code == Some(0) && output.starts_with("some clients took too long\n"), "{output}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ async fn value(service: &Service, tenant: &str, formula: &str) -> i64 {
 
 #[tokio::test]
 async fn whatever_the_library_does_is_the_error_of_one_formula() {
-    let service = start("1", "300").await;
+    let service = start("1", "3000").await;
     for (formula, wanted, printed) in [
         ("sum(2^61)", (422, "worker_death", Some(11), None), ""),
         (&*"(".repeat(500_000), (422, "worker_death", Some(6), None), "has overflowed its stack"),
@@ -67,8 +67,8 @@ async fn what_one_tenant_has_printed_is_not_told_to_another() {
 
 /// Forty formulas that never end would keep both workers for twenty times the limit.
 #[tokio::test]
-async fn a_quiet_tenant_waits_for_one_task_of_a_noisy_one_at_most() {
-    let service = start("2", "100").await;
+async fn a_quiet_tenant_does_not_wait_for_the_queue_of_a_noisy_one() {
+    let service = start("2", "400").await;
     assert_eq!(value(&service, "bob", "1").await, 1);
     let endless = |_| tokio::spawn(calculate(&service, "mallory", "2 ^ -1"));
     let noisy: Vec<JoinHandle<_>> = (0..40).map(endless).collect();
@@ -112,11 +112,46 @@ async fn a_formula_that_meets_a_worn_out_worker_is_tried_again() {
     assert_eq!(counts, [Some(33), Some(1), Some(1)]);
 }
 
+/// Two of them, one after the other.
+#[tokio::test]
+async fn a_formula_that_meets_only_worn_out_workers_is_computed_all_the_same() {
+    let service = start("2", "60000").await;
+    // All names that there is room for; then it works on, so that the other worker gets the other.
+    let names: Vec<_> = (0..32).map(|number| format!("x{number};")).collect();
+    let formula = format!("{} 1 ^ {}", names.concat(), 10_i64.pow(8));
+    let has_worked = |worker: &Value| worker["tasks_completed"].as_u64() > Some(0);
+    loop {
+        let both =
+            ["alice", "bob"].map(|tenant| tokio::spawn(calculate(&service, tenant, &formula)));
+        for answer in both {
+            assert_eq!(answer.await.unwrap().0, 200);
+        }
+        let (_, stats) = service.get("/stats").await;
+        let workers = stats["workers"].as_array().unwrap();
+        if workers.len() == 2 && workers.iter().all(has_worked) {
+            break;
+        }
+    }
+    assert_eq!(value(&service, "alice", "y = 6; y * 7").await, 42);
+    let (_, stats) = service.get("/stats").await;
+    let counts = ["worker_deaths", "retries"].map(|name| stats["pool"][name].as_u64());
+    assert_eq!(counts, [Some(2), Some(2)]);
+}
+
+#[tokio::test]
+async fn sigterm_does_not_wait_for_ever_for_a_client() {
+    let service = start("1", "100").await;
+    let _client = service.stalled_client().await;
+    service.get("/stats").await; // so the first one is accepted, too
+    service.terminate();
+    assert_eq!(service.end().await, ("some requests took too long\n".to_owned(), Some(0)));
+}
+
 #[tokio::test]
 async fn sigterm_finishes_what_runs() {
-    let service = start("1", "150").await;
+    let service = start("1", "1000").await;
     let endless = tokio::spawn(calculate(&service, "alice", "2 ^ -1"));
-    service.stats_when(|pool| pool["running"] == 1).await;
+    service.stats_when(|pool| pool["submitted"] == 1).await;
     service.terminate();
     assert_eq!(soon(endless).await.unwrap().0, 504); // an answer all the same
     assert_eq!(service.end().await, (String::new(), Some(0)));

@@ -1,4 +1,4 @@
-//! `uploads`: no picture, and no client, can hurt the others.
+//! `uploads`: no picture can hurt the others.
 
 use std::io::Cursor;
 use std::process::Command;
@@ -12,6 +12,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_uploads");
 /// A blur as wide as this takes minutes.
 const ENDLESS: &str = "/thumbnails?side=1024&blur=9999";
 
+/// A number of workers, and of requests that may wait. All of them have a minute.
+async fn start(workers: &str, queue: &str) -> Service {
+    Service::start(PROGRAM, &["0", workers, queue, "60"]).await
+}
+
 /// 400 by 300 pixels.
 fn picture() -> Vec<u8> {
     let mut png = Cursor::new(Vec::new());
@@ -21,7 +26,7 @@ fn picture() -> Vec<u8> {
     png.into_inner()
 }
 
-/// 65 bytes that say that they unpack to 484 megabytes.
+/// 54 bytes that say that they unpack to 484 megabytes.
 fn bomb() -> Vec<u8> {
     let side = 11_000_u32.to_be_bytes();
     let header = [&b"IHDR"[..], &side, &side, &[8, 6, 0, 0, 0]].concat();
@@ -40,7 +45,7 @@ fn crc(data: &[u8]) -> u32 {
 
 #[tokio::test]
 async fn a_picture_comes_back_small() {
-    let service = Service::start(PROGRAM, &["0", "1"]).await;
+    let service = start("1", "100").await;
     let answer = service.request("POST", "/thumbnails?side=100&blur=1", picture()).await;
     assert_eq!(
         (answer.status, &answer.headers["content-type"]),
@@ -56,7 +61,7 @@ async fn a_picture_comes_back_small() {
 /// runs on, in the same worker.
 #[tokio::test]
 async fn a_bomb_is_one_failed_request_and_the_others_go_on() {
-    let service = Service::start(PROGRAM, &["0", "2"]).await;
+    let service = start("2", "100").await;
     let endless = service.spawn("POST", ENDLESS, picture());
     service.stats_when(|pool| pool["running"] == 1).await;
 
@@ -80,11 +85,12 @@ async fn a_bomb_is_one_failed_request_and_the_others_go_on() {
 
 #[tokio::test]
 async fn a_request_has_a_deadline_and_nobody_else_waits_for_it() {
-    let service = Service::start(PROGRAM, &["0", "2"]).await;
-    let path = format!("{ENDLESS}&within_ms=100");
+    let service = start("2", "100").await;
+    let path = format!("{ENDLESS}&within_ms=3000");
     let late = service.spawn("POST", &path, picture());
     service.stats_when(|pool| pool["running"] == 1).await;
     assert_eq!(service.request("POST", "/thumbnails", picture()).await.status, 200);
+    assert!(!late.is_finished());
     let (status, body) = late.await.unwrap().json().await;
     assert_eq!((status, body["error"].as_str()), (504, Some("deadline")));
     service.stats_when(|pool| pool["running"] == 0).await;
@@ -92,7 +98,7 @@ async fn a_request_has_a_deadline_and_nobody_else_waits_for_it() {
 
 #[tokio::test]
 async fn a_client_that_leaves_ends_its_task() {
-    let service = Service::start(PROGRAM, &["0", "1"]).await;
+    let service = start("1", "100").await;
     let endless = service.spawn("POST", ENDLESS, picture());
     service.stats_when(|pool| pool["running"] == 1).await;
     endless.abort();
@@ -102,7 +108,7 @@ async fn a_client_that_leaves_ends_its_task() {
 
 #[tokio::test]
 async fn overload_is_a_503_at_once() {
-    let service = Service::start(PROGRAM, &["0", "1", "1"]).await;
+    let service = start("1", "1").await;
     let running = service.spawn("POST", ENDLESS, picture());
     service.stats_when(|pool| pool["running"] == 1).await;
     let waiting = service.spawn("POST", ENDLESS, picture());
@@ -117,9 +123,9 @@ async fn overload_is_a_503_at_once() {
 
 #[tokio::test]
 async fn sigterm_finishes_what_runs_and_leaves_no_worker() {
-    let mut service = Service::start(PROGRAM, &["0", "1"]).await;
-    let slow = service.spawn("POST", "/thumbnails?blur=100", picture());
-    let stats = service.stats_when(|pool| pool["running"] == 1).await;
+    let mut service = start("1", "100").await;
+    let slow = service.spawn("POST", "/thumbnails?blur=300", picture()); // a second
+    let stats = service.stats_when(|pool| pool["submitted"] == 1).await;
     let pids = worker_pids(&stats);
     assert!(!pids.is_empty() && pids.iter().all(|&pid| is_worker(pid)), "{stats}");
 

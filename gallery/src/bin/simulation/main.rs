@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 mod planets;
 use planets::System;
@@ -37,6 +37,10 @@ const STEPS_PER_FRAME: u64 = 10;
 const FRAME_TIME: Duration = Duration::from_millis(10);
 /// So many frames may be computed ahead of what is watched.
 const FRAMES_AHEAD: usize = 8;
+
+/// A client that has not read the end of its stream so long after the last simulation, or that has
+/// not sent all of its request, is cut off.
+const CLIENT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where everything is after so many steps; the sun comes first.
 #[derive(Serialize, Deserialize)]
@@ -143,10 +147,13 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     }
     println!("stopping; simulations may go on for {:?}", settings.drain);
     let _ = stop.send(()); // accept no more
-    // A stream ends with its simulation, and the server with the last stream. So it is the pool
-    // that has to end first.
+    // A stream ends with its simulation, and the server with the last client. So it is the pool that
+    // has to end first.
     let report = pool.shutdown_with(Shutdown::new().within(settings.drain)).await;
-    server.await??;
+    match timeout(CLIENT_LIMIT, server).await {
+        Ok(server) => server??,
+        Err(_) => println!("some clients took too long"),
+    }
     println!("{} simulations finished, {} were killed", report.finished, report.killed);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A C library that crashes, hangs, leaks and exits, as a service for tenants who never notice that
-//! of each other.
+//! A C library that crashes, hangs, leaks and exits, as a service. What it does to one tenant's
+//! formula costs other tenants a short wait at most.
 //!
 //! ```console
 //! $ cargo run --release -p procpool-gallery --bin tenants -- 8080 &
@@ -24,17 +24,23 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use procpool::{ProcessPoolExecutor, RunError, TaskError, TaskErrorKind, WorkerDeath};
+use procpool::{ProcessPoolExecutor, RunError, Shutdown, TaskError, TaskErrorKind, WorkerDeath};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// How long the library may take, unless the command line says otherwise.
 const LIMIT: u64 = 1_000;
-/// More than this a formula never gets, however much it asks for.
+/// More than this a worker never gets, however much its formula asks for.
 const MEMORY_LIMIT: u64 = 256 << 20;
-/// A worker in which the library has left more than this is replaced, between two formulas.
+/// If the library leaks until the whole worker has more than this, the worker is replaced between
+/// two formulas.
 const LEAK_LIMIT: u64 = 64 << 20;
+/// After SIGTERM, a client has so long, beside the time of a formula, to send its request and to read
+/// its answer. Then it is cut off.
+const CLIENT_LIMIT: Duration = Duration::from_secs(1);
 /// How the library exits when it has met more names than it has room for.
 const TOO_MANY_NAMES: i32 = 4;
 
@@ -109,12 +115,20 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
         .layer(DefaultBodyLimit::max(1 << 20))
         .route("/stats", get(get_stats))
         .with_state(pool.clone());
-    // Requests that run may finish: none takes longer than the limit.
-    let stop = async move {
-        let _ = terminated.recv().await;
-    };
-    axum::serve(listener, routes).with_graceful_shutdown(stop).await?;
-    pool.shutdown().await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async {
+        let _ = stopped.await;
+    });
+    let server = tokio::spawn(server.into_future());
+
+    terminated.recv().await;
+    let _ = stop.send(()); // accept no more
+    // What runs may finish. What has waited too long is cancelled.
+    match timeout(settings.limit + CLIENT_LIMIT, server).await {
+        Ok(server) => server??,
+        Err(_) => println!("some requests took too long"),
+    }
+    pool.shutdown_with(Shutdown::new().within(Duration::ZERO)).await;
     Ok(())
 }
 
@@ -127,21 +141,24 @@ async fn post_calculate(
     let tenant = headers.get("x-tenant").and_then(|tenant| tenant.to_str().ok());
     let tenant = tenant.filter(|tenant| !tenant.is_empty());
     let tenant = tenant.ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "who are you?"))?;
+    // The attempt after a worn-out worker may get another one that is worn out.
+    let retries = u32::try_from(pool.stats().max_workers).unwrap_or(u32::MAX);
     let task = pool
         .task(calculate, formula)
         // Tenants share the workers fairly, so one whose formulas hang delays another by those that
         // run at this moment, and by none that waits.
         .tenant(tenant)
         .label(tenant) // for the log
-        .retries(1)
+        .retries(retries)
         .retry_if(|value| value.is_err_and(is_worn_out));
     let value = task.try_run().await?;
     let value = value.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, &error))?;
     Ok(Json(json!({ "value": value })))
 }
 
-/// The library has filled one of its tables, and has failed a formula that another process may
-/// compute. What is the formula's own fault is not tried again.
+/// The library has filled one of its tables, and has failed a formula that a new process may
+/// compute. What is the formula's own fault is not tried again, unless it has more names than the
+/// table.
 fn is_worn_out(error: &TaskError) -> bool {
     error.worker_death().and_then(WorkerDeath::exit_code) == Some(TOO_MANY_NAMES)
 }
