@@ -134,6 +134,7 @@ impl Tally {
             End::Unknown => &mut self.unknown,
             End::Failed(error) if error.is_panic() => &mut self.panicked,
             End::Failed(error) if error.is_worker_death() => &mut self.died,
+            End::Failed(error) if error.is_not_begun() => &mut self.never_began,
             End::Failed(error) if error.is_timeout() || error.is_deadline() => &mut self.timed_out,
             End::Failed(error) if error.is_cancelled() => &mut self.cancelled,
             End::Failed(_) => &mut self.other_errors,
@@ -260,6 +261,7 @@ impl<'a> Audit<'a> {
             Deed::TooLarge if error.is_too_large() => ran,
             // Its worker was killed before its result was opened.
             _ if error.is_codec() && is_shared(fate.number) => ran && !self.access.is_sent(),
+            _ if error.is_not_begun() => last.is_none(),
             _ if error.is_timeout() || error.is_deadline() || error.is_cancelled() => {
                 last.is_none_or(|begin| begin.attempt <= attempts)
             }
