@@ -260,7 +260,7 @@ async fn a_program_that_closes_its_output_but_lives_on() {
 /// The first words of a child; then its end of the socket is its standard output.
 const PREAMBLE: &str = r"exec >&0; printf '\365\000procpool\300\001\376\033\000\377'";
 /// That a server is ready to fork. Behind the `\020` stands the version of the protocol.
-const READY: &str = r"printf '\005\000\000\000\020\011\001\000\000\003\000\000\000\021\000\000'";
+const READY: &str = r"printf '\005\000\000\000\020\012\001\000\000\003\000\000\000\021\000\000'";
 
 fn server(script: &str) -> Builder {
     let command = shell(&format!("{PREAMBLE}; {script}"));
