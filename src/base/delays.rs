@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::clock::nanos;
+
 /// How long a task waits between its attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Delays {
@@ -24,9 +26,8 @@ impl Delays {
         if !self.jitter {
             return delay;
         }
-        let (half, scale) = (delay / 2, 1_u32 << 16);
-        let share = (chance >> 48) as u32; // less than the scale
-        delay.saturating_sub(half / scale * share)
+        let less = (u128::from(nanos(delay / 2)) * u128::from(chance)) >> u64::BITS;
+        delay.saturating_sub(Duration::from_nanos(u64::try_from(less).unwrap_or(u64::MAX)))
     }
 }
 
@@ -57,5 +58,7 @@ mod tests {
         assert_eq!(jittery.after(1, 0), SECOND);
         let shortest = jittery.after(1, u64::MAX);
         assert!(shortest >= SECOND / 2 && shortest < SECOND * 501 / 1_000, "{shortest:?}");
+        let brief = Delays { first: Duration::from_micros(100), ..jittery };
+        assert!(brief.after(1, u64::MAX) < Duration::from_micros(51));
     }
 }

@@ -85,10 +85,9 @@ use crate::sys::signal::{SIGABRT, SIGXCPU, SIGXFSZ};
 /// Code that means harm can lift a limit of its task. It cannot lift one of its pool, but for the
 /// [CPU time](Self::cpu_time).
 ///
-/// A limit costs at most five system calls around the call, and one more the first time in a
-/// worker, which is a few microseconds. Tasks
-/// without limits of their own pay nothing. Memory and CPU time need Linux. Elsewhere a task that
-/// limits them is refused, with
+/// Tasks without limits of their own pay nothing. A limit costs a few microseconds: at most five
+/// system calls around the call, and one more the first time in a worker. Memory and CPU time need
+/// Linux. Elsewhere a task that limits them is refused, with
 /// [`is_unsupported_limit`](crate::SubmitError::is_unsupported_limit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use = "hand it to `limits` of a `Builder`, a `ProcessBuilder`, a task or a map"]
@@ -131,8 +130,9 @@ impl ResourceLimits {
 
     /// The most bytes of addresses (`RLIMIT_AS`). Programs, libraries, mapped files and memory that
     /// was only reserved count as well. Most likely you want [`memory`](Self::memory) instead,
-    /// which is less coarse. With this limit, large arguments and results go through pipes, not
-    /// through [shared memory](crate::Builder::shared_memory).
+    /// which is less coarse. If the pool has this limit, large arguments and results go through
+    /// pipes, not through [shared memory](crate::Builder::shared_memory). If only a task has it,
+    /// the memory that is mapped for its result counts.
     pub fn address_space(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.address_space = bytes.into();
         self

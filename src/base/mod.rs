@@ -1,7 +1,7 @@
 //! Words for everybody.
 
 mod clock;
-pub(crate) mod delays;
+mod delays;
 mod id;
 mod identity;
 mod limits;
@@ -11,6 +11,7 @@ pub(crate) mod sync;
 mod timer;
 
 pub(crate) use self::clock::{Clock, Sleep, nanos};
+pub(crate) use self::delays::Delays;
 pub(crate) use self::id::IdHasher;
 pub use self::id::{TaskId, WorkerId};
 pub use self::identity::{AuthKey, CurrentProcess, current_process};

@@ -42,9 +42,9 @@ pub(super) fn call(
 
 /// Calls a function and appends its result to `out`; or says why there is none, with what the reply
 /// has to tell of that. What a panic leaves in `out` is for the caller to take off. Says whether
-/// the result is in the sink instead. The limits hold until it returns, but not for the report of a
-/// panic. It is for the caller to [end a copy](end_if_copy) of this process that comes back from
-/// it.
+/// the result is in the sink instead. The limits hold until it returns. They count what the hook
+/// prints of a panic, but not the report of it. It is for the caller to [end a copy](end_if_copy)
+/// of this process that comes back from it.
 #[inline]
 pub(super) fn attempt(
     call: &TaskCall,

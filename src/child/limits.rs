@@ -92,19 +92,11 @@ impl CallLimits {
     }
 
     fn timer(&self) -> io::Result<&CpuTimer> {
-        if let Some(timer) = self.timer.get() {
-            return Ok(timer);
-        }
-        let timer = CpuTimer::new()?;
-        Ok(self.timer.get_or_init(|| timer))
+        made_once(&self.timer, CpuTimer::new)
     }
 
     fn gauge(&self) -> io::Result<&MemoryGauge> {
-        if let Some(gauge) = self.gauge.get() {
-            return Ok(gauge);
-        }
-        let gauge = MemoryGauge::of_this_process()?;
-        Ok(self.gauge.get_or_init(|| gauge))
+        made_once(&self.gauge, MemoryGauge::of_this_process)
     }
 
     fn mapped(&self) -> io::Result<(u64, u64)> {
@@ -113,6 +105,15 @@ impl CallLimits {
             io::Error::new(error.kind(), format!("{text} ({error})"))
         })
     }
+}
+
+/// What was made before, or is made now; after an error the next call tries again.
+fn made_once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> io::Result<T>) -> io::Result<&T> {
+    if let Some(made) = cell.get() {
+        return Ok(made);
+    }
+    let new = make()?;
+    Ok(cell.get_or_init(|| new))
 }
 
 impl Drop for Imposed<'_> {

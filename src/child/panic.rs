@@ -91,7 +91,7 @@ fn record(info: &PanicHookInfo<'_>) -> Option<CaughtPanic> {
     None
 }
 
-/// By default yes. The variables are those of `std`, of which the first one comes first.
+/// By default yes. As in `std`, the second variable counts only if the first one is not set.
 fn wants_backtrace() -> bool {
     let value = ["RUST_LIB_BACKTRACE", "RUST_BACKTRACE"].into_iter().find_map(std::env::var_os);
     value.is_none_or(|value| value != "0")

@@ -40,10 +40,14 @@ impl TaskPanic {
     /// first one is not set. The value that does so is `0`.
     ///
     /// The first panic of a worker takes some tens of milliseconds or more, as the symbols of the
-    /// program are read; without a backtrace it does not. The limits of the task do not count that:
-    /// it has panicked, so its error is the panic, and not a timeout. This needs memory that the
-    /// worker shares with the pool, as it has on Linux, and half of the
+    /// program are read; without a backtrace it does not. The time limits of the task do not count
+    /// that: it has panicked, so its error is the panic, and not a timeout. This needs memory that
+    /// the worker shares with the pool, as it has on Linux, and half of the
     /// [grace period](crate::Builder::grace_period) has to be enough.
+    ///
+    /// [`ResourceLimits`](crate::ResourceLimits) do not count it either, if only the error has the
+    /// backtrace. They do count one that the worker prints, with `RUST_BACKTRACE=1`, or of a panic
+    /// that ends the worker. Such a task may fail by its limit.
     pub fn backtrace(&self) -> &str {
         &self.0.backtrace
     }

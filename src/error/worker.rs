@@ -119,8 +119,9 @@ impl WorkerDeath {
         matches!(self.exceeded(), Some((Exceeded::CpuTime(_), _)))
     }
 
-    /// It was ended because it wrote more to a file than [it
-    /// may](crate::ResourceLimits::file_size), or its task.
+    /// It was ended because it wrote more to a file than
+    /// [it may](crate::ResourceLimits::file_size), by the limits of its pool or by those of its
+    /// task.
     pub fn is_file_size_limit(&self) -> bool {
         matches!(self.exceeded(), Some((Exceeded::FileSize { .. }, _)))
     }

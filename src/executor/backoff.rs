@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::base::delays::Delays;
+use crate::base::Delays;
 use crate::executor::units::Read;
 
 /// How long a task waits before it is begun again; what
@@ -75,8 +75,8 @@ impl Backoff {
     }
 
     /// The longest delay of one that [grows](Self::exponential). Default: a minute, or the first
-    /// delay if that is longer. `None` is the default. It changes nothing of a
-    /// [fixed](Self::fixed) one and of the default.
+    /// delay if that is longer. `None` is the default. It does not change a [fixed](Self::fixed)
+    /// back-off or the [default](Self::default) one.
     pub fn max_delay(self, delay: impl Into<Option<Duration>>) -> Self {
         let delay = delay.into();
         Self(self.0.map(|delays| match delay {
@@ -87,8 +87,8 @@ impl Backoff {
     }
 
     /// Whether each delay is shortened by chance, to between half of it and all of it. So tasks
-    /// that have failed at the same time do not come back at the same time. Default: no. Of the
-    /// [default](Self::default) it changes nothing, as its delays are short.
+    /// that have failed at the same time do not come back at the same time. Default: no. It does
+    /// not change the [default](Self::default) back-off, whose delays are short.
     pub fn jitter(self, jitter: bool) -> Self {
         Self(self.0.map(|delays| Delays { jitter, ..delays }))
     }
@@ -105,14 +105,14 @@ impl Backoff {
 enum Written {
     Default,
     Fixed {
-        delay: Seconds,
+        delay: Read<Duration>,
         #[serde(default)]
         jitter: bool,
     },
     Exponential {
-        first: Seconds,
+        first: Read<Duration>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        max_delay: Option<Seconds>,
+        max_delay: Option<Read<Duration>>,
         #[serde(default)]
         jitter: bool,
     },
@@ -123,11 +123,11 @@ impl From<Backoff> for Written {
         match delays {
             None => Self::Default,
             Some(Delays { first, doubles: false, jitter, .. }) => {
-                Self::Fixed { delay: Seconds(first), jitter }
+                Self::Fixed { delay: Read(first), jitter }
             }
             Some(Delays { first, longest, jitter, .. }) => {
-                let max_delay = (longest != LONGEST.max(first)).then_some(Seconds(longest));
-                Self::Exponential { first: Seconds(first), max_delay, jitter }
+                let max_delay = (longest != LONGEST.max(first)).then_some(Read(longest));
+                Self::Exponential { first: Read(first), max_delay, jitter }
             }
         }
     }
@@ -137,26 +137,12 @@ impl From<Written> for Backoff {
     fn from(written: Written) -> Self {
         match written {
             Written::Default => Self::default(),
-            Written::Fixed { delay: Seconds(delay), jitter } => Self::fixed(delay).jitter(jitter),
-            Written::Exponential { first: Seconds(first), max_delay, jitter } => {
-                let max_delay = max_delay.map(|Seconds(delay)| delay);
+            Written::Fixed { delay: Read(delay), jitter } => Self::fixed(delay).jitter(jitter),
+            Written::Exponential { first: Read(first), max_delay, jitter } => {
+                let max_delay = max_delay.map(|Read(delay)| delay);
                 Self::exponential(first).max_delay(max_delay).jitter(jitter)
             }
         }
-    }
-}
-
-struct Seconds(Duration);
-
-impl Serialize for Seconds {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(self.0.as_secs_f64())
-    }
-}
-
-impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Read::deserialize(from).map(|Read(delay)| Self(delay))
     }
 }
 

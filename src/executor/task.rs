@@ -365,16 +365,18 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     /// Counts the limits of time from now on, and on the pool's clock. Returns until when it may
     /// wait for room, and what fails it then.
     fn set_deadlines(&mut self) -> Option<(Instant, Cause)> {
-        let on_clock = |at: Instant| at.saturating_duration_since(self.pool.commons.began);
-        let deadline = self.deadline.instant(self.pool.commons.clock);
-        self.wishes.deadline = deadline.map(on_clock);
-        let begin = self.begin_within.and_then(|limit| {
-            Some((Deadline::from(limit).instant(self.pool.commons.clock)?, limit))
+        let (clock, began) = (self.pool.commons.clock, self.pool.commons.began);
+        let on_clock = |at: Instant| at.saturating_duration_since(began);
+        let deadline = self.deadline.instant(clock);
+        let begin_deadline = self.begin_within.and_then(|limit| {
+            let at = clock.now().checked_add(limit)?; // or it is too far away to matter
+            Some((at, limit))
         });
-        self.wishes.begin = begin.map(|(at, limit)| (on_clock(at), limit));
-        let deadline = deadline.map(|at| (at, Cause::Expired));
-        let begin = begin.map(|(at, limit)| (at, Cause::NotBegun(limit)));
-        deadline.into_iter().chain(begin).min_by_key(|(at, _)| *at)
+        self.wishes.deadline = deadline.map(on_clock);
+        self.wishes.begin = begin_deadline.map(|(at, limit)| (on_clock(at), limit));
+        let expires = deadline.map(|at| (at, Cause::Expired));
+        let begins = begin_deadline.map(|(at, limit)| (at, Cause::NotBegun(limit)));
+        expires.into_iter().chain(begins).min_by_key(|(at, _)| *at)
     }
 
     fn prepare(&mut self) -> Result<Call, SubmitError> {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Seconds.
 const TIMES: [(&str, f64); 10] = [
@@ -135,6 +135,12 @@ pub(super) struct Read<T>(pub(super) T);
 impl<'de, T: Scalar> Deserialize<'de> for Read<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(ScalarVisitor(PhantomData)).map(Self)
+    }
+}
+
+impl Serialize for Read<Duration> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(self.0.as_secs_f64())
     }
 }
 

@@ -10,7 +10,7 @@ use futures::future::{Either, select};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot, watch};
 
-use crate::base::{Delay, TaskId};
+use crate::base::TaskId;
 use crate::error::{BrokenCause, BrokenProcessPool, Cause, ErrorReport, Subject, SubmitError};
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
@@ -86,7 +86,8 @@ impl Pool {
         let place = match until {
             None => room.acquire().await,
             Some((moment, cause)) => {
-                let time_is_up = Delay::new(moment.saturating_duration_since(Instant::now()));
+                let clock = self.commons.clock;
+                let time_is_up = clock.sleep(moment.saturating_duration_since(clock.now()));
                 match select(pin!(room.acquire()), time_is_up).await {
                     Either::Left((place, _)) => place,
                     Either::Right(_) => return Err(submit_error(name, cause)),

@@ -52,7 +52,8 @@ impl FreedPlaces {
 
     /// There are other workers. Their number only counts where there is no queue.
     pub(super) fn resize(&mut self, places: &TaskPlaces, (from, to): (usize, usize)) {
-        if !places.has_queue {
+        if !places.has_queue && !places.free.is_closed() {
+            let [from, to] = [from, to].map(|workers| workers.min(Semaphore::MAX_PERMITS));
             self.count += to.saturating_sub(from);
             let fewer = from.saturating_sub(to);
             self.debt += fewer - places.free.forget_permits(fewer);
@@ -111,6 +112,26 @@ mod tests {
         (0..2).for_each(|_| freed.add(true));
         freed.give_back(&places);
         assert_eq!(free(&places), 2);
+    }
+
+    #[test]
+    fn a_resize_makes_no_more_places_than_there_can_be() {
+        let (places, mut freed) = (TaskPlaces::new(0, usize::MAX), FreedPlaces::default());
+        freed.resize(&places, (usize::MAX, 4));
+        freed.give_back(&places);
+        assert_eq!(free(&places), 4);
+        freed.resize(&places, (4, usize::MAX));
+        freed.give_back(&places);
+        assert_eq!(free(&places), Semaphore::MAX_PERMITS);
+    }
+
+    #[test]
+    fn a_pool_that_accepts_nothing_more_needs_no_places() {
+        let (places, mut freed) = (TaskPlaces::new(0, 2), FreedPlaces::default());
+        places.free.close();
+        freed.resize(&places, (2, 1));
+        freed.give_back(&places);
+        assert!(places.free.is_closed() && freed.debt == 0);
     }
 
     #[test]

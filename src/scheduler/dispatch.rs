@@ -261,7 +261,7 @@ impl Scheduler {
 
     /// Takes the front task out; the next one becomes the running one.
     pub(super) fn drop_head(&mut self, now: Time, id: WorkerId) {
-        let next = self.update(id, |worker| worker.drop_head(now));
+        let next = self.update(id, |worker| worker.drop_head(now).1);
         self.head_dropped(now, id, next.flatten());
     }
 

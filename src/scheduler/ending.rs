@@ -286,10 +286,13 @@ impl Scheduler {
         let may_be_retried =
             matches!(failure, Failure::Died | Failure::TimedOut(_) | Failure::Replaced);
         let Wishes { retries, conditional, .. } = *task.wishes();
-        match may_be_retried && retries > 0 && !self.cancels_waiting() {
-            true if is_conditional => self.leave_undecided(task, Some(failure)),
-            true if !conditional => self.retry(now, task),
-            _ => self.fail(&task, failure),
+        let repeats = !conditional && retries > 0 && !self.cancels_waiting();
+        if may_be_retried && is_conditional {
+            self.leave_undecided(task, Some(failure));
+        } else if may_be_retried && repeats {
+            self.retry(now, task);
+        } else {
+            self.fail(&task, failure);
         }
     }
 
@@ -301,10 +304,10 @@ impl Scheduler {
         if matches!(sent.sentence, Some(Timeout | Deadline | Abort)) {
             return self.end_sent(now, sent);
         }
-        if let Some(failure) = sent.task.lateness(now).filter(|_| self.runs_waiting()) {
-            return self.fail(&sent.task, failure);
-        }
         if self.runs_waiting() {
+            if let Some(failure) = sent.task.lateness(now) {
+                return self.fail(&sent.task, failure);
+            }
             self.actions.push_back(Action::Withdraw(sent.task.id));
         }
         self.put_back(sent.task);
@@ -319,7 +322,7 @@ impl Scheduler {
     }
 
     /// Whether what waits will be run.
-    fn runs_waiting(&self) -> bool {
+    pub(super) fn runs_waiting(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Draining { cancel: false })
     }
 
@@ -331,17 +334,13 @@ impl Scheduler {
     }
 
     pub(super) fn fail(&mut self, task: &Task, failure: Failure) {
-        self.count_end((task.id, task.deadlines()), Some(failure));
+        self.count_end(task, Some(failure));
         self.actions.push_back(Action::Fail(task.id, failure));
     }
 
     /// A task is over, with a result if there is no failure.
-    pub(super) fn count_end(
-        &mut self,
-        (task, deadlines): (TaskId, [Option<Time>; 2]),
-        failure: Option<Failure>,
-    ) {
-        self.forget_deadlines(task, deadlines);
+    pub(super) fn count_end(&mut self, task: &Task, failure: Option<Failure>) {
+        self.forget_deadlines(task.id, task.deadlines());
         match failure {
             None => self.counts.completed += 1,
             Some(Failure::Cancelled | Failure::Replaced) => self.counts.cancelled += 1,

@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::task::{FlowKey, TenantKey};
+use super::worker::LONGEST;
+use crate::base::nanos;
 
 /// What a flow may use up in each round, in nanoseconds: about what is sent ahead to a worker.
 pub(super) const QUANTUM: u64 = 500_000;
@@ -25,8 +27,6 @@ pub(super) const QUANTUM: u64 = 500_000;
 const MOST_DEBTORS: usize = 10_000;
 /// The weight of a task in the mean running time of a flow is one in so many.
 const WEIGHT: u64 = 8;
-/// An hour, in nanoseconds: nothing is charged more, so that no sum can overflow.
-const LONGEST: u64 = 3_600_000_000_000;
 
 /// When it is a flow's turn among those of its priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,7 +153,7 @@ impl Ring {
         account.charged -= charged;
         account.spent = account.spent.saturating_sub(charged);
         if let Some(took) = took {
-            let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).min(LONGEST);
+            let took = nanos(took).min(LONGEST);
             account.spent += took;
             let mean = account.mean.unwrap_or(took);
             account.mean = Some(mean - mean / WEIGHT + took / WEIGHT);

@@ -28,6 +28,8 @@
 //!   └───────────────────────────────────────────────────┘
 //! ```
 //!
+//! A task with a condition is undecided after each attempt; see `retries`.
+//!
 //! The pool's way is `Open ─▶ Draining ─▶ Closed`, with `Broken` in place of `Draining` when
 //! workers cannot live; see [`Phase`].
 
@@ -198,7 +200,7 @@ impl Scheduler {
         } else if let Some((id, position)) = self.find_sent(task) {
             self.cancel_sent(now, id, position);
         } else {
-            self.abort_undecided(task); // its worker has answered what it had not begun
+            self.abort_undecided(task); // its worker has sent a result, though it was revoked
         }
         self.advance(now);
     }
@@ -307,21 +309,21 @@ impl Scheduler {
             self.misbehaved(now, id);
             return Verdict::Discard;
         };
-        let (deadlines, divisible) = (head.task.deadlines(), head.task.wishes().divisible);
-        let undecided = self.is_conditional(now, head).then(|| head.task.clone());
-        let is_undecided = undecided.is_some();
-        if !divisible {
+        let is_undecided = self.is_conditional(now, head);
+        if !head.task.wishes().divisible {
             self.tempo.record(run_time);
         }
         self.queue.account(&head.task, Some(now.saturating_sub(since)));
-        match undecided {
-            Some(task) => self.leave_undecided(task, None),
-            None => self.count_end((task, deadlines), None),
-        }
         self.restarts.task_finished();
         let batch = self.tempo.batch();
-        let next = self.update(id, |worker| worker.complete_head(now, batch));
-        self.head_dropped(now, id, next.flatten());
+        let done = self.update(id, |worker| worker.complete_head(now, batch));
+        let (head, next) = done.unwrap_or_default();
+        match head {
+            Some(head) if is_undecided => self.leave_undecided(head.task, None),
+            Some(head) => self.count_end(&head.task, None),
+            None => {}
+        }
+        self.head_dropped(now, id, next);
         self.retire_if_nearly_used_up(now, id);
         self.relieve_between_tasks(now, id);
         self.advance(now);

@@ -12,11 +12,11 @@
 
 use std::time::Duration;
 
+use super::Scheduler;
 use super::action::{Action, Failure, Time};
 use super::restarts::delay;
 use super::task::{Task, Undecided, Wishes};
 use super::worker::{Sent, Sentence};
-use super::{Phase, Scheduler};
 use crate::base::TaskId;
 
 impl Wishes {
@@ -46,8 +46,7 @@ impl Scheduler {
 
     fn may_retry(&self, now: Time, task: &Task) -> bool {
         let Wishes { retries, deadline, .. } = *task.wishes();
-        let serves = matches!(self.phase, Phase::Open | Phase::Draining { cancel: false });
-        serves && retries > 0 && deadline.is_none_or(|at| at > now)
+        self.runs_waiting() && retries > 0 && deadline.is_none_or(|at| at > now)
     }
 
     /// Keeps a task until it is [decided](Self::decided) about.
@@ -75,7 +74,7 @@ impl Scheduler {
         if wants_retry && !is_aborted && self.may_retry(now, &task) {
             self.retry(now, task);
         } else {
-            self.count_end((task.id, task.deadlines()), failure);
+            self.count_end(&task, failure);
             self.actions.push_back(Action::Deliver(task.id));
         }
         self.advance(now);
@@ -93,8 +92,7 @@ impl Scheduler {
     /// Whether a task that is submitted is the further attempt of an item that was accepted, so
     /// that a pool that runs what it has runs it, too.
     pub(super) fn repeats(&self, task: &Task) -> bool {
-        let serves = matches!(self.phase, Phase::Open | Phase::Draining { cancel: false });
-        serves && task.wishes().attempt > 1
+        self.runs_waiting() && task.wishes().attempt > 1
     }
 
     /// Has a task wait before its next attempt.
@@ -107,7 +105,7 @@ impl Scheduler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::delays::Delays;
+    use crate::base::Delays;
 
     #[test]
     fn jitter_tells_pools_tasks_and_attempts_apart() {

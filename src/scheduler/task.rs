@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::action::{Failure, Time};
-use crate::base::TaskId;
-use crate::base::delays::Delays;
+use crate::base::{Delays, TaskId};
 
 /// Tasks of one key go to one worker.
 pub(crate) type Key = u64;
@@ -65,9 +64,7 @@ impl Wishes {
         divisible: false,
         suspect: false,
     };
-}
 
-impl Wishes {
     pub(super) fn flow(&self) -> FlowKey {
         FlowKey { priority: Reverse(self.priority), tenant: self.tenant }
     }

@@ -22,11 +22,13 @@ use super::front::Front;
 use super::standing::{Standing, Tally};
 use super::task::{Key, Task};
 use super::tenure::{Departure, LeaveBy, Seat};
-use crate::base::TaskId;
+use crate::base::{TaskId, nanos};
 
 /// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
 /// the pipe, and bounds how far a task can be passed by younger ones.
 const WINDOW: u64 = 500_000;
+/// An hour, in nanoseconds: no running time counts for more, so that no sum can overflow.
+pub(super) const LONGEST: u64 = 3_600_000_000_000;
 /// A task that has run no longer than this may still be brief.
 const FRESH: Duration = Duration::from_micros(50);
 /// A task that runs longer than this gives back what was sent ahead behind it.
@@ -319,7 +321,11 @@ impl Worker {
 
     /// The running task is done, and the next one counts as running. Idle ones do not help it while
     /// less than `batch` tasks could be sent to them.
-    pub(super) fn complete_head(&mut self, now: Time, batch: usize) -> Option<TaskId> {
+    pub(super) fn complete_head(
+        &mut self,
+        now: Time,
+        batch: usize,
+    ) -> (Option<Sent>, Option<TaskId>) {
         self.tasks_completed += 1;
         self.batch = batch;
         self.run_times.record(now.saturating_sub(self.since));
@@ -408,11 +414,11 @@ impl Worker {
     }
 
     /// Those behind the first one are the pipeline now, and the first of them counts as running.
-    pub(super) fn drop_head(&mut self, now: Time) -> Option<TaskId> {
+    pub(super) fn drop_head(&mut self, now: Time) -> (Option<Sent>, Option<TaskId>) {
         let head = self.pipeline.pop_front();
-        self.keyed -= usize::from(head.is_some_and(|head| head.has_key()));
+        self.keyed -= usize::from(head.as_ref().is_some_and(Sent::has_key));
         self.begun = self.begun.saturating_sub(1);
-        self.begin_head(now)
+        (head, self.begin_head(now))
     }
 
     /// Takes out one of those that were sent ahead.
@@ -521,11 +527,9 @@ struct RunTimes {
 
 impl RunTimes {
     const UNIT: u64 = 1024;
-    /// An hour, in nanoseconds: far more than a window, and far from overflowing.
-    const LONGEST: u64 = 3_600_000_000_000;
 
     fn record(&mut self, took: Duration) {
-        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).min(Self::LONGEST);
+        let took = nanos(took).min(LONGEST);
         self.busy = self.busy - self.busy / 32 + took;
         self.tasks = self.tasks - self.tasks / 32 + Self::UNIT;
         let fit = WINDOW * self.tasks / (self.busy * Self::UNIT).max(1);

@@ -73,7 +73,9 @@ impl Play<'_> {
             return Ok(());
         };
         self.check_outcome(number, outcome)?;
-        self.check_last_attempt(ticket, outcome)?;
+        let retries = if wishes.conditional { wishes.retries } else { 0 };
+        let is_excused = ticket.was_aborted || wishes.deadline.is_some();
+        self.check_last_attempt(ticket.number, retries, outcome, is_excused)?;
         let all_asked = self.was_cut_short || self.was_hurried;
         let asked = ticket.cancelled.is_some() || ticket.was_aborted || all_asked;
         match outcome {
@@ -94,26 +96,22 @@ impl Play<'_> {
     }
 
     /// What should have been begun again was, unless there was a reason.
-    fn check_last_attempt(&self, ticket: &Ticket, outcome: &Outcome) -> Check {
-        let Wishes { conditional, retries, deadline, .. } = ticket.submission.wishes;
-        let is_own = matches!(outcome, Outcome::Answer(..) | Outcome::Panicked(_));
-        let begun = self.record.of(ticket.number).map(|(_, execution)| execution.attempt).max();
-        let is_last = begun.is_none_or(|attempt| attempt > retries);
-        let has_ended = self.engine.commons.closed.get().is_some();
-        let is_excused = is_last || has_ended || ticket.was_aborted || deadline.is_some();
-        let is_wanted = conditional && is_own && outcome.wants_retry();
-        ensure!(!is_wanted || is_excused, "{outcome:?} at attempt {begun:?} should be repeated");
-        Ok(())
-    }
-
-    /// What should have been run again was, unless the pool had ended.
-    fn check_last_item(&self, number: u64, retries: u32, outcome: &Outcome) -> Check {
+    fn check_last_attempt(
+        &self,
+        number: u64,
+        retries: u32,
+        outcome: &Outcome,
+        is_excused: bool,
+    ) -> Check {
         let is_own = matches!(outcome, Outcome::Answer(..) | Outcome::Panicked(_));
         let is_wanted = retries > 0 && is_own && outcome.wants_retry();
         let attempt = self.record.of(number).map(|(_, execution)| execution.attempt).max();
-        let has_ended = self.engine.commons.closed.get().is_some();
-        let is_excused = has_ended || attempt.is_none_or(|attempt| attempt > retries);
-        ensure!(!is_wanted || is_excused, "item {number}: {outcome:?} should be repeated");
+        let is_last = attempt.is_none_or(|attempt| attempt > retries);
+        let is_excused = is_excused || is_last || self.had_ended;
+        ensure!(
+            !is_wanted || is_excused,
+            "call {number}: {outcome:?} at attempt {attempt:?} should be repeated"
+        );
         Ok(())
     }
 
@@ -125,7 +123,7 @@ impl Play<'_> {
             let most = 1 + map.shape.retries as usize;
             ensure!(begun <= most, "item {number} was begun {begun} times");
             if let Some(outcome) = outcome {
-                self.check_last_item(number, map.shape.retries, outcome)?;
+                self.check_last_attempt(number, map.shape.retries, outcome, false)?;
             }
             match outcome {
                 Some(Outcome::Cancelled) if self.was_hurried => {}

@@ -19,7 +19,6 @@ fn config() -> Config {
         max_pipeline: 8,
         cpus: 1,
         brief_row: 64,
-        seed: 7,
         ..plain_config(1)
     }
 }

@@ -26,6 +26,7 @@ use super::{clock, runs};
 /// More alarms at one moment are too many.
 const ALARMS: usize = 50;
 
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 pub(super) struct Play<'a> {
     pub(super) history: &'a History,
     pub(super) pool: Option<ProcessPoolExecutor>,
@@ -50,6 +51,8 @@ pub(super) struct Play<'a> {
     pub(super) was_cut_short: bool,
     /// Workers had to be replaced within a time.
     pub(super) was_hurried: bool,
+    /// It had ended before it was shut down at the end of the history.
+    pub(super) had_ended: bool,
 }
 
 impl<'a> Play<'a> {
@@ -91,6 +94,7 @@ impl<'a> Play<'a> {
             was_abandoned: false,
             was_cut_short: false,
             was_hurried: false,
+            had_ended: false,
         }
     }
 

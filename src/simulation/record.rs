@@ -37,7 +37,7 @@ pub(super) struct Execution {
 
 /// What a third of the calls have for themselves; all items of a map have those of the first one.
 pub(super) fn limits_of(number: u64) -> Option<ResourceLimits> {
-    number.is_multiple_of(3).then(|| ResourceLimits::new().memory(number))
+    number.is_multiple_of(3).then(|| ResourceLimits::new().file_size(number))
 }
 
 /// All executions, and a trace of everything that happened.

@@ -24,6 +24,7 @@ impl Play<'_> {
     pub(super) async fn end(&mut self) -> Check {
         self.rounds("tasks", Self::is_served).await?;
         self.check_rest()?;
+        self.had_ended = self.engine.commons.closed.get().is_some();
         let report = self.shut_down();
         self.rounds("the pool", Self::is_closed).await?;
         let report = report.lock().unwrap().take();
@@ -141,7 +142,11 @@ impl Play<'_> {
             return Ok(());
         };
         ensure!(leftovers.is_empty(), "what is left: {leftovers:?}");
-        let places = self.engine.commons.places.free().available_permits();
+        let free = self.engine.commons.places.free();
+        if free.is_closed() {
+            return Ok(()); // it is broken, and accepts nothing at any number
+        }
+        let places = free.available_permits();
         let (_, workers) = self.engine.commons.view().scheduler.size();
         let wanted = Some(self.history.queue_capacity).filter(|capacity| *capacity > 0);
         let wanted = wanted.unwrap_or(workers);

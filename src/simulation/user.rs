@@ -78,10 +78,7 @@ impl Outcome {
     }
 
     pub(super) fn of(result: &Result<Answer, TaskError>) -> Self {
-        match result {
-            Ok((number, execution, _)) => Self::Answer(*number, *execution),
-            Err(error) => Self::of_error(&error.clone().into()),
-        }
+        Self::of_attempt(result.as_ref())
     }
 
     /// As the condition of a task sees it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Random;
-use crate::base::delays::Delays;
+use crate::base::Delays;
 use crate::scheduler::{Config, Force, OnWorkerDeath, Wishes};
 
 /// What whoever runs the service does.

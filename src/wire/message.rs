@@ -219,8 +219,8 @@ pub(crate) struct ChunkHeader {
     pub(crate) task: TaskId,
     pub(crate) function: u32,
     pub(crate) attempt: u32,
-    /// So much more than its name is the name of the first item that is sent; the others have those
-    /// that follow. That is how many were done at an earlier attempt, or more.
+    /// The name of the first item that is sent is `task` plus this; the others have those that
+    /// follow. It is at least the number of items that were done at an earlier attempt.
     pub(crate) skipped: u32,
     pub(crate) count: u32,
     /// No further item begins when the results take so many bytes.

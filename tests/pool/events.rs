@@ -197,6 +197,7 @@ async fn a_worker_that_is_ended_with_its_pool_or_by_a_deadline_is_told_as_such()
     ] {
         let (pool, gate) = (pool_of(1), Gate::new().await);
         let events = pool.events();
+        in_time(pool.ready()).await.unwrap(); // so a deadline does not count the start
         let task = pool.task(hold, gate.port()).deadline(deadline);
         let handle = task.submit().await.unwrap();
         let _held = gate.arrival().await;

@@ -322,6 +322,7 @@ async fn a_back_off_is_at_least_as_long_as_it_says() {
         (stats.worker_deaths, stats.waiting) == (deaths + 1, 1)
     })
     .await;
+    in_time(pool.run(pid, ())).await.unwrap(); // so a worker is up, and has passed it by
     assert!(handle.cancel());
 }
 

@@ -21,14 +21,14 @@ const MOMENT: Duration = Duration::from_millis(200);
 
 // ----- tasks -----
 
-fn spin() {
+pub(crate) fn spin() {
     loop {
         std::hint::spin_loop();
     }
 }
 
 /// Takes so much CPU time.
-fn take(millis: u64) -> u32 {
+pub(crate) fn take(millis: u64) -> u32 {
     let taken = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap();
     let end = taken() + Duration::from_millis(millis);
     while taken() < end {
@@ -44,11 +44,11 @@ fn ignore_and_spin() {
     panic!("{}", std::os::unix::process::CommandExt::exec(&mut shell));
 }
 
-fn write(path: PathBuf, bytes: usize) -> bool {
+pub(crate) fn write(path: PathBuf, bytes: usize) -> bool {
     File::create(path).unwrap().write_all(&vec![7; bytes]).is_ok()
 }
 
-fn produce(bytes: usize) -> Vec<u8> {
+pub(crate) fn produce(bytes: usize) -> Vec<u8> {
     vec![7; bytes]
 }
 
@@ -136,7 +136,7 @@ fn pool(limits: ResourceLimits) -> ProcessPoolExecutor {
     pool
 }
 
-fn file(name: &str) -> PathBuf {
+pub(crate) fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()))
 }
 

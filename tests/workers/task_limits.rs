@@ -3,9 +3,6 @@
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -14,9 +11,9 @@ use procpool::{
     TaskErrorKind,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::common::{in_time, pid};
+use crate::limits::{file, produce, spin, take, write};
 
 const MEGABYTE: usize = 1 << 20;
 const MOMENT: Duration = Duration::from_millis(60);
@@ -25,34 +22,10 @@ const LONG: Duration = Duration::from_secs(100);
 
 // ----- tasks -----
 
-fn spin() {
-    loop {
-        std::hint::spin_loop();
-    }
-}
-
-/// Takes so much CPU time.
-fn take(millis: u64) -> u32 {
-    let taken = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap();
-    let end = taken() + Duration::from_millis(millis);
-    while taken() < end {
-        std::hint::spin_loop();
-    }
-    std::process::id()
-}
-
 /// Leaves so much memory behind, which need not be in use.
 fn keep(bytes: usize) -> u32 {
     std::mem::forget(std::hint::black_box(Vec::<u8>::with_capacity(bytes)));
     std::process::id()
-}
-
-fn write(path: PathBuf, bytes: usize) -> bool {
-    File::create(path).unwrap().write_all(&vec![7; bytes]).is_ok()
-}
-
-fn produce(bytes: usize) -> Vec<u8> {
-    vec![7; bytes]
 }
 
 const RESOURCES: [Resource; 4] = [Resource::Data, Resource::As, Resource::Fsize, Resource::Core];
@@ -69,16 +42,6 @@ fn limits() -> Limits {
 
 fn panic_with_limits() {
     panic!("{:?}", limits());
-}
-
-#[tokio::test]
-async fn the_report_of_a_panic_is_not_limited() {
-    let pool = builder().env("RUST_LIB_BACKTRACE", "1").build().unwrap();
-    let limits = new().memory(4 << 20).cpu_time(Duration::from_millis(10));
-    let task = pool.task(panic_with_limits, ()).limits(limits);
-    let error = in_time(task.run()).await.unwrap_err();
-    let panic = error.panic().unwrap_or_else(|| panic!("{error}"));
-    assert!(panic.backtrace().contains("panic_with_limits"), "{panic:?}");
 }
 
 /// Lowers a limit for a while, and for good.
@@ -106,18 +69,7 @@ fn close_gauge() -> u32 {
     std::process::id()
 }
 
-procpool::register!(
-    spin,
-    take,
-    keep,
-    write,
-    produce,
-    limits,
-    panic_with_limits,
-    give_up,
-    allow_cores,
-    close_gauge
-);
+procpool::register!(keep, limits, panic_with_limits, give_up, allow_cores, close_gauge);
 
 // ----- pools -----
 
@@ -137,10 +89,6 @@ fn pools() -> [ProcessPoolExecutor; 2] {
 
 fn new() -> ResourceLimits {
     ResourceLimits::new()
-}
-
-fn file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()))
 }
 
 // ----- when they hold -----
@@ -210,6 +158,16 @@ async fn those_who_block_have_them_too() {
 }
 
 // ----- what happens when they are met -----
+
+#[tokio::test]
+async fn the_report_of_a_panic_is_not_limited() {
+    let pool = builder().env("RUST_LIB_BACKTRACE", "1").build().unwrap();
+    let limits = new().memory(4 << 20).cpu_time(Duration::from_millis(10));
+    let task = pool.task(panic_with_limits, ()).limits(limits);
+    let error = in_time(task.run()).await.unwrap_err();
+    let panic = error.panic().unwrap_or_else(|| panic!("{error}"));
+    assert!(panic.backtrace().contains("panic_with_limits"), "{panic:?}");
+}
 
 #[tokio::test]
 async fn a_task_that_takes_more_cpu_time_than_it_may_says_so() {

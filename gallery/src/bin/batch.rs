@@ -30,8 +30,9 @@ use tokio::signal::unix::{SignalKind, signal};
 const LINE_LIMIT: Duration = Duration::from_secs(5);
 /// So many results are written at once, if there are as many.
 const MOST_AT_ONCE: usize = 10_000;
-/// What a shell calls a program that Ctrl-C has ended.
+/// What a shell calls a program that Ctrl-C, or SIGTERM, has ended.
 const INTERRUPTED: u8 = 130;
+const TERMINATED: u8 = 143;
 /// What the line of a failure begins with.
 const FAILED: &str = "error: ";
 
@@ -89,13 +90,9 @@ async fn run(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     // Workers are in process groups of their own, so Ctrl-C reaches this process alone.
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    let mut output = Output::open(&settings.output)?;
     let total = lines(&settings.input)?.try_fold(0_u64, |count, line| line.map(|_| count + 1))?;
-    if output.lines > total {
-        return Err(
-            format!("{} results of {total} lines: is it another file?", output.lines).into()
-        );
-    } else if output.lines > 0 {
+    let mut output = Output::open(&settings.output, total)?;
+    if output.lines > 0 {
         eprintln!("{} of {total} lines are done already", output.lines);
     }
     let mut display = Display::new(total, output.lines);
@@ -109,26 +106,26 @@ async fn run(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     // Lazy: a file of any size takes little memory. Each line that hangs costs its own result.
     let results = pool.map(steps, inputs).timeout(settings.limit);
     let mut results = results.ready_chunks(MOST_AT_ONCE);
-    let is_complete = loop {
+    let stopped_by = loop {
         let chunk = tokio::select! {
             chunk = results.next() => chunk,
-            _ = interrupted.recv() => break false,
-            _ = terminated.recv() => break false,
+            _ = interrupted.recv() => break Some(INTERRUPTED),
+            _ = terminated.recv() => break Some(TERMINATED),
         };
-        let Some(chunk) = chunk else { break true };
+        let Some(chunk) = chunk else { break None };
         output.append(chunk, |number, why| display.report(number, why))?;
         display.advance(output.lines);
     };
-    drop(results); // ends what runs; nobody waits for it
+    drop(results); // aborts the lines that run: nobody wants their results
     pool.shutdown().await;
     output.file.sync_data()?;
     drop(display);
     if let Some(error) = unread.take() {
         return Err(error.into());
     }
-    if !is_complete {
+    if let Some(code) = stopped_by {
         eprintln!("interrupted after {} of {total} lines; run it again to go on", output.lines);
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(ExitCode::from(code));
     }
     if output.lines < total {
         return Err(format!(
@@ -163,8 +160,9 @@ struct Output {
 }
 
 impl Output {
-    /// Counts what is there. A line that was half written is cut off, to be made again.
-    fn open(path: &Path) -> Result<Self, Box<dyn Error>> {
+    /// Counts what is there, which is of at most so many lines. A line that was half written is cut
+    /// off, to be made again.
+    fn open(path: &Path, total: u64) -> Result<Self, Box<dyn Error>> {
         let options = File::options().read(true).write(true).create(true).clone();
         let file = options.open(path).map_err(|error| format!("{}: {error}", path.display()))?;
         // Two that append would mix their lines. The system unlocks it when this process ends.
@@ -182,6 +180,10 @@ impl Output {
             output.failed += u64::from(line.starts_with(FAILED.as_bytes()));
             end += line.len() as u64;
             line.clear();
+        }
+        if output.lines > total {
+            let lines = output.lines;
+            return Err(format!("{lines} results of {total} lines: is it another file?").into());
         }
         output.file.set_len(end)?;
         output.file.seek(SeekFrom::Start(end))?;
@@ -203,7 +205,9 @@ impl Output {
                     self.lines += 1;
                     continue;
                 }
-                Ok(Err(refusal)) => refusal, // the function's own error
+                // The function's own error. Each result is one line, or the next run would go on
+                // at the wrong one.
+                Ok(Err(refusal)) => refusal.replace('\n', "\\n"),
                 Err(error) if error.is_broken() => {
                     end = Err(error.into()); // that is not the line's fault
                     break;

@@ -131,12 +131,13 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
         // It is broken. Whoever watches over this service starts another one.
-        reason = pool.closed() => return Err(format!("no pool any more: {reason:?}").into()),
+        reason = pool.closed() => return Err(format!("no pool any more: {reason}").into()),
     }
     println!("stopping; running requests may finish");
     let _ = stop.send(()); // accept no more
-    if timeout(DRAIN_LIMIT, server).await.is_err() {
-        println!("some requests took too long");
+    match timeout(DRAIN_LIMIT, server).await {
+        Ok(server) => server??,
+        Err(_) => println!("some requests took too long"),
     }
     // All requests are answered, or late: there is nothing left to wait for.
     let report = pool.shutdown_with(Shutdown::new().within(Duration::ZERO)).await;

@@ -195,8 +195,10 @@ fn a_terminal_shows_a_bar() {
 #[test]
 fn a_file_that_is_cut_off_meanwhile_is_an_error() {
     let files = Files::new("cut", [1, 0].into_iter().chain(2..=100_000));
-    let batch = files.command("1").stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    while fs::read(files.output()).unwrap_or_default() != b"0\n" {
+    let mut command = files.command("1");
+    let mut batch = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    while !fs::read(files.output()).unwrap_or_default().starts_with(b"0\n") {
+        assert_eq!(batch.try_wait().unwrap(), None, "it has ended");
         thread::sleep(Duration::from_millis(2));
     }
     fs::write(files.input(), "1\n0\n").unwrap(); // while zero keeps it busy
@@ -213,10 +215,12 @@ fn wrong_arguments_are_explained() {
         assert!(stderr(&output).starts_with("usage: batch "), "{output:?}");
     }
     let files = Files::new("wrong", [1]);
-    fs::write(files.output(), "0\n1\n").unwrap();
+    fs::write(files.output(), "0\n1\nno line of a batch").unwrap();
     let output = files.run("1");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stderr(&output).contains("2 results of 1 lines"), "{output:?}");
+    let kept = fs::read_to_string(files.output()).unwrap();
+    assert!(kept.ends_with("no line of a batch"), "the file of somebody else was cut");
     fs::remove_file(files.output()).unwrap();
     for input in [files.0.as_path(), Path::new("/dev/stdin")] {
         let input = input.to_str().unwrap();

@@ -51,20 +51,22 @@ impl Service {
         path: &str,
         body: Vec<u8>,
     ) -> impl Future<Output = Answer> + use<> {
-        self.request_as("", method, path, body)
+        self.request_as(None, method, path, body)
     }
 
     /// As [`request`](Self::request), by this tenant.
     pub(crate) fn request_as(
         &self,
-        tenant: &str,
+        tenant: Option<&str>,
         method: &str,
         path: &str,
         body: Vec<u8>,
     ) -> impl Future<Output = Answer> + use<> {
-        let request = Request::builder().method(method).uri(path).header("host", "test");
-        let request =
-            request.header("x-tenant", tenant).body(Full::<Bytes>::new(body.into())).unwrap();
+        let mut request = Request::builder().method(method).uri(path).header("host", "test");
+        if let Some(tenant) = tenant {
+            request = request.header("x-tenant", tenant);
+        }
+        let request = request.body(Full::<Bytes>::new(body.into())).unwrap();
         let address = self.address;
         async move {
             let stream = TcpStream::connect(address).await.unwrap();

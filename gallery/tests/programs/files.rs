@@ -51,7 +51,13 @@ fn a_corrupt_picture_costs_its_own_thumbnail_only() {
 
 #[test]
 fn they_explain_wrong_arguments() {
-    for (program, name) in [(CSV_TOTALS, "csv_totals"), (THUMBNAILS, "thumbnails")] {
+    for (program, name) in [
+        (CSV_TOTALS, "csv_totals"),
+        (THUMBNAILS, "thumbnails"),
+        (env!("CARGO_BIN_EXE_simulation"), "simulation"),
+        (env!("CARGO_BIN_EXE_tenants"), "tenants"),
+        (env!("CARGO_BIN_EXE_uploads"), "uploads"),
+    ] {
         let output = run(program, &["-1"]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         let usage = format!("usage: {name} [");

@@ -1,8 +1,6 @@
 //! `simulation`: what a task emits is on its way to the browser while the task still runs, and a
 //! browser that goes away ends it.
 
-use std::process::Command;
-
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -161,11 +159,4 @@ async fn sigterm_does_not_wait_for_ever_for_a_client() {
     assert_eq!(service.next_line().await, "stopping; simulations may go on for 0ns");
     let (output, code) = service.end().await;
     assert!(code == Some(0) && output.starts_with("some clients took too long\n"), "{output}");
-}
-
-#[test]
-fn wrong_arguments_are_explained() {
-    let output = Command::new(PROGRAM).arg("http").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(str::from_utf8(&output.stderr).unwrap().starts_with("usage:"), "{output:?}");
 }

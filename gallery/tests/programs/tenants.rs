@@ -1,9 +1,7 @@
 //! `tenants`: what the C library does to one formula, no other formula and no other tenant notices.
 
-use std::process::Command;
-
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::client::{Service, soon};
 
@@ -19,7 +17,7 @@ fn calculate(
     tenant: &str,
     formula: &str,
 ) -> impl Future<Output = (u16, Value)> + use<> {
-    let request = service.request_as(tenant, "POST", "/calculate", formula.into());
+    let request = service.request_as(Some(tenant), "POST", "/calculate", formula.into());
     async { request.await.json().await }
 }
 
@@ -49,6 +47,7 @@ async fn whatever_the_library_does_is_the_error_of_one_formula() {
     assert_eq!(calculate(&service, "alice", "1\0").await.0, 400);
     assert_eq!(service.get("/stats").await.1["pool"]["retries"], 0); // it was their own fault
     assert_eq!(service.request("POST", "/calculate", b"1".to_vec()).await.status, 401);
+    assert_eq!(calculate(&service, "", "1").await.0, 401);
 }
 
 /// The library prints each name with its value. Of these lines, alice is told her own.
@@ -84,6 +83,17 @@ async fn a_quiet_tenant_does_not_wait_for_the_queue_of_a_noisy_one() {
     }
     assert!(over() < 20);
     noisy.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_tenant_with_too_many_formulas_is_refused_and_no_other_is() {
+    let service = start("2", "1000").await;
+    let mut noisy = JoinSet::new();
+    for _ in 0..120 {
+        noisy.spawn(calculate(&service, "mallory", "2 ^ -1"));
+    }
+    while soon(noisy.join_next()).await.expect("none is refused").unwrap().0 != 429 {}
+    assert_eq!(value(&service, "bob", "6 * 7").await, 42);
 }
 
 /// Each formula leaves a megabyte behind.
@@ -155,11 +165,4 @@ async fn sigterm_finishes_what_runs() {
     service.terminate();
     assert_eq!(soon(endless).await.unwrap().0, 504); // an answer all the same
     assert_eq!(service.end().await, (String::new(), Some(0)));
-}
-
-#[test]
-fn wrong_arguments_are_explained() {
-    let output = Command::new(PROGRAM).arg("http").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(str::from_utf8(&output.stderr).unwrap().starts_with("usage:"), "{output:?}");
 }

@@ -1,9 +1,7 @@
 //! `uploads`: no picture can hurt the others.
 
-use std::io::Cursor;
-use std::process::Command;
-
 use image::{ImageFormat, Rgb, RgbImage};
+use std::io::Cursor;
 
 use crate::client::{Service, is_worker, worker_pids};
 
@@ -136,11 +134,4 @@ async fn sigterm_finishes_what_runs_and_leaves_no_worker() {
     assert_eq!((code, output.as_str()), (Some(0), "1 tasks finished, 0 were cancelled\n"));
     let left: Vec<_> = pids.into_iter().filter(|&pid| is_worker(pid)).collect();
     assert!(left.is_empty(), "{left:?}");
-}
-
-#[test]
-fn wrong_arguments_are_explained() {
-    let output = Command::new(PROGRAM).arg("http").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(str::from_utf8(&output.stderr).unwrap().starts_with("usage:"), "{output:?}");
 }

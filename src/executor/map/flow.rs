@@ -422,17 +422,19 @@ impl<R, S> Flow<R, S> {
         let unfinished = self.close(true);
         let repeats = self.repeats.take();
         for item in repeats.into_iter().flat_map(|repeats| repeats.waiting) {
-            let content = Content::Failed(self.too_late(Subject::Task(item.task, self.name)));
             let RepeatedItem { number: first, task, attempt, .. } = item;
+            let error = self.too_late(Subject::Task(task, self.name), attempt - 1);
+            let content = Content::Failed(error);
             self.yields.add(Part { first, task, count: 1, attempt, items: None, content });
         }
         self.bring_in();
         let is_said = !unfinished.is_empty();
-        for UnfinishedChunk { first, task, count, .. } in unfinished {
-            let content = Content::Failed(self.too_late(Subject::Task(task, self.name)));
-            self.yields.add(Part { first, task, count, attempt: 1, items: None, content });
+        for UnfinishedChunk { first, task, count, cell } in unfinished {
+            let attempt = cell.attempt().unwrap_or(1);
+            let content = Content::Failed(self.too_late(Subject::Task(task, self.name), attempt));
+            self.yields.add(Part { first, task, count, attempt, items: None, content });
         }
-        let error = self.too_late(Subject::Submission(self.name));
+        let error = self.too_late(Subject::Submission(self.name), 1);
         let building = self.taken - u64::from(self.intake.seal().count);
         let unsent = self.sealed.take().map_or(building, |(first, _)| first);
         let count = u32::try_from(self.taken - unsent).unwrap_or(u32::MAX);
@@ -445,10 +447,10 @@ impl<R, S> Flow<R, S> {
     }
 
     #[cold]
-    fn too_late(&self, subject: Subject) -> TaskError {
+    fn too_late(&self, subject: Subject, attempt: u32) -> TaskError {
         let limit = self.limit.as_ref().map(|limit| limit.duration);
         let cause = Cause::MapExpired(limit.unwrap_or_default());
-        TaskError::new(ErrorReport { subject, label: None, worker: None, attempt: 1, cause })
+        TaskError::new(ErrorReport { subject, label: None, worker: None, attempt, cause })
     }
 
     /// Cancels all items that have not begun, and aborts the others if `abort` says so. Parts that

@@ -47,9 +47,9 @@ impl ProcessPoolExecutor {
     /// The returned [`Map`] can be configured: [`unordered`](Map::unordered),
     /// [`chunksize`](Map::chunksize), [`buffersize`](Map::buffersize), [`timeout`](Map::timeout),
     /// [`within`](Map::within), [`retries`](Map::retries), [`retry_if`](Map::retry_if),
-    /// [`backoff`](Map::backoff),
-    /// [`abort_on_drop`](Map::abort_on_drop), [`tenant`](Map::tenant), [`label`](Map::label),
-    /// [`context`](Map::context), [`with_index`](Map::with_index).
+    /// [`backoff`](Map::backoff), [`abort_on_drop`](Map::abort_on_drop), [`limits`](Map::limits),
+    /// [`tenant`](Map::tenant), [`label`](Map::label), [`context`](Map::context),
+    /// [`with_index`](Map::with_index).
     ///
     /// ```
     /// # fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }

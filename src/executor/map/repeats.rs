@@ -11,7 +11,7 @@ use crate::base::{TaskId, log};
 use crate::codec::decode;
 use crate::error::{Cause, TaskError};
 use crate::memory::Payload;
-use crate::pool::task::{Content, Part, RepeatedItem};
+use crate::pool::task::{Content, Part, RepeatedItem, judge_outcome};
 use crate::wire::item::{split_entry, split_item};
 use crate::wire::message::Outcome;
 
@@ -42,12 +42,8 @@ impl<R> Repeats<R> {
         P: Fn(Result<&R, &TaskError>) -> bool + Send + Sync + 'static,
         R: DeserializeOwned + 'static,
     {
-        let judge = move |outcome: Result<&[u8], &TaskError>| match outcome {
-            Err(error) => (error.may_be_retried() && predicate(Err(error)), None),
-            Ok(bytes) => match decode(bytes) {
-                Ok(value) if predicate(Ok(&value)) => (true, None),
-                value => (false, value.ok()),
-            },
+        let judge = move |outcome: Result<&[u8], &TaskError>| {
+            judge_outcome(outcome.map(|bytes| decode(bytes).ok()), &predicate)
         };
         Self { judge: Box::new(judge), function, max_payload, waiting: Vec::new() }
     }

@@ -85,10 +85,10 @@ impl<A, R> TaskBuilder<'_, A, R> {
     /// The predicate must be quick and must not block, as a [done
     /// callback](crate::TaskHandle::add_done_callback): a task of the pool's calls it, or a thread
     /// that has just called [`run`](crate::ProcessPoolExecutor::run). A result of more than 64 KiB
-    /// is decoded on a thread of [`spawn_blocking`](tokio::task::spawn_blocking), and the predicate
-    /// is called there. [`run`](Self::run) does not decode the result a second time; a handle does,
-    /// each time that it is awaited. If the predicate panics, that is logged, and the outcome is
-    /// delivered.
+    /// is decoded on a thread of its own, outside of the runtime, and the predicate is called
+    /// there. [`run`](Self::run) does not decode the result a second time; a handle does, each time
+    /// that it is awaited. If the predicate panics, or there is no thread for it, that is logged,
+    /// and the outcome is delivered.
     pub fn retry_if<P>(mut self, predicate: P) -> Self
     where
         P: Fn(Result<&R, &TaskError>) -> bool + Send + Sync + 'static,

@@ -15,8 +15,9 @@
 //! ```
 //!
 //! A task that has begun may look whether it is asked to end. That it has ever looked tells the
-//! parent that it will most likely look again, so that it is worth waiting for. The worker says the
-//! same of a task that has panicked, while it makes the report of that.
+//! parent that it will most likely look again, so that it is worth waiting for. While the worker
+//! makes the report of a panic, it marks the task as one that has looked. Then it takes the mark
+//! back, unless the task had looked before or was asked to end.
 //!
 //! A chunk is a task that consists of items, of which the parent can take back all that have not
 //! begun at any moment; see [`items`].

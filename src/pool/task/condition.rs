@@ -25,9 +25,10 @@ impl Condition {
         R: DeserializeOwned + Send + 'static,
         P: Fn(Result<&R, &TaskError>) -> bool + Send + Sync + 'static,
     {
-        Arc::new(Self(Some(Box::new(move |resolution| match resolution {
-            Err(error) => (error.may_be_retried() && predicate(Err(error)), None),
-            Ok(payload) => judge(payload, &predicate),
+        Arc::new(Self(Some(Box::new(move |resolution| {
+            let outcome = resolution.as_ref().map(|payload| payload.decode::<R>().ok());
+            let (wants_retry, value) = judge_outcome(outcome, &predicate);
+            (wants_retry, value.map(|value| Decoded(Some(Box::new(value)))))
         }))))
     }
 
@@ -40,14 +41,18 @@ impl Condition {
     }
 }
 
-/// What cannot be decoded is an error of whoever awaits it, and is not repeated.
-fn judge<R: DeserializeOwned + Send + 'static>(
-    payload: &Payload,
+/// Whether a further attempt is wanted; if not, then perhaps with the decoded result. What cannot
+/// be decoded is an error of whoever awaits it, and is not repeated.
+pub(crate) fn judge_outcome<R>(
+    outcome: Result<Option<R>, &TaskError>,
     predicate: impl Fn(Result<&R, &TaskError>) -> bool,
-) -> Judgment {
-    let Ok(value) = payload.decode::<R>() else { return (false, None) };
-    let wants_retry = predicate(Ok(&value));
-    (wants_retry, (!wants_retry).then(|| Decoded(Some(Box::new(value)))))
+) -> (bool, Option<R>) {
+    match outcome {
+        Err(error) => (error.may_be_retried() && predicate(Err(error)), None),
+        Ok(None) => (false, None),
+        Ok(Some(value)) if predicate(Ok(&value)) => (true, None),
+        Ok(value) => (false, value),
+    }
 }
 
 impl fmt::Debug for Condition {

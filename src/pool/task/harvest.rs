@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::base::delays::Delays;
+use crate::base::Delays;
 use crate::base::sync::Mutex;
 use crate::base::{TaskId, WorkerId};
 use crate::error::TaskError;

@@ -13,7 +13,7 @@ mod waiters;
 pub(crate) use self::budget::{Budget, HOLD};
 pub use self::cell::TaskStatus;
 pub(crate) use self::cell::{Cancellation, Resolution, TaskCell};
-pub(crate) use self::condition::Condition;
+pub(crate) use self::condition::{Condition, judge_outcome};
 pub(crate) use self::emissions::EmittedValue;
 pub(crate) use self::extras::{Extras, TaskContext};
 #[cfg(test)]

@@ -23,11 +23,11 @@ const CAPACITY: usize = 1024;
 ///
 /// A task has `TaskQueued`, at most one `TaskStarted` for each time that a worker turned to it, and
 /// exactly one `TaskFinished`, unless the pool's runtime ends first. An item of a map that is
-/// [begun again](crate::Map::retry_if) is queued and finished once for each further attempt. A
-/// worker has `WorkerStarted`,
-/// then `WorkerReady` if it becomes ready, and at last one of `WorkerLeft`, `WorkerDied`,
-/// `WorkerKilled` and `WorkerNotStarted`. If no process could be started, `WorkerNotStarted` comes
-/// alone.
+/// [begun again](crate::Map::retry_if) is queued and finished once for each further attempt.
+///
+/// A worker has `WorkerStarted`, then `WorkerReady` if it becomes ready, and at last one of
+/// `WorkerLeft`, `WorkerDied`, `WorkerKilled` and `WorkerNotStarted`. If no process could be
+/// started, `WorkerNotStarted` comes alone.
 ///
 /// It can be serialized, for a log in JSON or a stream of server-sent events. Its field `event` has
 /// the name of the variant.
@@ -89,8 +89,9 @@ pub enum PoolEvent {
         #[serde(serialize_with = "serial::death")]
         death: WorkerDeath,
         /// The task that it was ended for. `None` if it was for no task, or if the task has ended
-        /// in time after all. Of items of a [map](crate::ProcessPoolExecutor::map) that were sent
-        /// together it is the first one.
+        /// in time after all. For items of a [map](crate::ProcessPoolExecutor::map) that were sent
+        /// together it is the id of the first one, or, with [`retry_if`](crate::Map::retry_if), one
+        /// of their chunk's own.
         task: Option<TaskId>,
         /// Why, for people to read.
         reason: String,

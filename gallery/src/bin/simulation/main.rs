@@ -65,24 +65,24 @@ fn simulate(planets: u32, push: f64, steps: u64) -> Result<Summary, String> {
     let current = procpool::current();
     let mut system = System::new(planets, push);
     let energy = system.energy();
-    let mut summary = Summary { steps: 0, complete: false, drift: 0.0 };
-    while summary.steps < steps {
-        if summary.steps.is_multiple_of(STEPS_PER_FRAME) {
-            let frame = Frame { step: summary.steps, bodies: system.places() };
-            match current.emit(frame) {
+    let summary = |system: &System, steps, complete| {
+        let drift = (system.energy() - energy) / energy;
+        Summary { steps, complete, drift }
+    };
+    for step in 0..steps {
+        if step.is_multiple_of(STEPS_PER_FRAME) {
+            match current.emit(Frame { step, bodies: system.places() }) {
                 Ok(true) => {}
                 // The client has gone, or the service ends. To return spares the worker, which
                 // would be killed otherwise.
-                Ok(false) | Err(EmitError::Cancelled) => return Ok(summary),
+                Ok(false) | Err(EmitError::Cancelled) => return Ok(summary(&system, step, false)),
                 Err(error) => return Err(error.to_string()),
             }
-            current.progress(summary.steps, steps, format!("energy {:.9}", system.energy()));
+            current.progress(step, steps, format!("energy {:.9}", system.energy()));
         }
         system.step()?;
-        summary.steps += 1;
-        summary.drift = (system.energy() - energy) / energy;
     }
-    Ok(Summary { complete: true, ..summary })
+    Ok(summary(&system, steps, true))
 }
 
 procpool::register!(simulate);
@@ -144,6 +144,8 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
+        // It is broken. Whoever watches over this service starts another one.
+        reason = pool.closed() => return Err(format!("no pool any more: {reason}").into()),
     }
     println!("stopping; simulations may go on for {:?}", settings.drain);
     let _ = stop.send(()); // accept no more

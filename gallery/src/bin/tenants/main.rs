@@ -1,5 +1,5 @@
 //! A C library that crashes, hangs, leaks and exits, as a service. What it does to one tenant's
-//! formula costs other tenants a short wait at most.
+//! formula costs other tenants a short wait at most, and nobody can fill the queue alone.
 //!
 //! ```console
 //! $ cargo run --release -p procpool-gallery --bin tenants -- 8080 &
@@ -14,21 +14,23 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::ffi::{CString, c_char};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use procpool::{ProcessPoolExecutor, RunError, Shutdown, TaskError, TaskErrorKind, WorkerDeath};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 /// How long the library may take, unless the command line says otherwise.
@@ -38,6 +40,10 @@ const MEMORY_LIMIT: u64 = 256 << 20;
 /// If the library leaks until the whole worker has more than this, the worker is replaced between
 /// two formulas.
 const LEAK_LIMIT: u64 = 64 << 20;
+/// So many formulas may wait. Each of them is in memory.
+const QUEUE: usize = 1_000;
+/// So many formulas of one tenant may wait or run. More would take the queue from the others.
+const MOST_OF_ONE: usize = 100;
 /// After SIGTERM, a client has so long, beside the time of a formula, to send its request and to read
 /// its answer. Then it is cut off.
 const CLIENT_LIMIT: Duration = Duration::from_secs(1);
@@ -99,9 +105,11 @@ impl Settings {
 #[tokio::main]
 async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut terminated = signal(SignalKind::terminate())?; // before there is anything to lose
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let pool = ProcessPoolExecutor::builder()
         .name("tenants")
         .max_workers(settings.workers)
+        .queue_capacity(QUEUE)
         .default_timeout(settings.limit)
         .hard_memory_limit(MEMORY_LIMIT)
         .max_memory_per_child(LEAK_LIMIT)
@@ -113,6 +121,7 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let routes = Router::new()
         .route("/calculate", post(post_calculate))
         .layer(DefaultBodyLimit::max(1 << 20))
+        .layer(Extension(Places::default()))
         .route("/stats", get(get_stats))
         .with_state(pool.clone());
     let (stop, stopped) = oneshot::channel::<()>();
@@ -121,7 +130,12 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     });
     let server = tokio::spawn(server.into_future());
 
-    terminated.recv().await;
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+        // It is broken. Whoever watches over this service starts another one.
+        reason = pool.closed() => return Err(format!("no pool any more: {reason}").into()),
+    }
     let _ = stop.send(()); // accept no more
     // What runs may finish. What has waited too long is cancelled.
     match timeout(settings.limit + CLIENT_LIMIT, server).await {
@@ -132,15 +146,35 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The places of each tenant who has a formula here.
+#[derive(Clone, Default)]
+struct Places(Arc<Mutex<HashMap<String, Arc<Semaphore>>>>);
+
+impl Places {
+    /// One for a further formula, until it is dropped. `None` if the tenant has too many.
+    fn take(&self, tenant: &str) -> Option<OwnedSemaphorePermit> {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|_, free| free.available_permits() < MOST_OF_ONE);
+        let free = places.entry(tenant.to_owned());
+        let free = free.or_insert_with(|| Arc::new(Semaphore::new(MOST_OF_ONE)));
+        Arc::clone(free).try_acquire_owned().ok()
+    }
+}
+
 /// The tenant comes with the request. A real service would know it from a key or a session.
 async fn post_calculate(
     State(pool): State<ProcessPoolExecutor>,
+    Extension(places): Extension<Places>,
     headers: HeaderMap,
     formula: String,
 ) -> Result<Json<Value>, Failure> {
     let tenant = headers.get("x-tenant").and_then(|tenant| tenant.to_str().ok());
     let tenant = tenant.filter(|tenant| !tenant.is_empty());
     let tenant = tenant.ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "who are you?"))?;
+    // If the client goes away, this future is dropped, and the place with it.
+    let _place = places.take(tenant).ok_or_else(|| {
+        Failure::new(StatusCode::TOO_MANY_REQUESTS, "you have too many formulas here")
+    })?;
     // The attempt after a worn-out worker may get another one that is worn out.
     let retries = u32::try_from(pool.stats().max_workers).unwrap_or(u32::MAX);
     let task = pool

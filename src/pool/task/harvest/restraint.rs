@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Harvest, HarvestState};
+use super::{Chunk, Harvest, HarvestState};
 use crate::base::TaskId;
 
 impl Harvest {
@@ -14,8 +14,8 @@ impl Harvest {
             return false;
         }
         let state = self.state.lock();
-        let in_use = state.chunks.values().filter(|chunk| !chunk.sits_out);
-        in_use.count() >= state.budget.workers()
+        let (in_use, workers) = (|chunk: &&Chunk| !chunk.sits_out, state.budget.workers());
+        state.chunks.values().filter(in_use).take(workers).count() >= workers
     }
 
     /// Whether what has not begun is held back. If nothing is left of that, and there is room, it

@@ -1,6 +1,6 @@
 //! Tasks whose users decide whether they are begun again.
 
-use crate::base::delays::Delays;
+use crate::base::Delays;
 use crate::scheduler::tests::script::*;
 use crate::scheduler::{Action, Failure, KillReason, RefuseReason, Wishes};
 
