@@ -105,6 +105,9 @@ fn limit(random: &mut Random, mut builder: Builder) -> Builder {
         builder = builder.queue_capacity(if chance(2) { 0 } else { 3 });
     }
     if chance(3) {
+        builder = builder.queue_bytes(if chance(2) { 1 } else { 100_000 });
+    }
+    if chance(3) {
         builder = builder.shared_memory(if chance(2) { 0 } else { 1 << 20 });
     }
     builder

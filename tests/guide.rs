@@ -241,7 +241,7 @@ const SETTINGS: [&str; 5] = [
 ];
 
 /// What the table says a default is, and how that is seen in a builder.
-const DEFAULTS: [(&str, &str, &str); 21] = [
+const DEFAULTS: [(&str, &str, &str); 22] = [
     ("max_workers", "the CPUs that this process may use", "max_workers: None"),
     ("min_workers", "0", "min_workers: 0"),
     ("idle_timeout", "never", "idle_timeout: None"),
@@ -250,6 +250,7 @@ const DEFAULTS: [(&str, &str, &str); 21] = [
     ("max_age", "no limit", "max_age: None"),
     ("surge", "1", "surge: 1"),
     ("queue_capacity", "10,000", "queue_capacity: 10000"),
+    ("queue_bytes", "no limit", "queue_bytes: None"),
     ("default_timeout", "none", "default_timeout: None"),
     ("max_payload", "1 GiB", "max_payload: 1073741824"),
     ("shared_memory", "256 MiB, less in a small container", "shared_memory: None"),

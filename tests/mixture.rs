@@ -449,6 +449,9 @@ fn build(random: &mut Random, mark: &str) -> ProcessPoolExecutor {
         builder = builder.queue_capacity(if chance(2) { 0 } else { 3 });
     }
     if chance(3) {
+        builder = builder.queue_bytes(if chance(2) { 1 } else { 100_000 });
+    }
+    if chance(3) {
         builder = builder.default_timeout(Duration::from_millis(50));
     }
     if chance(8) {

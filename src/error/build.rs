@@ -27,6 +27,8 @@ pub(crate) enum BuildFailure {
     NoTasks,
     #[error("max_age must be more than zero")]
     NoAge,
+    #[error("queue_bytes must be more than zero; for a pool without a queue: `queue_capacity(0)`")]
+    NoQueueBytes,
     #[error(
         "this process was started as a worker, but `procpool::init()` was not called: make it the \
          first statement of `main`; a program of `worker_command` calls `procpool::worker_main()`"
@@ -80,7 +82,8 @@ impl BuildError {
             | BuildFailure::TooManyWorkers { .. }
             | BuildFailure::MinOverMax { .. }
             | BuildFailure::NoTasks
-            | BuildFailure::NoAge => BuildErrorKind::InvalidSetting,
+            | BuildFailure::NoAge
+            | BuildFailure::NoQueueBytes => BuildErrorKind::InvalidSetting,
             BuildFailure::OfForkServer(_) => BuildErrorKind::OfForkServer,
             BuildFailure::NotInitialized => BuildErrorKind::NotInitialized,
             BuildFailure::Unregistered(_) => BuildErrorKind::Unregistered,
@@ -98,6 +101,7 @@ impl BuildError {
             BuildFailure::MinOverMax { .. } => Some("min_workers"),
             BuildFailure::NoTasks => Some("max_tasks_per_child"),
             BuildFailure::NoAge => Some("max_age"),
+            BuildFailure::NoQueueBytes => Some("queue_bytes"),
             BuildFailure::OfForkServer(setting) => Some(setting),
             _ => None,
         }

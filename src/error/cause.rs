@@ -20,6 +20,8 @@ pub(crate) enum Cause {
     Unregistered(&'static str),
     #[error("{}", no_room(*capacity))]
     QueueFull { capacity: usize },
+    #[error("the pool's queue is full (arguments that wait may take {limit} bytes)")]
+    QueueFullOfBytes { limit: usize },
     #[error("the pool has been shut down")]
     ShutDown,
     #[error(
@@ -78,7 +80,7 @@ impl Cause {
             Self::NotBegun(_) => TaskErrorKind::NotBegun,
             Self::Cancelled | Self::Replaced => TaskErrorKind::Cancelled,
             Self::Broken(_) => TaskErrorKind::Broken,
-            Self::QueueFull { .. } => TaskErrorKind::QueueFull,
+            Self::QueueFull { .. } | Self::QueueFullOfBytes { .. } => TaskErrorKind::QueueFull,
             Self::ShutDown => TaskErrorKind::ShutDown,
             Self::RuntimeGone => TaskErrorKind::RuntimeGone,
             Self::Unregistered(_) => TaskErrorKind::Unregistered,

@@ -207,7 +207,7 @@ macro_rules! of_submissions {
         impl $name {
             /// The queue was full, and nothing was handed to the pool.
             pub fn is_queue_full(&self) -> bool {
-                matches!(self.0.cause, Cause::QueueFull { .. })
+                matches!(self.0.cause, Cause::QueueFull { .. } | Cause::QueueFullOfBytes { .. })
             }
         }
     )*};

@@ -70,6 +70,7 @@ impl ProcessPoolExecutor {
 /// | [`surge`](Self::surge) | 1 | further processes during a replacement |
 /// | **[Tasks](#tasks)** | | |
 /// | [`queue_capacity`](Self::queue_capacity) | 10,000 | tasks that may wait |
+/// | [`queue_bytes`](Self::queue_bytes) | no limit | bytes of arguments that may wait |
 /// | [`default_timeout`](Self::default_timeout) | none | running time of a task |
 /// | [`max_payload`](Self::max_payload) | 1 GiB | bytes of arguments, or of a result |
 /// | [`shared_memory`](Self::shared_memory) | 256 MiB, less in a small container | memory for large values |
@@ -259,6 +260,35 @@ impl Builder {
     /// ```
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.settings.queue_capacity = tasks;
+        self
+    }
+
+    /// How many bytes the arguments of waiting tasks may take altogether. When there is no room for
+    /// a task's arguments, `submit` waits and `try_submit` refuses, as with a full
+    /// [queue](Self::queue_capacity). So a queue of large arguments does not exhaust the memory.
+    ///
+    /// Arguments count in their encoded form, in steps of 64 bytes, and as long as their task waits
+    /// for its first attempt. If the arguments of a task are larger than the limit, the task is
+    /// accepted when no other arguments wait. Items of a [`map`](ProcessPoolExecutor::map) do not
+    /// count: [`buffersize`](crate::Map::buffersize) bounds them.
+    ///
+    /// Default: no limit. Zero is an error.
+    ///
+    /// ```
+    /// # fn thumbnail(image: Vec<u8>) -> Vec<u8> { image }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), procpool::BuildError> {
+    /// let pool = procpool::ProcessPoolExecutor::builder().queue_bytes(100 << 20).build()?;
+    /// # let image = vec![0];
+    /// match pool.try_submit(thumbnail, image) {
+    ///     Err(error) if error.is_queue_full() => println!("100 MiB of images wait already"),
+    ///     handle => drop(handle),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn queue_bytes(mut self, limit: impl Into<Option<usize>>) -> Self {
+        self.settings.queue_bytes = limit.into();
         self
     }
 
@@ -490,7 +520,7 @@ impl Builder {
     /// # Errors
     ///
     /// * If there is no tokio runtime.
-    /// * If `max_workers`, `max_tasks_per_child` or `max_age` is zero.
+    /// * If `max_workers`, `max_tasks_per_child`, `max_age` or `queue_bytes` is zero.
     /// * If `max_workers` is too many for the platform, or less than `min_workers`.
     /// * If the initializer, a hook or the preload is not registered, or its arguments cannot be
     ///   encoded.

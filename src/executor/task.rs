@@ -18,7 +18,7 @@ use crate::executor::blocking::block_on;
 use crate::executor::deadline::Deadline;
 use crate::executor::handle::TaskHandle;
 use crate::function::{Call, TaskFn};
-use crate::pool::task::{Extras, TaskCell, TaskContext};
+use crate::pool::task::{Extras, TaskCell, TaskContext, TaskPlace};
 use crate::pool::{Pool, Wishes, submit_error};
 
 /// Configures one task; see [`ProcessPoolExecutor::task`](crate::ProcessPoolExecutor::task).
@@ -74,7 +74,7 @@ pub struct TaskBuilder<'a, A, R> {
 }
 
 /// Either way to hand a task to the pool.
-type Enqueue = fn(&Pool, Call, Wishes, Extras) -> Result<Arc<TaskCell>, SubmitError>;
+type Enqueue = fn(&Pool, TaskPlace, Call, Wishes, Extras) -> Result<Arc<TaskCell>, SubmitError>;
 
 impl<'a, A, R> TaskBuilder<'a, A, R> {
     pub(super) fn new<F, M>(pool: &'a Pool, _: F, args: A) -> Self
@@ -393,8 +393,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         let labelled = |error: SubmitError| error.labelled(label.as_ref());
         let prepared = self.prepare().map_err(labelled)?;
         drop(self.args); // they need not live while the task waits for room
-        self.pool.take_place(prepared.name, until).await.map_err(labelled)?;
-        let enqueued = enqueue(self.pool, prepared, self.wishes, self.extras);
+        let place = self.pool.take_place(&prepared, until).await.map_err(labelled)?;
+        let enqueued = enqueue(self.pool, place, prepared, self.wishes, self.extras);
         let cell = enqueued.map_err(labelled)?;
         let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
         Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))
@@ -416,8 +416,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         let label = self.extras.label.clone();
         let labelled = |error: SubmitError| error.labelled(label.as_ref());
         let prepared = self.prepare().map_err(labelled)?;
-        self.pool.try_take_place(prepared.name).map_err(labelled)?;
-        let enqueued = self.pool.enqueue(prepared, self.wishes, self.extras);
+        let place = self.pool.try_take_place(&prepared).map_err(labelled)?;
+        let enqueued = self.pool.enqueue(place, prepared, self.wishes, self.extras);
         let cell = enqueued.map_err(labelled)?;
         let handle = TaskHandle::new(cell, Arc::clone(&self.pool.commons));
         Ok(handle.abort_on_drop(self.aborts.unwrap_or(false)))

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
 use serde::Serialize;
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::base::TaskId;
 use crate::error::{BrokenCause, BrokenProcessPool, Cause, ErrorReport, Subject, SubmitError};
@@ -16,11 +16,12 @@ use crate::function::{Call, Registry};
 use crate::memory::Payload;
 use crate::pool::commons::{Command, Commons};
 use crate::pool::engine::Engine;
+use crate::pool::places::NoPlace;
 use crate::pool::shutdown::{CloseReason, Shutdown, ShutdownReport};
-use crate::pool::task::Extras;
 use crate::pool::task::cell::TaskCell;
 use crate::pool::task::harvest::{Harvest, RepeatedItem};
 use crate::pool::task::ledger::Entry;
+use crate::pool::task::{Extras, TaskPlace};
 use crate::scheduler::{Force, Task, Wishes};
 
 /// A pool, as all of its handles share it. It is shut down when the last of them is dropped.
@@ -33,6 +34,7 @@ pub(crate) struct Pool {
     pub(super) max_workers: AtomicUsize,
     pub(crate) max_payload: usize,
     pub(super) queue_capacity: usize,
+    pub(super) queue_bytes: Option<usize>,
     pub(super) default_timeout: Option<Duration>,
     /// Whether it matters how many tasks a worker has run.
     pub(crate) counts_tasks: bool,
@@ -73,37 +75,40 @@ impl Pool {
     /// it, but no longer than until a moment, after which it fails for a cause.
     pub(crate) async fn take_place(
         &self,
-        name: &'static str,
+        prepared: &Call,
         until: Option<(Instant, Cause)>,
-    ) -> Result<(), SubmitError> {
+    ) -> Result<TaskPlace, SubmitError> {
         // Who submits without a pause lets others run now and then, above all the supervisor.
         tokio::task::consume_budget().await;
-        let room = self.commons.places.free();
-        if let Ok(place) = room.try_acquire() {
-            place.forget();
-            return Ok(());
+        let (places, bytes) = (&self.commons.places, prepared.arguments.len());
+        if let Ok(place) = places.try_take(bytes) {
+            return Ok(place);
         }
         let place = match until {
-            None => room.acquire().await,
+            None => places.take(bytes).await,
             Some((moment, cause)) => {
                 let clock = self.commons.clock;
                 let time_is_up = clock.sleep(moment.saturating_duration_since(clock.now()));
-                match select(pin!(room.acquire()), time_is_up).await {
+                match select(pin!(places.take(bytes)), time_is_up).await {
                     Either::Left((place, _)) => place,
-                    Either::Right(_) => return Err(submit_error(name, cause)),
+                    Either::Right(_) => return Err(submit_error(prepared.name, cause)),
                 }
             }
         };
-        place.map(SemaphorePermit::forget).map_err(|_| self.refusal(name))
+        place.map_err(|_| self.refusal(prepared.name))
     }
 
-    pub(crate) fn try_take_place(&self, name: &'static str) -> Result<(), SubmitError> {
-        let place = self.commons.places.free().try_acquire().map(SemaphorePermit::forget);
-        place.map_err(|error| match error {
-            TryAcquireError::NoPermits => {
-                submit_error(name, Cause::QueueFull { capacity: self.queue_capacity })
+    pub(crate) fn try_take_place(&self, prepared: &Call) -> Result<TaskPlace, SubmitError> {
+        let place = self.commons.places.try_take(prepared.arguments.len());
+        place.map_err(|reason| match reason {
+            NoPlace::Closed => self.refusal(prepared.name),
+            NoPlace::OfTasks => {
+                submit_error(prepared.name, Cause::QueueFull { capacity: self.queue_capacity })
             }
-            TryAcquireError::Closed => self.refusal(name),
+            NoPlace::OfBytes => {
+                let limit = self.queue_bytes.unwrap_or_default();
+                submit_error(prepared.name, Cause::QueueFullOfBytes { limit })
+            }
         })
     }
 
@@ -112,29 +117,32 @@ impl Pool {
         Wishes { timeout: self.default_timeout, ..Wishes::default() }
     }
 
-    /// Hands a task to the supervisor; its place in the queue has been taken.
+    /// Hands a task to the supervisor.
     pub(crate) fn enqueue(
         &self,
+        place: TaskPlace,
         prepared: Call,
         wishes: Wishes,
         extras: Extras,
     ) -> Result<Arc<TaskCell>, SubmitError> {
-        self.enqueue_by(Engine::send, prepared, wishes, extras)
+        self.enqueue_by(Engine::send, place, prepared, wishes, extras)
     }
 
     /// As [`enqueue`](Self::enqueue), for whoever then waits for nothing but that task.
     pub(crate) fn enqueue_and_wait(
         &self,
+        place: TaskPlace,
         prepared: Call,
         wishes: Wishes,
         extras: Extras,
     ) -> Result<Arc<TaskCell>, SubmitError> {
-        self.enqueue_by(Engine::send_and_wait, prepared, wishes, extras)
+        self.enqueue_by(Engine::send_and_wait, place, prepared, wishes, extras)
     }
 
     fn enqueue_by(
         &self,
         send: fn(&Engine, Command) -> bool,
+        place: TaskPlace,
         prepared: Call,
         wishes: Wishes,
         extras: Extras,
@@ -143,6 +151,9 @@ impl Pool {
         let id = TaskId(self.next_task.fetch_add(1, Ordering::Relaxed));
         let task = Task::with(id, wishes);
         let cell = TaskCell::new(id, function, arguments, true, extras);
+        if let TaskPlace(Some(bytes)) = place {
+            cell.keep_bytes(bytes);
+        }
         let entry = Entry::new(Arc::clone(&cell));
         if send(&self.engine, Command::Submit(task, entry)) {
             Ok(cell)

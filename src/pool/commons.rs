@@ -152,7 +152,7 @@ impl Commons {
     /// The first reason counts.
     pub(crate) fn close(&self, reason: CloseReason) {
         let _ = self.closed.set(reason);
-        self.places.free().close();
+        self.places.close();
     }
 
     /// No task is left, and none will be. The first reason counts.

@@ -45,6 +45,7 @@ pub(crate) struct Configuration {
     pub(crate) max_age: Option<Duration>,
     pub(crate) surge: usize,
     pub(crate) queue_capacity: usize,
+    pub(crate) queue_bytes: Option<usize>,
     pub(crate) default_timeout: Option<Duration>,
     pub(crate) on_worker_death: OnWorkerDeath,
     pub(crate) initializer_retries: u32,
@@ -69,6 +70,7 @@ impl Default for Configuration {
             max_age: None,
             surge: 1,
             queue_capacity: 10_000,
+            queue_bytes: None,
             default_timeout: None,
             on_worker_death: OnWorkerDeath::default(),
             initializer_retries: 8,
@@ -133,7 +135,7 @@ impl Configuration {
         let launch = Arc::new(launch);
         let start = start.unwrap_or_else(|| starter(&launch, self.fork_server, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));
-        let places = TaskPlaces::new(self.queue_capacity, max_workers);
+        let places = TaskPlaces::new(self.queue_capacity, self.queue_bytes, max_workers);
         let name = launch.name.clone();
         let (commons, receiver) = Commons::new(name, scheduler, places, arena, clock);
         let engine = Engine::new(commons);
@@ -146,6 +148,7 @@ impl Configuration {
             max_workers: AtomicUsize::new(max_workers),
             max_payload: launch.max_payload,
             queue_capacity: self.queue_capacity,
+            queue_bytes: self.queue_bytes,
             default_timeout: self.default_timeout,
             counts_tasks: launch.max_tasks_per_child.is_some(),
         });
@@ -167,6 +170,9 @@ impl Configuration {
         }
         if self.max_age == Some(Duration::ZERO) {
             return Err(BuildFailure::NoAge);
+        }
+        if self.queue_bytes == Some(0) {
+            return Err(BuildFailure::NoQueueBytes);
         }
         Ok(Config {
             max_workers,

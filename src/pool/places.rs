@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore, TryAcquireError};
+
+use crate::pool::task::TaskPlace;
 
 /// Who submits a task takes a place, and the supervisor gives it back. With a queue it does so as
 /// soon as the task begins, so that the places bound the queue. Without one there is a place for
@@ -11,19 +13,107 @@ use tokio::sync::Semaphore;
 pub(crate) struct TaskPlaces {
     free: Arc<Semaphore>,
     has_queue: bool,
+    bytes: Option<QueueBytes>,
+}
+
+/// How many bytes of arguments may wait.
+#[derive(Debug)]
+struct QueueBytes {
+    /// One permit for each [`UNIT`].
+    free: Arc<Semaphore>,
+    units: u32,
+}
+
+/// Bytes are counted in these, as one acquisition can only ask for a `u32`. It is about what a task
+/// takes beside its arguments.
+const UNIT: usize = 64;
+
+/// Why a task has no place now.
+#[derive(Debug)]
+pub(super) enum NoPlace {
+    Closed,
+    OfTasks,
+    OfBytes,
+}
+
+impl QueueBytes {
+    fn new(limit: usize) -> Self {
+        let units = u32::try_from(limit.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let permits = usize::try_from(units).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(permits)), units }
+    }
+
+    /// What is larger than all of it has to wait until nothing else waits.
+    fn units(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.units)
+    }
+
+    fn free(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.free)
+    }
 }
 
 impl TaskPlaces {
     /// Zero places in the queue are none of it.
-    pub(super) fn new(queue_capacity: usize, max_workers: usize) -> Self {
+    pub(super) fn new(queue_capacity: usize, bytes: Option<usize>, max_workers: usize) -> Self {
         let has_queue = queue_capacity > 0;
         let places = if has_queue { queue_capacity } else { max_workers };
-        Self { free: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))), has_queue }
+        let free = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
+        Self { free, has_queue, bytes: bytes.map(QueueBytes::new) }
+    }
+
+    /// Takes a place for a task whose arguments take so many bytes.
+    pub(super) fn try_take(&self, bytes: usize) -> Result<TaskPlace, NoPlace> {
+        let no_place = |error, full| match error {
+            TryAcquireError::Closed => NoPlace::Closed,
+            TryAcquireError::NoPermits => full,
+        };
+        let place = self.free.try_acquire();
+        let place = place.map_err(|error| no_place(error, NoPlace::OfTasks))?;
+        let bytes = self.bytes.as_ref().map(|of_all| {
+            let permits = of_all.free().try_acquire_many_owned(of_all.units(bytes));
+            permits.map_err(|error| no_place(error, NoPlace::OfBytes))
+        });
+        let bytes = bytes.transpose()?;
+        place.forget();
+        Ok(TaskPlace(bytes))
+    }
+
+    /// As [`try_take`](Self::try_take), but waits. Who waits for bytes has its place already, so
+    /// tasks get theirs in the order in which they came.
+    pub(super) async fn take(&self, bytes: usize) -> Result<TaskPlace, AcquireError> {
+        let place = self.free.acquire().await?;
+        let bytes = match &self.bytes {
+            Some(of_all) => Some(of_all.free().acquire_many_owned(of_all.units(bytes)).await?),
+            None => None,
+        };
+        place.forget();
+        Ok(TaskPlace(bytes))
+    }
+
+    /// Nobody gets one any more.
+    pub(super) fn close(&self) {
+        self.free.close();
+        if let Some(bytes) = &self.bytes {
+            bytes.free.close();
+        }
+    }
+
+    /// Whether bytes are counted, so tasks have to give them back.
+    pub(super) fn count_bytes(&self) -> bool {
+        self.bytes.is_some()
     }
 
     /// Those that nobody has, one permit for each.
     pub(crate) fn free(&self) -> &Arc<Semaphore> {
         &self.free
+    }
+
+    /// Nearly so many bytes wait, if they are counted.
+    #[cfg(test)]
+    pub(crate) fn taken_bytes(&self) -> usize {
+        let taken = |of_all: &QueueBytes| of_all.units as usize - of_all.free.available_permits();
+        self.bytes.as_ref().map_or(0, taken) * UNIT
     }
 
     /// Whether a task gives its place back when it begins.
@@ -80,7 +170,7 @@ mod tests {
 
     #[test]
     fn without_a_queue_there_is_a_place_for_each_worker() {
-        let (places, mut freed) = (TaskPlaces::new(0, 3), FreedPlaces::default());
+        let (places, mut freed) = (TaskPlaces::new(0, None, 3), FreedPlaces::default());
         assert!(free(&places) == 3 && !places.are_in_queue());
         for _ in 0..2 {
             places.free.try_acquire().unwrap().forget();
@@ -101,7 +191,7 @@ mod tests {
 
     #[test]
     fn places_that_are_owed_are_the_first_to_come_back() {
-        let (places, mut freed) = (TaskPlaces::new(0, 2), FreedPlaces::default());
+        let (places, mut freed) = (TaskPlaces::new(0, None, 2), FreedPlaces::default());
         for _ in 0..2 {
             places.free.try_acquire().unwrap().forget();
         }
@@ -116,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_resize_makes_no_more_places_than_there_can_be() {
-        let (places, mut freed) = (TaskPlaces::new(0, usize::MAX), FreedPlaces::default());
+        let (places, mut freed) = (TaskPlaces::new(0, None, usize::MAX), FreedPlaces::default());
         freed.resize(&places, (usize::MAX, 4));
         freed.give_back(&places);
         assert_eq!(free(&places), 4);
@@ -127,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_pool_that_accepts_nothing_more_needs_no_places() {
-        let (places, mut freed) = (TaskPlaces::new(0, 2), FreedPlaces::default());
+        let (places, mut freed) = (TaskPlaces::new(0, None, 2), FreedPlaces::default());
         places.free.close();
         freed.resize(&places, (2, 1));
         freed.give_back(&places);
@@ -136,11 +226,65 @@ mod tests {
 
     #[test]
     fn a_queue_has_the_places_that_it_was_given() {
-        let (places, mut freed) = (TaskPlaces::new(7, 3), FreedPlaces::default());
+        let (places, mut freed) = (TaskPlaces::new(7, None, 3), FreedPlaces::default());
         freed.resize(&places, (3, 1));
         freed.resize(&places, (1, 9));
         freed.give_back(&places);
         assert!(free(&places) == 7 && places.are_in_queue());
-        assert_eq!(free(&TaskPlaces::new(usize::MAX, 1)), Semaphore::MAX_PERMITS);
+        assert_eq!(free(&TaskPlaces::new(usize::MAX, None, 1)), Semaphore::MAX_PERMITS);
+    }
+
+    fn of_bytes(limit: usize) -> TaskPlaces {
+        TaskPlaces::new(100, Some(limit), 1)
+    }
+
+    #[test]
+    fn bytes_are_counted_in_units_and_come_back_when_their_place_is_dropped() {
+        let places = of_bytes(4 * UNIT);
+        let small = places.try_take(0).unwrap();
+        let large = places.try_take(2 * UNIT + 1).unwrap();
+        assert_eq!(places.taken_bytes(), 4 * UNIT);
+        assert!(matches!(places.try_take(1), Err(NoPlace::OfBytes)));
+        assert_eq!(free(&places), 98, "who has no bytes takes no place");
+        drop(small);
+        let small = places.try_take(UNIT).unwrap();
+        drop((small, large));
+        assert_eq!(places.taken_bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_larger_than_the_limit_has_a_place_when_nothing_else_has() {
+        for limit in [1, UNIT, usize::MAX] {
+            let places = of_bytes(limit);
+            let all = places.try_take(usize::MAX).unwrap();
+            assert!(matches!(places.try_take(0), Err(NoPlace::OfBytes)));
+            drop(all);
+            let small = places.try_take(0).unwrap();
+            assert!(matches!(places.try_take(usize::MAX), Err(NoPlace::OfBytes)));
+            drop(small);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_bytes_is_the_next_to_have_them() {
+        let places = of_bytes(2 * UNIT);
+        let first = places.try_take(UNIT).unwrap();
+        let mut large = std::pin::pin!(places.take(2 * UNIT));
+        assert!(futures::poll!(&mut large).is_pending());
+        assert!(matches!(places.try_take(UNIT), Err(NoPlace::OfBytes)), "the other one was first");
+        drop(first);
+        assert_eq!(large.await.unwrap().0.unwrap().num_permits(), 2);
+        assert_eq!(free(&places), 98);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_places_that_are_closed() {
+        let places = of_bytes(1);
+        let first = places.try_take(1).unwrap();
+        let mut next = std::pin::pin!(places.take(1));
+        assert!(futures::poll!(&mut next).is_pending());
+        places.close();
+        assert!(next.await.is_err() && matches!(places.try_take(1), Err(NoPlace::Closed)));
+        drop(first);
     }
 }

@@ -25,7 +25,7 @@ fn config() -> Config {
 
 fn play(config: Config, queue_capacity: usize, events: &[Event]) -> Check {
     let steps = events.iter().map(|event| Step { event: *event, turns: 3 }).collect();
-    let history = History { config, queue_capacity, steps };
+    let history = History { config, queue_capacity, queue_bytes: None, steps };
     history.play_with(Trace::default()).kept
 }
 

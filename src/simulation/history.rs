@@ -131,6 +131,7 @@ pub(super) struct Step {
 pub(super) struct History {
     pub(super) config: Config,
     pub(super) queue_capacity: usize,
+    pub(super) queue_bytes: Option<usize>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -166,7 +167,8 @@ impl Playable for History {
             steps.push(Step { event, turns });
         }
         let queue_capacity = random.pick(&[0, 1, 2, 5, 100, 100, 100]);
-        Self { config, queue_capacity, steps }
+        let queue_bytes = random.pick(&[None, None, Some(1), Some(200), Some(2_000)]);
+        Self { config, queue_capacity, queue_bytes, steps }
     }
 
     fn steps(&mut self) -> &mut Vec<Step> {
@@ -182,8 +184,10 @@ impl Playable for History {
         let trace = self.play_with(Trace::readable()).trace;
         let script = self.steps.iter().map(|step| format!("{:?}, {}", step.event, step.turns));
         let (script, trace) = (script.collect::<Vec<_>>().join("\n"), trace.lines().join("\n"));
-        let Self { config, queue_capacity, .. } = self;
-        format!("{config:#?}, capacity {queue_capacity}\n{script}\n\nwhat happens:\n{trace}")
+        let Self { config, queue_capacity, queue_bytes, .. } = self;
+        format!(
+            "{config:#?}, capacity {queue_capacity}, bytes {queue_bytes:?}\n{script}\n\nwhat happens:\n{trace}"
+        )
     }
 
     fn simplify(step: &mut Step) -> bool {

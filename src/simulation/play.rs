@@ -62,6 +62,7 @@ impl<'a> Play<'a> {
         let mut builder = ProcessPoolExecutor::builder()
             .name("simulated")
             .queue_capacity(history.queue_capacity)
+            .queue_bytes(history.queue_bytes)
             .worker_output(WorkerOutput::Null)
             .start_timeout(config.start_timeout)
             .shared_memory(0);

@@ -151,6 +151,8 @@ impl Play<'_> {
         let wanted = Some(self.history.queue_capacity).filter(|capacity| *capacity > 0);
         let wanted = wanted.unwrap_or(workers);
         ensure!(places == wanted, "{places} places for tasks, not {wanted}");
+        let taken = self.engine.commons.places.taken_bytes();
+        ensure!(taken == 0, "{taken} bytes of the queue are taken by nobody");
         Ok(())
     }
 }

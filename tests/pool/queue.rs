@@ -1,16 +1,22 @@
 //! What waits, and for whom.
 
-use futures::StreamExt;
-use procpool::{ProcessPoolExecutor, TaskErrorKind, TaskStatus};
+use std::time::Duration;
 
-use crate::common::{Gate, exit_at_first_attempt, fill, hold, in_time, pid, wait_until};
+use futures::StreamExt;
+use procpool::{Backoff, ProcessPoolExecutor, TaskErrorKind, TaskStatus};
+
+use crate::common::{Gate, Held, exit_at_first_attempt, fill, hold, in_time, pid, wait_until};
 use crate::journal::{Journal, note};
 
 fn half(number: u64) -> u64 {
     number / 2
 }
 
-procpool::register!(half, exit_at_first_attempt);
+fn length(text: String) -> usize {
+    text.into_bytes().len()
+}
+
+procpool::register!(half, length, exit_at_first_attempt);
 
 fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build().unwrap()
@@ -121,6 +127,69 @@ async fn a_cancelled_task_makes_room() {
     assert!(futures::poll!(&mut next).is_pending());
     assert!(waiting.cancel());
     in_time(next).await.unwrap().abort();
+}
+
+/// A pool of one worker, which is busy, with room for ten kilobytes of arguments.
+async fn pool_of_bytes() -> (ProcessPoolExecutor, Vec<Held>) {
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_bytes(10 << 10);
+    let (pool, gate) = (builder.build().unwrap(), Gate::new().await);
+    let held = fill(&pool, &gate, 1).await;
+    (pool, held)
+}
+
+#[tokio::test]
+async fn arguments_that_wait_take_no_more_bytes_than_they_may() {
+    let (pool, held) = pool_of_bytes().await;
+    let kilobytes = |count: usize| "x".repeat((count << 10) - 8);
+    let [first, second] = [(); 2].map(|()| pool.try_submit(length, kilobytes(4)).unwrap());
+    let error = pool.try_submit(length, kilobytes(4)).unwrap_err();
+    assert!(error.is_queue_full(), "{error}");
+    assert!(error.to_string().contains("arguments that wait may take 10240 bytes"), "{error}");
+    let small = pool.try_submit(length, kilobytes(1)).unwrap();
+
+    // A task that is cancelled, and one that begins, wait no more.
+    let mut next = std::pin::pin!(pool.submit(length, kilobytes(4)));
+    assert!(futures::poll!(&mut next).is_pending());
+    assert!(first.cancel());
+    let next = in_time(next).await.unwrap();
+    let mut large = std::pin::pin!(pool.submit(length, kilobytes(100)));
+    assert!(futures::poll!(&mut large).is_pending(), "it is accepted when nothing else waits");
+    drop(held);
+    let large = in_time(large).await.unwrap();
+    for (handle, count) in [(second, 4), (small, 1), (next, 4), (large, 100)] {
+        assert_eq!(in_time(handle).await.unwrap(), (count << 10) - 8);
+    }
+    in_time(pool.shutdown()).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_bytes_is_told_when_the_time_for_that_or_the_pool_is_over() {
+    let (pool, held) = pool_of_bytes().await;
+    let _waiting = pool.try_submit(length, "x".repeat(20 << 10)).unwrap();
+    let limit = Duration::from_millis(1);
+    let late = in_time(pool.task(half, 1).begin_within(limit).submit()).await.unwrap_err();
+    assert!(late.is_not_begun(), "{late}");
+    let mut next = std::pin::pin!(pool.submit(half, 1));
+    assert!(futures::poll!(&mut next).is_pending());
+    let shutdown = pool.shutdown();
+    assert!(in_time(next).await.unwrap_err().is_shut_down());
+    drop(held);
+    assert_eq!(in_time(shutdown).await.finished, 2);
+}
+
+#[tokio::test]
+async fn an_attempt_that_waits_takes_none_of_the_bytes() {
+    let builder = ProcessPoolExecutor::builder().max_workers(1).queue_bytes(1);
+    let (pool, gate) = (builder.build().unwrap(), Gate::new().await);
+    let task = pool.task(exit_at_first_attempt, ()).retries(1);
+    let task = task.backoff(Backoff::fixed(Duration::from_secs(3_600))).submit().await.unwrap();
+    wait_until("it waits for its second attempt", || pool.stats().worker_deaths == 1).await;
+    let held = fill(&pool, &gate, 1).await;
+    let waiting = pool.try_submit(half, 4).unwrap();
+    assert!(pool.try_submit(half, 4).unwrap_err().is_queue_full());
+    drop(held);
+    assert_eq!(in_time(waiting).await.unwrap(), 2);
+    assert!(task.cancel());
 }
 
 #[tokio::test]

@@ -145,6 +145,9 @@ impl Supervisor {
         let in_queue = self.commons.places.are_in_queue();
         let first = if in_queue { entry.cell().give_up_place() } else { entry.cell().begin_once() };
         self.freed.add(in_queue && first);
+        if first && self.commons.places.count_bytes() {
+            drop(entry.cell().take_bytes());
+        }
         if entry.cell().is_awaited() {
             self.wakers.extend(entry.cell().take_starters().into_values());
         }
@@ -200,6 +203,9 @@ impl Supervisor {
         let entry = self.ledger.remove(task)?;
         release(&mut self.workers, &entry);
         self.freed.add(entry.cell().give_up_place());
+        if self.commons.places.count_bytes() {
+            drop(entry.cell().take_bytes());
+        }
         Some(entry)
     }
 

@@ -2,6 +2,7 @@
 
 mod decision;
 mod emitted;
+mod place;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,6 +11,7 @@ use std::sync::{Arc, MutexGuard};
 use std::task::{Poll, Waker};
 
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::base::sync::Mutex;
 use crate::base::{ResourceLimits, TaskId, WorkerId};
@@ -104,6 +106,8 @@ struct Watchers {
     /// Who waits for its begin.
     starters: Waiters,
     extras: Extras,
+    /// Until it begins, if that is counted: what its arguments take of the bytes that may wait.
+    bytes: Option<OwnedSemaphorePermit>,
     /// The result, if it has been decoded.
     decoded: Option<Decoded>,
     /// Once it has emitted something, or somebody has asked for that.
@@ -250,21 +254,6 @@ impl TaskCell {
 
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Whether it begins for the first time.
-    pub(crate) fn begin_once(&self) -> bool {
-        let has_place = self.has_place.load(Ordering::Relaxed); // which parts of others have not
-        has_place && self.traits.fetch_or(BEGUN, Ordering::Relaxed) & BEGUN == 0
-    }
-
-    /// Whether it had a place in the queue, which it gives up.
-    pub(crate) fn give_up_place(&self) -> bool {
-        let had_one = self.has_place.load(Ordering::Relaxed);
-        if had_one {
-            self.has_place.store(false, Ordering::Relaxed);
-        }
-        had_one
     }
 
     /// The limits that it has for itself, if it runs.

@@ -7,6 +7,7 @@ pub(super) mod emissions;
 mod extras;
 pub(super) mod harvest;
 pub(super) mod ledger;
+mod place;
 mod progress;
 mod waiters;
 
@@ -19,4 +20,5 @@ pub(crate) use self::extras::{Extras, TaskContext};
 #[cfg(test)]
 pub(crate) use self::harvest::Receipt;
 pub(crate) use self::harvest::{Content, Harvest, ItemLimits, Part, RepeatedItem, UnfinishedChunk};
+pub(crate) use self::place::TaskPlace;
 pub use self::progress::Progress;
