@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use procpool::{
-    AuthKey, ForkServer, Process, ProcessPoolExecutor, ResourceLimits, StartMethod, WorkerCommand,
-    current_process,
+    AuthKey, BuildErrorKind, ForkServer, Process, ProcessPoolExecutor, ResourceLimits, StartMethod,
+    WorkerCommand, current_process,
 };
 
 use crate::common::{Gate, fixture, hold, in_time, pid};
@@ -89,6 +89,7 @@ async fn what_was_set_can_be_taken_back() {
         .max_tasks_per_child(0)
         .max_memory_per_child(1)
         .max_age(Duration::ZERO)
+        .queue_bytes(1)
         .default_timeout(Duration::ZERO)
         .hard_memory_limit(1)
         .shared_memory(0)
@@ -100,6 +101,7 @@ async fn what_was_set_can_be_taken_back() {
         .max_tasks_per_child(None)
         .max_memory_per_child(None)
         .max_age(None)
+        .queue_bytes(None)
         .default_timeout(None)
         .hard_memory_limit(None)
         .shared_memory(None)
@@ -164,8 +166,9 @@ async fn zero_is_none_of_it_or_no_time_or_an_error_or_a_good_number() {
         builder().max_workers(0),
         builder().max_tasks_per_child(0),
         builder().max_age(Duration::ZERO),
+        builder().queue_bytes(0),
     ] {
-        builder.build().unwrap_err();
+        assert_eq!(builder.build().unwrap_err().kind(), BuildErrorKind::InvalidSetting);
     }
     pool.resize(0).unwrap_err();
 }
