@@ -1,6 +1,7 @@
 //! Which functions can be tasks.
 
 use std::future::Future;
+use std::panic::UnwindSafe;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,16 +29,20 @@ pub trait Callable<A, M>: Copy + Send + Sync + 'static {
 
 /// A `fn`, or a closure that captures nothing. One that captures values that are `Copy` counts,
 /// too: it is refused when it is submitted, as it is not registered.
+///
+/// `UnwindSafe` is here for closures that borrow. A reference is so if what it refers to cannot be
+/// changed through it, as `self` of a service can that has a pool. Without this bound the compiler
+/// would say later, and in words that are fixed, that the borrow does not live long enough.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` captures something, so it cannot be called in another process",
     label = "no `fn`, and no closure that captures nothing",
     note = "what it needs must be among its arguments; it can be written in place by `task!`"
 )]
 #[doc(hidden)]
-pub trait CapturesNothing: Copy + Send + Sync + 'static {}
+pub trait CapturesNothing: Copy + Send + Sync + UnwindSafe + 'static {}
 
 #[diagnostic::do_not_recommend]
-impl<F: Copy + Send + Sync + 'static> CapturesNothing for F {}
+impl<F: Copy + Send + Sync + UnwindSafe + 'static> CapturesNothing for F {}
 
 macro_rules! impl_callable {
     ($count:literal, $args:ty, $pattern:pat, $($type:ident $arg:ident),*) => {
@@ -73,13 +78,31 @@ impl_callable!(
 /// A function that can be a task: a [`Callable`], sync or `async`, whose result is a serde type.
 ///
 /// It is implemented for all such functions; `M` only keeps the implementations apart.
+///
+/// A function that hands its parameter on to a pool is generic over this trait:
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, RunError, TaskFn};
+///
+/// async fn twice<F, M>(pool: &ProcessPoolExecutor, f: F, x: u64) -> Result<u64, RunError>
+/// where
+///     F: TaskFn<u64, M, Output = u64>,
+/// {
+///     pool.run(f, pool.run(f, x).await?).await
+/// }
+/// ```
+///
+/// What a closure captures does not come to another process. [`task!`](crate::task!) says what to
+/// write for a closure that uses variables or `self`, and [`register!`](crate::register!) what to
+/// write for a reference.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a task with the arguments `{A}`",
     label = "no `fn` with these arguments",
-    note = "a task is a `fn` of up to eight parameters, or a closure that captures nothing",
-    note = "what a closure would capture must be among the arguments, as `step` in \
-            `pool.run(add, (41, step))`",
-    note = "one argument is passed bare, several as a tuple, none as `()`"
+    note = "a task is a registered `fn` of up to eight parameters, or a closure in `task!`",
+    note = "neither captures variables or `self`: what it needs comes by its arguments, as in \
+            `pool.run(procpool::task!(|x: u64, step: u64| -> u64 {{ x + step }}), (41, step))`",
+    note = "one argument is passed bare, several as a tuple, none as `()`",
+    note = "a generic function that hands on what can be a task takes `F: procpool::TaskFn<A, M>`"
 )]
 pub trait TaskFn<A, M>: Copy + Send + Sync + 'static {
     /// The result, awaited if the function is `async`.
@@ -89,9 +112,20 @@ pub trait TaskFn<A, M>: Copy + Send + Sync + 'static {
     fn execute(self, args: A) -> Self::Output;
 }
 
-/// Keeps the implementations of [`Callable`] and [`TaskFn`] apart.
+/// Keeps the implementations of [`Callable`] and [`TaskFn`] apart, and gives names to what the
+/// compiler says.
 #[doc(hidden)]
 pub mod marker {
+    use serde::Deserialize;
+
+    /// `Deserialize` by another name. That it holds for all lifetimes is what the compiler checks
+    /// last, and what it says then has a fixed wording: "implementation of … is not general
+    /// enough". This name is the only word in it that is ours.
+    pub trait OwnsWhatItHolds<'de>: Deserialize<'de> {}
+
+    #[diagnostic::do_not_recommend]
+    impl<'de, T: Deserialize<'de>> OwnsWhatItHolds<'de> for T {}
+
     /// A function of so many parameters.
     #[derive(Debug)]
     pub struct Parameters<const COUNT: usize>;
@@ -154,7 +188,10 @@ explained! {
 }
 
 // A future is not `Serialize`, so for each type only one of the two can be meant.
-impl<R: Serialize + DeserializeOwned + 'static> Evaluate<marker::NotAsync> for R {
+impl<R> Evaluate<marker::NotAsync> for R
+where
+    R: Serialize + for<'de> marker::OwnsWhatItHolds<'de> + 'static,
+{
     type Output = R;
 
     fn evaluate(call: impl FnOnce() -> R) -> R {
@@ -178,4 +215,4 @@ explained! {
 }
 
 #[diagnostic::do_not_recommend]
-impl<R: Serialize + DeserializeOwned + 'static> TaskResult for R {}
+impl<R: Serialize + for<'de> marker::OwnsWhatItHolds<'de> + 'static> TaskResult for R {}

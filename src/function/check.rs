@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Serialize};
 
 use crate::function::callable::{Callable, marker};
+use crate::function::inside::{AnyReference, HasInside, UnknownType};
 
 /// A function that can be registered, if its parameters can be parameters.
 #[diagnostic::on_unimplemented(
@@ -90,13 +91,32 @@ pub struct Borrowed<T>(PhantomData<fn() -> T>);
 ///
 /// `&str`, `&[u8]` and `&Path` are serde types, but cannot be decoded from bytes that do not stay.
 /// That is a matter of lifetimes, and what the compiler says about lifetimes cannot be put into
-/// other words. So these are looked for by their form.
+/// other words. So these are looked for by their form. What borrows and has another form, such as a
+/// structure with a lifetime, is left to [`OwnsWhatItHolds`](super::marker::OwnsWhatItHolds).
 ///
-/// What cannot be called has been refused, and its types are not known. It is no match for a bound
-/// on `Callable`, so nothing more is said about it.
+/// A type that is not known is no reference: the compiler asks for it, or the function cannot be
+/// called, and has been refused. Nothing more is said about a parameter that is no serde type
+/// either. A result that is none makes the function an initializer, which may return anything.
+///
+/// If there are several references the compiler cannot choose one of their places. It does not
+/// tell, as there is another error, which is the same for all of them.
 #[doc(hidden)]
 pub mod search {
-    use super::{Borrowed, Callable, Deserialize, Future, PhantomData, Types};
+    use super::{
+        AnyReference, Borrowed, Deserialize, Future, HasInside, PhantomData, Serialize, Types,
+        UnknownType,
+    };
+
+    pub trait TakesUnknown<Place> {
+        fn parameters(&self) -> Borrowed<()> {
+            Borrowed(PhantomData)
+        }
+    }
+
+    impl<F, Args, M, T, Place> TakesUnknown<Place> for &&Types<F, Args, M, T> where
+        Args: HasInside<UnknownType, Place>
+    {
+    }
 
     pub trait HasArgs {
         type Args;
@@ -106,35 +126,16 @@ pub mod search {
         type Args = Args;
     }
 
-    /// The parameter at `POSITION` is a reference. If several are the compiler cannot choose one of
-    /// them; it does not tell, as there is another error, which is the same for all of them.
-    pub trait TakesReference<const POSITION: usize>: HasArgs {
+    pub trait TakesReference<Place>: HasArgs {
         fn parameters(&self) -> Borrowed<Self::Args> {
             Borrowed(PhantomData)
         }
     }
 
-    macro_rules! impl_takes_reference {
-        ($position:literal, ($($before:ident)*), ($($after:ident)*)) => {
-            impl<'a, F, Args, M, $($before,)* T, $($after),*> TakesReference<$position>
-                for &Types<F, Args, M, ($($before,)* &'a T, $($after),*)>
-            where
-                F: Callable<Args, M>,
-                T: ?Sized,
-                &'a T: Deserialize<'a>,
-            {
-            }
-        };
+    impl<'de, F, Args, M, T, Place> TakesReference<Place> for &Types<F, Args, M, T> where
+        Args: HasInside<AnyReference, Place> + Serialize + Deserialize<'de>
+    {
     }
-
-    impl_takes_reference!(0, (), (B C D E G H I));
-    impl_takes_reference!(1, (A), (C D E G H I));
-    impl_takes_reference!(2, (A B), (D E G H I));
-    impl_takes_reference!(3, (A B C), (E G H I));
-    impl_takes_reference!(4, (A B C D), (G H I));
-    impl_takes_reference!(5, (A B C D E), (H I));
-    impl_takes_reference!(6, (A B C D E G), (I));
-    impl_takes_reference!(7, (A B C D E G H), ());
 
     pub trait TakesNoReference {
         fn parameters(&self) -> Borrowed<()> {
@@ -144,39 +145,48 @@ pub mod search {
 
     impl<F, Args, M, T> TakesNoReference for Types<F, Args, M, T> {}
 
-    pub trait ReturnsReference {
-        type Result;
+    pub trait ReturnsUnknown<Place> {
+        fn result(&self) -> Borrowed<()> {
+            Borrowed(PhantomData)
+        }
+    }
 
+    impl<F, Args, M, T, Place> ReturnsUnknown<Place> for &&&Types<F, Args, M, T> where
+        T: HasInside<UnknownType, Place>
+    {
+    }
+
+    impl<F, Args, M, T, Place> ReturnsUnknown<Place> for &&&&Types<F, Args, M, T> where
+        T: Future<Output: HasInside<UnknownType, Place>>
+    {
+    }
+
+    pub trait HasResult {
+        type Result;
+    }
+
+    impl<F, Args, M, T> HasResult for &Types<F, Args, M, T> {
+        type Result = T;
+    }
+
+    impl<F, Args, M, T: Future> HasResult for &&Types<F, Args, M, T> {
+        type Result = T::Output;
+    }
+
+    pub trait ReturnsReference<Place>: HasResult {
         fn result(&self) -> Borrowed<Self::Result> {
             Borrowed(PhantomData)
         }
     }
 
-    impl<'a, F, Args, M, T> ReturnsReference for &Types<F, Args, M, &'a T>
-    where
-        F: Callable<Args, M>,
-        T: ?Sized,
-        &'a T: Deserialize<'a>,
+    impl<'de, F, Args, M, T, Place> ReturnsReference<Place> for &Types<F, Args, M, T> where
+        T: HasInside<AnyReference, Place> + Serialize + Deserialize<'de>
     {
-        type Result = &'a T;
     }
 
-    pub trait ReturnsFutureOfReference {
-        type Result;
-
-        fn result(&self) -> Borrowed<Self::Result> {
-            Borrowed(PhantomData)
-        }
-    }
-
-    impl<'a, F, Args, M, T, R> ReturnsFutureOfReference for &&Types<F, Args, M, R>
-    where
-        F: Callable<Args, M>,
-        R: Future<Output = &'a T>,
-        T: ?Sized + 'a,
-        &'a T: Deserialize<'a>,
+    impl<'de, F, Args, M, T, Place> ReturnsReference<Place> for &&Types<F, Args, M, T> where
+        T: Future<Output: HasInside<AnyReference, Place> + Serialize + Deserialize<'de>>
     {
-        type Result = &'a T;
     }
 
     pub trait ReturnsNoReference {
@@ -219,4 +229,29 @@ impl<T> Borrowed<T> {
 
     /// Demands that the result is none.
     pub fn refuse_as_result<F: OwnsResult<T>>(self, _: F) {}
+}
+
+#[cfg(test)]
+mod tests {
+    /// Which no serde type is, so this is the result of an initializer.
+    struct Connection;
+
+    fn connect(_: String) -> Result<Connection, &'static str> {
+        Err("no server")
+    }
+
+    async fn connect_later(_: String) -> Result<(Connection, &'static str), &'static str> {
+        Err("no server")
+    }
+
+    #[test]
+    fn an_initializer_may_return_references() {
+        crate::__check!(connect);
+        crate::__check!(connect_later);
+        let errors = [
+            connect(String::new()).err(),
+            crate::function::runtime::block_on(connect_later(String::new())).err(),
+        ];
+        assert_eq!(errors, [Some("no server"); 2]);
+    }
 }

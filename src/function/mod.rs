@@ -4,6 +4,7 @@ mod arguments;
 mod call;
 mod callable;
 mod check;
+mod inside;
 mod probe;
 mod registry;
 mod runtime;

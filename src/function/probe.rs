@@ -20,6 +20,7 @@ pub mod probes {
     use super::Probe;
     use crate::codec::Choice;
     use crate::function::arguments::EncodedArguments;
+    use crate::function::callable::marker::OwnsWhatItHolds;
     use crate::function::callable::{Callable, TaskFn};
     use crate::function::registry::{CallError, InitCallOf, InitError, TaskCall, TaskCallOf};
     use crate::function::runtime::block_on;
@@ -34,7 +35,7 @@ pub mod probes {
     impl<F, A, M> AsTask<A, M> for &Probe<F>
     where
         F: TaskFn<A, M>,
-        A: DeserializeOwned,
+        A: for<'de> OwnsWhatItHolds<'de>,
     {
         fn task(&self) -> Task {
             task_call(self.0, |_| None)
@@ -48,7 +49,7 @@ pub mod probes {
     impl<F, A, M, T, E> AsFallibleTask<A, M> for &&&Probe<F>
     where
         F: TaskFn<A, M, Output = Result<T, E>>,
-        A: DeserializeOwned,
+        A: for<'de> OwnsWhatItHolds<'de>,
         E: Debug,
     {
         fn task(&self) -> Task {
@@ -63,7 +64,7 @@ pub mod probes {
     impl<F, A, M, T, E> AsOpaqueTask<A, M> for &&Probe<F>
     where
         F: TaskFn<A, M, Output = Result<T, E>>,
-        A: DeserializeOwned,
+        A: for<'de> OwnsWhatItHolds<'de>,
     {
         fn task(&self) -> Task {
             task_call(self.0, |result| {
@@ -137,7 +138,7 @@ pub mod probes {
     impl<F, A, M, T, E> AsyncFallible<A, M> for &&&&&&Probe<F>
     where
         F: Callable<A, M>,
-        A: Serialize + DeserializeOwned,
+        A: Serialize + for<'de> OwnsWhatItHolds<'de>,
         F::Output: Future<Output = Result<T, E>>,
         T: 'static,
         E: Display,
@@ -155,7 +156,7 @@ pub mod probes {
     impl<F, A, M, T, E> AsyncOpaque<A, M> for &&&&&Probe<F>
     where
         F: Callable<A, M>,
-        A: Serialize + DeserializeOwned,
+        A: Serialize + for<'de> OwnsWhatItHolds<'de>,
         F::Output: Future<Output = Result<T, E>>,
         T: 'static,
     {
@@ -172,7 +173,7 @@ pub mod probes {
     impl<F, A, M> AsyncInfallible<A, M> for &&&&Probe<F>
     where
         F: Callable<A, M>,
-        A: Serialize + DeserializeOwned,
+        A: Serialize + for<'de> OwnsWhatItHolds<'de>,
         F::Output: Future<Output: 'static>,
     {
         fn initializer(&self) -> InitCallOf {
@@ -188,7 +189,7 @@ pub mod probes {
     impl<F, A, M, T, E> Fallible<A, M> for &&&Probe<F>
     where
         F: Callable<A, M, Output = Result<T, E>>,
-        A: Serialize + DeserializeOwned,
+        A: Serialize + for<'de> OwnsWhatItHolds<'de>,
         T: 'static,
         E: Display,
     {
@@ -205,7 +206,7 @@ pub mod probes {
     impl<F, A, M, T, E> Opaque<A, M> for &&Probe<F>
     where
         F: Callable<A, M, Output = Result<T, E>>,
-        A: Serialize + DeserializeOwned,
+        A: Serialize + for<'de> OwnsWhatItHolds<'de>,
         T: 'static,
     {
         fn initializer(&self) -> InitCallOf {
@@ -221,7 +222,7 @@ pub mod probes {
     impl<F, A, M> Infallible<A, M> for &Probe<F>
     where
         F: Callable<A, M, Output: 'static>,
-        A: Serialize + DeserializeOwned,
+        A: Serialize + for<'de> OwnsWhatItHolds<'de>,
     {
         fn initializer(&self) -> InitCallOf {
             let function = self.0;
@@ -301,6 +302,16 @@ pub mod probes {
 /// procpool::register!(largest::<u64>, Model::score, <Model as Job>::go);
 /// # fn main() {}
 /// ```
+///
+/// # Errors of the compiler
+///
+/// Most say what to write. Some have a fixed wording:
+///
+/// | message | what to write |
+/// |---|---|
+/// | implementation of `procpool::marker::OwnsWhatItHolds` is not general enough | The type in its first note borrows: it has a lifetime or a reference. Write one that owns what it holds: `String` instead of `&str`, `Vec<T>` instead of `&[T]`, a structure without a lifetime. |
+/// | E0283: type annotations needed; cannot infer type of the type parameter `T` | `largest::<u64>` instead of `largest` |
+/// | E0433, E0425: cannot find … in this scope | The path from where `register!` is. In the crate of the function, that path begins with `crate::`. |
 ///
 /// # Forms
 ///
@@ -385,8 +396,8 @@ macro_rules! __register {
     };
 }
 
-/// Its name is what the compiler says of a lifetime inside of a type: "implementation of
-/// `Deserialize` is not general enough", and which macro that originates in.
+/// Its name is what the compiler says of a type that borrows: that the implementation of
+/// `OwnsWhatItHolds` is not general enough, and in which macro that originates.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __parameters_and_results_must_own_what_they_hold {
@@ -416,12 +427,12 @@ macro_rules! __check {
         let _ = || {
             #[allow(unused_imports)] // as those of the probes
             use $crate::__private::search::{
-                ReturnsFutureOfReference as _, ReturnsNoReference as _, ReturnsReference as _,
-                TakesNoReference as _, TakesReference as _,
+                ReturnsNoReference as _, ReturnsReference as _, ReturnsUnknown as _,
+                TakesNoReference as _, TakesReference as _, TakesUnknown as _,
             };
             let (parameters, result) = $crate::__private::check($function);
-            (&&parameters).parameters().refuse_as_parameter($function);
-            (&&result).result().refuse_as_result($function);
+            (&&&parameters).parameters().refuse_as_parameter($function);
+            (&&&&&result).result().refuse_as_result($function);
         };
     };
 }
@@ -442,9 +453,7 @@ macro_rules! __check {
 ///
 /// # What it needs
 ///
-/// It runs in another process, so it cannot capture variables. Pass what it needs as arguments. If
-/// it captures a variable, the compiler says "can't capture dynamic environment in a fn item", and
-/// proposes a closure, which cannot be registered either. Pass the variable instead:
+/// It runs in another process, so it cannot capture variables. Pass what it needs as arguments:
 ///
 /// ```
 /// # async fn example(pool: procpool::ProcessPoolExecutor) -> Result<(), procpool::RunError> {
@@ -455,9 +464,44 @@ macro_rules! __check {
 /// # }
 /// ```
 ///
-/// The same holds for `self` in a method: pass it, or the fields that are needed.
+/// In a method, pass the fields that are needed, or `self` itself if it is a serde type:
+///
+/// ```
+/// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+/// struct Model {
+///     weight: f64,
+/// }
+///
+/// impl Model {
+///     fn score(&self, x: f64) -> f64 {
+///         self.weight * x
+///     }
+///
+///     async fn score_elsewhere(
+///         &self,
+///         pool: &procpool::ProcessPoolExecutor,
+///     ) -> Result<f64, procpool::RunError> {
+///         let score = procpool::task!(|model: Model, x: f64| -> f64 { model.score(x) });
+///         pool.run(score, (self.clone(), 2.0)).await
+///     }
+/// }
+/// ```
+///
+/// # Errors of the compiler
+///
+/// Some of its messages have a fixed wording, and propose what does not help here. Each of these
+/// means that something is captured; pass it as an argument.
+///
+/// | message | where |
+/// |---|---|
+/// | E0434: can't capture dynamic environment in a fn item; use the `\|\| { ... }` closure form instead | in `task!`, for a variable or `self` |
+/// | E0373: closure may outlive the current function, but it borrows …; use the `move` keyword | in a closure without `task!`, for a variable |
+/// | E0521: borrowed data escapes outside of method; `self` escapes the method body here | in a closure without `task!`, for `self` |
+/// | E0597: … does not live long enough; argument requires that … is borrowed for `'static` | the same, for a variable that is a reference |
 #[macro_export]
 macro_rules! task {
+    (| $(& $(mut)?)? self $($rest:tt)*) => { $crate::__no_self!() };
+    (async | $(& $(mut)?)? self $($rest:tt)*) => { $crate::__no_self!() };
     // `||` is one token, so it takes rules of its own.
     (|| $(-> $result:ty)? $body:block) => { $crate::task!(| | $(-> $result)? $body) };
     (async || $(-> $result:ty)? $body:block) => { $crate::task!(async | | $(-> $result)? $body) };
@@ -482,6 +526,17 @@ macro_rules! task {
         ::core::compile_error!(
             "`task!` takes a closure with the types of its parameters and of its result, and with \
              braces: `task!(|x: u64| -> u64 { x + 1 })`, or `task!(async |x: u64| -> u64 { x + 1 })`"
+        )
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __no_self {
+    () => {
+        ::core::compile_error!(
+            "`task!` has no `self`: give the parameter a name and a type, and pass `self` as the \
+             argument, as in `pool.run(task!(|model: Model| -> f64 { model.weight }), self.clone())`"
         )
     };
 }

@@ -4,6 +4,10 @@ fn largest<T: Ord>(items: Vec<T>) -> Option<T> {
     items.into_iter().max()
 }
 
-procpool::register!(largest);
+async fn same<T>(value: T) -> T {
+    value
+}
+
+procpool::register!(largest, same);
 
 fn main() {}

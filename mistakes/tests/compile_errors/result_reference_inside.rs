@@ -4,6 +4,14 @@ fn name(_number: u64) -> Option<&'static str> {
     Some("name")
 }
 
-procpool::register!(name);
+fn first(words: Vec<&str>) -> Result<&str, &'static str> {
+    words.first().copied().ok_or("no word")
+}
 
-fn main() {}
+procpool::register!(name, first);
+
+fn main() {
+    let _ = procpool::task!(|text: String| -> Result<u64, &'static str> {
+        text.parse().map_err(|_| "no number")
+    });
+}
