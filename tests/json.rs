@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use procpool::{
-    Health, OnWorkerDeath, PlainOutput, PoolStats, ProcessPoolExecutor, Progress, Settings,
-    StartMethod, TaskOutcome,
+    Cgroup, Health, OnWorkerDeath, PlainOutput, PoolStats, ProcessPoolExecutor, Progress,
+    ResourceLimits, Settings, StartMethod, TaskOutcome,
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use common::{Gate, exit_now, hold, in_time, pid};
@@ -136,58 +137,151 @@ async fn states_and_outcomes_are_words() {
 
 /// All of them, as people write them.
 fn written() -> Value {
-    json!({
+    let limits = json!({
+        "memory": "1.5 GiB", "address_space": "1TiB", "cpu_time": "10s", "file_size": "1GB",
+        "open_files": 256, "core_size": 0,
+    });
+    let cgroup = json!({
+        "parent": "/sys/fs/cgroup/thumbs", "memory_max": "2Gi", "cpu_max": "1.5", "pids_max": 64,
+        "set": { "cpu": { "weight": 20 }, "memory.high": "1G" },
+    });
+    let mut all = json!({
         "name": "thumbs", "max_workers": 4, "min_workers": "1", "idle_timeout": "5 min",
         "max_tasks_per_child": 1000, "max_memory_per_child": "256MiB", "max_age": "1d", "surge": 2,
-        "queue_capacity": "100", "default_timeout": "30s", "on_worker_death": "break",
+        "queue_capacity": "100", "queue_bytes": "1 GiB", "default_timeout": "1h 30min", "on_worker_death": "break",
         "initializer_retries": 3, "grace_period": "500ms", "start_timeout": 2.5,
-        "max_payload": "10 MB", "shared_memory": 1024, "memory_limit": "1.5 GiB",
-        "address_space_limit": "1TiB", "cpu_time_limit": "10s", "file_size_limit": "1GB",
-        "open_files_limit": 256, "core_size_limit": 0, "oom_score_adj": 500,
+        "max_payload": "10 MB", "shared_memory": 1024, "hard_memory_limit": "1 GiB",
+        "limits": limits, "cgroup": cgroup, "oom_score_adj": 500,
         "start_method": "fork_server", "worker_output": "null",
-        "worker_command": ["worker", "--quiet"], "inner_threads": 0, "current_dir": "/tmp",
-        "env_clear": true, "env_remove": ["SECRET"], "env": { "RUST_LOG": "info" },
-    })
+        "worker_command": ["worker", "--level", 9], "inner_threads": 0, "current_dir": "/tmp",
+        "env_clear": "true", "env_remove": ["SECRET"],
+        "env": { "RUST_LOG": "info", "RUST_BACKTRACE": 1, "CI": true },
+    });
+    if cfg!(feature = "sandbox") {
+        all["sandbox"] = json!({
+            "read": ["/usr/share", "data"], "write": ["/tmp"], "network": true,
+            "kill_on_refusal": "false", "best_effort": true,
+        });
+    }
+    all
+}
+
+fn read(value: Value) -> Result<Settings, serde_json::Error> {
+    serde_json::from_value(value)
 }
 
 #[test]
 fn settings_are_read_as_people_write_them_and_as_they_were_written() {
-    let settings: Settings = serde_json::from_value(written()).unwrap();
+    let settings = read(written()).unwrap();
     assert_eq!(settings.name.as_deref(), Some("thumbs"));
     assert_eq!((settings.max_workers, settings.min_workers), (Some(4), Some(1)));
     assert_eq!(settings.idle_timeout, Some(Duration::from_secs(300)));
+    assert_eq!(settings.default_timeout, Some(Duration::from_secs(5_400)));
     assert_eq!(settings.grace_period, Some(Duration::from_millis(500)));
     assert_eq!(settings.start_timeout, Some(Duration::from_millis(2_500)));
     assert_eq!(settings.max_memory_per_child, Some(256 << 20));
-    assert_eq!((settings.memory_limit, settings.max_payload), (Some(3 << 29), Some(10_000_000)));
+    assert_eq!(
+        (settings.hard_memory_limit, settings.max_payload),
+        (Some(1 << 30), Some(10_000_000))
+    );
     assert_eq!(settings.start_method, Some(StartMethod::ForkServer));
     assert_eq!(settings.on_worker_death, Some(OnWorkerDeath::Break));
     assert_eq!(settings.worker_output, Some(PlainOutput::Null));
     assert_eq!(settings.env_clear, Some(true));
+    assert_eq!(settings.worker_command.as_ref().unwrap()[2], "9");
+    let env = settings.env.as_ref().unwrap();
+    assert_eq!((&*env["RUST_BACKTRACE"], &*env["CI"]), ("1", "true"));
+    let limits = ResourceLimits::new().memory(3 << 29).address_space(1 << 40).open_files(256);
+    let limits = limits.cpu_time(Duration::from_secs(10)).file_size(1_000_000_000).core_size(0);
+    assert_eq!(settings.limits, Some(limits));
+    let group = Cgroup::new().parent("/sys/fs/cgroup/thumbs").memory_max(2 << 30).cpu_max(1.5);
+    let group = group.pids_max(64).set("cpu.weight", 20).set("memory.high", "1G");
+    assert_eq!(settings.cgroup, Some(group));
     let again = json_of(&settings);
     assert_eq!(again.as_object().unwrap().len(), written().as_object().unwrap().len());
-    assert_eq!(serde_json::from_value::<Settings>(again).unwrap(), settings);
+    assert_eq!(read(again).unwrap(), settings);
     assert_eq!(json_of(&Settings::default()), json!({}));
-    assert_eq!(serde_json::from_value::<Settings>(json!({})).unwrap(), Settings::default());
-    assert_eq!(serde_json::from_value::<Settings>(json!({ "name": null })).unwrap().name, None);
+    assert_eq!(read(json!({})).unwrap(), Settings::default());
+    assert_eq!(read(json!({ "name": null, "cgroup": null })).unwrap(), Settings::default());
+}
+
+#[test]
+fn each_setting_changes_the_builder() {
+    let shown = |settings| format!("{:?}", ProcessPoolExecutor::builder().settings(settings));
+    let without = shown(Settings::default());
+    assert_eq!(without, format!("{:?}", ProcessPoolExecutor::builder()));
+    for (name, value) in written().as_object().unwrap() {
+        assert_ne!(shown(read(json!({ name: value })).unwrap()), without, "{name}");
+    }
+}
+
+/// What is no data: functions, descriptors, a handle of a server, and settings themselves.
+const NO_DATA: [&str; 9] = [
+    "after_fork",
+    "after_fork_in_parent",
+    "before_fork",
+    "exit_hook",
+    "fork_server",
+    "initializer",
+    "pass_fds",
+    "preload",
+    "settings",
+];
+
+/// The names of the methods that a builder returns itself from, in the blocks of a file that begin
+/// with this line.
+fn setters(file: &str, block: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    let blocks = text.split(block).skip(1).map(|block| block.split("\n}\n").next().unwrap());
+    let methods = blocks.flat_map(|block| block.split("    pub fn ").skip(1));
+    let heads = methods.map(|method| method.split_once('{').unwrap().0);
+    let setters = heads.filter(|head| head.contains("self") && head.contains("-> Self"));
+    setters.map(|head| head.split(['(', '<']).next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn whatever_a_builder_takes_that_is_data_is_a_setting() {
+    let own = ["builder", "hooks", "fork_server", "settings"]
+        .map(|file| setters(&format!("executor/{file}.rs"), "\nimpl Builder {"));
+    let shared = setters("parent/program.rs", "\nmacro_rules! program_");
+    let mut methods: Vec<_> = own.into_iter().flatten().chain(shared).collect();
+    let (all, is_sandboxed) = (written(), cfg!(feature = "sandbox"));
+    let mut settings: Vec<_> = all.as_object().unwrap().keys().map(String::as_str).collect();
+    settings.extend((!is_sandboxed).then_some("sandbox"));
+    settings.extend(NO_DATA);
+    methods.sort_unstable();
+    settings.sort_unstable();
+    assert_eq!(methods, settings, "add a field to `Settings`, and to `written` here");
 }
 
 #[test]
 fn each_error_of_settings_names_the_field() {
-    let refused = |value: &Value| serde_json::from_value::<Settings>(value.clone()).unwrap_err();
+    let refused = |value: &Value| read(value.clone()).unwrap_err();
     for (name, value, why) in [
         ("max_workers", json!("four"), "four is no such number"),
         ("max_workers", json!(-1), "-1 is no such number"),
         ("default_timeout", json!("soon"), "\"soon\" begins with no number"),
         ("default_timeout", json!("3 parsec"), "\"parsec\" is no unit; there are s, ms,"),
+        ("default_timeout", json!(true), "expected a number of seconds, or a duration such as"),
         ("max_payload", json!("1 Gb"), "\"Gb\" is no unit; there are B, kB,"),
-        ("memory_limit", json!(-5), "-5 is no number of bytes"),
+        ("hard_memory_limit", json!(-5), "-5 is no number of bytes"),
+        ("limits", json!({ "memory": -5 }), "memory: -5 is no number of bytes"),
+        ("limits", json!({ "memry": 5 }), "memry: no such setting; there are memory, address_"),
+        ("limits", json!("1 GiB"), "expected a table of limits"),
+        ("cgroup", json!({ "memory_max": "much" }), "memory_max: \"much\" begins with no number"),
+        ("cgroup", json!({ "cpu_max": 0 }), "cpu_max: 0 is no number of CPUs"),
+        ("cgroup", json!({ "set": "cpu.weight" }), "set: \"cpu.weight\" is no table of files"),
+        ("cgroup", json!({ "set": { "io": { "weight": [] } } }), "set: io: weight: invalid type"),
         ("start_method", json!("fork"), "\"fork\" is none of spawn, fork_server"),
         ("on_worker_death", json!("ignore"), "\"ignore\" is none of replace, break"),
         ("worker_output", json!("file"), "\"file\" is none of inherit, stdout, null"),
         ("worker_command", json!([]), "it names no program"),
         ("env", json!(3), "invalid type"),
+        ("env", json!({ "VERSION": 1.10 }), "1.1 has to be in quotes"),
+        ("env_clear", json!("yes"), "\"yes\" is neither true nor false"),
         ("max_wrkers", json!(3), "no such setting; there are name, max_workers,"),
+        ("pass_fds", json!([3]), "no such setting; there are name, max_workers,"),
     ] {
         let error = refused(&json!({ name: value })).to_string();
         assert!(error.starts_with(&format!("{name}: ")) && error.contains(why), "{error}");
@@ -196,6 +290,34 @@ fn each_error_of_settings_names_the_field() {
     assert!(twice.to_string().starts_with("surge: it is there twice"), "{twice}");
     assert!("fork".parse::<StartMethod>().unwrap_err().to_string().contains("fork_server"));
     assert_eq!("spawn".parse(), Ok(StartMethod::Spawn));
+}
+
+/// As a part of the settings of a service, which keeps them in one table.
+#[derive(Debug, Deserialize)]
+struct Service {
+    port: u16,
+    #[serde(flatten)]
+    pool: Settings,
+}
+
+#[test]
+fn settings_are_a_part_of_larger_ones() {
+    let written = json!({ "port": 80, "surge": 3, "limits": { "core_size": 0 } });
+    let Service { port, pool } = serde_json::from_value(written).unwrap();
+    assert_eq!((port, pool.surge), (80, Some(3)));
+    assert_eq!(pool.limits, Some(ResourceLimits::new().core_size(0)));
+}
+
+/// With the feature `tests/sandbox.rs` reads one.
+#[cfg(not(feature = "sandbox"))]
+#[test]
+fn without_the_feature_a_sandbox_is_refused_and_not_left_out() {
+    let sandbox = json!({ "port": 80, "sandbox": { "network": true } });
+    let error = serde_json::from_value::<Service>(sandbox.clone()).unwrap_err().to_string();
+    let reason = "sandbox: this program was built without the feature sandbox of procpool";
+    assert_eq!(error, reason);
+    let error = read(json!({ "sandbox": sandbox["sandbox"] })).unwrap_err().to_string();
+    assert_eq!(error, reason);
 }
 
 #[tokio::test]

@@ -17,8 +17,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
 use procpool::{
-    Builder, Process, ProcessPoolExecutor, ProcessStdio, ResourceLimits, Sandbox, SharedSlice,
-    StartMethod, current, state,
+    Builder, Process, ProcessPoolExecutor, ProcessStdio, ResourceLimits, Sandbox, Settings,
+    SharedSlice, StartMethod, current, state,
 };
 use rustix::process::{
     Pid, Resource, Signal, getrlimit, kill_process, prlimit, setpgid, test_kill_process,
@@ -561,4 +561,31 @@ async fn a_sandbox_does_with_what_there_is_if_it_may() {
         let tried = in_time(pool.run(attempt, places.args("start a program"))).await.unwrap();
         assert!(is_refusal(&tried.unwrap_err()), "all of it is there, for the thread of tasks");
     }
+}
+
+// ----- from a file -----
+
+#[test]
+fn a_sandbox_is_read_as_it_is_written_and_as_people_write_it() {
+    let text = r#"{ "read": ["/usr/share", "data"], "write": ["/tmp"], "network": "true",
+                    "kill_on_refusal": true, "best_effort": false }"#;
+    let sandbox: Sandbox = serde_json::from_str(text).unwrap();
+    let same = Sandbox::new().read("/usr/share").read("data").write("/tmp");
+    assert_eq!(sandbox, same.network().kill_on_refusal());
+    let again = serde_json::to_string(&sandbox).unwrap();
+    assert_eq!(serde_json::from_str::<Sandbox>(&again).unwrap(), sandbox);
+    assert_eq!(serde_json::from_str::<Sandbox>("{}").unwrap(), Sandbox::new());
+
+    let settings: Settings = serde_json::from_str(&format!(r#"{{ "sandbox": {text} }}"#)).unwrap();
+    assert_eq!(settings.sandbox.as_ref(), Some(&sandbox));
+    let (as_settings, as_call) =
+        (ProcessPoolExecutor::builder().settings(settings), ProcessPoolExecutor::builder());
+    assert_eq!(format!("{as_settings:?}"), format!("{:?}", as_call.sandbox(sandbox)));
+
+    let wrong = serde_json::from_str::<Settings>(r#"{ "sandbox": { "netwrk": true } }"#);
+    let error = wrong.unwrap_err().to_string();
+    assert!(
+        error.starts_with("sandbox: netwrk: no such setting; there are read, write"),
+        "{error}"
+    );
 }

@@ -448,11 +448,11 @@ impl Builder {
     /// [`worker_main`](crate::worker_main) or [`init`](crate::init). A bare name is looked for in
     /// `PATH`. A relative path counts from the directory that this process is in now.
     ///
-    /// Takes a path, an array of a path and arguments, such as `["python3", "-m", "tasks"]`, or a
-    /// [`std::process::Command`]. These are used of a `Command`: the program, the arguments, the
-    /// directory, and the environment variables that it sets or removes. The pool cannot see
-    /// whether its environment was cleared: call [`env_clear`](Self::env_clear) before this
-    /// instead.
+    /// Takes a path, an array or a `Vec` of a path and arguments, such as
+    /// `["python3", "-m", "tasks"]`, or a [`std::process::Command`]. These are used of a `Command`:
+    /// the program, the arguments, the directory, and the environment variables that it sets or
+    /// removes. The pool cannot see whether its environment was cleared: call
+    /// [`env_clear`](Self::env_clear) before this instead.
     pub fn worker_command(mut self, command: impl Into<WorkerCommand>) -> Self {
         self.settings.launch.program.replace_by(command.into().into_program());
         self

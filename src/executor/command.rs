@@ -42,6 +42,13 @@ impl<S: AsRef<std::ffi::OsStr>, const N: usize> From<[S; N]> for WorkerCommand {
     }
 }
 
+/// The program, and its arguments.
+impl<S: AsRef<std::ffi::OsStr>> From<Vec<S>> for WorkerCommand {
+    fn from(words: Vec<S>) -> Self {
+        Self(Program::in_words(words))
+    }
+}
+
 impl From<std::process::Command> for WorkerCommand {
     fn from(command: std::process::Command) -> Self {
         Self(Program::of(&command))

@@ -1,47 +1,73 @@
 //! The settings of a pool as they are read from a file.
 
+mod nested;
+mod table;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use self::nested::{LimitsTable, write_limits};
+use self::table::{read_table, table};
 use crate::base::ResourceLimits;
 use crate::error::kind::words;
 use crate::executor::builder::Builder;
-use crate::executor::units::{Read, Size, Whole, seconds};
-use crate::parent::{StartMethod, WorkerOutput};
+use crate::executor::units::{Read, Size, Switch, Text, Whole, seconds};
+use crate::parent::{Cgroup, StartMethod, WorkerOutput};
 use crate::pool::OnWorkerDeath;
+#[cfg(feature = "sandbox")]
+use crate::sandbox::Sandbox;
 
 /// Settings of a [`Builder`] that can stand in a file or in environment variables, so that a
-/// deployment can choose them. A setting that is `None` leaves the builder as it is. Functions,
-/// control groups, sandboxes and passed descriptors are not among them.
+/// deployment can choose them. Each field is named after the method of the builder that it calls. A
+/// field that is `None` leaves the builder as it is. What is no data is not among them: functions,
+/// passed descriptors, and a shared fork server.
 ///
-/// | field | how it is written |
+/// It is a serde type, for TOML, YAML, JSON, and whatever else has names and values:
+///
+/// ```toml
+/// name = "thumbs"
+/// max_workers = 4
+/// start_method = "fork_server"
+/// default_timeout = "30s"
+/// max_age = "1d"
+/// hard_memory_limit = "1.5 GiB"
+/// env = { RUST_LOG = "info", RUST_BACKTRACE = 1 }
+///
+/// [limits] # a table has the names of the methods of its type, here of `ResourceLimits`
+/// cpu_time = "10s"
+/// open_files = 256
+///
+/// [cgroup]
+/// memory_max = "2 GiB"
+/// cpu_max = 1.5
+/// set = { "cpu.weight" = 20 } # other files of the control group
+///
+/// [sandbox] # with the feature `sandbox`
+/// read = ["/usr/share"]
+/// network = true
+/// ```
+///
+/// | what | how it is written |
 /// |---|---|
-/// | a duration | a number of seconds, or a text: `"500ms"`, `"30s"`, `"1.5 min"`, `"2h"`, `"1d"` |
+/// | a duration | a number of seconds, or a text: `"500ms"`, `"30s"`, `"1.5 min"`, `"1h 30min"`, `"1d"` |
 /// | a size | a number of bytes, or a text: `"256MiB"`, `"1.5 GiB"`, `"10 MB"` |
-/// | another number | a number, or a text, because environment variables are texts |
+/// | another number, `true` or `false` | itself, or a text, because environment variables are texts |
+/// | a text | itself; in `env`, also a whole number, or `true` or `false` |
 ///
 /// An unknown field is an error. Each error names its field. `Deserialize` reads what `Serialize`
-/// writes.
+/// writes. If the program was built without the feature `sandbox`, a table `sandbox` is an error,
+/// so that no task runs without the sandbox that the file asks for.
 ///
 /// ```
 /// use std::time::Duration;
-/// use procpool::{ProcessPoolExecutor, Settings, StartMethod};
+/// use procpool::{ProcessPoolExecutor, Settings};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let text = r#"{
-///     "max_workers": 4,
-///     "start_method": "fork_server",
-///     "default_timeout": "30s",
-///     "memory_limit": "1.5 GiB",
-///     "env": { "RUST_LOG": "info" }
-/// }"#;
+/// let text = r#"{ "max_workers": 4, "default_timeout": "30s", "limits": { "cpu_time": "10s" } }"#;
 /// let settings: Settings = serde_json::from_str(text)?;
 /// assert_eq!(settings.default_timeout, Some(Duration::from_secs(30)));
 /// let pool = ProcessPoolExecutor::builder().settings(settings).build()?;
@@ -79,6 +105,9 @@ pub struct Settings {
     /// See [`Builder::queue_capacity`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_capacity: Option<usize>,
+    /// See [`Builder::queue_bytes`]; bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_bytes: Option<usize>,
     /// See [`Builder::default_timeout`].
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
     pub default_timeout: Option<Duration>,
@@ -100,24 +129,22 @@ pub struct Settings {
     /// See [`Builder::shared_memory`]; bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared_memory: Option<usize>,
-    /// See [`ResourceLimits::memory`]; bytes.
+    /// See [`Builder::hard_memory_limit`]; bytes. It has the last word on `limits.memory`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_limit: Option<u64>,
-    /// See [`ResourceLimits::address_space`]; bytes.
+    pub hard_memory_limit: Option<u64>,
+    /// See [`Builder::limits`]: a table of durations, sizes and numbers.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_limits")]
+    pub limits: Option<ResourceLimits>,
+    /// See [`Builder::cgroup`]: a table of `memory_max`, `cpu_max`, `pids_max`, `parent`, and
+    /// `set`, which is a table of files.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub address_space_limit: Option<u64>,
-    /// See [`ResourceLimits::cpu_time`].
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
-    pub cpu_time_limit: Option<Duration>,
-    /// See [`ResourceLimits::file_size`]; bytes.
+    pub cgroup: Option<Cgroup>,
+    /// See [`Builder::sandbox`]: a table of `read` and `write`, which are lists of paths, and
+    /// `network`, `kill_on_refusal` and `best_effort`, which are true or false.
+    #[cfg(feature = "sandbox")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sandbox")))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_size_limit: Option<u64>,
-    /// See [`ResourceLimits::open_files`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub open_files_limit: Option<u64>,
-    /// See [`ResourceLimits::core_size`]; bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub core_size_limit: Option<u64>,
+    pub sandbox: Option<Sandbox>,
     /// See [`Builder::oom_score_adj`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i16>,
@@ -136,7 +163,7 @@ pub struct Settings {
     /// See [`Builder::current_dir`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_dir: Option<PathBuf>,
-    /// See [`Builder::env_clear`]; it comes before `env_remove` and `env`.
+    /// See [`Builder::env_clear`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env_clear: Option<bool>,
     /// See [`Builder::env_remove`].
@@ -174,32 +201,6 @@ impl From<PlainOutput> for WorkerOutput {
     }
 }
 
-/// The fields, how each is read, and what of that is its value.
-macro_rules! fields {
-    ($($name:ident: $read:ty => $value:expr),+ $(,)?) => {
-        const FIELDS: &[&str] = &[$(stringify!($name)),+];
-
-        impl Settings {
-            fn read<'de, M: MapAccess<'de>>(&mut self, name: &str, map: &mut M) -> Result<(), M::Error> {
-                match name {
-                    $(stringify!($name) => {
-                        if self.$name.is_some() {
-                            return Err(Error::custom("it is there twice"));
-                        }
-                        let read: Option<$read> = map.next_value()?;
-                        self.$name = read.map($value).transpose().map_err(Error::custom)?;
-                    })+
-                    _ => {
-                        let known = FIELDS.join(", ");
-                        return Err(Error::custom(format_args!("no such setting; there are {known}")));
-                    }
-                }
-                Ok(())
-            }
-        }
-    };
-}
-
 fn size<T: TryFrom<u64>>(read: Read<Size>) -> Result<T, String> {
     let bytes = read.0.0;
     T::try_from(bytes).map_err(|_| format!("{bytes} bytes are too many"))
@@ -220,12 +221,36 @@ fn number<T>(read: Read<Whole<T>>) -> Result<T, String> {
     Ok(read.0.0)
 }
 
-fn command(words: Vec<String>) -> Result<Vec<String>, String> {
-    if words.is_empty() { Err("it names no program".to_owned()) } else { Ok(words) }
+#[allow(clippy::unnecessary_wraps, reason = "others can fail")]
+fn switch(read: Read<Switch>) -> Result<bool, String> {
+    Ok(read.0.0)
 }
 
-fields! {
-    name: String => plain,
+#[allow(clippy::unnecessary_wraps, reason = "others can fail")]
+fn text(read: Read<Text>) -> Result<String, String> {
+    Ok(read.0.0)
+}
+
+fn texts(read: Vec<Read<Text>>) -> Result<Vec<String>, String> {
+    read.into_iter().map(text).collect()
+}
+
+fn command(read: Vec<Read<Text>>) -> Result<Vec<String>, String> {
+    if read.is_empty() { Err("it names no program".to_owned()) } else { texts(read) }
+}
+
+fn variables(read: BTreeMap<String, Read<Text>>) -> Result<BTreeMap<String, String>, String> {
+    read.into_iter().map(|(name, value)| Ok((name, text(value)?))).collect()
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "others can fail")]
+fn limits(read: LimitsTable) -> Result<ResourceLimits, String> {
+    Ok(read.into())
+}
+
+table! {
+    Settings, "the settings of a pool";
+    name: Read<Text> => text,
     max_workers: Read<Whole<usize>> => number,
     min_workers: Read<Whole<usize>> => number,
     idle_timeout: Read<Duration> => time,
@@ -234,6 +259,7 @@ fields! {
     max_age: Read<Duration> => time,
     surge: Read<Whole<usize>> => number,
     queue_capacity: Read<Whole<usize>> => number,
+    queue_bytes: Read<Size> => size,
     default_timeout: Read<Duration> => time,
     on_worker_death: OnWorkerDeath => plain,
     initializer_retries: Read<Whole<u32>> => number,
@@ -241,89 +267,32 @@ fields! {
     start_timeout: Read<Duration> => time,
     max_payload: Read<Size> => size,
     shared_memory: Read<Size> => size,
-    memory_limit: Read<Size> => size,
-    address_space_limit: Read<Size> => size,
-    cpu_time_limit: Read<Duration> => time,
-    file_size_limit: Read<Size> => size,
-    open_files_limit: Read<Whole<u64>> => number,
-    core_size_limit: Read<Size> => size,
+    hard_memory_limit: Read<Size> => size,
+    limits: LimitsTable => limits,
+    cgroup: Cgroup => plain,
+    #[cfg(feature = "sandbox")]
+    sandbox: Sandbox => plain,
     oom_score_adj: Read<Whole<i16>> => number,
     start_method: StartMethod => plain,
     worker_output: PlainOutput => plain,
-    worker_command: Vec<String> => command,
+    worker_command: Vec<Read<Text>> => command,
     inner_threads: Read<Whole<usize>> => number,
     current_dir: PathBuf => plain,
-    env_clear: bool => plain,
-    env_remove: Vec<String> => plain,
-    env: BTreeMap<String, String> => plain,
+    env_clear: Read<Switch> => switch,
+    env_remove: Vec<Read<Text>> => texts,
+    env: BTreeMap<String, Read<Text>> => variables,
 }
 
 impl<'de> Deserialize<'de> for Settings {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_struct("Settings", FIELDS, SettingsVisitor)
-    }
-}
-
-struct SettingsVisitor;
-
-impl<'de> Visitor<'de> for SettingsVisitor {
-    type Value = Settings;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the settings of a pool")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Settings, M::Error> {
-        let mut settings = Settings::default();
-        while let Some(name) = map.next_key::<String>()? {
-            let read = settings.read(&name, &mut map);
-            read.map_err(|error| Error::custom(format_args!("{name}: {error}")))?;
-        }
-        Ok(settings)
-    }
-}
-
-impl Settings {
-    fn limits(&self) -> ResourceLimits {
-        let mut limits = ResourceLimits::new();
-        for (limit, set) in [
-            (self.memory_limit, ResourceLimits::memory as fn(ResourceLimits, u64) -> _),
-            (self.address_space_limit, ResourceLimits::address_space),
-            (self.file_size_limit, ResourceLimits::file_size),
-            (self.open_files_limit, ResourceLimits::open_files),
-            (self.core_size_limit, ResourceLimits::core_size),
-        ] {
-            limits = limit.map_or(limits, |limit| set(limits, limit));
-        }
-        self.cpu_time_limit.map_or(limits, |limit| limits.cpu_time(limit))
-    }
-
-    fn set_process(self, mut builder: Builder) -> Builder {
-        if self.env_clear == Some(true) {
-            builder = builder.env_clear();
-        }
-        for name in self.env_remove.into_iter().flatten() {
-            builder = builder.env_remove(name);
-        }
-        for (name, value) in self.env.into_iter().flatten() {
-            builder = builder.env(name, value);
-        }
-        if let Some([program, arguments @ ..]) = self.worker_command.as_deref() {
-            let mut command = Command::new(program);
-            command.args(arguments);
-            builder = builder.worker_command(command);
-        }
-        match self.current_dir {
-            Some(directory) => builder.current_dir(directory),
-            None => builder,
-        }
+        read_table(from)
     }
 }
 
 /// Calls the methods of a builder whose settings there are.
 macro_rules! apply {
     ($builder:ident, $settings:ident: $($name:ident)+) => {
-        $(if let Some(value) = $settings.$name.take() {
+        $(if let Some(value) = $settings.$name {
             $builder = $builder.$name(value);
         })+
     };
@@ -332,15 +301,27 @@ macro_rules! apply {
 /// # Settings from a file
 impl Builder {
     /// Sets what these [`Settings`] say, and leaves the rest as it is: later calls have the last
-    /// word on what was set here.
-    pub fn settings(self, mut settings: Settings) -> Self {
-        let mut builder = self.limits(settings.limits());
+    /// word on what was set here. The environment is changed in this order: `env_clear`,
+    /// `env_remove`, `env`.
+    pub fn settings(self, settings: Settings) -> Self {
+        let mut builder = self;
+        if settings.env_clear == Some(true) {
+            builder = builder.env_clear();
+        }
+        for name in settings.env_remove.into_iter().flatten() {
+            builder = builder.env_remove(name);
+        }
+        for (name, value) in settings.env.into_iter().flatten() {
+            builder = builder.env(name, value);
+        }
         apply! { builder, settings:
             name max_workers min_workers idle_timeout max_tasks_per_child max_memory_per_child
-            max_age surge queue_capacity default_timeout on_worker_death initializer_retries
-            grace_period start_timeout max_payload shared_memory oom_score_adj start_method
-            worker_output inner_threads
+            max_age surge queue_capacity queue_bytes default_timeout on_worker_death initializer_retries
+            grace_period start_timeout max_payload shared_memory limits hard_memory_limit cgroup
+            oom_score_adj start_method worker_output worker_command inner_threads current_dir
         }
-        settings.set_process(builder)
+        #[cfg(feature = "sandbox")]
+        apply! { builder, settings: sandbox }
+        builder
     }
 }

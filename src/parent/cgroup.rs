@@ -1,6 +1,7 @@
 //! What the control group of a process gives it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -27,13 +28,15 @@ use std::path::{Path, PathBuf};
 /// # }
 /// ```
 ///
+/// It is a serde type: [`Settings`](crate::Settings) says how it is written in a file.
+///
 /// [files]: https://docs.kernel.org/admin-guide/cgroup-v2.html#controllers
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "hand it to `Builder::cgroup` or `ProcessBuilder::cgroup`"]
 pub struct Cgroup {
     parent: Option<PathBuf>,
-    /// Files with what is written to them, in this order.
-    values: Vec<(Cow<'static, str>, String)>,
+    /// Files with what is written to them.
+    values: BTreeMap<Cow<'static, str>, String>,
 }
 
 impl Cgroup {
@@ -70,9 +73,7 @@ impl Cgroup {
     /// for `io.weight`). That controller has to be delegated, too. A later value for a file
     /// replaces an earlier one.
     pub fn set(mut self, file: impl Into<Cow<'static, str>>, value: impl Display) -> Self {
-        let file = file.into();
-        self.values.retain(|(name, _)| *name != file);
-        self.values.push((file, value.to_string()));
+        self.values.insert(file.into(), value.to_string());
         self
     }
 
@@ -101,7 +102,7 @@ mod tests {
         let group = Cgroup::new().memory_max(1 << 20).cpu_max(1.5).pids_max(9).pids_max(10);
         let values: Vec<_> = group.values().collect();
         let memory = [("memory.max", "1048576"), ("memory.oom.group", "1")];
-        let others = [("cpu.max", "150000 100000"), ("pids.max", "10")];
-        assert_eq!(values, [memory, others].concat());
+        let (cpu, pids) = ([("cpu.max", "150000 100000")], [("pids.max", "10")]);
+        assert_eq!(values, [&cpu[..], &memory, &pids].concat());
     }
 }

@@ -49,6 +49,8 @@ use crate::sys::sandbox::SandboxRules;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// It is a serde type: [`Settings`](crate::Settings) says how it is written in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "hand it to `Builder::sandbox`"]
 #[cfg_attr(docsrs, doc(cfg(feature = "sandbox")))]

@@ -9,6 +9,8 @@
 //! $ cargo test -p procpool-values json_like::of_bson
 //! ```
 //!
+//! The settings of a pool are read here from all formats of files, as these crates are built here.
+//!
 //! `summary` prints a table of all values and what came of them, whether that is expected or not:
 //!
 //! ```console
@@ -28,6 +30,7 @@ mod messages;
 mod numbers;
 mod serde_attributes;
 mod serde_with;
+mod settings;
 mod std_types;
 mod summary;
 mod time;

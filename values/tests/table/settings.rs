@@ -1,0 +1,123 @@
+//! The settings of a pool, as formats of files have them.
+
+use procpool::{ProcessPoolExecutor, Settings};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// All of them, but for the sandbox, which is a feature.
+const ALL: &str = r#"
+name = "thumbs"
+max_workers = 4
+min_workers = "1"
+idle_timeout = "5 min"
+max_tasks_per_child = 1000
+max_memory_per_child = "256MiB"
+max_age = "1d"
+surge = 2
+queue_capacity = 100
+queue_bytes = "1 GiB"
+default_timeout = "1h 30min"
+on_worker_death = "break"
+initializer_retries = 3
+grace_period = 0.5
+start_timeout = 30
+max_payload = "10 MB"
+shared_memory = 0
+hard_memory_limit = "1 GiB"
+oom_score_adj = -5
+start_method = "fork_server"
+worker_output = "stdout"
+worker_command = ["nice", "-n", 10, "worker"]
+inner_threads = 0
+current_dir = "/tmp"
+env_clear = true
+env_remove = ["SECRET"]
+env = { RUST_LOG = "info", RUST_BACKTRACE = 1 }
+
+[limits]
+memory = "1.5 GiB"
+address_space = "1TiB"
+cpu_time = "10s"
+file_size = "1GB"
+open_files = 256
+core_size = 0
+
+[cgroup]
+parent = "/sys/fs/cgroup/thumbs"
+memory_max = "2 GiB"
+cpu_max = 1.5
+pids_max = 64
+
+[cgroup.set]
+cpu.weight = 20
+"memory.high" = "1G"
+"#;
+
+/// What a service has in its file.
+#[derive(Debug, Deserialize)]
+struct Configuration {
+    pool: Settings,
+}
+
+#[test]
+fn settings_are_the_same_in_all_formats() {
+    let settings: Settings = toml::from_str(ALL).unwrap();
+    let values: Value = toml::from_str(ALL).unwrap();
+    let written = serde_json::to_value(&settings).unwrap();
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&written), names(&values));
+
+    let (json, yaml) = (values.to_string(), serde_yaml_ng::to_string(&values).unwrap());
+    assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
+    assert_eq!(serde_yaml_ng::from_str::<Settings>(&yaml).unwrap(), settings);
+
+    let (json, yaml) = (written.to_string(), serde_yaml_ng::to_string(&settings).unwrap());
+    let again = toml::to_string(&settings).unwrap();
+    assert_eq!(toml::from_str::<Settings>(&again).unwrap(), settings, "{again}");
+    assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings, "{json}");
+    assert_eq!(serde_yaml_ng::from_str::<Settings>(&yaml).unwrap(), settings, "{yaml}");
+}
+
+/// The blocks of TOML in a text.
+fn blocks(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.strip_prefix("///").unwrap_or(line));
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    let blocks = text.split("```toml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_files_in_the_documentation_are_read() {
+    let shown = blocks(include_str!("../../../src/executor/settings.rs"));
+    let with_sandbox = serde_json::from_str::<Settings>(r#"{ "sandbox": {} }"#);
+    let shown = match &with_sandbox {
+        Ok(_) => shown[0].clone(),
+        Err(_) => shown[0].split("[sandbox]").next().unwrap().to_owned(),
+    };
+    let settings: Settings = toml::from_str(&shown.replace("/// ", "")).unwrap();
+    assert!(settings.cgroup.is_some() && settings.limits.is_some(), "{settings:?}");
+
+    let shown = blocks(include_str!("../../../docs/guide/in_production.md"));
+    let Configuration { pool } = toml::from_str(&shown[0]).unwrap();
+    assert_eq!((pool.max_workers, pool.hard_memory_limit), (Some(4), Some(3 << 29)));
+    drop(ProcessPoolExecutor::builder().settings(pool));
+}
+
+#[test]
+fn an_error_says_where_in_the_file_it_is() {
+    let wrong = ALL.replace("2 GiB", "2 GiBs");
+    let error = toml::from_str::<Settings>(&wrong).unwrap_err();
+    assert_eq!(error.span().map(|span| &wrong[span]), Some("\"2 GiBs\""));
+    assert!(error.message().contains("\"GiBs\" is no unit"), "{error}");
+
+    let yaml = "pool:\n  limits:\n    memory: much\n";
+    let error = serde_yaml_ng::from_str::<Configuration>(yaml).unwrap_err();
+    let location = error.location().map(|location| (location.line(), location.column()));
+    assert_eq!(location, Some((3, 13)));
+    assert!(error.to_string().starts_with("pool.limits.memory: \"much\""), "{error}");
+
+    let json = "{\n  \"limits\": { \"memory\": \"much\" } }";
+    let error = serde_json::from_str::<Settings>(json).unwrap_err();
+    assert_eq!(error.line(), 2);
+    assert!(error.to_string().starts_with("limits: memory: \"much\""), "{error}");
+}
