@@ -16,7 +16,8 @@ use crate::function::runtime::block_on;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called in another process with the arguments `{A}`",
     label = "no `fn` with these arguments",
-    note = "what is called is a `fn` of up to eight parameters, or a closure that captures nothing",
+    note = "what is called is a registered `fn` of up to eight parameters, or a closure in `task!`",
+    note = "neither captures variables or `self`: what it needs comes by its arguments",
     note = "one argument is passed bare, several as a tuple, none as `()`"
 )]
 pub trait Callable<A, M>: Copy + Send + Sync + 'static {
