@@ -14,8 +14,7 @@ pub trait HasInside<What, Place> {}
 #[derive(Debug)]
 pub struct AnyReference;
 
-/// A type that the compiler does not know yet. It may be this one, as far as the compiler can tell.
-/// One that it knows never is.
+/// No type is this one. The compiler cannot rule it out for a type that it does not know yet.
 #[derive(Debug)]
 pub struct UnknownType;
 
@@ -28,9 +27,6 @@ pub struct Itself;
 pub struct Within<const PARAMETER: usize, Place>(PhantomData<Place>);
 
 impl<'a, T: ?Sized> HasInside<AnyReference, Itself> for &'a T where &'a T: Deserialize<'a> {}
-
-// If there were a second one the compiler would list both when it asks for a type.
-impl HasInside<UnknownType, Itself> for UnknownType {}
 
 macro_rules! impl_inside {
     ($($number:literal $parameter:ident of [$($all:tt)*] $type:ty;)*) => {
