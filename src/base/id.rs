@@ -1,7 +1,6 @@
 //! The names that tasks and workers go by.
 
 use std::fmt;
-use std::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,27 +35,5 @@ impl fmt::Display for TaskId {
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker {}", self.0)
-    }
-}
-
-/// Ids are counted up by this process, so nobody can choose them to collide; spreading them is
-/// enough.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0 ^ u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
-        self.0 = id.wrapping_mul(GOLDEN_RATIO).rotate_left(26);
     }
 }

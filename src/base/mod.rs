@@ -6,13 +6,13 @@ mod id;
 mod identity;
 mod limits;
 pub(crate) mod log;
+pub(crate) mod maps;
 mod oom;
 pub(crate) mod sync;
 mod timer;
 
 pub(crate) use self::clock::{Clock, Sleep, nanos};
 pub(crate) use self::delays::Delays;
-pub(crate) use self::id::IdHasher;
 pub use self::id::{TaskId, WorkerId};
 pub use self::identity::{AuthKey, CurrentProcess, current_process};
 pub(crate) use self::identity::{Identity, Parent, ParentLink};

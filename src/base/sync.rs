@@ -10,6 +10,8 @@
 use std::sync::{Condvar, Mutex as StdMutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+pub(crate) use crate::sys::thread::start_thread;
+
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(StdMutex<T>);
 

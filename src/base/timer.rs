@@ -4,7 +4,6 @@
 //! thread to give, who waits looks at the clock again and again instead, so nothing stops.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
 
-use super::sync::{Mutex, wait};
+use super::sync::{Mutex, start_thread, wait};
 
 static TIMER: Timer = Timer { alarms: Mutex::new(Alarms::new()), earlier: Condvar::new() };
 
@@ -59,8 +58,7 @@ impl Timer {
         let waker = waker.clone();
         let mut alarms = self.alarms.lock();
         if !alarms.has_thread {
-            let thread = std::thread::Builder::new().name("procpool-timer".to_owned());
-            thread.spawn(|| self.run())?;
+            start_thread("procpool-timer", None, || self.run())?;
             alarms.has_thread = true;
         }
         let next = &mut alarms.next;
@@ -68,13 +66,7 @@ impl Timer {
             *next += 1;
             *next
         });
-        let last = match alarms.wakers.entry((at, number)) {
-            Entry::Occupied(mut entry) => Some(entry.insert(waker)),
-            Entry::Vacant(entry) => {
-                entry.insert(waker);
-                None
-            }
-        };
+        let last = alarms.wakers.insert((at, number), waker);
         if alarms.wakers.first_key_value().is_some_and(|(first, _)| *first == (at, number)) {
             self.earlier.notify_one();
         }

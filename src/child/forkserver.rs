@@ -3,7 +3,6 @@
 //! It runs the preload once. What that has built is in the memory of each worker from its start,
 //! and takes memory only once, as long as nobody writes to it.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -92,7 +91,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
     record_panics(last_words::tell);
     close_inherited(&hello.pass_fds);
     hello.oom_score.apply();
-    let before = open_descriptors().into_iter().collect();
+    let before = open_descriptors();
     let prepared = single_threaded_at_start().and_then(|()| {
         let line = line.map_err(|error| untied(&error))?;
         if let Some((function, part)) = preload_call {
@@ -108,7 +107,7 @@ fn start((connection, line): (Connection, io::Result<Lifeline>)) -> io::Result<O
             // From now on it sees the end by its socket, and has to live to see to its workers.
             line.only_wake()?;
             drop((reader, socket));
-            let workers = BTreeSet::new();
+            let workers = Vec::new();
             Ok(Some(Server { connection, parent, functions, hooks, proof, workers, line }))
         }
         Err(failure) => {
@@ -151,9 +150,7 @@ fn single_threaded_at_start() -> Result<(), InitFailure> {
 }
 
 /// After the preload, which may have left something behind that is to be told.
-fn ready_to_fork(
-    before: &BTreeSet<RawDescriptor>,
-) -> Result<(SingleThreaded, Vec<String>), InitFailure> {
+fn ready_to_fork(before: &[RawDescriptor]) -> Result<(SingleThreaded, Vec<String>), InitFailure> {
     flush_output();
     use_huge_pages();
     keep_exits();
@@ -205,7 +202,7 @@ struct Server {
     hooks: ServerHooks,
     proof: SingleThreaded,
     /// Those that were not reaped, so that these pids are theirs.
-    workers: BTreeSet<u32>,
+    workers: Vec<u32>,
     /// Lets it go on when the pool's process has ended, should it be stopped.
     line: Lifeline,
 }
@@ -243,7 +240,7 @@ impl Server {
             },
             Request::Reap { pid } => {
                 let status = reap_child(pid);
-                self.workers.remove(&pid);
+                self.workers.retain(|worker| *worker != pid);
                 status.map(|status| Answer::Reaped { status })
             }
         };
@@ -285,7 +282,7 @@ impl Server {
                 Err(failure)
             }
             (Ok(Fork::Parent { child }), Ok(())) => {
-                self.workers.insert(child);
+                self.workers.push(child);
                 Ok(Fork::Parent { child })
             }
             (forked, _) => forked,

@@ -1,8 +1,8 @@
 //! What keeps a process from being forked, or would be shared by workers: said by name.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::base::maps::SortedMap;
 use crate::sys::descriptor::RawDescriptor;
 use crate::sys::fork::{HeldOpen, OtherThread, has_loaded, held, inherited_thread_name};
 
@@ -19,7 +19,7 @@ pub(super) struct Leftovers {
 
 impl Leftovers {
     /// But for what was there before.
-    pub(super) fn look(before: &BTreeSet<RawDescriptor>) -> Self {
+    pub(super) fn look(before: &[RawDescriptor]) -> Self {
         Self::of(held(before).unwrap_or_default())
     }
 
@@ -80,7 +80,7 @@ pub(super) fn threads_at_start(threads: &[OtherThread]) -> String {
 
 /// What threads are called.
 struct ThreadNames {
-    counts: BTreeMap<String, usize>,
+    counts: SortedMap<String, usize>,
     /// That have the name of who has started them.
     unnamed: usize,
 }
@@ -88,12 +88,12 @@ struct ThreadNames {
 impl ThreadNames {
     fn of(threads: &[OtherThread]) -> Self {
         let inherited = inherited_thread_name();
-        let mut names = Self { counts: BTreeMap::new(), unnamed: 0 };
+        let mut names = Self { counts: SortedMap::new(), unnamed: 0 };
         for thread in threads {
             if Some(&thread.name) == inherited.as_ref() || thread.is_first {
                 names.unnamed += 1;
             } else {
-                *names.counts.entry(thread.name.clone()).or_default() += 1;
+                *names.counts.or_default(&thread.name) += 1;
             }
         }
         names

@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Condvar, MutexGuard, Once, OnceLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::credit::Emitter;
@@ -21,6 +20,7 @@ use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::SharedPage;
 use crate::sys::pipe::PipeWidth;
 use crate::sys::socket::send_all_with_descriptors;
+use crate::sys::thread::start_thread;
 use crate::wire::frame::{empty_frame, put_task_frame};
 use crate::wire::message::{Kind, MAX_MESSAGE, ProgressHeader};
 
@@ -188,9 +188,9 @@ impl Reporter {
     /// for the reply.
     fn start_sender(&'static self) {
         const STACK: usize = 64 << 10;
-        let thread = thread::Builder::new().name("procpool-progress".to_owned()).stack_size(STACK);
         // If the pipe is broken the parent has gone, and this process goes, too.
-        let started = thread.spawn(|| while self.send_next().is_ok() {});
+        let send = || while self.send_next().is_ok() {};
+        let started = start_thread("procpool-progress", Some(STACK), send);
         self.has_no_sender.store(started.is_err(), Ordering::Relaxed);
     }
 
@@ -354,6 +354,8 @@ mod tests {
 
     use crate::base::TaskId;
     use crate::wire::frame::{frame_length, split_header, split_kind};
+
+    use std::thread;
 
     use super::*;
 

@@ -6,10 +6,10 @@ mod fuzz;
 mod memory;
 
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
-use std::{io, thread};
 
 use self::accept::{accept, can_open_segments, refuse, sign};
 use self::memory::MemoryLimit;
@@ -41,6 +41,7 @@ use crate::sys::pipe::{FramePipes, WorkerPipes, take_frame_pipes};
 use crate::sys::process::{kill_own_group, open_parent, parent_id};
 use crate::sys::resources::is_shortage;
 use crate::sys::sandbox::{SandboxRules, only_watch};
+use crate::sys::thread::start_thread;
 use crate::wire::emit::EMIT_CAPACITY;
 use crate::wire::frame::{VERSION, put_frame, put_task_frame, set_run_time, split_header};
 use crate::wire::hello::{FunctionName, Hello, peek_version};
@@ -160,9 +161,8 @@ pub(super) fn watch_parent(
 ) -> io::Result<Receiver<String>> {
     const STACK: usize = 64 << 10;
     let parent = identity.parent_pid().and_then(open_parent);
-    let thread = thread::Builder::new().name("procpool-parent".to_owned()).stack_size(STACK);
     let (begins, begun) = channel();
-    thread.spawn(move || {
+    start_thread("procpool-parent", Some(STACK), move || {
         if let Some(Err(text)) = sandbox.as_ref().map(only_watch) {
             let _ = begins.send(text); // and goes on, as the process has a last thing to say
         }

@@ -5,11 +5,11 @@
 //! that the two agree on in the handshake. No function pointer crosses the pipe.
 
 use std::any::{Any, TypeId, type_name};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
-use crate::base::IdHasher;
+use crate::base::maps::IdHasher;
 use crate::codec::{AskedForm, Choice, CodecError, Sink, ValueForm};
 use crate::function::arguments::EncodedArguments;
 use crate::function::callable::TaskFn;
@@ -288,7 +288,9 @@ fn registered() -> impl Iterator<Item = Function> {
 /// Says which functions there are, in whichever order and how often. Their types differ if they
 /// have the same names in two crates.
 fn digest(types: impl Iterator<Item = TypeId>) -> u64 {
-    let types: BTreeSet<_> = types.collect();
+    let mut types: Vec<_> = types.collect();
+    types.sort_unstable();
+    types.dedup();
     let mut hasher = DefaultHasher::new();
     types.hash(&mut hasher);
     hasher.finish()

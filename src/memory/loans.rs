@@ -14,13 +14,13 @@
 //!
 //! The worker may change the bytes at any time, so they are copied before anybody looks at them.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 
+use crate::base::maps::SortedMap;
 use crate::base::sync::Mutex;
 use crate::sys::buffer::vec_for;
 use crate::sys::memory::{Peer, Segment};
@@ -43,7 +43,7 @@ pub(super) fn turn_word(segment: &Segment) -> &AtomicU64 {
 /// The segments of one worker.
 #[derive(Debug)]
 pub(crate) struct Loans {
-    segments: BTreeMap<u64, Known>,
+    segments: SortedMap<u64, Known>,
     /// How long they may be all together.
     most: u64,
     /// The worker was told that something cannot be opened.
@@ -96,7 +96,7 @@ impl Opened {
 
 impl Loans {
     pub(crate) fn new(most: u64) -> Self {
-        Self { segments: BTreeMap::new(), most, has_refused: false }
+        Self { segments: SortedMap::new(), most, has_refused: false }
     }
 
     /// Opens a segment. Returns whether the worker has to be told that this is not possible, which
@@ -127,8 +127,7 @@ impl Loans {
 
     /// Gives up what was not used since this was called last; whether anything is left.
     pub(crate) fn trim(&mut self) -> bool {
-        self.segments
-            .retain(|_, known| std::mem::take(&mut known.is_used) || !known.opened.give_up());
+        self.segments.retain(|known| std::mem::take(&mut known.is_used) || !known.opened.give_up());
         !self.segments.is_empty()
     }
 

@@ -21,6 +21,7 @@ pub(crate) use crate::sys::descriptor::Descriptor;
 use crate::sys::descriptor::pass_on;
 use crate::sys::process::own_command;
 use crate::sys::resources::{OwnCgroup, described};
+use crate::sys::thread::start_thread;
 use crate::wire::role::{Flag, Role};
 
 /// A program with its circumstances.
@@ -470,7 +471,7 @@ pub(crate) async fn start_child<T: Send + 'static>(
 ) -> io::Result<T> {
     let (sender, started) = oneshot::channel();
     let runtime = Handle::current();
-    std::thread::Builder::new().name("procpool-spawner".to_owned()).spawn(move || {
+    start_thread("procpool-spawner", None, move || {
         let _entered = runtime.enter();
         let started = catch_unwind(AssertUnwindSafe(start));
         let _ = sender.send(started.unwrap_or_else(|panic| Err(unsupported(&*panic))));

@@ -5,10 +5,8 @@
 //!    └────────┴──────────┴─▶ failed
 //! ```
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
 use tokio::runtime::Handle;
@@ -29,10 +27,10 @@ use crate::wire::message::Outcome;
 use crate::wire::role::{is_uninitialized_worker, report_missing_init};
 
 /// Those that were started and not reaped yet, in the order of their starts.
-static ACTIVE: Mutex<BTreeMap<u64, Arc<Shared>>> = Mutex::new(BTreeMap::new());
+static ACTIVE: Mutex<Vec<Arc<Shared>>> = Mutex::new(Vec::new());
 
 pub(super) fn active() -> Vec<Arc<Shared>> {
-    let active: Vec<_> = ACTIVE.lock().values().map(Arc::clone).collect();
+    let active: Vec<_> = ACTIVE.lock().clone();
     active.into_iter().filter(|shared| shared.inner.lock().is_alive()).collect()
 }
 
@@ -365,7 +363,6 @@ impl Shared {
 
     /// There is a process; it has not said hello.
     pub(super) fn spawned(self: &Arc<Self>, spawned: &SpawnedProcess, pipes: Pipes) {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         let mut inner = self.inner.lock();
         inner.pipes = pipes;
         if inner.is_joined {
@@ -378,7 +375,7 @@ impl Shared {
             }
         }
         drop(inner);
-        ACTIVE.lock().insert(COUNT.fetch_add(1, Ordering::Relaxed), Arc::clone(self));
+        ACTIVE.lock().push(Arc::clone(self));
     }
 
     /// It is about to run its function.
@@ -424,7 +421,7 @@ impl Shared {
 
     fn forget(self: &Arc<Self>) {
         let mut active = ACTIVE.lock();
-        active.retain(|_, shared| !Arc::ptr_eq(shared, self));
+        active.retain(|shared| !Arc::ptr_eq(shared, self));
     }
 }
 

@@ -133,14 +133,18 @@ impl Crew {
         change: impl FnOnce(&mut Worker) -> R,
     ) -> Option<R> {
         let place = self.find(id)?;
+        let result = change(&mut self.workers[place]);
+        self.updated(place, config, surplus);
+        Some(result)
+    }
+
+    fn updated(&mut self, place: usize, config: &Config, surplus: bool) {
         let worker = &mut self.workers[place];
-        let result = change(worker);
         let standing = worker.stand(config, surplus);
         if standing != worker.standing {
             let before = std::mem::replace(&mut worker.standing, standing);
-            self.summary.update(place, id, &before, &standing);
+            self.summary.update(place, self.ids[place], &before, &standing);
         }
-        Some(result)
     }
 
     /// Its id is above those of all others.

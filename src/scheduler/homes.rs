@@ -4,34 +4,38 @@ use std::collections::BTreeMap;
 
 use super::task::Key;
 use crate::base::WorkerId;
+use crate::base::maps::SortedMap;
 
 /// So many keys are remembered; of more, those that were used last.
 const REMEMBERED: usize = 10_000;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Homes {
-    /// With the time of the last use.
-    workers: BTreeMap<Key, (WorkerId, u64)>,
+    /// Their numbers.
+    workers: BTreeMap<Key, u64>,
+    /// When each was used last.
+    last: BTreeMap<Key, u64>,
     /// Keys by their last use.
     uses: BTreeMap<u64, Key>,
     /// How many keys each worker is the home of.
-    counts: BTreeMap<WorkerId, usize>,
+    counts: SortedMap<WorkerId, usize>,
     /// Counts uses.
     clock: u64,
 }
 
 impl Homes {
     pub(super) fn find(&self, key: Key) -> Option<WorkerId> {
-        self.workers.get(&key).map(|(worker, _)| *worker)
+        self.workers.get(&key).copied().map(WorkerId)
     }
 
     /// The worker has got a task of that key.
     pub(super) fn settle(&mut self, key: Key, worker: WorkerId) {
         self.clock += 1;
         self.remove(key);
-        self.workers.insert(key, (worker, self.clock));
+        self.workers.insert(key, worker.0);
+        self.last.insert(key, self.clock);
         self.uses.insert(self.clock, key);
-        *self.counts.entry(worker).or_default() += 1;
+        *self.counts.or_default(&worker) += 1;
         if self.workers.len() > REMEMBERED
             && let Some((_, oldest)) = self.uses.first_key_value()
         {
@@ -40,9 +44,11 @@ impl Homes {
     }
 
     fn remove(&mut self, key: Key) {
-        let Some((worker, last)) = self.workers.remove(&key) else { return };
-        self.uses.remove(&last);
-        if let Some(count) = self.counts.get_mut(&worker) {
+        let Some(worker) = self.workers.remove(&key) else { return };
+        if let Some(last) = self.last.remove(&key) {
+            self.uses.remove(&last);
+        }
+        if let Some(count) = self.counts.get_mut(&WorkerId(worker)) {
             *count -= 1;
         }
     }
@@ -55,7 +61,7 @@ impl Homes {
     /// Forgets the keys of a worker, but not those that are `kept`.
     pub(super) fn forget(&mut self, worker: WorkerId, kept: &[Key]) {
         if self.count(worker) > 0 {
-            let keys = self.workers.iter().filter(|(_, (home, _))| *home == worker);
+            let keys = self.workers.iter().filter(|(_, home)| **home == worker.0);
             let keys: Vec<Key> = keys.map(|(key, _)| *key).collect();
             keys.into_iter().filter(|key| !kept.contains(key)).for_each(|key| self.remove(key));
         }

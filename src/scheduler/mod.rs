@@ -62,7 +62,7 @@ mod tests;
 mod view;
 mod worker;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(crate) use self::action::{
@@ -83,6 +83,7 @@ use self::tenure::Tenure;
 pub(crate) use self::view::{Counts, WorkerView};
 pub(crate) use self::worker::WorkerStage;
 use self::worker::{Sentence, Worker};
+use crate::base::maps::TaskMap;
 use crate::base::{TaskId, WorkerId};
 
 /// A shutdown that takes so long says what it waits for.
@@ -117,7 +118,7 @@ pub(crate) struct Scheduler {
     /// When tasks that are not over must have begun, or be over.
     deadlines: BTreeSet<(Time, TaskId)>,
     /// Tasks that have ended, and are perhaps to be begun again.
-    undecided: BTreeMap<TaskId, Undecided>,
+    undecided: TaskMap<Undecided>,
     /// At least one worker is wanted, even without a task.
     warm_up: bool,
     /// There are more workers than there may be, and all of them are busy.
@@ -153,7 +154,7 @@ impl Scheduler {
             latest: None,
             unanswered: 0,
             deadlines: BTreeSet::new(),
-            undecided: BTreeMap::new(),
+            undecided: TaskMap::default(),
             warm_up: false,
             surplus: false,
             shutdown_limit: None,
@@ -489,13 +490,17 @@ impl Scheduler {
     fn update<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
         let outgoing = self.workers.tenures().outgoing();
         let result = self.workers.update(id, &self.config, self.surplus, change)?;
+        self.updated(id, outgoing);
+        Some(result)
+    }
+
+    fn updated(&mut self, id: WorkerId, outgoing: usize) {
         self.queue.call(id);
         #[cfg(test)]
         self.note_change(id);
         if self.workers.tenures().outgoing() < outgoing && self.succeed() {
             self.update(id, Worker::give_place);
         }
-        Some(result)
     }
 
     fn remove(&mut self, id: WorkerId) -> Option<Worker> {

@@ -10,7 +10,9 @@ use super::homes::Homes;
 use super::lanes::Lanes;
 #[cfg(test)]
 use super::lanes::Rank;
+use super::numbers::NumberSet;
 use super::task::{FlowKey, Key, Task, Wishes};
+use crate::base::maps::{SortedMap, TaskMap};
 use crate::base::{TaskId, WorkerId};
 
 /// The waiting tasks. Of one without wishes only a bit is kept, so a million of them cost little
@@ -23,17 +25,17 @@ pub(super) struct Queue {
     /// Those that will probably kill their workers; any may take them, but not always.
     suspects: Lanes,
     /// The shared ones that have a key, which no worker has had yet.
-    homeless: BTreeMap<Key, BTreeSet<TaskId>>,
+    homeless: BTreeMap<Key, NumberSet>,
     /// Tasks whose key has a worker, by that worker. None of the lanes is empty.
-    own: BTreeMap<WorkerId, Lanes>,
+    own: SortedMap<WorkerId, Lanes>,
     homes: Homes,
     delayed: BTreeSet<(Time, TaskId)>,
     /// What those waiting tasks wish that wish anything, wherever they are.
-    wishes: BTreeMap<TaskId, Box<Wishes>>,
+    wishes: TaskMap<Box<Wishes>>,
     /// Where those are that are not shared.
-    elsewhere: BTreeMap<TaskId, QueuePlace>,
+    elsewhere: TaskMap<QueuePlace>,
     /// All workers that have own tasks and may have room for one, and perhaps others.
-    callers: BTreeSet<WorkerId>,
+    callers: NumberSet,
     /// Whose turn it is.
     shares: FairShares,
     /// How many of the shared ones have a key.
@@ -73,7 +75,7 @@ impl Queue {
             self.own_insert(home, flow, turn, id);
         } else {
             self.keyed += 1;
-            self.homeless.entry(key).or_default().insert(id);
+            self.homeless.entry(key).or_default().insert(id.0);
             self.shared.insert(flow, turn, id);
         }
     }
@@ -88,7 +90,7 @@ impl Queue {
     /// Holds a task back until it is [released](Self::release), if it waits here. One that sits out
     /// its back-off goes on with that.
     pub(super) fn hold(&mut self, id: TaskId) {
-        if matches!(self.elsewhere.get(&id), Some(QueuePlace::Delayed(_))) {
+        if matches!(self.elsewhere.get(id), Some(QueuePlace::Delayed(_))) {
             return;
         }
         if let Some(task) = self.remove(id) {
@@ -97,7 +99,7 @@ impl Queue {
     }
 
     pub(super) fn release(&mut self, id: TaskId) {
-        if self.elsewhere.get(&id) == Some(&QueuePlace::Delayed(Time::MAX))
+        if self.elsewhere.get(id) == Some(&QueuePlace::Delayed(Time::MAX))
             && let Some(task) = self.remove(id)
         {
             self.push(task);
@@ -118,9 +120,9 @@ impl Queue {
 
     fn own_insert(&mut self, home: WorkerId, flow: FlowKey, turn: Turn, id: TaskId) {
         self.owned += 1;
-        self.own.entry(home).or_default().insert(flow, turn, id);
+        self.own.or_default(&home).insert(flow, turn, id);
         self.elsewhere.insert(id, QueuePlace::Own(home));
-        self.callers.insert(home);
+        self.callers.insert(home.0);
     }
 
     /// The first of the tasks that this worker may take, with or without suspects. If it has a key
@@ -148,7 +150,7 @@ impl Queue {
 
     /// What was kept of a task. It is still to be taken out of where it waits.
     fn take(&mut self, id: TaskId) -> Task {
-        Task { id, wishes: self.wishes.remove(&id) }
+        Task { id, wishes: self.wishes.remove(id) }
     }
 
     fn take_shared(&mut self, flow: FlowKey, id: TaskId, key: Option<Key>) -> bool {
@@ -156,7 +158,7 @@ impl Queue {
             && let Some(ids) = self.homeless.get_mut(&key)
         {
             self.keyed -= 1;
-            ids.remove(&id);
+            ids.remove(id.0);
             if ids.is_empty() {
                 self.homeless.remove(&key);
             }
@@ -165,7 +167,7 @@ impl Queue {
     }
 
     fn take_suspect(&mut self, flow: FlowKey, id: TaskId) -> bool {
-        self.elsewhere.remove(&id);
+        self.elsewhere.remove(id);
         self.suspects.remove(flow, id)
     }
 
@@ -173,7 +175,7 @@ impl Queue {
         let Some(lanes) = self.own.get_mut(&worker) else { return };
         lanes.remove(flow, id);
         self.owned -= 1;
-        self.elsewhere.remove(&id);
+        self.elsewhere.remove(id);
         if lanes.len() == 0 {
             self.own.remove(&worker);
         }
@@ -183,8 +185,8 @@ impl Queue {
     fn settle(&mut self, key: Key, worker: WorkerId) {
         self.homes.settle(key, worker);
         let Some(ids) = self.homeless.remove(&key) else { return };
-        self.keyed -= ids.len();
-        for id in ids {
+        for id in ids.iter().map(TaskId) {
+            self.keyed -= 1;
             let flow = self.flow(id);
             self.shared.remove(flow, id);
             self.own_insert(worker, flow, self.shares.turn(flow), id);
@@ -192,7 +194,7 @@ impl Queue {
     }
 
     fn flow(&self, id: TaskId) -> FlowKey {
-        self.wishes.get(&id).map_or(FlowKey::USUAL, |wishes| wishes.flow())
+        self.wishes.get(id).map_or(FlowKey::USUAL, |wishes| wishes.flow())
     }
 
     // ----- the shares of tenants -----
@@ -239,11 +241,11 @@ impl Queue {
     /// of the `busy` keys, of which it still has a task.
     pub(super) fn forget(&mut self, worker: WorkerId, busy: &[Key]) {
         self.homes.forget(worker, busy);
-        self.callers.remove(&worker);
+        self.callers.remove(worker.0);
         let mut lanes = self.own.remove(&worker).unwrap_or_default();
         self.owned -= lanes.len();
         while let Some(rank) = lanes.pop_first() {
-            self.elsewhere.remove(&rank.id);
+            self.elsewhere.remove(rank.id);
             let task = self.take(rank.id);
             self.place(task, rank.turn); // it has waited all along
         }
@@ -252,7 +254,7 @@ impl Queue {
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
         let task = self.take(id);
         let flow = task.flow();
-        let was_there = match self.elsewhere.get(&id) {
+        let was_there = match self.elsewhere.get(id) {
             None => self.take_shared(flow, id, task.wishes().key),
             Some(&QueuePlace::Own(worker)) => {
                 self.take_own(worker, flow, id);
@@ -260,7 +262,7 @@ impl Queue {
             }
             Some(&QueuePlace::Suspect) => self.take_suspect(flow, id),
             Some(&QueuePlace::Delayed(due)) => {
-                self.elsewhere.remove(&id);
+                self.elsewhere.remove(id);
                 self.delayed.remove(&(due, id))
             }
         };
@@ -274,7 +276,7 @@ impl Queue {
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Task> + use<> {
         let homes = std::mem::take(&mut self.homes);
         let mut drained = std::mem::replace(self, Self { homes, ..Self::default() });
-        for id in std::mem::take(&mut drained.elsewhere).into_keys() {
+        for id in std::mem::take(&mut drained.elsewhere).into_tasks() {
             let flow = drained.flow(id);
             drained.shared.insert(flow, drained.shares.turn(flow), id);
         }
@@ -290,7 +292,7 @@ impl Queue {
             && due <= now
         {
             self.delayed.pop_first();
-            self.elsewhere.remove(&id);
+            self.elsewhere.remove(id);
             let task = self.take(id);
             self.push(task);
         }
@@ -302,14 +304,14 @@ impl Queue {
 
     /// Whether the first of the tasks that any worker may take makes its worker the home of a key.
     pub(super) fn settles(&self) -> bool {
-        let wishes = || self.wishes.get(&self.shared.first()?.id);
+        let wishes = || self.wishes.get(self.shared.first()?.id);
         self.keyed > 0 && wishes().is_some_and(|wishes| wishes.key.is_some())
     }
 
     /// Whether the first of the tasks that any worker may take has no key and no parts.
     pub(super) fn is_first_plain(&self) -> bool {
         let Some(first) = self.shared.first() else { return false };
-        let wishes = || self.wishes.get(&first.id);
+        let wishes = || self.wishes.get(first.id);
         self.wishes.is_empty() || wishes().is_none_or(|w| w.key.is_none() && !w.divisible)
     }
 
@@ -334,19 +336,19 @@ impl Queue {
         if self.callers.is_empty() {
             return Vec::new(); // as nearly always, and asked at every event
         }
-        self.callers.iter().copied().collect()
+        self.callers.iter().map(WorkerId).collect()
     }
 
     /// The worker has room; says whether it is waited for.
     pub(super) fn call(&mut self, worker: WorkerId) {
         if self.owned > 0 && self.awaits(worker) {
-            self.callers.insert(worker);
+            self.callers.insert(worker.0);
         }
     }
 
     /// The worker has no room, or is not waited for any more.
     pub(super) fn dismiss_caller(&mut self, worker: WorkerId) {
-        self.callers.remove(&worker);
+        self.callers.remove(worker.0);
     }
 
     pub(super) fn awaits(&self, worker: WorkerId) -> bool {
@@ -372,26 +374,27 @@ impl Queue {
     /// Whether all that is kept is what a count gives.
     #[cfg(test)]
     pub(super) fn is_true(&self) -> bool {
-        let key = |id: &TaskId| self.wishes.get(id).and_then(|wishes| wishes.key);
+        let key = |id: &TaskId| self.wishes.get(*id).and_then(|wishes| wishes.key);
         let shared: Vec<Rank> = self.shared.iter().collect();
         let keyed = shared.iter().filter(|rank| key(&rank.id).is_some());
         let keyed: BTreeSet<(Option<Key>, TaskId)> =
             keyed.map(|rank| (key(&rank.id), rank.id)).collect();
         let homeless = self.homeless.iter();
-        let homeless = homeless.flat_map(|(key, ids)| ids.iter().map(|id| (Some(*key), *id)));
+        let homeless =
+            homeless.flat_map(|(key, ids)| ids.iter().map(|id| (Some(*key), TaskId(id))));
         let own = self.own.iter();
         let own: Vec<(WorkerId, Rank)> =
             own.flat_map(|(worker, lanes)| lanes.iter().map(|rank| (*worker, rank))).collect();
         let delayed = self.delayed.iter().map(|&(due, id)| (id, QueuePlace::Delayed(due)));
         let suspects = self.suspects.iter().map(|rank| (rank.id, QueuePlace::Suspect));
-        let elsewhere: BTreeMap<TaskId, QueuePlace> = own
+        let elsewhere: TaskMap<QueuePlace> = own
             .iter()
             .map(|&(worker, rank)| (rank.id, QueuePlace::Own(worker)))
             .chain(delayed)
             .chain(suspects)
             .collect();
         let mut in_lanes = shared.iter().chain(own.iter().map(|(_, rank)| rank));
-        let mut wishing = self.wishes.keys();
+        let mut wishing = self.wishes.clone().into_tasks().into_iter();
         let turn_of = |rank: &Rank| self.shares.turn(rank.flow());
         let mut lanes = self.own.values().chain([&self.shared, &self.suspects]);
         lanes.all(|lanes| lanes.is_true() && lanes.iter().all(|rank| rank.turn == turn_of(&rank)))
@@ -400,9 +403,9 @@ impl Queue {
             && own.len() == self.owned
             && elsewhere == self.elsewhere
             && in_lanes.all(|rank| rank.flow() == self.flow(rank.id))
-            && wishing.all(|id| elsewhere.contains_key(id) || shared.iter().any(|r| r.id == *id))
+            && wishing.all(|id| elsewhere.get(id).is_some() || shared.iter().any(|r| r.id == id))
             && self.own.values().all(|lanes| lanes.len() > 0)
-            && !self.homeless.values().any(BTreeSet::is_empty)
+            && !self.homeless.values().any(NumberSet::is_empty)
     }
 
     /// Whether a task waits until it is released.
@@ -414,7 +417,7 @@ impl Queue {
     /// Whether a worker is among the callers.
     #[cfg(test)]
     pub(super) fn is_caller(&self, worker: WorkerId) -> bool {
-        self.callers.contains(&worker)
+        self.callers.iter().any(|caller| caller == worker.0)
     }
 }
 

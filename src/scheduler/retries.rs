@@ -60,7 +60,7 @@ impl Scheduler {
 
     /// A task is not to be begun again, if it is undecided.
     pub(super) fn abort_undecided(&mut self, task: TaskId) {
-        if let Some(undecided) = self.undecided.get_mut(&task) {
+        if let Some(undecided) = self.undecided.get_mut(task) {
             undecided.is_aborted = true;
         }
     }
@@ -68,7 +68,7 @@ impl Scheduler {
     /// Answers [`Action::Consult`], or [`Verdict::Undecided`](super::Verdict::Undecided), at once
     /// or later: whether the condition of a task wants a further attempt.
     pub(crate) fn decided(&mut self, now: Time, task: TaskId, wants_retry: bool) {
-        let Some(Undecided { task, failure, is_aborted }) = self.undecided.remove(&task) else {
+        let Some(Undecided { task, failure, is_aborted }) = self.undecided.remove(task) else {
             return;
         };
         if wants_retry && !is_aborted && self.may_retry(now, &task) {

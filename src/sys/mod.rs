@@ -33,6 +33,8 @@ pub(crate) mod signal;
 pub(crate) mod socket;
 /// How far a thread's stack reaches.
 pub(crate) mod stack;
+/// Threads of this crate's own.
+pub(crate) mod thread;
 
 mod carrier;
 mod page;

@@ -2,7 +2,7 @@
 //! and without elements, and other texts and numbers where the first ones are refused.
 
 use std::any::TypeId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 
 use super::super::error::CodecError;
 
@@ -25,12 +25,12 @@ pub(super) const ASK_FOR_COMPACT: &str =
 #[derive(Debug, Default)]
 pub(super) struct SamplePlan {
     sites: Vec<Site>,
-    by_visitor: BTreeMap<TypeId, usize>,
+    by_visitor: HashMap<TypeId, usize>,
     /// How far it is from each site to one where something is new, as known when the run began;
     /// `usize::MAX` if there is no way.
     distances: Vec<usize>,
     /// Which texts and numbers the visitors took that did not take the first ones.
-    candidates: BTreeMap<TypeId, usize>,
+    candidates: HashMap<TypeId, usize>,
     /// The alternatives around what is shown now.
     path: Vec<(usize, usize)>,
     runs: usize,
@@ -56,7 +56,7 @@ struct Site {
 struct Alternative {
     progress: Trial,
     /// The sites right inside.
-    inner: BTreeSet<usize>,
+    inner: Vec<usize>,
     /// It has nothing inside, and nothing depends on it.
     is_empty: bool,
     /// So many attempts have failed.
@@ -192,7 +192,10 @@ impl SamplePlan {
             self.sites.len() - 1
         });
         if let Some((outer, alternative)) = self.path.last() {
-            self.sites[*outer].alternatives[*alternative].inner.insert(site);
+            let inner = &mut self.sites[*outer].alternatives[*alternative].inner;
+            if !inner.contains(&site) {
+                inner.push(site);
+            }
         }
         let chosen = self.choose(site);
         let alternative = &mut self.sites[site].alternatives[chosen];

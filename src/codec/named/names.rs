@@ -1,6 +1,6 @@
 //! The names that a value has been written or read with so far.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 /// So many are looked through one by one, if need be.
 const FEW: usize = 16;
@@ -15,7 +15,7 @@ pub(super) struct Names {
     /// A hash of a name to its number, plus one; zero if there was no name with that hash.
     slots: [u8; SLOTS],
     /// Where those behind the first few are.
-    many: BTreeMap<(usize, usize), u32>,
+    many: HashMap<(usize, usize), u32>,
     /// The one that was asked for last.
     last: u32,
 }
@@ -28,7 +28,7 @@ struct KnownName {
 
 impl Names {
     pub(super) fn new() -> Self {
-        Self { all: Vec::new(), slots: [0; SLOTS], many: BTreeMap::new(), last: 0 }
+        Self { all: Vec::new(), slots: [0; SLOTS], many: HashMap::new(), last: 0 }
     }
 
     /// The number of a name, if it is not new.

@@ -1,12 +1,12 @@
 //! Keeps open what was serialized, for those who will open it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::memory::{Frozen, Name, Offered};
+use crate::base::maps::SortedMap;
 use crate::sys::descriptor::Descriptor;
 
 /// Memory that is open as long as this is there.
@@ -49,8 +49,8 @@ impl Kept {
     /// To be sent to who cannot open it by its name: each once, however often it is named. What
     /// cannot be copied will be missed there.
     pub(crate) fn descriptors(&self) -> Vec<Descriptor> {
-        let distinct: BTreeMap<_, _> =
-            self.held().iter().map(|held| (held.name().id(), held)).collect();
+        let mut distinct = SortedMap::new();
+        self.held().iter().for_each(|held| distinct.insert(held.name().id(), held));
         distinct.values().filter_map(|held| held.descriptor().ok()).collect()
     }
 

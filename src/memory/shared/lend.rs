@@ -8,11 +8,11 @@
 //! The parent opens what is lent when it reads that, and not when the result is decoded: that may
 //! be never.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,7 @@ use super::memory::{Frozen, Name, Offered};
 use crate::base::sync::Mutex;
 use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::{Peer, Segment, SegmentRef};
+use crate::sys::thread::start_thread;
 
 /// What the next reply will name. It says nothing that the reply does not say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +34,10 @@ pub(crate) struct Lent {
 impl Lent {
     /// How many descriptors come with it where they have to.
     pub(crate) fn count(&self) -> usize {
-        let distinct: BTreeSet<_> = self.memory.iter().map(|(name, _)| name.id()).collect();
-        1 + distinct.len()
+        let mut ids: Vec<_> = self.memory.iter().map(|(name, _)| name.id()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        1 + ids.len()
     }
 }
 
@@ -129,14 +132,12 @@ impl Desk {
     /// Starts the thread that lets go of what was opened.
     fn attend() -> io::Result<()> {
         const STACK: usize = 64 << 10;
-        let thread = thread::Builder::new().name("procpool-lender".to_owned()).stack_size(STACK);
-        thread.spawn(|| {
+        start_thread("procpool-lender", Some(STACK), || {
             while let Some(desk) = DESK.get() {
                 desk.wait(None);
                 desk.take_back();
             }
-        })?;
-        Ok(())
+        })
     }
 
     /// Lets go of what was opened; whether that is all.

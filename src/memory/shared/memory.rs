@@ -5,13 +5,13 @@
 //! two processes are. Every change of the owner is counted, and a name holds that count: so what is
 //! named by an old name is never taken for something else.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, Weak};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::maps::SortedMap;
 use crate::base::sync::Mutex;
 use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::{Arrivals, Lock, Segment, SegmentRef};
@@ -222,7 +222,7 @@ impl Frozen {
     fn known(memory: Memory) -> Arc<Self> {
         let (id, frozen) = (memory.id, Arc::new(Self(memory)));
         let mut here = open_here();
-        here.frozen.retain(|_, frozen| frozen.strong_count() > 0);
+        here.frozen.retain(|frozen| frozen.strong_count() > 0);
         here.frozen.insert(id, Arc::downgrade(&frozen));
         frozen
     }
@@ -279,7 +279,7 @@ impl Offered {
     pub(super) fn open(name: &Name, arrivals: &Arrivals) -> Result<Arc<Self>, OpenError> {
         let offered = Arc::new(Self(Memory::open(name.segment, name, arrivals)?));
         let mut here = open_here();
-        here.offered.retain(|_, offered| offered.strong_count() > 0);
+        here.offered.retain(|offered| offered.strong_count() > 0);
         here.offered.insert(name.id, Arc::downgrade(&offered));
         Ok(offered)
     }
@@ -296,14 +296,14 @@ impl Offered {
 /// What is open in this process, by its id: so that it is opened once, and found by names that come
 /// from processes that have ended.
 struct OpenMemory {
-    frozen: BTreeMap<u64, Weak<Frozen>>,
-    offered: BTreeMap<u64, Weak<Offered>>,
+    frozen: SortedMap<u64, Weak<Frozen>>,
+    offered: SortedMap<u64, Weak<Offered>>,
 }
 
 /// No memory is dropped while this is held.
 fn open_here() -> MutexGuard<'static, OpenMemory> {
     static OPEN: Mutex<OpenMemory> =
-        Mutex::new(OpenMemory { frozen: BTreeMap::new(), offered: BTreeMap::new() });
+        Mutex::new(OpenMemory { frozen: SortedMap::new(), offered: SortedMap::new() });
     OPEN.lock()
 }
 

@@ -1,11 +1,11 @@
 //! What the scheduler wants done.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::{Supervisor, TRIM_PERIOD, WorkerChannel};
+use crate::base::maps::SortedMap;
 use crate::base::{TaskId, WorkerId, log};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::Payload;
@@ -292,7 +292,7 @@ impl Supervisor {
 }
 
 /// Frees the word of a task that is done with its worker.
-pub(super) fn release(workers: &mut BTreeMap<WorkerId, WorkerChannel>, entry: &Entry) {
+pub(super) fn release(workers: &mut SortedMap<WorkerId, WorkerChannel>, entry: &Entry) {
     if let Some((worker, slot)) = entry.cell().take_claim()
         && let Some(claims) = workers.get_mut(&worker).and_then(|worker| worker.claims.as_mut())
     {

@@ -61,7 +61,7 @@ impl Supervisor {
             }
             Command::Recycle(waiter, limit) => {
                 // Without a worker there is nobody to wait for.
-                let newest = self.workers.last_key_value().map(|(id, _)| *id);
+                let newest = self.workers.keys().last().copied();
                 self.recycling.extend(newest.map(|id| (id, waiter)));
                 view.scheduler.recycle(now, limit);
             }
@@ -285,7 +285,7 @@ impl Supervisor {
             self.warn_of_failed_start(worker);
         }
         self.workers.remove(&worker);
-        let oldest = self.workers.first_key_value().map(|(id, _)| *id);
+        let oldest = self.workers.keys().next().copied();
         self.recycling.retain(|(newest, _)| oldest.is_some_and(|oldest| oldest <= *newest));
         self.death = None;
     }

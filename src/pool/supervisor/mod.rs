@@ -11,7 +11,7 @@ mod leftovers;
 mod retries;
 mod suspects;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use self::suspects::DeathStreaks;
+use crate::base::maps::SortedMap;
 use crate::base::{TaskId, WorkerId};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::page::ClaimBoard;
@@ -58,7 +59,7 @@ pub(crate) struct Supervisor {
     start: Arc<dyn Start>,
     launch: Arc<Launch>,
     ledger: Ledger,
-    workers: BTreeMap<WorkerId, WorkerChannel>,
+    workers: SortedMap<WorkerId, WorkerChannel>,
     /// Tasks that have reported, with readers that are woken as those of `resolved`, and before
     /// them.
     reported: Vec<(Arc<TaskCell>, ProgressMessage)>,
@@ -121,7 +122,7 @@ impl Supervisor {
             start,
             launch,
             ledger: Ledger::default(),
-            workers: BTreeMap::new(),
+            workers: SortedMap::new(),
             reported: Vec::new(),
             resolved: Vec::new(),
             undecided: HashMap::new(),

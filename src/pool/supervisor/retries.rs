@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::Supervisor;
 use super::actions::release;
+use crate::base::sync::start_thread;
 use crate::base::{TaskId, log};
 use crate::memory::Payload;
 use crate::pool::commons::{Command, Commons};
@@ -75,8 +76,8 @@ impl Supervisor {
             };
             if resolution.as_ref().is_ok_and(|payload| payload.len() > LARGE) {
                 // Not one of tokio's blocking threads: all of them may wait for such tasks.
-                let thread = std::thread::Builder::new().name("procpool-retry".to_owned());
-                if thread.spawn(move || question.ask()).is_err() {
+                let started = start_thread("procpool-retry", None, move || question.ask());
+                if started.is_err() {
                     log::error!("{}: no thread for the `retry_if` of {task}", self.commons.name);
                 }
             } else {

@@ -5,7 +5,8 @@ use std::hash::BuildHasherDefault;
 use std::io;
 use std::sync::Arc;
 
-use crate::base::{IdHasher, TaskId};
+use crate::base::TaskId;
+use crate::base::maps::IdHasher;
 use crate::error::{Cause, TaskError};
 use crate::memory::Payload;
 use crate::parent::Outlet;

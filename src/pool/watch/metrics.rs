@@ -1,11 +1,11 @@
 //! What the supervisor counts and measures. Nothing is decided by it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::base::WorkerId;
+use crate::base::maps::SortedMap;
 use crate::error::kind::TaskOutcome;
 use crate::pool::watch::histogram::DurationHistogram;
 use crate::scheduler::Time;
@@ -19,7 +19,7 @@ pub(crate) struct Metrics {
     pub(crate) retries: u64,
     pub(crate) wait_time: DurationHistogram,
     /// The workers that are ready.
-    ready: BTreeMap<WorkerId, ReadyWorker>,
+    ready: SortedMap<WorkerId, ReadyWorker>,
     /// Of the workers that are not ready any more.
     past: WorkerTime,
 }

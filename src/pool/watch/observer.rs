@@ -1,9 +1,10 @@
 //! What happens in a pool, told to those who look on: its log, its metrics, and readers of events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::maps::SortedMap;
 use crate::base::{TaskId, WorkerId, log, nanos};
 use crate::error::kind::TaskOutcome;
 use crate::error::{BrokenProcessPool, TaskError};
@@ -18,7 +19,7 @@ pub(crate) struct Observer {
     /// The pool's.
     name: String,
     /// Of the workers that have one.
-    pub(crate) processes: BTreeMap<WorkerId, WorkerProcess>,
+    pub(crate) processes: SortedMap<WorkerId, WorkerProcess>,
     pub(crate) metrics: Metrics,
     pub(crate) feed: Feed,
     /// Of the tasks that have one, from when they are sent until they are over.
@@ -40,7 +41,7 @@ pub(crate) struct WorkerProcess {
 
 impl Observer {
     pub(crate) fn new(name: String) -> Self {
-        let (processes, metrics) = (BTreeMap::new(), Metrics::default());
+        let (processes, metrics) = (SortedMap::new(), Metrics::default());
         let (feed, labels) = (Feed::default(), HashMap::new());
         Self {
             name,

@@ -14,6 +14,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, waitid};
 
 use super::descriptor::Descriptor;
 use super::kernel::{is_group_left, is_subreaper};
+use crate::sys::thread::start_thread;
 
 /// How long somebody of a group is waited for who is not a child of this process.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,9 +51,8 @@ pub(super) fn reap_group(id: Pid, leader: Option<&Arc<Descriptor>>) {
     if groups.has_thread {
         NEWS.notify_one();
     } else {
-        let thread = std::thread::Builder::new().name("procpool-orphans".to_owned());
         // Without one they wait for the next group.
-        groups.has_thread = thread.spawn(keep_reaping).is_ok();
+        groups.has_thread = start_thread("procpool-orphans", None, keep_reaping).is_ok();
     }
 }
 

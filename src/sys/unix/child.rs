@@ -18,6 +18,7 @@ use super::kernel::{
     OwnCgroup, is_unreaped, open_child, open_process, signal_group, signal_process,
     status_after_reaping,
 };
+use crate::sys::thread::start_thread;
 
 /// How a process has ended; neither, if that is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -332,8 +333,7 @@ impl ChildProcess {
     /// on.
     pub(crate) fn reap_in_background(self: Arc<Self>, reaped: impl FnOnce() + Send + 'static) {
         let end = EndOfChild { child: self, reaped: Some(reaped) };
-        let thread = std::thread::Builder::new().name("procpool-reaper".to_owned());
-        let _ = thread.spawn(move || {
+        let _ = start_thread("procpool-reaper", None, move || {
             end.child.wait_for_exit();
             drop(end);
         });

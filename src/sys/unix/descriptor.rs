@@ -12,6 +12,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::resources::{Resource, soft_limit};
+use crate::sys::thread::start_thread;
 
 /// What is open, and closed when this is dropped.
 pub(crate) type Descriptor = OwnedFd;
@@ -80,8 +81,8 @@ fn events(fd: impl AsFd, wanted: PollFlags) -> PollFlags {
 /// take as long to close as they want.
 pub(crate) fn close_elsewhere<T: Send + 'static>(what: T) {
     const STACK: usize = 64 << 10;
-    let thread = std::thread::Builder::new().name("procpool-closer".to_owned()).stack_size(STACK);
-    drop(thread.spawn(move || drop(what))); // if there is no thread to be had it is closed here
+    // If there is no thread to be had it is closed here.
+    drop(start_thread("procpool-closer", Some(STACK), move || drop(what)));
 }
 
 /// Copies a descriptor to a high number, where a task that closes "all the low ones", or uses a

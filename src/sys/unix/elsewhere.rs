@@ -1,6 +1,5 @@
 //! What other Unix systems have in place of what is Linux's own: most often nothing.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
@@ -60,7 +59,7 @@ missing! {
     other_threads() -> Vec<OtherThread>;
     count_threads() -> usize;
     raise_oom_score(i16) -> ();
-    held(&BTreeSet<RawDescriptor>) -> Vec<HeldOpen>;
+    held(&[RawDescriptor]) -> Vec<HeldOpen>;
 }
 
 pub(crate) fn carrier() -> Option<&'static Carrier> {

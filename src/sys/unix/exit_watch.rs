@@ -5,13 +5,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::thread;
 
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use super::child::ChildProcess;
 use super::descriptor::{Descriptor, watch_readable};
+use crate::sys::thread::start_thread;
 
 /// Sees a process exit without reaping it.
 #[derive(Debug)]
@@ -69,8 +69,7 @@ impl ExitWatch {
 fn wait_in_thread(child: Arc<ChildProcess>) -> io::Result<oneshot::Receiver<()>> {
     const STACK: usize = 64 << 10;
     let (sender, exited) = oneshot::channel();
-    let thread = thread::Builder::new().name("procpool-exit".to_owned()).stack_size(STACK);
-    thread.spawn(move || {
+    start_thread("procpool-exit", Some(STACK), move || {
         child.wait_for_exit();
         let _ = sender.send(()); // or nobody waits any more
     })?;
@@ -172,7 +171,7 @@ mod tests {
         // An error says that there is no such child any more.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while waitid(WaitId::Pid(pid), options).is_ok() {
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
 }

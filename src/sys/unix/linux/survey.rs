@@ -1,6 +1,5 @@
 //! What `/proc` tells of this process: its threads, what it has open, and which libraries.
 
-use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::{fs, io};
@@ -50,7 +49,7 @@ pub(crate) fn has_loaded(part: &str) -> bool {
 /// descriptors that are known.
 ///
 /// To be called where no other thread closes anything.
-pub(crate) fn held(known: &BTreeSet<RawDescriptor>) -> io::Result<Vec<HeldOpen>> {
+pub(crate) fn held(known: &[RawDescriptor]) -> io::Result<Vec<HeldOpen>> {
     let mut held = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
         let entry = entry?;
@@ -112,7 +111,7 @@ mod tests {
     /// What is held by these, of all that the other tests of this process hold.
     fn held_by(descriptors: &[&dyn AsRawFd]) -> Vec<HeldOpen> {
         let own: Vec<_> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
-        let mut held = held(&BTreeSet::new()).unwrap();
+        let mut held = held(&[]).unwrap();
         held.retain(|held| own.contains(&held.descriptor()));
         held
     }
@@ -130,7 +129,7 @@ mod tests {
         ];
         expected.sort_unstable_by_key(HeldOpen::descriptor);
         assert_eq!(held_by(&[&listener, &client, &end, &datagram]), expected);
-        let known = BTreeSet::from([client.as_raw_fd()]);
+        let known = [client.as_raw_fd()];
         assert!(held(&known).unwrap().iter().all(|held| !known.contains(&held.descriptor())));
     }
 
@@ -138,7 +137,7 @@ mod tests {
     fn a_poll_descriptor_is_seen_also_if_it_is_known() {
         let flags = rustix::event::epoll::CreateFlags::CLOEXEC;
         let poll = rustix::event::epoll::create(flags).unwrap();
-        let known = BTreeSet::from([poll.as_raw_fd()]);
+        let known = [poll.as_raw_fd()];
         assert!(held(&known).unwrap().contains(&HeldOpen::EventPoll(poll.as_raw_fd())));
     }
 

@@ -11,8 +11,6 @@
 //!                             procpool-71-2
 //! ```
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -35,17 +33,17 @@ pub(super) fn home<'a>(
     files: impl Iterator<Item = &'a str>,
 ) -> io::Result<PathBuf> {
     /// By the directory that was given, if one was.
-    static HOMES: Mutex<BTreeMap<Option<PathBuf>, Home>> = Mutex::new(BTreeMap::new());
+    static HOMES: Mutex<Vec<(Option<PathBuf>, Home)>> = Mutex::new(Vec::new());
 
-    let wanted: BTreeSet<_> = files.filter_map(controller).map(str::to_owned).collect();
+    let wanted: Vec<_> = files.filter_map(controller).map(str::to_owned).collect();
     let mut homes = HOMES.lock().unwrap_or_else(PoisonError::into_inner);
-    let home = match homes.entry(given.map(Path::to_owned)) {
-        Entry::Occupied(known) => known.into_mut(),
-        Entry::Vacant(new) => {
-            let directory = given.map_or_else(delegated, |given| Ok(given.to_owned()))?;
-            new.insert(Home { directory, ..Home::default() })
-        }
-    };
+    let known = homes.iter().position(|(known, _)| known.as_deref() == given);
+    let place = known.unwrap_or(homes.len());
+    if known.is_none() {
+        let directory = given.map_or_else(delegated, |given| Ok(given.to_owned()))?;
+        homes.push((given.map(Path::to_owned), Home { directory, ..Home::default() }));
+    }
+    let home = &mut homes[place].1;
     home.enable(wanted)?;
     home.sweep();
     Ok(home.directory.clone())
@@ -57,14 +55,14 @@ struct Home {
     /// Processes can be put into groups in it.
     is_ready: bool,
     /// That groups in it have.
-    controllers: BTreeSet<String>,
+    controllers: Vec<String>,
     /// What services have left behind that were killed is removed.
     is_swept: bool,
 }
 
 impl Home {
-    fn enable(&mut self, wanted: BTreeSet<String>) -> io::Result<()> {
-        if !self.is_ready || !wanted.is_subset(&self.controllers) {
+    fn enable(&mut self, wanted: Vec<String>) -> io::Result<()> {
+        if !self.is_ready || wanted.iter().any(|name| !self.controllers.contains(name)) {
             enable(&self.directory, &wanted)?;
             self.controllers.extend(wanted);
             self.is_ready = true;
@@ -137,18 +135,19 @@ fn file_name(group: &Path) -> Option<&str> {
 
 /// Has the groups in it have these controllers. Those that count for threads, as `cpu`, could also
 /// be handed on by a group that has processes; but no process could be put beside these then.
-fn enable(home: &Path, wanted: &BTreeSet<String>) -> io::Result<()> {
+fn enable(home: &Path, wanted: &[String]) -> io::Result<()> {
     const CONTROL: &str = "cgroup.subtree_control";
     /// Others may be started in it while it is emptied, and threads that are ending are not moved.
     const TRIES: u32 = 200;
     const PAUSE: Duration = Duration::from_millis(1);
 
     let to_be_had = words(home, "cgroup.controllers")?;
-    if let Some(missing) = wanted.iter().find(|name| !to_be_had.contains(*name)) {
+    if let Some(missing) = wanted.iter().find(|name| !to_be_had.contains(name)) {
         return Err(unavailable(home, missing, &to_be_had));
     }
     let enabled = words(home, CONTROL)?;
-    let lacking: Vec<_> = wanted.difference(&enabled).map(|name| format!("+{name}")).collect();
+    let lacking = wanted.iter().filter(|name| !enabled.contains(name));
+    let lacking: Vec<_> = lacking.map(|name| format!("+{name}")).collect();
     if wanted.is_empty() && enabled.is_empty() {
         return Ok(());
     }
@@ -172,8 +171,7 @@ fn is_root(group: &Path) -> bool {
     !group.join("cgroup.type").exists()
 }
 
-fn unavailable(home: &Path, missing: &str, to_be_had: &BTreeSet<String>) -> io::Error {
-    let have: Vec<_> = to_be_had.iter().map(String::as_str).collect();
+fn unavailable(home: &Path, missing: &str, to_be_had: &[String]) -> io::Error {
     let older = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let hint = if path(&older, |names| has(names, missing)).is_some() {
         "on this system it belongs to the older hierarchy (cgroup v1)"
@@ -183,7 +181,7 @@ fn unavailable(home: &Path, missing: &str, to_be_had: &BTreeSet<String>) -> io::
     let text = format!(
         "the controller `{missing}` is not to be had in {}, only `{}`: {hint}",
         home.display(),
-        have.join(" ")
+        to_be_had.join(" ")
     );
     io::Error::new(io::ErrorKind::Unsupported, text)
 }

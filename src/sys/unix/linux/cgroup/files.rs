@@ -1,6 +1,5 @@
 //! The files of control groups, and of what they tell.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -70,7 +69,7 @@ fn mount(line: &str, is_unified: bool) -> Option<(&str, PathBuf)> {
     is_wanted.then(|| (root, PathBuf::from(point)))
 }
 
-pub(super) fn words(group: &Path, file: &str) -> io::Result<BTreeSet<String>> {
+pub(super) fn words(group: &Path, file: &str) -> io::Result<Vec<String>> {
     let path = group.join(file);
     let text = fs::read_to_string(&path).map_err(|error| at(&path, &error))?;
     Ok(text.split_whitespace().map(str::to_owned).collect())

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use rustix::io::{Errno, write};
 use tokio::sync::watch;
 
 use super::delegation::{PREFIX, home};
 use super::files::{at, described, end, lock, named};
+use crate::sys::thread::start_thread;
 
 /// Those that are being removed hold a receiver.
 static REMOVALS: LazyLock<watch::Sender<()>> = LazyLock::new(watch::Sender::default);
@@ -91,8 +91,7 @@ impl Drop for OwnCgroup {
         const STACK: usize = 64 << 10;
         let (directory, token) = (std::mem::take(&mut self.directory), REMOVALS.subscribe());
         let (kill, lock) = (directory.join("cgroup.kill"), self.lock.take());
-        let thread = thread::Builder::new().name("procpool-cgroup".to_owned()).stack_size(STACK);
-        let ending = thread.spawn(move || {
+        let ending = start_thread("procpool-cgroup", Some(STACK), move || {
             end(&directory);
             drop((lock, token));
         });
