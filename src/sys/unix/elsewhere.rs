@@ -11,7 +11,6 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::Signal;
 
 use super::arrivals::Arrivals;
@@ -87,8 +86,8 @@ pub(crate) fn real_time_signals() -> RangeInclusive<i32> {
 }
 
 /// Not all of them can do something when they send or receive.
-pub(crate) const SEND: SendFlags = SendFlags::empty();
-pub(crate) const RECEIVE: RecvFlags = RecvFlags::empty();
+pub(crate) const SEND: i32 = 0;
+pub(crate) const RECEIVE: i32 = 0;
 
 pub(crate) fn read_now(_: impl AsFd, _: &mut [u8]) -> Option<usize> {
     None

@@ -2,6 +2,7 @@
 //! stands in its place elsewhere. The first take from `kernel` what differs.
 
 mod adopted;
+mod ancillary;
 pub(super) mod arrivals;
 pub(super) mod child;
 pub(super) mod descriptor;

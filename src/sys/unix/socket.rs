@@ -2,28 +2,22 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionread};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, recvmsg,
-    sendmsg,
-};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+pub(crate) use super::ancillary::MOST_FDS;
+use super::ancillary::{receive, send};
 use super::descriptor::Descriptor;
-use super::kernel::{RECEIVE, SEND};
+use super::kernel::RECEIVE;
 
 /// The most bytes that are received at a time.
 const PIECE: usize = 64 << 10;
-/// The most descriptors that travel with one message.
-pub(crate) const MOST_FDS: usize = 16;
-const ROOM: usize = rustix::cmsg_space!(ScmRights(MOST_FDS));
 
 /// Two connected ends: one for this process, which does not block, and one for a child. Neither is
 /// inherited by a child unless it is made one of its standard streams.
@@ -162,16 +156,10 @@ pub(crate) fn send_with_descriptors(
     let mut room = [socket.as_fd(); MOST_FDS];
     let fds = room.get_mut(..descriptors.len()).ok_or(io::ErrorKind::InvalidInput)?;
     fds.iter_mut().zip(descriptors).for_each(|(fd, descriptor)| *fd = descriptor.as_fd());
-    let mut space = [MaybeUninit::uninit(); ROOM];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let bytes = [io::IoSlice::new(bytes)];
     loop {
-        match sendmsg(&socket, &bytes, &mut ancillary, SEND) {
-            Err(Errno::INTR) => {}
-            sent => return Ok(sent?),
+        match send(socket.as_fd(), bytes, fds) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            sent => return sent,
         }
     }
 }
@@ -236,24 +224,15 @@ pub(crate) fn receive_with_descriptors(
     socket: impl AsFd,
     bytes: &mut [u8],
 ) -> io::Result<(usize, Vec<Descriptor>)> {
-    let mut space = [MaybeUninit::uninit(); ROOM];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = [io::IoSliceMut::new(bytes)];
-    let received = loop {
-        match recvmsg(&socket, &mut bytes, &mut ancillary, RECEIVE) {
-            Err(Errno::INTR) => {}
-            received => break received?.bytes,
+    let (received, fds) = loop {
+        match receive(socket.as_fd(), bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            received => break received?,
         }
     };
-    let mut fds = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            for fd in received {
-                if RECEIVE.is_empty() {
-                    fcntl_setfd(&fd, FdFlags::CLOEXEC)?; // where it cannot be had at once
-                }
-                fds.push(fd);
-            }
+    if RECEIVE == 0 {
+        for fd in &fds {
+            fcntl_setfd(fd, FdFlags::CLOEXEC)?; // where it cannot be had at once
         }
     }
     Ok((received, fds))

@@ -9,18 +9,17 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
-use rustix::net::{RecvFlags, SendFlags};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::child_subreaper;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Who writes to a socket whose other end is closed gets an error, and no signal.
-pub(crate) const SEND: SendFlags = SendFlags::NOSIGNAL;
+pub(crate) const SEND: i32 = libc::MSG_NOSIGNAL;
 /// The signals that not all systems have.
 pub(crate) const OWN_SIGNALS: &[(i32, &str)] =
     &[(libc::SIGSTKFLT, "SIGSTKFLT"), (libc::SIGPWR, "SIGPWR")];
 /// Descriptors that are received are not inherited.
-pub(crate) const RECEIVE: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+pub(crate) const RECEIVE: i32 = libc::MSG_CMSG_CLOEXEC;
 
 /// Those that mean what a program likes; the C library has the first of them for itself.
 pub(crate) fn real_time_signals() -> RangeInclusive<i32> {

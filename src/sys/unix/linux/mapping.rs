@@ -1,12 +1,11 @@
 //! Memory that processes share, as this one has it, and changes of it that can be waited for.
 
 use std::ops::Range;
-use std::ptr::NonNull;
+use std::ptr::{NonNull, from_ref, null};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use rustix::mm::{Advice, madvise, munmap};
-use rustix::thread::futex;
 
 /// A [`MemoryFile`](super::MemoryFile) as memory of this process: some words, which no process
 /// reaches other than through atomics, and bytes behind them.
@@ -72,13 +71,27 @@ unsafe impl<const WORDS: usize> Sync for Mapping<WORDS> {}
 
 /// Wakes those who wait for a change of this number, in all processes.
 pub(crate) fn wake_all(number: &AtomicU32) {
-    let all = i32::MAX.cast_unsigned();
-    let _ = futex::wake(number, futex::Flags::empty(), all); // cannot fail
+    let all = i32::MAX;
+    // SAFETY: it takes the address of a number, which it does not look at, and two numbers.
+    #[expect(unsafe_code, reason = "std has none between processes")]
+    let _ = unsafe { libc::syscall(libc::SYS_futex, number.as_ptr(), libc::FUTEX_WAKE, all) };
 }
 
 /// Waits until somebody is woken who waits for this number, if it is still the one that was seen,
 /// or until the time is up; or for no reason.
 pub(crate) fn wait_for_change(number: &AtomicU32, seen: u32, limit: Option<Duration>) {
-    let limit = limit.and_then(|limit| limit.try_into().ok());
-    let _ = futex::wait(number, futex::Flags::empty(), seen, limit.as_ref()); // the caller looks
+    let limit = limit.and_then(time);
+    let limit = limit.as_ref().map_or(null(), from_ref);
+    let wait = libc::FUTEX_WAIT;
+    // SAFETY: it reads the number as an atomic, and a time, or none. Both are there until it
+    // returns, and nothing is written.
+    #[expect(unsafe_code, reason = "std has none between processes")]
+    let _ = unsafe { libc::syscall(libc::SYS_futex, number.as_ptr(), wait, seen, limit) };
+    // Whatever it says, the caller looks.
+}
+
+/// `None` if it is longer than the system can count.
+fn time(limit: Duration) -> Option<libc::timespec> {
+    let seconds = limit.as_secs().try_into().ok()?;
+    Some(libc::timespec { tv_sec: seconds, tv_nsec: limit.subsec_nanos().into() })
 }

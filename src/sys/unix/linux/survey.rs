@@ -1,10 +1,11 @@
 //! What `/proc` tells of this process: its threads, what it has open, and which libraries.
 
-use std::os::fd::BorrowedFd;
+use std::mem::MaybeUninit;
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::{fs, io};
-
-use rustix::net::{SocketType, getpeername, sockopt};
 
 use super::super::descriptor::{RawDescriptor, is_open};
 use super::super::survey::{HeldOpen, OtherThread};
@@ -79,18 +80,36 @@ fn connection(fd: RawDescriptor) -> Option<HeldOpen> {
     // SAFETY: it is open, and nobody closes it meanwhile, as the caller sees to.
     #[expect(unsafe_code, reason = "looks at a descriptor whose owner is not known")]
     let socket = unsafe { BorrowedFd::borrow_raw(fd) };
-    let kind = sockopt::socket_type(socket).ok()?;
-    let peer = getpeername(socket).ok()?;
-    let is_stream = matches!(kind, SocketType::STREAM | SocketType::SEQPACKET);
-    is_stream.then(|| HeldOpen::Connection(fd, peer.and_then(named)))
+    is_connected_stream(socket).then(|| HeldOpen::Connection(fd, peer_of(socket)))
 }
 
-fn named(peer: rustix::net::SocketAddrAny) -> Option<String> {
-    if let Ok(address) = std::net::SocketAddr::try_from(peer.clone()) {
+fn is_connected_stream(socket: BorrowedFd<'_>) -> bool {
+    const fn size<T>() -> libc::socklen_t {
+        #[expect(clippy::cast_possible_truncation, reason = "they are small")]
+        let size = size_of::<T>() as libc::socklen_t;
+        size
+    }
+    let (fd, mut kind, mut length) = (socket.as_raw_fd(), 0, size::<libc::c_int>());
+    let mut peer = MaybeUninit::<libc::sockaddr_storage>::uninit();
+    let mut room = size::<libc::sockaddr_storage>();
+    // SAFETY: each call writes no more to a place of our own than is said to be there.
+    #[expect(unsafe_code, reason = "std asks this only of sockets of a known kind")]
+    let told = unsafe {
+        let kind = (&raw mut kind).cast();
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, kind, &raw mut length) == 0
+            && libc::getpeername(fd, peer.as_mut_ptr().cast(), &raw mut room) == 0
+    };
+    told && matches!(kind, libc::SOCK_STREAM | libc::SOCK_SEQPACKET)
+}
+
+/// If it has a name.
+fn peer_of(socket: BorrowedFd<'_>) -> Option<String> {
+    let copy = || socket.try_clone_to_owned().ok();
+    if let Ok(address) = TcpStream::from(copy()?).peer_addr() {
         return Some(address.to_string());
     }
-    let address = rustix::net::SocketAddrUnix::try_from(peer).ok()?;
-    address.path().map(|path| format!("`{}`", path.to_string_lossy()))
+    let address = UnixStream::from(copy()?).peer_addr().ok()?;
+    address.as_pathname().map(|path| format!("`{}`", path.display()))
 }
 
 fn lock(fd: RawDescriptor, path: &str) -> Option<HeldOpen> {
@@ -102,9 +121,8 @@ fn lock(fd: RawDescriptor, path: &str) -> Option<HeldOpen> {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::net::{TcpListener, TcpStream};
-    use std::os::fd::AsRawFd;
-    use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixDatagram;
 
     use super::*;
 
