@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)] // helpers are not seen as tests
 
+#[path = "house_rules/dependencies.rs"]
+mod dependencies;
 #[path = "house_rules/imports.rs"]
 mod imports;
 #[path = "house_rules/names.rs"]
