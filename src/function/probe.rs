@@ -490,14 +490,15 @@ macro_rules! __check {
 /// # Errors of the compiler
 ///
 /// Some of its messages have a fixed wording, and propose what does not help here. Each of these
-/// means that something is captured; pass it as an argument.
+/// means that the closure uses something from outside of it:
 ///
-/// | message | where |
-/// |---|---|
-/// | E0434: can't capture dynamic environment in a fn item; use the `\|\| { ... }` closure form instead | in `task!`, for a variable or `self` |
-/// | E0373: closure may outlive the current function, but it borrows …; use the `move` keyword | in a closure without `task!`, for a variable |
-/// | E0521: borrowed data escapes outside of method; `self` escapes the method body here | in a closure without `task!`, for `self` |
-/// | E0597: … does not live long enough; argument requires that … is borrowed for `'static` | the same, for a variable that is a reference |
+/// | message | what it uses | what to write |
+/// |---|---|---|
+/// | E0434: can't capture dynamic environment in a fn item; use the `\|\| { ... }` closure form instead | in `task!`, a variable or `self` | pass it as an argument |
+/// | E0373: closure may outlive the current function, but it borrows …; use the `move` keyword | without `task!`, a variable | `task!`, and pass it as an argument |
+/// | E0521: borrowed data escapes outside of method; `self` escapes the method body here | without `task!`, `self` | the same |
+/// | E0597: … does not live long enough; argument requires that … is borrowed for `'static` | without `task!`, a reference | the same |
+/// | E0401: can't use generic parameters from outer item; try introducing a local generic parameter | in `task!`, a type parameter | a generic function, [registered](crate::register!) for each type |
 #[macro_export]
 macro_rules! task {
     (| $(& $(mut)?)? self $($rest:tt)*) => { $crate::__no_self!() };
@@ -506,12 +507,13 @@ macro_rules! task {
     (|| $(-> $result:ty)? $body:block) => { $crate::task!(| | $(-> $result)? $body) };
     (async || $(-> $result:ty)? $body:block) => { $crate::task!(async | | $(-> $result)? $body) };
     (|$($arg:ident: $type:ty),* $(,)?| $(-> $result:ty)? $body:block) => {{
-        fn task($($arg: $type),*) $(-> $result)? $body
+        // The compiler shows this line to who uses a type parameter.
+        fn task($($arg: $type),*) $(-> $result)? $body // for a generic one: `register!(f::<u64>)`
         $crate::__register_here!(task);
         task
     }};
     (async |$($arg:ident: $type:ty),* $(,)?| $(-> $result:ty)? $body:block) => {{
-        async fn task($($arg: $type),*) $(-> $result)? $body
+        async fn task($($arg: $type),*) $(-> $result)? $body // or: `register!(f::<u64>)`
         $crate::__register_here!(task);
         task
     }};
@@ -525,7 +527,8 @@ macro_rules! task {
     ($($other:tt)*) => {
         ::core::compile_error!(
             "`task!` takes a closure with the types of its parameters and of its result, and with \
-             braces: `task!(|x: u64| -> u64 { x + 1 })`, or `task!(async |x: u64| -> u64 { x + 1 })`"
+             braces: `task!(|x: u64| -> u64 { x + 1 })`, or `task!(async |x: u64| -> u64 { x + 1 })`; \
+             each parameter is a name, without `mut`"
         )
     };
 }
