@@ -309,9 +309,9 @@ pub mod probes {
 ///
 /// | message | what to write |
 /// |---|---|
-/// | implementation of `procpool::marker::OwnsWhatItHolds` is not general enough | The type in its first note borrows: it has a lifetime or a reference. Write one that owns what it holds: `String` instead of `&str`, `Vec<T>` instead of `&[T]`, a structure without a lifetime. |
-/// | E0283: type annotations needed; cannot infer type of the type parameter `T` | `largest::<u64>` instead of `largest` |
-/// | E0433, E0425: cannot find … in this scope | The path from where `register!` is. In the crate of the function, that path begins with `crate::`. |
+/// | ``implementation of `procpool::marker::OwnsWhatItHolds` is not general enough`` | The type in its first note borrows: it has a lifetime or a reference. Write one that owns what it holds: `String` instead of `&str`, `Vec<T>` instead of `&[T]`, a structure without a lifetime. |
+/// | E0283: `type annotations needed`, for a generic function | `largest::<u64>` instead of `largest` |
+/// | E0433, E0425: `cannot find … in this scope` | The path from where `register!` is. In the crate of the function, that path begins with `crate::`. |
 ///
 /// # Forms
 ///
@@ -494,11 +494,11 @@ macro_rules! __check {
 ///
 /// | message | what it uses | what to write |
 /// |---|---|---|
-/// | E0434: can't capture dynamic environment in a fn item; use the `\|\| { ... }` closure form instead | in `task!`, a variable or `self` | pass it as an argument |
-/// | E0373: closure may outlive the current function, but it borrows …; use the `move` keyword | without `task!`, a variable | `task!`, and pass it as an argument |
-/// | E0521: borrowed data escapes outside of method; `self` escapes the method body here | without `task!`, `self` | the same |
-/// | E0597: … does not live long enough; argument requires that … is borrowed for `'static` | without `task!`, a reference | the same |
-/// | E0401: can't use generic parameters from outer item; try introducing a local generic parameter | in `task!`, a type parameter | a generic function, [registered](crate::register!) for each type |
+/// | E0434: `can't capture dynamic environment in a fn item`; it proposes "the closure form" | in `task!`, a variable or `self` | pass it as an argument |
+/// | E0373: `closure may outlive the current function`; it proposes `move` | without `task!`, a variable | `task!`, and pass it as an argument |
+/// | E0521: `borrowed data escapes outside of method` | without `task!`, `self` | the same |
+/// | E0597: `borrowed value does not live long enough` | without `task!`, a reference | the same |
+/// | E0401: `can't use generic parameters from outer item` | in `task!`, a type parameter | a generic function, [registered](crate::register!) for each type |
 #[macro_export]
 macro_rules! task {
     (| $(& $(mut)?)? self $($rest:tt)*) => { $crate::__no_self!() };
