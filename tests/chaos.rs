@@ -51,7 +51,7 @@ use deeds::{MAX_PAYLOAD, own_pid};
 use hand::{Hand, Struck};
 use journal::Journal;
 use random::Random;
-use record::{Audit, Fate, Tally, read_begins};
+use record::{Audit, End, Fate, Tally, read_begins};
 
 procpool::test_support!();
 
@@ -202,10 +202,15 @@ async fn live(seed: u64, access: Access, tally: &mut Tally) {
 }
 
 fn check_pool(pool: &ProcessPoolExecutor, fates: &[Fate], seed: u64, tally: &mut Tally) {
-    let PoolStats { submitted, completed, failed, cancelled, .. } = pool.stats();
+    let PoolStats { submitted, completed, failed, cancelled, items, .. } = pool.stats();
     tally.worker_starts += pool.stats().worker_starts;
     tally.worker_deaths += pool.stats().worker_deaths;
     let called = fates.iter().filter(|fate| fate.calls.is_some()).count() as u64;
+    let returned = fates.iter().filter(|fate| matches!(fate.end, End::Returned(_))).count() as u64;
+    if returned > items.returned {
+        tally.lost += 1;
+        tally.complaints.push(format!("seed {seed}: {returned} have returned: {items:?}"));
+    }
     if submitted != completed + failed + cancelled || submitted < called.min(1) {
         tally.lost += 1;
         tally.complaints.push(format!("seed {seed}: {:?}", pool.stats()));

@@ -42,9 +42,10 @@ fn the_figures_of_a_pool_have_these_names() {
         "unsupported_limit": 0, "worker_died": 0, "timed_out": 0, "expired": 0,
         "not_begun": 0, "cancelled": 0, "broken": 0, "shut_down": 0,
     });
+    assert_eq!(stats["items"].take(), outcomes);
     let expected = json!({
         "health": { "state": "starting" }, "submitted": 0, "completed": 0, "failed": 0,
-        "cancelled": 0, "outcomes": outcomes, "retries": 0, "waiting": 0, "running": 0,
+        "cancelled": 0, "outcomes": outcomes, "items": null, "retries": 0, "waiting": 0, "running": 0,
         "wait_time": null, "run_time": null, "lost_time": null, "max_workers": 0,
         "min_workers": 0, "workers": 0, "workers_starting": 0, "workers_idle": 0,
         "workers_busy": 0, "workers_stopping": 0, "workers_stuck": 0, "workers_unshared": 0,
@@ -77,6 +78,9 @@ async fn durations_are_numbers_of_seconds() {
     let functions = json_of(&pool.functions());
     assert_eq!(functions[0]["name"], json!(pool.functions()[0].name));
     assert_eq!(functions[0]["outcomes"]["returned"], 1);
+    assert_eq!(functions[0]["items"]["returned"], 1);
+    let worker = json_of(&pool.workers()[0]);
+    assert_eq!((&worker["tasks_completed"], &worker["items_completed"]), (&json!(1), &json!(1)));
 }
 
 #[tokio::test]

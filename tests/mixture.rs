@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, future::join_all};
 use procpool::{
     Events, OnWorkerDeath, PoolEvent, PoolStats, ProcessPoolExecutor, ResourceLimits, ReturnWhen,
-    Shutdown, ShutdownReport, SubmitError, TaskError, TaskHandle, TaskId, TaskSet, WorkerId,
-    WorkerOutput, as_completed, wait,
+    Shutdown, ShutdownReport, SubmitError, TaskError, TaskHandle, TaskId, TaskOutcomes, TaskSet,
+    WorkerId, WorkerOutput, as_completed, wait,
 };
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
@@ -508,7 +508,9 @@ async fn mixture(seed: u64) {
     }
     assert_eq!(processes_with_env("PROCPOOL_MIXTURE", &mark), [] as [u32; 0]);
     check_counts(&report, &stats);
-    check_runs(&journal, clients.into_iter().map(Result::unwrap));
+    let clients: Vec<_> = clients.into_iter().map(Result::unwrap).collect();
+    check_items(&stats.items, &clients);
+    check_runs(&journal, clients.into_iter());
     check_story(in_time(story).await.unwrap());
 }
 
@@ -519,7 +521,9 @@ async fn read(events: Events) -> Vec<PoolEvent> {
 fn check_counts(report: &ShutdownReport, stats: &PoolStats) {
     let PoolStats { submitted, completed, failed, cancelled, outcomes, .. } = stats;
     assert_eq!(*submitted, completed + failed + cancelled, "{stats:?}");
-    assert_eq!((report.finished, report.cancelled), (completed + failed, *cancelled));
+    let items = stats.items;
+    assert_eq!((report.finished + report.cancelled, report.items), (items.total(), items));
+    assert_eq!(report.cancelled, items.cancelled);
     assert!(report.killed <= report.cancelled);
     assert_eq!((stats.waiting, stats.running, stats.workers), (0, 0, 0), "{stats:?}");
     let ended = outcomes.returned
@@ -543,6 +547,15 @@ fn check_counts(report: &ShutdownReport, stats: &PoolStats) {
     for exit in report.exit_results::<u32>().unwrap() {
         assert_eq!(exit.result.unwrap(), exit.pid);
     }
+}
+
+/// Whatever has returned is counted, and nothing more often than it was asked for.
+fn check_items(items: &TaskOutcomes, clients: &[Client]) {
+    let fates = || clients.iter().flat_map(|client| &client.fates);
+    let returned = fates().filter(|fate| fate.end == End::Returned).count() as u64;
+    assert!(returned <= items.returned, "{returned} have returned: {items:?}");
+    let asked = fates().count() as u64;
+    assert!(items.total() <= asked, "{asked} were asked for: {items:?}");
 }
 
 fn check_runs(journal: &Journal, clients: impl Iterator<Item = Client>) {

@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&exponential.jitter(false)).unwrap(), SHORT);
     }
 
-    const SHORT: &str = r#"{"exponential":{"first":1.0,"jitter":false}}"#;
+    const SHORT: &str = r#"{"exponential":{"first":1,"jitter":false}}"#;
 
     #[test]
     fn the_longest_delay_can_be_taken_back() {

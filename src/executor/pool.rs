@@ -308,13 +308,14 @@ impl ProcessPoolExecutor {
     /// ```
     /// # fn example(pool: procpool::ProcessPoolExecutor) {
     /// for function in pool.functions() {
-    ///     let (name, panicked) = (function.name, function.outcomes.panicked);
-    ///     println!("{name}: {} begun, {panicked} panicked", function.begun);
+    ///     let (name, items) = (function.name, function.items);
+    ///     println!("{name}: {} calls are over, {} panicked", items.total(), items.panicked);
     /// }
     /// # }
     /// ```
     ///
-    /// A chunk of a [`map`](Self::map) counts as one task, as in [`stats`](Self::stats).
+    /// A chunk of a [`map`](Self::map) counts as one task, as in [`stats`](Self::stats);
+    /// [`items`](FunctionStats::items) counts each of its inputs.
     pub fn functions(&self) -> Vec<FunctionStats> {
         self.pool.commons.view().functions()
     }

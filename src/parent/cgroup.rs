@@ -1,7 +1,6 @@
 //! What the control group of a process gives it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -35,8 +34,8 @@ use std::path::{Path, PathBuf};
 #[must_use = "hand it to `Builder::cgroup` or `ProcessBuilder::cgroup`"]
 pub struct Cgroup {
     parent: Option<PathBuf>,
-    /// Files with what is written to them.
-    values: BTreeMap<Cow<'static, str>, String>,
+    /// Files with what is written to them, by their names.
+    values: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Cgroup {
@@ -73,7 +72,10 @@ impl Cgroup {
     /// for `io.weight`). That controller has to be delegated, too. A later value for a file
     /// replaces an earlier one.
     pub fn set(mut self, file: impl Into<Cow<'static, str>>, value: impl Display) -> Self {
-        self.values.insert(file.into(), value.to_string());
+        let file = file.into();
+        self.values.retain(|(name, _)| *name != file);
+        let at = self.values.partition_point(|(name, _)| *name < file);
+        self.values.insert(at, (file, value.to_string()));
         self
     }
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::BrokenProcessPool;
 use crate::pool::exits::{ExitResult, ExitTypeError, Exits};
+use crate::pool::watch::metrics::TaskOutcomes;
 
 /// Why a pool is over, or accepts no more tasks; what
 /// [`closed`](crate::ProcessPoolExecutor::closed) returns.
@@ -85,6 +86,7 @@ impl Shutdown {
 }
 
 /// What became of a pool's tasks over its whole life; all zero for a pool that is not closed yet.
+/// Each input of a [`map`](crate::ProcessPoolExecutor::map) counts as a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -95,6 +97,9 @@ pub struct ShutdownReport {
     /// How many of the `cancelled` tasks were running when the time limit of a shutdown was over,
     /// or when [all workers were ended](crate::ProcessPoolExecutor::terminate_workers).
     pub killed: u64,
+    /// How they ended: `finished` and `cancelled` in detail; see
+    /// [`PoolStats::items`](crate::PoolStats::items).
+    pub items: TaskOutcomes,
     pub(crate) exits: Arc<Exits>,
 }
 

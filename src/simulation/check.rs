@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use crate::pool::watch::TaskOutcomes;
 use crate::pool::{ShutdownReport, Wishes};
 use crate::testing::{Check, ensure};
 
@@ -232,7 +233,9 @@ impl Play<'_> {
         let commons = &self.engine.commons;
         let view = commons.view();
         let stats = view.stats(commons.now(), commons.health(&view));
+        let chunk_items = view.observer.metrics.sum().chunk_items();
         drop(view);
+        self.check_items(&chunk_items)?;
         let left = (stats.waiting, stats.running, stats.workers);
         ensure!(left == (0, 0, 0), "{left:?} wait, run, and work in a pool that has ended");
         let over = stats.completed + stats.failed + stats.cancelled;
@@ -253,10 +256,27 @@ impl Play<'_> {
         let accepted = self.tickets.iter().filter(|ticket| ticket.was_accepted).count() as u64;
         ensure!(accepted <= stats.submitted, "{accepted} tasks, and {} counted", stats.submitted);
         if let Some(report) = report {
-            let sums = (report.finished, report.cancelled);
-            let counted = (stats.completed + stats.failed, stats.cancelled);
+            let sums = (report.finished + report.cancelled, report.items);
+            let counted = (stats.items.total(), stats.items);
             ensure!(sums == counted, "finished and cancelled: {sums:?}, not {counted:?}");
         }
+        Ok(())
+    }
+
+    /// What readers of maps have seen was counted, and no attempt was counted twice.
+    fn check_items(&self, counted: &TaskOutcomes) -> Check {
+        let seen = self.maps.iter().flat_map(|map| map.outcomes.iter().flatten());
+        let (mut returned, mut panicked, mut over) = (0, 0, 0);
+        for outcome in seen {
+            returned += u64::from(matches!(outcome, Outcome::Answer(..)));
+            panicked += u64::from(matches!(outcome, Outcome::Panicked(_)));
+            over += u64::from(outcome.is_of_attempt());
+        }
+        let most = self.maps.iter().map(|map| map.shape.count * u64::from(1 + map.shape.retries));
+        let is_right = returned <= counted.returned
+            && panicked <= counted.panicked
+            && (over..=most.sum()).contains(&counted.total());
+        ensure!(is_right, "{over} items, {returned} returned and {panicked} panicked: {counted:?}");
         Ok(())
     }
 }

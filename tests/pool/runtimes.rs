@@ -212,8 +212,9 @@ fn a_pool_whose_runtime_has_ended_says_so_in_every_way() {
         let (pool, gate) = (pool_of(1), Gate::new().await);
         let handle = pool.submit(hold, gate.port()).await.unwrap();
         let held = (gate.arrival().await, gate);
-        let mut map = Box::pin(pool.map(double, 0..100));
+        let mut map = Box::pin(pool.map(double, 0..100).chunksize(50));
         assert!(futures::poll!(map.next()).is_pending());
+        wait_until("its chunks wait", || pool.stats().waiting == 2).await;
         (pool, held, handle, map)
     });
     drop(first);
@@ -249,6 +250,7 @@ fn a_pool_whose_runtime_has_ended_says_so_in_every_way() {
         let stats = pool.stats();
         assert_eq!((stats.running, stats.waiting, stats.workers), (0, 0, 0));
         assert_eq!((stats.failed, stats.outcomes.shut_down), (stats.submitted, stats.submitted));
+        assert_eq!((stats.items.shut_down, stats.items.total()), (101, 101), "each input, too");
         assert!(stats.submitted > 0 && pool.workers().is_empty());
     });
     drop(held);

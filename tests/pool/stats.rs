@@ -5,7 +5,10 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use procpool::{Builder, PoolStats, ProcessPoolExecutor, Shutdown, TaskOutcomes, WorkerState};
+use futures::{FutureExt, StreamExt};
+use procpool::{
+    Builder, PoolStats, ProcessPoolExecutor, Shutdown, TaskOutcomes, WorkerOutput, WorkerState,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::common::{
@@ -43,12 +46,21 @@ fn keep_memory(bytes: usize) {
     KEPT.with_borrow_mut(|kept| *kept = vec![1; bytes]);
 }
 
+/// Does not come back from some numbers.
+fn judge(number: u32) -> u32 {
+    match number {
+        7 | 70 | 700 => panic!("{number}"),
+        123 => std::process::exit(3),
+        _ => number,
+    }
+}
+
 fn fail_to_start() -> Result<(), String> {
     Err("not today".to_owned())
 }
 
 procpool::register!(panic_now, exit_now, exit_at_first_attempt, bytes, take, keep_memory);
-procpool::register!(fail_to_start);
+procpool::register!(fail_to_start, judge);
 
 fn builder(workers: usize) -> Builder {
     ProcessPoolExecutor::builder().max_workers(workers).grace_period(LIMIT)
@@ -67,7 +79,7 @@ fn outcomes(pool: &ProcessPoolExecutor) -> TaskOutcomes {
     let TaskOutcomes { unsupported_limit, broken, shut_down, .. } = outcomes;
     assert_eq!(returned + panicked + codec + too_large + unsupported_limit, completed);
     assert_eq!(worker_died + timed_out + expired + not_begun + broken + shut_down, failed);
-    assert_eq!(outcomes.cancelled, cancelled);
+    assert_eq!((outcomes.cancelled, outcomes.total()), (cancelled, completed + failed + cancelled));
     outcomes
 }
 
@@ -272,6 +284,65 @@ async fn each_function_has_its_figures() {
     let sum: u64 = functions.iter().map(|function| function.run_time.count()).sum();
     assert_eq!((stats.run_time.count(), sum), (4, 4));
     assert_eq!(outcomes(&pool).returned, 3);
+}
+
+#[tokio::test]
+async fn each_input_of_a_map_is_an_item() {
+    let pool = builder(2).worker_output(WorkerOutput::Null).build().unwrap();
+    in_time(pool.run(pid, ())).await.unwrap();
+    let results: Vec<_> = in_time(pool.map(judge, 0..1_000).chunksize(100).collect()).await;
+    assert_eq!(results.iter().filter(|result| result.is_err()).count(), 4);
+    let stats = pool.stats();
+    let TaskOutcomes { returned, panicked, worker_died, .. } = stats.items;
+    assert_eq!((returned, panicked, worker_died, stats.items.total()), (997, 3, 1, 1_001));
+    assert_eq!(outcomes(&pool).panicked, 0, "their chunks have returned");
+    assert!(stats.submitted < stats.items.total(), "{stats:?}");
+    let functions = pool.functions();
+    let of = |name: &str| functions.iter().find(|found| found.name.ends_with(name)).unwrap();
+    let (judge, pid) = (of("::judge"), of("::pid"));
+    assert_eq!((judge.items.returned, judge.items.total()), (996, 1_000));
+    assert!(judge.outcomes.total() < 1_000, "{judge:?}");
+    assert_eq!((pid.items, pid.items.returned), (pid.outcomes, 1));
+    let report = in_time(pool.shutdown()).await;
+    assert_eq!((report.finished, report.cancelled, report.items), (1_001, 0, stats.items));
+}
+
+#[tokio::test]
+async fn each_worker_has_its_items_counted() {
+    let pool = pool_of(1);
+    in_time(pool.run(pid, ())).await.unwrap();
+    let map = pool.map(bytes, vec![1; 50]).chunksize(10);
+    assert_eq!(in_time(map.collect::<Vec<_>>()).await.len(), 50);
+    wait_until("the chunks are over", || pool.stats().running == 0).await;
+    let worker = &pool.workers()[0];
+    assert_eq!(worker.items_completed, 51, "{worker:?}");
+    assert!(worker.tasks_completed < 51, "{worker:?}");
+}
+
+#[tokio::test]
+async fn the_items_of_a_dropped_map_are_cancelled() {
+    let (pool, gate) = (pool_of(1), Gate::new().await);
+    let mut map = pool.map(hold, vec![gate.port(); 10]).chunksize(10);
+    assert!(map.next().now_or_never().is_none());
+    let _held = gate.arrival().await;
+    drop(map);
+    wait_until("it is over", || pool.stats().running == 0).await;
+    let items = pool.stats().items;
+    assert_eq!((items.cancelled, items.total()), (10, 10));
+    let report = in_time(pool.shutdown()).await;
+    assert_eq!((report.finished, report.cancelled), (0, 10));
+}
+
+#[tokio::test]
+async fn an_item_counts_once_unless_its_user_has_it_begun_again() {
+    let pool = pool_of(1);
+    let map = pool.map(exit_at_first_attempt, [(); 3]).retries(1);
+    assert_eq!(in_time(map.collect::<Vec<_>>()).await.len(), 3);
+    let stats = pool.stats();
+    assert_eq!((stats.items.returned, stats.items.total(), stats.worker_deaths), (3, 3, 3));
+    let map = pool.map(bytes, [1, 2, 3]).retries(1).retry_if(|outcome| outcome.is_ok());
+    assert_eq!(in_time(map.collect::<Vec<_>>()).await.len(), 3);
+    assert_eq!(pool.stats().items.total(), 3 + 6);
 }
 
 #[tokio::test]

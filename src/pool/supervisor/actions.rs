@@ -16,6 +16,7 @@ use crate::parent::message::{Order, Why};
 use crate::pool::shutdown::ShutdownReport;
 use crate::pool::task::cell::Resolution;
 use crate::pool::task::ledger::Entry;
+use crate::pool::watch::metrics::outcome_of;
 use crate::pool::watch::observer::Observer;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Action, Failure, KillReason, Prospect, RefuseReason, Scheduler, Time};
@@ -92,7 +93,7 @@ impl Supervisor {
                 }),
                 Action::Remind => self.remind(&view.scheduler),
                 Action::Refuse(refusal) => self.refuse(&mut view.observer, refusal),
-                Action::Close => self.close(&view.scheduler),
+                Action::Close => self.close(view),
             }
         }
     }
@@ -252,6 +253,7 @@ impl Supervisor {
         resolution: Resolution,
         ran: Option<u64>,
     ) {
+        Self::count_items(observer, &entry, outcome_of(&resolution));
         observer.task_finished(entry.cell(), &resolution, ran);
         self.resolved.push((entry, resolution));
     }
@@ -280,12 +282,14 @@ impl Supervisor {
         }
     }
 
-    fn close(&mut self, scheduler: &Scheduler) {
-        let counts = scheduler.counts();
+    fn close(&mut self, view: &View) {
+        let items = view.observer.metrics.sum().items();
         self.report = Some(ShutdownReport {
-            finished: counts.completed + counts.failed,
-            cancelled: counts.cancelled,
-            killed: counts.killed,
+            finished: items.completed() + items.failed(),
+            cancelled: items.cancelled,
+            // A chunk can be ended when all of its items have results.
+            killed: view.scheduler.counts().killed.min(items.cancelled),
+            items,
             exits: Arc::new(std::mem::take(&mut self.exits)),
         });
     }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::Supervisor;
 use crate::base::{TaskId, WorkerId};
+use crate::error::kind::TaskOutcome;
 use crate::memory::Payload;
 use crate::memory::page::{Claim, Revocation, Stopped, record};
 use crate::pool::task::harvest::{Harvest, ItemLimits, Receipt};
 use crate::pool::task::ledger::Entry;
+use crate::pool::watch::observer::Observer;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Scheduler, Task, Time, Verdict, Wishes};
 use crate::wire::message::{ChunkReplyHeader, Outcome};
@@ -27,6 +29,7 @@ impl Supervisor {
             return view.scheduler.misbehaved(now, worker);
         };
         let receipt = harvest.receive(worker, header, entries);
+        view.observer.items_ended(worker, harvest.function(), &harvest.take_counts());
         if let Receipt::Short { .. } = receipt {
             self.cut_off(view, (now, worker), header.task, &harvest, 0);
         }
@@ -38,6 +41,7 @@ impl Supervisor {
                 let (task, ran) = (header.task, Duration::from_nanos(run_time));
                 if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
                     view.observer.task_replied(worker, run_time);
+                    view.observer.chunk_replied(worker);
                     let nothing = (Outcome::Returned, Payload::default());
                     self.deliver(&mut view.observer, header.task, run_time, nothing);
                 }
@@ -77,6 +81,7 @@ impl Supervisor {
         let stopped = claim.stop();
         if let Some(record) = record::read(&claim) {
             harvest.receive_record(worker, task, record);
+            view.observer.items_ended(worker, harvest.function(), &harvest.take_counts());
         }
         if let Stopped::After(begun) = stopped {
             // More results than items have begun: what the worker has announced was overwritten.
@@ -103,6 +108,14 @@ impl Supervisor {
             // may have been written all the same, and then every item may have begun.
             let begun = harvest.done(task).saturating_add(1);
             self.cut_off(view, (now, worker), task, &harvest, begun);
+        }
+    }
+
+    /// Counts the items of a task that is over, if it is a chunk.
+    pub(super) fn count_items(observer: &mut Observer, entry: &Entry, outcome: TaskOutcome) {
+        if let Some(harvest) = entry.harvest() {
+            let items = harvest.take_last_counts(entry.cell().id(), outcome);
+            observer.chunk_ended(harvest.function(), outcome, &items);
         }
     }
 

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::suspects::DeathStreaks;
 use crate::base::maps::SortedMap;
 use crate::base::{TaskId, WorkerId};
+use crate::error::kind::TaskOutcome;
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::page::ClaimBoard;
 use crate::parent::birth::Start;
@@ -248,7 +249,12 @@ impl Steered for Supervisor {
         self.commons.close(CloseReason::RuntimeGone);
         let left: Vec<_> = self.ledger.take_all().collect();
         let functions: Vec<_> = left.iter().map(|entry| entry.cell().function()).collect();
-        self.commons.view().abandon(&functions);
+        let mut view = self.commons.view();
+        view.abandon(&functions);
+        for entry in &left {
+            Self::count_items(&mut view.observer, entry, TaskOutcome::ShutDown);
+        }
+        drop(view);
         for entry in left {
             entry.give_up(Cause::RuntimeGone);
         }

@@ -11,6 +11,7 @@
 //! parts   ├────────┤├─────┤   ┊   ├──────────────┤ another chunk
 //! ```
 
+mod counts;
 mod repeats;
 mod restraint;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::memory::page::Entries;
 use crate::pool::task::budget::{Budget, Gauge, Portion};
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::task::extras::Extras;
+use crate::pool::watch::metrics::{TaskOutcomes, outcome_of};
 use crate::scheduler::TenantKey;
 use crate::wire::item::{split_entry, split_item};
 use crate::wire::message::ChunkReplyHeader;
@@ -76,6 +78,8 @@ struct HarvestState {
     withheld: BTreeSet<TaskId>,
     /// How many of them the workers are done with.
     finished: usize,
+    /// Items that have ended and were not [counted](Harvest::take_counts) yet.
+    counts: TaskOutcomes,
     /// The last chunk used its credit up, so items are better handed out one by one.
     is_large: bool,
     /// What the stream has not taken yet. Bounded, as the inputs are that it takes ahead.
@@ -102,6 +106,8 @@ struct Chunk {
     /// So many shall it be when no further item is begun.
     credit: u64,
     is_finished: bool,
+    /// The pool has said how it ended.
+    is_counted: bool,
     /// It is begun again, and was not sent yet: perhaps it sits out its back-off.
     sits_out: bool,
     /// So much less than the names of its items are the names of chunks that are made of them. A
@@ -208,6 +214,7 @@ impl Harvest {
             chunks: BTreeMap::new(),
             withheld: BTreeSet::new(),
             finished: 0,
+            counts: TaskOutcomes::default(),
             is_large: false,
             parts: Vec::new(),
             waker: None,
@@ -279,6 +286,7 @@ impl Harvest {
             received: 0,
             credit: u64::MAX,
             is_finished: false,
+            is_counted: false,
             sits_out: false,
             apart,
             items: state.repeats.then(|| cell.arguments()),
@@ -329,13 +337,15 @@ impl Harvest {
     ) -> Receipt {
         let ChunkReplyHeader { task, base, count, nanos, run_time } = *reply;
         let mut state = self.state.lock();
-        let HarvestState { chunks, withheld, parts, closed, finished, is_large, .. } = &mut *state;
+        let HarvestState { chunks, withheld, parts, closed, finished, counts, is_large, .. } =
+            &mut *state;
         let Some(chunk) = chunks.get_mut(&task) else { return Receipt::Lie };
         chunk.received = chunk.received.saturating_add(bytes.len() as u64);
         let end = base.checked_add(count).filter(|end| *end <= chunk.count);
         let Some(end) = end.filter(|_| base <= chunk.done) else { return Receipt::Lie };
         if end > chunk.done {
             let (skip, nanos) = (chunk.done - base, Some(nanos));
+            counts.count_entries(&bytes, skip, end - chunk.done);
             let held = Some(self.results.hold(bytes.len()));
             let content = Content::Entries { worker, bytes, skip, nanos, held };
             let part = chunk.part(end, content);
@@ -364,11 +374,12 @@ impl Harvest {
             count += 1;
         }
         let mut state = self.state.lock();
-        let HarvestState { chunks, parts, closed, .. } = &mut *state;
+        let HarvestState { chunks, parts, closed, counts, .. } = &mut *state;
         let Some(chunk) = chunks.get_mut(&task) else { return };
         let end = base.saturating_add(count).min(chunk.count);
         if base <= chunk.done && end > chunk.done && !*closed {
             let skip = chunk.done - base;
+            counts.count_entries(&bytes, skip, end - chunk.done);
             let held = Some(self.results.hold(bytes.len()));
             let bytes = bytes::Bytes::from(bytes).into();
             let content = Content::Entries { worker, bytes, skip, nanos: None, held };
@@ -445,6 +456,7 @@ impl Harvest {
     /// A chunk is over; whatever has no result by now gets none.
     fn over(&self, task: TaskId, resolution: &Resolution) {
         let mut state = self.state.lock();
+        state.count_rest(task, outcome_of(resolution));
         let Some(mut chunk) = state.chunks.remove(&task) else { return };
         state.withheld.remove(&task);
         state.finished -= usize::from(chunk.is_finished);

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::base::WorkerId;
 use crate::base::maps::SortedMap;
+use crate::error::TaskError;
 use crate::error::kind::TaskOutcome;
 use crate::pool::watch::histogram::DurationHistogram;
 use crate::scheduler::Time;
@@ -29,14 +30,43 @@ pub(crate) struct Metrics {
 pub(crate) struct Figures {
     pub(crate) begun: u64,
     pub(crate) outcomes: TaskOutcomes,
+    /// Those of the outcomes that are of chunks. So tasks that are no chunks count once only.
+    chunks: TaskOutcomes,
+    /// Of the items of chunks.
+    chunk_items: TaskOutcomes,
     pub(crate) run_time: DurationHistogram,
     pub(crate) lost_time: DurationHistogram,
 }
 
 impl Figures {
+    /// Results of a chunk have come.
+    pub(crate) fn items_ended(&mut self, items: &TaskOutcomes) {
+        self.chunk_items.add(items);
+    }
+
+    /// One of the outcomes is a chunk's.
+    pub(crate) fn chunk_ended(&mut self, outcome: TaskOutcome) {
+        self.chunks.count(outcome);
+    }
+
+    /// How items ended, of which a task that is no chunk is one.
+    pub(crate) fn items(&self) -> TaskOutcomes {
+        let mut items = self.outcomes.without(&self.chunks);
+        items.add(&self.chunk_items);
+        items
+    }
+
+    /// Those of them that were in chunks.
+    #[cfg(test)]
+    pub(crate) fn chunk_items(&self) -> TaskOutcomes {
+        self.chunk_items
+    }
+
     fn add(&mut self, other: &Self) {
         self.begun += other.begun;
         self.outcomes.add(&other.outcomes);
+        self.chunks.add(&other.chunks);
+        self.chunk_items.add(&other.chunk_items);
         self.run_time.add(&other.run_time);
         self.lost_time.add(&other.lost_time);
     }
@@ -125,7 +155,13 @@ impl WorkerTime {
     }
 }
 
-/// How many tasks ended in which way; see [`TaskOutcome`].
+/// How a task ended.
+pub(crate) fn outcome_of<T>(resolution: &Result<T, TaskError>) -> TaskOutcome {
+    resolution.as_ref().err().map_or(TaskOutcome::Returned, TaskError::outcome)
+}
+
+/// How many tasks ended in which way; see [`TaskOutcome`]. In
+/// [`PoolStats::items`](crate::PoolStats::items) each input of a map is a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TaskOutcomes {
@@ -156,7 +192,28 @@ pub struct TaskOutcomes {
 }
 
 impl TaskOutcomes {
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        self.completed() + self.failed() + self.cancelled
+    }
+
+    /// Those that ran to their end, as in [`PoolStats::completed`](crate::PoolStats::completed).
+    pub(crate) fn completed(&self) -> u64 {
+        let Self { returned, panicked, codec, too_large, unsupported_limit, .. } = self;
+        returned + panicked + codec + too_large + unsupported_limit
+    }
+
+    /// As in [`PoolStats::failed`](crate::PoolStats::failed).
+    pub(crate) fn failed(&self) -> u64 {
+        let Self { worker_died, timed_out, expired, not_begun, broken, shut_down, .. } = self;
+        worker_died + timed_out + expired + not_begun + broken + shut_down
+    }
+
     pub(crate) fn count(&mut self, outcome: TaskOutcome) {
+        self.count_all(outcome, 1);
+    }
+
+    pub(crate) fn count_all(&mut self, outcome: TaskOutcome, count: u64) {
         *match outcome {
             TaskOutcome::NotAccepted => return, // not reached: it has no task
 
@@ -172,10 +229,10 @@ impl TaskOutcomes {
             TaskOutcome::Cancelled => &mut self.cancelled,
             TaskOutcome::Broken => &mut self.broken,
             TaskOutcome::ShutDown => &mut self.shut_down,
-        } += 1;
+        } += count;
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.returned += other.returned;
         self.panicked += other.panicked;
         self.codec += other.codec;
@@ -188,6 +245,24 @@ impl TaskOutcomes {
         self.cancelled += other.cancelled;
         self.broken += other.broken;
         self.shut_down += other.shut_down;
+    }
+
+    /// What is left without these, which are part of it.
+    fn without(&self, part: &Self) -> Self {
+        Self {
+            returned: self.returned - part.returned,
+            panicked: self.panicked - part.panicked,
+            codec: self.codec - part.codec,
+            too_large: self.too_large - part.too_large,
+            unsupported_limit: self.unsupported_limit - part.unsupported_limit,
+            worker_died: self.worker_died - part.worker_died,
+            timed_out: self.timed_out - part.timed_out,
+            expired: self.expired - part.expired,
+            not_begun: self.not_begun - part.not_begun,
+            cancelled: self.cancelled - part.cancelled,
+            broken: self.broken - part.broken,
+            shut_down: self.shut_down - part.shut_down,
+        }
     }
 }
 

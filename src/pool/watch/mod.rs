@@ -3,7 +3,7 @@
 pub(super) mod events;
 pub(super) mod health;
 mod histogram;
-mod metrics;
+pub(super) mod metrics;
 pub(super) mod observer;
 mod serial;
 pub(super) mod snapshot;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::base::maps::SortedMap;
 use crate::base::{TaskId, WorkerId, log, nanos};
+use crate::error::BrokenProcessPool;
 use crate::error::kind::TaskOutcome;
-use crate::error::{BrokenProcessPool, TaskError};
 use crate::parent::message::Ended;
 use crate::pool::task::cell::{Resolution, TaskCell};
 use crate::pool::watch::events::{Feed, PoolEvent};
-use crate::pool::watch::metrics::Metrics;
+use crate::pool::watch::metrics::{Metrics, TaskOutcomes, outcome_of};
 use crate::scheduler::{Failure, LeaveReason, Time, WorkerStage, WorkerView};
 
 /// Is told of everything that happens, by the supervisor and in that order.
@@ -37,6 +37,10 @@ pub(crate) struct Observer {
 pub(crate) struct WorkerProcess {
     pub(crate) pid: u32,
     pub(crate) started: Time,
+    /// Chunks that it has delivered, which are tasks to the scheduler.
+    pub(crate) chunks: u64,
+    /// Results of items of chunks that it has delivered.
+    pub(crate) chunk_items: u64,
 }
 
 impl Observer {
@@ -60,7 +64,8 @@ impl Observer {
     pub(crate) fn worker_started(&mut self, now: Time, worker: WorkerId, pid: u32) {
         log::debug!("{}: {worker} (pid {pid}) was started", self.name);
         self.feed.push(|| PoolEvent::WorkerStarted { worker, pid });
-        self.processes.insert(worker, WorkerProcess { pid, started: now });
+        let process = WorkerProcess { pid, started: now, chunks: 0, chunk_items: 0 };
+        self.processes.insert(worker, process);
     }
 
     pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId) {
@@ -189,7 +194,7 @@ impl Observer {
         resolution: &Resolution,
         ran: Option<u64>,
     ) {
-        let outcome = resolution.as_ref().err().map_or(TaskOutcome::Returned, TaskError::outcome);
+        let outcome = outcome_of(resolution);
         let figures = self.metrics.of(cell.function());
         figures.outcomes.count(outcome);
         if let Some(ran) = ran {
@@ -204,6 +209,35 @@ impl Observer {
         if !self.labels.is_empty() {
             self.labels.remove(&cell.id());
         }
+    }
+
+    // ----- chunks -----
+
+    /// A worker has told what became of items.
+    pub(crate) fn items_ended(&mut self, worker: WorkerId, function: u32, items: &TaskOutcomes) {
+        self.metrics.of(function).items_ended(items);
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.chunk_items += items.completed();
+        }
+    }
+
+    /// A worker has told that it is done with a chunk.
+    pub(crate) fn chunk_replied(&mut self, worker: WorkerId) {
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.chunks += 1;
+        }
+    }
+
+    /// A task that is over was a chunk; `items` have not been told before.
+    pub(crate) fn chunk_ended(
+        &mut self,
+        function: u32,
+        outcome: TaskOutcome,
+        items: &TaskOutcomes,
+    ) {
+        let figures = self.metrics.of(function);
+        figures.chunk_ended(outcome);
+        figures.items_ended(items);
     }
 
     // ----- the pool -----

@@ -75,6 +75,8 @@ impl View {
                 task,
                 label,
                 tasks_completed: seen.tasks_completed,
+                items_completed: (seen.tasks_completed + process.chunk_items)
+                    .saturating_sub(process.chunks),
                 uptime: now.saturating_sub(process.started),
                 memory: None,
                 shares_memory: seen.recallable, // by that memory tasks are taken back
@@ -95,6 +97,7 @@ impl View {
             name: Registry::global().path(function),
             begun: figures.begun,
             outcomes: figures.outcomes,
+            items: figures.items(),
             run_time: figures.run_time.clone(),
             lost_time: figures.lost_time.clone(),
         };
@@ -106,7 +109,9 @@ impl View {
     pub(crate) fn stats(&self, now: Time, health: Health) -> PoolStats {
         let counts = self.scheduler.counts();
         let metrics = &self.observer.metrics;
-        let Figures { outcomes, run_time, lost_time, .. } = metrics.sum();
+        let figures = metrics.sum();
+        let items = figures.items();
+        let Figures { outcomes, run_time, lost_time, .. } = figures;
         let workers = self.workers(now);
         let in_state = |state| workers.iter().filter(|worker| worker.state == state).count();
         let is_unshared = |worker: &&WorkerInfo| {
@@ -122,6 +127,7 @@ impl View {
             failed: counts.failed,
             cancelled: counts.cancelled,
             outcomes,
+            items,
             retries: metrics.retries,
             waiting: self.scheduler.waiting(),
             running: self.scheduler.running(),
@@ -163,8 +169,11 @@ pub struct WorkerInfo {
     /// The [label](crate::TaskBuilder::label) of that task, if it has one.
     #[serde(serialize_with = "serial::label")]
     pub label: Option<Arc<str>>,
-    /// The results it has delivered, errors that left it alive included.
+    /// The results it has delivered, errors that left it alive included. A chunk of a
+    /// [`map`](crate::ProcessPoolExecutor::map) counts as one.
     pub tasks_completed: u64,
+    /// As `tasks_completed`, but each item of a chunk counts.
+    pub items_completed: u64,
     /// How long ago its process was started.
     #[serde(serialize_with = "serial::seconds")]
     pub uptime: Duration,
@@ -199,7 +208,8 @@ pub enum WorkerState {
 }
 
 /// What has happened so far in a pool to the tasks of one function; see
-/// [`ProcessPoolExecutor::functions`](crate::ProcessPoolExecutor::functions).
+/// [`ProcessPoolExecutor::functions`](crate::ProcessPoolExecutor::functions). As in [`PoolStats`],
+/// a chunk of a map is one task, and `items` counts its items.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct FunctionStats {
@@ -209,6 +219,8 @@ pub struct FunctionStats {
     pub begun: u64,
     /// How tasks ended, including those that never began.
     pub outcomes: TaskOutcomes,
+    /// As [`PoolStats::items`]: how the calls of the function ended.
+    pub items: TaskOutcomes,
     /// As [`PoolStats::run_time`].
     pub run_time: DurationHistogram,
     /// As [`PoolStats::lost_time`].
@@ -217,11 +229,16 @@ pub struct FunctionStats {
 
 /// A pool at one moment, and what has happened in it so far.
 ///
+/// To the pool a chunk of a [`map`](crate::ProcessPoolExecutor::map) is one task, however many
+/// items it has. It is queued, run and counted as one task. If it is divided, its parts count, too.
+/// Only `items` counts each item. Use `items` for what your service has done, and the other figures
+/// for the load of the pool.
+///
 /// ```
 /// # async fn example(pool: procpool::ProcessPoolExecutor) {
 /// let stats = pool.stats();
 /// println!("{} tasks wait, {} workers run", stats.waiting, stats.workers);
-/// println!("{} tasks have panicked", stats.outcomes.panicked);
+/// println!("{} calls have panicked", stats.items.panicked);
 /// println!("99 % began within {:?}", stats.wait_time.percentile(99.0));
 /// println!("workers are busy {:.0} % of their time", stats.utilization * 100.0);
 /// # }
@@ -247,6 +264,11 @@ pub struct PoolStats {
     pub cancelled: u64,
     /// How tasks ended: `completed`, `failed` and `cancelled` in detail.
     pub outcomes: TaskOutcomes,
+    /// How items ended: each input of a map, and each task that is no chunk. So 200,000 inputs of a
+    /// map are 200,000 items, whatever chunks they are sent in, and an input that panics counts as
+    /// panicked, while its chunk returns. Retries after a death or a timeout do not count again. An
+    /// input that is begun again by [`retry_if`](crate::Map::retry_if) counts for each attempt.
+    pub items: TaskOutcomes,
     /// How often a task was given to a worker again after an attempt that was not the last one, so
     /// far.
     pub retries: u64,

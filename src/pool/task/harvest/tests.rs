@@ -3,8 +3,11 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::error::Cause;
+use crate::error::kind::TaskOutcome;
+use crate::error::{Cause, ErrorReport, Subject};
 use crate::pool::task::budget::HOLD;
+use crate::wire::item::{begin_entry, end_entry};
+use crate::wire::message::Outcome;
 
 const W: WorkerId = WorkerId(1);
 const TASK: TaskId = TaskId(10);
@@ -131,4 +134,58 @@ fn a_closed_harvest_takes_and_divides_nothing() {
     assert!(harvest.divide(TASK, 3).is_empty());
     assert_eq!(receive(&harvest, 2, 1, Some(1)), Receipt::Done { run_time: 1 });
     assert!(parts(&harvest).is_empty());
+}
+
+/// Entries with these outcomes.
+fn entries(outcomes: &[Outcome]) -> Bytes {
+    let mut bytes = Vec::new();
+    for outcome in outcomes {
+        let start = begin_entry(&mut bytes);
+        bytes.extend_from_slice(b"text");
+        end_entry(&mut bytes, start, *outcome).unwrap();
+    }
+    bytes.into()
+}
+
+#[test]
+fn each_item_is_counted_once_by_its_own_outcome() {
+    let harvest = harvest();
+    let first = entries(&[Outcome::Returned, Outcome::Panicked, Outcome::ResultTooLarge]);
+    let _ = harvest.receive(W, &reply(0, 3, None), first.into());
+    let again = entries(&[Outcome::ResultTooLarge, Outcome::UnencodableResult, Outcome::Returned]);
+    let record = Entries { base: 2, bytes: again.into() };
+    harvest.receive_record(W, TASK, record);
+    let counts = harvest.take_counts();
+    let expected = TaskOutcomes { returned: 2, panicked: 1, too_large: 1, codec: 1, ..counts };
+    assert_eq!((counts, counts.total()), (expected, 5));
+    assert_eq!(harvest.take_counts().total(), 0, "they were taken");
+
+    harvest.divide(TASK, 7); // one is a chunk of its own
+    let _ = harvest.receive(W, &reply(5, 1, None), Bytes::from_static(b"\xFF").into());
+    let counts = harvest.take_last_counts(TASK, TaskOutcome::WorkerDied);
+    assert_eq!((counts.codec, counts.worker_died, counts.total()), (1, 1, 2));
+    harvest.over(TASK, &Err(cancelled()));
+    assert_eq!(harvest.take_counts().total(), 0, "the pool has counted it");
+    harvest.over(TaskId(17), &Err(cancelled()));
+    assert_eq!(harvest.take_counts().cancelled, 1, "the pool knows it only now");
+    assert_eq!(harvest.take_last_counts(TaskId(17), TaskOutcome::Cancelled).total(), 0);
+}
+
+#[test]
+fn items_that_a_closed_map_has_not_begun_count_as_cancelled() {
+    let harvest = harvest();
+    harvest.close(&mut Vec::new());
+    let first = entries(&[Outcome::Returned]);
+    assert_eq!(
+        harvest.receive(W, &reply(0, 1, Some(7)), first.into()),
+        Receipt::Done { run_time: 7 }
+    );
+    let counts = harvest.take_last_counts(TASK, TaskOutcome::Returned);
+    assert_eq!((counts.returned, counts.cancelled, counts.total()), (1, 7, 8));
+}
+
+fn cancelled() -> TaskError {
+    let subject = Subject::Task(TASK, "f");
+    let cause = Cause::Cancelled;
+    TaskError::new(ErrorReport { subject, label: None, worker: None, attempt: 1, cause })
 }
