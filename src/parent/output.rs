@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::ChildStderr;
 use tokio::sync::oneshot;
@@ -219,7 +220,7 @@ pub(crate) async fn drain(
         }
         sink.write(rest).await;
     };
-    let written = (!is_all).then(|| tokio::spawn(write_rest));
+    let written = (!is_all).then(|| tokio::spawn(write_rest.boxed()));
     let own = reading.own();
     Drained { tail: reading.tail.text(), own, written }
 }

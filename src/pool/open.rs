@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
+use futures::FutureExt;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -106,7 +107,7 @@ impl Configuration {
         let settings = self.sharing()?;
         let config = settings.scheduler_config()?;
         let (pool, work) = settings.open(config, &runtime, Clock::REAL, None)?;
-        runtime.spawn(work);
+        runtime.spawn(work.boxed());
         Ok(pool)
     }
 
@@ -202,7 +203,7 @@ fn starter(launch: &Arc<Launch>, shared: Option<SharedServer>, runtime: &Handle)
         StartMethod::Spawn => Arc::new(Spawn),
         StartMethod::ForkServer => {
             let (server, work) = fork_server(Arc::clone(launch));
-            runtime.spawn(work);
+            runtime.spawn(work.boxed());
             Arc::new(server)
         }
     }

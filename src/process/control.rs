@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::error::{ProcessError, ProcessFailure};
@@ -90,7 +91,8 @@ impl Process {
     pub(super) fn begin(&self) -> Result<(), ProcessError> {
         let (runtime, plan, authkey) = self.0.begin()?;
         // A runtime that has ended drops what it is given, and that looks at the stage again.
-        runtime.spawn(monitor::run(ReapGuard::new(Arc::clone(&self.0)), plan, authkey));
+        let run = monitor::run(ReapGuard::new(Arc::clone(&self.0)), plan, authkey);
+        runtime.spawn(run.boxed());
         Ok(())
     }
 

@@ -1,9 +1,11 @@
 //! The way of the results: parts that have come, decoded one item after the other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 
 use serde::de::DeserializeOwned;
 
+use crate::base::maps::IdHasher;
 use crate::base::{TaskId, WorkerId};
 use crate::codec::{Fault, decode};
 use crate::error::{Cause, ErrorReport, Subject, TaskError};
@@ -23,7 +25,7 @@ pub(super) struct Yields<R> {
     /// The number of the next item, in the order of the inputs.
     next: u64,
     /// Results that were decoded before, by their numbers.
-    decoded: BTreeMap<u64, R>,
+    decoded: HashMap<u64, R, BuildHasherDefault<IdHasher>>,
 }
 
 enum Waiting {
@@ -42,17 +44,12 @@ impl<R> Yields<R> {
             position: 0,
             waiting,
             next: 0,
-            decoded: BTreeMap::new(),
+            decoded: HashMap::default(),
         }
     }
 
     pub(super) fn set_unordered(&mut self) {
-        let parts =
-            match std::mem::replace(&mut self.waiting, Waiting::AsCompleted(VecDeque::new())) {
-                Waiting::InOrder(parts) => parts.into_values().collect(),
-                Waiting::AsCompleted(parts) => parts,
-            };
-        self.waiting = Waiting::AsCompleted(parts);
+        self.waiting.set_unordered();
     }
 
     /// Keeps a result that is decoded, and whose part is to come.
@@ -61,35 +58,52 @@ impl<R> Yields<R> {
     }
 
     pub(super) fn add(&mut self, part: Part) {
-        match &mut self.waiting {
-            Waiting::InOrder(parts) => drop(parts.insert(part.first, part)),
-            Waiting::AsCompleted(parts) => parts.push_back(part),
+        self.waiting.add(part);
+    }
+}
+
+/// Nothing of this depends on the type of the results, so users' crates do not compile it.
+impl Waiting {
+    fn set_unordered(&mut self) {
+        let parts = match std::mem::replace(self, Self::AsCompleted(VecDeque::new())) {
+            Self::InOrder(parts) => parts.into_values().collect(),
+            Self::AsCompleted(parts) => parts,
+        };
+        *self = Self::AsCompleted(parts);
+    }
+
+    fn add(&mut self, part: Part) {
+        match self {
+            Self::InOrder(parts) => drop(parts.insert(part.first, part)),
+            Self::AsCompleted(parts) => parts.push_back(part),
         }
     }
 
-    /// Passes over the entries whose results have come before.
-    fn skip(&mut self) {
-        let Some(Part { content: Content::Entries { bytes, skip, .. }, .. }) = &self.current else {
-            return;
-        };
-        for _ in 0..*skip {
-            let rest = bytes.get(self.position..).unwrap_or_default();
-            let left = split_entry(rest).map_or(0, |(_, _, left)| left.len());
-            self.position = bytes.len() - left;
+    /// The part that begins with the item of this number, or any.
+    fn take(&mut self, next: u64) -> Option<Part> {
+        match self {
+            Self::InOrder(parts) => parts.remove(&next),
+            Self::AsCompleted(parts) => parts.pop_front(),
         }
     }
+}
+
+/// Where the entries begin whose results have not come before.
+fn begin(part: &Part) -> usize {
+    let Content::Entries { bytes, skip, .. } = &part.content else { return 0 };
+    (0..*skip).fold(0, |position, _| {
+        let rest = bytes.get(position..).unwrap_or_default();
+        let left = split_entry(rest).map_or(0, |(_, _, left)| left.len());
+        bytes.len() - left
+    })
 }
 
 impl<R: DeserializeOwned> Yields<R> {
     /// The first item of the next part that may be yielded, if there is one. Nothing may be left of
     /// the one before.
     pub(super) fn pop_next_part(&mut self) -> Option<(u64, Result<R, TaskError>)> {
-        self.current = match &mut self.waiting {
-            Waiting::InOrder(parts) => parts.remove(&self.next),
-            Waiting::AsCompleted(parts) => parts.pop_front(),
-        };
-        self.position = 0;
-        self.skip();
+        self.current = self.waiting.take(self.next);
+        self.position = self.current.as_ref().map_or(0, begin);
         self.pop()
     }
 
@@ -138,7 +152,10 @@ impl<R: DeserializeOwned> Yields<R> {
 }
 
 /// Nothing is decoded before, as a rule.
-fn decoded<R>(decoded: &mut BTreeMap<u64, R>, number: u64) -> Option<R> {
+fn decoded<R>(
+    decoded: &mut HashMap<u64, R, BuildHasherDefault<IdHasher>>,
+    number: u64,
+) -> Option<R> {
     if decoded.is_empty() { None } else { decoded.remove(&number) }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
@@ -31,7 +32,7 @@ impl SharedServer {
     pub(crate) fn new(launch: Launch, runtime: &Handle) -> Self {
         let launch = Arc::new(launch);
         let (client, work) = fork_server(Arc::clone(&launch));
-        runtime.spawn(work);
+        runtime.spawn(work.boxed());
         Self(Arc::new(Holding { launch, client }))
     }
 

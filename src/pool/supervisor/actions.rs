@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::sync::mpsc;
 
 use super::{Supervisor, TRIM_PERIOD, WorkerChannel};
@@ -110,7 +111,7 @@ impl Supervisor {
         };
         // Whoever has the helm may be no task of the runtime.
         let (start, launch) = (Arc::clone(&self.start), Arc::clone(&self.launch));
-        self.runtime.spawn(link::run(start, launch, receiver, uplink));
+        self.runtime.spawn(link::run(start, launch, receiver, uplink).boxed());
     }
 
     pub(super) fn send(

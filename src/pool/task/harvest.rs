@@ -17,13 +17,14 @@ mod restraint;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::base::Delays;
+use crate::base::maps::SortedMap;
 use crate::base::sync::Mutex;
 use crate::base::{TaskId, WorkerId};
 use crate::error::TaskError;
@@ -75,7 +76,7 @@ struct HarvestState {
     /// Those that are not over.
     chunks: BTreeMap<TaskId, Chunk>,
     /// Those of them that are held back.
-    withheld: BTreeSet<TaskId>,
+    withheld: SortedMap<TaskId, ()>,
     /// How many of them the workers are done with.
     finished: usize,
     /// Items that have ended and were not [counted](Harvest::take_counts) yet.
@@ -212,7 +213,7 @@ impl Harvest {
             extras: Extras::default(),
             budget,
             chunks: BTreeMap::new(),
-            withheld: BTreeSet::new(),
+            withheld: SortedMap::new(),
             finished: 0,
             counts: TaskOutcomes::default(),
             is_large: false,

@@ -51,7 +51,11 @@ impl Harvest {
     pub(crate) fn withholds(&self, task: TaskId) -> bool {
         let mut state = self.state.lock();
         let withholds = self.is_paused.load(Ordering::Relaxed) && state.chunks.contains_key(&task);
-        withholds && !state.closed && state.withheld.insert(task)
+        let is_new = withholds && !state.closed && !state.withheld.contains_key(&task);
+        if is_new {
+            state.withheld.insert(task, ());
+        }
+        is_new
     }
 
     /// Those chunks that are to be held back if they have not begun.
@@ -62,7 +66,7 @@ impl Harvest {
         }
         self.is_paused.store(true, Ordering::Relaxed);
         // What is held back was sent in its order, so all before it is out.
-        let end = state.withheld.first().copied().unwrap_or(TaskId(u64::MAX));
+        let end = state.withheld.keys().next().copied().unwrap_or(TaskId(u64::MAX));
         let out =
             state.chunks.range(..end).filter(|(_, chunk)| !chunk.is_finished && !chunk.sits_out);
         out.map(|(task, _)| *task).collect()
@@ -72,7 +76,8 @@ impl Harvest {
     pub(crate) fn withhold(&self, tasks: &[TaskId]) {
         let mut state = self.state.lock();
         let HarvestState { chunks, withheld, .. } = &mut *state;
-        withheld.extend(tasks.iter().filter(|task| chunks.contains_key(task)));
+        let known = tasks.iter().filter(|task| chunks.contains_key(task));
+        known.for_each(|task| withheld.insert(*task, ()));
     }
 
     /// Those chunks that are not held back any more.
@@ -88,14 +93,15 @@ impl Harvest {
         let mut out = state.chunks.len().saturating_sub(idle);
         // Perhaps the stream waits for just that one.
         let first = state.chunks.iter().find(|(_, chunk)| !chunk.sits_out).map(|(task, _)| task);
-        let is_next = first == state.withheld.first();
+        let is_next = first == state.withheld.keys().next();
         if state.waker.is_some() && is_next {
             allowed = allowed.max(out + 1);
         }
         let mut released = Vec::new();
         while out < allowed
-            && let Some(task) = state.withheld.pop_first()
+            && let Some(&task) = state.withheld.keys().next()
         {
+            state.withheld.remove(&task);
             released.push(task);
             out += 1;
         }
