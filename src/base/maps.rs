@@ -1,6 +1,7 @@
 //! Maps of few entries, and of what goes by ids.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::id::TaskId;
@@ -62,7 +63,7 @@ impl<V> FromIterator<(TaskId, V)> for TaskMap<V> {
 /// A map that is kept in the order of its keys, in one piece of memory each. It is for maps of at
 /// most some thousand entries, where it is no slower than a `BTreeMap`, each of which is some
 /// thousand lines of code for the compiler.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SortedMap<K, V> {
     keys: Vec<K>,
     /// In the same order.
@@ -111,6 +112,12 @@ impl<K, V> SortedMap<K, V> {
                 self.values.remove(place);
             }
         }
+    }
+}
+
+impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for SortedMap<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
