@@ -80,8 +80,8 @@ fn settings_are_the_same_in_all_formats() {
 
 /// The blocks of TOML in a text.
 fn blocks(text: &str) -> Vec<String> {
-    let lines = text.lines().map(|line| line.strip_prefix("///").unwrap_or(line));
-    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    let lines = text.lines().map(|line| line.strip_prefix("///").map_or(line, str::trim_start));
+    let text = lines.collect::<Vec<_>>().join("\n");
     let blocks = text.split("```toml\n").skip(1);
     blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
@@ -94,7 +94,7 @@ fn the_files_in_the_documentation_are_read() {
         Ok(_) => shown[0].clone(),
         Err(_) => shown[0].split("[sandbox]").next().unwrap().to_owned(),
     };
-    let settings: Settings = toml::from_str(&shown.replace("/// ", "")).unwrap();
+    let settings: Settings = toml::from_str(&shown).unwrap();
     assert!(settings.cgroup.is_some() && settings.limits.is_some(), "{settings:?}");
 
     let shown = blocks(include_str!("../../../docs/guide/in_production.md"));
