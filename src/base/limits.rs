@@ -89,7 +89,18 @@ use crate::sys::signal::{SIGABRT, SIGXCPU, SIGXFSZ};
 /// system calls around the call, and one more the first time in a worker. Memory and CPU time need
 /// Linux. Elsewhere a task that limits them is refused, with
 /// [`is_unsupported_limit`](crate::SubmitError::is_unsupported_limit).
+///
+/// In a file it is a table, written as people write [`Settings`](crate::Settings):
+///
+/// ```
+/// use procpool::ResourceLimits;
+///
+/// let limits: ResourceLimits = serde_json::from_str(r#"{"memory": "256 MiB", "cpu_time": "2s"}"#)?;
+/// # assert_eq!(limits, ResourceLimits::new().memory(256 << 20).cpu_time(std::time::Duration::from_secs(2)));
+/// # Ok::<_, serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")] // for the wire; the form for people is with the settings
 #[must_use = "hand it to `limits` of a `Builder`, a `ProcessBuilder`, a task or a map"]
 pub struct ResourceLimits {
     pub(crate) memory: Option<u64>,

@@ -266,6 +266,8 @@ impl Builder {
     /// How many bytes the arguments of waiting tasks may take altogether. When there is no room for
     /// a task's arguments, `submit` waits and `try_submit` refuses, as with a full
     /// [queue](Self::queue_capacity). So a queue of large arguments does not exhaust the memory.
+    /// Each `submit` that waits keeps its own arguments, in their encoded form. To bound these,
+    /// too, use `try_submit` or [`try_run`](ProcessPoolExecutor::try_run).
     ///
     /// Arguments count in their encoded form, in steps of 64 bytes, and as long as their task waits
     /// for its first attempt. If the arguments of a task are larger than the limit, the task is

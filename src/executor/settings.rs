@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use self::nested::{LimitsTable, write_limits};
 use self::table::{read_table, table};
 use crate::base::ResourceLimits;
 use crate::error::kind::words;
@@ -22,8 +21,8 @@ use crate::sandbox::Sandbox;
 
 /// Settings of a [`Builder`] that can stand in a file or in environment variables, so that a
 /// deployment can choose them. Each field is named after the method of the builder that it calls. A
-/// field that is `None` leaves the builder as it is. What is no data is not among them: functions,
-/// passed descriptors, and a shared fork server.
+/// field that is `None` leaves the builder as it is. There are no fields for what is no data:
+/// functions, passed descriptors, and a shared fork server.
 ///
 /// It is a serde type, for TOML, YAML, JSON, and whatever else has names and values:
 ///
@@ -55,11 +54,15 @@ use crate::sandbox::Sandbox;
 /// | a duration | a number of seconds, or a text: `"500ms"`, `"30s"`, `"1.5 min"`, `"1h 30min"`, `"1d"` |
 /// | a size | a number of bytes, or a text: `"256MiB"`, `"1.5 GiB"`, `"10 MB"` |
 /// | another number, `true` or `false` | itself, or a text, because environment variables are texts |
-/// | a text | itself; in `env`, also a whole number, or `true` or `false` |
+/// | `name`, a variable or its value, a word of `worker_command` | a text, a whole number, `true` or `false` |
+/// | a value in `cgroup.set` | a text or a whole number |
+/// | a path, a choice | a text |
 ///
 /// An unknown field is an error. Each error names its field. `Deserialize` reads what `Serialize`
-/// writes. If the program was built without the feature `sandbox`, a table `sandbox` is an error,
-/// so that no task runs without the sandbox that the file asks for.
+/// writes. A field that is null is not set. In YAML a field without a value is null, and so is the
+/// bare word `null`. So write `sandbox: {}` for a sandbox that allows nothing, and
+/// `worker_output: "null"`. If the program was built without the feature `sandbox`, a table
+/// `sandbox` is an error, so that no task runs without the sandbox that the file asks for.
 ///
 /// ```
 /// use std::time::Duration;
@@ -133,7 +136,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hard_memory_limit: Option<u64>,
     /// See [`Builder::limits`]: a table of durations, sizes and numbers.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<ResourceLimits>,
     /// See [`Builder::cgroup`]: a table of `memory_max`, `cpu_max`, `pids_max`, `parent`, and
     /// `set`, which is a table of files.
@@ -151,7 +154,7 @@ pub struct Settings {
     /// See [`Builder::start_method`]: `spawn` or `fork_server`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_method: Option<StartMethod>,
-    /// See [`Builder::worker_output`]: `inherit`, `stdout` or `null`.
+    /// See [`Builder::worker_output`]: `inherit`, `stdout` or `null` (in YAML in quotes).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker_output: Option<PlainOutput>,
     /// See [`Builder::worker_command`]: the program and its arguments.
@@ -243,11 +246,6 @@ fn variables(read: BTreeMap<String, Read<Text>>) -> Result<BTreeMap<String, Stri
     read.into_iter().map(|(name, value)| Ok((name, text(value)?))).collect()
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "others can fail")]
-fn limits(read: LimitsTable) -> Result<ResourceLimits, String> {
-    Ok(read.into())
-}
-
 table! {
     Settings, "the settings of a pool";
     name: Read<Text> => text,
@@ -268,7 +266,7 @@ table! {
     max_payload: Read<Size> => size,
     shared_memory: Read<Size> => size,
     hard_memory_limit: Read<Size> => size,
-    limits: LimitsTable => limits,
+    limits: ResourceLimits => plain,
     cgroup: Cgroup => plain,
     #[cfg(feature = "sandbox")]
     sandbox: Sandbox => plain,
@@ -301,8 +299,9 @@ macro_rules! apply {
 /// # Settings from a file
 impl Builder {
     /// Sets what these [`Settings`] say, and leaves the rest as it is: later calls have the last
-    /// word on what was set here. The environment is changed in this order: `env_clear`,
-    /// `env_remove`, `env`.
+    /// word on what was set here. [Limits](Self::limits) are set each by itself. A control group or
+    /// a sandbox replaces that of the builder as a whole. The environment is changed in this order:
+    /// `env_clear`, `env_remove`, `env`.
     pub fn settings(self, settings: Settings) -> Self {
         let mut builder = self;
         if settings.env_clear == Some(true) {

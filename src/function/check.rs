@@ -65,22 +65,19 @@ impl_arguments!(6, (A, B, C, D, E, G), (A, B, C, D, E, G, (), ()), A, B, C, D, E
 impl_arguments!(7, (A, B, C, D, E, G, H), (A, B, C, D, E, G, H, ()), A, B, C, D, E, G, H);
 impl_arguments!(8, (A, B, C, D, E, G, H, I), (A, B, C, D, E, G, H, I), A, B, C, D, E, G, H, I);
 
-/// Types of a function: those of its parameters, or that of its result.
+/// The types of a function: its arguments and its result.
 #[derive(Debug)]
-pub struct Types<F, Args, M, T>(PhantomData<fn(F, Args, M) -> T>);
+pub struct Types<Args, T>(PhantomData<fn(Args) -> T>);
 
 /// Demands that a function can be registered, but for references. Evaluates to its types.
-#[allow(clippy::type_complexity, reason = "only macros see it")]
-pub fn check<'de, F, M, Args, R, A, B, C, D, E, G, H, I>(
-    _: F,
-) -> (Types<F, Args, M, (A, B, C, D, E, G, H, I)>, Types<F, Args, M, R>)
+pub fn check<'de, F, M, Args, R, A, B, C, D, E, G, H, I>(_: F) -> Types<Args, R>
 where
     F: Registrable<Args, M, Output = R>,
     Args: Arguments<M, Each = (A, B, C, D, E, G, H, I)>,
     F: Takes<'de, A> + Takes<'de, B> + Takes<'de, C> + Takes<'de, D>,
     F: Takes<'de, E> + Takes<'de, G> + Takes<'de, H> + Takes<'de, I>,
 {
-    (Types(PhantomData), Types(PhantomData))
+    Types(PhantomData)
 }
 
 /// The types among which a reference was found; `()` if there is none.
@@ -113,7 +110,7 @@ pub mod search {
         }
     }
 
-    impl<F, Args, M, T, Place> TakesUnknown<Place> for &&Types<F, Args, M, T> where
+    impl<Args, T, Place> TakesUnknown<Place> for &&Types<Args, T> where
         Args: HasInside<UnknownType, Place>
     {
     }
@@ -122,7 +119,7 @@ pub mod search {
         type Args;
     }
 
-    impl<F, Args, M, T> HasArgs for &Types<F, Args, M, T> {
+    impl<Args, T> HasArgs for &Types<Args, T> {
         type Args = Args;
     }
 
@@ -132,7 +129,7 @@ pub mod search {
         }
     }
 
-    impl<'de, F, Args, M, T, Place> TakesReference<Place> for &Types<F, Args, M, T> where
+    impl<'de, Args, T, Place> TakesReference<Place> for &Types<Args, T> where
         Args: HasInside<AnyReference, Place> + Serialize + Deserialize<'de>
     {
     }
@@ -143,7 +140,7 @@ pub mod search {
         }
     }
 
-    impl<F, Args, M, T> TakesNoReference for Types<F, Args, M, T> {}
+    impl<Args, T> TakesNoReference for Types<Args, T> {}
 
     pub trait ReturnsUnknown<Place> {
         fn result(&self) -> Borrowed<()> {
@@ -151,12 +148,12 @@ pub mod search {
         }
     }
 
-    impl<F, Args, M, T, Place> ReturnsUnknown<Place> for &&&Types<F, Args, M, T> where
+    impl<Args, T, Place> ReturnsUnknown<Place> for &&&Types<Args, T> where
         T: HasInside<UnknownType, Place>
     {
     }
 
-    impl<F, Args, M, T, Place> ReturnsUnknown<Place> for &&&&Types<F, Args, M, T> where
+    impl<Args, T, Place> ReturnsUnknown<Place> for &&&&Types<Args, T> where
         T: Future<Output: HasInside<UnknownType, Place>>
     {
     }
@@ -165,11 +162,11 @@ pub mod search {
         type Result;
     }
 
-    impl<F, Args, M, T> HasResult for &Types<F, Args, M, T> {
+    impl<Args, T> HasResult for &Types<Args, T> {
         type Result = T;
     }
 
-    impl<F, Args, M, T: Future> HasResult for &&Types<F, Args, M, T> {
+    impl<Args, T: Future> HasResult for &&Types<Args, T> {
         type Result = T::Output;
     }
 
@@ -179,12 +176,12 @@ pub mod search {
         }
     }
 
-    impl<'de, F, Args, M, T, Place> ReturnsReference<Place> for &Types<F, Args, M, T> where
+    impl<'de, Args, T, Place> ReturnsReference<Place> for &Types<Args, T> where
         T: HasInside<AnyReference, Place> + Serialize + Deserialize<'de>
     {
     }
 
-    impl<'de, F, Args, M, T, Place> ReturnsReference<Place> for &&Types<F, Args, M, T> where
+    impl<'de, Args, T, Place> ReturnsReference<Place> for &&Types<Args, T> where
         T: Future<Output: HasInside<AnyReference, Place> + Serialize + Deserialize<'de>>
     {
     }
@@ -195,10 +192,10 @@ pub mod search {
         }
     }
 
-    impl<F, Args, M, T> ReturnsNoReference for Types<F, Args, M, T> {}
+    impl<Args, T> ReturnsNoReference for Types<Args, T> {}
 }
 
-/// A function of whose arguments `T` one is a reference; `()` if none is.
+/// A function of whose arguments `T` one is a reference, or holds one; `()` if none does.
 #[diagnostic::on_unimplemented(
     message = "a registered function cannot take `{T}`",
     label = "a parameter must own what it holds, as it comes from another process",
@@ -210,7 +207,7 @@ pub trait OwnsParameters<T> {}
 #[diagnostic::do_not_recommend]
 impl<F> OwnsParameters<()> for F {}
 
-/// A function whose result `T` is a reference; `()` if it is none.
+/// A function whose result `T` is a reference, or holds one; `()` if it does not.
 #[diagnostic::on_unimplemented(
     message = "a registered function cannot return `{T}`",
     label = "a result must own what it holds, as it goes to another process",

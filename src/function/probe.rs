@@ -309,7 +309,7 @@ pub mod probes {
 ///
 /// | message | what to write |
 /// |---|---|
-/// | ``implementation of `procpool::marker::OwnsWhatItHolds` is not general enough`` | The type in its first note borrows: it has a lifetime or a reference. Write one that owns what it holds: `String` instead of `&str`, `Vec<T>` instead of `&[T]`, a structure without a lifetime. |
+/// | ``implementation of `procpool::marker::OwnsWhatItHolds` is not general enough``, or the same of `Deserialize` | The type in its first note borrows: it has a lifetime or a reference. Write one that owns what it holds: `String` instead of `&str`, `Vec<T>` instead of `&[T]`, a structure without a lifetime. |
 /// | E0283: `type annotations needed`, for a generic function | `largest::<u64>` instead of `largest` |
 /// | E0433, E0425: `cannot find … in this scope` | The path from where `register!` is. In the crate of the function, that path begins with `crate::`. |
 ///
@@ -430,9 +430,9 @@ macro_rules! __check {
                 ReturnsNoReference as _, ReturnsReference as _, ReturnsUnknown as _,
                 TakesNoReference as _, TakesReference as _, TakesUnknown as _,
             };
-            let (parameters, result) = $crate::__private::check($function);
-            (&&&parameters).parameters().refuse_as_parameter($function);
-            (&&&&&result).result().refuse_as_result($function);
+            let types = $crate::__private::check($function);
+            (&&&types).parameters().refuse_as_parameter($function);
+            (&&&&&types).result().refuse_as_result($function);
         };
     };
 }
@@ -501,8 +501,8 @@ macro_rules! __check {
 /// | E0401: `can't use generic parameters from outer item` | in `task!`, a type parameter | a generic function, [registered](crate::register!) for each type |
 #[macro_export]
 macro_rules! task {
-    (| $(& $(mut)?)? self $($rest:tt)*) => { $crate::__no_self!() };
-    (async | $(& $(mut)?)? self $($rest:tt)*) => { $crate::__no_self!() };
+    (| $(&)? $(mut)? self $($rest:tt)*) => { $crate::__no_self!() };
+    (async | $(&)? $(mut)? self $($rest:tt)*) => { $crate::__no_self!() };
     // `||` is one token, so it takes rules of its own.
     (|| $(-> $result:ty)? $body:block) => { $crate::task!(| | $(-> $result)? $body) };
     (async || $(-> $result:ty)? $body:block) => { $crate::task!(async | | $(-> $result)? $body) };

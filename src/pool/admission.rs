@@ -34,7 +34,6 @@ pub(crate) struct Pool {
     pub(super) max_workers: AtomicUsize,
     pub(crate) max_payload: usize,
     pub(super) queue_capacity: usize,
-    pub(super) queue_bytes: Option<usize>,
     pub(super) default_timeout: Option<Duration>,
     /// Whether it matters how many tasks a worker has run.
     pub(crate) counts_tasks: bool,
@@ -105,8 +104,7 @@ impl Pool {
             NoPlace::OfTasks => {
                 submit_error(prepared.name, Cause::QueueFull { capacity: self.queue_capacity })
             }
-            NoPlace::OfBytes => {
-                let limit = self.queue_bytes.unwrap_or_default();
+            NoPlace::OfBytes { limit } => {
                 submit_error(prepared.name, Cause::QueueFullOfBytes { limit })
             }
         })

@@ -149,7 +149,6 @@ impl Configuration {
             max_workers: AtomicUsize::new(max_workers),
             max_payload: launch.max_payload,
             queue_capacity: self.queue_capacity,
-            queue_bytes: self.queue_bytes,
             default_timeout: self.default_timeout,
             counts_tasks: launch.max_tasks_per_child.is_some(),
         });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{AcquireError, Semaphore, TryAcquireError};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::pool::task::TaskPlace;
 
@@ -22,10 +22,12 @@ struct QueueBytes {
     /// One permit for each [`UNIT`].
     free: Arc<Semaphore>,
     units: u32,
+    /// As it was asked for.
+    limit: usize,
 }
 
-/// Bytes are counted in these, as one acquisition can only ask for a `u32`. It is about what a task
-/// takes beside its arguments.
+/// Bytes are counted in these, as one acquisition can only ask for a `u32`. What a task takes
+/// beside its arguments does not count: the number of places bounds that.
 const UNIT: usize = 64;
 
 /// Why a task has no place now.
@@ -33,14 +35,13 @@ const UNIT: usize = 64;
 pub(super) enum NoPlace {
     Closed,
     OfTasks,
-    OfBytes,
+    OfBytes { limit: usize },
 }
 
 impl QueueBytes {
     fn new(limit: usize) -> Self {
         let units = u32::try_from(limit.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let permits = usize::try_from(units).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(permits)), units }
+        Self { free: Arc::new(Semaphore::new(units as usize)), units, limit }
     }
 
     /// What is larger than all of it has to wait until nothing else waits.
@@ -68,26 +69,25 @@ impl TaskPlaces {
             TryAcquireError::Closed => NoPlace::Closed,
             TryAcquireError::NoPermits => full,
         };
-        let place = self.free.try_acquire();
-        let place = place.map_err(|error| no_place(error, NoPlace::OfTasks))?;
         let bytes = self.bytes.as_ref().map(|of_all| {
             let permits = of_all.free().try_acquire_many_owned(of_all.units(bytes));
-            permits.map_err(|error| no_place(error, NoPlace::OfBytes))
+            permits.map_err(|error| no_place(error, NoPlace::OfBytes { limit: of_all.limit }))
         });
         let bytes = bytes.transpose()?;
-        place.forget();
+        let place = self.free.try_acquire();
+        place.map_err(|error| no_place(error, NoPlace::OfTasks))?.forget();
         Ok(TaskPlace(bytes))
     }
 
-    /// As [`try_take`](Self::try_take), but waits. Who waits for bytes has its place already, so
-    /// tasks get theirs in the order in which they came.
+    /// As [`try_take`](Self::try_take), but waits. Bytes come first, so who waits for them has no
+    /// place that a map could use. A place is not kept across a wait: it would come back past
+    /// [`FreedPlaces`], which may owe it.
     pub(super) async fn take(&self, bytes: usize) -> Result<TaskPlace, AcquireError> {
-        let place = self.free.acquire().await?;
         let bytes = match &self.bytes {
             Some(of_all) => Some(of_all.free().acquire_many_owned(of_all.units(bytes)).await?),
             None => None,
         };
-        place.forget();
+        self.free.acquire().await?.forget();
         Ok(TaskPlace(bytes))
     }
 
@@ -128,16 +128,26 @@ pub(super) struct FreedPlaces {
     count: usize,
     /// So many are not given back, as there are fewer workers now.
     debt: usize,
+    /// What tasks had of the bytes that may wait.
+    bytes: Option<OwnedSemaphorePermit>,
 }
 
 impl FreedPlaces {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.count == 0 && self.bytes.is_none()
     }
 
     pub(super) fn add(&mut self, is_one: bool) {
         self.count += usize::from(is_one);
+    }
+
+    pub(super) fn add_bytes(&mut self, bytes: Option<OwnedSemaphorePermit>) {
+        let Some(bytes) = bytes else { return };
+        match &mut self.bytes {
+            Some(freed) => freed.merge(bytes),
+            none => *none = Some(bytes),
+        }
     }
 
     /// There are other workers. Their number only counts where there is no queue.
@@ -151,6 +161,7 @@ impl FreedPlaces {
     }
 
     pub(super) fn give_back(&mut self, places: &TaskPlaces) {
+        self.bytes = None; // which gives them back
         let count = std::mem::take(&mut self.count);
         let owed = count.min(self.debt);
         self.debt -= owed;
@@ -244,7 +255,7 @@ mod tests {
         let small = places.try_take(0).unwrap();
         let large = places.try_take(2 * UNIT + 1).unwrap();
         assert_eq!(places.taken_bytes(), 4 * UNIT);
-        assert!(matches!(places.try_take(1), Err(NoPlace::OfBytes)));
+        assert!(matches!(places.try_take(1), Err(NoPlace::OfBytes { .. })));
         assert_eq!(free(&places), 98, "who has no bytes takes no place");
         drop(small);
         let small = places.try_take(UNIT).unwrap();
@@ -257,12 +268,23 @@ mod tests {
         for limit in [1, UNIT, usize::MAX] {
             let places = of_bytes(limit);
             let all = places.try_take(usize::MAX).unwrap();
-            assert!(matches!(places.try_take(0), Err(NoPlace::OfBytes)));
+            assert!(matches!(places.try_take(0), Err(NoPlace::OfBytes { .. })));
             drop(all);
             let small = places.try_take(0).unwrap();
-            assert!(matches!(places.try_take(usize::MAX), Err(NoPlace::OfBytes)));
+            assert!(matches!(places.try_take(usize::MAX), Err(NoPlace::OfBytes { .. })));
             drop(small);
         }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_bytes_has_no_place_that_a_map_could_use() {
+        let places = TaskPlaces::new(2, Some(UNIT), 1);
+        let first = places.try_take(UNIT).unwrap();
+        let mut next = std::pin::pin!(places.take(UNIT));
+        assert!(futures::poll!(&mut next).is_pending());
+        assert_eq!(free(&places), 1);
+        drop(first);
+        drop(next.await.unwrap());
     }
 
     #[tokio::test]
@@ -271,7 +293,10 @@ mod tests {
         let first = places.try_take(UNIT).unwrap();
         let mut large = std::pin::pin!(places.take(2 * UNIT));
         assert!(futures::poll!(&mut large).is_pending());
-        assert!(matches!(places.try_take(UNIT), Err(NoPlace::OfBytes)), "the other one was first");
+        assert!(
+            matches!(places.try_take(UNIT), Err(NoPlace::OfBytes { .. })),
+            "the other one was first"
+        );
         drop(first);
         assert_eq!(large.await.unwrap().0.unwrap().num_permits(), 2);
         assert_eq!(free(&places), 98);

@@ -185,9 +185,8 @@ impl Playable for History {
         let script = self.steps.iter().map(|step| format!("{:?}, {}", step.event, step.turns));
         let (script, trace) = (script.collect::<Vec<_>>().join("\n"), trace.lines().join("\n"));
         let Self { config, queue_capacity, queue_bytes, .. } = self;
-        format!(
-            "{config:#?}, capacity {queue_capacity}, bytes {queue_bytes:?}\n{script}\n\nwhat happens:\n{trace}"
-        )
+        let queue = format!("capacity {queue_capacity}, bytes {queue_bytes:?}");
+        format!("{config:#?}, {queue}\n{script}\n\nwhat happens:\n{trace}")
     }
 
     fn simplify(step: &mut Step) -> bool {

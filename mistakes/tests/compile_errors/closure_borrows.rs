@@ -1,4 +1,4 @@
-//! Closures that borrow. The compiler's words for lifetimes are fixed; the page of `task!` has them.
+//! Closures that borrow. What the compiler says of lifetimes is fixed; the page of `task!` has it.
 
 struct Step(u64);
 

@@ -10,20 +10,16 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::table::{named, read_table, table};
+use super::{number, plain, size, time};
 use crate::base::ResourceLimits;
 use crate::executor::units::{Cpus, NUMBER, Read, Scalar, Size, Text, Whole, seconds};
 use crate::parent::Cgroup;
-
-#[allow(clippy::unnecessary_wraps, reason = "others can fail")]
-fn plain<T>(value: T) -> Result<T, String> {
-    Ok(value)
-}
 
 // ----- limits -----
 
 /// [`ResourceLimits`] as people write them.
 #[derive(Default, Serialize)]
-pub(super) struct LimitsTable {
+struct LimitsTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,18 +36,12 @@ pub(super) struct LimitsTable {
 
 table! {
     LimitsTable, "a table of limits";
-    memory: Read<Size> => |size: Read<Size>| plain(size.0.0),
-    address_space: Read<Size> => |size: Read<Size>| plain(size.0.0),
-    cpu_time: Read<Duration> => |time: Read<Duration>| plain(time.0),
-    file_size: Read<Size> => |size: Read<Size>| plain(size.0.0),
-    open_files: Read<Whole<u64>> => |count: Read<Whole<u64>>| plain(count.0.0),
-    core_size: Read<Size> => |size: Read<Size>| plain(size.0.0),
-}
-
-impl<'de> Deserialize<'de> for LimitsTable {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        read_table(from)
-    }
+    memory: Read<Size> => size,
+    address_space: Read<Size> => size,
+    cpu_time: Read<Duration> => time,
+    file_size: Read<Size> => size,
+    open_files: Read<Whole<u64>> => number,
+    core_size: Read<Size> => size,
 }
 
 impl From<LimitsTable> for ResourceLimits {
@@ -70,12 +60,24 @@ impl From<ResourceLimits> for LimitsTable {
     }
 }
 
-#[allow(clippy::ref_option, reason = "serde passes references")]
-pub(super) fn write_limits<S: Serializer>(
-    limits: &Option<ResourceLimits>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    limits.map(LimitsTable::from).serialize(to)
+impl<'de> Deserialize<'de> for ResourceLimits {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        if from.is_human_readable() {
+            read_table::<LimitsTable, _>(from).map(Self::from)
+        } else {
+            Self::deserialize(from)
+        }
+    }
+}
+
+impl Serialize for ResourceLimits {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() {
+            LimitsTable::from(*self).serialize(to)
+        } else {
+            Self::serialize(self, to)
+        }
+    }
 }
 
 // ----- control groups -----
@@ -92,9 +94,9 @@ struct CgroupTable {
 table! {
     CgroupTable, "a table of a control group";
     parent: PathBuf => plain,
-    memory_max: Read<Size> => |size: Read<Size>| plain(size.0.0),
+    memory_max: Read<Size> => size,
     cpu_max: Read<Cpus> => |cpus: Read<Cpus>| plain(cpus.0.0),
-    pids_max: Read<Whole<u64>> => |count: Read<Whole<u64>>| plain(count.0.0),
+    pids_max: Read<Whole<u64>> => number,
     set: GroupFiles => GroupFiles::into_files,
 }
 
@@ -200,8 +202,8 @@ mod sandbox {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::plain;
     use crate::executor::settings::table::{read_table, table};
+    use crate::executor::settings::{plain, switch};
     use crate::executor::units::{Read, Switch};
     use crate::sandbox::Sandbox;
 
@@ -219,9 +221,9 @@ mod sandbox {
         SandboxTable, "a table of a sandbox";
         read: Vec<PathBuf> => plain,
         write: Vec<PathBuf> => plain,
-        network: Read<Switch> => |switch: Read<Switch>| plain(switch.0.0),
-        kill_on_refusal: Read<Switch> => |switch: Read<Switch>| plain(switch.0.0),
-        best_effort: Read<Switch> => |switch: Read<Switch>| plain(switch.0.0),
+        network: Read<Switch> => switch,
+        kill_on_refusal: Read<Switch> => switch,
+        best_effort: Read<Switch> => switch,
     }
 
     impl<'de> Deserialize<'de> for Sandbox {

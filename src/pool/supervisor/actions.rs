@@ -148,7 +148,7 @@ impl Supervisor {
         let first = if in_queue { entry.cell().give_up_place() } else { entry.cell().begin_once() };
         self.freed.add(in_queue && first);
         if first && self.commons.places.count_bytes() {
-            drop(entry.cell().take_bytes());
+            self.freed.add_bytes(entry.cell().take_bytes());
         }
         if entry.cell().is_awaited() {
             self.wakers.extend(entry.cell().take_starters().into_values());
@@ -204,9 +204,10 @@ impl Supervisor {
     pub(super) fn take(&mut self, task: TaskId) -> Option<Entry> {
         let entry = self.ledger.remove(task)?;
         release(&mut self.workers, &entry);
-        self.freed.add(entry.cell().give_up_place());
-        if self.commons.places.count_bytes() {
-            drop(entry.cell().take_bytes());
+        let had_place = entry.cell().give_up_place();
+        self.freed.add(had_place);
+        if had_place && self.commons.places.count_bytes() {
+            self.freed.add_bytes(entry.cell().take_bytes());
         }
         Some(entry)
     }

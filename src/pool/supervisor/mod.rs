@@ -225,9 +225,9 @@ impl Steered for Supervisor {
         if now >= self.next_trim {
             self.trim(now);
         }
-        self.freed.give_back(&commons.places);
         self.news = view.observer.feed.take_news();
         drop(guard); // whoever is told may look at the pool
+        self.freed.give_back(&commons.places);
         self.resolve();
         next_timeout
     }

@@ -66,6 +66,12 @@ fn settings_are_the_same_in_all_formats() {
     let written = serde_json::to_value(&settings).unwrap();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&written), names(&values));
+    let error = serde_json::from_value::<Settings>(serde_json::json!({ "?": 0 })).unwrap_err();
+    let error = error.to_string();
+    let known = error.split_once("there are ").unwrap().1.split(", ");
+    let mut known: Vec<_> = known.filter(|name| *name != "sandbox").collect();
+    known.sort_unstable();
+    assert_eq!(names(&values), known, "add what is missing to `ALL`");
 
     let (json, yaml) = (values.to_string(), serde_yaml_ng::to_string(&values).unwrap());
     assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
