@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers are not seen as tests
 
+#[cfg(target_os = "linux")]
 #[path = "house_rules/dependencies.rs"]
 mod dependencies;
 #[path = "house_rules/imports.rs"]

@@ -42,7 +42,13 @@ impl<V> TaskMap<V> {
     }
 
     pub(crate) fn remove(&mut self, task: TaskId) -> Option<V> {
-        self.0.remove(&task)
+        /// Room for so many is kept when none is left.
+        const KEPT: usize = 1_000;
+        let removed = self.0.remove(&task);
+        if self.0.is_empty() && self.0.capacity() > 2 * KEPT {
+            self.0.shrink_to(KEPT);
+        }
+        removed
     }
 
     /// The tasks, in their order.
@@ -60,9 +66,10 @@ impl<V> FromIterator<(TaskId, V)> for TaskMap<V> {
     }
 }
 
-/// A map that is kept in the order of its keys, in one piece of memory each. It is for maps of at
-/// most some thousand entries, where it is no slower than a `BTreeMap`, each of which is some
-/// thousand lines of code for the compiler.
+/// A map in the order of its keys: one vector of keys, and one of values. What is inserted or
+/// removed moves all that is behind it, so it is for at most some thousand entries, and small ones
+/// if they come and go. Each type of `BTreeMap` is some thousand lines for the compiler; this is
+/// few.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SortedMap<K, V> {
     keys: Vec<K>,
@@ -106,12 +113,16 @@ impl<K, V> SortedMap<K, V> {
     }
 
     pub(crate) fn retain(&mut self, mut is_kept: impl FnMut(&mut V) -> bool) {
-        for place in (0..self.keys.len()).rev() {
-            if !is_kept(&mut self.values[place]) {
-                self.keys.remove(place);
-                self.values.remove(place);
+        let mut kept = 0;
+        for place in 0..self.keys.len() {
+            if is_kept(&mut self.values[place]) {
+                self.keys.swap(kept, place);
+                self.values.swap(kept, place);
+                kept += 1;
             }
         }
+        self.keys.truncate(kept);
+        self.values.truncate(kept);
     }
 }
 
@@ -122,7 +133,8 @@ impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for SortedMap<K, V> {
 }
 
 impl<K: Ord, V> SortedMap<K, V> {
-    /// Most often the newest key is the last one.
+    /// Where a key is, or else where it belongs. A new key is most often above all others, so that
+    /// is looked at first.
     fn find(&self, key: &K) -> Result<usize, usize> {
         match self.keys.last() {
             Some(last) if last >= key => self.keys.binary_search(key),

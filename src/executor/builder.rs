@@ -269,10 +269,12 @@ impl Builder {
     /// Each `submit` that waits keeps its own arguments, in their encoded form. To bound these,
     /// too, use `try_submit` or [`try_run`](ProcessPoolExecutor::try_run).
     ///
-    /// Arguments count in their encoded form, in steps of 64 bytes, and as long as their task waits
-    /// for its first attempt. If the arguments of a task are larger than the limit, the task is
-    /// accepted when no other arguments wait. Items of a [`map`](ProcessPoolExecutor::map) do not
-    /// count: [`buffersize`](crate::Map::buffersize) bounds them.
+    /// Arguments count in their encoded form, in steps of 64 bytes, from when there is room for
+    /// them until the first attempt of their task. So those of a `submit` count, too, that has room
+    /// for them and waits for a place in the queue, or for a worker. If the arguments of a task are
+    /// larger than the limit, they get room when no others count. Items of a
+    /// [`map`](ProcessPoolExecutor::map) do not count: [`buffersize`](crate::Map::buffersize)
+    /// bounds them.
     ///
     /// Default: no limit. Zero is an error.
     ///

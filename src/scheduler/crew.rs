@@ -138,6 +138,7 @@ impl Crew {
         Some(result)
     }
 
+    /// What follows on each change. It stands apart, so that the compiler has it only once.
     fn updated(&mut self, place: usize, config: &Config, surplus: bool) {
         let worker = &mut self.workers[place];
         let standing = worker.stand(config, surplus);

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use super::task::{FlowKey, TenantKey};
 use super::worker::LONGEST;
-use crate::base::maps::SortedMap;
 use crate::base::nanos;
 
 /// What a flow may use up in each round, in nanoseconds: about what is sent ahead to a worker.
@@ -39,7 +38,7 @@ pub(super) struct Turn {
 
 /// The accounts of all flows, by priority. There are none while nobody names a tenant.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FairShares(SortedMap<Reverse<i32>, Ring>);
+pub(super) struct FairShares(BTreeMap<Reverse<i32>, Ring>);
 
 /// The flows of one priority. It is kept while one of them has a task that waits or is sent. Then
 /// all debts are forgotten: they were owed to nobody.
@@ -87,7 +86,7 @@ impl FairShares {
         if flow.tenant.is_none() && !self.0.contains_key(&flow.priority) {
             return Turn::default();
         }
-        self.0.or_default(&flow.priority).join(flow.tenant)
+        self.0.entry(flow.priority).or_default().join(flow.tenant)
     }
 
     /// No task of the flow waits any more.
@@ -374,7 +373,7 @@ mod tests {
             shares.charge(flow(tenant), false);
             shares.settle(flow(tenant), Some(took));
         }
-        let ring = shares.0.get(&Reverse(0)).unwrap();
+        let ring = &shares.0[&Reverse(0)];
         assert_eq!((ring.debtors.len(), ring.accounts.len()), (MOST_DEBTORS, MOST_DEBTORS + 1));
         assert!(ring.accounts.keys().all(|tenant| tenant.is_some_and(|tenant| tenant % 2 == 0)));
     }

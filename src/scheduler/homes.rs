@@ -11,9 +11,10 @@ const REMEMBERED: usize = 10_000;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Homes {
-    /// Their numbers.
+    /// The number of each key's worker. This and the two below are of one type on purpose, which
+    /// the compiler has to translate only once.
     workers: BTreeMap<Key, u64>,
-    /// When each was used last.
+    /// When each of the same keys was used last.
     last: BTreeMap<Key, u64>,
     /// Keys by their last use.
     uses: BTreeMap<u64, Key>,

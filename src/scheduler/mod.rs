@@ -494,6 +494,7 @@ impl Scheduler {
         Some(result)
     }
 
+    /// What follows on each change. It stands apart, so that the compiler has it only once.
     fn updated(&mut self, id: WorkerId, outgoing: usize) {
         self.queue.call(id);
         #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) struct Queue {
     /// The shared ones that have a key, which no worker has had yet.
     homeless: BTreeMap<Key, NumberSet>,
     /// Tasks whose key has a worker, by that worker. None of the lanes is empty.
-    own: SortedMap<WorkerId, Lanes>,
+    own: SortedMap<WorkerId, Box<Lanes>>, // boxed, as they come and go with each sticky task
     homes: Homes,
     delayed: BTreeSet<(Time, TaskId)>,
     /// What those waiting tasks wish that wish anything, wherever they are.
@@ -129,7 +129,7 @@ impl Queue {
     /// the worker is that key's home from now on.
     pub(super) fn pop_for(&mut self, worker: WorkerId, with_suspects: bool) -> Option<Task> {
         let shared = self.shared.first();
-        let own = self.own.get(&worker).and_then(Lanes::first);
+        let own = self.own.get(&worker).and_then(|lanes| lanes.first());
         let suspect = self.suspects.first().filter(|_| with_suspects);
         let first = shared.into_iter().chain(own).chain(suspect).min()?;
         let task = self.take(first.id);
@@ -396,7 +396,8 @@ impl Queue {
         let mut in_lanes = shared.iter().chain(own.iter().map(|(_, rank)| rank));
         let mut wishing = self.wishes.clone().into_tasks().into_iter();
         let turn_of = |rank: &Rank| self.shares.turn(rank.flow());
-        let mut lanes = self.own.values().chain([&self.shared, &self.suspects]);
+        let own_lanes = self.own.values().map(|lanes| &**lanes);
+        let mut lanes = own_lanes.chain([&self.shared, &self.suspects]);
         lanes.all(|lanes| lanes.is_true() && lanes.iter().all(|rank| rank.turn == turn_of(&rank)))
             && keyed.len() == self.keyed
             && keyed == homeless.collect()

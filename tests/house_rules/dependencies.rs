@@ -49,7 +49,6 @@ const CRATES: [&str; 34] = [
 ];
 
 #[test]
-#[cfg(target_os = "linux")]
 fn no_crate_is_built_that_is_not_needed() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut tree = Command::new(cargo);

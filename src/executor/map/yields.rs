@@ -13,6 +13,9 @@ use crate::pool::task::{Content, Part};
 use crate::wire::item::split_entry;
 use crate::wire::message::Outcome;
 
+/// Results that were decoded before, by their numbers.
+type DecodedItems<R> = HashMap<u64, R, BuildHasherDefault<IdHasher>>;
+
 /// Parts that are to be yielded.
 pub(super) struct Yields<R> {
     function: &'static str,
@@ -24,8 +27,7 @@ pub(super) struct Yields<R> {
     waiting: Waiting,
     /// The number of the next item, in the order of the inputs.
     next: u64,
-    /// Results that were decoded before, by their numbers.
-    decoded: HashMap<u64, R, BuildHasherDefault<IdHasher>>,
+    decoded: DecodedItems<R>,
 }
 
 enum Waiting {
@@ -152,10 +154,7 @@ impl<R: DeserializeOwned> Yields<R> {
 }
 
 /// Nothing is decoded before, as a rule.
-fn decoded<R>(
-    decoded: &mut HashMap<u64, R, BuildHasherDefault<IdHasher>>,
-    number: u64,
-) -> Option<R> {
+fn decoded<R>(decoded: &mut DecodedItems<R>, number: u64) -> Option<R> {
     if decoded.is_empty() { None } else { decoded.remove(&number) }
 }
 

@@ -109,7 +109,8 @@ impl Supervisor {
             clock: self.commons.clock,
             arena: Arc::clone(&self.commons.arena),
         };
-        // Whoever has the helm may be no task of the runtime.
+        // Whoever has the helm may be no task of the runtime. Boxed, as all that tokio has for one
+        // type of future is some thousand lines for the compiler.
         let (start, launch) = (Arc::clone(&self.start), Arc::clone(&self.launch));
         self.runtime.spawn(link::run(start, launch, receiver, uplink).boxed());
     }
@@ -255,8 +256,9 @@ impl Supervisor {
         resolution: Resolution,
         ran: Option<u64>,
     ) {
-        Self::count_items(observer, &entry, outcome_of(&resolution));
-        observer.task_finished(entry.cell(), &resolution, ran);
+        let outcome = outcome_of(&resolution);
+        Self::count_items(observer, &entry, outcome);
+        observer.task_finished(entry.cell(), outcome, ran);
         self.resolved.push((entry, resolution));
     }
 
@@ -289,7 +291,8 @@ impl Supervisor {
         self.report = Some(ShutdownReport {
             finished: items.completed() + items.failed(),
             cancelled: items.cancelled,
-            // A chunk can be ended when all of its items have results.
+            // A chunk can be ended when all of its items have results. It counts all the same, as
+            // the scheduler knows no items; but there are never more than were cancelled.
             killed: view.scheduler.counts().killed.min(items.cancelled),
             items,
             exits: Arc::new(std::mem::take(&mut self.exits)),

@@ -135,7 +135,7 @@ pub(crate) struct Part {
 }
 
 pub(crate) enum Content {
-    /// Entries as a worker wrote them; nothing in them has been looked at.
+    /// Entries as a worker wrote them. Their outcomes were counted, and nothing was checked.
     Entries {
         worker: WorkerId,
         bytes: Payload,
@@ -378,13 +378,16 @@ impl Harvest {
         let HarvestState { chunks, parts, closed, counts, .. } = &mut *state;
         let Some(chunk) = chunks.get_mut(&task) else { return };
         let end = base.saturating_add(count).min(chunk.count);
-        if base <= chunk.done && end > chunk.done && !*closed {
+        if base <= chunk.done && end > chunk.done {
             let skip = chunk.done - base;
             counts.count_entries(&bytes, skip, end - chunk.done);
             let held = Some(self.results.hold(bytes.len()));
             let bytes = bytes::Bytes::from(bytes).into();
             let content = Content::Entries { worker, bytes, skip, nanos: None, held };
-            parts.push(chunk.part(end, content));
+            let part = chunk.part(end, content);
+            if !*closed {
+                parts.push(part);
+            }
         }
     }
 

@@ -9,9 +9,9 @@ use crate::base::{TaskId, WorkerId, log, nanos};
 use crate::error::BrokenProcessPool;
 use crate::error::kind::TaskOutcome;
 use crate::parent::message::Ended;
-use crate::pool::task::cell::{Resolution, TaskCell};
+use crate::pool::task::cell::TaskCell;
 use crate::pool::watch::events::{Feed, PoolEvent};
-use crate::pool::watch::metrics::{Metrics, TaskOutcomes, outcome_of};
+use crate::pool::watch::metrics::{Metrics, TaskOutcomes};
 use crate::scheduler::{Failure, LeaveReason, Time, WorkerStage, WorkerView};
 
 /// Is told of everything that happens, by the supervisor and in that order.
@@ -191,10 +191,9 @@ impl Observer {
     pub(crate) fn task_finished(
         &mut self,
         cell: &TaskCell,
-        resolution: &Resolution,
+        outcome: TaskOutcome,
         ran: Option<u64>,
     ) {
-        let outcome = outcome_of(resolution);
         let figures = self.metrics.of(cell.function());
         figures.outcomes.count(outcome);
         if let Some(ran) = ran {

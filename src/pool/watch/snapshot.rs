@@ -75,8 +75,7 @@ impl View {
                 task,
                 label,
                 tasks_completed: seen.tasks_completed,
-                items_completed: (seen.tasks_completed + process.chunk_items)
-                    .saturating_sub(process.chunks),
+                items_completed: seen.tasks_completed - process.chunks + process.chunk_items,
                 uptime: now.saturating_sub(process.started),
                 memory: None,
                 shares_memory: seen.recallable, // by that memory tasks are taken back
@@ -172,7 +171,8 @@ pub struct WorkerInfo {
     /// The results it has delivered, errors that left it alive included. A chunk of a
     /// [`map`](crate::ProcessPoolExecutor::map) counts as one.
     pub tasks_completed: u64,
-    /// As `tasks_completed`, but each item of a chunk counts.
+    /// As `tasks_completed`, but each item of a chunk counts, and does so when its result has come,
+    /// even if its chunk still runs.
     pub items_completed: u64,
     /// How long ago its process was started.
     #[serde(serialize_with = "serial::seconds")]
@@ -264,10 +264,14 @@ pub struct PoolStats {
     pub cancelled: u64,
     /// How tasks ended: `completed`, `failed` and `cancelled` in detail.
     pub outcomes: TaskOutcomes,
-    /// How items ended: each input of a map, and each task that is no chunk. So 200,000 inputs of a
-    /// map are 200,000 items, whatever chunks they are sent in, and an input that panics counts as
-    /// panicked, while its chunk returns. Retries after a death or a timeout do not count again. An
-    /// input that is begun again by [`retry_if`](crate::Map::retry_if) counts for each attempt.
+    /// How items ended. Each task that is no chunk is an item, and so is each input of a map that
+    /// the pool has accepted. So 200,000 inputs are 200,000 items, whatever chunks they are sent
+    /// in. An input that panics counts as panicked, while its chunk returns. An input that is ended
+    /// because its map is dropped counts as cancelled. So does one that is ended because
+    /// [`within`](crate::Map::within) is over, although its error is one of a deadline.
+    ///
+    /// Retries do not count again. The exception is [`Map::retry_if`](crate::Map::retry_if): with
+    /// it each attempt of an input counts, also one that ended with a death or a timeout.
     pub items: TaskOutcomes,
     /// How often a task was given to a worker again after an attempt that was not the last one, so
     /// far.

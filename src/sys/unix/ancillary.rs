@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::from_mut;
 
 use libc::{cmsghdr, iovec, msghdr};
@@ -50,11 +50,11 @@ fn message(bytes: &mut iovec, ancillary: &mut Ancillary, length: usize) -> msghd
     message
 }
 
-/// Sends some of the bytes, with copies of descriptors, of which there are not too many.
+/// Sends some of the bytes, with copies of descriptors, at most [`MOST_FDS`].
 pub(super) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
-    descriptors: &[BorrowedFd<'_>],
+    descriptors: &[&dyn AsFd],
 ) -> io::Result<usize> {
     if descriptors.len() > MOST_FDS {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -76,7 +76,7 @@ pub(super) fn send(
             (*header).cmsg_len = libc::CMSG_LEN(length) as _;
             let place = libc::CMSG_DATA(header).cast::<[u8; FD_SIZE]>();
             for (number, descriptor) in descriptors.iter().enumerate() {
-                place.add(number).write(descriptor.as_raw_fd().to_ne_bytes());
+                place.add(number).write(descriptor.as_fd().as_raw_fd().to_ne_bytes());
             }
         }
         libc::sendmsg(socket.as_raw_fd(), &raw const message, SEND)
@@ -97,21 +97,32 @@ pub(super) fn receive(
     #[expect(unsafe_code, reason = "std has no ancillary data")]
     let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, RECEIVE) };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-    Ok((received, descriptors(&message)))
+    // SAFETY: it was received just now, and this is the only time that they are taken out.
+    #[expect(unsafe_code, reason = "std has no ancillary data")]
+    let descriptors = unsafe { descriptors(&message) };
+    Ok((received, descriptors))
 }
 
-/// Takes the descriptors out of a message that was received just now.
-fn descriptors(message: &msghdr) -> Vec<OwnedFd> {
+/// Takes the descriptors out of a message.
+///
+/// # Safety
+///
+/// The system has filled it in, and they were not taken out before.
+#[expect(unsafe_code, reason = "std has no ancillary data")]
+unsafe fn descriptors(message: &msghdr) -> Vec<OwnedFd> {
     let mut descriptors = Vec::new();
-    // SAFETY: the message was filled in by the system, so its headers lead from one to the next and
-    // say how much data each has. Each descriptor is new and nobody else's, and is taken once.
-    #[expect(unsafe_code, reason = "std has no ancillary data")]
+    #[allow(clippy::unnecessary_cast, reason = "other systems have other types")]
+    let end = message.msg_control.addr() + message.msg_controllen as usize;
+    // SAFETY: the system has filled the message in, so its headers lead from one to the next. Each
+    // says how much data it has; of a message that was cut some systems say how much it was, so
+    // nothing behind the end is read. Each descriptor is new and nobody else's, and is taken once.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
         while let Some(found) = header.as_ref() {
             if (found.cmsg_level, found.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
                 #[allow(clippy::unnecessary_cast, reason = "other systems have other types")]
-                let data = found.cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let length = (found.cmsg_len as usize).min(end - header.addr());
+                let data = length.saturating_sub(libc::CMSG_LEN(0) as usize);
                 let place = libc::CMSG_DATA(header).cast::<[u8; FD_SIZE]>();
                 for number in 0..data / FD_SIZE {
                     let descriptor = RawFd::from_ne_bytes(place.add(number).read());

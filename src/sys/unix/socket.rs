@@ -153,11 +153,8 @@ pub(crate) fn send_with_descriptors(
     bytes: &[u8],
     descriptors: &[&dyn AsFd],
 ) -> io::Result<usize> {
-    let mut room = [socket.as_fd(); MOST_FDS];
-    let fds = room.get_mut(..descriptors.len()).ok_or(io::ErrorKind::InvalidInput)?;
-    fds.iter_mut().zip(descriptors).for_each(|(fd, descriptor)| *fd = descriptor.as_fd());
     loop {
-        match send(socket.as_fd(), bytes, fds) {
+        match send(socket.as_fd(), bytes, descriptors) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             sent => return sent,
         }

@@ -45,9 +45,10 @@ impl TaskOutcomes {
     /// codec to its reader, too.
     pub(super) fn count_entries(&mut self, entries: &[u8], skip: u32, count: u32) {
         let (mut rest, mut returned) = (entries, 0);
-        for number in 0..skip.saturating_add(count) {
+        let end = skip.saturating_add(count);
+        for number in 0..end {
             let Ok((outcome, _, next)) = split_entry(rest) else {
-                let unread = skip.saturating_add(count) - number.max(skip);
+                let unread = end - number.max(skip);
                 self.count_all(TaskOutcome::Codec, u64::from(unread));
                 break;
             };

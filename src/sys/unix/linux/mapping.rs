@@ -90,8 +90,9 @@ pub(crate) fn wait_for_change(number: &AtomicU32, seen: u32, limit: Option<Durat
     // Whatever it says, the caller looks.
 }
 
-/// `None` if it is longer than the system can count.
-fn time(limit: Duration) -> Option<libc::timespec> {
+/// Seconds and nanoseconds, as this call has them, whatever the C library's `timespec` is. `None`
+/// if that is longer than the system can count.
+fn time(limit: Duration) -> Option<[libc::c_long; 2]> {
     let seconds = limit.as_secs().try_into().ok()?;
-    Some(libc::timespec { tv_sec: seconds, tv_nsec: limit.subsec_nanos().into() })
+    Some([seconds, limit.subsec_nanos().cast_signed().into()])
 }
