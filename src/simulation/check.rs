@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use crate::pool::watch::TaskOutcomes;
+use crate::pool::watch::FunctionStats;
 use crate::pool::{ShutdownReport, Wishes};
 use crate::testing::{Check, ensure};
 
@@ -233,9 +233,9 @@ impl Play<'_> {
         let commons = &self.engine.commons;
         let view = commons.view();
         let stats = view.stats(commons.now(), commons.health(&view));
-        let chunk_items = view.observer.metrics.sum().chunk_items();
+        let functions = view.functions();
         drop(view);
-        self.check_items(&chunk_items)?;
+        self.check_items(&functions)?;
         let left = (stats.waiting, stats.running, stats.workers);
         ensure!(left == (0, 0, 0), "{left:?} wait, run, and work in a pool that has ended");
         let over = stats.completed + stats.failed + stats.cancelled;
@@ -263,8 +263,13 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// What readers of maps have seen was counted, and no attempt was counted twice.
-    fn check_items(&self, counted: &TaskOutcomes) -> Check {
+    /// What readers of maps have seen was counted, and no attempt was counted twice. A task that is
+    /// no chunk is one item.
+    fn check_items(&self, functions: &[FunctionStats]) -> Check {
+        let of = |name| functions.iter().find(|function| function.name.ends_with(name));
+        let tasks = of("::work").map(|tasks| (tasks.items, tasks.outcomes));
+        ensure!(tasks.is_none_or(|(items, outcomes)| items == outcomes), "{tasks:?}");
+        let counted = of("::work_on_item").map(|function| function.items).unwrap_or_default();
         let seen = self.maps.iter().flat_map(|map| map.outcomes.iter().flatten());
         let (mut returned, mut panicked, mut over) = (0, 0, 0);
         for outcome in seen {

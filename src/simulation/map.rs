@@ -13,7 +13,7 @@ use crate::testing::{Check, ensure};
 
 use super::record::limits_of;
 use super::runs::Answer;
-use super::user::{Flag, Outcome, inputs, work};
+use super::user::{Flag, Outcome, inputs, work_on_item};
 
 /// How a map is made.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ pub(super) struct MapTicket {
 
 impl MapTicket {
     pub(super) fn new(pool: &ProcessPoolExecutor, shape: Shape, first: u64) -> Self {
-        let mut map = pool.map(work, inputs(first..first + shape.count)).with_index();
+        let mut map = pool.map(work_on_item, inputs(first..first + shape.count)).with_index();
         map = map.limits(limits_of(first));
         if let Some(items) = shape.chunk {
             map = map.chunksize(items);

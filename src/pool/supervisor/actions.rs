@@ -257,8 +257,8 @@ impl Supervisor {
         ran: Option<u64>,
     ) {
         let outcome = outcome_of(&resolution);
-        Self::count_items(observer, &entry, outcome);
-        observer.task_finished(entry.cell(), outcome, ran);
+        let items = entry.last_items(outcome);
+        observer.task_finished(entry.cell(), outcome, items.as_ref(), ran);
         self.resolved.push((entry, resolution));
     }
 
@@ -287,7 +287,7 @@ impl Supervisor {
     }
 
     fn close(&mut self, view: &View) {
-        let items = view.observer.metrics.sum().items();
+        let items = view.observer.metrics.sum().items;
         self.report = Some(ShutdownReport {
             finished: items.completed() + items.failed(),
             cancelled: items.cancelled,

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use super::Supervisor;
 use crate::base::{TaskId, WorkerId};
-use crate::error::kind::TaskOutcome;
 use crate::memory::Payload;
 use crate::memory::page::{Claim, Revocation, Stopped, record};
 use crate::pool::task::harvest::{Harvest, ItemLimits, Receipt};
 use crate::pool::task::ledger::Entry;
-use crate::pool::watch::observer::Observer;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Scheduler, Task, Time, Verdict, Wishes};
 use crate::wire::message::{ChunkReplyHeader, Outcome};
@@ -108,14 +106,6 @@ impl Supervisor {
             // may have been written all the same, and then every item may have begun.
             let begun = harvest.done(task).saturating_add(1);
             self.cut_off(view, (now, worker), task, &harvest, begun);
-        }
-    }
-
-    /// Counts the items of a task that is over, if it is a chunk.
-    pub(super) fn count_items(observer: &mut Observer, entry: &Entry, outcome: TaskOutcome) {
-        if let Some(harvest) = entry.harvest() {
-            let items = harvest.take_last_counts(entry.cell().id(), outcome);
-            observer.chunk_ended(harvest.function(), outcome, &items);
         }
     }
 

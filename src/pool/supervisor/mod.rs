@@ -22,7 +22,6 @@ use tokio::sync::{mpsc, oneshot};
 use self::suspects::DeathStreaks;
 use crate::base::maps::SortedMap;
 use crate::base::{TaskId, WorkerId};
-use crate::error::kind::TaskOutcome;
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::page::ClaimBoard;
 use crate::parent::birth::Start;
@@ -248,13 +247,7 @@ impl Steered for Supervisor {
         // The places of tasks that go with it are not given back, and nobody must wait for one.
         self.commons.close(CloseReason::RuntimeGone);
         let left: Vec<_> = self.ledger.take_all().collect();
-        let functions: Vec<_> = left.iter().map(|entry| entry.cell().function()).collect();
-        let mut view = self.commons.view();
-        view.abandon(&functions);
-        for entry in &left {
-            Self::count_items(&mut view.observer, entry, TaskOutcome::ShutDown);
-        }
-        drop(view);
+        self.commons.view().abandon(&left);
         for entry in left {
             entry.give_up(Cause::RuntimeGone);
         }

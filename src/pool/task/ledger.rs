@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use crate::base::TaskId;
 use crate::base::maps::IdHasher;
+use crate::error::kind::TaskOutcome;
 use crate::error::{Cause, TaskError};
 use crate::memory::Payload;
 use crate::parent::Outlet;
 use crate::pool::task::cell::{Resolution, Sending, TaskCell};
 use crate::pool::task::harvest::{Harvest, ItemRange};
+use crate::pool::watch::metrics::TaskOutcomes;
 use crate::wire::message::{Attempt, ChunkHeader, Kind, Outcome, SegmentTask, Slot, TaskHeader};
 
 /// A task on its way, and the duty to resolve it. If it is dropped, so that nobody could fulfil
@@ -37,6 +39,12 @@ impl Entry {
 
     pub(crate) fn harvest(&self) -> Option<&Arc<Harvest>> {
         self.harvest.as_ref()
+    }
+
+    /// If it is a chunk that ends so: how those of its items ended that were not told before.
+    pub(crate) fn last_items(&self, outcome: TaskOutcome) -> Option<TaskOutcomes> {
+        let harvest = self.harvest.as_ref()?;
+        Some(harvest.take_last_counts(self.cell.id(), outcome))
     }
 
     /// Puts the frame of a task into a worker's outlet, and before it what it has beside its

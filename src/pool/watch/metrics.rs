@@ -30,43 +30,26 @@ pub(crate) struct Metrics {
 pub(crate) struct Figures {
     pub(crate) begun: u64,
     pub(crate) outcomes: TaskOutcomes,
-    /// Those of the outcomes that are of chunks. So tasks that are no chunks count once only.
-    chunks: TaskOutcomes,
-    /// Of the items of chunks.
-    chunk_items: TaskOutcomes,
+    /// Of the items of chunks, and of tasks that are no chunks.
+    pub(crate) items: TaskOutcomes,
     pub(crate) run_time: DurationHistogram,
     pub(crate) lost_time: DurationHistogram,
 }
 
 impl Figures {
-    /// Results of a chunk have come.
-    pub(crate) fn items_ended(&mut self, items: &TaskOutcomes) {
-        self.chunk_items.add(items);
-    }
-
-    /// One of the outcomes is a chunk's.
-    pub(crate) fn chunk_ended(&mut self, outcome: TaskOutcome) {
-        self.chunks.count(outcome);
-    }
-
-    /// How items ended, of which a task that is no chunk is one.
-    pub(crate) fn items(&self) -> TaskOutcomes {
-        let mut items = self.outcomes.without(&self.chunks);
-        items.add(&self.chunk_items);
-        items
-    }
-
-    /// Those of them that were in chunks.
-    #[cfg(test)]
-    pub(crate) fn chunk_items(&self) -> TaskOutcomes {
-        self.chunk_items
+    /// A task is over. If it was a chunk, `items` are those of its items that were not told before.
+    pub(crate) fn task_ended(&mut self, outcome: TaskOutcome, items: Option<&TaskOutcomes>) {
+        self.outcomes.count(outcome);
+        match items {
+            Some(items) => self.items.add(items),
+            None => self.items.count(outcome),
+        }
     }
 
     fn add(&mut self, other: &Self) {
         self.begun += other.begun;
         self.outcomes.add(&other.outcomes);
-        self.chunks.add(&other.chunks);
-        self.chunk_items.add(&other.chunk_items);
+        self.items.add(&other.items);
         self.run_time.add(&other.run_time);
         self.lost_time.add(&other.lost_time);
     }
@@ -245,24 +228,6 @@ impl TaskOutcomes {
         self.cancelled += other.cancelled;
         self.broken += other.broken;
         self.shut_down += other.shut_down;
-    }
-
-    /// What is left without these, which are part of it.
-    fn without(&self, part: &Self) -> Self {
-        Self {
-            returned: self.returned - part.returned,
-            panicked: self.panicked - part.panicked,
-            codec: self.codec - part.codec,
-            too_large: self.too_large - part.too_large,
-            unsupported_limit: self.unsupported_limit - part.unsupported_limit,
-            worker_died: self.worker_died - part.worker_died,
-            timed_out: self.timed_out - part.timed_out,
-            expired: self.expired - part.expired,
-            not_begun: self.not_begun - part.not_begun,
-            cancelled: self.cancelled - part.cancelled,
-            broken: self.broken - part.broken,
-            shut_down: self.shut_down - part.shut_down,
-        }
     }
 }
 

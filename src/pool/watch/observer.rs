@@ -187,15 +187,17 @@ impl Observer {
         self.metrics.of(function).lost_time.record(nanos(ran));
     }
 
-    /// `ran` is how long, if its worker says so, and that was not told before.
+    /// `ran` is how long, if its worker says so, and that was not told before. Of a chunk, so are
+    /// `items`.
     pub(crate) fn task_finished(
         &mut self,
         cell: &TaskCell,
         outcome: TaskOutcome,
+        items: Option<&TaskOutcomes>,
         ran: Option<u64>,
     ) {
         let figures = self.metrics.of(cell.function());
-        figures.outcomes.count(outcome);
+        figures.task_ended(outcome, items);
         if let Some(ran) = ran {
             figures.run_time.record(ran);
         }
@@ -214,7 +216,7 @@ impl Observer {
 
     /// A worker has told what became of items.
     pub(crate) fn items_ended(&mut self, worker: WorkerId, function: u32, items: &TaskOutcomes) {
-        self.metrics.of(function).items_ended(items);
+        self.metrics.of(function).items.add(items);
         if let Some(process) = self.processes.get_mut(&worker) {
             process.chunk_items += items.completed();
         }
@@ -225,18 +227,6 @@ impl Observer {
         if let Some(process) = self.processes.get_mut(&worker) {
             process.chunks += 1;
         }
-    }
-
-    /// A task that is over was a chunk; `items` have not been told before.
-    pub(crate) fn chunk_ended(
-        &mut self,
-        function: u32,
-        outcome: TaskOutcome,
-        items: &TaskOutcomes,
-    ) {
-        let figures = self.metrics.of(function);
-        figures.chunk_ended(outcome);
-        figures.items_ended(items);
     }
 
     // ----- the pool -----

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::base::{TaskId, WorkerId};
 use crate::error::kind::TaskOutcome;
 use crate::function::Registry;
+use crate::pool::task::ledger::Entry;
 use crate::pool::watch::health::Health;
 use crate::pool::watch::histogram::DurationHistogram;
 use crate::pool::watch::metrics::{Figures, TaskOutcomes};
@@ -27,11 +28,14 @@ impl View {
     }
 
     /// The pool's runtime has ended, and with it its workers, and tasks of these functions.
-    pub(crate) fn abandon(&mut self, functions: &[u32]) {
-        for function in functions {
-            self.observer.metrics.of(*function).outcomes.count(TaskOutcome::ShutDown);
+    pub(crate) fn abandon(&mut self, left: &[Entry]) {
+        let outcome = TaskOutcome::ShutDown;
+        for entry in left {
+            let items = entry.last_items(outcome);
+            let figures = self.observer.metrics.of(entry.cell().function());
+            figures.task_ended(outcome, items.as_ref());
         }
-        self.scheduler.abandon(functions.len() as u64);
+        self.scheduler.abandon(left.len() as u64);
     }
 
     /// Of a pool that accepts tasks.
@@ -96,7 +100,7 @@ impl View {
             name: Registry::global().path(function),
             begun: figures.begun,
             outcomes: figures.outcomes,
-            items: figures.items(),
+            items: figures.items,
             run_time: figures.run_time.clone(),
             lost_time: figures.lost_time.clone(),
         };
@@ -109,8 +113,7 @@ impl View {
         let counts = self.scheduler.counts();
         let metrics = &self.observer.metrics;
         let figures = metrics.sum();
-        let items = figures.items();
-        let Figures { outcomes, run_time, lost_time, .. } = figures;
+        let Figures { outcomes, items, run_time, lost_time, .. } = figures;
         let workers = self.workers(now);
         let in_state = |state| workers.iter().filter(|worker| worker.state == state).count();
         let is_unshared = |worker: &&WorkerInfo| {
