@@ -3,9 +3,9 @@
 # semaphore that was closed.
 #
 # Behaviour: in 1.47.5 the semaphore is open again. `is_closed` is false, and `acquire` gives the permits that are left,
-# or waits for ever where nobody adds one, although `close` promises that it fails. The word that holds the number of
-# permits also holds the mark of the close, and is written without it. 1.51.6 keeps the mark. So whoever makes a bounded
-# queue smaller, by forgetting permits, has to see to it that the queue was not closed meanwhile.
+# although `close` promises that it fails. The word that holds the number of permits also holds the mark of the close,
+# and is written without it. 1.51.6 keeps the mark. So whoever makes a bounded queue smaller, by forgetting permits, has
+# to see to it that the queue is not closed.
 #
 # Seen on 2026-11-30: the two lines that are expected below.
 set -euo pipefail

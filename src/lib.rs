@@ -58,8 +58,8 @@
 //!    [`sticky`](TaskBuilder::sticky)), and a function that has just killed two workers in a row:
 //!    its tasks do not take the last idle worker.
 //! 6. Bounded by default: the queue has a capacity, and streams are lazy.
-//! 7. No orphans and no zombies. When the parent ends, even by SIGKILL, every worker ends at once,
-//!    and all of its process group with it. The same holds in [the first process of a
+//! 7. No orphans and no zombies. When the parent ends, even by SIGKILL, every worker ends within a
+//!    second, and all of its process group with it. The same holds in [the first process of a
 //!    container](guide::start_methods#the-first-process-of-a-container).
 //! 8. A task may print, by whatever means; see [`WorkerOutput`].
 //! 9. Ctrl-C belongs to the parent: workers are in their own process groups. A worker that gets

@@ -30,8 +30,9 @@ use tokio::signal::unix::{SignalKind, signal};
 const LINE_LIMIT: Duration = Duration::from_secs(5);
 /// So many results are written at once, if there are as many.
 const MOST_AT_ONCE: usize = 10_000;
-/// What a shell calls a program that Ctrl-C, or SIGTERM, has ended.
+/// What a shell calls a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
+/// And one that SIGTERM has ended.
 const TERMINATED: u8 = 143;
 /// What the line of a failure begins with.
 const FAILED: &str = "error: ";

@@ -124,6 +124,16 @@ fn a_batch_that_is_killed_goes_on_where_it_was() {
     assert!(files.results() == all);
 }
 
+#[test]
+fn sigterm_ends_it_as_ctrl_c_does_with_a_code_of_its_own() {
+    let files = Files::new("terminated", (1..=1_000).chain([0]).chain(1..=999));
+    let (mut child, mut log) = files.start();
+    wait_for(&mut log, "1000 of 2000 lines");
+    send(child.id(), Signal::TERM);
+    wait_for(&mut log, "interrupted after 1000 of 2000 lines; run it again to go on");
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
 /// Zero never ends, so the batch waits there with all results before it written.
 #[test]
 fn ctrl_c_ends_it_in_good_order_even_if_a_line_hangs() {

@@ -1,7 +1,8 @@
 //! `uploads`: no picture can hurt the others.
 
-use image::{ImageFormat, Rgb, RgbImage};
 use std::io::Cursor;
+
+use image::{ImageFormat, Rgb, RgbImage};
 
 use crate::client::{Service, is_worker, worker_pids};
 
