@@ -219,6 +219,19 @@ fn each_setting_changes_the_builder() {
     }
 }
 
+#[test]
+fn settings_that_meet_are_set_in_the_order_that_is_documented() {
+    let all = json!({
+        "env": { "CI": "1" }, "env_remove": ["CI", "PATH"], "env_clear": true,
+        "hard_memory_limit": 1, "limits": { "memory": 2 },
+    });
+    let as_settings = ProcessPoolExecutor::builder().settings(read(all).unwrap());
+    let as_calls = ProcessPoolExecutor::builder().env_clear().env_remove("CI").env_remove("PATH");
+    let as_calls = as_calls.env("CI", "1").limits(ResourceLimits::new().memory(2));
+    let as_calls = as_calls.hard_memory_limit(1);
+    assert_eq!(format!("{as_settings:?}"), format!("{as_calls:?}"));
+}
+
 /// What is no data: functions, descriptors, a handle of a server, and settings themselves.
 const NO_DATA: [&str; 9] = [
     "after_fork",

@@ -526,19 +526,7 @@ fn check_counts(report: &ShutdownReport, stats: &PoolStats) {
     assert_eq!(report.cancelled, items.cancelled);
     assert!(report.killed <= report.cancelled);
     assert_eq!((stats.waiting, stats.running, stats.workers), (0, 0, 0), "{stats:?}");
-    let ended = outcomes.returned
-        + outcomes.panicked
-        + outcomes.codec
-        + outcomes.too_large
-        + outcomes.unsupported_limit
-        + outcomes.worker_died
-        + outcomes.timed_out
-        + outcomes.expired
-        + outcomes.not_begun
-        + outcomes.cancelled
-        + outcomes.broken
-        + outcomes.shut_down;
-    assert_eq!(ended, *submitted, "{stats:?}");
+    assert_eq!(outcomes.total(), *submitted, "{stats:?}");
     assert_eq!(outcomes.cancelled, *cancelled, "{stats:?}");
     assert!(
         stats.worker_deaths + report.exit_results::<u32>().unwrap().len() as u64

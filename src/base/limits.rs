@@ -90,17 +90,20 @@ use crate::sys::signal::{SIGABRT, SIGXCPU, SIGXFSZ};
 /// Linux. Elsewhere a task that limits them is refused, with
 /// [`is_unsupported_limit`](crate::SubmitError::is_unsupported_limit).
 ///
-/// In a file it is a table, written as people write [`Settings`](crate::Settings):
+/// In a file it is a table, written as people write [`Settings`](crate::Settings). Formats that are
+/// not for people, such as CBOR, have all of it in numbers: bytes, and serde's `Duration`.
 ///
 /// ```
 /// use procpool::ResourceLimits;
 ///
-/// let limits: ResourceLimits = serde_json::from_str(r#"{"memory": "256 MiB", "cpu_time": "2s"}"#)?;
-/// # assert_eq!(limits, ResourceLimits::new().memory(256 << 20).cpu_time(std::time::Duration::from_secs(2)));
+/// let file = r#"{"memory": "256 MiB", "cpu_time": "2s"}"#;
+/// let limits: ResourceLimits = serde_json::from_str(file)?;
+/// # let two_seconds = std::time::Duration::from_secs(2);
+/// # assert_eq!(limits, ResourceLimits::new().memory(256 << 20).cpu_time(two_seconds));
 /// # Ok::<_, serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(remote = "Self")] // for the wire; the form for people is with the settings
+#[serde(remote = "Self", deny_unknown_fields)] // for the wire; that for people is in `settings`
 #[must_use = "hand it to `limits` of a `Builder`, a `ProcessBuilder`, a task or a map"]
 pub struct ResourceLimits {
     pub(crate) memory: Option<u64>,

@@ -42,11 +42,12 @@ impl<V> TaskMap<V> {
     }
 
     pub(crate) fn remove(&mut self, task: TaskId) -> Option<V> {
-        /// Room for so many is kept when none is left.
+        /// Room for so many is always kept.
         const KEPT: usize = 1_000;
         let removed = self.0.remove(&task);
-        if self.0.is_empty() && self.0.capacity() > 2 * KEPT {
-            self.0.shrink_to(KEPT);
+        let (left, room) = (self.0.len(), self.0.capacity());
+        if room > 2 * KEPT && left < room / 8 {
+            self.0.shrink_to(KEPT.max(2 * left));
         }
         removed
     }
@@ -242,5 +243,16 @@ mod tests {
         }
         assert!(map.keys().eq(expected.keys()) && map.values().eq(expected.values()));
         assert!(map.values_mut().eq(expected.values_mut()));
+    }
+
+    #[test]
+    fn room_for_many_tasks_is_given_back() {
+        let mut map: TaskMap<u64> = (1..=100_000).map(|id| (TaskId(id), id)).collect();
+        for id in 2..=100_000 {
+            assert_eq!(map.remove(TaskId(id)), Some(id));
+            assert_eq!(map.remove(TaskId(id)), None);
+        }
+        assert_eq!((map.get(TaskId(1)), map.len()), (Some(&1), 1));
+        assert!(map.0.capacity() <= 2_000, "{}", map.0.capacity());
     }
 }

@@ -42,7 +42,7 @@ impl<S: AsRef<std::ffi::OsStr>, const N: usize> From<[S; N]> for WorkerCommand {
     }
 }
 
-/// The program, and its arguments.
+/// The program, and its arguments. An empty `Vec` names no program, so no worker can be started.
 impl<S: AsRef<std::ffi::OsStr>> From<Vec<S>> for WorkerCommand {
     fn from(words: Vec<S>) -> Self {
         Self(Program::in_words(words))

@@ -58,9 +58,10 @@ use crate::sandbox::Sandbox;
 /// | a value in `cgroup.set` | a text or a whole number |
 /// | a path, a choice | a text |
 ///
-/// An unknown field is an error. Each error names its field. `Deserialize` reads what `Serialize`
-/// writes. A field that is null is not set. In YAML a field without a value is null, and so is the
-/// bare word `null`. So write `sandbox: {}` for a sandbox that allows nothing, and
+/// An unknown field is an error. (Serde does not show it to a structure that has the settings by
+/// `#[serde(flatten)]`: there it is left out.) Each error names its field. `Deserialize` reads what
+/// `Serialize` writes. A field that is null is not set. In YAML a field without a value is null,
+/// and so is the bare word `null`. So write `sandbox: {}` for a sandbox that allows nothing, and
 /// `worker_output: "null"`. If the program was built without the feature `sandbox`, a table
 /// `sandbox` is an error, so that no task runs without the sandbox that the file asks for.
 ///
@@ -166,7 +167,7 @@ pub struct Settings {
     /// See [`Builder::current_dir`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_dir: Option<PathBuf>,
-    /// See [`Builder::env_clear`].
+    /// See [`Builder::env_clear`]; `false` leaves the builder as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env_clear: Option<bool>,
     /// See [`Builder::env_remove`].
@@ -247,7 +248,7 @@ fn variables(read: BTreeMap<String, Read<Text>>) -> Result<BTreeMap<String, Stri
 }
 
 table! {
-    Settings, "the settings of a pool";
+    Settings as "Settings", "the settings of a pool";
     name: Read<Text> => text,
     max_workers: Read<Whole<usize>> => number,
     min_workers: Read<Whole<usize>> => number,

@@ -220,6 +220,7 @@ pub(crate) async fn drain(
         }
         sink.write(rest).await;
     };
+    // Boxed, as each type of future that is spawned is some thousand lines for the compiler.
     let written = (!is_all).then(|| tokio::spawn(write_rest.boxed()));
     let own = reading.own();
     Drained { tail: reading.tail.text(), own, written }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use crate::pool::task::TaskPlace;
+use crate::pool::task::{TaskCell, TaskPlace};
 
 /// Who submits a task takes a place, and the supervisor gives it back. With a queue it does so as
 /// soon as the task begins, so that the places bound the queue. Without one there is a place for
@@ -99,11 +99,6 @@ impl TaskPlaces {
         }
     }
 
-    /// Whether bytes are counted, so tasks have to give them back.
-    pub(super) fn count_bytes(&self) -> bool {
-        self.bytes.is_some()
-    }
-
     /// Those that nobody has, one permit for each.
     pub(crate) fn free(&self) -> &Arc<Semaphore> {
         &self.free
@@ -142,8 +137,10 @@ impl FreedPlaces {
         self.count += usize::from(is_one);
     }
 
-    pub(super) fn add_bytes(&mut self, bytes: Option<OwnedSemaphorePermit>) {
-        let Some(bytes) = bytes else { return };
+    /// What a task that waits no more had of the bytes, if these are counted.
+    pub(super) fn add_bytes(&mut self, places: &TaskPlaces, cell: &TaskCell) {
+        let counted = places.bytes.as_ref().and_then(|_| cell.take_bytes());
+        let Some(bytes) = counted else { return };
         match &mut self.bytes {
             Some(freed) => freed.merge(bytes),
             none => *none = Some(bytes),

@@ -28,7 +28,7 @@
 //!   └───────────────────────────────────────────────────┘
 //! ```
 //!
-//! A task with a condition is undecided after each attempt; see `retries`.
+//! A task with a condition is undecided after an attempt that may have a next one; see `retries`.
 //!
 //! The pool's way is `Open ─▶ Draining ─▶ Closed`, with `Broken` in place of `Draining` when
 //! workers cannot live; see [`Phase`].

@@ -319,8 +319,8 @@ impl Worker {
         if self.recallable { self.run_times.tasks_in_window.max(least).min(limit) } else { 1 }
     }
 
-    /// The running task is done, and the next one counts as running. Idle ones do not help it while
-    /// less than `batch` tasks could be sent to them.
+    /// The running task is done, and the next one counts as running; returns both, if there are.
+    /// Idle workers do not help the next one while less than `batch` tasks could be sent to them.
     pub(super) fn complete_head(
         &mut self,
         now: Time,
@@ -413,7 +413,7 @@ impl Worker {
         if self.pipeline.len() == 1 { self.begin_head(now) } else { None }
     }
 
-    /// Those behind the first one are the pipeline now, and the first of them counts as running.
+    /// Takes the front task out, and the next one counts as running. Returns both, if there are.
     pub(super) fn drop_head(&mut self, now: Time) -> (Option<Sent>, Option<TaskId>) {
         let head = self.pipeline.pop_front();
         self.keyed -= usize::from(head.as_ref().is_some_and(Sent::has_key));

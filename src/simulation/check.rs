@@ -129,8 +129,7 @@ impl Play<'_> {
             match outcome {
                 Some(Outcome::Cancelled) if self.was_hurried => {}
                 Some(Outcome::ShutDown | Outcome::Cancelled) => {
-                    let has_ended = self.engine.commons.closed.get().is_some();
-                    ensure!(has_ended, "item {number} has no result, and the pool goes on");
+                    ensure!(self.had_ended, "item {number} has no result, and the pool goes on");
                 }
                 Some(Outcome::TimedOut | Outcome::QueueFull | Outcome::Other(_)) => {
                     return Err(format!("item {number} is {outcome:?}"));
@@ -178,7 +177,7 @@ impl Play<'_> {
             }
             Outcome::Broken => {
                 // One that is shut down can still break, and that was the first reason then.
-                ensure!(self.engine.commons.closed.get().is_some(), "the pool is not broken");
+                ensure!(self.had_ended, "the pool is not broken");
             }
             _ => {}
         }
@@ -255,6 +254,9 @@ impl Play<'_> {
         );
         let accepted = self.tickets.iter().filter(|ticket| ticket.was_accepted).count() as u64;
         ensure!(accepted <= stats.submitted, "{accepted} tasks, and {} counted", stats.submitted);
+        let told = (stats.outcomes.completed(), stats.outcomes.failed(), stats.outcomes.cancelled);
+        let counted = (stats.completed, stats.failed, stats.cancelled);
+        ensure!(told == counted, "outcomes: {told:?}, and the scheduler has counted {counted:?}");
         if let Some(report) = report {
             let sums = (report.finished + report.cancelled, report.items);
             let counted = (stats.items.total(), stats.items);
@@ -267,8 +269,11 @@ impl Play<'_> {
     /// no chunk is one item.
     fn check_items(&self, functions: &[FunctionStats]) -> Check {
         let of = |name| functions.iter().find(|function| function.name.ends_with(name));
-        let tasks = of("::work").map(|tasks| (tasks.items, tasks.outcomes));
-        ensure!(tasks.is_none_or(|(items, outcomes)| items == outcomes), "{tasks:?}");
+        let (tasks, outcomes) =
+            of("::work").map(|tasks| (tasks.items, tasks.outcomes)).unwrap_or_default();
+        let accepted = self.tickets.iter().filter(|ticket| ticket.was_accepted).count() as u64;
+        let is_right = (accepted..=self.tickets.len() as u64).contains(&tasks.total());
+        ensure!(is_right && tasks == outcomes, "{accepted} tasks: {tasks:?}, {outcomes:?}");
         let counted = of("::work_on_item").map(|function| function.items).unwrap_or_default();
         let seen = self.maps.iter().flat_map(|map| map.outcomes.iter().flatten());
         let (mut returned, mut panicked, mut over) = (0, 0, 0);

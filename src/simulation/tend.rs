@@ -142,6 +142,8 @@ impl Play<'_> {
             return Ok(());
         };
         ensure!(leftovers.is_empty(), "what is left: {leftovers:?}");
+        let taken = self.engine.commons.places.taken_bytes();
+        ensure!(taken == 0, "{taken} bytes of the queue are taken by nobody");
         let free = self.engine.commons.places.free();
         if free.is_closed() {
             return Ok(()); // it is broken, and accepts nothing at any number
@@ -151,8 +153,6 @@ impl Play<'_> {
         let wanted = Some(self.history.queue_capacity).filter(|capacity| *capacity > 0);
         let wanted = wanted.unwrap_or(workers);
         ensure!(places == wanted, "{places} places for tasks, not {wanted}");
-        let taken = self.engine.commons.places.taken_bytes();
-        ensure!(taken == 0, "{taken} bytes of the queue are taken by nobody");
         Ok(())
     }
 }

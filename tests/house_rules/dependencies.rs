@@ -52,7 +52,7 @@ const CRATES: [&str; 34] = [
 fn no_crate_is_built_that_is_not_needed() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut tree = Command::new(cargo);
-    tree.args(["tree", "--package", "procpool", "--edges", "normal", "--prefix", "none"]);
+    tree.args(["tree", "--package", "procpool", "--edges", "normal,build", "--prefix", "none"]);
     tree.args(["--format", "{p}", "--offline"]).current_dir(repository());
     let tree = tree.output().unwrap();
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));

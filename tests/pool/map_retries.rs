@@ -49,6 +49,23 @@ fn fails_at_first(number: u32) -> bool {
 }
 
 #[tokio::test]
+async fn an_item_that_waits_to_be_begun_again_counts_what_was_begun() {
+    let pool = pool_of(1);
+    let map = pool.map(fail, 0..1).retries(40).retry_if(is_failure);
+    let mut map = map.backoff(Backoff::exponential(Duration::from_millis(1)));
+    tokio::select! {
+        _ = map.next() => panic!("it should wait"),
+        () = wait_until("it was begun thrice, and waits", || {
+            let stats = pool.stats();
+            stats.run_time.count() >= 3 && (stats.waiting, stats.running) == (1, 0)
+        }) => {}
+    }
+    in_time(pool.abort("enough")).await;
+    let error = in_time(map.next()).await.unwrap().unwrap_err();
+    assert!(error.attempts() >= 3, "{error:?}");
+}
+
+#[tokio::test]
 async fn each_item_is_run_again_alone_whatever_went_wrong() {
     let count = 140;
     for (workers, chunk) in [(1, Some(10)), (3, Some(7)), (3, None), (2, Some(1))] {
@@ -229,8 +246,9 @@ async fn a_back_off_is_there_without_a_condition_too() {
         () = is_passed_by => {}
     }
     drop(results);
-    let wait = Duration::from_millis(50);
-    let map = pool.map(die_at_first, 0..3).retries(1).backoff(Backoff::fixed(wait));
+    // It is begun again when that is over, and at once without it.
+    let backoff = Backoff::fixed(Duration::from_millis(50));
+    let map = pool.map(die_at_first, 0..3).retries(1).backoff(backoff);
     assert_eq!(in_time(map.map(Result::unwrap).collect::<Vec<_>>()).await, [0, 1, 2]);
     let map = pool.map(die_at_first, 0..3).retries(1).backoff(Backoff::fixed(HOUR)).backoff(None);
     assert_eq!(in_time(map.map(Result::unwrap).collect::<Vec<_>>()).await, [0, 1, 2]);

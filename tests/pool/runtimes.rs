@@ -187,7 +187,7 @@ fn who_waits_for_room_is_told_when_the_runtime_of_the_pool_ends() {
     let (pool, gate) = home.block_on(async { (builder.build().unwrap(), Gate::new().await) });
     let running = pool.try_submit(hold, gate.port()).unwrap();
     let _held = home.block_on(in_time(gate.arrival()));
-    let waiting = pool.try_submit(double, 4).unwrap();
+    let waiting = home.block_on(in_time(pool.submit(double, 4))).unwrap();
     assert!(pool.try_submit(double, 5).unwrap_err().is_queue_full());
     let other = Builder::new_current_thread().enable_all().build().unwrap();
     other.block_on(async {

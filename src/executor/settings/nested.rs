@@ -17,8 +17,9 @@ use crate::parent::Cgroup;
 
 // ----- limits -----
 
-/// [`ResourceLimits`] as people write them.
-#[derive(Default, Serialize)]
+/// How [`ResourceLimits`] are written for people.
+#[derive(Serialize)]
+#[serde(remote = "ResourceLimits", rename = "ResourceLimits")]
 struct LimitsTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
@@ -35,7 +36,7 @@ struct LimitsTable {
 }
 
 table! {
-    LimitsTable, "a table of limits";
+    ResourceLimits as "ResourceLimits", "a table of limits";
     memory: Read<Size> => size,
     address_space: Read<Size> => size,
     cpu_time: Read<Duration> => time,
@@ -44,36 +45,16 @@ table! {
     core_size: Read<Size> => size,
 }
 
-impl From<LimitsTable> for ResourceLimits {
-    fn from(table: LimitsTable) -> Self {
-        let LimitsTable { memory, address_space, cpu_time, file_size, open_files, core_size } =
-            table;
-        Self { memory, address_space, cpu_time, file_size, open_files, core_size }
-    }
-}
-
-impl From<ResourceLimits> for LimitsTable {
-    fn from(limits: ResourceLimits) -> Self {
-        let ResourceLimits { memory, address_space, cpu_time, file_size, open_files, core_size } =
-            limits;
-        Self { memory, address_space, cpu_time, file_size, open_files, core_size }
-    }
-}
-
 impl<'de> Deserialize<'de> for ResourceLimits {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        if from.is_human_readable() {
-            read_table::<LimitsTable, _>(from).map(Self::from)
-        } else {
-            Self::deserialize(from)
-        }
+        if from.is_human_readable() { read_table(from) } else { Self::deserialize(from) }
     }
 }
 
 impl Serialize for ResourceLimits {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if to.is_human_readable() {
-            LimitsTable::from(*self).serialize(to)
+            LimitsTable::serialize(self, to)
         } else {
             Self::serialize(self, to)
         }
@@ -92,7 +73,7 @@ struct CgroupTable {
 }
 
 table! {
-    CgroupTable, "a table of a control group";
+    CgroupTable as "Cgroup", "a table of a control group";
     parent: PathBuf => plain,
     memory_max: Read<Size> => size,
     cpu_max: Read<Cpus> => |cpus: Read<Cpus>| plain(cpus.0.0),
@@ -218,7 +199,7 @@ mod sandbox {
     }
 
     table! {
-        SandboxTable, "a table of a sandbox";
+        SandboxTable as "Sandbox", "a table of a sandbox";
         read: Vec<PathBuf> => plain,
         write: Vec<PathBuf> => plain,
         network: Read<Switch> => switch,

@@ -29,11 +29,11 @@ pub(super) trait Table: Default {
 /// Says of a structure whose fields are all options how each is read, and what its value then is.
 macro_rules! table {
     (
-        $table:ident, $expected:literal;
+        $table:ident as $name_in_file:literal, $expected:literal;
         $($(#[$condition:meta])* $name:ident: $read:ty => $value:expr),+ $(,)?
     ) => {
         impl $crate::executor::settings::table::Table for $table {
-            const NAME: &'static str = stringify!($table);
+            const NAME: &'static str = $name_in_file;
             const EXPECTED: &'static str = $expected;
             const FIELDS: &'static [&'static str] = &[$(stringify!($name)),+];
 

@@ -32,6 +32,7 @@ impl SharedServer {
     pub(crate) fn new(launch: Launch, runtime: &Handle) -> Self {
         let launch = Arc::new(launch);
         let (client, work) = fork_server(Arc::clone(&launch));
+        // Boxed, as each type of future that is spawned is some thousand lines for the compiler.
         runtime.spawn(work.boxed());
         Self(Arc::new(Holding { launch, client }))
     }

@@ -148,8 +148,8 @@ impl Supervisor {
         let in_queue = self.commons.places.are_in_queue();
         let first = if in_queue { entry.cell().give_up_place() } else { entry.cell().begin_once() };
         self.freed.add(in_queue && first);
-        if first && self.commons.places.count_bytes() {
-            self.freed.add_bytes(entry.cell().take_bytes());
+        if first {
+            self.freed.add_bytes(&self.commons.places, entry.cell());
         }
         if entry.cell().is_awaited() {
             self.wakers.extend(entry.cell().take_starters().into_values());
@@ -191,7 +191,7 @@ impl Supervisor {
 
     pub(super) fn withdraw(&mut self, task: TaskId) {
         if !self.undecided.is_empty() {
-            self.undecided.remove(&task);
+            self.undecided.remove(task);
         }
         if let Some(entry) = self.ledger.get(task) {
             entry.cell().requeue();
@@ -207,8 +207,8 @@ impl Supervisor {
         release(&mut self.workers, &entry);
         let had_place = entry.cell().give_up_place();
         self.freed.add(had_place);
-        if had_place && self.commons.places.count_bytes() {
-            self.freed.add_bytes(entry.cell().take_bytes());
+        if had_place {
+            self.freed.add_bytes(&self.commons.places, entry.cell());
         }
         Some(entry)
     }

@@ -11,7 +11,6 @@ mod leftovers;
 mod retries;
 mod suspects;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use self::suspects::DeathStreaks;
-use crate::base::maps::SortedMap;
+use crate::base::maps::{SortedMap, TaskMap};
 use crate::base::{TaskId, WorkerId};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::page::ClaimBoard;
@@ -65,7 +64,7 @@ pub(crate) struct Supervisor {
     reported: Vec<(Arc<TaskCell>, ProgressMessage)>,
     resolved: Vec<Resolved>,
     /// What has come of tasks that may be begun again, until that is decided.
-    undecided: HashMap<TaskId, Resolution>,
+    undecided: TaskMap<Resolution>,
     /// Those of them whose users have not been asked.
     questions: Vec<TaskId>,
     /// Who waits for tasks that are about to begin, or for what they emit.
@@ -125,7 +124,7 @@ impl Supervisor {
             workers: SortedMap::new(),
             reported: Vec::new(),
             resolved: Vec::new(),
-            undecided: HashMap::new(),
+            undecided: TaskMap::default(),
             questions: Vec::new(),
             wakers: Vec::new(),
             news: News::default(),

@@ -55,7 +55,7 @@ impl Supervisor {
 
     /// There is no further attempt.
     pub(super) fn deliver_kept(&mut self, observer: &mut Observer, task: TaskId) {
-        if let (Some(entry), Some(resolution)) = (self.take(task), self.undecided.remove(&task)) {
+        if let (Some(entry), Some(resolution)) = (self.take(task), self.undecided.remove(task)) {
             self.finish(observer, entry, resolution, None);
         }
     }
@@ -63,8 +63,7 @@ impl Supervisor {
     /// Asks whether tasks are to be begun again. Nothing may be locked but the helm.
     pub(super) fn ask_users(&mut self) {
         for task in std::mem::take(&mut self.questions) {
-            let (Some(entry), Some(resolution)) =
-                (self.ledger.get(task), self.undecided.get(&task))
+            let (Some(entry), Some(resolution)) = (self.ledger.get(task), self.undecided.get(task))
             else {
                 continue;
             };

@@ -87,9 +87,10 @@ struct CellState {
     /// What was agreed with the worker that has it, if that one takes part in claims.
     claim: Option<Claim>,
     watchers: Option<Box<Watchers>>,
-    /// The last worker it was sent to.
+    /// The last worker it was sent to; zero if it was never sent.
     worker: WorkerId,
-    /// At which attempt that was; zero if it was never sent.
+    /// At which attempt that was; of an item that is begun again and was not sent yet, the attempt
+    /// before; zero if it was never begun.
     attempt: u32,
     stage: TaskStage,
     /// The supervisor has been asked to end it.
@@ -302,6 +303,11 @@ impl TaskCell {
         (state.stage == TaskStage::Sent).then_some((state.worker, state.attempt))
     }
 
+    /// It is an item that was begun so often before, in other cells.
+    pub(super) fn set_attempts_before(&self, attempts: u32) {
+        self.state.lock().attempt = attempts;
+    }
+
     /// The last attempt at which it was sent to a worker.
     pub(crate) fn attempt(&self) -> Option<u32> {
         Some(self.state.lock().attempt).filter(|attempt| *attempt > 0)
@@ -454,7 +460,7 @@ impl TaskCell {
 
     fn report(&self, state: &CellState, cause: Cause) -> TaskError {
         let subject = Subject::Task(self.id, self.name());
-        let worker = (state.attempt > 0).then_some(state.worker);
+        let worker = Some(state.worker).filter(|worker| *worker != WorkerId(0));
         let (label, attempt) = (state.label(), state.attempt.max(1));
         TaskError::new(ErrorReport { subject, label, worker, attempt, cause })
     }

@@ -134,3 +134,48 @@ unsafe fn descriptors(message: &msghdr) -> Vec<OwnedFd> {
     }
     descriptors
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::IntoRawFd;
+    use std::ptr::null_mut;
+
+    use super::*;
+
+    const NO_BYTES: iovec = iovec { iov_base: null_mut(), iov_len: 0 };
+
+    /// Some systems say of a message that was cut how long it was.
+    #[test]
+    fn no_descriptor_is_taken_from_behind_the_end_of_a_message() {
+        // What is behind the end would be descriptor -1, which there cannot be.
+        let (mut bytes, mut ancillary) = (NO_BYTES, Ancillary { bytes: [0xff; ROOM] });
+        let (reader, _writer) = io::pipe().unwrap();
+        // SAFETY: it computes a number.
+        #[expect(unsafe_code, reason = "libc has it as unsafe")]
+        let [one, two] = [1, 2].map(|count| unsafe { libc::CMSG_LEN(data_size(count)) });
+        let message = message(&mut bytes, &mut ancillary, one as usize);
+        // SAFETY: there is room for a header and one descriptor, which is nobody else's.
+        #[expect(unsafe_code, reason = "does what the system does")]
+        let taken = unsafe {
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = two as _;
+            let place = libc::CMSG_DATA(header).cast::<[u8; FD_SIZE]>();
+            place.write(reader.into_raw_fd().to_ne_bytes());
+            descriptors(&message)
+        };
+        assert_eq!(taken.len(), 1);
+    }
+
+    #[test]
+    fn a_message_without_ancillary_data_has_no_descriptors() {
+        let (mut bytes, mut ancillary) = (NO_BYTES, Ancillary { bytes: [0; ROOM] });
+        let message = message(&mut bytes, &mut ancillary, 0);
+        assert!(message.msg_control.is_null());
+        // SAFETY: there is nothing in it.
+        #[expect(unsafe_code, reason = "as a message that was received")]
+        let taken = unsafe { descriptors(&message) };
+        assert!(taken.is_empty());
+    }
+}

@@ -96,7 +96,7 @@ pub(crate) fn is_address_space_limited() -> bool {
     soft_limit(Resource::As).is_some()
 }
 
-#[cfg(all(test, target_os = "linux"))] // others have no limit that nothing depends on
+#[cfg(all(test, target_os = "linux"))] // `UNUSED` is a limit of Linux only
 mod tests {
     use super::*;
 

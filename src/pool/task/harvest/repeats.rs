@@ -21,13 +21,14 @@ impl Harvest {
     /// attempt before is not over yet: its result has come, and its end has not. The stream is
     /// woken when it has.
     pub(crate) fn repeat(self: &Arc<Self>, item: &RepeatedItem) -> Option<Arc<TaskCell>> {
-        let RepeatedItem { number, task, ref items, .. } = *item;
+        let RepeatedItem { number, task, attempt, ref items } = *item;
         let mut state = self.state.lock();
         if state.chunks.contains_key(&task) {
             return None;
         }
         let extras = state.extras.clone();
         let cell = TaskCell::new(task, self.function, items.clone(), false, extras);
+        cell.set_attempts_before(attempt - 1);
         let cell = self.insert(&mut state, (number, 1), 0, cell);
         if let Some(chunk) = state.chunks.get_mut(&task) {
             chunk.sits_out = true;
