@@ -1,0 +1,19 @@
+//! What a pool promises whose workers are on several hosts, each with a real `sshd` in namespaces
+//! of its own, or nodes of a real Slurm.
+//!
+//! That takes root and programs: what lacks is said, and its tests are skipped, unless
+//! `PROCPOOL_TEST_HOSTS` (`sshd`, `slurm`, or both) says that it must be there.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // helpers are not seen as tests
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod link;
+mod sshd;
+mod tools;
+
+mod sshd_powers;
+
+procpool::test_support!();
