@@ -205,13 +205,13 @@ pub use crate::child::{
     worker_main,
 };
 pub use crate::codec::{Named, ValueForm};
+pub use crate::error::build::{BuildError, ResizeError};
 pub use crate::error::kind::{
     BrokenKind, BuildErrorKind, ProcessErrorKind, SubmitErrorKind, TaskErrorKind, TaskOutcome,
     UnknownWord,
 };
 pub use crate::error::{
-    BrokenProcessPool, BuildError, ResizeError, RunError, SubmitError, TaskError, TaskPanic,
-    WorkerDeath,
+    BrokenProcessPool, HostLoss, RunError, SubmitError, TaskError, TaskPanic, WorkerDeath,
 };
 pub use crate::executor::completion::{
     AsCompleted, AsCompletedWithin, Completed, Unfinished, as_completed,

@@ -39,7 +39,7 @@ fn the_figures_of_a_pool_have_these_names() {
     }
     let outcomes = json!({
         "returned": 0, "panicked": 0, "codec": 0, "too_large": 0,
-        "unsupported_limit": 0, "worker_died": 0, "timed_out": 0, "expired": 0,
+        "unsupported_limit": 0, "worker_died": 0, "host_lost": 0, "timed_out": 0, "expired": 0,
         "not_begun": 0, "cancelled": 0, "broken": 0, "shut_down": 0,
     });
     assert_eq!(stats["items"].take(), outcomes);

@@ -1,4 +1,4 @@
-//! The names that tasks and workers go by.
+//! The names that tasks, workers and hosts go by.
 
 use std::fmt;
 
@@ -11,6 +11,16 @@ pub struct TaskId(pub(crate) u64);
 /// Names a worker within its pool, in the order of starting. Never used twice, unlike a pid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct WorkerId(pub(crate) u64);
+
+/// Names a host of a pool, by its position among them. Each pool has one at least.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct HostId(pub(crate) u32);
+
+impl HostId {
+    pub(crate) fn position(self) -> usize {
+        self.0 as usize
+    }
+}
 
 impl TaskId {
     /// The number behind the name.

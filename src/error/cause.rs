@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::CallFailure;
+use super::host::HostLoss;
 use super::kind::{SubmitErrorKind, TaskErrorKind, TaskOutcome};
 use super::start::BrokenProcessPool;
 use super::text::{no_room, unregistered};
@@ -35,6 +36,8 @@ pub(crate) enum Cause {
     Call(#[from] CallFailure),
     #[error(transparent)]
     WorkerDied(WorkerDeath),
+    #[error(transparent)]
+    HostLost(HostLoss),
     #[error("it was cancelled")]
     Cancelled,
     #[error("its worker was to be replaced, and it still ran when the time for that was over")]
@@ -75,6 +78,7 @@ impl Cause {
             Self::Call(CallFailure::TooLarge { .. }) => TaskErrorKind::TooLarge,
             Self::Call(CallFailure::UnsupportedLimit(_)) => TaskErrorKind::UnsupportedLimit,
             Self::WorkerDied(_) => TaskErrorKind::WorkerDeath,
+            Self::HostLost(_) => TaskErrorKind::HostLost,
             Self::TimedOut(_) => TaskErrorKind::Timeout,
             Self::Expired | Self::MapExpired(_) => TaskErrorKind::Deadline,
             Self::NotBegun(_) => TaskErrorKind::NotBegun,
@@ -103,6 +107,7 @@ impl Cause {
             // Not reached: what follows happens to accepted tasks only.
             | TaskErrorKind::Panic
             | TaskErrorKind::WorkerDeath
+            | TaskErrorKind::HostLost
             | TaskErrorKind::Timeout
             | TaskErrorKind::Cancelled => SubmitErrorKind::ShutDown,
         }
@@ -115,6 +120,7 @@ impl Cause {
             TaskErrorKind::TooLarge => TaskOutcome::TooLarge,
             TaskErrorKind::UnsupportedLimit => TaskOutcome::UnsupportedLimit,
             TaskErrorKind::WorkerDeath => TaskOutcome::WorkerDied,
+            TaskErrorKind::HostLost => TaskOutcome::HostLost,
             TaskErrorKind::Timeout => TaskOutcome::TimedOut,
             TaskErrorKind::Deadline => TaskOutcome::Expired,
             TaskErrorKind::NotBegun => TaskOutcome::NotBegun,
@@ -212,8 +218,9 @@ impl fmt::Display for ErrorReport {
             }
             (_, subject) => write!(f, "{subject}")?,
         }
-        // A death names the worker itself.
-        if let (Some(worker), false) = (self.worker, matches!(self.cause, Cause::WorkerDied(_))) {
+        // A death or a loss names the worker itself.
+        let is_named = matches!(self.cause, Cause::WorkerDied(_) | Cause::HostLost(_));
+        if let (Some(worker), false) = (self.worker, is_named) {
             write!(f, " in {worker}")?;
         }
         if self.attempt > 1 {

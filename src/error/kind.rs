@@ -86,6 +86,8 @@ names! {
         Panic = "panic",
         /// The worker died while the task ran.
         WorkerDeath = "worker_death",
+        /// The host of its worker was lost while the task ran.
+        HostLost = "host_lost",
         /// The task ran longer than its [timeout](crate::TaskBuilder::timeout).
         Timeout = "timeout",
         /// Its [deadline](crate::TaskBuilder::deadline) has passed, be it waiting or running, or
@@ -176,6 +178,9 @@ names! {
         StartTimeout = "start_timeout",
         /// A worker could not be started, died before it was ready, or cannot serve this program.
         Start = "start",
+        /// No host of the pool could be reached, or one was lost under
+        /// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break).
+        Unreachable = "unreachable",
     }
 
     /// What is wrong with a process: the kind of a [`ProcessError`](crate::ProcessError::kind).
@@ -233,6 +238,8 @@ names! {
         UnsupportedLimit = "unsupported_limit",
         /// Its worker died while it ran.
         WorkerDied = "worker_died",
+        /// The host of its worker was lost while it ran.
+        HostLost = "host_lost",
         /// It ran longer than its timeout.
         TimedOut = "timed_out",
         /// Its deadline passed.

@@ -10,11 +10,12 @@
 //! escaped (`OneLine`). Of what was printed a text quotes only what its own task has printed, or a
 //! process that could not start and has run none: the rest may be another client's.
 
-mod build;
+pub(crate) mod build;
 mod call;
 mod cause;
 #[cfg(test)]
 mod fuzz;
+mod host;
 pub(crate) mod kind;
 mod panic;
 mod refusal;
@@ -25,10 +26,9 @@ mod tests;
 pub(crate) mod text;
 mod worker;
 
-pub(crate) use self::build::BuildFailure;
-pub use self::build::{BuildError, ResizeError};
 pub(crate) use self::call::CallFailure;
 pub(crate) use self::cause::{Cause, ErrorReport, Subject};
+pub use self::host::HostLoss;
 pub use self::panic::TaskPanic;
 pub(crate) use self::refusal::Refusal;
 pub use self::start::BrokenProcessPool;

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::host::HostLoss;
 use super::kind::BrokenKind;
 use super::refusal::Refusal;
 use super::text::{OneLine, debug_as_text, one_line};
@@ -25,6 +26,8 @@ pub struct BrokenProcessPool(pub(crate) BrokenCause);
 pub(crate) enum BrokenCause {
     #[error(transparent)]
     WorkerDied(WorkerDeath),
+    #[error(transparent)]
+    HostLost(HostLoss),
     #[error(transparent)]
     Start(StartError),
     #[error(transparent)]
@@ -72,6 +75,7 @@ impl BrokenProcessPool {
     pub fn kind(&self) -> BrokenKind {
         match &self.0 {
             BrokenCause::WorkerDied(_) => BrokenKind::WorkerDeath,
+            BrokenCause::HostLost(_) => BrokenKind::Unreachable,
             BrokenCause::Start(error) => error.kind(),
             BrokenCause::Aborted(_) => BrokenKind::Aborted,
         }
@@ -84,7 +88,17 @@ impl BrokenProcessPool {
             | BrokenCause::Start(StartError::Died { death, .. } | StartError::ServerLost(death)) => {
                 Some(death)
             }
-            BrokenCause::Start(_) | BrokenCause::Aborted(_) => None,
+            BrokenCause::HostLost(_) | BrokenCause::Start(_) | BrokenCause::Aborted(_) => None,
+        }
+    }
+
+    /// The loss of a host that broke the pool, if it was one.
+    pub fn host_loss(&self) -> Option<&HostLoss> {
+        match &self.0 {
+            BrokenCause::HostLost(loss) | BrokenCause::Start(StartError::HostLost(loss)) => {
+                Some(loss)
+            }
+            _ => None,
         }
     }
 
@@ -93,7 +107,7 @@ impl BrokenProcessPool {
     pub fn abort_reason(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         match &self.0 {
             BrokenCause::Aborted(AbortReason(reason)) => Some(&**reason),
-            BrokenCause::WorkerDied(_) | BrokenCause::Start(_) => None,
+            BrokenCause::WorkerDied(_) | BrokenCause::HostLost(_) | BrokenCause::Start(_) => None,
         }
     }
 
@@ -102,6 +116,7 @@ impl BrokenProcessPool {
     pub fn pid(&self) -> Option<u32> {
         match &self.0 {
             BrokenCause::WorkerDied(death) => Some(death.pid()),
+            BrokenCause::HostLost(loss) => Some(loss.pid()),
             BrokenCause::Start(error) => error.pid(),
             BrokenCause::Aborted(_) => None,
         }
@@ -153,6 +168,14 @@ pub(crate) enum StartError {
     NoSandbox { place: PoolProcess, reason: String },
     #[error("{place} was not ready within {limit:?}{hint}")]
     Timeout { place: PoolProcess, limit: Duration, hint: String },
+    /// No process could be started there.
+    #[allow(dead_code, reason = "what is to call it is being written")]
+    #[error("the host {host:?} cannot be reached: {}", one_line(.reason))]
+    Unreachable { host: Arc<str>, reason: Arc<str> },
+    /// Its process was there.
+    #[allow(dead_code, reason = "what is to call it is being written")]
+    #[error(transparent)]
+    HostLost(HostLoss),
 }
 
 /// How an initializer or a preload has failed.
@@ -238,6 +261,7 @@ impl StartError {
             Self::Spawn { .. } | Self::Died { .. } | Self::Refused(_) | Self::ServerLost(_) => {
                 BrokenKind::Start
             }
+            Self::Unreachable { .. } | Self::HostLost(_) => BrokenKind::Unreachable,
         }
     }
 
@@ -253,7 +277,8 @@ impl StartError {
                 InitializerFailure::Failed { place, .. }
                 | InitializerFailure::Timeout { place, .. } => Some(place.pid()),
             },
-            Self::Spawn { .. } | Self::Refused(_) => None,
+            Self::HostLost(loss) => Some(loss.pid()),
+            Self::Spawn { .. } | Self::Refused(_) | Self::Unreachable { .. } => None,
         }
     }
 
@@ -283,6 +308,11 @@ impl StartError {
                 | Self::Hook { .. }
                 | Self::Timeout { .. }
         )
+    }
+
+    /// Whether its host is to blame, which says nothing of other hosts.
+    pub(crate) fn is_of_host(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::HostLost(_))
     }
 
     /// Whether somebody has sent it SIGKILL or SIGTERM. That says little about the next start.

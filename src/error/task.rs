@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::call::CallFailure;
 use super::cause::{Cause, ErrorReport, Subject};
+use super::host::HostLoss;
 use super::kind::{SubmitErrorKind, TaskErrorKind, TaskOutcome};
 use super::panic::TaskPanic;
 use super::start::BrokenProcessPool;
@@ -151,6 +152,22 @@ macro_rules! of_accepted_tasks {
             /// The worker died while the task ran; see [`worker_death`](Self::worker_death).
             pub fn is_worker_death(&self) -> bool {
                 matches!(self.0.cause, Cause::WorkerDied(_))
+            }
+
+            /// The host of the worker was lost while the task ran; see
+            /// [`host_loss`](Self::host_loss). Nobody knows how far the task has come. If it has
+            /// [retries](crate::TaskBuilder::retries), it is begun again once it is sure that it
+            /// does not run there any more.
+            pub fn is_host_lost(&self) -> bool {
+                matches!(self.0.cause, Cause::HostLost(_))
+            }
+
+            /// Which host was lost, and why it is taken for lost, if the task has failed by that.
+            pub fn host_loss(&self) -> Option<&HostLoss> {
+                match &self.0.cause {
+                    Cause::HostLost(loss) => Some(loss),
+                    _ => None,
+                }
             }
 
             /// The task was cancelled or aborted, or ended by
@@ -309,6 +326,7 @@ impl TaskError {
     pub(crate) fn may_be_retried(&self) -> bool {
         self.is_panic()
             || self.is_worker_death()
+            || self.is_host_lost()
             || self.is_timeout()
             || matches!(self.0.cause, Cause::Replaced)
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::build::{BuildError, BuildFailure, ResizeError};
 use super::kind::{BrokenKind, BuildErrorKind, SubmitErrorKind, TaskErrorKind, TaskOutcome};
 use super::text::assert_told_once;
 use super::*;
@@ -28,6 +29,10 @@ fn death(process: PoolProcess) -> WorkerDeath {
         task_limits: None,
         remark: None,
     })
+}
+
+fn loss() -> HostLoss {
+    HostLoss::new("node\n1".into(), "two\nlines".into(), WorkerId(1), 7)
 }
 
 fn panic_report() -> PanicReport {
@@ -70,6 +75,8 @@ fn start_errors() -> Vec<StartError> {
             StartError::Died { death: death(place), hint: hint() },
             StartError::ServerLost(death(PoolProcess::ForkServer(7))),
             StartError::Timeout { place, limit, hint: hint() },
+            StartError::Unreachable { host: "a\nb".into(), reason: "two\nlines".into() },
+            StartError::HostLost(loss()),
             StartError::initializer_timed_out("f", place, limit),
             StartError::preload_timed_out("f", place, limit),
         ])
@@ -85,6 +92,7 @@ fn broken() -> Vec<BrokenProcessPool> {
     let reason = Reason(io::Error::from_raw_os_error(5));
     let causes = start_errors().into_iter().map(BrokenCause::Start).chain([
         BrokenCause::WorkerDied(death(PoolProcess::Worker(7))),
+        BrokenCause::HostLost(loss()),
         BrokenCause::aborted(reason.into()),
     ]);
     causes.map(BrokenProcessPool).collect()
@@ -109,6 +117,7 @@ fn causes() -> Vec<Cause> {
         Cause::ShutDown,
         Cause::RuntimeGone,
         Cause::WorkerDied(death(PoolProcess::Worker(7))),
+        Cause::HostLost(loss()),
         Cause::Cancelled,
         Cause::Replaced,
         Cause::TimedOut(Duration::from_secs(1)),
@@ -165,6 +174,7 @@ fn every_text_is_one_line_and_repeated_by_no_source() {
     all.extend(build_failures().into_iter().map(|kind| BuildError::from(kind).into()));
     all.extend(build_failures().into_iter().map(|kind| ResizeError(kind).into()));
     all.push(death(PoolProcess::Worker(7)).into());
+    all.push(loss().into());
     all.push(TaskPanic::told(&postcard::to_stdvec(&panic_report()).unwrap()).into());
     for error in &all {
         assert_told_once(&**error);
@@ -228,6 +238,7 @@ fn kinds_are_what_predicates_say() {
         let said = [
             (run.is_panic(), TaskErrorKind::Panic),
             (run.is_worker_death(), TaskErrorKind::WorkerDeath),
+            (run.is_host_lost(), TaskErrorKind::HostLost),
             (run.is_timeout(), TaskErrorKind::Timeout),
             (run.is_deadline(), TaskErrorKind::Deadline),
             (run.is_not_begun(), TaskErrorKind::NotBegun),
@@ -243,9 +254,31 @@ fn kinds_are_what_predicates_say() {
         ];
         let said: Vec<_> = said.iter().filter(|(said, _)| *said).map(|(_, kind)| *kind).collect();
         assert_eq!(said, [run.kind()], "{run}");
+        assert_eq!(run.host_loss().is_some(), run.is_host_lost());
         seen.insert(run.kind());
     }
     assert_eq!(seen.len(), TaskErrorKind::ALL.len());
+}
+
+#[test]
+fn a_lost_host_is_named_once_with_what_is_known() {
+    let report = ErrorReport {
+        subject: Subject::Task(TaskId(3), "a::f"),
+        label: None,
+        worker: Some(WorkerId(1)),
+        attempt: 2,
+        cause: Cause::HostLost(loss()),
+    };
+    let error = TaskError::new(report);
+    assert_eq!(
+        error.to_string(),
+        "task 3 (`a::f`) failed at attempt 2: worker 1 (pid 7) was lost with its host \"node\\n1\": \
+         two\\nlines"
+    );
+    let loss = error.host_loss().unwrap();
+    assert_eq!((loss.host(), loss.reason()), ("node\n1", "two\nlines"));
+    assert_eq!((loss.worker_id(), loss.pid()), (WorkerId(1), 7));
+    assert!(error.may_be_retried() && error.worker_death().is_none());
 }
 
 #[test]

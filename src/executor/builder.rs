@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::BuildError;
+use crate::error::build::BuildError;
 use crate::executor::command::WorkerCommand;
 use crate::executor::pool::ProcessPoolExecutor;
 use crate::parent::{WorkerOutput, program_limits, program_settings};

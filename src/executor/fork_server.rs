@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::error::{BuildError, BuildFailure};
+use crate::error::build::{BuildError, BuildFailure};
 use crate::executor::builder::Builder;
 use crate::executor::command::WorkerCommand;
 use crate::function::{Call, Callable};

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{ResizeError, Subject, SubmitError};
+use crate::error::build::ResizeError;
+use crate::error::{Subject, SubmitError};
 use crate::executor::ending::Ending;
 use crate::parent::birth::resident_memory;
 use crate::pool::watch::{Events, FunctionStats, Health, PoolStats, WorkerInfo};

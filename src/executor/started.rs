@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::base::Delay;
+use crate::base::timer::Delay;
 use crate::pool::Commons;
 use crate::pool::task::{TaskCell, TaskStatus};
 

@@ -1,11 +1,12 @@
 //! What a link and the supervisor of its pool say to each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::base::{ResourceLimits, TaskId, WorkerId};
-use crate::error::{DeathReport, PoolProcess, StartError, WorkerDeath};
+use crate::base::{HostId, ResourceLimits, TaskId, WorkerId};
+use crate::error::{DeathReport, HostLoss, PoolProcess, StartError, WorkerDeath};
 use crate::memory::Payload;
 use crate::parent::oom::OomWatch;
 use crate::parent::outlet::Outlet;
@@ -51,6 +52,14 @@ pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
 pub(crate) trait Listener: Send + Sync {
     /// Takes the messages, unless somebody else is at it: then they are still there.
     fn bring(&self, worker: WorkerId, messages: &mut Vec<Message>);
+}
+
+/// Who is told what becomes of hosts.
+pub(crate) trait HostListener: Send + Sync {
+    /// A host is taken for lost. To be called before the links to its workers end. Whatever runs
+    /// there has ended `safe_in` from now.
+    #[allow(dead_code, reason = "what is to call it is being written")]
+    fn host_lost(&self, host: HostId, safe_in: Duration);
 }
 
 /// What the supervisor is told of a worker.
@@ -124,6 +133,9 @@ pub(crate) enum Ended {
         /// Nothing that it has said was ignored because it broke the protocol.
         is_heard: bool,
     },
+    /// It was ready, and its host was lost, so nobody knows how it ends.
+    #[allow(dead_code, reason = "what is to call it is being written")]
+    HostLost(HostLoss),
     NotStarted(StartError),
 }
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::base::{OomScore, ResourceLimits, within};
+use crate::base::timer::within;
+use crate::base::{OomScore, ResourceLimits};
 use crate::function::{Registry, TestWorker};
 use crate::parent::cgroup::Cgroup;
 use crate::parent::surroundings::Surroundings;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::sync::Mutex;
-use crate::base::{Clock, TaskId};
+use crate::base::{Clock, HostId, TaskId};
 use crate::error::{BrokenCause, Cause};
 use crate::memory::Arena;
 use crate::pool::places::TaskPlaces;
@@ -47,6 +47,8 @@ pub(crate) enum Command {
         limit: Option<Duration>,
     },
     EndWorkers(Force),
+    /// Some hosts were lost. There is one for each loss.
+    HostsLost,
     /// Break the pool for this reason, which is elsewhere so that no other command gets larger.
     Break(Box<BrokenCause>),
 }
@@ -60,6 +62,8 @@ pub(crate) struct Commons {
     /// What the scheduler's time counts from.
     pub(crate) began: Instant,
     view: Mutex<View>,
+    /// Hosts that were lost, and when nothing runs there any more; until the supervisor knows.
+    lost_hosts: Mutex<Vec<(HostId, Time)>>,
     /// Closed when the pool accepts no more.
     pub(crate) places: TaskPlaces,
     /// Where large arguments are put.
@@ -87,6 +91,7 @@ impl Commons {
             clock,
             began: clock.now(),
             view: Mutex::new(view),
+            lost_hosts: Mutex::new(Vec::new()),
             places,
             arena,
             closed: OnceLock::new(),
@@ -102,6 +107,19 @@ impl Commons {
             entry.give_up(self.refusal());
         }
         refused.is_ok()
+    }
+
+    /// A host is lost; what runs there has ended `safe_in` from now. The supervisor knows that
+    /// before it hears of any worker that was lost with it, though that comes by another channel.
+    pub(crate) fn host_lost(&self, host: HostId, safe_in: Duration) {
+        let safe_at = self.now().saturating_add(safe_in);
+        self.lost_hosts.lock().push((host, safe_at));
+        self.send(Command::HostsLost); // or the pool is gone
+    }
+
+    /// The hosts whose loss the supervisor does not know of.
+    pub(crate) fn take_lost_hosts(&self) -> Vec<(HostId, Time)> {
+        std::mem::take(&mut self.lost_hosts.lock())
     }
 
     /// Why a task that comes to a pool that has ended, or is about to, has no result.

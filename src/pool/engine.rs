@@ -2,14 +2,15 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use crate::base::WorkerId;
-use crate::parent::Launch;
-use crate::parent::birth::Start;
-use crate::parent::message::{Listener, Message};
+use crate::base::{HostId, WorkerId};
+use crate::parent::birth::HostSite;
+use crate::parent::message::{HostListener, Listener, Message};
 use crate::pool::commons::{Command, Commons};
 use crate::pool::exits::ExitHook;
 use crate::pool::helm::{BATCH, Helm, HelmTimer};
@@ -51,11 +52,16 @@ impl Listener for Engine {
     }
 }
 
+impl HostListener for Engine {
+    fn host_lost(&self, host: HostId, safe_in: Duration) {
+        self.commons.host_lost(host, safe_in);
+    }
+}
+
 /// Runs a pool to its end. The pool also ends if the future is dropped, be it polled or not.
 pub(crate) fn run(
     engine: Arc<Engine>,
-    start: Arc<dyn Start>,
-    launch: Arc<Launch>,
+    sites: Vec<HostSite>,
     hook: Option<Arc<ExitHook>>,
     runtime: Handle,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -63,18 +69,10 @@ pub(crate) fn run(
 ) -> impl Future<Output = ()> + Send {
     let (reports, incoming) = mpsc::channel(BATCH);
     let (commons, own) = (Arc::clone(&engine.commons), Arc::clone(&engine));
-    let mut supervisor = Supervisor::new(
-        commons,
-        own,
-        Arc::clone(&start),
-        Arc::clone(&launch),
-        hook,
-        runtime,
-        reports,
-    );
+    let mut supervisor = Supervisor::new(commons, own, sites.clone(), hook, runtime, reports);
     let next_timeout = supervisor.open();
     engine.helm.begin(supervisor, next_timeout, commands, incoming);
-    drive(Term(engine), start, launch, closed)
+    drive(Term(engine), sites, closed)
 }
 
 /// How long there is a task that drives the supervisor. Without it the pool ends.
@@ -86,16 +84,11 @@ impl Drop for Term {
     }
 }
 
-async fn drive(
-    term: Term,
-    start: Arc<dyn Start>,
-    launch: Arc<Launch>,
-    closed: watch::Sender<Option<ShutdownReport>>,
-) {
+async fn drive(term: Term, sites: Vec<HostSite>, closed: watch::Sender<Option<ShutdownReport>>) {
     let Engine { commons, helm } = &*term.0;
     let mut timer = HelmTimer::new(commons.clock);
     poll_fn(|cx| helm.poll(commons, cx, &mut timer)).await;
-    start.stop().await;
-    launch.program.cgroups_removed().await;
+    join_all(sites.iter().map(|site| site.start.stop())).await;
+    join_all(sites.iter().map(|site| site.launch.program.cgroups_removed())).await;
     closed.send_replace(poll_fn(|cx| helm.poll_end(cx)).await);
 }

@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::base::Clock;
 use crate::codec::Fault;
-use crate::error::{BuildError, BuildFailure};
+use crate::error::build::{BuildError, BuildFailure};
 use crate::function::{Call, Registry};
 use crate::memory::{Arena, Payload, share};
-use crate::parent::birth::{SharedServer, Spawn, Start, Tenant, fork_server};
+use crate::parent::birth::{HostSite, SharedServer, Spawn, Start, Tenant, fork_server};
+use crate::parent::message::HostListener;
 use crate::parent::{FailedOutput, Launch, StartMethod};
 use crate::pool::admission::Pool;
 use crate::pool::commons::Commons;
@@ -23,7 +25,7 @@ use crate::pool::engine::{self, Engine};
 use crate::pool::exits::ExitHook;
 use crate::pool::places::TaskPlaces;
 use crate::pool::size::{allowed_workers, cpus, default_workers, inner_threads};
-use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
+use crate::scheduler::{Config, HostConfig, OnWorkerDeath, Scheduler};
 use crate::wire::message::HookStage;
 use crate::wire::role::{is_uninitialized_worker, report_missing_init};
 
@@ -106,20 +108,26 @@ impl Configuration {
         let runtime = ready_to_build()?;
         let settings = self.sharing()?;
         let config = settings.scheduler_config()?;
-        let (pool, work) = settings.open(config, &runtime, Clock::REAL, None)?;
-        runtime.spawn(work.boxed());
+        let (own, server) = (runtime.clone(), settings.fork_server.clone());
+        let sites = move |launch: &Arc<Launch>, _: &Arc<dyn HostListener>| {
+            let start = starter(launch, server, &own);
+            vec![HostSite { start, launch: Arc::clone(launch), name: None }]
+        };
+        let (pool, work) = settings.open(config, &runtime, Clock::REAL, sites)?;
+        runtime.spawn(work);
         Ok(pool)
     }
 
-    /// The pool, and the task that has to run it. What starts workers can be another than the start
-    /// method says.
+    /// The pool, and the task that has to run it. There must be a site for each host of `config`,
+    /// in the same order; they are made when it is known how workers are started, and who is to be
+    /// told of hosts.
     pub(crate) fn open(
         self,
         config: Config,
         runtime: &Handle,
         clock: Clock,
-        start: Option<Arc<dyn Start>>,
-    ) -> Result<(Arc<Pool>, impl Future<Output = ()> + Send + use<>), BuildError> {
+        sites: impl FnOnce(&Arc<Launch>, &Arc<dyn HostListener>) -> Vec<HostSite>,
+    ) -> Result<(Arc<Pool>, BoxFuture<'static, ()>), BuildError> {
         let max_workers = config.max_workers;
         let preload = self.preload.transpose()?;
         let hooks = self.hooks.into_iter().collect::<Result<_, _>>()?;
@@ -134,12 +142,12 @@ impl Configuration {
         let share = || share(launch.memory_limit(), max_workers);
         launch.shared_memory = self.shared_memory.unwrap_or_else(share);
         let launch = Arc::new(launch);
-        let start = start.unwrap_or_else(|| starter(&launch, self.fork_server, runtime));
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));
         let places = TaskPlaces::new(self.queue_capacity, self.queue_bytes, max_workers);
         let name = launch.name.clone();
         let (commons, receiver) = Commons::new(name, scheduler, places, arena, clock);
         let engine = Engine::new(commons);
+        let sites = sites(&launch, &(Arc::clone(&engine) as _));
         let (closed, closing) = watch::channel(None);
         let pool = Arc::new(Pool {
             engine: Arc::clone(&engine),
@@ -152,8 +160,8 @@ impl Configuration {
             default_timeout: self.default_timeout,
             counts_tasks: launch.max_tasks_per_child.is_some(),
         });
-        let work = engine::run(engine, start, launch, hook, runtime.clone(), receiver, closed);
-        Ok((pool, work))
+        let work = engine::run(engine, sites, hook, runtime.clone(), receiver, closed);
+        Ok((pool, work.boxed()))
     }
 
     fn scheduler_config(&self) -> Result<Config, BuildFailure> {
@@ -189,6 +197,7 @@ impl Configuration {
             cpus: cpus(),
             brief_row: BRIEF_ROW,
             seed: RandomState::new().hash_one(()),
+            hosts: vec![HostConfig::default()],
         })
     }
 }

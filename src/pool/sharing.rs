@@ -1,6 +1,6 @@
 //! What a pool has from the fork server that it shares.
 
-use crate::error::BuildFailure;
+use crate::error::build::BuildFailure;
 use crate::parent::StartMethod;
 use crate::parent::birth::SharedServer;
 use crate::pool::open::Configuration;

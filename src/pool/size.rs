@@ -1,6 +1,6 @@
 //! How many workers a pool may have.
 
-use crate::error::BuildFailure;
+use crate::error::build::BuildFailure;
 
 /// What Windows can wait for at once (`MAXIMUM_WAIT_OBJECTS`), less what a pool needs for itself;
 /// Python has the same limit.

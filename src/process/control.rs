@@ -10,7 +10,8 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use super::error::{ProcessError, ProcessFailure};
 use super::monitor::{self, ReapGuard};
 use super::shared::{self, Shared, Signal};
-use crate::base::{AuthKey, within};
+use crate::base::AuthKey;
+use crate::base::timer::within;
 use crate::sys::process::Sentinel;
 
 /// A function that runs in a process of its own: the counterpart of Python's

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{ProcessError, ProcessFailure};
-use crate::base::{Parent, current_process, within};
+use crate::base::timer::within;
+use crate::base::{Parent, current_process};
 use crate::sys::process::Sentinel;
 
 /// The process that has started this one; `None` in a process that the user has started. Python's

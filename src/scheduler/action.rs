@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::base::{TaskId, WorkerId};
+use crate::base::{HostId, TaskId, WorkerId};
 
 /// Time since the pool began.
 pub(crate) type Time = Duration;
@@ -38,13 +38,24 @@ pub(crate) struct Config {
     pub(crate) brief_row: u32,
     /// What sets it apart from other pools.
     pub(crate) seed: u64,
+    /// Where workers can be started, one place at least.
+    #[allow(dead_code, reason = "what is to call it is being written")]
+    pub(crate) hosts: Vec<HostConfig>,
+}
+
+/// What the scheduler must know of a host before it begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HostConfig {
+    /// So many workers may be there; `None` for as many as the pool may have.
+    #[allow(dead_code, reason = "what is to call it is being written")]
+    pub(crate) workers: Option<usize>,
 }
 
 /// What the supervisor has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Spawn a worker.
-    Start(WorkerId),
+    /// Spawn a worker, on that host.
+    Start { worker: WorkerId, host: HostId },
     /// Hand a task to a worker.
     Send { worker: WorkerId, task: TaskId, attempt: u32 },
     /// The task is its worker's running one now: it no longer counts as waiting.
@@ -99,6 +110,8 @@ pub(crate) enum Prospect {
 pub(crate) enum Failure {
     /// Its worker died while it ran.
     Died,
+    /// The host of its worker was lost while it ran.
+    HostLost,
     /// It has run for so long.
     TimedOut(Duration),
     /// Its deadline has passed.
@@ -147,6 +160,9 @@ pub(crate) enum End {
     /// It was ready, and ended without a goodbye. Of the tasks in its hands the last `taken` had
     /// provably not begun.
     Died { taken: usize },
+    /// It was ready, and its host was lost, so that nobody knows how it ended, or whether. Of the
+    /// tasks in its hands the last `taken` had provably not begun.
+    HostLost { taken: usize },
     /// It never became ready.
     StartFailed(StartFailureKind),
 }
@@ -164,6 +180,8 @@ pub(crate) enum StartFailureKind {
     Killed,
     /// The machine was short of something, or what was to start it has died.
     Accident,
+    /// Its host cannot be reached, or was lost.
+    Unreachable,
 }
 
 /// Whether a result may be delivered.

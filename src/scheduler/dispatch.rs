@@ -4,7 +4,7 @@ use super::action::{Action, Failure, Time};
 use super::tenure::Seat;
 use super::worker::{Recall, Sent, Worker};
 use super::{Phase, Scheduler};
-use crate::base::{TaskId, WorkerId};
+use crate::base::{HostId, TaskId, WorkerId};
 
 impl Scheduler {
     /// Hands out what waits: first to idle workers, then to new ones, and what is left is sent
@@ -147,10 +147,11 @@ impl Scheduler {
         let id = WorkerId(self.next_worker);
         self.next_worker += 1;
         self.counts.worker_starts += 1;
-        let mut worker = Worker::starting(now, &self.config);
+        let host = HostId(0);
+        let mut worker = Worker::starting(now, host, &self.config);
         worker.seat = seat;
         self.workers.push(id, worker, &self.config, self.surplus);
-        self.actions.push_back(Action::Start(id));
+        self.actions.push_back(Action::Start { worker: id, host });
         #[cfg(test)]
         self.note_change(id);
     }

@@ -232,6 +232,11 @@ impl Scheduler {
     /// begun are in its hands yet.
     pub(super) fn mourn(&mut self, now: Time, worker: &Worker, end: End) {
         match (worker.stage, end) {
+            (_, End::HostLost { .. }) => {
+                if self.config.on_worker_death == OnWorkerDeath::Break {
+                    self.break_down();
+                }
+            }
             // It was told to.
             (WorkerStage::Stopping { .. } | WorkerStage::Ending { fault: false, .. }, _) => {}
             (stage, End::StartFailed(failure)) => {
@@ -271,8 +276,8 @@ impl Scheduler {
     }
 
     /// Decides about a task that came back from a worker, and that may have begun or was to be
-    /// ended.
-    pub(super) fn end_sent(&mut self, now: Time, sent: Sent) {
+    /// ended. If its host is `lost` it may run on until then.
+    pub(super) fn end_sent(&mut self, now: Time, sent: Sent, lost: Option<Time>) {
         let is_conditional = self.is_conditional(now, &sent);
         let Sent { task, sentence } = sent;
         let failure = match sentence {
@@ -281,16 +286,20 @@ impl Scheduler {
                 self.counts.killed += u64::from(sentence == Sentence::CutShort);
                 sentence.failure(task.wishes().timeout)
             }
+            None if lost.is_some() => Failure::HostLost,
             None => Failure::Died,
         };
-        let may_be_retried =
-            matches!(failure, Failure::Died | Failure::TimedOut(_) | Failure::Replaced);
+        let may_be_retried = matches!(
+            failure,
+            Failure::Died | Failure::HostLost | Failure::TimedOut(_) | Failure::Replaced
+        );
+        let not_before = lost.unwrap_or(now);
         let Wishes { retries, conditional, .. } = *task.wishes();
         let repeats = !conditional && retries > 0 && !self.cancels_waiting();
         if may_be_retried && is_conditional {
-            self.leave_undecided(task, Some(failure));
+            self.leave_undecided(task, Some(failure), not_before);
         } else if may_be_retried && repeats {
-            self.retry(now, task);
+            self.retry(now, task, not_before);
         } else {
             self.fail(&task, failure);
         }
@@ -302,7 +311,7 @@ impl Scheduler {
         use Sentence::{Abort, Deadline, Timeout};
 
         if matches!(sent.sentence, Some(Timeout | Deadline | Abort)) {
-            return self.end_sent(now, sent);
+            return self.end_sent(now, sent, None);
         }
         if self.runs_waiting() {
             if let Some(failure) = sent.task.lateness(now) {

@@ -59,15 +59,15 @@ mod tempo;
 mod tenure;
 #[cfg(test)]
 mod tests;
-mod view;
+pub(crate) mod view;
 mod worker;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(crate) use self::action::{
-    Action, Config, End, Failure, Force, KillReason, Prospect, RefuseReason, StartFailureKind,
-    Time, Verdict,
+    Action, Config, End, Failure, Force, HostConfig, KillReason, Prospect, RefuseReason,
+    StartFailureKind, Time, Verdict,
 };
 pub use self::action::{LeaveReason, OnWorkerDeath};
 #[cfg(test)]
@@ -80,11 +80,11 @@ pub(crate) use self::task::{Task, TenantKey, Wishes};
 use self::tempo::Tempo;
 #[cfg(test)]
 use self::tenure::Tenure;
-pub(crate) use self::view::{Counts, WorkerView};
+use self::view::Counts;
 pub(crate) use self::worker::WorkerStage;
 use self::worker::{Sentence, Worker};
 use crate::base::maps::TaskMap;
-use crate::base::{TaskId, WorkerId};
+use crate::base::{HostId, TaskId, WorkerId};
 
 /// A shutdown that takes so long says what it waits for.
 const LONG_SHUTDOWN: Duration = Duration::from_secs(10);
@@ -186,7 +186,7 @@ impl Scheduler {
             task.trust(); // there is no worker to spare, and an order to keep
         }
         match self.phase {
-            _ if self.repeats(&task) => self.postpone(now, task),
+            _ if self.repeats(&task) => self.postpone(now, task, now),
             Phase::Open => self.queue.push(task),
             Phase::Broken { .. } => self.fail(&task, Failure::Broken),
             Phase::Draining { .. } | Phase::Closed => self.fail(&task, Failure::ShutDown),
@@ -320,7 +320,7 @@ impl Scheduler {
         let done = self.update(id, |worker| worker.complete_head(now, batch));
         let (head, next) = done.unwrap_or_default();
         match head {
-            Some(head) if is_undecided => self.leave_undecided(head.task, None),
+            Some(head) if is_undecided => self.leave_undecided(head.task, None, now),
             Some(head) => self.count_end(&head.task, None),
             None => {}
         }
@@ -397,9 +397,15 @@ impl Scheduler {
 
     /// A worker's process is gone and has been reaped; it will send no more events.
     pub(crate) fn worker_ended(&mut self, now: Time, id: WorkerId, end: End) {
-        let taken = if let End::Died { taken } = end { taken } else { 0 };
+        let taken = match end {
+            End::Died { taken } | End::HostLost { taken } => taken,
+            End::Left | End::StartFailed(_) => 0,
+        };
         let Some(mut worker) = self.remove(id) else { return };
-        let mut cost = now.saturating_sub(worker.since).saturating_add(self.start_took);
+        let lost = matches!(end, End::HostLost { .. }).then(|| worker.safe_at(now));
+        // Nobody is to blame for a lost host, and pays for the start of another worker.
+        let start = if lost.is_some() { Duration::ZERO } else { self.start_took };
+        let mut cost = now.saturating_sub(worker.since).saturating_add(start);
         // It may have begun, whatever its worker has said of it.
         let head = worker.head().map(|head| head.task.id);
         let unbegun = worker.take_back(now, taken);
@@ -412,7 +418,17 @@ impl Scheduler {
         self.vacancies += u64::from(worker.leaves_a_vacancy());
         for sent in worker.pipeline {
             self.queue.account(&sent.task, Some(std::mem::take(&mut cost)));
-            self.end_sent(now, sent);
+            self.end_sent(now, sent, lost);
+        }
+        self.advance(now);
+    }
+
+    /// A host is lost. Its workers take nothing more, and their ends follow. What runs there has
+    /// ended at `safe_at`.
+    pub(crate) fn host_lost(&mut self, now: Time, host: HostId, safe_at: Time) {
+        for id in self.worker_ids(|worker| worker.host == host) {
+            self.update(id, |worker| worker.lose(safe_at));
+            self.release_keys(id);
         }
         self.advance(now);
     }

@@ -109,8 +109,10 @@ impl Restarts {
 /// with the delays between them takes a while.
 fn weight(failure: StartFailureKind, took: Duration) -> u32 {
     match failure {
-        StartFailureKind::Crashed if took >= SLOW => HOPELESS / 2,
-        StartFailureKind::Fatal | StartFailureKind::Crashed => HOPELESS / 5,
+        StartFailureKind::Crashed | StartFailureKind::Unreachable if took >= SLOW => HOPELESS / 2,
+        StartFailureKind::Fatal | StartFailureKind::Crashed | StartFailureKind::Unreachable => {
+            HOPELESS / 5
+        }
         StartFailureKind::Killed | StartFailureKind::Accident => 1,
         StartFailureKind::Initializer => 0,
     }

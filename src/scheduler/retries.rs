@@ -49,12 +49,17 @@ impl Scheduler {
         self.runs_waiting() && retries > 0 && deadline.is_none_or(|at| at > now)
     }
 
-    /// Keeps a task until it is [decided](Self::decided) about.
-    pub(super) fn leave_undecided(&mut self, task: Task, failure: Option<Failure>) {
+    /// Keeps a task until it is [decided](Self::decided) about. It may run on until `not_before`.
+    pub(super) fn leave_undecided(
+        &mut self,
+        task: Task,
+        failure: Option<Failure>,
+        not_before: Time,
+    ) {
         if let Some(failure) = failure {
             self.actions.push_back(Action::Consult(task.id, failure));
         }
-        let undecided = Undecided { task, failure, is_aborted: false };
+        let undecided = Undecided { task, failure, not_before, is_aborted: false };
         self.undecided.insert(undecided.task.id, undecided);
     }
 
@@ -68,11 +73,10 @@ impl Scheduler {
     /// Answers [`Action::Consult`], or [`Verdict::Undecided`](super::Verdict::Undecided), at once
     /// or later: whether the condition of a task wants a further attempt.
     pub(crate) fn decided(&mut self, now: Time, task: TaskId, wants_retry: bool) {
-        let Some(Undecided { task, failure, is_aborted }) = self.undecided.remove(task) else {
-            return;
-        };
+        let Some(undecided) = self.undecided.remove(task) else { return };
+        let Undecided { task, failure, not_before, is_aborted } = undecided;
         if wants_retry && !is_aborted && self.may_retry(now, &task) {
-            self.retry(now, task);
+            self.retry(now, task, not_before);
         } else {
             self.count_end(&task, failure);
             self.actions.push_back(Action::Deliver(task.id));
@@ -80,13 +84,13 @@ impl Scheduler {
         self.advance(now);
     }
 
-    /// Begins a task again, when it has waited.
-    pub(super) fn retry(&mut self, now: Time, mut task: Task) {
+    /// Begins a task again, when it has waited, and not before the last attempt is over for sure.
+    pub(super) fn retry(&mut self, now: Time, mut task: Task, not_before: Time) {
         let [deadline, begin] = task.deadlines();
         self.forget_deadlines(task.id, [None, begin.filter(|_| begin != deadline)]);
         task.retry();
         self.actions.push_back(Action::Withdraw(task.id));
-        self.postpone(now, task);
+        self.postpone(now, task, not_before);
     }
 
     /// Whether a task that is submitted is the further attempt of an item that was accepted, so
@@ -96,9 +100,9 @@ impl Scheduler {
     }
 
     /// Has a task wait before its next attempt.
-    pub(super) fn postpone(&mut self, now: Time, task: Task) {
+    pub(super) fn postpone(&mut self, now: Time, task: Task, not_before: Time) {
         let delay = task.wishes().delay(task.id, self.config.seed);
-        self.queue.push_delayed(now.saturating_add(delay), task);
+        self.queue.push_delayed(now.saturating_add(delay).max(not_before), task);
     }
 }
 

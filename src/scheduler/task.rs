@@ -141,6 +141,8 @@ pub(super) struct Undecided {
     pub(super) task: Task,
     /// `None` if it has a result.
     pub(super) failure: Option<Failure>,
+    /// Its last attempt may run on until then, on a host that was lost.
+    pub(super) not_before: Time,
     /// Nobody wants a further attempt.
     pub(super) is_aborted: bool,
 }

@@ -22,7 +22,7 @@ use super::front::Front;
 use super::standing::{Standing, Tally};
 use super::task::{Key, Task};
 use super::tenure::{Departure, LeaveBy, Seat};
-use crate::base::{TaskId, nanos};
+use crate::base::{HostId, TaskId, nanos};
 
 /// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
 /// the pipe, and bounds how far a task can be passed by younger ones.
@@ -120,6 +120,9 @@ impl Sent {
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     pub(super) stage: WorkerStage,
+    pub(super) host: HostId,
+    /// Its host was lost; what runs there has ended by then.
+    lost: Option<Time>,
     /// The front one runs (or is about to); those behind it were sent ahead and can be recalled.
     pub(super) pipeline: VecDeque<Sent>,
     /// Its pipe is full: nothing more is sent until it is drained.
@@ -157,10 +160,12 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn starting(now: Time, config: &Config) -> Self {
+    pub(super) fn starting(now: Time, host: HostId, config: &Config) -> Self {
         let deadline = now.saturating_add(config.start_timeout);
         Self {
             stage: WorkerStage::Starting { deadline },
+            host,
+            lost: None,
             pipeline: VecDeque::new(),
             blocked: false,
             recallable: false,
@@ -219,6 +224,19 @@ impl Worker {
     /// It is being ended because it broke the protocol or was too late.
     pub(super) fn is_at_fault(&self) -> bool {
         matches!(self.stage, WorkerStage::Ending { fault: true, .. })
+    }
+
+    /// Its host is lost. It takes nothing more, and there is nobody to signal; its end follows.
+    pub(super) fn lose(&mut self, safe_at: Time) {
+        self.lost = self.lost.max(Some(safe_at));
+        if matches!(self.stage, WorkerStage::Starting { .. } | WorkerStage::Ready) {
+            self.stage = WorkerStage::Ending { kill_at: None, fault: false };
+        }
+    }
+
+    /// When what it had in hands has ended for sure, as it was lost.
+    pub(super) fn safe_at(&self, now: Time) -> Time {
+        self.lost.unwrap_or(now)
     }
 
     pub(super) fn head(&self) -> Option<&Sent> {

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use crate::base::WorkerId;
 use crate::executor::ProcessPoolExecutor;
 use crate::parent::WorkerOutput;
+use crate::parent::birth::HostSite;
 use crate::pool::{Engine, Shutdown};
 use crate::scheduler::{Force, WorkerStage};
 use crate::testing::{Check, Operation, ensure};
@@ -69,9 +70,12 @@ impl<'a> Play<'a> {
         if let Some(tasks) = config.max_tasks {
             builder = builder.max_tasks_per_child(tasks);
         }
-        let (runtime, start) = (Handle::current(), Some(Arc::new(births.clone()) as _));
+        let (runtime, start) = (Handle::current(), Arc::new(births.clone()));
+        let sites = |launch: &Arc<_>, _: &Arc<_>| {
+            vec![HostSite { start, launch: Arc::clone(launch), name: None }]
+        };
         let settings = builder.into_settings();
-        let (pool, work) = settings.open(config, &runtime, clock::SIMULATED, start).unwrap();
+        let (pool, work) = settings.open(config, &runtime, clock::SIMULATED, sites).unwrap();
         let pool = ProcessPoolExecutor::of(pool);
         let end = pool.closed();
         let end = Waiter::new("the end of the pool", Box::pin(async { drop(end.await) }));

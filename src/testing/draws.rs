@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Random;
 use crate::base::Delays;
-use crate::scheduler::{Config, Force, OnWorkerDeath, Wishes};
+use crate::scheduler::{Config, Force, HostConfig, OnWorkerDeath, Wishes};
 
 /// What whoever runs the service does.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +69,7 @@ pub(crate) fn plain_config(max_workers: usize) -> Config {
         cpus: 2,
         brief_row: u32::MAX,
         seed: 7,
+        hosts: vec![HostConfig::default()],
     }
 }
 
@@ -95,6 +96,7 @@ pub(crate) fn config(random: &mut Random) -> Config {
         cpus: 1 + random.below(3),
         brief_row: random.pick(&[1, 2, 3, 4, 64]),
         seed: 7,
+        hosts: vec![HostConfig::default()],
     }
 }
 

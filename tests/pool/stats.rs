@@ -75,10 +75,13 @@ fn pool_of(workers: usize) -> ProcessPoolExecutor {
 fn outcomes(pool: &ProcessPoolExecutor) -> TaskOutcomes {
     let PoolStats { completed, failed, cancelled, outcomes, .. } = pool.stats();
     let TaskOutcomes { returned, panicked, codec, too_large, .. } = outcomes;
-    let TaskOutcomes { worker_died, timed_out, expired, not_begun, .. } = outcomes;
+    let TaskOutcomes { worker_died, host_lost, timed_out, expired, not_begun, .. } = outcomes;
     let TaskOutcomes { unsupported_limit, broken, shut_down, .. } = outcomes;
     assert_eq!(returned + panicked + codec + too_large + unsupported_limit, completed);
-    assert_eq!(worker_died + timed_out + expired + not_begun + broken + shut_down, failed);
+    assert_eq!(
+        worker_died + host_lost + timed_out + expired + not_begun + broken + shut_down,
+        failed
+    );
     assert_eq!((outcomes.cancelled, outcomes.total()), (cancelled, completed + failed + cancelled));
     outcomes
 }

@@ -26,7 +26,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::LengthDelimitedCodec;
 
-use crate::base::{Delay, ResourceLimits, WorkerId, log};
+use crate::base::timer::Delay;
+use crate::base::{ResourceLimits, WorkerId, log};
 use crate::error::{DeathReport, PoolProcess, Refusal, StartError, WorkerDeath};
 use crate::parent::birth::orders::{ForkOrder, ForkRequest, Forked, ReapRequest, ServerClient};
 use crate::parent::handshake::{Handshake, Heard};

@@ -9,7 +9,8 @@ use std::{fmt, io};
 use futures::future::{BoxFuture, select};
 use tokio::process::{ChildStderr, ChildStdout};
 
-use crate::base::{Delay, WorkerId};
+use crate::base::WorkerId;
+use crate::base::timer::Delay;
 use crate::error::StartError;
 use crate::parent::birth::orders::{Forked, ServerClient};
 use crate::parent::launch::{LAST_MOMENTS, Launch};

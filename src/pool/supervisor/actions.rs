@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 
 use super::{Supervisor, TRIM_PERIOD, WorkerChannel};
 use crate::base::maps::SortedMap;
-use crate::base::{TaskId, WorkerId, log};
+use crate::base::{HostId, TaskId, WorkerId, log};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::Payload;
 use crate::memory::page::{Asked, Claim, ClaimBoard, Revocation};
 use crate::parent::Outlet;
+use crate::parent::birth::HostSite;
 use crate::parent::link::{self, Uplink};
 use crate::parent::message::{Order, Why};
 use crate::pool::shutdown::ShutdownReport;
@@ -54,7 +55,7 @@ impl Supervisor {
     pub(super) fn perform(&mut self, view: &mut View, now: Time) {
         while let Some(action) = view.scheduler.poll_action() {
             match action {
-                Action::Start(worker) => self.start(worker),
+                Action::Start { worker, host } => self.start(worker, host),
                 Action::Send { worker, task, attempt } => {
                     self.send(&mut view.observer, worker, task, attempt);
                 }
@@ -99,7 +100,7 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, worker: WorkerId) {
+    fn start(&mut self, worker: WorkerId, host: HostId) {
         let (orders, receiver) = mpsc::unbounded_channel();
         self.workers.insert(worker, WorkerChannel { orders, outlet: None, claims: None });
         let uplink = Uplink {
@@ -111,7 +112,9 @@ impl Supervisor {
         };
         // Whoever has the helm may be no task of the runtime. Boxed, as all that tokio has for one
         // type of future is some thousand lines for the compiler.
-        let (start, launch) = (Arc::clone(&self.start), Arc::clone(&self.launch));
+        let Some(HostSite { start, launch, .. }) = self.sites.get(host.position()).cloned() else {
+            return; // not reached: the scheduler knows as many hosts as there are sites
+        };
         self.runtime.spawn(link::run(start, launch, receiver, uplink).boxed());
     }
 
@@ -221,7 +224,7 @@ impl Supervisor {
         (outcome, payload): (Outcome, Payload),
     ) {
         if let Some(entry) = self.take(task) {
-            let resolution = entry.delivered(outcome, payload, self.launch.max_payload);
+            let resolution = entry.delivered(outcome, payload, self.max_payload);
             self.finish(observer, entry, resolution, Some(run_time));
         }
     }
@@ -237,6 +240,10 @@ impl Supervisor {
             Failure::Died => match &self.death {
                 Some(BrokenCause::WorkerDied(death)) => Cause::WorkerDied(death.clone()),
                 _ => Cause::ShutDown, // not reached: only a death fails a task so
+            },
+            Failure::HostLost => match &self.death {
+                Some(BrokenCause::HostLost(loss)) => Cause::HostLost(loss.clone()),
+                _ => Cause::ShutDown, // not reached, as above
             },
             Failure::TimedOut(limit) => Cause::TimedOut(limit),
             Failure::Expired => Cause::Expired,

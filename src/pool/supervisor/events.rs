@@ -68,6 +68,7 @@ impl Supervisor {
             Command::ShutDown { cancel_futures, limit } => {
                 view.scheduler.shut_down(now, cancel_futures, limit);
             }
+            Command::HostsLost => self.learn_of_lost_hosts(view, now),
             Command::EndWorkers(force) => view.scheduler.end_workers(now, force),
             Command::Break(cause) => {
                 self.death = Some(*cause);
@@ -228,8 +229,18 @@ impl Supervisor {
         self.ledger.get(task).is_some_and(|entry| entry.cell().is_cancelled())
     }
 
+    fn learn_of_lost_hosts(&mut self, view: &mut View, now: Time) {
+        for (host, safe_at) in self.commons.take_lost_hosts() {
+            view.scheduler.host_lost(now, host, safe_at);
+            self.perform(view, now);
+        }
+    }
+
     fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, mut ended: Ended) {
         self.skip_cancelled(view, now, worker, None);
+        if matches!(ended, Ended::HostLost(_)) {
+            self.learn_of_lost_hosts(view, now); // first, whichever channel was quicker
+        }
         if let Ended::Died { death, .. } = &mut ended {
             let front = view.scheduler.pipeline(worker).next();
             let running = front.and_then(|task| self.ledger.get(task));
@@ -250,25 +261,26 @@ impl Supervisor {
         let end = match ended {
             Ended::Left(exit_reply) => {
                 if let (Some(process), Some(reply)) = (process, exit_reply) {
-                    self.exits.push(worker, process.pid, reply, self.launch.max_payload);
+                    self.exits.push(worker, process.pid, reply, self.max_payload);
                 }
                 End::Left
             }
             Ended::Died { death, is_heard } => {
                 self.death = Some(BrokenCause::WorkerDied(death));
                 self.divide_last(view, now, worker, is_heard);
-                let taken = self.take_back(&view.scheduler, worker, 0);
-                let running_since = seen.and_then(|seen| seen.running_since);
-                if let Some(front) = self.front_entry(&view.scheduler, worker, taken) {
-                    let ran =
-                        running_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-                    view.observer.task_lost(front.cell().function(), ran);
-                }
+                let taken = self.lose_running(view, now, worker);
                 self.blame_function(&view.scheduler, worker, taken);
                 End::Died { taken }
             }
+            Ended::HostLost(loss) => {
+                self.death = Some(BrokenCause::HostLost(loss));
+                // What it has said last may not have come.
+                self.divide_last(view, now, worker, false);
+                End::HostLost { taken: self.lose_running(view, now, worker) }
+            }
             Ended::NotStarted(error) => {
                 let failure = match &error {
+                    error if error.is_of_host() => StartFailureKind::Unreachable,
                     error if error.is_fatal() => StartFailureKind::Fatal,
                     error if error.is_initialization() => StartFailureKind::Initializer,
                     error if error.is_killing() => StartFailureKind::Killed,
@@ -288,6 +300,17 @@ impl Supervisor {
         let oldest = self.workers.keys().next().copied();
         self.recycling.retain(|(newest, _)| oldest.is_some_and(|oldest| oldest <= *newest));
         self.death = None;
+    }
+
+    /// A worker has ended. Takes back what it has not begun, and says how much that is.
+    fn lose_running(&self, view: &mut View, now: Time, worker: WorkerId) -> usize {
+        let taken = self.take_back(&view.scheduler, worker, 0);
+        let since = view.scheduler.worker(worker).and_then(|seen| seen.running_since);
+        if let Some(front) = self.front_entry(&view.scheduler, worker, taken) {
+            let ran = since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+            view.observer.task_lost(front.cell().function(), ran);
+        }
+        taken
     }
 
     /// The task that runs in a worker, of whose tasks the last `taken` have not begun.

@@ -23,9 +23,9 @@ use crate::base::maps::{SortedMap, TaskMap};
 use crate::base::{TaskId, WorkerId};
 use crate::error::{BrokenCause, BrokenProcessPool, Cause};
 use crate::memory::page::ClaimBoard;
-use crate::parent::birth::Start;
+use crate::parent::Outlet;
+use crate::parent::birth::HostSite;
 use crate::parent::message::{Listener, Message, Order, ProgressMessage, Report};
-use crate::parent::{Launch, Outlet};
 use crate::pool::commons::{Command, Commons};
 use crate::pool::exits::{ExitHook, Exits};
 use crate::pool::helm::Steered;
@@ -54,9 +54,9 @@ pub(crate) struct Supervisor {
     /// Who may hear what a worker says; it is what this belongs to.
     listener: Arc<dyn Listener>,
     runtime: Handle,
-    /// Brings the processes of workers into being.
-    start: Arc<dyn Start>,
-    launch: Arc<Launch>,
+    /// Where the processes of workers come into being, by host.
+    sites: Vec<HostSite>,
+    max_payload: usize,
     ledger: Ledger,
     workers: SortedMap<WorkerId, WorkerChannel>,
     /// Tasks that have reported, with readers that are woken as those of `resolved`, and before
@@ -107,8 +107,7 @@ impl Supervisor {
     pub(crate) fn new(
         commons: Arc<Commons>,
         listener: Arc<dyn Listener>,
-        start: Arc<dyn Start>,
-        launch: Arc<Launch>,
+        sites: Vec<HostSite>,
         hook: Option<Arc<ExitHook>>,
         runtime: Handle,
         reports: mpsc::Sender<(WorkerId, Report)>,
@@ -118,8 +117,8 @@ impl Supervisor {
             listener,
             runtime,
             exits: Exits::new(hook),
-            start,
-            launch,
+            max_payload: sites.first().map_or(0, |site| site.launch.max_payload),
+            sites,
             ledger: Ledger::default(),
             workers: SortedMap::new(),
             reported: Vec::new(),

@@ -33,7 +33,7 @@ impl Supervisor {
     ) {
         let Some(entry) = self.ledger.get(task) else { return };
         observer.attempt_returned(entry.cell(), run_time);
-        let resolution = entry.delivered(outcome, payload, self.launch.max_payload);
+        let resolution = entry.delivered(outcome, payload, self.max_payload);
         self.keep_undecided(task, resolution);
     }
 

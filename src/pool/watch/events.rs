@@ -11,7 +11,7 @@ use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 
 use crate::base::{TaskId, WorkerId};
 use crate::error::kind::TaskOutcome;
-use crate::error::{BrokenProcessPool, WorkerDeath};
+use crate::error::{BrokenProcessPool, HostLoss, WorkerDeath};
 use crate::pool::watch::serial;
 use crate::scheduler::LeaveReason;
 
@@ -26,8 +26,8 @@ const CAPACITY: usize = 1024;
 /// [begun again](crate::Map::retry_if) is queued and finished once for each further attempt.
 ///
 /// A worker has `WorkerStarted`, then `WorkerReady` if it becomes ready, and at last one of
-/// `WorkerLeft`, `WorkerDied`, `WorkerKilled` and `WorkerNotStarted`. If no process could be
-/// started, `WorkerNotStarted` comes alone.
+/// `WorkerLeft`, `WorkerDied`, `WorkerKilled`, `WorkerLost` and `WorkerNotStarted`. If no process
+/// could be started, `WorkerNotStarted` comes alone.
 ///
 /// It can be serialized, for a log in JSON or a stream of server-sent events. Its field `event` has
 /// the name of the variant.
@@ -95,6 +95,13 @@ pub enum PoolEvent {
         task: Option<TaskId>,
         /// Why, for people to read.
         reason: String,
+    },
+    /// The host of a worker was lost, so that nobody knows how the worker ends.
+    #[non_exhaustive]
+    WorkerLost {
+        /// Who, and how.
+        #[serde(serialize_with = "serial::loss")]
+        loss: HostLoss,
     },
     /// A worker has ended before it was initialized, or could not be started at all.
     #[non_exhaustive]

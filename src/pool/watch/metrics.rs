@@ -160,6 +160,8 @@ pub struct TaskOutcomes {
     pub unsupported_limit: u64,
     /// Tasks whose worker died.
     pub worker_died: u64,
+    /// Tasks whose worker's host was lost.
+    pub host_lost: u64,
     /// Tasks that ran longer than their timeout.
     pub timed_out: u64,
     /// Tasks whose deadline passed.
@@ -188,8 +190,10 @@ impl TaskOutcomes {
 
     /// As in [`PoolStats::failed`](crate::PoolStats::failed).
     pub(crate) fn failed(&self) -> u64 {
-        let Self { worker_died, timed_out, expired, not_begun, broken, shut_down, .. } = self;
-        worker_died + timed_out + expired + not_begun + broken + shut_down
+        let Self {
+            worker_died, host_lost, timed_out, expired, not_begun, broken, shut_down, ..
+        } = self;
+        worker_died + host_lost + timed_out + expired + not_begun + broken + shut_down
     }
 
     pub(crate) fn count(&mut self, outcome: TaskOutcome) {
@@ -206,6 +210,7 @@ impl TaskOutcomes {
             TaskOutcome::TooLarge => &mut self.too_large,
             TaskOutcome::UnsupportedLimit => &mut self.unsupported_limit,
             TaskOutcome::WorkerDied => &mut self.worker_died,
+            TaskOutcome::HostLost => &mut self.host_lost,
             TaskOutcome::TimedOut => &mut self.timed_out,
             TaskOutcome::Expired => &mut self.expired,
             TaskOutcome::NotBegun => &mut self.not_begun,
@@ -222,6 +227,7 @@ impl TaskOutcomes {
         self.too_large += other.too_large;
         self.unsupported_limit += other.unsupported_limit;
         self.worker_died += other.worker_died;
+        self.host_lost += other.host_lost;
         self.timed_out += other.timed_out;
         self.expired += other.expired;
         self.not_begun += other.not_begun;

@@ -12,7 +12,8 @@ use crate::parent::message::Ended;
 use crate::pool::task::cell::TaskCell;
 use crate::pool::watch::events::{Feed, PoolEvent};
 use crate::pool::watch::metrics::{Metrics, TaskOutcomes};
-use crate::scheduler::{Failure, LeaveReason, Time, WorkerStage, WorkerView};
+use crate::scheduler::view::WorkerView;
+use crate::scheduler::{Failure, LeaveReason, Time, WorkerStage};
 
 /// Is told of everything that happens, by the supervisor and in that order.
 pub(crate) struct Observer {
@@ -132,6 +133,7 @@ impl Observer {
                     None => log::debug!("{name}: {death}{last_words}"),
                 }
             }
+            Ended::HostLost(loss) => log::debug!("{}: {loss}", self.name),
             Ended::NotStarted(error) => {
                 log::debug!("{}: {worker} did not start: {error}", self.name);
             }
@@ -259,6 +261,7 @@ fn end_event(worker: WorkerId, seen: Option<WorkerView>, ended: &Ended) -> PoolE
                 None => PoolEvent::WorkerDied { death },
             }
         }
+        Ended::HostLost(loss) => PoolEvent::WorkerLost { loss: loss.clone() },
         Ended::NotStarted(error) => {
             PoolEvent::WorkerNotStarted { worker, reason: error.to_string() }
         }
@@ -281,9 +284,11 @@ fn why_killed(seen: WorkerView) -> (Option<TaskId>, String) {
         Failure::Replaced => {
             "its task still ran when the time for its replacement was over".to_owned()
         }
-        Failure::ShutDown | Failure::Broken | Failure::Died | Failure::NotBegun(_) => {
-            "its task still ran when all workers were to end".to_owned()
-        }
+        Failure::ShutDown
+        | Failure::Broken
+        | Failure::Died
+        | Failure::HostLost
+        | Failure::NotBegun(_) => "its task still ran when all workers were to end".to_owned(),
     };
     (Some(task), reason)
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use crate::error::{BrokenProcessPool, WorkerDeath};
+use crate::error::{BrokenProcessPool, HostLoss, WorkerDeath};
 use crate::pool::watch::histogram::DurationHistogram;
 
 pub(super) fn seconds<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -35,6 +35,16 @@ pub(super) fn death<S: Serializer>(death: &WorkerDeath, to: S) -> Result<S::Ok, 
     fields.serialize_field("exit_code", &death.exit_code())?;
     fields.serialize_field("signal", &death.signal())?;
     fields.serialize_field("message", &death.to_string())?;
+    fields.end()
+}
+
+pub(super) fn loss<S: Serializer>(loss: &HostLoss, to: S) -> Result<S::Ok, S::Error> {
+    let mut fields = to.serialize_struct("HostLoss", 5)?;
+    fields.serialize_field("worker", &loss.worker_id())?;
+    fields.serialize_field("pid", &loss.pid())?;
+    fields.serialize_field("host", loss.host())?;
+    fields.serialize_field("reason", loss.reason())?;
+    fields.serialize_field("message", &loss.to_string())?;
     fields.end()
 }
 

@@ -21,7 +21,7 @@ impl Trial<'_> {
         let is_refusal = matches!(action, Action::Fail(_, Failure::ShutDown));
         ensure!(!self.model.closed || is_refusal, "it comes after the end");
         match action {
-            Action::Start(worker) => self.start(worker),
+            Action::Start { worker, .. } => self.start(worker),
             Action::Send { worker, task, attempt } => self.send(worker, task, attempt),
             Action::Begin(task) => self.begin(task),
             Action::Recall { worker, all } => self.recall(worker, all),
@@ -222,7 +222,7 @@ impl Trial<'_> {
                 let by_shutdown = self.model.cancels && (waits || entry.cut_short);
                 entry.cancelled || entry.aborted || by_shutdown
             }
-            Failure::Replaced | Failure::Died | Failure::TimedOut(_) => {
+            Failure::Replaced | Failure::Died | Failure::HostLost | Failure::TimedOut(_) => {
                 sent && gives_up && self.ends_as(entry, failure)
             }
             Failure::Expired => self.is_expired(entry),

@@ -219,7 +219,7 @@ impl Play {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Start(_) => {
+            Action::Start { .. } => {
                 self.world.start();
                 self.model.start(self.now);
             }
@@ -408,6 +408,7 @@ fn sight(action: Action) -> Option<&'static str> {
             Failure::Expired => "a task that is too late",
             Failure::NotBegun(_) => "a task that did not begin in time",
             Failure::Cancelled => "a task that is cancelled",
+            Failure::HostLost => "a task whose host is lost",
             Failure::Replaced => "a task whose worker is replaced in time",
             Failure::Broken => "a task in a broken pool",
             Failure::ShutDown => "a task for a closed pool",

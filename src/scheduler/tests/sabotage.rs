@@ -103,7 +103,7 @@ impl Saboteur {
             | (Bug::ForgetsToAsk, Action::Ask(_))
             | (Bug::ForgetsToConsult, Action::Consult(..))
             | (Bug::KeepsResults, Action::Deliver(_))
-            | (Bug::ForgetsToStart, Action::Start(_))
+            | (Bug::ForgetsToStart, Action::Start { .. })
             | (Bug::ForgetsToTellOfWarmth, Action::Warm)
             | (Bug::ForgetsToStop, Action::Stop(..))
             | (Bug::ForgetsToTerminate, Action::Terminate(_))
@@ -139,8 +139,8 @@ impl Saboteur {
             (Bug::ExpiresEarly, Action::Begin(task)) => {
                 vec![action, Action::Fail(task, Failure::Expired)]
             }
-            (Bug::StartsOneTooMany, Action::Start(WorkerId(id))) => {
-                vec![action, Action::Start(WorkerId(id + 1))]
+            (Bug::StartsOneTooMany, Action::Start { worker: WorkerId(id), host }) => {
+                vec![action, Action::Start { worker: WorkerId(id + 1), host }]
             }
             (Bug::KillsWithoutReason, Action::Begin(_)) => {
                 vec![action, Action::Kill(WorkerId(1), KillReason::GraceOver)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::{TaskId, WorkerId};
+use crate::base::{HostId, TaskId, WorkerId};
 use crate::scheduler::ending::MOMENT;
 use crate::scheduler::{
     Action, Config, Counts, End, Failure, Force, KillReason, LeaveReason, OnWorkerDeath, Prospect,
@@ -463,7 +463,7 @@ pub(super) fn divisible_task(id: u64) -> Task {
 // ----- actions -----
 
 pub(super) fn start(worker: u64) -> Action {
-    Action::Start(WorkerId(worker))
+    Action::Start { worker: WorkerId(worker), host: HostId(0) }
 }
 
 pub(super) fn send(worker: u64, task: u64) -> Action {

@@ -1,0 +1,16 @@
+//! Where the workers of a pool are started, and how.
+
+use std::sync::Arc;
+
+use crate::parent::birth::start::Start;
+use crate::parent::launch::Launch;
+
+/// What a pool has of one of its hosts.
+#[derive(Clone, Debug)]
+pub(crate) struct HostSite {
+    pub(crate) start: Arc<dyn Start>,
+    pub(crate) launch: Arc<Launch>,
+    /// What the host is called; `None` for this one, of a pool that knows no other.
+    #[allow(dead_code, reason = "what is to call it is being written")]
+    pub(crate) name: Option<Arc<str>>,
+}
