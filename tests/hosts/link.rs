@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -22,44 +23,62 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::container::Container;
 use crate::tools::{Scratch, find, run, run_anyhow};
 
 const HERE: &str = "02:00:00:00:00:01";
 const THERE: &str = "02:00:00:00:00:02";
 const NOWHERE: &str = "02:00:00:00:00:03";
+const PORT: &str = "02:00:00:00:00:04";
 
-/// How many networks of four addresses 198.18.0.0/15 has, which is for such tests.
-const NETWORKS: u16 = 1 << 15;
+/// How many networks of sixteen addresses 198.18.0.0/15 has, which is for such tests.
+const NETWORKS: u16 = 1 << 13;
+
+/// What is between this machine and a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wiring {
+    /// A pair of interfaces.
+    Direct,
+    /// Packets of each direction are so late.
+    Late(Duration),
+    /// A bridge in the container, to which [others](Link::add) can be added.
+    Bridge,
+}
 
 pub(crate) struct Link {
     /// Chooses the addresses and names the interface here, so each is taken once on a machine.
     number: u16,
-    /// Keeps the other namespace even when nobody is left in it.
-    namespace: File,
+    wiring: Wiring,
+    /// That of the container.
+    network: File,
     relay: Option<Relay>,
 }
 
 impl Link {
-    /// To the namespace of this process. With a delay, packets of each direction are so late.
-    pub(crate) fn new(process: u32, delay: Option<Duration>) -> Self {
-        let namespace = File::open(format!("/proc/{process}/ns/net")).unwrap();
-        let peer = if delay.is_some() { "near" } else { "eth0" };
-        let number = claim(process, peer);
-        let mut link = Self { number, namespace, relay: None };
-        if delay.is_some() {
-            link.there(&relay_lines());
+    pub(crate) fn new(container: &Container, wiring: Wiring) -> Self {
+        let init = container.init();
+        let (peer, extra) = match wiring {
+            Wiring::Direct => ("eth0", String::new()),
+            Wiring::Late(_) => ("near", relay_lines()),
+            Wiring::Bridge => ("port1", bridge_lines()),
+        };
+        let network = container.network().try_clone().unwrap();
+        let mut link = Self { number: claim(init, peer), wiring, network, relay: None };
+        link.there(&(extra + &link.interface_lines(2)));
+        let near = link.interface();
+        link.here(&format!("addr add {}/28 dev {near}\nlink set {near} up\n", link.host(1)));
+        if wiring != Wiring::Bridge {
+            link.pass_packets(); // ports of a bridge do from the beginning
         }
-        let (near, far) = (link.interface(), link.address());
-        link.here(&format!("addr add {}/30 dev {near}\nlink set {near} up\n", link.network(1)));
-        link.there(&format!("link set lo up\naddr add {far}/30 dev eth0\nlink set eth0 up\n"));
-        link.pass_packets();
-        link.relay = delay.map(|delay| Relay::new(process, delay));
+        if let Wiring::Late(delay) = wiring {
+            link.relay = Some(Relay::new(container, delay));
+        }
         link
     }
 
-    /// The host's.
+    /// The container's.
     pub(crate) fn address(&self) -> Ipv4Addr {
-        self.network(2)
+        self.host(2)
     }
 
     /// The name of the interface here.
@@ -69,11 +88,24 @@ impl Link {
 
     /// From now on everything is lost, in both directions, and nobody is told.
     pub(crate) fn drop_packets(&self) {
-        self.send_to(NOWHERE, NOWHERE);
+        self.pass(false);
     }
 
     pub(crate) fn pass_packets(&self) {
-        self.send_to(HERE, THERE);
+        self.pass(true);
+    }
+
+    fn pass(&self, passes: bool) {
+        if self.wiring == Wiring::Bridge {
+            return self.pass_at(1, passes);
+        }
+        let (here, there) = if passes { (HERE, THERE) } else { (NOWHERE, NOWHERE) };
+        let neighbor = |host, place, interface: &str| {
+            let address = self.host(host);
+            format!("neigh replace {address} lladdr {place} dev {interface} nud permanent\n")
+        };
+        self.here(&neighbor(2, there, &self.interface())); // neither asks where the other one is
+        self.there(&neighbor(1, here, "eth0"));
     }
 
     /// From now on packets are so late. Those that are on the way are not overtaken.
@@ -81,58 +113,71 @@ impl Link {
         self.relay.as_ref().expect("it began with a delay").delay(delay);
     }
 
-    /// Neither side asks where the other one is.
-    fn send_to(&self, here: &str, there: &str) {
-        let neighbor = |address, place, interface: &str| {
-            format!("neigh replace {address} lladdr {place} dev {interface} nud permanent\n")
-        };
-        self.here(&neighbor(self.network(2), there, &self.interface()));
-        self.there(&neighbor(self.network(1), here, "eth0"));
+    // ----- the bridge -----
+
+    /// Adds a container to the bridge, at a port which nobody else has. Ports begin with 2.
+    pub(crate) fn add(&self, container: &Container, port: u32) -> Ipv4Addr {
+        let ends = format!("port{port} type veth peer name eth0 netns {}", container.init());
+        let attach = format!("link set port{port} master eth0\nlink set port{port} up\n");
+        self.there(&format!("link add {ends}\n{attach}"));
+        run_in(container.network(), "ip", &self.interface_lines(port + 1));
+        self.host(port + 1)
     }
 
-    fn network(&self, host: u32) -> Ipv4Addr {
+    /// Whether what comes from or goes to this port is lost. The first is that of this machine.
+    pub(crate) fn pass_at(&self, port: u32, passes: bool) {
+        let state = if passes { 3 } else { 0 }; // forwarding, or disabled
+        // By `ip link` it would be enabled again at once, by its own notification.
+        let line = format!("link set dev port{port} state {state}\n");
+        run_in(&self.network, "bridge", &line);
+    }
+
+    /// This machine is the first one, the container the second.
+    fn host(&self, host: u32) -> Ipv4Addr {
         let first = u32::from(Ipv4Addr::new(198, 18, 0, 0));
-        (first + 4 * u32::from(self.number) + host).into()
+        (first + 16 * u32::from(self.number) + host).into()
+    }
+
+    /// Brings up the interface of a container.
+    fn interface_lines(&self, host: u32) -> String {
+        let address = self.host(host);
+        format!("link set lo up\naddr add {address}/28 dev eth0\nlink set eth0 up\n")
     }
 
     #[expect(clippy::unused_self, reason = "as `there`")]
     fn here(&self, lines: &str) {
-        run(&mut ip_batch(Command::new(find("ip").unwrap())), lines);
+        run(Command::new(find("ip").unwrap()).args(["-batch", "-"]), lines);
     }
 
     fn there(&self, lines: &str) {
-        use std::os::fd::AsRawFd;
-        let fd = self.namespace.as_raw_fd();
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/fd/{fd}", std::process::id()));
-        command.arg(find("ip").unwrap());
-        run(&mut ip_batch(command), lines);
+        run_in(&self.network, "ip", lines);
     }
+}
+
+/// Runs lines of `ip` or `bridge` in a network.
+fn run_in(network: &File, program: &str, lines: &str) {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/proc/{}/fd/{}", std::process::id(), network.as_raw_fd()));
+    run(command.arg(find(program).unwrap()).args(["-batch", "-"]), lines);
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.relay = None; // it would keep the namespace
-        let ip = find("ip").unwrap();
-        let mut delete = Command::new(ip);
+        self.relay = None; // it would keep the network
+        let mut delete = Command::new(find("ip").unwrap());
         run_anyhow(delete.args(["link", "delete", &self.interface()]), "");
     }
 }
 
-fn ip_batch(mut command: Command) -> Command {
-    command.args(["-batch", "-"]);
-    command
-}
-
 /// Makes the pair of interfaces; the name of the one here is free, or becomes somebody else's
 /// meanwhile, in which case the next one is tried.
-fn claim(process: u32, peer: &str) -> u16 {
+fn claim(init: u32, peer: &str) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % u32::from(NETWORKS)).unwrap();
     for _ in 0..100 {
         let number = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % NETWORKS;
         let ends = format!("pp{number} address {HERE} type veth peer name {peer} address {THERE}");
-        let add = format!("link add {ends} netns {process}");
+        let add = format!("link add {ends} netns {init}");
         let mut command = Command::new(find("ip").unwrap());
         let output = run_anyhow(command.args(add.split(' ')), "");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -142,6 +187,14 @@ fn claim(process: u32, peer: &str) -> u16 {
         assert!(said.contains("File exists"), "{add}: {said}");
     }
     panic!("no name is free");
+}
+
+/// The bridge is the interface of its container.
+fn bridge_lines() -> String {
+    format!(
+        "link set port1 address {PORT}\nlink add eth0 address {THERE} type bridge\n\
+         link set port1 master eth0\nlink set port1 up\n"
+    )
 }
 
 // ----- packets that are late -----
@@ -167,8 +220,8 @@ struct Relay {
 }
 
 impl Relay {
-    fn new(process: u32, delay: Duration) -> Self {
-        let ends = ["near", "far"].map(|end| open_tap(process, end));
+    fn new(container: &Container, delay: Duration) -> Self {
+        let ends = ["near", "far"].map(|end| open_tap(container, end));
         let (stopped, stop) = io::pipe().unwrap();
         let microseconds = Arc::new(AtomicU64::new(0));
         let shared = Arc::clone(&microseconds);
@@ -193,10 +246,10 @@ impl Drop for Relay {
 
 /// The character device by which the frames of an interface are read and written. Its number stands
 /// in the host's own `/run/sys`.
-fn open_tap(process: u32, end: &str) -> File {
-    let interface = format!("/proc/{process}/root/run/sys/class/net/{end}tap");
-    let index = std::fs::read_to_string(format!("{interface}/ifindex")).unwrap();
-    let device = format!("{interface}/tap{}/dev", index.trim_end());
+fn open_tap(container: &Container, end: &str) -> File {
+    let interface = container.root().join("run/sys/class/net").join(format!("{end}tap"));
+    let index = std::fs::read_to_string(interface.join("ifindex")).unwrap();
+    let device = interface.join(format!("tap{}/dev", index.trim_end()));
     let number = std::fs::read_to_string(device).unwrap();
     let (major, minor) = number.trim_end().split_once(':').unwrap();
     let scratch = Scratch::new();

@@ -10,10 +10,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod container;
+mod echo;
 mod link;
+mod slurm;
 mod sshd;
 mod tools;
 
+mod slurm_powers;
 mod sshd_powers;
 
 procpool::test_support!();

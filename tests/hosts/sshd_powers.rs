@@ -1,53 +1,17 @@
 //! What the hosts of these tests can do and suffer, without any pool.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::process_gone;
+use crate::echo::{Echo, SHORT};
 use crate::sshd::Sshd;
 use crate::tools::{run, wait_for};
 
-/// Long for a host that is next door.
-const SHORT: Duration = Duration::from_millis(300);
-
-/// `tee` on a host, which says what it is told, and writes it to a file there.
-struct Echo {
-    client: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Echo {
-    fn of(host: &Sshd) -> Self {
-        let mut command = host.command("exec tee heard");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut client = command.spawn().unwrap();
-        let input = client.stdin.take().unwrap();
-        let output = BufReader::new(client.stdout.take().unwrap());
-        let mut echo = Self { client, input, output };
-        echo.say("hello");
-        assert_eq!(echo.answer(), "hello");
-        echo
-    }
-
-    fn say(&mut self, word: &str) {
-        self.input.write_all(format!("{word}\n").as_bytes()).unwrap();
-    }
-
-    fn answer(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        let _ = self.client.kill(); // it may have ended
-        self.client.wait().unwrap();
-    }
+fn echo(host: &Sshd) -> Echo {
+    Echo::of(&mut host.command("exec tee heard"))
 }
 
 fn tees(host: &Sshd) -> Vec<u32> {
@@ -95,7 +59,7 @@ fn processes_of_a_host_are_seen_from_outside_and_end_with_it() {
         return;
     };
     assert_eq!(tees(&host), []);
-    let mut echo = Echo::of(&host);
+    let mut echo = echo(&host);
     let tees = tees(&host);
     assert_eq!(tees.len(), 1);
     let interface = format!("/sys/class/net/{}", host.interface());
@@ -103,8 +67,7 @@ fn processes_of_a_host_are_seen_from_outside_and_end_with_it() {
     drop(host);
     assert!(process_gone(tees[0]));
     assert!(!std::fs::exists(&interface).unwrap());
-    assert_eq!(echo.answer(), "", "ssh has seen the end of its connection");
-    assert_eq!(echo.client.wait().unwrap().code(), Some(255));
+    assert_eq!(echo.end(), Some(255), "ssh has seen the end of its connection");
 }
 
 #[test]
@@ -112,7 +75,7 @@ fn a_lost_network_is_silent_in_both_directions() {
     let Some(host) = Sshd::start("node1") else {
         return;
     };
-    let mut echo = Echo::of(&host);
+    let mut echo = echo(&host);
     host.freeze();
     let mut stream = connect(&host).unwrap();
     host.drop_packets();
@@ -121,7 +84,6 @@ fn a_lost_network_is_silent_in_both_directions() {
     echo.say("anybody?");
     assert_eq!(connect(&host).unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(std::fs::read_to_string(host.root().join("root/heard")).unwrap(), "hello\n");
-    assert!(echo.client.try_wait().unwrap().is_none());
     host.pass_packets();
     assert_eq!(echo.answer(), "anybody?");
     wait_for("sshd is heard", || banner(&mut stream).is_ok_and(|said| said == "SSH-2.0"));
@@ -132,7 +94,7 @@ fn a_frozen_host_accepts_connections_and_says_nothing() {
     let Some(host) = Sshd::start("node1") else {
         return;
     };
-    let mut echo = Echo::of(&host);
+    let mut echo = echo(&host);
     host.freeze();
     echo.say("anybody?");
     let mut stream = connect(&host).unwrap();
@@ -147,14 +109,14 @@ fn a_killed_host_is_gone_in_silence() {
     let Some(mut host) = Sshd::start("node1") else {
         return;
     };
-    let mut echo = Echo::of(&host);
+    let mut echo = echo(&host);
     let tees = tees(&host);
     host.kill();
     assert!(process_gone(tees[0]));
     assert!(host.processes().is_empty());
     assert_eq!(connect(&host).unwrap_err().kind(), ErrorKind::TimedOut);
-    assert!(echo.client.try_wait().unwrap().is_none(), "nobody has told ssh");
     echo.say("anybody?");
+    assert!(echo.is_silent(), "somebody has told ssh");
 }
 
 #[test]
