@@ -168,6 +168,9 @@ pub(crate) enum StartError {
     NoSandbox { place: PoolProcess, reason: String },
     #[error("{place} was not ready within {limit:?}{hint}")]
     Timeout { place: PoolProcess, limit: Duration, hint: String },
+    /// What has happened, on a host of several.
+    #[error("on {host:?}: {error}")]
+    OnHost { host: Arc<str>, error: Box<Self> },
     /// No process could be started there.
     #[allow(dead_code, reason = "what is to call it is being written")]
     #[error("the host {host:?} cannot be reached: {}", one_line(.reason))]
@@ -249,8 +252,21 @@ impl StartError {
         Self::Preload { function, failure: InitializerFailure::Timeout { place, limit } }
     }
 
+    /// It has happened on that host, unless it says so itself.
+    pub(crate) fn on_host(mut self, host: &Arc<str>) -> Self {
+        if let Self::Died { death, .. } | Self::ServerLost(death) = &mut self {
+            death.on_host(host);
+            return self;
+        }
+        if self.is_of_host() {
+            return self;
+        }
+        Self::OnHost { host: Arc::clone(host), error: Box::new(self) }
+    }
+
     fn kind(&self) -> BrokenKind {
         match self {
+            Self::OnHost { error, .. } => error.kind(),
             Self::Initializer { .. } => BrokenKind::Initializer,
             Self::Preload { .. } | Self::CannotFork { after_hooks: false, .. } => {
                 BrokenKind::Preload
@@ -278,6 +294,7 @@ impl StartError {
                 | InitializerFailure::Timeout { place, .. } => Some(place.pid()),
             },
             Self::HostLost(loss) => Some(loss.pid()),
+            Self::OnHost { error, .. } => error.pid(),
             Self::Spawn { .. } | Self::Refused(_) | Self::Unreachable { .. } => None,
         }
     }
@@ -294,6 +311,7 @@ impl StartError {
                     | io::ErrorKind::Unsupported
             ),
             Self::Refused(_) | Self::CannotFork { .. } | Self::NoSandbox { .. } => true,
+            Self::OnHost { error, .. } => error.is_fatal(),
             _ => false,
         }
     }
@@ -301,13 +319,14 @@ impl StartError {
     /// Whether what runs before the first task is to blame, which may need something that is not
     /// there at the moment.
     pub(crate) fn is_initialization(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Initializer { .. }
-                | Self::Preload { .. }
-                | Self::Hook { .. }
-                | Self::Timeout { .. }
-        )
+            | Self::Preload { .. }
+            | Self::Hook { .. }
+            | Self::Timeout { .. } => true,
+            Self::OnHost { error, .. } => error.is_initialization(),
+            _ => false,
+        }
     }
 
     /// Whether its host is to blame, which says nothing of other hosts.
@@ -329,6 +348,7 @@ impl StartError {
             Self::Spawn { error, .. } => is_shortage(error),
             Self::Died { death, .. } => death.exit_code() == Some(TRY_AGAIN),
             Self::ServerLost(_) => true,
+            Self::OnHost { error, .. } => error.is_accident(),
             _ => false,
         }
     }

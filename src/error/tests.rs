@@ -27,6 +27,7 @@ fn death(process: PoolProcess) -> WorkerDeath {
         task_output: None,
         limits: ResourceLimits::new(),
         task_limits: None,
+        host: None,
         remark: None,
     })
 }
@@ -69,6 +70,10 @@ fn start_errors() -> Vec<StartError> {
     let refused = refusals.chain(others).map(|refusal| StartError::refused(place, "f", refusal));
     let hint = || "; do this".to_owned();
     let error = Arc::new(io::Error::from_raw_os_error(2));
+    let refused: Vec<_> = refused.collect();
+    let on_host = refused.clone().into_iter().map(|error| error.on_host(&"node\n1".into()));
+    let on_host: Vec<_> = on_host.collect();
+    let refused = refused.into_iter().chain(on_host);
     refused
         .chain([
             StartError::Spawn { program: "a\nb".to_owned(), error, hint: hint() },

@@ -21,6 +21,8 @@ pub(crate) struct DeathReport {
     pub(crate) process: PoolProcess,
     /// That which has died, or for which the fork server was started.
     pub(crate) worker: WorkerId,
+    /// Where it was; `None` for this one, of a pool that knows no other.
+    pub(crate) host: Option<Arc<str>>,
     pub(crate) exit: Exit,
     pub(crate) stderr_tail: String,
     /// What the task has printed that ran when it died; or which it was, as far as is known.
@@ -77,6 +79,11 @@ impl WorkerDeath {
         Arc::make_mut(&mut self.0).task_limits = Some(limits);
     }
 
+    /// It was on that host.
+    pub(crate) fn on_host(&mut self, host: &Arc<str>) {
+        Arc::make_mut(&mut self.0).host = Some(Arc::clone(host));
+    }
+
     /// The worker's id in the pool.
     pub fn worker_id(&self) -> WorkerId {
         self.0.worker
@@ -85,6 +92,11 @@ impl WorkerDeath {
     /// The process id it had.
     pub fn pid(&self) -> u32 {
         self.0.process.pid()
+    }
+
+    /// The name of the host that it was on, if its pool has several.
+    pub fn host(&self) -> Option<&str> {
+        self.0.host.as_deref()
     }
 
     /// Its exit code. `None` if a signal ended it. An exit with code 0 is a death, too, if the pool
@@ -232,6 +244,9 @@ impl WorkerDeath {
             PoolProcess::Worker(pid) => write!(text, "{} (pid {pid}) ", report.worker)?,
             server @ PoolProcess::ForkServer(_) => write!(text, "{server} ")?,
         }
+        if let Some(host) = &report.host {
+            write!(text, "on {host:?} ")?;
+        }
         match (report.exit.signal, report.exit.code) {
             (Some(signal), _) => {
                 write!(text, "was killed by signal {signal}")?;
@@ -327,6 +342,7 @@ mod tests {
         WorkerDeath::new(DeathReport {
             process: PoolProcess::Worker(7),
             worker: WorkerId(1),
+            host: None,
             exit,
             stderr_tail: tail.to_owned(),
             task_output: None,
@@ -354,6 +370,18 @@ mod tests {
         assert!(!lost.was_killed_from_outside());
         // What a task has printed before it was killed says nothing.
         assert!(death(killed, &format!("{line}\na line")).was_killed_from_outside());
+    }
+
+    #[test]
+    fn where_a_worker_was_is_told() {
+        let mut death = death(Exit { code: Some(3), signal: None }, "");
+        assert_eq!(death.host(), None);
+        death.on_host(&"node\n1".into());
+        assert_eq!(death.host(), Some("node\n1"));
+        assert_eq!(
+            death.to_string(),
+            "worker 1 (pid 7) on \"node\\n1\" exited unexpectedly with code 3"
+        );
     }
 
     #[test]

@@ -125,6 +125,7 @@ mod tests {
             task_output: None,
             limits: ResourceLimits::new(),
             task_limits: None,
+            host: None,
             remark: None,
         });
         let launch = Launch { program, ..Launch::default() };
@@ -188,6 +189,7 @@ mod tests {
             task_output: None,
             limits: ResourceLimits::new(),
             task_limits: None,
+            host: None,
             remark: None,
         })
     }

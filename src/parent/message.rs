@@ -153,6 +153,18 @@ impl Ended {
         self
     }
 
+    /// It was on that host.
+    pub(crate) fn on_host(self, host: &Arc<str>) -> Self {
+        match self {
+            Self::Died { mut death, is_heard } => {
+                death.on_host(host);
+                Self::Died { death, is_heard }
+            }
+            Self::NotStarted(error) => Self::NotStarted(error.on_host(host)),
+            ended => ended,
+        }
+    }
+
     /// The end of a worker that has said goodbye after it broke the protocol.
     pub(crate) fn disgraced(worker: WorkerId, pid: u32) -> Self {
         let death = WorkerDeath::new(DeathReport {
@@ -163,6 +175,7 @@ impl Ended {
             task_output: None,
             limits: ResourceLimits::default(),
             task_limits: None,
+            host: None,
             remark: Some("it broke the protocol".to_owned()),
         });
         Self::Died { death, is_heard: true }

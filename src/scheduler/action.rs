@@ -39,7 +39,6 @@ pub(crate) struct Config {
     /// What sets it apart from other pools.
     pub(crate) seed: u64,
     /// Where workers can be started, one place at least.
-    #[allow(dead_code, reason = "what is to call it is being written")]
     pub(crate) hosts: Vec<HostConfig>,
 }
 
@@ -47,7 +46,6 @@ pub(crate) struct Config {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HostConfig {
     /// So many workers may be there; `None` for as many as the pool may have.
-    #[allow(dead_code, reason = "what is to call it is being written")]
     pub(crate) workers: Option<usize>,
 }
 

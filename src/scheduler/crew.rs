@@ -3,6 +3,7 @@
 
 use super::action::{Config, Time};
 use super::earliest::Earliest;
+use super::hosts::HostTable;
 use super::numbers::NumberSet;
 use super::standing::{Standing, Tally};
 use super::tenure::Tenures;
@@ -16,6 +17,7 @@ pub(super) struct Crew {
     /// In the same order.
     workers: Vec<Worker>,
     summary: Summary,
+    hosts: HostTable,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,8 +104,9 @@ impl Summary {
 }
 
 impl Crew {
-    pub(super) fn new(max_pipeline: usize) -> Self {
-        Self { ids: Vec::new(), workers: Vec::new(), summary: Summary::new(max_pipeline) }
+    pub(super) fn new(config: &Config) -> Self {
+        let (summary, hosts) = (Summary::new(config.max_pipeline), HostTable::new(config));
+        Self { ids: Vec::new(), workers: Vec::new(), summary, hosts }
     }
 
     // ----- one of them -----
@@ -144,6 +147,9 @@ impl Crew {
         let standing = worker.stand(config, surplus);
         if standing != worker.standing {
             let before = std::mem::replace(&mut worker.standing, standing);
+            if before.differs_on_host(&standing) {
+                self.hosts.update(worker.host, &before, &standing);
+            }
             self.summary.update(place, self.ids[place], &before, &standing);
         }
     }
@@ -152,6 +158,7 @@ impl Crew {
     pub(super) fn push(&mut self, id: WorkerId, worker: Worker, config: &Config, surplus: bool) {
         self.ids.push(id);
         self.summary.tenures.add(worker.standing.tenure);
+        self.hosts.add(worker.host, &worker.standing);
         self.workers.push(worker);
         if self.ids.len() > self.summary.timeouts.room() {
             self.summary.place(&self.workers);
@@ -166,6 +173,7 @@ impl Crew {
         self.summary.open.change(id, worker.standing.load, None);
         self.summary.tally -= worker.standing.tally;
         self.summary.tenures.remove(worker.standing.tenure);
+        self.hosts.remove(worker.host, &worker.standing);
         self.summary.place(&self.workers);
         Some(worker)
     }
@@ -187,6 +195,14 @@ impl Crew {
 
     pub(super) fn tally(&self) -> &Tally {
         &self.summary.tally
+    }
+
+    pub(super) fn hosts(&self) -> &HostTable {
+        &self.hosts
+    }
+
+    pub(super) fn hosts_mut(&mut self) -> &mut HostTable {
+        &mut self.hosts
     }
 
     pub(super) fn tenures(&self) -> &Tenures {
@@ -258,6 +274,10 @@ impl Crew {
         let stands = |(_, worker): (_, &Worker)| {
             worker.is_true() && worker.standing == worker.stand(config, surplus)
         };
-        counted == self.summary && self.iter().all(stands) && self.ids.is_sorted()
+        let standings = self.workers.iter().map(|worker| (worker.host, &worker.standing));
+        self.hosts.is_true(standings)
+            && counted == self.summary
+            && self.iter().all(stands)
+            && self.ids.is_sorted()
     }
 }

@@ -11,7 +11,7 @@ impl Scheduler {
     /// ahead to busy ones that are quick. Brief tasks are also sent ahead while others are idle.
     pub(super) fn dispatch(&mut self, now: Time) {
         self.expire(now);
-        self.queue.release_due(now);
+        self.release_due(now);
         self.review_surplus();
         if self.unanswered > 0 {
             return;
@@ -109,10 +109,9 @@ impl Scheduler {
         if !self.workers.get(id).is_some_and(Worker::is_idle) {
             return false;
         }
-        let starting = self.starting();
-        let may_start = || self.has_place() && self.restarts.may_start(now, starting);
+        let may_start = || self.has_place() && self.workers.hosts().may_start(now, Seat::Own);
         self.workers.are_several_idle()
-            || (starting == 0 && !may_start() && !self.is_last_for_others())
+            || (self.coming() == 0 && !may_start() && !self.is_last_for_others())
     }
 
     /// Whether all places but one are taken by tasks that will probably kill their workers.
@@ -124,30 +123,28 @@ impl Scheduler {
     }
 
     fn start_workers(&mut self, now: Time) {
-        while let Some(seat) = self.wanted_seat()
-            && self.restarts.may_start(now, self.starting())
-        {
+        while let Some((seat, host)) = self.next_start(now) {
             if seat == Seat::Awaited {
                 self.counts.worker_restarts += 1;
             } else if self.vacancies > 0 {
                 self.vacancies -= 1;
                 self.counts.worker_restarts += 1;
             }
-            self.start_worker(now, seat);
+            self.start_worker(now, seat, host);
         }
     }
 
-    /// For what a worker is to be started, if for anything.
-    fn wanted_seat(&self) -> Option<Seat> {
-        let successor = || self.wants_successor().then_some(Seat::Awaited);
-        self.wants_worker().then_some(Seat::Own).or_else(successor)
+    /// For what a worker is to be started now, and where, if anywhere.
+    fn next_start(&self, now: Time) -> Option<(Seat, HostId)> {
+        let choose = |seat| Some((seat, self.workers.hosts().choose(now, seat)?));
+        let own = self.wants_worker().then(|| choose(Seat::Own)).flatten();
+        own.or_else(|| self.wants_successor().then(|| choose(Seat::Awaited)).flatten())
     }
 
-    fn start_worker(&mut self, now: Time, seat: Seat) {
+    fn start_worker(&mut self, now: Time, seat: Seat, host: HostId) {
         let id = WorkerId(self.next_worker);
         self.next_worker += 1;
         self.counts.worker_starts += 1;
-        let host = HostId(0);
         let mut worker = Worker::starting(now, host, &self.config);
         worker.seat = seat;
         self.workers.push(id, worker, &self.config, self.surplus);
@@ -168,8 +165,9 @@ impl Scheduler {
         let are_enough = self.queue.suspects() == 0 || self.workers.are_several_idle();
         let wanted = wanted + if are_enough { 0 } else { self.queue.suspects() };
         let wanted = wanted.max(usize::from(self.warm_up));
-        let too_few = self.phase == Phase::Open && self.serving() < self.least_workers();
-        too_few || self.starting() < wanted
+        let serving = self.serving() - self.workers.hosts().trials().serving;
+        let too_few = self.phase == Phase::Open && serving < self.least_workers();
+        too_few || self.coming() < wanted
     }
 
     /// Whether workers start, or would as soon as they may.
@@ -189,6 +187,11 @@ impl Scheduler {
 
     pub(super) fn starting(&self) -> usize {
         self.workers.tally().starting as usize
+    }
+
+    /// The workers that start, and can be counted on.
+    fn coming(&self) -> usize {
+        self.starting() - self.workers.hosts().trials().all
     }
 
     /// Whether as many workers are up as are wanted without a task, or one at least.

@@ -46,6 +46,10 @@ impl Earliest {
         }
     }
 
+    pub(super) fn at(&self, place: usize) -> Time {
+        self.tree[self.room() + place]
+    }
+
     pub(super) fn first(&self) -> Option<Time> {
         Some(self.tree[1]).filter(|time| *time < Time::MAX)
     }

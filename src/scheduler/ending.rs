@@ -9,7 +9,7 @@ use super::task::{Task, Wishes};
 use super::tenure::Departure;
 use super::worker::{Mercy, Recall, Sent, Sentence, Worker, WorkerStage};
 use super::{Phase, Scheduler};
-use crate::base::{TaskId, WorkerId};
+use crate::base::{HostId, TaskId, WorkerId};
 
 /// So long the running item of a chunk may take that is to be ended. Waiting for it is cheaper than
 /// another worker.
@@ -231,29 +231,32 @@ impl Scheduler {
     /// Draws the conclusions from the end of a worker, other than for its tasks. Those that had
     /// begun are in its hands yet.
     pub(super) fn mourn(&mut self, now: Time, worker: &Worker, end: End) {
+        use StartFailureKind::{Fatal, Unreachable};
+
         match (worker.stage, end) {
             (_, End::HostLost { .. }) => {
-                if self.config.on_worker_death == OnWorkerDeath::Break {
+                self.counts.workers_lost += 1;
+                if worker.is_lost() && self.config.on_worker_death == OnWorkerDeath::Break {
                     self.break_down();
                 }
             }
+            // That its host was lost has been counted there.
+            (_, End::StartFailed(_)) if worker.is_lost() => self.counts.start_failures += 1,
             // It was told to.
-            (WorkerStage::Stopping { .. } | WorkerStage::Ending { fault: false, .. }, _) => {}
+            (WorkerStage::Stopping { .. } | WorkerStage::Ending { fault: false, .. }, _)
+                if !worker.is_lost() => {}
             (stage, End::StartFailed(failure)) => {
                 // One that was not ready in time is killed, which is not how it failed.
                 let own = matches!(stage, WorkerStage::Starting { .. });
-                let own = own || failure == StartFailureKind::Fatal;
+                let own = own || matches!(failure, Fatal | Unreachable);
                 let failure = if own { failure } else { StartFailureKind::Initializer };
-                self.counts.start_failures += 1;
-                self.restarts.start_failed(now, failure, now.saturating_sub(worker.since));
-                if self.breaks(failure) {
-                    self.break_down();
-                }
+                let took = now.saturating_sub(worker.since);
+                self.start_failed(now, worker.host, failure, took);
             }
             (_, End::Died { .. } | End::Left) => {
                 self.counts.worker_deaths += 1;
                 if worker.head().is_none() {
-                    self.restarts.died_idle(now);
+                    self.workers.hosts_mut().died_idle(now, worker.host);
                 }
                 if self.config.on_worker_death == OnWorkerDeath::Break {
                     self.break_down();
@@ -262,17 +265,19 @@ impl Scheduler {
         }
     }
 
-    /// Whether a start that failed so is one too many.
-    fn breaks(&self, failure: StartFailureKind) -> bool {
-        let is_death = matches!(failure, StartFailureKind::Crashed | StartFailureKind::Killed);
-        let counts = is_death || failure == StartFailureKind::Initializer;
-        if failure == StartFailureKind::Fatal
-            || (counts && self.config.on_worker_death == OnWorkerDeath::Break)
-        {
-            return true;
+    /// A start has failed after so long. The pool breaks if no host is left where another one could
+    /// succeed.
+    fn start_failed(&mut self, now: Time, host: HostId, failure: StartFailureKind, took: Duration) {
+        use StartFailureKind::{Crashed, Initializer, Killed};
+
+        self.counts.start_failures += 1;
+        let (hosts, retries) = (self.workers.hosts_mut(), self.config.initializer_retries);
+        let is_hopeless = hosts.start_failed(now, host, (failure, took), retries);
+        let is_death = matches!(failure, Crashed | Killed | Initializer);
+        let breaks = is_death && self.config.on_worker_death == OnWorkerDeath::Break;
+        if breaks || (is_hopeless && !self.workers.hosts().is_any_other_hopeful(host)) {
+            self.break_down();
         }
-        let retries = self.config.initializer_retries;
-        self.workers.tally().ready == 0 && self.restarts.is_hopeless(failure, retries)
     }
 
     /// Decides about a task that came back from a worker, and that may have begun or was to be

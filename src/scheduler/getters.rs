@@ -31,6 +31,8 @@ impl Scheduler {
         let worker = self.workers.get(id)?;
         Some(WorkerView {
             stage: worker.stage,
+            host: worker.host,
+            is_lost: worker.is_lost(),
             busy: worker.head().is_some(),
             running_since: worker.head().map(|_| worker.since),
             tasks_completed: worker.tasks_completed,

@@ -51,19 +51,25 @@ impl Scheduler {
 
     /// Somebody else has asked a worker to end. It has time for its running task.
     pub(crate) fn worker_asked_to_end(&mut self, now: Time, id: WorkerId) {
-        let stays = |worker: &&Worker| worker.is_ready() && worker.leaving().is_none();
-        if let Some(worker) = self.workers.get(id).filter(stays) {
-            let was_used = worker.tasks_completed > 0 || worker.head().is_some();
-            if !was_used {
-                self.restarts.died_idle(now); // if all that come are asked to, it is no hurry
-            }
-            if worker.is_successor() {
-                self.stop(now, id, LeaveReason::Terminated);
-            } else {
-                self.dismiss(now, id, LeaveReason::Terminated);
-            }
+        let stays = |worker: &Worker| worker.is_ready() && worker.leaving().is_none();
+        if self.workers.get(id).is_some_and(stays) {
+            self.dismiss_asked(now, id);
         }
         self.advance(now);
+    }
+
+    fn dismiss_asked(&mut self, now: Time, id: WorkerId) {
+        let Some(worker) = self.workers.get(id) else { return };
+        let (host, is_successor) = (worker.host, worker.is_successor());
+        let was_used = worker.tasks_completed > 0 || worker.head().is_some();
+        if !was_used {
+            self.workers.hosts_mut().died_idle(now, host); // if all that come are, it is no hurry
+        }
+        if is_successor {
+            self.stop(now, id, LeaveReason::Terminated);
+        } else {
+            self.dismiss(now, id, LeaveReason::Terminated);
+        }
     }
 
     /// A worker whose last task is over leaves if there is a reason.

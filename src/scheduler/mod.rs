@@ -45,6 +45,7 @@ mod front;
 mod getters;
 mod holding;
 mod homes;
+mod hosts;
 mod lanes;
 mod leaving;
 mod numbers;
@@ -74,10 +75,11 @@ pub use self::action::{LeaveReason, OnWorkerDeath};
 use self::changes::Change;
 use self::crew::Crew;
 use self::queue::Queue;
-use self::restarts::Restarts;
+use self::task::Key;
 use self::task::Undecided;
 pub(crate) use self::task::{Task, TenantKey, Wishes};
 use self::tempo::Tempo;
+use self::tenure::Seat;
 #[cfg(test)]
 use self::tenure::Tenure;
 use self::view::Counts;
@@ -126,7 +128,11 @@ pub(crate) struct Scheduler {
     shutdown_limit: Option<Time>,
     /// When it is said what a shutdown waits for.
     reminder: Option<Time>,
-    restarts: Restarts,
+    /// Workers that were lost with their hosts, and that are the homes of keys until it is sure
+    /// that their tasks have ended.
+    lost_homes: BTreeSet<(Time, WorkerId)>,
+    /// When all that runs on hosts that were lost so far has ended.
+    safe_at: Time,
     /// How long the last start took. Who loses a worker pays for that of another one.
     start_took: Duration,
     /// Successors that have places, while those that they replace are not gone.
@@ -148,7 +154,7 @@ impl Scheduler {
         Self {
             phase: Phase::Open,
             queue: Queue::default(),
-            workers: Crew::new(config.max_pipeline),
+            workers: Crew::new(&config),
             tempo: Tempo::new(config.brief_row),
             config,
             latest: None,
@@ -159,7 +165,8 @@ impl Scheduler {
             surplus: false,
             shutdown_limit: None,
             reminder: None,
-            restarts: Restarts::default(),
+            lost_homes: BTreeSet::new(),
+            safe_at: Time::ZERO,
             start_took: Duration::ZERO,
             seated_successors: 0,
             vacancies: 0,
@@ -186,7 +193,7 @@ impl Scheduler {
             task.trust(); // there is no worker to spare, and an order to keep
         }
         match self.phase {
-            _ if self.repeats(&task) => self.postpone(now, task, now),
+            _ if self.repeats(&task) => self.postpone(now, task, self.safe_at),
             Phase::Open => self.queue.push(task),
             Phase::Broken { .. } => self.fail(&task, Failure::Broken),
             Phase::Draining { .. } | Phase::Closed => self.fail(&task, Failure::ShutDown),
@@ -233,6 +240,7 @@ impl Scheduler {
     /// and of the others those that run dry first.
     pub(crate) fn resize(&mut self, now: Time, max_workers: usize) {
         self.config.max_workers = max_workers;
+        self.workers.hosts_mut().resize(max_workers);
         self.dismiss_surplus(now);
         if self.warm_up {
             self.tell_if_warm(); // fewer may be enough now
@@ -279,10 +287,11 @@ impl Scheduler {
 
     /// A worker is initialized. `recallable` says whether tasks can be taken back from it.
     pub(crate) fn worker_ready(&mut self, now: Time, id: WorkerId, recallable: bool) {
-        let is_starting = |worker: &Worker| matches!(worker.stage, WorkerStage::Starting { .. });
-        if !self.workers.get(id).is_some_and(is_starting) {
+        let is_starting = |worker: &&Worker| matches!(worker.stage, WorkerStage::Starting { .. });
+        let Some(worker) = self.workers.get(id).filter(is_starting) else {
             return; // it was told to leave in the meantime
-        }
+        };
+        let host = worker.host;
         let started = self.update(id, |worker| {
             worker.stage = WorkerStage::Ready;
             worker.recallable = recallable;
@@ -290,7 +299,7 @@ impl Scheduler {
             std::mem::replace(&mut worker.since, now)
         });
         self.start_took = started.map_or(self.start_took, |started| now.saturating_sub(started));
-        self.restarts.worker_ready();
+        self.workers.hosts_mut().worker_ready(host);
         self.tell_if_warm();
         self.advance(now);
     }
@@ -305,8 +314,8 @@ impl Scheduler {
         run_time: Duration,
     ) -> Verdict {
         let worker = self.workers.get(id).filter(|worker| !worker.is_at_fault());
-        let running = worker.and_then(|worker| Some((worker.head()?, worker.since)));
-        let Some((head, since)) = running.filter(|(head, _)| head.task.id == task) else {
+        let running = worker.and_then(|worker| Some((worker.head()?, worker.since, worker.host)));
+        let Some((head, since, host)) = running.filter(|(head, ..)| head.task.id == task) else {
             self.misbehaved(now, id);
             return Verdict::Discard;
         };
@@ -315,7 +324,7 @@ impl Scheduler {
             self.tempo.record(run_time);
         }
         self.queue.account(&head.task, Some(now.saturating_sub(since)));
-        self.restarts.task_finished();
+        self.workers.hosts_mut().task_finished(host);
         let batch = self.tempo.batch();
         let done = self.update(id, |worker| worker.complete_head(now, batch));
         let (head, next) = done.unwrap_or_default();
@@ -409,11 +418,12 @@ impl Scheduler {
         // It may have begun, whatever its worker has said of it.
         let head = worker.head().map(|head| head.task.id);
         let unbegun = worker.take_back(now, taken);
+        self.forget_home(now, id, lost.map(|safe_at| (safe_at, worker.keys())));
         for sent in unbegun {
             self.queue.account(&sent.task, (Some(sent.task.id) == head).then_some(cost));
             self.requeue(now, sent);
         }
-        self.restarts.worker_ended();
+        self.workers.hosts_mut().worker_ended(worker.host);
         self.mourn(now, &worker, end);
         self.vacancies += u64::from(worker.leaves_a_vacancy());
         for sent in worker.pipeline {
@@ -426,6 +436,8 @@ impl Scheduler {
     /// A host is lost. Its workers take nothing more, and their ends follow. What runs there has
     /// ended at `safe_at`.
     pub(crate) fn host_lost(&mut self, now: Time, host: HostId, safe_at: Time) {
+        self.safe_at = self.safe_at.max(safe_at);
+        self.workers.hosts_mut().lost(now, host);
         for id in self.worker_ids(|worker| worker.host == host) {
             self.update(id, |worker| worker.lose(safe_at));
             self.release_keys(id);
@@ -436,7 +448,7 @@ impl Scheduler {
     /// The time that [`Self::next_timeout`] named has come.
     pub(crate) fn timeout(&mut self, now: Time) {
         self.expire(now);
-        self.queue.release_due(now); // a suspect may need who has been idle for too long
+        self.release_due(now); // a suspect may need who has been idle for too long
         for id in self.workers.due(now) {
             self.worker_timeout(now, id);
         }
@@ -478,9 +490,10 @@ impl Scheduler {
         consider(self.help_at());
         consider(self.shutdown_limit);
         consider(self.reminder);
-        let may_start = !self.restarts.waits_for_one(self.starting());
-        let starts = may_start && (self.wants_worker() || self.wants_successor());
-        consider(starts.then(|| self.restarts.not_before()));
+        consider(self.lost_homes.first().map(|(at, _)| *at));
+        let start = |wanted: bool, seat| self.workers.hosts().not_before(seat).filter(|_| wanted);
+        consider(start(self.wants_worker(), Seat::Own));
+        consider(start(self.wants_successor(), Seat::Awaited));
         (next < Time::MAX).then_some(next)
     }
 
@@ -523,11 +536,33 @@ impl Scheduler {
     fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         let outgoing = self.workers.tenures().outgoing();
         let mut worker = self.workers.remove(id)?;
-        self.queue.forget(id, &[]);
         if self.workers.tenures().outgoing() < outgoing && self.succeed() {
             worker.give_place();
         }
         Some(worker)
+    }
+
+    /// A worker is gone. If it was lost, tasks of these keys may run on until that time, and others
+    /// of the same keys wait for that.
+    fn forget_home(&mut self, now: Time, id: WorkerId, lost: Option<(Time, Vec<Key>)>) {
+        match lost.filter(|(safe_at, keys)| *safe_at > now && !keys.is_empty()) {
+            Some((safe_at, keys)) => {
+                self.queue.forget(id, &keys);
+                self.lost_homes.insert((safe_at, id));
+            }
+            None => self.queue.forget(id, &[]),
+        }
+    }
+
+    /// Lets go what had to wait until now.
+    fn release_due(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.lost_homes.first()
+            && at <= now
+        {
+            self.lost_homes.pop_first();
+            self.queue.forget(id, &[]);
+        }
+        self.queue.release_due(now);
     }
 
     /// Whether all that is kept to save a search is what the search would give.

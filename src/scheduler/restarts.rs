@@ -1,7 +1,8 @@
 //! When a worker may be started again, and when that is hopeless: back-off as data.
 //!
 //! What counts are ends that say that workers cannot live: starts that fail, and deaths without a
-//! task. A death by a task is that task's business; nobody else waits for it.
+//! task. A death by a task is that task's business; nobody else waits for it. Each host has its
+//! own.
 
 use std::time::Duration;
 
@@ -41,11 +42,14 @@ pub(super) struct Restarts {
 }
 
 impl Restarts {
+    /// Whether it matters that a task finishes.
+    pub(super) fn has_died(&self) -> bool {
+        self.deaths > 0
+    }
+
     pub(super) fn task_finished(&mut self) {
-        if self.deaths > 0 {
-            self.deaths = 0;
-            self.no_death_before = Time::ZERO;
-        }
+        self.deaths = 0;
+        self.no_death_before = Time::ZERO;
     }
 
     pub(super) fn worker_ready(&mut self) {
@@ -90,12 +94,8 @@ impl Restarts {
         }
     }
 
-    /// Whether a worker may be started while so many others start. Where something was missing one
+    /// Whether no worker may be started while so many others start. Where something was missing one
     /// is enough to see whether it is there again.
-    pub(super) fn may_start(&self, now: Time, starting: usize) -> bool {
-        self.not_before() <= now && !self.waits_for_one(starting)
-    }
-
     pub(super) fn waits_for_one(&self, starting: usize) -> bool {
         self.is_short && starting > 0
     }

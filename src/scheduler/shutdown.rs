@@ -10,7 +10,8 @@ impl Scheduler {
         self.counts.failed += failed;
         self.queue = Queue::default();
         self.undecided.clear();
-        self.workers = Crew::new(self.config.max_pipeline);
+        self.lost_homes.clear();
+        self.workers = Crew::new(&self.config);
         self.phase = Phase::Closed;
     }
 

@@ -40,6 +40,15 @@ impl Standing {
         divides: Time::MAX,
         idle: Time::MAX,
     };
+
+    /// Whether a worker counts for something else on its host than before.
+    pub(super) fn differs_on_host(&self, after: &Self) -> bool {
+        let of = |standing: &Self| {
+            let Tally { starting, ready, stuck, .. } = standing.tally;
+            (standing.tenure, starting, ready, stuck)
+        };
+        of(self) != of(after)
+    }
 }
 
 /// Of one worker, or of all. It is copied and compared whenever a worker changes, so it is small.

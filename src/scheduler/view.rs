@@ -2,7 +2,7 @@
 
 use super::action::{Failure, Time};
 use super::worker::WorkerStage;
-use crate::base::TaskId;
+use crate::base::{HostId, TaskId};
 
 /// Counts of what happened so far and of how things stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,12 +19,18 @@ pub(crate) struct Counts {
     pub(crate) worker_restarts: u64,
     pub(crate) worker_deaths: u64,
     pub(crate) start_failures: u64,
+    /// Workers that were lost with their hosts.
+    pub(crate) workers_lost: u64,
 }
 
 /// What may be seen of a worker.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerView {
     pub(crate) stage: WorkerStage,
+    pub(crate) host: HostId,
+    /// Its host was lost.
+    pub(crate) is_lost: bool,
     pub(crate) busy: bool,
     /// Since when its running task counts as running.
     pub(crate) running_since: Option<Time>,

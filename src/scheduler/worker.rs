@@ -123,6 +123,8 @@ pub(super) struct Worker {
     pub(super) host: HostId,
     /// Its host was lost; what runs there has ended by then.
     lost: Option<Time>,
+    /// The same, and nobody had told it to end before.
+    is_lost: bool,
     /// The front one runs (or is about to); those behind it were sent ahead and can be recalled.
     pub(super) pipeline: VecDeque<Sent>,
     /// Its pipe is full: nothing more is sent until it is drained.
@@ -166,6 +168,7 @@ impl Worker {
             stage: WorkerStage::Starting { deadline },
             host,
             lost: None,
+            is_lost: false,
             pipeline: VecDeque::new(),
             blocked: false,
             recallable: false,
@@ -231,7 +234,13 @@ impl Worker {
         self.lost = self.lost.max(Some(safe_at));
         if matches!(self.stage, WorkerStage::Starting { .. } | WorkerStage::Ready) {
             self.stage = WorkerStage::Ending { kill_at: None, fault: false };
+            self.is_lost = true;
         }
+    }
+
+    /// Its host was lost, and nobody had told it to end before.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// When what it had in hands has ended for sure, as it was lost.

@@ -499,6 +499,7 @@ impl<'a> StartedServer<'a> {
             task_output: None,
             limits: ResourceLimits::new(),
             task_limits: None,
+            host: None,
             remark,
         })
     }

@@ -11,6 +11,5 @@ pub(crate) struct HostSite {
     pub(crate) start: Arc<dyn Start>,
     pub(crate) launch: Arc<Launch>,
     /// What the host is called; `None` for this one, of a pool that knows no other.
-    #[allow(dead_code, reason = "what is to call it is being written")]
     pub(crate) name: Option<Arc<str>>,
 }

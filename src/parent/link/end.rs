@@ -40,6 +40,7 @@ impl Link<'_> {
             task_output,
             limits: self.launch.program.limits,
             task_limits: None,
+            host: None,
             remark,
         };
         let death = WorkerDeath::new(death).in_own_cgroup(|| self.body.was_oom());

@@ -88,7 +88,8 @@ impl Supervisor {
     ) {
         match report {
             Report::Spawned { pid } => {
-                view.observer.worker_started(now, worker, pid);
+                let host = self.host_name(&view.scheduler, worker);
+                view.observer.worker_started(now, worker, pid, host);
             }
             Report::Ready { outlet, page, unshared } => {
                 let recallable = page.is_some();
@@ -241,6 +242,10 @@ impl Supervisor {
         if matches!(ended, Ended::HostLost(_)) {
             self.learn_of_lost_hosts(view, now); // first, whichever channel was quicker
         }
+        let host = self.host_name(&view.scheduler, worker);
+        if let Some(host) = &host {
+            ended = ended.on_host(host);
+        }
         if let Ended::Died { death, .. } = &mut ended {
             let front = view.scheduler.pipeline(worker).next();
             let running = front.and_then(|task| self.ledger.get(task));
@@ -257,7 +262,7 @@ impl Supervisor {
             }
             (ended, ..) => ended,
         };
-        let process = view.observer.worker_ended(now, worker, seen, &ended);
+        let process = view.observer.worker_ended(now, worker, seen, host.as_ref(), &ended);
         let end = match ended {
             Ended::Left(exit_reply) => {
                 if let (Some(process), Some(reply)) = (process, exit_reply) {
@@ -300,6 +305,12 @@ impl Supervisor {
         let oldest = self.workers.keys().next().copied();
         self.recycling.retain(|(newest, _)| oldest.is_some_and(|oldest| oldest <= *newest));
         self.death = None;
+    }
+
+    /// What the host of a worker is called, if the pool has several.
+    fn host_name(&self, scheduler: &Scheduler, worker: WorkerId) -> Option<Arc<str>> {
+        let host = scheduler.worker(worker)?.host;
+        self.sites.get(host.position())?.name.clone()
     }
 
     /// A worker has ended. Takes back what it has not begun, and says how much that is.

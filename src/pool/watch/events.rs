@@ -43,6 +43,9 @@ pub enum PoolEvent {
         worker: WorkerId,
         /// Its process id.
         pid: u32,
+        /// The name of the host that it is on, if the pool has several.
+        #[serde(serialize_with = "serial::label")]
+        host: Option<Arc<str>>,
     },
     /// A worker is initialized and takes tasks.
     #[non_exhaustive]
@@ -108,6 +111,9 @@ pub enum PoolEvent {
     WorkerNotStarted {
         /// The worker.
         worker: WorkerId,
+        /// The name of the host that it was to be on, if the pool has several.
+        #[serde(serialize_with = "serial::label")]
+        host: Option<Arc<str>>,
         /// Why, for people to read.
         reason: String,
     },

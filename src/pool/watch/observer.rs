@@ -34,9 +34,10 @@ pub(crate) struct Observer {
 }
 
 /// The process of a worker.
-#[derive(Clone, Copy)]
 pub(crate) struct WorkerProcess {
     pub(crate) pid: u32,
+    /// The name of its host, if that has one.
+    pub(crate) host: Option<Arc<str>>,
     pub(crate) started: Time,
     /// Chunks that it has delivered, which are tasks to the scheduler.
     pub(crate) chunks: u64,
@@ -62,10 +63,21 @@ impl Observer {
 
     // ----- workers -----
 
-    pub(crate) fn worker_started(&mut self, now: Time, worker: WorkerId, pid: u32) {
-        log::debug!("{}: {worker} (pid {pid}) was started", self.name);
-        self.feed.push(|| PoolEvent::WorkerStarted { worker, pid });
-        let process = WorkerProcess { pid, started: now, chunks: 0, chunk_items: 0 };
+    pub(crate) fn worker_started(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        pid: u32,
+        host: Option<Arc<str>>,
+    ) {
+        match &host {
+            Some(host) => {
+                log::debug!("{}: {worker} (pid {pid}) was started on {host:?}", self.name);
+            }
+            None => log::debug!("{}: {worker} (pid {pid}) was started", self.name),
+        }
+        self.feed.push(|| PoolEvent::WorkerStarted { worker, pid, host: host.clone() });
+        let process = WorkerProcess { pid, host, started: now, chunks: 0, chunk_items: 0 };
         self.processes.insert(worker, process);
     }
 
@@ -105,10 +117,11 @@ impl Observer {
         now: Time,
         worker: WorkerId,
         seen: Option<WorkerView>,
+        host: Option<&Arc<str>>,
         ended: &Ended,
     ) -> Option<WorkerProcess> {
         self.log_end(worker, seen, ended);
-        self.feed.push(|| end_event(worker, seen, ended));
+        self.feed.push(|| end_event(worker, seen, host, ended));
         if let Ended::NotStarted(error) = ended
             && !seen.is_some_and(was_told_to_go)
         {
@@ -249,7 +262,12 @@ fn reason(seen: WorkerView) -> LeaveReason {
     }
 }
 
-fn end_event(worker: WorkerId, seen: Option<WorkerView>, ended: &Ended) -> PoolEvent {
+fn end_event(
+    worker: WorkerId,
+    seen: Option<WorkerView>,
+    host: Option<&Arc<str>>,
+    ended: &Ended,
+) -> PoolEvent {
     match ended {
         Ended::Left(_) => {
             PoolEvent::WorkerLeft { worker, reason: seen.map_or(LeaveReason::ShutDown, reason) }
@@ -263,7 +281,8 @@ fn end_event(worker: WorkerId, seen: Option<WorkerView>, ended: &Ended) -> PoolE
         }
         Ended::HostLost(loss) => PoolEvent::WorkerLost { loss: loss.clone() },
         Ended::NotStarted(error) => {
-            PoolEvent::WorkerNotStarted { worker, reason: error.to_string() }
+            let (host, reason) = (host.cloned(), error.to_string());
+            PoolEvent::WorkerNotStarted { worker, host, reason }
         }
     }
 }
@@ -294,5 +313,9 @@ fn why_killed(seen: WorkerView) -> (Option<TaskId>, String) {
 }
 
 fn was_told_to_go(seen: WorkerView) -> bool {
-    matches!(seen.stage, WorkerStage::Stopping { .. } | WorkerStage::Ending { fault: false, .. })
+    !seen.is_lost
+        && matches!(
+            seen.stage,
+            WorkerStage::Stopping { .. } | WorkerStage::Ending { fault: false, .. }
+        )
 }

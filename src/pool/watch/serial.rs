@@ -29,9 +29,10 @@ pub(super) fn broken<S: Serializer>(broken: &BrokenProcessPool, to: S) -> Result
 }
 
 pub(super) fn death<S: Serializer>(death: &WorkerDeath, to: S) -> Result<S::Ok, S::Error> {
-    let mut fields = to.serialize_struct("WorkerDeath", 5)?;
+    let mut fields = to.serialize_struct("WorkerDeath", 6)?;
     fields.serialize_field("worker", &death.worker_id())?;
     fields.serialize_field("pid", &death.pid())?;
+    fields.serialize_field("host", &death.host())?;
     fields.serialize_field("exit_code", &death.exit_code())?;
     fields.serialize_field("signal", &death.signal())?;
     fields.serialize_field("message", &death.to_string())?;

@@ -75,6 +75,7 @@ impl View {
             Some(WorkerInfo {
                 id,
                 pid: process.pid,
+                host: process.host.clone(),
                 state,
                 task,
                 label,
@@ -149,6 +150,7 @@ impl View {
             worker_restarts: counts.worker_restarts,
             worker_deaths: counts.worker_deaths,
             start_failures: counts.start_failures,
+            workers_lost: counts.workers_lost,
             utilization: metrics.utilization(now, running_since),
         }
     }
@@ -162,6 +164,9 @@ pub struct WorkerInfo {
     pub id: WorkerId,
     /// Its process id.
     pub pid: u32,
+    /// The name of the host that it is on, if the pool has several.
+    #[serde(serialize_with = "serial::label")]
+    pub host: Option<Arc<str>>,
     /// What it is doing.
     pub state: WorkerState,
     /// The task that it runs, or is about to begin. A chunk of a
@@ -329,6 +334,8 @@ pub struct PoolStats {
     /// initializer failed, they died before, or the machine was short of descriptors, processes or
     /// memory. The [events](crate::PoolEvent::WorkerNotStarted) have the reasons.
     pub start_failures: u64,
+    /// Workers that were lost with their hosts so far, so that nobody knows how they ended.
+    pub workers_lost: u64,
     /// The share of their time that workers spent running tasks so far, from 0 to 1. Their time
     /// begins when they are initialized, and ends when they are told to leave or die.
     pub utilization: f64,

@@ -1,5 +1,7 @@
 //! What a scheduler may do, and how it must leave things.
 
+mod hosts;
+
 use super::model::{Desk, Entry, Model, Place, Stage};
 use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
@@ -21,7 +23,7 @@ impl Trial<'_> {
         let is_refusal = matches!(action, Action::Fail(_, Failure::ShutDown));
         ensure!(!self.model.closed || is_refusal, "it comes after the end");
         match action {
-            Action::Start { worker, .. } => self.start(worker),
+            Action::Start { worker, host } => self.start(worker, host),
             Action::Send { worker, task, attempt } => self.send(worker, task, attempt),
             Action::Begin(task) => self.begin(task),
             Action::Recall { worker, all } => self.recall(worker, all),
@@ -53,21 +55,6 @@ impl Trial<'_> {
         self.world.claim(task) == Some(Claim::Revoked)
     }
 
-    fn start(&self, worker: WorkerId) -> Check {
-        let model = self.model;
-        ensure!(worker == model.next_worker(), "{worker} skips a number");
-        ensure!(model.may_exist(), "{worker} is one process too many");
-        let succeeds = model.may_need_successor(self.now);
-        ensure!(succeeds || model.lacks_workers(self.now), "{worker} is one too many");
-        let suspects = model.ready_tasks(self.now).any(Entry::is_suspect) && model.idle() == 1;
-        let succeeds = succeeds || suspects;
-        let mut idle = model.live().filter(|desk| desk.is_idle() && !model.lacks_reserve());
-        let idle = idle.find(|_| !succeeds);
-        ensure!(idle.is_none(), "{worker} is not needed beside {idle:?}");
-        ensure!(model.not_before() <= self.now, "{worker} comes too early");
-        Ok(())
-    }
-
     fn send(&self, worker: WorkerId, task: TaskId, attempt: u32) -> Check {
         let entry = self.task(task)?;
         let desk = self.desk(worker)?;
@@ -81,6 +68,7 @@ impl Trial<'_> {
         let first = first.map(|entry| entry.id);
         ensure!(first == Some(task), "{task} jumps the queue, {first:?} waits for {worker}");
         ensure!(!self.is_expired(entry) && !entry.is_late(self.now), "{task} is too late to begin");
+        self.send_after_loss(entry)?;
         let rival = self.model.rival(worker, entry);
         ensure!(rival.is_none(), "{rival:?} of the same key may run beside {task}");
         ensure!(attempt == entry.wishes.attempt, "{task} has another attempt");
@@ -242,7 +230,11 @@ impl Trial<'_> {
     fn ends_as(&self, entry: &Entry, failure: Failure) -> bool {
         match failure {
             Failure::Replaced => entry.replaced,
-            Failure::Died => !self.is_revoked(entry.id) && !entry.is_sentenced(),
+            Failure::Died | Failure::HostLost => {
+                let is_lost = self.has_vanished(entry);
+                let is_own = !self.is_revoked(entry.id) && !entry.is_sentenced();
+                is_own && is_lost == (failure == Failure::HostLost)
+            }
             Failure::TimedOut(limit) => entry.timed_out && entry.wishes.timeout == Some(limit),
             _ => false,
         }
@@ -439,7 +431,8 @@ pub(super) fn nobody_is_late(model: &Model, world: &World, now: Time) -> Check {
 
 /// Nobody is missing that could be started at this moment.
 pub(super) fn staffed(model: &Model, now: Time) -> Check {
-    let missing = model.lacks_workers(now) && model.not_before() <= now && !model.closed;
+    let missing = model.start_at(now).is_some_and(|at| at <= now);
+    let missing = missing && !model.closed;
     ensure!(!missing, "a worker is missing");
     let waits = model.wants_warmth && !model.broken;
     ensure!(!waits || !model.is_warm(), "who waits for workers does not hear of them");
@@ -554,7 +547,7 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
     let aged = in_use().filter(|desk| desk.serves() && desk.tenure == Tenure::Stays);
     let aged = aged.filter_map(|desk| desk.aged_at(&model.config));
     let terms = in_use().filter_map(|desk| desk.leave_by).chain(aged);
-    let start = model.lacks_workers(now).then(|| model.not_before());
+    let start = model.start_at(now);
     let times = desks.chain(tasks).chain(deadlines).chain(begin).chain(idle).chain(terms);
     times.chain(limit).chain(start).min()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::play::Play;
 use super::sabotage::Saboteur;
-use crate::scheduler::{Config, StartFailureKind, Wishes};
+use crate::scheduler::{Config, HostConfig, StartFailureKind, Wishes};
 use crate::testing::{
     Check, Operation, Playable, Random, Sights, assert_eventful, caught, config, duration,
     play_all, wishes,
@@ -37,6 +37,11 @@ pub(super) enum Event {
         n: usize,
         deed: Deed,
     },
+    /// The `n`-th host is lost, and what runs there has ended after so long.
+    LoseHost {
+        n: usize,
+        safe_in: Duration,
+    },
     /// Time passes and timers fire.
     Wait(Duration),
     /// Time passes, and the timers are late.
@@ -63,6 +68,8 @@ pub(super) enum Deed {
         results: usize,
     },
     Die,
+    /// It is told that its host is lost, if it is.
+    Vanish,
     /// Says goodbye, asked or not.
     LeaveReason,
     Misbehave(Misbehavior),
@@ -104,9 +111,10 @@ impl Playable for History {
             quick: random.one_in(2),
             picky: random.one_in(2),
             shared: random.one_in(2),
+            loses_hosts: random.one_in(2),
         };
         let is_brief = random.one_in(2);
-        let config = config(&mut random);
+        let config = Config { hosts: hosts(&mut random), ..config(&mut random) };
         let length = 10 + random.below(60);
         let events = (0..length).map(|_| flavor.event(&mut random)).collect();
         Self { config, keeps_front: random.one_in(2), is_brief, events }
@@ -130,6 +138,16 @@ impl History {
     }
 }
 
+/// Most pools know this machine only.
+fn hosts(random: &mut Random) -> Vec<HostConfig> {
+    if random.one_in(2) {
+        return vec![HostConfig::default()];
+    }
+    let mut host = || HostConfig { workers: (!random.one_in(4)).then(|| 1 + random.below(3)) };
+    let most = [host(), host(), host(), host()];
+    most[..2 + random.below(3)].to_vec()
+}
+
 /// What kind of a history it is.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 struct Flavor {
@@ -142,6 +160,7 @@ struct Flavor {
     picky: bool,
     /// Some tasks have tenants.
     shared: bool,
+    loses_hosts: bool,
 }
 
 impl Flavor {
@@ -153,6 +172,10 @@ impl Flavor {
             82..85 => Event::Decide { n: random.below(8), wants_retry: !random.one_in(3) },
             85..88 => Event::Operation(Operation::draw(random)),
             88 => Event::Operation(Operation::draw_last(random)),
+            89..91 if self.loses_hosts => {
+                let times = [0, 300, 20_000, 500_000].map(Duration::from_micros);
+                Event::LoseHost { n: random.below(4), safe_in: random.pick(&times) }
+            }
             _ => self.time(random),
         }
     }
@@ -170,6 +193,7 @@ impl Flavor {
             22..24 => Deed::Unblock,
             24..41 => Deed::Answer { results: 1 + random.below(4) },
             41 => Deed::Bloat,
+            42..46 if self.loses_hosts => Deed::Vanish,
             59 => Deed::IsAskedToEnd,
             _ => Deed::Work { steps: 1 + random.below(4) },
         }
@@ -210,6 +234,7 @@ impl Flavor {
                     StartFailureKind::Crashed,
                     StartFailureKind::Initializer,
                     StartFailureKind::Accident,
+                    StartFailureKind::Unreachable,
                 ]),
             },
         }
@@ -241,5 +266,5 @@ fn histories_keep_the_promises() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(8_000, 35, 8);
+    assert_eventful::<History>(8_000, 38, 8);
 }

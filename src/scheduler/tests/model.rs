@@ -1,6 +1,7 @@
 //! What the pool's state must be, told from the actions alone.
 
 mod desk;
+mod hosts;
 mod places;
 mod retries;
 mod shares;
@@ -10,18 +11,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 pub(super) use self::desk::{Desk, Stage};
+use self::hosts::HostModel;
 use self::retries::Undecided;
 use self::shares::Shares;
-use self::starts::Starts;
 use super::world::index;
-use crate::base::{TaskId, WorkerId};
+use crate::base::{HostId, TaskId, WorkerId};
 use crate::scheduler::ending::{MOMENT, STANDSTILL};
 use crate::scheduler::front::{LOOK_AGAIN, STUCK};
 use crate::scheduler::tempo::Tempo;
-use crate::scheduler::{
-    Config, Counts, End, Failure, OnWorkerDeath, Prospect, StartFailureKind, Task, Tenure, Time,
-    Wishes,
-};
+use crate::scheduler::{Config, Counts, Failure, Prospect, Task, Tenure, Time, Wishes};
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +56,8 @@ pub(super) struct Entry {
     pub(super) replaced: bool,
     /// The last attempt that has begun in truth.
     pub(super) begun: u32,
+    /// On a host that was lost it may run on until then.
+    pub(super) runs_until: Time,
 }
 
 impl Entry {
@@ -121,7 +121,7 @@ pub(super) struct Model {
     pub(super) must_break: bool,
     pub(super) closed: bool,
     pub(super) wants_warmth: bool,
-    starts: Starts,
+    hosts: Vec<HostModel>,
     shares: Shares,
     pub(super) counts: Counts,
     pub(super) undecided: BTreeMap<TaskId, Undecided>,
@@ -132,6 +132,7 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn new(config: Config) -> Self {
         Self {
+            hosts: vec![HostModel::default(); config.hosts.len()],
             tempo: Tempo::new(config.brief_row),
             config,
             tasks: Vec::new(),
@@ -149,7 +150,6 @@ impl Model {
             must_break: false,
             closed: false,
             wants_warmth: false,
-            starts: Starts::default(),
             shares: Shares::default(),
             counts: Counts::default(),
             undecided: BTreeMap::new(),
@@ -203,7 +203,8 @@ impl Model {
         let desk = self.desk(home)?;
         let serves = desk.stage == Stage::Ready && desk.serves();
         let has_one = || desk.pipeline.iter().any(|id| self.key(*id) == task.wishes.key);
-        (serves || (desk.stage != Stage::Gone && has_one())).then_some(home)
+        let is_lost = || task.wishes.key.is_some_and(|key| desk.kept_keys.contains(&key));
+        (serves || (desk.stage != Stage::Gone && has_one()) || is_lost()).then_some(home)
     }
 
     /// A task of the same key that another worker has.
@@ -213,7 +214,7 @@ impl Model {
         sent.find(|id| task.wishes.key.is_some() && self.key(*id) == task.wishes.key)
     }
 
-    fn key(&self, id: TaskId) -> Option<u64> {
+    pub(super) fn key(&self, id: TaskId) -> Option<u64> {
         self.tasks[index(id.0)].wishes.key
     }
 
@@ -287,6 +288,7 @@ impl Model {
             cut_short: false,
             replaced: false,
             begun: 0,
+            runs_until: Time::ZERO,
         });
     }
 
@@ -322,8 +324,9 @@ impl Model {
             desk.stage = Stage::Ready;
             desk.recallable = recallable;
             desk.idle_since = now;
-            self.shares.start_took = now.saturating_sub(desk.started);
-            self.starts.worker_ready();
+            let (host, started) = (desk.host, desk.started);
+            self.shares.start_took = now.saturating_sub(started);
+            self.hosts[host.position()].worker_ready();
         }
     }
 
@@ -364,48 +367,8 @@ impl Model {
         self.take_out(now, worker, task);
         self.desk_mut(worker).completed += 1;
         self.desk_mut(worker).batch = self.tempo.batch();
-        self.starts.task_finished();
-    }
-
-    pub(super) fn ended(&mut self, now: Time, id: WorkerId, end: End) {
-        let stage = std::mem::replace(&mut self.desk_mut(id).stage, Stage::Gone);
-        let is_missed = !matches!(stage, Stage::Ending { wanted: false, .. });
-        let is_vacant = is_missed && !self.desk_mut(id).stuck && !self.desk_mut(id).is_successor();
-        self.vacancies += u64::from(is_vacant);
-        self.live.retain(|n| *n != index(id.0));
-        self.starts.worker_ended();
-        let was_told = matches!(stage, Stage::Ending { .. } | Stage::Killed { fault: false });
-        if was_told {
-            return;
-        }
-        if let End::StartFailed(failure) = end {
-            let in_time = matches!(stage, Stage::Starting { .. });
-            let own = in_time || failure == StartFailureKind::Fatal;
-            let failure = if own { failure } else { StartFailureKind::Initializer };
-            return self.start_failed(now, id, failure);
-        }
-        let unbegun = if let End::Died { taken } = end { taken } else { 0 };
-        if self.desk_mut(id).pipeline.len() <= unbegun {
-            self.starts.died_idle(now);
-        }
-        self.counts.worker_deaths += 1;
-        self.must_break |= self.config.on_worker_death == OnWorkerDeath::Break;
-    }
-
-    fn start_failed(&mut self, now: Time, id: WorkerId, failure: StartFailureKind) {
-        self.counts.start_failures += 1;
-        let breaks = self.config.on_worker_death == OnWorkerDeath::Break;
-        let breaks = breaks && failure != StartFailureKind::Accident;
-        let alone = !self.live().any(|desk| desk.stage == Stage::Ready);
-        let took = now.saturating_sub(self.desk_mut(id).started);
-        let hopeless = self.starts.failed(now, failure, took, self.config.initializer_retries);
-        let fatal = failure == StartFailureKind::Fatal;
-        self.must_break |= fatal || breaks || (alone && hopeless);
-    }
-
-    /// Until then no worker is started.
-    pub(super) fn not_before(&self) -> Time {
-        self.starts.not_before()
+        let host = self.desk_mut(worker).host;
+        self.hosts[host.position()].starts.task_finished();
     }
 
     /// The scheduler hears the time.
@@ -473,7 +436,7 @@ impl Model {
 
     // ----- actions -----
 
-    pub(super) fn start(&mut self, now: Time) {
+    pub(super) fn start(&mut self, now: Time, host: HostId) {
         if self.vacancies > 0 {
             self.vacancies -= 1;
             self.counts.worker_restarts += 1;
@@ -482,6 +445,11 @@ impl Model {
         self.live.push(self.desks.len());
         self.desks.push(Desk {
             id: self.next_worker(),
+            host,
+            lost: None,
+            is_lost: false,
+            has_vanished: false,
+            kept_keys: Vec::new(),
             stage: Stage::Starting { deadline: now + self.config.start_timeout },
             recallable: false,
             blocked: false,

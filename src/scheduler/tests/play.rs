@@ -73,6 +73,7 @@ impl Play {
             Event::Abort { task } => self.abort(task),
             Event::Decide { n, wants_retry } => self.decide(n, wants_retry),
             Event::Operation(operation) => self.operate(operation),
+            Event::LoseHost { n, safe_in } => self.lose_host(n, safe_in),
             Event::Wait(time) => self.wait(time),
             Event::Oversleep(time) => {
                 self.now += time;
@@ -99,6 +100,7 @@ impl Play {
             Deed::Work { steps } => self.work(worker, steps),
             Deed::Answer { results } => self.read(worker, results),
             Deed::Die => self.die(worker),
+            Deed::Vanish if self.is_lost(worker) => self.vanish(worker),
             Deed::LeaveReason if is_up => self.leave(worker),
             Deed::Misbehave(how) => self.misbehave(worker, how),
             Deed::Block if is_up => self.set_blocked(worker, true),
@@ -153,6 +155,8 @@ impl Play {
     }
 
     fn perform_all(&mut self) -> Check {
+        use Action::{Recall, Send, Start};
+
         let (mut actions, mut recalls) = (0, 0);
         loop {
             let polled = self.scheduler.polled;
@@ -161,10 +165,10 @@ impl Play {
                 actions += 1;
                 ensure!(actions <= ACTIONS, "{action:?}: no end of actions");
                 self.observe(n)?;
-                if matches!(action, Action::Send { .. } | Action::Recall { .. }) {
+                if matches!(action, Send { .. } | Recall { .. } | Start { .. }) {
                     self.model.release(self.now);
                 }
-                recalls += usize::from(matches!(action, Action::Recall { .. }));
+                recalls += usize::from(matches!(action, Recall { .. }));
                 if recalls > 1 {
                     self.model.blur_turns();
                 }
@@ -219,9 +223,9 @@ impl Play {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Start { .. } => {
+            Action::Start { host, .. } => {
                 self.world.start();
-                self.model.start(self.now);
+                self.model.start(self.now, host);
             }
             Action::Send { worker, task, attempt } => {
                 self.model.send(worker, task);
@@ -372,6 +376,9 @@ impl Play {
 
     /// The worker does the next thing it should; false if there is none.
     fn fair_step(&mut self, worker: WorkerId) -> Result<bool, String> {
+        if self.is_lost(worker) {
+            return self.vanish(worker).map(|()| true);
+        }
         let process = self.process(worker);
         let obeys = !process.stubborn && (process.terminated || process.asked_to_leave);
         if process.killed || (obeys && process.terminated) {

@@ -2,8 +2,8 @@
 //! look as if the scheduler had one.
 
 use super::history::History;
-use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{Action, Failure, KillReason, LeaveReason, RefuseReason, Verdict};
+use crate::base::{HostId, TaskId, WorkerId};
+use crate::scheduler::{Action, Failure, KillReason, LeaveReason, RefuseReason, Time, Verdict};
 use crate::testing::Playable;
 
 macro_rules! bugs {
@@ -57,6 +57,10 @@ bugs! {
     RepeatsUnasked,
     KeepsResults,
     DeliversUnasked,
+    StartsOnTheFirstHost,
+    OverlooksLosses,
+    ForgetsLeases,
+    BlamesTheLost,
 }
 
 /// Every bug is found within so many histories, most of them much earlier.
@@ -113,7 +117,8 @@ impl Saboteur {
             (Bug::FailsTwice, Action::Fail(..))
             | (Bug::SendsTwice, Action::Send { .. })
             | (Bug::BeginsTwice, Action::Begin(_)) => vec![action, action],
-            (Bug::BlamesDeath, Action::Fail(task, Failure::Cancelled)) => {
+            (Bug::BlamesDeath, Action::Fail(task, Failure::Cancelled))
+            | (Bug::BlamesTheLost, Action::Fail(task, Failure::HostLost)) => {
                 vec![Action::Fail(task, Failure::Died)]
             }
             (Bug::ConsultsNobody, Action::Consult(task, failure)) => {
@@ -141,6 +146,9 @@ impl Saboteur {
             }
             (Bug::StartsOneTooMany, Action::Start { worker: WorkerId(id), host }) => {
                 vec![action, Action::Start { worker: WorkerId(id + 1), host }]
+            }
+            (Bug::StartsOnTheFirstHost, Action::Start { worker, host }) if host != HostId(0) => {
+                vec![Action::Start { worker, host: HostId(0) }]
             }
             (Bug::KillsWithoutReason, Action::Begin(_)) => {
                 vec![action, Action::Kill(WorkerId(1), KillReason::GraceOver)]
@@ -172,6 +180,16 @@ impl Saboteur {
     /// What the scheduler makes of the number of tasks that a death has not hurt.
     pub(super) fn miscount_spared(&self, taken: usize) -> usize {
         taken + usize::from(self.bug == Bug::RepeatsWhatDied)
+    }
+
+    /// What the scheduler makes of the loss of a host: when nothing runs there any more; `None` if
+    /// it does not hear of it.
+    pub(super) fn misjudge_loss(&self, now: Time, safe_at: Time) -> Option<Time> {
+        match self.bug {
+            Bug::OverlooksLosses => None,
+            Bug::ForgetsLeases => Some(now),
+            _ => Some(safe_at),
+        }
     }
 
     pub(super) fn overrule(&self, verdict: Verdict) -> Verdict {

@@ -346,6 +346,22 @@ impl Pool {
         self.ends(worker, End::StartFailed(StartFailureKind::Fatal));
     }
 
+    /// What runs there has ended after so long.
+    pub(super) fn loses_host(&mut self, host: u32, safe_in: Duration) {
+        self.scheduler.host_lost(self.now, HostId(host), self.now + safe_in);
+        self.drain();
+    }
+
+    /// It is told that a worker has gone with its host.
+    pub(super) fn vanishes(&mut self, worker: u64) {
+        let taken = self.unbegun(WorkerId(worker));
+        self.ends(worker, End::HostLost { taken });
+    }
+
+    pub(super) fn is_unreachable(&mut self, worker: u64) {
+        self.ends(worker, End::StartFailed(StartFailureKind::Unreachable));
+    }
+
     fn ends(&mut self, worker: u64, end: End) {
         self.scheduler.worker_ended(self.now, WorkerId(worker), end);
         self.drain();
@@ -463,7 +479,11 @@ pub(super) fn divisible_task(id: u64) -> Task {
 // ----- actions -----
 
 pub(super) fn start(worker: u64) -> Action {
-    Action::Start { worker: WorkerId(worker), host: HostId(0) }
+    start_on(0, worker)
+}
+
+pub(super) fn start_on(host: u32, worker: u64) -> Action {
+    Action::Start { worker: WorkerId(worker), host: HostId(host) }
 }
 
 pub(super) fn send(worker: u64, task: u64) -> Action {

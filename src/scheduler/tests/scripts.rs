@@ -3,6 +3,7 @@
 mod deaths;
 mod dispatch;
 mod ending_tasks;
+mod hosts;
 mod leaving;
 mod retries;
 mod shutdown;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Entry, Model};
-use crate::base::{TaskId, WorkerId};
+use crate::base::{HostId, TaskId, WorkerId};
 use crate::scheduler::{Config, KillReason, LeaveReason, Tenure, Time};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,14 @@ pub(in crate::scheduler::tests) enum Stage {
 #[derive(Clone, Debug)]
 pub(in crate::scheduler::tests) struct Desk {
     pub(in crate::scheduler::tests) id: WorkerId,
+    pub(in crate::scheduler::tests) host: HostId,
+    /// Its host was lost, and it has ended by then.
+    pub(in crate::scheduler::tests) lost: Option<Time>,
+    /// The same, and nobody had told it to go.
+    pub(super) is_lost: bool,
+    /// It is gone, but as its host was lost, tasks of these keys may still run there.
+    pub(in crate::scheduler::tests) has_vanished: bool,
+    pub(super) kept_keys: Vec<u64>,
     pub(in crate::scheduler::tests) stage: Stage,
     pub(in crate::scheduler::tests) recallable: bool,
     pub(in crate::scheduler::tests) blocked: bool,
@@ -141,7 +149,8 @@ impl Model {
         let was_used = desk.completed > 0 || !desk.pipeline.is_empty();
         desk.asked_to_end |= desk.stage == Stage::Ready;
         if stays && !was_used {
-            self.starts.died_idle(now);
+            let host = desk.host;
+            self.hosts[host.position()].starts.died_idle(now);
         }
     }
 

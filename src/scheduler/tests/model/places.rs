@@ -16,16 +16,32 @@ impl Model {
 
     /// Whether one more worker would have something to do and may exist.
     pub(in crate::scheduler::tests) fn lacks_workers(&self, now: Time) -> bool {
-        let is_starting = |desk: &&Desk| matches!(desk.stage, Stage::Starting { .. });
-        let starting = self.live().filter(is_starting).count();
+        self.wants_worker(now) && self.hosts().any(|host| self.may_have_one(host))
+    }
+
+    fn wants_worker(&self, now: Time) -> bool {
         let is_any_idle = self.live().any(Desk::is_idle);
         let wanted = if is_any_idle { 0 } else { self.wanted(now) };
         let suspects = self.ready_tasks(now).filter(|task| task.is_suspect()).count();
         let wanted = wanted + if self.idle() > 1 { 0 } else { suspects };
         let wanted = wanted.max(usize::from(self.wants_warmth));
         let open = !self.broken && self.has_place();
-        let waits = self.starts.is_short() && starting > 0;
-        open && !waits && (starting < wanted || self.lacks_reserve())
+        open && (self.coming().count() < wanted || self.lacks_reserve())
+    }
+
+    /// When one could be started that is missing.
+    pub(in crate::scheduler::tests) fn start_at(&self, now: Time) -> Option<Time> {
+        if !self.wants_worker(now) {
+            return None;
+        }
+        let hosts = self.hosts().filter(|host| self.may_have_one(*host));
+        hosts.map(|host| self.not_before(host)).min()
+    }
+
+    /// Workers that start, but for those on hosts that rest.
+    fn coming(&self) -> impl Iterator<Item = &Desk> {
+        let is_starting = |desk: &&Desk| matches!(desk.stage, Stage::Starting { .. });
+        self.live().filter(is_starting).filter(|desk| !self.rests(desk.host))
     }
 
     fn has_place(&self) -> bool {
@@ -41,14 +57,12 @@ impl Model {
 
     /// Whether an idle worker may be lost to a suspect: not the last one while another comes up.
     pub(in crate::scheduler::tests) fn may_risk_one(&self, now: Time) -> bool {
-        let starting = self.live().filter(|desk| matches!(desk.stage, Stage::Starting { .. }));
-        let starting = starting.count();
-        let waits = self.starts.is_short() && starting > 0;
-        let may_start = self.has_place() && self.not_before() <= now && !waits;
+        let may_start_on = |host| self.may_have_one(host) && self.not_before(host) <= now;
+        let may_start = self.has_place() && self.hosts().any(may_start_on);
         let front = |desk: &Desk| self.task(*desk.pipeline.front()?);
         let risky = self.live().filter_map(front).filter(|task| task.wishes.suspect).count();
         let is_last = self.config.max_workers > 1 && risky + 1 >= self.config.max_workers;
-        self.idle() > 1 || (starting == 0 && !may_start && !is_last)
+        self.idle() > 1 || (self.coming().count() == 0 && !may_start && !is_last)
     }
 
     /// All but those that are stuck.
@@ -75,7 +89,12 @@ impl Model {
 
     /// Whether there are fewer workers than there should be even without a task.
     pub(in crate::scheduler::tests) fn lacks_reserve(&self) -> bool {
-        !self.shut_down && !self.broken && self.serving() < self.least_workers()
+        let is_tried = |desk: &&Desk| {
+            let starts = matches!(desk.stage, Stage::Starting { .. });
+            starts && desk.serves() && self.rests(desk.host)
+        };
+        let serving = self.serving() - self.live().filter(is_tried).count();
+        !self.shut_down && !self.broken && serving < self.least_workers()
     }
 
     pub(in crate::scheduler::tests) fn is_warm(&self) -> bool {

@@ -113,7 +113,8 @@ impl Model {
         let entry = self.task_mut(task);
         entry.wishes.attempt += 1;
         entry.wishes.retries -= 1;
-        entry.place = Place::Delayed(now + entry.wishes.delay(task, seed));
+        let due = now + entry.wishes.delay(task, seed);
+        entry.place = Place::Delayed(due.max(entry.runs_until));
         entry.wishes.begin = None;
         (entry.timed_out, entry.replaced) = (false, false);
     }

@@ -147,6 +147,11 @@ impl Model {
 
     /// Retries whose time has come wait like others.
     pub(in crate::scheduler::tests) fn release(&mut self, now: Time) {
+        for desk in &mut self.desks {
+            if desk.lost.is_some_and(|safe_at| safe_at <= now) {
+                desk.kept_keys.clear();
+            }
+        }
         let due = |entry: &Entry| match entry.place {
             Place::Delayed(due) if due <= now => Some((due, entry.id)),
             _ => None,
@@ -181,7 +186,11 @@ impl Model {
         let entry = &self.tasks[index(id.0)];
         let is_gone = matches!(entry.place, Place::Sent(worker) if self.is_gone(worker));
         let was_first = is_gone && entry.since.is_some();
-        let took = self.running_time(now, id).map(|took| took + self.shares.start_took);
+        // Nobody is to blame for the loss of a host.
+        let is_lost = matches!(entry.place, Place::Sent(worker)
+            if self.desk(worker).is_some_and(|desk| desk.has_vanished));
+        let start = if is_lost { Duration::ZERO } else { self.shares.start_took };
+        let took = self.running_time(now, id).map(|took| took + start);
         (!is_unbegun || was_first).then(|| took.unwrap_or_default())
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::scheduler::restarts::{delay, pause};
 use crate::scheduler::{StartFailureKind, Time};
 
+/// Those of one host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Starts {
     /// Deaths without a task since a task last finished, and until when they hold up starts.
@@ -53,7 +54,7 @@ impl Starts {
         took: Duration,
         initializer_retries: u32,
     ) -> bool {
-        use StartFailureKind::{Accident, Crashed, Initializer, Killed};
+        use StartFailureKind::{Accident, Crashed, Initializer, Killed, Unreachable};
 
         let slow = took >= Duration::from_secs(1);
         self.failed.push(FailedStart { kind, at: now, slow, others_ended: false });
@@ -62,8 +63,8 @@ impl Starts {
             let tries = count(|start| start.kind == Initializer);
             return !self.has_been_ready || tries > initializer_retries as usize;
         }
-        let slow = count(|start| start.kind == Crashed && start.slow);
-        let quick = count(|start| start.kind == Crashed && !start.slow);
+        let slow = count(|start| matches!(start.kind, Crashed | Unreachable) && start.slow);
+        let quick = count(|start| matches!(start.kind, Crashed | Unreachable) && !start.slow);
         let others = count(|start| matches!(start.kind, Killed | Accident));
         slow * 25 + quick * 10 + others >= 50
     }

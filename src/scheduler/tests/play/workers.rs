@@ -152,7 +152,11 @@ impl Play {
                 return self.expect_kill(worker);
             }
             Misbehavior::UnknownResult => Some(TaskId(99_999)),
-            Misbehavior::SecondResult => self.process(worker).last_result,
+            Misbehavior::SecondResult => {
+                // If it has the task again nobody can tell.
+                let front = self.scheduler.pipeline(worker).next();
+                self.process(worker).last_result.filter(|task| Some(*task) != front)
+            }
             Misbehavior::ResultOutOfOrder => self.scheduler.pipeline(worker).nth(1),
         };
         forged.map_or(Ok(()), |task| self.forge(worker, task))
@@ -181,6 +185,13 @@ impl Play {
         if !self.process(worker).up {
             return self.end(worker, End::StartFailed(StartFailureKind::Crashed));
         }
+        let (_, taken) = self.take_back_all(worker);
+        self.end(worker, End::Died { taken })
+    }
+
+    /// What a worker had in hands when it ended, and how many of those, the last ones, have not
+    /// begun.
+    fn take_back_all(&mut self, worker: WorkerId) -> (Vec<TaskId>, usize) {
         let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
         let taken = self.world.take_back(worker, &pipeline, 0);
         let taken = taken + self.rest_of_first(&pipeline, taken);
@@ -188,7 +199,44 @@ impl Play {
             Some(saboteur) => saboteur.miscount_spared(taken),
             None => taken,
         };
-        self.end(worker, End::Died { taken })
+        (pipeline, taken)
+    }
+
+    // ----- hosts -----
+
+    pub(super) fn is_lost(&self, worker: WorkerId) -> bool {
+        self.model.desk(worker).is_some_and(|desk| desk.lost.is_some())
+    }
+
+    pub(super) fn lose_host(&mut self, n: usize, safe_in: Duration) -> Check {
+        let hosts: Vec<_> = self.model.hosts().collect();
+        let host = hosts[n % hosts.len()];
+        self.sights.see("a host that is lost");
+        self.model.host_lost(self.now, host, self.now + safe_in);
+        let safe_at = self.now + safe_in;
+        let told = match &self.saboteur {
+            Some(saboteur) => saboteur.misjudge_loss(self.now, safe_at),
+            None => Some(safe_at),
+        };
+        if let Some(safe_at) = told {
+            self.scheduler.host_lost(self.now, host, safe_at);
+        }
+        self.settle()
+    }
+
+    /// It is gone with its host, and may run on there.
+    pub(super) fn vanish(&mut self, worker: WorkerId) -> Check {
+        self.read_all(worker)?;
+        if !self.process(worker).up {
+            return self.end(worker, End::StartFailed(StartFailureKind::Unreachable));
+        }
+        let (pipeline, taken) = self.take_back_all(worker);
+        let begun = pipeline.len().saturating_sub(taken);
+        if begun > 0 {
+            self.sights.see("a task that may run on without its host");
+        }
+        self.model.vanished(worker, &pipeline[..begun]);
+        self.end(worker, End::HostLost { taken })
     }
 
     /// Of a task of several parts only the one that ran dies with the worker: one more is taken

@@ -1,0 +1,383 @@
+//! The hosts on which workers are started: how many each has and may have, and when one more may be
+//! started there.
+//!
+//! ```text
+//!            its starts are hopeless, or it is lost           a worker is ready there
+//! in service ─────────────────────────────────────▶ resting ───────────────────────▶ in service
+//!                                                    │   ▲
+//!                                                    └───┘ a worker is tried, and fails
+//! ```
+//!
+//! A host that rests is tried by one worker at a time, and less and less often. Nothing counts on
+//! such a worker, so others are started elsewhere as if it were not there.
+
+use std::ops::{AddAssign, SubAssign};
+use std::time::Duration;
+
+use super::action::{Config, StartFailureKind, Time};
+use super::earliest::Earliest;
+use super::restarts::Restarts;
+use super::standing::Standing;
+use super::tenure::{Seat, Tenure};
+use crate::base::HostId;
+
+/// After so long a host that rests is tried for the first time, and after that twice as long.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_mins(1);
+
+#[derive(Clone, Debug)]
+pub(super) struct HostTable {
+    records: Vec<HostRecord>,
+    /// So many workers the pool may have.
+    max_workers: usize,
+    surge: usize,
+    /// When a worker may be started on each, by position; [`Time::MAX`] for not at all.
+    own: Earliest,
+    /// The same for a worker that is to replace another one there.
+    successors: Earliest,
+    trials: Trials,
+}
+
+#[derive(Clone, Debug)]
+struct HostRecord {
+    /// So many workers it may have, besides those that replace others.
+    limit: Option<usize>,
+    tally: HostTally,
+    restarts: Restarts,
+    /// Set while it rests.
+    rest: Option<Rest>,
+    /// Its starts have failed so often, or in such a way, that more of them are pointless.
+    is_hopeless: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    /// How often it was tried, and failed.
+    tries: u32,
+    until: Time,
+}
+
+/// Workers that start on hosts that rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trials {
+    pub(super) all: usize,
+    /// Those of them that replace nobody.
+    pub(super) serving: usize,
+}
+
+/// The workers of one host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct HostTally {
+    all: usize,
+    starting: usize,
+    starting_successors: usize,
+    ready: usize,
+    stuck: usize,
+    /// They wait for the places of others.
+    successors: usize,
+    /// Successors will have their places.
+    outgoing: usize,
+    /// They have given up their places.
+    stopping: usize,
+}
+
+impl HostTally {
+    fn of(standing: &Standing) -> Self {
+        let tenure = |tenure| usize::from(standing.tenure == tenure);
+        let starting_successors = tenure(Tenure::StartingSuccessor);
+        Self {
+            all: 1,
+            starting: standing.tally.starting as usize,
+            starting_successors,
+            ready: standing.tally.ready as usize,
+            stuck: standing.tally.stuck as usize,
+            successors: starting_successors + tenure(Tenure::ReadySuccessor),
+            outgoing: tenure(Tenure::Due) + tenure(Tenure::Going),
+            stopping: tenure(Tenure::Stopping),
+        }
+    }
+
+    /// All but those that do nothing any more, as the pool counts them, too.
+    fn counted(&self, limit: usize) -> usize {
+        self.all - self.stuck.min(limit)
+    }
+
+    /// Those that have places.
+    fn occupied(&self, limit: usize) -> usize {
+        self.counted(limit) - self.successors - self.stopping
+    }
+}
+
+impl AddAssign for HostTally {
+    fn add_assign(&mut self, other: Self) {
+        self.all += other.all;
+        self.starting += other.starting;
+        self.starting_successors += other.starting_successors;
+        self.ready += other.ready;
+        self.stuck += other.stuck;
+        self.successors += other.successors;
+        self.outgoing += other.outgoing;
+        self.stopping += other.stopping;
+    }
+}
+
+impl SubAssign for HostTally {
+    fn sub_assign(&mut self, other: Self) {
+        self.all -= other.all;
+        self.starting -= other.starting;
+        self.starting_successors -= other.starting_successors;
+        self.ready -= other.ready;
+        self.stuck -= other.stuck;
+        self.successors -= other.successors;
+        self.outgoing -= other.outgoing;
+        self.stopping -= other.stopping;
+    }
+}
+
+impl HostRecord {
+    fn new(limit: Option<usize>) -> Self {
+        let (tally, restarts) = (HostTally::default(), Restarts::default());
+        Self { limit, tally, restarts, rest: None, is_hopeless: false }
+    }
+
+    /// It rests for longer than the last time.
+    fn rest(&mut self, now: Time) {
+        let tries = self.rest.map_or(0, |rest| rest.tries).saturating_add(1);
+        self.rest = Some(Rest { tries, until: now.saturating_add(rest_time(tries)) });
+    }
+
+    fn trials(&self) -> Trials {
+        let HostTally { starting, starting_successors, .. } = self.tally;
+        if self.rest.is_none() {
+            return Trials::default();
+        }
+        Trials { all: starting, serving: starting - starting_successors }
+    }
+
+    /// When one more worker may be started, if there is room for it.
+    fn not_before(&self) -> Time {
+        let waits_for_one = match self.rest {
+            Some(_) => self.tally.starting > 0,
+            None => self.restarts.waits_for_one(self.tally.starting),
+        };
+        if waits_for_one {
+            return Time::MAX;
+        }
+        let rested = self.rest.map_or(Time::ZERO, |rest| rest.until);
+        self.restarts.not_before().max(rested)
+    }
+
+    fn may_exist(&self, surge: usize) -> bool {
+        self.limit.is_none_or(|limit| self.tally.counted(limit) < limit.saturating_add(surge))
+    }
+
+    fn has_place(&self, surge: usize) -> bool {
+        let has_free = self.limit.is_none_or(|limit| self.tally.occupied(limit) < limit);
+        has_free && self.may_exist(surge)
+    }
+
+    /// How much of what it may have it has.
+    fn share(&self, max_workers: usize) -> u64 {
+        let limit = self.limit.unwrap_or(max_workers);
+        ((self.tally.occupied(limit) as u64) << 32) / (limit.max(1) as u64)
+    }
+}
+
+/// How long a host rests that was tried so often.
+pub(super) fn rest_time(tries: u32) -> Duration {
+    (FIRST_REST * 2_u32.pow(tries.saturating_sub(1).min(10))).min(LONGEST_REST)
+}
+
+impl HostTable {
+    pub(super) fn new(config: &Config) -> Self {
+        let limits = config.hosts.iter().map(|host| host.workers);
+        let records: Vec<_> = limits.map(HostRecord::new).collect();
+        let times = || Earliest::of(records.iter().map(|_| Time::MAX));
+        let mut table = Self {
+            max_workers: config.max_workers,
+            surge: config.surge,
+            own: times(),
+            successors: times(),
+            trials: Trials::default(),
+            records,
+        };
+        table.review_all();
+        table
+    }
+
+    /// The pool may have another number of workers.
+    pub(super) fn resize(&mut self, max_workers: usize) {
+        self.max_workers = max_workers;
+        self.review_all();
+    }
+
+    fn review_all(&mut self) {
+        for position in 0..self.records.len() {
+            self.change_record(position, |_| ());
+        }
+    }
+
+    /// The one way to change what is known of a host.
+    fn change<R: Default>(&mut self, host: HostId, change: impl FnOnce(&mut HostRecord) -> R) -> R {
+        self.change_record(host.position(), change)
+    }
+
+    fn change_record<R: Default>(
+        &mut self,
+        position: usize,
+        change: impl FnOnce(&mut HostRecord) -> R,
+    ) -> R {
+        let Some(record) = self.records.get_mut(position) else { return R::default() };
+        let before = record.trials();
+        let result = change(record);
+        let after = record.trials();
+        self.trials.all = self.trials.all + after.all - before.all;
+        self.trials.serving = self.trials.serving + after.serving - before.serving;
+        let (at, surge) = (record.not_before(), self.surge);
+        let needs_successor = record.tally.outgoing > record.tally.successors;
+        let succeeds = needs_successor && record.may_exist(surge);
+        self.own.set(position, if record.has_place(surge) { at } else { Time::MAX });
+        self.successors.set(position, if succeeds { at } else { Time::MAX });
+        result
+    }
+
+    // ----- its workers -----
+
+    pub(super) fn add(&mut self, host: HostId, standing: &Standing) {
+        self.change(host, |record| record.tally += HostTally::of(standing));
+    }
+
+    pub(super) fn remove(&mut self, host: HostId, standing: &Standing) {
+        self.change(host, |record| record.tally -= HostTally::of(standing));
+    }
+
+    /// A worker has another standing than before.
+    pub(super) fn update(&mut self, host: HostId, before: &Standing, after: &Standing) {
+        let (before, after) = (HostTally::of(before), HostTally::of(after));
+        self.change(host, |record| {
+            record.tally += after;
+            record.tally -= before;
+        });
+    }
+
+    // ----- what happens -----
+
+    /// A task of a worker has ended there.
+    pub(super) fn task_finished(&mut self, host: HostId) {
+        let has_died = |record: &HostRecord| record.restarts.has_died();
+        if self.records.get(host.position()).is_some_and(has_died) {
+            self.change(host, |record| record.restarts.task_finished());
+        }
+    }
+
+    pub(super) fn worker_ready(&mut self, host: HostId) {
+        self.change(host, |record| {
+            record.restarts.worker_ready();
+            (record.rest, record.is_hopeless) = (None, false);
+        });
+    }
+
+    /// A worker is gone, whatever the reason.
+    pub(super) fn worker_ended(&mut self, host: HostId) {
+        self.change(host, |record| record.restarts.worker_ended());
+    }
+
+    /// A worker has died, or was asked to end, and no task of its had to do with it.
+    pub(super) fn died_idle(&mut self, now: Time, host: HostId) {
+        self.change(host, |record| record.restarts.died_idle(now));
+    }
+
+    /// A start that began `took` ago has failed. Says whether it is pointless to go on there.
+    pub(super) fn start_failed(
+        &mut self,
+        now: Time,
+        host: HostId,
+        (failure, took): (StartFailureKind, Duration),
+        initializer_retries: u32,
+    ) -> bool {
+        self.change(host, |record| {
+            record.restarts.start_failed(now, failure, took);
+            let gives_up = failure == StartFailureKind::Fatal
+                || (record.tally.ready == 0
+                    && record.restarts.is_hopeless(failure, initializer_retries));
+            record.is_hopeless |= gives_up;
+            if record.is_hopeless || record.rest.is_some() {
+                record.rest(now);
+            }
+            record.is_hopeless
+        })
+    }
+
+    /// The host is lost, as if a start had failed there; it is tried by one worker at a time.
+    pub(super) fn lost(&mut self, now: Time, host: HostId) {
+        self.change(host, |record| {
+            record.restarts.start_failed(now, StartFailureKind::Unreachable, Duration::ZERO);
+            record.rest(now);
+        });
+    }
+
+    /// Whether there is another host that has a ready worker, or may have one.
+    pub(super) fn is_any_other_hopeful(&self, host: HostId) -> bool {
+        let others = (0..).zip(&self.records).filter(|(n, _)| HostId(*n) != host);
+        others.into_iter().any(|(_, other)| !other.is_hopeless || other.tally.ready > 0)
+    }
+
+    // ----- starts -----
+
+    pub(super) fn trials(&self) -> Trials {
+        self.trials
+    }
+
+    /// When a worker may next be started for that.
+    pub(super) fn not_before(&self, seat: Seat) -> Option<Time> {
+        self.times(seat).first()
+    }
+
+    pub(super) fn may_start(&self, now: Time, seat: Seat) -> bool {
+        self.not_before(seat).is_some_and(|at| at <= now)
+    }
+
+    /// Where a worker is to be started now, if anywhere: not on a host that rests if there is
+    /// another one, and where the smallest share of what there may be is taken.
+    pub(super) fn choose(&self, now: Time, seat: Seat) -> Option<HostId> {
+        if !self.may_start(now, seat) {
+            return None;
+        }
+        let times = self.times(seat);
+        let due = (0..).zip(&self.records).filter(|(n, _)| times.at(*n as usize) <= now);
+        let (first, _) = due.min_by_key(|(_, record)| {
+            (record.rest.is_some(), record.share(self.max_workers)) //
+        })?;
+        Some(HostId(first))
+    }
+
+    fn times(&self, seat: Seat) -> &Earliest {
+        match seat {
+            Seat::Own | Seat::Given => &self.own,
+            Seat::Awaited => &self.successors,
+        }
+    }
+
+    /// Whether all that is kept is what a count of these gives.
+    #[cfg(test)]
+    pub(super) fn is_true<'a>(
+        &self,
+        workers: impl Iterator<Item = (HostId, &'a Standing)>,
+    ) -> bool {
+        let mut counted = self.clone();
+        for record in &mut counted.records {
+            record.tally = HostTally::default();
+        }
+        counted.trials = Trials::default();
+        counted.review_all();
+        for (host, standing) in workers {
+            counted.add(host, standing);
+        }
+        let tallies = |table: &Self| -> Vec<HostTally> {
+            table.records.iter().map(|record| record.tally).collect()
+        };
+        tallies(&counted) == tallies(self)
+            && (&counted.own, &counted.successors) == (&self.own, &self.successors)
+            && counted.trials == self.trials
+    }
+}
