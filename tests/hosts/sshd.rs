@@ -42,6 +42,12 @@ pub(crate) struct Sshd {
 }
 
 impl Sshd {
+    /// Whether hosts can be started here; if not, it is said why.
+    #[track_caller]
+    pub(crate) fn is_possible() -> bool {
+        can_have("sshd", &PROGRAMS, &[&["unshare"], &NAMESPACES[..], &["true"]].concat())
+    }
+
     /// Starts a host; `None` where that cannot be done, which has been said.
     #[track_caller]
     pub(crate) fn start(name: &str) -> Option<Self> {
@@ -62,7 +68,7 @@ impl Sshd {
 
     #[track_caller]
     fn start_with<const N: usize>(names: [&str; N], wiring: Wiring) -> Option<[Self; N]> {
-        if !can_have("sshd", &PROGRAMS, &[&["unshare"], &NAMESPACES[..], &["true"]].concat()) {
+        if !Self::is_possible() {
             return None;
         }
         let directory = Arc::new(Scratch::new());

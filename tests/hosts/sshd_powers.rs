@@ -1,8 +1,8 @@
 //! What the hosts of these tests can do and suffer, without any pool.
 
-use std::io::{ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::process_gone;
@@ -68,6 +68,32 @@ fn processes_of_a_host_are_seen_from_outside_and_end_with_it() {
     assert!(process_gone(tees[0]));
     assert!(!std::fs::exists(&interface).unwrap());
     assert_eq!(echo.end(), Some(255), "ssh has seen the end of its connection");
+}
+
+/// The test below runs this in a process of its own, which it kills.
+#[test]
+#[ignore = "it waits until it is killed"]
+fn a_test_that_is_killed() {
+    let host = Sshd::start("node1").unwrap();
+    let _echo = echo(&host);
+    std::fs::remove_dir_all(host.config().parent().unwrap()).unwrap(); // nobody will do so later
+    println!("\nhost {}", host.init());
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_host_ends_with_its_test_even_if_that_is_killed() {
+    if !Sshd::is_possible() {
+        return;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "--nocapture", "sshd_powers::a_test_that_is_killed"]);
+    let mut killed = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(killed.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let host = lines.find_map(|line| line.strip_prefix("host ")?.parse().ok()).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    wait_for("the host has ended", || process_gone(host));
 }
 
 #[test]
