@@ -169,8 +169,8 @@ pub(crate) enum StartError {
     #[error("{place} was not ready within {limit:?}{hint}")]
     Timeout { place: PoolProcess, limit: Duration, hint: String },
     /// What has happened, on a host of several.
-    #[error("on {host:?}: {error}")]
-    OnHost { host: Arc<str>, error: Box<Self> },
+    #[error("on host {host:?}: {error}")]
+    Elsewhere { host: Arc<str>, error: Box<Self> },
     /// No process could be started there.
     #[allow(dead_code, reason = "what is to call it is being written")]
     #[error("the host {host:?} cannot be reached: {}", one_line(.reason))]
@@ -261,12 +261,12 @@ impl StartError {
         if self.is_of_host() {
             return self;
         }
-        Self::OnHost { host: Arc::clone(host), error: Box::new(self) }
+        Self::Elsewhere { host: Arc::clone(host), error: Box::new(self) }
     }
 
     fn kind(&self) -> BrokenKind {
         match self {
-            Self::OnHost { error, .. } => error.kind(),
+            Self::Elsewhere { error, .. } => error.kind(),
             Self::Initializer { .. } => BrokenKind::Initializer,
             Self::Preload { .. } | Self::CannotFork { after_hooks: false, .. } => {
                 BrokenKind::Preload
@@ -294,7 +294,7 @@ impl StartError {
                 | InitializerFailure::Timeout { place, .. } => Some(place.pid()),
             },
             Self::HostLost(loss) => Some(loss.pid()),
-            Self::OnHost { error, .. } => error.pid(),
+            Self::Elsewhere { error, .. } => error.pid(),
             Self::Spawn { .. } | Self::Refused(_) | Self::Unreachable { .. } => None,
         }
     }
@@ -311,7 +311,7 @@ impl StartError {
                     | io::ErrorKind::Unsupported
             ),
             Self::Refused(_) | Self::CannotFork { .. } | Self::NoSandbox { .. } => true,
-            Self::OnHost { error, .. } => error.is_fatal(),
+            Self::Elsewhere { error, .. } => error.is_fatal(),
             _ => false,
         }
     }
@@ -324,7 +324,7 @@ impl StartError {
             | Self::Preload { .. }
             | Self::Hook { .. }
             | Self::Timeout { .. } => true,
-            Self::OnHost { error, .. } => error.is_initialization(),
+            Self::Elsewhere { error, .. } => error.is_initialization(),
             _ => false,
         }
     }
@@ -348,7 +348,7 @@ impl StartError {
             Self::Spawn { error, .. } => is_shortage(error),
             Self::Died { death, .. } => death.exit_code() == Some(TRY_AGAIN),
             Self::ServerLost(_) => true,
-            Self::OnHost { error, .. } => error.is_accident(),
+            Self::Elsewhere { error, .. } => error.is_accident(),
             _ => false,
         }
     }
