@@ -184,10 +184,13 @@ mod codec;
 mod error;
 mod executor;
 mod function;
+#[cfg(feature = "hosts")]
+mod host;
 mod memory;
 mod parent;
 mod pool;
 mod process;
+mod roles;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod scheduler;
@@ -201,8 +204,7 @@ mod wire;
 pub use crate::base::{AuthKey, CurrentProcess, ResourceLimits, TaskId, WorkerId, current_process};
 pub use crate::child::reseed;
 pub use crate::child::{
-    ContextError, Current, EmitError, StateError, current, init, preloaded, state, try_current,
-    worker_main,
+    ContextError, Current, EmitError, StateError, current, preloaded, state, try_current,
 };
 pub use crate::codec::{Named, ValueForm};
 pub use crate::error::build::{BuildError, ResizeError};
@@ -224,6 +226,8 @@ pub use crate::executor::{
     ProgressStream, ReturnWhen, Started, TaskBuilder, TaskHandle, TaskSet, WorkerCommand, wait,
 };
 pub use crate::function::{Callable, Evaluate, TaskFn, ValueForms, marker, value_forms};
+#[cfg(feature = "hosts")]
+pub use crate::host::Host;
 pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice, SharedSliceMut};
 pub use crate::parent::{Cgroup, OutputLine, StartMethod, WorkerOutput};
 pub use crate::pool::task::{Progress, TaskStatus};
@@ -236,6 +240,7 @@ pub use crate::process::{
     ParentProcess, Process, ProcessBuilder, ProcessError, ProcessHandle, ProcessStdio, Sentinel,
     active_children, parent_process,
 };
+pub use crate::roles::{init, worker_main};
 #[cfg(feature = "sandbox")]
 pub use crate::sandbox::Sandbox;
 pub use crate::scheduler::{LeaveReason, OnWorkerDeath};

@@ -61,6 +61,13 @@ impl Identity {
         self.parent.as_ref().map(|parent| parent.pid)
     }
 
+    /// Another process has made it, on behalf of this one.
+    pub(crate) fn set_parent_pid(&mut self, pid: u32) {
+        if let Some(parent) = &mut self.parent {
+            parent.pid = pid;
+        }
+    }
+
     /// Tells this process who it is, and by what it can see the end of its parent.
     pub(crate) fn adopt(self, parent: ParentLink) {
         name_own_process(&self.name);

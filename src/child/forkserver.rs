@@ -36,7 +36,7 @@ use crate::wire::hello::{ServerHello, WorkerHello, peek_version};
 use crate::wire::message::{HookFailure, HookStage, InitFailure, Kind, Ready};
 
 /// Serves the pool and ends the process.
-pub(super) fn run() -> ! {
+pub(crate) fn run() -> ! {
     match meet_parent().and_then(start) {
         Ok(Some(server)) => server.run(),
         Ok(None) => std::process::exit(0),

@@ -27,7 +27,7 @@ use crate::wire::message::{Kind, Outcome, PanicReport, Ready, ReplyHeader};
 const FAILURE: i32 = 1;
 
 /// Runs the function and ends the process.
-pub(super) fn run() -> ! {
+pub(crate) fn run() -> ! {
     match take_control_socket().and_then(serve) {
         Ok(code) => std::process::exit(code),
         // Perhaps it was started by hand, or its parent has gone before it could say what to run.

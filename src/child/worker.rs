@@ -52,7 +52,7 @@ use crate::wire::message::{
 use crate::wire::role::{LOST_PARENT, TRY_AGAIN};
 
 /// Serves the pool and ends the process.
-pub(super) fn run() -> ! {
+pub(crate) fn run() -> ! {
     match take_frame_pipes().and_then(meet_parent) {
         Ok((reader, output)) => run_for_parent(reader, output, Functions::Asked, false),
         Err(error) => die_alone(&error),
@@ -97,7 +97,7 @@ impl Functions {
 }
 
 /// The system is short of threads at this moment, or does not allow any, by a filter.
-pub(super) fn end_without_thread(error: &io::Error) -> ! {
+pub(crate) fn end_without_thread(error: &io::Error) -> ! {
     print(format_args!("this process cannot begin, as it cannot start a thread: {error}"));
     std::process::exit(if is_shortage(error) { TRY_AGAIN } else { 1 })
 }

@@ -39,6 +39,12 @@ pub(crate) enum BuildFailure {
          can be chosen for the server is set by `ForkServer::builder()`"
     )]
     OfForkServer(&'static str),
+    #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
+    #[error("the host {0:?} must have at least 1 worker")]
+    NoWorkersOnHost(std::sync::Arc<str>),
+    #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
+    #[error("`{0}` is of this machine, and cannot be had by workers on other hosts")]
+    NotOnHosts(&'static str),
     #[error("two functions have the same name and cannot be told apart: {0}")]
     AmbiguousFunction(String),
     #[error("{}", unregistered(.0))]
@@ -83,7 +89,9 @@ impl BuildError {
             | BuildFailure::MinOverMax { .. }
             | BuildFailure::NoTasks
             | BuildFailure::NoAge
-            | BuildFailure::NoQueueBytes => BuildErrorKind::InvalidSetting,
+            | BuildFailure::NoQueueBytes
+            | BuildFailure::NoWorkersOnHost(_)
+            | BuildFailure::NotOnHosts(_) => BuildErrorKind::InvalidSetting,
             BuildFailure::OfForkServer(_) => BuildErrorKind::OfForkServer,
             BuildFailure::NotInitialized => BuildErrorKind::NotInitialized,
             BuildFailure::Unregistered(_) => BuildErrorKind::Unregistered,
@@ -102,7 +110,10 @@ impl BuildError {
             BuildFailure::NoTasks => Some("max_tasks_per_child"),
             BuildFailure::NoAge => Some("max_age"),
             BuildFailure::NoQueueBytes => Some("queue_bytes"),
-            BuildFailure::OfForkServer(setting) => Some(setting),
+            BuildFailure::OfForkServer(setting) | BuildFailure::NotOnHosts(setting) => {
+                Some(setting)
+            }
+            BuildFailure::NoWorkersOnHost(_) => Some("hosts"),
             _ => None,
         }
     }

@@ -21,7 +21,6 @@ struct HostLossReport {
 
 impl HostLoss {
     /// The reason is for people to read.
-    #[allow(dead_code, reason = "what is to call it is being written")]
     pub(crate) fn new(host: Arc<str>, reason: Arc<str>, worker: WorkerId, pid: u32) -> Self {
         Self(Arc::new(HostLossReport { host, reason, worker, pid }))
     }

@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::text::{OneLine, debug_as_text, one_line};
 use super::worker::{PoolProcess, WorkerDeath};
 use crate::sys::resources::is_shortage;
+use crate::wire::hello::{FarFailure, FarFailureClass};
 use crate::wire::message::{HookFailure, HookStage, InitFailure};
 use crate::wire::role::TRY_AGAIN;
 
@@ -53,6 +54,12 @@ impl Error for AbortReason {
 impl BrokenCause {
     pub(crate) fn aborted(reason: Box<dyn Error + Send + Sync>) -> Self {
         Self::Aborted(AbortReason(reason.into()))
+    }
+}
+
+impl From<HostLoss> for StartError {
+    fn from(loss: HostLoss) -> Self {
+        Self::HostLost(loss)
     }
 }
 
@@ -172,13 +179,16 @@ pub(crate) enum StartError {
     #[error("on host {host:?}: {error}")]
     Elsewhere { host: Arc<str>, error: Box<Self> },
     /// No process could be started there.
-    #[allow(dead_code, reason = "what is to call it is being written")]
+    #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
     #[error("the host {host:?} cannot be reached: {}", one_line(.reason))]
     Unreachable { host: Arc<str>, reason: Arc<str> },
     /// Its process was there.
-    #[allow(dead_code, reason = "what is to call it is being written")]
     #[error(transparent)]
     HostLost(HostLoss),
+    /// The agent of its host could not start it.
+    #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
+    #[error("{}", one_line(&.0.text))]
+    AsAgentSays(FarFailure),
 }
 
 /// How an initializer or a preload has failed.
@@ -277,6 +287,10 @@ impl StartError {
             Self::Spawn { .. } | Self::Died { .. } | Self::Refused(_) | Self::ServerLost(_) => {
                 BrokenKind::Start
             }
+            Self::AsAgentSays(failure) => match failure.class {
+                FarFailureClass::Initialization => BrokenKind::Preload,
+                _ => BrokenKind::Start,
+            },
             Self::Unreachable { .. } | Self::HostLost(_) => BrokenKind::Unreachable,
         }
     }
@@ -295,7 +309,10 @@ impl StartError {
             },
             Self::HostLost(loss) => Some(loss.pid()),
             Self::Elsewhere { error, .. } => error.pid(),
-            Self::Spawn { .. } | Self::Refused(_) | Self::Unreachable { .. } => None,
+            Self::Spawn { .. }
+            | Self::Refused(_)
+            | Self::Unreachable { .. }
+            | Self::AsAgentSays(_) => None,
         }
     }
 
@@ -312,6 +329,7 @@ impl StartError {
             ),
             Self::Refused(_) | Self::CannotFork { .. } | Self::NoSandbox { .. } => true,
             Self::Elsewhere { error, .. } => error.is_fatal(),
+            Self::AsAgentSays(failure) => failure.class == FarFailureClass::Fatal,
             _ => false,
         }
     }
@@ -325,6 +343,7 @@ impl StartError {
             | Self::Hook { .. }
             | Self::Timeout { .. } => true,
             Self::Elsewhere { error, .. } => error.is_initialization(),
+            Self::AsAgentSays(failure) => failure.class == FarFailureClass::Initialization,
             _ => false,
         }
     }
@@ -349,6 +368,7 @@ impl StartError {
             Self::Died { death, .. } => death.exit_code() == Some(TRY_AGAIN),
             Self::ServerLost(_) => true,
             Self::Elsewhere { error, .. } => error.is_accident(),
+            Self::AsAgentSays(failure) => failure.class == FarFailureClass::Accident,
             _ => false,
         }
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::error::build::BuildError;
 use crate::executor::command::WorkerCommand;
 use crate::executor::pool::ProcessPoolExecutor;
+#[cfg(feature = "hosts")]
+use crate::host::Host;
 use crate::parent::{WorkerOutput, program_limits, program_settings};
 use crate::pool::{Configuration, OnWorkerDeath};
 #[cfg(feature = "sandbox")]
@@ -60,6 +62,10 @@ impl ProcessPoolExecutor {
 ///
 /// | setting | default | what it says |
 /// |---|---|---|
+#[cfg_attr(
+    feature = "hosts",
+    doc = "| **[Hosts](#hosts)** | | |\n| [`hosts`](Self::hosts) | this machine | where workers are |"
+)]
 /// | **[Workers](#workers)** | | |
 /// | [`max_workers`](Self::max_workers) | the CPUs that this process may use | the most workers at a time |
 /// | [`min_workers`](Self::min_workers) | 0 | workers that are kept without tasks |
@@ -111,6 +117,36 @@ impl ProcessPoolExecutor {
 #[must_use = "call `build` to make a pool"]
 pub struct Builder {
     pub(super) settings: Configuration,
+}
+
+/// # Hosts
+///
+/// Where workers are.
+#[cfg(feature = "hosts")]
+impl Builder {
+    /// The machines on which the pool has workers. Default: this one alone. Everything else stays
+    /// as it is: functions, handles, maps, time limits, aborts, output.
+    ///
+    /// Each host has up to as many workers as it says, and all together up to
+    /// [`max_workers`](Self::max_workers), whose default is their sum. A worker is started on the
+    /// host that has the smallest share of its workers. A host is connected when its first worker
+    /// is to be started, and again after it was lost.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), procpool::BuildError> {
+    /// use procpool::{Host, ProcessPoolExecutor};
+    ///
+    /// let far = Host::command(["ssh", "-T", "node1", "/opt/service"], 16).name("node1");
+    /// let pool = ProcessPoolExecutor::builder().hosts([Host::local(4), far]).build()?;
+    /// # drop(pool);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn hosts(mut self, hosts: impl IntoIterator<Item = Host>) -> Self {
+        self.settings.hosts = hosts.into_iter().collect();
+        self
+    }
 }
 
 /// # Workers

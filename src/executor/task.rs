@@ -158,6 +158,8 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     where
         C: Serialize + DeserializeOwned + 'static,
     {
+        #[cfg(feature = "hosts")]
+        let _far = self.pool.going_far();
         let context = TaskContext::new(&value, self.pool.max_payload);
         self.context_fault = context.as_ref().err().cloned();
         self.extras.context = context.ok();

@@ -54,6 +54,8 @@ pub enum StartMethod {
 pub(crate) struct Launch {
     /// The pool's.
     pub(crate) name: String,
+    /// The name of the host, if that is not this one.
+    pub(crate) host: Option<Arc<str>>,
     pub(crate) program: Program,
     pub(crate) start_method: StartMethod,
     pub(crate) start_timeout: Duration,
@@ -80,6 +82,7 @@ impl Default for Launch {
     fn default() -> Self {
         Self {
             name: "procpool".to_owned(),
+            host: None,
             program: Program::default(),
             start_method: StartMethod::default(),
             start_timeout: Duration::from_secs(30),
@@ -115,6 +118,19 @@ impl Launch {
     /// another process.
     pub(crate) fn sends_memory(&self) -> bool {
         self.sandbox.is_some() || self.sends_memory.load(Ordering::Relaxed)
+    }
+
+    /// What is shared with workers is sent to them, if that is so.
+    #[cfg(feature = "hosts")]
+    pub(crate) fn set_sends_memory(&self, is_so: bool) {
+        self.sends_memory.store(is_so, Ordering::Relaxed);
+    }
+
+    /// As it is on another host, where nothing is shared.
+    #[cfg(feature = "hosts")]
+    pub(crate) fn on_host(&self, name: &Arc<str>) -> Self {
+        let (host, sends_memory) = (Some(Arc::clone(name)), Arc::default());
+        Self { host, cgroup: None, shared_memory: 0, sends_memory, ..self.clone() }
     }
 
     /// How many bytes each worker may share with its parent.

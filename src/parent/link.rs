@@ -26,7 +26,6 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use futures::future::OptionFuture;
-use tokio::process::ChildStdout;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
@@ -48,6 +47,7 @@ use crate::parent::message::{
 };
 use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, drain};
+use crate::parent::source::Source;
 use crate::parent::unshared::Unshared;
 use crate::sys::memory::{MemoryFile, Peer, SharedPage, SharedPageRef};
 use crate::sys::signal::{SIGTERM, is_ignored};
@@ -129,7 +129,9 @@ struct Link<'a> {
     peer: Peer,
     body: Box<dyn Body>,
     outlet: Outlet,
-    stdout: ChildStdout,
+    /// Who has made it, if that is not this process.
+    maker: Option<u32>,
+    stdout: Source,
     /// Ends with the last lines of the worker's output.
     stderr: JoinHandle<Drained>,
     /// Dropped once it has exited.
@@ -159,7 +161,7 @@ struct Link<'a> {
 
 impl<'a> Link<'a> {
     fn new(launch: Arc<Launch>, uplink: &'a Uplink, spawned: Spawned) -> Self {
-        let Spawned { body, stdin, stdout, stderr, claims } = spawned;
+        let Spawned { body, stdin, stdout, stderr, claims, maker } = spawned;
         let (pid, (exited, exit)) = (body.pid(), oneshot::channel());
         let (output, failed) = (launch.output.clone(), launch.failed_output.clone());
         let meter = claims.as_ref().ok().map(|(page, _)| OutputMeter::new(Arc::clone(page)));
@@ -169,6 +171,7 @@ impl<'a> Link<'a> {
             pid,
             peer: Peer::child(pid),
             body,
+            maker,
             outlet: Outlet::new(stdin),
             stdout,
             stderr,
@@ -208,7 +211,10 @@ impl<'a> Link<'a> {
         let offered = self.claims.as_ref().and_then(|claims| claims.as_ref().ok());
         let page = offered.and_then(|(page, file)| SharedPageRef::new(page, file).ok());
         let memory = || offered.and_then(|(_, file)| file.descriptor().ok()).into_iter().collect();
-        let (hello, arguments) = self.launch.hello(self.uplink.worker, page);
+        let (mut hello, arguments) = self.launch.hello(self.uplink.worker, page);
+        if let Some(maker) = self.maker {
+            hello.identity.set_parent_pid(maker);
+        }
         if let Err(error) = self.outlet.put_naming(Kind::Hello, &hello, arguments, memory) {
             self.fail_protocol(&error);
         }

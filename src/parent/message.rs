@@ -58,7 +58,7 @@ pub(crate) trait Listener: Send + Sync {
 pub(crate) trait HostListener: Send + Sync {
     /// A host is taken for lost. To be called before the links to its workers end. Whatever runs
     /// there has ended `safe_in` from now.
-    #[allow(dead_code, reason = "what is to call it is being written")]
+    #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
     fn host_lost(&self, host: HostId, safe_in: Duration);
 }
 
@@ -134,7 +134,6 @@ pub(crate) enum Ended {
         is_heard: bool,
     },
     /// It was ready, and its host was lost, so nobody knows how it ends.
-    #[allow(dead_code, reason = "what is to call it is being written")]
     HostLost(HostLoss),
     NotStarted(StartError),
 }

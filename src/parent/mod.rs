@@ -13,6 +13,7 @@ mod outlet;
 mod output;
 mod program;
 mod sink;
+mod source;
 mod surroundings;
 mod unshared;
 

@@ -11,14 +11,13 @@ use std::{fmt, io};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::process::ChildStderr;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::base::sync::Mutex;
 use crate::base::{TaskId, WorkerId, log};
 use crate::memory::page::{OutputMeter, Printer};
-use crate::sys::pipe::read_available;
+use crate::parent::source::Source;
 
 /// How much of it is kept for the error of a death: a backtrace must not push out the panic before
 /// it.
@@ -175,7 +174,7 @@ pub(crate) struct Drained {
 /// Reads a worker's standard error until it ends or the worker has exited. After the exit nothing
 /// is waited for: a daemon that a task has left behind may hold the pipe open for ever.
 pub(crate) async fn drain(
-    mut stderr: ChildStderr,
+    mut stderr: Source,
     mut exited: oneshot::Receiver<()>,
     worker: WorkerId,
     pid: u32,
@@ -208,7 +207,7 @@ pub(crate) async fn drain(
             }
         }
     }
-    reading.read_rest(&stderr);
+    reading.read_rest(&mut stderr).await;
     let mut rest = reading.take(&mut lines);
     rest.extend(lines.unfinished());
     let mut rest = repeated.pass(rest);
@@ -246,13 +245,14 @@ impl OutputReader {
     /// # Cancel safety
     ///
     /// Nothing is lost when the future is dropped.
-    async fn read(&mut self, stderr: &mut ChildStderr) -> io::Result<usize> {
+    async fn read(&mut self, stderr: &mut Source) -> io::Result<usize> {
         poll_fn(|cx| self.metered(|chunk| pin!(stderr.read_buf(chunk)).poll(cx))).await
     }
 
     /// What there is after the end.
-    fn read_rest(&mut self, stderr: &ChildStderr) {
-        let _ = self.metered(|chunk| read_available(stderr, chunk)); // or it is lost
+    async fn read_rest(&mut self, stderr: &mut Source) {
+        let _ = self.metered(|chunk| stderr.read_available(chunk)); // or it is lost
+        stderr.read_to_end_of_stream(&mut self.chunk).await;
     }
 
     fn metered<T>(&mut self, read: impl FnOnce(&mut BytesMut) -> T) -> T {

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -271,7 +272,7 @@ const INNER_THREADS: [&str; 9] = [
 ];
 
 /// How an environment differs from that of this process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Environment {
     /// It inherits nothing.
     clear: bool,

@@ -20,6 +20,19 @@ use crate::sys::socket::{Channel, MOST_FDS};
 pub(crate) enum FrameSink {
     Pipe(ChildStdin, PipeWidth),
     Socket(WorkerSocket, Passengers),
+    #[cfg(feature = "hosts")]
+    Far(FarInput),
+}
+
+/// A stream to another host.
+#[cfg(feature = "hosts")]
+pub(crate) struct FarInput(pub(crate) Box<dyn AsyncWrite + Send + Unpin>);
+
+#[cfg(feature = "hosts")]
+impl std::fmt::Debug for FarInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FarInput(..)")
+    }
 }
 
 /// What the worker has sent, and nobody has looked at, is closed with the socket, and may be
@@ -79,6 +92,8 @@ impl FrameSink {
     pub(super) fn receive(&self, count: usize) -> Vec<Descriptor> {
         match self {
             Self::Pipe(..) => Vec::new(),
+            #[cfg(feature = "hosts")]
+            Self::Far(_) => Vec::new(),
             Self::Socket(socket, _) => {
                 let channel = socket.channel();
                 channel.map(|channel| channel.receive_descriptors(count)).unwrap_or_default()
@@ -94,7 +109,7 @@ impl FrameSink {
     }
 
     /// Writes some of these bytes, which must not be none.
-    pub(super) fn poll_write(
+    pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         bytes: &[u8],
@@ -102,6 +117,8 @@ impl FrameSink {
         match self {
             Self::Pipe(stdin, _) => Pin::new(stdin).poll_write(cx, bytes),
             Self::Socket(socket, passengers) => passengers.poll_write(socket.channel()?, cx, bytes),
+            #[cfg(feature = "hosts")]
+            Self::Far(FarInput(stream)) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::base::TaskId;
 use crate::error::{BrokenCause, BrokenProcessPool, Cause, ErrorReport, Subject, SubmitError};
 use crate::function::{Call, Registry};
 use crate::memory::Payload;
+#[cfg(feature = "hosts")]
+use crate::memory::shared::GoingFar;
 use crate::pool::commons::{Command, Commons};
 use crate::pool::engine::Engine;
 use crate::pool::places::NoPlace;
@@ -37,6 +39,9 @@ pub(crate) struct Pool {
     pub(super) default_timeout: Option<Duration>,
     /// Whether it matters how many tasks a worker has run.
     pub(crate) counts_tasks: bool,
+    /// It has workers on other hosts.
+    #[cfg(feature = "hosts")]
+    pub(crate) is_far: bool,
 }
 
 impl Pool {
@@ -56,9 +61,19 @@ impl Pool {
             return Err(self.refusal(name));
         }
         let (limit, arena) = (self.max_payload, &self.commons.arena);
-        let encode = |choice: &_| Payload::encode_in(args, limit, arena, choice);
+        let encode = |choice: &_| {
+            #[cfg(feature = "hosts")]
+            let _far = self.going_far();
+            Payload::encode_in(args, limit, arena, choice)
+        };
         let call = Call::prepare::<F, _>(encode, Cause::Unregistered, Cause::encoding);
         call.map_err(|cause| submit_error(name, cause))
+    }
+
+    /// To be kept while something is encoded that may go to another host, if the pool has one.
+    #[cfg(feature = "hosts")]
+    pub(crate) fn going_far(&self) -> Option<GoingFar> {
+        self.is_far.then(GoingFar::new)
     }
 
     pub(crate) fn max_workers(&self) -> usize {

@@ -9,6 +9,7 @@ mod open;
 mod places;
 mod sharing;
 mod shutdown;
+mod sites;
 mod size;
 mod supervisor;
 pub(crate) mod task;

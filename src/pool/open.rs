@@ -15,17 +15,19 @@ use crate::base::Clock;
 use crate::codec::Fault;
 use crate::error::build::{BuildError, BuildFailure};
 use crate::function::{Call, Registry};
+#[cfg(feature = "hosts")]
+use crate::host::Host;
 use crate::memory::{Arena, Payload, share};
-use crate::parent::birth::{HostSite, SharedServer, Spawn, Start, Tenant, fork_server};
+use crate::parent::birth::{HostSite, SharedServer};
 use crate::parent::message::HostListener;
-use crate::parent::{FailedOutput, Launch, StartMethod};
+use crate::parent::{FailedOutput, Launch};
 use crate::pool::admission::Pool;
 use crate::pool::commons::Commons;
 use crate::pool::engine::{self, Engine};
 use crate::pool::exits::ExitHook;
 use crate::pool::places::TaskPlaces;
 use crate::pool::size::{allowed_workers, cpus, default_workers, inner_threads};
-use crate::scheduler::{Config, HostConfig, OnWorkerDeath, Scheduler};
+use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
 use crate::wire::message::HookStage;
 use crate::wire::role::{is_uninitialized_worker, report_missing_init};
 
@@ -59,6 +61,9 @@ pub(crate) struct Configuration {
     pub(crate) hooks: Vec<Result<(HookStage, Call), BuildFailure>>,
     pub(crate) initializer: Option<Result<Call, BuildFailure>>,
     pub(crate) exit_hook: Option<Result<Arc<ExitHook>, BuildFailure>>,
+    /// Where there are workers; none for this machine alone.
+    #[cfg(feature = "hosts")]
+    pub(crate) hosts: Vec<Host>,
 }
 
 impl Default for Configuration {
@@ -83,6 +88,8 @@ impl Default for Configuration {
             hooks: Vec::new(),
             initializer: None,
             exit_hook: None,
+            #[cfg(feature = "hosts")]
+            hosts: Vec::new(),
         }
     }
 }
@@ -108,11 +115,7 @@ impl Configuration {
         let runtime = ready_to_build()?;
         let settings = self.sharing()?;
         let config = settings.scheduler_config()?;
-        let (own, server) = (runtime.clone(), settings.fork_server.clone());
-        let sites = move |launch: &Arc<Launch>, _: &Arc<dyn HostListener>| {
-            let start = starter(launch, server, &own);
-            vec![HostSite { start, launch: Arc::clone(launch), name: None }]
-        };
+        let sites = settings.sites(&runtime);
         let (pool, work) = settings.open(config, &runtime, Clock::REAL, sites)?;
         runtime.spawn(work);
         Ok(pool)
@@ -159,16 +162,21 @@ impl Configuration {
             queue_capacity: self.queue_capacity,
             default_timeout: self.default_timeout,
             counts_tasks: launch.max_tasks_per_child.is_some(),
+            #[cfg(feature = "hosts")]
+            is_far: self.hosts.iter().any(|host| !host.is_local()),
         });
         let work = engine::run(engine, sites, hook, runtime.clone(), receiver, closed);
         Ok((pool, work.boxed()))
     }
 
     fn scheduler_config(&self) -> Result<Config, BuildFailure> {
+        let hosts = self.host_configs()?;
+        let on_hosts = hosts.iter().map(|host| host.workers).sum::<Option<usize>>();
         let max_workers = match self.max_workers {
             Some(count) => allowed_workers(count, cfg!(windows))?,
-            None => default_workers(cfg!(windows)),
+            None => on_hosts.unwrap_or_else(|| default_workers(cfg!(windows))),
         };
+        let max_workers = on_hosts.map_or(max_workers, |most| max_workers.min(most));
         if self.min_workers > max_workers {
             let (min, max) = (self.min_workers, max_workers);
             return Err(BuildFailure::MinOverMax { min, max });
@@ -197,23 +205,8 @@ impl Configuration {
             cpus: cpus(),
             brief_row: BRIEF_ROW,
             seed: RandomState::new().hash_one(()),
-            hosts: vec![HostConfig::default()],
+            hosts,
         })
-    }
-}
-
-/// What starts workers.
-fn starter(launch: &Arc<Launch>, shared: Option<SharedServer>, runtime: &Handle) -> Arc<dyn Start> {
-    if let Some(server) = shared {
-        return Arc::new(Tenant::new(server));
-    }
-    match launch.start_method {
-        StartMethod::Spawn => Arc::new(Spawn),
-        StartMethod::ForkServer => {
-            let (server, work) = fork_server(Arc::clone(launch));
-            runtime.spawn(work.boxed());
-            Arc::new(server)
-        }
     }
 }
 

@@ -136,7 +136,7 @@ pub(crate) fn split_header<T: DeserializeOwned>(frame: &[u8]) -> io::Result<(T, 
     postcard::take_from_bytes(frame).map_err(|_| malformed("a frame with a malformed header"))
 }
 
-pub(super) fn malformed(what: &str) -> io::Error {
+pub(crate) fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the other side sent {what}"))
 }
 

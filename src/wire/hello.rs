@@ -137,6 +137,27 @@ pub(crate) struct WorkerHello {
     pub(crate) differences: Vec<String>,
 }
 
+/// Why a worker was not started on another host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FarFailure {
+    /// For people to read.
+    pub(crate) text: String,
+    pub(crate) class: FarFailureClass,
+}
+
+/// What it says of other workers on that host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
+pub(crate) enum FarFailureClass {
+    /// Every one would meet the same.
+    Fatal,
+    /// What runs before the first task is to blame.
+    Initialization,
+    /// Nothing.
+    Accident,
+    Other,
+}
+
 /// Reads the version of a hello whose other contents may be unknown.
 pub(crate) fn peek_version(hello: &[u8]) -> io::Result<u32> {
     Ok(split_header(hello)?.0)

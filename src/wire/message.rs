@@ -99,6 +99,11 @@ byte_enum! {
         SegmentReply = 27,
         /// Worker → supervisor: [`SegmentOffer`].
         SegmentOffer = 28,
+        /// Agent → service: [`AgentBanner`](super::host::AgentBanner).
+        AgentBanner = 40,
+        /// Service → agent: [`AgentHello`](super::host::AgentHello), with how workers are started
+        /// as payload.
+        AgentHello = 41,
         /// Worker → supervisor: it cannot open where the arguments of its next task are, and begins
         /// nothing before `Resume`. This is said once.
         CannotOpen = 29,

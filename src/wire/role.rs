@@ -25,16 +25,19 @@ pub(crate) enum Role {
     ForkServer,
     /// A [`Process`](crate::Process).
     Process,
+    /// What has the workers of a pool on another host.
+    Agent,
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Worker, Self::ForkServer, Self::Process];
+    const ALL: [Self; 4] = [Self::Worker, Self::ForkServer, Self::Process, Self::Agent];
 
     fn name(self) -> &'static str {
         match self {
             Self::Worker => "--procpool-worker",
             Self::ForkServer => "--procpool-forkserver",
             Self::Process => "--procpool-process",
+            Self::Agent => "--procpool-agent",
         }
     }
 
@@ -47,7 +50,7 @@ impl Role {
     /// role leaves it there, whichever copy of this crate that is.
     fn is_open(self) -> bool {
         match self {
-            Self::Worker => is_stdin_pipe() || is_stdin_socket(),
+            Self::Worker | Self::Agent => is_stdin_pipe() || is_stdin_socket(),
             Self::ForkServer | Self::Process => is_stdin_socket(),
         }
     }
@@ -150,7 +153,7 @@ pub(crate) fn report_missing_init() {
     // If the parent cannot be told, it still sees this process end without a hello.
     let _ = match Role::of_this_process() {
         Some(Role::ForkServer | Role::Process) => write_to_stdin(&message),
-        Some(Role::Worker) | None => {
+        Some(Role::Worker | Role::Agent) | None => {
             let mut stdout = std::io::stdout().lock();
             stdout.write_all(&message).and_then(|()| stdout.flush())
         }

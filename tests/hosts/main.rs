@@ -6,10 +6,12 @@
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // helpers are not seen as tests
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their arguments")]
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod command;
 mod container;
 mod echo;
 mod link;

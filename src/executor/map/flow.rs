@@ -174,6 +174,8 @@ impl<R, S> Flow<R, S> {
     where
         C: Serialize + DeserializeOwned + 'static,
     {
+        #[cfg(feature = "hosts")]
+        let _far = self.pool.going_far();
         let context = TaskContext::new(context, self.pool.max_payload);
         let fault = context.as_ref().err().cloned();
         self.context_fault = fault.map(|cause| submit_error(self.name, cause));
@@ -320,6 +322,8 @@ impl<R, S> Flow<R, S> {
         let added =
             match (&self.function, self.context_fault.as_ref().or(self.limits_fault.as_ref())) {
                 (Ok(function), None) => {
+                    #[cfg(feature = "hosts")]
+                    let _far = self.pool.going_far();
                     let added = self.intake.add(args, self.pool.max_payload, function.arguments());
                     added
                         .map_err(|error| submit_error(self.name, Cause::encoding(self.name, error)))

@@ -85,6 +85,29 @@ thread_local! {
     /// or one of those above. One word, as this changes with every value.
     static ENCODING: Cell<u64> = const { Cell::new(NONE) };
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
+    /// What is being encoded may go to another host.
+    static GOES_FAR: Cell<bool> = const { Cell::new(false) };
+}
+
+/// As long as it is there, what this thread encodes may go to another host, where no memory of this
+/// one can be named.
+#[cfg(feature = "hosts")]
+pub(crate) struct GoingFar {
+    before: bool,
+}
+
+#[cfg(feature = "hosts")]
+impl GoingFar {
+    pub(crate) fn new() -> Self {
+        Self { before: GOES_FAR.replace(true) }
+    }
+}
+
+#[cfg(feature = "hosts")]
+impl Drop for GoingFar {
+    fn drop(&mut self) {
+        GOES_FAR.set(self.before);
+    }
 }
 
 /// Encodes a value that goes to another process, and says what has to be kept for that. Most values
@@ -124,6 +147,11 @@ impl Drop for Outer {
 /// names.
 pub(super) fn encoding() -> Result<Encoding, &'static str> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
+    if GOES_FAR.get() {
+        return Err(
+            "shared memory is of this machine, and the pool has workers on other hosts: pass a `Vec`",
+        );
+    }
     match ENCODING.get() {
         NONE => Err(
             "shared memory is passed by reference, so it can be serialized only as an argument or a result \

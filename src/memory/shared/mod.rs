@@ -21,6 +21,8 @@ mod reference;
 mod slice;
 mod slice_mut;
 
+#[cfg(feature = "hosts")]
+pub(crate) use self::keep::GoingFar;
 pub(crate) use self::keep::{Kept, collect};
 pub(crate) use self::lend::{
     Lent, borrow, lend, lent_descriptors, refuse_to_lend, settle, why_not_lend,

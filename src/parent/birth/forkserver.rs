@@ -34,6 +34,7 @@ use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::output::{Drained, drain};
 use crate::parent::program::{Program, start_child};
+use crate::parent::source::Source;
 use crate::sys::descriptor::{Descriptor, RoomToStart, room_for};
 use crate::sys::fork;
 use crate::sys::pipe::worker_pipes;
@@ -142,6 +143,7 @@ impl<'a> StartedServer<'a> {
         log::debug!("the fork server has started with pid {pid}");
         let (exited, exit) = oneshot::channel();
         let (output, failed) = (launch.output.clone(), launch.failed_output.clone());
+        let stderr = Source::Errors(stderr);
         let stderr = tokio::spawn(drain(stderr, exit, worker, pid, output, failed, None));
         let hello = launch.server_hello(worker).map_err(|error| launch.failed(error))?;
         Ok(Self {

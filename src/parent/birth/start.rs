@@ -17,6 +17,7 @@ use crate::parent::launch::{LAST_MOMENTS, Launch};
 use crate::parent::message::{Order, Orders, Why};
 use crate::parent::program::{Program, start_child};
 use crate::parent::sink::FrameSink;
+use crate::parent::source::Source;
 use crate::sys::descriptor::RoomToStart;
 use crate::sys::memory::MemoryFile;
 use crate::sys::memory::SharedPage;
@@ -64,6 +65,11 @@ pub(crate) trait Body: Send {
     /// As [`Self::reap`], but nobody asks how it has ended, or waits for it.
     fn reap_later(&mut self);
 
+    /// Why its host is taken for lost, if it is: then nobody knows what has become of it.
+    fn lost(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// Of one that is reaped: whether the kernel has killed somebody in its own control group for
     /// want of memory. `None` if it had none, or that does not tell.
     fn was_oom(&self) -> Option<bool> {
@@ -75,11 +81,13 @@ pub(crate) trait Body: Send {
 pub(crate) struct Spawned {
     pub(crate) body: Box<dyn Body>,
     pub(crate) stdin: FrameSink,
-    pub(crate) stdout: ChildStdout,
-    pub(crate) stderr: ChildStderr,
+    pub(crate) stdout: Source,
+    pub(crate) stderr: Source,
     /// The page for claims, and what the child opens it by. Without it everything works, only
     /// slower.
     pub(crate) claims: io::Result<(Arc<SharedPage>, MemoryFile)>,
+    /// Who has made it, if that is not this process.
+    pub(crate) maker: Option<u32>,
 }
 
 impl Spawned {
@@ -92,10 +100,10 @@ impl Spawned {
         claims: io::Result<(SharedPage, MemoryFile)>,
     ) -> io::Result<Self> {
         let stdin = FrameSink::new(pipes.stdin)?;
-        let stdout = ChildStdout::from_std(pipes.stdout)?;
-        let stderr = ChildStderr::from_std(pipes.stderr)?;
+        let stdout = Source::Output(ChildStdout::from_std(pipes.stdout)?);
+        let stderr = Source::Errors(ChildStderr::from_std(pipes.stderr)?);
         let claims = claims.map(|(page, file)| (Arc::new(page), file));
-        Ok(Self { body, stdin, stdout, stderr, claims })
+        Ok(Self { body, stdin, stdout, stderr, claims, maker: None })
     }
 }
 

@@ -1,9 +1,8 @@
 //! How a link ends: with what its worker has left behind.
 
-use super::{Duration, Ended, Link, LinkFailure, LinkStage, PoolProcess, Why};
-use crate::error::{DeathReport, WorkerDeath};
+use super::{Arc, Duration, Ended, Link, LinkFailure, LinkStage, PoolProcess, Why};
+use crate::error::{DeathReport, HostLoss, WorkerDeath};
 use crate::parent::output::Drained;
-use crate::sys::pipe::read_available;
 
 /// How long a worker that has left waits for its output to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -12,7 +11,7 @@ impl Link<'_> {
     /// Reads what the worker has left behind, and reaps it.
     pub(super) async fn end(mut self) -> Ended {
         let before = self.inbox.len();
-        let _ = read_available(&self.stdout, &mut self.inbox);
+        let _ = self.stdout.read_available(&mut self.inbox);
         let count = self.inbox.len() - before;
         if let Some(window) = &mut self.window {
             window.receive(&mut self.inbox, count);
@@ -23,6 +22,9 @@ impl Link<'_> {
         let drained = (&mut self.stderr).await.ok();
         if matches!(self.stage, LinkStage::Goodbye(_)) {
             return self.end_well(drained).await;
+        }
+        if let Some(reason) = self.body.lost() {
+            return self.end_lost(reason);
         }
         let exit = self.body.reap().await;
         let Drained { tail: stderr_tail, own: task_output, .. } = drained.unwrap_or_default();
@@ -54,6 +56,13 @@ impl Link<'_> {
             _ if self.told.killed == Some(Why::TooLate) => self.launch.timed_out(process, !silent),
             _ => self.launch.died(death, silent),
         })
+    }
+
+    /// It was lost with its host.
+    fn end_lost(&self, reason: Arc<str>) -> Ended {
+        let host = self.launch.host.clone().unwrap_or_default();
+        let loss = HostLoss::new(host, reason, self.uplink.worker, self.pid);
+        if self.was_ready { Ended::HostLost(loss) } else { Ended::NotStarted(loss.into()) }
     }
 
     /// It has said goodbye, so nobody asks how its process has ended.

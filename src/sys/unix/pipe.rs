@@ -31,6 +31,23 @@ pub(crate) struct FramePipes {
     pub(crate) output: File,
 }
 
+#[cfg(feature = "hosts")]
+impl FramePipes {
+    /// To be read and written by a runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime with an IO driver.
+    pub(crate) fn watched(
+        self,
+    ) -> io::Result<(tokio::process::ChildStdout, tokio::process::ChildStdin)> {
+        let input = ChildStdout::from(Descriptor::from(self.input));
+        let output = ChildStdin::from(Descriptor::from(self.output));
+        let input = tokio::process::ChildStdout::from_std(input)?;
+        Ok((input, tokio::process::ChildStdin::from_std(output)?))
+    }
+}
+
 /// A worker's ends of its pipes.
 #[derive(Debug)]
 pub(crate) struct WorkerPipes {

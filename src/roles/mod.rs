@@ -2,6 +2,7 @@
 
 use tokio::runtime::Handle;
 
+use crate::child::{end_without_thread, run_fork_server, run_process, run_worker};
 use crate::function::Registry;
 use crate::sys::memory::take_part_in_barriers;
 use crate::sys::signal::{leave_terminal, let_signals_through};
@@ -60,7 +61,7 @@ pub fn worker_main() -> ! {
     // It was called inside `async fn main`. A thread of its own lets `async` tasks have a runtime.
     match std::thread::Builder::new().spawn(|| play()) {
         Ok(thread) => drop(thread.join()), // does not return: the thread ends the process
-        Err(error) => super::worker::end_without_thread(&error),
+        Err(error) => end_without_thread(&error),
     }
     std::process::exit(1)
 }
@@ -70,13 +71,30 @@ fn play() -> ! {
         // Without a flag it was started by hand, and the worker says so.
         Some(Role::Worker) | None => {
             leave_terminal();
-            super::worker::run()
+            run_worker()
         }
         Some(Role::ForkServer) => {
             leave_terminal();
-            super::forkserver::run()
+            run_fork_server()
         }
         // Only if it is in no terminal's foreground, which it sees later.
-        Some(Role::Process) => super::process::run(),
+        Some(Role::Process) => run_process(),
+        Some(Role::Agent) => {
+            leave_terminal();
+            #[cfg(feature = "hosts")]
+            crate::host::run_agent();
+            #[cfg(not(feature = "hosts"))]
+            end_without_hosts()
+        }
     }
+}
+
+/// Its service reads this, as it comes by the standard error of what has started it.
+#[cfg(not(feature = "hosts"))]
+fn end_without_hosts() -> ! {
+    crate::base::log::print(format_args!(
+        "this program cannot have workers for another host, as its procpool was built without the \
+         feature `hosts`"
+    ));
+    std::process::exit(1)
 }

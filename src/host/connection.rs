@@ -1,0 +1,349 @@
+//! The connection to the agent of one host, from the launcher's start to its end.
+//!
+//! ```text
+//! launched ─▶ banner ─▶ hello sent ─▶ served ─┬─▶ stopped (the pool has ended)
+//!      └──────────┴─ refused, ended           └─▶ lost: the supervisor is told, then all streams end
+//! ```
+
+use std::io;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use futures::{FutureExt, StreamExt};
+use tokio::io::{
+    AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf, split,
+};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::{oneshot, watch};
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+
+use crate::base::nanos;
+use crate::base::sync::Mutex;
+use crate::base::timer::{Delay, within};
+use crate::host::build::own_build;
+use crate::host::far::FarWorkers;
+use crate::host::launcher::Launcher;
+use crate::host::lease::Vigil;
+use crate::host::mux::{self, Mux, MuxStream, Wanted};
+use crate::wire::frame::{
+    PREAMBLE, PreambleSearch, VERSION, max_frame, put_frame, split_header, split_kind,
+};
+use crate::wire::hello::peek_version;
+use crate::wire::host::{
+    AgentBanner, AgentHello, FromAgent, StreamHeader, ToAgent, message_codec, read_message,
+};
+use crate::wire::message::Kind;
+
+/// A launcher that has printed so much without a banner is none.
+const LONGEST_GREETING: usize = 64 << 10;
+/// How much of that is quoted.
+const QUOTED: usize = 500;
+/// How long the end of a connection may take.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
+
+/// What is done when the host is lost, before anything else is: how long until nothing runs there
+/// any more, for sure.
+pub(super) type OnLoss = Box<dyn FnOnce(Duration) + Send>;
+
+/// A host that is connected. The connection is closed when this is dropped.
+pub(super) struct AgentConnection {
+    pub(super) agent: AgentBanner,
+    pub(super) workers: Arc<FarWorkers>,
+    opener: mpsc::Sender<Wanted>,
+    orders: UnboundedSender<ToAgent>,
+    ended: watch::Receiver<bool>,
+}
+
+impl AgentConnection {
+    /// Launches the agent, and tells it how workers are started. An error is for people to read.
+    pub(super) async fn open(
+        command: Command,
+        whose: String,
+        launch: &[u8],
+        lease: Duration,
+        on_loss: OnLoss,
+    ) -> Result<Self, String> {
+        let build = own_build_elsewhere();
+        let starting = Launcher::start(command, whose).await;
+        let (mut launcher, input, mut output) = starting.map_err(|error| error.to_string())?;
+        let mut input = BufReader::with_capacity(64 << 10, input);
+        let agent = greet(&mut launcher, &mut input).await?;
+        let heard = Instant::now();
+        if build.await != agent.build {
+            return Err("its program is another build than this one's".to_owned());
+        }
+        let hello = AgentHello { version: VERSION, lease: nanos(lease) };
+        let sent = send_hello(&mut output, hello, launch).await;
+        sent.map_err(|error| format!("it cannot be told anything: {error}"))?;
+        launcher.log();
+        let (opener, wanted) = mpsc::channel(64);
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (ends, ended) = watch::channel(false);
+        let workers = Arc::<FarWorkers>::default();
+        let served = Served {
+            launcher,
+            vigil: Mutex::new(Vigil::new(heard, lease)),
+            workers: Arc::clone(&workers),
+            opener: opener.downgrade(),
+            orders: orders.downgrade(),
+            on_loss,
+            ends,
+        };
+        let mux = Mux::of_service(input, output);
+        tokio::spawn(served.run(mux, wanted, ordered).boxed());
+        Ok(Self { agent, workers, opener, orders, ended })
+    }
+
+    /// A stream, whose header was sent. An error says that the host is lost.
+    pub(super) async fn open_stream(&self, header: StreamHeader) -> io::Result<MuxStream> {
+        let (wanted, opened) = oneshot::channel();
+        self.opener.send(wanted).await.map_err(io::Error::other)?;
+        let mut stream = opened.await.map_err(io::Error::other)?;
+        mux::send(&mut stream, &header).await?;
+        Ok(stream)
+    }
+
+    pub(super) fn orders(&self) -> UnboundedSender<ToAgent> {
+        self.orders.clone()
+    }
+
+    /// Closes it, and waits until the launcher has gone.
+    pub(super) async fn close(self) {
+        let Self { mut ended, opener, .. } = self;
+        drop(opener);
+        let _ = ended.wait_for(|is_so| *is_so).await;
+    }
+}
+
+/// Hashes this program, for which no thread of the runtime is held up.
+fn own_build_elsewhere() -> impl Future<Output = crate::wire::host::Build> {
+    let building = crate::parent::start_child(|| Ok(own_build()));
+    async { building.await.unwrap_or(crate::wire::host::Build(None)) }
+}
+
+/// Waits for the agent's first words.
+async fn greet(
+    launcher: &mut Launcher,
+    input: &mut BufReader<ChildStdout>,
+) -> Result<AgentBanner, String> {
+    let mut greeting = Vec::new();
+    let read = read_banner(input, &mut greeting).await;
+    let printed =
+        String::from_utf8_lossy(&greeting).trim().chars().take(QUOTED).collect::<String>();
+    let printed = if printed.is_empty() { printed } else { format!("; it printed {printed:?}") };
+    match read {
+        Ok(Some(banner)) => Ok(banner),
+        Ok(None) => {
+            let how = launcher.last_moments().await;
+            let how =
+                how.unwrap_or_else(|| format!("it has closed its output{}", launcher.last_words()));
+            Err(format!("{how}{printed}"))
+        }
+        Err(error) => Err(format!("{error}{}{printed}", launcher.last_words())),
+    }
+}
+
+/// `None` if the output ends before. What comes before the banner is left in `greeting`.
+async fn read_banner(
+    input: &mut BufReader<ChildStdout>,
+    greeting: &mut Vec<u8>,
+) -> io::Result<Option<AgentBanner>> {
+    let mut search = PreambleSearch::default();
+    loop {
+        let piece = input.fill_buf().await?;
+        if piece.is_empty() {
+            return Ok(None);
+        }
+        let (length, found) = (piece.len(), search.advance(piece));
+        greeting.extend_from_slice(piece);
+        input.consume(found.unwrap_or(length));
+        if let Some(found) = found {
+            greeting.truncate((greeting.len() - length + found).saturating_sub(PREAMBLE.len()));
+            break;
+        }
+        if greeting.len() > LONGEST_GREETING {
+            return Err(io::Error::other("it printed much without becoming an agent"));
+        }
+    }
+    let length = input.read_u32_le().await? as usize;
+    if length > max_frame(0) {
+        return Err(io::Error::other("its first words are malformed"));
+    }
+    let mut frame = BytesMut::zeroed(length);
+    input.read_exact(&mut frame).await?;
+    match split_kind(&frame)? {
+        (Kind::AgentBanner, body) if peek_version(body)? == VERSION => {
+            Ok(Some(split_header::<AgentBanner>(body)?.0))
+        }
+        (Kind::AgentBanner, body) => Err(io::Error::other(format!(
+            "its program speaks version {} of procpool's protocol, and this one {VERSION}",
+            peek_version(body)?
+        ))),
+        (Kind::NotInitialized, _) => Err(io::Error::other(
+            "its program does not call `procpool::init()` as the first statement of `main`",
+        )),
+        (kind, _) => Err(io::Error::other(format!("its first words are a {kind:?} frame"))),
+    }
+}
+
+async fn send_hello(output: &mut ChildStdin, hello: AgentHello, launch: &[u8]) -> io::Result<()> {
+    let mut message = PREAMBLE.to_vec();
+    put_frame(&mut message, Kind::AgentHello, &hello, launch.len())?;
+    message.extend_from_slice(launch);
+    output.write_all(&message).await?;
+    output.flush().await
+}
+
+/// What the task of a connection has.
+struct Served {
+    launcher: Launcher,
+    vigil: Mutex<Vigil>,
+    workers: Arc<FarWorkers>,
+    opener: mpsc::WeakSender<Wanted>,
+    orders: mpsc::WeakUnboundedSender<ToAgent>,
+    on_loss: OnLoss,
+    ends: watch::Sender<bool>,
+}
+
+/// Why a connection has ended.
+enum ConnectionEnd {
+    /// Nobody needs it any more.
+    Stopped,
+    Lost(String),
+}
+
+impl Served {
+    async fn run(
+        mut self,
+        mut mux: Mux<ChildStdout, ChildStdin>,
+        mut wanted: mpsc::Receiver<Wanted>,
+        ordered: UnboundedReceiver<ToAgent>,
+    ) {
+        let end = {
+            let Self { launcher, vigil, workers, opener, orders, .. } = &mut self;
+            let (vigil, workers) = (&*vigil, &*workers);
+            let control = control(opener.upgrade(), orders.clone(), ordered, vigil, workers);
+            tokio::select! {
+                biased;
+                error = mux.serve(&mut wanted) => {
+                    if wanted.is_closed() { ConnectionEnd::Stopped } else { ConnectionEnd::Lost(text_of_end(&error)) }
+                }
+                end = control => end,
+                () = silence(vigil) => ConnectionEnd::Lost(silent_for(vigil)),
+                text = launcher.exited() => ConnectionEnd::Lost(text),
+            }
+        };
+        match end {
+            ConnectionEnd::Stopped => {
+                let _ = within(LAST_MOMENTS, mux.close()).await; // closes the agent's input
+                let _ = within(LAST_MOMENTS, self.launcher.exited()).await; // or it is killed
+            }
+            ConnectionEnd::Lost(text) => self.lose(text, mux).await,
+        }
+        self.ends.send_replace(true);
+    }
+
+    /// The supervisor is told first: no task is sent to a worker of which is known that it is gone.
+    async fn lose(&mut self, mut text: String, mux: Mux<ChildStdout, ChildStdin>) {
+        if text == CLOSED
+            && let Some(how) = self.launcher.last_moments().await
+        {
+            text = how;
+        }
+        let safe_in = self.vigil.lock().safe_in(Instant::now());
+        let on_loss = std::mem::replace(&mut self.on_loss, Box::new(|_| ()));
+        on_loss(safe_in);
+        self.workers.lose(&text);
+        drop(mux); // ends all streams
+    }
+}
+
+/// What is said if nothing else is known.
+const CLOSED: &str = "its connection has ended";
+
+fn text_of_end(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionAborted => CLOSED.to_owned(),
+        _ => format!("{CLOSED}: {error}"),
+    }
+}
+
+fn silent_for(vigil: &Mutex<Vigil>) -> String {
+    format!("nothing was heard of it for {:?}", vigil.lock().limit())
+}
+
+/// Ends when nothing was heard for too long.
+async fn silence(vigil: &Mutex<Vigil>) {
+    loop {
+        let left = vigil.lock().lost_at().saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        Delay::new(left).await;
+    }
+}
+
+/// Says that the service lives, says what is to be done, and hears what has happened.
+async fn control(
+    opener: Option<mpsc::Sender<Wanted>>,
+    orders: mpsc::WeakUnboundedSender<ToAgent>,
+    ordered: UnboundedReceiver<ToAgent>,
+    vigil: &Mutex<Vigil>,
+    workers: &FarWorkers,
+) -> ConnectionEnd {
+    let Some(stream) = open_control(opener).await else { return ConnectionEnd::Stopped };
+    let (reader, writer) = split(stream);
+    let reader = FramedRead::new(reader, message_codec());
+    tokio::select! {
+        end = listen(reader, vigil, workers) => end,
+        () = speak(writer, ordered) => ConnectionEnd::Lost(CLOSED.to_owned()),
+        () = beat(orders, vigil) => ConnectionEnd::Stopped,
+    }
+}
+
+async fn open_control(opener: Option<mpsc::Sender<Wanted>>) -> Option<MuxStream> {
+    let (wanted, coming) = oneshot::channel();
+    opener?.send(wanted).await.ok()?;
+    let mut stream = coming.await.ok()?;
+    mux::send(&mut stream, &StreamHeader::Control).await.ok()?;
+    Some(stream)
+}
+
+async fn listen(
+    mut reader: FramedRead<ReadHalf<MuxStream>, LengthDelimitedCodec>,
+    vigil: &Mutex<Vigil>,
+    workers: &FarWorkers,
+) -> ConnectionEnd {
+    while let Some(bytes) = reader.next().await {
+        match bytes.and_then(|bytes| read_message::<FromAgent>(&bytes)) {
+            Ok(FromAgent::Pong { clock, .. }) => vigil.lock().heard(Instant::now(), clock),
+            Ok(message) => workers.tell(message),
+            Err(error) => {
+                return ConnectionEnd::Lost(format!("its agent broke the protocol: {error}"));
+            }
+        }
+    }
+    ConnectionEnd::Lost(CLOSED.to_owned())
+}
+
+async fn speak(mut writer: WriteHalf<MuxStream>, mut ordered: UnboundedReceiver<ToAgent>) {
+    while let Some(order) = ordered.recv().await {
+        if mux::send(&mut writer, &order).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends when nobody needs the connection any more.
+async fn beat(orders: mpsc::WeakUnboundedSender<ToAgent>, vigil: &Mutex<Vigil>) {
+    for number in 1.. {
+        let seen = *vigil.lock();
+        let Some(orders) = orders.upgrade() else { return };
+        let _ = orders.send(ToAgent::Ping { number, echo: seen.echo() });
+        drop(orders);
+        Delay::new(seen.beat()).await;
+    }
+}

@@ -1,0 +1,23 @@
+//! Workers on other machines: a service and the agents on its hosts.
+//!
+//! ```text
+//! service                                       host
+//! supervisor ── link ── stream ┐                ┌ stream ── pump ── worker
+//!               link ── stream ┤  connection    ├ stream ── pump ── worker
+//!             HostStart ───────┴═ ssh, srun, … ═┴── agent (starts and ends them)
+//! ```
+
+mod agent;
+mod build;
+mod connection;
+mod far;
+mod launcher;
+mod lease;
+mod mux;
+mod pump;
+mod spec;
+mod start;
+
+pub(crate) use self::agent::run as run_agent;
+pub use self::spec::Host;
+pub(crate) use self::start::HostStart;

@@ -1,0 +1,131 @@
+//! The bytes of one worker, between its process and its stream.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::future::{Either, join3, select};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::sync::{Notify, watch};
+
+use crate::base::timer::Delay;
+use crate::host::mux::MuxStream;
+use crate::parent::birth::FrameSink;
+use crate::parent::birth::Source;
+use crate::parent::birth::Spawned;
+use crate::parent::message::{Order, Orders};
+use crate::wire::host::WorkerEnd;
+
+/// Room for what is read at once.
+const ROOM: usize = 64 << 10;
+/// How long a worker may live on that has closed its output.
+const LAST_MOMENTS: Duration = Duration::from_millis(500);
+
+/// Moves bytes until the worker has exited, all that it has written is on its way, and it is
+/// reaped.
+pub(super) async fn pump(
+    spawned: Spawned,
+    (frames, mut output): (MuxStream, MuxStream),
+    orders: &mut Orders,
+) -> WorkerEnd {
+    let Spawned { mut body, stdin, stdout, stderr, .. } = spawned;
+    let (from_service, mut to_service) = split(frames);
+    let (exits, exited) = watch::channel(false);
+    let feeding = feed(from_service, stdin);
+    let silent = Notify::new();
+    let replying = async {
+        if !forward(stdout, &mut to_service, exited.clone()).await {
+            silent.notify_one();
+        }
+    };
+    // It has closed its output, so it cannot serve any more. Most likely it is about to exit.
+    let mut overdue = pin!(async {
+        silent.notified().await;
+        Delay::new(LAST_MOMENTS).await;
+    });
+    let printing = forward(stderr, &mut output, exited.clone());
+    let watching = async {
+        let mut feeding = pin!(feeding);
+        let (mut is_fed, mut is_patient) = (true, true);
+        loop {
+            tokio::select! {
+                biased;
+                () = poll_fn(|cx| body.poll_exited(cx)) => break,
+                order = orders.recv() => match order {
+                    Some(Order::Terminate) => body.terminate(),
+                    Some(Order::Kill(_)) | None => body.kill(),
+                    Some(Order::Flush | Order::Trim | Order::Stop) => {}
+                },
+                // The service has given it up, or is gone.
+                () = &mut feeding, if is_fed => {
+                    is_fed = false;
+                    body.kill();
+                }
+                () = &mut overdue, if is_patient => {
+                    is_patient = false;
+                    body.kill();
+                }
+            }
+        }
+        exits.send_replace(true);
+    };
+    join3(watching, replying, printing).await;
+    let exit = body.reap().await.unwrap_or_default();
+    WorkerEnd { code: exit.code, signal: exit.signal, was_oom: body.was_oom() }
+}
+
+/// Writes what comes to a worker. Ends when nothing comes any more; if the worker takes no more
+/// that is read all the same.
+async fn feed(mut stream: impl AsyncRead + Unpin, mut sink: FrameSink) {
+    let mut bytes = BytesMut::with_capacity(ROOM);
+    let mut is_open = true;
+    loop {
+        bytes.clear();
+        bytes.reserve(ROOM);
+        if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
+            return;
+        }
+        let mut written = 0;
+        while is_open && written < bytes.len() {
+            match poll_fn(|cx| sink.poll_write(cx, &bytes[written..])).await {
+                Ok(count) => written += count,
+                Err(_) => is_open = false,
+            }
+        }
+    }
+}
+
+/// Sends what a worker writes, to the end or, if that comes first, to what there is at its exit;
+/// returns whether it has exited.
+async fn forward(
+    mut source: Source,
+    stream: &mut (impl AsyncWrite + Unpin),
+    mut exited: watch::Receiver<bool>,
+) -> bool {
+    let mut bytes = BytesMut::with_capacity(ROOM);
+    let mut has_exited = false;
+    while !has_exited {
+        bytes.reserve(ROOM);
+        match select(pin!(source.read_buf(&mut bytes)), pin!(exited.wait_for(|is_so| *is_so))).await
+        {
+            Either::Left((Ok(1..), _)) => {}
+            Either::Left(_) => break,
+            Either::Right(_) => has_exited = true,
+        }
+        if has_exited {
+            let _ = source.read_available(&mut bytes); // or it is lost
+        }
+        if send(stream, &mut bytes).await.is_err() {
+            break; // the service is gone, or has given it up
+        }
+    }
+    let _ = stream.shutdown().await;
+    has_exited
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &mut BytesMut) -> io::Result<()> {
+    stream.write_all_buf(bytes).await?;
+    stream.flush().await
+}

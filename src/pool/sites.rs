@@ -1,0 +1,130 @@
+//! Where a pool has its workers.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tokio::runtime::Handle;
+
+use super::open::Configuration;
+#[cfg(feature = "hosts")]
+use crate::base::HostId;
+use crate::error::build::BuildFailure;
+#[cfg(feature = "hosts")]
+use crate::function::Call;
+#[cfg(feature = "hosts")]
+use crate::host::{Host, HostStart};
+use crate::parent::birth::{HostSite, SharedServer, Spawn, Start, Tenant, fork_server};
+use crate::parent::message::HostListener;
+use crate::parent::{Launch, StartMethod};
+use crate::scheduler::HostConfig;
+
+impl Configuration {
+    /// What the scheduler must know of each host; one at least.
+    #[cfg(not(feature = "hosts"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature")]
+    pub(super) fn host_configs(&self) -> Result<Vec<HostConfig>, BuildFailure> {
+        Ok(vec![HostConfig::default()])
+    }
+
+    /// What the scheduler must know of each host; one at least.
+    #[cfg(feature = "hosts")]
+    pub(super) fn host_configs(&self) -> Result<Vec<HostConfig>, BuildFailure> {
+        if self.hosts.is_empty() {
+            return Ok(vec![HostConfig::default()]);
+        }
+        if let Some(host) = self.hosts.iter().find(|host| host.workers() == 0) {
+            return Err(BuildFailure::NoWorkersOnHost(host.name_of()));
+        }
+        if self.hosts.iter().any(|host| !host.is_local()) {
+            if !self.launch.program.pass_fds.is_empty() {
+                return Err(BuildFailure::NotOnHosts("pass_fds"));
+            }
+            if self.calls().any(|call| !call.arguments.kept().is_empty()) {
+                return Err(BuildFailure::NotOnHosts("shared memory"));
+            }
+            if self.fork_server.is_some() {
+                return Err(BuildFailure::NotOnHosts("fork_server"));
+            }
+        }
+        Ok(self.hosts.iter().map(|host| HostConfig { workers: Some(host.workers()) }).collect())
+    }
+
+    /// What processes call once.
+    #[cfg(feature = "hosts")]
+    fn calls(&self) -> impl Iterator<Item = &Call> {
+        let calls = [&self.preload, &self.initializer].into_iter().flatten();
+        let hooks = self.hooks.iter().flatten().map(|(_, call)| call);
+        let hook = self.exit_hook.iter().flatten().map(|hook| &hook.call);
+        calls.flatten().chain(hooks).chain(hook)
+    }
+
+    /// Makes the site of each host.
+    #[cfg(not(feature = "hosts"))]
+    pub(super) fn sites(&self, runtime: &Handle) -> impl MakeSites + use<> {
+        let (runtime, server) = (runtime.clone(), self.fork_server.clone());
+        move |launch: &Arc<Launch>, _: &Arc<dyn HostListener>| vec![local(launch, server, &runtime)]
+    }
+
+    /// Makes the site of each host.
+    #[cfg(feature = "hosts")]
+    pub(super) fn sites(&self, runtime: &Handle) -> impl MakeSites + use<> {
+        let (runtime, server) = (runtime.clone(), self.fork_server.clone());
+        let (hosts, inner_threads) = (self.hosts.clone(), self.inner_threads);
+        move |launch: &Arc<Launch>, listener: &Arc<dyn HostListener>| {
+            if hosts.is_empty() {
+                return vec![local(launch, server, &runtime)];
+            }
+            let site = |(number, host): (u32, &Host)| {
+                if host.is_local() {
+                    let name = Some(host.name_of());
+                    return HostSite { name, ..local(launch, server.clone(), &runtime) };
+                }
+                far(HostId(number), host, launch, inner_threads, listener)
+            };
+            (0..).zip(&hosts).map(site).collect()
+        }
+    }
+}
+
+/// Makes the site of each host, once it is known how workers are started, and who is to be told of
+/// hosts.
+pub(crate) trait MakeSites:
+    FnOnce(&Arc<Launch>, &Arc<dyn HostListener>) -> Vec<HostSite>
+{
+}
+
+impl<F: FnOnce(&Arc<Launch>, &Arc<dyn HostListener>) -> Vec<HostSite>> MakeSites for F {}
+
+/// This machine.
+fn local(launch: &Arc<Launch>, shared: Option<SharedServer>, runtime: &Handle) -> HostSite {
+    HostSite { start: starter(launch, shared, runtime), launch: Arc::clone(launch), name: None }
+}
+
+/// Another one, with which no memory is shared.
+#[cfg(feature = "hosts")]
+fn far(
+    id: HostId,
+    host: &Host,
+    launch: &Arc<Launch>,
+    inner_threads: Option<usize>,
+    listener: &Arc<dyn HostListener>,
+) -> HostSite {
+    let name = host.name_of();
+    let start = HostStart::new(id, host, inner_threads, Arc::clone(listener));
+    HostSite { start: Arc::new(start), launch: Arc::new(launch.on_host(&name)), name: Some(name) }
+}
+
+/// What starts workers.
+fn starter(launch: &Arc<Launch>, shared: Option<SharedServer>, runtime: &Handle) -> Arc<dyn Start> {
+    if let Some(server) = shared {
+        return Arc::new(Tenant::new(server));
+    }
+    match launch.start_method {
+        StartMethod::Spawn => Arc::new(Spawn),
+        StartMethod::ForkServer => {
+            let (server, work) = fork_server(Arc::clone(launch));
+            runtime.spawn(work.boxed());
+            Arc::new(server)
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Hosts that a command reaches: here the agent is simply started on this machine.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt;
+use procpool::{
+    Builder, Host, ProcessPoolExecutor, SharedSlice, StartMethod, TaskErrorKind, WorkerOutput,
+};
+
+use crate::common::{Gate, hold, in_time, kill, pid, process_gone, wait_until};
+
+fn double(n: u64) -> u64 {
+    n * 2
+}
+
+fn fail(text: String) {
+    panic!("{text}");
+}
+
+fn echo(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
+}
+
+fn print_and_end(text: String) {
+    eprintln!("{text}");
+    std::process::exit(7);
+}
+
+fn print(text: String) {
+    println!("{text}");
+}
+
+fn parent() -> (u32, String) {
+    let parent = procpool::parent_process().unwrap();
+    (parent.pid(), parent.name().to_owned())
+}
+
+fn sum(values: SharedSlice<u64>) -> u64 {
+    values.iter().sum()
+}
+
+procpool::register!(double, fail, echo, print_and_end, print, parent, sum);
+
+/// The program of these tests, as it becomes what it is started as.
+fn program() -> Vec<OsString> {
+    let program = std::env::current_exe().unwrap().into_os_string();
+    let words = ["procpool_worker", "--exact", "--nocapture", "--test-threads=1", "--"];
+    std::iter::once(program).chain(words.map(Into::into)).collect()
+}
+
+fn agent(workers: usize) -> Host {
+    Host::command(program(), workers).name("next door")
+}
+
+fn builder(workers: usize) -> Builder {
+    ProcessPoolExecutor::builder().hosts([agent(workers)])
+}
+
+/// The shell runs a script, in which `"$@"` becomes the agent.
+fn by_script(script: &str) -> Host {
+    let words = ["sh", "-c", script, "sh"].map(OsString::from);
+    Host::command(words.into_iter().chain(program()), 1).name("scripted")
+}
+
+async fn refused(host: Host) -> String {
+    let pool = ProcessPoolExecutor::builder().hosts([host]).build().unwrap();
+    let error = in_time(pool.run(double, 1)).await.unwrap_err();
+    assert!(error.is_broken(), "{error}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn tasks_run_on_a_host_as_they_do_here() {
+    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+        let pool = builder(2).start_method(method).build().unwrap();
+        assert_eq!(in_time(pool.run(double, 21)).await.unwrap(), 42);
+        let error = in_time(pool.run(fail, "on purpose".to_owned())).await.unwrap_err();
+        assert!(error.is_panic() && error.to_string().contains("on purpose"), "{error}");
+        let large = vec![7; 3 << 20];
+        assert_eq!(in_time(pool.run(echo, large.clone())).await.unwrap(), large);
+        let doubled: Vec<_> = in_time(pool.map(double, 0..1_000).collect()).await;
+        assert!(doubled.into_iter().map(Result::unwrap).eq((0..1_000).map(|n| n * 2)));
+        in_time(pool.shutdown()).await;
+    }
+}
+
+#[tokio::test]
+async fn the_agent_is_the_parent_there() {
+    let pool = builder(1).build().unwrap();
+    let (parent, name) = in_time(pool.run(parent, ())).await.unwrap();
+    assert_ne!(parent, std::process::id());
+    assert_eq!(name, "MainProcess");
+    in_time(pool.shutdown()).await;
+    assert!(process_gone(parent), "the agent is gone when the pool is");
+}
+
+#[tokio::test]
+async fn a_death_there_is_the_business_of_one_task() {
+    let pool = builder(2).build().unwrap();
+    let error = pool.run(print_and_end, "last words".to_owned());
+    let error = in_time(error).await.unwrap_err();
+    let death = error.worker_death().unwrap();
+    assert_eq!(death.exit_code(), Some(7));
+    assert!(death.stderr_tail().contains("last words"), "{death:?}");
+    let there = in_time(pool.run(pid, ())).await.unwrap();
+    assert_ne!(death.pid(), there);
+    let gate = Gate::new().await;
+    let task = pool.submit(hold, gate.port()).await.unwrap();
+    kill(gate.arrival().await.pid);
+    let death = in_time(task).await.unwrap_err().worker_death().cloned().unwrap();
+    assert_eq!(death.signal(), Some(9));
+    in_time(pool.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_task_there_can_be_ended() {
+    let grace = Duration::from_millis(20);
+    let pool = builder(1).grace_period(grace).build().unwrap();
+    let gate = Gate::new().await;
+    let task = pool.submit(hold, gate.port()).await.unwrap();
+    let mut held = gate.arrival().await;
+    task.abort();
+    assert!(in_time(task).await.unwrap_err().is_cancelled());
+    in_time(held.gone()).await;
+    let task = pool.task(hold, gate.port()).timeout(Duration::from_millis(1)).submit().await;
+    assert!(in_time(task.unwrap()).await.unwrap_err().is_timeout());
+    assert_eq!(in_time(pool.run(double, 1)).await.unwrap(), 2);
+    in_time(pool.shutdown()).await;
+}
+
+#[tokio::test]
+async fn what_is_printed_there_is_seen_here() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&lines);
+    let keep =
+        move |line: procpool::OutputLine<'_>| seen.lock().unwrap().push(line.text.to_owned());
+    let pool = builder(1).worker_output(WorkerOutput::lines(keep)).build().unwrap();
+    for number in 0..50 {
+        in_time(pool.run(print, format!("line {number}"))).await.unwrap();
+    }
+    in_time(pool.shutdown()).await;
+    let lines = lines.lock().unwrap();
+    let printed: Vec<_> = lines.iter().filter(|line| line.starts_with("line ")).collect();
+    assert!(printed.into_iter().eq(&(0..50).map(|n| format!("line {n}")).collect::<Vec<_>>()));
+}
+
+#[tokio::test]
+async fn a_host_that_is_lost_fails_what_runs_there_and_nothing_else() {
+    let pool = builder(1).build().unwrap();
+    let (agent, _) = in_time(pool.run(parent, ())).await.unwrap();
+    let gate = Gate::new().await;
+    let running = pool.submit(hold, gate.port()).await.unwrap();
+    let mut held = gate.arrival().await;
+    let waiting = pool.submit(double, 4).await.unwrap();
+    kill(agent);
+    let error = in_time(running).await.unwrap_err();
+    assert_eq!(error.kind(), TaskErrorKind::HostLost, "{error}");
+    let loss = error.host_loss().unwrap();
+    assert_eq!((loss.host(), loss.pid()), ("next door", held.pid));
+    assert!(loss.reason().contains("was ended by signal 9"), "{loss}");
+    // The agent's end is that of its workers, and a new agent takes its place.
+    in_time(held.gone()).await;
+    assert_eq!(in_time(waiting).await.unwrap(), 8);
+    in_time(pool.shutdown()).await;
+}
+
+/// The agent is not what is started, which is ended when the host is lost.
+fn watched() -> Host {
+    by_script("\"$@\"; exit $?").lease(Duration::from_secs(2))
+}
+
+#[tokio::test]
+async fn a_host_that_is_silent_is_lost_and_its_workers_end_when_it_wakes() {
+    let pool = ProcessPoolExecutor::builder().hosts([watched()]).build().unwrap();
+    let (agent, _) = in_time(pool.run(parent, ())).await.unwrap();
+    let gate = Gate::new().await;
+    let task = pool.submit(hold, gate.port()).await.unwrap();
+    let mut held = gate.arrival().await;
+    signal(agent, "STOP");
+    let error = in_time(task).await.unwrap_err();
+    assert!(error.is_host_lost(), "{error}");
+    assert!(error.to_string().contains("nothing was heard of it for 2s"), "{error}");
+    signal(agent, "CONT");
+    in_time(held.gone()).await;
+    wait_until("the agent is gone", || process_gone(agent)).await;
+    in_time(pool.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_retry_waits_until_the_lost_attempt_has_ended_for_sure() {
+    let pool = ProcessPoolExecutor::builder().hosts([watched()]).build().unwrap();
+    let (agent, _) = in_time(pool.run(parent, ())).await.unwrap();
+    let gate = Gate::new().await;
+    let task = pool.task(hold, gate.port()).retries(1).submit().await.unwrap();
+    let mut first = gate.arrival().await;
+    signal(agent, "STOP");
+    // It is begun again, though the first attempt still runs there: its host is stopped.
+    let second = gate.arrival().await;
+    assert_ne!(first.pid, second.pid);
+    signal(agent, "CONT");
+    in_time(first.gone()).await;
+    drop(second);
+    in_time(task).await.unwrap();
+    in_time(pool.shutdown()).await;
+}
+
+fn signal(pid: u32, name: &str) {
+    let mut command = std::process::Command::new("kill");
+    assert!(command.args([format!("-{name}"), pid.to_string()]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn workers_are_shared_out_among_hosts() {
+    let hosts = [Host::local(1), agent(1), Host::command(program(), 2).name("far")];
+    let pool = ProcessPoolExecutor::builder().hosts(hosts).build().unwrap();
+    let gate = Gate::new().await;
+    let mut tasks = Vec::new();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        tasks.push(pool.submit(hold, gate.port()).await.unwrap());
+        held.push(gate.arrival().await);
+    }
+    let workers = pool.workers();
+    let mut hosts: Vec<_> = workers.iter().map(|worker| worker.host.clone().unwrap()).collect();
+    hosts.sort();
+    let hosts: Vec<_> = hosts.iter().map(|host| &**host).collect();
+    assert_eq!(hosts, ["far", "far", "local", "next door"]);
+    assert_eq!(held.iter().map(|held| held.pid).collect::<BTreeSet<_>>().len(), 4);
+    drop(held);
+    for task in tasks {
+        in_time(task).await.unwrap();
+    }
+    in_time(pool.shutdown()).await;
+}
+
+#[tokio::test]
+async fn what_a_login_prints_before_the_agent_does_not_matter() {
+    let host = by_script("echo Welcome to this machine; echo and to that; exec \"$@\"");
+    let pool = ProcessPoolExecutor::builder().hosts([host]).build().unwrap();
+    assert_eq!(in_time(pool.run(double, 21)).await.unwrap(), 42);
+    in_time(pool.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_reached_says_why() {
+    let text = refused(by_script("echo no route to host >&2; exit 255")).await;
+    assert!(text.contains("the host \"scripted\" cannot be reached"), "{text}");
+    assert!(text.contains("`sh` has ended with code 255: no route to host"), "{text}");
+    let text = refused(by_script("echo 'This account is not available'; exit 1")).await;
+    assert!(text.contains("This account is not available"), "{text}");
+    let text = refused(Host::command(["/nowhere/ssh"], 1)).await;
+    assert!(text.contains("No such file or directory"), "{text}");
+}
+
+#[tokio::test]
+async fn another_build_is_refused() {
+    let copy = std::env::temp_dir().join(format!("procpool-build-{}", std::process::id()));
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let mut bytes = std::fs::OpenOptions::new().append(true).open(&copy).unwrap();
+    std::io::Write::write_all(&mut bytes, b"\0").unwrap();
+    drop(bytes);
+    assert_ne!(copy.metadata().unwrap().permissions().mode() & 0o100, 0);
+    let words = std::iter::once(copy.clone().into_os_string()).chain(program().split_off(1));
+    let text = refused(Host::command(words, 1)).await;
+    std::fs::remove_file(copy).unwrap();
+    assert!(text.contains("its program is another build than this one's"), "{text}");
+}
+
+#[tokio::test]
+async fn shared_memory_is_not_named_to_another_host() {
+    let pool = builder(1).build().unwrap();
+    let values = SharedSlice::copy_from_slice(&[1_u64, 2, 3]).unwrap();
+    let error = in_time(pool.run(sum, values)).await.unwrap_err();
+    assert!(error.to_string().contains("the pool has workers on other hosts"), "{error}");
+    in_time(pool.shutdown()).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_had_on_another_host_is_refused() {
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let fd = std::os::fd::OwnedFd::from(writer);
+    let error = builder(1).pass_fds([fd]).build().unwrap_err();
+    assert_eq!(error.setting(), Some("pass_fds"));
+    let error = ProcessPoolExecutor::builder().hosts([agent(0)]).build().unwrap_err();
+    assert!(error.to_string().contains("the host \"next door\" must have at least 1 worker"));
+}
