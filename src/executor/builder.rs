@@ -137,8 +137,8 @@ impl Builder {
     /// # async fn main() -> Result<(), procpool::BuildError> {
     /// use procpool::{Host, ProcessPoolExecutor};
     ///
-    /// let far = Host::command(["ssh", "-T", "node1", "/opt/service"], 16).name("node1");
-    /// let pool = ProcessPoolExecutor::builder().hosts([Host::local(4), far]).build()?;
+    /// let hosts = [Host::local(4), Host::ssh("node1", 16)];
+    /// let pool = ProcessPoolExecutor::builder().hosts(hosts).build()?;
     /// # drop(pool);
     /// # Ok(())
     /// # }

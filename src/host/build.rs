@@ -6,15 +6,21 @@ use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
 use std::sync::OnceLock;
 
-use crate::sys::process::own_command;
+use crate::sys::process::{carrier, own_command};
 use crate::wire::host::Build;
 
 /// That of this process's program. The first call reads the file, so it may take a moment.
 pub(super) fn own_build() -> Build {
     static OWN: OnceLock<Build> = OnceLock::new();
-    *OWN.get_or_init(|| {
-        Build(own_command().and_then(|own| hash(File::open(own.get_program())?)).ok())
-    })
+    *OWN.get_or_init(|| Build(own_file().and_then(hash).ok()))
+}
+
+/// The file that has this program's code.
+pub(super) fn own_file() -> io::Result<File> {
+    match carrier() {
+        Some(carrier) => File::open(&carrier.code),
+        None => File::open(own_command()?.get_program()),
+    }
 }
 
 /// Nobody is deceived by it: whoever can change the program need not look for a second file with

@@ -6,15 +6,11 @@
 //! ```
 
 use std::io;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use futures::{FutureExt, StreamExt};
-use tokio::io::{
-    AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf, split,
-};
+use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf, split};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{oneshot, watch};
@@ -25,22 +21,18 @@ use crate::base::sync::Mutex;
 use crate::base::timer::{Delay, within};
 use crate::host::build::own_build;
 use crate::host::far::FarWorkers;
+use crate::host::greeting::greet;
 use crate::host::launcher::Launcher;
 use crate::host::lease::Vigil;
 use crate::host::mux::{self, Mux, MuxStream, Wanted};
-use crate::wire::frame::{
-    PREAMBLE, PreambleSearch, VERSION, max_frame, put_frame, split_header, split_kind,
-};
-use crate::wire::hello::peek_version;
+use crate::host::spec::Reach;
+use crate::parent::start_child;
+use crate::wire::frame::{PREAMBLE, VERSION, put_frame};
 use crate::wire::host::{
-    AgentBanner, AgentHello, FromAgent, StreamHeader, ToAgent, message_codec, read_message,
+    AgentBanner, AgentHello, Build, FromAgent, StreamHeader, ToAgent, message_codec, read_message,
 };
 use crate::wire::message::Kind;
 
-/// A launcher that has printed so much without a banner is none.
-const LONGEST_GREETING: usize = 64 << 10;
-/// How much of that is quoted.
-const QUOTED: usize = 500;
 /// How long the end of a connection may take.
 const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
@@ -60,19 +52,20 @@ pub(super) struct AgentConnection {
 impl AgentConnection {
     /// Launches the agent, and tells it how workers are started. An error is for people to read.
     pub(super) async fn open(
-        command: Command,
+        reach: &Reach,
         whose: String,
         launch: &[u8],
         lease: Duration,
         on_loss: OnLoss,
     ) -> Result<Self, String> {
-        let build = own_build_elsewhere();
+        let build = own_build_elsewhere().await;
+        let (command, copy) = reach.command(build).map_err(|error| error.to_string())?;
         let starting = Launcher::start(command, whose).await;
         let (mut launcher, input, mut output) = starting.map_err(|error| error.to_string())?;
         let mut input = BufReader::with_capacity(64 << 10, input);
-        let agent = greet(&mut launcher, &mut input).await?;
+        let agent = greet(&mut launcher, &mut input, &mut output, copy).await?;
         let heard = Instant::now();
-        if build.await != agent.build {
+        if build != agent.build {
             return Err("its program is another build than this one's".to_owned());
         }
         let hello = AgentHello { version: VERSION, lease: nanos(lease) };
@@ -119,74 +112,8 @@ impl AgentConnection {
 }
 
 /// Hashes this program, for which no thread of the runtime is held up.
-fn own_build_elsewhere() -> impl Future<Output = crate::wire::host::Build> {
-    let building = crate::parent::start_child(|| Ok(own_build()));
-    async { building.await.unwrap_or(crate::wire::host::Build(None)) }
-}
-
-/// Waits for the agent's first words.
-async fn greet(
-    launcher: &mut Launcher,
-    input: &mut BufReader<ChildStdout>,
-) -> Result<AgentBanner, String> {
-    let mut greeting = Vec::new();
-    let read = read_banner(input, &mut greeting).await;
-    let printed =
-        String::from_utf8_lossy(&greeting).trim().chars().take(QUOTED).collect::<String>();
-    let printed = if printed.is_empty() { printed } else { format!("; it printed {printed:?}") };
-    match read {
-        Ok(Some(banner)) => Ok(banner),
-        Ok(None) => {
-            let how = launcher.last_moments().await;
-            let how =
-                how.unwrap_or_else(|| format!("it has closed its output{}", launcher.last_words()));
-            Err(format!("{how}{printed}"))
-        }
-        Err(error) => Err(format!("{error}{}{printed}", launcher.last_words())),
-    }
-}
-
-/// `None` if the output ends before. What comes before the banner is left in `greeting`.
-async fn read_banner(
-    input: &mut BufReader<ChildStdout>,
-    greeting: &mut Vec<u8>,
-) -> io::Result<Option<AgentBanner>> {
-    let mut search = PreambleSearch::default();
-    loop {
-        let piece = input.fill_buf().await?;
-        if piece.is_empty() {
-            return Ok(None);
-        }
-        let (length, found) = (piece.len(), search.advance(piece));
-        greeting.extend_from_slice(piece);
-        input.consume(found.unwrap_or(length));
-        if let Some(found) = found {
-            greeting.truncate((greeting.len() - length + found).saturating_sub(PREAMBLE.len()));
-            break;
-        }
-        if greeting.len() > LONGEST_GREETING {
-            return Err(io::Error::other("it printed much without becoming an agent"));
-        }
-    }
-    let length = input.read_u32_le().await? as usize;
-    if length > max_frame(0) {
-        return Err(io::Error::other("its first words are malformed"));
-    }
-    let mut frame = BytesMut::zeroed(length);
-    input.read_exact(&mut frame).await?;
-    match split_kind(&frame)? {
-        (Kind::AgentBanner, body) if peek_version(body)? == VERSION => {
-            Ok(Some(split_header::<AgentBanner>(body)?.0))
-        }
-        (Kind::AgentBanner, body) => Err(io::Error::other(format!(
-            "its program speaks version {} of procpool's protocol, and this one {VERSION}",
-            peek_version(body)?
-        ))),
-        (Kind::NotInitialized, _) => Err(io::Error::other(
-            "its program does not call `procpool::init()` as the first statement of `main`",
-        )),
-        (kind, _) => Err(io::Error::other(format!("its first words are a {kind:?} frame"))),
-    }
+async fn own_build_elsewhere() -> Build {
+    start_child(|| Ok(own_build())).await.unwrap_or(Build(None))
 }
 
 async fn send_hello(output: &mut ChildStdin, hello: AgentHello, launch: &[u8]) -> io::Result<()> {

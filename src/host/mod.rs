@@ -11,11 +11,13 @@ mod agent;
 mod build;
 mod connection;
 mod far;
+mod greeting;
 mod launcher;
 mod lease;
 mod mux;
 mod pump;
 mod spec;
+mod ssh;
 mod start;
 
 pub(crate) use self::agent::run as run_agent;

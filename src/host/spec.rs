@@ -1,11 +1,14 @@
 //! A host, as its user describes it.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::function::Registry;
+use crate::host::ssh::{OwnCopy, Ssh};
+use crate::wire::host::Build;
 use crate::wire::role::{Flag, Role};
 
 /// How long a host may be silent, unless it is said.
@@ -25,7 +28,7 @@ const LEASE: Duration = Duration::from_secs(15);
 ///
 /// let hosts = [
 ///     Host::local(4),
-///     Host::command(["ssh", "-T", "node1", "/opt/service"], 16).name("node1"),
+///     Host::ssh("node1", 16),
 ///     Host::command(["podman", "exec", "-i", "box", "/opt/service"], 2).name("box"),
 /// ];
 /// let pool = ProcessPoolExecutor::builder().hosts(hosts).build()?;
@@ -49,18 +52,22 @@ pub(crate) enum Reach {
     Local,
     /// By a program with arguments, to which the role is added.
     Command(Vec<OsString>),
+    Ssh(Ssh),
 }
 
 impl Reach {
-    pub(super) fn command(&self) -> Command {
+    /// The command that starts the agent, and the copy of this program that the host may want.
+    pub(super) fn command(&self, build: Build) -> io::Result<(Command, Option<OwnCopy>)> {
+        let role = Flag::new(Role::Agent, Registry::copy_id(), true).text();
         let words: &[OsString] = match self {
             Self::Local => &[], // not reached: no agent is needed
             Self::Command(words) => words,
+            Self::Ssh(ssh) => return ssh.command(build, &role),
         };
-        let mut command = Command::new(words.first().map_or(OsStr::new(""), OsString::as_os_str));
-        command.args(words.iter().skip(1));
-        command.arg(Flag::new(Role::Agent, Registry::copy_id(), true).text());
-        command
+        let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut command = Command::new(program);
+        command.args(arguments).arg(role);
+        Ok((command, None))
     }
 }
 
@@ -85,8 +92,65 @@ impl Host {
         Self::new(Reach::Command(words.collect()), workers)
     }
 
-    /// What errors, events and [`WorkerInfo`](crate::WorkerInfo) call it. Default: `local`, or the
-    /// words of the command.
+    /// A machine that OpenSSH reaches, with so many workers at most. The destination is what `ssh`
+    /// is called with: a name of its configuration, `host` or `user@host`. It must let this user in
+    /// without a question, by a key for example.
+    ///
+    /// This program gets there by itself. If the host does not have it yet, it is copied to the
+    /// [cache](Self::cache) there, under a name that is a hash of it. So a new build is copied
+    /// once, and an old one is never started. The host has to be of the same architecture, and
+    /// needs nothing but a `sh`. [`program`](Self::program) names a file that is there already.
+    ///
+    /// One `ssh` serves all workers of the host. It starts with `-T` and `BatchMode=yes`, and with
+    /// what [`ssh_options`](Self::ssh_options) says; all else is up to your configuration.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), procpool::BuildError> {
+    /// use procpool::{Host, ProcessPoolExecutor};
+    ///
+    /// let nodes = ["node1", "node2"].map(|node| Host::ssh(node, 16));
+    /// let pool = ProcessPoolExecutor::builder().hosts(nodes).build()?;
+    /// # drop(pool);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ssh(destination: impl AsRef<OsStr>, workers: usize) -> Self {
+        let destination = destination.as_ref().to_owned();
+        let ssh = Ssh { destination, options: Vec::new(), program: None, cache: None };
+        Self::new(Reach::Ssh(ssh), workers)
+    }
+
+    /// Arguments for `ssh`, such as `["-F", "cluster.conf"]` or `["-p", "2222"]`. Default: none. A
+    /// host that `ssh` does not reach has no use for them.
+    pub fn ssh_options(mut self, options: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        if let Reach::Ssh(ssh) = &mut self.reach {
+            ssh.options = options.into_iter().map(|option| option.as_ref().to_owned()).collect();
+        }
+        self
+    }
+
+    /// The program that `ssh` starts, with arguments: the same build as this one, in a file on that
+    /// host. Default: a copy of this program.
+    pub fn program(mut self, words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        if let Reach::Ssh(ssh) = &mut self.reach {
+            ssh.program = Some(words.into_iter().map(|word| word.as_ref().to_owned()).collect());
+        }
+        self
+    }
+
+    /// The directory for copies of this program on a host that `ssh` reaches. It is made if it is
+    /// not there, and must be of that user. The eight programs that were used last stay in it.
+    /// Default: `procpool` in `$XDG_CACHE_HOME` or `~/.cache`.
+    pub fn cache(mut self, directory: impl AsRef<OsStr>) -> Self {
+        if let Reach::Ssh(ssh) = &mut self.reach {
+            ssh.cache = Some(directory.as_ref().to_owned());
+        }
+        self
+    }
+
+    /// What errors, events and [`WorkerInfo`](crate::WorkerInfo) call it. Default: `local`, the
+    /// destination of `ssh`, or the words of the command.
     pub fn name(mut self, name: impl AsRef<str>) -> Self {
         self.name = Some(name.as_ref().into());
         self
@@ -115,6 +179,7 @@ impl Host {
         }
         match &self.reach {
             Reach::Local => "local".into(),
+            Reach::Ssh(ssh) => ssh.destination.to_string_lossy().into(),
             Reach::Command(words) => {
                 let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
                 words.join(" ").into()

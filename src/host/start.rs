@@ -104,11 +104,10 @@ impl HostStart {
     async fn open(&self, launch: &Launch) -> Result<AgentConnection, String> {
         let far = FarLaunch::new(launch, self.inner_threads, self.workers);
         let bytes = far.to_bytes().map_err(|error| error.to_string())?;
-        let command = self.reach.command();
         let whose = format!("{}: host {:?}", launch.name, self.name);
         let (host, listener) = (self.host, Arc::clone(&self.listener));
         let on_loss = Box::new(move |safe_in| listener.host_lost(host, safe_in));
-        AgentConnection::open(command, whose, &bytes, self.lease, on_loss).await
+        AgentConnection::open(&self.reach, whose, &bytes, self.lease, on_loss).await
     }
 
     fn unreachable(&self, reason: &str) -> StartError {

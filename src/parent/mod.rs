@@ -26,5 +26,5 @@ pub(crate) use self::outlet::Outlet;
 pub(crate) use self::output::FailedOutput;
 pub use self::output::{OutputLine, WorkerOutput};
 pub(crate) use self::program::{
-    Descriptor, Program, program_limits, program_settings, start_child,
+    Descriptor, Program, own_arguments, program_limits, program_settings, start_child,
 };

@@ -458,12 +458,17 @@ fn assert_enterable(directory: &Path) -> io::Result<()> {
 /// This process's own program, as a child.
 fn own_program() -> io::Result<Command> {
     let mut command = own_command()?;
-    if let Some(test) = TestWorker::name() {
-        // The test harness is told to run the one test that turns into the worker. What comes
-        // after `--` it takes for the names of further tests.
-        command.args([&*test, "--exact", "--nocapture", "--test-threads=1", "--"]);
-    }
+    command.args(own_arguments());
     Ok(command)
+}
+
+/// With what it is started as a child, before what it is to be.
+pub(crate) fn own_arguments() -> Vec<String> {
+    let Some(test) = TestWorker::name() else { return Vec::new() };
+    // The test harness is told to run the one test that turns into the worker. What comes after
+    // `--` it takes for the names of further tests.
+    let words = [&*test, "--exact", "--nocapture", "--test-threads=1", "--"];
+    words.map(str::to_owned).into()
 }
 
 /// Runs what starts a child process, which blocks for a moment. It has a thread of its own, because

@@ -16,6 +16,7 @@ mod container;
 mod echo;
 mod link;
 mod slurm;
+mod ssh;
 mod sshd;
 mod tools;
 
