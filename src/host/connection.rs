@@ -82,7 +82,7 @@ impl AgentConnection {
             workers: Arc::clone(&workers),
             opener: opener.downgrade(),
             orders: orders.downgrade(),
-            on_loss,
+            on_loss: Some(on_loss),
             ends,
         };
         let mux = Mux::of_service(input, output);
@@ -131,7 +131,8 @@ struct Served {
     workers: Arc<FarWorkers>,
     opener: mpsc::WeakSender<Wanted>,
     orders: mpsc::WeakUnboundedSender<ToAgent>,
-    on_loss: OnLoss,
+    /// Until the host is lost, or nobody needs it any more.
+    on_loss: Option<OnLoss>,
     ends: watch::Sender<bool>,
 }
 
@@ -165,12 +166,12 @@ impl Served {
         };
         match end {
             ConnectionEnd::Stopped => {
+                self.on_loss = None;
                 let _ = within(LAST_MOMENTS, mux.close()).await; // closes the agent's input
                 let _ = within(LAST_MOMENTS, self.launcher.exited()).await; // or it is killed
             }
             ConnectionEnd::Lost(text) => self.lose(text, mux).await,
         }
-        self.ends.send_replace(true);
     }
 
     /// The supervisor is told first: no task is sent to a worker of which is known that it is gone.
@@ -180,11 +181,24 @@ impl Served {
         {
             text = how;
         }
-        let safe_in = self.vigil.lock().safe_in(Instant::now());
-        let on_loss = std::mem::replace(&mut self.on_loss, Box::new(|_| ()));
-        on_loss(safe_in);
-        self.workers.lose(&text);
+        self.tell_of_loss(&text);
         drop(mux); // ends all streams
+    }
+
+    fn tell_of_loss(&mut self, text: &str) {
+        if let Some(on_loss) = self.on_loss.take() {
+            let safe_in = self.vigil.lock().safe_in(Instant::now());
+            on_loss(safe_in);
+            self.workers.lose(text);
+        }
+    }
+}
+
+impl Drop for Served {
+    /// Also when its runtime ends, and after a panic: no link waits for ever.
+    fn drop(&mut self) {
+        self.tell_of_loss(CLOSED);
+        self.ends.send_replace(true);
     }
 }
 

@@ -7,7 +7,7 @@
 use std::io;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 
 use crate::host::launcher::Launcher;
@@ -54,7 +54,7 @@ pub(super) async fn greet(
     Err(format!("{text}{}", greeting.quoted()))
 }
 
-enum FirstWords {
+pub(super) enum FirstWords {
     Banner(AgentBanner),
     /// The program, for such a system.
     Wants(String),
@@ -63,13 +63,16 @@ enum FirstWords {
 
 /// What was printed before the banner.
 #[derive(Default)]
-struct Greeting {
+pub(super) struct Greeting {
     search: PreambleSearch,
     text: Vec<u8>,
 }
 
 impl Greeting {
-    async fn listen(&mut self, input: &mut BufReader<ChildStdout>) -> io::Result<FirstWords> {
+    pub(super) async fn listen(
+        &mut self,
+        input: &mut (impl AsyncBufRead + Unpin),
+    ) -> io::Result<FirstWords> {
         loop {
             let piece = input.fill_buf().await?;
             if piece.is_empty() {
@@ -101,14 +104,14 @@ impl Greeting {
         Some(String::from_utf8_lossy(system).into_owned())
     }
 
-    fn quoted(&self) -> String {
+    pub(super) fn quoted(&self) -> String {
         let text = String::from_utf8_lossy(&self.text);
         let text: String = text.trim().chars().take(QUOTED).collect();
         if text.is_empty() { text } else { format!("; it printed {text:?}") }
     }
 }
 
-async fn read_banner(input: &mut BufReader<ChildStdout>) -> io::Result<AgentBanner> {
+async fn read_banner(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<AgentBanner> {
     let length = input.read_u32_le().await? as usize;
     if length > max_frame(0) {
         return Err(io::Error::other("its first words are malformed"));

@@ -11,6 +11,8 @@ mod agent;
 mod build;
 mod connection;
 mod far;
+#[cfg(test)]
+mod fuzz;
 mod greeting;
 mod launcher;
 mod lease;

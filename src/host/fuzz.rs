@@ -1,0 +1,88 @@
+//! What an agent says, and what it is told.
+
+use std::sync::Arc;
+
+use tokio::io::BufReader;
+use tokio::sync::mpsc;
+
+use super::far::FarWorkers;
+use super::greeting::{FirstWords, Greeting};
+use crate::base::WorkerId;
+use crate::parent::Launch;
+use crate::parent::birth::FarLaunch;
+use crate::testing::fuzzing::{Seeds, frame, split};
+use crate::wire::frame::{PREAMBLE, VERSION};
+use crate::wire::hello::{FarFailure, FarFailureClass};
+use crate::wire::host::{
+    AgentBanner, Build, FromAgent, StreamHeader, ToAgent, WorkerEnd, message_bytes, read_message,
+};
+use crate::wire::message::Kind;
+
+/// Of one frame, whose header may be large.
+const MOST: usize = 17 << 20;
+
+fn banner(before: &str) -> Vec<u8> {
+    let words = AgentBanner { version: VERSION, build: Build(Some(7)), pid: 4711 };
+    let frame = frame(Kind::AgentBanner, &words, &[]);
+    [&[200], before.as_bytes(), &PREAMBLE[..], &frame].concat()
+}
+
+#[test]
+fn greetings() {
+    let uninitialized = frame(Kind::NotInitialized, &(), &[]);
+    let seeds = Seeds::new("host-greeting")
+        .with("banner", banner("Last login: yesterday\n"))
+        .with("wish", banner("\nprocpool-needs Linux x86_64\n"))
+        .with("no-init", [&[1], &PREAMBLE[..], &uninitialized].concat());
+    seeds.fuzz((MOST, 16), |input| {
+        let (size, stream) = split(input);
+        let mut input = BufReader::with_capacity(usize::from(size) + 1, stream);
+        let mut greeting = Greeting::default();
+        futures::executor::block_on(async {
+            while let Ok(FirstWords::Wants(system)) = greeting.listen(&mut input).await {
+                assert!(!system.contains('\n'));
+            }
+        });
+        drop(greeting.quoted());
+    });
+}
+
+#[test]
+fn messages() {
+    let worker = WorkerId(1);
+    let bytes = |message: &FromAgent| message_bytes(message).unwrap().to_vec();
+    let failure =
+        FarFailure { text: "no such file".to_owned(), class: FarFailureClass::Initialization };
+    let end = WorkerEnd { code: None, signal: Some(9), was_oom: Some(true) };
+    let ping = ToAgent::Ping { number: 7, echo: 1 << 40 };
+    let seeds = Seeds::new("host-messages")
+        .with("pong", bytes(&FromAgent::Pong { number: 7, clock: 1 << 40 }))
+        .with("started", bytes(&FromAgent::Started { worker, pid: 4711 }))
+        .with("not-started", bytes(&FromAgent::NotStarted { worker, failure }))
+        .with("exited", bytes(&FromAgent::Exited { worker, end }))
+        .with("ping", message_bytes(&ping).unwrap().to_vec())
+        .with("header", message_bytes(&StreamHeader::Frames(worker)).unwrap().to_vec());
+    seeds.fuzz((MOST, 16), |input| {
+        let bytes = input.into();
+        let workers = Arc::<FarWorkers>::default();
+        let (orders, _ordered) = mpsc::unbounded_channel();
+        let (_body, mut starting) = workers.expect(worker, orders);
+        if let Ok(message) = read_message::<FromAgent>(&bytes) {
+            workers.tell(message.clone());
+            workers.tell(message);
+        }
+        drop(starting.try_recv());
+        drop((read_message::<ToAgent>(&bytes), read_message::<StreamHeader>(&bytes)));
+    });
+}
+
+#[test]
+fn ways_to_start() {
+    let launch = Launch::default();
+    let bytes = FarLaunch::new(&launch, Some(0), 4).to_bytes().unwrap();
+    Seeds::new("host-launch").with("default", bytes).fuzz((MOST, 16), |input| {
+        if let Ok(launch) = FarLaunch::from_bytes(input) {
+            drop(launch.into_launch(None));
+        }
+    });
+}
