@@ -36,6 +36,10 @@ pub(super) struct HostTable {
     /// The same for a worker that is to replace another one there.
     successors: Earliest,
     trials: Trials,
+    /// Hosts with workers that lack successors.
+    lacking: usize,
+    /// Successors that are seated, on all hosts.
+    seated: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +48,8 @@ struct HostRecord {
     limit: Option<usize>,
     tally: HostTally,
     restarts: Restarts,
+    /// Successors that have places, while those that they replace are not gone.
+    seated: usize,
     /// Set while it rests.
     rest: Option<Rest>,
     /// Its starts have failed so often, or in such a way, that more of them are pointless.
@@ -75,8 +81,12 @@ struct HostTally {
     stuck: usize,
     /// They wait for the places of others.
     successors: usize,
+    /// Those of them that are up.
+    ready_successors: usize,
     /// Successors will have their places.
     outgoing: usize,
+    /// Those of them that take no more tasks.
+    going: usize,
     /// They have given up their places.
     stopping: usize,
 }
@@ -85,14 +95,18 @@ impl HostTally {
     fn of(standing: &Standing) -> Self {
         let tenure = |tenure| usize::from(standing.tenure == tenure);
         let starting_successors = tenure(Tenure::StartingSuccessor);
+        let ready_successors = tenure(Tenure::ReadySuccessor);
+        let going = tenure(Tenure::Going);
         Self {
             all: 1,
             starting: standing.tally.starting as usize,
             starting_successors,
             ready: standing.tally.ready as usize,
             stuck: standing.tally.stuck as usize,
-            successors: starting_successors + tenure(Tenure::ReadySuccessor),
-            outgoing: tenure(Tenure::Due) + tenure(Tenure::Going),
+            successors: starting_successors + ready_successors,
+            ready_successors,
+            outgoing: tenure(Tenure::Due) + going,
+            going,
             stopping: tenure(Tenure::Stopping),
         }
     }
@@ -116,7 +130,9 @@ impl AddAssign for HostTally {
         self.ready += other.ready;
         self.stuck += other.stuck;
         self.successors += other.successors;
+        self.ready_successors += other.ready_successors;
         self.outgoing += other.outgoing;
+        self.going += other.going;
         self.stopping += other.stopping;
     }
 }
@@ -129,7 +145,9 @@ impl SubAssign for HostTally {
         self.ready -= other.ready;
         self.stuck -= other.stuck;
         self.successors -= other.successors;
+        self.ready_successors -= other.ready_successors;
         self.outgoing -= other.outgoing;
+        self.going -= other.going;
         self.stopping -= other.stopping;
     }
 }
@@ -137,7 +155,7 @@ impl SubAssign for HostTally {
 impl HostRecord {
     fn new(limit: Option<usize>) -> Self {
         let (tally, restarts) = (HostTally::default(), Restarts::default());
-        Self { limit, tally, restarts, rest: None, is_hopeless: false }
+        Self { limit, tally, restarts, seated: 0, rest: None, is_hopeless: false }
     }
 
     /// It rests for longer than the last time.
@@ -165,6 +183,18 @@ impl HostRecord {
         }
         let rested = self.rest.map_or(Time::ZERO, |rest| rest.until);
         self.restarts.not_before().max(rested)
+    }
+
+    /// Whether a worker that is to be replaced has no successor there, not even on its way.
+    fn lacks_successor(&self) -> bool {
+        self.tally.outgoing > self.tally.successors + self.seated
+    }
+
+    /// When a worker with a place of its own may be started there, and a successor.
+    fn times(&self, surge: usize) -> [Time; 2] {
+        let at = self.not_before();
+        let succeeds = self.lacks_successor() && self.may_exist(surge);
+        [self.has_place(surge), succeeds].map(|may| if may { at } else { Time::MAX })
     }
 
     fn may_exist(&self, surge: usize) -> bool {
@@ -199,6 +229,8 @@ impl HostTable {
             own: times(),
             successors: times(),
             trials: Trials::default(),
+            lacking: 0,
+            seated: 0,
             records,
         };
         table.review_all();
@@ -228,16 +260,16 @@ impl HostTable {
         change: impl FnOnce(&mut HostRecord) -> R,
     ) -> R {
         let Some(record) = self.records.get_mut(position) else { return R::default() };
-        let before = record.trials();
+        let (before, lacked, seated) = (record.trials(), record.lacks_successor(), record.seated);
         let result = change(record);
-        let after = record.trials();
+        let (after, lacks) = (record.trials(), record.lacks_successor());
+        self.seated = self.seated + record.seated - seated;
         self.trials.all = self.trials.all + after.all - before.all;
         self.trials.serving = self.trials.serving + after.serving - before.serving;
-        let (at, surge) = (record.not_before(), self.surge);
-        let needs_successor = record.tally.outgoing > record.tally.successors;
-        let succeeds = needs_successor && record.may_exist(surge);
-        self.own.set(position, if record.has_place(surge) { at } else { Time::MAX });
-        self.successors.set(position, if succeeds { at } else { Time::MAX });
+        self.lacking = self.lacking + usize::from(lacks) - usize::from(lacked);
+        let [own, successor] = record.times(self.surge);
+        self.own.set(position, own);
+        self.successors.set(position, successor);
         result
     }
 
@@ -264,8 +296,7 @@ impl HostTable {
 
     /// A task of a worker has ended there.
     pub(super) fn task_finished(&mut self, host: HostId) {
-        let has_died = |record: &HostRecord| record.restarts.has_died();
-        if self.records.get(host.position()).is_some_and(has_died) {
+        if self.get(host).is_some_and(|record| record.restarts.has_died()) {
             self.change(host, |record| record.restarts.task_finished());
         }
     }
@@ -322,6 +353,60 @@ impl HostTable {
         others.into_iter().any(|(_, other)| !other.is_hopeless || other.tally.ready > 0)
     }
 
+    // ----- succession -----
+
+    fn get(&self, host: HostId) -> Option<&HostRecord> {
+        self.records.get(host.position())
+    }
+
+    /// Whether a worker anywhere that is to be replaced has no successor on its way.
+    pub(super) fn lack_successors(&self) -> bool {
+        self.lacking > 0
+    }
+
+    /// Whether more successors are ready there than there are workers about to leave.
+    pub(super) fn has_relief(&self, host: HostId) -> bool {
+        let has_relief = |record: &HostRecord| {
+            record.tally.ready_successors + record.seated > record.tally.going
+        };
+        self.get(host).is_some_and(has_relief)
+    }
+
+    /// Whether there are more successors than workers that they could replace.
+    pub(super) fn has_extra_successor(&self, host: HostId) -> bool {
+        let is_extra =
+            |record: &HostRecord| record.tally.successors + record.seated > record.tally.outgoing;
+        self.get(host).is_some_and(is_extra)
+    }
+
+    /// A successor has got a place before that of whom it replaces.
+    pub(super) fn seat(&mut self, host: HostId) {
+        self.change(host, |record| record.seated += 1);
+    }
+
+    /// A worker that was to be replaced has given up its place; whether its successor has one.
+    pub(super) fn unseat(&mut self, host: HostId) -> bool {
+        self.change(host, |record| {
+            let left = record.seated.checked_sub(1);
+            record.seated = left.unwrap_or(0);
+            left.is_some()
+        })
+    }
+
+    pub(super) fn is_any_seated(&self) -> bool {
+        self.seated > 0
+    }
+
+    /// Those that were to be replaced may have died.
+    pub(super) fn forget_seated(&mut self) {
+        for position in 0..self.records.len() {
+            let is_more = |record: &HostRecord| record.seated > record.tally.outgoing;
+            if is_more(&self.records[position]) {
+                self.change_record(position, |record| record.seated = record.tally.outgoing);
+            }
+        }
+    }
+
     // ----- starts -----
 
     pub(super) fn trials(&self) -> Trials {
@@ -364,20 +449,17 @@ impl HostTable {
         &self,
         workers: impl Iterator<Item = (HostId, &'a Standing)>,
     ) -> bool {
-        let mut counted = self.clone();
-        for record in &mut counted.records {
-            record.tally = HostTally::default();
-        }
-        counted.trials = Trials::default();
-        counted.review_all();
-        for (host, standing) in workers {
-            counted.add(host, standing);
-        }
-        let tallies = |table: &Self| -> Vec<HostTally> {
-            table.records.iter().map(|record| record.tally).collect()
+        let mut tallies = vec![HostTally::default(); self.records.len()];
+        workers.for_each(|(host, standing)| tallies[host.position()] += HostTally::of(standing));
+        let trials = || self.records.iter().map(HostRecord::trials);
+        let is_counted = |(position, (record, tally)): (usize, (&HostRecord, HostTally))| {
+            let times = [&self.own, &self.successors].map(|times| times.at(position));
+            record.tally == tally && record.times(self.surge) == times
         };
-        tallies(&counted) == tallies(self)
-            && (&counted.own, &counted.successors) == (&self.own, &self.successors)
-            && counted.trials == self.trials
+        self.records.iter().zip(tallies).enumerate().all(is_counted)
+            && self.trials.all == trials().map(|trials| trials.all).sum::<usize>()
+            && self.trials.serving == trials().map(|trials| trials.serving).sum::<usize>()
+            && self.seated == self.records.iter().map(|record| record.seated).sum::<usize>()
+            && self.lacking == self.records.iter().filter(|one| one.lacks_successor()).count()
     }
 }

@@ -135,8 +135,6 @@ pub(crate) struct Scheduler {
     safe_at: Time,
     /// How long the last start took. Who loses a worker pays for that of another one.
     start_took: Duration,
-    /// Successors that have places, while those that they replace are not gone.
-    seated_successors: usize,
     /// Workers that have ended, were not too many, and have not been replaced.
     vacancies: u64,
     next_worker: u64,
@@ -168,7 +166,6 @@ impl Scheduler {
             lost_homes: BTreeSet::new(),
             safe_at: Time::ZERO,
             start_took: Duration::ZERO,
-            seated_successors: 0,
             vacancies: 0,
             next_worker: 1,
             counts: Counts::default(),
@@ -528,7 +525,10 @@ impl Scheduler {
         self.queue.call(id);
         #[cfg(test)]
         self.note_change(id);
-        if self.workers.tenures().outgoing() < outgoing && self.succeed() {
+        if self.workers.tenures().outgoing() < outgoing
+            && let Some(host) = self.host_of(id)
+            && self.succeed(host)
+        {
             self.update(id, Worker::give_place);
         }
     }
@@ -536,7 +536,7 @@ impl Scheduler {
     fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         let outgoing = self.workers.tenures().outgoing();
         let mut worker = self.workers.remove(id)?;
-        if self.workers.tenures().outgoing() < outgoing && self.succeed() {
+        if self.workers.tenures().outgoing() < outgoing && self.succeed(worker.host) {
             worker.give_place();
         }
         Some(worker)

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! So there are never more workers with tasks than there may be, and never more processes than
-//! [`surge`](super::Config::surge) above that.
+//! [`surge`](super::Config::surge) above that. Of several hosts each has successors of its own.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::action::{LeaveReason, Time};
 use super::tenure::{Departure, LeaveBy, Seat, Tenure, Tenures};
 use super::worker::{Sentence, Worker, WorkerStage};
 use super::{Phase, Scheduler};
-use crate::base::WorkerId;
+use crate::base::{HostId, WorkerId};
 
 impl Scheduler {
     /// A worker is to be replaced: once a successor is ready, if there may be one.
@@ -134,59 +134,57 @@ impl Scheduler {
 
     /// Whether a worker that is to be replaced has no successor on its way, and may have one.
     pub(super) fn wants_successor(&self) -> bool {
-        self.lacks_successors() && self.has_successors() && !self.surplus && self.may_exist()
+        let lack = self.workers.hosts().lack_successors();
+        lack && self.has_successors() && !self.surplus && self.may_exist()
     }
 
-    fn lacks_successors(&self) -> bool {
-        let tenures = self.workers.tenures();
-        tenures.outgoing() > tenures.successors() + self.seated_successors
+    pub(super) fn host_of(&self, id: WorkerId) -> Option<HostId> {
+        self.workers.get(id).map(|worker| worker.host)
     }
 
     /// Gives successors their places, and lets those go whose successors are ready.
     pub(super) fn relieve(&mut self, now: Time) {
-        if self.workers.tenures().successors() + self.seated_successors == 0 {
+        if self.workers.tenures().successors() == 0 && !self.workers.hosts().is_any_seated() {
             return;
         }
         self.dismiss_extra_successors(now);
         self.seat_ready_successors();
-        while self.has_relief()
-            && let Some(id) = self.idle_outgoing()
-        {
+        while let Some(id) = self.idle_outgoing() {
             self.dismiss_due(now, id);
             self.seat_ready_successors();
         }
-        // Those that were to be replaced may have died.
-        self.seated_successors = self.seated_successors.min(self.workers.tenures().outgoing());
+        self.workers.hosts_mut().forget_seated();
     }
 
     fn seat_ready_successors(&mut self) {
         let is_any_ready = |tenures: &Tenures| tenures.count(Tenure::ReadySuccessor) > 0;
-        while is_any_ready(self.workers.tenures()) && self.has_free_place() && self.seat_successor()
+        while is_any_ready(self.workers.tenures())
+            && self.has_free_place()
+            && let Some(host) = self.seat_successor(|_| true)
         {
-            self.seated_successors += 1;
+            self.workers.hosts_mut().seat(host);
         }
     }
 
     /// There may be fewer places now than when they were started.
     fn dismiss_extra_successors(&mut self, now: Time) {
-        let is_extra = |this: &Self| {
-            let tenures = this.workers.tenures();
-            tenures.successors() + this.seated_successors > tenures.outgoing()
-                && !this.has_free_place()
-        };
-        while is_extra(self)
-            && let Some(&id) = self.worker_ids(Worker::awaits_place).last()
+        while !self.has_free_place()
+            && let Some(id) = self.extra_successor()
         {
             self.stop(now, id, LeaveReason::Surplus);
         }
     }
 
+    fn extra_successor(&self) -> Option<WorkerId> {
+        let hosts = self.workers.hosts();
+        let is_extra =
+            |worker: &Worker| worker.awaits_place() && hosts.has_extra_successor(worker.host);
+        self.workers.iter().rfind(|(_, worker)| is_extra(worker)).map(|(id, _)| id)
+    }
+
     /// At the end of a task a worker need not wait until it is idle.
     pub(super) fn relieve_between_tasks(&mut self, now: Time, id: WorkerId) {
-        if self.workers.tenures().count(Tenure::Due) > 0
-            && self.has_relief()
-            && self.may_relieve(id)
-        {
+        if self.workers.tenures().count(Tenure::Due) > 0 && self.may_relieve(id) {
             self.dismiss_due(now, id);
         }
     }
@@ -196,47 +194,41 @@ impl Scheduler {
         self.dismiss(now, id, reason.unwrap_or(LeaveReason::Recycled));
     }
 
-    /// Whether more successors are ready than there are workers about to leave.
-    fn has_relief(&self) -> bool {
-        let tenures = self.workers.tenures();
-        let ready = tenures.count(Tenure::ReadySuccessor) + self.seated_successors;
-        ready > tenures.count(Tenure::Going)
-    }
-
     fn idle_outgoing(&self) -> Option<WorkerId> {
         let idle = self.workers.iter().filter(|(_, worker)| worker.is_idle());
         idle.map(|(id, _)| id).find(|id| self.may_relieve(*id))
     }
 
-    /// Whether a worker may go before it must. One that is not used up stays until it is, unless
-    /// others wait for successors.
+    /// Whether a worker may go before it must, as there is a successor for it. One that is not used
+    /// up stays until it is, unless others wait for successors.
     fn may_relieve(&self, id: WorkerId) -> bool {
         let due = self.workers.get(id).filter(|worker| worker.tenure() == Tenure::Due);
         due.is_some_and(|worker| {
-            let may_be_early = worker.tasks_completed > 0 && self.lacks_successors();
-            worker.due() != Some(LeaveReason::UsedUp) || may_be_early
+            let hosts = self.workers.hosts();
+            // Also elsewhere, as all hosts together have no more than the surge.
+            let may_be_early = || worker.tasks_completed > 0 && hosts.lack_successors();
+            let may_go = worker.due() != Some(LeaveReason::UsedUp) || may_be_early();
+            may_go && hosts.has_relief(worker.host)
         })
     }
 
-    /// A worker that was to be replaced has given up its place.
-    pub(super) fn succeed(&mut self) -> bool {
-        if let Some(left) = self.seated_successors.checked_sub(1) {
-            self.seated_successors = left;
-            return true;
-        }
-        self.has_free_place() && self.seat_successor()
+    /// A worker that was to be replaced has given up its place there.
+    pub(super) fn succeed(&mut self, host: HostId) -> bool {
+        self.workers.hosts_mut().unseat(host)
+            || (self.has_free_place()
+                && self.seat_successor(|worker| worker.host == host).is_some())
     }
 
-    /// The first of the successors, if there is one, becomes a worker like others.
-    fn seat_successor(&mut self) -> bool {
-        let ids = self.worker_ids(Worker::awaits_place);
+    /// The first of those successors, if there is one, becomes a worker like others; says where.
+    fn seat_successor(&mut self, may: impl Fn(&Worker) -> bool) -> Option<HostId> {
+        let ids = self.worker_ids(|worker| worker.awaits_place() && may(worker));
         let is_up = |id: &&WorkerId| self.workers.get(**id).is_some_and(Worker::is_ready);
-        let Some(&id) = ids.iter().find(is_up).or(ids.first()) else { return false };
+        let &id = ids.iter().find(is_up).or(ids.first())?;
         self.update(id, |worker| worker.seat = Seat::Own);
         if self.warm_up {
             self.tell_if_warm();
         }
-        true
+        self.host_of(id)
     }
 }
 

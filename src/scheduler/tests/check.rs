@@ -398,11 +398,14 @@ fn sizes(model: &Model) -> Check {
 /// Who is to be replaced goes on until there is a successor, and no longer.
 fn replacements(model: &Model) -> Check {
     let ready = model.live().filter(|desk| desk.tenure == Tenure::ReadySuccessor).count();
-    let going = model.live().filter(|desk| desk.tenure == Tenure::Going).count();
     let full = model.in_places() >= model.config.max_workers;
     ensure!(ready == 0 || full || model.broken, "a successor could have its place");
     let is_due = |desk: &&Desk| desk.is_idle() && desk.tenure == Tenure::Due && desk.recycled;
-    let due = model.live().find(|desk| ready > going && is_due(desk));
+    let on = |host, tenure| {
+        model.live().filter(move |desk| desk.host == host && desk.tenure == tenure).count()
+    };
+    let is_relieved = |host| on(host, Tenure::ReadySuccessor) > on(host, Tenure::Going);
+    let due = model.live().find(|desk| is_due(desk) && is_relieved(desk.host));
     ensure!(due.is_none(), "{due:?} has a successor and stays");
     for desk in model.live().filter(|desk| desk.stage == Stage::Ready) {
         let hears = desk.tenure != Tenure::Stays || desk.stuck;

@@ -104,6 +104,12 @@ impl Playable for History {
 
     fn from_seed(seed: u64) -> Self {
         let mut random = Random::seeded(seed);
+        let mut config = config(&mut random);
+        // While a host rests, workers of others would be replaced again and again.
+        let ages = config.max_age.is_some();
+        if !ages {
+            config.hosts = hosts(&mut random);
+        }
         let flavor = Flavor {
             recallable: random.one_in(4).then(|| random.one_in(2)),
             hostile: random.one_in(3),
@@ -111,10 +117,9 @@ impl Playable for History {
             quick: random.one_in(2),
             picky: random.one_in(2),
             shared: random.one_in(2),
-            loses_hosts: random.one_in(2),
+            loses_hosts: !ages && random.one_in(2),
         };
         let is_brief = random.one_in(2);
-        let config = Config { hosts: hosts(&mut random), ..config(&mut random) };
         let length = 10 + random.below(60);
         let events = (0..length).map(|_| flavor.event(&mut random)).collect();
         Self { config, keeps_front: random.one_in(2), is_brief, events }

@@ -79,6 +79,23 @@ fn a_successor_comes_up_on_the_host_of_whom_it_replaces_though_that_is_full() {
     pool.expect([start_on(1, 4)]);
 }
 
+#[test]
+fn a_successor_relieves_nobody_on_another_host() {
+    let mut pool = Pool::with(Config { surge: 1, ..config_of(&[1, 1]) }).warmed(2, secs(1));
+    pool.submit(1);
+    pool.skip();
+    pool.recycle();
+    pool.expect([start_on(0, 3)]);
+    pool.ready(3);
+    pool.expect_besides_warmth([]); // though the other one is idle
+    pool.finishes(1, 1);
+    pool.expect([stop_because(1, LeaveReason::Recycled)]);
+    pool.leaves(1);
+    pool.expect([start_on(1, 4)]);
+    pool.ready(4);
+    pool.expect_besides_warmth([stop_because(2, LeaveReason::Recycled)]);
+}
+
 // ----- loss -----
 
 #[test]
