@@ -61,9 +61,9 @@ pub(crate) fn run() -> ! {
 
 async fn serve(pipes: FramePipes) -> io::Result<()> {
     let (input, mut output) = pipes.watched()?;
-    let began = Instant::now();
     let mut banner = PREAMBLE.to_vec();
     let (build, pid) = (own_build(), std::process::id());
+    let began = Instant::now(); // not before: to hash a large program takes a while
     let words = AgentBanner { version: VERSION, build, pid };
     put_frame(&mut banner, Kind::AgentBanner, &words, 0)?;
     output.write_all(&banner).await?;
