@@ -168,9 +168,10 @@ async fn a_host_that_is_lost_fails_what_runs_there_and_nothing_else() {
     in_time(pool.shutdown()).await;
 }
 
-/// The agent is not what is started, which is ended when the host is lost.
+/// The agent is not what is started, which is ended when the host is lost. It has a session of its
+/// own: when the shell ends, the kernel would end and wake what is stopped in the shell's.
 fn watched() -> Host {
-    by_script("\"$@\"; exit $?").lease(Duration::from_secs(2))
+    by_script("setsid \"$@\"; exit $?").lease(Duration::from_secs(2))
 }
 
 #[tokio::test]
