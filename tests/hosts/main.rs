@@ -14,12 +14,16 @@ mod common;
 mod command;
 mod container;
 mod echo;
+mod far;
 mod link;
 mod slurm;
 mod ssh;
 mod sshd;
 mod tools;
 
+mod losses;
+mod promises;
+mod service;
 mod slurm_powers;
 mod sshd_powers;
 

@@ -19,7 +19,8 @@ use crate::tools::{Scratch, can_have, run};
 
 const PROGRAMS: [&str; 7] = ["sshd", "ssh", "ssh-keygen", "ip", "unshare", "nsenter", "bash"];
 
-const SCRIPT: &str = r#"chmod 700 /root && "$(command -v sshd)" -D -e -f /run/host/sshd_config &"#;
+const SCRIPT: &str =
+    r#"(chmod 700 /root && exec "$(command -v sshd)" -D -e -f /run/host/sshd_config) &"#;
 
 const SSHD_CONFIG: &str = "\
     HostKey /run/host/host_key\n\
