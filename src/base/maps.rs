@@ -109,6 +109,10 @@ impl<K, V> SortedMap<K, V> {
         self.values.iter_mut()
     }
 
+    pub(crate) fn into_values(self) -> std::vec::IntoIter<V> {
+        self.values.into_iter()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.keys.iter().zip(&self.values)
     }
@@ -156,12 +160,14 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.find(key).is_ok()
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V) {
+    /// Returns the value that is replaced.
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.find(&key) {
-            Ok(place) => self.values[place] = value,
+            Ok(place) => Some(std::mem::replace(&mut self.values[place], value)),
             Err(place) => {
                 self.keys.insert(place, key);
                 self.values.insert(place, value);
+                None
             }
         }
     }

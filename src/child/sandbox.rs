@@ -1,6 +1,6 @@
 //! How a worker gives up what its tasks are not to have.
 
-use std::sync::mpsc::Receiver;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,14 @@ use crate::sys::sandbox::enter_sandbox;
 use crate::wire::hello::Hello;
 use crate::wire::message::InitFailure;
 
+/// What the thread that watches the parent says of its own sandbox, once it has entered it.
+pub(super) type WatchBegun = OnceLock<Result<(), String>>;
+
 /// Before it the thread that watches the parent makes system calls which nothing else does, and
 /// which a filter may not allow.
-pub(super) fn wait_for_watch(
-    hello: &Hello,
-    watch: Option<&Receiver<String>>,
-) -> Result<(), Unprepared> {
-    // It says nothing but that it could not begin.
-    match watch.filter(|_| hello.calls_something()).map(Receiver::recv) {
-        Some(Ok(text)) => Err(without_sandbox(text)),
-        Some(Err(_)) | None => Ok(()),
-    }
+pub(super) fn wait_for_watch(hello: &Hello, watch: Option<&WatchBegun>) -> Result<(), Unprepared> {
+    let begun = watch.filter(|_| hello.calls_something()).map(WatchBegun::wait);
+    begun.cloned().unwrap_or(Ok(())).map_err(without_sandbox)
 }
 
 /// Enters the sandbox, if there is to be one.

@@ -8,7 +8,6 @@ mod memory;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use self::accept::{accept, can_open_segments, refuse, sign};
@@ -25,7 +24,7 @@ use super::panic::record_panics;
 use super::prepare::prepare;
 use super::progress::Reporter;
 use super::request::finish_first;
-use super::sandbox;
+use super::sandbox::{self, WatchBegun};
 use super::stream::{ChunkArguments, FrameReader, FrameWriter};
 use crate::base::log::print;
 use crate::base::{Identity, ParentLink, TaskId};
@@ -152,20 +151,20 @@ fn run_for_parent(
 /// is gone, however it went. A copy of it that was forked, and lives on, holds it, too: so the
 /// process itself is watched as well, unless this one is no child of it.
 ///
-/// By what it returns the thread says why it has not begun, or ends the channel when it has: until
-/// then it makes system calls that nothing else does, and that a filter may not allow.
+/// By what it returns the thread says that it has begun, or why not: until then it makes system
+/// calls that nothing else does, and that a filter may not allow.
 pub(super) fn watch_parent(
     input: Arc<File>,
     identity: &Identity,
     sandbox: Option<SandboxRules>,
-) -> io::Result<Receiver<String>> {
+) -> io::Result<Arc<WatchBegun>> {
     const STACK: usize = 64 << 10;
     let parent = identity.parent_pid().and_then(open_parent);
-    let (begins, begun) = channel();
+    let begun = Arc::new(WatchBegun::new());
+    let begins = Arc::clone(&begun);
     start_thread("procpool-parent", Some(STACK), move || {
-        if let Some(Err(text)) = sandbox.as_ref().map(only_watch) {
-            let _ = begins.send(text); // and goes on, as the process has a last thing to say
-        }
+        // If it has not begun it goes on, as the process has a last thing to say.
+        let _ = begins.set(sandbox.as_ref().map_or(Ok(()), only_watch));
         drop((begins, sandbox));
         wait_for_hangup(&*input, parent.as_ref());
         kill_own_group();
@@ -173,7 +172,7 @@ pub(super) fn watch_parent(
     Ok(begun)
 }
 
-fn watch_parent_of_worker(input: &Arc<File>, hello: &Hello) -> Receiver<String> {
+fn watch_parent_of_worker(input: &Arc<File>, hello: &Hello) -> Arc<WatchBegun> {
     watch_parent(Arc::clone(input), &hello.identity, hello.sandbox.clone())
         .unwrap_or_else(|error| end_without_thread(&error))
 }
@@ -262,7 +261,7 @@ impl Worker {
         if hello.calls_something() {
             writer.flush()?; // it may take long
         }
-        let prepared = sandbox::wait_for_watch(&hello, watch.as_ref())
+        let prepared = sandbox::wait_for_watch(&hello, watch.as_deref())
             .and_then(|()| prepare(&hello, &functions, &mut incoming, args))
             .and_then(|()| sandbox::enter(&hello, watch.is_some(), is_forked));
         if let Err(failure) = prepared {

@@ -364,23 +364,6 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
         self.submit_by(Pool::enqueue).await
     }
 
-    /// Counts the limits of time from now on, and on the pool's clock. Returns until when it may
-    /// wait for room, and what fails it then.
-    fn set_deadlines(&mut self) -> Option<(Instant, Cause)> {
-        let (clock, began) = (self.pool.commons.clock, self.pool.commons.began);
-        let on_clock = |at: Instant| at.saturating_duration_since(began);
-        let deadline = self.deadline.instant(clock);
-        let begin_deadline = self.begin_within.and_then(|limit| {
-            let at = clock.now().checked_add(limit)?; // or it is too far away to matter
-            Some((at, limit))
-        });
-        self.wishes.deadline = deadline.map(on_clock);
-        self.wishes.begin = begin_deadline.map(|(at, limit)| (on_clock(at), limit));
-        let expires = deadline.map(|at| (at, Cause::Expired));
-        let begins = begin_deadline.map(|(at, limit)| (at, Cause::NotBegun(limit)));
-        expires.into_iter().chain(begins).min_by_key(|(at, _)| *at)
-    }
-
     fn prepare(&mut self) -> Result<Call, SubmitError> {
         let prepared = (self.prepare)(self.pool, &self.args)?;
         match self.context_fault.take().or_else(|| self.extras.fault()) {
@@ -390,7 +373,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     }
 
     async fn submit_by(mut self, enqueue: Enqueue) -> Result<TaskHandle<R>, SubmitError> {
-        let until = self.set_deadlines();
+        let until = set_deadlines(self.pool, &mut self.wishes, self.deadline, self.begin_within);
         let label = self.extras.label.clone();
         let labelled = |error: SubmitError| error.labelled(label.as_ref());
         let prepared = self.prepare().map_err(labelled)?;
@@ -414,7 +397,7 @@ impl<'a, A, R> TaskBuilder<'a, A, R> {
     }
 
     fn try_submit_as_is(mut self) -> Result<TaskHandle<R>, SubmitError> {
-        self.set_deadlines();
+        set_deadlines(self.pool, &mut self.wishes, self.deadline, self.begin_within);
         let label = self.extras.label.clone();
         let labelled = |error: SubmitError| error.labelled(label.as_ref());
         let prepared = self.prepare().map_err(labelled)?;
@@ -508,6 +491,28 @@ impl<A: fmt::Debug, R> fmt::Debug for TaskBuilder<'_, A, R> {
             .field("options", &self.wishes)
             .finish_non_exhaustive()
     }
+}
+
+/// Counts the limits of time from now on, and on the pool's clock. Returns until when the task may
+/// wait for room, and what fails it then. Not generic, so users' crates do not compile it.
+fn set_deadlines(
+    pool: &Pool,
+    wishes: &mut Wishes,
+    deadline: Deadline,
+    begin_within: Option<Duration>,
+) -> Option<(Instant, Cause)> {
+    let (clock, began) = (pool.commons.clock, pool.commons.began);
+    let on_clock = |at: Instant| at.saturating_duration_since(began);
+    let deadline = deadline.instant(clock);
+    let begin_deadline = begin_within.and_then(|limit| {
+        let at = clock.now().checked_add(limit)?; // or it is too far away to matter
+        Some((at, limit))
+    });
+    wishes.deadline = deadline.map(on_clock);
+    wishes.begin = begin_deadline.map(|(at, limit)| (on_clock(at), limit));
+    let expires = deadline.map(|at| (at, Cause::Expired));
+    let begins = begin_deadline.map(|(at, limit)| (at, Cause::NotBegun(limit)));
+    expires.into_iter().chain(begins).min_by_key(|(at, _)| *at)
 }
 
 /// What a key is known by.

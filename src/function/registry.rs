@@ -84,16 +84,26 @@ impl Function {
         _function: F,
         place: Option<&str>,
         form: Option<AskedForm>,
+        task: (Option<TaskCallOf>, &str),
+        initializer: InitCallOf,
+    ) -> Self {
+        Self::of_type((TypeId::of::<F>(), type_name::<F>()), place, form, task, initializer)
+    }
+
+    /// Not generic, so users' crates do not compile it for each of their functions.
+    fn of_type(
+        (type_id, path): (TypeId, &'static str),
+        place: Option<&str>,
+        form: Option<AskedForm>,
         (task, signature): (Option<TaskCallOf>, &str),
         initializer: InitCallOf,
     ) -> Self {
-        let path = type_name::<F>();
         let name = match place {
             Some(place) => format!("{path} ({place})"),
             None => path.to_owned(),
         };
         let name = FunctionName { name, signature: signature.to_owned() };
-        let function = Self { type_id: TypeId::of::<F>(), path, name, form, task, initializer };
+        let function = Self { type_id, path, name, form, task, initializer };
         if let Some(form) = form {
             function.ask(form);
         }
@@ -248,7 +258,11 @@ impl Registry {
 
     /// A function, and its position, by which tasks name it.
     pub(crate) fn lookup<F: 'static>(&self) -> Option<(u32, &Function)> {
-        let position = *self.by_type.get(&TypeId::of::<F>())?;
+        self.lookup_type(TypeId::of::<F>())
+    }
+
+    fn lookup_type(&self, function: TypeId) -> Option<(u32, &Function)> {
+        let position = *self.by_type.get(&function)?;
         Some((position, self.get(position)?))
     }
 

@@ -1,6 +1,6 @@
 //! The way of the results: parts that have come, decoded one item after the other.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 
 use serde::de::DeserializeOwned;
@@ -13,8 +13,8 @@ use crate::pool::task::{Content, Part};
 use crate::wire::item::split_entry;
 use crate::wire::message::Outcome;
 
-/// Results that were decoded before, by their numbers.
-type DecodedItems<R> = HashMap<u64, R, BuildHasherDefault<IdHasher>>;
+/// By the numbers of items.
+type ByItem<V> = HashMap<u64, V, BuildHasherDefault<IdHasher>>;
 
 /// Parts that are to be yielded.
 pub(super) struct Yields<R> {
@@ -27,18 +27,19 @@ pub(super) struct Yields<R> {
     waiting: Waiting,
     /// The number of the next item, in the order of the inputs.
     next: u64,
-    decoded: DecodedItems<R>,
+    /// Results that were decoded before.
+    decoded: ByItem<R>,
 }
 
 enum Waiting {
     /// By their first items.
-    InOrder(BTreeMap<u64, Part>),
+    InOrder(ByItem<Part>),
     AsCompleted(VecDeque<Part>),
 }
 
 impl<R> Yields<R> {
     pub(super) fn new(function: &'static str, max_payload: usize) -> Self {
-        let waiting = Waiting::InOrder(BTreeMap::new());
+        let waiting = Waiting::InOrder(HashMap::default());
         Self {
             function,
             max_payload,
@@ -154,7 +155,7 @@ impl<R: DeserializeOwned> Yields<R> {
 }
 
 /// Nothing is decoded before, as a rule.
-fn decoded<R>(decoded: &mut DecodedItems<R>, number: u64) -> Option<R> {
+fn decoded<R>(decoded: &mut ByItem<R>, number: u64) -> Option<R> {
     if decoded.is_empty() { None } else { decoded.remove(&number) }
 }
 

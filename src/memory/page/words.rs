@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::BufMut;
+
 pub(crate) const WORD: usize = size_of::<u64>();
 
 /// Stores `bytes` from the beginning of `region` on; those before `known` are there already.
@@ -29,11 +31,15 @@ pub(crate) fn store(region: &[AtomicU64], bytes: &[u8], known: usize) -> bool {
 
 /// Appends the bytes from `begin` to `end` of `region`, which must be inside. They can be any if
 /// the other side writes meanwhile.
-pub(crate) fn load(region: &[AtomicU64], begin: usize, end: usize, out: &mut impl Extend<u8>) {
-    let first = begin / WORD;
-    let words = region[first..end.div_ceil(WORD)].iter();
-    let bytes = words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes());
-    out.extend(bytes.skip(begin - first * WORD).take(end - begin));
+pub(crate) fn load(region: &[AtomicU64], begin: usize, end: usize, out: &mut impl BufMut) {
+    let mut position = begin;
+    while position < end {
+        let (word, first) = (position / WORD, position % WORD);
+        let bytes = region[word].load(Ordering::Relaxed).to_le_bytes();
+        let bytes = &bytes[first..WORD.min(first + end - position)];
+        out.put_slice(bytes);
+        position += bytes.len();
+    }
 }
 
 #[cfg(test)]

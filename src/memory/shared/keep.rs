@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::memory::{Frozen, Name, Offered};
+use crate::base::maps::SortedMap;
 use crate::sys::descriptor::Descriptor;
 
 /// Memory that is open as long as this is there.
@@ -48,11 +49,11 @@ impl Kept {
     /// To be sent to who cannot open it by its name: each once, however often it is named. What
     /// cannot be copied will be missed there.
     pub(crate) fn descriptors(&self) -> Vec<Descriptor> {
-        let held = self.held();
-        let mut distinct: Vec<_> = held.iter().collect();
-        distinct.sort_by_key(|held| held.name().id());
-        distinct.dedup_by_key(|held| held.name().id());
-        distinct.into_iter().filter_map(|held| held.descriptor().ok()).collect()
+        let mut distinct = SortedMap::new();
+        for held in self.held() {
+            distinct.insert(held.name().id(), held);
+        }
+        distinct.into_values().filter_map(|held| held.descriptor().ok()).collect()
     }
 
     #[inline]

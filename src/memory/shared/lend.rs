@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keep::{Held, Kept};
 use super::memory::{Frozen, Name, Offered};
+use crate::base::maps::SortedMap;
 use crate::base::sync::Mutex;
 use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::{Peer, Segment, SegmentRef};
@@ -34,9 +35,10 @@ pub(crate) struct Lent {
 impl Lent {
     /// How many descriptors come with it where they have to.
     pub(crate) fn count(&self) -> usize {
-        let mut ids: Vec<_> = self.memory.iter().map(|(name, _)| name.id()).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let mut ids = SortedMap::new();
+        for (name, _) in &self.memory {
+            ids.insert(name.id(), ());
+        }
         1 + ids.len()
     }
 }

@@ -4,7 +4,6 @@ mod decision;
 mod emitted;
 mod place;
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -13,6 +12,7 @@ use std::task::{Poll, Waker};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::base::maps::SortedMap;
 use crate::base::sync::Mutex;
 use crate::base::{ResourceLimits, TaskId, WorkerId};
 use crate::error::{Cause, ErrorReport, Subject, TaskError};
@@ -361,7 +361,7 @@ impl TaskCell {
     }
 
     /// Whom to wake as it is about to begin. The pool's view is locked.
-    pub(crate) fn take_starters(&self) -> BTreeMap<u64, Waker> {
+    pub(crate) fn take_starters(&self) -> SortedMap<u64, Waker> {
         self.is_awaited.store(false, Ordering::Relaxed);
         self.state.lock().watchers().starters.take()
     }
@@ -424,9 +424,9 @@ impl TaskCell {
             callbacks = std::mem::take(&mut watchers.callbacks);
             waiting.extend(watchers.reports.readers.take().into_values());
             waiting.extend(watchers.starters.take().into_values());
-            let emissions = watchers.emissions.as_mut();
-            let readers = emissions.map(|emissions| emissions.readers.take());
-            waiting.extend(readers.into_iter().flat_map(BTreeMap::into_values));
+            if let Some(emissions) = &mut watchers.emissions {
+                waiting.extend(emissions.readers.take().into_values());
+            }
         }
         let for_callbacks = (!callbacks.is_empty()).then(|| resolution.clone());
         let arguments = std::mem::replace(&mut state.content, resolution);

@@ -17,11 +17,12 @@
 //! * the reader, or the handle without one: closed, of which the worker is told;
 //! * the supervisor: the task is over, and so is the stream after what has come.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
 use crate::base::TaskId;
+use crate::base::maps::SortedMap;
 use crate::memory::Payload;
 use crate::pool::task::waiters::Waiters;
 use crate::wire::emit::{Credit, EMIT_BYTES, EMIT_CAPACITY};
@@ -38,7 +39,7 @@ pub(crate) struct EmittedValue {
 #[must_use]
 pub(crate) enum Emitted {
     /// Whom to wake.
-    Kept(BTreeMap<u64, Waker>),
+    Kept(SortedMap<u64, Waker>),
     /// Nobody takes it.
     Dropped,
     /// It may not have been sent.

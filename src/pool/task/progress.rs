@@ -1,10 +1,10 @@
 //! What a running task has reported of itself, and who waits for more.
 
-use std::collections::BTreeMap;
 use std::task::Waker;
 
 use serde::Serialize;
 
+use crate::base::maps::SortedMap;
 use crate::pool::task::waiters::Waiters;
 
 /// How far a task has come, as it [reported](crate::Current::progress) itself.
@@ -35,7 +35,7 @@ pub(crate) struct Reports {
 
 impl Reports {
     /// Keeps a report; returns whom to wake.
-    pub(crate) fn put(&mut self, progress: Progress) -> BTreeMap<u64, Waker> {
+    pub(crate) fn put(&mut self, progress: Progress) -> SortedMap<u64, Waker> {
         self.latest = Some(progress);
         self.number += 1;
         self.readers.take()

@@ -1,7 +1,8 @@
 //! Who waits for one thing.
 
-use std::collections::BTreeMap;
 use std::task::Waker;
+
+use crate::base::maps::SortedMap;
 
 /// One place for each who waits, so it grows no larger than their number.
 ///
@@ -9,7 +10,7 @@ use std::task::Waker;
 /// must not meet a lock.
 #[derive(Default)]
 pub(crate) struct Waiters {
-    waiting: BTreeMap<u64, Waker>,
+    waiting: SortedMap<u64, Waker>,
     /// How many there were.
     number: u64,
 }
@@ -31,7 +32,7 @@ impl Waiters {
     }
 
     /// Whom to wake.
-    pub(crate) fn take(&mut self) -> BTreeMap<u64, Waker> {
+    pub(crate) fn take(&mut self) -> SortedMap<u64, Waker> {
         std::mem::take(&mut self.waiting)
     }
 }

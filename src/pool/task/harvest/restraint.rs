@@ -76,8 +76,9 @@ impl Harvest {
     pub(crate) fn withhold(&self, tasks: &[TaskId]) {
         let mut state = self.state.lock();
         let HarvestState { chunks, withheld, .. } = &mut *state;
-        let known = tasks.iter().filter(|task| chunks.contains_key(task));
-        known.for_each(|task| withheld.insert(*task, ()));
+        for task in tasks.iter().filter(|task| chunks.contains_key(task)) {
+            withheld.insert(*task, ());
+        }
     }
 
     /// Those chunks that are not held back any more.
