@@ -134,11 +134,11 @@ pub(crate) fn stay(place: PathBuf, name: String) -> u32 {
     live(&place, &name, || place.join("go").exists())
 }
 
-/// Ends by itself, but its first attempt takes as long.
+/// The first attempt takes so long, or until there is a file `go`, and the others no time.
 pub(crate) fn take(place: PathBuf, name: String, first: Duration) -> u32 {
     let began = Instant::now();
     let takes = if procpool::current().attempt() == 1 { first } else { Duration::ZERO };
-    live(&place, &name, || began.elapsed() >= takes)
+    live(&place, &name, || began.elapsed() >= takes || place.join("go").exists())
 }
 
 procpool::register!(stay, take);

@@ -22,9 +22,11 @@ mod sshd;
 mod tools;
 
 mod losses;
+mod once;
 mod promises;
 mod service;
 mod slurm_powers;
+mod slurm_promises;
 mod sshd_powers;
 
 procpool::test_support!();

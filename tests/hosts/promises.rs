@@ -10,7 +10,7 @@ use procpool::{OutputLine, ProcessPoolExecutor, StartMethod, WorkerOutput, curre
 use crate::common::{exit_at_first_attempt, in_time, pid};
 use crate::far::{Far, Trace, let_go, nothing_runs, stay};
 
-fn double(n: u64) -> u64 {
+pub(crate) fn double(n: u64) -> u64 {
     n * 2
 }
 
@@ -22,7 +22,7 @@ fn echo(bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn die_of(signal: i32, last_words: String) {
+pub(crate) fn die_of(signal: i32, last_words: String) {
     eprintln!("{last_words}");
     let pid = rustix::process::getpid();
     let signal = rustix::process::Signal::from_named_raw(signal).unwrap();

@@ -1,5 +1,6 @@
 //! The end of a service that has workers on another host: nothing runs for nobody.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,18 +9,21 @@ use procpool::{Host, ProcessPoolExecutor};
 use crate::common::{in_time, kill, pid, process_exited, wait_until};
 use crate::far::{Far, LEASE, Trace, nothing_runs, stay};
 
-/// The words that reach the host, one a line, and its lease in seconds.
+/// The words that reach the host, one a line.
 const WORDS: &str = "PROCPOOL_TEST_WORDS";
+/// Where its task leaves a file.
+const PLACE: &str = "PROCPOOL_TEST_PLACE";
+/// Its lease.
 const SECONDS: &str = "PROCPOOL_TEST_LEASE";
 
 /// The tests below run this in a process of its own, which they kill.
 #[tokio::test]
 #[ignore = "it waits until it is killed"]
 async fn a_service_that_is_killed() {
-    let [words, seconds] = [WORDS, SECONDS].map(|name| std::env::var(name).unwrap());
+    let [words, place, seconds] = [WORDS, PLACE, SECONDS].map(|name| std::env::var(name).unwrap());
     let host = Host::command(words.lines(), 2).lease(Duration::from_secs(seconds.parse().unwrap()));
     let pool = ProcessPoolExecutor::builder().hosts([host]).build().unwrap();
-    let busy = pool.submit(stay, (Far::place(), "busy".to_owned())).await.unwrap();
+    let busy = pool.submit(stay, (place.into(), "busy".to_owned())).await.unwrap();
     in_time(busy.started()).await;
     in_time(pool.run(pid, ())).await.unwrap(); // which leaves an idle worker
     busy.await.unwrap();
@@ -29,10 +33,10 @@ async fn a_service_that_is_killed() {
 pub(crate) struct Service(Child);
 
 impl Service {
-    pub(crate) fn start(words: &str, lease: Duration) -> Self {
+    pub(crate) fn start(words: &str, place: &Path, lease: Duration) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--ignored", "--exact", "--nocapture", "service::a_service_that_is_killed"]);
-        command.env(WORDS, words).env(SECONDS, lease.as_secs().to_string());
+        command.env(WORDS, words).env(PLACE, place).env(SECONDS, lease.as_secs().to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Self(command.spawn().unwrap())
     }
@@ -55,7 +59,7 @@ impl Drop for Service {
 /// A service with a busy worker and an idle one there.
 async fn serve(far: &Far, lease: Duration) -> Service {
     let words = far.words().into_iter().map(|word| word.into_string().unwrap());
-    let service = Service::start(&words.collect::<Vec<_>>().join("\n"), lease);
+    let service = Service::start(&words.collect::<Vec<_>>().join("\n"), &Far::place(), lease);
     Trace::of(&far.seen(), "busy", 1).await;
     wait_until("there are an agent and two workers", || {
         let ours = far.processes();
