@@ -105,9 +105,8 @@ impl View {
             run_time: figures.run_time.clone(),
             lost_time: figures.lost_time.clone(),
         };
-        let mut functions: Vec<_> = self.observer.metrics.functions().map(of).collect();
-        functions.sort_by_key(|function| function.name);
-        functions
+        // By position, and so by name.
+        self.observer.metrics.functions().map(of).collect()
     }
 
     pub(crate) fn stats(&self, now: Time, health: Health) -> PoolStats {
