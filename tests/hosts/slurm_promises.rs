@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use procpool::{Host, ProcessPoolExecutor, TaskErrorKind};
 
-use crate::common::{in_time, kill, processes_with_env, wait_until};
+use crate::common::{children, in_time, kill, processes_with_env, wait_until};
 use crate::far::{LEASE, ROLE, Trace, let_go, nothing_runs, stay};
 use crate::promises::{die_of, double};
 use crate::service::Service;
@@ -120,9 +120,9 @@ async fn a_step_whose_client_is_killed_ends() {
     let pool = ProcessPoolExecutor::builder().hosts(hosts).build().unwrap();
     let task = pool.submit(stay, (place.clone(), "first".to_owned())).await.unwrap();
     Trace::of(&place, "first", 1).await;
-    let mut clients = clients(&slurm);
-    clients.sort_unstable(); // the first is the client, and others see to what it leaves behind
-    kill(clients[0]);
+    let own = children(); // and not the helper that the client has
+    let client = clients(&slurm).into_iter().find(|client| own.contains(client));
+    kill(client.unwrap());
     let since = Instant::now();
     let error = in_time(task).await.unwrap_err();
     assert!(error.is_host_lost() && error.to_string().contains("signal 9"), "{error}");
