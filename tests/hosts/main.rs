@@ -14,6 +14,7 @@ mod common;
 mod command;
 mod container;
 mod echo;
+mod example;
 mod far;
 mod link;
 mod slurm;
