@@ -48,7 +48,7 @@ fn smallest_factor(n: u64) -> Found {
     let mut divisors = (3..).step_by(2).take_while(|d| *d <= n / *d);
     let factor = divisors.find(|d| n.is_multiple_of(*d)).unwrap_or(n);
     let worker = procpool::current().worker_id();
-    let parent = procpool::parent_process().map_or(0, |parent| parent.pid());
+    let parent = procpool::parent_process().map_or(0, procpool::ParentProcess::pid);
     Found { factor, took: start.elapsed(), worker, parent }
 }
 
@@ -237,7 +237,7 @@ async fn factor_all(wish: Wish) -> Result<(), Box<dyn Error>> {
                 None => break,
             },
         };
-        let found = result.map_err(explain)?;
+        let found = result.map_err(|error| explain(&error))?;
         done += 1;
         primes += u64::from(found.factor == FIRST + 2 * u64::try_from(index)?);
         watch.count(&found);
@@ -269,7 +269,7 @@ fn kill(agent: u32) -> Result<(), Box<dyn Error>> {
     Ok(kill_process(agent, Signal::KILL)?)
 }
 
-fn explain(error: TaskError) -> String {
+fn explain(error: &TaskError) -> String {
     match error.host_loss() {
         Some(loss) => format!("host {:?} was lost too often: {}", loss.host(), loss.reason()),
         None => error.to_string(),

@@ -118,6 +118,7 @@
 //! | choose where workers come from | [Start methods](guide::start_methods) |
 //! | give a service logs, figures, probes and limits | [In production](guide::in_production) |
 //! | run a service in a container, a systemd unit, Kubernetes | [Deploying](guide::deploying) |
+//! | have workers on other machines, in containers, in Slurm | [Hosts](guide::hosts) |
 //! | test a function, or a program with a pool | [Testing](guide::testing) |
 //! | know what may be an argument or a result, and how it is sent | [Values](guide::values), [`value_forms`] |
 //! | have pools in a library for Python, Node or C | [Embedding](guide::embedding) |
@@ -150,6 +151,14 @@
 //!   printed to standard error.
 //! * `sandbox` adds [`Builder::sandbox`], which takes files, network and other processes from
 //!   tasks, on Linux 6.2 or later.
+//! * `hosts` adds [`Builder::hosts`]: workers on other machines, which `ssh` or any other command
+//!   reaches. Nothing else changes:
+//!
+//!   ```ignore
+//!   let hosts = [Host::local(4), Host::ssh("node1", 16)];
+//!   let pool = ProcessPoolExecutor::builder().hosts(hosts).build()?;
+//!   let factor = pool.run(smallest_factor, 62_710_561).await?;
+//!   ```
 //! * `fastrand2`, `rand09` and `rand010` each add the function of that name to [`reseed`], for the
 //!   versions 2 of fastrand, 0.9 and 0.10 of rand.
 //!
@@ -281,6 +290,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/guide/deploying.md")]
     pub mod deploying {}
+
+    #[doc = include_str!("../docs/guide/hosts.md")]
+    pub mod hosts {}
 
     #[doc = include_str!("../docs/guide/performance.md")]
     pub mod performance {}
