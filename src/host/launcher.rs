@@ -16,6 +16,7 @@ use crate::base::sync::Mutex;
 use crate::base::timer::within;
 use crate::parent::start_child;
 use crate::sys::descriptor::RoomToStart;
+use crate::sys::pipe::widen;
 use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
 
 /// How much of what it says is kept, in bytes.
@@ -53,6 +54,7 @@ impl Launcher {
             let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
                 return Err(io::Error::other("the child has no pipes"));
             };
+            widen(&stdin, &stdout);
             let stdin = ChildStdin::from_std(stdin)?;
             let stdout = ChildStdout::from_std(stdout)?;
             Ok((reaper, stdin, stdout, ChildStderr::from_std(stderr)?))

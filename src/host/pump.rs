@@ -20,6 +20,8 @@ use crate::wire::host::WorkerEnd;
 
 /// Room for what is read at once.
 const ROOM: usize = 64 << 10;
+/// Where so much comes at once that all of this is read, more is on its way.
+const MUCH: usize = 512 << 10;
 /// How long a worker may live on that has closed its output.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
@@ -86,6 +88,9 @@ async fn feed(mut stream: impl AsyncRead + Unpin, mut sink: FrameSink) {
         bytes.reserve(ROOM);
         if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
             return;
+        }
+        if bytes.len() >= ROOM {
+            sink.fit(MUCH);
         }
         let mut written = 0;
         while is_open && written < bytes.len() {

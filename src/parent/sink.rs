@@ -102,7 +102,7 @@ impl FrameSink {
     }
 
     /// A large frame is about to be written.
-    pub(super) fn fit(&mut self, length: usize) {
+    pub(crate) fn fit(&mut self, length: usize) {
         if let Self::Pipe(stdin, width) = self {
             width.fit(&*stdin, length);
         }

@@ -41,6 +41,7 @@ impl FramePipes {
     pub(crate) fn watched(
         self,
     ) -> io::Result<(tokio::process::ChildStdout, tokio::process::ChildStdin)> {
+        widen(&self.input, &self.output);
         let input = ChildStdout::from(Descriptor::from(self.input));
         let output = ChildStdin::from(Descriptor::from(self.output));
         let input = tokio::process::ChildStdout::from_std(input)?;
@@ -240,6 +241,14 @@ impl PipeWidth {
             set_pipe_size(fd, self.0);
         }
     }
+}
+
+/// Widens the pipes of a connection over which much goes, as far as they are pipes.
+#[cfg(feature = "hosts")]
+pub(crate) fn widen(input: impl AsFd, output: impl AsFd) {
+    const MUCH: usize = 512 << 10;
+    PipeWidth::default().fit(input, MUCH);
+    PipeWidth::default().fit(output, MUCH);
 }
 
 /// Reads behind what a buffer has, into room that it has already, and no more bytes than that;
