@@ -16,7 +16,7 @@ use crate::wire::hello::{FarFailure, FarFailureClass};
 use crate::wire::message::{HookFailure, HookStage, InitFailure};
 use crate::wire::role::TRY_AGAIN;
 
-/// The pool cannot go on. Its workers cannot be started or initialized, one died under
+/// The pool cannot go on. Its workers cannot be started or initialized, one died or was lost under
 /// [`OnWorkerDeath::Break`](crate::OnWorkerDeath::Break), or it was
 /// [aborted](crate::ProcessPoolExecutor::abort). It is the counterpart of Python's exception of the
 /// same name.
@@ -54,12 +54,6 @@ impl Error for AbortReason {
 impl BrokenCause {
     pub(crate) fn aborted(reason: Box<dyn Error + Send + Sync>) -> Self {
         Self::Aborted(AbortReason(reason.into()))
-    }
-}
-
-impl From<HostLoss> for StartError {
-    fn from(loss: HostLoss) -> Self {
-        Self::HostLost(loss)
     }
 }
 
@@ -184,7 +178,7 @@ pub(crate) enum StartError {
     Unreachable { host: Arc<str>, reason: Arc<str> },
     /// Its process was there.
     #[error(transparent)]
-    HostLost(HostLoss),
+    HostLost(#[from] HostLoss),
     /// The agent of its host could not start it.
     #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
     #[error("{}", one_line(&.0.text))]

@@ -259,7 +259,7 @@ fn kinds_are_what_predicates_say() {
         ];
         let said: Vec<_> = said.iter().filter(|(said, _)| *said).map(|(_, kind)| *kind).collect();
         assert_eq!(said, [run.kind()], "{run}");
-        assert_eq!(run.host_loss().is_some(), run.is_host_lost());
+        assert!(run.host_loss().is_some() || !run.is_host_lost());
         seen.insert(run.kind());
     }
     assert_eq!(seen.len(), TaskErrorKind::ALL.len());

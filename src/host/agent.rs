@@ -26,11 +26,11 @@ use crate::host::build::own_build;
 use crate::host::lease::AgentLease;
 use crate::host::mux::{self, Mux, MuxStream};
 use crate::host::pump::pump;
-use crate::parent::Launch;
 use crate::parent::StartMethod;
 use crate::parent::birth::FarLaunch;
 use crate::parent::birth::{Spawn, Start, fork_server};
 use crate::parent::message::{Order, Why};
+use crate::parent::{Launch, inner_threads};
 use crate::sys::pipe::{FramePipes, take_frame_pipes};
 use crate::wire::frame::{
     PREAMBLE, PreambleSearch, VERSION, max_frame, put_frame, split_header, split_kind,
@@ -70,17 +70,11 @@ async fn serve(pipes: FramePipes) -> io::Result<()> {
     output.flush().await?;
     let mut input = BufReader::with_capacity(64 << 10, input);
     let Some((hello, launch)) = read_hello(&mut input).await? else { return Ok(()) };
-    let threads = launch.threads().map(|(asked, workers)| threads(asked, workers));
+    let threads = launch.threads().map(|(asked, workers)| inner_threads(asked, workers));
     let launch = Arc::new(launch.into_launch(threads));
     let lease = AgentLease::new(began, Duration::from_nanos(hello.lease));
     Agent::new(launch, lease).run(Mux::of_agent(input, output)).await;
     Ok(())
-}
-
-/// As many as there are CPUs for each worker, if none were asked for.
-fn threads(asked: usize, workers: usize) -> usize {
-    let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
-    if asked == 0 { (cpus() / workers.max(1)).max(1) } else { asked }
 }
 
 /// `None` if the service is gone before.

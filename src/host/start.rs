@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -33,13 +34,14 @@ pub(crate) struct HostStart {
     workers: usize,
     listener: Arc<dyn HostListener>,
     connection: Mutex<Connecting>,
+    /// To make a connection.
+    attempts: AtomicU64,
 }
 
 /// The connection, and what came of the attempts to make one.
 #[derive(Default)]
 struct Connecting {
     connection: Option<Arc<AgentConnection>>,
-    attempts: u64,
     failure: Option<StartError>,
 }
 
@@ -65,12 +67,13 @@ impl HostStart {
             workers: spec.workers,
             listener,
             connection: Mutex::default(),
+            attempts: AtomicU64::new(0),
         }
     }
 
     /// The connection, which is made if there is none.
     async fn connection(&self, launch: &Launch) -> Result<Arc<AgentConnection>, StartError> {
-        let before = self.connection.lock().await.attempts;
+        let before = self.attempts.load(Ordering::Relaxed);
         let mut connecting = self.connection.lock().await;
         if let Some(connection) = &connecting.connection
             && connection.workers.lost().is_none()
@@ -78,14 +81,14 @@ impl HostStart {
             return Ok(Arc::clone(connection));
         }
         // Many may wait for one attempt. They need not fail one after the other.
-        if connecting.attempts > before
+        if self.attempts.load(Ordering::Relaxed) > before
             && let Some(failure) = &connecting.failure
         {
             return Err(failure.clone());
         }
         connecting.connection = None;
         let opened = self.open(launch).await;
-        connecting.attempts += 1;
+        self.attempts.fetch_add(1, Ordering::Relaxed);
         match opened {
             Ok(connection) => {
                 let connection = Arc::new(connection);

@@ -271,6 +271,13 @@ const INNER_THREADS: [&str; 9] = [
     "NUMEXPR_NUM_THREADS",
 ];
 
+/// How many threads libraries have in each of so many workers. If zero are asked for: as many as
+/// there are CPUs for each, but one at least.
+pub(crate) fn inner_threads(asked: usize, workers: usize) -> usize {
+    let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
+    if asked == 0 { (cpus() / workers.max(1)).max(1) } else { asked }
+}
+
 /// How an environment differs from that of this process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Environment {

@@ -34,6 +34,8 @@ pub(crate) struct Pool {
     pub(super) next_task: AtomicU64,
     /// Changes with [`resize`](crate::ProcessPoolExecutor::resize).
     pub(super) max_workers: AtomicUsize,
+    /// Its hosts have no more together.
+    pub(super) most_workers: usize,
     pub(crate) max_payload: usize,
     pub(super) queue_capacity: usize,
     pub(super) default_timeout: Option<Duration>,
@@ -218,6 +220,7 @@ impl Pool {
 
     /// Changes how many workers there may be. If it cannot be sent the pool has ended.
     pub(crate) fn resize(&self, max_workers: usize) {
+        let max_workers = max_workers.min(self.most_workers);
         self.max_workers.store(max_workers, Ordering::Relaxed);
         self.commons.send(Command::Resize(max_workers));
     }

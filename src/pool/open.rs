@@ -20,14 +20,14 @@ use crate::host::Host;
 use crate::memory::{Arena, Payload, share};
 use crate::parent::birth::{HostSite, SharedServer};
 use crate::parent::message::HostListener;
-use crate::parent::{FailedOutput, Launch};
+use crate::parent::{FailedOutput, Launch, inner_threads};
 use crate::pool::admission::Pool;
 use crate::pool::commons::Commons;
 use crate::pool::engine::{self, Engine};
 use crate::pool::exits::ExitHook;
 use crate::pool::places::TaskPlaces;
-use crate::pool::size::{allowed_workers, cpus, default_workers, inner_threads};
-use crate::scheduler::{Config, OnWorkerDeath, Scheduler};
+use crate::pool::size::{allowed_workers, cpus, default_workers};
+use crate::scheduler::{Config, HostConfig, OnWorkerDeath, Scheduler};
 use crate::wire::message::HookStage;
 use crate::wire::role::{is_uninitialized_worker, report_missing_init};
 
@@ -132,6 +132,7 @@ impl Configuration {
         sites: impl FnOnce(&Arc<Launch>, &Arc<dyn HostListener>) -> Vec<HostSite>,
     ) -> Result<(Arc<Pool>, BoxFuture<'static, ()>), BuildError> {
         let max_workers = config.max_workers;
+        let most_workers = most_on(&config.hosts).unwrap_or(usize::MAX);
         let preload = self.preload.transpose()?;
         let hooks = self.hooks.into_iter().collect::<Result<_, _>>()?;
         let hook = prepared_hook(self.exit_hook, self.launch.max_payload)?;
@@ -158,6 +159,7 @@ impl Configuration {
             closed: closing,
             next_task: AtomicU64::new(1),
             max_workers: AtomicUsize::new(max_workers),
+            most_workers,
             max_payload: launch.max_payload,
             queue_capacity: self.queue_capacity,
             default_timeout: self.default_timeout,
@@ -171,7 +173,7 @@ impl Configuration {
 
     fn scheduler_config(&self) -> Result<Config, BuildFailure> {
         let hosts = self.host_configs()?;
-        let on_hosts = hosts.iter().map(|host| host.workers).sum::<Option<usize>>();
+        let on_hosts = most_on(&hosts);
         let max_workers = match self.max_workers {
             Some(count) => allowed_workers(count, cfg!(windows))?,
             None => on_hosts.unwrap_or_else(|| default_workers(cfg!(windows))),
@@ -208,6 +210,12 @@ impl Configuration {
             hosts,
         })
     }
+}
+
+/// So many workers such hosts may have together; `None` for any number.
+fn most_on(hosts: &[HostConfig]) -> Option<usize> {
+    let limits = hosts.iter().map(|host| host.workers);
+    limits.reduce(|sum, limit| Some(sum?.saturating_add(limit?)))?
 }
 
 /// What a worker calls once.

@@ -14,6 +14,8 @@ use crate::function::Call;
 #[cfg(feature = "hosts")]
 use crate::host::{Host, HostStart};
 use crate::parent::birth::{HostSite, SharedServer, Spawn, Start, Tenant, fork_server};
+#[cfg(feature = "hosts")]
+use crate::parent::inner_threads;
 use crate::parent::message::HostListener;
 use crate::parent::{Launch, StartMethod};
 use crate::scheduler::HostConfig;
@@ -69,17 +71,21 @@ impl Configuration {
     #[cfg(feature = "hosts")]
     pub(super) fn sites(&self, runtime: &Handle) -> impl MakeSites + use<> {
         let (runtime, server) = (runtime.clone(), self.fork_server.clone());
-        let (hosts, inner_threads) = (self.hosts.clone(), self.inner_threads);
+        let (hosts, asked) = (self.hosts.clone(), self.inner_threads);
+        // Not settled yet: each host has threads for its own workers.
+        let program = self.launch.program.clone();
         move |launch: &Arc<Launch>, listener: &Arc<dyn HostListener>| {
             if hosts.is_empty() {
                 return vec![local(launch, server, &runtime)];
             }
+            let launch = Launch { program, ..Launch::clone(launch) };
             let site = |(number, host): (u32, &Host)| {
                 if host.is_local() {
-                    let name = Some(host.name_of());
-                    return HostSite { name, ..local(launch, server.clone(), &runtime) };
+                    let (mut launch, name) = (launch.clone(), Some(host.name_of()));
+                    launch.settle(asked.map(|count| inner_threads(count, host.workers())));
+                    return HostSite { name, ..local(&Arc::new(launch), server.clone(), &runtime) };
                 }
-                far(HostId(number), host, launch, inner_threads, listener)
+                far(HostId(number), host, &launch, asked, listener)
             };
             (0..).zip(&hosts).map(site).collect()
         }
@@ -105,7 +111,7 @@ fn local(launch: &Arc<Launch>, shared: Option<SharedServer>, runtime: &Handle) -
 fn far(
     id: HostId,
     host: &Host,
-    launch: &Arc<Launch>,
+    launch: &Launch,
     inner_threads: Option<usize>,
     listener: &Arc<dyn HostListener>,
 ) -> HostSite {

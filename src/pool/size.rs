@@ -26,12 +26,6 @@ pub(crate) fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How many threads libraries have in each of so many workers. If zero are asked for: as many as
-/// there are CPUs for each, but one at least.
-pub(crate) fn inner_threads(asked: usize, workers: usize) -> usize {
-    if asked == 0 { (cpus() / workers).max(1) } else { asked }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +10,11 @@ use procpool::{
     Builder, Host, ProcessPoolExecutor, SharedSlice, StartMethod, TaskErrorKind, WorkerOutput,
 };
 
-use crate::common::{Gate, hold, in_time, kill, pid, process_gone, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::{
+    Gate, ProgramCopy, fill, hold, in_time, kill, pid, process_exited, process_gone, wait_until,
+};
 
 fn double(n: u64) -> u64 {
     n * 2
@@ -181,37 +184,49 @@ async fn a_host_that_is_silent_is_lost_and_its_workers_end_when_it_wakes() {
     let gate = Gate::new().await;
     let task = pool.submit(hold, gate.port()).await.unwrap();
     let mut held = gate.arrival().await;
-    signal(agent, "STOP");
+    let stopped = Stopped::new(agent);
     let error = in_time(task).await.unwrap_err();
     assert!(error.is_host_lost(), "{error}");
     assert!(error.to_string().contains("nothing was heard of it for 2s"), "{error}");
-    signal(agent, "CONT");
+    drop(stopped);
     in_time(held.gone()).await;
     wait_until("the agent is gone", || process_gone(agent)).await;
     in_time(pool.shutdown()).await;
 }
 
 #[tokio::test]
-async fn a_retry_waits_until_the_lost_attempt_has_ended_for_sure() {
+async fn a_retry_does_not_wait_for_a_host_that_is_stopped() {
     let pool = ProcessPoolExecutor::builder().hosts([watched()]).build().unwrap();
     let (agent, _) = in_time(pool.run(parent, ())).await.unwrap();
     let gate = Gate::new().await;
     let task = pool.task(hold, gate.port()).retries(1).submit().await.unwrap();
     let mut first = gate.arrival().await;
-    signal(agent, "STOP");
-    // It is begun again, though the first attempt still runs there: its host is stopped.
+    let stopped = Stopped::new(agent);
     let second = gate.arrival().await;
     assert_ne!(first.pid, second.pid);
-    signal(agent, "CONT");
+    assert!(!process_exited(first.pid), "only its agent is stopped");
+    drop(stopped);
     in_time(first.gone()).await;
     drop(second);
     in_time(task).await.unwrap();
     in_time(pool.shutdown()).await;
 }
 
-fn signal(pid: u32, name: &str) {
-    let mut command = std::process::Command::new("kill");
-    assert!(command.args([format!("-{name}"), pid.to_string()]).status().unwrap().success());
+/// A process that is stopped until this is dropped.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: u32) -> Self {
+        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT); // it may have ended
+    }
 }
 
 #[tokio::test]
@@ -259,15 +274,12 @@ async fn a_host_that_cannot_be_reached_says_why() {
 
 #[tokio::test]
 async fn another_build_is_refused() {
-    let copy = std::env::temp_dir().join(format!("procpool-build-{}", std::process::id()));
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    let mut bytes = std::fs::OpenOptions::new().append(true).open(&copy).unwrap();
-    std::io::Write::write_all(&mut bytes, b"\0").unwrap();
-    drop(bytes);
-    assert_ne!(copy.metadata().unwrap().permissions().mode() & 0o100, 0);
-    let words = std::iter::once(copy.clone().into_os_string()).chain(program().split_off(1));
+    let copy = ProgramCopy::new(&std::env::current_exe().unwrap(), "build");
+    // By a child, so that no other one that is started meanwhile has it open for writing.
+    let mut grow = std::process::Command::new("truncate");
+    assert!(grow.args(["-s", "+1"]).arg(&copy.0).status().unwrap().success());
+    let words = std::iter::once(copy.0.clone().into_os_string()).chain(program().split_off(1));
     let text = refused(Host::command(words, 1)).await;
-    std::fs::remove_file(copy).unwrap();
     assert!(text.contains("its program is another build than this one's"), "{text}");
 }
 
@@ -288,4 +300,13 @@ async fn what_cannot_be_had_on_another_host_is_refused() {
     assert_eq!(error.setting(), Some("pass_fds"));
     let error = ProcessPoolExecutor::builder().hosts([agent(0)]).build().unwrap_err();
     assert!(error.to_string().contains("the host \"next door\" must have at least 1 worker"));
+}
+
+#[tokio::test]
+async fn many_workers_of_one_host_come_and_go_at_once() {
+    let pool = builder(32).build().unwrap();
+    let gate = Gate::new().await;
+    drop(fill(&pool, &gate, 32).await);
+    in_time(pool.shutdown()).await;
+    assert_eq!(pool.stats().workers_lost, 0);
 }

@@ -15,8 +15,16 @@ use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{LIMIT, kill};
+use crate::common::LIMIT;
 use crate::tools::wait_for;
+
+/// What has to be possible in these namespaces: the interfaces of a [`Link`](crate::link::Link).
+pub(crate) const TRIAL: [&str; 3] = [
+    "bash",
+    "-c",
+    "PATH=$PATH:/usr/sbin:/sbin; ip link add near type veth peer name far && \
+     ip link add bridge1 type bridge && ip link add link near name tap type macvtap",
+];
 
 pub(crate) const NAMESPACES: [&str; 7] =
     ["--pid", "--fork", "--kill-child", "--mount", "--net", "--ipc", "--uts"];
@@ -154,12 +162,11 @@ impl Container {
     /// Stops all processes but the first one, as on a machine that swaps. Its kernel still answers.
     pub(crate) fn freeze(&self) {
         wait_for("all processes are stopped", || {
-            let mut running = self.all_processes();
-            running.retain(HostProcess::is_running);
-            for process in &running {
-                process.send(Signal::STOP);
+            let all = self.all_processes();
+            for process in &all {
+                process.send(Signal::STOP); // who waits for a disk stops behind that
             }
-            running.is_empty()
+            !all.iter().any(HostProcess::is_running)
         });
     }
 
@@ -172,7 +179,9 @@ impl Container {
     /// As a machine that goes down: everything is gone at once, and its connections are closed.
     pub(crate) fn end_processes(&mut self) {
         if matches!(self.outside.try_wait(), Ok(None)) {
-            kill(self.init); // and with it all others, before it can be waited for
+            // And with it all others, before it can be waited for. It may have just ended by itself.
+            let init = Pid::from_raw(self.init.try_into().unwrap()).unwrap();
+            let _ = kill_process(init, Signal::KILL);
             self.outside.wait().unwrap();
         }
     }

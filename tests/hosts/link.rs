@@ -14,7 +14,6 @@ use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
@@ -24,7 +23,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::container::Container;
-use crate::tools::{Scratch, find, run, run_anyhow};
+use crate::tools::{find, run, run_anyhow};
 
 const HERE: &str = "02:00:00:00:00:01";
 const THERE: &str = "02:00:00:00:00:02";
@@ -252,10 +251,9 @@ fn open_tap(container: &Container, end: &str) -> File {
     let device = interface.join(format!("tap{}/dev", index.trim_end()));
     let number = std::fs::read_to_string(device).unwrap();
     let (major, minor) = number.trim_end().split_once(':').unwrap();
-    let scratch = Scratch::new();
-    let node = scratch.file("tap");
-    run(Command::new("mknod").args([&node, "c", major, minor]), "");
-    File::options().read(true).write(true).open(Path::new(&node)).unwrap()
+    let node = container.root().join("run").join(format!("{end}tap")); // `/tmp` may have no devices
+    run(Command::new("mknod").arg(&node).args(["c", major, minor]), "");
+    File::options().read(true).write(true).open(node).unwrap()
 }
 
 type Late = VecDeque<(Instant, Box<[u8]>)>;
@@ -293,7 +291,7 @@ fn readable(ends: &[File; 2], stopped: &PipeReader, until: Option<Instant>) -> [
     ];
     let rest = until.map(|until| until.saturating_duration_since(Instant::now()));
     let rest = rest.map(|rest| Timespec::try_from(rest).unwrap());
-    match poll(&mut polled, rest.as_ref()) {
+    match rustix::io::retry_on_intr(|| poll(&mut polled, rest.as_ref())) {
         Ok(_) => polled.map(|polled| !polled.revents().is_empty()),
         Err(error) => panic!("{error}"),
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use crate::container::{Container, NAMESPACES};
+use crate::container::{Container, NAMESPACES, TRIAL};
 use crate::link::{Link, Wiring};
 use crate::tools::{Scratch, can_have, run, run_anyhow, wait_for};
 
@@ -70,7 +70,7 @@ impl Slurm {
     /// `None` where that cannot be done, which has been said.
     #[track_caller]
     pub(crate) fn start(names: &[&str]) -> Option<Self> {
-        if !can_have("slurm", &PROGRAMS, &[&["unshare"], &NAMESPACES[..], &["true"]].concat()) {
+        if !can_have("slurm", &PROGRAMS, &[&["unshare"], &NAMESPACES[..], &TRIAL[..]].concat()) {
             return None;
         }
         let directory = Scratch::new();

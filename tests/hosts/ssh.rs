@@ -9,6 +9,7 @@ use procpool::{Builder, Host, ProcessPoolExecutor};
 
 use crate::common::{in_time, process_gone};
 use crate::sshd::Sshd;
+use crate::tools::run;
 
 fn triple(n: u64) -> u64 {
     n * 3
@@ -118,7 +119,8 @@ async fn what_is_left_of_an_upload_is_not_started_and_old_programs_go() {
 async fn a_program_may_be_there_already() {
     let Some(sshd) = Sshd::start("node1") else { return };
     let there = sshd.root().join("run/it's a program");
-    fs::copy(std::env::current_exe().unwrap(), there).unwrap();
+    let own = std::env::current_exe().unwrap();
+    run(std::process::Command::new("cp").args([&own, &there]), "");
     let words = ["/run/it's a program", "procpool_worker", "--exact", "--nocapture", "--"];
     let named = host(&sshd, 1).program(words);
     let pool = ProcessPoolExecutor::builder().hosts([named]).build().unwrap();
@@ -146,9 +148,10 @@ async fn a_cache_of_another_user_is_refused_and_another_place_can_be_chosen() {
 #[tokio::test]
 async fn a_host_that_cannot_be_reached_says_what_ssh_said() {
     let Some(sshd) = Sshd::start("node1") else { return };
-    let text = refused(host(&sshd, 1).ssh_options(["-F", "/dev/null", "-p", "1"])).await;
+    let options = ["-F".into(), sshd.config(), "-p".into(), "1".into()];
+    let text = refused(host(&sshd, 1).ssh_options(options)).await;
     assert!(text.contains("the host \"node1\" cannot be reached: `ssh` has ended with"), "{text}");
-    assert!(text.contains("Could not resolve hostname node1"), "{text}");
+    assert!(text.contains("port 1: Connection refused"), "{text}");
 }
 
 #[tokio::test]

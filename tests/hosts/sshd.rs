@@ -13,11 +13,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::container::{Container, NAMESPACES};
+use crate::container::{Container, NAMESPACES, TRIAL};
 use crate::link::{Link, Wiring};
 use crate::tools::{Scratch, can_have, run};
 
 const PROGRAMS: [&str; 7] = ["sshd", "ssh", "ssh-keygen", "ip", "unshare", "nsenter", "bash"];
+
+/// Since OpenSSH 9.8 there is a program for each connection.
+const SERVICE: [&str; 3] = ["sshd", "sshd-session", "sshd-auth"];
 
 const SCRIPT: &str =
     r#"(chmod 700 /root && exec "$(command -v sshd)" -D -e -f /run/host/sshd_config) &"#;
@@ -46,7 +49,7 @@ impl Sshd {
     /// Whether hosts can be started here; if not, it is said why.
     #[track_caller]
     pub(crate) fn is_possible() -> bool {
-        can_have("sshd", &PROGRAMS, &[&["unshare"], &NAMESPACES[..], &["true"]].concat())
+        can_have("sshd", &PROGRAMS, &[&["unshare"], &NAMESPACES[..], &TRIAL[..]].concat())
     }
 
     /// Starts a host; `None` where that cannot be done, which has been said.
@@ -95,7 +98,7 @@ impl Sshd {
         let test = std::env::current_exe().unwrap();
         let build = test.parent().and_then(Path::parent).unwrap();
         let hidden = [build, Path::new("/root"), Path::new("/tmp")];
-        let mut container = Container::start(name, &files, SCRIPT, &["sshd"], &hidden);
+        let mut container = Container::start(name, &files, SCRIPT, &SERVICE, &hidden);
         let link = Link::new(&container, wiring);
         let config = format!("{SSHD_CONFIG}ListenAddress {}\n", link.address());
         fs::write(container.root().join("run/host/sshd_config"), config).unwrap();

@@ -261,9 +261,9 @@ impl<R, S, I> Map<R, S, I> {
         self
     }
 
-    /// How often an item may be run again after its worker died or its time was up, as
-    /// [`TaskBuilder::retries`](crate::TaskBuilder::retries) says it of a task. Default: 0, so that
-    /// each item runs at most once.
+    /// How often an item may be run again after its worker died, its host was lost, or its time was
+    /// up, as [`TaskBuilder::retries`](crate::TaskBuilder::retries) says it of a task. Default: 0,
+    /// so that each item runs at most once.
     pub fn retries(mut self, times: u32) -> Self {
         self.flow.set_retries(times);
         self

@@ -9,9 +9,9 @@ use crate::pool::task::{Condition, TaskCell};
 
 /// # Further attempts
 impl<A, R> TaskBuilder<'_, A, R> {
-    /// How often the task may be begun again after its worker died or its time was up. Default: 0,
-    /// as only you know whether a task may be begun twice. If all attempts fail, the error is that
-    /// of the last one.
+    /// How often the task may be begun again after its worker died, its host was lost, or its time
+    /// was up. Default: 0, as only you know whether a task may be begun twice. If all attempts fail,
+    /// the error is that of the last one.
     ///
     /// [`retry_if`](Self::retry_if) chooses after what it is begun again, and
     /// [`backoff`](Self::backoff) how long it waits before that. A task sees by
@@ -23,12 +23,13 @@ impl<A, R> TaskBuilder<'_, A, R> {
 
     /// After which outcomes of an attempt the task is begun again, as long as
     /// [`retries`](Self::retries) are left. `predicate` sees the outcome as you would have seen it,
-    /// and alone decides. Default: after the death of the worker, or when the
+    /// and alone decides. Default: after the death of the worker, the loss of its host, or when the
     /// [time](Self::timeout) was up.
     ///
     /// It is asked after a result, which may be an `Err` of yours, after a panic, the death of the
-    /// worker, and a timeout. It is also asked if the attempt was ended because its worker [was to
-    /// be replaced](crate::ProcessPoolExecutor::recycle_within); that is the only error with
+    /// worker, the loss of its host, and a timeout. It is also asked if the attempt was ended
+    /// because its worker [was to be
+    /// replaced](crate::ProcessPoolExecutor::recycle_within); that is the only error with
     /// [`is_cancelled`](TaskError::is_cancelled) that it sees.
     ///
     /// ```

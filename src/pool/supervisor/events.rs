@@ -239,9 +239,7 @@ impl Supervisor {
 
     fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, mut ended: Ended) {
         self.skip_cancelled(view, now, worker, None);
-        if matches!(ended, Ended::HostLost(_)) {
-            self.learn_of_lost_hosts(view, now); // first, whichever channel was quicker
-        }
+        self.learn_of_lost_hosts(view, now); // first, whichever channel was quicker
         let host = self.host_name(&view.scheduler, worker);
         if let Some(host) = &host {
             ended = ended.on_host(host);
@@ -307,7 +305,7 @@ impl Supervisor {
         self.death = None;
     }
 
-    /// What the host of a worker is called, if the pool has several.
+    /// What the host of a worker is called, if the pool was built with hosts.
     fn host_name(&self, scheduler: &Scheduler, worker: WorkerId) -> Option<Arc<str>> {
         let host = scheduler.worker(worker)?.host;
         self.sites.get(host.position())?.name.clone()

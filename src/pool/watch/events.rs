@@ -43,7 +43,7 @@ pub enum PoolEvent {
         worker: WorkerId,
         /// Its process id.
         pid: u32,
-        /// The name of the host that it is on, if the pool has several.
+        /// The name of the host that it is on; `None` in a pool that was built without hosts.
         #[serde(serialize_with = "serial::label")]
         host: Option<Arc<str>>,
     },
@@ -111,7 +111,7 @@ pub enum PoolEvent {
     WorkerNotStarted {
         /// The worker.
         worker: WorkerId,
-        /// The name of the host that it was to be on, if the pool has several.
+        /// The name of the host that it was to be on; `None` in a pool without hosts.
         #[serde(serialize_with = "serial::label")]
         host: Option<Arc<str>>,
         /// Why, for people to read.

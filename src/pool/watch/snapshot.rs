@@ -163,7 +163,7 @@ pub struct WorkerInfo {
     pub id: WorkerId,
     /// Its process id.
     pub pid: u32,
-    /// The name of the host that it is on, if the pool has several.
+    /// The name of the host that it is on; `None` in a pool that was built without hosts.
     #[serde(serialize_with = "serial::label")]
     pub host: Option<Arc<str>>,
     /// What it is doing.
@@ -330,8 +330,9 @@ pub struct PoolStats {
     /// Workers that died so far, although nobody had told them to leave.
     pub worker_deaths: u64,
     /// Workers that did not become ready so far, although nobody had told them to leave. Their
-    /// initializer failed, they died before, or the machine was short of descriptors, processes or
-    /// memory. The [events](crate::PoolEvent::WorkerNotStarted) have the reasons.
+    /// initializer failed, they died before, their host was lost or not reached, or the machine was
+    /// short of descriptors, processes or memory. The
+    /// [events](crate::PoolEvent::WorkerNotStarted) have the reasons.
     pub start_failures: u64,
     /// Workers that were lost with their hosts so far, so that nobody knows how they ended.
     pub workers_lost: u64,
