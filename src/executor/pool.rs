@@ -290,6 +290,10 @@ impl ProcessPoolExecutor {
         let commons = &self.pool.commons;
         let mut workers = commons.view().workers(commons.now());
         for worker in &mut workers {
+            #[cfg(feature = "hosts")]
+            if worker.host.as_ref().is_some_and(|host| self.pool.far_hosts.contains(host)) {
+                continue; // its pid is somebody else's here
+            }
             worker.memory = resident_memory(worker.pid);
         }
         workers

@@ -10,9 +10,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use futures::{FutureExt, StreamExt};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, split};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, ReadHalf, split};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
@@ -23,24 +22,25 @@ use crate::base::log::print;
 use crate::base::timer::{Delay, within};
 use crate::error::StartError;
 use crate::host::build::own_build;
+use crate::host::greeting::read_frame;
 use crate::host::lease::AgentLease;
 use crate::host::mux::{self, Mux, MuxStream};
 use crate::host::pump::pump;
+use crate::parent::Launch;
 use crate::parent::StartMethod;
 use crate::parent::birth::FarLaunch;
 use crate::parent::birth::{Spawn, Start, fork_server};
 use crate::parent::message::{Order, Why};
-use crate::parent::{Launch, inner_threads};
 use crate::sys::pipe::{FramePipes, take_frame_pipes};
-use crate::wire::frame::{
-    PREAMBLE, PreambleSearch, VERSION, max_frame, put_frame, split_header, split_kind,
-};
+use crate::wire::frame::{PREAMBLE, PreambleSearch, VERSION, put_frame, split_header, split_kind};
 use crate::wire::hello::{FarFailure, FarFailureClass};
 use crate::wire::host::{
     AgentBanner, AgentHello, FromAgent, StreamHeader, ToAgent, message_codec, read_message,
 };
 use crate::wire::message::Kind;
 
+/// How long a service has for its first words. It says them when it has heard the banner.
+const FIRST_WORDS: Duration = Duration::from_mins(10);
 /// How long workers have to be gone once the agent ends.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
@@ -69,9 +69,9 @@ async fn serve(pipes: FramePipes) -> io::Result<()> {
     output.write_all(&banner).await?;
     output.flush().await?;
     let mut input = BufReader::with_capacity(64 << 10, input);
-    let Some((hello, launch)) = read_hello(&mut input).await? else { return Ok(()) };
-    let threads = launch.threads().map(|(asked, workers)| inner_threads(asked, workers));
-    let launch = Arc::new(launch.into_launch(threads));
+    let hello = within(FIRST_WORDS, read_hello(&mut input)).await.transpose()?.flatten();
+    let Some((hello, launch)) = hello else { return Ok(()) };
+    let launch = Arc::new(launch.into_launch());
     let lease = AgentLease::new(began, Duration::from_nanos(hello.lease));
     Agent::new(launch, lease).run(Mux::of_agent(input, output)).await;
     Ok(())
@@ -93,12 +93,7 @@ async fn read_hello(
             break;
         }
     }
-    let length = input.read_u32_le().await? as usize;
-    if length > max_frame(0) {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut frame = BytesMut::zeroed(length);
-    input.read_exact(&mut frame).await?;
+    let frame = read_frame(input).await?;
     let (kind, body) = split_kind(&frame)?;
     if kind != Kind::AgentHello {
         return Err(io::ErrorKind::InvalidData.into());
@@ -175,11 +170,10 @@ impl Agent {
                     }
                     header => self.take(header, stream),
                 },
-                Some(ended) = self.workers.join_next() => {
-                    if let Ok(worker) = ended {
-                        self.orders.remove(&worker);
-                    }
-                }
+                Some(ended) = self.workers.join_next() => match ended {
+                    Ok(worker) => drop(self.orders.remove(&worker)),
+                    Err(_) => break, // it has panicked, and its link waits for an end
+                },
                 () = Delay::new(left) => {
                     let text = "nothing was heard of the service for the length of the lease";
                     print(format_args!("the agent on this host ends its workers: {text}"));
@@ -193,10 +187,10 @@ impl Agent {
 
     fn obey(&mut self, order: ToAgent) {
         match order {
-            ToAgent::Ping { number, echo } => {
+            ToAgent::Ping { echo } => {
                 let now = Instant::now();
                 self.lease.renew(now, echo);
-                let _ = self.said.send(FromAgent::Pong { number, clock: self.lease.clock(now) });
+                let _ = self.said.send(FromAgent::Pong { clock: self.lease.clock(now) });
             }
             ToAgent::Terminate(worker) => self.order(worker, Order::Terminate),
             ToAgent::Kill(worker) => self.order(worker, Order::Kill(Why::Text("it was told to"))),
@@ -290,7 +284,9 @@ impl Control {
 /// Reads what a stream is for.
 async fn name(mut stream: MuxStream, named: mpsc::Sender<(StreamHeader, MuxStream)>) {
     // One that does not say it is closed by being dropped.
-    if let Ok(header) = mux::receive(&mut stream).await {
+    if let Ok(header) = mux::receive(&mut stream).await
+        && mux::acknowledge(&mut stream).await.is_ok()
+    {
         let _ = named.send((header, stream)).await;
     }
 }

@@ -176,20 +176,20 @@ impl Served {
 
     /// The supervisor is told first: no task is sent to a worker of which is known that it is gone.
     async fn lose(&mut self, mut text: String, mux: Mux<ChildStdout, ChildStdin>) {
-        if text == CLOSED
+        self.tell_of_loss(); // how the launcher has ended may take a moment
+        if text.starts_with(CLOSED)
             && let Some(how) = self.launcher.last_moments().await
         {
             text = how;
         }
-        self.tell_of_loss(&text);
+        self.workers.lose(&text);
         drop(mux); // ends all streams
     }
 
-    fn tell_of_loss(&mut self, text: &str) {
+    fn tell_of_loss(&mut self) {
         if let Some(on_loss) = self.on_loss.take() {
             let safe_in = self.vigil.lock().safe_in(Instant::now());
             on_loss(safe_in);
-            self.workers.lose(text);
         }
     }
 }
@@ -197,7 +197,8 @@ impl Served {
 impl Drop for Served {
     /// Also when its runtime ends, and after a panic: no link waits for ever.
     fn drop(&mut self) {
-        self.tell_of_loss(CLOSED);
+        self.tell_of_loss();
+        self.workers.lose(CLOSED); // or it has been said before
         self.ends.send_replace(true);
     }
 }
@@ -260,7 +261,7 @@ async fn listen(
 ) -> ConnectionEnd {
     while let Some(bytes) = reader.next().await {
         match bytes.and_then(|bytes| read_message::<FromAgent>(&bytes)) {
-            Ok(FromAgent::Pong { clock, .. }) => vigil.lock().heard(Instant::now(), clock),
+            Ok(FromAgent::Pong { clock }) => vigil.lock().heard(Instant::now(), clock),
             Ok(message) => workers.tell(message),
             Err(error) => {
                 return ConnectionEnd::Lost(format!("its agent broke the protocol: {error}"));
@@ -280,10 +281,10 @@ async fn speak(mut writer: WriteHalf<MuxStream>, mut ordered: UnboundedReceiver<
 
 /// Ends when nobody needs the connection any more.
 async fn beat(orders: mpsc::WeakUnboundedSender<ToAgent>, vigil: &Mutex<Vigil>) {
-    for number in 1.. {
+    loop {
         let seen = *vigil.lock();
         let Some(orders) = orders.upgrade() else { return };
-        let _ = orders.send(ToAgent::Ping { number, echo: seen.echo() });
+        let _ = orders.send(ToAgent::Ping { echo: seen.echo() });
         drop(orders);
         Delay::new(seen.beat()).await;
     }

@@ -54,9 +54,9 @@ fn messages() {
     let failure =
         FarFailure { text: "no such file".to_owned(), class: FarFailureClass::Initialization };
     let end = WorkerEnd { code: None, signal: Some(9), was_oom: Some(true) };
-    let ping = ToAgent::Ping { number: 7, echo: 1 << 40 };
+    let ping = ToAgent::Ping { echo: 1 << 40 };
     let seeds = Seeds::new("host-messages")
-        .with("pong", bytes(&FromAgent::Pong { number: 7, clock: 1 << 40 }))
+        .with("pong", bytes(&FromAgent::Pong { clock: 1 << 40 }))
         .with("started", bytes(&FromAgent::Started { worker, pid: 4711 }))
         .with("not-started", bytes(&FromAgent::NotStarted { worker, failure }))
         .with("exited", bytes(&FromAgent::Exited { worker, end }))
@@ -82,7 +82,7 @@ fn ways_to_start() {
     let bytes = FarLaunch::new(&launch, Some(0), 4).to_bytes().unwrap();
     Seeds::new("host-launch").with("default", bytes).fuzz((MOST, 16), |input| {
         if let Ok(launch) = FarLaunch::from_bytes(input) {
-            drop(launch.into_launch(None));
+            drop(launch.into_launch());
         }
     });
 }

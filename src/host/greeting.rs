@@ -7,7 +7,7 @@
 use std::io;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 
 use crate::host::launcher::Launcher;
@@ -112,12 +112,7 @@ impl Greeting {
 }
 
 async fn read_banner(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<AgentBanner> {
-    let length = input.read_u32_le().await? as usize;
-    if length > max_frame(0) {
-        return Err(io::Error::other("its first words are malformed"));
-    }
-    let mut frame = BytesMut::zeroed(length);
-    input.read_exact(&mut frame).await?;
+    let frame = read_frame(input).await?;
     match split_kind(&frame)? {
         (Kind::AgentBanner, body) if peek_version(body)? == VERSION => {
             Ok(split_header::<AgentBanner>(body)?.0)
@@ -131,4 +126,15 @@ async fn read_banner(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Agen
         )),
         (kind, _) => Err(io::Error::other(format!("its first words are a {kind:?} frame"))),
     }
+}
+
+/// The first frame behind the preamble.
+pub(super) async fn read_frame(input: &mut (impl AsyncRead + Unpin)) -> io::Result<BytesMut> {
+    let length = input.read_u32_le().await? as usize;
+    if length > max_frame(0) {
+        return Err(io::Error::other("its first words are malformed"));
+    }
+    let mut frame = BytesMut::zeroed(length);
+    input.read_exact(&mut frame).await?;
+    Ok(frame)
 }

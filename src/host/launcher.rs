@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::task::JoinHandle;
 
@@ -21,6 +21,7 @@ use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driv
 
 /// How much of what it says is kept, in bytes.
 const TAIL: usize = 2 << 10;
+const LONGEST_PIECE: u64 = TAIL as u64 / 2;
 /// How long its last words may take to arrive, or it to end once its streams are closed.
 const MOMENT: Duration = Duration::from_millis(500);
 
@@ -76,7 +77,7 @@ impl Launcher {
     pub(super) async fn exited(&mut self) -> String {
         self.reaper.exited().await;
         let exit = self.reaper.child().reap().unwrap_or_default();
-        let _ = within(MOMENT, &mut self.listening).await; // or others hold its standard error
+        let _ = within(MOMENT / 2, &mut self.listening).await; // or others hold its standard error
         format!("`{}` {}{}", self.program, how(exit), self.last_words())
     }
 
@@ -107,11 +108,13 @@ async fn listen(
     said: Arc<Mutex<String>>,
     is_logged: Arc<AtomicBool>,
 ) {
-    let mut lines = BufReader::new(stderr).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
-        let line = String::from_utf8_lossy(&line);
+    let (mut stderr, mut piece) = (BufReader::new(stderr), Vec::new());
+    // A line that is too long comes in pieces.
+    while let Ok(1..) = (&mut stderr).take(LONGEST_PIECE).read_until(b'\n', &mut piece).await {
+        let line = String::from_utf8_lossy(&piece).trim_end().to_owned();
+        piece.clear();
         if is_logged.load(Ordering::Relaxed) {
-            log::warning!("{whose}: {}", line.trim_end());
+            log::warning!("{whose}: {line}");
         }
         let mut said = said.lock();
         said.push_str(&line);

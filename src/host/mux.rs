@@ -134,3 +134,9 @@ pub(super) async fn receive<T: DeserializeOwned>(
     stream.read_exact(&mut bytes).await?;
     read_message(&bytes)
 }
+
+/// Answers a stream. While 256 are unanswered the other side opens no more, and by itself one is
+/// answered only by the first byte that is written to it.
+pub(super) async fn acknowledge(stream: &mut MuxStream) -> io::Result<usize> {
+    stream.write(&[]).await // an empty frame
+}

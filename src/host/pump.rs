@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures::future::{Either, join3, select};
+use futures::FutureExt;
+use futures::future::{Either, join, select};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::sync::{Notify, watch};
 
@@ -25,8 +26,7 @@ const MUCH: usize = 512 << 10;
 /// How long a worker may live on that has closed its output.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
-/// Moves bytes until the worker has exited, all that it has written is on its way, and it is
-/// reaped.
+/// Moves bytes until the worker has exited, all of its frames are on their way, and it is reaped.
 pub(super) async fn pump(
     spawned: Spawned,
     (frames, mut output): (MuxStream, MuxStream),
@@ -47,18 +47,25 @@ pub(super) async fn pump(
         silent.notified().await;
         Delay::new(LAST_MOMENTS).await;
     });
-    let printing = forward(stderr, &mut output, exited.clone());
+    let gone = exited.clone();
+    let printing = async move { forward(stderr, &mut output, gone).await };
+    // Nobody waits for it here: who reads that may do so only once the worker has ended.
+    tokio::spawn(printing.boxed());
     let watching = async {
         let mut feeding = pin!(feeding);
-        let (mut is_fed, mut is_patient) = (true, true);
+        let (mut is_fed, mut is_patient, mut is_ordered) = (true, true, true);
         loop {
             tokio::select! {
                 biased;
                 () = poll_fn(|cx| body.poll_exited(cx)) => break,
-                order = orders.recv() => match order {
+                order = orders.recv(), if is_ordered => match order {
                     Some(Order::Terminate) => body.terminate(),
-                    Some(Order::Kill(_)) | None => body.kill(),
+                    Some(Order::Kill(_)) => body.kill(),
                     Some(Order::Flush | Order::Trim | Order::Stop) => {}
+                    None => {
+                        is_ordered = false; // the agent ends
+                        body.kill();
+                    }
                 },
                 // The service has given it up, or is gone.
                 () = &mut feeding, if is_fed => {
@@ -73,7 +80,7 @@ pub(super) async fn pump(
         }
         exits.send_replace(true);
     };
-    join3(watching, replying, printing).await;
+    join(watching, replying).await;
     let exit = body.reap().await.unwrap_or_default();
     WorkerEnd { code: exit.code, signal: exit.signal, was_oom: body.was_oom() }
 }

@@ -14,6 +14,10 @@ use crate::wire::role::{Flag, Role};
 /// How long a host may be silent, unless it is said.
 const LEASE: Duration = Duration::from_secs(15);
 
+/// Any clock can tell the end of the longer one, and signs of life come within the shorter one.
+const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+const LONGEST_LEASE: Duration = Duration::from_hours(365 * 24);
+
 /// A machine on which a pool has workers, for [`Builder::hosts`](crate::Builder::hosts).
 ///
 /// On a host that is not this one runs an *agent*: this program once more, which starts workers
@@ -86,7 +90,7 @@ impl Host {
     /// has to start this program there, with one argument more, and to hand on its standard input
     /// and output as they are. What it writes to its standard error is logged.
     ///
-    /// The program has to be the same build as this one. The host's agent refuses another one.
+    /// The program has to be the same build as this one. Another one is refused.
     pub fn command(words: impl IntoIterator<Item = impl AsRef<OsStr>>, workers: usize) -> Self {
         let words = words.into_iter().map(|word| word.as_ref().to_owned());
         Self::new(Reach::Command(words.collect()), workers)
@@ -98,8 +102,10 @@ impl Host {
     ///
     /// This program gets there by itself. If the host does not have it yet, it is copied to the
     /// [cache](Self::cache) there, under a name that is a hash of it. So a new build is copied
-    /// once, and an old one is never started. The host has to be of the same architecture, and
-    /// needs nothing but a `sh`. [`program`](Self::program) names a file that is there already.
+    /// once, and an old one is never started. The host has to be of the same architecture. It needs
+    /// `sh` with its usual tools, and the shared libraries of this program. The copying counts as a
+    /// part of the [`start_timeout`](crate::Builder::start_timeout), which a slow connection may
+    /// exceed. [`program`](Self::program) names a file that is there already.
     ///
     /// One `ssh` serves all workers of the host. It starts with `-T` and `BatchMode=yes`, and with
     /// what [`ssh_options`](Self::ssh_options) says; all else is up to your configuration.
@@ -161,15 +167,17 @@ impl Host {
     /// A host that is connected says several times in this time that it is there. When it is silent
     /// for this long, tasks that may have begun there fail as
     /// [`is_host_lost`](crate::TaskError::is_host_lost), and all others go elsewhere. The agent
-    /// counts, too: when it has not heard from this process for this long, it ends all of its
-    /// workers. So nothing runs for nobody, and a task with
+    /// counts, too: when it has not heard from this process for this long, or for three quarters of
+    /// it, it ends all of its workers. So nothing runs for nobody, and a task with
     /// [retries](crate::TaskBuilder::retries) is begun elsewhere only when it cannot run there any
-    /// more. (Unless the host stops the agent, but not its workers.)
+    /// more. (Unless the host stops the agent, but not its workers. Or unless it is suspended: then
+    /// its clock stands still, and they go on for the rest of this time when it wakes.)
     ///
     /// A large value that is under way may delay the sign of life by a moment. So on a slow
-    /// connection the time should be some seconds at least.
+    /// connection the time should be some seconds at least. Less than 100 milliseconds counts as
+    /// that, and more than a year as a year.
     pub fn lease(mut self, time: Duration) -> Self {
-        self.lease = time;
+        self.lease = time.clamp(SHORTEST_LEASE, LONGEST_LEASE);
         self
     }
 

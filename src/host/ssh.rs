@@ -36,14 +36,16 @@ const CHUNK: usize = 1 << 18;
 /// whole, so nobody starts a part of it, and two services that send it at the same time do no harm.
 /// Of the programs in the cache the eight that were used last stay.
 const SCRIPT: &str = concat!(
-    r#"umask 077; d=${1:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/procpool}; f=$d/$2; n=$3; shift 3; "#,
-    r#"if [ ! -x "$f" ] || [ "$(wc -c <"$f")" -ne "$n" ]; then mkdir -p "$d" || exit 73; "#,
-    r#"[ -O "$d" ] || { echo "$d belongs to another user" >&2; exit 77; }; t=$f.$$; "#,
+    r#"u=$(umask); umask 077; d=${1:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/procpool}; "#,
+    r#"f=$d/$2; n=$3; shift 3; mkdir -p "$d" || exit 73; "#,
+    r#"[ -O "$d" ] || { echo "$d belongs to another user" >&2; exit 77; }; chmod 700 "$d"; "#,
+    r#"if [ ! -x "$f" ] || [ "$(wc -c <"$f")" -ne "$n" ]; then t=$f.$(uname -n).$$; "#,
     r#"echo; echo "procpool-needs $(uname -sm)"; "#,
-    r#"if head -c "$n" >"$t" && [ "$(wc -c <"$t")" -eq "$n" ] && chmod 700 "$t" && mv -f "$t" "$f"; "#,
+    r#"if head -c "$n" >"$t" && [ "$(wc -c <"$t")" -eq "$n" ] && chmod 700 "$t" && "#,
+    r#"mv -f "$t" "$f"; "#,
     r#"then ls -t "$d" | tail -n +9 | while read -r o; do rm -f "$d/$o"; done; "#,
     r#"else rm -f "$t"; echo "the program cannot be kept in $d" >&2; exit 74; fi; fi; "#,
-    r#"touch "$f" 2>/dev/null; exec "$f" "$@""#,
+    r#"touch "$f" 2>/dev/null; umask "$u"; exec "$f" "$@""#,
 );
 
 /// A host by the name that `ssh` knows.

@@ -169,7 +169,8 @@ impl<'a> Link<'a> {
         Self {
             uplink,
             pid,
-            peer: Peer::child(pid),
+            // A pid of another host is somebody else's here, and no process has this one.
+            peer: Peer::child(if launch.host.is_some() { u32::MAX } else { pid }),
             body,
             maker,
             outlet: Outlet::new(stdin),

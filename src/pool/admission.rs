@@ -41,9 +41,9 @@ pub(crate) struct Pool {
     pub(super) default_timeout: Option<Duration>,
     /// Whether it matters how many tasks a worker has run.
     pub(crate) counts_tasks: bool,
-    /// It has workers on other hosts.
+    /// The names of its hosts that are other ones.
     #[cfg(feature = "hosts")]
-    pub(crate) is_far: bool,
+    pub(crate) far_hosts: Vec<Arc<str>>,
 }
 
 impl Pool {
@@ -75,7 +75,7 @@ impl Pool {
     /// To be kept while something is encoded that may go to another host, if the pool has one.
     #[cfg(feature = "hosts")]
     pub(crate) fn going_far(&self) -> Option<GoingFar> {
-        self.is_far.then(GoingFar::new)
+        (!self.far_hosts.is_empty()).then(GoingFar::new)
     }
 
     pub(crate) fn max_workers(&self) -> usize {

@@ -165,7 +165,7 @@ impl Configuration {
             default_timeout: self.default_timeout,
             counts_tasks: launch.max_tasks_per_child.is_some(),
             #[cfg(feature = "hosts")]
-            is_far: self.hosts.iter().any(|host| !host.is_local()),
+            far_hosts: self.hosts.iter().filter(|it| !it.is_local()).map(Host::name_of).collect(),
         });
         let work = engine::run(engine, sites, hook, runtime.clone(), receiver, closed);
         Ok((pool, work.boxed()))

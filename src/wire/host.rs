@@ -62,7 +62,7 @@ pub(crate) enum ToAgent {
     /// The service lives. `echo` is the agent's own clock, as it was in the last
     /// [`FromAgent::Pong`] that the service has: so a message that was long under way does not
     /// count for more.
-    Ping { number: u64, echo: u64 },
+    Ping { echo: u64 },
     /// Ask the worker, with its group, to end.
     Terminate(WorkerId),
     /// End it, with its group.
@@ -71,9 +71,8 @@ pub(crate) enum ToAgent {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromAgent {
-    /// Answers the ping of that number. `clock` is what the agent's clock says.
+    /// Answers a ping. `clock` is what the agent's clock says.
     Pong {
-        number: u64,
         clock: u64,
     },
     Started {
@@ -84,7 +83,7 @@ pub(crate) enum FromAgent {
         worker: WorkerId,
         failure: FarFailure,
     },
-    /// Its output was written to the end, and it is reaped.
+    /// All of its frames were written, and it is reaped. What it has printed may still come.
     Exited {
         worker: WorkerId,
         end: WorkerEnd,

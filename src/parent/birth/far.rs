@@ -15,7 +15,7 @@ use crate::base::OomScore;
 use crate::function::{Call, Registry};
 use crate::parent::cgroup::Cgroup;
 use crate::parent::launch::{Launch, StartMethod};
-use crate::parent::program::{Environment, Program};
+use crate::parent::program::{Environment, Program, inner_threads};
 use crate::wire::frame::malformed;
 use crate::wire::message::HookStage;
 
@@ -101,13 +101,8 @@ impl FarLaunch {
         postcard::from_bytes(bytes).map_err(|_| malformed("a malformed way to start workers"))
     }
 
-    /// How many threads libraries are told to have, and for how many workers that is.
-    pub(crate) fn threads(&self) -> Option<(usize, usize)> {
-        Some((self.inner_threads?, self.workers))
-    }
-
-    /// As the agent starts them. `inner_threads` is what libraries are told.
-    pub(crate) fn into_launch(self, inner_threads: Option<usize>) -> Launch {
+    /// As the agent starts them.
+    pub(crate) fn into_launch(self) -> Launch {
         let cgroup = self.cgroup.map(|FarCgroup { home, values }| {
             let group = home.into_iter().fold(Cgroup::new(), Cgroup::parent);
             values.into_iter().fold(group, |group, (file, value)| group.set(file, value))
@@ -131,7 +126,8 @@ impl FarLaunch {
             ..Launch::default()
         };
         launch.set_sends_memory(self.sandboxed);
-        launch.settle(inner_threads);
+        let (asked, workers) = (self.inner_threads, self.workers);
+        launch.settle(asked.map(|asked| inner_threads(asked, workers)));
         launch
     }
 }

@@ -186,7 +186,7 @@ pub struct WorkerInfo {
     pub uptime: Duration,
     /// The bytes of RAM that its process takes, without those of processes that it has started.
     /// They are read when [`workers`](crate::ProcessPoolExecutor::workers) is called. `None` if the
-    /// worker has just ended, and on systems other than Linux.
+    /// worker has just ended or is on another host, and on systems other than Linux.
     pub memory: Option<u64>,
     /// Whether it shares memory with this process. If it is ready and does not, it is slower; an
     /// [event](crate::PoolEvent::WorkerUnshared) has said why.
