@@ -162,8 +162,8 @@ macro_rules! of_accepted_tasks {
                 matches!(self.0.cause, Cause::HostLost(_))
             }
 
-            /// Which host was lost, and why it is taken for lost, if the task has failed by that, or
-            /// if the loss of a host broke the pool.
+            /// Which host was lost, and why it is taken for lost, if the task has failed by that,
+            /// or if the loss of a host broke the pool.
             pub fn host_loss(&self) -> Option<&HostLoss> {
                 match &self.0.cause {
                     Cause::HostLost(loss) => Some(loss),

@@ -19,7 +19,7 @@ use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
 
 use crate::host::build::own_file;
-use crate::parent::own_arguments;
+use crate::parent::birth::own_arguments;
 use crate::sys::thread::start_thread;
 use crate::wire::host::Build;
 

@@ -26,6 +26,5 @@ pub(crate) use self::outlet::Outlet;
 pub(crate) use self::output::FailedOutput;
 pub use self::output::{OutputLine, WorkerOutput};
 pub(crate) use self::program::{
-    Descriptor, Program, inner_threads, own_arguments, program_limits, program_settings,
-    start_child,
+    Descriptor, Program, inner_threads, program_limits, program_settings, start_child,
 };

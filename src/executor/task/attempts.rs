@@ -10,8 +10,8 @@ use crate::pool::task::{Condition, TaskCell};
 /// # Further attempts
 impl<A, R> TaskBuilder<'_, A, R> {
     /// How often the task may be begun again after its worker died, its host was lost, or its time
-    /// was up. Default: 0, as only you know whether a task may be begun twice. If all attempts fail,
-    /// the error is that of the last one.
+    /// was up. Default: 0, as only you know whether a task may be begun twice. If all attempts
+    /// fail, the error is that of the last one.
     ///
     /// [`retry_if`](Self::retry_if) chooses after what it is begun again, and
     /// [`backoff`](Self::backoff) how long it waits before that. A task sees by

@@ -17,6 +17,8 @@ pub(crate) use self::site::HostSite;
 pub(crate) use self::start::{Body, Spawned};
 pub(crate) use self::start::{Spawn, Start, resident_memory};
 #[cfg(feature = "hosts")]
+pub(crate) use crate::parent::program::own_arguments;
+#[cfg(feature = "hosts")]
 pub(crate) use crate::parent::sink::{FarInput, FrameSink};
 #[cfg(feature = "hosts")]
 pub(crate) use crate::parent::source::Source;
