@@ -13,7 +13,7 @@ pub struct TaskId(pub(crate) u64);
 pub struct WorkerId(pub(crate) u64);
 
 /// Names a host of a pool, by its position among them. Each pool has one at least.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(crate) struct HostId(pub(crate) u32);
 
 impl HostId {

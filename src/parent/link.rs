@@ -200,7 +200,7 @@ impl<'a> Link<'a> {
         self.greet();
         self.serve(orders).await;
         let is_unshared = matches!(self.stage, LinkStage::Failed(LinkFailure::Unshared));
-        if is_unshared && self.told.is_wanted() {
+        if is_unshared && self.told.is_wanted() && self.body.lost().is_none() {
             self.launch.sends_memory.store(true, Ordering::Relaxed);
             self.body.reap_later();
             return None;

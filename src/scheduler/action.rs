@@ -142,6 +142,8 @@ pub(crate) enum KillReason {
     Wanted,
     /// The pool is broken.
     Broken,
+    /// Its host was lost while it started, and it may come up there all the same.
+    HostLost,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

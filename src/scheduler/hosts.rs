@@ -28,6 +28,8 @@ const LONGEST_REST: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug)]
 pub(super) struct HostTable {
     records: Vec<HostRecord>,
+    /// So many workers they may have together.
+    capacity: usize,
     /// So many workers the pool may have.
     max_workers: usize,
     surge: usize,
@@ -221,9 +223,12 @@ pub(super) fn rest_time(tries: u32) -> Duration {
 impl HostTable {
     pub(super) fn new(config: &Config) -> Self {
         let limits = config.hosts.iter().map(|host| host.workers);
+        let capacity = limits.clone().map(|limit| limit.unwrap_or(usize::MAX));
+        let capacity = capacity.fold(0, usize::saturating_add);
         let records: Vec<_> = limits.map(HostRecord::new).collect();
         let times = || Earliest::of(records.iter().map(|_| Time::MAX));
         let mut table = Self {
+            capacity,
             max_workers: config.max_workers,
             surge: config.surge,
             own: times(),
@@ -235,6 +240,11 @@ impl HostTable {
         };
         table.review_all();
         table
+    }
+
+    /// How many workers all of them may have together.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// The pool may have another number of workers.

@@ -16,7 +16,8 @@ impl Scheduler {
 
     /// So many workers are kept, even without tasks.
     pub(super) fn least_workers(&self) -> usize {
-        self.config.min_workers.min(self.config.max_workers)
+        let most = self.config.max_workers.min(self.workers.hosts().capacity());
+        self.config.min_workers.min(most)
     }
 
     /// Tells a worker without tasks to leave.

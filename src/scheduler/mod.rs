@@ -431,13 +431,18 @@ impl Scheduler {
     }
 
     /// A host is lost. Its workers take nothing more, and their ends follow. What runs there has
-    /// ended at `safe_at`.
+    /// ended at `safe_at`. Nobody is there to be signaled, but for those that have not come up.
     pub(crate) fn host_lost(&mut self, now: Time, host: HostId, safe_at: Time) {
         self.safe_at = self.safe_at.max(safe_at);
         self.workers.hosts_mut().lost(now, host);
         for id in self.worker_ids(|worker| worker.host == host) {
+            let starts = |worker: &Worker| matches!(worker.stage, WorkerStage::Starting { .. });
+            let starts = self.workers.get(id).is_some_and(starts);
             self.update(id, |worker| worker.lose(safe_at));
             self.release_keys(id);
+            if starts {
+                self.actions.push_back(Action::Kill(id, KillReason::HostLost));
+            }
         }
         self.advance(now);
     }

@@ -175,6 +175,9 @@ impl Play<'_> {
                 let has_begun = last.is_some() || self.record.is_blurred;
                 ensure!(has_begun, "it has not begun, and died with a worker");
             }
+            Outcome::HostLost => {
+                ensure!(self.losses > 0, "no host was lost");
+            }
             Outcome::Broken => {
                 // One that is shut down can still break, and that was the first reason then.
                 ensure!(self.had_ended, "the pool is not broken");

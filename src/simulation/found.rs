@@ -9,7 +9,8 @@ use super::record::{Ending, Trace};
 use super::runs;
 use super::user::{Submission, Way};
 use super::worker::{REFUSALS, Say};
-use crate::scheduler::{Config, OnWorkerDeath};
+use crate::pool::Wishes;
+use crate::scheduler::{Config, HostConfig, OnWorkerDeath};
 use crate::testing::{Check, Operation, plain_config};
 
 fn config() -> Config {
@@ -117,4 +118,17 @@ fn a_worker_that_is_told_to_leave_is_not_started_once_more_to_be_sent_the_page()
         Event::Worker { n: 0, deed: greet },
     ];
     play(config(), 100, &events)
+}
+
+#[test]
+fn a_loss_is_known_before_the_ends_that_it_explains() -> Check {
+    let hosts = vec![HostConfig { workers: Some(1) }; 2];
+    let config = Config { hosts, max_workers: 2, ..config() };
+    let wishes = Wishes { retries: 1, ..Wishes::default() };
+    let submit = Event::Submit(Submission { wishes, ..Submission::by(Way::TrySubmit) });
+    let wait = Event::Wait(Duration::from_millis(1));
+    let lose = Event::LoseHost { n: 0, safe_in: Duration::from_secs(5) };
+    // What the connection and the link say waits in two channels.
+    let doze = Event::Doze { events: 3 };
+    play(config, 100, &[submit, birth(true), wait, work(1), doze, lose, wait])
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::scheduler::Config;
+use crate::scheduler::{Config, HostConfig};
 use crate::testing::{Check, Operation, Playable, Random, Sights, config, duration, wishes};
 
 use super::lie::Lie;
@@ -57,6 +57,11 @@ pub(super) enum Event {
     Worker {
         n: usize,
         deed: Deed,
+    },
+    /// A host is lost; what runs there has ended after so long.
+    LoseHost {
+        n: usize,
+        safe_in: Duration,
     },
     /// Time passes, and alarms ring in time.
     Wait(Duration),
@@ -140,7 +145,13 @@ impl Playable for History {
 
     fn from_seed(seed: u64) -> Self {
         let mut random = Random::seeded(seed);
-        let config = config(&mut random);
+        let mut config = config(&mut random);
+        // While a host rests, workers of others would be replaced again and again.
+        if config.max_age.is_none() && random.one_in(2) {
+            let mut host =
+                || HostConfig { workers: (!random.one_in(4)).then(|| 1 + random.below(3)) };
+            config.hosts = [host(), host(), host()][..=random.below(3)].to_vec();
+        }
         let flavor = Flavor {
             workers: config.max_workers,
             refusing: random.one_in(3),
@@ -150,6 +161,7 @@ impl Playable for History {
             picky: random.one_in(2),
             mapping: random.one_in(2),
             final_events: random.one_in(2),
+            loses_hosts: config.max_age.is_none() && random.one_in(2),
         };
         let length = 5 + random.below(75);
         let mut steps = Vec::with_capacity(length);
@@ -217,6 +229,7 @@ struct Flavor {
     mapping: bool,
     /// The pool may end before the end.
     final_events: bool,
+    loses_hosts: bool,
 }
 
 impl Flavor {
@@ -233,6 +246,10 @@ impl Flavor {
             71 if self.final_events => end(random),
             71 => Event::Doze { events: 1 + random.below(4) },
             72..84 => self.birth(random),
+            84..87 if self.loses_hosts => {
+                let times = [0, 300, 20_000, 500_000].map(Duration::from_micros);
+                Event::LoseHost { n: random.below(3), safe_in: random.pick(&times) }
+            }
             84..98 => time(random),
             _ => Event::Worker { n: random.below(8), deed: self.deed(random) },
         }

@@ -4,8 +4,8 @@
 //! All of the parent is real: the pool's handles, the queue, the helm, the supervisor, the
 //! scheduler, the ledger, the cells, the claims, the maps, and the links, which read and write
 //! frames by pipes. What is simulated is what they meet: [processes](process), whose
-//! [workers](worker) speak the protocol, or lie, and die at any point of it; the [clock](clock);
-//! and [users](user), who submit, wait, cancel, and go away.
+//! [workers](worker) speak the protocol, or lie, and die at any point of it, or are lost with their
+//! hosts; the [clock](clock); and [users](user), who submit, wait, cancel, and go away.
 //!
 //! ```text
 //!  users ── handles, helm, supervisor, scheduler ── links ══ pipes, shared page ══ workers
@@ -82,5 +82,5 @@ fn a_seed_gives_the_same_history_each_time() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(700, 36, 3);
+    assert_eventful::<History>(700, 39, 3);
 }

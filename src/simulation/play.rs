@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::base::WorkerId;
+use crate::base::{HostId, WorkerId};
 use crate::executor::ProcessPoolExecutor;
-use crate::parent::WorkerOutput;
 use crate::parent::birth::HostSite;
+use crate::parent::message::HostListener;
+use crate::parent::{Launch, WorkerOutput};
 use crate::pool::{Engine, Shutdown};
 use crate::scheduler::{Force, WorkerStage};
 use crate::testing::{Check, Operation, ensure};
@@ -39,6 +40,8 @@ pub(super) struct Play<'a> {
     pub(super) births: Births,
     /// Those that were no processes.
     pub(super) failed_births: u64,
+    /// So many hosts were lost.
+    pub(super) losses: usize,
     pub(super) workers: Vec<Worker>,
     pub(super) record: Record,
     pub(super) office: Office,
@@ -70,9 +73,15 @@ impl<'a> Play<'a> {
         if let Some(tasks) = config.max_tasks {
             builder = builder.max_tasks_per_child(tasks);
         }
-        let (runtime, start) = (Handle::current(), Arc::new(births.clone()));
-        let sites = |launch: &Arc<_>, _: &Arc<_>| {
-            vec![HostSite { start, launch: Arc::clone(launch), name: None }]
+        let (runtime, all, count) = (Handle::current(), births.clone(), config.hosts.len());
+        let sites = move |launch: &Arc<Launch>, _: &Arc<_>| {
+            let site = |n| {
+                let name: Arc<str> = format!("host {n}").into();
+                let launch = Launch { host: Some(Arc::clone(&name)), ..Launch::clone(launch) };
+                let start = Arc::new(all.on(HostId(n)));
+                HostSite { start, launch: Arc::new(launch), name: Some(name) }
+            };
+            (0..u32::try_from(count).unwrap()).map(site).collect()
         };
         let settings = builder.into_settings();
         let (pool, work) = settings.open(config, &runtime, clock::SIMULATED, sites).unwrap();
@@ -89,6 +98,7 @@ impl<'a> Play<'a> {
             opens: 0,
             births,
             failed_births: 0,
+            losses: 0,
             workers: Vec::new(),
             record: Record::new(trace),
             office: Office::default(),
@@ -185,6 +195,7 @@ impl<'a> Play<'a> {
                 (0..count).try_for_each(|_| self.give_birth(n, birth))?;
             }
             Event::Worker { n, deed } => return self.work(n, deed),
+            Event::LoseHost { n, safe_in } => self.lose_host(n, safe_in),
             Event::Wait(time) => return self.wait(time).await,
             Event::Oversleep(time) => clock::pass(time),
             Event::Abandon => {
@@ -261,7 +272,7 @@ impl<'a> Play<'a> {
 
     pub(super) fn give_birth(&mut self, n: usize, birth: Birth) -> Check {
         let Some(newborn) = self.births.take(n) else { return Ok(()) };
-        let id = newborn.worker;
+        let (id, host) = (newborn.worker, newborn.host);
         if let Some(first) = self.workers.iter().rfind(|worker| worker.id == id) {
             first.check_second_start(&newborn)?;
             self.record.see("a worker that is started once more");
@@ -274,11 +285,28 @@ impl<'a> Play<'a> {
             Birth::Up { is_narrow, has_page, is_stubborn, is_quick, looks, no_page } => {
                 let process = Process::start(newborn, is_narrow, has_page).unwrap();
                 let manners = Manners { is_stubborn, is_quick, no_page, looks };
-                self.workers.push(Worker::new(id, process, manners));
+                self.workers.push(Worker::new((id, host), process, manners));
             }
         }
         self.record.trace.note(format_args!("{id} is born"));
         Ok(())
+    }
+
+    /// Whoever has the connection says so first; then the links hear of nobody there any more.
+    fn lose_host(&mut self, n: usize, safe_in: Duration) {
+        let host = HostId(u32::try_from(n % self.history.config.hosts.len()).unwrap());
+        self.losses += 1;
+        self.record.see("a host that is lost");
+        self.engine.host_lost(host, safe_in);
+        let until = clock::passed() + safe_in;
+        let there = |worker: &&mut Worker| worker.host == host && worker.is_alive();
+        for worker in self.workers.iter_mut().filter(there) {
+            worker.lose(until, &mut self.record);
+        }
+        for birth in self.births.take_all(host) {
+            self.failed_births += 1;
+            Process::cannot_be_reached(birth);
+        }
     }
 
     /// Whether its pool waits for a worker to be ready.

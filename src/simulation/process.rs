@@ -10,8 +10,8 @@ use futures::future::BoxFuture;
 use rustix::io::ioctl_fionbio;
 use tokio::sync::oneshot;
 
-use crate::base::WorkerId;
 use crate::base::sync::Mutex;
+use crate::base::{HostId, WorkerId};
 use crate::error::StartError;
 use crate::parent::Launch;
 use crate::parent::birth::{Body, Spawned, Start};
@@ -23,14 +23,24 @@ use crate::sys::process::Exit;
 /// What a worker is to be started with.
 pub(super) struct Birth {
     pub(super) worker: WorkerId,
+    pub(super) host: HostId,
     /// Memory is to be sent to it.
     pub(super) sends_memory: bool,
-    reply: oneshot::Sender<io::Result<Spawned>>,
+    reply: oneshot::Sender<Result<Spawned, NoBirth>>,
 }
 
-/// The workers that are to be started.
+/// Why a worker is not started.
+enum NoBirth {
+    System(io::Error),
+    /// Its host is lost.
+    Unreachable,
+}
+
+/// The workers that are to be started, on all hosts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Births {
+    /// Where those are that are asked for here.
+    host: HostId,
     waiting: Arc<Mutex<VecDeque<Birth>>>,
     /// All that ever were.
     asked: Arc<Mutex<BTreeSet<WorkerId>>>,
@@ -43,6 +53,20 @@ impl std::fmt::Debug for Birth {
 }
 
 impl Births {
+    /// The same ones, of which this host is asked for more.
+    pub(super) fn on(&self, host: HostId) -> Self {
+        Self { host, ..self.clone() }
+    }
+
+    /// Those that are to be on a host.
+    pub(super) fn take_all(&self, host: HostId) -> VecDeque<Birth> {
+        let mut births = self.waiting.lock();
+        let all = std::mem::take(&mut *births);
+        let (lost, others) = all.into_iter().partition(|birth| birth.host == host);
+        *births = others;
+        lost
+    }
+
     pub(super) fn len(&self) -> usize {
         self.waiting.lock().len()
     }
@@ -67,15 +91,24 @@ impl Start for Births {
         _orders: &'a mut Orders,
     ) -> BoxFuture<'a, Result<Spawned, StartError>> {
         let (reply, spawned) = oneshot::channel();
-        let birth = Birth { worker, sends_memory: launch.sends_memory(), reply };
+        let birth = Birth { worker, host: self.host, sends_memory: launch.sends_memory(), reply };
         self.waiting.lock().push_back(birth);
         self.asked.lock().insert(worker);
         Box::pin(async move {
-            let gone = |_| Err(io::ErrorKind::Unsupported.into());
-            spawned.await.unwrap_or_else(gone).map_err(|error| launch.failed(error))
+            let gone = |_| Err(NoBirth::System(io::ErrorKind::Unsupported.into()));
+            spawned.await.unwrap_or_else(gone).map_err(|failure| match failure {
+                NoBirth::System(error) => launch.failed(error),
+                NoBirth::Unreachable => {
+                    let host = launch.host.clone().unwrap_or_default();
+                    StartError::Unreachable { host, reason: REASON.into() }
+                }
+            })
         })
     }
 }
+
+/// Why hosts are taken for lost.
+pub(super) const REASON: &str = "it is simulated";
 
 /// What has become of a process, as far as its parent can do or know something.
 #[derive(Default)]
@@ -90,6 +123,8 @@ struct State {
     killed_late: bool,
     exited: Option<Exit>,
     reaped: bool,
+    /// Its host was.
+    lost: bool,
     /// Its parent has done what must not be done.
     mistake: Option<&'static str>,
     waker: Option<Waker>,
@@ -112,6 +147,11 @@ impl Fate {
         self.0.lock().reaped
     }
 
+    /// Nobody knows how it ends.
+    pub(super) fn is_lost(&self) -> bool {
+        self.0.lock().lost
+    }
+
     pub(super) fn mistake(&self) -> Option<&'static str> {
         self.0.lock().mistake
     }
@@ -124,8 +164,17 @@ impl Fate {
         waker.into_iter().for_each(Waker::wake);
     }
 
+    /// Its host is lost. To its parent that is an end.
+    fn lose(&self) {
+        self.0.lock().lost = true;
+        self.exit(Exit::default());
+    }
+
     fn reap(&self) -> Option<Exit> {
         let mut state = self.0.lock();
+        if state.lost {
+            state.mistake = Some("it is reaped, and nobody knows how it ends");
+        }
         if state.exited.is_none() {
             state.mistake = Some("it is reaped before it has exited");
         }
@@ -172,7 +221,13 @@ impl Body for SimulatedBody {
     }
 
     fn reap_later(&mut self) {
-        let _ = self.fate.reap();
+        if !self.fate.is_lost() {
+            let _ = self.fate.reap();
+        }
+    }
+
+    fn lost(&self) -> Option<Arc<str>> {
+        self.fate.is_lost().then(|| REASON.into())
     }
 }
 
@@ -180,7 +235,7 @@ impl Drop for SimulatedBody {
     fn drop(&mut self) {
         let mut state = self.fate.0.lock();
         state.killed = true;
-        if state.exited.is_some() && !state.reaped {
+        if state.exited.is_some() && !state.reaped && !state.lost {
             state.mistake = Some("nobody has reaped it");
         }
     }
@@ -249,7 +304,18 @@ impl Process {
     }
 
     pub(super) fn fail_to_start(birth: Birth, kind: io::ErrorKind) {
-        let _ = birth.reply.send(Err(kind.into())); // or its link has gone
+        let _ = birth.reply.send(Err(NoBirth::System(kind.into()))); // or its link has gone
+    }
+
+    pub(super) fn cannot_be_reached(birth: Birth) {
+        let _ = birth.reply.send(Err(NoBirth::Unreachable)); // or its link has gone
+    }
+
+    /// Its host is lost, where it may run on.
+    pub(super) fn lose(&mut self) {
+        self.is_alive = false;
+        self.fate.lose();
+        self.pipes = None;
     }
 
     pub(super) fn exit(&mut self, raw_status: i32) {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
+use std::time::Duration;
 
+use super::clock;
 use crate::base::{ResourceLimits, TaskId, WorkerId};
 use crate::testing::{Check, Sights, ensure};
 
@@ -56,6 +58,8 @@ pub(super) struct Record {
     /// Workers that have lied; what they say afterwards does not count.
     pub(super) liars: BTreeSet<WorkerId>,
     pub(super) sights: Sights,
+    /// Calls that may run on hosts that were lost, and until when.
+    haunted: BTreeMap<u64, Duration>,
     /// Some worker is known to have begun what it was sent, whatever it did.
     pub(super) is_blurred: bool,
 }
@@ -89,6 +93,11 @@ impl Record {
         if attempt > 1 {
             self.see("a second attempt");
         }
+        let until = self.haunted.get(&number);
+        ensure!(
+            until.is_none_or(|until| *until <= clock::passed()),
+            "call {number} is begun in {worker}, and may still run on a host that was lost"
+        );
         let earlier = self.by_number.entry(number).or_default();
         for earlier in earlier.iter().map(|n| &self.executions[*n]) {
             ensure!(earlier.attempt < attempt, "call {number} is begun twice at attempt {attempt}");
@@ -114,6 +123,21 @@ impl Record {
         for execution in executions {
             let execution = &mut self.executions[execution];
             execution.said = !self.liars.contains(&execution.worker);
+        }
+    }
+
+    /// A call may run on a host that was lost.
+    pub(super) fn haunt(&mut self, number: u64, until: Duration) {
+        let latest = self.haunted.entry(number).or_default();
+        *latest = until.max(*latest);
+    }
+
+    /// So may all that a worker has begun and not answered.
+    pub(super) fn haunt_all_of(&mut self, worker: WorkerId, until: Duration) {
+        let runs = self.executions.iter().filter(|run| run.worker == worker && !run.said);
+        let numbers: Vec<u64> = runs.map(|run| run.number).collect();
+        for number in numbers {
+            self.haunt(number, until);
         }
     }
 

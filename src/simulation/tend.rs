@@ -116,8 +116,10 @@ impl Play<'_> {
     }
 
     fn is_closed(&self) -> bool {
-        let has_gone =
-            |worker: &super::worker::Worker| !worker.is_alive() && worker.process.fate.is_reaped();
+        let has_gone = |worker: &super::worker::Worker| {
+            let fate = &worker.process.fate;
+            !worker.is_alive() && (fate.is_reaped() || fate.is_lost())
+        };
         let is_over = self.driver.is_finished() && self.end.is_over();
         is_over && self.workers.iter().all(has_gone) && self.is_served()
     }

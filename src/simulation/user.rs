@@ -59,6 +59,7 @@ pub(super) enum Outcome {
     Answer(u64, u64),
     Panicked(u64),
     Died,
+    HostLost,
     Cancelled,
     TimedOut,
     Broken,
@@ -73,6 +74,7 @@ impl Outcome {
             Self::Answer(..) => "an answer",
             Self::Panicked(_) => "a panic",
             Self::Died => "the death of a task",
+            Self::HostLost => "a task whose host is lost",
             Self::Cancelled => "a task that is cancelled",
             Self::TimedOut => "a task that times out",
             Self::Broken => "a task in a broken pool",
@@ -103,7 +105,7 @@ impl Outcome {
     pub(super) fn wants_retry(&self) -> bool {
         match self {
             Self::Answer(_, execution) | Self::Panicked(execution) => execution % 3 != 0,
-            Self::Died | Self::Cancelled => true,
+            Self::Died | Self::HostLost | Self::Cancelled => true,
             Self::TimedOut | Self::Broken | Self::ShutDown | Self::QueueFull | Self::Other(_) => {
                 false
             }
@@ -129,6 +131,7 @@ impl Outcome {
             }
             TaskErrorKind::Broken => Self::Broken,
             TaskErrorKind::WorkerDeath => Self::Died,
+            TaskErrorKind::HostLost => Self::HostLost,
             TaskErrorKind::Cancelled => Self::Cancelled,
             TaskErrorKind::Timeout | TaskErrorKind::Deadline | TaskErrorKind::NotBegun => {
                 Self::TimedOut

@@ -1,11 +1,13 @@
 //! A worker that speaks the protocol, unless it is told not to.
 
+mod loss;
+
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
-use crate::base::{TaskId, WorkerId};
+use crate::base::{HostId, TaskId, WorkerId};
 use crate::codec::{decode, encoded};
 use crate::sys::memory::SharedPage;
 use crate::testing::{Check, ensure};
@@ -74,6 +76,7 @@ pub(super) struct Manners {
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
+    pub(super) host: HostId,
     pub(super) process: Process,
     pub(super) pen: Pen,
     pub(super) stage: Stage,
@@ -112,9 +115,10 @@ pub(super) const REFUSALS: [i32; 2] = [13, 2];
 pub(super) const FORGED: u64 = u64::MAX;
 
 impl Worker {
-    pub(super) fn new(id: WorkerId, process: Process, manners: Manners) -> Self {
+    pub(super) fn new((id, host): (WorkerId, HostId), process: Process, manners: Manners) -> Self {
         Self {
             id,
+            host,
             process,
             pen: Pen::default(),
             stage: Stage::Started,

@@ -323,6 +323,7 @@ fn why(reason: KillReason) -> Why {
         KillReason::Misbehaved => Why::Text("it broke the protocol and was killed"),
         KillReason::GraceOver => Why::Text("it was told to end, and killed"),
         KillReason::Wanted => Why::Text("it was killed because all workers were to be"),
+        KillReason::HostLost => Why::Text("its host was lost before it was ready"),
         KillReason::Broken => Why::Text("it was killed because the pool is broken"),
     }
 }

@@ -293,7 +293,8 @@ impl Trial<'_> {
         let desk = self.desk(worker)?;
         let late = |deadline| deadline <= self.now;
         let is_right = match (desk.stage, reason) {
-            (Stage::Killed { .. } | Stage::Gone, _) => false,
+            (Stage::Starting { .. }, KillReason::HostLost) => desk.lost.is_some(),
+            (Stage::Killed { .. } | Stage::Gone, _) | (_, KillReason::HostLost) => false,
             (_, KillReason::Misbehaved) => desk.misbehaved,
             (_, KillReason::Broken) => self.model.broken,
             (_, KillReason::Wanted) => self.model.forced,
@@ -387,6 +388,7 @@ fn sizes(model: &Model) -> Check {
     let surplus = model.serving() > model.config.max_workers;
     for desk in model.live() {
         let starting = matches!(desk.stage, Stage::Starting { .. });
+        ensure!(!starting || desk.lost.is_none(), "{} may come up, and nobody wants it", desk.id);
         let idle = desk.stage == Stage::Ready && desk.pipeline.is_empty();
         let used_up = idle && desk.is_used_up(0, &model.config);
         let spare = (idle || starting) && !desk.is_successor() && (!desk.serves() || surplus);

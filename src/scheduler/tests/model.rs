@@ -230,7 +230,9 @@ impl Model {
     }
 
     pub(super) fn least_workers(&self) -> usize {
-        self.config.min_workers.min(self.config.max_workers)
+        let limits = self.config.hosts.iter().map(|host| host.workers);
+        let capacity = limits.map(|limit| limit.unwrap_or(100)).sum();
+        self.config.min_workers.min(self.config.max_workers).min(capacity)
     }
 
     /// When a worker that has nothing to do may go.

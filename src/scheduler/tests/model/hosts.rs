@@ -105,9 +105,9 @@ impl Model {
                 continue;
             }
             desk.lost = desk.lost.max(Some(safe_at));
-            if matches!(desk.stage, Stage::Starting { .. } | Stage::Ready) {
+            desk.is_lost |= matches!(desk.stage, Stage::Starting { .. } | Stage::Ready);
+            if desk.stage == Stage::Ready {
                 desk.stage = Stage::Killed { fault: false };
-                desk.is_lost = true;
             }
         }
     }

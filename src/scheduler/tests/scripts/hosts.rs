@@ -54,6 +54,17 @@ fn a_host_has_no_more_workers_than_it_may() {
 }
 
 #[test]
+fn a_pool_is_warm_when_all_are_up_that_its_hosts_may_have() {
+    let mut pool = Pool::with(Config { min_workers: 3, max_workers: 4, ..config_of(&[1, 1]) });
+    pool.expect([start_on(0, 1), start_on(1, 2)]);
+    pool.warm_up();
+    pool.ready(1);
+    pool.expect_nothing();
+    pool.ready(2);
+    pool.expect([Action::Warm]);
+}
+
+#[test]
 fn a_host_without_a_limit_takes_what_others_have_no_room_for() {
     let hosts = vec![HostConfig { workers: Some(1) }, HostConfig { workers: None }];
     let mut pool = Pool::with(Config { hosts, ..config(4) });
@@ -124,12 +135,12 @@ fn a_worker_of_a_lost_host_is_sent_nothing_though_its_end_is_not_heard_of() {
 }
 
 #[test]
-fn a_worker_that_starts_while_its_host_is_lost_is_not_used_when_it_says_to_be_ready() {
+fn a_worker_that_starts_while_its_host_is_lost_is_ended_if_it_comes_up_there() {
     let mut pool = pool_of(&[1, 1]);
     pool.submit(1);
     pool.expect([start_on(0, 1)]);
     pool.loses_host(0, LEASE);
-    pool.expect([start_on(1, 2)]);
+    pool.expect([kill(1, KillReason::HostLost), start_on(1, 2)]);
     pool.ready(1);
     pool.expect_nothing();
     pool.is_unreachable(1);
