@@ -220,26 +220,30 @@ async fn factor_all(wish: Wish) -> Result<(), Box<dyn Error>> {
     while wish.loses && watch.hosts.len() < count {
         watch.see(events.next().await.ok_or("the pool has ended")?);
     }
-    let numbers = (FIRST..).step_by(2).take(usize::try_from(wish.count)?);
-    // What ran on a lost host may be begun again elsewhere: it does no harm twice.
-    let mut results =
-        pool.map(smallest_factor, numbers).unordered().with_index().chunksize(1).retries(5);
+    let (mut handles, mut asked) = (Vec::new(), BTreeMap::new());
+    for n in (FIRST..).step_by(2).take(usize::try_from(wish.count)?) {
+        // What ran on a lost host may be begun again elsewhere: it does no harm twice.
+        let handle = pool.task(smallest_factor, n).retries(5).submit().await?;
+        asked.insert(handle.id(), n);
+        handles.push(handle);
+    }
+    let mut results = procpool::as_completed(handles);
     let (mut done, mut primes, mut agent, mut to_lose) = (0, 0, None, wish.loses);
     loop {
-        let (index, result) = tokio::select! {
+        let finished = tokio::select! {
             biased; // a worker's host is known before its results come
             Some(event) = events.next() => {
                 watch.see(event);
                 continue;
             }
             next = results.next() => match next {
-                Some(result) => result,
+                Some(finished) => finished,
                 None => break,
             },
         };
-        let found = result.map_err(|error| explain(&error))?;
+        let found = finished.result.map_err(|error| explain(&error))?;
         done += 1;
-        primes += u64::from(found.factor == FIRST + 2 * u64::try_from(index)?);
+        primes += u64::from(found.factor == asked[&finished.id]);
         watch.count(&found);
         if found.parent != std::process::id() {
             agent = Some(found.parent);
