@@ -125,7 +125,9 @@ pub struct Builder {
 #[cfg(feature = "hosts")]
 impl Builder {
     /// The machines on which the pool has workers. Default: this one alone. Everything else stays
-    /// as it is: functions, handles, maps, time limits, aborts, output.
+    /// as it is: functions, handles, maps, time limits, aborts, output. Only what belongs to one
+    /// machine cannot be had then, like [`SharedSlice`](crate::SharedSlice) and
+    /// [`pass_fds`](Self::pass_fds); see the [guide](crate::guide::hosts).
     ///
     /// Each host has up to as many workers as it says, and all together up to
     /// [`max_workers`](Self::max_workers), whose default is their sum. A worker is started on the

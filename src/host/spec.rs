@@ -22,8 +22,11 @@ const LONGEST_LEASE: Duration = Duration::from_hours(365 * 24);
 ///
 /// On a host that is not this one runs an *agent*: this program once more, which starts workers
 /// there and ends them. What starts the agent is a command that you have already: `ssh`, `podman
-/// exec -i`, or any other that hands its standard input and output on. The agent ends, with all of
-/// its workers, when the command does.
+/// exec -i`, or any other that hands its standard input and output on. When that connection ends,
+/// or is silent for the length of the [lease](Self::lease), the agent ends with all of its workers.
+///
+/// The chapter on [hosts](crate::guide::hosts) says how `ssh` is set up, what is promised when a
+/// host is lost, and what does not work on hosts yet.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
@@ -87,10 +90,12 @@ impl Host {
     }
 
     /// A machine, or a container, that a command reaches, with so many workers at most. The command
-    /// has to start this program there, with one argument more, and to hand on its standard input
-    /// and output as they are. What it writes to its standard error is logged.
+    /// has to start this program there, and to hand on its standard input and output as they are.
+    /// One argument is added to its words. What it writes to its standard error is logged. Until
+    /// the host is connected, it stands in the error instead.
     ///
-    /// The program has to be the same build as this one. Another one is refused.
+    /// The program has to be there already, and to be the same build as this one. Another one is
+    /// refused.
     pub fn command(words: impl IntoIterator<Item = impl AsRef<OsStr>>, workers: usize) -> Self {
         let words = words.into_iter().map(|word| word.as_ref().to_owned());
         Self::new(Reach::Command(words.collect()), workers)
@@ -137,7 +142,7 @@ impl Host {
     }
 
     /// The program that `ssh` starts, with arguments: the same build as this one, in a file on that
-    /// host. Default: a copy of this program.
+    /// host. Default: a copy of this program. A host that `ssh` does not reach has no use for it.
     pub fn program(mut self, words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         if let Reach::Ssh(ssh) = &mut self.reach {
             ssh.program = Some(words.into_iter().map(|word| word.as_ref().to_owned()).collect());
@@ -146,8 +151,9 @@ impl Host {
     }
 
     /// The directory for copies of this program on a host that `ssh` reaches. It is made if it is
-    /// not there, and must be of that user. The eight programs that were used last stay in it.
-    /// Default: `procpool` in `$XDG_CACHE_HOME` or `~/.cache`.
+    /// not there, and must belong to the user there. Only the eight files that were used last stay
+    /// in it, so keep nothing else there. Default: `procpool` in `$XDG_CACHE_HOME` or `~/.cache` of
+    /// that host. A host that `ssh` does not reach has no use for it.
     pub fn cache(mut self, directory: impl AsRef<OsStr>) -> Self {
         if let Reach::Ssh(ssh) = &mut self.reach {
             ssh.cache = Some(directory.as_ref().to_owned());
@@ -166,12 +172,14 @@ impl Host {
     ///
     /// A host that is connected says several times in this time that it is there. When it is silent
     /// for this long, tasks that may have begun there fail as
-    /// [`is_host_lost`](crate::TaskError::is_host_lost), and all others go elsewhere. The agent
-    /// counts, too: when it has not heard from this process for this long, or for three quarters of
-    /// it, it ends all of its workers. So nothing runs for nobody, and a task with
-    /// [retries](crate::TaskBuilder::retries) is begun elsewhere only when it cannot run there any
-    /// more. (Unless the host stops the agent, but not its workers. Or unless it is suspended: then
-    /// its clock stands still, and they go on for the rest of this time when it wakes.)
+    /// [`is_host_lost`](crate::TaskError::is_host_lost), and all others go elsewhere.
+    ///
+    /// The agent waits no longer, either. When it has not heard from this process for this long, or
+    /// for three quarters of it, it ends all of its workers. So nothing runs for nobody, and a task
+    /// with [retries](crate::TaskBuilder::retries) is begun elsewhere only when it cannot run there
+    /// any more. There are two exceptions. Somebody stops the agent, but not its workers. Or the
+    /// host is suspended: then its clock stands still, and its workers go on for the rest of this
+    /// time when it wakes.
     ///
     /// A large value that is under way may delay the sign of life by a moment. So on a slow
     /// connection the time should be some seconds at least. Less than 100 milliseconds counts as
