@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Supervisor;
-use crate::base::{TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId, nanos};
 use crate::memory::Payload;
 use crate::memory::page::{Claim, Revocation, Stopped, record};
 use crate::pool::task::harvest::{Harvest, ItemLimits, Receipt};
@@ -107,6 +107,22 @@ impl Supervisor {
             let begun = harvest.done(task).saturating_add(1);
             self.cut_off(view, (now, worker), task, &harvest, begun);
         }
+    }
+
+    /// The running chunk of a worker that is lost with its host is done if all of its items have
+    /// results. There is nothing left of it to begin again.
+    pub(super) fn finish_done(&mut self, view: &mut View, now: Time, worker: WorkerId) {
+        let Some((task, harvest)) = self.running_chunk(&view.scheduler, worker) else { return };
+        if !harvest.is_done(task) {
+            return;
+        }
+        let since = view.scheduler.worker(worker).and_then(|seen| seen.running_since);
+        let ran = since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
+            let nothing = (Outcome::Returned, Payload::default());
+            self.deliver(&mut view.observer, task, nanos(ran), nothing);
+        }
+        self.ripe.push(harvest);
     }
 
     fn running_chunk(

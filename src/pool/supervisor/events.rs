@@ -279,6 +279,7 @@ impl Supervisor {
                 self.death = Some(BrokenCause::HostLost(loss));
                 // What it has said last may not have come.
                 self.divide_last(view, now, worker, false);
+                self.finish_done(view, now, worker);
                 End::HostLost { taken: self.lose_running(view, now, worker) }
             }
             Ended::NotStarted(error) => {

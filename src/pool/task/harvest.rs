@@ -409,6 +409,11 @@ impl Harvest {
         self.state.lock().chunks.get(&task).map_or(0, |chunk| chunk.done)
     }
 
+    /// Whether all items of a chunk have results.
+    pub(crate) fn is_done(&self, task: TaskId) -> bool {
+        self.state.lock().chunks.get(&task).is_some_and(|chunk| chunk.done == chunk.count)
+    }
+
     /// Cuts off what comes behind the first `keep` items of a chunk, and returns the parts of it
     /// that shall be chunks of their own. There are none if nobody wants them.
     pub(crate) fn divide(self: &Arc<Self>, task: TaskId, keep: u32) -> Vec<Division> {
