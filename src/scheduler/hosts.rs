@@ -337,12 +337,12 @@ impl HostTable {
         initializer_retries: u32,
     ) -> bool {
         self.change(host, |record| {
-            record.restarts.start_failed(now, failure, took);
+            let is_news = record.restarts.start_failed(now, failure, took);
             let gives_up = failure == StartFailureKind::Fatal
                 || (record.tally.ready == 0
                     && record.restarts.is_hopeless(failure, initializer_retries));
             record.is_hopeless |= gives_up;
-            if record.is_hopeless || record.rest.is_some() {
+            if is_news && (record.is_hopeless || record.rest.is_some()) {
                 record.rest(now);
             }
             record.is_hopeless
@@ -359,8 +359,8 @@ impl HostTable {
 
     /// Whether there is another host that has a ready worker, or may have one.
     pub(super) fn is_any_other_hopeful(&self, host: HostId) -> bool {
-        let others = (0..).zip(&self.records).filter(|(n, _)| HostId(*n) != host);
-        others.into_iter().any(|(_, other)| !other.is_hopeless || other.tally.ready > 0)
+        let mut others = (0..).zip(&self.records).filter(|(n, _)| HostId(*n) != host);
+        others.any(|(_, other)| !other.is_hopeless || other.tally.ready > 0)
     }
 
     // ----- succession -----
@@ -440,9 +440,9 @@ impl HostTable {
         }
         let times = self.times(seat);
         let due = (0..).zip(&self.records).filter(|(n, _)| times.at(*n as usize) <= now);
-        let (first, _) = due.min_by_key(|(_, record)| {
-            (record.rest.is_some(), record.share(self.max_workers)) //
-        })?;
+        let reluctance =
+            |record: &HostRecord| (record.rest.is_some(), record.share(self.max_workers));
+        let (first, _) = due.min_by_key(|(_, record)| reluctance(record))?;
         Some(HostId(first))
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Restarts {
     no_start_before: Time,
     /// The last start failed for want of something that the end of a worker may give back.
     is_short: bool,
+    /// When the host was last found to be out of reach, since a worker last became ready.
+    unreachable: Option<Time>,
     /// One worker has become ready.
     has_been_ready: bool,
 }
@@ -70,8 +72,21 @@ impl Restarts {
         self.no_death_before = now + delay(self.deaths);
     }
 
-    /// A start that began `took` ago has failed.
-    pub(super) fn start_failed(&mut self, now: Time, failure: StartFailureKind, took: Duration) {
+    /// A start that began `took` ago has failed. Says whether that is news: many wait for one
+    /// connection, whose failure is one.
+    pub(super) fn start_failed(
+        &mut self,
+        now: Time,
+        failure: StartFailureKind,
+        took: Duration,
+    ) -> bool {
+        if failure == StartFailureKind::Unreachable {
+            let began = now.saturating_sub(took);
+            if self.unreachable.is_some_and(|at| began < at) {
+                return false;
+            }
+            self.unreachable = Some(now);
+        }
         self.failed = self.failed.saturating_add(1);
         self.weight = self.weight.saturating_add(weight(failure, took));
         self.uninitialized += u32::from(failure == StartFailureKind::Initializer);
@@ -81,6 +96,7 @@ impl Restarts {
             _ => delay(self.failed),
         };
         self.no_start_before = now + pause;
+        true
     }
 
     /// Whether trying on is pointless after such a failure, if no worker is ready. The first start

@@ -101,6 +101,9 @@ impl Supervisor {
     }
 
     fn start(&mut self, worker: WorkerId, host: HostId) {
+        let Some(HostSite { start, launch, .. }) = self.sites.get(host.position()).cloned() else {
+            return; // not reached: the scheduler knows as many hosts as there are sites
+        };
         let (orders, receiver) = mpsc::unbounded_channel();
         self.workers.insert(worker, WorkerChannel { orders, outlet: None, claims: None });
         let uplink = Uplink {
@@ -112,9 +115,6 @@ impl Supervisor {
         };
         // Whoever has the helm may be no task of the runtime. Boxed, as all that tokio has for one
         // type of future is some thousand lines for the compiler.
-        let Some(HostSite { start, launch, .. }) = self.sites.get(host.position()).cloned() else {
-            return; // not reached: the scheduler knows as many hosts as there are sites
-        };
         self.runtime.spawn(link::run(start, launch, receiver, uplink).boxed());
     }
 

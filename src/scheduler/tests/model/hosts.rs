@@ -172,9 +172,10 @@ impl Model {
             others.any(|other| !self.hosts[other.position()].is_hopeless || is_up(other));
         let took = now.saturating_sub(self.desk_mut(id).started);
         let record = &mut self.hosts[host.position()];
+        let is_news = !record.starts.is_known(now, failure, took);
         let fails = record.starts.failed(now, failure, took, self.config.initializer_retries);
         record.is_hopeless |= failure == Fatal || (alone && fails);
-        if record.is_hopeless || record.tries > 0 {
+        if is_news && (record.is_hopeless || record.tries > 0) {
             record.rest(now);
         }
         self.must_break |= breaks || (record.is_hopeless && !is_hopeful);

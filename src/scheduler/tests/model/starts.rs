@@ -46,6 +46,15 @@ impl Starts {
         self.no_death_before = now + delay(self.idle_deaths);
     }
 
+    /// One connection has failed for all that waited for it.
+    pub(super) fn is_known(&self, now: Time, kind: StartFailureKind, took: Duration) -> bool {
+        use StartFailureKind::Unreachable;
+
+        let began = now.saturating_sub(took);
+        let is_same = |one: &FailedStart| one.kind == Unreachable && one.at > began;
+        kind == Unreachable && self.failed.iter().any(is_same)
+    }
+
     /// Whether it is hopeless to go on, if nobody else is ready.
     pub(super) fn failed(
         &mut self,
@@ -57,7 +66,9 @@ impl Starts {
         use StartFailureKind::{Accident, Crashed, Initializer, Killed, Unreachable};
 
         let slow = took >= Duration::from_secs(1);
-        self.failed.push(FailedStart { kind, at: now, slow, others_ended: false });
+        if !self.is_known(now, kind, took) {
+            self.failed.push(FailedStart { kind, at: now, slow, others_ended: false });
+        }
         let count = |is: fn(&FailedStart) -> bool| self.failed.iter().filter(|one| is(one)).count();
         if kind == Initializer {
             let tries = count(|start| start.kind == Initializer);

@@ -349,6 +349,23 @@ fn a_ready_worker_elsewhere_keeps_a_pool_alive_whose_starts_fail() {
 }
 
 #[test]
+fn a_connection_that_fails_for_several_has_failed_once() {
+    let mut pool = pool_of(&[6]);
+    for task in 1..=6 {
+        pool.submit(task);
+    }
+    pool.skip();
+    pool.after(secs(1));
+    for worker in 1..=6 {
+        pool.is_unreachable(worker);
+    }
+    pool.skip();
+    assert_eq!(pool.counts().start_failures, 6);
+    pool.ready(7);
+    pool.expect_besides_warmth([send(7, 1), begin(1)]);
+}
+
+#[test]
 fn hosts_back_off_each_for_itself() {
     let mut pool = pool_of(&[1, 1]);
     pool.submit(1);
