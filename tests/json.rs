@@ -232,13 +232,15 @@ fn settings_that_meet_are_set_in_the_order_that_is_documented() {
     assert_eq!(format!("{as_settings:?}"), format!("{as_calls:?}"));
 }
 
-/// What is no data: functions, descriptors, a handle of a server, and settings themselves.
-const NO_DATA: [&str; 9] = [
+/// What is no data: functions, descriptors, a handle of a server, and settings themselves; and
+/// hosts, which may become settings once they have all that they will have.
+const NO_DATA: [&str; 10] = [
     "after_fork",
     "after_fork_in_parent",
     "before_fork",
     "exit_hook",
     "fork_server",
+    "hosts",
     "initializer",
     "pass_fds",
     "preload",
