@@ -271,6 +271,7 @@ impl Supervisor {
             Ended::Died { death, is_heard } => {
                 self.death = Some(BrokenCause::WorkerDied(death));
                 self.divide_last(view, now, worker, is_heard);
+                self.finish_done(view, now, worker);
                 let taken = self.lose_running(view, now, worker);
                 self.blame_function(&view.scheduler, worker, taken);
                 End::Died { taken }
