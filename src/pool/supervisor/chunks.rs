@@ -109,8 +109,8 @@ impl Supervisor {
         }
     }
 
-    /// The running chunk of a worker that has ended is done if all of its items have results, though
-    /// the worker has not said so. There is nothing left of it to begin again.
+    /// The running chunk of a worker that has ended is done if all of its items have results,
+    /// though the worker has not said so. There is nothing left of it to begin again.
     pub(super) fn finish_done(&mut self, view: &mut View, now: Time, worker: WorkerId) {
         let Some((task, harvest)) = self.running_chunk(&view.scheduler, worker) else { return };
         if !harvest.is_done(task) {
