@@ -24,7 +24,7 @@ edition = "2024"
 
 [dependencies]
 futures = "=0.3.34"
-yamux = "=0.14.1"
+yamux = "=0.13.10"
 TOML
 cat >src/main.rs <<'RUST'
 use std::io::Result;

@@ -240,7 +240,7 @@ impl Scheduler {
                     self.break_down();
                 }
             }
-            // That its host was lost has been counted there.
+            // The back-off of its host has counted the loss already.
             (_, End::StartFailed(_)) if worker.is_lost() => self.counts.start_failures += 1,
             // It was told to.
             (WorkerStage::Stopping { .. } | WorkerStage::Ending { fault: false, .. }, _)

@@ -408,7 +408,7 @@ impl Scheduler {
         };
         let Some(mut worker) = self.remove(id) else { return };
         let lost = matches!(end, End::HostLost { .. }).then(|| worker.safe_at(now));
-        // Nobody is to blame for a lost host, and pays for the start of another worker.
+        // A lost host is nobody's fault, so no tenant pays for the start of another worker.
         let start = if lost.is_some() { Duration::ZERO } else { self.start_took };
         let mut cost = now.saturating_sub(worker.since).saturating_add(start);
         // It may have begun, whatever its worker has said of it.

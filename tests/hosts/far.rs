@@ -19,7 +19,7 @@ use crate::sshd::Sshd;
 use crate::tools::run;
 
 /// Short, and yet far more than a busy machine needs to say that it is there.
-pub(crate) const LEASE: Duration = Duration::from_secs(1);
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
 
 /// What makes this program an agent.
 pub(crate) const ROLE: [&str; 5] =

@@ -58,6 +58,7 @@ impl Laid {
         let [before, after] = [0, 1]
             .map(|n| Trace::find(&seen[n], "patient", u32::try_from(n).unwrap() + 1).unwrap());
         assert!(!before.has_ended && before.last < after.first, "{before:?} {after:?}");
+        assert_eq!((before.begins, after.begins), (1, 1), "{before:?} {after:?}");
         // The lease is from the last sign of life, which may have come before the first attempt.
         let between = Duration::from_nanos(after.first - before.first);
         assert!(between >= LEASE / 2, "it began {between:?} after the first attempt");
@@ -65,7 +66,7 @@ impl Laid {
     }
 }
 
-const SILENT: &str = "nothing was heard of it for 1s";
+const SILENT: &str = "nothing was heard of it for 2s";
 
 #[tokio::test]
 async fn a_host_without_power_is_noticed() {
