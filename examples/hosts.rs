@@ -267,7 +267,7 @@ async fn factor_all(wish: Wish) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// As if its machine had lost its power.
+/// The agent's end is that of its workers, and is noticed at once.
 fn kill(agent: u32) -> Result<(), Box<dyn Error>> {
     let agent = Pid::from_raw(agent.try_into()?).ok_or("it has no parent")?;
     Ok(kill_process(agent, Signal::KILL)?)

@@ -25,7 +25,7 @@ try() {
     ip link add bridge1 type bridge
     ip link set port1 master bridge1
     for interface in bridge1 far1 port1; do ip link set "$interface" up; done
-    until [[ $(state) == forwarding ]]; do sleep 0.01; done
+    for _ in {1..1000}; do [[ $(state) == forwarding ]] && break; sleep 0.01; done
     while read -r command; do
         bridge link set dev port1 state 0
         $command

@@ -268,7 +268,7 @@ impl StartError {
         Self::Elsewhere { host: Arc::clone(host), error: Box::new(self) }
     }
 
-    fn kind(&self) -> BrokenKind {
+    pub(crate) fn kind(&self) -> BrokenKind {
         match self {
             Self::Elsewhere { error, .. } => error.kind(),
             Self::Initializer { .. } => BrokenKind::Initializer,
@@ -281,10 +281,7 @@ impl StartError {
             Self::Spawn { .. } | Self::Died { .. } | Self::Refused(_) | Self::ServerLost(_) => {
                 BrokenKind::Start
             }
-            Self::AsAgentSays(failure) => match failure.class {
-                FarFailureClass::Initialization => BrokenKind::Preload,
-                _ => BrokenKind::Start,
-            },
+            Self::AsAgentSays(failure) => failure.kind.parse().unwrap_or(BrokenKind::Start),
             Self::Unreachable { .. } | Self::HostLost(_) => BrokenKind::Unreachable,
         }
     }

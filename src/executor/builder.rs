@@ -124,9 +124,9 @@ pub struct Builder {
 /// Where workers are.
 #[cfg(feature = "hosts")]
 impl Builder {
-    /// The machines on which the pool has workers. Default: this one alone. Everything else stays
-    /// as it is: functions, handles, maps, time limits, aborts, output. Only what belongs to one
-    /// machine cannot be had then, like [`SharedSlice`](crate::SharedSlice) and
+    /// The machines on which the pool has workers. Default, and if there are none: this one alone.
+    /// Everything else stays as it is: functions, handles, maps, time limits, aborts, output. Only
+    /// what belongs to one machine cannot be had then, like [`SharedSlice`](crate::SharedSlice) and
     /// [`pass_fds`](Self::pass_fds); see the [guide](crate::guide::hosts).
     ///
     /// Each host has up to as many workers as it says, and all together up to
@@ -160,8 +160,9 @@ impl Builder {
     /// While workers are replaced there may be a few [more processes](Self::surge).
     ///
     /// Default: the number of CPUs that this process may use, by its affinity mask and its cgroup's
-    /// quota ([`std::thread::available_parallelism`]). Zero is an error. On Windows more than 61 is
-    /// an error, too, as it cannot wait for more processes at once.
+    /// quota ([`std::thread::available_parallelism`]); with hosts, what these may have together,
+    /// which is also the most. Zero is an error. On Windows more than 61 is an error, too, as it
+    /// cannot wait for more processes at once.
     pub fn max_workers(mut self, count: impl Into<Option<usize>>) -> Self {
         self.settings.max_workers = count.into();
         self

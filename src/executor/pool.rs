@@ -206,7 +206,8 @@ impl ProcessPoolExecutor {
 
     /// Changes the most workers that there may be. If there are more, idle ones leave at once, and
     /// busy ones when their running tasks are over. No task is lost. [`stats`](Self::stats) shows
-    /// the new number a moment later. On a pool that has ended it does nothing.
+    /// the new number a moment later. On a pool that has ended it does nothing. A pool with hosts
+    /// has no more workers than its hosts may have together, also if the number is larger.
     ///
     /// If the number is below [`min_workers`](crate::Builder::min_workers), it lowers that minimum
     /// until the next larger resize.

@@ -32,7 +32,9 @@ use crate::parent::birth::FarLaunch;
 use crate::parent::birth::{Spawn, Start, fork_server};
 use crate::parent::message::{Order, Why};
 use crate::sys::pipe::{FramePipes, take_frame_pipes};
-use crate::wire::frame::{PREAMBLE, PreambleSearch, VERSION, put_frame, split_header, split_kind};
+use crate::wire::frame::{
+    MAX_PAYLOAD, PREAMBLE, PreambleSearch, VERSION, put_frame, split_header, split_kind,
+};
 use crate::wire::hello::{FarFailure, FarFailureClass};
 use crate::wire::host::{
     AgentBanner, AgentHello, FromAgent, StreamHeader, ToAgent, message_codec, read_message,
@@ -93,7 +95,7 @@ async fn read_hello(
             break;
         }
     }
-    let frame = read_frame(input).await?;
+    let frame = read_frame(input, MAX_PAYLOAD).await?; // it obeys its service in all else, too
     let (kind, body) = split_kind(&frame)?;
     if kind != Kind::AgentHello {
         return Err(io::ErrorKind::InvalidData.into());
@@ -301,5 +303,5 @@ fn failure(error: &StartError) -> FarFailure {
     } else {
         FarFailureClass::Other
     };
-    FarFailure { text: error.to_string(), class }
+    FarFailure { text: error.to_string(), class, kind: error.kind().to_string() }
 }

@@ -65,6 +65,9 @@ impl AgentConnection {
         let mut input = BufReader::with_capacity(64 << 10, input);
         let agent = greet(&mut launcher, &mut input, &mut output, copy).await?;
         let heard = Instant::now();
+        if build.0.is_none() {
+            return Err("the file of this program cannot be read, so no build can be told".into());
+        }
         if build != agent.build {
             return Err("its program is another build than this one's".to_owned());
         }

@@ -51,8 +51,8 @@ fn greetings() {
 fn messages() {
     let worker = WorkerId(1);
     let bytes = |message: &FromAgent| message_bytes(message).unwrap().to_vec();
-    let failure =
-        FarFailure { text: "no such file".to_owned(), class: FarFailureClass::Initialization };
+    let (text, kind) = ("no such file".to_owned(), "preload".to_owned());
+    let failure = FarFailure { text, class: FarFailureClass::Initialization, kind };
     let end = WorkerEnd { code: None, signal: Some(9), was_oom: Some(true) };
     let ping = ToAgent::Ping { echo: 1 << 40 };
     let seeds = Seeds::new("host-messages")

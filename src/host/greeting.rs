@@ -112,7 +112,7 @@ impl Greeting {
 }
 
 async fn read_banner(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<AgentBanner> {
-    let frame = read_frame(input).await?;
+    let frame = read_frame(input, 0).await?;
     match split_kind(&frame)? {
         (Kind::AgentBanner, body) if peek_version(body)? == VERSION => {
             Ok(split_header::<AgentBanner>(body)?.0)
@@ -128,10 +128,13 @@ async fn read_banner(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Agen
     }
 }
 
-/// The first frame behind the preamble.
-pub(super) async fn read_frame(input: &mut (impl AsyncRead + Unpin)) -> io::Result<BytesMut> {
+/// The first frame behind the preamble, whose payload has no more bytes than this.
+pub(super) async fn read_frame(
+    input: &mut (impl AsyncRead + Unpin),
+    most: usize,
+) -> io::Result<BytesMut> {
     let length = input.read_u32_le().await? as usize;
-    if length > max_frame(0) {
+    if length > max_frame(most) {
         return Err(io::Error::other("its first words are malformed"));
     }
     let mut frame = BytesMut::zeroed(length);

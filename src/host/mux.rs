@@ -22,8 +22,9 @@ use crate::wire::host::{message_bytes, read_message};
 const BUFFER: usize = 64 << 10;
 /// No stream has more at a time, so that none holds up others for long.
 const PIECE: usize = 64 << 10;
-/// Two for each worker, and one more.
-const MOST_STREAMS: usize = 4096;
+/// Two for each worker, those that are being replaced included, and one more. One too many would
+/// end the connection, so this is more than any machine has.
+const MOST_STREAMS: usize = 1 << 18;
 /// No header of a stream is longer.
 const LONGEST_HEADER: usize = 256;
 

@@ -22,7 +22,7 @@ use crate::wire::host::WorkerEnd;
 /// Room for what is read at once.
 const ROOM: usize = 64 << 10;
 /// Where so much comes at once that all of this is read, more is on its way.
-const MUCH: usize = 512 << 10;
+const MUCH: usize = 508 << 10; // a pipe of 512 KiB
 /// How long a worker may live on that has closed its output.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 

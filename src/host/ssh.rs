@@ -43,7 +43,8 @@ const SCRIPT: &str = concat!(
     r#"echo; echo "procpool-needs $(uname -sm)"; "#,
     r#"if head -c "$n" >"$t" && [ "$(wc -c <"$t")" -eq "$n" ] && chmod 700 "$t" && "#,
     r#"mv -f "$t" "$f"; "#,
-    r#"then ls -t "$d" | tail -n +9 | while read -r o; do rm -f "$d/$o"; done; "#,
+    r#"then ls -t "$d" | grep -E "^[0-9a-f]{32}" | tail -n +9 | "#,
+    r#"while read -r o; do rm -f "$d/$o"; done; "#,
     r#"else rm -f "$t"; echo "the program cannot be kept in $d" >&2; exit 74; fi; fi; "#,
     r#"touch "$f" 2>/dev/null; umask "$u"; exec "$f" "$@""#,
 );
@@ -138,6 +139,9 @@ impl OwnCopy {
             // The launcher's exit says more.
             output.write_all(&chunk[..count]).await.map_err(|_| String::new())?;
             left -= count as u64;
+        }
+        if left > 0 {
+            return Err("the file of this program has become shorter".to_owned());
         }
         output.flush().await.map_err(|_| String::new())
     }

@@ -31,13 +31,14 @@ impl Source {
         }
     }
 
-    /// The same of one on another host, whose streams end with it. They hold no more than fits into
-    /// their windows.
+    /// The same of one on another host, whose streams end with it. What is left fits into their
+    /// windows, so a host that says more is not listened to.
     #[cfg_attr(not(feature = "hosts"), expect(clippy::unused_async, reason = "nobody is far"))]
     pub(crate) async fn read_to_end_of_stream(&mut self, buffer: &mut BytesMut) {
         #[cfg(feature = "hosts")]
         if let Self::Far(stream) = self {
-            while matches!(stream.read_buf(buffer).await, Ok(1..)) {}
+            const MOST: usize = 64 << 20;
+            while buffer.len() < MOST && matches!(stream.read_buf(buffer).await, Ok(1..)) {}
         }
         #[cfg(not(feature = "hosts"))]
         let _ = buffer;

@@ -133,6 +133,7 @@ impl Configuration {
     ) -> Result<(Arc<Pool>, BoxFuture<'static, ()>), BuildError> {
         let max_workers = config.max_workers;
         let most_workers = most_on(&config.hosts).unwrap_or(usize::MAX);
+        let sharing = self.sharing_workers(max_workers);
         let preload = self.preload.transpose()?;
         let hooks = self.hooks.into_iter().collect::<Result<_, _>>()?;
         let hook = prepared_hook(self.exit_hook, self.launch.max_payload)?;
@@ -143,7 +144,7 @@ impl Configuration {
         let mut launch =
             Launch { failed_output, preload, hooks, initializer, exit_hook, ..self.launch };
         launch.settle(self.inner_threads.map(|count| inner_threads(count, max_workers)));
-        let share = || share(launch.memory_limit(), max_workers);
+        let share = || sharing.map_or(0, |workers| share(launch.memory_limit(), workers));
         launch.shared_memory = self.shared_memory.unwrap_or_else(share);
         let launch = Arc::new(launch);
         let (scheduler, arena) = (Scheduler::new(config), Arena::new(launch.shared_memory));

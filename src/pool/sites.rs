@@ -51,6 +51,23 @@ impl Configuration {
         Ok(self.hosts.iter().map(|host| HostConfig { workers: Some(host.workers()) }).collect())
     }
 
+    /// How many workers there may be on this machine; `None` if all hosts are other ones.
+    #[cfg(not(feature = "hosts"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature")]
+    pub(super) fn sharing_workers(&self, max_workers: usize) -> Option<usize> {
+        Some(max_workers)
+    }
+
+    /// How many workers there may be on this machine; `None` if all hosts are other ones.
+    #[cfg(feature = "hosts")]
+    pub(super) fn sharing_workers(&self, max_workers: usize) -> Option<usize> {
+        if self.hosts.is_empty() {
+            return Some(max_workers);
+        }
+        let local = self.hosts.iter().filter(|host| host.is_local()).map(Host::workers);
+        local.reduce(usize::saturating_add).map(|workers| workers.min(max_workers))
+    }
+
     /// What processes call once.
     #[cfg(feature = "hosts")]
     fn calls(&self) -> impl Iterator<Item = &Call> {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A host that rests is tried by one worker at a time, and less and less often. Nothing counts on
-//! such a worker, so others are started elsewhere as if it were not there.
+//! such a worker, so others are started elsewhere, too, if the pool has places besides its own.
 
 use std::ops::{AddAssign, SubAssign};
 use std::time::Duration;

@@ -130,7 +130,8 @@ pub(crate) struct Scheduler {
     /// Workers that were lost with their hosts, and that are the homes of keys until it is sure
     /// that their tasks have ended.
     lost_homes: BTreeSet<(Time, WorkerId)>,
-    /// When all that runs on hosts that were lost so far has ended.
+    /// When all that runs on hosts that were lost so far has ended. Further attempts of items wait
+    /// for it, as nobody says here where the last one ran.
     safe_at: Time,
     /// How long the last start took. Who loses a worker pays for that of another one.
     start_took: Duration,

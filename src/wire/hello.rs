@@ -143,6 +143,8 @@ pub(crate) struct FarFailure {
     /// For people to read.
     pub(crate) text: String,
     pub(crate) class: FarFailureClass,
+    /// What broke its pool there would be called; a word that this side need not know.
+    pub(crate) kind: String,
 }
 
 /// What it says of other workers on that host.

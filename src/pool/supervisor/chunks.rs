@@ -116,8 +116,7 @@ impl Supervisor {
         if !harvest.is_done(task) {
             return;
         }
-        let since = view.scheduler.worker(worker).and_then(|seen| seen.running_since);
-        let ran = since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        let ran = Self::ran(&view.scheduler, now, worker);
         if view.scheduler.task_finished(now, worker, task, ran) == Verdict::Deliver {
             let nothing = (Outcome::Returned, Payload::default());
             self.deliver(&mut view.observer, task, nanos(ran), nothing);

@@ -240,10 +240,6 @@ impl Supervisor {
     fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, mut ended: Ended) {
         self.skip_cancelled(view, now, worker, None);
         self.learn_of_lost_hosts(view, now); // first, whichever channel was quicker
-        let host = self.host_name(&view.scheduler, worker);
-        if let Some(host) = &host {
-            ended = ended.on_host(host);
-        }
         if let Ended::Died { death, .. } = &mut ended {
             let front = view.scheduler.pipeline(worker).next();
             let running = front.and_then(|task| self.ledger.get(task));
@@ -259,6 +255,11 @@ impl Supervisor {
                 Ended::disgraced(worker, process.pid)
             }
             (ended, ..) => ended,
+        };
+        let host = self.host_name(&view.scheduler, worker);
+        let ended = match &host {
+            Some(host) => ended.on_host(host),
+            None => ended,
         };
         let process = view.observer.worker_ended(now, worker, seen, host.as_ref(), &ended);
         let end = match ended {
@@ -313,12 +314,18 @@ impl Supervisor {
         self.sites.get(host.position())?.name.clone()
     }
 
-    /// A worker has ended. Takes back what it has not begun, and says how much that is.
+    /// How long the running task of a worker has run.
+    pub(super) fn ran(scheduler: &Scheduler, now: Time, worker: WorkerId) -> Duration {
+        let since = scheduler.worker(worker).and_then(|seen| seen.running_since);
+        since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
+    /// A worker has ended. Takes back what it has not begun, and says how much that is. What ran is
+    /// counted as lost.
     fn lose_running(&self, view: &mut View, now: Time, worker: WorkerId) -> usize {
         let taken = self.take_back(&view.scheduler, worker, 0);
-        let since = view.scheduler.worker(worker).and_then(|seen| seen.running_since);
         if let Some(front) = self.front_entry(&view.scheduler, worker, taken) {
-            let ran = since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+            let ran = Self::ran(&view.scheduler, now, worker);
             view.observer.task_lost(front.cell().function(), ran);
         }
         taken

@@ -105,7 +105,8 @@ impl Playable for History {
     fn from_seed(seed: u64) -> Self {
         let mut random = Random::seeded(seed);
         let mut config = config(&mut random);
-        // While a host rests, workers of others would be replaced again and again.
+        // A history is over when nothing is due any more. While a host rests time goes on, so the
+        // workers of others age, and it would never be.
         let ages = config.max_age.is_some();
         if !ages {
             config.hosts = hosts(&mut random);

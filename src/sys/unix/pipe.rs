@@ -246,7 +246,7 @@ impl PipeWidth {
 /// Widens the pipes of a connection over which much goes, as far as they are pipes.
 #[cfg(feature = "hosts")]
 pub(crate) fn widen(input: impl AsFd, output: impl AsFd) {
-    const MUCH: usize = 512 << 10;
+    const MUCH: usize = (512 << 10) - PipeWidth::SPARE; // with it, not a byte above this power
     PipeWidth::default().fit(input, MUCH);
     PipeWidth::default().fit(output, MUCH);
 }
