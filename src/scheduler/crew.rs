@@ -25,6 +25,8 @@ struct Summary {
     tally: Tally,
     tenures: Tenures,
     open: ByLoad,
+    /// Workers that are to be replaced, and have no task.
+    idle_outgoing: NumberSet,
     /// The times have the places of their workers.
     timeouts: Earliest,
     divides: Earliest,
@@ -77,7 +79,8 @@ impl Summary {
     fn new(max_pipeline: usize) -> Self {
         let [timeouts, divides, idle] = [(); 3].map(|()| Earliest::default());
         let (tally, tenures) = (Tally::default(), Tenures::default());
-        Self { tally, tenures, open: ByLoad::new(max_pipeline), timeouts, divides, idle }
+        let (open, idle_outgoing) = (ByLoad::new(max_pipeline), NumberSet::default());
+        Self { tally, tenures, open, idle_outgoing, timeouts, divides, idle }
     }
 
     /// A worker's standing changes.
@@ -89,9 +92,18 @@ impl Summary {
             self.tenures.add(after.tenure);
             self.tenures.remove(before.tenure);
         }
+        self.set_outgoing(id, before.is_idle_outgoing(), after.is_idle_outgoing());
         self.timeouts.set(place, after.timeout);
         self.divides.set(place, after.divides);
         self.idle.set(place, after.idle);
+    }
+
+    fn set_outgoing(&mut self, id: WorkerId, before: bool, after: bool) {
+        if after && !before {
+            self.idle_outgoing.insert(id.0);
+        } else if before && !after {
+            self.idle_outgoing.remove(id.0);
+        }
     }
 
     /// Every worker may have another place than before.
@@ -171,6 +183,7 @@ impl Crew {
         self.ids.remove(place);
         let worker = self.workers.remove(place);
         self.summary.open.change(id, worker.standing.load, None);
+        self.summary.set_outgoing(id, worker.standing.is_idle_outgoing(), false);
         self.summary.tally -= worker.standing.tally;
         self.summary.tenures.remove(worker.standing.tenure);
         self.hosts.remove(worker.host, &worker.standing);
@@ -230,6 +243,11 @@ impl Crew {
         workers.into_iter().flat_map(NumberSet::iter).map(WorkerId)
     }
 
+    /// The workers that are to be replaced and have no task, in the order of their ids.
+    pub(super) fn idle_outgoing(&self) -> impl Iterator<Item = WorkerId> {
+        self.summary.idle_outgoing.iter().map(WorkerId)
+    }
+
     // ----- times -----
 
     /// When the first of them has to be looked at.
@@ -270,6 +288,7 @@ impl Crew {
             counted.tally += worker.standing.tally;
             counted.tenures.add(worker.standing.tenure);
             counted.open.change(id, None, worker.standing.load);
+            counted.set_outgoing(id, false, worker.standing.is_idle_outgoing());
         }
         let stands = |(_, worker): (_, &Worker)| {
             worker.is_true() && worker.standing == worker.stand(config, surplus)

@@ -18,7 +18,7 @@ use super::action::{Config, StartFailureKind, Time};
 use super::earliest::Earliest;
 use super::restarts::Restarts;
 use super::standing::Standing;
-use super::tenure::{Seat, Tenure};
+use super::tenure::{Seat, Tenure, Tenures};
 use crate::base::HostId;
 
 /// After so long a host that rests is tried for the first time, and after that twice as long.
@@ -37,11 +37,7 @@ pub(super) struct HostTable {
     own: Earliest,
     /// The same for a worker that is to replace another one there.
     successors: Earliest,
-    trials: Trials,
-    /// Hosts with workers that lack successors.
-    lacking: usize,
-    /// Successors that are seated, on all hosts.
-    seated: usize,
+    sums: Sums,
 }
 
 #[derive(Clone, Debug)]
@@ -73,84 +69,78 @@ pub(super) struct Trials {
     pub(super) serving: usize,
 }
 
+/// What one host adds to the sums over all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    trials: Trials,
+    /// Hosts with workers that lack successors.
+    lacking: usize,
+    /// Hosts with more successors than workers that they could replace.
+    extra: usize,
+    /// Hosts on which a successor is ready for one more worker.
+    relieved: usize,
+    /// Successors that are seated.
+    seated: usize,
+    /// Hosts with more of them than workers that they could replace.
+    forlorn: usize,
+}
+
+impl AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.trials.all += other.trials.all;
+        self.trials.serving += other.trials.serving;
+        self.lacking += other.lacking;
+        self.extra += other.extra;
+        self.relieved += other.relieved;
+        self.seated += other.seated;
+        self.forlorn += other.forlorn;
+    }
+}
+
+impl SubAssign for Sums {
+    fn sub_assign(&mut self, other: Self) {
+        self.trials.all -= other.trials.all;
+        self.trials.serving -= other.trials.serving;
+        self.lacking -= other.lacking;
+        self.extra -= other.extra;
+        self.relieved -= other.relieved;
+        self.seated -= other.seated;
+        self.forlorn -= other.forlorn;
+    }
+}
+
 /// The workers of one host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct HostTally {
-    all: usize,
+    tenures: Tenures,
     starting: usize,
-    starting_successors: usize,
     ready: usize,
     stuck: usize,
-    /// They wait for the places of others.
-    successors: usize,
-    /// Those of them that are up.
-    ready_successors: usize,
-    /// Successors will have their places.
-    outgoing: usize,
-    /// Those of them that take no more tasks.
-    going: usize,
-    /// They have given up their places.
-    stopping: usize,
 }
 
 impl HostTally {
-    fn of(standing: &Standing) -> Self {
-        let tenure = |tenure| usize::from(standing.tenure == tenure);
-        let starting_successors = tenure(Tenure::StartingSuccessor);
-        let ready_successors = tenure(Tenure::ReadySuccessor);
-        let going = tenure(Tenure::Going);
-        Self {
-            all: 1,
-            starting: standing.tally.starting as usize,
-            starting_successors,
-            ready: standing.tally.ready as usize,
-            stuck: standing.tally.stuck as usize,
-            successors: starting_successors + ready_successors,
-            ready_successors,
-            outgoing: tenure(Tenure::Due) + going,
-            going,
-            stopping: tenure(Tenure::Stopping),
-        }
+    fn add(&mut self, standing: &Standing) {
+        self.tenures.add(standing.tenure);
+        self.starting += standing.tally.starting as usize;
+        self.ready += standing.tally.ready as usize;
+        self.stuck += standing.tally.stuck as usize;
+    }
+
+    fn remove(&mut self, standing: &Standing) {
+        self.tenures.remove(standing.tenure);
+        self.starting -= standing.tally.starting as usize;
+        self.ready -= standing.tally.ready as usize;
+        self.stuck -= standing.tally.stuck as usize;
     }
 
     /// All but those that do nothing any more, as the pool counts them, too.
     fn counted(&self, limit: usize) -> usize {
-        self.all - self.stuck.min(limit)
+        self.tenures.all() - self.stuck.min(limit)
     }
 
     /// Those that have places.
     fn occupied(&self, limit: usize) -> usize {
-        self.counted(limit) - self.successors - self.stopping
-    }
-}
-
-impl AddAssign for HostTally {
-    fn add_assign(&mut self, other: Self) {
-        self.all += other.all;
-        self.starting += other.starting;
-        self.starting_successors += other.starting_successors;
-        self.ready += other.ready;
-        self.stuck += other.stuck;
-        self.successors += other.successors;
-        self.ready_successors += other.ready_successors;
-        self.outgoing += other.outgoing;
-        self.going += other.going;
-        self.stopping += other.stopping;
-    }
-}
-
-impl SubAssign for HostTally {
-    fn sub_assign(&mut self, other: Self) {
-        self.all -= other.all;
-        self.starting -= other.starting;
-        self.starting_successors -= other.starting_successors;
-        self.ready -= other.ready;
-        self.stuck -= other.stuck;
-        self.successors -= other.successors;
-        self.ready_successors -= other.ready_successors;
-        self.outgoing -= other.outgoing;
-        self.going -= other.going;
-        self.stopping -= other.stopping;
+        self.counted(limit) - self.tenures.successors() - self.tenures.count(Tenure::Stopping)
     }
 }
 
@@ -167,11 +157,11 @@ impl HostRecord {
     }
 
     fn trials(&self) -> Trials {
-        let HostTally { starting, starting_successors, .. } = self.tally;
         if self.rest.is_none() {
             return Trials::default();
         }
-        Trials { all: starting, serving: starting - starting_successors }
+        let all = self.tally.starting;
+        Trials { all, serving: all - self.tally.tenures.count(Tenure::StartingSuccessor) }
     }
 
     /// When one more worker may be started, if there is room for it.
@@ -189,7 +179,34 @@ impl HostRecord {
 
     /// Whether a worker that is to be replaced has no successor there, not even on its way.
     fn lacks_successor(&self) -> bool {
-        self.tally.outgoing > self.tally.successors + self.seated
+        self.tally.tenures.outgoing() > self.tally.tenures.successors() + self.seated
+    }
+
+    /// Whether there are more successors than workers that they could replace.
+    fn has_extra_successor(&self) -> bool {
+        self.tally.tenures.successors() + self.seated > self.tally.tenures.outgoing()
+    }
+
+    /// Whether more successors are ready than there are workers about to leave.
+    fn has_relief(&self) -> bool {
+        let tenures = &self.tally.tenures;
+        tenures.count(Tenure::ReadySuccessor) + self.seated > tenures.count(Tenure::Going)
+    }
+
+    /// Whether workers that were to be replaced have gone in another way than by that.
+    fn has_forlorn_seats(&self) -> bool {
+        self.seated > self.tally.tenures.outgoing()
+    }
+
+    fn sums(&self) -> Sums {
+        Sums {
+            trials: self.trials(),
+            lacking: usize::from(self.lacks_successor()),
+            extra: usize::from(self.has_extra_successor()),
+            relieved: usize::from(self.has_relief()),
+            seated: self.seated,
+            forlorn: usize::from(self.has_forlorn_seats()),
+        }
     }
 
     /// When a worker with a place of its own may be started there, and a successor.
@@ -233,9 +250,7 @@ impl HostTable {
             surge: config.surge,
             own: times(),
             successors: times(),
-            trials: Trials::default(),
-            lacking: 0,
-            seated: 0,
+            sums: Sums::default(),
             records,
         };
         table.review_all();
@@ -270,13 +285,10 @@ impl HostTable {
         change: impl FnOnce(&mut HostRecord) -> R,
     ) -> R {
         let Some(record) = self.records.get_mut(position) else { return R::default() };
-        let (before, lacked, seated) = (record.trials(), record.lacks_successor(), record.seated);
+        let before = record.sums();
         let result = change(record);
-        let (after, lacks) = (record.trials(), record.lacks_successor());
-        self.seated = self.seated + record.seated - seated;
-        self.trials.all = self.trials.all + after.all - before.all;
-        self.trials.serving = self.trials.serving + after.serving - before.serving;
-        self.lacking = self.lacking + usize::from(lacks) - usize::from(lacked);
+        self.sums += record.sums();
+        self.sums -= before;
         let [own, successor] = record.times(self.surge);
         self.own.set(position, own);
         self.successors.set(position, successor);
@@ -286,19 +298,18 @@ impl HostTable {
     // ----- its workers -----
 
     pub(super) fn add(&mut self, host: HostId, standing: &Standing) {
-        self.change(host, |record| record.tally += HostTally::of(standing));
+        self.change(host, |record| record.tally.add(standing));
     }
 
     pub(super) fn remove(&mut self, host: HostId, standing: &Standing) {
-        self.change(host, |record| record.tally -= HostTally::of(standing));
+        self.change(host, |record| record.tally.remove(standing));
     }
 
     /// A worker has another standing than before.
     pub(super) fn update(&mut self, host: HostId, before: &Standing, after: &Standing) {
-        let (before, after) = (HostTally::of(before), HostTally::of(after));
         self.change(host, |record| {
-            record.tally += after;
-            record.tally -= before;
+            record.tally.add(after);
+            record.tally.remove(before);
         });
     }
 
@@ -371,22 +382,27 @@ impl HostTable {
 
     /// Whether a worker anywhere that is to be replaced has no successor on its way.
     pub(super) fn lack_successors(&self) -> bool {
-        self.lacking > 0
+        self.sums.lacking > 0
     }
 
     /// Whether more successors are ready there than there are workers about to leave.
     pub(super) fn has_relief(&self, host: HostId) -> bool {
-        let has_relief = |record: &HostRecord| {
-            record.tally.ready_successors + record.seated > record.tally.going
-        };
-        self.get(host).is_some_and(has_relief)
+        self.get(host).is_some_and(HostRecord::has_relief)
     }
 
-    /// Whether there are more successors than workers that they could replace.
+    /// The same of any host.
+    pub(super) fn have_relief(&self) -> bool {
+        self.sums.relieved > 0
+    }
+
+    /// Whether there are more successors there than workers that they could replace.
     pub(super) fn has_extra_successor(&self, host: HostId) -> bool {
-        let is_extra =
-            |record: &HostRecord| record.tally.successors + record.seated > record.tally.outgoing;
-        self.get(host).is_some_and(is_extra)
+        self.get(host).is_some_and(HostRecord::has_extra_successor)
+    }
+
+    /// The same of any host.
+    pub(super) fn have_extra_successors(&self) -> bool {
+        self.sums.extra > 0
     }
 
     /// A successor has got a place before that of whom it replaces.
@@ -404,23 +420,25 @@ impl HostTable {
     }
 
     pub(super) fn is_any_seated(&self) -> bool {
-        self.seated > 0
+        self.sums.seated > 0
     }
 
     /// Those that were to be replaced may have died.
     pub(super) fn forget_seated(&mut self) {
+        if self.sums.forlorn == 0 {
+            return;
+        }
         for position in 0..self.records.len() {
-            let is_more = |record: &HostRecord| record.seated > record.tally.outgoing;
-            if is_more(&self.records[position]) {
-                self.change_record(position, |record| record.seated = record.tally.outgoing);
-            }
+            self.change_record(position, |record| {
+                record.seated = record.seated.min(record.tally.tenures.outgoing());
+            });
         }
     }
 
     // ----- starts -----
 
     pub(super) fn trials(&self) -> Trials {
-        self.trials
+        self.sums.trials
     }
 
     /// When a worker may next be started for that.
@@ -460,16 +478,13 @@ impl HostTable {
         workers: impl Iterator<Item = (HostId, &'a Standing)>,
     ) -> bool {
         let mut tallies = vec![HostTally::default(); self.records.len()];
-        workers.for_each(|(host, standing)| tallies[host.position()] += HostTally::of(standing));
-        let trials = || self.records.iter().map(HostRecord::trials);
+        workers.for_each(|(host, standing)| tallies[host.position()].add(standing));
+        let mut sums = Sums::default();
+        self.records.iter().for_each(|record| sums += record.sums());
         let is_counted = |(position, (record, tally)): (usize, (&HostRecord, HostTally))| {
             let times = [&self.own, &self.successors].map(|times| times.at(position));
             record.tally == tally && record.times(self.surge) == times
         };
-        self.records.iter().zip(tallies).enumerate().all(is_counted)
-            && self.trials.all == trials().map(|trials| trials.all).sum::<usize>()
-            && self.trials.serving == trials().map(|trials| trials.serving).sum::<usize>()
-            && self.seated == self.records.iter().map(|record| record.seated).sum::<usize>()
-            && self.lacking == self.records.iter().filter(|one| one.lacks_successor()).count()
+        self.sums == sums && self.records.iter().zip(tallies).enumerate().all(is_counted)
     }
 }

@@ -41,6 +41,11 @@ impl Standing {
         idle: Time::MAX,
     };
 
+    /// Whether a worker is to be replaced, and has no task.
+    pub(super) fn is_idle_outgoing(&self) -> bool {
+        self.tenure == Tenure::Due && self.tally.busy == 0
+    }
+
     /// Whether a worker counts for something else on its host than before.
     pub(super) fn differs_on_host(&self, after: &Self) -> bool {
         let of = |standing: &Self| {

@@ -168,7 +168,8 @@ impl Scheduler {
 
     /// There may be fewer places now than when they were started.
     fn dismiss_extra_successors(&mut self, now: Time) {
-        while !self.has_free_place()
+        while self.workers.hosts().have_extra_successors()
+            && !self.has_free_place()
             && let Some(id) = self.extra_successor()
         {
             self.stop(now, id, LeaveReason::Surplus);
@@ -195,8 +196,10 @@ impl Scheduler {
     }
 
     fn idle_outgoing(&self) -> Option<WorkerId> {
-        let idle = self.workers.iter().filter(|(_, worker)| worker.is_idle());
-        idle.map(|(id, _)| id).find(|id| self.may_relieve(*id))
+        if !self.workers.hosts().have_relief() {
+            return None;
+        }
+        self.workers.idle_outgoing().find(|id| self.may_relieve(*id))
     }
 
     /// Whether a worker may go before it must, as there is a successor for it. One that is not used

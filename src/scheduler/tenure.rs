@@ -40,6 +40,10 @@ impl Tenures {
         self.0[tenure as usize] -= 1;
     }
 
+    pub(super) fn all(&self) -> usize {
+        self.0.iter().sum()
+    }
+
     pub(super) fn successors(&self) -> usize {
         self.count(Tenure::StartingSuccessor) + self.count(Tenure::ReadySuccessor)
     }

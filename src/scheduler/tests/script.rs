@@ -109,6 +109,15 @@ impl Pool {
         self.expect(expected);
     }
 
+    /// Nothing happens before that time is over, and then these actions.
+    #[track_caller]
+    pub(super) fn expect_after<const N: usize>(&mut self, time: Duration, expected: [Action; N]) {
+        self.after(time.saturating_sub(Duration::from_nanos(1)));
+        self.expect_nothing();
+        self.after(time.min(Duration::from_nanos(1)));
+        self.expect(expected);
+    }
+
     #[track_caller]
     pub(super) fn expect_nothing(&mut self) {
         self.expect([]);

@@ -146,10 +146,7 @@ fn deaths_without_a_task_are_answered_with_back_off() {
     pool.submit(5);
     pool.expect_nothing();
     assert_eq!(pool.next_timeout(), Some(millis(10)));
-    pool.after(micros(9_999));
-    pool.expect_nothing();
-    pool.after(micros(1));
-    pool.expect([start(5)]);
+    pool.expect_after(millis(10), [start(5)]);
     pool.cancel(5);
     pool.skip();
     pool.ready(5);

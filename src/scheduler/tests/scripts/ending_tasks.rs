@@ -189,10 +189,7 @@ fn a_task_that_runs_too_long_times_out() {
     let mut pool = Pool::slow(1);
     pool.submit_task(task_with_timeout(1, millis(5)));
     pool.skip();
-    pool.after(micros(4_999));
-    pool.expect_nothing();
-    pool.after(micros(1));
-    pool.expect([ask(1), terminate(1)]);
+    pool.expect_after(millis(5), [ask(1), terminate(1)]);
     pool.dies(1);
     pool.expect([fail(1, Failure::TimedOut(millis(5)))]);
 }
@@ -237,10 +234,7 @@ fn a_stale_timer_never_hits_the_next_task() {
     pool.finishes(1, 1);
     pool.skip();
     pool.stale_timer();
-    pool.after(micros(4_999));
-    pool.expect_nothing();
-    pool.after(micros(1));
-    pool.expect([ask(1), terminate(1)]);
+    pool.expect_after(millis(5), [ask(1), terminate(1)]);
 }
 
 #[test]
@@ -270,10 +264,7 @@ fn a_task_that_looks_is_given_half_of_the_grace_period() {
     pool.skip();
     pool.abort(1);
     pool.expect([recall_all(1), ask(1)]);
-    pool.after(micros(2_499_999));
-    pool.expect_nothing();
-    pool.after(micros(1));
-    pool.expect([terminate(1)]);
+    pool.expect_after(millis(2_500), [terminate(1)]);
     pool.after(GRACE / 2);
     pool.expect([kill(1, KillReason::GraceOver)]);
     pool.dies(1);
@@ -360,10 +351,7 @@ fn a_deadline_that_passes_in_the_queue() {
     pool.submit(1);
     pool.submit_within(millis(5), task(2));
     pool.skip();
-    pool.after(micros(4_999));
-    pool.expect_nothing();
-    pool.after(micros(1));
-    pool.expect([fail(2, Failure::Expired)]);
+    pool.expect_after(millis(5), [fail(2, Failure::Expired)]);
     assert_eq!(pool.counts().failed, 1);
 }
 

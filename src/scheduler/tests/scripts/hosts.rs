@@ -183,10 +183,7 @@ fn a_retry_waits_until_what_ran_on_a_lost_host_has_ended_for_sure() {
     pool.after(secs(10));
     pool.vanishes(1);
     pool.expect([withdraw(1)]);
-    pool.after(secs(79));
-    pool.expect_nothing();
-    pool.after(secs(1));
-    pool.expect([send_again(2, 1, 2), begin(1)]);
+    pool.expect_after(secs(80), [send_again(2, 1, 2), begin(1)]);
 }
 
 #[test]
@@ -199,10 +196,7 @@ fn one_that_is_asked_about_waits_for_that_too() {
     pool.expect([consult(1, Failure::HostLost)]);
     pool.decides(1, true);
     pool.expect([withdraw(1)]);
-    pool.after(secs(89));
-    pool.expect_nothing();
-    pool.after(secs(1));
-    pool.expect([send_again(2, 1, 2), begin(1)]);
+    pool.expect_after(LEASE, [send_again(2, 1, 2), begin(1)]);
 }
 
 #[test]
@@ -214,10 +208,7 @@ fn an_item_that_its_map_begins_again_waits_for_what_was_lost() {
     pool.vanishes(1);
     pool.expect([fail(1, Failure::HostLost)]);
     pool.submit_task(wishing(2, Wishes { attempt: 2, ..Wishes::default() }));
-    pool.after(secs(89));
-    pool.expect_nothing();
-    pool.after(secs(1));
-    pool.expect([send_again(2, 2, 2), begin(2)]);
+    pool.expect_after(LEASE, [send_again(2, 2, 2), begin(2)]);
 }
 
 #[test]
@@ -229,10 +220,7 @@ fn no_task_of_a_key_begins_while_another_one_may_run_on_a_lost_host() {
     pool.loses_host(0, LEASE);
     pool.vanishes(1);
     pool.expect([fail(1, Failure::HostLost)]);
-    pool.after(secs(89));
-    pool.expect_nothing();
-    pool.after(secs(1));
-    pool.expect([send(2, 2), begin(2)]);
+    pool.expect_after(LEASE, [send(2, 2), begin(2)]);
 }
 
 #[test]
@@ -279,14 +267,10 @@ fn a_lost_host_is_tried_by_one_worker_at_a_time_and_less_and_less_often() {
     pool.submit(1);
     pool.submit(2);
     for (worker, rest) in [(3, 1), (4, 2), (5, 4)] {
-        pool.after(millis(1_000 * rest - 1));
-        pool.expect_nothing();
-        pool.after(millis(1));
-        pool.expect([start_on(0, worker)]);
+        pool.expect_after(secs(rest), [start_on(0, worker)]);
         pool.is_unreachable(worker);
     }
-    pool.after(secs(8));
-    pool.expect([start_on(0, 6)]);
+    pool.expect_after(secs(8), [start_on(0, 6)]);
     pool.ready(6);
     pool.expect_besides_warmth([send(6, 1), begin(1), start_on(0, 7)]);
 }
@@ -300,8 +284,7 @@ fn nobody_waits_for_a_lost_host_that_is_tried() {
     pool.submit(2);
     pool.expect([start_on(1, 2), start_on(1, 3)]);
     pool.submit(3);
-    pool.after(secs(1));
-    pool.expect([start_on(0, 4)]);
+    pool.expect_after(secs(1), [start_on(0, 4)]);
     pool.ready(2);
     pool.expect_besides_warmth([send(2, 1), begin(1)]);
     pool.dies(2);
@@ -317,8 +300,7 @@ fn a_pool_lives_as_long_as_one_of_its_hosts() {
     pool.fails_to_start_for_good(1);
     pool.expect([start_on(1, 3)]);
     pool.submit(3);
-    pool.after(secs(1));
-    pool.expect([start_on(0, 4)]);
+    pool.expect_after(secs(1), [start_on(0, 4)]);
     pool.fails_to_start_for_good(4);
     pool.fails_to_start_for_good(2);
     pool.expect([
@@ -339,8 +321,7 @@ fn a_ready_worker_elsewhere_keeps_a_pool_alive_whose_starts_fail() {
     pool.submit(2);
     pool.skip();
     for (worker, rest) in [(3, 1), (4, 2), (5, 4), (6, 8), (7, 16), (8, 32), (9, 60), (10, 60)] {
-        pool.after(secs(rest));
-        pool.expect([start_on(1, worker)]);
+        pool.expect_after(secs(rest), [start_on(1, worker)]);
         pool.is_unreachable(worker);
     }
     pool.finishes(1, 1);

@@ -115,10 +115,10 @@ fn workers_that_are_idle_for_long_leave_but_for_the_least() {
         pool.finishes(worker, id);
     }
     pool.skip();
-    pool.after(secs(9));
-    pool.expect_nothing();
-    pool.after(secs(1));
-    pool.expect([stop_because(3, LeaveReason::Idle), stop_because(2, LeaveReason::Idle)]);
+    pool.expect_after(
+        secs(10),
+        [stop_because(3, LeaveReason::Idle), stop_because(2, LeaveReason::Idle)],
+    );
     pool.leaves(3);
     pool.leaves(2);
     pool.after(10 * IDLE);
@@ -138,10 +138,7 @@ fn a_task_makes_its_worker_stay() {
     pool.after(IDLE);
     pool.finishes(1, 2);
     pool.skip();
-    pool.after(secs(9));
-    pool.expect_nothing();
-    pool.after(secs(1));
-    pool.expect([stop_because(1, LeaveReason::Idle)]);
+    pool.expect_after(secs(10), [stop_because(1, LeaveReason::Idle)]);
     pool.submit(3);
     pool.expect_nothing();
     pool.leaves(1);

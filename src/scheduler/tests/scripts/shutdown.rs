@@ -356,10 +356,7 @@ fn a_shutdown_that_takes_long_says_once_what_it_waits_for() {
     pool.submit(1);
     pool.shut_down();
     pool.skip();
-    pool.after(millis(9_999));
-    pool.expect_nothing();
-    pool.after(millis(1));
-    pool.expect([Action::Remind]);
+    pool.expect_after(secs(10), [Action::Remind]);
     pool.after(secs(3_600));
     pool.expect_nothing();
 }

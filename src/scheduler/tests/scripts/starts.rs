@@ -98,10 +98,7 @@ fn a_worker_is_not_blamed_for_the_time_in_which_the_pool_stood_still() {
     pool.skip();
     pool.stands_still(secs(3_600));
     pool.expect_nothing();
-    pool.after(secs(59));
-    pool.expect_nothing();
-    pool.after(secs(1));
-    pool.expect([kill(1, KillReason::StartTimeout)]);
+    pool.expect_after(secs(60), [kill(1, KillReason::StartTimeout)]);
 }
 
 #[test]
@@ -133,10 +130,7 @@ fn an_initializer_that_fails_later_is_tried_again_at_growing_intervals() {
     pool.expect([start(2)]);
     for (worker, pause) in [(2, 100_000), (3, 200_000)] {
         pool.is_not_initialized(worker);
-        pool.after(micros(pause - 1));
-        pool.expect_nothing();
-        pool.after(micros(1));
-        pool.expect([start(worker + 1)]);
+        pool.expect_after(micros(pause), [start(worker + 1)]);
     }
     pool.is_not_initialized(4);
     pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
@@ -237,10 +231,7 @@ fn a_worker_that_does_not_come_up_in_time_breaks_the_pool() {
     let mut pool = Pool::of(1);
     pool.submit(1);
     pool.skip();
-    pool.after(secs(59));
-    pool.expect_nothing();
-    pool.after(secs(1));
-    pool.expect([kill(1, KillReason::StartTimeout)]);
+    pool.expect_after(secs(60), [kill(1, KillReason::StartTimeout)]);
     pool.fails_to_start(1);
     pool.expect([Action::Refuse(RefuseReason::Broken), fail(1, Failure::Broken)]);
 }
