@@ -10,12 +10,20 @@ use super::tenure::Tenures;
 use super::worker::Worker;
 use crate::base::WorkerId;
 
+/// So many of those that have gone do no harm.
+const FEW_GONE: usize = 64;
+/// So many are compared to see who is to give something to an idle one.
+const COMPARED: usize = 64;
+
 #[derive(Clone, Debug)]
 pub(super) struct Crew {
-    /// In ascending order.
+    /// In ascending order. Those that have gone are here, too, until they are half of all, so that
+    /// the others seldom get other places.
     ids: Vec<WorkerId>,
-    /// In the same order.
-    workers: Vec<Worker>,
+    /// In the same order; none for those that have gone.
+    workers: Vec<Option<Worker>>,
+    /// So many are there.
+    count: usize,
     summary: Summary,
     hosts: HostTable,
 }
@@ -27,6 +35,10 @@ struct Summary {
     open: ByLoad,
     /// Workers that are to be replaced, and have no task.
     idle_outgoing: NumberSet,
+    /// Workers that wait for the places of others.
+    successors: NumberSet,
+    /// Workers that have something to give to another one.
+    helpable: NumberSet,
     /// The times have the places of their workers.
     timeouts: Earliest,
     divides: Earliest,
@@ -79,8 +91,9 @@ impl Summary {
     fn new(max_pipeline: usize) -> Self {
         let [timeouts, divides, idle] = [(); 3].map(|()| Earliest::default());
         let (tally, tenures) = (Tally::default(), Tenures::default());
-        let (open, idle_outgoing) = (ByLoad::new(max_pipeline), NumberSet::default());
-        Self { tally, tenures, open, idle_outgoing, timeouts, divides, idle }
+        let [idle_outgoing, successors, helpable] = [(); 3].map(|()| NumberSet::default());
+        let open = ByLoad::new(max_pipeline);
+        Self { tally, tenures, open, idle_outgoing, successors, helpable, timeouts, divides, idle }
     }
 
     /// A worker's standing changes.
@@ -92,23 +105,43 @@ impl Summary {
             self.tenures.add(after.tenure);
             self.tenures.remove(before.tenure);
         }
-        self.set_outgoing(id, before.is_idle_outgoing(), after.is_idle_outgoing());
+        self.sort(id, before, after);
         self.timeouts.set(place, after.timeout);
         self.divides.set(place, after.divides);
         self.idle.set(place, after.idle);
     }
 
-    fn set_outgoing(&mut self, id: WorkerId, before: bool, after: bool) {
-        if after && !before {
-            self.idle_outgoing.insert(id.0);
-        } else if before && !after {
-            self.idle_outgoing.remove(id.0);
+    /// Puts a worker into the sets to which it belongs.
+    fn sort(&mut self, id: WorkerId, before: &Standing, after: &Standing) {
+        let sort = |set: &mut NumberSet, belongs: fn(&Standing) -> bool| {
+            match (belongs(before), belongs(after)) {
+                (false, true) => set.insert(id.0),
+                (true, false) => set.remove(id.0),
+                _ => true,
+            };
+        };
+        sort(&mut self.idle_outgoing, Standing::is_idle_outgoing);
+        sort(&mut self.successors, Standing::is_successor);
+        sort(&mut self.helpable, Standing::is_helpable);
+    }
+
+    /// A worker has gone.
+    fn remove(&mut self, place: usize, id: WorkerId, standing: &Standing) {
+        self.open.change(id, standing.load, None);
+        self.tally -= standing.tally;
+        self.tenures.remove(standing.tenure);
+        self.sort(id, standing, &Standing::NONE);
+        for times in [&mut self.timeouts, &mut self.divides, &mut self.idle] {
+            times.set(place, Time::MAX);
         }
     }
 
     /// Every worker may have another place than before.
-    fn place(&mut self, workers: &[Worker]) {
-        let standings = || workers.iter().map(|worker| &worker.standing);
+    fn place(&mut self, workers: &[Option<Worker>]) {
+        let standing = |worker: &'_ Option<Worker>| {
+            worker.as_ref().map_or(Standing::NONE, |worker| worker.standing)
+        };
+        let standings = || workers.iter().map(standing);
         self.timeouts = Earliest::of(standings().map(|standing| standing.timeout));
         self.divides = Earliest::of(standings().map(|standing| standing.divides));
         self.idle = Earliest::of(standings().map(|standing| standing.idle));
@@ -118,13 +151,13 @@ impl Summary {
 impl Crew {
     pub(super) fn new(config: &Config) -> Self {
         let (summary, hosts) = (Summary::new(config.max_pipeline), HostTable::new(config));
-        Self { ids: Vec::new(), workers: Vec::new(), summary, hosts }
+        Self { ids: Vec::new(), workers: Vec::new(), count: 0, summary, hosts }
     }
 
     // ----- one of them -----
 
-    /// Where a worker stands. Ids are counted up, so while none has gone, or as long as the oldest
-    /// ones stay together, that is known without a search.
+    /// Where a worker stands, or stood. Ids are counted up, so while none has gone, or as long as
+    /// the oldest ones stay together, that is known without a search.
     fn find(&self, id: WorkerId) -> Option<usize> {
         let after_first = id.0.checked_sub(self.ids.first()?.0)?;
         let last = self.ids.len() - 1;
@@ -136,7 +169,7 @@ impl Crew {
     }
 
     pub(super) fn get(&self, id: WorkerId) -> Option<&Worker> {
-        Some(&self.workers[self.find(id)?])
+        self.workers[self.find(id)?].as_ref()
     }
 
     /// The one way to change a worker. `surplus` says whether there are too many of them.
@@ -148,14 +181,14 @@ impl Crew {
         change: impl FnOnce(&mut Worker) -> R,
     ) -> Option<R> {
         let place = self.find(id)?;
-        let result = change(&mut self.workers[place]);
+        let result = change(self.workers[place].as_mut()?);
         self.updated(place, config, surplus);
         Some(result)
     }
 
     /// What follows on each change. It stands apart, so that the compiler has it only once.
     fn updated(&mut self, place: usize, config: &Config, surplus: bool) {
-        let worker = &mut self.workers[place];
+        let Some(worker) = &mut self.workers[place] else { return };
         let standing = worker.stand(config, surplus);
         if standing != worker.standing {
             let before = std::mem::replace(&mut worker.standing, standing);
@@ -170,8 +203,9 @@ impl Crew {
     pub(super) fn push(&mut self, id: WorkerId, worker: Worker, config: &Config, surplus: bool) {
         self.ids.push(id);
         self.summary.tenures.add(worker.standing.tenure);
-        self.hosts.add(worker.host, &worker.standing);
-        self.workers.push(worker);
+        self.hosts.add(worker.host, id, &worker.standing);
+        self.workers.push(Some(worker));
+        self.count += 1;
         if self.ids.len() > self.summary.timeouts.room() {
             self.summary.place(&self.workers);
         }
@@ -180,30 +214,40 @@ impl Crew {
 
     pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         let place = self.find(id)?;
-        self.ids.remove(place);
-        let worker = self.workers.remove(place);
-        self.summary.open.change(id, worker.standing.load, None);
-        self.summary.set_outgoing(id, worker.standing.is_idle_outgoing(), false);
-        self.summary.tally -= worker.standing.tally;
-        self.summary.tenures.remove(worker.standing.tenure);
-        self.hosts.remove(worker.host, &worker.standing);
-        self.summary.place(&self.workers);
+        let worker = self.workers[place].take()?;
+        self.count -= 1;
+        self.summary.remove(place, id, &worker.standing);
+        self.hosts.remove(worker.host, id, &worker.standing);
+        if self.ids.len() > 2 * self.count + FEW_GONE {
+            self.close_ranks();
+        }
         Some(worker)
+    }
+
+    /// Forgets those that have gone.
+    fn close_ranks(&mut self) {
+        let mut workers = self.workers.iter();
+        self.ids.retain(|_| workers.next().is_some_and(Option::is_some));
+        self.workers.retain(Option::is_some);
+        self.ids.shrink_to(2 * self.count);
+        self.workers.shrink_to(2 * self.count);
+        self.summary.place(&self.workers);
     }
 
     // ----- all of them -----
 
     pub(super) fn len(&self) -> usize {
-        self.ids.len()
+        self.count
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.count == 0
     }
 
     /// In the order of their ids.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (WorkerId, &Worker)> {
-        self.ids.iter().copied().zip(&self.workers)
+    pub(super) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        let all = self.ids.iter().zip(&self.workers);
+        all.filter_map(|(id, worker)| Some((*id, worker.as_ref()?)))
     }
 
     pub(super) fn tally(&self) -> &Tally {
@@ -248,6 +292,24 @@ impl Crew {
         self.summary.idle_outgoing.iter().map(WorkerId)
     }
 
+    /// The workers that wait for the places of others, in the order of their ids.
+    pub(super) fn successors(&self) -> impl Iterator<Item = WorkerId> {
+        self.summary.successors.iter().map(WorkerId)
+    }
+
+    /// The youngest of those that have nothing to do.
+    pub(super) fn last_idle(&self) -> Option<WorkerId> {
+        self.summary.open.workers.first()?.last().map(WorkerId)
+    }
+
+    /// The first ones that could give others a part of what they run, or if it `helps` what they
+    /// were sent ahead.
+    pub(super) fn to_be_helped(&self, now: Time, helps: bool) -> impl Iterator<Item = WorkerId> {
+        let helpable = self.summary.helpable.iter().take(if helps { COMPARED } else { 0 });
+        let dividing = self.summary.divides.due(now).take(COMPARED);
+        helpable.map(WorkerId).chain(dividing.map(|place| self.ids[place]))
+    }
+
     // ----- times -----
 
     /// When the first of them has to be looked at.
@@ -275,8 +337,8 @@ impl Crew {
         self.ids_of(self.summary.idle.due(now))
     }
 
-    fn ids_of(&self, places: Vec<usize>) -> Vec<WorkerId> {
-        places.into_iter().map(|place| self.ids[place]).collect()
+    fn ids_of(&self, places: impl Iterator<Item = usize>) -> Vec<WorkerId> {
+        places.map(|place| self.ids[place]).collect()
     }
 
     /// Whether all that is kept is what a count gives.
@@ -288,15 +350,18 @@ impl Crew {
             counted.tally += worker.standing.tally;
             counted.tenures.add(worker.standing.tenure);
             counted.open.change(id, None, worker.standing.load);
-            counted.set_outgoing(id, false, worker.standing.is_idle_outgoing());
+            counted.sort(id, &Standing::NONE, &worker.standing);
         }
         let stands = |(_, worker): (_, &Worker)| {
             worker.is_true() && worker.standing == worker.stand(config, surplus)
         };
-        let standings = self.workers.iter().map(|worker| (worker.host, &worker.standing));
+        let standings = self.iter().map(|(id, worker)| (worker.host, id, &worker.standing));
         self.hosts.is_true(standings)
             && counted == self.summary
             && self.iter().all(stands)
             && self.ids.is_sorted()
+            && self.count == self.iter().count()
+            && self.ids.len() == self.workers.len()
+            && self.ids.len() <= 2 * self.count + FEW_GONE
     }
 }

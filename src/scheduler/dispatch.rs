@@ -2,7 +2,7 @@
 
 use super::action::{Action, Failure, Time};
 use super::tenure::Seat;
-use super::worker::{Recall, Sent, Worker};
+use super::worker::{Recall, Worker};
 use super::{Phase, Scheduler};
 use crate::base::{HostId, TaskId, WorkerId};
 
@@ -61,7 +61,7 @@ impl Scheduler {
     fn next_open(&self, now: Time, load: usize) -> Option<WorkerId> {
         let mut first = self.workers.first_open()?;
         if self.queue.is_first_suspect() && self.workers.are_several_idle() {
-            return self.workers.open_with(0).last();
+            return self.workers.last_idle();
         }
         if first.0 == 0 && self.tempo.is_brief() && self.queue.is_first_plain() {
             if let Some(latest) = self.latest.filter(|id| self.may_batch(now, *id)) {
@@ -94,6 +94,7 @@ impl Scheduler {
         let Some(task) = self.queue.pop_for(id, with_suspects) else { return false };
         let attempt = task.wishes().attempt;
         self.actions.push_back(Action::Send { worker: id, task: task.id, attempt });
+        self.sent.insert(task.id, id);
         let batch = self.tempo.batch();
         let begun = self.update(id, |worker| worker.push(now, task, batch));
         self.begin(begun.flatten());
@@ -116,10 +117,8 @@ impl Scheduler {
 
     /// Whether all places but one are taken by tasks that will probably kill their workers.
     fn is_last_for_others(&self) -> bool {
-        let most = self.config.max_workers;
-        let runs_suspect = |worker: &Worker| worker.head().is_some_and(Sent::is_suspect);
-        let risky = self.workers.iter().filter(|(_, worker)| runs_suspect(worker));
-        most > 1 && risky.count() + 1 >= most
+        let (most, risky) = (self.config.max_workers, self.workers.tally().risky as usize);
+        most > 1 && risky + 1 >= most
     }
 
     fn start_workers(&mut self, now: Time) {
@@ -207,7 +206,8 @@ impl Scheduler {
     }
 
     /// An idle worker with nothing left in the queue gets what was sent ahead to a busy one, or a
-    /// part of what that one runs.
+    /// part of what that one runs. Of the first ones that can give something it is the one that has
+    /// most.
     fn rebalance(&mut self, now: Time) {
         let divides = |at: Option<Time>| at.is_some_and(|at| at <= now);
         let helps = !self.are_enough_brisk();
@@ -216,11 +216,9 @@ impl Scheduler {
         if !is_any_helpable || !self.has_idle() {
             return;
         }
-        let is_helpable = |worker: &Worker| {
-            (helps && worker.standing.tally.helpable > 0) || divides(worker.divides_at())
-        };
-        let candidates = self.workers.iter().filter(|(_, worker)| is_helpable(worker));
-        if let Some((id, _)) = candidates.max_by_key(|(_, worker)| worker.movable()) {
+        let candidates = self.workers.to_be_helped(now, helps);
+        let movable = |id: &WorkerId| self.workers.get(*id).map(Worker::movable);
+        if let Some(id) = candidates.max_by_key(movable) {
             self.recall(id);
         }
     }
@@ -265,8 +263,11 @@ impl Scheduler {
 
     /// Takes the front task out; the next one becomes the running one.
     pub(super) fn drop_head(&mut self, now: Time, id: WorkerId) {
-        let next = self.update(id, |worker| worker.drop_head(now).1);
-        self.head_dropped(now, id, next.flatten());
+        let (head, next) = self.update(id, |worker| worker.drop_head(now)).unwrap_or_default();
+        if let Some(head) = head {
+            self.sent.remove(head.task.id);
+        }
+        self.head_dropped(now, id, next);
     }
 
     /// The front task has been taken out, and the next one has become the running one.
@@ -296,15 +297,17 @@ impl Scheduler {
         if position == 0 {
             self.drop_head(now, id);
         } else {
-            self.update(id, |worker| worker.remove(position));
+            let sent = self.update(id, |worker| worker.remove(position)).flatten();
+            if let Some(sent) = sent {
+                self.sent.remove(sent.task.id);
+            }
             self.release_keys(id);
         }
     }
 
     pub(super) fn find_sent(&self, task: TaskId) -> Option<(WorkerId, usize)> {
-        self.workers.iter().find_map(|(id, worker)| {
-            let position = worker.pipeline.iter().position(|sent| sent.task.id == task)?;
-            Some((id, position))
-        })
+        let &id = self.sent.get(task)?;
+        let position = self.pipeline(id).position(|sent| sent == task)?;
+        Some((id, position))
     }
 }

@@ -55,19 +55,19 @@ impl Earliest {
     }
 
     /// The places of all times that have come, in their order.
-    pub(super) fn due(&self, now: Time) -> Vec<usize> {
-        let mut due = Vec::new();
-        let mut nodes = vec![1];
-        while let Some(node) = nodes.pop() {
-            if self.tree[node] > now || self.tree[node] == Time::MAX {
-                continue;
+    pub(super) fn due(&self, now: Time) -> impl Iterator<Item = usize> {
+        let is_due = move |node: usize| self.tree[node] <= now && self.tree[node] < Time::MAX;
+        let mut nodes = vec![1_usize];
+        std::iter::from_fn(move || {
+            while let Some(node) = nodes.pop() {
+                match node.checked_sub(self.room()) {
+                    _ if !is_due(node) => {}
+                    None => nodes.extend([2 * node + 1, 2 * node]),
+                    place => return place,
+                }
             }
-            match node.checked_sub(self.room()) {
-                Some(place) => due.push(place),
-                None => nodes.extend([2 * node + 1, 2 * node]),
-            }
-        }
-        due
+            None
+        })
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn what_never_comes_is_never_due() {
         let none = Earliest::of([Time::MAX, Time::MAX].into_iter());
-        assert_eq!((none.first(), none.due(Time::MAX)), (None, vec![]));
+        assert_eq!((none.first(), none.due(Time::MAX).next()), (None, None));
         assert_eq!(Earliest::default().first(), None);
     }
 }

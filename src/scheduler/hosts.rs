@@ -15,11 +15,12 @@ use std::ops::{AddAssign, SubAssign};
 use std::time::Duration;
 
 use super::action::{Config, StartFailureKind, Time};
-use super::earliest::Earliest;
+use super::numbers::NumberSet;
+use super::openings::{Openings, Reluctance};
 use super::restarts::Restarts;
 use super::standing::Standing;
 use super::tenure::{Seat, Tenure, Tenures};
-use crate::base::HostId;
+use crate::base::{HostId, WorkerId};
 
 /// After so long a host that rests is tried for the first time, and after that twice as long.
 const FIRST_REST: Duration = Duration::from_secs(1);
@@ -33,10 +34,10 @@ pub(super) struct HostTable {
     /// So many workers the pool may have.
     max_workers: usize,
     surge: usize,
-    /// When a worker may be started on each, by position; [`Time::MAX`] for not at all.
-    own: Earliest,
-    /// The same for a worker that is to replace another one there.
-    successors: Earliest,
+    /// For workers with places of their own.
+    own: Openings,
+    /// For those that are to replace others there.
+    successors: Openings,
     sums: Sums,
 }
 
@@ -44,6 +45,7 @@ pub(super) struct HostTable {
 struct HostRecord {
     /// So many workers it may have, besides those that replace others.
     limit: Option<usize>,
+    workers: NumberSet,
     tally: HostTally,
     restarts: Restarts,
     /// Successors that have places, while those that they replace are not gone.
@@ -83,6 +85,18 @@ struct Sums {
     seated: usize,
     /// Hosts with more of them than workers that they could replace.
     forlorn: usize,
+    /// Hosts that have a ready worker, or may have one.
+    hopeful: usize,
+}
+
+impl Sums {
+    fn of(records: &[HostRecord]) -> Self {
+        let mut sums = Self::default();
+        for record in records {
+            sums += record.sums();
+        }
+        sums
+    }
 }
 
 impl AddAssign for Sums {
@@ -94,6 +108,7 @@ impl AddAssign for Sums {
         self.relieved += other.relieved;
         self.seated += other.seated;
         self.forlorn += other.forlorn;
+        self.hopeful += other.hopeful;
     }
 }
 
@@ -106,6 +121,7 @@ impl SubAssign for Sums {
         self.relieved -= other.relieved;
         self.seated -= other.seated;
         self.forlorn -= other.forlorn;
+        self.hopeful -= other.hopeful;
     }
 }
 
@@ -147,7 +163,8 @@ impl HostTally {
 impl HostRecord {
     fn new(limit: Option<usize>) -> Self {
         let (tally, restarts) = (HostTally::default(), Restarts::default());
-        Self { limit, tally, restarts, seated: 0, rest: None, is_hopeless: false }
+        let workers = NumberSet::default();
+        Self { limit, workers, tally, restarts, seated: 0, rest: None, is_hopeless: false }
     }
 
     /// It rests for longer than the last time.
@@ -198,6 +215,11 @@ impl HostRecord {
         self.seated > self.tally.tenures.outgoing()
     }
 
+    /// Whether there is a ready worker, or there may be one.
+    fn is_hopeful(&self) -> bool {
+        !self.is_hopeless || self.tally.ready > 0
+    }
+
     fn sums(&self) -> Sums {
         Sums {
             trials: self.trials(),
@@ -206,6 +228,7 @@ impl HostRecord {
             relieved: usize::from(self.has_relief()),
             seated: self.seated,
             forlorn: usize::from(self.has_forlorn_seats()),
+            hopeful: usize::from(self.is_hopeful()),
         }
     }
 
@@ -225,10 +248,11 @@ impl HostRecord {
         has_free && self.may_exist(surge)
     }
 
-    /// How much of what it may have it has.
-    fn share(&self, max_workers: usize) -> u64 {
+    /// One that rests is wanted less than any other, and then one that has more of what it may.
+    fn reluctance(&self, max_workers: usize) -> Reluctance {
         let limit = self.limit.unwrap_or(max_workers);
-        ((self.tally.occupied(limit) as u64) << 32) / (limit.max(1) as u64)
+        let share = ((self.tally.occupied(limit) as u64) << 32) / (limit.max(1) as u64);
+        (self.rest.is_some(), share)
     }
 }
 
@@ -243,14 +267,13 @@ impl HostTable {
         let capacity = limits.clone().map(|limit| limit.unwrap_or(usize::MAX));
         let capacity = capacity.fold(0, usize::saturating_add);
         let records: Vec<_> = limits.map(HostRecord::new).collect();
-        let times = || Earliest::of(records.iter().map(|_| Time::MAX));
         let mut table = Self {
             capacity,
             max_workers: config.max_workers,
             surge: config.surge,
-            own: times(),
-            successors: times(),
-            sums: Sums::default(),
+            own: Openings::of(records.len()),
+            successors: Openings::of(records.len()),
+            sums: Sums::of(&records),
             records,
         };
         table.review_all();
@@ -289,20 +312,33 @@ impl HostTable {
         let result = change(record);
         self.sums += record.sums();
         self.sums -= before;
+        let reluctance = record.reluctance(self.max_workers);
         let [own, successor] = record.times(self.surge);
-        self.own.set(position, own);
-        self.successors.set(position, successor);
+        self.own.set(position, own, reluctance);
+        self.successors.set(position, successor, reluctance);
         result
     }
 
     // ----- its workers -----
 
-    pub(super) fn add(&mut self, host: HostId, standing: &Standing) {
-        self.change(host, |record| record.tally.add(standing));
+    pub(super) fn add(&mut self, host: HostId, id: WorkerId, standing: &Standing) {
+        self.change(host, |record| {
+            record.workers.insert(id.0);
+            record.tally.add(standing);
+        });
     }
 
-    pub(super) fn remove(&mut self, host: HostId, standing: &Standing) {
-        self.change(host, |record| record.tally.remove(standing));
+    pub(super) fn remove(&mut self, host: HostId, id: WorkerId, standing: &Standing) {
+        self.change(host, |record| {
+            record.workers.remove(id.0);
+            record.tally.remove(standing);
+        });
+    }
+
+    /// Those that are there, in the order of their ids.
+    pub(super) fn workers(&self, host: HostId) -> Vec<WorkerId> {
+        let workers = self.get(host).into_iter().flat_map(|record| record.workers.iter());
+        workers.map(WorkerId).collect()
     }
 
     /// A worker has another standing than before.
@@ -370,8 +406,8 @@ impl HostTable {
 
     /// Whether there is another host that has a ready worker, or may have one.
     pub(super) fn is_any_other_hopeful(&self, host: HostId) -> bool {
-        let mut others = (0..).zip(&self.records).filter(|(n, _)| HostId(*n) != host);
-        others.any(|(_, other)| !other.is_hopeless || other.tally.ready > 0)
+        let own = self.get(host).is_some_and(HostRecord::is_hopeful);
+        self.sums.hopeful > usize::from(own)
     }
 
     // ----- succession -----
@@ -443,7 +479,7 @@ impl HostTable {
 
     /// When a worker may next be started for that.
     pub(super) fn not_before(&self, seat: Seat) -> Option<Time> {
-        self.times(seat).first()
+        self.openings(seat).first()
     }
 
     pub(super) fn may_start(&self, now: Time, seat: Seat) -> bool {
@@ -453,18 +489,10 @@ impl HostTable {
     /// Where a worker is to be started now, if anywhere: not on a host that rests if there is
     /// another one, and where the smallest share of what there may be is taken.
     pub(super) fn choose(&self, now: Time, seat: Seat) -> Option<HostId> {
-        if !self.may_start(now, seat) {
-            return None;
-        }
-        let times = self.times(seat);
-        let due = (0..).zip(&self.records).filter(|(n, _)| times.at(*n as usize) <= now);
-        let reluctance =
-            |record: &HostRecord| (record.rest.is_some(), record.share(self.max_workers));
-        let (first, _) = due.min_by_key(|(_, record)| reluctance(record))?;
-        Some(HostId(first))
+        self.openings(seat).best(now)
     }
 
-    fn times(&self, seat: Seat) -> &Earliest {
+    fn openings(&self, seat: Seat) -> &Openings {
         match seat {
             Seat::Own | Seat::Given => &self.own,
             Seat::Awaited => &self.successors,
@@ -475,16 +503,25 @@ impl HostTable {
     #[cfg(test)]
     pub(super) fn is_true<'a>(
         &self,
-        workers: impl Iterator<Item = (HostId, &'a Standing)>,
+        workers: impl Iterator<Item = (HostId, WorkerId, &'a Standing)>,
     ) -> bool {
-        let mut tallies = vec![HostTally::default(); self.records.len()];
-        workers.for_each(|(host, standing)| tallies[host.position()].add(standing));
-        let mut sums = Sums::default();
-        self.records.iter().for_each(|record| sums += record.sums());
-        let is_counted = |(position, (record, tally)): (usize, (&HostRecord, HostTally))| {
-            let times = [&self.own, &self.successors].map(|times| times.at(position));
-            record.tally == tally && record.times(self.surge) == times
+        let mut counted: Vec<_> = self.records.iter().map(|it| HostRecord::new(it.limit)).collect();
+        for (host, id, standing) in workers {
+            counted[host.position()].workers.insert(id.0);
+            counted[host.position()].tally.add(standing);
+        }
+        let is_counted = |(record, counted): (&HostRecord, HostRecord)| {
+            record.tally == counted.tally && record.workers == counted.workers
         };
-        self.sums == sums && self.records.iter().zip(tallies).enumerate().all(is_counted)
+        let mut openings = [(); 2].map(|()| Openings::of(self.records.len()));
+        for (position, record) in self.records.iter().enumerate() {
+            let reluctance = record.reluctance(self.max_workers);
+            for (openings, at) in openings.iter_mut().zip(record.times(self.surge)) {
+                openings.set(position, at, reluctance);
+            }
+        }
+        self.sums == Sums::of(&self.records)
+            && [&self.own, &self.successors] == openings.each_ref()
+            && self.records.iter().zip(counted).all(is_counted)
     }
 }

@@ -93,7 +93,7 @@ impl Scheduler {
     /// that are not even up, and the youngest first. What the others were sent ahead is taken back,
     /// so that they can leave as soon as possible.
     pub(super) fn dismiss_surplus(&mut self, now: Time) {
-        let successors = self.worker_ids(Worker::awaits_place);
+        let successors: Vec<_> = self.workers.successors().collect();
         let idle = self.worker_ids(|worker| worker.serves() && worker.is_idle());
         let starting = self.worker_ids(|worker| worker.serves() && !worker.is_ready());
         let idle = idle.into_iter().rev();
@@ -140,6 +140,9 @@ impl Scheduler {
 
     /// Workers that have been idle for too long leave, the youngest first, but not all.
     pub(super) fn dismiss_idle(&mut self, now: Time) {
+        if !self.may_idle_ones_leave() {
+            return;
+        }
         for id in self.workers.idle_too_long(now).into_iter().rev() {
             if self.may_idle_ones_leave() {
                 self.stop(now, id, LeaveReason::Idle);

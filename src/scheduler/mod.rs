@@ -49,6 +49,7 @@ mod hosts;
 mod lanes;
 mod leaving;
 mod numbers;
+mod openings;
 mod queue;
 mod restarts;
 mod retries;
@@ -114,6 +115,8 @@ pub(crate) struct Scheduler {
     tempo: Tempo,
     /// The worker that was sent a task last, not counting those that were waited for.
     latest: Option<WorkerId>,
+    /// In whose hands tasks are.
+    sent: TaskMap<WorkerId>,
     /// Recalls without an answer; it comes before the next event, and nothing is sent until then.
     unanswered: usize,
     /// When tasks that are not over must have begun, or be over.
@@ -156,6 +159,7 @@ impl Scheduler {
             tempo: Tempo::new(config.brief_row),
             config,
             latest: None,
+            sent: TaskMap::default(),
             unanswered: 0,
             deadlines: BTreeSet::new(),
             undecided: TaskMap::default(),
@@ -325,6 +329,7 @@ impl Scheduler {
         let batch = self.tempo.batch();
         let done = self.update(id, |worker| worker.complete_head(now, batch));
         let (head, next) = done.unwrap_or_default();
+        self.sent.remove(task);
         match head {
             Some(head) if is_undecided => self.leave_undecided(head.task, None, now),
             Some(head) => self.count_end(&head.task, None),
@@ -364,6 +369,7 @@ impl Scheduler {
         let tasks = self.update(id, |worker| worker.recalled(now, taken));
         self.release_keys(id);
         for sent in tasks.into_iter().flatten() {
+            self.sent.remove(sent.task.id);
             self.queue.account(&sent.task, None);
             self.requeue(now, sent);
         }
@@ -417,6 +423,7 @@ impl Scheduler {
         let unbegun = worker.take_back(now, taken);
         self.forget_home(now, id, lost.map(|safe_at| (safe_at, worker.keys())));
         for sent in unbegun {
+            self.sent.remove(sent.task.id);
             self.queue.account(&sent.task, (Some(sent.task.id) == head).then_some(cost));
             self.requeue(now, sent);
         }
@@ -424,6 +431,7 @@ impl Scheduler {
         self.mourn(now, &worker, end);
         self.vacancies += u64::from(worker.leaves_a_vacancy());
         for sent in worker.pipeline {
+            self.sent.remove(sent.task.id);
             self.queue.account(&sent.task, Some(std::mem::take(&mut cost)));
             self.end_sent(now, sent, lost);
         }
@@ -435,7 +443,7 @@ impl Scheduler {
     pub(crate) fn host_lost(&mut self, now: Time, host: HostId, safe_at: Time) {
         self.safe_at = self.safe_at.max(safe_at);
         self.workers.hosts_mut().lost(now, host);
-        for id in self.worker_ids(|worker| worker.host == host) {
+        for id in self.workers.hosts().workers(host) {
             let starts = |worker: &Worker| matches!(worker.stage, WorkerStage::Starting { .. });
             let starts = self.workers.get(id).is_some_and(starts);
             self.update(id, |worker| worker.lose(safe_at));
@@ -577,7 +585,13 @@ impl Scheduler {
             let calls = worker.standing.load.is_some() && self.queue.awaits(id);
             !calls || self.queue.is_caller(id)
         };
+        let in_hands = |(id, worker): (WorkerId, &Worker)| {
+            worker.pipeline.iter().all(|sent| self.sent.get(sent.task.id) == Some(&id))
+        };
+        let lengths = self.workers.iter().map(|(_, worker)| worker.pipeline.len());
         self.workers.is_true(&self.config, self.surplus)
+            && self.workers.iter().all(in_hands)
+            && self.sent.len() == lengths.sum::<usize>()
             && self.queue.is_true()
             && self.workers.iter().all(is_called)
     }

@@ -105,6 +105,14 @@ impl NumberSet {
         (!self.is_empty()).then(|| self.first.index * Block::WIDTH + bit)
     }
 
+    /// The greatest one.
+    pub(super) fn last(&self) -> Option<u64> {
+        let last = self.others.last_key_value();
+        let last = last.map_or(self.first, |(&index, &bits)| Block { index, bits });
+        let bit = u64::from(last.bits.checked_ilog2()?);
+        Some(last.index * Block::WIDTH + bit)
+    }
+
     /// In ascending order.
     pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
         let others = self.others.iter().map(|(&index, &bits)| Block { index, bits });
@@ -137,6 +145,7 @@ mod tests {
                     assert_eq!(numbers.remove(number), expected.remove(&number));
                 }
                 assert_eq!(numbers.first(), expected.first().copied());
+                assert_eq!(numbers.last(), expected.last().copied());
                 assert_eq!(numbers.is_empty(), expected.is_empty());
             }
             assert!(numbers.iter().eq(expected.iter().copied()));

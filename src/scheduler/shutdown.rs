@@ -10,6 +10,7 @@ impl Scheduler {
         self.counts.failed += failed;
         self.queue = Queue::default();
         self.undecided.clear();
+        self.sent.clear();
         self.lost_homes.clear();
         self.workers = Crew::new(&self.config);
         self.phase = Phase::Closed;

@@ -35,6 +35,7 @@ impl Standing {
             up: 0,
             helpable: 0,
             brisk: 0,
+            risky: 0,
         },
         timeout: Time::MAX,
         divides: Time::MAX,
@@ -44,6 +45,16 @@ impl Standing {
     /// Whether a worker is to be replaced, and has no task.
     pub(super) fn is_idle_outgoing(&self) -> bool {
         self.tenure == Tenure::Due && self.tally.busy == 0
+    }
+
+    /// Whether a worker has something to give to another one.
+    pub(super) fn is_helpable(&self) -> bool {
+        self.tally.helpable > 0
+    }
+
+    /// Whether a worker waits for the place of another one.
+    pub(super) fn is_successor(&self) -> bool {
+        matches!(self.tenure, Tenure::StartingSuccessor | Tenure::ReadySuccessor)
     }
 
     /// Whether a worker counts for something else on its host than before.
@@ -76,6 +87,8 @@ pub(super) struct Tally {
     /// Workers that have more than one task, of which they get rid soon, or give back what has not
     /// begun.
     pub(super) brisk: u32,
+    /// Workers whose running task will probably kill them.
+    pub(super) risky: u32,
 }
 
 impl AddAssign for Tally {
@@ -89,6 +102,7 @@ impl AddAssign for Tally {
         self.up += other.up;
         self.helpable += other.helpable;
         self.brisk += other.brisk;
+        self.risky += other.risky;
     }
 }
 
@@ -103,5 +117,6 @@ impl SubAssign for Tally {
         self.up -= other.up;
         self.helpable -= other.helpable;
         self.brisk -= other.brisk;
+        self.risky -= other.risky;
     }
 }

@@ -40,7 +40,8 @@ impl Scheduler {
             last_task: now.saturating_add(limit / 2),
             end: now.saturating_add(limit),
         });
-        for id in self.worker_ids(Worker::awaits_place) {
+        let successors: Vec<_> = self.workers.successors().collect();
+        for id in successors {
             self.stop(now, id, LeaveReason::Recycled);
         }
         for id in self.worker_ids(Worker::is_ready) {
@@ -178,9 +179,11 @@ impl Scheduler {
 
     fn extra_successor(&self) -> Option<WorkerId> {
         let hosts = self.workers.hosts();
-        let is_extra =
-            |worker: &Worker| worker.awaits_place() && hosts.has_extra_successor(worker.host);
-        self.workers.iter().rfind(|(_, worker)| is_extra(worker)).map(|(id, _)| id)
+        let is_extra = |id: &WorkerId| {
+            let host = self.host_of(*id);
+            host.is_some_and(|host| hosts.has_extra_successor(host))
+        };
+        self.workers.successors().filter(is_extra).last()
     }
 
     /// At the end of a task a worker need not wait until it is idle.
@@ -224,9 +227,9 @@ impl Scheduler {
 
     /// The first of those successors, if there is one, becomes a worker like others; says where.
     fn seat_successor(&mut self, may: impl Fn(&Worker) -> bool) -> Option<HostId> {
-        let ids = self.worker_ids(|worker| worker.awaits_place() && may(worker));
-        let is_up = |id: &&WorkerId| self.workers.get(**id).is_some_and(Worker::is_ready);
-        let &id = ids.iter().find(is_up).or(ids.first())?;
+        let of = |id: &WorkerId| self.workers.get(*id);
+        let ids = || self.workers.successors().filter(|id| of(id).is_some_and(&may));
+        let id = ids().find(|id| of(id).is_some_and(Worker::is_ready)).or_else(|| ids().next())?;
         self.update(id, |worker| worker.seat = Seat::Own);
         if self.warm_up {
             self.tell_if_warm();
@@ -263,11 +266,6 @@ impl Worker {
 
     pub(super) fn is_succeeded(&self) -> bool {
         self.seat == Seat::Given
-    }
-
-    /// It is a successor that comes up, or is up.
-    pub(super) fn awaits_place(&self) -> bool {
-        matches!(self.tenure(), Tenure::StartingSuccessor | Tenure::ReadySuccessor)
     }
 
     pub(super) fn tenure(&self) -> Tenure {

@@ -449,10 +449,11 @@ impl Worker {
     }
 
     /// Takes out one of those that were sent ahead.
-    pub(super) fn remove(&mut self, position: usize) {
+    pub(super) fn remove(&mut self, position: usize) -> Option<Sent> {
         let sent = self.pipeline.remove(position);
-        self.keyed -= usize::from(sent.is_some_and(|sent| sent.has_key()));
+        self.keyed -= usize::from(sent.as_ref().is_some_and(Sent::has_key));
         self.begun -= usize::from(position < self.begun);
+        sent
     }
 
     /// The last `count` tasks have not begun and come back, the others have begun.
@@ -510,6 +511,7 @@ impl Worker {
                 stuck: u32::from(self.is_stuck()),
                 up: u32::from(serves && is_ready),
                 brisk: u32::from(can_recall && self.is_brisk()),
+                risky: u32::from(self.head().is_some_and(Sent::is_suspect)),
                 helpable: u32::from(can_recall && self.movable() >= self.batch),
             },
             timeout: self.next_timeout(),

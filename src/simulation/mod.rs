@@ -27,6 +27,7 @@ mod emit;
 mod found;
 mod gate;
 mod history;
+mod large;
 mod lie;
 mod map;
 mod pen;
