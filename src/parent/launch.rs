@@ -54,8 +54,10 @@ pub enum StartMethod {
 pub(crate) struct Launch {
     /// The pool's.
     pub(crate) name: String,
-    /// The name of the host, if that is not this one.
+    /// The name of the host, if the pool was built with hosts.
     pub(crate) host: Option<Arc<str>>,
+    /// It is not this machine.
+    pub(crate) is_far: bool,
     pub(crate) program: Program,
     pub(crate) start_method: StartMethod,
     pub(crate) start_timeout: Duration,
@@ -83,6 +85,7 @@ impl Default for Launch {
         Self {
             name: "procpool".to_owned(),
             host: None,
+            is_far: false,
             program: Program::default(),
             start_method: StartMethod::default(),
             start_timeout: Duration::from_secs(30),
@@ -130,7 +133,8 @@ impl Launch {
     #[cfg(feature = "hosts")]
     pub(crate) fn on_host(&self, name: &Arc<str>) -> Self {
         let (host, sends_memory) = (Some(Arc::clone(name)), Arc::default());
-        Self { host, cgroup: None, shared_memory: 0, sends_memory, ..self.clone() }
+        let launch = self.clone();
+        Self { host, is_far: true, cgroup: None, shared_memory: 0, sends_memory, ..launch }
     }
 
     /// How many bytes each worker may share with its parent.

@@ -46,7 +46,7 @@ use crate::parent::message::{
     Ended, ExitReply, Listener, Message, Order, Orders, Reply, Report, Why,
 };
 use crate::parent::outlet::Outlet;
-use crate::parent::output::{Drained, drain};
+use crate::parent::output::{Drained, Printing, drain};
 use crate::parent::source::Source;
 use crate::parent::unshared::Unshared;
 use crate::sys::memory::{MemoryFile, Peer, SharedPage, SharedPageRef};
@@ -165,12 +165,13 @@ impl<'a> Link<'a> {
         let (pid, (exited, exit)) = (body.pid(), oneshot::channel());
         let (output, failed) = (launch.output.clone(), launch.failed_output.clone());
         let meter = claims.as_ref().ok().map(|(page, _)| OutputMeter::new(Arc::clone(page)));
-        let stderr = tokio::spawn(drain(stderr, exit, uplink.worker, pid, output, failed, meter));
+        let whose = Printing { worker: uplink.worker, pid, host: launch.host.clone() };
+        let stderr = tokio::spawn(drain(stderr, exit, whose, output, failed, meter));
         Self {
             uplink,
             pid,
             // A pid of another host is somebody else's here, and no process has this one.
-            peer: Peer::child(if launch.host.is_some() { u32::MAX } else { pid }),
+            peer: Peer::child(if launch.is_far { u32::MAX } else { pid }),
             body,
             maker,
             outlet: Outlet::new(stdin),

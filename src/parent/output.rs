@@ -27,8 +27,9 @@ const LONGEST_LINE: usize = 8 << 10;
 
 /// What becomes of the text that tasks print.
 ///
-/// A worker's standard output and standard error are one stream, in the order of writing. The last
-/// lines are always kept for [`WorkerDeath::stderr_tail`](crate::WorkerDeath::stderr_tail).
+/// A worker's standard output and standard error are one stream, in the order of writing. What one
+/// prints on another [host](crate::Builder::hosts) comes here, too. The last lines are always kept
+/// for [`WorkerDeath::stderr_tail`](crate::WorkerDeath::stderr_tail).
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum WorkerOutput {
@@ -51,7 +52,10 @@ impl WorkerOutput {
     /// ```
     /// use procpool::WorkerOutput;
     ///
-    /// let output = WorkerOutput::lines(|line| println!("[{}] {}", line.pid, line.text));
+    /// let output = WorkerOutput::lines(|line| match line.host {
+    ///     Some(host) => println!("[{host} {}] {}", line.pid, line.text),
+    ///     None => println!("[{}] {}", line.pid, line.text),
+    /// });
     /// # drop(output);
     /// ```
     pub fn lines(handler: impl Fn(OutputLine<'_>) + Send + Sync + 'static) -> Self {
@@ -78,6 +82,8 @@ pub struct OutputLine<'a> {
     pub worker: WorkerId,
     /// Its process id.
     pub pid: u32,
+    /// The name of the host that it is on; `None` in a pool that was built without hosts.
+    pub host: Option<&'a str>,
     /// The task, or the item of a map, that was running when the line was printed. Most likely it
     /// has printed the line. (A thread or a process that a task has left behind prints in the name
     /// of later tasks.)
@@ -171,13 +177,21 @@ pub(crate) struct Drained {
     pub(crate) written: Option<JoinHandle<()>>,
 }
 
+/// Who prints.
+#[derive(Clone, Debug)]
+pub(crate) struct Printing {
+    pub(crate) worker: WorkerId,
+    pub(crate) pid: u32,
+    /// The name of its host, if the pool was built with hosts.
+    pub(crate) host: Option<Arc<str>>,
+}
+
 /// Reads a worker's standard error until it ends or the worker has exited. After the exit nothing
 /// is waited for: a daemon that a task has left behind may hold the pipe open for ever.
 pub(crate) async fn drain(
     mut stderr: Source,
     mut exited: oneshot::Receiver<()>,
-    worker: WorkerId,
-    pid: u32,
+    whose: Printing,
     output: WorkerOutput,
     failed: FailedOutput,
     meter: Option<OutputMeter>,
@@ -188,7 +202,7 @@ pub(crate) async fn drain(
     let mut repeated = Repeated::new(failed);
     let (mut lines, by_task) = (Lines::default(), matches!(output, WorkerOutput::Lines(_)));
     let mut reading = OutputReader::new(meter, by_task);
-    let sink = LineSink { worker, pid, output };
+    let sink = LineSink { whose, output };
     let mut unwritten = None;
     loop {
         tokio::select! {
@@ -294,8 +308,7 @@ impl OutputReader {
 /// Where the lines go.
 #[derive(Clone)]
 struct LineSink {
-    worker: WorkerId,
-    pid: u32,
+    whose: Printing,
     output: WorkerOutput,
 }
 
@@ -307,9 +320,10 @@ impl LineSink {
                 WorkerOutput::Stdout => write(tokio::io::stdout(), &bytes).await,
                 WorkerOutput::Null => {}
                 WorkerOutput::Lines(handler) => {
+                    let Printing { worker, pid, ref host } = self.whose;
                     for text in String::from_utf8_lossy(&bytes).lines() {
-                        let (worker, pid) = (self.worker, self.pid);
-                        hand_over(handler, OutputLine { worker, pid, task, text });
+                        let host = host.as_deref();
+                        hand_over(handler, OutputLine { worker, pid, host, task, text });
                     }
                 }
             }

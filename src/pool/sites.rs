@@ -98,9 +98,9 @@ impl Configuration {
             let launch = Launch { program, ..Launch::clone(launch) };
             let site = |(number, host): (u32, &Host)| {
                 if host.is_local() {
-                    let (mut launch, name) = (launch.clone(), Some(host.name_of()));
+                    let mut launch = Launch { host: Some(host.name_of()), ..launch.clone() };
                     launch.settle(asked.map(|count| inner_threads(count, host.workers())));
-                    return HostSite { name, ..local(&Arc::new(launch), server.clone(), &runtime) };
+                    return local(&Arc::new(launch), server.clone(), &runtime);
                 }
                 far(HostId(number), host, &launch, asked, listener)
             };
@@ -120,7 +120,7 @@ impl<F: FnOnce(&Arc<Launch>, &Arc<dyn HostListener>) -> Vec<HostSite>> MakeSites
 
 /// This machine.
 fn local(launch: &Arc<Launch>, shared: Option<SharedServer>, runtime: &Handle) -> HostSite {
-    HostSite { start: starter(launch, shared, runtime), launch: Arc::clone(launch), name: None }
+    HostSite { start: starter(launch, shared, runtime), launch: Arc::clone(launch) }
 }
 
 /// Another one, with which no memory is shared.
@@ -132,9 +132,8 @@ fn far(
     inner_threads: Option<usize>,
     listener: &Arc<dyn HostListener>,
 ) -> HostSite {
-    let name = host.name_of();
     let start = HostStart::new(id, host, inner_threads, Arc::clone(listener));
-    HostSite { start: Arc::new(start), launch: Arc::new(launch.on_host(&name)), name: Some(name) }
+    HostSite { start: Arc::new(start), launch: Arc::new(launch.on_host(&host.name_of())) }
 }
 
 /// What starts workers.

@@ -76,10 +76,9 @@ impl<'a> Play<'a> {
         let (runtime, all, count) = (Handle::current(), births.clone(), config.hosts.len());
         let sites = move |launch: &Arc<Launch>, _: &Arc<_>| {
             let site = |n| {
-                let name: Arc<str> = format!("host {n}").into();
-                let launch = Launch { host: Some(Arc::clone(&name)), ..Launch::clone(launch) };
-                let start = Arc::new(all.on(HostId(n)));
-                HostSite { start, launch: Arc::new(launch), name: Some(name) }
+                let host = Some(format!("host {n}").into());
+                let launch = Launch { host, is_far: true, ..Launch::clone(launch) };
+                HostSite { start: Arc::new(all.on(HostId(n))), launch: Arc::new(launch) }
             };
             (0..u32::try_from(count).unwrap()).map(site).collect()
         };

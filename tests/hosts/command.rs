@@ -136,19 +136,35 @@ async fn a_task_there_can_be_ended() {
 }
 
 #[tokio::test]
-async fn what_is_printed_there_is_seen_here() {
+async fn what_is_printed_there_is_seen_here_and_says_where_it_was() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&lines);
-    let keep =
-        move |line: procpool::OutputLine<'_>| seen.lock().unwrap().push(line.text.to_owned());
-    let pool = builder(1).worker_output(WorkerOutput::lines(keep)).build().unwrap();
+    let output = WorkerOutput::lines(move |line| {
+        let whose = (line.host.map(str::to_owned), line.pid);
+        seen.lock().unwrap().push((whose, line.text.to_owned()));
+    });
+    let builder = ProcessPoolExecutor::builder().min_workers(2).worker_output(output);
+    let builder = builder.initializer(print, "here I am".to_owned());
+    let hosts = [agent(1), Host::local(1).name("at home")];
+    let pool = builder.hosts(hosts).build().unwrap();
+    in_time(pool.ready()).await.unwrap();
     for number in 0..50 {
         in_time(pool.run(print, format!("line {number}"))).await.unwrap();
     }
+    let workers = pool.workers();
     in_time(pool.shutdown()).await;
     let lines = lines.lock().unwrap();
-    let printed: Vec<_> = lines.iter().filter(|line| line.starts_with("line ")).collect();
-    assert!(printed.into_iter().eq(&(0..50).map(|n| format!("line {n}")).collect::<Vec<_>>()));
+    let whose = |text: &str| -> Vec<_> {
+        lines.iter().filter(|line| line.1 == text).map(|line| line.0.clone()).collect()
+    };
+    let names = workers.iter().map(|worker| worker.host.as_deref().map(str::to_owned));
+    let all: BTreeSet<_> = names.zip(workers.iter().map(|worker| worker.pid)).collect();
+    assert_eq!(all.len(), 2);
+    assert_eq!(BTreeSet::from_iter(whose("here I am")), all);
+    for number in 0..50 {
+        let printed = whose(&format!("line {number}"));
+        assert!(printed.len() == 1 && all.contains(&printed[0]), "{printed:?}");
+    }
 }
 
 #[tokio::test]

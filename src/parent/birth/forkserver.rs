@@ -32,7 +32,7 @@ use crate::error::{DeathReport, PoolProcess, Refusal, StartError, WorkerDeath};
 use crate::parent::birth::orders::{ForkOrder, ForkRequest, Forked, ReapRequest, ServerClient};
 use crate::parent::handshake::{Handshake, Heard};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
-use crate::parent::output::{Drained, drain};
+use crate::parent::output::{Drained, Printing, drain};
 use crate::parent::program::{Program, start_child};
 use crate::parent::source::Source;
 use crate::sys::descriptor::{Descriptor, RoomToStart, room_for};
@@ -144,7 +144,8 @@ impl<'a> StartedServer<'a> {
         let (exited, exit) = oneshot::channel();
         let (output, failed) = (launch.output.clone(), launch.failed_output.clone());
         let stderr = Source::Errors(stderr);
-        let stderr = tokio::spawn(drain(stderr, exit, worker, pid, output, failed, None));
+        let whose = Printing { worker, pid, host: launch.host.clone() };
+        let stderr = tokio::spawn(drain(stderr, exit, whose, output, failed, None));
         let hello = launch.server_hello(worker).map_err(|error| launch.failed(error))?;
         Ok(Self {
             launch,

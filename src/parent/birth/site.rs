@@ -10,6 +10,4 @@ use crate::parent::launch::Launch;
 pub(crate) struct HostSite {
     pub(crate) start: Arc<dyn Start>,
     pub(crate) launch: Arc<Launch>,
-    /// What the host is called; `None` for this one, of a pool that knows no other.
-    pub(crate) name: Option<Arc<str>>,
 }

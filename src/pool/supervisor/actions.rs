@@ -93,7 +93,7 @@ impl Supervisor {
                 Action::Warm => self.warming.drain(..).for_each(|waiter| {
                     let _ = waiter.send(()); // or it has gone
                 }),
-                Action::Remind => self.remind(&view.scheduler),
+                Action::Remind => self.remind(view),
                 Action::Refuse(refusal) => self.refuse(&mut view.observer, refusal),
                 Action::Close => self.close(view),
             }
@@ -280,15 +280,16 @@ impl Supervisor {
     }
 
     /// Says what a shutdown waits for, and how it need not.
-    fn remind(&self, scheduler: &Scheduler) {
+    fn remind(&self, view: &View) {
         for worker in self.workers.keys() {
-            let running = scheduler.pipeline(*worker).next();
+            let running = view.scheduler.pipeline(*worker).next();
             let Some(entry) = running.and_then(|task| self.ledger.get(task)) else { continue };
             log::warning!(
-                "{}: the shutdown waits for {}, which runs on {worker}; `Shutdown::within` limits \
+                "{}: the shutdown waits for {}, which runs on {}; `Shutdown::within` limits \
                  how long it waits, and `timeout` how long a task or an item of a map runs",
                 self.commons.name,
                 entry.cell().title(),
+                view.observer.whereabouts(*worker),
             );
         }
     }

@@ -128,7 +128,9 @@ impl Supervisor {
                     self.perform(view, now);
                 }
                 Message::AskedToEnd => {
-                    log::debug!("{}: {worker} was asked to end by somebody", self.commons.name);
+                    let worker_there = view.observer.whereabouts(worker);
+                    let pool = &self.commons.name;
+                    log::debug!("{pool}: {worker_there} was asked to end by somebody");
                     view.scheduler.worker_asked_to_end(now, worker);
                     self.perform(view, now);
                 }
@@ -311,7 +313,7 @@ impl Supervisor {
     /// What the host of a worker is called, if the pool was built with hosts.
     fn host_name(&self, scheduler: &Scheduler, worker: WorkerId) -> Option<Arc<str>> {
         let host = scheduler.worker(worker)?.host;
-        self.sites.get(host.position())?.name.clone()
+        self.sites.get(host.position())?.launch.host.clone()
     }
 
     /// How long the running task of a worker has run.

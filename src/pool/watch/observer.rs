@@ -1,6 +1,7 @@
 //! What happens in a pool, told to those who look on: its log, its metrics, and readers of events.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,12 @@ impl Observer {
 
     // ----- workers -----
 
+    /// A worker and its host, for the log.
+    pub(crate) fn whereabouts(&self, worker: WorkerId) -> WorkerOnHost<'_> {
+        let process = self.processes.get(&worker);
+        WorkerOnHost(worker, process.and_then(|process| process.host.as_deref()))
+    }
+
     pub(crate) fn worker_started(
         &mut self,
         now: Time,
@@ -82,7 +89,7 @@ impl Observer {
     }
 
     pub(crate) fn worker_ready(&mut self, now: Time, worker: WorkerId) {
-        log::debug!("{}: {worker} is ready", self.name);
+        log::debug!("{}: {} is ready", self.name, self.whereabouts(worker));
         self.feed.push(|| PoolEvent::WorkerReady { worker });
         self.metrics.worker_ready(now, worker);
         self.has_been_ready = true;
@@ -94,9 +101,10 @@ impl Observer {
         if !self.has_warned {
             self.has_warned = true;
             log::warning!(
-                "{}: {worker} shares no memory with this process, so that small tasks, the items of \
+                "{}: {} shares no memory with this process, so that small tasks, the items of \
                  maps and large values are slower: {reason}",
-                self.name
+                self.name,
+                self.whereabouts(worker),
             );
         }
         self.feed.push(|| PoolEvent::WorkerUnshared { worker, reason });
@@ -105,7 +113,8 @@ impl Observer {
     /// It was told to leave.
     pub(crate) fn worker_stopped(&mut self, now: Time, worker: WorkerId, reason: LeaveReason) {
         if reason == LeaveReason::Stuck {
-            log::warning!("{}: {worker} does nothing with what it was sent", self.name);
+            let whose = self.whereabouts(worker);
+            log::warning!("{}: {whose} does nothing with what it was sent", self.name);
             self.feed.push(|| PoolEvent::WorkerStuck { worker });
         }
         self.metrics.worker_left(now, worker, None);
@@ -133,7 +142,9 @@ impl Observer {
 
     fn log_end(&self, worker: WorkerId, seen: Option<WorkerView>, ended: &Ended) {
         match ended {
-            Ended::Left(_) => log::debug!("{}: {worker} has left", self.name),
+            Ended::Left(_) => {
+                log::debug!("{}: {} has left", self.name, self.whereabouts(worker));
+            }
             Ended::Died { death, .. } => {
                 let (name, last_words) = (&self.name, death.last_words());
                 match seen.filter(|seen| was_told_to_go(*seen)).map(why_killed) {
@@ -262,6 +273,17 @@ fn reason(seen: WorkerView) -> LeaveReason {
     }
 }
 
+/// As a line of the log names a worker.
+pub(crate) struct WorkerOnHost<'a>(WorkerId, Option<&'a str>);
+
+impl fmt::Display for WorkerOnHost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(worker, host) = self;
+        write!(f, "{worker}")?;
+        host.map_or(Ok(()), |host| write!(f, " on {host:?}"))
+    }
+}
+
 fn end_event(
     worker: WorkerId,
     seen: Option<WorkerView>,
@@ -318,4 +340,19 @@ fn was_told_to_go(seen: WorkerView) -> bool {
             seen.stage,
             WorkerStage::Stopping { .. } | WorkerStage::Ending { fault: false, .. }
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_says_where_a_worker_is() {
+        let mut observer = Observer::new("pool".to_owned());
+        for (worker, host) in [(1, None), (2, Some("node 1".into()))] {
+            observer.worker_started(Time::ZERO, WorkerId(worker), 7, host);
+        }
+        let texts = [1, 2, 3].map(|worker| observer.whereabouts(WorkerId(worker)).to_string());
+        assert_eq!(texts, ["worker 1", "worker 2 on \"node 1\"", "worker 3"]);
+    }
 }
