@@ -96,14 +96,15 @@ impl Wish {
 
 fn parse_host(text: &str) -> Option<Host> {
     let (destination, workers) = match text.rsplit_once(':') {
-        Some((destination, workers)) => (destination, workers.parse().ok()?),
-        None => (text, cpus()),
+        Some((destination, workers)) => (destination, Some(workers.parse().ok()?)),
+        None => (text, None), // as many as it has CPUs
     };
-    let is_complete = !destination.is_empty() && workers > 0;
-    is_complete.then(|| match destination {
-        "local" => Host::local(workers),
-        _ => Host::ssh(destination, workers).lease(LEASE),
-    })
+    let is_complete = !destination.is_empty() && workers != Some(0);
+    let host = match destination {
+        "local" => Host::local(),
+        _ => Host::ssh(destination).lease(LEASE),
+    };
+    is_complete.then(|| host.workers(workers))
 }
 
 fn cpus() -> usize {
@@ -114,14 +115,14 @@ fn cpus() -> usize {
 fn hosts_here() -> Result<Vec<Host>, Box<dyn Error>> {
     let workers = (cpus() / 2).max(1);
     let other = match ask_sshd() {
-        Ok(()) => Host::ssh("localhost", workers),
+        Ok(()) => Host::ssh("localhost").workers(workers),
         Err(reason) => {
             println!("`ssh localhost` does not let us in, so a child plays the other host.");
             println!("    ({reason})");
-            Host::command([std::env::current_exe()?], workers).name("child")
+            Host::command([std::env::current_exe()?]).workers(workers).name("child")
         }
     };
-    Ok(vec![Host::local(workers), other.lease(LEASE_HERE)])
+    Ok(vec![Host::local().workers(workers), other.lease(LEASE_HERE)])
 }
 
 /// Whether there is one that asks for no password, or what `ssh` says.

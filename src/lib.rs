@@ -155,7 +155,7 @@
 //!   reaches. Nothing else changes:
 //!
 //!   ```ignore
-//!   let hosts = [Host::local(4), Host::ssh("node1", 16)];
+//!   let hosts = [Host::local().workers(4), Host::ssh("node1")];
 //!   let pool = ProcessPoolExecutor::builder().hosts(hosts).build()?;
 //!   let factor = pool.run(smallest_factor, 62_710_561).await?;
 //!   ```

@@ -129,8 +129,9 @@ impl Builder {
     /// what belongs to one machine cannot be had then, like [`SharedSlice`](crate::SharedSlice) and
     /// [`pass_fds`](Self::pass_fds); see the [guide](crate::guide::hosts).
     ///
-    /// Each host has up to as many workers as it says, and all together up to
-    /// [`max_workers`](Self::max_workers), whose default is their sum. A worker is started on the
+    /// Each host has up to as many [workers](crate::Host::workers) as it says, or as it has CPUs,
+    /// and all together up to [`max_workers`](Self::max_workers), whose default is their sum. It
+    /// grows when a far host is connected that did not say how many. A worker is started on the
     /// host that has the smallest share of its workers. A host is connected when its first worker
     /// is to be started, and again after it was lost.
     ///
@@ -139,7 +140,7 @@ impl Builder {
     /// # async fn main() -> Result<(), procpool::BuildError> {
     /// use procpool::{Host, ProcessPoolExecutor};
     ///
-    /// let hosts = [Host::local(4), Host::ssh("node1", 16)];
+    /// let hosts = [Host::local().workers(4), Host::ssh("node1")];
     /// let pool = ProcessPoolExecutor::builder().hosts(hosts).build()?;
     /// # drop(pool);
     /// # Ok(())

@@ -66,7 +66,9 @@ async fn serve(pipes: FramePipes) -> io::Result<()> {
     let mut banner = PREAMBLE.to_vec();
     let (build, pid) = (own_build(), std::process::id());
     let began = Instant::now(); // not before: to hash a large program takes a while
-    let words = AgentBanner { version: VERSION, build, pid };
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+    let words = AgentBanner { version: VERSION, build, pid, cpus };
     put_frame(&mut banner, Kind::AgentBanner, &words, 0)?;
     output.write_all(&banner).await?;
     output.flush().await?;

@@ -22,7 +22,7 @@ use crate::wire::message::Kind;
 const MOST: usize = 17 << 20;
 
 fn banner(before: &str) -> Vec<u8> {
-    let words = AgentBanner { version: VERSION, build: Build(Some(7)), pid: 4711 };
+    let words = AgentBanner { version: VERSION, build: Build(Some(7)), pid: 4711, cpus: 8 };
     let frame = frame(Kind::AgentBanner, &words, &[]);
     [&[200], before.as_bytes(), &PREAMBLE[..], &frame].concat()
 }
@@ -79,7 +79,7 @@ fn messages() {
 #[test]
 fn ways_to_start() {
     let launch = Launch::default();
-    let bytes = FarLaunch::new(&launch, Some(0), 4).to_bytes().unwrap();
+    let bytes = FarLaunch::new(&launch, Some(0), Some(4)).to_bytes().unwrap();
     Seeds::new("host-launch").with("default", bytes).fuzz((MOST, 16), |input| {
         if let Ok(launch) = FarLaunch::from_bytes(input) {
             drop(launch.into_launch());

@@ -34,9 +34,9 @@ const LONGEST_LEASE: Duration = Duration::from_hours(365 * 24);
 /// use procpool::{Host, ProcessPoolExecutor};
 ///
 /// let hosts = [
-///     Host::local(4),
-///     Host::ssh("node1", 16),
-///     Host::command(["podman", "exec", "-i", "box", "/opt/service"], 2).name("box"),
+///     Host::local().workers(4),
+///     Host::ssh("node1"), // as many workers as it has CPUs
+///     Host::command(["podman", "exec", "-i", "box", "/opt/service"]).workers(2).name("box"),
 /// ];
 /// let pool = ProcessPoolExecutor::builder().hosts(hosts).build()?;
 /// # drop(pool);
@@ -48,7 +48,7 @@ const LONGEST_LEASE: Duration = Duration::from_hours(365 * 24);
 pub struct Host {
     name: Option<Arc<str>>,
     pub(super) reach: Reach,
-    pub(super) workers: usize,
+    pub(super) workers: Option<usize>,
     pub(super) lease: Duration,
 }
 
@@ -79,30 +79,29 @@ impl Reach {
 }
 
 impl Host {
-    fn new(reach: Reach, workers: usize) -> Self {
-        Self { name: None, reach, workers, lease: LEASE }
+    fn new(reach: Reach) -> Self {
+        Self { name: None, reach, workers: None, lease: LEASE }
     }
 
-    /// This machine, with so many workers at most. They are started as those of a pool without
-    /// hosts are, without an agent.
-    pub fn local(workers: usize) -> Self {
-        Self::new(Reach::Local, workers)
+    /// This machine. Its workers are started as those of a pool without hosts are, without an
+    /// agent.
+    pub fn local() -> Self {
+        Self::new(Reach::Local)
     }
 
-    /// A machine, or a container, that a command reaches, with so many workers at most. The command
-    /// has to start this program there, and to hand on its standard input and output as they are.
+    /// A machine, or a container, that a command reaches. The command has to start this program
+    /// there, and to hand on its standard input and output as they are.
     /// One argument is added to its words. What it writes to its standard error is logged. Until
     /// the host is connected, it stands in the error instead.
     ///
     /// The program has to be there already, and to be the same build as this one. Another one is
     /// refused.
-    pub fn command(words: impl IntoIterator<Item = impl AsRef<OsStr>>, workers: usize) -> Self {
+    pub fn command(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         let words = words.into_iter().map(|word| word.as_ref().to_owned());
-        Self::new(Reach::Command(words.collect()), workers)
+        Self::new(Reach::Command(words.collect()))
     }
 
-    /// A machine that OpenSSH reaches, with so many workers at most. The destination is what `ssh`
-    /// is called with: a name of its configuration, `host` or `user@host`. It must let this user in
+    /// A machine that OpenSSH reaches. The destination is what `ssh` is called with: a name of its configuration, `host` or `user@host`. It must let this user in
     /// without a question, by a key for example.
     ///
     /// This program gets there by itself. If the host does not have it yet, it is copied to the
@@ -120,16 +119,25 @@ impl Host {
     /// # async fn main() -> Result<(), procpool::BuildError> {
     /// use procpool::{Host, ProcessPoolExecutor};
     ///
-    /// let nodes = ["node1", "node2"].map(|node| Host::ssh(node, 16));
+    /// let nodes = ["node1", "node2"].map(Host::ssh);
     /// let pool = ProcessPoolExecutor::builder().hosts(nodes).build()?;
     /// # drop(pool);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn ssh(destination: impl AsRef<OsStr>, workers: usize) -> Self {
+    pub fn ssh(destination: impl AsRef<OsStr>) -> Self {
         let destination = destination.as_ref().to_owned();
         let ssh = Ssh { destination, options: Vec::new(), program: None, cache: None };
-        Self::new(Reach::Ssh(ssh), workers)
+        Self::new(Reach::Ssh(ssh))
+    }
+
+    /// The most workers of the host. Default: as many as it has CPUs for this program, which are
+    /// fewer where an affinity or a control group says so. A far host is asked for that as soon as
+    /// it is connected. Until then it has one worker, and it has no more than 1,024 without being
+    /// told so here.
+    pub fn workers(mut self, most: impl Into<Option<usize>>) -> Self {
+        self.workers = most.into();
+        self
     }
 
     /// Arguments for `ssh`, such as `["-F", "cluster.conf"]` or `["-p", "2222"]`. Default: none. A
@@ -207,7 +215,7 @@ impl Host {
         matches!(self.reach, Reach::Local)
     }
 
-    pub(crate) fn workers(&self) -> usize {
+    pub(crate) fn wanted_workers(&self) -> Option<usize> {
         self.workers
     }
 }

@@ -24,6 +24,9 @@ use crate::parent::birth::{Spawned, Start};
 use crate::parent::message::{HostListener, Order, Orders, Why};
 use crate::wire::host::StreamHeader;
 
+/// A host may say what it likes of its CPUs, and has no more workers for it than this.
+const MOST_WORKERS: usize = 1_024;
+
 /// See the [module](self).
 pub(crate) struct HostStart {
     host: HostId,
@@ -31,7 +34,8 @@ pub(crate) struct HostStart {
     reach: Reach,
     lease: Duration,
     inner_threads: Option<usize>,
-    workers: usize,
+    /// The most there; `None` for as many as it has CPUs.
+    workers: Option<usize>,
     listener: Arc<dyn HostListener>,
     connection: Mutex<Connecting>,
     /// To make a connection.
@@ -43,6 +47,11 @@ pub(crate) struct HostStart {
 struct Connecting {
     connection: Option<Arc<AgentConnection>>,
     failure: Option<StartError>,
+}
+
+/// How many workers a host may have that says that it has so many CPUs.
+fn workers_for(cpus: u32) -> usize {
+    (cpus as usize).clamp(1, MOST_WORKERS)
 }
 
 impl fmt::Debug for HostStart {
@@ -92,6 +101,9 @@ impl HostStart {
         match opened {
             Ok(connection) => {
                 let connection = Arc::new(connection);
+                if self.workers.is_none() {
+                    self.listener.host_has(self.host, workers_for(connection.agent.cpus));
+                }
                 connecting.failure = None;
                 connecting.connection = Some(Arc::clone(&connection));
                 Ok(connection)
@@ -183,5 +195,16 @@ impl Start for HostStart {
                 connection.close().await;
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_lies_about_its_cpus_has_a_bounded_number_of_workers() {
+        let workers = [0, 1, 64, 1_024, u32::MAX].map(workers_for);
+        assert_eq!(workers, [1, 1, 64, 1_024, 1_024]);
     }
 }

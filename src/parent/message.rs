@@ -60,6 +60,10 @@ pub(crate) trait HostListener: Send + Sync {
     /// there has ended `safe_in` from now.
     #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
     fn host_lost(&self, host: HostId, safe_in: Duration);
+
+    /// A host of which it was not known may have so many workers.
+    #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
+    fn host_has(&self, host: HostId, workers: usize);
 }
 
 /// What the supervisor is told of a worker.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
@@ -32,8 +32,6 @@ pub(crate) struct Pool {
     pub(crate) commons: Arc<Commons>,
     pub(crate) closed: watch::Receiver<Option<ShutdownReport>>,
     pub(super) next_task: AtomicU64,
-    /// Changes with [`resize`](crate::ProcessPoolExecutor::resize).
-    pub(super) max_workers: AtomicUsize,
     /// Its hosts have no more together.
     pub(super) most_workers: usize,
     pub(crate) max_payload: usize,
@@ -79,7 +77,7 @@ impl Pool {
     }
 
     pub(crate) fn max_workers(&self) -> usize {
-        self.max_workers.load(Ordering::Relaxed)
+        self.commons.max_workers.load(Ordering::Relaxed)
     }
 
     /// The places for tasks.
@@ -221,7 +219,7 @@ impl Pool {
     /// Changes how many workers there may be. If it cannot be sent the pool has ended.
     pub(crate) fn resize(&self, max_workers: usize) {
         let max_workers = max_workers.min(self.most_workers);
-        self.max_workers.store(max_workers, Ordering::Relaxed);
+        self.commons.max_workers.store(max_workers, Ordering::Relaxed);
         self.commons.send(Command::Resize(max_workers));
     }
 

@@ -1,5 +1,6 @@
 //! What the handles of a pool and its supervisor have in common.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, MutexGuard, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -49,6 +50,9 @@ pub(crate) enum Command {
     EndWorkers(Force),
     /// Some hosts were lost. There is one for each loss.
     HostsLost,
+    /// A host was reached that may have so many workers, which was not known. There is one for each
+    /// connection.
+    HostHas(HostId, usize),
     /// Break the pool for this reason, which is elsewhere so that no other command gets larger.
     Break(Box<BrokenCause>),
 }
@@ -64,6 +68,8 @@ pub(crate) struct Commons {
     view: Mutex<View>,
     /// Hosts that were lost, and when nothing runs there any more; until the supervisor knows.
     lost_hosts: Mutex<Vec<(HostId, Time)>>,
+    /// How many workers there may be, as far as handles know.
+    pub(crate) max_workers: AtomicUsize,
     /// Closed when the pool accepts no more.
     pub(crate) places: TaskPlaces,
     /// Where large arguments are put.
@@ -83,6 +89,7 @@ impl Commons {
         arena: Arc<Arena>,
         clock: Clock,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
+        let max_workers = AtomicUsize::new(scheduler.size().1);
         let view = View::new(scheduler, name.clone());
         let (commands, receiver) = mpsc::unbounded_channel();
         let commons = Self {
@@ -92,6 +99,7 @@ impl Commons {
             began: clock.now(),
             view: Mutex::new(view),
             lost_hosts: Mutex::new(Vec::new()),
+            max_workers,
             places,
             arena,
             closed: OnceLock::new(),

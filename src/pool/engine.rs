@@ -56,6 +56,10 @@ impl HostListener for Engine {
     fn host_lost(&self, host: HostId, safe_in: Duration) {
         self.commons.host_lost(host, safe_in);
     }
+
+    fn host_has(&self, host: HostId, workers: usize) {
+        self.send(Command::HostHas(host, workers));
+    }
 }
 
 /// Runs a pool to its end. The pool also ends if the future is dropped, be it polled or not.

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -132,7 +132,7 @@ impl Configuration {
         sites: impl FnOnce(&Arc<Launch>, &Arc<dyn HostListener>) -> Vec<HostSite>,
     ) -> Result<(Arc<Pool>, BoxFuture<'static, ()>), BuildError> {
         let max_workers = config.max_workers;
-        let most_workers = most_on(&config.hosts).unwrap_or(usize::MAX);
+        let most_workers = self.most_on_hosts().unwrap_or(usize::MAX);
         let sharing = self.sharing_workers(max_workers);
         let preload = self.preload.transpose()?;
         let hooks = self.hooks.into_iter().collect::<Result<_, _>>()?;
@@ -159,7 +159,6 @@ impl Configuration {
             commons: Arc::clone(&engine.commons),
             closed: closing,
             next_task: AtomicU64::new(1),
-            max_workers: AtomicUsize::new(max_workers),
             most_workers,
             max_payload: launch.max_payload,
             queue_capacity: self.queue_capacity,
@@ -174,13 +173,14 @@ impl Configuration {
 
     fn scheduler_config(&self) -> Result<Config, BuildFailure> {
         let hosts = self.host_configs()?;
-        let on_hosts = most_on(&hosts);
+        let (first, most) = (first_on(&hosts), self.most_on_hosts());
+        let follows_hosts = self.max_workers.is_none() && first.is_some() && most.is_none();
         let max_workers = match self.max_workers {
             Some(count) => allowed_workers(count, cfg!(windows))?,
-            None => on_hosts.unwrap_or_else(|| default_workers(cfg!(windows))),
+            None => first.unwrap_or_else(|| default_workers(cfg!(windows))),
         };
-        let max_workers = on_hosts.map_or(max_workers, |most| max_workers.min(most));
-        if self.min_workers > max_workers {
+        let max_workers = most.map_or(max_workers, |most| max_workers.min(most));
+        if self.min_workers > max_workers && !follows_hosts {
             let (min, max) = (self.min_workers, max_workers);
             return Err(BuildFailure::MinOverMax { min, max });
         }
@@ -209,12 +209,13 @@ impl Configuration {
             brief_row: BRIEF_ROW,
             seed: RandomState::new().hash_one(()),
             hosts,
+            follows_hosts,
         })
     }
 }
 
-/// So many workers such hosts may have together; `None` for any number.
-fn most_on(hosts: &[HostConfig]) -> Option<usize> {
+/// So many workers such hosts may have together at first; `None` for any number.
+fn first_on(hosts: &[HostConfig]) -> Option<usize> {
     let limits = hosts.iter().map(|host| host.workers);
     limits.reduce(|sum, limit| Some(sum?.saturating_add(limit?)))?
 }

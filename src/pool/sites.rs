@@ -7,6 +7,8 @@ use tokio::runtime::Handle;
 
 use super::open::Configuration;
 #[cfg(feature = "hosts")]
+use super::size::default_workers;
+#[cfg(feature = "hosts")]
 use crate::base::HostId;
 use crate::error::build::BuildFailure;
 #[cfg(feature = "hosts")]
@@ -34,7 +36,7 @@ impl Configuration {
         if self.hosts.is_empty() {
             return Ok(vec![HostConfig::default()]);
         }
-        if let Some(host) = self.hosts.iter().find(|host| host.workers() == 0) {
+        if let Some(host) = self.hosts.iter().find(|host| workers_on(host) == Some(0)) {
             return Err(BuildFailure::NoWorkersOnHost(host.name_of()));
         }
         if self.hosts.iter().any(|host| !host.is_local()) {
@@ -48,7 +50,25 @@ impl Configuration {
                 return Err(BuildFailure::NotOnHosts("fork_server"));
             }
         }
-        Ok(self.hosts.iter().map(|host| HostConfig { workers: Some(host.workers()) }).collect())
+        // One worker is enough to learn how many there may be.
+        let workers = self.hosts.iter().map(|host| workers_on(host).unwrap_or(1));
+        Ok(workers.map(|workers| HostConfig { workers: Some(workers) }).collect())
+    }
+
+    /// So many workers the hosts may have together; `None` for any number, and as long as that is
+    /// not known.
+    #[cfg(not(feature = "hosts"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(super) fn most_on_hosts(&self) -> Option<usize> {
+        None
+    }
+
+    /// So many workers the hosts may have together; `None` for any number, and as long as that is
+    /// not known.
+    #[cfg(feature = "hosts")]
+    pub(super) fn most_on_hosts(&self) -> Option<usize> {
+        let limits = self.hosts.iter().map(workers_on);
+        limits.reduce(|sum, limit| Some(sum?.saturating_add(limit?)))?
     }
 
     /// How many workers there may be on this machine; `None` if all hosts are other ones.
@@ -64,7 +84,7 @@ impl Configuration {
         if self.hosts.is_empty() {
             return Some(max_workers);
         }
-        let local = self.hosts.iter().filter(|host| host.is_local()).map(Host::workers);
+        let local = self.hosts.iter().filter(|host| host.is_local()).filter_map(workers_on);
         local.reduce(usize::saturating_add).map(|workers| workers.min(max_workers))
     }
 
@@ -99,7 +119,8 @@ impl Configuration {
             let site = |(number, host): (u32, &Host)| {
                 if host.is_local() {
                     let mut launch = Launch { host: Some(host.name_of()), ..launch.clone() };
-                    launch.settle(asked.map(|count| inner_threads(count, host.workers())));
+                    let workers = workers_on(host).unwrap_or(1);
+                    launch.settle(asked.map(|count| inner_threads(count, workers)));
                     return local(&Arc::new(launch), server.clone(), &runtime);
                 }
                 far(HostId(number), host, &launch, asked, listener)
@@ -117,6 +138,12 @@ pub(crate) trait MakeSites:
 }
 
 impl<F: FnOnce(&Arc<Launch>, &Arc<dyn HostListener>) -> Vec<HostSite>> MakeSites for F {}
+
+/// The most workers of a host; `None` as long as that is not known.
+#[cfg(feature = "hosts")]
+fn workers_on(host: &Host) -> Option<usize> {
+    host.wanted_workers().or_else(|| host.is_local().then(|| default_workers(cfg!(windows))))
+}
 
 /// This machine.
 fn local(launch: &Arc<Launch>, shared: Option<SharedServer>, runtime: &Handle) -> HostSite {

@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) seed: u64,
     /// Where workers can be started, one place at least.
     pub(crate) hosts: Vec<HostConfig>,
+    /// `max_workers` is how many these may have together, also when more is known of them.
+    pub(crate) follows_hosts: bool,
 }
 
 /// What the scheduler must know of a host before it begins.

@@ -261,14 +261,17 @@ pub(super) fn rest_time(tries: u32) -> Duration {
     (FIRST_REST * 2_u32.pow(tries.saturating_sub(1).min(10))).min(LONGEST_REST)
 }
 
+fn capacity_of(records: &[HostRecord]) -> usize {
+    let limits = records.iter().map(|record| record.limit.unwrap_or(usize::MAX));
+    limits.fold(0, usize::saturating_add)
+}
+
 impl HostTable {
     pub(super) fn new(config: &Config) -> Self {
         let limits = config.hosts.iter().map(|host| host.workers);
-        let capacity = limits.clone().map(|limit| limit.unwrap_or(usize::MAX));
-        let capacity = capacity.fold(0, usize::saturating_add);
         let records: Vec<_> = limits.map(HostRecord::new).collect();
         let mut table = Self {
-            capacity,
+            capacity: capacity_of(&records),
             max_workers: config.max_workers,
             surge: config.surge,
             own: Openings::of(records.len()),
@@ -282,6 +285,13 @@ impl HostTable {
 
     /// How many workers all of them may have together.
     pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// So many workers may be there at least. Says how many all of them may have together now.
+    pub(super) fn raise_limit(&mut self, host: HostId, workers: usize) -> usize {
+        self.change(host, |record| record.limit = record.limit.map(|limit| limit.max(workers)));
+        self.capacity = capacity_of(&self.records);
         self.capacity
     }
 
@@ -520,7 +530,8 @@ impl HostTable {
                 openings.set(position, at, reluctance);
             }
         }
-        self.sums == Sums::of(&self.records)
+        self.capacity == capacity_of(&self.records)
+            && self.sums == Sums::of(&self.records)
             && [&self.own, &self.successors] == openings.each_ref()
             && self.records.iter().zip(counted).all(is_counted)
     }

@@ -7,8 +7,8 @@
 //!
 //! * *commands* of the user: `open`, `submit`, `cancel`, `abort`, `warm_up`, `resize`, `recycle`,
 //!   `shut_down`, `end_workers`, and of the supervisor: `hold`, `release`;
-//! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, of the
-//!   clock: `timeout`, and of conditions: `decided`;
+//! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, of hosts:
+//!   `host_*`, of the clock: `timeout`, and of conditions: `decided`;
 //! * *outputs*: `poll_action` and `next_timeout`;
 //! * *getters*, in `getters`.
 //!
@@ -240,13 +240,18 @@ impl Scheduler {
     /// Changes the most workers that there may be. If there are more, those without tasks leave,
     /// and of the others those that run dry first.
     pub(crate) fn resize(&mut self, now: Time, max_workers: usize) {
+        self.config.follows_hosts = false;
+        self.set_most(now, max_workers);
+        self.advance(now);
+    }
+
+    fn set_most(&mut self, now: Time, max_workers: usize) {
         self.config.max_workers = max_workers;
         self.workers.hosts_mut().resize(max_workers);
         self.dismiss_surplus(now);
         if self.warm_up {
             self.tell_if_warm(); // fewer may be enough now
         }
-        self.advance(now);
     }
 
     /// Every worker of now is replaced; what still runs on it after `limit` is ended.
@@ -434,6 +439,16 @@ impl Scheduler {
             self.sent.remove(sent.task.id);
             self.queue.account(&sent.task, Some(std::mem::take(&mut cost)));
             self.end_sent(now, sent, lost);
+        }
+        self.advance(now);
+    }
+
+    /// A host was reached, and so many workers may be there. If more may be there already it stays
+    /// at that, as nobody could replace those that are too many.
+    pub(crate) fn host_has(&mut self, now: Time, host: HostId, workers: usize) {
+        let capacity = self.workers.hosts_mut().raise_limit(host, workers);
+        if self.config.follows_hosts {
+            self.set_most(now, capacity);
         }
         self.advance(now);
     }

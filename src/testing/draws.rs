@@ -70,6 +70,7 @@ pub(crate) fn plain_config(max_workers: usize) -> Config {
         brief_row: u32::MAX,
         seed: 7,
         hosts: vec![HostConfig::default()],
+        follows_hosts: false,
     }
 }
 
@@ -97,6 +98,7 @@ pub(crate) fn config(random: &mut Random) -> Config {
         brief_row: random.pick(&[1, 2, 3, 4, 64]),
         seed: 7,
         hosts: vec![HostConfig::default()],
+        follows_hosts: false,
     }
 }
 

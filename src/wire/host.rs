@@ -32,6 +32,8 @@ pub(crate) struct AgentBanner {
     /// Of its program's file; see [`Build`].
     pub(crate) build: Build,
     pub(crate) pid: u32,
+    /// So many CPUs it may use.
+    pub(crate) cpus: u32,
 }
 
 /// What tells two programs apart: a hash of the file. Unknown where it cannot be read.

@@ -56,7 +56,7 @@ fn program() -> Vec<OsString> {
 }
 
 fn agent(workers: usize) -> Host {
-    Host::command(program(), workers).name("next door")
+    Host::command(program()).workers(workers).name("next door")
 }
 
 fn builder(workers: usize) -> Builder {
@@ -66,7 +66,7 @@ fn builder(workers: usize) -> Builder {
 /// The shell runs a script, in which `"$@"` becomes the agent.
 fn by_script(script: &str) -> Host {
     let words = ["sh", "-c", script, "sh"].map(OsString::from);
-    Host::command(words.into_iter().chain(program()), 1).name("scripted")
+    Host::command(words.into_iter().chain(program())).workers(1).name("scripted")
 }
 
 async fn refused(host: Host) -> String {
@@ -136,6 +136,18 @@ async fn a_task_there_can_be_ended() {
 }
 
 #[tokio::test]
+async fn a_host_has_as_many_workers_as_it_has_cpus_unless_it_is_said() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let hosts = [Host::command(program()).name("next door")];
+    let builder = ProcessPoolExecutor::builder().hosts(hosts).min_workers(1_000);
+    let pool = builder.build().unwrap();
+    assert_eq!(pool.stats().max_workers, 1);
+    wait_until("all are up", || pool.stats().workers_idle == cpus).await;
+    assert_eq!((pool.stats().max_workers, pool.workers().len()), (cpus, cpus));
+    in_time(pool.shutdown()).await;
+}
+
+#[tokio::test]
 async fn what_is_printed_there_is_seen_here_and_says_where_it_was() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&lines);
@@ -145,7 +157,7 @@ async fn what_is_printed_there_is_seen_here_and_says_where_it_was() {
     });
     let builder = ProcessPoolExecutor::builder().min_workers(2).worker_output(output);
     let builder = builder.initializer(print, "here I am".to_owned());
-    let hosts = [agent(1), Host::local(1).name("at home")];
+    let hosts = [agent(1), Host::local().workers(1).name("at home")];
     let pool = builder.hosts(hosts).build().unwrap();
     in_time(pool.ready()).await.unwrap();
     for number in 0..50 {
@@ -247,7 +259,8 @@ impl Drop for Stopped {
 
 #[tokio::test]
 async fn workers_are_shared_out_among_hosts() {
-    let hosts = [Host::local(1), agent(1), Host::command(program(), 2).name("far")];
+    let hosts =
+        [Host::local().workers(1), agent(1), Host::command(program()).workers(2).name("far")];
     let pool = ProcessPoolExecutor::builder().hosts(hosts).build().unwrap();
     let gate = Gate::new().await;
     let mut tasks = Vec::new();
@@ -284,7 +297,7 @@ async fn a_host_that_cannot_be_reached_says_why() {
     assert!(text.contains("`sh` has ended with code 255: no route to host"), "{text}");
     let text = refused(by_script("echo 'This account is not available'; exit 1")).await;
     assert!(text.contains("This account is not available"), "{text}");
-    let text = refused(Host::command(["/nowhere/ssh"], 1)).await;
+    let text = refused(Host::command(["/nowhere/ssh"]).workers(1)).await;
     assert!(text.contains("No such file or directory"), "{text}");
 }
 
@@ -295,7 +308,7 @@ async fn another_build_is_refused() {
     let mut grow = std::process::Command::new("truncate");
     assert!(grow.args(["-s", "+1"]).arg(&copy.0).status().unwrap().success());
     let words = std::iter::once(copy.0.clone().into_os_string()).chain(program().split_off(1));
-    let text = refused(Host::command(words, 1)).await;
+    let text = refused(Host::command(words).workers(1)).await;
     assert!(text.contains("its program is another build than this one's"), "{text}");
 }
 

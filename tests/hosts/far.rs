@@ -45,7 +45,7 @@ impl Far {
 
     /// As a pool has it.
     pub(crate) fn host(&self, workers: usize) -> Host {
-        Host::command(self.words(), workers).name(self.name())
+        Host::command(self.words()).workers(workers).name(self.name())
     }
 
     /// One that is soon taken for lost.

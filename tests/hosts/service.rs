@@ -21,7 +21,9 @@ const SECONDS: &str = "PROCPOOL_TEST_LEASE";
 #[ignore = "it waits until it is killed"]
 async fn a_service_that_is_killed() {
     let [words, place, seconds] = [WORDS, PLACE, SECONDS].map(|name| std::env::var(name).unwrap());
-    let host = Host::command(words.lines(), 2).lease(Duration::from_secs(seconds.parse().unwrap()));
+    let host = Host::command(words.lines())
+        .workers(2)
+        .lease(Duration::from_secs(seconds.parse().unwrap()));
     let pool = ProcessPoolExecutor::builder().hosts([host]).build().unwrap();
     let busy = pool.submit(stay, (place.into(), "busy".to_owned())).await.unwrap();
     in_time(busy.started()).await;

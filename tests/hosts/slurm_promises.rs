@@ -38,7 +38,7 @@ fn words(slurm: &Slurm, node: &str) -> Vec<String> {
 }
 
 fn host(slurm: &Slurm, node: &str, workers: usize) -> Host {
-    Host::command(words(slurm, node), workers).name(node)
+    Host::command(words(slurm, node)).workers(workers).name(node)
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_step_whose_client_is_killed_ends() {
     };
     let scratch = Scratch::new();
     let place = scratch.path().to_owned();
-    let hosts = [host(&slurm, "n1", 1).lease(30 * LEASE), Host::local(1)];
+    let hosts = [host(&slurm, "n1", 1).lease(30 * LEASE), Host::local().workers(1)];
     let pool = ProcessPoolExecutor::builder().hosts(hosts).build().unwrap();
     let task = pool.submit(stay, (place.clone(), "first".to_owned())).await.unwrap();
     Trace::of(&place, "first", 1).await;

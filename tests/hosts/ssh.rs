@@ -22,7 +22,7 @@ fn own_program() -> String {
 procpool::register!(triple, own_program);
 
 fn host(sshd: &Sshd, workers: usize) -> Host {
-    Host::ssh(sshd.name(), workers).ssh_options(["-F".into(), sshd.config()])
+    Host::ssh(sshd.name()).workers(workers).ssh_options(["-F".into(), sshd.config()])
 }
 
 fn builder(sshd: &Sshd, workers: usize) -> Builder {

@@ -35,8 +35,8 @@ pub(crate) struct FarLaunch {
     sandboxed: bool,
     /// As the builder was told.
     inner_threads: Option<usize>,
-    /// The most workers of the host.
-    workers: usize,
+    /// The most workers of the host; `None` for as many as it has CPUs.
+    workers: Option<usize>,
     preload: Option<FarCall>,
     hooks: Vec<(HookStage, FarCall)>,
 }
@@ -67,8 +67,12 @@ impl FarCall {
 }
 
 impl FarLaunch {
-    /// For a host with so many workers at most.
-    pub(crate) fn new(launch: &Launch, inner_threads: Option<usize>, workers: usize) -> Self {
+    /// For a host with so many workers at most, or with as many as it has CPUs.
+    pub(crate) fn new(
+        launch: &Launch,
+        inner_threads: Option<usize>,
+        workers: Option<usize>,
+    ) -> Self {
         let Program { command, env, current_dir, oom_score, cgroup, .. } = &launch.program;
         let cgroup = cgroup.as_ref().map(|cgroup| FarCgroup {
             home: cgroup.home().map(Into::into),
@@ -127,7 +131,7 @@ impl FarLaunch {
         };
         launch.set_sends_memory(self.sandboxed);
         let (asked, workers) = (self.inner_threads, self.workers);
-        launch.settle(asked.map(|asked| inner_threads(asked, workers)));
+        launch.settle(asked.map(|asked| inner_threads(asked, workers.unwrap_or(usize::MAX))));
         launch
     }
 }

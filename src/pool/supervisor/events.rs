@@ -1,6 +1,7 @@
 //! What happens: commands of users, and what workers say and how they end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Supervisor;
@@ -55,9 +56,10 @@ impl Supervisor {
                 }
             }
             Command::Resize(max_workers) => {
-                let (_, before) = view.scheduler.size();
-                self.freed.resize(&self.commons.places, (before, max_workers));
-                view.scheduler.resize(now, max_workers);
+                self.resize(view, |scheduler| scheduler.resize(now, max_workers));
+            }
+            Command::HostHas(host, workers) => {
+                self.resize(view, |scheduler| scheduler.host_has(now, host, workers));
             }
             Command::Recycle(waiter, limit) => {
                 // Without a worker there is nobody to wait for.
@@ -230,6 +232,15 @@ impl Supervisor {
 
     fn is_cancelled(&self, task: TaskId) -> bool {
         self.ledger.get(task).is_some_and(|entry| entry.cell().is_cancelled())
+    }
+
+    /// Another number of workers is possible after that.
+    fn resize(&mut self, view: &mut View, change: impl FnOnce(&mut Scheduler)) {
+        let (_, before) = view.scheduler.size();
+        change(&mut view.scheduler);
+        let (_, after) = view.scheduler.size();
+        self.freed.resize(&self.commons.places, (before, after));
+        self.commons.max_workers.store(after, Ordering::Relaxed);
     }
 
     fn learn_of_lost_hosts(&mut self, view: &mut View, now: Time) {

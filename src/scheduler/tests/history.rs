@@ -42,6 +42,11 @@ pub(super) enum Event {
         n: usize,
         safe_in: Duration,
     },
+    /// The `n`-th host is reached, and may have so many workers.
+    ReachHost {
+        n: usize,
+        workers: usize,
+    },
     /// Time passes and timers fire.
     Wait(Duration),
     /// Time passes, and the timers are late.
@@ -110,6 +115,8 @@ impl Playable for History {
         let ages = config.max_age.is_some();
         if !ages {
             config.hosts = hosts(&mut random);
+            let is_limited = config.hosts.iter().all(|host| host.workers.is_some());
+            config.follows_hosts = is_limited && random.one_in(2);
         }
         let flavor = Flavor {
             recallable: random.one_in(4).then(|| random.one_in(2)),
@@ -178,6 +185,9 @@ impl Flavor {
             82..85 => Event::Decide { n: random.below(8), wants_retry: !random.one_in(3) },
             85..88 => Event::Operation(Operation::draw(random)),
             88 => Event::Operation(Operation::draw_last(random)),
+            91 if self.loses_hosts => {
+                Event::ReachHost { n: random.below(4), workers: 1 + random.below(4) }
+            }
             89..91 if self.loses_hosts => {
                 let times = [0, 300, 20_000, 500_000].map(Duration::from_micros);
                 Event::LoseHost { n: random.below(4), safe_in: random.pick(&times) }
@@ -272,5 +282,5 @@ fn histories_keep_the_promises() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(8_000, 38, 8);
+    assert_eventful::<History>(8_000, 39, 8);
 }

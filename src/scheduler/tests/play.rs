@@ -74,6 +74,7 @@ impl Play {
             Event::Decide { n, wants_retry } => self.decide(n, wants_retry),
             Event::Operation(operation) => self.operate(operation),
             Event::LoseHost { n, safe_in } => self.lose_host(n, safe_in),
+            Event::ReachHost { n, workers } => self.reach_host(n, workers),
             Event::Wait(time) => self.wait(time),
             Event::Oversleep(time) => {
                 self.now += time;

@@ -361,6 +361,12 @@ impl Pool {
         self.drain();
     }
 
+    /// It was reached, and so many workers may be there.
+    pub(super) fn host_has(&mut self, host: u32, workers: usize) {
+        self.scheduler.host_has(self.now, HostId(host), workers);
+        self.drain();
+    }
+
     /// It is told that a worker has gone with its host.
     pub(super) fn vanishes(&mut self, worker: u64) {
         let taken = self.unbegun(WorkerId(worker));

@@ -88,6 +88,17 @@ impl Model {
         (self.rests(host), share)
     }
 
+    /// It has been reached, and may have so many workers.
+    pub(in crate::scheduler::tests) fn host_has(&mut self, host: HostId, workers: usize) {
+        let limit = &mut self.config.hosts[host.position()].workers;
+        *limit = limit.map(|limit| limit.max(workers));
+        if self.config.follows_hosts {
+            let limits = self.config.hosts.iter().map(|host| host.workers.unwrap());
+            self.config.max_workers = limits.sum();
+            self.was_resized = true;
+        }
+    }
+
     /// Everything there is lost, and has ended at `safe_at`.
     pub(in crate::scheduler::tests) fn host_lost(
         &mut self,

@@ -105,6 +105,7 @@ impl Play {
     }
 
     fn resize(&mut self, max_workers: usize) -> Check {
+        self.model.config.follows_hosts = false;
         self.model.config.max_workers = max_workers;
         self.model.was_resized = true;
         self.scheduler.resize(self.now, max_workers);

@@ -224,6 +224,15 @@ impl Play {
         self.settle()
     }
 
+    pub(super) fn reach_host(&mut self, n: usize, workers: usize) -> Check {
+        let hosts: Vec<_> = self.model.hosts().collect();
+        let host = hosts[n % hosts.len()];
+        self.sights.see("a host that says how many workers it may have");
+        self.model.host_has(host, workers);
+        self.scheduler.host_has(self.now, host, workers);
+        self.settle()
+    }
+
     /// It is gone with its host, and may run on there.
     pub(super) fn vanish(&mut self, worker: WorkerId) -> Check {
         self.read_all(worker)?;

@@ -41,8 +41,7 @@ fn workers_are_started_where_the_smallest_share_is_taken() {
 
 #[test]
 fn a_host_has_no_more_workers_than_it_may() {
-    let hosts = vec![HostConfig { workers: Some(1) }, HostConfig { workers: Some(1) }];
-    let mut pool = Pool::with(Config { hosts, ..config(9) });
+    let mut pool = Pool::with(Config { max_workers: 9, ..config_of(&[1, 1]) });
     for task in 1..=3 {
         pool.submit(task);
     }
@@ -66,12 +65,62 @@ fn a_pool_is_warm_when_all_are_up_that_its_hosts_may_have() {
 
 #[test]
 fn a_host_without_a_limit_takes_what_others_have_no_room_for() {
-    let hosts = vec![HostConfig { workers: Some(1) }, HostConfig { workers: None }];
+    let hosts = [config_of(&[1]).hosts, vec![HostConfig::default()]].concat();
     let mut pool = Pool::with(Config { hosts, ..config(4) });
     for task in 1..=5 {
         pool.submit(task);
     }
     pool.expect([(0, 1), (1, 2), (1, 3), (1, 4)].map(|(host, worker)| start_on(host, worker)));
+}
+
+#[test]
+fn a_host_of_which_little_is_known_gets_more_workers_when_it_says_how_many() {
+    let mut pool = Pool::with(Config { follows_hosts: true, ..config_of(&[2, 1]) });
+    for task in 1..=9 {
+        pool.submit(task);
+    }
+    pool.expect([start_on(0, 1), start_on(1, 2), start_on(0, 3)]);
+    pool.host_has(1, 4);
+    pool.expect([start_on(1, 4), start_on(1, 5), start_on(1, 6)]);
+    pool.host_has(1, 4);
+    pool.expect_nothing();
+    pool.host_has(1, 5);
+    pool.expect([start_on(1, 7)]);
+}
+
+#[test]
+fn a_pool_whose_size_its_user_has_chosen_keeps_it() {
+    let mut pool = Pool::with(Config { follows_hosts: true, ..config_of(&[1, 1]) });
+    pool.resize(3);
+    for task in 1..=9 {
+        pool.submit(task);
+    }
+    pool.expect([start_on(0, 1), start_on(1, 2)]);
+    pool.host_has(1, 4);
+    pool.expect([start_on(1, 3)]);
+}
+
+#[test]
+fn as_many_workers_as_are_wanted_come_up_when_there_is_room_for_them() {
+    let mut pool = Pool::with(Config { follows_hosts: true, min_workers: 3, ..config_of(&[1]) });
+    pool.expect([start_on(0, 1)]);
+    pool.host_has(0, 2);
+    pool.expect([start_on(0, 2)]);
+    pool.ready(1);
+    pool.ready(2);
+    pool.host_has(0, 8);
+    pool.expect_besides_warmth([start_on(0, 3)]);
+}
+
+#[test]
+fn a_host_that_comes_back_with_less_has_as_many_workers_as_before() {
+    let mut pool = Pool::with(Config { follows_hosts: true, ..config_of(&[1, 1]) });
+    pool.host_has(0, 2);
+    pool.host_has(0, 1);
+    for task in 1..=9 {
+        pool.submit(task);
+    }
+    pool.expect([start_on(0, 1), start_on(1, 2), start_on(0, 3)]);
 }
 
 #[test]
