@@ -90,9 +90,9 @@ impl Host {
     }
 
     /// A machine, or a container, that a command reaches. The command has to start this program
-    /// there, and to hand on its standard input and output as they are.
-    /// One argument is added to its words. What it writes to its standard error is logged. Until
-    /// the host is connected, it stands in the error instead.
+    /// there, and to hand on its standard input and output as they are. One argument is added to
+    /// its words. What it writes to its standard error is logged. Until the host is connected, it
+    /// stands in the error instead.
     ///
     /// The program has to be there already, and to be the same build as this one. Another one is
     /// refused.
@@ -101,8 +101,9 @@ impl Host {
         Self::new(Reach::Command(words.collect()))
     }
 
-    /// A machine that OpenSSH reaches. The destination is what `ssh` is called with: a name of its configuration, `host` or `user@host`. It must let this user in
-    /// without a question, by a key for example.
+    /// A machine that OpenSSH reaches. The destination is what `ssh` is called with: a name of its
+    /// configuration, `host` or `user@host`. It must let this user in without a question, by a key
+    /// for example.
     ///
     /// This program gets there by itself. If the host does not have it yet, it is copied to the
     /// [cache](Self::cache) there, under a name that is a hash of it. So a new build is copied

@@ -7,8 +7,8 @@
 //!
 //! * *commands* of the user: `open`, `submit`, `cancel`, `abort`, `warm_up`, `resize`, `recycle`,
 //!   `shut_down`, `end_workers`, and of the supervisor: `hold`, `release`;
-//! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, of hosts:
-//!   `host_*`, of the clock: `timeout`, and of conditions: `decided`;
+//! * *events* of the workers: `worker_*`, `task_finished`, `asked`, `recalled`, `divided`, of
+//!   hosts: `host_*`, of the clock: `timeout`, and of conditions: `decided`;
 //! * *outputs*: `poll_action` and `next_timeout`;
 //! * *getters*, in `getters`.
 //!
@@ -48,6 +48,7 @@ mod homes;
 mod hosts;
 mod lanes;
 mod leaving;
+mod losses;
 mod numbers;
 mod openings;
 mod queue;
@@ -86,7 +87,7 @@ use self::view::Counts;
 pub(crate) use self::worker::WorkerStage;
 use self::worker::{Sentence, Worker};
 use crate::base::maps::TaskMap;
-use crate::base::{HostId, TaskId, WorkerId};
+use crate::base::{TaskId, WorkerId};
 
 /// A shutdown that takes so long says what it waits for.
 const LONG_SHUTDOWN: Duration = Duration::from_secs(10);
@@ -439,33 +440,6 @@ impl Scheduler {
             self.sent.remove(sent.task.id);
             self.queue.account(&sent.task, Some(std::mem::take(&mut cost)));
             self.end_sent(now, sent, lost);
-        }
-        self.advance(now);
-    }
-
-    /// A host was reached, and so many workers may be there. If more may be there already it stays
-    /// at that, as nobody could replace those that are too many.
-    pub(crate) fn host_has(&mut self, now: Time, host: HostId, workers: usize) {
-        let capacity = self.workers.hosts_mut().raise_limit(host, workers);
-        if self.config.follows_hosts {
-            self.set_most(now, capacity);
-        }
-        self.advance(now);
-    }
-
-    /// A host is lost. Its workers take nothing more, and their ends follow. What runs there has
-    /// ended at `safe_at`. Nobody is there to be signaled, but for those that have not come up.
-    pub(crate) fn host_lost(&mut self, now: Time, host: HostId, safe_at: Time) {
-        self.safe_at = self.safe_at.max(safe_at);
-        self.workers.hosts_mut().lost(now, host);
-        for id in self.workers.hosts().workers(host) {
-            let starts = |worker: &Worker| matches!(worker.stage, WorkerStage::Starting { .. });
-            let starts = self.workers.get(id).is_some_and(starts);
-            self.update(id, |worker| worker.lose(safe_at));
-            self.release_keys(id);
-            if starts {
-                self.actions.push_back(Action::Kill(id, KillReason::HostLost));
-            }
         }
         self.advance(now);
     }
