@@ -43,6 +43,12 @@ pub(crate) enum BuildFailure {
     #[error("the host {0:?} must have at least 1 worker")]
     NoWorkersOnHost(std::sync::Arc<str>),
     #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
+    #[error("`Host::slurm` must have at least 1 node")]
+    NoNodes,
+    #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
+    #[error("`Host::slurm` wants {wanted} nodes, and this allocation has {most}")]
+    TooFewNodes { wanted: usize, most: usize },
+    #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
     #[error("`{0}` is of this machine, and cannot be had by workers on other hosts")]
     NotOnHosts(&'static str),
     #[error("two functions have the same name and cannot be told apart: {0}")]
@@ -91,6 +97,8 @@ impl BuildError {
             | BuildFailure::NoAge
             | BuildFailure::NoQueueBytes
             | BuildFailure::NoWorkersOnHost(_)
+            | BuildFailure::NoNodes
+            | BuildFailure::TooFewNodes { .. }
             | BuildFailure::NotOnHosts(_) => BuildErrorKind::InvalidSetting,
             BuildFailure::OfForkServer(_) => BuildErrorKind::OfForkServer,
             BuildFailure::NotInitialized => BuildErrorKind::NotInitialized,
@@ -113,7 +121,9 @@ impl BuildError {
             BuildFailure::OfForkServer(setting) | BuildFailure::NotOnHosts(setting) => {
                 Some(setting)
             }
-            BuildFailure::NoWorkersOnHost(_) => Some("hosts"),
+            BuildFailure::NoWorkersOnHost(_)
+            | BuildFailure::NoNodes
+            | BuildFailure::TooFewNodes { .. } => Some("hosts"),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
@@ -16,9 +17,9 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{oneshot, watch};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
-use crate::base::nanos;
 use crate::base::sync::Mutex;
 use crate::base::timer::{Delay, within};
+use crate::base::{log, nanos};
 use crate::host::build::own_build;
 use crate::host::far::FarWorkers;
 use crate::host::greeting::greet;
@@ -60,7 +61,15 @@ impl AgentConnection {
     ) -> Result<Self, String> {
         let build = own_build_elsewhere().await;
         let (command, copy) = reach.command(build).map_err(|error| error.to_string())?;
-        let starting = Launcher::start(command, whose).await;
+        // Until it is connected, what it says stands in the error, if there is one.
+        let is_connected = Arc::<AtomicBool>::default();
+        let is_logged = Arc::clone(&is_connected);
+        let hear = move |line: &str| {
+            if is_logged.load(Ordering::Relaxed) {
+                log::warning!("{whose}: {line}");
+            }
+        };
+        let starting = Launcher::start(command, hear).await;
         let (mut launcher, input, mut output) = starting.map_err(|error| error.to_string())?;
         let mut input = BufReader::with_capacity(64 << 10, input);
         let agent = greet(&mut launcher, &mut input, &mut output, copy).await?;
@@ -74,7 +83,7 @@ impl AgentConnection {
         let hello = AgentHello { version: VERSION, lease: nanos(lease) };
         let sent = send_hello(&mut output, hello, launch).await;
         sent.map_err(|error| format!("it cannot be told anything: {error}"))?;
-        launcher.log();
+        is_connected.store(true, Ordering::Relaxed);
         let (opener, wanted) = mpsc::channel(64);
         let (orders, ordered) = mpsc::unbounded_channel();
         let (ends, ended) = watch::channel(false);

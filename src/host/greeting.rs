@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReade
 use tokio::process::{ChildStdin, ChildStdout};
 
 use crate::host::launcher::Launcher;
-use crate::host::ssh::{NEEDS, OwnCopy};
+use crate::host::own_copy::{NEEDS, OwnCopy};
 use crate::wire::frame::{PREAMBLE, PreambleSearch, VERSION, max_frame, split_header, split_kind};
 use crate::wire::hello::peek_version;
 use crate::wire::host::AgentBanner;

@@ -3,7 +3,6 @@
 use std::io;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -11,7 +10,6 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::task::JoinHandle;
 
-use crate::base::log;
 use crate::base::sync::Mutex;
 use crate::base::timer::within;
 use crate::parent::start_child;
@@ -31,17 +29,15 @@ pub(super) struct Launcher {
     program: String,
     reaper: Reaper,
     said: Arc<Mutex<String>>,
-    /// What it says is logged, too.
-    is_logged: Arc<AtomicBool>,
     /// Ends when it says nothing more.
     listening: JoinHandle<()>,
 }
 
 impl Launcher {
-    /// What is logged begins with these words.
+    /// Each line that it says is heard at once.
     pub(super) async fn start(
         mut command: Command,
-        whose: String,
+        hear: impl Fn(&str) + Send + 'static,
     ) -> io::Result<(Self, ChildStdout, ChildStdin)> {
         let program = command.get_program().to_string_lossy().into_owned();
         let (reaper, stdin, stdout, stderr) = start_child(move || {
@@ -62,15 +58,14 @@ impl Launcher {
         })
         .await?;
         let said = Arc::<Mutex<String>>::default();
-        let is_logged = Arc::<AtomicBool>::default();
-        let listening = listen(stderr, whose, Arc::clone(&said), Arc::clone(&is_logged));
+        let listening = listen(stderr, Arc::clone(&said), Box::new(hear));
         let listening = tokio::spawn(listening.boxed());
-        Ok((Self { program, reaper, said, is_logged, listening }, stdout, stdin))
+        Ok((Self { program, reaper, said, listening }, stdout, stdin))
     }
 
-    /// What it says is logged from now on. Until then it stands in the error, if there is one.
-    pub(super) fn log(&self) {
-        self.is_logged.store(true, Ordering::Relaxed);
+    /// What it runs has another name than it has itself.
+    pub(super) fn called(self, program: &str) -> Self {
+        Self { program: program.to_owned(), ..self }
     }
 
     /// Waits until it has exited; says how, and what it has said.
@@ -102,20 +97,13 @@ fn how(exit: Exit) -> String {
     }
 }
 
-async fn listen(
-    stderr: ChildStderr,
-    whose: String,
-    said: Arc<Mutex<String>>,
-    is_logged: Arc<AtomicBool>,
-) {
+async fn listen(stderr: ChildStderr, said: Arc<Mutex<String>>, hear: Box<dyn Fn(&str) + Send>) {
     let (mut stderr, mut piece) = (BufReader::new(stderr), Vec::new());
     // A line that is too long comes in pieces.
     while let Ok(1..) = (&mut stderr).take(LONGEST_PIECE).read_until(b'\n', &mut piece).await {
         let line = String::from_utf8_lossy(&piece).trim_end().to_owned();
         piece.clear();
-        if is_logged.load(Ordering::Relaxed) {
-            log::warning!("{whose}: {line}");
-        }
+        hear(&line);
         let mut said = said.lock();
         said.push_str(&line);
         said.push('\n');

@@ -8,6 +8,7 @@
 //! ```
 
 mod agent;
+mod allocation;
 mod build;
 mod connection;
 mod far;
@@ -17,7 +18,10 @@ mod greeting;
 mod launcher;
 mod lease;
 mod mux;
+mod node_list;
+mod own_copy;
 mod pump;
+mod slurm;
 mod spec;
 mod ssh;
 mod start;

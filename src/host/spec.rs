@@ -6,8 +6,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::build::BuildFailure;
 use crate::function::Registry;
-use crate::host::ssh::{OwnCopy, Ssh};
+use crate::host::allocation::Allocation;
+use crate::host::own_copy::{FarProgram, OwnCopy};
+use crate::host::slurm::{Slurm, SlurmNode};
+use crate::host::ssh::Ssh;
 use crate::wire::host::Build;
 use crate::wire::role::{Flag, Role};
 
@@ -60,6 +64,9 @@ pub(crate) enum Reach {
     /// By a program with arguments, to which the role is added.
     Command(Vec<OsString>),
     Ssh(Ssh),
+    /// Several nodes, until it is known where they are.
+    Slurm(Slurm),
+    SlurmNode(SlurmNode),
 }
 
 impl Reach {
@@ -67,14 +74,33 @@ impl Reach {
     pub(super) fn command(&self, build: Build) -> io::Result<(Command, Option<OwnCopy>)> {
         let role = Flag::new(Role::Agent, Registry::copy_id(), true).text();
         let words: &[OsString] = match self {
-            Self::Local => &[], // not reached: no agent is needed
+            // Not reached: no agent is needed, or these are nodes by now.
+            Self::Local | Self::Slurm(_) => &[],
             Self::Command(words) => words,
             Self::Ssh(ssh) => return ssh.command(build, &role),
+            Self::SlurmNode(node) => return node.command(build, &role),
         };
         let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments).arg(role);
         Ok((command, None))
+    }
+
+    /// What has to be requested before it is there.
+    pub(super) fn allocation(&self) -> Option<&Arc<Allocation>> {
+        match self {
+            Self::SlurmNode(node) => node.allocation(),
+            _ => None,
+        }
+    }
+
+    /// What is started there, if there is a choice.
+    fn program(&mut self) -> Option<&mut FarProgram> {
+        match self {
+            Self::Ssh(ssh) => Some(&mut ssh.program),
+            Self::Slurm(slurm) => Some(&mut slurm.program),
+            _ => None,
+        }
     }
 }
 
@@ -128,7 +154,7 @@ impl Host {
     /// ```
     pub fn ssh(destination: impl AsRef<OsStr>) -> Self {
         let destination = destination.as_ref().to_owned();
-        let ssh = Ssh { destination, options: Vec::new(), program: None, cache: None };
+        let ssh = Ssh { destination, options: Vec::new(), program: FarProgram::default() };
         Self::new(Reach::Ssh(ssh))
     }
 
@@ -141,37 +167,95 @@ impl Host {
         self
     }
 
+    /// Nodes of Slurm. A pool has as many hosts of this as there are [`nodes`](Self::nodes), each
+    /// with as many workers as [`workers`](Self::workers) says.
+    ///
+    /// Within an allocation (`salloc`, `sbatch`, where `SLURM_JOB_ID` is set) these are its nodes.
+    /// Anywhere else an allocation is made by `salloc` when work first wants a worker there, and is
+    /// released when the pool is over. It may wait in the queue for hours: that counts as no start
+    /// of a worker, other hosts of the pool work meanwhile, and
+    /// [`HostsAwaited`](crate::PoolEvent::HostsAwaited) says what it waits for. When an allocation
+    /// ends, because of its time limit for example, its hosts are lost. Another one is requested
+    /// when there is work for it. When this process ends, even by SIGKILL, the request is withdrawn
+    /// or the allocation released at once.
+    ///
+    /// On each node is one step of `srun`, which shares all that the allocation has there with
+    /// others. There is a step for each node, as `srun` mixes what several tasks of a step write.
+    ///
+    /// This program gets there by itself, as by [`ssh`](Self::ssh). The cache is in the home
+    /// directory of the user, which most clusters share between their nodes. Then a program is not
+    /// copied again once it is there. [`program`](Self::program) names a file that all nodes have.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), procpool::BuildError> {
+    /// use procpool::{Host, ProcessPoolExecutor};
+    ///
+    /// let nodes = Host::slurm().nodes(4).slurm_options(["--partition=short", "--time=01:00:00"]);
+    /// let pool = ProcessPoolExecutor::builder().hosts([Host::local(), nodes]).build()?;
+    /// # drop(pool);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn slurm() -> Self {
+        Self::new(Reach::Slurm(Slurm::default()))
+    }
+
+    /// How many nodes of [`slurm`](Self::slurm) there are to be. Default: all of the allocation in
+    /// which this program runs, or one where an allocation has to be made. A host that is no node
+    /// has no use for it.
+    pub fn nodes(mut self, nodes: impl Into<Option<usize>>) -> Self {
+        if let Reach::Slurm(slurm) = &mut self.reach {
+            slurm.nodes = nodes.into();
+        }
+        self
+    }
+
+    /// Arguments for `salloc`, such as `["--partition=short", "--time=01:00:00", "--mem=8G"]`, if
+    /// an allocation has to be made. Default: none. They come after those that it always has, and
+    /// count: `--job-name`, `--nodes`, `--ntasks-per-node=1`, and `--cpus-per-task` with the number
+    /// of [`workers`](Self::workers), or `--exclusive` if that is not said. A host that is no node
+    /// of Slurm has no use for them.
+    pub fn slurm_options(mut self, options: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        if let Reach::Slurm(slurm) = &mut self.reach {
+            slurm.options = to_words(options);
+        }
+        self
+    }
+
     /// Arguments for `ssh`, such as `["-F", "cluster.conf"]` or `["-p", "2222"]`. Default: none. A
     /// host that `ssh` does not reach has no use for them.
     pub fn ssh_options(mut self, options: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         if let Reach::Ssh(ssh) = &mut self.reach {
-            ssh.options = options.into_iter().map(|option| option.as_ref().to_owned()).collect();
+            ssh.options = to_words(options);
         }
         self
     }
 
-    /// The program that `ssh` starts, with arguments: the same build as this one, in a file on that
-    /// host. Default: a copy of this program. A host that `ssh` does not reach has no use for it.
+    /// The program that `ssh` or `srun` starts, with arguments: the same build as this one, in a
+    /// file on that host. Default: a copy of this program. Other hosts have no use for it.
     pub fn program(mut self, words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        if let Reach::Ssh(ssh) = &mut self.reach {
-            ssh.program = Some(words.into_iter().map(|word| word.as_ref().to_owned()).collect());
+        if let Some(program) = self.reach.program() {
+            program.words = to_words(words);
         }
         self
     }
 
-    /// The directory for copies of this program on a host that `ssh` reaches. It is made if it is
-    /// not there, and must belong to the user there. Only the eight files that were used last stay
-    /// in it, so keep nothing else there. Default: `procpool` in `$XDG_CACHE_HOME` or `~/.cache` of
-    /// that host. A host that `ssh` does not reach has no use for it.
+    /// The directory for copies of this program on a host that `ssh` or `srun` reaches. It is made
+    /// if it is not there, and must belong to the user there. Only the eight files that were used
+    /// last stay in it, so keep nothing else there. Default: `procpool` in `$XDG_CACHE_HOME` or
+    /// `~/.cache` of that host. Other hosts have no use for it.
     pub fn cache(mut self, directory: impl AsRef<OsStr>) -> Self {
-        if let Reach::Ssh(ssh) = &mut self.reach {
-            ssh.cache = Some(directory.as_ref().to_owned());
+        if let Some(program) = self.reach.program() {
+            program.cache = Some(directory.as_ref().to_owned());
         }
         self
     }
 
     /// What errors, events and [`WorkerInfo`](crate::WorkerInfo) call it. Default: `local`, the
-    /// destination of `ssh`, or the words of the command.
+    /// destination of `ssh`, the words of the command, or `slurm`. Nodes of Slurm are `slurm[0]`,
+    /// `slurm[1]`, and so on; those of an allocation that is there have their own names, unless
+    /// you give one.
     pub fn name(mut self, name: impl AsRef<str>) -> Self {
         self.name = Some(name.as_ref().into());
         self
@@ -205,11 +289,25 @@ impl Host {
         match &self.reach {
             Reach::Local => "local".into(),
             Reach::Ssh(ssh) => ssh.destination.to_string_lossy().into(),
+            Reach::Slurm(_) | Reach::SlurmNode(_) => "slurm".into(),
             Reach::Command(words) => {
                 let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
                 words.join(" ").into()
             }
         }
+    }
+
+    /// As the hosts that a pool has of it. What they share they share within that pool.
+    pub(crate) fn expanded(self) -> Result<Vec<Self>, BuildFailure> {
+        let Reach::Slurm(slurm) = &self.reach else { return Ok(vec![self]) };
+        let nodes = slurm.nodes(self.name.as_ref(), self.workers)?;
+        let node = |(name, node)| Self { name: Some(name), reach: Reach::SlurmNode(node), ..self };
+        Ok(nodes.into_iter().map(node).collect())
+    }
+
+    /// It has to be requested before workers can be started there.
+    pub(crate) fn is_away(&self) -> bool {
+        self.reach.allocation().is_some()
     }
 
     pub(crate) fn is_local(&self) -> bool {
@@ -219,4 +317,8 @@ impl Host {
     pub(crate) fn wanted_workers(&self) -> Option<usize> {
         self.workers
     }
+}
+
+fn to_words(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<OsString> {
+    words.into_iter().map(|word| word.as_ref().to_owned()).collect()
 }

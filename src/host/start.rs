@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::io::split;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use crate::base::{HostId, WorkerId};
@@ -67,6 +68,9 @@ impl HostStart {
         inner_threads: Option<usize>,
         listener: Arc<dyn HostListener>,
     ) -> Self {
+        if let Some(allocation) = spec.reach.allocation() {
+            allocation.join(host, &listener);
+        }
         Self {
             host,
             name: spec.name_of(),
@@ -187,12 +191,21 @@ impl Start for HostStart {
         })
     }
 
+    fn request(&self, runtime: &Handle) {
+        if let Some(allocation) = self.reach.allocation() {
+            allocation.request(runtime);
+        }
+    }
+
     /// All workers have ended.
     fn stop(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             let connection = self.connection.lock().await.connection.take();
             if let Some(connection) = connection.and_then(Arc::into_inner) {
                 connection.close().await;
+            }
+            if let Some(allocation) = self.reach.allocation() {
+                allocation.leave().await;
             }
         })
     }

@@ -64,6 +64,24 @@ pub(crate) trait HostListener: Send + Sync {
     /// A host of which it was not known may have so many workers.
     #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
     fn host_has(&self, host: HostId, workers: usize);
+
+    /// Hosts that have to be requested come and go together, under one name.
+    #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
+    fn hosts_changed(&self, hosts: &[HostId], name: &Arc<str>, change: HostsChange);
+}
+
+/// What becomes of hosts that have to be requested. Texts are for people to read.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "no host is another one"))]
+pub(crate) enum HostsChange {
+    /// They were requested, and are not there yet.
+    Awaited(String),
+    /// Workers can be started there.
+    Came(String),
+    /// They were there.
+    Gone(String),
+    /// They do not come.
+    Refused(String),
 }
 
 /// What the supervisor is told of a worker.

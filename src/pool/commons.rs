@@ -11,6 +11,7 @@ use crate::base::sync::Mutex;
 use crate::base::{Clock, HostId, TaskId};
 use crate::error::{BrokenCause, Cause};
 use crate::memory::Arena;
+use crate::parent::message::HostsChange;
 use crate::pool::places::TaskPlaces;
 use crate::pool::shutdown::CloseReason;
 use crate::pool::task::cell::{TaskCell, TaskStatus};
@@ -48,13 +49,24 @@ pub(crate) enum Command {
         limit: Option<Duration>,
     },
     EndWorkers(Force),
-    /// Some hosts were lost. There is one for each loss.
-    HostsLost,
+    /// There is news of hosts. There is one for each.
+    HostNews,
     /// A host was reached that may have so many workers, which was not known. There is one for each
     /// connection.
     HostHas(HostId, usize),
     /// Break the pool for this reason, which is elsewhere so that no other command gets larger.
     Break(Box<BrokenCause>),
+}
+
+/// What the supervisor has to know of hosts.
+pub(crate) enum HostNews {
+    /// It is lost, and then nothing runs there any more.
+    Lost(HostId, Time),
+    Changed {
+        hosts: Vec<HostId>,
+        name: Arc<str>,
+        change: HostsChange,
+    },
 }
 
 /// What the supervisor and the handles of a pool share.
@@ -66,8 +78,8 @@ pub(crate) struct Commons {
     /// What the scheduler's time counts from.
     pub(crate) began: Instant,
     view: Mutex<View>,
-    /// Hosts that were lost, and when nothing runs there any more; until the supervisor knows.
-    lost_hosts: Mutex<Vec<(HostId, Time)>>,
+    /// Until the supervisor knows, in its order.
+    host_news: Mutex<Vec<HostNews>>,
     /// How many workers there may be, as far as handles know.
     pub(crate) max_workers: AtomicUsize,
     /// Closed when the pool accepts no more.
@@ -98,7 +110,7 @@ impl Commons {
             clock,
             began: clock.now(),
             view: Mutex::new(view),
-            lost_hosts: Mutex::new(Vec::new()),
+            host_news: Mutex::new(Vec::new()),
             max_workers,
             places,
             arena,
@@ -121,13 +133,17 @@ impl Commons {
     /// before it hears of any worker that was lost with it, though that comes by another channel.
     pub(crate) fn host_lost(&self, host: HostId, safe_in: Duration) {
         let safe_at = self.now().saturating_add(safe_in);
-        self.lost_hosts.lock().push((host, safe_at));
-        self.send(Command::HostsLost); // or the pool is gone
+        self.tell_of_hosts(HostNews::Lost(host, safe_at));
     }
 
-    /// The hosts whose loss the supervisor does not know of.
-    pub(crate) fn take_lost_hosts(&self) -> Vec<(HostId, Time)> {
-        std::mem::take(&mut self.lost_hosts.lock())
+    pub(crate) fn tell_of_hosts(&self, news: HostNews) {
+        self.host_news.lock().push(news);
+        self.send(Command::HostNews); // or the pool is gone
+    }
+
+    /// What the supervisor does not know of.
+    pub(crate) fn take_host_news(&self) -> Vec<HostNews> {
+        std::mem::take(&mut self.host_news.lock())
     }
 
     /// Why a task that comes to a pool that has ended, or is about to, has no result.

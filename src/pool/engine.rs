@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::base::{HostId, WorkerId};
 use crate::parent::birth::HostSite;
-use crate::parent::message::{HostListener, Listener, Message};
-use crate::pool::commons::{Command, Commons};
+use crate::parent::message::{HostListener, HostsChange, Listener, Message};
+use crate::pool::commons::{Command, Commons, HostNews};
 use crate::pool::exits::ExitHook;
 use crate::pool::helm::{BATCH, Helm, HelmTimer};
 use crate::pool::shutdown::ShutdownReport;
@@ -59,6 +59,11 @@ impl HostListener for Engine {
 
     fn host_has(&self, host: HostId, workers: usize) {
         self.send(Command::HostHas(host, workers));
+    }
+
+    fn hosts_changed(&self, hosts: &[HostId], name: &Arc<str>, change: HostsChange) {
+        let (hosts, name) = (hosts.to_vec(), Arc::clone(name));
+        self.commons.tell_of_hosts(HostNews::Changed { hosts, name, change });
     }
 }
 

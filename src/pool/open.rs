@@ -113,7 +113,7 @@ impl Configuration {
     /// Makes the pool, and has it run.
     pub(crate) fn build(self) -> Result<Arc<Pool>, BuildError> {
         let runtime = ready_to_build()?;
-        let settings = self.sharing()?;
+        let settings = self.sharing()?.with_hosts()?;
         let config = settings.scheduler_config()?;
         let sites = settings.sites(&runtime);
         let (pool, work) = settings.open(config, &runtime, Clock::REAL, sites)?;

@@ -23,6 +23,21 @@ use crate::parent::{Launch, StartMethod};
 use crate::scheduler::HostConfig;
 
 impl Configuration {
+    /// With each node as a host of its own.
+    #[cfg(not(feature = "hosts"))]
+    #[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
+    pub(super) fn with_hosts(self) -> Result<Self, BuildFailure> {
+        Ok(self)
+    }
+
+    /// With each node as a host of its own.
+    #[cfg(feature = "hosts")]
+    pub(super) fn with_hosts(self) -> Result<Self, BuildFailure> {
+        let hosts = self.hosts.into_iter().map(Host::expanded);
+        let hosts = hosts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        Ok(Self { hosts, ..self })
+    }
+
     /// What the scheduler must know of each host; one at least.
     #[cfg(not(feature = "hosts"))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature")]
@@ -50,9 +65,12 @@ impl Configuration {
                 return Err(BuildFailure::NotOnHosts("fork_server"));
             }
         }
-        // One worker is enough to learn how many there may be.
-        let workers = self.hosts.iter().map(|host| workers_on(host).unwrap_or(1));
-        Ok(workers.map(|workers| HostConfig { workers: Some(workers) }).collect())
+        let config = |host: &Host| {
+            // One worker is enough to learn how many there may be.
+            let workers = Some(workers_on(host).unwrap_or(1));
+            HostConfig { workers, is_away: host.is_away() }
+        };
+        Ok(self.hosts.iter().map(config).collect())
     }
 
     /// So many workers the hosts may have together; `None` for any number, and as long as that is

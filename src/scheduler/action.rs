@@ -49,6 +49,8 @@ pub(crate) struct Config {
 pub(crate) struct HostConfig {
     /// So many workers may be there; `None` for as many as the pool may have.
     pub(crate) workers: Option<usize>,
+    /// It is not there before it was requested.
+    pub(crate) is_away: bool,
 }
 
 /// What the supervisor has to do next.
@@ -56,6 +58,10 @@ pub(crate) struct HostConfig {
 pub(crate) enum Action {
     /// Spawn a worker, on that host.
     Start { worker: WorkerId, host: HostId },
+    /// Have a host come that is not there; answer, in any time, with
+    /// [`Scheduler::host_came`](super::Scheduler::host_came) or
+    /// [`Scheduler::host_refused`](super::Scheduler::host_refused).
+    Request(HostId),
     /// Hand a task to a worker.
     Send { worker: WorkerId, task: TaskId, attempt: u32 },
     /// The task is its worker's running one now: it no longer counts as waiting.

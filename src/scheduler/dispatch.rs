@@ -131,6 +131,16 @@ impl Scheduler {
             }
             self.start_worker(now, seat, host);
         }
+        self.request_hosts(now);
+    }
+
+    /// When a worker, a successor and a host are to be started and requested, if nothing else
+    /// happens before.
+    pub(super) fn start_times(&self) -> [Option<Time>; 3] {
+        let start = |wanted: bool, seat| self.workers.hosts().not_before(seat).filter(|_| wanted);
+        let worker = start(self.wants_worker(), Seat::Own);
+        let successor = start(self.wants_successor(), Seat::Awaited);
+        [worker, successor, self.request_at()]
     }
 
     /// For what a worker is to be started now, and where, if anywhere.
@@ -155,7 +165,14 @@ impl Scheduler {
     /// Whether a further worker would have something to do and may exist.
     #[inline]
     pub(super) fn wants_worker(&self) -> bool {
-        if !matches!(self.phase, Phase::Open | Phase::Draining { .. }) || !self.has_place() {
+        self.wants_worker_beside(0)
+    }
+
+    /// The same, if there were so many more that start.
+    #[inline]
+    pub(super) fn wants_worker_beside(&self, promised: usize) -> bool {
+        let is_over = !matches!(self.phase, Phase::Open | Phase::Draining { .. });
+        if is_over || !self.has_place_beside(promised) {
             return false;
         }
         // What waits beside an idle worker is worth none, and suspects wait beside one that is not
@@ -165,8 +182,8 @@ impl Scheduler {
         let wanted = wanted + if are_enough { 0 } else { self.queue.suspects() };
         let wanted = wanted.max(usize::from(self.warm_up));
         let serving = self.serving() - self.workers.hosts().trials().serving;
-        let too_few = self.phase == Phase::Open && serving < self.least_workers();
-        too_few || self.coming() < wanted
+        let too_few = self.phase == Phase::Open && serving + promised < self.least_workers();
+        too_few || self.coming() + promised < wanted
     }
 
     /// Whether workers start, or would as soon as they may.

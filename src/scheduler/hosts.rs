@@ -1,6 +1,17 @@
 //! The hosts on which workers are started: how many each has and may have, and when one more may be
 //! started there.
 //!
+//! Some are away, and come when they are requested, which may take any time. Before that no worker
+//! is started there:
+//!
+//! ```text
+//!      a worker is wanted               host_came          host_gone
+//! Away ──────────────────▶ Requested ─────────────▶ There ───────────▶ Away
+//!                              └── host_refused: it rests ─▶ Away
+//! ```
+//!
+//! Where workers cannot be started is seen by trying:
+//!
 //! ```text
 //!            its starts are hopeless, or it is lost           a worker is ready there
 //! in service ─────────────────────────────────────▶ resting ───────────────────────▶ in service
@@ -11,20 +22,22 @@
 //! A host that rests is tried by one worker at a time, and less and less often. Nothing counts on
 //! such a worker, so others are started elsewhere, too, if the pool has places besides its own.
 
-use std::ops::{AddAssign, SubAssign};
 use std::time::Duration;
 
-use super::action::{Config, StartFailureKind, Time};
+use super::action::{Config, HostConfig, StartFailureKind, Time};
 use super::numbers::NumberSet;
 use super::openings::{Openings, Reluctance};
 use super::restarts::Restarts;
 use super::standing::Standing;
+use super::sums::{Sums, Trials};
 use super::tenure::{Seat, Tenure, Tenures};
 use crate::base::{HostId, WorkerId};
 
 /// After so long a host that rests is tried for the first time, and after that twice as long.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_mins(1);
+/// More than any pool has, and still no sum of these overflows.
+const MANY: usize = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct HostTable {
@@ -38,11 +51,14 @@ pub(super) struct HostTable {
     own: Openings,
     /// For those that are to replace others there.
     successors: Openings,
+    /// For requests of those that are away.
+    requests: Openings,
     sums: Sums,
 }
 
 #[derive(Clone, Debug)]
 struct HostRecord {
+    presence: Presence,
     /// So many workers it may have, besides those that replace others.
     limit: Option<usize>,
     workers: NumberSet,
@@ -56,73 +72,20 @@ struct HostRecord {
     is_hopeless: bool,
 }
 
+/// Whether workers can be started on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    There,
+    Away,
+    /// It is on its way, perhaps.
+    Requested,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     /// How often it was tried, and failed.
     tries: u32,
     until: Time,
-}
-
-/// Workers that start on hosts that rest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Trials {
-    pub(super) all: usize,
-    /// Those of them that replace nobody.
-    pub(super) serving: usize,
-}
-
-/// What one host adds to the sums over all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sums {
-    trials: Trials,
-    /// Hosts with workers that lack successors.
-    lacking: usize,
-    /// Hosts with more successors than workers that they could replace.
-    extra: usize,
-    /// Hosts on which a successor is ready for one more worker.
-    relieved: usize,
-    /// Successors that are seated.
-    seated: usize,
-    /// Hosts with more of them than workers that they could replace.
-    forlorn: usize,
-    /// Hosts that have a ready worker, or may have one.
-    hopeful: usize,
-}
-
-impl Sums {
-    fn of(records: &[HostRecord]) -> Self {
-        let mut sums = Self::default();
-        for record in records {
-            sums += record.sums();
-        }
-        sums
-    }
-}
-
-impl AddAssign for Sums {
-    fn add_assign(&mut self, other: Self) {
-        self.trials.all += other.trials.all;
-        self.trials.serving += other.trials.serving;
-        self.lacking += other.lacking;
-        self.extra += other.extra;
-        self.relieved += other.relieved;
-        self.seated += other.seated;
-        self.forlorn += other.forlorn;
-        self.hopeful += other.hopeful;
-    }
-}
-
-impl SubAssign for Sums {
-    fn sub_assign(&mut self, other: Self) {
-        self.trials.all -= other.trials.all;
-        self.trials.serving -= other.trials.serving;
-        self.lacking -= other.lacking;
-        self.extra -= other.extra;
-        self.relieved -= other.relieved;
-        self.seated -= other.seated;
-        self.forlorn -= other.forlorn;
-        self.hopeful -= other.hopeful;
-    }
 }
 
 /// The workers of one host.
@@ -161,10 +124,17 @@ impl HostTally {
 }
 
 impl HostRecord {
-    fn new(limit: Option<usize>) -> Self {
-        let (tally, restarts) = (HostTally::default(), Restarts::default());
-        let workers = NumberSet::default();
-        Self { limit, workers, tally, restarts, seated: 0, rest: None, is_hopeless: false }
+    fn new(config: &HostConfig) -> Self {
+        Self {
+            presence: if config.is_away { Presence::Away } else { Presence::There },
+            limit: config.workers,
+            workers: NumberSet::default(),
+            tally: HostTally::default(),
+            restarts: Restarts::default(),
+            seated: 0,
+            rest: None,
+            is_hopeless: false,
+        }
     }
 
     /// It rests for longer than the last time.
@@ -229,14 +199,27 @@ impl HostRecord {
             seated: self.seated,
             forlorn: usize::from(self.has_forlorn_seats()),
             hopeful: usize::from(self.is_hopeful()),
+            promised: self.promised(),
         }
     }
 
-    /// When a worker with a place of its own may be started there, and a successor.
-    fn times(&self, surge: usize) -> [Time; 2] {
-        let at = self.not_before();
+    /// So many workers it will have if it comes.
+    fn promised(&self) -> usize {
+        match self.presence {
+            Presence::Requested => self.limit.unwrap_or(MANY),
+            Presence::There | Presence::Away => 0,
+        }
+    }
+
+    /// When a worker with a place of its own may be started there, and a successor; and when it may
+    /// be requested.
+    fn times(&self, surge: usize) -> [Time; 3] {
+        let is_there = self.presence == Presence::There;
+        let (has_place, at) = (self.has_place(surge), self.not_before());
         let succeeds = self.lacks_successor() && self.may_exist(surge);
-        [self.has_place(surge), succeeds].map(|may| if may { at } else { Time::MAX })
+        let is_requestable = self.presence == Presence::Away && has_place;
+        let may = [is_there && has_place, is_there && succeeds, is_requestable];
+        may.map(|may| if may { at } else { Time::MAX })
     }
 
     fn may_exist(&self, surge: usize) -> bool {
@@ -256,6 +239,14 @@ impl HostRecord {
     }
 }
 
+fn sum(records: &[HostRecord]) -> Sums {
+    let mut sums = Sums::default();
+    for record in records {
+        sums += record.sums();
+    }
+    sums
+}
+
 /// How long a host rests that was tried so often.
 pub(super) fn rest_time(tries: u32) -> Duration {
     (FIRST_REST * 2_u32.pow(tries.saturating_sub(1).min(10))).min(LONGEST_REST)
@@ -268,15 +259,15 @@ fn capacity_of(records: &[HostRecord]) -> usize {
 
 impl HostTable {
     pub(super) fn new(config: &Config) -> Self {
-        let limits = config.hosts.iter().map(|host| host.workers);
-        let records: Vec<_> = limits.map(HostRecord::new).collect();
+        let records: Vec<_> = config.hosts.iter().map(HostRecord::new).collect();
         let mut table = Self {
             capacity: capacity_of(&records),
             max_workers: config.max_workers,
             surge: config.surge,
             own: Openings::of(records.len()),
             successors: Openings::of(records.len()),
-            sums: Sums::of(&records),
+            requests: Openings::of(records.len()),
+            sums: sum(&records),
             records,
         };
         table.review_all();
@@ -323,9 +314,10 @@ impl HostTable {
         self.sums += record.sums();
         self.sums -= before;
         let reluctance = record.reluctance(self.max_workers);
-        let [own, successor] = record.times(self.surge);
+        let [own, successor, request] = record.times(self.surge);
         self.own.set(position, own, reluctance);
         self.successors.set(position, successor, reluctance);
+        self.requests.set(position, request, reluctance);
         result
     }
 
@@ -412,6 +404,47 @@ impl HostTable {
             record.restarts.start_failed(now, StartFailureKind::Unreachable, Duration::ZERO);
             record.rest(now);
         });
+    }
+
+    // ----- those that are away -----
+
+    pub(super) fn request(&mut self, host: HostId) {
+        self.change(host, |record| record.presence = Presence::Requested);
+    }
+
+    /// Workers can be started there, though nothing says yet that they will come up.
+    pub(super) fn came(&mut self, host: HostId) {
+        self.change(host, |record| record.presence = Presence::There);
+    }
+
+    /// It has to be requested again. Its workers, if it has some, end as those of a lost host.
+    pub(super) fn gone(&mut self, host: HostId) {
+        self.change(host, |record| record.presence = Presence::Away);
+    }
+
+    /// It does not come, so it is requested again less and less often. Says whether it is pointless
+    /// to go on.
+    pub(super) fn refused(&mut self, now: Time, host: HostId) -> bool {
+        const REFUSAL: StartFailureKind = StartFailureKind::Unreachable;
+
+        self.change(host, |record| {
+            record.presence = Presence::Away;
+            record.restarts.start_failed(now, REFUSAL, Duration::ZERO);
+            let gives_up = record.tally.ready == 0 && record.restarts.is_hopeless(REFUSAL, 0);
+            record.is_hopeless |= gives_up;
+            record.rest(now);
+            record.is_hopeless
+        })
+    }
+
+    /// So many workers may be started when all come that were requested.
+    pub(super) fn promised(&self) -> usize {
+        self.sums.promised
+    }
+
+    /// Of those that are away, where one may be requested.
+    pub(super) fn requests(&self) -> &Openings {
+        &self.requests
     }
 
     /// Whether there is another host that has a ready worker, or may have one.
@@ -515,7 +548,8 @@ impl HostTable {
         &self,
         workers: impl Iterator<Item = (HostId, WorkerId, &'a Standing)>,
     ) -> bool {
-        let mut counted: Vec<_> = self.records.iter().map(|it| HostRecord::new(it.limit)).collect();
+        let fresh = |_: &_| HostRecord::new(&HostConfig::default());
+        let mut counted: Vec<_> = self.records.iter().map(fresh).collect();
         for (host, id, standing) in workers {
             counted[host.position()].workers.insert(id.0);
             counted[host.position()].tally.add(standing);
@@ -523,7 +557,7 @@ impl HostTable {
         let is_counted = |(record, counted): (&HostRecord, HostRecord)| {
             record.tally == counted.tally && record.workers == counted.workers
         };
-        let mut openings = [(); 2].map(|()| Openings::of(self.records.len()));
+        let mut openings = [(); 3].map(|()| Openings::of(self.records.len()));
         for (position, record) in self.records.iter().enumerate() {
             let reluctance = record.reluctance(self.max_workers);
             for (openings, at) in openings.iter_mut().zip(record.times(self.surge)) {
@@ -531,8 +565,8 @@ impl HostTable {
             }
         }
         self.capacity == capacity_of(&self.records)
-            && self.sums == Sums::of(&self.records)
-            && [&self.own, &self.successors] == openings.each_ref()
+            && self.sums == sum(&self.records)
+            && [&self.own, &self.successors, &self.requests] == openings.each_ref()
             && self.records.iter().zip(counted).all(is_counted)
     }
 }

@@ -33,6 +33,7 @@
 //! The pool's way is `Open ─▶ Draining ─▶ Closed`, with `Broken` in place of `Draining` when
 //! workers cannot live; see [`Phase`].
 
+mod absence;
 mod action;
 #[cfg(test)]
 mod changes;
@@ -57,6 +58,7 @@ mod retries;
 mod shutdown;
 mod standing;
 mod succession;
+mod sums;
 mod task;
 mod tempo;
 mod tenure;
@@ -80,7 +82,6 @@ use self::queue::Queue;
 use self::task::{Key, Undecided};
 pub(crate) use self::task::{Task, TenantKey, Wishes};
 use self::tempo::Tempo;
-use self::tenure::Seat;
 #[cfg(test)]
 use self::tenure::Tenure;
 use self::view::Counts;
@@ -490,9 +491,7 @@ impl Scheduler {
         consider(self.shutdown_limit);
         consider(self.reminder);
         consider(self.lost_homes.first().map(|(at, _)| *at));
-        let start = |wanted: bool, seat| self.workers.hosts().not_before(seat).filter(|_| wanted);
-        consider(start(self.wants_worker(), Seat::Own));
-        consider(start(self.wants_successor(), Seat::Awaited));
+        self.start_times().into_iter().for_each(consider);
         (next < Time::MAX).then_some(next)
     }
 

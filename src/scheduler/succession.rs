@@ -121,7 +121,12 @@ impl Scheduler {
 
     /// Whether one more worker may have tasks, and its process exist.
     pub(super) fn has_place(&self) -> bool {
-        self.has_free_place() && self.may_exist()
+        self.has_place_beside(0)
+    }
+
+    /// The same, if there were so many more.
+    pub(super) fn has_place_beside(&self, promised: usize) -> bool {
+        self.occupied() + promised < self.config.max_workers && self.may_exist()
     }
 
     fn may_exist(&self) -> bool {

@@ -122,7 +122,7 @@ fn a_worker_that_is_told_to_leave_is_not_started_once_more_to_be_sent_the_page()
 
 #[test]
 fn a_loss_is_known_before_the_ends_that_it_explains() -> Check {
-    let hosts = vec![HostConfig { workers: Some(1) }; 2];
+    let hosts = vec![HostConfig { workers: Some(1), is_away: false }; 2];
     let config = Config { hosts, max_workers: 2, ..config() };
     let wishes = Wishes { retries: 1, ..Wishes::default() };
     let submit = Event::Submit(Submission { wishes, ..Submission::by(Way::TrySubmit) });

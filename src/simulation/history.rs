@@ -148,8 +148,10 @@ impl Playable for History {
         let mut config = config(&mut random);
         // While a host rests, workers of others would be replaced again and again.
         if config.max_age.is_none() && random.one_in(2) {
-            let mut host =
-                || HostConfig { workers: (!random.one_in(4)).then(|| 1 + random.below(3)) };
+            let mut host = || HostConfig {
+                workers: (!random.one_in(4)).then(|| 1 + random.below(3)),
+                is_away: false,
+            };
             config.hosts = [host(), host(), host()][..=random.below(3)].to_vec();
         }
         let flavor = Flavor {

@@ -47,7 +47,7 @@ impl Fleet {
     /// All workers are up and have a task, and so many tasks wait.
     fn of(hosts: usize, workers: usize) -> Self {
         let most = hosts * workers;
-        let host = HostConfig { workers: Some(workers) };
+        let host = HostConfig { workers: Some(workers), is_away: false };
         let config = Config { hosts: vec![host; hosts], surge: 8, ..plain_config(most) };
         let mut fleet = Self {
             scheduler: Scheduler::new(config),

@@ -26,6 +26,7 @@ mod losses;
 mod once;
 mod promises;
 mod service;
+mod slurm_jobs;
 mod slurm_powers;
 mod slurm_promises;
 mod sshd_powers;

@@ -8,6 +8,7 @@ use std::{fmt, io};
 
 use futures::future::{BoxFuture, select};
 use tokio::process::{ChildStderr, ChildStdout};
+use tokio::runtime::Handle;
 
 use crate::base::WorkerId;
 use crate::base::timer::Delay;
@@ -37,6 +38,9 @@ pub(crate) trait Start: fmt::Debug + Send + Sync {
         launch: &'a Arc<Launch>,
         orders: &'a mut Orders,
     ) -> BoxFuture<'a, Result<Spawned, StartError>>;
+
+    /// Workers are wanted on a host that is not there yet.
+    fn request(&self, _runtime: &Handle) {}
 
     /// The pool has ended: ends what starts them.
     fn stop(&self) -> BoxFuture<'_, ()> {

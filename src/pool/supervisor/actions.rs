@@ -56,6 +56,7 @@ impl Supervisor {
         while let Some(action) = view.scheduler.poll_action() {
             match action {
                 Action::Start { worker, host } => self.start(worker, host),
+                Action::Request(host) => self.request(host),
                 Action::Send { worker, task, attempt } => {
                     self.send(&mut view.observer, worker, task, attempt);
                 }

@@ -70,7 +70,7 @@ impl Supervisor {
             Command::ShutDown { cancel_futures, limit } => {
                 view.scheduler.shut_down(now, cancel_futures, limit);
             }
-            Command::HostsLost => self.learn_of_lost_hosts(view, now),
+            Command::HostNews => self.learn_of_hosts(view, now),
             Command::EndWorkers(force) => view.scheduler.end_workers(now, force),
             Command::Break(cause) => {
                 self.death = Some(*cause);
@@ -243,16 +243,9 @@ impl Supervisor {
         self.commons.max_workers.store(after, Ordering::Relaxed);
     }
 
-    fn learn_of_lost_hosts(&mut self, view: &mut View, now: Time) {
-        for (host, safe_at) in self.commons.take_lost_hosts() {
-            view.scheduler.host_lost(now, host, safe_at);
-            self.perform(view, now);
-        }
-    }
-
     fn on_ended(&mut self, view: &mut View, now: Time, worker: WorkerId, mut ended: Ended) {
         self.skip_cancelled(view, now, worker, None);
-        self.learn_of_lost_hosts(view, now); // first, whichever channel was quicker
+        self.learn_of_hosts(view, now); // first, whichever channel was quicker
         if let Ended::Died { death, .. } = &mut ended {
             let front = view.scheduler.pipeline(worker).next();
             let running = front.and_then(|task| self.ledger.get(task));

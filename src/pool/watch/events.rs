@@ -117,6 +117,32 @@ pub enum PoolEvent {
         /// Why, for people to read.
         reason: String,
     },
+    /// Hosts that have to be requested, such as [`Host::slurm`](crate::Host::slurm), are not there
+    /// yet. This comes each time that there is something new to say of it.
+    #[non_exhaustive]
+    HostsAwaited {
+        /// The name of these hosts.
+        hosts: String,
+        /// What they wait for, for people to read.
+        message: String,
+    },
+    /// Hosts that were requested are there: workers can be started on them.
+    #[non_exhaustive]
+    HostsGranted {
+        /// The name of these hosts.
+        hosts: String,
+        /// Where they are, for people to read.
+        message: String,
+    },
+    /// Hosts that were requested are not there any more, or cannot be had. They are requested again
+    /// when there is work for them.
+    #[non_exhaustive]
+    HostsGone {
+        /// The name of these hosts.
+        hosts: String,
+        /// Why, for people to read.
+        reason: String,
+    },
     /// The pool has accepted a task.
     #[non_exhaustive]
     TaskQueued {

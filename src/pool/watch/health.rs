@@ -37,7 +37,7 @@ pub enum Health {
     Degraded {
         /// The workers that are ready.
         workers_ready: usize,
-        /// Why the last worker did not start, or that a worker is
+        /// Why the last worker did not start, what a host waits for, or that a worker is
         /// [stuck](crate::WorkerState::Stuck), for people to read.
         reason: String,
     },

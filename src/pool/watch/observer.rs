@@ -9,7 +9,7 @@ use crate::base::maps::SortedMap;
 use crate::base::{TaskId, WorkerId, log, nanos};
 use crate::error::BrokenProcessPool;
 use crate::error::kind::TaskOutcome;
-use crate::parent::message::Ended;
+use crate::parent::message::{Ended, HostsChange};
 use crate::pool::task::cell::TaskCell;
 use crate::pool::watch::events::{Feed, PoolEvent};
 use crate::pool::watch::metrics::{Metrics, TaskOutcomes};
@@ -30,6 +30,8 @@ pub(crate) struct Observer {
     pub(crate) has_been_ready: bool,
     /// Why the last start has failed, if it has; for people to read.
     pub(crate) start_failure: Option<String>,
+    /// Which hosts were requested and are not there yet, and what they wait for.
+    pub(crate) awaited: Option<(Arc<str>, String)>,
     /// Of memory that is not shared.
     has_warned: bool,
 }
@@ -58,6 +60,7 @@ impl Observer {
             labels,
             has_been_ready: false,
             start_failure: None,
+            awaited: None,
             has_warned: false,
         }
     }
@@ -164,6 +167,29 @@ impl Observer {
         }
     }
 
+    // ----- hosts -----
+
+    /// Hosts that have to be requested are called so.
+    pub(crate) fn hosts_changed(&mut self, hosts: &Arc<str>, change: &HostsChange) {
+        let name = &self.name;
+        if self.awaited.as_ref().is_some_and(|(awaited, _)| awaited == hosts) {
+            self.awaited = None;
+        }
+        match change {
+            HostsChange::Awaited(message) => {
+                log::debug!("{name}: {hosts} waits: {message}");
+                self.awaited = Some((Arc::clone(hosts), message.clone()));
+            }
+            HostsChange::Came(message) => log::debug!("{name}: {hosts} is there: {message}"),
+            HostsChange::Gone(reason) => log::warning!("{name}: {hosts} is gone: {reason}"),
+            HostsChange::Refused(reason) => {
+                log::debug!("{name}: {hosts} is not to be had: {reason}");
+                self.start_failure = Some(format!("{hosts} is not to be had: {reason}"));
+            }
+        }
+        self.feed.push(|| hosts_event(hosts.to_string(), change));
+    }
+
     // ----- tasks -----
 
     pub(crate) fn task_queued(&mut self, cell: &TaskCell) {
@@ -263,6 +289,18 @@ impl Observer {
             Some(error) => PoolEvent::PoolBroken { error: error.clone() },
             None => PoolEvent::PoolShutDown,
         });
+    }
+}
+
+fn hosts_event(hosts: String, change: &HostsChange) -> PoolEvent {
+    match change {
+        HostsChange::Awaited(message) => {
+            PoolEvent::HostsAwaited { hosts, message: message.clone() }
+        }
+        HostsChange::Came(message) => PoolEvent::HostsGranted { hosts, message: message.clone() },
+        HostsChange::Gone(reason) | HostsChange::Refused(reason) => {
+            PoolEvent::HostsGone { hosts, reason: reason.clone() }
+        }
     }
 }
 

@@ -42,21 +42,20 @@ impl View {
     pub(crate) fn health(&self) -> Health {
         let (workers_ready, stuck) = (self.scheduler.up(), self.scheduler.stuck());
         let wants_workers = self.scheduler.wants_workers();
-        match &self.observer.start_failure {
-            Some(reason) if wants_workers => Health::Degraded {
-                workers_ready,
-                reason: format!("a worker did not start: {reason}"),
-            },
-            _ if stuck > 0 => {
-                let reason = format!("workers that do nothing with what they were sent: {stuck}");
-                Health::Degraded { workers_ready, reason }
+        let has_been_ready = self.observer.has_been_ready;
+        let obstacle = match (&self.observer.start_failure, &self.observer.awaited) {
+            (Some(reason), _) if wants_workers => format!("a worker did not start: {reason}"),
+            _ if stuck > 0 => format!("workers that do nothing with what they were sent: {stuck}"),
+            (_, Some((hosts, message))) if wants_workers && has_been_ready => {
+                format!("{hosts} waits: {message}")
             }
             // Without a least number of workers it was ready before it had one, and stays so.
-            _ if wants_workers && !self.observer.has_been_ready && self.scheduler.size().0 > 0 => {
-                Health::Starting
+            _ if wants_workers && !has_been_ready && self.scheduler.size().0 > 0 => {
+                return Health::Starting;
             }
-            _ => Health::Ready,
-        }
+            _ => return Health::Ready,
+        };
+        Health::Degraded { workers_ready, reason: obstacle }
     }
 
     /// The workers, but for their memory.

@@ -24,6 +24,7 @@ impl Trial<'_> {
         ensure!(!self.model.closed || is_refusal, "it comes after the end");
         match action {
             Action::Start { worker, host } => self.start(worker, host),
+            Action::Request(host) => self.request(host),
             Action::Send { worker, task, attempt } => self.send(worker, task, attempt),
             Action::Begin(task) => self.begin(task),
             Action::Recall { worker, all } => self.recall(worker, all),
@@ -439,6 +440,8 @@ pub(super) fn staffed(model: &Model, now: Time) -> Check {
     let missing = model.start_at(now).is_some_and(|at| at <= now);
     let missing = missing && !model.closed;
     ensure!(!missing, "a worker is missing");
+    let missing = model.request_at(now).is_some_and(|at| at <= now);
+    ensure!(!missing || model.closed, "nobody requests a host");
     let waits = model.wants_warmth && !model.broken;
     ensure!(!waits || !model.is_warm(), "who waits for workers does not hear of them");
     Ok(())
@@ -552,7 +555,7 @@ fn first_due(model: &Model, world: &World, now: Time) -> Option<Time> {
     let aged = in_use().filter(|desk| desk.serves() && desk.tenure == Tenure::Stays);
     let aged = aged.filter_map(|desk| desk.aged_at(&model.config));
     let terms = in_use().filter_map(|desk| desk.leave_by).chain(aged);
-    let start = model.start_at(now);
+    let start = model.start_at(now).into_iter().chain(model.request_at(now));
     let times = desks.chain(tasks).chain(deadlines).chain(begin).chain(idle).chain(terms);
     times.chain(limit).chain(start).min()
 }

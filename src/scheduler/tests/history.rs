@@ -47,6 +47,11 @@ pub(super) enum Event {
         n: usize,
         workers: usize,
     },
+    /// The `n`-th host comes or goes, if it can.
+    Host {
+        n: usize,
+        deed: HostDeed,
+    },
     /// Time passes and timers fire.
     Wait(Duration),
     /// Time passes, and the timers are late.
@@ -84,6 +89,16 @@ pub(super) enum Deed {
     IsAskedToEnd,
     Block,
     Unblock,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HostDeed {
+    /// It is there, whether it was requested or not: those beside it may have been.
+    Come,
+    /// It does not come.
+    Refuse,
+    /// It has to be requested again.
+    Go,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +141,7 @@ impl Playable for History {
             picky: random.one_in(2),
             shared: random.one_in(2),
             loses_hosts: !ages && random.one_in(2),
+            moves_hosts: config.hosts.iter().any(|host| host.is_away),
         };
         let is_brief = random.one_in(2);
         let length = 10 + random.below(60);
@@ -156,7 +172,11 @@ fn hosts(random: &mut Random) -> Vec<HostConfig> {
     if random.one_in(2) {
         return vec![HostConfig::default()];
     }
-    let mut host = || HostConfig { workers: (!random.one_in(4)).then(|| 1 + random.below(3)) };
+    let are_away = random.one_in(2);
+    let mut host = || HostConfig {
+        workers: (!random.one_in(4)).then(|| 1 + random.below(3)),
+        is_away: are_away && !random.one_in(3),
+    };
     let most = [host(), host(), host(), host()];
     most[..2 + random.below(3)].to_vec()
 }
@@ -174,6 +194,8 @@ struct Flavor {
     /// Some tasks have tenants.
     shared: bool,
     loses_hosts: bool,
+    /// Some hosts come and go.
+    moves_hosts: bool,
 }
 
 impl Flavor {
@@ -181,6 +203,16 @@ impl Flavor {
         match random.below(100) {
             0..25 => self.submission(random),
             25..32 => Self::user(random),
+            78..82 if self.moves_hosts => {
+                let deeds = [
+                    HostDeed::Come,
+                    HostDeed::Come,
+                    HostDeed::Come,
+                    HostDeed::Refuse,
+                    HostDeed::Go,
+                ];
+                Event::Host { n: random.below(4), deed: random.pick(&deeds) }
+            }
             32..82 => Event::Worker { n: random.below(8), deed: self.deed(random) },
             82..85 => Event::Decide { n: random.below(8), wants_retry: !random.one_in(3) },
             85..88 => Event::Operation(Operation::draw(random)),
@@ -282,5 +314,5 @@ fn histories_keep_the_promises() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(8_000, 39, 8);
+    assert_eventful::<History>(8_000, 43, 8);
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 pub(super) use self::desk::{Desk, Stage};
 use self::hosts::HostModel;
+pub(super) use self::hosts::Presence;
 use self::retries::Undecided;
 use self::shares::Shares;
 use super::world::index;
@@ -132,7 +133,7 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn new(config: Config) -> Self {
         Self {
-            hosts: vec![HostModel::default(); config.hosts.len()],
+            hosts: config.hosts.iter().copied().map(HostModel::new).collect(),
             tempo: Tempo::new(config.brief_row),
             config,
             tasks: Vec::new(),

@@ -1,5 +1,6 @@
 //! A scheduler in a simulated world, watched by the model.
 
+mod hosts;
 mod users;
 mod workers;
 
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::check::{self, Trial};
 use super::history::{Deed, Event, History};
-use super::model::{Desk, Model, Place};
+use super::model::{Desk, Model, Place, Presence};
 use super::sabotage::Saboteur;
 use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
@@ -75,6 +76,7 @@ impl Play {
             Event::Operation(operation) => self.operate(operation),
             Event::LoseHost { n, safe_in } => self.lose_host(n, safe_in),
             Event::ReachHost { n, workers } => self.reach_host(n, workers),
+            Event::Host { n, deed } => self.host_deed(n, deed),
             Event::Wait(time) => self.wait(time),
             Event::Oversleep(time) => {
                 self.now += time;
@@ -156,7 +158,7 @@ impl Play {
     }
 
     fn perform_all(&mut self) -> Check {
-        use Action::{Recall, Send, Start};
+        use Action::{Recall, Request, Send, Start};
 
         let (mut actions, mut recalls) = (0, 0);
         loop {
@@ -166,7 +168,7 @@ impl Play {
                 actions += 1;
                 ensure!(actions <= ACTIONS, "{action:?}: no end of actions");
                 self.observe(n)?;
-                if matches!(action, Send { .. } | Recall { .. } | Start { .. }) {
+                if matches!(action, Send { .. } | Recall { .. } | Start { .. } | Request(_)) {
                     self.model.release(self.now);
                 }
                 recalls += usize::from(matches!(action, Recall { .. }));
@@ -228,6 +230,7 @@ impl Play {
                 self.world.start();
                 self.model.start(self.now, host);
             }
+            Action::Request(host) => self.model.moves(host, Presence::Requested),
             Action::Send { worker, task, attempt } => {
                 self.model.send(worker, task);
                 self.world.send(worker, task, attempt);
@@ -356,7 +359,7 @@ impl Play {
                 self.decide(0, task.get().is_multiple_of(2))?;
             }
             let workers: Vec<WorkerId> = self.world.alive().collect();
-            let mut busy = false;
+            let mut busy = self.all_come()?;
             for worker in workers {
                 busy |= self.fair_step(worker)?;
             }
@@ -406,6 +409,7 @@ fn sight(action: Action) -> Option<&'static str> {
     Some(match action {
         Action::Send { .. } => "a task that is sent",
         Action::Recall { .. } => "a recall",
+        Action::Request(_) => "a host that is requested",
         Action::Ask(_) => "a task that is asked to end",
         Action::Withdraw(_) => "a task that is queued again",
         Action::Consult(..) => "a failure that is asked about",

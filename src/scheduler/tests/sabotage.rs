@@ -61,6 +61,9 @@ bugs! {
     OverlooksLosses,
     ForgetsLeases,
     BlamesTheLost,
+    ForgetsToRequest,
+    RequestsTwice,
+    OverlooksHosts,
 }
 
 /// Every bug is found within so many histories, most of them much earlier.
@@ -108,6 +111,7 @@ impl Saboteur {
             | (Bug::ForgetsToConsult, Action::Consult(..))
             | (Bug::KeepsResults, Action::Deliver(_))
             | (Bug::ForgetsToStart, Action::Start { .. })
+            | (Bug::ForgetsToRequest, Action::Request(_))
             | (Bug::ForgetsToTellOfWarmth, Action::Warm)
             | (Bug::ForgetsToStop, Action::Stop(..))
             | (Bug::ForgetsToTerminate, Action::Terminate(_))
@@ -116,6 +120,7 @@ impl Saboteur {
             | (Bug::NeverCloses, Action::Close) => vec![],
             (Bug::FailsTwice, Action::Fail(..))
             | (Bug::SendsTwice, Action::Send { .. })
+            | (Bug::RequestsTwice, Action::Request(_))
             | (Bug::BeginsTwice, Action::Begin(_)) => vec![action, action],
             (Bug::BlamesDeath, Action::Fail(task, Failure::Cancelled))
             | (Bug::BlamesTheLost, Action::Fail(task, Failure::HostLost)) => {
@@ -198,6 +203,11 @@ impl Saboteur {
             Verdict::Undecided if self.bug == Bug::DeliversUnasked => Verdict::Deliver,
             _ => verdict,
         }
+    }
+
+    /// It does not hear that a host has come.
+    pub(super) fn overlooks_hosts(&self) -> bool {
+        self.bug == Bug::OverlooksHosts
     }
 
     pub(super) fn is_deaf(&self) -> bool {

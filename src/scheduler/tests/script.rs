@@ -367,6 +367,22 @@ impl Pool {
         self.drain();
     }
 
+    /// A host that was away is there.
+    pub(super) fn comes(&mut self, host: u32) {
+        self.scheduler.host_came(self.now, HostId(host));
+        self.drain();
+    }
+
+    pub(super) fn goes(&mut self, host: u32) {
+        self.scheduler.host_gone(self.now, HostId(host));
+        self.drain();
+    }
+
+    pub(super) fn is_refused(&mut self, host: u32) {
+        self.scheduler.host_refused(self.now, HostId(host));
+        self.drain();
+    }
+
     /// It is told that a worker has gone with its host.
     pub(super) fn vanishes(&mut self, worker: u64) {
         let taken = self.unbegun(WorkerId(worker));
@@ -499,6 +515,10 @@ pub(super) fn start(worker: u64) -> Action {
 
 pub(super) fn start_on(host: u32, worker: u64) -> Action {
     Action::Start { worker: WorkerId(worker), host: HostId(host) }
+}
+
+pub(super) fn request(host: u32) -> Action {
+    Action::Request(HostId(host))
 }
 
 pub(super) fn send(worker: u64, task: u64) -> Action {

@@ -1,5 +1,6 @@
 //! One behavior each.
 
+mod absence;
 mod deaths;
 mod dispatch;
 mod ending_tasks;

@@ -2,7 +2,7 @@
 
 use super::Trial;
 use crate::base::{HostId, WorkerId};
-use crate::scheduler::tests::model::{Entry, Place};
+use crate::scheduler::tests::model::{Entry, Place, Presence};
 use crate::testing::{Check, ensure};
 
 impl Trial<'_> {
@@ -11,6 +11,7 @@ impl Trial<'_> {
         ensure!(worker == model.next_worker(), "{worker} skips a number");
         ensure!(model.may_exist(), "{worker} is one process too many");
         ensure!(model.hosts().any(|known| known == host), "{host:?} is unknown");
+        ensure!(model.presence(host) == Presence::There, "{host:?} is not there for {worker}");
         ensure!(model.may_exist_on(host), "{worker} is one process too many on {host:?}");
         let succeeds = model.may_need_successor(self.now);
         ensure!(succeeds || model.lacks_workers(self.now), "{worker} is one too many");
@@ -29,6 +30,18 @@ impl Trial<'_> {
         let best =
             model.hosts().filter(can_have).min_by_key(|host| (model.reluctance(*host), *host));
         ensure!(best == Some(host), "{worker} is better off on {best:?}");
+        Ok(())
+    }
+
+    /// A host has to come.
+    pub(super) fn request(&self, host: HostId) -> Check {
+        let model = self.model;
+        ensure!(model.hosts().any(|known| known == host), "{host:?} is unknown");
+        ensure!(model.presence(host) == Presence::Away, "{host:?} is requested twice");
+        ensure!(model.not_before(host) <= self.now, "{host:?} is requested too early");
+        ensure!(model.wants_host(self.now) && model.has_room(host), "{host:?} is not wanted");
+        let missing = model.start_at(self.now).is_some_and(|at| at <= self.now);
+        ensure!(!missing, "a host that is there could do it in place of {host:?}");
         Ok(())
     }
 

@@ -4,10 +4,19 @@ use super::starts::Starts;
 use super::{Desk, Model, Stage, index};
 use crate::base::{HostId, TaskId, WorkerId};
 use crate::scheduler::hosts::rest_time;
-use crate::scheduler::{End, OnWorkerDeath, StartFailureKind, Time};
+use crate::scheduler::{End, HostConfig, OnWorkerDeath, StartFailureKind, Time};
 
-#[derive(Clone, Debug, Default)]
+/// Whether workers can be started on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::scheduler::tests) enum Presence {
+    There,
+    Away,
+    Requested,
+}
+
+#[derive(Clone, Debug)]
 pub(super) struct HostModel {
+    presence: Presence,
     pub(super) starts: Starts,
     /// How often it was tried in vain since it rests; not at all if it does not.
     tries: u32,
@@ -16,6 +25,16 @@ pub(super) struct HostModel {
 }
 
 impl HostModel {
+    pub(super) fn new(config: HostConfig) -> Self {
+        Self {
+            presence: if config.is_away { Presence::Away } else { Presence::There },
+            starts: Starts::default(),
+            tries: 0,
+            rests_until: Time::ZERO,
+            is_hopeless: false,
+        }
+    }
+
     pub(super) fn worker_ready(&mut self) {
         self.starts.worker_ready();
         (self.tries, self.rests_until, self.is_hopeless) = (0, Time::ZERO, false);
@@ -36,6 +55,33 @@ impl Model {
         self.hosts[host.position()].tries > 0
     }
 
+    pub(in crate::scheduler::tests) fn presence(&self, host: HostId) -> Presence {
+        self.hosts[host.position()].presence
+    }
+
+    /// It comes, goes, or is requested.
+    pub(in crate::scheduler::tests) fn moves(&mut self, host: HostId, presence: Presence) {
+        self.hosts[host.position()].presence = presence;
+    }
+
+    /// It does not come.
+    pub(in crate::scheduler::tests) fn host_refused(&mut self, now: Time, host: HostId) {
+        self.moves(host, Presence::Away);
+        let is_up = self.on(host).any(|desk| desk.stage == Stage::Ready);
+        let is_any_hopeful = self.is_any_other_hopeful(host);
+        let record = &mut self.hosts[host.position()];
+        let fails = record.starts.failed(now, StartFailureKind::Unreachable, Time::ZERO, 0);
+        record.is_hopeless |= fails && !is_up;
+        record.rest(now);
+        self.must_break |= record.is_hopeless && !is_any_hopeful;
+    }
+
+    fn is_any_other_hopeful(&self, host: HostId) -> bool {
+        let is_up = |host| self.on(host).any(|desk| desk.stage == Stage::Ready);
+        let mut others = self.hosts().filter(|other| *other != host);
+        others.any(|other| !self.hosts[other.position()].is_hopeless || is_up(other))
+    }
+
     /// Until then no worker is started there.
     pub(in crate::scheduler::tests) fn not_before(&self, host: HostId) -> Time {
         let host = &self.hosts[host.position()];
@@ -46,7 +92,7 @@ impl Model {
         self.live().filter(move |desk| desk.host == host)
     }
 
-    fn limit(&self, host: HostId) -> Option<usize> {
+    pub(super) fn limit(&self, host: HostId) -> Option<usize> {
         self.config.hosts[host.position()].workers
     }
 
@@ -76,6 +122,11 @@ impl Model {
 
     /// Whether one more worker with a place of its own may be there, if it is time for that.
     pub(in crate::scheduler::tests) fn may_have_one(&self, host: HostId) -> bool {
+        self.presence(host) == Presence::There && self.has_room(host)
+    }
+
+    /// The same, if it were there.
+    pub(in crate::scheduler::tests) fn has_room(&self, host: HostId) -> bool {
         let is_free = |limit| self.occupied_on(host, limit) < limit;
         let has_place = self.limit(host).is_none_or(is_free) && self.may_exist_on(host);
         has_place && !self.waits_for_one(host)
@@ -178,9 +229,7 @@ impl Model {
         let breaks = breaks && !matches!(failure, Accident | Fatal | Unreachable);
         let is_up = |host| self.on(host).any(|desk| desk.stage == Stage::Ready);
         let alone = !is_up(host);
-        let mut others = self.hosts().filter(|other| *other != host);
-        let is_hopeful =
-            others.any(|other| !self.hosts[other.position()].is_hopeless || is_up(other));
+        let is_hopeful = self.is_any_other_hopeful(host);
         let took = now.saturating_sub(self.desk_mut(id).started);
         let record = &mut self.hosts[host.position()];
         let is_news = !record.starts.is_known(now, failure, took);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Desk, Entry, Model, Stage};
+use super::{Desk, Entry, Model, Presence, Stage};
+use crate::base::HostId;
 use crate::scheduler::Time;
 
 impl Model {
@@ -20,13 +21,34 @@ impl Model {
     }
 
     fn wants_worker(&self, now: Time) -> bool {
+        self.wants_worker_beside(0, now)
+    }
+
+    /// The same, if there were so many more that start.
+    fn wants_worker_beside(&self, promised: usize, now: Time) -> bool {
         let is_any_idle = self.live().any(Desk::is_idle);
         let wanted = if is_any_idle { 0 } else { self.wanted(now) };
         let suspects = self.ready_tasks(now).filter(|task| task.is_suspect()).count();
         let wanted = wanted + if self.idle() > 1 { 0 } else { suspects };
         let wanted = wanted.max(usize::from(self.wants_warmth));
-        let open = !self.broken && self.has_place();
-        open && (self.coming().count() < wanted || self.lacks_reserve())
+        let open = !self.broken && self.has_place_beside(promised);
+        let is_short = self.coming().count() + promised < wanted;
+        open && (is_short || self.lacks_reserve_beside(promised))
+    }
+
+    /// Whether a host is wanted beside those that were requested.
+    pub(in crate::scheduler::tests) fn wants_host(&self, now: Time) -> bool {
+        let requested = self.hosts().filter(|host| self.presence(*host) == Presence::Requested);
+        let promised = requested.map(|host| self.limit(host).unwrap_or(1_000)).sum();
+        self.wants_worker_beside(promised, now)
+    }
+
+    /// When one could be requested that is wanted.
+    pub(in crate::scheduler::tests) fn request_at(&self, now: Time) -> Option<Time> {
+        let is_away = |host: &HostId| self.presence(*host) == Presence::Away;
+        let may_come = |host: &HostId| is_away(host) && self.has_room(*host);
+        let times = self.hosts().filter(may_come).map(|host| self.not_before(host));
+        times.min().filter(|_| self.wants_host(now))
     }
 
     /// When one could be started that is missing.
@@ -45,10 +67,14 @@ impl Model {
     }
 
     fn has_place(&self) -> bool {
+        self.has_place_beside(0)
+    }
+
+    fn has_place_beside(&self, promised: usize) -> bool {
         let waits_for_place = |desk: &&Desk| desk.is_successor() || desk.is_stopping();
         let placeless = self.live().filter(waits_for_place).count();
         let occupied = self.counted_workers() - placeless;
-        occupied < self.config.max_workers && self.may_exist()
+        occupied + promised < self.config.max_workers && self.may_exist()
     }
 
     pub(in crate::scheduler::tests) fn idle(&self) -> usize {
@@ -89,12 +115,16 @@ impl Model {
 
     /// Whether there are fewer workers than there should be even without a task.
     pub(in crate::scheduler::tests) fn lacks_reserve(&self) -> bool {
+        self.lacks_reserve_beside(0)
+    }
+
+    fn lacks_reserve_beside(&self, promised: usize) -> bool {
         let is_tried = |desk: &&Desk| {
             let starts = matches!(desk.stage, Stage::Starting { .. });
             starts && desk.serves() && self.rests(desk.host)
         };
         let serving = self.serving() - self.live().filter(is_tried).count();
-        !self.shut_down && !self.broken && serving < self.least_workers()
+        !self.shut_down && !self.broken && serving + promised < self.least_workers()
     }
 
     pub(in crate::scheduler::tests) fn is_warm(&self) -> bool {

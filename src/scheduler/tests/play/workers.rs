@@ -83,7 +83,7 @@ impl Play {
     }
 
     /// Nothing that a worker has written is lost when it ends.
-    fn read_all(&mut self, worker: WorkerId) -> Check {
+    pub(super) fn read_all(&mut self, worker: WorkerId) -> Check {
         while self.process(worker).has_results() {
             self.read(worker, 1)?;
         }
@@ -191,7 +191,7 @@ impl Play {
 
     /// What a worker had in hands when it ended, and how many of those, the last ones, have not
     /// begun.
-    fn take_back_all(&mut self, worker: WorkerId) -> (Vec<TaskId>, usize) {
+    pub(super) fn take_back_all(&mut self, worker: WorkerId) -> (Vec<TaskId>, usize) {
         let pipeline: Vec<TaskId> = self.scheduler.pipeline(worker).collect();
         let taken = self.world.take_back(worker, &pipeline, 0);
         let taken = taken + self.rest_of_first(&pipeline, taken);
@@ -200,52 +200,6 @@ impl Play {
             None => taken,
         };
         (pipeline, taken)
-    }
-
-    // ----- hosts -----
-
-    pub(super) fn is_lost(&self, worker: WorkerId) -> bool {
-        self.model.desk(worker).is_some_and(|desk| desk.lost.is_some())
-    }
-
-    pub(super) fn lose_host(&mut self, n: usize, safe_in: Duration) -> Check {
-        let hosts: Vec<_> = self.model.hosts().collect();
-        let host = hosts[n % hosts.len()];
-        self.sights.see("a host that is lost");
-        self.model.host_lost(self.now, host, self.now + safe_in);
-        let safe_at = self.now + safe_in;
-        let told = match &self.saboteur {
-            Some(saboteur) => saboteur.misjudge_loss(self.now, safe_at),
-            None => Some(safe_at),
-        };
-        if let Some(safe_at) = told {
-            self.scheduler.host_lost(self.now, host, safe_at);
-        }
-        self.settle()
-    }
-
-    pub(super) fn reach_host(&mut self, n: usize, workers: usize) -> Check {
-        let hosts: Vec<_> = self.model.hosts().collect();
-        let host = hosts[n % hosts.len()];
-        self.sights.see("a host that says how many workers it may have");
-        self.model.host_has(host, workers);
-        self.scheduler.host_has(self.now, host, workers);
-        self.settle()
-    }
-
-    /// It is gone with its host, and may run on there.
-    pub(super) fn vanish(&mut self, worker: WorkerId) -> Check {
-        self.read_all(worker)?;
-        if !self.process(worker).up {
-            return self.end(worker, End::StartFailed(StartFailureKind::Unreachable));
-        }
-        let (pipeline, taken) = self.take_back_all(worker);
-        let begun = pipeline.len().saturating_sub(taken);
-        if begun > 0 {
-            self.sights.see("a task that may run on without its host");
-        }
-        self.model.vanished(worker, &pipeline[..begun]);
-        self.end(worker, End::HostLost { taken })
     }
 
     /// Of a task of several parts only the one that ran dies with the worker: one more is taken

@@ -11,9 +11,14 @@ use crate::scheduler::{
 /// Longer than any back-off.
 const LEASE: Duration = secs(90);
 
+/// One that is there.
+fn host(workers: Option<usize>) -> HostConfig {
+    HostConfig { workers, is_away: false }
+}
+
 /// A pool that may have as many workers as its hosts.
 fn config_of(limits: &[usize]) -> Config {
-    let hosts = limits.iter().map(|limit| HostConfig { workers: Some(*limit) });
+    let hosts = limits.iter().map(|limit| host(Some(*limit)));
     Config { hosts: hosts.collect(), ..config(limits.iter().sum()) }
 }
 
