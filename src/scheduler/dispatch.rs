@@ -230,7 +230,7 @@ impl Scheduler {
         let helps = !self.are_enough_brisk();
         let is_any_helpable =
             (helps && self.workers.tally().helpable > 0) || divides(self.workers.divides_at());
-        if !is_any_helpable || !self.has_idle() {
+        if !is_any_helpable || !self.may_help() {
             return;
         }
         let candidates = self.workers.to_be_helped(now, helps);
@@ -255,20 +255,26 @@ impl Scheduler {
         self.workers.first_open().is_some_and(|(load, _)| load == 0)
     }
 
+    /// Whether an idle worker may be given what a busy one has. That one is asked first, and no
+    /// other one before it has answered.
+    fn may_help(&self) -> bool {
+        self.has_idle() && self.workers.tally().asked == 0
+    }
+
     /// When a busy worker is next to be helped by an idle one.
     pub(super) fn help_at(&self) -> Option<Time> {
-        self.workers.divides_at().filter(|_| self.has_idle())
+        self.workers.divides_at().filter(|_| self.may_help())
     }
 
     pub(super) fn recall(&mut self, id: WorkerId) {
-        let all = self.update(id, |worker| {
-            worker.recall = Recall::Asked;
-            worker.gives_all_back()
-        });
-        if let Some(all) = all {
-            self.unanswered += 1;
-            self.actions.push_back(Action::Recall { worker: id, all });
-        }
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.recall != Recall::Asked)
+        else {
+            return;
+        };
+        let all = worker.gives_all_back();
+        self.unanswered += usize::from(!worker.is_late());
+        self.update(id, |worker| worker.recall = Recall::Asked);
+        self.actions.push_back(Action::Recall { worker: id, all });
     }
 
     /// A task counts as running from now on.

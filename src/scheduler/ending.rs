@@ -49,11 +49,11 @@ impl Scheduler {
             return;
         };
         if worker.recall == Recall::Asked {
-            return; // the answer comes at once, and leads here again
+            return; // the answer leads here again
         }
         let recalls = worker.gives_all_back() || worker.can_recall();
         match worker.mercy {
-            _ if !worker.recallable => self.terminate(now, id),
+            _ if !worker.is_recallable() => self.terminate(now, id),
             Mercy::Unheard if recalls => {
                 self.update(id, |worker| worker.mercy = Mercy::NotAsked);
                 self.recall(id);

@@ -39,7 +39,7 @@ impl Scheduler {
     /// A worker gets no more tasks, and leaves when it has none left.
     pub(super) fn dismiss(&mut self, now: Time, id: WorkerId, reason: LeaveReason) {
         let Some(worker) = self.workers.get(id).filter(|worker| worker.serves()) else { return };
-        let (runs, recallable) = (worker.head().is_some(), worker.recallable);
+        let (runs, recallable) = (worker.head().is_some(), worker.is_recallable());
         if !runs {
             return self.stop(now, id, reason);
         }

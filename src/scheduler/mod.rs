@@ -64,6 +64,7 @@ mod tempo;
 mod tenure;
 #[cfg(test)]
 mod tests;
+mod turnaround;
 pub(crate) mod view;
 mod worker;
 
@@ -71,8 +72,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(crate) use self::action::{
-    Action, Config, End, Failure, Force, HostConfig, KillReason, Prospect, RefuseReason,
-    StartFailureKind, Time, Verdict,
+    Action, Config, End, Failure, Force, HostConfig, KillReason, Prospect, Recallable,
+    RefuseReason, StartFailureKind, Time, Verdict,
 };
 pub use self::action::{LeaveReason, OnWorkerDeath};
 #[cfg(test)]
@@ -86,7 +87,7 @@ use self::tempo::Tempo;
 use self::tenure::Tenure;
 use self::view::Counts;
 pub(crate) use self::worker::WorkerStage;
-use self::worker::{Sentence, Worker};
+use self::worker::{Recall, Sentence, Worker};
 use crate::base::maps::TaskMap;
 use crate::base::{TaskId, WorkerId};
 
@@ -119,7 +120,7 @@ pub(crate) struct Scheduler {
     latest: Option<WorkerId>,
     /// In whose hands tasks are.
     sent: TaskMap<WorkerId>,
-    /// Recalls without an answer; it comes before the next event, and nothing is sent until then.
+    /// Recalls without an answer that comes before the next event; nothing is sent until then.
     unanswered: usize,
     /// When tasks that are not over must have begun, or be over.
     deadlines: BTreeSet<(Time, TaskId)>,
@@ -294,19 +295,14 @@ impl Scheduler {
     // ----- events -----
 
     /// A worker is initialized. `recallable` says whether tasks can be taken back from it.
-    pub(crate) fn worker_ready(&mut self, now: Time, id: WorkerId, recallable: bool) {
+    pub(crate) fn worker_ready(&mut self, now: Time, id: WorkerId, recallable: Recallable) {
         let is_starting = |worker: &&Worker| matches!(worker.stage, WorkerStage::Starting { .. });
         let Some(worker) = self.workers.get(id).filter(is_starting) else {
             return; // it was told to leave in the meantime
         };
         let host = worker.host;
-        let started = self.update(id, |worker| {
-            worker.stage = WorkerStage::Ready;
-            worker.recallable = recallable;
-            worker.up_since = now;
-            std::mem::replace(&mut worker.since, now)
-        });
-        self.start_took = started.map_or(self.start_took, |started| now.saturating_sub(started));
+        self.start_took = now.saturating_sub(worker.since);
+        self.update(id, |worker| worker.be_ready(now, recallable));
         self.workers.hosts_mut().worker_ready(host);
         self.tell_if_warm();
         self.advance(now);
@@ -334,7 +330,7 @@ impl Scheduler {
         self.queue.account(&head.task, Some(now.saturating_sub(since)));
         self.workers.hosts_mut().task_finished(host);
         let batch = self.tempo.batch();
-        let done = self.update(id, |worker| worker.complete_head(now, batch));
+        let done = self.update(id, |worker| worker.complete_head(now, run_time, batch));
         let (head, next) = done.unwrap_or_default();
         self.sent.remove(task);
         match head {
@@ -372,7 +368,12 @@ impl Scheduler {
 
     /// Answers [`Action::Recall`]: the last `taken` tasks in the worker's hands will not begin.
     pub(crate) fn recalled(&mut self, now: Time, id: WorkerId, taken: usize) {
-        self.unanswered -= 1;
+        let is_late = match self.workers.get(id) {
+            Some(worker) if worker.recall != Recall::Asked => return, // a host can say anything
+            Some(worker) => worker.is_late(),
+            None => return, // it has ended before the answer came
+        };
+        self.unanswered -= usize::from(!is_late);
         let tasks = self.update(id, |worker| worker.recalled(now, taken));
         self.release_keys(id);
         for sent in tasks.into_iter().flatten() {
@@ -381,6 +382,9 @@ impl Scheduler {
             self.requeue(now, sent);
         }
         self.execute_sentence(now, id);
+        if is_late {
+            self.end_if_spent(id); // it may have been told to end in the meantime
+        }
         self.leave_if_due(now, id);
         self.advance(now);
     }

@@ -36,6 +36,7 @@ impl Standing {
             helpable: 0,
             brisk: 0,
             risky: 0,
+            asked: 0,
         },
         timeout: Time::MAX,
         divides: Time::MAX,
@@ -89,6 +90,8 @@ pub(super) struct Tally {
     pub(super) brisk: u32,
     /// Workers whose running task will probably kill them.
     pub(super) risky: u32,
+    /// Ready workers that were asked for what they have not begun, and answer later.
+    pub(super) asked: u32,
 }
 
 impl AddAssign for Tally {
@@ -103,6 +106,7 @@ impl AddAssign for Tally {
         self.helpable += other.helpable;
         self.brisk += other.brisk;
         self.risky += other.risky;
+        self.asked += other.asked;
     }
 }
 
@@ -118,5 +122,6 @@ impl SubAssign for Tally {
         self.helpable -= other.helpable;
         self.brisk -= other.brisk;
         self.risky -= other.risky;
+        self.asked -= other.asked;
     }
 }

@@ -37,8 +37,8 @@ pub(crate) struct WorkerView {
     pub(crate) tasks_completed: u64,
     /// It does nothing any more.
     pub(crate) is_stuck: bool,
-    /// Tasks can be taken back from it.
-    pub(crate) recallable: bool,
+    /// By shared memory what was sent to it is taken back at once.
+    pub(crate) shares_memory: bool,
     /// Which task it is ended for, and what becomes of that; of one that is ended with all workers
     /// it is that the pool is shut down.
     pub(crate) sentenced: Option<(TaskId, Failure)>,

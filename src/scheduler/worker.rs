@@ -17,11 +17,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::action::{Config, Failure, LeaveReason, Time};
+use super::action::{Config, Failure, LeaveReason, Recallable, Time};
 use super::front::Front;
 use super::standing::{Standing, Tally};
 use super::task::{Key, Task};
 use super::tenure::{Departure, LeaveBy, Seat};
+use super::turnaround::Turnaround;
 use crate::base::{HostId, TaskId, nanos};
 
 /// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
@@ -81,7 +82,6 @@ pub(super) enum Mercy {
     /// It is not even known whether it has begun.
     Unheard,
     NotAsked,
-    /// The answer comes at once.
     Asked,
     /// It is known to look whether it is asked, so it has until `ends`; and until `kill_at` to die.
     Granted {
@@ -130,7 +130,9 @@ pub(super) struct Worker {
     /// Its pipe is full: nothing more is sent until it is drained.
     pub(super) blocked: bool,
     /// What was sent to it can be taken back until it begins.
-    pub(super) recallable: bool,
+    pub(super) recallable: Recallable,
+    /// How long a task is under way, there and back.
+    turnaround: Turnaround,
     pub(super) recall: Recall,
     /// So many tasks at the front were not given back when they were asked for last: they have
     /// begun.
@@ -171,7 +173,8 @@ impl Worker {
             is_lost: false,
             pipeline: VecDeque::new(),
             blocked: false,
-            recallable: false,
+            recallable: Recallable::Never,
+            turnaround: Turnaround::default(),
             recall: Recall::None,
             begun: 0,
             mercy: Mercy::Unheard,
@@ -189,6 +192,22 @@ impl Worker {
             keyed: 0,
             standing: Standing::NONE,
         }
+    }
+
+    /// It becomes ready.
+    pub(super) fn be_ready(&mut self, now: Time, recallable: Recallable) {
+        (self.stage, self.recallable) = (WorkerStage::Ready, recallable);
+        (self.up_since, self.since) = (now, now);
+    }
+
+    /// What was sent to it can be taken back until it begins.
+    pub(super) fn is_recallable(&self) -> bool {
+        self.recallable != Recallable::Never
+    }
+
+    /// It is far away, so what is asked of it is answered later.
+    pub(super) fn is_late(&self) -> bool {
+        self.recallable == Recallable::Late
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -296,11 +315,11 @@ impl Worker {
     /// Whether one more task may be sent although others are idle: so many brief ones may be in its
     /// hands, but not behind one that is not brief itself.
     pub(super) fn may_batch(&self, now: Time, batch: usize, config: &Config) -> bool {
-        self.recallable
+        self.is_recallable()
             && (1..batch).contains(&self.pipeline.len())
             && self.recall == Recall::None
             && !self.is_divisible()
-            && now.saturating_sub(self.since) <= FRESH
+            && now.saturating_sub(self.since) <= FRESH.saturating_add(self.turnaround.get())
             && self.takes_more(config)
     }
 
@@ -337,25 +356,34 @@ impl Worker {
 
     /// Whether a part of the running task can be taken back.
     fn is_divisible(&self) -> bool {
-        self.recallable && self.head().is_some_and(|head| head.task.wishes().divisible)
+        self.is_recallable() && self.head().is_some_and(|head| head.task.wishes().divisible)
     }
 
     fn credit(&self, limit: usize) -> usize {
         // What waits behind a divisible task never waits for long: that one runs out of patience.
         let least = if self.is_whole() { 2 } else { 1 };
-        if self.recallable { self.run_times.tasks_in_window.max(least).min(limit) } else { 1 }
+        if self.is_recallable() { self.run_times.tasks_in_window.max(least).min(limit) } else { 1 }
     }
 
     /// The running task is done, and the next one counts as running; returns both, if there are.
-    /// Idle workers do not help the next one while less than `batch` tasks could be sent to them.
+    /// It has run for `run_time`, as its worker says. Idle workers do not help the next one while
+    /// less than `batch` tasks could be sent to them.
     pub(super) fn complete_head(
         &mut self,
         now: Time,
+        run_time: Duration,
         batch: usize,
     ) -> (Option<Sent>, Option<TaskId>) {
         self.tasks_completed += 1;
         self.batch = batch;
-        self.run_times.record(now.saturating_sub(self.since));
+        let took = now.saturating_sub(self.since);
+        if self.is_late() {
+            // Results come together that were not made together, and the other way round.
+            self.turnaround.task_finished(took.saturating_sub(run_time));
+            self.run_times.record(run_time, self.turnaround.get());
+        } else {
+            self.run_times.record(took, Duration::ZERO);
+        }
         self.drop_head(now)
     }
 
@@ -365,6 +393,7 @@ impl Worker {
     #[inline]
     pub(super) fn timeout_at(&self) -> Option<Time> {
         let is_known = !self.is_divisible() || self.front.is_item_known();
+        let is_known = is_known && !self.is_looked_at();
         let head = self.head().filter(|head| head.sentence.is_none() && is_known)?;
         Some(self.front.timeout_at(head.task.wishes().timeout?))
     }
@@ -372,13 +401,19 @@ impl Worker {
     /// Whether it has to be looked whether the front task has begun.
     pub(super) fn is_to_be_looked_at(&self, now: Time) -> bool {
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        let looks = self.recallable && !self.front.has_begun();
+        let looks = self.is_recallable() && !self.front.has_begun() && !self.is_looked_at();
         looks && (is_due(self.timeout_at()) || is_due(self.must_begin_at()))
+    }
+
+    /// It is being looked whether the front task has begun.
+    fn is_looked_at(&self) -> bool {
+        self.is_late() && self.front.is_asked_about()
     }
 
     /// Until when it must show that it does anything.
     pub(super) fn must_begin_at(&self) -> Option<Time> {
-        let is_sure = !self.recallable || self.leaving().is_some();
+        // Nobody knows how long a task is under way to one that is far away.
+        let is_sure = self.recallable != Recallable::AtOnce || self.leaving().is_some();
         let waits = self.head().is_some_and(|head| head.sentence.is_none()) && !is_sure;
         self.front.must_begin_at().filter(|_| waits)
     }
@@ -386,7 +421,7 @@ impl Worker {
     /// An item of the running chunk has ended, and the next one has begun.
     pub(super) fn item_finished(&mut self, now: Time) {
         // What is told of one that could be divided may be old.
-        self.front.item_finished(now, !self.recallable);
+        self.front.item_finished(now, !self.is_recallable());
     }
 
     /// When the running task has lasted so long that those behind it, or its own other parts, must
@@ -399,7 +434,8 @@ impl Worker {
     /// When others that are idle may take a part of the running task.
     pub(super) fn divides_at(&self) -> Option<Time> {
         let divides = self.is_ready() && self.is_whole();
-        divides.then(|| self.since.saturating_add(PATIENCE))
+        let patience = PATIENCE.saturating_add(self.turnaround.get());
+        divides.then(|| self.since.saturating_add(patience))
     }
 
     /// The front task, if there is one, counts as running from now on.
@@ -410,7 +446,8 @@ impl Worker {
         if self.recall == Recall::Answered {
             self.recall = Recall::None;
         }
-        self.patience = if self.is_divisible() { LONG_PATIENCE } else { PATIENCE };
+        let patience = if self.is_divisible() { LONG_PATIENCE } else { PATIENCE };
+        self.patience = patience.saturating_add(self.turnaround.get());
         Some(self.head()?.task.id)
     }
 
@@ -427,7 +464,7 @@ impl Worker {
         self.patience = self.patience.saturating_mul(2);
         self.batch = 1;
         self.run_times = RunTimes::default();
-        self.run_times.record(now.saturating_sub(self.since).max(PATIENCE));
+        self.run_times.record(now.saturating_sub(self.since).max(PATIENCE), Duration::ZERO);
     }
 
     /// It was sent a task, which counts as running from now on if it has no other. For `batch`, see
@@ -437,12 +474,17 @@ impl Worker {
         let sent = Sent { task, sentence: None };
         self.keyed += usize::from(sent.has_key());
         self.pipeline.push_back(sent);
-        if self.pipeline.len() == 1 { self.begin_head(now) } else { None }
+        if self.pipeline.len() > 1 {
+            return None;
+        }
+        self.turnaround.sent_alone();
+        self.begin_head(now)
     }
 
     /// Takes the front task out, and the next one counts as running. Returns both, if there are.
     pub(super) fn drop_head(&mut self, now: Time) -> (Option<Sent>, Option<TaskId>) {
         let head = self.pipeline.pop_front();
+        self.turnaround.head_dropped();
         self.keyed -= usize::from(head.as_ref().is_some_and(Sent::has_key));
         self.begun = self.begun.saturating_sub(1);
         (head, self.begin_head(now))
@@ -513,6 +555,7 @@ impl Worker {
                 brisk: u32::from(can_recall && self.is_brisk()),
                 risky: u32::from(self.head().is_some_and(Sent::is_suspect)),
                 helpable: u32::from(can_recall && self.movable() >= self.batch),
+                asked: u32::from(is_ready && self.is_late() && self.recall == Recall::Asked),
             },
             timeout: self.next_timeout(),
             divides: if busy { self.divides_at().unwrap_or(Time::MAX) } else { Time::MAX },
@@ -550,18 +593,19 @@ struct RunTimes {
     busy: u64,
     /// Tasks, decayed, in units of 1/1024.
     tasks: u64,
-    /// How many tasks fit into [`WINDOW`]; zero while nothing is known.
+    /// How many tasks fit into [`WINDOW`] and the way there and back; zero while nothing is known.
     tasks_in_window: usize,
 }
 
 impl RunTimes {
     const UNIT: u64 = 1024;
 
-    fn record(&mut self, took: Duration) {
+    fn record(&mut self, took: Duration, turnaround: Duration) {
         let took = nanos(took).min(LONGEST);
         self.busy = self.busy - self.busy / 32 + took;
         self.tasks = self.tasks - self.tasks / 32 + Self::UNIT;
-        let fit = WINDOW * self.tasks / (self.busy * Self::UNIT).max(1);
+        let window = WINDOW + nanos(turnaround);
+        let fit = window * self.tasks / (self.busy * Self::UNIT).max(1);
         self.tasks_in_window = usize::try_from(fit).unwrap_or(usize::MAX);
     }
 }

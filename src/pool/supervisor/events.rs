@@ -15,7 +15,7 @@ use crate::pool::commons::Command;
 use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
-use crate::scheduler::{End, Scheduler, StartFailureKind, Time, Verdict, WorkerStage};
+use crate::scheduler::{End, Recallable, Scheduler, StartFailureKind, Time, Verdict, WorkerStage};
 use crate::wire::message::{ChunkReplyHeader, Kind, ReplyHeader};
 
 impl Supervisor {
@@ -94,7 +94,8 @@ impl Supervisor {
                 view.observer.worker_started(now, worker, pid, host);
             }
             Report::Ready { outlet, page, unshared } => {
-                let recallable = page.is_some();
+                let recallable =
+                    if page.is_some() { Recallable::AtOnce } else { Recallable::Never };
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.outlet = Some(outlet);
                     worker.claims = page.map(ClaimBoard::new);

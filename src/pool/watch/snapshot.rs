@@ -82,7 +82,7 @@ impl View {
                 items_completed: seen.tasks_completed - process.chunks + process.chunk_items,
                 uptime: now.saturating_sub(process.started),
                 memory: None,
-                shares_memory: seen.recallable, // by that memory tasks are taken back
+                shares_memory: seen.shares_memory,
             })
         });
         workers.collect()

@@ -5,6 +5,7 @@ mod hosts;
 use super::model::{Desk, Entry, Model, Place, Stage};
 use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
+use crate::scheduler::turnaround::LONGEST as LONGEST_WAY;
 use crate::scheduler::worker::{LONG_PATIENCE, PATIENCE};
 use crate::scheduler::{
     Action, Failure, KillReason, LeaveReason, RefuseReason, Scheduler, Tenure, Time,
@@ -79,7 +80,7 @@ impl Trial<'_> {
         let is_full = !self.model.was_resized && others.count() >= self.model.config.max_workers;
         ensure!(ahead > 0 || !is_full, "{task} is one too many at the same time");
         ensure!(ahead < self.model.config.max_pipeline, "too many for {worker}");
-        ensure!(ahead == 0 || desk.recallable, "{task} cannot come back from {worker}");
+        ensure!(ahead == 0 || desk.is_recallable(), "{task} cannot come back from {worker}");
         let surplus = self.model.serving() > self.model.config.max_workers;
         ensure!(ahead == 0 || !surplus, "{worker} may have to go");
         ensure!(!desk.is_used_up(ahead, &self.model.config), "{worker} has had enough");
@@ -108,7 +109,7 @@ impl Trial<'_> {
 
     fn recall(&self, worker: WorkerId, all: bool) -> Check {
         let desk = self.desk(worker)?;
-        ensure!(desk.recallable, "{worker} gives nothing back");
+        ensure!(desk.is_recallable(), "{worker} gives nothing back");
         let Some(&head) = desk.pipeline.front() else {
             return Err(format!("{worker} has nothing to give back"));
         };
@@ -121,19 +122,21 @@ impl Trial<'_> {
         let gives = desk.pipeline.len() > 1 || entry.wishes.divisible || all || entry.timed_out;
         ensure!(gives, "{worker} has nothing more to give back");
         ensure!(desk.stage != Stage::Gone, "{worker} is gone");
+        ensure!(!desk.is_asked_back(), "{worker} is asked twice");
         Ok(())
     }
 
     fn look(&self, worker: WorkerId) -> Check {
         let desk = self.desk(worker)?;
-        ensure!(desk.stage == Stage::Ready && desk.recallable, "{worker} cannot be looked at");
+        ensure!(desk.stage == Stage::Ready && desk.is_recallable(), "{worker} cannot be looked at");
         ensure!(!desk.pipeline.is_empty(), "{worker} has nothing to begin");
+        ensure!(!desk.is_looked_at(), "{worker} is looked at twice");
         Ok(())
     }
 
     fn ask(&self, worker: WorkerId) -> Check {
         let desk = self.desk(worker)?;
-        ensure!(desk.stage == Stage::Ready && desk.recallable, "{worker} cannot be asked");
+        ensure!(desk.stage == Stage::Ready && desk.is_recallable(), "{worker} cannot be asked");
         let Some(&head) = desk.pipeline.front() else {
             return Err(format!("nobody can be asked on {worker}"));
         };
@@ -280,7 +283,7 @@ impl Trial<'_> {
         };
         let is_sentenced = self.is_sentenced(self.task(head)?);
         ensure!(is_sentenced, "{head} is innocent on {worker}");
-        let asked = !desk.recallable || desk.asked == Some(head);
+        let asked = !desk.is_recallable() || desk.asked == Some(head);
         ensure!(asked, "{head} was not asked to end by itself");
         let mercy = desk.mercy.is_some_and(|(_, until)| until > self.now);
         ensure!(!mercy, "{head} has time to end by itself");
@@ -424,9 +427,9 @@ pub(super) fn nobody_is_late(model: &Model, world: &World, now: Time) -> Check {
     let can_be_had = |task: &&Entry| match task.place {
         Place::Queued => true,
         Place::Sent(worker) => model.desk(worker).is_some_and(|desk| {
-            let is_ahead = desk.pipeline.front() != Some(&task.id);
+            let is_ahead = desk.pipeline.front() != Some(&task.id) && !desk.is_asked_back();
             let waits = is_ahead && world.claim(task.id) == Some(Claim::Offered);
-            waits && desk.stage == Stage::Ready && desk.recallable
+            waits && desk.stage == Stage::Ready && desk.is_recallable()
         }),
         _ => false,
     };
@@ -460,6 +463,7 @@ fn hands(model: &Model, world: &World, desk: &Desk) -> Check {
     ensure!(head.since.is_some(), "{} has not begun", head.id);
     if desk.stage == Stage::Ready && head.is_sentenced() {
         let waits = has_begun_behind(world, desk) || desk.mercy.is_some();
+        let waits = waits || !desk.questions.is_empty();
         ensure!(waits, "nobody ends {}", head.id);
     }
     Ok(())
@@ -507,7 +511,10 @@ fn nobody_idles(model: &Model, world: &World, now: Time) -> Check {
     let Some(idle) = model.live().find(|desk| desk.is_idle()) else {
         return Ok(());
     };
-    for desk in model.live().filter(|_| !model.spares_idle_ones()) {
+    // One is asked at a time, so the answer comes first.
+    let is_any_asked = model.is_any_asked();
+    let may_help = |desk: &&Desk| !is_any_asked && !desk.is_asked_back();
+    for desk in model.live().filter(|desk| !model.spares_idle_ones() && may_help(desk)) {
         let behind = desk.pipeline.iter().skip(1).filter_map(|id| model.task(*id));
         let waits = |task: &Entry| world.claim(task.id) == Some(Claim::Offered);
         let stuck = behind.filter(|task| task.wishes.key.is_none() && waits(task)).count();
@@ -565,12 +572,14 @@ fn due(model: &Model, world: &World, desk: &Desk) -> Option<Time> {
         Stage::Starting { deadline } | Stage::Ending { deadline, .. } => Some(deadline),
         Stage::Ready => {
             let head = model.task(*desk.pipeline.front()?)?;
-            let divides =
-                desk.recallable && head.wishes.divisible && desk.recalled != Some(head.id);
+            let divides = desk.is_recallable() && head.wishes.divisible;
+            let divides = divides && desk.recalled != Some(head.id) && !desk.is_asked_back();
             let recalls = desk.pipeline.len() > 1 && !has_begun_behind(world, desk);
-            let idle = model.live().any(Desk::is_idle);
+            let recalls = recalls && !desk.is_asked_back();
+            let idle = model.live().any(Desk::is_idle) && !model.is_any_asked();
             let helped = divides && idle;
             let patience = if head.wishes.divisible && !helped { LONG_PATIENCE } else { PATIENCE };
+            let patience = patience + if desk.is_late() { LONGEST_WAY } else { Time::ZERO };
             let patience = head.since.filter(|_| recalls || divides).map(|at| at + patience);
             let mercy = desk.mercy.map(|(_, until)| until);
             let limits = desk.timeout_at(head).into_iter().chain(desk.must_begin_at(head));

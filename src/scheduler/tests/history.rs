@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::play::Play;
 use super::sabotage::Saboteur;
-use crate::scheduler::{Config, HostConfig, StartFailureKind, Wishes};
+use crate::scheduler::{Config, HostConfig, Recallable, StartFailureKind, Wishes};
 use crate::testing::{
     Check, Operation, Playable, Random, Sights, assert_eventful, caught, config, duration,
     play_all, wishes,
@@ -61,7 +61,7 @@ pub(super) enum Event {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deed {
     Ready {
-        recallable: bool,
+        recallable: Recallable,
         stubborn: bool,
         /// Its tasks look whether they are asked to end.
         looks: bool,
@@ -73,6 +73,8 @@ pub(super) enum Deed {
     Work {
         steps: usize,
     },
+    /// Answers the first thing that it was asked, if it does so later.
+    Reply,
     /// Has its results read.
     Answer {
         results: usize,
@@ -134,7 +136,7 @@ impl Playable for History {
             config.follows_hosts = is_limited && random.one_in(2);
         }
         let flavor = Flavor {
-            recallable: random.one_in(4).then(|| random.one_in(2)),
+            recallable: random.one_in(3).then(|| random.pick(&RECALLABLE)),
             hostile: random.one_in(3),
             deadly: !random.one_in(3),
             quick: random.one_in(2),
@@ -181,11 +183,13 @@ fn hosts(random: &mut Random) -> Vec<HostConfig> {
     most[..2 + random.below(3)].to_vec()
 }
 
+const RECALLABLE: [Recallable; 3] = [Recallable::Never, Recallable::AtOnce, Recallable::Late];
+
 /// What kind of a history it is.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 struct Flavor {
     /// The same for all workers, if given.
-    recallable: Option<bool>,
+    recallable: Option<Recallable>,
     hostile: bool,
     deadly: bool,
     quick: bool,
@@ -231,7 +235,11 @@ impl Flavor {
     fn deed(&self, random: &mut Random) -> Deed {
         match random.below(60) {
             0..12 => Deed::Ready {
-                recallable: self.recallable.unwrap_or(!random.one_in(6)),
+                recallable: self.recallable.unwrap_or_else(|| match random.below(6) {
+                    0 => Recallable::Never,
+                    1 => Recallable::Late,
+                    _ => Recallable::AtOnce,
+                }),
                 stubborn: random.one_in(4),
                 looks: random.one_in(2),
             },
@@ -242,6 +250,7 @@ impl Flavor {
             24..41 => Deed::Answer { results: 1 + random.below(4) },
             41 => Deed::Bloat,
             42..46 if self.loses_hosts => Deed::Vanish,
+            46..50 => Deed::Reply,
             59 => Deed::IsAskedToEnd,
             _ => Deed::Work { steps: 1 + random.below(4) },
         }

@@ -20,7 +20,9 @@ use crate::base::{HostId, TaskId, WorkerId};
 use crate::scheduler::ending::{MOMENT, STANDSTILL};
 use crate::scheduler::front::{LOOK_AGAIN, STUCK};
 use crate::scheduler::tempo::Tempo;
-use crate::scheduler::{Config, Counts, Failure, Prospect, Task, Tenure, Time, Wishes};
+use crate::scheduler::{
+    Action, Config, Counts, Failure, Prospect, Recallable, Task, Tenure, Time, Wishes,
+};
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,7 +323,7 @@ impl Model {
         self.limit = self.limit.into_iter().chain(limit).min();
     }
 
-    pub(super) fn worker_ready(&mut self, now: Time, id: WorkerId, recallable: bool) {
+    pub(super) fn worker_ready(&mut self, now: Time, id: WorkerId, recallable: Recallable) {
         let desk = self.desk_mut(id);
         if matches!(desk.stage, Stage::Starting { .. }) {
             desk.stage = Stage::Ready;
@@ -412,6 +414,8 @@ impl Model {
         let must_begin = desk.must_begin_at(head).filter(|at| *at <= now);
         if desk.is_sure() {
             head.timed_out |= timed_out;
+        } else if desk.is_late() {
+            // It is asked first.
         } else if timed_out || must_begin.is_some() {
             desk.has_begun = has_begun;
             if !has_begun {
@@ -421,6 +425,16 @@ impl Model {
             if must_begin.is_some_and(|at| !has_begun && at + STANDSTILL <= now) {
                 desk.must_begin = now + STUCK;
             }
+        }
+    }
+
+    /// A worker that answers later says whether the front task had begun.
+    pub(super) fn looked(&mut self, now: Time, worker: WorkerId, head: TaskId, has_begun: bool) {
+        let desk = self.desk_mut(worker);
+        desk.has_begun = has_begun;
+        if !has_begun {
+            desk.look_at = now + LOOK_AGAIN;
+            self.task_mut(head).part_since = Some(now);
         }
     }
 
@@ -454,7 +468,8 @@ impl Model {
             has_vanished: false,
             kept_keys: Vec::new(),
             stage: Stage::Starting { deadline: now + self.config.start_timeout },
-            recallable: false,
+            recallable: Recallable::Never,
+            questions: VecDeque::new(),
             blocked: false,
             misbehaved: false,
             recycled: false,
@@ -490,7 +505,8 @@ impl Model {
     pub(super) fn begin(&mut self, now: Time, id: TaskId) {
         let Place::Sent(worker) = self.tasks[index(id.0)].place else { return };
         let desk = self.desk_mut(worker);
-        let divides = desk.recallable;
+        let divides = desk.is_recallable();
+        desk.questions.retain(|question| !matches!(question, Action::Look(_) | Action::Ask(_)));
         (desk.has_begun, desk.must_begin, desk.look_at) = (false, now + STUCK, Time::ZERO);
         let entry = self.task_mut(id);
         entry.since = Some(now);

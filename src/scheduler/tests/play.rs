@@ -13,7 +13,8 @@ use super::sabotage::Saboteur;
 use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
 use crate::scheduler::{
-    Action, End, Failure, LeaveReason, RefuseReason, Scheduler, Task, Time, Verdict, Wishes,
+    Action, End, Failure, LeaveReason, Recallable, RefuseReason, Scheduler, Task, Time, Verdict,
+    Wishes,
 };
 use crate::testing::{Check, Sights, ensure};
 
@@ -102,6 +103,7 @@ impl Play {
             Deed::FailToStart { failure } if !is_up => self.end(worker, End::StartFailed(failure)),
             Deed::Work { steps } => self.work(worker, steps),
             Deed::Answer { results } => self.read(worker, results),
+            Deed::Reply => self.reply(worker),
             Deed::Die => self.die(worker),
             Deed::Vanish if self.is_lost(worker) => self.vanish(worker),
             Deed::LeaveReason if is_up => self.leave(worker),
@@ -225,6 +227,15 @@ impl Play {
     }
 
     fn carry_out(&mut self, action: Action) {
+        if let Action::Recall { worker, .. } | Action::Look(worker) | Action::Ask(worker) = action
+            && self.model.desk(worker).is_some_and(Desk::is_late)
+        {
+            return self.model.desk_mut(worker).questions.push_back(action);
+        }
+        self.carry_out_at_once(action);
+    }
+
+    fn carry_out_at_once(&mut self, action: Action) {
         match action {
             Action::Start { host, .. } => {
                 self.world.start();
@@ -240,7 +251,11 @@ impl Play {
             Action::Look(worker) => {
                 let front = self.scheduler.pipeline(worker).next();
                 let claim = front.and_then(|task| self.world.claim(task));
-                self.scheduler.looked(self.now, worker, claim == Some(Claim::Begun));
+                let has_begun = claim == Some(Claim::Begun);
+                if let Some(head) = front.filter(|_| self.process(worker).is_late()) {
+                    self.model.looked(self.now, worker, head, has_begun);
+                }
+                self.scheduler.looked(self.now, worker, has_begun);
             }
             Action::Ask(worker) => {
                 let notices = self.world.ask(worker);
@@ -289,6 +304,7 @@ impl Play {
             self.divide(worker, first);
         }
         let keep = usize::from(self.keeps_front && !all);
+        let keep = keep.min(pipeline.len());
         let taken = self.world.take_back(worker, &pipeline, keep);
         let taken = match &self.saboteur {
             Some(saboteur) => saboteur.miscount_recalled(taken),
@@ -390,11 +406,13 @@ impl Play {
         } else if obeys && process.up {
             self.leave(worker)?;
         } else if !process.up {
-            self.ready(worker, true)?;
+            self.ready(worker, Recallable::AtOnce)?;
         } else if process.blocked {
             self.set_blocked(worker, false)?;
         } else if process.has_results() {
             self.read(worker, 1)?;
+        } else if self.model.desk(worker).is_some_and(|desk| !desk.questions.is_empty()) {
+            self.reply(worker)?;
         } else if !self.world.is_idle(worker) {
             self.work(worker, 1)?;
         } else {

@@ -7,7 +7,7 @@ use crate::base::{HostId, TaskId, WorkerId};
 use crate::scheduler::ending::MOMENT;
 use crate::scheduler::{
     Action, Config, Counts, End, Failure, Force, KillReason, LeaveReason, OnWorkerDeath, Prospect,
-    Scheduler, StartFailureKind, Task, Time, Verdict, Wishes,
+    Recallable, Scheduler, StartFailureKind, Task, Time, Verdict, Wishes,
 };
 use crate::testing::plain_config;
 
@@ -233,12 +233,12 @@ impl Pool {
     // ----- the workers -----
 
     pub(super) fn ready(&mut self, worker: u64) {
-        self.scheduler.worker_ready(self.now, WorkerId(worker), true);
+        self.scheduler.worker_ready(self.now, WorkerId(worker), Recallable::AtOnce);
         self.drain();
     }
 
     pub(super) fn ready_without_claims(&mut self, worker: u64) {
-        self.scheduler.worker_ready(self.now, WorkerId(worker), false);
+        self.scheduler.worker_ready(self.now, WorkerId(worker), Recallable::Never);
         self.drain();
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::Prospect;
+use crate::scheduler::{Prospect, Recallable};
 
 /// Who may still decide about a task that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) struct Process {
     /// It has reported to be ready.
     pub(super) up: bool,
     /// Its tasks can be taken back.
-    pub(super) recallable: bool,
+    pub(super) recallable: Recallable,
     /// Ignores all but SIGKILL.
     pub(super) stubborn: bool,
     pub(super) asked_to_leave: bool,
@@ -54,6 +54,11 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// It answers later.
+    pub(super) fn is_late(&self) -> bool {
+        self.recallable == Recallable::Late
+    }
+
     pub(super) fn read_result(&mut self) -> Option<TaskId> {
         self.last_result = Some(self.results.pop_front()?);
         self.last_result
@@ -166,7 +171,7 @@ impl World {
         pipeline: &[TaskId],
         keep: usize,
     ) -> usize {
-        if self.process(worker).is_none_or(|process| !process.recallable) {
+        if self.process(worker).is_none_or(|process| process.recallable == Recallable::Never) {
             return 0;
         }
         let mut taken = 0;

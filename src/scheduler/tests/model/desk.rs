@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Entry, Model};
 use crate::base::{HostId, TaskId, WorkerId};
-use crate::scheduler::{Config, KillReason, LeaveReason, Tenure, Time};
+use crate::scheduler::{Action, Config, KillReason, LeaveReason, Recallable, Tenure, Time};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::scheduler::tests) enum Stage {
@@ -39,7 +39,9 @@ pub(in crate::scheduler::tests) struct Desk {
     pub(in crate::scheduler::tests) has_vanished: bool,
     pub(super) kept_keys: Vec<u64>,
     pub(in crate::scheduler::tests) stage: Stage,
-    pub(in crate::scheduler::tests) recallable: bool,
+    pub(in crate::scheduler::tests) recallable: Recallable,
+    /// What it was asked, and has not answered.
+    pub(in crate::scheduler::tests) questions: VecDeque<Action>,
     pub(in crate::scheduler::tests) blocked: bool,
     pub(in crate::scheduler::tests) misbehaved: bool,
     /// It is to be replaced.
@@ -77,7 +79,7 @@ pub(in crate::scheduler::tests) struct Desk {
 
 impl Desk {
     pub(in crate::scheduler::tests) fn is_open(&self) -> bool {
-        self.stage == Stage::Ready && !self.blocked && self.serves()
+        self.stage == Stage::Ready && !self.blocked && !self.is_asked_back() && self.serves()
     }
 
     /// It is there, or will be, and takes tasks.
@@ -120,20 +122,39 @@ impl Desk {
         config.max_tasks.is_some_and(|most| self.completed + in_hands as u64 >= most)
     }
 
+    pub(in crate::scheduler::tests) fn is_recallable(&self) -> bool {
+        self.recallable != Recallable::Never
+    }
+
+    /// It answers later.
+    pub(in crate::scheduler::tests) fn is_late(&self) -> bool {
+        self.recallable == Recallable::Late
+    }
+
+    /// It was asked for what it has not begun, and has not answered.
+    pub(in crate::scheduler::tests) fn is_asked_back(&self) -> bool {
+        self.questions.iter().any(|question| matches!(question, Action::Recall { .. }))
+    }
+
+    /// It was asked whether the front task has begun, and has not answered.
+    pub(in crate::scheduler::tests) fn is_looked_at(&self) -> bool {
+        self.questions.iter().any(|question| matches!(question, Action::Look(_)))
+    }
+
     /// Whether it is known that the front task has begun, or cannot be known.
     pub(in crate::scheduler::tests) fn is_sure(&self) -> bool {
-        self.has_begun || !self.recallable
+        self.has_begun || !self.is_recallable()
     }
 
     /// When it has to be seen whether the front task has run for too long.
     pub(in crate::scheduler::tests) fn timeout_at(&self, head: &Entry) -> Option<Time> {
-        let at = head.timeout_at()?;
+        let at = head.timeout_at().filter(|_| !self.is_looked_at())?;
         Some(if self.has_begun { at } else { at.max(self.look_at) })
     }
 
     /// When the front task must have begun.
     pub(in crate::scheduler::tests) fn must_begin_at(&self, head: &Entry) -> Option<Time> {
-        let waits = !self.is_sure() && self.serves() && !head.is_sentenced();
+        let waits = !self.is_sure() && !self.is_late() && self.serves() && !head.is_sentenced();
         waits.then_some(self.must_begin)
     }
 
@@ -143,6 +164,11 @@ impl Desk {
 }
 
 impl Model {
+    /// Whether a worker that serves was asked for what it has not begun, and has not answered.
+    pub(in crate::scheduler::tests) fn is_any_asked(&self) -> bool {
+        self.live().any(|desk| desk.stage == Stage::Ready && desk.is_asked_back())
+    }
+
     pub(in crate::scheduler::tests) fn asked_to_end(&mut self, now: Time, id: WorkerId) {
         let desk = self.desk_mut(id);
         let stays = desk.stage == Stage::Ready && (desk.serves() || desk.is_successor());

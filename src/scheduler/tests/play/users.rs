@@ -6,7 +6,7 @@ use super::super::model::Place;
 use super::super::world::Claim;
 use super::Play;
 use crate::base::TaskId;
-use crate::scheduler::{Force, Task, Wishes};
+use crate::scheduler::{Force, Recallable, Task, Wishes};
 use crate::testing::{Check, Operation, ensure};
 
 impl Play {
@@ -36,7 +36,7 @@ impl Play {
         match self.model.task(task).map(|task| task.place) {
             Some(Place::Sent(worker)) => {
                 let desk = self.model.desk(worker);
-                desk.is_some_and(|desk| desk.recallable)
+                desk.is_some_and(|desk| desk.recallable == Recallable::AtOnce)
                     && self.world.claim(task) != Some(Claim::Begun)
             }
             Some(Place::Undecided) => false,

@@ -8,7 +8,7 @@ use super::super::model::{Place, Stage};
 use super::super::world::Process;
 use super::Play;
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{End, StartFailureKind, Verdict};
+use crate::scheduler::{Action, End, Recallable, StartFailureKind, Verdict};
 use crate::testing::{Check, ensure};
 
 impl Play {
@@ -16,7 +16,20 @@ impl Play {
         self.world.process(worker).unwrap()
     }
 
-    pub(super) fn ready(&mut self, worker: WorkerId, recallable: bool) -> Check {
+    /// It answers what it was asked first, if that is still the question.
+    pub(super) fn reply(&mut self, worker: WorkerId) -> Check {
+        let question = self.model.desk_mut(worker).questions.pop_front();
+        let Some(question) = question else { return Ok(()) };
+        let is_idle = self.scheduler.pipeline(worker).next().is_none();
+        if is_idle && !matches!(question, Action::Recall { .. }) {
+            return Ok(());
+        }
+        self.sights.see("an answer that comes later");
+        self.carry_out_at_once(question);
+        self.settle()
+    }
+
+    pub(super) fn ready(&mut self, worker: WorkerId, recallable: Recallable) -> Check {
         let process = self.process(worker);
         process.up = true;
         process.recallable = recallable;
@@ -43,7 +56,8 @@ impl Play {
     /// back none has been sent by then.
     pub(super) fn bloat(&mut self, worker: WorkerId) -> Check {
         self.read_all(worker)?;
-        let lost = !self.process(worker).recallable && self.scheduler.pipeline(worker).count() > 0;
+        let is_kept = self.process(worker).recallable == Recallable::Never;
+        let lost = is_kept && self.scheduler.pipeline(worker).count() > 0;
         if lost || self.world.running(worker).is_some() {
             return Ok(());
         }
