@@ -26,11 +26,13 @@ use crate::host::greeting::read_frame;
 use crate::host::lease::AgentLease;
 use crate::host::mux::{self, Mux, MuxStream};
 use crate::host::pump::pump;
+use crate::memory::page::NumberedClaims;
 use crate::parent::Launch;
 use crate::parent::StartMethod;
 use crate::parent::birth::FarLaunch;
-use crate::parent::birth::{Spawn, Start, fork_server};
+use crate::parent::birth::{ClaimsPage, Spawn, Start, fork_server};
 use crate::parent::message::{Order, Why};
+use crate::sys::memory::SharedPageRef;
 use crate::sys::pipe::{FramePipes, take_frame_pipes};
 use crate::wire::frame::{
     MAX_PAYLOAD, PREAMBLE, PreambleSearch, VERSION, put_frame, split_header, split_kind,
@@ -104,6 +106,20 @@ async fn read_hello(
     }
     let (hello, launch) = split_header::<AgentHello>(body)?;
     Ok(Some((hello, FarLaunch::from_bytes(launch)?)))
+}
+
+/// The page of a worker that has not opened it yet.
+struct SharedClaims {
+    name: SharedPageRef,
+    claims: NumberedClaims,
+}
+
+impl SharedClaims {
+    fn of(page: &io::Result<ClaimsPage>) -> Option<Self> {
+        let Ok(ClaimsPage::Shared(page, file)) = page else { return None };
+        let name = SharedPageRef::new(page, file).ok()?;
+        Some(Self { name, claims: NumberedClaims::new(Arc::clone(page)) })
+    }
 }
 
 /// What there is of a worker.
@@ -198,6 +214,7 @@ impl Agent {
             }
             ToAgent::Terminate(worker) => self.order(worker, Order::Terminate),
             ToAgent::Kill(worker) => self.order(worker, Order::Kill(Why::Text("it was told to"))),
+            ToAgent::Ask(worker, question) => self.order(worker, Order::Ask(question)),
         }
     }
 
@@ -231,8 +248,12 @@ impl Agent {
         let work = async move {
             let message = match start.start(worker, &launch, &mut obeyed).await {
                 Ok(spawned) => {
-                    let _ = said.send(FromAgent::Started { worker, pid: spawned.body.pid() });
-                    let end = pump(spawned, (frames, output), &mut obeyed).await;
+                    let (pid, shared) = (spawned.body.pid(), SharedClaims::of(&spawned.claims));
+                    let page = shared.as_ref().map(|shared| shared.name);
+                    let _ = said.send(FromAgent::Started { worker, pid, page });
+                    let claims = shared.map(|shared| shared.claims);
+                    let answer = |answer| drop(said.send(FromAgent::Answer(worker, answer)));
+                    let end = pump(spawned, (frames, output), (claims, &mut obeyed), answer).await;
                     FromAgent::Exited { worker, end }
                 }
                 Err(error) => FromAgent::NotStarted { worker, failure: failure(&error) },

@@ -1,6 +1,6 @@
 //! A worker on another host, as its link has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,9 @@ use tokio::sync::oneshot;
 use crate::base::WorkerId;
 use crate::base::sync::Mutex;
 use crate::parent::birth::Body;
+use crate::sys::memory::SharedPageRef;
 use crate::sys::process::Exit;
+use crate::wire::far::{Answer, FarPage, Question};
 use crate::wire::hello::FarFailure;
 use crate::wire::host::{FromAgent, ToAgent, WorkerEnd};
 
@@ -26,7 +28,13 @@ pub(super) struct FarWorkers {
 }
 
 /// How one that was asked for has started.
-pub(super) type Starting = oneshot::Receiver<Result<u32, FarFailure>>;
+pub(super) type Starting = oneshot::Receiver<Result<FarStart, FarFailure>>;
+
+/// One that has started.
+pub(super) struct FarStart {
+    pub(super) pid: u32,
+    pub(super) page: Option<SharedPageRef>,
+}
 
 impl FarWorkers {
     /// One that is about to be started. It is forgotten when what is returned is dropped.
@@ -47,18 +55,27 @@ impl FarWorkers {
 
     pub(super) fn tell(&self, message: FromAgent) {
         match message {
-            FromAgent::Started { worker, pid } => self.started(worker, Ok(pid)),
+            FromAgent::Started { worker, pid, page } => {
+                self.started(worker, Ok(FarStart { pid, page }));
+            }
             FromAgent::NotStarted { worker, failure } => self.started(worker, Err(failure)),
             FromAgent::Exited { worker, end } => {
                 if let Some(worker) = self.find(worker) {
-                    worker.change(|state| state.end = state.end.or(Some(end)));
+                    worker.change(|state| {
+                        state.end.get_or_insert(end); // the first one counts
+                    });
+                }
+            }
+            FromAgent::Answer(worker, answer) => {
+                if let Some(worker) = self.find(worker) {
+                    worker.answer(answer);
                 }
             }
             FromAgent::Pong { .. } => {}
         }
     }
 
-    fn started(&self, worker: WorkerId, outcome: Result<u32, FarFailure>) {
+    fn started(&self, worker: WorkerId, outcome: Result<FarStart, FarFailure>) {
         let worker = self.find(worker);
         let waiting = worker.and_then(|worker| worker.0.lock().started.take());
         if let Some(started) = waiting {
@@ -90,7 +107,11 @@ struct FarWorker(Mutex<FarState>);
 #[derive(Default)]
 struct FarState {
     /// Who waits for its start.
-    started: Option<oneshot::Sender<Result<u32, FarFailure>>>,
+    started: Option<oneshot::Sender<Result<FarStart, FarFailure>>>,
+    /// How many questions have no answer.
+    questions: usize,
+    answers: VecDeque<Answer>,
+    asker: Option<Waker>,
     /// What it has written was read to the end.
     at_end: bool,
     end: Option<WorkerEnd>,
@@ -111,6 +132,19 @@ impl FarWorker {
             state.started = None;
             state.lost = Some(Arc::clone(reason));
         });
+    }
+
+    /// One that was not asked for is none.
+    fn answer(&self, answer: Answer) {
+        let mut state = self.0.lock();
+        if state.questions == 0 {
+            return;
+        }
+        state.questions -= 1;
+        state.answers.push_back(answer);
+        let asker = state.asker.take();
+        drop(state); // not under the lock
+        asker.into_iter().for_each(Waker::wake);
     }
 
     fn change(&self, change: impl FnOnce(&mut FarState)) {
@@ -165,6 +199,24 @@ impl Body for FarBody {
         self.order(ToAgent::Kill(self.id));
     }
 
+    fn ask(&self, question: Question) {
+        self.worker.0.lock().questions += 1;
+        self.order(ToAgent::Ask(self.id, question));
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut state = self.worker.0.lock();
+        if let Some(answer) = state.answers.pop_front() {
+            return Poll::Ready(answer);
+        }
+        state.asker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn last_words(&mut self) -> Option<FarPage> {
+        self.worker.0.lock().end.as_mut()?.page.take()
+    }
+
     /// What it has written was read before.
     fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.worker.0.lock();
@@ -177,15 +229,16 @@ impl Body for FarBody {
 
     /// The agent has done that before it said that the worker has exited.
     fn reap(&mut self) -> BoxFuture<'_, Option<Exit>> {
-        let end = self.worker.0.lock().end;
-        let exit = end.map(|WorkerEnd { code, signal, .. }| Exit { code, signal });
+        let state = self.worker.0.lock();
+        let exit = state.end.as_ref().map(|end| Exit { code: end.code, signal: end.signal });
+        drop(state);
         Box::pin(std::future::ready(exit))
     }
 
     fn reap_later(&mut self) {}
 
     fn was_oom(&self) -> Option<bool> {
-        self.worker.0.lock().end?.was_oom
+        self.worker.0.lock().end.as_ref()?.was_oom
     }
 
     fn lost(&self) -> Option<Arc<str>> {

@@ -53,11 +53,11 @@ fn messages() {
     let bytes = |message: &FromAgent| message_bytes(message).unwrap().to_vec();
     let (text, kind) = ("no such file".to_owned(), "preload".to_owned());
     let failure = FarFailure { text, class: FarFailureClass::Initialization, kind };
-    let end = WorkerEnd { code: None, signal: Some(9), was_oom: Some(true) };
+    let end = WorkerEnd { code: None, signal: Some(9), was_oom: Some(true), page: None };
     let ping = ToAgent::Ping { echo: 1 << 40 };
     let seeds = Seeds::new("host-messages")
         .with("pong", bytes(&FromAgent::Pong { clock: 1 << 40 }))
-        .with("started", bytes(&FromAgent::Started { worker, pid: 4711 }))
+        .with("started", bytes(&FromAgent::Started { worker, pid: 4711, page: None }))
         .with("not-started", bytes(&FromAgent::NotStarted { worker, failure }))
         .with("exited", bytes(&FromAgent::Exited { worker, end }))
         .with("ping", message_bytes(&ping).unwrap().to_vec())

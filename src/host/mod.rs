@@ -25,6 +25,7 @@ mod slurm;
 mod spec;
 mod ssh;
 mod start;
+mod window;
 
 pub(crate) use self::agent::run as run_agent;
 pub use self::spec::Host;

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -13,10 +14,13 @@ use tokio::sync::{Notify, watch};
 
 use crate::base::timer::Delay;
 use crate::host::mux::MuxStream;
+use crate::host::window::Window;
+use crate::memory::page::NumberedClaims;
 use crate::parent::birth::FrameSink;
 use crate::parent::birth::Source;
 use crate::parent::birth::Spawned;
 use crate::parent::message::{Order, Orders};
+use crate::wire::far::Answer;
 use crate::wire::host::WorkerEnd;
 
 /// Room for what is read at once.
@@ -27,18 +31,22 @@ const MUCH: usize = 508 << 10; // a pipe of 512 KiB
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
 /// Moves bytes until the worker has exited, all of its frames are on their way, and it is reaped.
+/// If it shares `claims`, questions about them are answered.
 pub(super) async fn pump(
     spawned: Spawned,
     (frames, mut output): (MuxStream, MuxStream),
-    orders: &mut Orders,
+    (claims, orders): (Option<NumberedClaims>, &mut Orders),
+    answer: impl Fn(Answer),
 ) -> WorkerEnd {
-    let Spawned { mut body, stdin, stdout, stderr, .. } = spawned;
+    // The file of the page is open until the worker has ended, as nobody says here that it has it.
+    let Spawned { mut body, stdin, stdout, stderr, claims: _file, .. } = spawned;
     let (from_service, mut to_service) = split(frames);
     let (exits, exited) = watch::channel(false);
     let feeding = feed(from_service, stdin);
+    let window = claims.as_ref().map(|claims| Window::new(Arc::clone(claims.page())));
     let silent = Notify::new();
     let replying = async {
-        if !forward(stdout, &mut to_service, exited.clone()).await {
+        if !forward(stdout, window, &mut to_service, exited.clone()).await {
             silent.notify_one();
         }
     };
@@ -48,7 +56,7 @@ pub(super) async fn pump(
         Delay::new(LAST_MOMENTS).await;
     });
     let gone = exited.clone();
-    let printing = async move { forward(stderr, &mut output, gone).await };
+    let printing = async move { forward(stderr, None, &mut output, gone).await };
     // Nobody waits for it here: who reads that may do so only once the worker has ended.
     tokio::spawn(printing.boxed());
     let watching = async {
@@ -61,6 +69,11 @@ pub(super) async fn pump(
                 order = orders.recv(), if is_ordered => match order {
                     Some(Order::Terminate) => body.terminate(),
                     Some(Order::Kill(_)) => body.kill(),
+                    Some(Order::Ask(question)) => {
+                        if let Some(claims) = &claims {
+                            answer(claims.answer(question));
+                        }
+                    }
                     Some(Order::Flush | Order::Trim | Order::Stop) => {}
                     None => {
                         is_ordered = false; // the agent ends
@@ -82,7 +95,8 @@ pub(super) async fn pump(
     };
     join(watching, replying).await;
     let exit = body.reap().await.unwrap_or_default();
-    WorkerEnd { code: exit.code, signal: exit.signal, was_oom: body.was_oom() }
+    let page = claims.map(|claims| claims.last_words());
+    WorkerEnd { code: exit.code, signal: exit.signal, was_oom: body.was_oom(), page }
 }
 
 /// Writes what comes to a worker. Ends when nothing comes any more; if the worker takes no more
@@ -110,15 +124,24 @@ async fn feed(mut stream: impl AsyncRead + Unpin, mut sink: FrameSink) {
 }
 
 /// Sends what a worker writes, to the end or, if that comes first, to what there is at its exit;
-/// returns whether it has exited.
+/// returns whether it has exited. Of what it shows in a window nothing is sent twice.
 async fn forward(
     mut source: Source,
+    mut window: Option<Window>,
     stream: &mut (impl AsyncWrite + Unpin),
     mut exited: watch::Receiver<bool>,
 ) -> bool {
     let mut bytes = BytesMut::with_capacity(ROOM);
     let mut has_exited = false;
     while !has_exited {
+        if let Some(window) = &mut window
+            && window.look(&mut bytes)
+        {
+            if send(stream, &mut bytes).await.is_err() {
+                break;
+            }
+            continue;
+        }
         bytes.reserve(ROOM);
         match select(pin!(source.read_buf(&mut bytes)), pin!(exited.wait_for(|is_so| *is_so))).await
         {
@@ -128,6 +151,9 @@ async fn forward(
         }
         if has_exited {
             let _ = source.read_available(&mut bytes); // or it is lost
+        }
+        if let Some(window) = &mut window {
+            window.receive(&mut bytes, has_exited);
         }
         if send(stream, &mut bytes).await.is_err() {
             break; // the service is gone, or has given it up

@@ -16,11 +16,12 @@ use tokio::sync::Mutex;
 use crate::base::{HostId, WorkerId};
 use crate::error::StartError;
 use crate::host::connection::AgentConnection;
+use crate::host::far::FarStart;
 use crate::host::spec::{Host, Reach};
 use crate::parent::Launch;
 use crate::parent::birth::FarLaunch;
 use crate::parent::birth::Source;
-use crate::parent::birth::{FarInput, FrameSink};
+use crate::parent::birth::{ClaimsPage, FarInput, FrameSink};
 use crate::parent::birth::{Spawned, Start};
 use crate::parent::message::{HostListener, Order, Orders, Why};
 use crate::wire::host::StreamHeader;
@@ -143,20 +144,23 @@ impl HostStart {
         let frames = connection.open_stream(StreamHeader::Frames(worker)).await;
         let output = connection.open_stream(StreamHeader::Output(worker)).await;
         let (Ok(frames), Ok(output)) = (frames, output) else { return Err(lost()) };
-        match starting.await {
-            Ok(Ok(pid)) => body.set_pid(pid),
+        let page = match starting.await {
+            Ok(Ok(FarStart { pid, page })) => {
+                body.set_pid(pid);
+                page
+            }
             Ok(Err(failure)) => {
                 body.forget();
                 return Err(StartError::AsAgentSays(failure));
             }
             Err(_) => return Err(lost()),
-        }
+        };
         let (reader, writer) = split(frames);
         Ok(Spawned {
             stdout: Source::Far(Box::new(body.output(reader))),
             stderr: Source::Far(Box::new(output)),
             stdin: FrameSink::Far(FarInput(Box::new(writer))),
-            claims: Err(io::ErrorKind::Unsupported.into()),
+            claims: page.map(ClaimsPage::Far).ok_or_else(|| io::ErrorKind::Unsupported.into()),
             maker: Some(connection.agent.pid),
             body: Box::new(body),
         })

@@ -22,6 +22,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -35,7 +36,7 @@ use crate::error::{PoolProcess, StartError};
 use crate::memory::page::{OutputMeter, Watch};
 use crate::memory::shared::{Kept, Lent, borrow};
 use crate::memory::{Arena, Loans, Payload};
-use crate::parent::birth::start::{Body, Spawned, Start};
+use crate::parent::birth::start::{Body, ClaimsPage, Spawned, Start};
 use crate::parent::handshake::{Handshake, Heard, misplaced};
 use crate::parent::inbox::{SMALL, frame_start, keep_payload, read_more, small_payload};
 use crate::parent::launch::{LAST_MOMENTS, Launch};
@@ -43,15 +44,16 @@ use crate::parent::link::emitted::read_emitted;
 use crate::parent::link::progress::read_progress;
 use crate::parent::link::told::Told;
 use crate::parent::message::{
-    Ended, ExitReply, Listener, Message, Order, Orders, Reply, Report, Why,
+    Claims, Ended, ExitReply, Listener, Message, Order, Orders, Reply, Report, Why,
 };
 use crate::parent::outlet::Outlet;
 use crate::parent::output::{Drained, Printing, drain};
 use crate::parent::source::Source;
 use crate::parent::unshared::Unshared;
-use crate::sys::memory::{MemoryFile, Peer, SharedPage, SharedPageRef};
+use crate::sys::memory::{Peer, SharedPage};
 use crate::sys::signal::{SIGTERM, is_ignored};
 use crate::wire::emit::EmitHeader;
+use crate::wire::far::Answer;
 use crate::wire::frame::{LENGTH, frame_codec, split_header, split_kind};
 use crate::wire::message::{
     ChunkReplyHeader, Goodbye, Kind, ReplyHeader, SegmentOffer, SegmentReply,
@@ -137,7 +139,7 @@ struct Link<'a> {
     /// Dropped once it has exited.
     exited: Option<oneshot::Sender<()>>,
     /// The page for claims, or why there is none, until it is ready.
-    claims: Option<Result<(Arc<SharedPage>, MemoryFile), Unshared>>,
+    claims: Option<Result<ClaimsPage, Unshared>>,
     /// Where it shows what it has not written yet.
     window: Option<Watch>,
     /// Where it leaves large results.
@@ -164,7 +166,10 @@ impl<'a> Link<'a> {
         let Spawned { body, stdin, stdout, stderr, claims, maker } = spawned;
         let (pid, (exited, exit)) = (body.pid(), oneshot::channel());
         let (output, failed) = (launch.output.clone(), launch.failed_output.clone());
-        let meter = claims.as_ref().ok().map(|(page, _)| OutputMeter::new(Arc::clone(page)));
+        let meter = match &claims {
+            Ok(ClaimsPage::Shared(page, _)) => Some(OutputMeter::new(Arc::clone(page))),
+            Ok(ClaimsPage::Far(_)) | Err(_) => None,
+        };
         let whose = Printing { worker: uplink.worker, pid, host: launch.host.clone() };
         let stderr = tokio::spawn(drain(stderr, exit, whose, output, failed, meter));
         Self {
@@ -211,8 +216,8 @@ impl<'a> Link<'a> {
 
     fn greet(&mut self) {
         let offered = self.claims.as_ref().and_then(|claims| claims.as_ref().ok());
-        let page = offered.and_then(|(page, file)| SharedPageRef::new(page, file).ok());
-        let memory = || offered.and_then(|(_, file)| file.descriptor().ok()).into_iter().collect();
+        let page = offered.and_then(ClaimsPage::name);
+        let memory = || offered.and_then(ClaimsPage::descriptor).into_iter().collect();
         let (mut hello, arguments) = self.launch.hello(self.uplink.worker, page);
         if let Some(maker) = self.maker {
             hello.identity.set_parent_pid(maker);
@@ -261,7 +266,10 @@ impl<'a> Link<'a> {
                     overdue = OptionFuture::default();
                     self.fail_protocol(&io::Error::other("it closed its output and lived on"));
                 }
-                () = poll_fn(|cx| self.body.poll_exited(cx)) => return,
+                answer = poll_fn(|cx| poll_answer_or_exit(&mut *self.body, cx)) => match answer {
+                    Some(answer) => self.uplink.report(Report::Answer(answer)).await,
+                    None => return,
+                },
                 () = std::future::ready(()), if seen => {}
             }
         }
@@ -311,6 +319,7 @@ impl<'a> Link<'a> {
                 self.told.killed.get_or_insert(reason);
                 self.body.kill();
             }
+            Order::Ask(question) => self.body.ask(question),
         }
     }
 
@@ -421,20 +430,20 @@ impl<'a> Link<'a> {
                 if segments {
                     self.outlet.set_opens_segments();
                 }
-                let (page, unshared) = match self.claims.take() {
-                    Some(Ok((page, file))) => {
+                let (claims, unshared) = match self.claims.take() {
+                    Some(Ok(ClaimsPage::Shared(page, file))) => {
                         self.peer = SharedPage::opener(&file, self.pid);
-                        (Some(page), None)
+                        self.window = Some(Watch::new(Arc::clone(&page), self.inbox.len()));
+                        (Claims::Shared(page), None)
                     }
-                    claims => (None, claims.and_then(|claims| claims.err()?.text())),
+                    Some(Ok(ClaimsPage::Far(_))) => (Claims::Numbered, None),
+                    claims => (Claims::None, claims.and_then(|claims| claims.err()?.text())),
                 };
-                let received = self.inbox.len();
-                self.window = page.clone().map(|page| Watch::new(page, received));
                 self.stage = LinkStage::Serving;
                 self.was_ready = true;
                 self.launch.failed_output.clear();
                 let outlet = self.outlet.clone();
-                LinkStep::Report(Report::Ready { outlet, page, unshared })
+                LinkStep::Report(Report::Ready { outlet, claims, unshared })
             }
             Heard::Refused(refusal) => {
                 // The worker cannot serve this pool.
@@ -452,7 +461,8 @@ impl<'a> Link<'a> {
         if !matches!(self.claims, Some(Ok(_))) {
             return false; // that is known
         }
-        let unshared = Unshared::not_opened(errno, self.outlet.sends_memory());
+        let is_far = matches!(self.claims, Some(Ok(ClaimsPage::Far(_))));
+        let unshared = Unshared::not_opened(errno, is_far || self.outlet.sends_memory());
         let (may_be_sent, is_wanted) = (unshared.may_be_sent(), self.told.is_wanted());
         if may_be_sent && is_wanted {
             self.stage = LinkStage::Failed(LinkFailure::Unshared);
@@ -541,6 +551,14 @@ impl<'a> Link<'a> {
     fn fail_protocol(&mut self, error: &io::Error) {
         self.stage = LinkStage::Failed(LinkFailure::Protocol(error.to_string()));
         self.body.kill();
+    }
+}
+
+/// The next answer of a worker on another host; `None` once it has exited.
+fn poll_answer_or_exit(body: &mut dyn Body, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+    match body.poll_answer(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => body.poll_exited(cx).map(|()| None),
     }
 }
 

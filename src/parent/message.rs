@@ -12,6 +12,7 @@ use crate::parent::oom::OomWatch;
 use crate::parent::outlet::Outlet;
 use crate::sys::memory::SharedPage;
 use crate::sys::process::Exit;
+use crate::wire::far::{Answer, FarPage, Question};
 use crate::wire::message::{ChunkReplyHeader, Outcome, ReplyHeader};
 
 /// What the supervisor wants of a worker.
@@ -24,6 +25,8 @@ pub(crate) enum Order {
     Stop,
     Terminate,
     Kill(Why),
+    /// Say what becomes of tasks in its hands, as it is on another host.
+    Ask(Question),
 }
 
 /// Why a worker is killed.
@@ -92,18 +95,29 @@ pub(crate) enum Report {
     /// It is initialized.
     Ready {
         outlet: Outlet,
-        /// For claims, if it can take part in them.
-        page: Option<Arc<SharedPage>>,
+        claims: Claims,
         /// Why it shares no memory, for people to read.
         unshared: Option<String>,
     },
     /// What came in one piece, in order.
     Messages(Vec<Message>),
+    /// To what an order has asked.
+    Answer(Answer),
     /// Its pipe is full.
     Blocked,
     Unblocked,
     /// It is gone and reaped. Nothing comes after this.
     Ended(Ended),
+}
+
+/// How what was sent to a worker is taken back until it begins.
+pub(crate) enum Claims {
+    /// Not at all.
+    None,
+    /// On this page, which it shares with this process.
+    Shared(Arc<SharedPage>),
+    /// On its host, by the numbers of sendings.
+    Numbered,
 }
 
 /// What a worker says of its tasks.
@@ -154,6 +168,8 @@ pub(crate) enum Ended {
         death: WorkerDeath,
         /// Nothing that it has said was ignored because it broke the protocol.
         is_heard: bool,
+        /// What it has left, if it was on another host.
+        page: Option<Box<FarPage>>,
     },
     /// It was ready, and its host was lost, so nobody knows how it ends.
     HostLost(HostLoss),
@@ -177,9 +193,9 @@ impl Ended {
     /// It was on that host.
     pub(crate) fn on_host(self, host: &Arc<str>) -> Self {
         match self {
-            Self::Died { mut death, is_heard } => {
+            Self::Died { mut death, is_heard, page } => {
                 death.on_host(host);
-                Self::Died { death, is_heard }
+                Self::Died { death, is_heard, page }
             }
             Self::NotStarted(error) => Self::NotStarted(error.on_host(host)),
             ended => ended,
@@ -199,6 +215,6 @@ impl Ended {
             host: None,
             remark: Some("it broke the protocol".to_owned()),
         });
-        Self::Died { death, is_heard: true }
+        Self::Died { death, is_heard: true, page: None }
     }
 }

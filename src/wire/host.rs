@@ -17,9 +17,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
+use super::far::{Answer, FarPage, Question};
 use super::frame::{LENGTH, malformed};
 use super::hello::FarFailure;
 use crate::base::WorkerId;
+use crate::sys::memory::SharedPageRef;
 
 /// No message of control is longer, and no header of a stream.
 const LONGEST: usize = 1 << 20;
@@ -69,6 +71,8 @@ pub(crate) enum ToAgent {
     Terminate(WorkerId),
     /// End it, with its group.
     Kill(WorkerId),
+    /// Answer.
+    Ask(WorkerId, Question),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +84,10 @@ pub(crate) enum FromAgent {
     Started {
         worker: WorkerId,
         pid: u32,
+        /// Which the worker shares with the agent.
+        page: Option<SharedPageRef>,
     },
+    Answer(WorkerId, Answer),
     NotStarted {
         worker: WorkerId,
         failure: FarFailure,
@@ -93,13 +100,15 @@ pub(crate) enum FromAgent {
 }
 
 /// How a worker has ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerEnd {
     pub(crate) code: Option<i32>,
     pub(crate) signal: Option<i32>,
     /// Whether the kernel has killed somebody in its control group for want of memory, if that
     /// group can tell.
     pub(crate) was_oom: Option<bool>,
+    /// What it has left on its page, if it had one.
+    pub(crate) page: Option<FarPage>,
 }
 
 /// Cuts a stream into messages.

@@ -1,6 +1,7 @@
 //! What both sides must agree on.
 
 pub(crate) mod emit;
+pub(crate) mod far;
 pub(crate) mod fork;
 pub(crate) mod frame;
 pub(crate) mod hello;

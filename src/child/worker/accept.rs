@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::child::stream::FrameWriter;
+use crate::memory::page::is_numbered;
 use crate::memory::shared::refuse_to_lend;
 use crate::sys::memory::SharedPage;
 use crate::sys::resources::is_address_space_limited;
@@ -14,6 +15,7 @@ use crate::wire::message::Kind;
 /// another user's, or set limits.
 pub(super) fn can_open_segments(hello: &Hello, claims: Option<&SharedPage>) -> bool {
     !is_address_space_limited()
+        && !claims.is_some_and(is_numbered) // the parent's memory is on another host
         && claims.and(hello.claims).is_some_and(|page| SharedPage::open(page).is_ok())
 }
 

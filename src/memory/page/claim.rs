@@ -19,6 +19,8 @@
 //! makes the report of a panic, it marks the task as one that has looked. Then it takes the mark
 //! back, unless the task had looked before or was asked to end.
 //!
+//! Of a worker that is on another host the parent's part is its agent's; see [`numbered`].
+//!
 //! A chunk is a task that consists of items, of which the parent can take back all that have not
 //! begun at any moment; see [`items`].
 //!
@@ -27,6 +29,7 @@
 //! task cannot claim that one; see [the layout](crate::memory::page::layout).
 
 pub(crate) mod items;
+pub(crate) mod numbered;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,8 +48,15 @@ const TRIES: usize = 10_000;
 pub(crate) fn begin(page: &SharedPage, slot: Slot) -> Option<Begun<'_>> {
     let word = page.words()[..CLAIMS].get(usize::from(slot.index))?;
     let (offered, begun) = (slot.word(OFFERED), slot.word(BEGUN));
-    word.compare_exchange(offered, begun, Ordering::AcqRel, Ordering::Relaxed).ok()?;
-    Some(Begun { page, word, slot, item: 1 })
+    let exchange = |from| word.compare_exchange(from, begun, Ordering::AcqRel, Ordering::Acquire);
+    let has_begun = match exchange(offered) {
+        Ok(_) => true,
+        Err(before) if numbered::is_numbered(page) && slot.may_follow(before) => {
+            exchange(before).is_ok() // or it was taken back just now
+        }
+        Err(_) => false,
+    };
+    has_begun.then_some(Begun { page, word, slot, item: 1 })
 }
 
 /// Whether the task can be claimed at this moment.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ┌─────────────┬───────────┬─────────┬─────────┬──────────┬─────────┬────────────────────────┐
-//! │ claims: 512 │ announced │ barrier │ printed │ recorded │ entries │ piece, awaited, 16 KiB │
+//! │ claims: 512 │ announced │  flags  │ printed │ recorded │ entries │ piece, awaited, 16 KiB │
 //! └─────────────┴───────────┴─────────┴─────────┴──────────┴─────────┴────────────────────────┘
 //!   `claim`       `claim::items`        `output`  `record`             `window`
 //! ```
@@ -27,10 +27,10 @@ pub(crate) const CLAIMS: usize = 512;
 /// Says by its upper half which chunk it is about, and by the lower one how many items have begun,
 /// or are about to.
 pub(crate) const ANNOUNCED: usize = CLAIMS;
-/// Whether the parent has barriers.
-pub(crate) const HAS_BARRIERS: usize = ANNOUNCED + 1;
+/// What the worker has to know of the other side.
+pub(crate) const FLAGS: usize = ANNOUNCED + 1;
 /// Which task prints from which place on, and which have printed before: see `output`.
-pub(crate) const OUTPUT: usize = HAS_BARRIERS + 1;
+pub(crate) const OUTPUT: usize = FLAGS + 1;
 pub(crate) const OUTPUT_WORDS: usize = 4 + 2 * PRINTED;
 /// How many of those that have printed are known.
 pub(crate) const PRINTED: usize = 256;
@@ -50,6 +50,11 @@ pub(crate) const REVOKED: u64 = 3;
 pub(crate) const LOOKED: u64 = 4;
 pub(crate) const ASKED: u64 = 5;
 pub(crate) const STATE: u64 = 7;
+
+/// The parent has barriers.
+pub(crate) const BARRIERS: u64 = 1;
+/// Nobody offers tasks, and the numbers of their sendings say which words are theirs.
+pub(crate) const NUMBERED: u64 = 2;
 
 /// No item begins any more, but for one that was being announced when this was set.
 pub(crate) const STOPPED: u64 = 1 << 3;
@@ -73,7 +78,8 @@ pub(crate) fn has_barriers() -> bool {
 
 /// Tells a worker how to announce.
 pub(crate) fn prepare(page: &SharedPage) {
-    page.words()[HAS_BARRIERS].store(has_barriers().into(), Ordering::Release);
+    let flags = if has_barriers() { BARRIERS } else { 0 };
+    page.words()[FLAGS].store(flags, Ordering::Release);
 }
 
 /// A chunk's word as that of any other task.

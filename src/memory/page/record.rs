@@ -96,10 +96,25 @@ pub(crate) fn read(chunk: &Claim) -> Option<Entries> {
 
 /// As [`read`], of the chunk with this number.
 pub(crate) fn read_numbered(page: &SharedPage, sending: u32) -> Option<Entries> {
+    read_if(page, |word| word & TAG == tag(sending))
+}
+
+/// As [`read`], of the last chunk, with the lowest bits of its number.
+#[cfg(any(test, feature = "hosts"))]
+pub(crate) fn read_last(page: &SharedPage) -> Option<(u16, Entries)> {
+    let mut tag = 0;
+    let entries = read_if(page, |word| {
+        tag = u16::try_from(word >> 48).unwrap_or(0);
+        true
+    });
+    Some((tag, entries?))
+}
+
+fn read_if(page: &SharedPage, is_right: impl FnOnce(u64) -> bool) -> Option<Entries> {
     let word = published(page).load(Ordering::Acquire);
     let (head, length) = (word & !FIELD, usize::try_from(word & FIELD).ok()?);
     let region = region(page);
-    if word & TAG != tag(sending) || length > region.len() * WORD {
+    if !is_right(word) || length > region.len() * WORD {
         return None;
     }
     let mut bytes = Vec::with_capacity(length);

@@ -14,7 +14,7 @@ pub(crate) use self::forkserver::fork_server;
 pub(crate) use self::sharing::{SharedServer, Tenant};
 pub(crate) use self::site::HostSite;
 #[cfg(any(test, feature = "hosts"))]
-pub(crate) use self::start::{Body, Spawned};
+pub(crate) use self::start::{Body, ClaimsPage, Spawned};
 pub(crate) use self::start::{Spawn, Start, resident_memory};
 #[cfg(feature = "hosts")]
 pub(crate) use crate::parent::program::own_arguments;

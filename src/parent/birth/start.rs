@@ -19,14 +19,14 @@ use crate::parent::message::{Order, Orders, Why};
 use crate::parent::program::{Program, start_child};
 use crate::parent::sink::FrameSink;
 use crate::parent::source::Source;
-use crate::sys::descriptor::RoomToStart;
-use crate::sys::memory::MemoryFile;
-use crate::sys::memory::SharedPage;
+use crate::sys::descriptor::{Descriptor, RoomToStart};
+use crate::sys::memory::{MemoryFile, SharedPage, SharedPageRef};
 use crate::sys::pipe::{ParentPipes, worker_input};
 use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driver};
 use crate::sys::resources::OwnCgroup;
 /// What a child takes, which is the parent's to ask.
 pub(crate) use crate::sys::resources::resident_memory;
+use crate::wire::far::{Answer, FarPage, Question};
 use crate::wire::role::Role;
 
 /// Brings the processes of workers into being.
@@ -74,10 +74,50 @@ pub(crate) trait Body: Send {
         None
     }
 
+    /// Asks about the tasks in the hands of one on another host.
+    fn ask(&self, _question: Question) {}
+
+    /// Its next answer.
+    fn poll_answer(&mut self, _cx: &mut Context<'_>) -> Poll<Answer> {
+        Poll::Pending
+    }
+
+    /// Of one that is reaped: what it has left on its page, if that is on another host.
+    fn last_words(&mut self) -> Option<FarPage> {
+        None
+    }
+
     /// Of one that is reaped: whether the kernel has killed somebody in its own control group for
     /// want of memory. `None` if it had none, or that does not tell.
     fn was_oom(&self) -> Option<bool> {
         None
+    }
+}
+
+/// The page for a child's claims, which it has not opened yet.
+pub(crate) enum ClaimsPage {
+    /// This process has it, and the child opens it by that file.
+    Shared(Arc<SharedPage>, MemoryFile),
+    /// It is on the child's host, where it has that name.
+    #[cfg_attr(not(feature = "hosts"), allow(dead_code, reason = "nobody is far"))]
+    Far(SharedPageRef),
+}
+
+impl ClaimsPage {
+    /// What the child opens it by.
+    pub(crate) fn name(&self) -> Option<SharedPageRef> {
+        match self {
+            Self::Shared(page, file) => SharedPageRef::new(page, file).ok(),
+            Self::Far(name) => Some(*name),
+        }
+    }
+
+    /// What is sent to a child that cannot open it by its name.
+    pub(crate) fn descriptor(&self) -> Option<Descriptor> {
+        match self {
+            Self::Shared(_, file) => file.descriptor().ok(),
+            Self::Far(_) => None,
+        }
     }
 }
 
@@ -87,9 +127,8 @@ pub(crate) struct Spawned {
     pub(crate) stdin: FrameSink,
     pub(crate) stdout: Source,
     pub(crate) stderr: Source,
-    /// The page for claims, and what the child opens it by. Without it everything works, only
-    /// slower.
-    pub(crate) claims: io::Result<(Arc<SharedPage>, MemoryFile)>,
+    /// The page for claims. Without it everything works, only slower.
+    pub(crate) claims: io::Result<ClaimsPage>,
     /// Who has made it, if that is not this process.
     pub(crate) maker: Option<u32>,
 }
@@ -106,7 +145,7 @@ impl Spawned {
         let stdin = FrameSink::new(pipes.stdin)?;
         let stdout = Source::Output(ChildStdout::from_std(pipes.stdout)?);
         let stderr = Source::Errors(ChildStderr::from_std(pipes.stderr)?);
-        let claims = claims.map(|(page, file)| (Arc::new(page), file));
+        let claims = claims.map(|(page, file)| ClaimsPage::Shared(Arc::new(page), file));
         Ok(Self { body, stdin, stdout, stderr, claims, maker: None })
     }
 }

@@ -48,7 +48,8 @@ impl Link<'_> {
         let death = WorkerDeath::new(death).in_own_cgroup(|| self.body.was_oom());
         if self.was_ready {
             let is_heard = !matches!(self.stage, LinkStage::Failed(_));
-            return Ended::Died { death, is_heard };
+            let page = self.body.last_words().map(Box::new);
+            return Ended::Died { death, is_heard, page };
         }
         let silent = self.is_silent();
         Ended::NotStarted(match self.stage {

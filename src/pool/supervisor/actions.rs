@@ -58,9 +58,18 @@ impl Supervisor {
                 Action::Start { worker, host } => self.start(worker, host),
                 Action::Request(host) => self.request(host),
                 Action::Send { worker, task, attempt } => {
-                    self.send(&mut view.observer, worker, task, attempt);
+                    self.send(view, worker, task, attempt);
                 }
                 Action::Begin(task) => self.begin(&mut view.observer, now, task),
+                Action::Recall { worker, all } if self.is_far(worker) => {
+                    self.ask_back(&view.scheduler, worker, usize::from(!all));
+                }
+                Action::Look(worker) if self.is_far(worker) => {
+                    self.ask_for_begin(&view.scheduler, worker);
+                }
+                Action::Ask(worker) if self.is_far(worker) => {
+                    self.ask_to_end(&view.scheduler, worker);
+                }
                 Action::Recall { worker, all } => {
                     let keep = usize::from(!all);
                     let taken = self.take_back(&view.scheduler, worker, keep);
@@ -106,7 +115,8 @@ impl Supervisor {
             return; // not reached: the scheduler knows as many hosts as there are sites
         };
         let (orders, receiver) = mpsc::unbounded_channel();
-        self.workers.insert(worker, WorkerChannel { orders, outlet: None, claims: None });
+        let channel = WorkerChannel { orders, outlet: None, claims: None, numbers: None };
+        self.workers.insert(worker, channel);
         let uplink = Uplink {
             worker,
             listener: Arc::clone(&self.listener),
@@ -121,7 +131,7 @@ impl Supervisor {
 
     pub(super) fn send(
         &mut self,
-        observer: &mut Observer,
+        View { observer, scheduler, .. }: &mut View,
         worker: WorkerId,
         task: TaskId,
         attempt: u32,
@@ -135,7 +145,9 @@ impl Supervisor {
             observer.task_retried(task, attempt);
         }
         let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
-        let slot = claim.as_ref().map(Claim::slot);
+        let front = || scheduler.pipeline(worker).next();
+        let number = || Some(link.numbers.as_mut()?.send(task, front()));
+        let slot = claim.as_ref().map(Claim::slot).or_else(number);
         let sending = entry.cell().send(worker, attempt, claim);
         if let (Some(sending), Some(outlet)) = (sending, &link.outlet) {
             match entry.put(outlet, attempt, slot, sending) {
@@ -187,7 +199,7 @@ impl Supervisor {
         }
     }
 
-    fn order(&self, worker: WorkerId, order: Order) {
+    pub(super) fn order(&self, worker: WorkerId, order: Order) {
         if let Some(worker) = self.workers.get(&worker) {
             let _ = worker.orders.send(order); // or its end is on the way
         }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::Supervisor;
 use crate::base::{TaskId, WorkerId, nanos};
 use crate::memory::Payload;
-use crate::memory::page::{Claim, Revocation, Stopped, record};
+use crate::memory::page::{Claim, Entries, Revocation, Stopped, record};
 use crate::pool::task::harvest::{Harvest, ItemLimits, Receipt};
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{Scheduler, Task, Time, Verdict, Wishes};
+use crate::wire::far::FarPage;
 use crate::wire::message::{ChunkReplyHeader, Outcome};
 
 impl Supervisor {
@@ -77,16 +78,47 @@ impl Supervisor {
         let claim = self.ledger.get(task).and_then(|entry| entry.cell().claim());
         let Some(claim) = claim.filter(Claim::has_begun) else { return };
         let stopped = claim.stop();
-        if let Some(record) = record::read(&claim) {
-            harvest.receive_record(worker, task, record);
-            view.observer.items_ended(worker, harvest.function(), &harvest.take_counts());
+        let record = record::read(&claim);
+        match stopped {
+            Stopped::After(begun) => self.cut_off_running(view, (now, worker), record, begun),
+            Stopped::Never => {
+                if let Some(record) = record {
+                    self.receive_record(view, worker, task, &harvest, record);
+                }
+                self.ripe.push(harvest);
+            }
         }
-        if let Stopped::After(begun) = stopped {
-            // More results than items have begun: what the worker has announced was overwritten.
-            let begun = if harvest.done(task) > begun { u32::MAX } else { begun };
-            self.cut_off(view, (now, worker), task, &harvest, begun);
+    }
+
+    /// The running chunk of a worker was stopped after so many items had begun. Delivers what is
+    /// done of it, and gives the rest to others.
+    pub(super) fn cut_off_running(
+        &mut self,
+        view: &mut View,
+        (now, worker): (Time, WorkerId),
+        record: Option<Entries>,
+        begun: u32,
+    ) {
+        let Some((task, harvest)) = self.running_chunk(&view.scheduler, worker) else { return };
+        if let Some(record) = record {
+            self.receive_record(view, worker, task, &harvest, record);
         }
+        // More results than items have begun: what the worker has announced was overwritten.
+        let begun = if harvest.done(task) > begun { u32::MAX } else { begun };
+        self.cut_off(view, (now, worker), task, &harvest, begun);
         self.ripe.push(harvest);
+    }
+
+    fn receive_record(
+        &self,
+        view: &mut View,
+        worker: WorkerId,
+        task: TaskId,
+        harvest: &Harvest,
+        record: Entries,
+    ) {
+        harvest.receive_record(worker, task, record);
+        view.observer.items_ended(worker, harvest.function(), &harvest.take_counts());
     }
 
     /// As [`Self::divide`], for a worker that has died. If the chunk had begun, then afterwards it
@@ -96,11 +128,19 @@ impl Supervisor {
         view: &mut View,
         now: Time,
         worker: WorkerId,
-        is_heard: bool,
+        (is_heard, page): (bool, Option<&FarPage>),
     ) {
         let Some((task, harvest)) = self.running_chunk(&view.scheduler, worker) else { return };
         if self.ledger.get(task).is_some_and(|entry| entry.cell().claim().is_some()) {
             self.divide(view, now, worker);
+        } else if let Some(page) = page {
+            // Each result is recorded before the next item begins.
+            if let Some(record) = self.last_record(&view.scheduler, worker, page) {
+                self.receive_record(view, worker, task, &harvest, record);
+            }
+            let begun = harvest.done(task).saturating_add(1);
+            self.cut_off(view, (now, worker), task, &harvest, begun);
+            self.ripe.push(harvest);
         } else if is_heard {
             // Without claims each result is written before the next item begins. What is not heard
             // may have been written all the same, and then every item may have begun.

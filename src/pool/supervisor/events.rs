@@ -5,17 +5,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Supervisor;
+use super::numbers::Numbers;
 use crate::base::{TaskId, WorkerId, log, nanos};
 use crate::error::BrokenCause;
 use crate::memory::Payload;
 use crate::memory::page::ClaimBoard;
 use crate::parent::Outlet;
-use crate::parent::message::{Ended, Message, ProgressMessage, Reply, Report};
+use crate::parent::message::{Claims, Ended, Message, ProgressMessage, Reply, Report};
 use crate::pool::commons::Command;
 use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
 use crate::scheduler::{End, Recallable, Scheduler, StartFailureKind, Time, Verdict, WorkerStage};
+use crate::wire::far::FarPage;
 use crate::wire::message::{ChunkReplyHeader, Kind, ReplyHeader};
 
 impl Supervisor {
@@ -93,12 +95,19 @@ impl Supervisor {
                 let host = self.host_name(&view.scheduler, worker);
                 view.observer.worker_started(now, worker, pid, host);
             }
-            Report::Ready { outlet, page, unshared } => {
-                let recallable =
-                    if page.is_some() { Recallable::AtOnce } else { Recallable::Never };
+            Report::Ready { outlet, claims, unshared } => {
+                let recallable = match claims {
+                    Claims::None => Recallable::Never,
+                    Claims::Shared(_) => Recallable::AtOnce,
+                    Claims::Numbered => Recallable::Late,
+                };
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.outlet = Some(outlet);
-                    worker.claims = page.map(ClaimBoard::new);
+                    match claims {
+                        Claims::None => {}
+                        Claims::Shared(page) => worker.claims = Some(ClaimBoard::new(page)),
+                        Claims::Numbered => worker.numbers = Some(Numbers::default()),
+                    }
                 }
                 self.has_warned = false;
                 view.observer.worker_ready(now, worker);
@@ -108,6 +117,7 @@ impl Supervisor {
                 view.scheduler.worker_ready(now, worker, recallable);
             }
             Report::Messages(mut messages) => self.on_messages(view, now, worker, &mut messages),
+            Report::Answer(answer) => self.on_answer(view, now, worker, answer),
             Report::Blocked => view.scheduler.worker_blocked(worker),
             Report::Unblocked => view.scheduler.worker_unblocked(now, worker),
             Report::Ended(ended) => self.on_ended(view, now, worker, ended),
@@ -178,7 +188,7 @@ impl Supervisor {
         for task in again {
             self.withdraw(task);
             let attempt = self.ledger.get(task).and_then(|entry| entry.cell().attempt());
-            self.send(&mut view.observer, worker, task, attempt.unwrap_or(1));
+            self.send(view, worker, task, attempt.unwrap_or(1));
         }
     }
 
@@ -276,20 +286,20 @@ impl Supervisor {
                 }
                 End::Left
             }
-            Ended::Died { death, is_heard } => {
+            Ended::Died { death, is_heard, page } => {
                 self.death = Some(BrokenCause::WorkerDied(death));
-                self.divide_last(view, now, worker, is_heard);
+                self.divide_last(view, now, worker, (is_heard, page.as_deref()));
                 self.finish_done(view, now, worker);
-                let taken = self.lose_running(view, now, worker);
+                let taken = self.lose_running(view, now, worker, page.as_deref());
                 self.blame_function(&view.scheduler, worker, taken);
                 End::Died { taken }
             }
             Ended::HostLost(loss) => {
                 self.death = Some(BrokenCause::HostLost(loss));
                 // What it has said last may not have come.
-                self.divide_last(view, now, worker, false);
+                self.divide_last(view, now, worker, (false, None));
                 self.finish_done(view, now, worker);
-                End::HostLost { taken: self.lose_running(view, now, worker) }
+                End::HostLost { taken: self.lose_running(view, now, worker, None) }
             }
             Ended::NotStarted(error) => {
                 let failure = match &error {
@@ -328,9 +338,18 @@ impl Supervisor {
     }
 
     /// A worker has ended. Takes back what it has not begun, and says how much that is. What ran is
-    /// counted as lost.
-    fn lose_running(&self, view: &mut View, now: Time, worker: WorkerId) -> usize {
-        let taken = self.take_back(&view.scheduler, worker, 0);
+    /// counted as lost. One on another host has left that `page`.
+    fn lose_running(
+        &self,
+        view: &mut View,
+        now: Time,
+        worker: WorkerId,
+        page: Option<&FarPage>,
+    ) -> usize {
+        let taken = match page {
+            Some(page) => self.count_unbegun(&view.scheduler, worker, page),
+            None => self.take_back(&view.scheduler, worker, 0),
+        };
         if let Some(front) = self.front_entry(&view.scheduler, worker, taken) {
             let ran = Self::ran(&view.scheduler, now, worker);
             view.observer.task_lost(front.cell().function(), ran);

@@ -9,6 +9,7 @@ mod events;
 mod hosts;
 #[cfg(test)]
 mod leftovers;
+mod numbers;
 mod retries;
 mod suspects;
 
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use self::numbers::Numbers;
 use self::suspects::DeathStreaks;
 use crate::base::maps::{SortedMap, TaskMap};
 use crate::base::{TaskId, WorkerId};
@@ -44,6 +46,8 @@ struct WorkerChannel {
     /// Set once it is ready.
     outlet: Option<Outlet>,
     claims: Option<ClaimBoard>,
+    /// In place of claims, if it is on another host.
+    numbers: Option<Numbers>,
 }
 
 /// A task that is over, and what becomes of it once the view is unlocked: waking is quick, but

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 
 use super::{Begun, Claim};
 use crate::memory::page::layout::{
-    ANNOUNCED, ASKED, BEGUN, HAS_BARRIERS, LOOKED, STOPPED, has_barriers, last_begun, settle,
+    ANNOUNCED, ASKED, BARRIERS, BEGUN, FLAGS, LOOKED, STOPPED, has_barriers, last_begun, settle,
     settled, without,
 };
 use crate::sys::memory::{barrier, takes_part_in_barriers};
@@ -40,8 +40,9 @@ pub(crate) struct Items<'a> {
 impl<'a> Items<'a> {
     /// The first item has been claimed with the chunk.
     pub(crate) fn new(first: Begun<'a>) -> Self {
-        let [announced, has_barriers] = [ANNOUNCED, HAS_BARRIERS].map(|n| &first.page.words()[n]);
-        let has_barriers = takes_part_in_barriers() && has_barriers.load(Ordering::Acquire) == 1;
+        let [announced, flags] = [ANNOUNCED, FLAGS].map(|n| &first.page.words()[n]);
+        let parent_has = flags.load(Ordering::Acquire) & BARRIERS != 0;
+        let has_barriers = takes_part_in_barriers() && parent_has;
         Self { first, announced, begun: 1, has_barriers }
     }
 
