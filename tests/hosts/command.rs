@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use procpool::{
-    Builder, Host, ProcessPoolExecutor, SharedSlice, StartMethod, TaskErrorKind, WorkerOutput,
+    Builder, Host, PoolEvent, ProcessPoolExecutor, SharedSlice, StartMethod, TaskErrorKind,
+    TaskHandle, TaskStatus, WorkerOutput,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -59,7 +60,7 @@ fn agent(workers: usize) -> Host {
     Host::command(program()).workers(workers).name("next door")
 }
 
-fn builder(workers: usize) -> Builder {
+pub(crate) fn builder(workers: usize) -> Builder {
     ProcessPoolExecutor::builder().hosts([agent(workers)])
 }
 
@@ -179,6 +180,18 @@ async fn what_is_printed_there_is_seen_here_and_says_where_it_was() {
     }
 }
 
+/// Submits `double(4)`, and returns when it waits in the pool: what was sent ahead, behind a task
+/// that then turned out to be long, was taken back.
+async fn submit_behind(pool: &ProcessPoolExecutor) -> TaskHandle<u64> {
+    let mut events = pool.events();
+    let task = pool.submit(double, 4).await.unwrap();
+    let id = task.id();
+    let is_it = |event| matches!(event, PoolEvent::TaskQueued { task, .. } if task == id);
+    while !is_it(in_time(events.next()).await.unwrap()) {} // from here on it is sent, if at all
+    wait_until("it waits", || task.status() == TaskStatus::Pending).await;
+    task
+}
+
 #[tokio::test]
 async fn a_host_that_is_lost_fails_what_runs_there_and_nothing_else() {
     let pool = builder(1).build().unwrap();
@@ -186,7 +199,7 @@ async fn a_host_that_is_lost_fails_what_runs_there_and_nothing_else() {
     let gate = Gate::new().await;
     let running = pool.submit(hold, gate.port()).await.unwrap();
     let mut held = gate.arrival().await;
-    let waiting = pool.submit(double, 4).await.unwrap();
+    let waiting = submit_behind(&pool).await;
     kill(agent);
     let error = in_time(running).await.unwrap_err();
     assert_eq!(error.kind(), TaskErrorKind::HostLost, "{error}");

@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ahead;
 mod command;
 mod container;
 mod echo;
