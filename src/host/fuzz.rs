@@ -1,6 +1,7 @@
 //! What an agent says, and what it is told.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
@@ -9,8 +10,9 @@ use super::far::FarWorkers;
 use super::greeting::{FirstWords, Greeting};
 use crate::base::WorkerId;
 use crate::parent::Launch;
-use crate::parent::birth::FarLaunch;
+use crate::parent::birth::{Body, FarLaunch};
 use crate::testing::fuzzing::{Seeds, frame, split};
+use crate::wire::far::{Answer, FarPage, FarRecord, Question, StoppedChunk};
 use crate::wire::frame::{PREAMBLE, VERSION};
 use crate::wire::hello::{FarFailure, FarFailureClass};
 use crate::wire::host::{
@@ -54,22 +56,41 @@ fn messages() {
     let (text, kind) = ("no such file".to_owned(), "preload".to_owned());
     let failure = FarFailure { text, class: FarFailureClass::Initialization, kind };
     let end = WorkerEnd { code: None, signal: Some(9), was_oom: Some(true), page: None };
+    let record = FarRecord { base: 3, bytes: vec![7; 9] };
+    let page = FarPage { claims: vec![1; 512], record: Some((4, record.clone())) };
+    let full_end = WorkerEnd { page: Some(page), ..end.clone() };
+    let stopped = Some(StoppedChunk { number: 4, begun: 12, record: Some(record) });
+    let taken = FromAgent::Answer(worker, Answer::TakenBack { from: 5, stopped });
+    let question = Question::TakeBack { first: 5, count: 2, stops: true };
     let ping = ToAgent::Ping { echo: 1 << 40 };
     let seeds = Seeds::new("host-messages")
         .with("pong", bytes(&FromAgent::Pong { clock: 1 << 40 }))
         .with("started", bytes(&FromAgent::Started { worker, pid: 4711, page: None }))
         .with("not-started", bytes(&FromAgent::NotStarted { worker, failure }))
         .with("exited", bytes(&FromAgent::Exited { worker, end }))
+        .with("died", bytes(&FromAgent::Exited { worker, end: full_end }))
+        .with("taken-back", bytes(&taken))
+        .with("question", message_bytes(&ToAgent::Ask(worker, question)).unwrap().to_vec())
         .with("ping", message_bytes(&ping).unwrap().to_vec())
         .with("header", message_bytes(&StreamHeader::Frames(worker)).unwrap().to_vec());
     seeds.fuzz((MOST, 16), |input| {
         let bytes = input.into();
         let workers = Arc::<FarWorkers>::default();
         let (orders, _ordered) = mpsc::unbounded_channel();
-        let (_body, mut starting) = workers.expect(worker, orders);
+        let (mut body, mut starting) = workers.expect(worker, orders);
+        let question = Question::TakeBack { first: 5, count: 2, stops: true };
+        body.ask(question);
         if let Ok(message) = read_message::<FromAgent>(&bytes) {
             workers.tell(message.clone());
             workers.tell(message);
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let first = body.poll_answer(&mut cx);
+        assert!(first.is_pending() || body.poll_answer(&mut cx).is_pending(), "it asked once");
+        if let Some(page) = body.last_words() {
+            for number in [0, 5, u32::MAX] {
+                let _ = (page.has_begun(number), page.record_of(number));
+            }
         }
         drop(starting.try_recv());
         drop((read_message::<ToAgent>(&bytes), read_message::<StreamHeader>(&bytes)));

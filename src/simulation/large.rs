@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::base::{HostId, TaskId, WorkerId};
-use crate::scheduler::{Action, Config, End, HostConfig, Scheduler, Task, Time};
+use crate::scheduler::{Action, Config, End, HostConfig, Recallable, Scheduler, Task, Time};
 use crate::testing::{Random, plain_config};
 
 /// Of every task, as its worker says.
@@ -103,7 +103,7 @@ impl Fleet {
     fn come_up(&mut self) {
         while let Some((worker, host)) = self.starting.pop_front() {
             self.up.push((worker, host));
-            self.event(|scheduler, now| scheduler.worker_ready(now, worker, true));
+            self.event(|scheduler, now| scheduler.worker_ready(now, worker, Recallable::Late));
         }
     }
 
