@@ -16,7 +16,7 @@ use crate::base::sync::Mutex;
 use crate::parent::birth::Body;
 use crate::sys::memory::SharedPageRef;
 use crate::sys::process::Exit;
-use crate::wire::far::{Answer, FarPage, Question};
+use crate::wire::far::{FarAnswer, FarPage, FarQuestion};
 use crate::wire::hello::FarFailure;
 use crate::wire::host::{FromAgent, ToAgent, WorkerEnd};
 
@@ -110,7 +110,7 @@ struct FarState {
     started: Option<oneshot::Sender<Result<FarStart, FarFailure>>>,
     /// How many questions have no answer.
     questions: usize,
-    answers: VecDeque<Answer>,
+    answers: VecDeque<FarAnswer>,
     asker: Option<Waker>,
     /// What it has written was read to the end.
     at_end: bool,
@@ -135,7 +135,7 @@ impl FarWorker {
     }
 
     /// One that was not asked for is none.
-    fn answer(&self, answer: Answer) {
+    fn answer(&self, answer: FarAnswer) {
         let mut state = self.0.lock();
         if state.questions == 0 {
             return;
@@ -199,12 +199,12 @@ impl Body for FarBody {
         self.order(ToAgent::Kill(self.id));
     }
 
-    fn ask(&self, question: Question) {
+    fn ask(&self, question: FarQuestion) {
         self.worker.0.lock().questions += 1;
         self.order(ToAgent::Ask(self.id, question));
     }
 
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<FarAnswer> {
         let mut state = self.worker.0.lock();
         if let Some(answer) = state.answers.pop_front() {
             return Poll::Ready(answer);

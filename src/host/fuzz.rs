@@ -12,7 +12,7 @@ use crate::base::WorkerId;
 use crate::parent::Launch;
 use crate::parent::birth::{Body, FarLaunch};
 use crate::testing::fuzzing::{Seeds, frame, split};
-use crate::wire::far::{Answer, FarPage, FarRecord, Question, StoppedChunk};
+use crate::wire::far::{FarAnswer, FarPage, FarQuestion, FarRecord, StoppedChunk};
 use crate::wire::frame::{PREAMBLE, VERSION};
 use crate::wire::hello::{FarFailure, FarFailureClass};
 use crate::wire::host::{
@@ -60,8 +60,8 @@ fn messages() {
     let page = FarPage { claims: vec![1; 512], record: Some((4, record.clone())) };
     let full_end = WorkerEnd { page: Some(page), ..end.clone() };
     let stopped = Some(StoppedChunk { number: 4, begun: 12, record: Some(record) });
-    let taken = FromAgent::Answer(worker, Answer::TakenBack { from: 5, stopped });
-    let question = Question::TakeBack { first: 5, count: 2, stops: true };
+    let taken = FromAgent::Answer(worker, FarAnswer::TakenBack { from: 5, stopped });
+    let question = FarQuestion::TakeBack { first: 5, count: 2, stops: true };
     let ping = ToAgent::Ping { echo: 1 << 40 };
     let seeds = Seeds::new("host-messages")
         .with("pong", bytes(&FromAgent::Pong { clock: 1 << 40 }))
@@ -78,7 +78,7 @@ fn messages() {
         let workers = Arc::<FarWorkers>::default();
         let (orders, _ordered) = mpsc::unbounded_channel();
         let (mut body, mut starting) = workers.expect(worker, orders);
-        let question = Question::TakeBack { first: 5, count: 2, stops: true };
+        let question = FarQuestion::TakeBack { first: 5, count: 2, stops: true };
         body.ask(question);
         if let Ok(message) = read_message::<FromAgent>(&bytes) {
             workers.tell(message.clone());

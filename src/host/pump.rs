@@ -20,7 +20,7 @@ use crate::parent::birth::FrameSink;
 use crate::parent::birth::Source;
 use crate::parent::birth::Spawned;
 use crate::parent::message::{Order, Orders};
-use crate::wire::far::Answer;
+use crate::wire::far::FarAnswer;
 use crate::wire::host::WorkerEnd;
 
 /// Room for what is read at once.
@@ -36,7 +36,7 @@ pub(super) async fn pump(
     spawned: Spawned,
     (frames, mut output): (MuxStream, MuxStream),
     (claims, orders): (Option<NumberedClaims>, &mut Orders),
-    answer: impl Fn(Answer),
+    answer: impl Fn(FarAnswer),
 ) -> WorkerEnd {
     // The file of the page is open until the worker has ended, as nobody says here that it has it.
     let Spawned { mut body, stdin, stdout, stderr, claims: _file, .. } = spawned;

@@ -53,7 +53,7 @@ use crate::parent::unshared::Unshared;
 use crate::sys::memory::{Peer, SharedPage};
 use crate::sys::signal::{SIGTERM, is_ignored};
 use crate::wire::emit::EmitHeader;
-use crate::wire::far::Answer;
+use crate::wire::far::FarAnswer;
 use crate::wire::frame::{LENGTH, frame_codec, split_header, split_kind};
 use crate::wire::message::{
     ChunkReplyHeader, Goodbye, Kind, ReplyHeader, SegmentOffer, SegmentReply,
@@ -555,7 +555,7 @@ impl<'a> Link<'a> {
 }
 
 /// The next answer of a worker on another host; `None` once it has exited.
-fn poll_answer_or_exit(body: &mut dyn Body, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+fn poll_answer_or_exit(body: &mut dyn Body, cx: &mut Context<'_>) -> Poll<Option<FarAnswer>> {
     match body.poll_answer(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => body.poll_exited(cx).map(|()| None),

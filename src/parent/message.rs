@@ -12,7 +12,7 @@ use crate::parent::oom::OomWatch;
 use crate::parent::outlet::Outlet;
 use crate::sys::memory::SharedPage;
 use crate::sys::process::Exit;
-use crate::wire::far::{Answer, FarPage, Question};
+use crate::wire::far::{FarAnswer, FarPage, FarQuestion};
 use crate::wire::message::{ChunkReplyHeader, Outcome, ReplyHeader};
 
 /// What the supervisor wants of a worker.
@@ -26,7 +26,7 @@ pub(crate) enum Order {
     Terminate,
     Kill(Why),
     /// Say what becomes of tasks in its hands, as it is on another host.
-    Ask(Question),
+    Ask(FarQuestion),
 }
 
 /// Why a worker is killed.
@@ -102,7 +102,7 @@ pub(crate) enum Report {
     /// What came in one piece, in order.
     Messages(Vec<Message>),
     /// To what an order has asked.
-    Answer(Answer),
+    Answer(FarAnswer),
     /// Its pipe is full.
     Blocked,
     Unblocked,

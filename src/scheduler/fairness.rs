@@ -16,8 +16,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::run_times::LONGEST;
 use super::task::{FlowKey, TenantKey};
-use super::worker::LONGEST;
 use crate::base::nanos;
 
 /// What a flow may use up in each round, in nanoseconds: about what is sent ahead to a worker.

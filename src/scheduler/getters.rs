@@ -1,7 +1,7 @@
 //! How things stand.
 
 use super::Scheduler;
-use super::action::{Failure, Recallable};
+use super::action::Failure;
 use super::task::TenantKey;
 use super::view::{Counts, WorkerView};
 use super::worker::{Sent, Sentence};
@@ -37,7 +37,7 @@ impl Scheduler {
             running_since: worker.head().map(|_| worker.since),
             tasks_completed: worker.tasks_completed,
             is_stuck: worker.is_stuck(),
-            shares_memory: worker.recallable == Recallable::AtOnce,
+            recallable: worker.recallable,
             sentenced: worker.head().and_then(sentenced),
         })
     }

@@ -35,6 +35,7 @@
 
 mod absence;
 mod action;
+mod answers;
 #[cfg(test)]
 mod changes;
 mod crew;
@@ -55,6 +56,7 @@ mod openings;
 mod queue;
 mod restarts;
 mod retries;
+mod run_times;
 mod shutdown;
 mod standing;
 mod succession;
@@ -72,8 +74,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(crate) use self::action::{
-    Action, Config, End, Failure, Force, HostConfig, KillReason, Prospect, Recallable,
-    RefuseReason, StartFailureKind, Time, Verdict,
+    Action, Config, End, Failure, Force, HostConfig, KillReason, Prospect, RefuseReason,
+    StartFailureKind, Time, Verdict,
 };
 pub use self::action::{LeaveReason, OnWorkerDeath};
 #[cfg(test)]
@@ -85,9 +87,9 @@ pub(crate) use self::task::{Task, TenantKey, Wishes};
 use self::tempo::Tempo;
 #[cfg(test)]
 use self::tenure::Tenure;
-use self::view::Counts;
+use self::view::{Counts, Recallable};
 pub(crate) use self::worker::WorkerStage;
-use self::worker::{Recall, Sentence, Worker};
+use self::worker::{Sentence, Worker};
 use crate::base::maps::TaskMap;
 use crate::base::{TaskId, WorkerId};
 
@@ -363,47 +365,6 @@ impl Scheduler {
     /// A worker broke the protocol; nothing it says can be relied on any more.
     pub(crate) fn misbehaved(&mut self, now: Time, id: WorkerId) {
         self.end_now(id, KillReason::Misbehaved);
-        self.advance(now);
-    }
-
-    /// Answers [`Action::Recall`]: the last `taken` tasks in the worker's hands will not begin.
-    pub(crate) fn recalled(&mut self, now: Time, id: WorkerId, taken: usize) {
-        let is_late = match self.workers.get(id) {
-            Some(worker) if worker.recall != Recall::Asked => return, // a host can say anything
-            Some(worker) => worker.is_late(),
-            None => return, // it has ended before the answer came
-        };
-        self.unanswered -= usize::from(!is_late);
-        let tasks = self.update(id, |worker| worker.recalled(now, taken));
-        self.release_keys(id);
-        for sent in tasks.into_iter().flatten() {
-            self.sent.remove(sent.task.id);
-            self.queue.account(&sent.task, None);
-            self.requeue(now, sent);
-        }
-        self.execute_sentence(now, id);
-        if is_late {
-            self.end_if_spent(id); // it may have been told to end in the meantime
-        }
-        self.leave_if_due(now, id);
-        self.advance(now);
-    }
-
-    /// A part of a running task will not begin with it, and has become a task of its own.
-    pub(crate) fn divided(&mut self, now: Time, id: WorkerId, part: Task) {
-        self.accept(&part);
-        self.update(id, |worker| worker.front.divided(now));
-        let sentence = self.workers.get(id).and_then(Worker::head).and_then(|head| head.sentence);
-        if sentence == Some(Sentence::Abort) {
-            self.fail(&part, Failure::Cancelled);
-        } else {
-            self.put_back(part);
-        }
-    }
-
-    /// Answers [`Action::Look`]: whether the front task of a worker has begun.
-    pub(crate) fn looked(&mut self, now: Time, id: WorkerId, has_begun: bool) {
-        self.conclude(now, id, has_begun);
         self.advance(now);
     }
 

@@ -1,8 +1,20 @@
-//! What may be seen of it all.
+//! What may be seen of it all, and is known of workers.
 
 use super::action::{Failure, Time};
 use super::worker::WorkerStage;
 use crate::base::{HostId, TaskId};
+
+/// Whether what was sent to a worker can be taken back until it begins, and when it is known what
+/// came of that, of a look at the front task, and of asking it to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Recallable {
+    #[default]
+    Never,
+    /// Before the next event.
+    AtOnce,
+    /// Some day, and the worker may end before.
+    Late,
+}
 
 /// Counts of what happened so far and of how things stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,8 +49,7 @@ pub(crate) struct WorkerView {
     pub(crate) tasks_completed: u64,
     /// It does nothing any more.
     pub(crate) is_stuck: bool,
-    /// By shared memory what was sent to it is taken back at once.
-    pub(crate) shares_memory: bool,
+    pub(crate) recallable: Recallable,
     /// Which task it is ended for, and what becomes of that; of one that is ended with all workers
     /// it is that the pool is shut down.
     pub(crate) sentenced: Option<(TaskId, Failure)>,

@@ -17,19 +17,16 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::action::{Config, Failure, LeaveReason, Recallable, Time};
+use super::action::{Config, Failure, LeaveReason, Time};
 use super::front::Front;
+use super::run_times::RunTimes;
 use super::standing::{Standing, Tally};
 use super::task::{Key, Task};
 use super::tenure::{Departure, LeaveBy, Seat};
 use super::turnaround::Turnaround;
-use crate::base::{HostId, TaskId, nanos};
+use super::view::Recallable;
+use crate::base::{HostId, TaskId};
 
-/// In nanoseconds. The work that may lie behind a worker's running task: it hides the round trip of
-/// the pipe, and bounds how far a task can be passed by younger ones.
-const WINDOW: u64 = 500_000;
-/// An hour, in nanoseconds: no running time counts for more, so that no sum can overflow.
-pub(super) const LONGEST: u64 = 3_600_000_000_000;
 /// A task that has run no longer than this may still be brief.
 const FRESH: Duration = Duration::from_micros(50);
 /// A task that runs longer than this gives back what was sent ahead behind it.
@@ -362,7 +359,11 @@ impl Worker {
     fn credit(&self, limit: usize) -> usize {
         // What waits behind a divisible task never waits for long: that one runs out of patience.
         let least = if self.is_whole() { 2 } else { 1 };
-        if self.is_recallable() { self.run_times.tasks_in_window.max(least).min(limit) } else { 1 }
+        if self.is_recallable() {
+            self.run_times.tasks_in_window().max(least).min(limit)
+        } else {
+            1
+        }
     }
 
     /// The running task is done, and the next one counts as running; returns both, if there are.
@@ -582,30 +583,5 @@ impl Worker {
                 .min(or_never(self.aged_at())),
             WorkerStage::Ending { kill_at, .. } => or_never(kill_at),
         }
-    }
-}
-
-/// How long tasks take on a worker: decaying sums, so that results that arrive together (the first
-/// with all the time, the others with none) count right.
-#[derive(Clone, Debug, Default)]
-struct RunTimes {
-    /// Nanoseconds, decayed.
-    busy: u64,
-    /// Tasks, decayed, in units of 1/1024.
-    tasks: u64,
-    /// How many tasks fit into [`WINDOW`] and the way there and back; zero while nothing is known.
-    tasks_in_window: usize,
-}
-
-impl RunTimes {
-    const UNIT: u64 = 1024;
-
-    fn record(&mut self, took: Duration, turnaround: Duration) {
-        let took = nanos(took).min(LONGEST);
-        self.busy = self.busy - self.busy / 32 + took;
-        self.tasks = self.tasks - self.tasks / 32 + Self::UNIT;
-        let window = WINDOW + nanos(turnaround);
-        let fit = window * self.tasks / (self.busy * Self::UNIT).max(1);
-        self.tasks_in_window = usize::try_from(fit).unwrap_or(usize::MAX);
     }
 }

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::base::{HostId, TaskId, WorkerId};
-use crate::scheduler::{Action, Config, End, HostConfig, Recallable, Scheduler, Task, Time};
+use crate::scheduler::view::Recallable;
+use crate::scheduler::{Action, Config, End, HostConfig, Scheduler, Task, Time};
 use crate::testing::{Random, plain_config};
 
 /// Of every task, as its worker says.

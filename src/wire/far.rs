@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Question {
+pub(crate) enum FarQuestion {
     /// Which of so many, from the first one on, can be taken back? The last ones are, until one
     /// has begun. If it `stops` one, that is a chunk, and what has not begun of it is taken back.
     TakeBack { first: u32, count: u32, stops: bool },
@@ -18,7 +18,7 @@ pub(crate) enum Question {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Answer {
+pub(crate) enum FarAnswer {
     /// All that were asked for from this one on will never begin.
     TakenBack {
         from: u32,

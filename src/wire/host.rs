@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
-use super::far::{Answer, FarPage, Question};
+use super::far::{FarAnswer, FarPage, FarQuestion};
 use super::frame::{LENGTH, malformed};
 use super::hello::FarFailure;
 use crate::base::WorkerId;
@@ -72,7 +72,7 @@ pub(crate) enum ToAgent {
     /// End it, with its group.
     Kill(WorkerId),
     /// Answer.
-    Ask(WorkerId, Question),
+    Ask(WorkerId, FarQuestion),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ pub(crate) enum FromAgent {
         /// Which the worker shares with the agent.
         page: Option<SharedPageRef>,
     },
-    Answer(WorkerId, Answer),
+    Answer(WorkerId, FarAnswer),
     NotStarted {
         worker: WorkerId,
         failure: FarFailure,

@@ -189,7 +189,7 @@ async fn a_death_over_an_item_is_the_business_of_that_one() {
         match result {
             Ok(result) => assert_eq!(result, n),
             Err(error) => {
-                assert_eq!((error.kind(), n), (TaskErrorKind::WorkerDeath, 700), "{error}")
+                assert_eq!((error.kind(), n), (TaskErrorKind::WorkerDeath, 700), "{error}");
             }
         }
     }

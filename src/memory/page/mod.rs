@@ -8,7 +8,7 @@ mod window;
 mod words;
 
 pub(crate) use self::claim::items::{Items, Stopped};
-#[cfg(any(test, feature = "hosts"))]
+#[cfg(feature = "hosts")]
 pub(crate) use self::claim::numbered::NumberedClaims;
 pub(crate) use self::claim::numbered::is_numbered;
 pub(crate) use self::claim::{Asked, Begun, Claim, ClaimBoard, Revocation, begin, is_offered};

@@ -26,7 +26,7 @@ use crate::sys::process::{ChildProcess, Exit, Reaper, new_group, require_io_driv
 use crate::sys::resources::OwnCgroup;
 /// What a child takes, which is the parent's to ask.
 pub(crate) use crate::sys::resources::resident_memory;
-use crate::wire::far::{Answer, FarPage, Question};
+use crate::wire::far::{FarAnswer, FarPage, FarQuestion};
 use crate::wire::role::Role;
 
 /// Brings the processes of workers into being.
@@ -75,10 +75,10 @@ pub(crate) trait Body: Send {
     }
 
     /// Asks about the tasks in the hands of one on another host.
-    fn ask(&self, _question: Question) {}
+    fn ask(&self, _question: FarQuestion) {}
 
     /// Its next answer.
-    fn poll_answer(&mut self, _cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll_answer(&mut self, _cx: &mut Context<'_>) -> Poll<FarAnswer> {
         Poll::Pending
     }
 

@@ -83,7 +83,7 @@ impl Supervisor {
             Stopped::After(begun) => self.cut_off_running(view, (now, worker), record, begun),
             Stopped::Never => {
                 if let Some(record) = record {
-                    self.receive_record(view, worker, task, &harvest, record);
+                    Self::receive_record(view, worker, task, &harvest, record);
                 }
                 self.ripe.push(harvest);
             }
@@ -101,7 +101,7 @@ impl Supervisor {
     ) {
         let Some((task, harvest)) = self.running_chunk(&view.scheduler, worker) else { return };
         if let Some(record) = record {
-            self.receive_record(view, worker, task, &harvest, record);
+            Self::receive_record(view, worker, task, &harvest, record);
         }
         // More results than items have begun: what the worker has announced was overwritten.
         let begun = if harvest.done(task) > begun { u32::MAX } else { begun };
@@ -110,7 +110,6 @@ impl Supervisor {
     }
 
     fn receive_record(
-        &self,
         view: &mut View,
         worker: WorkerId,
         task: TaskId,
@@ -136,7 +135,7 @@ impl Supervisor {
         } else if let Some(page) = page {
             // Each result is recorded before the next item begins.
             if let Some(record) = self.last_record(&view.scheduler, worker, page) {
-                self.receive_record(view, worker, task, &harvest, record);
+                Self::receive_record(view, worker, task, &harvest, record);
             }
             let begun = harvest.done(task).saturating_add(1);
             self.cut_off(view, (now, worker), task, &harvest, begun);

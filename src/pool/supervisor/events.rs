@@ -16,7 +16,8 @@ use crate::pool::commons::Command;
 use crate::pool::task::harvest::Harvest;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::snapshot::View;
-use crate::scheduler::{End, Recallable, Scheduler, StartFailureKind, Time, Verdict, WorkerStage};
+use crate::scheduler::view::Recallable;
+use crate::scheduler::{End, Scheduler, StartFailureKind, Time, Verdict, WorkerStage};
 use crate::wire::far::FarPage;
 use crate::wire::message::{ChunkReplyHeader, Kind, ReplyHeader};
 

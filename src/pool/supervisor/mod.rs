@@ -6,6 +6,7 @@ mod actions;
 mod chunks;
 mod emitted;
 mod events;
+mod far;
 mod hosts;
 #[cfg(test)]
 mod leftovers;

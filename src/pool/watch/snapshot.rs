@@ -14,6 +14,7 @@ use crate::pool::watch::histogram::DurationHistogram;
 use crate::pool::watch::metrics::{Figures, TaskOutcomes};
 use crate::pool::watch::observer::Observer;
 use crate::pool::watch::serial;
+use crate::scheduler::view::Recallable;
 use crate::scheduler::{Scheduler, Time, WorkerStage};
 
 /// What handles may look at. The supervisor alone changes it.
@@ -82,7 +83,8 @@ impl View {
                 items_completed: seen.tasks_completed - process.chunks + process.chunk_items,
                 uptime: now.saturating_sub(process.started),
                 memory: None,
-                shares_memory: seen.shares_memory,
+                // By that memory what was sent is taken back at once.
+                shares_memory: seen.recallable == Recallable::AtOnce,
             })
         });
         workers.collect()

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::play::Play;
 use super::sabotage::Saboteur;
-use crate::scheduler::{Config, HostConfig, Recallable, StartFailureKind, Wishes};
+use crate::scheduler::view::Recallable;
+use crate::scheduler::{Config, HostConfig, StartFailureKind, Wishes};
 use crate::testing::{
     Check, Operation, Playable, Random, Sights, assert_eventful, caught, config, duration,
     play_all, wishes,

@@ -20,9 +20,8 @@ use crate::base::{HostId, TaskId, WorkerId};
 use crate::scheduler::ending::{MOMENT, STANDSTILL};
 use crate::scheduler::front::{LOOK_AGAIN, STUCK};
 use crate::scheduler::tempo::Tempo;
-use crate::scheduler::{
-    Action, Config, Counts, Failure, Prospect, Recallable, Task, Tenure, Time, Wishes,
-};
+use crate::scheduler::view::Recallable;
+use crate::scheduler::{Action, Config, Counts, Failure, Prospect, Task, Tenure, Time, Wishes};
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

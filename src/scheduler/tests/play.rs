@@ -12,9 +12,9 @@ use super::model::{Desk, Model, Place, Presence};
 use super::sabotage::Saboteur;
 use super::world::{Claim, World};
 use crate::base::{TaskId, WorkerId};
+use crate::scheduler::view::Recallable;
 use crate::scheduler::{
-    Action, End, Failure, LeaveReason, Recallable, RefuseReason, Scheduler, Task, Time, Verdict,
-    Wishes,
+    Action, End, Failure, LeaveReason, RefuseReason, Scheduler, Task, Time, Verdict, Wishes,
 };
 use crate::testing::{Check, Sights, ensure};
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::base::{HostId, TaskId, WorkerId};
 use crate::scheduler::ending::MOMENT;
+use crate::scheduler::view::Recallable;
 use crate::scheduler::{
     Action, Config, Counts, End, Failure, Force, KillReason, LeaveReason, OnWorkerDeath, Prospect,
-    Recallable, Scheduler, StartFailureKind, Task, Time, Verdict, Wishes,
+    Scheduler, StartFailureKind, Task, Time, Verdict, Wishes,
 };
 use crate::testing::plain_config;
 

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{Prospect, Recallable};
+use crate::scheduler::Prospect;
+use crate::scheduler::view::Recallable;
 
 /// Who may still decide about a task that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

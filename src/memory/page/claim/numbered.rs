@@ -35,7 +35,6 @@ pub(crate) fn is_numbered(page: &SharedPage) -> bool {
 impl Slot {
     /// Of the sending with that number.
     pub(crate) fn numbered(number: u32) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "there are 512")]
         let index = (number % WORDS) as u16;
         Self { index, sending: number }
     }
@@ -81,7 +80,7 @@ mod agent {
     use crate::memory::page::claim::{Asked, Claim, TRIES};
     use crate::memory::page::layout::prepare;
     use crate::memory::page::{Stopped, record};
-    use crate::wire::far::{Answer, FarPage, FarRecord, Question, StoppedChunk};
+    use crate::wire::far::{FarAnswer, FarPage, FarQuestion, FarRecord, StoppedChunk};
 
     /// The agent's side of a page.
     #[derive(Clone, Debug)]
@@ -108,15 +107,17 @@ mod agent {
             Claim { page: Arc::clone(&self.0), slot: Slot::numbered(number) }
         }
 
-        pub(crate) fn answer(&self, question: Question) -> Answer {
+        pub(crate) fn answer(&self, question: FarQuestion) -> FarAnswer {
             match question {
-                Question::TakeBack { first, count, stops } => self.take_back(first, count, stops),
-                Question::Look(number) => {
-                    Answer::Looked { number, has_begun: !self.is_unbegun(number) }
+                FarQuestion::TakeBack { first, count, stops } => {
+                    self.take_back(first, count, stops)
                 }
-                Question::Ask(number) => {
+                FarQuestion::Look(number) => {
+                    FarAnswer::Looked { number, has_begun: !self.is_unbegun(number) }
+                }
+                FarQuestion::Ask(number) => {
                     let is_cooperative = self.claim(number).ask() == Asked::Cooperative;
-                    Answer::Asked { number, is_cooperative }
+                    FarAnswer::Asked { number, is_cooperative }
                 }
             }
         }
@@ -127,14 +128,14 @@ mod agent {
         }
 
         /// Revokes the last first, until one has begun, which is stopped.
-        fn take_back(&self, first: u32, count: u32, stops: bool) -> Answer {
+        fn take_back(&self, first: u32, count: u32, stops: bool) -> FarAnswer {
             let count = count.min(WORDS);
             let end = first.wrapping_add(count);
             let revoked = (0..count).rev().take_while(|n| self.revoke(first.wrapping_add(*n)));
             let from = end.wrapping_sub(u32::try_from(revoked.count()).unwrap_or(0));
             let last = from.wrapping_sub(1);
             let stopped = stops.then(|| self.stop(last)).flatten();
-            Answer::TakenBack { from, stopped }
+            FarAnswer::TakenBack { from, stopped }
         }
 
         /// Whether that task will not begin.
@@ -189,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::memory::page::begin;
-    use crate::wire::far::{Answer, Question};
+    use crate::wire::far::{FarAnswer, FarQuestion};
 
     fn claims() -> NumberedClaims {
         NumberedClaims::new(Arc::new(SharedPage::create().unwrap().0))
@@ -200,8 +201,8 @@ mod tests {
     }
 
     fn taken_from(claims: &NumberedClaims, first: u32, count: u32) -> u32 {
-        match claims.answer(Question::TakeBack { first, count, stops: false }) {
-            Answer::TakenBack { from, stopped: None } => from,
+        match claims.answer(FarQuestion::TakeBack { first, count, stops: false }) {
+            FarAnswer::TakenBack { from, stopped: None } => from,
             other => panic!("{other:?}"),
         }
     }
@@ -253,14 +254,14 @@ mod tests {
     #[test]
     fn one_that_runs_can_be_looked_at_and_asked() {
         let claims = claims();
-        let looked = |number| claims.answer(Question::Look(number));
-        let asked = |number| claims.answer(Question::Ask(number));
-        assert_eq!(looked(0), Answer::Looked { number: 0, has_begun: false });
-        assert_eq!(asked(0), Answer::Asked { number: 0, is_cooperative: false });
+        let looked = |number| claims.answer(FarQuestion::Look(number));
+        let asked = |number| claims.answer(FarQuestion::Ask(number));
+        assert_eq!(looked(0), FarAnswer::Looked { number: 0, has_begun: false });
+        assert_eq!(asked(0), FarAnswer::Asked { number: 0, is_cooperative: false });
         let begun = begin(claims.page(), Slot::numbered(0)).unwrap();
-        assert_eq!(looked(0), Answer::Looked { number: 0, has_begun: true });
+        assert_eq!(looked(0), FarAnswer::Looked { number: 0, has_begun: true });
         assert!(!begun.is_asked());
-        assert_eq!(asked(0), Answer::Asked { number: 0, is_cooperative: true });
+        assert_eq!(asked(0), FarAnswer::Asked { number: 0, is_cooperative: true });
         assert!(begun.is_asked());
         assert!(begins(&claims, 1), "it is another one's word");
     }
@@ -275,8 +276,9 @@ mod tests {
         let recorder = Recorder::new(page, slot);
         let mut items = Items::new(begin(page, slot).unwrap());
         assert!(recorder.publish(b"results", 0) && items.begin_next());
-        let question = Question::TakeBack { first: 1, count: 0, stops: true };
-        let Answer::TakenBack { from: 1, stopped: Some(stopped) } = claims.answer(question) else {
+        let question = FarQuestion::TakeBack { first: 1, count: 0, stops: true };
+        let FarAnswer::TakenBack { from: 1, stopped: Some(stopped) } = claims.answer(question)
+        else {
             panic!("it is not stopped");
         };
         let record = stopped.record.unwrap();

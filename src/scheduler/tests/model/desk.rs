@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use super::{Entry, Model};
 use crate::base::{HostId, TaskId, WorkerId};
-use crate::scheduler::{Action, Config, KillReason, LeaveReason, Recallable, Tenure, Time};
+use crate::scheduler::view::Recallable;
+use crate::scheduler::{Action, Config, KillReason, LeaveReason, Tenure, Time};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::scheduler::tests) enum Stage {

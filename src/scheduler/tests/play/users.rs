@@ -6,7 +6,8 @@ use super::super::model::Place;
 use super::super::world::Claim;
 use super::Play;
 use crate::base::TaskId;
-use crate::scheduler::{Force, Recallable, Task, Wishes};
+use crate::scheduler::view::Recallable;
+use crate::scheduler::{Force, Task, Wishes};
 use crate::testing::{Check, Operation, ensure};
 
 impl Play {

@@ -8,7 +8,8 @@ use super::super::model::{Place, Stage};
 use super::super::world::Process;
 use super::Play;
 use crate::base::{TaskId, WorkerId};
-use crate::scheduler::{Action, End, Recallable, StartFailureKind, Verdict};
+use crate::scheduler::view::Recallable;
+use crate::scheduler::{Action, End, StartFailureKind, Verdict};
 use crate::testing::{Check, ensure};
 
 impl Play {

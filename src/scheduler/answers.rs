@@ -1,0 +1,50 @@
+//! What workers, or those who look after their claims, answer to actions.
+
+use super::Scheduler;
+use super::action::{Failure, Time};
+use super::task::Task;
+use super::worker::{Recall, Sentence, Worker};
+use crate::base::WorkerId;
+
+impl Scheduler {
+    /// Answers [`Action::Recall`]: the last `taken` tasks in the worker's hands will not begin.
+    pub(crate) fn recalled(&mut self, now: Time, id: WorkerId, taken: usize) {
+        let is_late = match self.workers.get(id) {
+            Some(worker) if worker.recall != Recall::Asked => return, // a host can say anything
+            Some(worker) => worker.is_late(),
+            None => return, // it has ended before the answer came
+        };
+        self.unanswered -= usize::from(!is_late);
+        let tasks = self.update(id, |worker| worker.recalled(now, taken));
+        self.release_keys(id);
+        for sent in tasks.into_iter().flatten() {
+            self.sent.remove(sent.task.id);
+            self.queue.account(&sent.task, None);
+            self.requeue(now, sent);
+        }
+        self.execute_sentence(now, id);
+        if is_late {
+            self.end_if_spent(id); // it may have been told to end in the meantime
+        }
+        self.leave_if_due(now, id);
+        self.advance(now);
+    }
+
+    /// A part of a running task will not begin with it, and has become a task of its own.
+    pub(crate) fn divided(&mut self, now: Time, id: WorkerId, part: Task) {
+        self.accept(&part);
+        self.update(id, |worker| worker.front.divided(now));
+        let sentence = self.workers.get(id).and_then(Worker::head).and_then(|head| head.sentence);
+        if sentence == Some(Sentence::Abort) {
+            self.fail(&part, Failure::Cancelled);
+        } else {
+            self.put_back(part);
+        }
+    }
+
+    /// Answers [`Action::Look`]: whether the front task of a worker has begun.
+    pub(crate) fn looked(&mut self, now: Time, id: WorkerId, has_begun: bool) {
+        self.conclude(now, id, has_begun);
+        self.advance(now);
+    }
+}
