@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let pool = |workers| {
-            let host = Host::ssh(&destination, workers).ssh_options(&options);
+            let host = Host::ssh(&destination).workers(workers).ssh_options(&options);
             ProcessPoolExecutor::builder().max_workers(workers).hosts([host]).build()
         };
         let (one, four) = (pool(1)?, pool(4)?);

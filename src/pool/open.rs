@@ -205,7 +205,8 @@ impl Configuration {
             start_timeout: self.launch.start_timeout,
             grace_period: self.grace_period,
             max_pipeline: MAX_PIPELINE,
-            cpus: cpus(),
+            // The CPUs of other machines are for their own workers.
+            cpus: if self.is_elsewhere() { max_workers } else { cpus() },
             brief_row: BRIEF_ROW,
             seed: RandomState::new().hash_one(()),
             hosts,

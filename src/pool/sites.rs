@@ -54,7 +54,7 @@ impl Configuration {
         if let Some(host) = self.hosts.iter().find(|host| workers_on(host) == Some(0)) {
             return Err(BuildFailure::NoWorkersOnHost(host.name_of()));
         }
-        if self.hosts.iter().any(|host| !host.is_local()) {
+        if self.is_elsewhere() {
             if !self.launch.program.pass_fds.is_empty() {
                 return Err(BuildFailure::NotOnHosts("pass_fds"));
             }
@@ -71,6 +71,19 @@ impl Configuration {
             HostConfig { workers, is_away: host.is_away() }
         };
         Ok(self.hosts.iter().map(config).collect())
+    }
+
+    /// Whether workers may be on other machines.
+    #[cfg(not(feature = "hosts"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(super) fn is_elsewhere(&self) -> bool {
+        false
+    }
+
+    /// Whether workers may be on other machines.
+    #[cfg(feature = "hosts")]
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.hosts.iter().any(|host| !host.is_local())
     }
 
     /// So many workers the hosts may have together; `None` for any number, and as long as that is

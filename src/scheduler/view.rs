@@ -1,20 +1,9 @@
-//! What may be seen of it all, and is known of workers.
+//! What may be seen of it all.
 
 use super::action::{Failure, Time};
+pub(crate) use super::recallable::Recallable;
 use super::worker::WorkerStage;
 use crate::base::{HostId, TaskId};
-
-/// Whether what was sent to a worker can be taken back until it begins, and when it is known what
-/// came of that, of a look at the front task, and of asking it to end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Recallable {
-    #[default]
-    Never,
-    /// Before the next event.
-    AtOnce,
-    /// Some day, and the worker may end before.
-    Late,
-}
 
 /// Counts of what happened so far and of how things stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +25,6 @@ pub(crate) struct Counts {
 }
 
 /// What may be seen of a worker.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerView {
     pub(crate) stage: WorkerStage,

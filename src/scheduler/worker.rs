@@ -19,12 +19,12 @@ use std::time::Duration;
 
 use super::action::{Config, Failure, LeaveReason, Time};
 use super::front::Front;
+use super::recallable::Recallable;
 use super::run_times::RunTimes;
 use super::standing::{Standing, Tally};
 use super::task::{Key, Task};
 use super::tenure::{Departure, LeaveBy, Seat};
 use super::turnaround::Turnaround;
-use super::view::Recallable;
 use crate::base::{HostId, TaskId};
 
 /// A task that has run no longer than this may still be brief.
