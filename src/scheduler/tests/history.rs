@@ -324,5 +324,5 @@ fn histories_keep_the_promises() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(8_000, 43, 8);
+    assert_eventful::<History>(8_000, 44, 8);
 }
