@@ -167,6 +167,14 @@ fn written() -> Value {
             "kill_on_refusal": "false", "best_effort": true,
         });
     }
+    if cfg!(feature = "hosts") {
+        all["hosts"] = json!([
+            { "local": true, "workers": "4" },
+            { "ssh": "node1", "lease": "5s", "program": ["/opt/service", 1], "cache": "/tmp/copies" },
+            { "command": ["podman", "exec", "-i", "box", "/opt/service"], "name": "box" },
+            { "slurm": "true", "nodes": 4, "slurm_options": ["--partition=short"] },
+        ]);
+    }
     all
 }
 
@@ -232,15 +240,13 @@ fn settings_that_meet_are_set_in_the_order_that_is_documented() {
     assert_eq!(format!("{as_settings:?}"), format!("{as_calls:?}"));
 }
 
-/// What is no data: functions, descriptors, a handle of a server, and settings themselves; and
-/// hosts, which may become settings once they have all that they will have.
-const NO_DATA: [&str; 10] = [
+/// What is no data: functions, descriptors, a handle of a server, and settings themselves.
+const NO_DATA: [&str; 9] = [
     "after_fork",
     "after_fork_in_parent",
     "before_fork",
     "exit_hook",
     "fork_server",
-    "hosts",
     "initializer",
     "pass_fds",
     "preload",
@@ -265,9 +271,10 @@ fn whatever_a_builder_takes_that_is_data_is_a_setting() {
         .map(|file| setters(&format!("executor/{file}.rs"), "\nimpl Builder {"));
     let shared = setters("parent/program.rs", "\nmacro_rules! program_");
     let mut methods: Vec<_> = own.into_iter().flatten().chain(shared).collect();
-    let (all, is_sandboxed) = (written(), cfg!(feature = "sandbox"));
+    let all = written();
     let mut settings: Vec<_> = all.as_object().unwrap().keys().map(String::as_str).collect();
-    settings.extend((!is_sandboxed).then_some("sandbox"));
+    settings.extend((!cfg!(feature = "sandbox")).then_some("sandbox"));
+    settings.extend((!cfg!(feature = "hosts")).then_some("hosts"));
     settings.extend(NO_DATA);
     methods.sort_unstable();
     settings.sort_unstable();
@@ -337,6 +344,14 @@ fn without_the_feature_a_sandbox_is_refused_and_not_left_out() {
     assert_eq!(error, reason);
     let error = read(json!({ "sandbox": sandbox["sandbox"] })).unwrap_err().to_string();
     assert_eq!(error, reason);
+}
+
+/// With the feature `procpool-values` reads them.
+#[cfg(not(feature = "hosts"))]
+#[test]
+fn without_the_feature_hosts_are_refused_and_not_left_out() {
+    let error = read(json!({ "hosts": [{ "ssh": "node1" }] })).unwrap_err().to_string();
+    assert_eq!(error, "hosts: this program was built without the feature hosts of procpool");
 }
 
 #[tokio::test]

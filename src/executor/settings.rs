@@ -1,5 +1,7 @@
 //! The settings of a pool as they are read from a file.
 
+#[cfg(feature = "hosts")]
+mod hosts;
 mod nested;
 mod table;
 
@@ -14,6 +16,8 @@ use crate::base::ResourceLimits;
 use crate::error::kind::words;
 use crate::executor::builder::Builder;
 use crate::executor::units::{Read, Size, Switch, Text, Whole, seconds};
+#[cfg(feature = "hosts")]
+use crate::host::Host;
 use crate::parent::{Cgroup, StartMethod, WorkerOutput};
 use crate::pool::OnWorkerDeath;
 #[cfg(feature = "sandbox")]
@@ -47,6 +51,14 @@ use crate::sandbox::Sandbox;
 /// [sandbox] # with the feature `sandbox`
 /// read = ["/usr/share"]
 /// network = true
+///
+/// [[hosts]] # with the feature `hosts`; of each `ssh`, `command`, `slurm = true` or `local = true`
+/// ssh = "node1"
+/// workers = 16
+/// lease = "5s"
+///
+/// [[hosts]]
+/// local = true
 /// ```
 ///
 /// | what | how it is written |
@@ -54,7 +66,7 @@ use crate::sandbox::Sandbox;
 /// | a duration | a number of seconds, or a text: `"500ms"`, `"30s"`, `"1.5 min"`, `"1h 30min"`, `"1d"` |
 /// | a size | a number of bytes, or a text: `"256MiB"`, `"1.5 GiB"`, `"10 MB"` |
 /// | another number, `true` or `false` | itself, or a text, because environment variables are texts |
-/// | `name`, a variable or its value, a word of `worker_command` | a text, a whole number, `true` or `false` |
+/// | a name, a variable or its value, a word of a command | a text, a whole number, `true` or `false` |
 /// | a value in `cgroup.set` | a text or a whole number |
 /// | a path, a choice | a text |
 ///
@@ -63,7 +75,8 @@ use crate::sandbox::Sandbox;
 /// `Serialize` writes. A field that is null is not set. In YAML a field without a value is null,
 /// and so is the bare word `null`. So write `sandbox: {}` for a sandbox that allows nothing, and
 /// `worker_output: "null"`. If the program was built without the feature `sandbox`, a table
-/// `sandbox` is an error, so that no task runs without the sandbox that the file asks for.
+/// `sandbox` is an error, so that no task runs without the sandbox that the file asks for. So are
+/// `hosts` without the feature of that name.
 ///
 /// ```
 /// use std::time::Duration;
@@ -149,6 +162,13 @@ pub struct Settings {
     #[cfg_attr(docsrs, doc(cfg(feature = "sandbox")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Sandbox>,
+    /// See [`Builder::hosts`]: a list of tables. Each has `ssh`, `command`, `slurm = true` or
+    /// `local = true`, and may have `name`, `workers` and `lease`. A host of `ssh` may also have
+    /// `ssh_options`, one of `slurm` `nodes` and `slurm_options`, and both `program` and `cache`.
+    #[cfg(feature = "hosts")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "hosts")))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<Host>>,
     /// See [`Builder::oom_score_adj`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i16>,
@@ -271,6 +291,8 @@ table! {
     cgroup: Cgroup => plain,
     #[cfg(feature = "sandbox")]
     sandbox: Sandbox => plain,
+    #[cfg(feature = "hosts")]
+    hosts: Vec<Host> => plain,
     oom_score_adj: Read<Whole<i16>> => number,
     start_method: StartMethod => plain,
     worker_output: PlainOutput => plain,
@@ -300,9 +322,9 @@ macro_rules! apply {
 /// # Settings from a file
 impl Builder {
     /// Sets what these [`Settings`] say, and leaves the rest as it is: later calls have the last
-    /// word on what was set here. [Limits](Self::limits) are set each by itself. A control group or
-    /// a sandbox replaces that of the builder as a whole. The environment is changed in this order:
-    /// `env_clear`, `env_remove`, `env`.
+    /// word on what was set here. [Limits](Self::limits) are set each by itself. A control group, a
+    /// sandbox or hosts replace those of the builder as a whole. The environment is changed in this
+    /// order: `env_clear`, `env_remove`, `env`.
     pub fn settings(self, settings: Settings) -> Self {
         let mut builder = self;
         if settings.env_clear == Some(true) {
@@ -322,6 +344,8 @@ impl Builder {
         }
         #[cfg(feature = "sandbox")]
         apply! { builder, settings: sandbox }
+        #[cfg(feature = "hosts")]
+        apply! { builder, settings: hosts }
         builder
     }
 }

@@ -28,5 +28,7 @@ mod start;
 mod window;
 
 pub(crate) use self::agent::run as run_agent;
+pub(crate) use self::own_copy::FarProgram;
 pub use self::spec::Host;
+pub(crate) use self::spec::Reach;
 pub(crate) use self::start::HostStart;

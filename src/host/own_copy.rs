@@ -48,12 +48,12 @@ const SCRIPT: &str = concat!(
 );
 
 /// What is started on a host.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FarProgram {
     /// The words that start it there; none for a copy of this program.
-    pub(super) words: Vec<OsString>,
+    pub(crate) words: Vec<OsString>,
     /// Where copies are, if not in the cache of the user there.
-    pub(super) cache: Option<OsString>,
+    pub(crate) cache: Option<OsString>,
 }
 
 impl FarProgram {

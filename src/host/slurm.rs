@@ -37,24 +37,24 @@ const STEP: [&str; 11] = [
 ];
 
 /// Nodes, as the user wants them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slurm {
     /// Without it: all of this program's allocation, or one.
-    pub(super) nodes: Option<usize>,
+    pub(crate) nodes: Option<usize>,
     /// Of `salloc`.
-    pub(super) options: Vec<OsString>,
-    pub(super) program: FarProgram,
+    pub(crate) options: Vec<OsString>,
+    pub(crate) program: FarProgram,
 }
 
 /// One of these nodes, in a pool.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SlurmNode {
     position: usize,
     job: Job,
     program: FarProgram,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Job {
     /// This program runs in it.
     Given(OsString),

@@ -47,17 +47,20 @@ const LONGEST_LEASE: Duration = Duration::from_hours(365 * 24);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+///
+/// In a file it is a table, one of the `hosts` of [`Settings`](crate::Settings). Formats that are
+/// not for people, such as postcard, cannot read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "hand it to `Builder::hosts`"]
 pub struct Host {
-    name: Option<Arc<str>>,
-    pub(super) reach: Reach,
-    pub(super) workers: Option<usize>,
-    pub(super) lease: Duration,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) reach: Reach,
+    pub(crate) workers: Option<usize>,
+    pub(crate) lease: Duration,
 }
 
 /// How it is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// It is this one.
     Local,

@@ -8,11 +8,11 @@ use crate::host::own_copy::{FarProgram, OwnCopy};
 use crate::wire::host::Build;
 
 /// A host by the name that `ssh` knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ssh {
-    pub(super) destination: OsString,
-    pub(super) options: Vec<OsString>,
-    pub(super) program: FarProgram,
+    pub(crate) destination: OsString,
+    pub(crate) options: Vec<OsString>,
+    pub(crate) program: FarProgram,
 }
 
 impl Ssh {

@@ -108,23 +108,31 @@ pub(super) fn named<E: Error>(error: E, name: &str) -> E {
 }
 
 pub(super) fn read_table<'de, T: Table, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-    from.deserialize_struct(T::NAME, T::FIELDS, TableVisitor(PhantomData))
+    read_table_as(from, Ok)
 }
 
-struct TableVisitor<T>(PhantomData<T>);
+/// What a whole table means. If it means nothing, a format can say where the table stands.
+pub(super) fn read_table_as<'de, T: Table, V, D: Deserializer<'de>>(
+    from: D,
+    meaning: fn(T) -> Result<V, String>,
+) -> Result<V, D::Error> {
+    from.deserialize_struct(T::NAME, T::FIELDS, TableVisitor(meaning))
+}
 
-impl<'de, T: Table> Visitor<'de> for TableVisitor<T> {
-    type Value = T;
+struct TableVisitor<T, V>(fn(T) -> Result<V, String>);
+
+impl<'de, T: Table, V> Visitor<'de> for TableVisitor<T, V> {
+    type Value = V;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(T::EXPECTED)
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<T, M::Error> {
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<V, M::Error> {
         let mut table = T::default();
         while let Some(name) = map.next_key::<String>()? {
             table.read(&name, &mut map).map_err(|error| named(error, &name))?;
         }
-        Ok(table)
+        self.0(table).map_err(Error::custom)
     }
 }

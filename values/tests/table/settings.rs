@@ -1,6 +1,8 @@
 //! The settings of a pool, as formats of files have them.
 
-use procpool::Settings;
+use std::time::Duration;
+
+use procpool::{Host, Settings};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -58,6 +60,28 @@ write = ["/tmp"]
 network = false
 kill_on_refusal = true
 best_effort = "true"
+
+[[hosts]]
+local = true
+workers = "4"
+
+[[hosts]]
+ssh = "admin@node1"
+name = "first"
+workers = 16
+lease = "5s"
+ssh_options = ["-p", 2222]
+program = ["/opt/service"]
+cache = "/var/cache/service"
+
+[[hosts]]
+command = ["podman", "exec", "-i", "box", "/opt/service"]
+
+[[hosts]]
+slurm = true
+nodes = "4"
+slurm_options = ["--partition=short"]
+cache = "/shared/service"
 "#;
 
 /// What a service has in its file.
@@ -105,10 +129,64 @@ fn the_files_in_the_documentation_are_read() {
     let settings: Settings = toml::from_str(&shown[0]).unwrap();
     let has_tables = settings.cgroup.is_some() && settings.limits.is_some();
     assert!(has_tables && settings.sandbox.is_some(), "{settings:?}");
+    assert_eq!(settings.hosts.map(|hosts| hosts.len()), Some(2));
+
+    let shown = blocks(include_str!("../../../docs/guide/hosts.md"));
+    let hosts: Settings = toml::from_str(&shown[0]).unwrap();
+    let nodes = [Host::local().workers(4), Host::ssh("node1")];
+    let nodes = nodes.into_iter().chain([Host::ssh("admin@node2").workers(16)]);
+    assert_eq!(hosts.hosts, Some(nodes.collect()));
 
     let shown = blocks(include_str!("../../../docs/guide/in_production.md"));
     let Configuration { pool } = toml::from_str(&shown[0]).unwrap();
     assert_eq!((pool.max_workers, pool.hard_memory_limit), (Some(4), Some(3 << 29)));
+}
+
+#[test]
+fn hosts_are_those_of_the_builder() {
+    let settings: Settings = toml::from_str(ALL).unwrap();
+    let ssh = Host::ssh("admin@node1").name("first").workers(16).lease(Duration::from_secs(5));
+    let ssh = ssh.ssh_options(["-p", "2222"]).program(["/opt/service"]).cache("/var/cache/service");
+    let command = Host::command(["podman", "exec", "-i", "box", "/opt/service"]);
+    let slurm = Host::slurm().nodes(4).slurm_options(["--partition=short"]);
+    let slurm = slurm.cache("/shared/service");
+    assert_eq!(settings.hosts, Some(vec![Host::local().workers(4), ssh, command, slurm]));
+}
+
+#[test]
+fn a_host_that_cannot_be_is_refused_where_it_stands() {
+    for (host, place, reason) in [
+        ("{}", "{}", "a host needs `ssh`, `command`, `slurm = true` or `local = true`"),
+        ("{ local = false }", "{ local = false }", "a host needs `ssh`, `command`,"),
+        ("{ ssh = 'n1', local = true }", "{ ssh", "not by `local = true` and `ssh = \"n1\"`"),
+        ("{ ssh = 'n1', command = ['n2'] }", "{ ssh", "`ssh = \"n1\"` and `command = [\"n2\"]`"),
+        ("{ slurm = true, local = true }", "{ slurm", "`local = true` and `slurm = true`"),
+        (
+            "{ local = true, program = ['x'] }",
+            "{ local",
+            "program: only a host of `ssh` or `slurm`",
+        ),
+        ("{ slurm = true, ssh_options = [] }", "{ slurm", "ssh_options: only a host of `ssh`"),
+        ("{ ssh = 'n1', slurm_options = [] }", "{ ssh", "slurm_options: only a host of `slurm`"),
+        ("{ ssh = 'n1', nodes = 2 }", "{ ssh", "nodes: only a host of `slurm`"),
+        ("{ command = ['x'], cache = '/' }", "{ command", "cache: only a host of"),
+        ("{ command = [] }", "[]", "it names no program"),
+        ("{ ssh = 'n1', program = [] }", "[]", "it names no program"),
+        ("{ ssh = 'n1', workers = 0 }", "0", "there has to be one at least"),
+        ("{ slurm = true, nodes = 0 }", "0", "there has to be one at least"),
+        ("{ ssh = 'n1', lease = 'long' }", "'long'", "\"long\" begins with no number"),
+        ("{ ssh = 'n1', worker = 3 }", "3", "no such setting; there are local, ssh, command"),
+    ] {
+        let text = format!("surge = 1\nhosts = [{{ local = true }}, {host}]\n");
+        let error = toml::from_str::<Settings>(&text).unwrap_err();
+        assert!(error.message().contains(reason), "{error}");
+        let span = error.span().map_or("", |span| &text[span]);
+        assert!(span.starts_with(place), "{span:?}: {error}");
+
+        let value: Value = toml::from_str(&text).unwrap();
+        let error = serde_json::from_value::<Settings>(value).unwrap_err().to_string();
+        assert!(error.starts_with("hosts: ") && error.contains(reason), "{error}");
+    }
 }
 
 #[test]
