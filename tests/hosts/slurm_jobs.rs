@@ -125,6 +125,8 @@ async fn a_service_that_asks_for_nodes() {
     granted(&mut events, "n[1-2]").await;
     two_nodes_work(&pool, ["big[0]", "big[1]"]).await;
     in_time(pool.shutdown()).await;
+    let left = states(&mut Command::new("squeue"));
+    assert!(left.is_empty(), "nobody has waited for the release: {left:?}");
 }
 
 #[tokio::test]
@@ -234,9 +236,19 @@ impl Drop for Running {
 }
 
 /// The states of all jobs that have not ended.
-fn jobs(slurm: &Slurm) -> Vec<String> {
-    let states = run(slurm.command("squeue").args(["-h", "-t", "R,PD", "-o", "%T"]), "");
+fn states(squeue: &mut Command) -> Vec<String> {
+    let states = run(squeue.args(["-h", "-t", "R,PD", "-o", "%T"]), "");
     states.lines().map(str::to_owned).collect()
+}
+
+fn jobs(slurm: &Slurm) -> Vec<String> {
+    states(&mut slurm.command("squeue"))
+}
+
+#[track_caller]
+fn nothing_is_left(slurm: &Slurm) {
+    let left = jobs(&slurm);
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// How many programs of Slurm run for its users, which here are `salloc` and `srun`.
@@ -259,7 +271,7 @@ async fn a_pool_has_the_nodes_of_its_allocation_or_asks_for_some() {
     assert_eq!(cached, 1, "the nodes have one directory");
     slurm.wait_until_empty();
     Running::service(&slurm, &[], "a_service_that_asks_for_nodes", scratch.path()).ends();
-    assert!(jobs(&slurm).is_empty(), "{:?}", jobs(&slurm));
+    nothing_is_left(&slurm);
     for node in ["n1", "n2"] {
         nothing_runs(slurm.node(node)).await;
     }
@@ -279,7 +291,7 @@ async fn a_pool_works_while_its_allocation_waits_in_the_queue() {
     assert_eq!(jobs(&slurm), ["PENDING", "RUNNING"]);
     holder.ends();
     service.ends();
-    assert!(jobs(&slurm).is_empty(), "{:?}", jobs(&slurm));
+    nothing_is_left(&slurm);
 }
 
 #[tokio::test]
@@ -317,5 +329,5 @@ async fn another_allocation_is_requested_when_one_is_lost_or_refused() {
     Trace::of(scratch.path(), "lost", 1).await;
     run(slurm.command("scancel").arg("--name=slurm"), "");
     service.ends();
-    assert!(jobs(&slurm).is_empty(), "{:?}", jobs(&slurm));
+    nothing_is_left(&slurm);
 }
