@@ -2,13 +2,15 @@
 //!
 //! ```console
 //! $ cargo run --release --features hosts --example hosts -- node1:16 user@node2 local:4
+//! $ cargo run --release --features hosts --example hosts -- local slurm:16
 //! $ cargo run --release --features hosts --example hosts
 //! $ cargo run --release --features hosts --example hosts -- --lose
 //! ```
 //!
 //! Each argument is what `ssh` is called with, and how many workers there are (as many as this
-//! machine has CPUs, if it is not said). `local` is this machine without `ssh`. The program is
-//! copied to each host by itself. Kill a host, or its `ssh`, while the program runs: no number is
+//! machine has CPUs, if it is not said). `local` is this machine without `ssh`, and `slurm` the
+//! nodes of this program's allocation, or one that is asked for. The program is copied to each host
+//! by itself. Kill a host, or its `ssh`, while the program runs: no number is
 //! lost. With `--lose` it does so itself.
 //!
 //! Without arguments this machine plays two hosts: `local`, and one that is reached by
@@ -102,6 +104,7 @@ fn parse_host(text: &str) -> Option<Host> {
     let is_complete = !destination.is_empty() && workers != Some(0);
     let host = match destination {
         "local" => Host::local(),
+        "slurm" => Host::slurm().lease(LEASE),
         _ => Host::ssh(destination).lease(LEASE),
     };
     is_complete.then(|| host.workers(workers))
@@ -178,6 +181,15 @@ impl Watch {
             }
             PoolEvent::WorkerNotStarted { host: Some(host), reason, .. } => {
                 self.say(host, reason); // which names the host
+            }
+            PoolEvent::HostsAwaited { hosts, message, .. } => {
+                self.say(Arc::clone(&hosts), format!("{hosts} waits: {message}"));
+            }
+            PoolEvent::HostsGranted { hosts, message, .. } => {
+                self.say(Arc::clone(&hosts), format!("{hosts} is there: {message}"));
+            }
+            PoolEvent::HostsGone { hosts, reason, .. } => {
+                self.say(Arc::clone(&hosts), format!("{hosts} is gone: {reason}"));
             }
             _ => {}
         }

@@ -130,6 +130,23 @@ async fn a_service_that_asks_for_nodes() {
 }
 
 #[tokio::test]
+#[ignore = "it is run where Slurm is"]
+async fn a_service_whose_runtime_ends() {
+    let of_its_own = || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let pool = ProcessPoolExecutor::builder().hosts([nodes(1)]).build().unwrap();
+            assert_eq!(in_time(pool.run(double, 21)).await.unwrap(), 42);
+            assert_eq!(states(&mut Command::new("squeue")), ["RUNNING"]);
+            std::mem::forget(pool); // so that nobody shuts it down
+        });
+    };
+    tokio::task::spawn_blocking(of_its_own).await.unwrap();
+    let is_released = || states(&mut Command::new("squeue")).is_empty();
+    wait_until("the allocation is released", is_released).await;
+}
+
+#[tokio::test]
 #[ignore = "it is run where all nodes are taken"]
 async fn a_service_that_works_while_it_waits() {
     let place = place();
@@ -161,7 +178,8 @@ async fn a_service_that_works_while_it_waits() {
 #[tokio::test]
 #[ignore = "its allocation is cancelled"]
 async fn a_service_that_loses_its_allocation() {
-    let pool = ProcessPoolExecutor::builder().hosts([nodes(1)]).build().unwrap();
+    let whole = nodes(1).workers(None);
+    let pool = ProcessPoolExecutor::builder().hosts([whole]).build().unwrap();
     let mut events = pool.events();
     let error = in_time(pool.run(stay, (place(), "lost".to_owned()))).await.unwrap_err();
     assert_eq!(error.kind(), TaskErrorKind::HostLost, "{error}");
@@ -247,7 +265,7 @@ fn jobs(slurm: &Slurm) -> Vec<String> {
 
 #[track_caller]
 fn nothing_is_left(slurm: &Slurm) {
-    let left = jobs(&slurm);
+    let left = jobs(slurm);
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -272,6 +290,7 @@ async fn a_pool_has_the_nodes_of_its_allocation_or_asks_for_some() {
     slurm.wait_until_empty();
     Running::service(&slurm, &[], "a_service_that_asks_for_nodes", scratch.path()).ends();
     nothing_is_left(&slurm);
+    Running::service(&slurm, &[], "a_service_whose_runtime_ends", scratch.path()).ends();
     for node in ["n1", "n2"] {
         nothing_runs(slurm.node(node)).await;
     }
@@ -327,6 +346,7 @@ async fn another_allocation_is_requested_when_one_is_lost_or_refused() {
     let name = "a_service_that_loses_its_allocation";
     let mut service = Running::service(&slurm, &[], name, scratch.path());
     Trace::of(scratch.path(), "lost", 1).await;
+    slurm.wait_until("alloc", 1); // and no CPU of it is left for others
     run(slurm.command("scancel").arg("--name=slurm"), "");
     service.ends();
     nothing_is_left(&slurm);

@@ -122,7 +122,8 @@ pub enum PoolEvent {
     #[non_exhaustive]
     HostsAwaited {
         /// The name of these hosts.
-        hosts: String,
+        #[serde(serialize_with = "serial::name")]
+        hosts: Arc<str>,
         /// What they wait for, for people to read.
         message: String,
     },
@@ -130,7 +131,8 @@ pub enum PoolEvent {
     #[non_exhaustive]
     HostsGranted {
         /// The name of these hosts.
-        hosts: String,
+        #[serde(serialize_with = "serial::name")]
+        hosts: Arc<str>,
         /// Where they are, for people to read.
         message: String,
     },
@@ -139,7 +141,8 @@ pub enum PoolEvent {
     #[non_exhaustive]
     HostsGone {
         /// The name of these hosts.
-        hosts: String,
+        #[serde(serialize_with = "serial::name")]
+        hosts: Arc<str>,
         /// Why, for people to read.
         reason: String,
     },

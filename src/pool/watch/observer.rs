@@ -187,7 +187,7 @@ impl Observer {
                 self.start_failure = Some(format!("{hosts} is not to be had: {reason}"));
             }
         }
-        self.feed.push(|| hosts_event(hosts.to_string(), change));
+        self.feed.push(|| hosts_event(Arc::clone(hosts), change));
     }
 
     // ----- tasks -----
@@ -292,7 +292,7 @@ impl Observer {
     }
 }
 
-fn hosts_event(hosts: String, change: &HostsChange) -> PoolEvent {
+fn hosts_event(hosts: Arc<str>, change: &HostsChange) -> PoolEvent {
     match change {
         HostsChange::Awaited(message) => {
             PoolEvent::HostsAwaited { hosts, message: message.clone() }

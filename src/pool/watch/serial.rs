@@ -24,6 +24,10 @@ pub(super) fn label<S: Serializer>(label: &Option<Arc<str>>, to: S) -> Result<S:
     label.as_deref().serialize(to)
 }
 
+pub(super) fn name<S: Serializer>(name: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(name)
+}
+
 pub(super) fn broken<S: Serializer>(broken: &BrokenProcessPool, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(broken)
 }
