@@ -241,8 +241,8 @@ pub use crate::memory::shared::{Plain, SharedBytes, SharedBytesMut, SharedSlice,
 pub use crate::parent::{Cgroup, OutputLine, StartMethod, WorkerOutput};
 pub use crate::pool::task::{Progress, TaskStatus};
 pub use crate::pool::watch::{
-    DurationHistogram, Events, FunctionStats, Health, PoolEvent, PoolStats, TaskOutcomes,
-    WorkerInfo, WorkerState,
+    DurationHistogram, Events, FunctionStats, Health, HostState, HostStats, PoolEvent, PoolStats,
+    TaskOutcomes, WorkerInfo, WorkerState,
 };
 pub use crate::pool::{CloseReason, ExitResult, ExitTypeError, Shutdown, ShutdownReport};
 pub use crate::process::{

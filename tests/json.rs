@@ -49,7 +49,7 @@ fn the_figures_of_a_pool_have_these_names() {
         "wait_time": null, "run_time": null, "lost_time": null, "max_workers": 0,
         "min_workers": 0, "workers": 0, "workers_starting": 0, "workers_idle": 0,
         "workers_busy": 0, "workers_stopping": 0, "workers_stuck": 0, "workers_unshared": 0,
-        "worker_starts": 0, "worker_restarts": 0, "worker_deaths": 0, "start_failures": 0, "workers_lost": 0,
+        "worker_starts": 0, "worker_restarts": 0, "worker_deaths": 0, "start_failures": 0, "workers_lost": 0, "hosts": [],
         "utilization": 0.0,
     });
     assert_eq!(stats, expected);

@@ -153,6 +153,8 @@ impl Configuration {
         let (commons, receiver) = Commons::new(name, scheduler, places, arena, clock);
         let engine = Engine::new(commons);
         let sites = sites(&launch, &(Arc::clone(&engine) as _));
+        let names = sites.iter().filter_map(|site| site.launch.host.clone());
+        engine.commons.view().observer.hosts = names.collect();
         let (closed, closing) = watch::channel(None);
         let pool = Arc::new(Pool {
             engine: Arc::clone(&engine),

@@ -3,9 +3,9 @@
 use super::Scheduler;
 use super::action::Failure;
 use super::task::TenantKey;
-use super::view::{Counts, WorkerView};
+use super::view::{Counts, HostView, WorkerView};
 use super::worker::{Sent, Sentence};
-use crate::base::{TaskId, WorkerId};
+use crate::base::{HostId, TaskId, WorkerId};
 
 impl Scheduler {
     pub(crate) fn counts(&self) -> Counts {
@@ -40,6 +40,10 @@ impl Scheduler {
             recallable: worker.recallable,
             sentenced: worker.head().and_then(sentenced),
         })
+    }
+
+    pub(crate) fn host(&self, id: HostId) -> Option<HostView> {
+        self.workers.hosts().view(id)
     }
 
     /// The tasks in a worker's hands, the running one first.

@@ -31,6 +31,7 @@ use super::restarts::Restarts;
 use super::standing::Standing;
 use super::sums::{Sums, Trials};
 use super::tenure::{Seat, Tenure, Tenures};
+use super::view::HostView;
 use crate::base::{HostId, WorkerId};
 
 /// After so long a host that rests is tried for the first time, and after that twice as long.
@@ -277,6 +278,17 @@ impl HostTable {
     /// How many workers all of them may have together.
     pub(super) fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    pub(super) fn view(&self, host: HostId) -> Option<HostView> {
+        let record = self.get(host)?;
+        Some(HostView {
+            max_workers: record.limit.unwrap_or(self.max_workers),
+            workers: record.tally.tenures.all(),
+            workers_ready: record.tally.ready,
+            rests: record.rest.is_some(),
+            is_away: record.presence != Presence::There,
+        })
     }
 
     /// So many workers may be there at least. Says how many all of them may have together now.

@@ -42,3 +42,16 @@ pub(crate) struct WorkerView {
     /// it is that the pool is shut down.
     pub(crate) sentenced: Option<(TaskId, Failure)>,
 }
+
+/// What may be seen of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HostView {
+    /// The most workers that it may have now, but for successors.
+    pub(crate) max_workers: usize,
+    pub(crate) workers: usize,
+    pub(crate) workers_ready: usize,
+    /// Nothing counts on it.
+    pub(crate) rests: bool,
+    /// It has to be requested, or was requested and has not come.
+    pub(crate) is_away: bool,
+}

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use procpool::{
-    Builder, Host, PoolEvent, ProcessPoolExecutor, SharedSlice, StartMethod, TaskErrorKind,
-    TaskHandle, TaskStatus, WorkerOutput,
+    Builder, Host, HostState, PoolEvent, ProcessPoolExecutor, SharedSlice, StartMethod,
+    TaskErrorKind, TaskHandle, TaskStatus, WorkerOutput,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -145,6 +145,13 @@ async fn a_host_has_as_many_workers_as_it_has_cpus_unless_it_is_said() {
     assert_eq!(pool.stats().max_workers, 1);
     wait_until("all are up", || pool.stats().workers_idle == cpus).await;
     assert_eq!((pool.stats().max_workers, pool.workers().len()), (cpus, cpus));
+    let stats = pool.stats();
+    let [host] = &stats.hosts[..] else { panic!("{:?}", stats.hosts) };
+    assert_eq!(
+        (&*host.name, host.state, host.max_workers),
+        ("next door", HostState::Serving, cpus)
+    );
+    assert_eq!((host.workers, host.workers_ready), (cpus, cpus));
     in_time(pool.shutdown()).await;
 }
 
@@ -206,6 +213,7 @@ async fn a_host_that_is_lost_fails_what_runs_there_and_nothing_else() {
     let loss = error.host_loss().unwrap();
     assert_eq!((loss.host(), loss.pid()), ("next door", held.pid));
     assert!(loss.reason().contains("was ended by signal 9"), "{loss}");
+    assert_eq!(pool.stats().hosts[0].state, HostState::Resting);
     // The agent's end is that of its workers, and a new agent takes its place.
     in_time(held.gone()).await;
     assert_eq!(in_time(waiting).await.unwrap(), 8);

@@ -11,13 +11,13 @@ use procpool::{
     AsCompleted, AsCompletedWithin, AuthKey, BrokenKind, BrokenProcessPool, BuildError,
     BuildErrorKind, Builder, Completed, ContextError, Current, CurrentProcess, Deadline,
     DurationHistogram, EmitError, EmittedError, EmittedStream, Events, ExitResult, ExitTypeError,
-    LeaveReason, Map, OnWorkerDeath, OutputLine, ParentProcess, PoolEvent, PoolStats, Process,
-    ProcessBuilder, ProcessError, ProcessErrorKind, ProcessHandle, ProcessPoolExecutor,
-    ProcessStdio, Progress, ProgressStream, ResizeError, ReturnWhen, RunError, Sentinel, Shutdown,
-    ShutdownReport, Started, StateError, SubmitError, SubmitErrorKind, TaskBuilder, TaskError,
-    TaskErrorKind, TaskHandle, TaskId, TaskOutcome, TaskOutcomes, TaskPanic, TaskSet, TaskStatus,
-    Unfinished, UnknownWord, WorkerCommand, WorkerDeath, WorkerId, WorkerInfo, WorkerOutput,
-    WorkerState,
+    HostState, HostStats, LeaveReason, Map, OnWorkerDeath, OutputLine, ParentProcess, PoolEvent,
+    PoolStats, Process, ProcessBuilder, ProcessError, ProcessErrorKind, ProcessHandle,
+    ProcessPoolExecutor, ProcessStdio, Progress, ProgressStream, ResizeError, ReturnWhen, RunError,
+    Sentinel, Shutdown, ShutdownReport, Started, StateError, SubmitError, SubmitErrorKind,
+    TaskBuilder, TaskError, TaskErrorKind, TaskHandle, TaskId, TaskOutcome, TaskOutcomes,
+    TaskPanic, TaskSet, TaskStatus, Unfinished, UnknownWord, WorkerCommand, WorkerDeath, WorkerId,
+    WorkerInfo, WorkerOutput, WorkerState,
 };
 
 fn square(x: u64) -> u64 {
@@ -81,6 +81,8 @@ fn what_is_told_of_pools_and_tasks() {
     value::<DurationHistogram>();
     value::<TaskOutcome>();
     value::<TaskOutcomes>();
+    value::<HostStats>();
+    value::<HostState>();
     value::<WorkerInfo>();
     value::<WorkerState>();
     value::<PoolEvent>();

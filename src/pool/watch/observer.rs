@@ -20,6 +20,8 @@ use crate::scheduler::{Failure, LeaveReason, Time, WorkerStage};
 pub(crate) struct Observer {
     /// The pool's.
     name: String,
+    /// What its hosts are called; none of a pool that was built without hosts.
+    pub(crate) hosts: Vec<Arc<str>>,
     /// Of the workers that have one.
     pub(crate) processes: SortedMap<WorkerId, WorkerProcess>,
     pub(crate) metrics: Metrics,
@@ -54,6 +56,7 @@ impl Observer {
         let (feed, labels) = (Feed::default(), HashMap::new());
         Self {
             name,
+            hosts: Vec::new(),
             processes,
             metrics,
             feed,

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::base::{TaskId, WorkerId};
+use crate::base::{HostId, TaskId, WorkerId};
 use crate::error::kind::TaskOutcome;
 use crate::function::Registry;
 use crate::pool::task::ledger::Entry;
 use crate::pool::watch::health::Health;
 use crate::pool::watch::histogram::DurationHistogram;
+use crate::pool::watch::hosts::{HostState, HostStats};
 use crate::pool::watch::metrics::{Figures, TaskOutcomes};
 use crate::pool::watch::observer::Observer;
 use crate::pool::watch::serial;
@@ -90,6 +91,27 @@ impl View {
         workers.collect()
     }
 
+    /// None of a pool that was built without hosts.
+    fn hosts(&self) -> Vec<HostStats> {
+        let hosts = (0..).map(HostId).zip(&self.observer.hosts);
+        let stats = hosts.filter_map(|(id, name)| {
+            let seen = self.scheduler.host(id)?;
+            let state = match (seen.is_away, seen.rests) {
+                (true, _) => HostState::Away,
+                (false, true) => HostState::Resting,
+                (false, false) => HostState::Serving,
+            };
+            Some(HostStats {
+                name: Arc::clone(name),
+                state,
+                max_workers: seen.max_workers,
+                workers: seen.workers,
+                workers_ready: seen.workers_ready,
+            })
+        });
+        stats.collect()
+    }
+
     /// Workers, tasks that wait, and tasks that run.
     pub(crate) fn load(&self) -> (usize, usize, usize) {
         let ids = self.observer.processes.keys();
@@ -151,6 +173,7 @@ impl View {
             worker_deaths: counts.worker_deaths,
             start_failures: counts.start_failures,
             workers_lost: counts.workers_lost,
+            hosts: self.hosts(),
             utilization: metrics.utilization(now, running_since),
         }
     }
@@ -337,6 +360,9 @@ pub struct PoolStats {
     pub start_failures: u64,
     /// Workers that were lost with their hosts so far, so that nobody knows how they ended.
     pub workers_lost: u64,
+    /// The hosts, in the order in which the builder got them; none of a pool that was built without
+    /// hosts.
+    pub hosts: Vec<HostStats>,
     /// The share of their time that workers spent running tasks so far, from 0 to 1. Their time
     /// begins when they are initialized, and ends when they are told to leave or die.
     pub utilization: f64,
