@@ -24,10 +24,24 @@ impl Scheduler {
         }
         self.execute_sentence(now, id);
         if is_late {
-            self.end_if_spent(id); // it may have been told to end in the meantime
+            // In the meantime it may have been told to end, or found to have to leave.
+            self.end_if_spent(id);
+            self.recall_front(id);
         }
         self.leave_if_due(now, id);
         self.advance(now);
+    }
+
+    /// Asks a worker also for the front task, if that has come to be wanted since it was asked for
+    /// the others.
+    fn recall_front(&mut self, id: WorkerId) {
+        let wants_front = |worker: &Worker| {
+            let is_kept = worker.head().is_some() && !worker.recalled_all;
+            is_kept && worker.is_ready() && worker.gives_all_back()
+        };
+        if self.workers.get(id).is_some_and(wants_front) {
+            self.recall(id);
+        }
     }
 
     /// A part of a running task will not begin with it, and has become a task of its own.

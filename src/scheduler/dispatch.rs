@@ -273,7 +273,7 @@ impl Scheduler {
         };
         let all = worker.gives_all_back();
         self.unanswered += usize::from(!worker.is_late());
-        self.update(id, |worker| worker.recall = Recall::Asked);
+        self.update(id, |worker| (worker.recall, worker.recalled_all) = (Recall::Asked, all));
         self.actions.push_back(Action::Recall { worker: id, all });
     }
 

@@ -131,6 +131,8 @@ pub(super) struct Worker {
     /// How long a task is under way, there and back.
     turnaround: Turnaround,
     pub(super) recall: Recall,
+    /// The last time also the front one was.
+    pub(super) recalled_all: bool,
     /// So many tasks at the front were not given back when they were asked for last: they have
     /// begun.
     begun: usize,
@@ -173,6 +175,7 @@ impl Worker {
             recallable: Recallable::Never,
             turnaround: Turnaround::default(),
             recall: Recall::None,
+            recalled_all: false,
             begun: 0,
             mercy: Mercy::Unheard,
             departure: None,

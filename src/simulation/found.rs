@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::history::{Birth, Deed, Event, History, Step};
 use super::lie::Lie;
 use super::map::Shape;
+use super::process::Paging;
 use super::record::{Ending, Trace};
 use super::runs;
 use super::user::{Submission, Way};
@@ -34,11 +35,11 @@ fn submit(way: Way) -> Event {
     Event::Submit(Submission::by(way))
 }
 
-fn birth(has_page: bool) -> Event {
+fn birth(paging: Paging) -> Event {
     let (is_narrow, is_stubborn, is_quick, looks, no_page) = (false, false, true, false, None);
     Event::Birth {
         n: 0,
-        birth: Birth::Up { is_narrow, has_page, is_stubborn, is_quick, looks, no_page },
+        birth: Birth::Up { is_narrow, paging, is_stubborn, is_quick, looks, no_page },
         count: 1,
     }
 }
@@ -66,7 +67,7 @@ fn what_an_unheard_worker_may_have_begun_of_a_chunk_is_not_begun_again() -> Chec
     let map = Event::Map(shape(2, 2));
     let pull = Event::Pull { map: 0, items: 1 };
     let wait = Event::Wait(Duration::from_millis(1));
-    play(config(), 100, &[map, pull, birth(false), wait, lie(Lie::Goodbye), work(4)])
+    play(config(), 100, &[map, pull, birth(Paging::None), wait, lie(Lie::Goodbye), work(4)])
 }
 
 #[test]
@@ -74,14 +75,14 @@ fn a_chunk_that_is_over_and_unheard_is_not_begun_again_after_a_later_one() -> Ch
     let map = Event::Map(shape(30, 2));
     let pull = Event::Pull { map: 0, items: 1 };
     let wait = Event::Wait(Duration::from_millis(1));
-    play(config(), 100, &[map, pull, birth(true), wait, lie(Lie::Huge), work(5)])
+    play(config(), 100, &[map, pull, birth(Paging::Pool), wait, lie(Lie::Huge), work(5)])
 }
 
 #[test]
 fn a_liar_that_says_goodbye_breaks_a_pool_as_any_other_death() -> Check {
     let config = Config { on_worker_death: OnWorkerDeath::Break, ..config() };
     let (submit, wait) = (submit(Way::TrySubmit), Event::Wait(Duration::from_millis(1)));
-    let start = [submit, submit, birth(true), wait, work(1)];
+    let start = [submit, submit, birth(Paging::Pool), wait, work(1)];
     // It is told to leave, which it has not read.
     let events = [
         &start[..],
@@ -102,13 +103,14 @@ fn an_item_that_has_a_result_has_begun_whatever_its_worker_has_announced() -> Ch
     let pull = Event::Pull { map: 0, items: 1 };
     let wait = Event::Wait(Duration::from_millis(1));
     let scribble = lie(Lie::Scribble { word: 512, value: 7 });
-    play(config(), 100, &[map, pull, birth(true), wait, work(5), scribble])
+    play(config(), 100, &[map, pull, birth(Paging::Pool), wait, work(5), scribble])
 }
 
 #[test]
 fn a_worker_that_is_told_to_leave_is_not_started_once_more_to_be_sent_the_page() -> Check {
     let (is_narrow, is_stubborn, is_quick, looks) = (false, false, false, false);
-    let slow = Birth::Up { is_narrow, has_page: true, is_stubborn, is_quick, looks, no_page: None };
+    let slow =
+        Birth::Up { is_narrow, paging: Paging::Pool, is_stubborn, is_quick, looks, no_page: None };
     let shut_down = Operation::ShutDown { cancel: false, limit: None };
     let greet = Deed::Greet { no_page: Some(REFUSALS[0]) };
     let events = [
@@ -130,5 +132,5 @@ fn a_loss_is_known_before_the_ends_that_it_explains() -> Check {
     let lose = Event::LoseHost { n: 0, safe_in: Duration::from_secs(5) };
     // What the connection and the link say waits in two channels.
     let doze = Event::Doze { events: 3 };
-    play(config, 100, &[submit, birth(true), wait, work(1), doze, lose, wait])
+    play(config, 100, &[submit, birth(Paging::Pool), wait, work(1), doze, lose, wait])
 }

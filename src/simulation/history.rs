@@ -8,6 +8,7 @@ use crate::testing::{Check, Operation, Playable, Random, Sights, config, duratio
 
 use super::lie::Lie;
 use super::map::Shape;
+use super::process::Paging;
 use super::record::{Ending, Trace};
 use super::user::{Submission, Then, Way};
 use super::worker::{REFUSALS, Say};
@@ -73,7 +74,7 @@ pub(super) enum Event {
 pub(super) enum Birth {
     Up {
         is_narrow: bool,
-        has_page: bool,
+        paging: Paging,
         is_stubborn: bool,
         /// It gets ready by itself.
         is_quick: bool,
@@ -119,6 +120,8 @@ pub(super) enum Deed {
     },
     CloseOutput,
     Look,
+    /// Its agent answers what it was asked first.
+    Reply,
     Report,
     Bloat,
     IsAskedToEnd,
@@ -157,7 +160,7 @@ impl Playable for History {
         let flavor = Flavor {
             workers: config.max_workers,
             refusing: random.one_in(3),
-            has_pages: (!random.one_in(5)).then(|| !random.one_in(5)),
+            paging: (!random.one_in(5)).then(|| random.pick(&PAGINGS)),
             deadly: random.one_in(2),
             hostile: random.one_in(4),
             picky: random.one_in(2),
@@ -217,6 +220,10 @@ impl History {
     }
 }
 
+/// Most workers share memory with their pool.
+const PAGINGS: [Paging; 6] =
+    [Paging::None, Paging::Far, Paging::Pool, Paging::Pool, Paging::Pool, Paging::Pool];
+
 /// What kind of a history it is.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 struct Flavor {
@@ -224,7 +231,7 @@ struct Flavor {
     /// Workers may not be able to open their pages.
     refusing: bool,
     /// The same for all workers, if given.
-    has_pages: Option<bool>,
+    paging: Option<Paging>,
     deadly: bool,
     hostile: bool,
     picky: bool,
@@ -281,7 +288,7 @@ impl Flavor {
         } else {
             Birth::Up {
                 is_narrow: random.one_in(2),
-                has_page: self.has_pages.unwrap_or_else(|| !random.one_in(4)),
+                paging: self.paging.unwrap_or_else(|| random.pick(&PAGINGS)),
                 is_stubborn: random.one_in(6),
                 is_quick: !random.one_in(5),
                 looks: random.one_in(2),
@@ -297,7 +304,7 @@ impl Flavor {
     }
 
     fn deed(&self, random: &mut Random) -> Deed {
-        match random.below(106) {
+        match random.below(112) {
             0..3 => Deed::Greet { no_page: self.no_page(random) },
             3..6 => Deed::Ready,
             6..16 => Deed::Read { most: random.pick(&[7, 100, 5_000, 1 << 16]) },
@@ -322,6 +329,7 @@ impl Flavor {
             99 if random.one_in(2) => Deed::Bloat,
             100..104 if self.hostile => Deed::Lie(lie(random)),
             104 => Deed::IsAskedToEnd,
+            106..112 => Deed::Reply,
             _ => Deed::Work { steps: 1, result: result(random), say: Say::Write, reads: true },
         }
     }

@@ -83,5 +83,5 @@ fn a_seed_gives_the_same_history_each_time() {
 
 #[test]
 fn histories_are_eventful() {
-    assert_eventful::<History>(700, 39, 3);
+    assert_eventful::<History>(700, 40, 3);
 }

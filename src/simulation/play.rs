@@ -281,8 +281,8 @@ impl<'a> Play<'a> {
                 self.failed_births += 1;
                 Process::fail_to_start(newborn, kind);
             }
-            Birth::Up { is_narrow, has_page, is_stubborn, is_quick, looks, no_page } => {
-                let process = Process::start(newborn, is_narrow, has_page).unwrap();
+            Birth::Up { is_narrow, paging, is_stubborn, is_quick, looks, no_page } => {
+                let process = Process::start(newborn, is_narrow, paging).unwrap();
                 let manners = Manners { is_stubborn, is_quick, no_page, looks };
                 self.workers.push(Worker::new((id, host), process, manners));
             }
@@ -364,6 +364,15 @@ impl<'a> Play<'a> {
                 let is_asked = worker.look(record);
                 record.trace.note(format_args!("{} is asked: {is_asked}", worker.id));
             }
+            Deed::Reply => {
+                let has_replied = worker.process.fate.reply();
+                record
+                    .trace
+                    .note(format_args!("the agent of {} replies: {has_replied}", worker.id));
+                if has_replied {
+                    record.see("an answer of an agent");
+                }
+            }
             Deed::Report => worker.report_progress(record),
             Deed::Bloat => worker.bloat(record),
             Deed::IsAskedToEnd => worker.be_asked_to_end(record),
@@ -387,7 +396,8 @@ impl<'a> Play<'a> {
         } else if worker.is_liar || worker.process.is_mute() {
             worker.exit(1 << 8, record);
         } else {
-            let has_read = worker.read(1 << 16);
+            let has_replied = worker.process.fate.reply();
+            let has_read = worker.read(1 << 16) || has_replied;
             match worker.stage {
                 _ if worker.pen.is_writing() => worker.write_all(record),
                 Stage::Started => {

@@ -13,12 +13,14 @@ use tokio::sync::oneshot;
 use crate::base::sync::Mutex;
 use crate::base::{HostId, WorkerId};
 use crate::error::StartError;
+use crate::memory::page::NumberedClaims;
 use crate::parent::Launch;
-use crate::parent::birth::{Body, Spawned, Start};
+use crate::parent::birth::{Body, ClaimsPage, Spawned, Start};
 use crate::parent::message::Orders;
 use crate::sys::memory::{MemoryFile, SharedPage, SharedPageRef};
 use crate::sys::pipe::{WorkerPipes, read_behind, worker_pipes};
 use crate::sys::process::Exit;
+use crate::wire::far::{FarAnswer, FarPage, FarQuestion};
 
 /// What a worker is to be started with.
 pub(super) struct Birth {
@@ -128,6 +130,12 @@ struct State {
     /// Its parent has done what must not be done.
     mistake: Option<&'static str>,
     waker: Option<Waker>,
+    /// It is on another host, with an agent that looks after its claims.
+    claims: Option<NumberedClaims>,
+    /// What that was asked, and has not answered.
+    questions: VecDeque<FarQuestion>,
+    answers: VecDeque<FarAnswer>,
+    asker: Option<Waker>,
 }
 
 impl Fate {
@@ -154,6 +162,18 @@ impl Fate {
 
     pub(super) fn mistake(&self) -> Option<&'static str> {
         self.0.lock().mistake
+    }
+
+    /// Answers what was asked first; whether anything was.
+    pub(super) fn reply(&self) -> bool {
+        let mut state = self.0.lock();
+        let Some(question) = state.questions.pop_front() else { return false };
+        let answer = state.claims.as_ref().map(|claims| claims.answer(question));
+        state.answers.extend(answer);
+        let asker = state.asker.take();
+        drop(state);
+        asker.into_iter().for_each(Waker::wake);
+        true
     }
 
     fn exit(&self, status: Exit) {
@@ -226,6 +246,27 @@ impl Body for SimulatedBody {
         }
     }
 
+    fn ask(&self, question: FarQuestion) {
+        let mut state = self.fate.0.lock();
+        if state.claims.is_none() {
+            state.mistake = Some("it is asked what it need not know");
+        }
+        state.questions.push_back(question);
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<FarAnswer> {
+        let mut state = self.fate.0.lock();
+        if let Some(answer) = state.answers.pop_front() {
+            return Poll::Ready(answer);
+        }
+        state.asker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn last_words(&mut self) -> Option<FarPage> {
+        self.fate.0.lock().claims.as_ref().map(NumberedClaims::last_words)
+    }
+
     fn lost(&self) -> Option<Arc<str>> {
         self.fate.is_lost().then(|| REASON.into())
     }
@@ -239,6 +280,16 @@ impl Drop for SimulatedBody {
             state.mistake = Some("nobody has reaped it");
         }
     }
+}
+
+/// With whom a worker shares a page for claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paging {
+    None,
+    /// Its pool.
+    Pool,
+    /// An agent, as it is on another host.
+    Far,
 }
 
 thread_local! {
@@ -274,6 +325,8 @@ pub(super) struct Process {
     /// It has closed its output, and lives on.
     is_mute: bool,
     pub(super) page: Option<Page>,
+    /// It shares that with an agent, and not with its pool.
+    pub(super) is_far: bool,
     /// Memory is sent to it.
     pub(super) is_sent: bool,
     pub(super) is_alive: bool,
@@ -281,7 +334,7 @@ pub(super) struct Process {
 
 impl Process {
     /// With pipes that hold no more than a page if they are narrow.
-    pub(super) fn start(birth: Birth, is_narrow: bool, has_page: bool) -> io::Result<Self> {
+    pub(super) fn start(birth: Birth, is_narrow: bool, paging: Paging) -> io::Result<Self> {
         let is_sent = birth.sends_memory;
         let (ours, theirs) = worker_pipes(is_sent)?;
         ioctl_fionbio(&theirs.input, true)?;
@@ -289,18 +342,26 @@ impl Process {
         if is_narrow && !is_sent {
             rustix::pipe::fcntl_setpipe_size(&theirs.input, 4 << 10)?;
         }
-        let page = has_page.then(Page::take);
-        let claims = page.as_ref().ok_or(io::ErrorKind::OutOfMemory).map(|page| {
-            let name = SharedPageRef::new(page.words, &page.file).unwrap();
-            let parents = SharedPage::open(name).unwrap();
-            (parents, page.file.try_clone().unwrap())
-        });
+        let page = (paging != Paging::None).then(Page::take);
+        let is_far = paging == Paging::Far;
         let fate = Arc::<Fate>::default();
         let pid = u32::MAX - u32::try_from(birth.worker.0).unwrap();
         let body = SimulatedBody { pid, fate: Arc::clone(&fate) };
-        let spawned = Spawned::new(Box::new(body), ours, claims.map_err(io::Error::from))?;
+        let none = Err(io::ErrorKind::OutOfMemory.into());
+        let mut spawned = Spawned::new(Box::new(body), ours, none)?;
+        if let Some(page) = &page {
+            let name = SharedPageRef::new(page.words, &page.file).unwrap();
+            let others = Arc::new(SharedPage::open(name).unwrap());
+            spawned.claims = Ok(if is_far {
+                fate.0.lock().claims = Some(NumberedClaims::new(others));
+                ClaimsPage::Far(name)
+            } else {
+                ClaimsPage::Shared(others, page.file.try_clone().unwrap())
+            });
+        }
         let _ = birth.reply.send(Ok(spawned)); // or its link has gone
-        Ok(Self { fate, pipes: Some(theirs), is_mute: false, page, is_sent, is_alive: true })
+        let (pipes, is_mute, is_alive) = (Some(theirs), false, true);
+        Ok(Self { fate, pipes, is_mute, page, is_far, is_sent, is_alive })
     }
 
     pub(super) fn fail_to_start(birth: Birth, kind: io::ErrorKind) {

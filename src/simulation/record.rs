@@ -126,6 +126,13 @@ impl Record {
         }
     }
 
+    /// What their worker has said of them is lost, unless somebody has heard of it.
+    pub(super) fn unsay(&mut self, executions: impl IntoIterator<Item = usize>) {
+        for execution in executions {
+            self.executions[execution].said = false;
+        }
+    }
+
     /// A call may run on a host that was lost.
     pub(super) fn haunt(&mut self, number: u64, until: Duration) {
         let latest = self.haunted.entry(number).or_default();

@@ -164,6 +164,11 @@ impl ChunkRun {
         self.running.is_some()
     }
 
+    /// What is recorded and was not sent.
+    pub(super) fn unsent(&self) -> impl Iterator<Item = usize> {
+        self.unsent.iter().copied()
+    }
+
     pub(super) fn has_begun(&self) -> bool {
         self.done > 0
     }

@@ -8,6 +8,7 @@ use crate::testing::{Check, ensure};
 
 use super::history::Birth;
 use super::play::Play;
+use super::process::Paging;
 use super::record::Ending;
 use super::user::Waiter;
 use super::{clock, runs};
@@ -86,7 +87,7 @@ impl Play<'_> {
         while self.births.len() > 0 {
             let birth = Birth::Up {
                 is_narrow: false,
-                has_page: true,
+                paging: Paging::Pool,
                 is_stubborn: false,
                 is_quick: false,
                 looks: false,

@@ -223,7 +223,7 @@ impl Worker {
         let is_refused = no_page.is_some_and(|errno| errno == 0 || REFUSALS.contains(&errno));
         self.differs = !differences.is_empty();
         let is_known = self.differs || self.process.is_sent;
-        self.may_be_sent = is_offered && is_refused && !is_known;
+        self.may_be_sent = is_offered && is_refused && !is_known && !self.process.is_far;
         let answer = WorkerHello { version: VERSION, no_page, differences };
         self.pen.put([], |out| {
             out.extend_from_slice(b"a banner\n");
@@ -248,8 +248,9 @@ impl Worker {
         }
         if self.pen.write(&self.process, None, record) {
             self.stage = Stage::Serving;
-            self.pen.set_display(self.page());
-            record.is_blurred |= !self.has_claims;
+            // The agent writes to the pool what it sees.
+            self.pen.set_display(self.page().filter(|_| !self.process.is_far));
+            record.is_blurred |= !self.has_claims || self.process.is_far;
         }
     }
 

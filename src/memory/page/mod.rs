@@ -8,7 +8,7 @@ mod window;
 mod words;
 
 pub(crate) use self::claim::items::{Items, Stopped};
-#[cfg(feature = "hosts")]
+#[cfg(any(test, feature = "hosts"))]
 pub(crate) use self::claim::numbered::NumberedClaims;
 pub(crate) use self::claim::numbered::is_numbered;
 pub(crate) use self::claim::{Asked, Begun, Claim, ClaimBoard, Revocation, begin, is_offered};

@@ -13,10 +13,8 @@ pub(crate) use self::far::FarLaunch;
 pub(crate) use self::forkserver::fork_server;
 pub(crate) use self::sharing::{SharedServer, Tenant};
 pub(crate) use self::site::HostSite;
-#[cfg(feature = "hosts")]
-pub(crate) use self::start::ClaimsPage;
 #[cfg(any(test, feature = "hosts"))]
-pub(crate) use self::start::{Body, Spawned};
+pub(crate) use self::start::{Body, ClaimsPage, Spawned};
 pub(crate) use self::start::{Spawn, Start, resident_memory};
 #[cfg(feature = "hosts")]
 pub(crate) use crate::parent::program::own_arguments;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Frame, Record, Worker};
+use super::{Frame, Record, Run, Worker};
 
 impl Worker {
     /// Its host is lost, where it may run on until then, with what it can begin without asking.
     pub(in crate::simulation) fn lose(&mut self, until: Duration, record: &mut Record) {
         record.trace.note(format_args!("{} is lost", self.id));
         record.see("a worker that is lost");
-        if !self.has_claims {
+        if !self.has_claims || self.process.is_far {
             self.read(1 << 16);
             for frame in &self.frames {
                 let numbers = match frame {
@@ -21,6 +21,11 @@ impl Worker {
                     record.haunt(*number, until);
                 }
             }
+        }
+        if let Some(Run::Chunk(run)) = &self.run
+            && self.process.is_far
+        {
+            record.unsay(run.unsent()); // nobody reads its record any more
         }
         self.process.lose();
         record.haunt_all_of(self.id, until);
