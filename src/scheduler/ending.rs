@@ -71,7 +71,9 @@ impl Scheduler {
     /// Answers [`Action::Ask`]: why it is worth while to wait for the running task to end by
     /// itself, if it is.
     pub(crate) fn asked(&mut self, now: Time, id: WorkerId, prospect: Option<Prospect>) {
-        let waits = |worker: &Worker| worker.is_sentenced() && worker.mercy == Mercy::Asked;
+        let waits = |worker: &Worker| {
+            worker.is_ready() && worker.is_sentenced() && worker.mercy == Mercy::Asked
+        };
         if !self.workers.get(id).is_some_and(waits) {
             return;
         }

@@ -1,6 +1,6 @@
 //! A pool under a virtual clock, driven line by line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::{HostId, TaskId, WorkerId};
@@ -34,6 +34,8 @@ pub(super) struct Pool {
     parts: BTreeMap<WorkerId, Task>,
     /// What workers say how long tasks have run.
     run_time: Duration,
+    /// These answer only when they are told to.
+    late: BTreeSet<WorkerId>,
 }
 
 impl Pool {
@@ -55,6 +57,7 @@ impl Pool {
             prospects: BTreeMap::new(),
             parts: BTreeMap::new(),
             run_time: Duration::ZERO,
+            late: BTreeSet::new(),
         };
         pool.scheduler.open(pool.now);
         pool.drain();
@@ -235,6 +238,38 @@ impl Pool {
 
     pub(super) fn ready(&mut self, worker: u64) {
         self.scheduler.worker_ready(self.now, WorkerId(worker), Recallable::AtOnce);
+        self.drain();
+    }
+
+    pub(super) fn ready_late(&mut self, worker: u64) {
+        self.late.insert(WorkerId(worker));
+        self.scheduler.worker_ready(self.now, WorkerId(worker), Recallable::Late);
+        self.drain();
+    }
+
+    /// It says what it has not begun, now that it has been asked.
+    pub(super) fn gives_back(&mut self, worker: u64) {
+        let taken = self.unbegun(WorkerId(worker));
+        self.scheduler.recalled(self.now, WorkerId(worker), taken);
+        self.drain();
+    }
+
+    /// The same of the last `taken` tasks.
+    pub(super) fn gives_back_last(&mut self, worker: u64, taken: usize) {
+        self.scheduler.recalled(self.now, WorkerId(worker), taken);
+        self.drain();
+    }
+
+    /// It says whether its task will end by itself.
+    pub(super) fn says_if_it_ends(&mut self, worker: u64) {
+        let prospect = self.prospects.get(&WorkerId(worker)).copied();
+        self.scheduler.asked(self.now, WorkerId(worker), prospect);
+        self.drain();
+    }
+
+    /// It says whether its front task has begun.
+    pub(super) fn says_if_it_runs(&mut self, worker: u64, has_begun: bool) {
+        self.scheduler.looked(self.now, WorkerId(worker), has_begun);
         self.drain();
     }
 
@@ -428,7 +463,9 @@ impl Pool {
     fn drain(&mut self) {
         while let Some(action) = self.scheduler.poll_action() {
             // Looks change nothing, and are answered here.
-            if let Action::Look(worker) = action {
+            if let Action::Look(worker) = action
+                && !self.late.contains(&worker)
+            {
                 let front = self.scheduler.pipeline(worker).next();
                 let known = front.and_then(|task| self.has_begun.get(&task).copied());
                 self.scheduler.looked(self.now, worker, known.unwrap_or(true));
@@ -437,6 +474,8 @@ impl Pool {
             self.seen.push(action);
             assert!(self.seen.len() < ACTIONS, "no end of actions");
             match action {
+                Action::Recall { worker, .. } | Action::Ask(worker)
+                    if self.late.contains(&worker) => {}
                 Action::Recall { worker, .. } => {
                     if let Some(part) = self.parts.remove(&worker) {
                         self.scheduler.divided(self.now, worker, part);

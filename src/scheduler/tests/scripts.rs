@@ -5,6 +5,7 @@ mod deaths;
 mod dispatch;
 mod ending_tasks;
 mod hosts;
+mod late;
 mod leaving;
 mod retries;
 mod shutdown;
