@@ -318,6 +318,7 @@ impl Page {
 }
 
 /// A process that was started.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 pub(super) struct Process {
     pub(super) fate: Arc<Fate>,
     /// Its ends of the pipes, until it exits.

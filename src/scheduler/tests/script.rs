@@ -1,19 +1,19 @@
 //! A pool under a virtual clock, driven line by line.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub(super) use self::words::*;
 use crate::base::{HostId, TaskId, WorkerId};
 use crate::scheduler::ending::MOMENT;
 use crate::scheduler::view::Recallable;
 use crate::scheduler::{
-    Action, Config, Counts, End, Failure, Force, KillReason, LeaveReason, OnWorkerDeath, Prospect,
-    Scheduler, StartFailureKind, Task, Time, Verdict, Wishes,
+    Action, Config, Counts, End, Force, OnWorkerDeath, Prospect, Scheduler, StartFailureKind, Task,
+    Time, Verdict,
 };
-use crate::testing::plain_config;
 
-pub(super) const GRACE: Duration = Duration::from_secs(5);
-pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// What is not over by then is not quick.
 pub(super) const QUICK: Duration = MOMENT;
 /// No script has more actions between two looks than this.
@@ -501,132 +501,4 @@ impl Pool {
         };
         behind.take_while(|task| !begun(task)).count()
     }
-}
-
-/// Nothing but what every pool must have.
-pub(super) fn config(max_workers: usize) -> Config {
-    Config {
-        initializer_retries: 2,
-        start_timeout: START_TIMEOUT,
-        grace_period: GRACE,
-        ..plain_config(max_workers)
-    }
-}
-
-// ----- tasks -----
-
-pub(super) fn task(id: u64) -> Task {
-    Task::new(TaskId(id))
-}
-
-pub(super) fn wishing(id: u64, wishes: Wishes) -> Task {
-    Task::with(TaskId(id), wishes)
-}
-
-pub(super) fn task_with_retries(id: u64, retries: u32) -> Task {
-    wishing(id, Wishes { retries, ..Wishes::default() })
-}
-
-pub(super) fn conditional_task(id: u64, retries: u32) -> Task {
-    wishing(id, Wishes { retries, conditional: true, ..Wishes::default() })
-}
-
-pub(super) fn task_with_timeout(id: u64, timeout: Duration) -> Task {
-    wishing(id, Wishes { timeout: Some(timeout), ..Wishes::default() })
-}
-
-pub(super) fn task_with_priority(id: u64, priority: i32) -> Task {
-    wishing(id, Wishes { priority, ..Wishes::default() })
-}
-
-pub(super) fn sticky_task(id: u64, key: u64) -> Task {
-    wishing(id, Wishes { key: Some(key), ..Wishes::default() })
-}
-
-pub(super) fn divisible_task(id: u64) -> Task {
-    wishing(id, Wishes { divisible: true, ..Wishes::default() })
-}
-
-// ----- actions -----
-
-pub(super) fn start(worker: u64) -> Action {
-    start_on(0, worker)
-}
-
-pub(super) fn start_on(host: u32, worker: u64) -> Action {
-    Action::Start { worker: WorkerId(worker), host: HostId(host) }
-}
-
-pub(super) fn request(host: u32) -> Action {
-    Action::Request(HostId(host))
-}
-
-pub(super) fn send(worker: u64, task: u64) -> Action {
-    send_again(worker, task, 1)
-}
-
-pub(super) fn send_again(worker: u64, task: u64, attempt: u32) -> Action {
-    Action::Send { worker: WorkerId(worker), task: TaskId(task), attempt }
-}
-
-pub(super) fn begin(task: u64) -> Action {
-    Action::Begin(TaskId(task))
-}
-
-pub(super) fn recall(worker: u64) -> Action {
-    Action::Recall { worker: WorkerId(worker), all: false }
-}
-
-pub(super) fn recall_all(worker: u64) -> Action {
-    Action::Recall { worker: WorkerId(worker), all: true }
-}
-
-pub(super) fn ask(worker: u64) -> Action {
-    Action::Ask(WorkerId(worker))
-}
-
-pub(super) fn withdraw(task: u64) -> Action {
-    Action::Withdraw(TaskId(task))
-}
-
-pub(super) fn fail(task: u64, failure: Failure) -> Action {
-    Action::Fail(TaskId(task), failure)
-}
-
-pub(super) fn consult(task: u64, failure: Failure) -> Action {
-    Action::Consult(TaskId(task), failure)
-}
-
-pub(super) fn deliver(task: u64) -> Action {
-    Action::Deliver(TaskId(task))
-}
-
-pub(super) fn stop(worker: u64) -> Action {
-    stop_because(worker, LeaveReason::ShutDown)
-}
-
-pub(super) fn stop_because(worker: u64, why: LeaveReason) -> Action {
-    Action::Stop(WorkerId(worker), why)
-}
-
-pub(super) fn terminate(worker: u64) -> Action {
-    Action::Terminate(WorkerId(worker))
-}
-
-pub(super) fn kill(worker: u64, reason: KillReason) -> Action {
-    Action::Kill(WorkerId(worker), reason)
-}
-
-// ----- times -----
-
-pub(super) const fn micros(n: u64) -> Duration {
-    Duration::from_micros(n)
-}
-
-pub(super) const fn millis(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-pub(super) const fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
 }

@@ -31,7 +31,10 @@ impl Play {
                 self.sights.see("a host that goes");
                 self.model.moves(host, Presence::Away);
                 self.scheduler.host_gone(self.now, host);
-                self.settle()
+                self.settle()?;
+                // Whoever says so also says that what is there is lost.
+                let has_workers = self.model.live().any(|desk| desk.host == host);
+                if has_workers { self.lose_host(n, Duration::ZERO) } else { Ok(()) }
             }
             _ => Ok(()),
         }
