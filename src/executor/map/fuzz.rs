@@ -88,12 +88,12 @@ fn chunk_replies() {
         // What is left of one reply is the next one's.
         if let Ok((header, bytes)) = postcard::take_from_bytes::<ChunkReplyHeader>(input) {
             let bytes = Payload::from(bytes::Bytes::copy_from_slice(bytes));
-            let receipt = harvest.receive(WorkerId(1), &header, bytes.clone());
+            let receipt = harvest.receive(WorkerId(1), &header, bytes.clone(), false);
             if receipt == Receipt::Partial {
                 let rest = ITEMS.saturating_sub(harvest.done(CHUNK));
                 let (base, run_time) = (harvest.done(CHUNK), Some(1));
                 let header = ChunkReplyHeader { base, count: rest, run_time, ..header };
-                let _ = harvest.receive(WorkerId(1), &header, bytes);
+                let _ = harvest.receive(WorkerId(1), &header, bytes, false);
             }
         }
         drop(harvest.divide(CHUNK, u32::from(keep % 8)));

@@ -27,7 +27,9 @@ impl Supervisor {
         let Some((_, harvest)) = running.filter(|(task, _)| *task == header.task) else {
             return view.scheduler.misbehaved(now, worker);
         };
-        let receipt = harvest.receive(worker, header, entries);
+        // Its agent may have stopped it, and the answer come later than this.
+        let may_be_stopped = view.scheduler.awaits_recall(worker);
+        let receipt = harvest.receive(worker, header, entries, may_be_stopped);
         view.observer.items_ended(worker, harvest.function(), &harvest.take_counts());
         if let Receipt::Short { .. } = receipt {
             self.cut_off(view, (now, worker), header.task, &harvest, 0);

@@ -200,7 +200,7 @@ pub(crate) enum Receipt {
     Partial,
     /// It is done; in so many nanoseconds, as the worker says.
     Done { run_time: u64 },
-    /// It has used its credit up, and what it had not begun is still to be done.
+    /// It has used its credit up, or was stopped, and what it had not begun is still to be done.
     Short { run_time: u64 },
     /// It cannot be true.
     Lie,
@@ -329,12 +329,14 @@ impl Harvest {
 
     // ----- the supervisor's side -----
 
-    /// Takes results that a worker sent, unless they cannot be true. The stream is not woken.
+    /// Takes results that a worker sent, unless they cannot be true. One that `may_be_stopped` may
+    /// do less than it was to. The stream is not woken.
     pub(crate) fn receive(
         &self,
         worker: WorkerId,
         reply: &ChunkReplyHeader,
         bytes: Payload,
+        may_be_stopped: bool,
     ) -> Receipt {
         let ChunkReplyHeader { task, base, count, nanos, run_time } = *reply;
         let mut state = self.state.lock();
@@ -357,7 +359,7 @@ impl Harvest {
         let Some(run_time) = run_time else { return Receipt::Partial };
         let is_done = chunk.done == chunk.count || *closed;
         let is_used_up = chunk.done > 0 && chunk.received >= chunk.credit;
-        if !is_done && !is_used_up {
+        if !is_done && !is_used_up && !may_be_stopped {
             return Receipt::Lie;
         }
         *is_large = is_used_up;

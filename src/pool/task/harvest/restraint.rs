@@ -137,7 +137,7 @@ mod tests {
     fn receive(harvest: &Harvest, task: u64, bytes: usize) {
         let header =
             ChunkReplyHeader { task: TaskId(task), base: 0, count: 1, nanos: 1, run_time: Some(1) };
-        let _ = harvest.receive(WorkerId(1), &header, Bytes::from(vec![0; bytes]).into());
+        let _ = harvest.receive(WorkerId(1), &header, Bytes::from(vec![0; bytes]).into(), false);
     }
 
     fn ids(tasks: &[TaskId]) -> Vec<u64> {

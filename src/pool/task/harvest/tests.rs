@@ -23,7 +23,7 @@ fn reply(base: u32, count: u32, run_time: Option<u64>) -> ChunkReplyHeader {
 }
 
 fn receive(harvest: &Harvest, base: u32, count: u32, run_time: Option<u64>) -> Receipt {
-    harvest.receive(W, &reply(base, count, run_time), Payload::default())
+    harvest.receive(W, &reply(base, count, run_time), Payload::default(), false)
 }
 
 /// First item, name of that, count, and how many entries are to be skipped.
@@ -55,7 +55,14 @@ fn what_cannot_be_true_is_a_lie() {
         assert_eq!(receive(&harvest(), base, count, run_time), Receipt::Lie, "{base} {count}");
     }
     let unknown = ChunkReplyHeader { task: TaskId(11), ..reply(0, 1, None) };
-    assert_eq!(harvest().receive(W, &unknown, Payload::default()), Receipt::Lie);
+    assert_eq!(harvest().receive(W, &unknown, Payload::default(), false), Receipt::Lie);
+}
+
+#[test]
+fn a_chunk_may_end_early_if_its_agent_may_have_stopped_it() {
+    let harvest = harvest();
+    let early = harvest.receive(W, &reply(0, 3, Some(7)), Payload::default(), true);
+    assert_eq!(early, Receipt::Short { run_time: 7 });
 }
 
 #[test]
@@ -69,7 +76,7 @@ fn a_chunk_may_end_early_once_its_credit_is_used_up() {
         let harvest = harvest();
         assert_eq!(harvest.range(TASK).credit, credit);
         let bytes = Bytes::from(vec![0; usize::try_from(bytes).unwrap()]);
-        assert_eq!(harvest.receive(W, &reply(0, 3, Some(7)), bytes.into()), receipt);
+        assert_eq!(harvest.receive(W, &reply(0, 3, Some(7)), bytes.into(), false), receipt);
     }
 }
 
@@ -151,7 +158,7 @@ fn entries(outcomes: &[Outcome]) -> Bytes {
 fn each_item_is_counted_once_by_its_own_outcome() {
     let harvest = harvest();
     let first = entries(&[Outcome::Returned, Outcome::Panicked, Outcome::ResultTooLarge]);
-    let _ = harvest.receive(W, &reply(0, 3, None), first.into());
+    let _ = harvest.receive(W, &reply(0, 3, None), first.into(), false);
     let again = entries(&[Outcome::ResultTooLarge, Outcome::UnencodableResult, Outcome::Returned]);
     let record = Entries { base: 2, bytes: again.into() };
     harvest.receive_record(W, TASK, record);
@@ -161,7 +168,7 @@ fn each_item_is_counted_once_by_its_own_outcome() {
     assert_eq!(harvest.take_counts().total(), 0, "they were taken");
 
     harvest.divide(TASK, 7); // one is a chunk of its own
-    let _ = harvest.receive(W, &reply(5, 1, None), Bytes::from_static(b"\xFF").into());
+    let _ = harvest.receive(W, &reply(5, 1, None), Bytes::from_static(b"\xFF").into(), false);
     let counts = harvest.take_last_counts(TASK, TaskOutcome::WorkerDied);
     assert_eq!((counts.codec, counts.worker_died, counts.total()), (1, 1, 2));
     harvest.over(TASK, &Err(cancelled()));
@@ -177,7 +184,7 @@ fn items_that_a_closed_map_has_not_begun_count_as_cancelled() {
     harvest.close(&mut Vec::new());
     let first = entries(&[Outcome::Returned]);
     assert_eq!(
-        harvest.receive(W, &reply(0, 1, Some(7)), first.into()),
+        harvest.receive(W, &reply(0, 1, Some(7)), first.into(), false),
         Receipt::Done { run_time: 7 }
     );
     let counts = harvest.take_last_counts(TASK, TaskOutcome::Returned);
