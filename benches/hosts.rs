@@ -12,18 +12,22 @@
 //! * **tasks**: many that do nothing, to one worker, and to four.
 //! * **map**: items that do nothing.
 //! * **large values**: 64 MiB there and back; against the same through `ssh DESTINATION cat`.
+//! * **two hosts**: work for the CPU, on two connections with one worker each; against one of them.
+//! * **64 workers**: from building a pool of as many there until all are ready; against a login and
+//!   a pool of as many here, one after the other.
 
 #![allow(clippy::cast_precision_loss)]
 
 use std::env::args;
 use std::error::Error;
+use std::hint::black_box;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use procpool::{Host, ProcessPoolExecutor};
+use procpool::{Builder, Host, ProcessPoolExecutor};
 use serde_bytes::ByteBuf;
 
 const ROUNDS: usize = 5;
@@ -31,6 +35,7 @@ const TRIPS: u32 = 2_000;
 const TASKS: u64 = 200_000;
 const ITEMS: u64 = 4_000_000;
 const LARGE: usize = 64 << 20;
+const START: usize = 64;
 
 fn noop(x: u64) -> u64 {
     x
@@ -40,7 +45,12 @@ fn echo(bytes: ByteBuf) -> ByteBuf {
     bytes
 }
 
-procpool::register!(noop, echo);
+/// Some milliseconds of work.
+fn burn(seed: u64) -> u64 {
+    (0..10_000_000).fold(seed, |sum: u64, n| black_box(sum.rotate_left(5) ^ n))
+}
+
+procpool::register!(noop, echo, burn);
 
 fn main() -> Result<(), Box<dyn Error>> {
     procpool::init();
@@ -79,8 +89,34 @@ fn main() -> Result<(), Box<dyn Error>> {
                 floor.as_secs_f64() / large.as_secs_f64()
             );
         }
-        one.shutdown().await;
-        four.shutdown().await;
+        let two = [Host::ssh(&destination), Host::ssh(&destination)];
+        let two = two.map(|host| host.workers(1).ssh_options(&options));
+        let two = ProcessPoolExecutor::builder().min_workers(2).hosts(two).build()?;
+        two.ready().await?;
+        for round in 0..ROUNDS {
+            let (one, two) = (work(&one).await?, work(&two).await?);
+            println!(
+                "{round}: work on one host {one:?}, on two {two:?}, ratio {:.2}",
+                one.as_secs_f64() / two.as_secs_f64()
+            );
+        }
+        for pool in [one, four, two] {
+            pool.shutdown().await;
+        }
+        for round in 0..3 {
+            let began = Instant::now();
+            Bare::start(&destination, &options)?.round_trip_once()?;
+            start_all(ProcessPoolExecutor::builder()).await?;
+            let floor = began.elapsed();
+            let host = Host::ssh(&destination).workers(START).ssh_options(&options);
+            let began = Instant::now();
+            start_all(ProcessPoolExecutor::builder().hosts([host])).await?;
+            let took = began.elapsed();
+            println!(
+                "{round}: {START} workers {took:?}, a login and a local pool {floor:?}, ratio {:.2}",
+                took.as_secs_f64() / floor.as_secs_f64()
+            );
+        }
         Ok(())
     })
 }
@@ -123,6 +159,23 @@ async fn large(pool: &ProcessPoolExecutor) -> Result<Duration, Box<dyn Error>> {
     Ok(began.elapsed())
 }
 
+/// Some seconds for one CPU.
+async fn work(pool: &ProcessPoolExecutor) -> Result<Duration, Box<dyn Error>> {
+    let began = Instant::now();
+    let mut results = pool.map(burn, 0..400);
+    while let Some(result) = results.next().await {
+        result?;
+    }
+    Ok(began.elapsed())
+}
+
+async fn start_all(builder: Builder) -> Result<(), Box<dyn Error>> {
+    let pool = builder.max_workers(START).min_workers(START).build()?;
+    pool.ready().await?;
+    pool.kill_workers();
+    Ok(())
+}
+
 /// `cat` on the host.
 struct Bare(Child);
 
@@ -147,6 +200,15 @@ impl Bare {
             output.read_exact(&mut bytes)?;
         }
         Ok(began.elapsed() / TRIPS)
+    }
+
+    fn round_trip_once(&mut self) -> Result<(), Box<dyn Error>> {
+        let (Some(input), Some(output)) = (&mut self.0.stdin, &mut self.0.stdout) else {
+            return Err("it has no pipes".into());
+        };
+        input.write_all(&[7])?;
+        output.read_exact(&mut [0])?;
+        Ok(())
     }
 
     fn large(&mut self) -> Result<Duration, Box<dyn Error>> {

@@ -1,8 +1,9 @@
 //! What has the workers of a service on another host: this program in one more role.
 //!
-//! The agent starts processes, ends them, and moves bytes between them and its connection; it knows
-//! no task and no schedule. It ends, with all of its workers, when its standard input ends or
-//! nothing was heard of its service for the length of the [lease](super::lease).
+//! The agent starts processes, ends them, and moves bytes between them and its connection. It looks
+//! after the claims of its workers, where tasks are numbers; it knows nothing else of them, and no
+//! schedule. It ends, with all of its workers, when its standard input ends or nothing was heard of
+//! its service for the length of the [lease](super::lease).
 
 use std::collections::BTreeMap;
 use std::future::pending;
