@@ -9,9 +9,9 @@ use crate::base::WorkerId;
 impl Scheduler {
     /// Answers [`Action::Recall`]: the last `taken` tasks in the worker's hands will not begin.
     pub(crate) fn recalled(&mut self, now: Time, id: WorkerId, taken: usize) {
-        let is_late = match self.workers.get(id) {
+        let (is_late, had_tasks) = match self.workers.get(id) {
             Some(worker) if worker.recall != Recall::Asked => return, // a host can say anything
-            Some(worker) => worker.is_late(),
+            Some(worker) => (worker.is_late(), worker.head().is_some()),
             None => return, // it has ended before the answer came
         };
         self.unanswered -= usize::from(!is_late);
@@ -23,7 +23,7 @@ impl Scheduler {
             self.requeue(now, sent);
         }
         self.execute_sentence(now, id);
-        if is_late {
+        if is_late && had_tasks {
             // In the meantime it may have been told to end, or found to have to leave.
             self.end_if_spent(id);
             self.recall_front(id);
