@@ -220,6 +220,10 @@ impl Supervisor {
             Reply::Task { .. } | Reply::Chunk { .. } => view.scheduler.misbehaved(now, worker),
         }
         self.perform(view, now);
+        if self.is_far(worker) {
+            self.divide_if_stopped(view, now, worker);
+            self.perform(view, now);
+        }
     }
 
     /// The worker has passed over the tasks before `next` (over all, without one) that were

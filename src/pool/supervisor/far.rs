@@ -15,6 +15,10 @@ impl Supervisor {
         self.workers.get(&worker)?.numbers.as_ref()
     }
 
+    fn numbers_mut(&mut self, worker: WorkerId) -> Option<&mut Numbers> {
+        self.workers.get_mut(&worker)?.numbers.as_mut()
+    }
+
     /// Whether it is far away, and answers later.
     pub(super) fn is_far(&self, worker: WorkerId) -> bool {
         self.numbers(worker).is_some()
@@ -61,13 +65,12 @@ impl Supervisor {
         let front = self.number_of_front(&view.scheduler, id);
         match answer {
             FarAnswer::TakenBack { from, stopped } => {
-                if let Some(stopped) = stopped.filter(|stopped| Some(stopped.number) == front) {
-                    self.divide_stopped(view, now, id, stopped);
+                if let Some(numbers) = self.numbers_mut(id) {
+                    numbers.stopped = stopped;
                 }
+                self.divide_if_stopped(view, now, id);
                 let taken = self.count_last(&view.scheduler, id, |number| is_from(number, from));
-                if let Some(worker) = self.workers.get_mut(&id)
-                    && let Some(numbers) = &mut worker.numbers
-                {
+                if let Some(numbers) = self.numbers_mut(id) {
                     numbers.taken_back(from);
                 }
                 view.scheduler.recalled(now, id, taken);
@@ -111,16 +114,16 @@ impl Supervisor {
         self.count_last(scheduler, worker, |number| !page.has_begun(number))
     }
 
-    /// Delivers what is done of a running chunk, and gives to others what has not begun of it.
-    fn divide_stopped(
-        &mut self,
-        view: &mut View,
-        now: Time,
-        worker: WorkerId,
-        StoppedChunk { begun, record, .. }: StoppedChunk,
-    ) {
-        let record = record.map(Entries::from);
-        self.cut_off_running(view, (now, worker), record, begun);
+    /// If the agent has stopped the running chunk of a worker, delivers what is done of it, and
+    /// gives to others what has not begun.
+    pub(super) fn divide_if_stopped(&mut self, view: &mut View, now: Time, worker: WorkerId) {
+        let front = self.number_of_front(&view.scheduler, worker);
+        let Some(numbers) = self.numbers_mut(worker) else { return };
+        let stopped = numbers.stopped.take_if(|stopped| Some(stopped.number) == front);
+        if let Some(StoppedChunk { begun, record, .. }) = stopped {
+            let record = record.map(Entries::from);
+            self.cut_off_running(view, (now, worker), record, begun);
+        }
     }
 
     /// The record of the chunk that a worker has run which has ended.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::base::TaskId;
+use crate::wire::far::StoppedChunk;
 use crate::wire::message::Slot;
 
 /// The numbers under which tasks were sent to one worker.
@@ -11,6 +12,9 @@ pub(super) struct Numbers {
     pub(super) next: u32,
     /// Of the tasks in its hands, in order, and of some that are not any more.
     sent: VecDeque<(TaskId, u32)>,
+    /// A chunk that its agent has stopped, and that is not the front task yet: the replies of those
+    /// before it are on their way.
+    pub(super) stopped: Option<StoppedChunk>,
 }
 
 impl Numbers {
