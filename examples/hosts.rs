@@ -7,11 +7,11 @@
 //! $ cargo run --release --features hosts --example hosts -- --lose
 //! ```
 //!
-//! Each argument is what `ssh` is called with, and how many workers there are (as many as this
-//! machine has CPUs, if it is not said). `local` is this machine without `ssh`, and `slurm` the
-//! nodes of this program's allocation, or one that is asked for. The program is copied to each host
-//! by itself. Kill a host, or its `ssh`, while the program runs: no number is
-//! lost. With `--lose` it does so itself.
+//! Each argument is what `ssh` is called with, and how many workers there are (as many as the host
+//! has CPUs, if it is not said). `local` is this machine without `ssh`, and `slurm` the nodes of
+//! this program's allocation, or one that is asked for. The program is copied to each host by
+//! itself. Kill a host, or its `ssh`, while the program runs: no number is lost. With `--lose` it
+//! does so itself.
 //!
 //! Without arguments this machine plays two hosts: `local`, and one that is reached by
 //! `ssh localhost`, or as a child of this program if no sshd lets us in.

@@ -30,18 +30,20 @@ use crate::parent::message::{HostListener, HostsChange};
 
 /// Its arguments are those of `salloc`. Once there is an allocation, it prints its number and its
 /// nodes. The pipe that it reads says when the allocation is not needed any more: then its command
-/// ends, by which it is given back. A request that waits is withdrawn by a signal. As `salloc` may
-/// hang for ever if a signal comes while it gives an allocation back, its command removes the file
-/// that asks for the signal.
+/// ends, by which it is given back; if `salloc` was killed, the command cancels it. A request that
+/// waits is withdrawn by a signal. One that comes before `salloc` knows the number of its job is
+/// lost, so none is sent in the first moments. As `salloc` may hang for ever if a signal comes while
+/// it gives an allocation back, its command removes the file that asks for the signal.
 const SCRIPT: &str = r#"
 exec 3<&0 4>&1 </dev/null >&2
 waits=$(mktemp) || exit 73
 salloc --kill-command=TERM "$@" /bin/sh -c '
-    rm -f "$0"; echo "$SLURM_JOB_ID $SLURM_JOB_NODELIST" >&4; exec 4>&-; exec cat <&3 >/dev/null
+    rm -f "$0"; echo "$SLURM_JOB_ID $SLURM_JOB_NODELIST" >&4; exec 4>&-; cat <&3 >/dev/null
+    kill -0 "$PPID" 2>/dev/null || scancel "$SLURM_JOB_ID"
 ' "$waits" &
 salloc=$!
 exec 4>&-
-{ cat <&3; [ -e "$waits" ] && kill "$salloc"; rm -f "$waits"; } >/dev/null 2>&1 &
+{ sleep 2 & cat <&3; wait; [ -e "$waits" ] && kill "$salloc"; rm -f "$waits"; } >/dev/null 2>&1 &
 watcher=$!
 exec 3<&-
 wait "$salloc"; code=$?
@@ -216,12 +218,13 @@ impl Requester {
             }
         }
         drop(stdin);
-        let _ = within(LAST_MOMENTS, exited).await; // or it is killed
+        let _ = within(LAST_MOMENTS, exited).await; // or `salloc` goes on without its script
         None
     }
 
     fn hear(&self, line: &str, queued: &watch::Sender<Option<String>>) {
-        let line = line.strip_prefix("salloc: ").unwrap_or(line);
+        // What the shell says is no reason to wait. It is told with the end.
+        let Some(line) = line.strip_prefix("salloc: ") else { return };
         if let Some(job) = line.strip_prefix("Pending job allocation ") {
             queued.send_replace(Some(job.to_owned()));
         }

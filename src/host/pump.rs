@@ -143,20 +143,21 @@ async fn forward(
             continue;
         }
         bytes.reserve(ROOM);
+        let mut is_over = false;
         match select(pin!(source.read_buf(&mut bytes)), pin!(exited.wait_for(|is_so| *is_so))).await
         {
             Either::Left((Ok(1..), _)) => {}
-            Either::Left(_) => break,
-            Either::Right(_) => has_exited = true,
+            Either::Left(_) => is_over = true,
+            Either::Right(_) => (has_exited, is_over) = (true, true),
         }
         if has_exited {
             let _ = source.read_available(&mut bytes); // or it is lost
         }
         if let Some(window) = &mut window {
-            window.receive(&mut bytes, has_exited);
+            window.receive(&mut bytes, is_over);
         }
-        if send(stream, &mut bytes).await.is_err() {
-            break; // the service is gone, or has given it up
+        if send(stream, &mut bytes).await.is_err() || is_over {
+            break; // or the service is gone, or has given it up
         }
     }
     let _ = stream.shutdown().await;

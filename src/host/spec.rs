@@ -180,7 +180,7 @@ impl Host {
     /// [`HostsAwaited`](crate::PoolEvent::HostsAwaited) says what it waits for. When an allocation
     /// ends, because of its time limit for example, its hosts are lost. Another one is requested
     /// when there is work for it. When this process ends, even by SIGKILL, the request is withdrawn
-    /// or the allocation released at once.
+    /// or the allocation released at once, unless `salloc` is killed with it. So set `--time`.
     ///
     /// On each node is one step of `srun`, which shares all that the allocation has there with
     /// others. There is a step for each node, as `srun` mixes what several tasks of a step write.
@@ -217,8 +217,9 @@ impl Host {
     /// Arguments for `salloc`, such as `["--partition=short", "--time=01:00:00", "--mem=8G"]`, if
     /// an allocation has to be made. Default: none. They come after those that it always has, and
     /// count: `--job-name`, `--nodes`, `--ntasks-per-node=1`, and `--cpus-per-task` with the number
-    /// of [`workers`](Self::workers), or `--exclusive` if that is not said. A host that is no node
-    /// of Slurm has no use for them.
+    /// of [`workers`](Self::workers), or `--exclusive` if that is not said. `--no-shell` must not be
+    /// among them, as nobody would release what it leaves. A host that is no node of Slurm has no
+    /// use for them.
     pub fn slurm_options(mut self, options: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         if let Reach::Slurm(slurm) = &mut self.reach {
             slurm.options = to_words(options);

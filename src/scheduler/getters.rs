@@ -4,7 +4,7 @@ use super::Scheduler;
 use super::action::Failure;
 use super::task::TenantKey;
 use super::view::{Counts, HostView, WorkerView};
-use super::worker::{Recall, Sent, Sentence};
+use super::worker::{Sent, Sentence};
 use crate::base::{HostId, TaskId, WorkerId};
 
 impl Scheduler {
@@ -44,13 +44,6 @@ impl Scheduler {
 
     pub(crate) fn host(&self, id: HostId) -> Option<HostView> {
         self.workers.hosts().view(id)
-    }
-
-    /// Whether a worker far away was asked for what it has not begun, and has not answered yet.
-    pub(crate) fn awaits_recall(&self, id: WorkerId) -> bool {
-        self.workers
-            .get(id)
-            .is_some_and(|worker| worker.is_late() && worker.recall == Recall::Asked)
     }
 
     /// The tasks in a worker's hands, the running one first.

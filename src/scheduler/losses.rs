@@ -10,6 +10,8 @@ impl Scheduler {
     /// at that, as nobody could replace those that are too many.
     pub(crate) fn host_has(&mut self, now: Time, host: HostId, workers: usize) {
         let capacity = self.workers.hosts_mut().raise_limit(host, workers);
+        // The CPUs of other machines are for their own workers.
+        self.config.cpus = self.config.cpus.max(capacity);
         if self.config.follows_hosts {
             self.set_most(now, capacity);
         }

@@ -91,7 +91,7 @@ use self::tempo::Tempo;
 use self::tenure::Tenure;
 use self::view::Counts;
 pub(crate) use self::worker::WorkerStage;
-use self::worker::{Sentence, Worker};
+use self::worker::{Recall, Sentence, Worker};
 use crate::base::maps::TaskMap;
 use crate::base::{TaskId, WorkerId};
 
@@ -504,6 +504,8 @@ impl Scheduler {
     fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         let outgoing = self.workers.tenures().outgoing();
         let mut worker = self.workers.remove(id)?;
+        // Nobody answers for it any more.
+        self.unanswered -= usize::from(worker.recall == Recall::Asked && !worker.is_late());
         if self.workers.tenures().outgoing() < outgoing && self.succeed(worker.host) {
             worker.give_place();
         }

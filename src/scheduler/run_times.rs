@@ -10,8 +10,8 @@ const WINDOW: u64 = 500_000;
 /// An hour, in nanoseconds: no running time counts for more, so that no sum can overflow.
 pub(super) const LONGEST: u64 = 3_600_000_000_000;
 
-/// Decaying sums, so that results that arrive together (the first
-/// with all the time, the others with none) count right.
+/// Decaying sums, so that results that arrive together (the first with all the time, the others
+/// with none) count right. Of a worker that is far away it counts what it says itself.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RunTimes {
     /// Nanoseconds, decayed.

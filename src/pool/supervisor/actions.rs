@@ -145,11 +145,14 @@ impl Supervisor {
             observer.task_retried(task, attempt);
         }
         let claim = link.claims.as_mut().and_then(ClaimBoard::offer);
-        let front = || scheduler.pipeline(worker).next();
-        let number = || Some(link.numbers.as_mut()?.send(task, front()));
-        let slot = claim.as_ref().map(Claim::slot).or_else(number);
+        let slot = claim.as_ref().map(Claim::slot);
         let sending = entry.cell().send(worker, attempt, claim);
         if let (Some(sending), Some(outlet)) = (sending, &link.outlet) {
+            // Only what is sent is counted: nobody would ever change the word of another number,
+            // and the next one that has this word could not begin.
+            let front = || scheduler.pipeline(worker).next();
+            let number = || Some(link.numbers.as_mut()?.send(task, front()));
+            let slot = slot.or_else(number);
             match entry.put(outlet, attempt, slot, sending) {
                 Ok(()) if self.unwritten.last() == Some(&worker) => {}
                 Ok(()) => self.unwritten.push(worker),

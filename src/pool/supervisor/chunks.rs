@@ -27,8 +27,8 @@ impl Supervisor {
         let Some((_, harvest)) = running.filter(|(task, _)| *task == header.task) else {
             return view.scheduler.misbehaved(now, worker);
         };
-        // Its agent may have stopped it, and the answer come later than this.
-        let may_be_stopped = view.scheduler.awaits_recall(worker);
+        // Its agent may have stopped it, and what says so come later than this.
+        let may_be_stopped = self.is_far(worker);
         let receipt = harvest.receive(worker, header, entries, may_be_stopped);
         view.observer.items_ended(worker, harvest.function(), &harvest.take_counts());
         if let Receipt::Short { .. } = receipt {
@@ -135,12 +135,18 @@ impl Supervisor {
         if self.ledger.get(task).is_some_and(|entry| entry.cell().claim().is_some()) {
             self.divide(view, now, worker);
         } else if let Some(page) = page {
-            // Each result is recorded before the next item begins.
-            if let Some(record) = self.last_record(&view.scheduler, worker, page) {
+            // Each result is recorded before the next item begins. If some that were sent before
+            // were not heard, more items may have begun than can be seen.
+            let record = self.last_record(&view.scheduler, worker, page);
+            let done = harvest.done(task);
+            let is_whole = is_heard && record.as_ref().is_none_or(|record| record.base <= done);
+            if let Some(record) = record {
                 Self::receive_record(view, worker, task, &harvest, record);
             }
-            let begun = harvest.done(task).saturating_add(1);
-            self.cut_off(view, (now, worker), task, &harvest, begun);
+            if is_whole {
+                let begun = harvest.done(task).saturating_add(1);
+                self.cut_off(view, (now, worker), task, &harvest, begun);
+            }
             self.ripe.push(harvest);
         } else if is_heard {
             // Without claims each result is written before the next item begins. What is not heard

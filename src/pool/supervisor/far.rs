@@ -32,8 +32,10 @@ impl Supervisor {
     /// the rest of a chunk that runs.
     pub(super) fn ask_back(&self, scheduler: &Scheduler, worker: WorkerId, keep: usize) {
         let Some(numbers) = self.numbers(worker) else { return };
-        let first = scheduler.pipeline(worker).nth(keep).and_then(|task| numbers.of(task));
-        let first = first.unwrap_or(numbers.next);
+        // What is cancelled has no number. Numbers behind the last one were taken back before.
+        let first = scheduler.pipeline(worker).skip(keep).find_map(|task| numbers.of(task));
+        let last = || scheduler.pipeline(worker).rev().find_map(|task| numbers.of(task));
+        let first = first.or_else(|| Some(last()?.wrapping_add(1))).unwrap_or(numbers.next);
         let chunk = |task: TaskId| self.ledger.get(task).is_some_and(|it| it.harvest().is_some());
         let stops = scheduler.pipeline(worker).any(chunk);
         let count = numbers.next.wrapping_sub(first);
@@ -62,6 +64,7 @@ impl Supervisor {
         id: WorkerId,
         answer: FarAnswer,
     ) {
+        self.skip_cancelled(view, now, id, None); // they have no numbers
         let front = self.number_of_front(&view.scheduler, id);
         match answer {
             FarAnswer::TakenBack { from, stopped } => {

@@ -359,7 +359,8 @@ impl Harvest {
         let Some(run_time) = run_time else { return Receipt::Partial };
         let is_done = chunk.done == chunk.count || *closed;
         let is_used_up = chunk.done > 0 && chunk.received >= chunk.credit;
-        if !is_done && !is_used_up && !may_be_stopped {
+        let is_stopped = may_be_stopped && chunk.done > 0;
+        if !is_done && !is_used_up && !is_stopped {
             return Receipt::Lie;
         }
         *is_large = is_used_up;

@@ -178,6 +178,8 @@ impl Observer {
         if self.awaited.as_ref().is_some_and(|(awaited, _)| awaited == hosts) {
             self.awaited = None;
         }
+        let refusal = format!("{hosts} is not to be had: ");
+        self.start_failure.take_if(|failure| failure.starts_with(&refusal));
         match change {
             HostsChange::Awaited(message) => {
                 log::debug!("{name}: {hosts} waits: {message}");
@@ -187,7 +189,7 @@ impl Observer {
             HostsChange::Gone(reason) => log::warning!("{name}: {hosts} is gone: {reason}"),
             HostsChange::Refused(reason) => {
                 log::debug!("{name}: {hosts} is not to be had: {reason}");
-                self.start_failure = Some(format!("{hosts} is not to be had: {reason}"));
+                self.start_failure = Some(refusal + reason);
             }
         }
         self.feed.push(|| hosts_event(Arc::clone(hosts), change));

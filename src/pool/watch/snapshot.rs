@@ -48,7 +48,10 @@ impl View {
         let obstacle = match (&self.observer.start_failure, &self.observer.awaited) {
             (Some(reason), _) if wants_workers => format!("a worker did not start: {reason}"),
             _ if stuck > 0 => format!("workers that do nothing with what they were sent: {stuck}"),
-            (_, Some((hosts, message))) if wants_workers && has_been_ready => {
+            // With a least number of workers it starts until one is ready.
+            (_, Some((hosts, message)))
+                if wants_workers && (has_been_ready || self.scheduler.size().0 == 0) =>
+            {
                 format!("{hosts} waits: {message}")
             }
             // Without a least number of workers it was ready before it had one, and stays so.

@@ -129,9 +129,10 @@ mod agent {
 
         /// Revokes the last first, until one has begun, which is stopped.
         fn take_back(&self, first: u32, count: u32, stops: bool) -> FarAnswer {
-            let count = count.min(WORDS);
             let end = first.wrapping_add(count);
-            let revoked = (0..count).rev().take_while(|n| self.revoke(first.wrapping_add(*n)));
+            // No more can be waiting than there are words.
+            let lasts = 1..=count.min(WORDS);
+            let revoked = lasts.take_while(|n| self.revoke(end.wrapping_sub(*n)));
             let from = end.wrapping_sub(u32::try_from(revoked.count()).unwrap_or(0));
             let last = from.wrapping_sub(1);
             let stopped = stops.then(|| self.stop(last)).flatten();
@@ -233,7 +234,7 @@ mod tests {
         assert_eq!(taken_from(&claims, 0, 5), 2, "and are taken back once more");
         assert!((2..5).all(|number| !begins(&claims, number)) && begins(&claims, 5));
         assert_eq!(taken_from(&claims, 6, 0), 6, "nothing was asked for");
-        assert_eq!(taken_from(&claims, 6, u32::MAX), 6, "no more than there are words for");
+        assert_eq!(taken_from(&claims, 6, u32::MAX), 2, "the last ones before 5");
     }
 
     #[test]

@@ -143,6 +143,9 @@ impl Model {
     pub(in crate::scheduler::tests) fn host_has(&mut self, host: HostId, workers: usize) {
         let limit = &mut self.config.hosts[host.position()].workers;
         *limit = limit.map(|limit| limit.max(workers));
+        let limits = self.config.hosts.iter().map(|host| host.workers.unwrap_or(usize::MAX));
+        let capacity = limits.fold(0, usize::saturating_add);
+        self.config.cpus = self.config.cpus.max(capacity);
         if self.config.follows_hosts {
             let limits = self.config.hosts.iter().map(|host| host.workers.unwrap());
             self.config.max_workers = limits.sum();
