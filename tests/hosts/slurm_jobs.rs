@@ -332,7 +332,8 @@ async fn nothing_is_left_in_slurm_of_a_service_that_is_killed() {
         let killed = service.kill();
         wait_until("its job is over", || jobs(&slurm).len() == others).await;
         let took = killed.elapsed();
-        assert!(took < LEASE, "it took {took:?}, as if nobody had told Slurm");
+        // A request is left alone in its first two seconds.
+        assert!(took < 2 * LEASE, "it took {took:?}, as if nobody had told Slurm");
         nothing_runs(slurm.node("n1")).await;
         wait_until("none of its programs is left", || programs(&slurm) == others).await;
     }
