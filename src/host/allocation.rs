@@ -32,8 +32,8 @@ use crate::parent::message::{HostListener, HostsChange};
 /// nodes. The pipe that it reads says when the allocation is not needed any more: then its command
 /// ends, by which it is given back; if `salloc` was killed, the command cancels it. A request that
 /// waits is withdrawn by a signal. One that comes before `salloc` knows the number of its job is
-/// lost, so none is sent in the first moments. As `salloc` may hang for ever if a signal comes while
-/// it gives an allocation back, its command removes the file that asks for the signal.
+/// lost, so none is sent in the first moments. As `salloc` may hang for ever if a signal comes
+/// while it gives an allocation back, its command removes the file that asks for the signal.
 const SCRIPT: &str = r#"
 exec 3<&0 4>&1 </dev/null >&2
 waits=$(mktemp) || exit 73

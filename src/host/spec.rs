@@ -217,9 +217,9 @@ impl Host {
     /// Arguments for `salloc`, such as `["--partition=short", "--time=01:00:00", "--mem=8G"]`, if
     /// an allocation has to be made. Default: none. They come after those that it always has, and
     /// count: `--job-name`, `--nodes`, `--ntasks-per-node=1`, and `--cpus-per-task` with the number
-    /// of [`workers`](Self::workers), or `--exclusive` if that is not said. `--no-shell` must not be
-    /// among them, as nobody would release what it leaves. A host that is no node of Slurm has no
-    /// use for them.
+    /// of [`workers`](Self::workers), or `--exclusive` if that is not said. `--no-shell` must not
+    /// be among them, as nobody would release what it leaves. A host that is no node of Slurm has
+    /// no use for them.
     pub fn slurm_options(mut self, options: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         if let Reach::Slurm(slurm) = &mut self.reach {
             slurm.options = to_words(options);
