@@ -48,7 +48,8 @@ async fn what_a_stopped_worker_was_sent_goes_to_others_and_it_is_replaced() {
 #[tokio::test]
 async fn a_time_limit_does_not_run_for_a_task_that_has_not_begun() {
     let (pool, stopped) = pool_with_a_stopped_worker(Duration::from_mins(10)).await;
-    let limited = pool.task(pid, ()).timeout(Duration::from_millis(1)).run();
+    // Less than it takes until a worker counts as stuck, and more than the task does anywhere.
+    let limited = pool.task(pid, ()).timeout(Duration::from_millis(300)).run();
     assert_ne!(in_time(limited).await.unwrap(), stopped);
     let workers = pool.workers();
     let of_stopped = workers.iter().find(|worker| worker.pid == stopped).unwrap();
