@@ -8,10 +8,10 @@
 //! ```
 //!
 //! Each argument is what `ssh` is called with, and how many workers there are (as many as the host
-//! has CPUs, if it is not said). `local` is this machine without `ssh`, and `slurm` the nodes of
-//! this program's allocation, or one that is asked for. The program is copied to each host by
-//! itself. Kill a host, or its `ssh`, while the program runs: no number is lost. With `--lose` it
-//! does so itself.
+//! has CPUs, if it is not said). `local` is this machine without `ssh`. `slurm` is the nodes of this
+//! program's allocation, or else one node that is requested: set `SALLOC_TIMELIMIT` to the minutes
+//! that it may be kept. The program is copied to each host by itself. Kill a host, or its `ssh`,
+//! while the program runs: no number is lost. With `--lose` it does so itself.
 //!
 //! Without arguments this machine plays two hosts: `local`, and one that is reached by
 //! `ssh localhost`, or as a child of this program if no sshd lets us in.
@@ -226,7 +226,8 @@ impl Watch {
 async fn factor_all(wish: Wish) -> Result<(), Box<dyn Error>> {
     let hosts = if wish.hosts.is_empty() { hosts_here()? } else { wish.hosts };
     let count = hosts.len();
-    // A worker on each host from the start, as it takes a moment to reach one.
+    // A worker on each host from the start, as it takes a moment to reach one. Nodes of Slurm that
+    // have to be requested come when the others are full.
     let pool = ProcessPoolExecutor::builder().hosts(hosts).min_workers(count).build()?;
     let mut watch = Watch::new();
     let mut events = pool.events();

@@ -130,10 +130,10 @@ impl Builder {
     /// [`pass_fds`](Self::pass_fds); see the [guide](crate::guide::hosts).
     ///
     /// Each host has up to as many [workers](crate::Host::workers) as it says, or as it has CPUs,
-    /// and all together up to [`max_workers`](Self::max_workers), whose default is their sum. It
-    /// grows when a far host is connected that did not say how many. A worker is started on the
-    /// host that has the smallest share of its workers. A host is connected when its first worker
-    /// is to be started, and again after it was lost.
+    /// and all together up to [`max_workers`](Self::max_workers), whose default is their sum. A far
+    /// host that does not say how many counts as one there until it is connected. A worker is
+    /// started on the host that has the smallest share of its workers. A host is connected when its
+    /// first worker is to be started, and again after it was lost.
     ///
     /// ```no_run
     /// # #[tokio::main(flavor = "current_thread")]

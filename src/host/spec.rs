@@ -195,7 +195,7 @@ impl Host {
     /// use procpool::{Host, ProcessPoolExecutor};
     ///
     /// let nodes = Host::slurm().nodes(4).slurm_options(["--partition=short", "--time=01:00:00"]);
-    /// let pool = ProcessPoolExecutor::builder().hosts([Host::local(), nodes]).build()?;
+    /// let pool = ProcessPoolExecutor::builder().hosts([Host::local().workers(2), nodes]).build()?;
     /// # drop(pool);
     /// # Ok(())
     /// # }
